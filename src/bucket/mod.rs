@@ -1,0 +1,150 @@
+//! The storage seam: everything Drumlin asks of an object store, and nothing a store cannot give.
+//! Only this module knows a cloud. A [`Bucket`] is handed around as `Arc<dyn Bucket>`; keys are made
+//! in [`keys`] and nowhere else. The answers sort failures the way the protocol needs them
+//! (protocol section 1): *known not applied* is never mixed up with *outcome unknown*.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub mod keys;
+
+/// Milliseconds since the Unix epoch *by the store's clock* (its `Date` header), never by ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct StoreTime(pub i64);
+
+impl StoreTime {
+    /// Milliseconds from `earlier` to `self`; negative if the clock stepped back.
+    pub fn since_ms(self, earlier: StoreTime) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What the store says about the object and the moment of its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The version tag to use in a compare-and-swap; opaque.
+    pub etag: Option<String>,
+    /// When the store answered, by its own clock; `None` where a backend cannot tell.
+    pub date: Option<StoreTime>,
+    /// When the object was last written, by the store's clock.
+    pub last_modified: Option<StoreTime>,
+}
+
+/// An object, or the asked range of it.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// The bytes of the range that was asked for.
+    pub bytes: Bytes,
+    /// The size of the whole object in bytes.
+    pub size_bytes: u64,
+    /// The store's word about it.
+    pub stamp: Stamp,
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The object's key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// When it was last written, by the store's clock.
+    pub last_modified: Option<StoreTime>,
+}
+
+/// A page of a listing, keys ascending.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The objects of this page.
+    pub objects: Vec<Listed>,
+    /// Whether more keys follow the last one of this page (ask again with `after` = that key).
+    pub more: bool,
+    /// When the store answered.
+    pub date: Option<StoreTime>,
+}
+
+/// Under which condition a put may happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever is there is replaced. Only for keys that are written once by their nature (ULIDs).
+    Always,
+    /// Only if the key is absent (protocol P1).
+    IfAbsent,
+    /// Only if the object's tag is still this one (protocol P2).
+    IfMatch(String),
+}
+
+/// Why a call to the bucket did not do what was asked, sorted by what is *known*.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BucketError {
+    /// The condition failed: the object exists (P1) or its tag is another (P2). Definitely not applied.
+    Exists { date: Option<StoreTime> },
+    /// There is no such object. Definite at `date`.
+    NotFound { date: Option<StoreTime> },
+    /// The store said no for a reason that a repetition does not cure (400, 401, 403, 404 of the
+    /// bucket, 405, 413). Definitely not applied.
+    Refused { message: String },
+    /// No answer that can be relied on: time-out, connection lost, 409, 429, 5xx. A put may have been
+    /// applied, or may yet be.
+    Unknown { message: String },
+}
+
+impl fmt::Display for BucketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BucketError::Exists { .. } => f.write_str("the object exists or has changed"),
+            BucketError::NotFound { .. } => f.write_str("there is no such object"),
+            BucketError::Refused { message } => write!(f, "the bucket refused: {message}"),
+            BucketError::Unknown { message } => write!(f, "the bucket gave no definite answer: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for BucketError {}
+
+/// Where a bucket is, for people (status, health, logs) and for the probe's key. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// `s3`, `folder` or `memory`.
+    pub kind: &'static str,
+    /// For example `s3://bucket/prefix` or the folder's path.
+    pub location: String,
+    /// The endpoint as configured, empty for the provider's default.
+    pub endpoint: String,
+    /// The bucket's name, or the folder's absolute path.
+    pub bucket: String,
+}
+
+/// An object store as the protocol needs it. Keys are relative to the store's prefix.
+///
+/// Every method makes *one* attempt bounded by a time-out, unless the implementation says it retries;
+/// see `retry` for the decorator that repeats what is safe to repeat. Dropping a future may leave a
+/// request under way: its outcome is then unknown.
+#[async_trait]
+pub trait Bucket: fmt::Debug + Send + Sync {
+    /// Reads an object, or `range` of its bytes. A range that reaches past the end is cut there.
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError>;
+
+    /// Writes a whole object atomically: readers see all of it or nothing.
+    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError>;
+
+    /// Writes a large object from consecutive pieces (multipart where the store has it), atomically.
+    /// Unconditional: only for keys that are unique by their nature.
+    async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError>;
+
+    /// Copies an object inside the store, server-side where the store can.
+    async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError>;
+
+    /// Lists keys that start with `prefix` and are greater than `after`, ascending, one page.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError>;
+
+    /// Deletes objects; one that is absent counts as deleted. Batched where the store can.
+    async fn delete(&self, keys: &[String]) -> Result<(), BucketError>;
+
+    /// Where this bucket is.
+    fn place(&self) -> Place;
+}

@@ -1,0 +1,118 @@
+//! The one public error. Its [`Kind`] is what a caller acts on (and what the HTTP layer turns into
+//! a status, in one table); its message says what was expected, what came and what to do.
+//! Modules keep `thiserror` enums of their own and convert at their border.
+
+use std::fmt;
+
+/// What kind of failure this is, and so what a caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The named thing does not exist.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// The request can never succeed as it is.
+    Invalid,
+    /// Another writer won; the same request may succeed now.
+    Conflict,
+    /// The bucket or the process cannot answer now. For a write: it was *not* applied.
+    Unavailable,
+    /// The write may or may not have been applied; reading the collection tells.
+    OutcomeUnknown,
+    /// A key is missing or does not allow this.
+    Unauthorized,
+    /// A limit was passed; the message names the limit and its setting.
+    Limit,
+    /// Bytes in the bucket are damaged; the message names the object and the cause.
+    Corrupted,
+    /// A bug in Drumlin.
+    Internal,
+}
+
+impl Kind {
+    /// The kind's name on the wire, snake_case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::NotFound => "not_found",
+            Kind::AlreadyExists => "already_exists",
+            Kind::Invalid => "invalid",
+            Kind::Conflict => "conflict",
+            Kind::Unavailable => "unavailable",
+            Kind::OutcomeUnknown => "outcome_unknown",
+            Kind::Unauthorized => "unauthorized",
+            Kind::Limit => "limit",
+            Kind::Corrupted => "corrupted",
+            Kind::Internal => "internal",
+        }
+    }
+}
+
+/// `Result` with Drumlin's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of Drumlin: what kind, a sentence for a person, and the cause where there is one.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind` with a sentence in lower case.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    /// The same error with its cause attached.
+    pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(std::sync::Arc::new(source));
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence for a person, without the causes.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, message)
+    }
+
+    pub(crate) fn limit(message: impl Into<String>) -> Self {
+        Self::new(Kind::Limit, message)
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, message)
+    }
+
+    pub(crate) fn corrupted(message: impl Into<String>) -> Self {
+        Self::new(Kind::Corrupted, message)
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|s| s as &(dyn std::error::Error + 'static))
+    }
+}

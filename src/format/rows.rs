@@ -1,0 +1,162 @@
+//! Rows as columns: what a commit or a row group of a segment holds once decoded, and what is encoded.
+//! Arrow arrays share their buffers, so a decoded row group is used in memory as it is.
+//! Invariant: all columns have `len` rows; embeddings are dense over the rows that have one.
+
+use arrow::array::{Array, StringArray, UInt64Array};
+use arrow::buffer::ScalarBuffer;
+
+use crate::record::Address;
+
+/// What a row does to the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// The record is now this row.
+    Put,
+    /// The record is gone.
+    Delete,
+}
+
+/// The embeddings of some rows: `values` is row-major, `dim` floats for each row that has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    /// Floats per embedding; 0 where no row has one.
+    pub dim: usize,
+    /// `dim` × (rows that have an embedding) floats, in row order.
+    pub values: ScalarBuffer<f32>,
+    /// For each row, whether it has an embedding; `None` means every row has.
+    pub present: Option<Vec<bool>>,
+}
+
+impl Embeddings {
+    /// No row has an embedding (`rows` rows).
+    pub fn none(rows: usize) -> Embeddings {
+        Embeddings { dim: 0, values: Vec::new().into(), present: Some(vec![false; rows]) }
+    }
+
+    /// Every row has one.
+    pub fn dense(dim: usize, values: Vec<f32>) -> Embeddings {
+        Embeddings { dim, values: values.into(), present: None }
+    }
+}
+
+/// Rows of a commit or of one row group of a segment, as columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// Put or delete, per row.
+    pub ops: Vec<Op>,
+    /// Record ids, non-null.
+    pub ids: StringArray,
+    /// Embeddings of the rows that have one (deletes and catalog records have none).
+    pub embeddings: Embeddings,
+    /// Nullable.
+    pub documents: StringArray,
+    /// Nullable.
+    pub uris: StringArray,
+    /// JSON text; null and `{}` differ.
+    pub metadatas: StringArray,
+    /// Address of the row that first inserted the id; null means "this row" (only in commits).
+    pub positions: UInt64Array,
+    /// Address of the row that last changed the embedding; null means "this row" (only in commits).
+    pub embedded: UInt64Array,
+    /// The rows' own addresses: filled in segments, `None` in commits (there it is version and row).
+    pub addresses: Option<UInt64Array>,
+}
+
+impl Rows {
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+/// One row on its way into a commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Put or delete.
+    pub op: Op,
+    /// The record's id.
+    pub id: String,
+    /// `None` for deletes and catalog records.
+    pub embedding: Option<Vec<f32>>,
+    /// See [`Rows::documents`].
+    pub document: Option<String>,
+    /// See [`Rows::uris`].
+    pub uri: Option<String>,
+    /// JSON text.
+    pub metadata: Option<String>,
+    /// See [`Rows::positions`].
+    pub position: Option<Address>,
+    /// See [`Rows::embedded`].
+    pub embedded: Option<Address>,
+}
+
+impl Row {
+    /// A tombstone.
+    pub fn delete(id: impl Into<String>) -> Row {
+        Row {
+            op: Op::Delete,
+            id: id.into(),
+            embedding: None,
+            document: None,
+            uri: None,
+            metadata: None,
+            position: None,
+            embedded: None,
+        }
+    }
+
+    /// Bytes this row adds to a commit, roughly: what group commit counts.
+    pub fn size_bytes(&self) -> usize {
+        let text = |t: &Option<String>| t.as_ref().map_or(0, String::len);
+        self.embedding.as_ref().map_or(0, |e| e.len() * 4)
+            + self.id.len()
+            + text(&self.document)
+            + text(&self.uri)
+            + text(&self.metadata)
+            + 16
+    }
+}
+
+impl FromIterator<Row> for Rows {
+    /// Turns rows into columns. All embeddings must have the same length (the writer checks that
+    /// before); a row whose embedding differs in length from the first is stored without one.
+    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Rows {
+        let rows: Vec<Row> = rows.into_iter().collect();
+        let dim = rows.iter().find_map(|r| r.embedding.as_ref().map(Vec::len)).unwrap_or(0);
+        let has = |r: &Row| r.embedding.as_ref().is_some_and(|e| e.len() == dim && dim > 0);
+        let present: Vec<bool> = rows.iter().map(has).collect();
+        let mut values = Vec::with_capacity(dim * rows.len());
+        for row in rows.iter().filter(|r| has(r)) {
+            values.extend_from_slice(row.embedding.as_deref().unwrap_or_default());
+        }
+        let all = present.iter().all(|p| *p);
+        Rows {
+            ops: rows.iter().map(|r| r.op).collect(),
+            ids: rows.iter().map(|r| Some(r.id.as_str())).collect(),
+            embeddings: Embeddings { dim, values: values.into(), present: (!all).then_some(present) },
+            documents: rows.iter().map(|r| r.document.as_deref()).collect(),
+            uris: rows.iter().map(|r| r.uri.as_deref()).collect(),
+            metadatas: rows.iter().map(|r| r.metadata.as_deref()).collect(),
+            positions: rows.iter().map(|r| r.position.map(|a| a.0)).collect(),
+            embedded: rows.iter().map(|r| r.embedded.map(|a| a.0)).collect(),
+            addresses: None,
+        }
+    }
+}
+
+impl Rows {
+    /// The id of row `row`. Panics past the end, as slices do.
+    pub fn id(&self, row: usize) -> &str {
+        self.ids.value(row)
+    }
+
+    /// The nullable text at `row` of one of the text columns.
+    pub fn text(column: &StringArray, row: usize) -> Option<&str> {
+        (!column.is_null(row)).then(|| column.value(row))
+    }
+}

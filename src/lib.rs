@@ -1,0 +1,9 @@
+//! Drumlin: a vector database whose only disk is a bucket.
+
+mod bucket;
+mod error;
+mod format;
+mod record;
+
+pub use error::{Error, Kind, Result};
+pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
