@@ -1,0 +1,3 @@
+//! One stream of commits in a bucket.
+
+pub mod state;
