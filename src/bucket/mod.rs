@@ -9,7 +9,11 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub mod call;
 pub mod clock;
+pub mod fault;
+#[cfg(test)]
+mod fault_tests;
 pub mod keys;
 pub mod memory;
 
