@@ -1,6 +1,7 @@
 //! Drumlin: a vector database whose only disk is a bucket.
 
-mod bucket;
+#[doc(hidden)]
+pub mod bucket;
 mod error;
 mod format;
 mod record;
