@@ -5,6 +5,7 @@
 pub mod checksum;
 mod columns;
 pub mod commit;
+pub mod head;
 mod record_file;
 pub mod rows;
 
