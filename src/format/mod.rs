@@ -6,12 +6,19 @@ pub mod checksum;
 mod columns;
 pub mod commit;
 pub mod head;
+pub mod merge;
 mod record_file;
 pub mod rows;
+pub mod segment;
 
 pub use checksum::{Checksum, Nonce};
 pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
+pub use merge::merge_rows;
 pub use rows::{Embeddings, Op, Row, Rows};
+pub use segment::{
+    EncodedSegment, ROWS_PER_GROUP, Segment, SegmentHeader, SegmentReader, SegmentWriter, decode_segment,
+    encode_segment,
+};
 
 use crate::error::Error;
 
