@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bucket_contract::Subject;
 use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::folder::FolderBucket;
 use drumlin::bucket::memory::MemoryBucket;
 
 /// Makes the tests of one backend: a module with each check of the contract as a test.
@@ -48,7 +49,14 @@ async fn memory() -> Subject {
     Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(()) }
 }
 
+async fn folder() -> Subject {
+    let directory = tempfile::tempdir().unwrap();
+    let bucket = Arc::new(FolderBucket::open(directory.path().join("absent/yet")).unwrap());
+    Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(directory) }
+}
+
 conforms!(memory_bucket, memory());
+conforms!(folder_bucket, folder());
 
 #[tokio::test(start_paused = true)]
 async fn a_memory_buckets_time_is_tokios_time_plus_its_skew() {

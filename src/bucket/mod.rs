@@ -14,6 +14,9 @@ pub mod clock;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
+pub mod folder;
+#[cfg(test)]
+mod folder_tests;
 pub mod keys;
 pub mod memory;
 
