@@ -2,8 +2,10 @@
 
 mod bucket;
 mod error;
+mod filter;
 mod format;
 mod record;
 
 pub use error::{Error, Kind, Result};
+pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
