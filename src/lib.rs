@@ -11,4 +11,5 @@ mod record;
 mod config;
 
 pub use error::{Error, Kind, Result};
+pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
