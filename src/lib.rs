@@ -8,6 +8,7 @@ mod format;
 mod head;
 mod log;
 mod record;
+mod stream;
 mod config;
 
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,3 @@
+//! temp
+#[derive(Debug, Clone)]
+pub struct S3Settings {}
