@@ -21,7 +21,6 @@ mod folder_tests;
 pub mod fetch;
 pub mod keys;
 pub mod memory;
-pub mod s3;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;

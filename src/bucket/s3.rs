@@ -1,3 +1,0 @@
-//! temp
-#[derive(Debug, Clone)]
-pub struct S3Settings {}
