@@ -9,6 +9,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod body;
 pub mod call;
 pub mod clock;
 pub mod fault;
@@ -19,6 +20,7 @@ pub mod folder;
 mod folder_tests;
 pub mod keys;
 pub mod memory;
+pub mod s3;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;
