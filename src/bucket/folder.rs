@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use ulid::Ulid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::body::Body;
 use super::clock::machine_time;
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
@@ -334,13 +335,13 @@ fn read_range(mut file: File, size_bytes: u64, range: Option<Range<u64>>) -> io:
     let range = range.unwrap_or(0..size_bytes);
     let start = range.start.min(size_bytes);
     let length = range.end.min(size_bytes).saturating_sub(start);
-    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| ErrorKind::FileTooLarge)?);
+    let mut body = Body::with_capacity(length)?;
     file.seek(SeekFrom::Start(start))?;
-    file.take(length).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != length {
+    file.take(length).read_to_end(body.buffer())?;
+    if body.len() != length {
         return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file was cut while it was read"));
     }
-    Ok(bytes.into())
+    Ok(body.finish())
 }
 
 #[async_trait]

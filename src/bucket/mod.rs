@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub mod backoff;
+mod body;
 pub mod call;
 pub mod clock;
 pub mod fault;
@@ -21,6 +22,7 @@ mod folder_tests;
 pub mod fetch;
 pub mod keys;
 pub mod memory;
+pub mod s3;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;
