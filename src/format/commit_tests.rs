@@ -141,9 +141,9 @@ fn a_newer_format_and_metadata_that_is_no_object_are_refused() {
     assert_eq!(decode_commit(&newer.into()), Err(FormatError::Newer { found: 2, known: 1 }));
     for text in ["[1]", "{", "null", "{\"a\":}", "", "{} {}"] {
         let rows: Rows = [Row { metadata: Some(text.into()), ..put("a", vec![1.0]) }].into_iter().collect();
-        let error = decode_commit(&encode_commit(&header(2), &rows).unwrap()).unwrap_err();
         let expected = format!("column metadata, row 0: expected a JSON object, got {text:?}");
-        assert_eq!(error, FormatError::Damaged(expected));
+        assert_eq!(encode_commit(&header(2), &rows), Err(FormatError::Invalid(expected.clone())));
+        assert_eq!(decode_commit(&write_commit(&header(2), &rows).unwrap()), Err(FormatError::Damaged(expected)));
     }
 }
 

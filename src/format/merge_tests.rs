@@ -47,8 +47,11 @@ fn merge(header: SegmentHeader, inputs: Vec<Rows>, keep_tombstones: bool) -> Enc
     sink.finish().unwrap()
 }
 
+/// Address, id and the record (none: a tombstone), per row.
+type Said = Vec<(u64, String, Option<Row>)>;
+
 /// The decoded groups, and what they say in the model's words.
-fn read(segment: &EncodedSegment) -> (Vec<Rows>, Vec<(u64, String, Option<Row>)>) {
+fn read(segment: &EncodedSegment) -> (Vec<Rows>, Said) {
     let bytes: Bytes = segment.pieces.concat().into();
     let groups = decode_segment(&bytes).unwrap().groups;
     let mut said = Vec::new();
@@ -71,7 +74,7 @@ fn read(segment: &EncodedSegment) -> (Vec<Rows>, Vec<(u64, String, Option<Row>)>
     (groups, said)
 }
 
-fn expected(model: &Model, keep_tombstones: bool) -> Vec<(u64, String, Option<Row>)> {
+fn expected(model: &Model, keep_tombstones: bool) -> Said {
     let mut rows: Vec<_> = model.iter().map(|(id, (address, row))| (*address, id.clone(), row.clone())).collect();
     rows.retain(|(_, _, row)| keep_tombstones || row.is_some());
     rows.sort_by_key(|(address, ..)| *address);
