@@ -12,5 +12,5 @@ mod stream;
 mod config;
 
 pub use error::{Error, Kind, Result};
-pub use filter::{Clause, Filter, FilterError, Number, Scalar};
+pub use filter::{Clause, Columns, Filter, FilterError, Number, Scalar};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};

@@ -3,9 +3,21 @@
 //! ([`Filter::evaluate`]) is fast. Invariant: both select the same rows, for every filter and every row.
 
 mod ast;
+mod bitset;
+mod columns;
 mod evaluate;
+mod ingest;
 mod parse;
+mod postings;
 mod scalar;
 
+#[cfg(test)]
+mod agreement_tests;
+#[cfg(test)]
+mod language_tests;
+#[cfg(test)]
+mod parse_tests;
+
 pub use ast::{Clause, Filter, FilterError};
+pub use columns::Columns;
 pub use scalar::{Number, Scalar};
