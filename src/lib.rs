@@ -3,6 +3,7 @@
 mod bucket;
 mod error;
 mod format;
+mod index;
 mod record;
 
 pub use error::{Error, Kind, Result};
