@@ -2,6 +2,7 @@
 //! Everything read here comes from a bucket and is untrusted: every decoder checks before it uses and
 //! answers [`FormatError`], never a panic.
 
+pub mod graph;
 pub mod rows;
 
 pub use rows::{Embeddings, Op, Row, Rows};
