@@ -1,5 +1,5 @@
 //! Building a graph: check the vectors, set exact twins aside, let a builder link the distinct ones,
-//! link the twins back in, repair what the entry point cannot reach, freeze.
+//! repair what searches would not reach, link the twins back in, freeze.
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
@@ -72,7 +72,7 @@ impl GraphParams {
     }
 }
 
-/// Vectors as builders see them: normalised under cosine, raw otherwise, no two equal.
+/// Vectors as builders see them: normalised under cosine; of ordinary size; no two equal.
 #[derive(Debug, Clone)]
 pub struct Space<'a> {
     /// How distance is measured.
@@ -84,13 +84,10 @@ pub struct Space<'a> {
 }
 
 impl Space<'_> {
-    /// The distance of two nodes for linking them: under `ip` Euclidean, or all would hang on the longest.
+    /// The squared Euclidean distance of two nodes: what nodes are linked by under every metric. It orders
+    /// normalised vectors as cosine does; by inner product all would hang on the longest.
     pub fn distance(&self, a: u32, b: u32) -> f32 {
-        let (a, b) = (self.rows[a as usize], self.rows[b as usize]);
-        match self.metric {
-            Metric::L2 | Metric::Ip => kernels().l2_f32(a, b),
-            Metric::Cosine => 1.0 - kernels().dot_f32(a, b),
-        }
+        kernels().l2_f32(self.rows[a as usize], self.rows[b as usize])
     }
 }
 
@@ -142,25 +139,37 @@ pub fn build_graph(
 ) -> Result<Graph> {
     params.check()?;
     check(set, &range)?;
-    let normal: Vec<f32> = match set.metric {
-        Metric::Cosine => set.vectors.iter().flat_map(|v| normalised(v)).collect(),
-        Metric::L2 | Metric::Ip => Vec::new(),
-    };
-    let rows: Vec<&[f32]> = match set.metric {
-        Metric::Cosine => normal.chunks_exact(set.dim).collect(),
-        Metric::L2 | Metric::Ip => set.vectors.clone(),
+    let prepared = prepared(set);
+    let rows: Vec<&[f32]> = match &prepared {
+        Some(values) => values.chunks_exact(set.dim).collect(),
+        None => set.vectors.clone(),
     };
     let groups = twin_groups(&rows);
     let distinct = groups.iter().map(|group| rows[group[0] as usize]).collect();
-    let linked = builder.build(&Space { metric: set.metric, dim: set.dim, rows: distinct }, params);
-    let mut adjacency = join_twins(linked, &groups, rows.len(), params.m);
-    let space = Space { metric: set.metric, dim: set.dim, rows };
-    repair(&mut adjacency, &space);
-    freeze(
-        &adjacency,
-        &space,
-        GraphSource { range, params: *params, builder: builder.name(), addresses: &set.addresses },
-    )
+    let space = Space { metric: set.metric, dim: set.dim, rows: distinct };
+    let mut linked = builder.build(&space, params);
+    let t = std::time::Instant::now();
+    let r = repair(&mut linked, &space);
+    println!("REPAIR {r:?} {} {:?}", space.rows.len(), t.elapsed());
+    let adjacency = join_twins(linked, &groups, rows.len(), params.m);
+    freeze(&adjacency, set, GraphSource { range, params: *params, builder: builder.name() })
+}
+
+/// Values beyond these have squares and sums of squares that f32 does not hold well.
+const WORKABLE: std::ops::RangeInclusive<f32> = 1e-12..=1e15;
+
+/// The rows of a [`Space`] where they are not the raw vectors: normalised under cosine; otherwise, where
+/// values are extreme, scaled so that the largest is 1, which changes no order of distances.
+fn prepared(set: &VectorSet<'_>) -> Option<Vec<f32>> {
+    if set.metric == Metric::Cosine {
+        return Some(set.vectors.iter().flat_map(|v| normalised(v)).collect());
+    }
+    let largest = set.vectors.iter().flat_map(|v| v.iter()).fold(0f32, |most, x| most.max(x.abs()));
+    if largest == 0.0 || WORKABLE.contains(&largest) {
+        return None;
+    }
+    let factor = 1.0 / f64::from(largest);
+    Some(set.vectors.iter().flat_map(|v| v.iter().map(move |x| (f64::from(*x) * factor) as f32)).collect())
 }
 
 fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {

@@ -3,46 +3,50 @@
 //! Invariant: nodes of higher levels come first; within a level the order is a depth-first walk from the
 //! entry point, nearest neighbours first, so the entry point is node 0.
 
+use std::borrow::Cow;
+
 use arrow::buffer::ScalarBuffer;
 
-use super::build::{Adjacency, GraphParams, GraphRange, Space};
-use super::distance::PreparedQuery;
+use super::build::{Adjacency, GraphParams, GraphRange, VectorSet};
+use super::distance::{PreparedQuery, normalised};
 use super::graph::Graph;
 use super::quantiser::Quantiser;
 use super::topk::TopK;
 use crate::error::{Error, Result};
 use crate::format::graph::{Columns, GraphColumns, GraphHeader, Lists, Traversal};
-use crate::record::Address;
+use crate::record::{Address, Metric};
 
 /// Where a graph comes from: what its header tells.
 #[derive(Debug, Clone)]
-pub struct GraphSource<'a> {
+pub struct GraphSource {
     /// The records covered.
     pub range: GraphRange,
     /// How it was built.
     pub params: GraphParams,
     /// Who built it.
     pub builder: &'static str,
-    /// One per row of the space.
-    pub addresses: &'a [Address],
 }
 
-/// Freezes `adjacency` over `space`.
-pub fn freeze(adjacency: &Adjacency, space: &Space<'_>, source: GraphSource<'_>) -> Result<Graph> {
+/// Freezes `adjacency` over the vectors of `set`.
+pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -> Result<Graph> {
     let order = node_order(adjacency);
-    let columns = frozen_columns(adjacency, &order, source.addresses)?;
-    let rows: Vec<&[f32]> = order.iter().map(|old| space.rows[*old as usize]).collect();
-    let quantiser = Quantiser::fit(space.metric, space.dim, &rows);
-    let mut codes = Vec::with_capacity(rows.len() * space.dim);
+    let columns = frozen_columns(adjacency, &order, &set.addresses)?;
+    let raw = order.iter().map(|old| set.vectors[*old as usize]);
+    let rows: Vec<Cow<'_, [f32]>> = match set.metric {
+        Metric::Cosine => raw.map(|v| Cow::Owned(normalised(v))).collect(),
+        Metric::L2 | Metric::Ip => raw.map(Cow::Borrowed).collect(),
+    };
+    let quantiser = Quantiser::fit(set.metric, set.dim, &rows);
+    let mut codes = Vec::with_capacity(rows.len() * set.dim);
     let biases: Vec<f32> = rows.iter().map(|row| quantiser.encode(row, &mut codes)).collect();
     let columns = Columns { codes: codes.into(), biases: biases.into(), ..columns };
-    let frozen = Frozen { rows: &rows, columns: &columns, quantiser: &quantiser, space };
+    let frozen = Frozen { rows: &rows, columns: &columns, quantiser: &quantiser };
     let header = GraphHeader {
         stream: source.range.stream,
         lo: source.range.lo,
         hi: source.range.hi,
-        metric: space.metric,
-        dim: space.dim,
+        metric: set.metric,
+        dim: set.dim,
         m: source.params.m,
         ef_construction: source.params.ef_construction,
         seed: source.params.seed,
@@ -123,33 +127,40 @@ const TRUE_BEST: usize = 10;
 /// ... in at least this share, or searches compare exact vectors.
 const ENOUGH: f64 = 0.97;
 
+/// How far towards another vector a judging query is moved.
+const MOVED: f32 = 0.2;
+
 /// Judges whether codes tell neighbours apart, at the density the data really has.
 struct Frozen<'a> {
-    rows: &'a [&'a [f32]],
+    rows: &'a [Cow<'a, [f32]>],
     columns: &'a Columns,
     quantiser: &'a Quantiser,
-    space: &'a Space<'a>,
 }
 
 impl Frozen<'_> {
     fn traversal(&self) -> Traversal {
         let step = self.rows.len().div_ceil(JUDGED).max(1);
-        let (found, wanted) = (0..self.rows.len() as u32)
+        let nodes = self.rows.len() as u32;
+        let (found, wanted) = (0..nodes)
             .step_by(step)
-            .map(|node| self.kept_by_codes(node))
+            .flat_map(|node| [self.kept_by_codes(node, node), self.kept_by_codes(node, (node + step as u32) % nodes)])
             .fold((0, 0), |(found, wanted), (f, w)| (found + f, wanted + w));
         if (found as f64) < ENOUGH * wanted as f64 { Traversal::Exact } else { Traversal::Codes }
     }
 
-    /// Of the true best around `node`: how many the codes' best are as near as, and how many there are.
-    fn kept_by_codes(&self, node: u32) -> (usize, usize) {
-        let query = PreparedQuery::new(self.space.metric, self.rows[node as usize]);
+    /// Of the true best around `node`: how many the codes' best are as near as, and how many there are. Asked
+    /// from the node, moved a little towards `other`: queries rarely are one of the vectors.
+    fn kept_by_codes(&self, node: u32, other: u32) -> (usize, usize) {
+        let (from, towards) = (&self.rows[node as usize], &self.rows[other as usize]);
+        let moved: Vec<f32> = from.iter().zip(towards.iter()).map(|(x, y)| x + MOVED * (y - x)).collect();
+        let query = PreparedQuery::new(self.quantiser.metric(), &moved);
         let coded = self.quantiser.encode_query(&query);
-        let exact = |other: u32| query.distance_to(self.rows[other as usize]);
+        let exact = |other: u32| query.distance_to(&self.rows[other as usize]);
         let (mut by_code, mut by_truth) = (TopK::new(CODED_BEST), TopK::new(TRUE_BEST));
         for other in self.surroundings(node) {
             let at = other as usize;
-            let code = self.columns.codes.get(at * self.space.dim..(at + 1) * self.space.dim).unwrap_or_default();
+            let dim = query.dim();
+            let code = self.columns.codes.get(at * dim..(at + 1) * dim).unwrap_or_default();
             by_code.push(coded.estimate(code, self.columns.biases[at]), u64::from(other));
             by_truth.push(exact(other), u64::from(other));
         }

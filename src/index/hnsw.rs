@@ -34,15 +34,6 @@ impl Distance<f32> for SquaredEuclidean {
     }
 }
 
-/// 1 − a·b of normalised (or zero) vectors.
-struct OneMinusDot;
-
-impl Distance<f32> for OneMinusDot {
-    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        finite_from_zero(1.0 - kernels().dot_f32(a, b))
-    }
-}
-
 /// The crate asserts distances ≥ 0 and orders them by `partial_cmp`: NaN and −1e-8 would panic.
 fn finite_from_zero(distance: f32) -> f32 {
     if distance.is_nan() { f32::MAX } else { distance.clamp(0.0, f32::MAX) }
@@ -54,16 +45,27 @@ impl GraphBuilder for HnswRsBuilder {
     }
 
     fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency {
-        match space.metric {
-            Metric::L2 => insert_all(&space.rows, params, SquaredEuclidean),
-            Metric::Cosine => insert_all(&space.rows, params, OneMinusDot),
-            Metric::Ip => {
-                let lifted = lift_to_ball(space);
-                let rows: Vec<&[f32]> = lifted.chunks_exact(space.dim + 1).collect();
-                insert_all(&rows, params, SquaredEuclidean)
-            }
+        let lifted = match space.metric {
+            Metric::L2 => None,
+            Metric::Cosine => lift_zero(space),
+            Metric::Ip => Some(lift_to_ball(space)),
+        };
+        match lifted {
+            Some(values) => insert_all(&values.chunks_exact(space.dim + 1).collect::<Vec<_>>(), params),
+            None => insert_all(&space.rows, params),
         }
     }
+}
+
+/// Between normalised vectors |a − b|² = 2 (1 − cos), but a zero vector, at cosine distance 1 from all,
+/// would be nearer than that. With one more component, 1 for it and 0 for the others, it is not. `None`
+/// where there is no zero vector.
+fn lift_zero(space: &Space<'_>) -> Option<Vec<f32>> {
+    let is_zero = |row: &[f32]| row.iter().all(|x| *x == 0.0);
+    space.rows.iter().any(|row| is_zero(row)).then(|| {
+        let lifted = |row: &&[f32]| row.iter().copied().chain([f32::from(is_zero(row))]).collect::<Vec<f32>>();
+        space.rows.iter().flat_map(lifted).collect()
+    })
 }
 
 /// Inner product as Euclidean distance: with R the ball's radius and √(R² − |x|²) as one more component,
@@ -84,8 +86,8 @@ fn lift_to_ball(space: &Space<'_>) -> Vec<f32> {
     lifted
 }
 
-fn insert_all<D: Distance<f32> + Send + Sync>(rows: &[&[f32]], params: &GraphParams, distance: D) -> Adjacency {
-    let hnsw: Hnsw<'_, f32, D> = Hnsw::new(params.m, rows.len(), MAX_LEVELS, params.ef_construction, distance);
+fn insert_all(rows: &[&[f32]], params: &GraphParams) -> Adjacency {
+    let hnsw = Hnsw::new(params.m, rows.len(), MAX_LEVELS, params.ef_construction, SquaredEuclidean);
     let mut order: Vec<(&[f32], usize)> = rows.iter().copied().zip(0..).collect();
     order.shuffle(&mut StdRng::seed_from_u64(params.seed));
     let serial = if params.threads <= 1 { order.len() } else { SERIAL_FIRST.min(order.len()) };
@@ -99,7 +101,7 @@ fn insert_all<D: Distance<f32> + Send + Sync>(rows: &[&[f32]], params: &GraphPar
 
 /// The crate keeps links above a point's own level and links to points below the level; neither is of use
 /// to a search, both are left out.
-fn extract<D: Distance<f32> + Send + Sync>(hnsw: &Hnsw<'_, f32, D>, nodes: usize) -> Adjacency {
+fn extract(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, nodes: usize) -> Adjacency {
     let mut lists: Vec<Vec<Vec<u32>>> = vec![vec![Vec::new()]; nodes];
     let points = hnsw.get_point_indexation();
     for layer in 0..=usize::from(points.get_max_level_observed()) {

@@ -17,6 +17,8 @@ mod topk;
 mod walk;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod recall_tests;
 
 pub use build::{Adjacency, GraphBuilder, GraphParams, GraphRange, Space, VectorSet, build_graph};

@@ -14,6 +14,9 @@ const CODE_MAX: f64 = 127.0;
 const COVERED: f64 = 0.999;
 /// Components looked at to find that range, at most.
 const SAMPLED_COMPONENTS: usize = 1 << 20;
+/// Rows looked at to find the mean, at most, and the share of them (one in ...) left out at either end.
+const SAMPLED_ROWS: usize = 1024;
+const TRIMMED: usize = 64;
 /// A code that loses more than this share of its vector's square has been clamped hard.
 const CLAMPED_SHARE: f64 = 0.01;
 
@@ -48,17 +51,13 @@ impl Quantiser {
     }
 
     /// Fits mean and scale to `rows`, each `dim` floats (normalised under cosine).
-    pub fn fit(metric: Metric, dim: usize, rows: &[&[f32]]) -> Quantiser {
-        let mut sums = vec![0f64; dim];
-        for row in rows {
-            sums.iter_mut().zip(*row).for_each(|(sum, x)| *sum += f64::from(*x));
-        }
-        let mean: Vec<f32> = sums.iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect();
+    pub fn fit(metric: Metric, dim: usize, rows: &[impl AsRef<[f32]>]) -> Quantiser {
+        let mean = trimmed_mean(dim, rows);
         let stride = (rows.len() * dim).div_ceil(SAMPLED_COMPONENTS).max(1);
         let mut sizes: Vec<f64> = rows
             .iter()
             .step_by(stride)
-            .flat_map(|row| row.iter().zip(&mean).map(|(x, m)| (f64::from(*x) - f64::from(*m)).abs()))
+            .flat_map(|row| row.as_ref().iter().zip(&mean).map(|(x, m)| (f64::from(*x) - f64::from(*m)).abs()))
             .collect();
         let rank = ((sizes.len() as f64 * COVERED) as usize).min(sizes.len().saturating_sub(1));
         let reach = match sizes.len() {
@@ -68,6 +67,11 @@ impl Quantiser {
         let scale = (reach / CODE_MAX) as f32;
         // Nothing but equal vectors: any scale will do.
         Quantiser { metric, mean, scale: if scale.is_normal() { scale } else { 1.0 } }
+    }
+
+    /// How distance is measured.
+    pub fn metric(&self) -> Metric {
+        self.metric
     }
 
     /// Subtracted from each vector, one float per dimension.
@@ -99,7 +103,7 @@ impl Quantiser {
             Metric::Cosine | Metric::Ip if lost > CLAMPED_SHARE * square => -on_mean,
             Metric::Cosine | Metric::Ip => -on_mean - 0.5 * (square - coded),
         };
-        bias.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+        bounded(bias)
     }
 
     /// Turns a query of this dimension into codes on a scale of its own, so that it is never clamped.
@@ -119,8 +123,29 @@ impl Quantiser {
                 (1.0 - on_mean - 0.5 * (square - coded), product)
             }
         };
-        CodedQuery { codes, factor: factor as f32, constant: constant as f32 }
+        CodedQuery { codes, factor: bounded(factor), constant: bounded(constant) }
     }
+}
+
+/// The mean of each dimension over a sample, without its smallest and largest values: far outliers would
+/// move the mean away from all other vectors and leave them one code.
+fn trimmed_mean(dim: usize, rows: &[impl AsRef<[f32]>]) -> Vec<f32> {
+    let stride = rows.len().div_ceil(SAMPLED_ROWS).max(1);
+    let sample: Vec<&[f32]> = rows.iter().step_by(stride).map(AsRef::as_ref).collect();
+    let trim = sample.len().div_ceil(TRIMMED);
+    let mean = |d: usize| {
+        let mut values: Vec<f32> = sample.iter().filter_map(|row| row.get(d)).copied().collect();
+        values.sort_unstable_by(f32::total_cmp);
+        let kept =
+            values.get(trim..values.len().saturating_sub(trim)).filter(|kept| !kept.is_empty()).unwrap_or(&values);
+        (kept.iter().copied().map(f64::from).sum::<f64>() / kept.len().max(1) as f64) as f32
+    };
+    (0..dim).map(mean).collect()
+}
+
+/// Half of f32's range and less: a sum of two cannot overflow, so no estimate is NaN.
+fn bounded(x: f64) -> f32 {
+    x.clamp(f64::from(f32::MIN) / 4.0, f64::from(f32::MAX) / 4.0) as f32
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
-//! Makes every node reachable from the entry point on level 0: what is not gets linked, both ways, to its
-//! nearest reachable nodes. Terminates because each round adds at least the node it looks at.
+//! Repairs what a builder leaves hard to find. Every node becomes reachable from the entry point on level
+//! 0: what is not gets linked, both ways, to its nearest reachable nodes (this ends, as each round adds at
+//! least the node it looks at). And nodes that hardly any other links to get more links: heuristics starve
+//! those behind a hub, such as vectors around a dense centre, and searches miss what is rarely linked to.
 
 use super::build::{Adjacency, Space};
 use super::topk::TopK;
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
 
-/// How many reachable nodes an unreachable one is linked to.
-const LINKS: usize = 4;
+/// How many others a repaired node is linked to.
+const LINKS: usize = 8;
+/// A node with fewer links to it than this gets more.
+const THIN: u32 = 4;
 /// How wide to search for them.
 const EF: usize = 48;
 
@@ -31,8 +35,13 @@ impl Terrain for FromNode<'_> {
     }
 }
 
-/// Links what the entry point cannot reach; returns how many nodes had to be linked.
-pub fn repair(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
+/// Both repairs; returns how many nodes each had to link.
+pub fn repair(adjacency: &mut Adjacency, space: &Space<'_>) -> (usize, usize) {
+    (reach(adjacency, space), thicken(adjacency, space))
+}
+
+/// Links what the entry point cannot reach.
+fn reach(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
     let mut reached = vec![false; adjacency.lists.len()];
     spread(adjacency, adjacency.entry, &mut reached);
     let mut scratch = SearchScratch::new();
@@ -49,6 +58,27 @@ pub fn repair(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
         linked += 1;
     }
     linked
+}
+
+/// Links nodes that few others link to with the nearest a walk finds. All must be reachable.
+fn thicken(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
+    let mut links_to = vec![0u32; adjacency.lists.len()];
+    for list in &adjacency.lists {
+        list[0].iter().for_each(|node| links_to[*node as usize] += 1);
+    }
+    let reached = vec![true; adjacency.lists.len()];
+    let mut scratch = SearchScratch::new();
+    let mut thin = 0;
+    for node in 0..adjacency.lists.len() as u32 {
+        if links_to[node as usize] < THIN {
+            let near = nearest_reachable(&FromNode { adjacency, space, node }, &reached, &mut scratch);
+            for other in near.into_iter().filter(|other| *other != node) {
+                adjacency.link(other, node);
+            }
+            thin += 1;
+        }
+    }
+    thin
 }
 
 /// How many nodes the entry point does not reach on level 0.
@@ -100,7 +130,7 @@ mod tests {
             adjacency.link(i, i + 1);
         }
         assert_eq!(unreachable(&adjacency), 20);
-        assert_eq!(repair(&mut adjacency, &space), 2);
+        assert_eq!(reach(&mut adjacency, &space), 2);
         assert_eq!(unreachable(&adjacency), 0);
         assert!(adjacency.neighbours(10, 0).contains(&9), "the nearest node of the first island is 9");
     }
@@ -110,7 +140,7 @@ mod tests {
         let values: Vec<f32> = (0..200).map(|i| (i * i % 97) as f32).collect();
         let space = Space { metric: Metric::Cosine, dim: 2, rows: values.chunks_exact(2).collect() };
         let mut adjacency = Adjacency { entry: 0, lists: vec![vec![Vec::new()]; 100] };
-        assert_eq!(repair(&mut adjacency, &space), 99);
+        assert_eq!(reach(&mut adjacency, &space), 99);
         assert_eq!(unreachable(&adjacency), 0);
     }
 }

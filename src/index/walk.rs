@@ -87,7 +87,8 @@ pub fn best_first(terrain: &impl Terrain, bounds: Bounds, scratch: &mut SearchSc
         left = left.checked_sub(fresh.len())?;
         for node in &fresh {
             let distance = terrain.distance(*node);
-            if distance < best.bound() {
+            // Until `ef` are kept everything enters, infinite estimates too.
+            if distance < best.bound() || !best.is_full() {
                 scratch.candidates.push(Reverse(Neighbour { distance, key: u64::from(*node) }));
                 if terrain.accepts(*node) {
                     best.push(distance, u64::from(*node));
