@@ -148,9 +148,7 @@ pub fn build_graph(
     let distinct = groups.iter().map(|group| rows[group[0] as usize]).collect();
     let space = Space { metric: set.metric, dim: set.dim, rows: distinct };
     let mut linked = builder.build(&space, params);
-    let t = std::time::Instant::now();
-    let r = repair(&mut linked, &space);
-    println!("REPAIR {r:?} {} {:?}", space.rows.len(), t.elapsed());
+    repair(&mut linked, &space);
     let adjacency = join_twins(linked, &groups, rows.len(), params.m);
     freeze(&adjacency, set, GraphSource { range, params: *params, builder: builder.name() })
 }

@@ -23,13 +23,13 @@ impl Built {
     }
 }
 
-/// Builds on all cores, each vector at its row's address in commit 1.
-pub(super) fn built(metric: Metric, dim: usize, values: Vec<f32>) -> Built {
+/// Builds, each vector at its row's address in commit 1.
+pub(super) fn built(metric: Metric, dim: usize, values: Vec<f32>, threads: usize) -> Built {
     let vectors: Vec<&[f32]> = values.chunks_exact(dim).collect();
     let addresses = (0..vectors.len()).filter_map(|row| Address::new(Version(1), row)).collect();
     let set = VectorSet { metric, dim, vectors, addresses };
     let range = GraphRange { stream: "c/test".into(), lo: Version(1), hi: Version(1) };
-    let params = GraphParams { threads: 2, ..GraphParams::default() };
+    let params = GraphParams { threads, ..GraphParams::default() };
     let graph = build_graph(&set, range, &params, &HnswRsBuilder).expect("the set is valid");
     graph.check_invariants().expect("a built graph holds together");
     Built { dim, values, graph }
@@ -81,7 +81,7 @@ pub(super) fn mean_recall(built: &Built, queries: &[f32], allowed: Option<&NodeB
         assert_eq!(found.len(), truth.len());
         assert!(found.iter().all(|c| allowed.is_none_or(|allowed| allowed.contains(c.node))));
         searched += recall(&found, &truth);
-        let limits = Limits { ef: default_ef(10), distances: usize::MAX };
+        let limits = Limits { ef: default_ef(built.graph.metric(), 10), distances: usize::MAX };
         let found = walk_graph(&built.graph, search, &exact, limits, &mut scratch).expect("there is no limit");
         walked += recall(&found, &truth);
         count += 1.0;
@@ -92,7 +92,7 @@ pub(super) fn mean_recall(built: &Built, queries: &[f32], allowed: Option<&NodeB
 fn recall_holds(metric: Metric) {
     let dim = 128;
     let started = std::time::Instant::now();
-    let built = built(metric, dim, clustered(50_000, dim, 1));
+    let built = built(metric, dim, clustered(50_000, dim, 1), 2);
     println!("{metric}: built in {:?}", started.elapsed());
     assert!(!built.graph.is_exact(), "codes are good enough for clustered data");
     let queries = clustered(100, dim, 2);
