@@ -9,6 +9,7 @@ pub mod head;
 pub mod merge;
 mod pages;
 mod record_file;
+pub mod graph;
 pub mod rows;
 pub mod segment;
 pub mod store_file;
