@@ -12,6 +12,7 @@ use bytes::Bytes;
 mod body;
 pub mod call;
 pub mod clock;
+pub mod count;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
@@ -20,7 +21,9 @@ pub mod folder;
 mod folder_tests;
 pub mod keys;
 pub mod memory;
+pub mod retry;
 pub mod s3;
+mod shared;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;
