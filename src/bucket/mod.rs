@@ -23,6 +23,7 @@ mod folder_tests;
 pub mod fetch;
 pub mod keys;
 pub mod memory;
+pub mod probe;
 pub mod retry;
 pub mod s3;
 mod shared;

@@ -108,7 +108,7 @@ async fn tell_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Si
         }
     }
     let Some(inner) = weak.upgrade() else { return };
-    recovery.bytes = inner.traffic.snapshot().bytes_in();
+    recovery.bytes = inner.traffic.snapshot().iter().map(|(_, counts)| counts.bytes_received).sum();
     recovery.graphs_loaded = inner.counters.graphs_loaded.get() as usize;
     recovery.seconds = inner.opened.elapsed().as_secs_f64();
     inner.recovered.send_replace(Some(recovery));

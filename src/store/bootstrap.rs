@@ -22,7 +22,7 @@ use crate::stream::context::StreamError;
 pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
     Ok(match &settings.storage {
         Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
-        Storage::Folder(path) => Arc::new(FolderBucket::open(path).await?),
+        Storage::Folder(path) => Arc::new(FolderBucket::open(path)?),
         Storage::S3(s3) => Arc::new(S3Bucket::connect(s3.clone()).await?),
     })
 }

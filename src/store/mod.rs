@@ -28,7 +28,7 @@ use self::entry::{Entry, Progress};
 use self::report::{CollectionSync, Recovery, SyncReport};
 use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
-use crate::bucket::retry::Retrying;
+use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::bucket::Bucket;
 use crate::collection::handle::{Collection, Surroundings};
 use crate::collection::request::Scope;
@@ -47,6 +47,17 @@ const PARALLEL_COLLECTIONS: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    _lifeline: Arc<Lifeline>,
+}
+
+/// Stops the background work when the last handle of a store is gone.
+#[derive(Debug)]
+struct Lifeline(Arc<Inner>);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.closing.close();
+    }
 }
 
 #[derive(Debug)]
@@ -54,7 +65,7 @@ struct Inner {
     settings: Settings,
     limits: Arc<Limits>,
     bucket: Arc<dyn Bucket>,
-    traffic: Arc<Counting>,
+    traffic: Arc<count::Counters>,
     writer: String,
     compute: Arc<Compute>,
     counters: Arc<Counters>,
@@ -83,8 +94,9 @@ impl Store {
     #[doc(hidden)]
     pub async fn open_on(settings: Settings, bucket: Arc<dyn Bucket>) -> Result<Store> {
         let opened = Instant::now();
-        let traffic = Arc::new(Counting::new(bucket));
-        let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(traffic.clone(), settings.timing.retry()));
+        let counting = Counting::new(bucket);
+        let traffic = counting.counters();
+        let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(counting, RetrySettings::default()));
         bootstrap::prepare(&bucket, &settings.timing).await?;
         let counters = Arc::new(Counters::default());
         let view = Arc::new(ArcSwap::default());
@@ -114,7 +126,7 @@ impl Store {
         });
         inner.reconcile();
         background::start(&inner);
-        Ok(Store { inner })
+        Ok(Store { _lifeline: Arc::new(Lifeline(inner.clone())), inner })
     }
 
     /// Waits until every collection that was live at the start is loaded or has failed, and tells how
@@ -184,7 +196,7 @@ impl Store {
     }
 
     /// Requests and bytes of the bucket since the store opened.
-    pub fn storage_counters(&self) -> count::Traffic {
+    pub fn storage_counters(&self) -> count::Counts {
         self.inner.traffic.snapshot()
     }
 

@@ -88,8 +88,8 @@ impl Store {
         let entries = self.inner.live_entries();
         let damaged: Vec<Damage> = entries.iter().filter_map(|entry| damage_of(entry)).collect();
         let (done, total) = self.inner.loading();
-        let traffic = self.inner.traffic.snapshot();
-        let connected = traffic.connected();
+        let fortune = self.inner.traffic.fortune();
+        let connected = fortune.connected();
         let loaded = self.inner.recovered.borrow().is_some();
         let mut memory = Memory { resident_bytes: resident_bytes(), ..Memory::default() };
         let mut records = 0;
@@ -113,7 +113,7 @@ impl Store {
             storage: StorageHealth {
                 place: self.inner.bucket.place(),
                 connected,
-                last_error: traffic.last_error(),
+                last_error: fortune.last_error.filter(|_| !connected).map(|(_, error)| error),
                 conditional_put: true,
             },
             collections: entries.len(),
