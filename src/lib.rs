@@ -4,6 +4,7 @@
 pub mod bucket;
 mod error;
 mod format;
+mod index;
 mod record;
 
 pub use error::{Error, Kind, Result};
