@@ -2,10 +2,17 @@
 
 #[doc(hidden)]
 pub mod bucket;
+mod collection;
 mod error;
+mod filter;
 mod format;
+mod head;
 mod index;
+mod log;
 mod record;
+mod stream;
+mod config;
 
 pub use error::{Error, Kind, Result};
+pub use filter::{Clause, Columns, Filter, FilterError, Number, Scalar};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
