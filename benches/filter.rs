@@ -33,7 +33,7 @@ fn metadata(row: usize) -> String {
         x % 10_000,
         x % 20,
         (x >> 8) % 20,
-        x % 2 == 0
+        x.is_multiple_of(2)
     )
 }
 

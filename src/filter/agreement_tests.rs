@@ -126,7 +126,7 @@ fn by_columns(filter: &Filter, metadatas: &StringArray, documents: &StringArray)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn both_evaluators_select_the_same_rows(

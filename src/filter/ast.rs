@@ -20,6 +20,15 @@ const REGEX_SIZE_LIMIT_BYTES: usize = 4 << 20;
 /// Numbers compare by value, so `2` equals `2.0`; booleans, strings and lists equal only their own
 /// kind. A record that lacks the key, or has another kind of value there, fails every test, so it
 /// passes every negated one.
+///
+/// ```
+/// use drumlin::{Filter, Metadata};
+///
+/// let filter = Filter::and([Filter::gte("page", 10), !Filter::document_contains("draft")]);
+/// let metadata = Metadata::from([("page", 12_i64)]);
+/// assert!(filter.matches(Some(&metadata), Some("the final text")));
+/// assert!(!filter.matches(Some(&metadata), Some("a draft")));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(pub(super) Node);
 

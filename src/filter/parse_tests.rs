@@ -91,9 +91,18 @@ fn every_legal_where_document_means_the_filter_a_constructor_makes() {
     }
 }
 
+/// Each JSON is refused with a message that begins so, and as a matter of `where`.
+fn assert_where_refused(cases: &[(Value, &str)]) {
+    for (json, message) in cases {
+        let error = where_error(json.clone());
+        assert!(error.message.starts_with(message), "{json}\n  said {}\n  not  {message}", error.message);
+        assert_eq!(error.clause, Clause::Where, "{json}");
+    }
+}
+
 #[test]
-fn every_illegal_where_is_refused_at_its_place() {
-    let cases = [
+fn every_malformed_where_is_refused_at_its_place() {
+    assert_where_refused(&[
         (json!({}), "where: expected an object with exactly one key"),
         (json!([]), "where: expected an object with one key, got an empty list"),
         (json!("k"), "where: expected an object with one key, got the string \"k\""),
@@ -114,54 +123,6 @@ fn every_illegal_where_is_refused_at_its_place() {
         (json!({"k": null}), "where.k: expected a string, number or boolean, got null"),
         (json!({"k": []}), "where.k: expected a string, number or boolean, got an empty list"),
         (json!({"k": ["a"]}), "where.k: expected a string, number or boolean, got a list"),
-        (json!({"k": {"$eq": ["a"]}}), "where.k.$eq: expected a string, number or boolean, got a list"),
-        (json!({"k": {"$eq": null}}), "where.k.$eq: expected a string, number or boolean, got null"),
-        (json!({"k": {"$eq": {"$eq": 1}}}), "where.k.$eq: expected a string, number or boolean, got an object"),
-        (json!({"k": {"$ne": null}}), "where.k.$ne: expected a string"),
-        (json!({"k": {"$ne": [1]}}), "where.k.$ne: expected a string"),
-        (json!({"k": {"$gt": "a"}}), "where.k.$gt: expected a number, got the string \"a\""),
-        (json!({"k": {"$gt": true}}), "where.k.$gt: expected a number, got the boolean true"),
-        (json!({"k": {"$gt": null}}), "where.k.$gt: expected a number, got null"),
-        (json!({"k": {"$gt": [1]}}), "where.k.$gt: expected a number, got a list"),
-        (json!({"k": {"$gte": "1"}}), "where.k.$gte: expected a number"),
-        (json!({"k": {"$gte": false}}), "where.k.$gte: expected a number"),
-        (json!({"k": {"$lt": ""}}), "where.k.$lt: expected a number"),
-        (json!({"k": {"$lt": {}}}), "where.k.$lt: expected a number, got an object"),
-        (json!({"k": {"$lte": "b"}}), "where.k.$lte: expected a number"),
-        (json!({"k": {"$lte": true}}), "where.k.$lte: expected a number"),
-        (json!({"k": {"$in": []}}), "where.k.$in: expected a list of at least one value"),
-        (json!({"k": {"$in": "a"}}), "where.k.$in: expected a list of values, got the string"),
-        (json!({"k": {"$in": null}}), "where.k.$in: expected a list of values, got null"),
-        (json!({"k": {"$in": {"a": 1}}}), "where.k.$in: expected a list of values, got an object"),
-        (json!({"k": {"$in": [null]}}), "where.k.$in[0]: expected a string, number or boolean, got null"),
-        (
-            json!({"k": {"$in": ["a", 1]}}),
-            "where.k.$in[1]: expected a string, as the list's first value is, got the number 1",
-        ),
-        (json!({"k": {"$in": [1, "a"]}}), "where.k.$in[1]: expected an integer"),
-        (
-            json!({"k": {"$in": [2, 2.5]}}),
-            "where.k.$in[1]: expected an integer, as the list's first value is, got the number 2.5",
-        ),
-        (json!({"k": {"$in": [2.5, 2]}}), "where.k.$in[1]: expected a float"),
-        (json!({"k": {"$in": [1, u64::MAX]}}), "where.k.$in[1]: expected an integer"),
-        (json!({"k": {"$in": [true, 1]}}), "where.k.$in[1]: expected a boolean"),
-        (json!({"k": {"$in": [[1]]}}), "where.k.$in[0]: expected a string, number or boolean, got a list"),
-        (json!({"k": {"$nin": []}}), "where.k.$nin: expected a list of at least one value"),
-        (json!({"k": {"$nin": [1, true]}}), "where.k.$nin[1]: expected an integer"),
-        (json!({"k": {"$nin": 1}}), "where.k.$nin: expected a list of values"),
-        (json!({"k": {"$contains": null}}), "where.k.$contains: expected a string, number or boolean"),
-        (json!({"k": {"$contains": ["a"]}}), "where.k.$contains: expected a string, number or boolean"),
-        (json!({"k": {"$not_contains": {}}}), "where.k.$not_contains: expected a string, number or boolean"),
-        (json!({"k": {"$regex": "a"}}), "where.k.$regex: a regex is only allowed on #document"),
-        (json!({"k": {"$not_regex": "a"}}), "where.k.$not_regex: a regex is only allowed on #document"),
-        (json!({"#id": {"$regex": "a"}}), "where.#id.$regex: a regex is only allowed on #document"),
-        (json!({"k": {"$like": "a"}}), "where.k.$like: expected one of $eq"),
-        (json!({"k": {"eq": 1}}), "where.k.eq: expected one of $eq"),
-        (json!({"k": {"$EQ": 1}}), "where.k.$EQ: expected one of $eq"),
-        (json!({"k": {"": 1}}), "where.k.: expected one of $eq"),
-        (json!({"k": {"$and": []}}), "where.k.$and: expected one of $eq"),
-        (json!({"k": {"$not": {"$eq": 1}}}), "where.k.$not: expected one of $eq"),
         (json!({"$not": {"k": 1}}), "where.$not: expected $and, $or or a metadata key"),
         (json!({"$nor": []}), "where.$nor: expected $and, $or or a metadata key"),
         (json!({"$contains": "a"}), "where.$contains: expected $and, $or or a metadata key"),
@@ -184,12 +145,73 @@ fn every_illegal_where_is_refused_at_its_place() {
         (json!({"#document": {"$and": []}}), "where.#document.$and: expected one of $eq"),
         (json!({"#document": {}}), "where.#document: expected an object with exactly one operator"),
         (json!({"#document": null}), "where.#document: expected a string, number or boolean, got null"),
-    ];
-    for (json, message) in cases {
-        let error = where_error(json.clone());
-        assert!(error.message.starts_with(message), "{json}\n  said {}\n  not  {message}", error.message);
-        assert_eq!(error.clause, Clause::Where, "{json}");
-    }
+    ]);
+}
+
+#[test]
+fn comparisons_are_refused_other_kinds_of_values() {
+    assert_where_refused(&[
+        (json!({"k": {"$eq": ["a"]}}), "where.k.$eq: expected a string, number or boolean, got a list"),
+        (json!({"k": {"$eq": null}}), "where.k.$eq: expected a string, number or boolean, got null"),
+        (json!({"k": {"$eq": {"$eq": 1}}}), "where.k.$eq: expected a string, number or boolean, got an object"),
+        (json!({"k": {"$ne": null}}), "where.k.$ne: expected a string"),
+        (json!({"k": {"$ne": [1]}}), "where.k.$ne: expected a string"),
+        (json!({"k": {"$gt": "a"}}), "where.k.$gt: expected a number, got the string \"a\""),
+        (json!({"k": {"$gt": true}}), "where.k.$gt: expected a number, got the boolean true"),
+        (json!({"k": {"$gt": null}}), "where.k.$gt: expected a number, got null"),
+        (json!({"k": {"$gt": [1]}}), "where.k.$gt: expected a number, got a list"),
+        (json!({"k": {"$gte": "1"}}), "where.k.$gte: expected a number"),
+        (json!({"k": {"$gte": false}}), "where.k.$gte: expected a number"),
+        (json!({"k": {"$lt": ""}}), "where.k.$lt: expected a number"),
+        (json!({"k": {"$lt": {}}}), "where.k.$lt: expected a number, got an object"),
+        (json!({"k": {"$lte": "b"}}), "where.k.$lte: expected a number"),
+        (json!({"k": {"$lte": true}}), "where.k.$lte: expected a number"),
+    ]);
+}
+
+#[test]
+fn lists_are_refused_when_empty_or_mixed() {
+    assert_where_refused(&[
+        (json!({"k": {"$in": []}}), "where.k.$in: expected a list of at least one value"),
+        (json!({"k": {"$in": "a"}}), "where.k.$in: expected a list of values, got the string"),
+        (json!({"k": {"$in": null}}), "where.k.$in: expected a list of values, got null"),
+        (json!({"k": {"$in": {"a": 1}}}), "where.k.$in: expected a list of values, got an object"),
+        (json!({"k": {"$in": [null]}}), "where.k.$in[0]: expected a string, number or boolean, got null"),
+        (
+            json!({"k": {"$in": ["a", 1]}}),
+            "where.k.$in[1]: expected a string, as the list's first value is, got the number 1",
+        ),
+        (json!({"k": {"$in": [1, "a"]}}), "where.k.$in[1]: expected an integer"),
+        (
+            json!({"k": {"$in": [2, 2.5]}}),
+            "where.k.$in[1]: expected an integer, as the list's first value is, got the number 2.5",
+        ),
+        (json!({"k": {"$in": [2.5, 2]}}), "where.k.$in[1]: expected a float"),
+        (json!({"k": {"$in": [1, u64::MAX]}}), "where.k.$in[1]: expected an integer"),
+        (json!({"k": {"$in": [true, 1]}}), "where.k.$in[1]: expected a boolean"),
+        (json!({"k": {"$in": [[1]]}}), "where.k.$in[0]: expected a string, number or boolean, got a list"),
+        (json!({"k": {"$nin": []}}), "where.k.$nin: expected a list of at least one value"),
+        (json!({"k": {"$nin": [1, true]}}), "where.k.$nin[1]: expected an integer"),
+        (json!({"k": {"$nin": 1}}), "where.k.$nin: expected a list of values"),
+    ]);
+}
+
+#[test]
+fn membership_regexes_and_unknown_operators_are_refused_at_their_place() {
+    assert_where_refused(&[
+        (json!({"k": {"$contains": null}}), "where.k.$contains: expected a string, number or boolean"),
+        (json!({"k": {"$contains": ["a"]}}), "where.k.$contains: expected a string, number or boolean"),
+        (json!({"k": {"$not_contains": {}}}), "where.k.$not_contains: expected a string, number or boolean"),
+        (json!({"k": {"$regex": "a"}}), "where.k.$regex: a regex is only allowed on #document"),
+        (json!({"k": {"$not_regex": "a"}}), "where.k.$not_regex: a regex is only allowed on #document"),
+        (json!({"#id": {"$regex": "a"}}), "where.#id.$regex: a regex is only allowed on #document"),
+        (json!({"k": {"$like": "a"}}), "where.k.$like: expected one of $eq"),
+        (json!({"k": {"eq": 1}}), "where.k.eq: expected one of $eq"),
+        (json!({"k": {"$EQ": 1}}), "where.k.$EQ: expected one of $eq"),
+        (json!({"k": {"": 1}}), "where.k.: expected one of $eq"),
+        (json!({"k": {"$and": []}}), "where.k.$and: expected one of $eq"),
+        (json!({"k": {"$not": {"$eq": 1}}}), "where.k.$not: expected one of $eq"),
+    ]);
 }
 
 #[test]
