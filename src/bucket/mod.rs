@@ -17,10 +17,10 @@ pub mod count;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
+pub mod fetch;
 pub mod folder;
 #[cfg(test)]
 mod folder_tests;
-pub mod fetch;
 pub mod keys;
 pub mod memory;
 pub mod probe;

@@ -19,5 +19,3 @@ pub mod state;
 mod tiers;
 mod validate;
 
-pub use snapshot::{Footprint, Snapshot};
-pub use state::{Change, CollectionState};
