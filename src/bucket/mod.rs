@@ -21,6 +21,9 @@ pub mod folder;
 mod folder_tests;
 pub mod keys;
 pub mod memory;
+pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod retry;
 pub mod s3;
 mod shared;
