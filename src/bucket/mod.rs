@@ -24,6 +24,8 @@ mod folder_tests;
 pub mod keys;
 pub mod memory;
 pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod retry;
 pub mod s3;
 mod shared;
