@@ -19,5 +19,10 @@ pub mod state;
 mod tiers;
 mod validate;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod replay;
+
 pub use snapshot::{Footprint, Snapshot};
 pub use state::{Change, CollectionState};

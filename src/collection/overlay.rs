@@ -104,7 +104,8 @@ impl<'a> Overlay<'a> {
 
     /// Records of the snapshot that the batch has not touched, from rows of it.
     pub fn untouched(&self, rows: impl Iterator<Item = (Address, RowRef)>) -> Vec<Candidate<'a>> {
-        let candidates = rows.map(|(position, at)| Candidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });
+        let candidates =
+            rows.map(|(position, at)| Candidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });
         candidates.filter(|candidate| self.touched.is_empty() || !self.touched.contains_key(candidate.id)).collect()
     }
 

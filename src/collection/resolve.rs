@@ -102,7 +102,11 @@ impl<'a> Resolver<'a> {
             }
             staged.set(&record.id, row);
         }
-        self.put_all(staged.rows, records.len()).map(|outcome| WriteOutcome { applied: records.len(), skipped: 0, ..outcome })
+        self.put_all(staged.rows, records.len()).map(|outcome| WriteOutcome {
+            applied: records.len(),
+            skipped: 0,
+            ..outcome
+        })
     }
 
     fn update(&mut self, updates: &'a [RecordUpdate]) -> Result<WriteOutcome> {

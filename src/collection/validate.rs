@@ -138,7 +138,9 @@ fn check_metadata(at: Place<'_>, metadata: &Metadata) -> Result<()> {
 
 fn check_entry(at: Place<'_>, key: &str, value: Option<&MetaValue>) -> Result<()> {
     if key.is_empty() {
-        return Err(Error::invalid(format!("{at}.metadata: expected keys of at least one character, got an empty one")));
+        return Err(Error::invalid(format!(
+            "{at}.metadata: expected keys of at least one character, got an empty one"
+        )));
     }
     let odd = match value {
         Some(MetaValue::Float(f)) => Some(*f).filter(|f| !f.is_finite()),
