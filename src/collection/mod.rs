@@ -19,3 +19,7 @@ pub mod state;
 mod tiers;
 mod validate;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod replay;
