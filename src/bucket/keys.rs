@@ -5,7 +5,27 @@ use std::fmt;
 
 use ulid::Ulid;
 
+use super::BucketError;
 use crate::record::{CollectionId, Version};
+
+/// The longest key in bytes; S3 allows 1,024 with the store's prefix.
+pub const MAX_KEY_BYTES: usize = 900;
+
+/// Refuses a key that some backend could not hold, or that would leave its folder: the same rule for
+/// all of them, so that a bucket can be copied from one to another.
+pub fn validate(key: &str) -> Result<(), BucketError> {
+    let refused = |why: &str| Err(BucketError::Refused { message: format!("the key {key:?} {why}") });
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return refused(&format!("has {} bytes; 1 to {MAX_KEY_BYTES} are allowed", key.len()));
+    }
+    if key.chars().any(|c| c.is_control() || matches!(c, '#' | '\\')) {
+        return refused("contains a control character, '#' or a backslash");
+    }
+    if key.split('/').any(|part| part.is_empty() || part == "." || part == ".." || part.len() > 255) {
+        return refused("has a part between slashes that is empty, '.', '..' or longer than 255 bytes");
+    }
+    Ok(())
+}
 
 /// `drumlin.json`: format and store id; written after the catalog's HEAD.
 pub const STORE: &str = "drumlin.json";
@@ -89,4 +109,41 @@ pub fn probe_mark(endpoint: &str, bucket: &str) -> String {
 /// A scratch key of one run of the probe.
 pub fn probe_scratch(run: Ulid, name: &str) -> String {
     format!("probe/scratch/{run}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_leave_the_folder_or_no_store_can_hold_are_refused() {
+        let long_part = format!("a/{}", "x".repeat(256));
+        let long = "ab/".repeat(300) + "c";
+        for key in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "a\nb", "a#1", "a\\b", &long_part, &long] {
+            let answer = validate(key);
+            assert!(matches!(answer, Err(BucketError::Refused { .. })), "{key:?} gave {answer:?}");
+        }
+        for key in ["a", "a/b.c", "c/..x/HEAD", "a b/ü/~%20+&", &"x".repeat(255)] {
+            assert_eq!(validate(key), Ok(()), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_key_gives_its_version_back_and_other_keys_none() {
+        let stream = StreamId::Catalog;
+        assert_eq!(stream.log(Version(42)), "catalog/log/00000000000000000042.parquet");
+        assert_eq!(stream.log_version(&stream.log(Version(42))), Some(Version(42)));
+        assert_eq!(stream.log_version(&stream.log(Version(u64::MAX))), Some(Version(u64::MAX)));
+        for key in ["catalog/log/42.parquet", "catalog/log/0000000000000000004x.parquet", "catalog/HEAD"] {
+            assert_eq!(stream.log_version(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_probe_mark_differs_by_endpoint_and_by_bucket() {
+        let marks = [probe_mark("a", "bc"), probe_mark("ab", "c"), probe_mark("", "abc")];
+        assert_ne!(marks[0], marks[1]);
+        assert_ne!(marks[1], marks[2]);
+        assert_eq!(marks[0].len(), "probe/".len() + 64 + ".json".len());
+    }
 }

@@ -9,7 +9,16 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub mod call;
+pub mod clock;
+pub mod fault;
+#[cfg(test)]
+mod fault_tests;
 pub mod keys;
+pub mod memory;
+
+/// How many keys one page of a listing holds at most, and one batched delete.
+pub const PAGE_KEYS: usize = 1000;
 
 /// Milliseconds since the Unix epoch *by the store's clock* (its `Date` header), never by ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -82,6 +91,7 @@ pub enum Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BucketError {
     /// The condition failed: the object exists (P1) or its tag is another (P2). Definitely not applied.
+    /// P2 on an absent key answers this or `NotFound`, as the store likes; both are definite.
     Exists { date: Option<StoreTime> },
     /// There is no such object. Definite at `date`.
     NotFound { date: Option<StoreTime> },
@@ -126,7 +136,8 @@ pub struct Place {
 /// request under way: its outcome is then unknown.
 #[async_trait]
 pub trait Bucket: fmt::Debug + Send + Sync {
-    /// Reads an object, or `range` of its bytes. A range that reaches past the end is cut there.
+    /// Reads an object, or `range` of its bytes. A range that reaches past the end is cut there; one
+    /// that starts past the end gives no bytes. The tag is there whenever the whole object was read.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError>;
 
     /// Writes a whole object atomically: readers see all of it or nothing.

@@ -2,9 +2,18 @@
 //! Everything read here comes from a bucket and is untrusted: every decoder checks before it uses and
 //! answers [`FormatError`], never a panic.
 
+pub mod checksum;
+mod columns;
+pub mod commit;
+pub mod head;
+mod record_file;
 pub mod rows;
 
+pub use checksum::{Checksum, Nonce};
+pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
 pub use rows::{Embeddings, Op, Row, Rows};
+
+use crate::error::Error;
 
 /// Format number of `drumlin.json`, HEAD, commits and segments written by this version.
 pub const FORMAT: u64 = 1;
@@ -23,4 +32,17 @@ pub enum FormatError {
         /// The newest number this version knows.
         known: u64,
     },
+    /// The value handed to an encoder breaks a rule of the format: a bug of the caller.
+    #[error("cannot be stored: {0}")]
+    Invalid(String),
+}
+
+impl FormatError {
+    /// The public error of an object that could not be read (or made), naming its key.
+    pub fn at(self, key: &str) -> Error {
+        match self {
+            FormatError::Damaged(_) | FormatError::Newer { .. } => Error::corrupted(format!("{key}: {self}")),
+            FormatError::Invalid(_) => Error::internal(format!("{key}: {self}")),
+        }
+    }
 }

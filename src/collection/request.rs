@@ -1,0 +1,307 @@
+//! What a caller asks of a collection and what it answers: writes, selections, gets, searches.
+//! The same words serve the embedded library, the native HTTP API and Chroma's.
+
+use crate::filter::Filter;
+use crate::record::{CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
+
+/// One write request. It is applied whole, in one commit, or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Inserts records; one whose id exists already is skipped.
+    Add(Vec<Record>),
+    /// Inserts records, or replaces the ones whose ids exist.
+    Upsert(Vec<Record>),
+    /// Changes existing records; unknown ids are skipped.
+    Update(Vec<RecordUpdate>),
+    /// Deletes the selected records.
+    Delete(Selection),
+}
+
+/// Which records: those that satisfy all the given conditions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Selection {
+    /// Only these ids; unknown ones are skipped.
+    pub ids: Option<Vec<String>>,
+    /// Only records that match.
+    pub filter: Option<Filter>,
+    /// Not more than this many, in insertion order.
+    pub limit: Option<usize>,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriteOutcome {
+    /// Records inserted, changed or deleted.
+    pub applied: usize,
+    /// Records left alone: adds of existing ids, updates and deletes of unknown ones.
+    pub skipped: usize,
+    /// The version at which this holds.
+    pub version: Version,
+}
+
+/// Whether a read may be answered from what this instance knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// This instance's own writes, and others' as of the last sync.
+    #[default]
+    Local,
+    /// Every write acknowledged by any instance before the read began (one request to the bucket).
+    Strong,
+}
+
+/// Which fields of a record to return beside its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Include {
+    /// The embedding.
+    pub embedding: bool,
+    /// The document.
+    pub document: bool,
+    /// The uri.
+    pub uri: bool,
+    /// The metadata.
+    pub metadata: bool,
+}
+
+impl Default for Include {
+    /// Everything but the embedding.
+    fn default() -> Include {
+        Include { embedding: false, document: true, uri: true, metadata: true }
+    }
+}
+
+impl Include {
+    /// Every field.
+    pub const ALL: Include = Include { embedding: true, document: true, uri: true, metadata: true };
+    /// Only the id.
+    pub const NONE: Include = Include { embedding: false, document: false, uri: false, metadata: false };
+}
+
+/// Reads records in insertion order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Get {
+    /// Only these ids, whatever their order here; unknown ones are skipped.
+    pub ids: Option<Vec<String>>,
+    /// Only records that match.
+    pub filter: Option<Filter>,
+    /// At most this many.
+    pub limit: Option<usize>,
+    /// After leaving out this many.
+    pub offset: usize,
+    /// Which fields.
+    pub include: Include,
+    /// How fresh.
+    pub consistency: Consistency,
+}
+
+/// Finds the nearest records to one or more embeddings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The query embeddings.
+    pub embeddings: Vec<Vec<f32>>,
+    /// How many neighbours each.
+    pub k: usize,
+    /// Only these ids.
+    pub ids: Option<Vec<String>>,
+    /// Only records that match: the result holds the k nearest *of these*.
+    pub filter: Option<Filter>,
+    /// Width of the graph search; `None` chooses by k.
+    pub ef_search: Option<usize>,
+    /// Scans every vector instead of searching graphs.
+    pub exact: bool,
+    /// Which fields.
+    pub include: Include,
+    /// How fresh.
+    pub consistency: Consistency,
+}
+
+impl Query {
+    /// The ten nearest to one embedding.
+    pub fn new(embedding: impl Into<Vec<f32>>) -> Query {
+        Query::batch(vec![embedding.into()])
+    }
+
+    /// The ten nearest to each of several embeddings.
+    pub fn batch(embeddings: Vec<Vec<f32>>) -> Query {
+        Query {
+            embeddings,
+            k: 10,
+            ids: None,
+            filter: None,
+            ef_search: None,
+            exact: false,
+            include: Include::default(),
+            consistency: Consistency::Local,
+        }
+    }
+
+    /// How many neighbours to return for each embedding.
+    pub fn k(mut self, k: usize) -> Query {
+        self.k = k;
+        self
+    }
+
+    /// Only records that match.
+    pub fn filter(mut self, filter: Filter) -> Query {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Scan every vector: slower, and exact.
+    pub fn exact(mut self, exact: bool) -> Query {
+        self.exact = exact;
+        self
+    }
+}
+
+/// A record as read: the fields that were asked for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Found {
+    /// The record's id.
+    pub id: String,
+    /// Only if included.
+    pub embedding: Option<Vec<f32>>,
+    /// Only if included, and the record has one.
+    pub document: Option<String>,
+    /// Only if included, and the record has one.
+    pub uri: Option<String>,
+    /// Only if included, and the record has some.
+    pub metadata: Option<Metadata>,
+}
+
+/// A neighbour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Distance to the query embedding; smaller is nearer.
+    pub distance: f32,
+    /// The record.
+    pub record: Found,
+}
+
+/// Answer to a [`Get`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct GetAnswer {
+    /// The records in insertion order.
+    pub records: Vec<Found>,
+    /// The version that was read.
+    pub version: Version,
+}
+
+/// Answer to a [`Query`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryAnswer {
+    /// One list per query embedding, nearest first.
+    pub results: Vec<Vec<Hit>>,
+    /// The version that was read.
+    pub version: Version,
+}
+
+/// How a collection's graphs are built.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexSettings {
+    /// Which builder: `hnsw_rs`.
+    pub builder: String,
+    /// Neighbours per node above level 0 (twice as many on it).
+    pub m: usize,
+    /// Width of the search while building.
+    pub ef_construction: usize,
+    /// Width of the search at query time; `None` chooses by k.
+    pub ef_search: Option<usize>,
+}
+
+impl Default for IndexSettings {
+    fn default() -> IndexSettings {
+        IndexSettings { builder: "hnsw_rs".to_owned(), m: 16, ef_construction: 100, ef_search: None }
+    }
+}
+
+/// A database of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope {
+    /// The tenant's name.
+    pub tenant: String,
+    /// The database's name.
+    pub database: String,
+}
+
+impl Default for Scope {
+    fn default() -> Scope {
+        Scope { tenant: "default_tenant".to_owned(), database: "default_database".to_owned() }
+    }
+}
+
+/// What a new collection is to be.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CollectionSpec {
+    /// Unique in its database.
+    pub name: String,
+    /// How distance is measured.
+    pub metric: Metric,
+    /// Fixed here, or by the first record.
+    pub dimension: Option<usize>,
+    /// Values to remember with the collection.
+    pub metadata: Option<Metadata>,
+    /// How graphs are built.
+    pub index: IndexSettings,
+}
+
+impl CollectionSpec {
+    /// A collection called `name` with the default metric (cosine).
+    pub fn new(name: impl Into<String>) -> CollectionSpec {
+        CollectionSpec { name: name.into(), ..CollectionSpec::default() }
+    }
+
+    /// The same with another metric.
+    pub fn metric(mut self, metric: Metric) -> CollectionSpec {
+        self.metric = metric;
+        self
+    }
+}
+
+/// Whether a collection can be used.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Condition {
+    /// Reads and writes are served.
+    Ready,
+    /// It is being read from the bucket.
+    Loading,
+    /// An object in the bucket is damaged; writes are refused, and reads end before the damage.
+    Damaged {
+        /// The object's key.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// A collection as listed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectionInfo {
+    /// Its identity.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: String,
+    /// Where it belongs.
+    pub scope: Scope,
+    /// How distance is measured.
+    pub metric: Metric,
+    /// `None` until fixed.
+    pub dimension: Option<usize>,
+    /// Live records.
+    pub count: u64,
+    /// The last commit applied here.
+    pub version: Version,
+    /// Values remembered with it.
+    pub metadata: Option<Metadata>,
+    /// How graphs are built.
+    pub index: IndexSettings,
+    /// Whether it can be used.
+    pub condition: Condition,
+}
+
+impl From<Vec<(String, Option<MetaValue>)>> for crate::record::MetadataPatch {
+    fn from(pairs: Vec<(String, Option<MetaValue>)>) -> Self {
+        crate::record::MetadataPatch(pairs.into_iter().collect())
+    }
+}

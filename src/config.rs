@@ -1,0 +1,188 @@
+//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools.
+//! Reading them from the environment and flags is the command line's work (`cli`); nothing here
+//! touches the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::bucket::s3::S3Settings;
+
+/// Everything a [`Store`](crate::Store) needs to open.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the bucket is.
+    pub storage: Storage,
+    /// How often other instances' commits are looked for.
+    pub sync_interval: Duration,
+    /// Constants of the protocol; production values unless a test shortens them.
+    pub timing: Timing,
+    /// What requests may ask for.
+    pub limits: Limits,
+    /// How many collections are loaded at once at start.
+    pub recovery_parallel: usize,
+    /// Searches computed at once; more wait their turn.
+    pub search_threads: usize,
+    /// Threads of the background pool that builds graphs.
+    pub index_threads: usize,
+    /// Whether this store flushes, compacts, builds graphs and collects garbage in the background.
+    pub maintenance: bool,
+}
+
+impl Settings {
+    /// The defaults, with the bucket at `storage`.
+    pub fn new(storage: Storage) -> Settings {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Settings {
+            storage,
+            sync_interval: Duration::from_secs(60),
+            timing: Timing::default(),
+            limits: Limits::default(),
+            recovery_parallel: 8,
+            search_threads: cores,
+            index_threads: (cores / 2).max(1),
+            maintenance: true,
+        }
+    }
+
+    /// The defaults, with a local folder as the bucket.
+    pub fn folder(path: impl Into<PathBuf>) -> Settings {
+        Settings::new(Storage::Folder(path.into()))
+    }
+}
+
+/// Which kind of bucket, and where.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// S3 or a server that speaks it.
+    S3(S3Settings),
+    /// A local folder that acts as the bucket.
+    Folder(PathBuf),
+    /// In this process only: gone when it ends.
+    Memory,
+}
+
+/// The protocol's constants (protocol section 11).
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// T_LEASE: how far an answer's store time may be from the anchor before HEAD must be read.
+    pub lease: Duration,
+    /// T_KEEP: how long a floor must have been visible before log slots below it are deleted.
+    pub keep: Duration,
+    /// T_GARBAGE: how long retired segments and graphs are kept.
+    pub garbage: Duration,
+    /// How often garbage is looked for.
+    pub collect_interval: Duration,
+    /// Commits in the tail at which the instance that wrote the last of them flushes.
+    pub flush_commits: u64,
+    /// Commits in the tail at which any instance flushes.
+    pub flush_commits_other: u64,
+    /// Bytes of commits in the tail at which it is flushed.
+    pub flush_bytes: u64,
+    /// Age of the tail's oldest commit at which it is flushed.
+    pub flush_age: Duration,
+    /// Adjacent segments of one level that are merged into one of the next.
+    pub fan_out: usize,
+    /// Bytes of a level-0 segment at most; level n holds `fan_out`ⁿ times as much.
+    pub level_bytes: u64,
+    /// First back-off after an unknown outcome; doubled each time, with full jitter.
+    pub backoff: Duration,
+    /// Longest back-off.
+    pub backoff_max: Duration,
+    /// After this long a write is answered `outcome unknown`.
+    pub deadline: Duration,
+    /// Bytes of requests that share one commit at most.
+    pub group_bytes: usize,
+    /// Rows of requests that share one commit at most.
+    pub group_rows: usize,
+    /// Least time between two swaps of one HEAD by this instance.
+    pub swap_interval: Duration,
+    /// Log objects fetched ahead while a tail is read.
+    pub prefetch: usize,
+    /// Records of a version range from which a graph is built for it.
+    pub graph_rows: usize,
+    /// How often background work looks whether there is something to do.
+    pub maintenance_interval: Duration,
+    /// Rules switched off to show in tests that they matter; none in production.
+    #[doc(hidden)]
+    pub ablate: Ablate,
+}
+
+/// Rules of the protocol that a test may switch off to see them missed.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ablate {
+    /// Rule A: believe every answer about a slot.
+    pub rule_a: bool,
+    /// Answer no-ops and refusals from the state at hand.
+    pub fresh_answers: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Timing {
+            lease: 10 * MINUTE,
+            keep: 24 * 60 * MINUTE,
+            garbage: 60 * MINUTE,
+            collect_interval: 60 * MINUTE,
+            flush_commits: 128,
+            flush_commits_other: 160,
+            flush_bytes: 16 << 20,
+            flush_age: 10 * MINUTE,
+            fan_out: 8,
+            level_bytes: 16 << 20,
+            backoff: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(5),
+            deadline: MINUTE,
+            group_bytes: 8 << 20,
+            group_rows: 4096,
+            swap_interval: Duration::from_secs(1),
+            prefetch: 16,
+            graph_rows: 4096,
+            maintenance_interval: Duration::from_secs(5),
+            ablate: Ablate::default(),
+        }
+    }
+}
+
+/// What one request or record may hold.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Floats of an embedding.
+    pub dimension: usize,
+    /// Bytes of an id.
+    pub id_bytes: usize,
+    /// Bytes of a record's metadata as JSON text.
+    pub metadata_bytes: usize,
+    /// Bytes of a document, and of a uri.
+    pub document_bytes: usize,
+    /// Records of one write request.
+    pub batch_records: usize,
+    /// Bytes of one write request once encoded.
+    pub batch_bytes: usize,
+    /// Neighbours of one search.
+    pub k: usize,
+    /// Query embeddings of one search request.
+    pub queries: usize,
+    /// Write requests waiting for one collection's writer.
+    pub waiting_writes: usize,
+    /// Searches waiting for a thread.
+    pub waiting_searches: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            dimension: 16_384,
+            id_bytes: 4096,
+            metadata_bytes: 256 << 10,
+            document_bytes: 8 << 20,
+            batch_records: 100_000,
+            batch_bytes: 64 << 20,
+            k: 10_000,
+            queries: 1_000,
+            waiting_writes: 10_000,
+            waiting_searches: 10_000,
+        }
+    }
+}

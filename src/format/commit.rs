@@ -1,0 +1,239 @@
+//! A commit: one durable, numbered change of one stream, as a Parquet object (protocol section 4).
+//! The writer settings keep one record small; the properties chain a commit to the one before it.
+//! Invariant: a commit that decodes has a sound `xxh3` over all its bytes, rows that obey the
+//! format's rules, and a `prev` unless it is commit 1.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use serde_json::{Map, Value};
+
+use super::columns::{self, Layout};
+use super::record_file::{RecordFile, damaged};
+use super::{Checksum, FORMAT, FormatError, Nonce, Rows};
+use crate::record::{Address, Version};
+
+/// The identity of a commit, by which its successor names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Chain {
+    /// The commit's nonce.
+    pub nonce: Nonce,
+    /// xxh3-128 of the commit's whole object.
+    pub xxh3: Checksum,
+}
+
+/// What a commit does to its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitKind {
+    /// Puts and deletes records.
+    Data,
+    /// Ends the stream: nothing after it is valid. Has no rows.
+    Drop,
+}
+
+/// What a commit says about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommitHeader {
+    /// The stream's name, `catalog` or `c/{cid}`.
+    pub stream: String,
+    /// Its number; the first is 1.
+    pub version: Version,
+    /// What it does.
+    pub kind: CommitKind,
+    /// Which instance wrote it; for people.
+    pub writer: String,
+    /// Tells this batch from every other.
+    pub nonce: Nonce,
+    /// The commit before; `None` only for commit 1.
+    pub prev: Option<Chain>,
+    /// Changes of the stream's configuration, applied before the rows.
+    pub config: Option<Map<String, Value>>,
+}
+
+/// A decoded commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// What it says about itself.
+    pub header: CommitHeader,
+    /// Its rows; `addresses` is `None`.
+    pub rows: Rows,
+}
+
+/// The property that seals a commit: xxh3-128 of the whole object with these 32 digits as zeros.
+const XXH3: &str = "xxh3";
+
+/// What stands before its digits in a footer: the key, then (Thrift compact) the type of the value,
+/// a string, and its length, 32.
+const SEAL_MARK: &[u8] = b"xxh3\x18\x20";
+
+/// Encodes a commit. Rows may be none. The same input gives the same bytes.
+pub fn encode_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError> {
+    check_header(header).map_err(FormatError::Invalid)?;
+    check_commit_rows(header, rows).map_err(FormatError::Invalid)?;
+    let batch = columns::to_batch(rows, Layout::Commit).map_err(FormatError::Invalid)?;
+    let capacity = rows.embeddings.values.len() * 4 + rows.len() * 64 + 4096;
+    let options = ArrowWriterOptions::new().with_properties(writer_properties()).with_skip_arrow_metadata(true);
+    let sink = Vec::with_capacity(capacity);
+    let mut writer = ArrowWriter::try_new_with_options(sink, batch.schema(), options).map_err(unencodable)?;
+    writer.write(&batch).map_err(unencodable)?;
+    for (key, value) in to_properties(header, rows.embeddings.dim) {
+        writer.append_key_value_metadata(KeyValue::new(key.into(), value));
+    }
+    // IMPORTANT: the last property, so that its digits are the last such text in the object.
+    writer.append_key_value_metadata(KeyValue::new(XXH3.into(), Checksum(0).to_string()));
+    let mut bytes = writer.into_inner().map_err(unencodable)?;
+    let digits = seal_range(&bytes).ok_or_else(|| FormatError::Invalid("the checksum has no place".into()))?;
+    let seal = Checksum::of(&bytes).to_string();
+    bytes.splice(digits, seal.into_bytes());
+    Ok(bytes.into())
+}
+
+/// Decodes a commit and checks everything that can be checked without the stream: whether it is the
+/// wanted stream and version, and the chain, is for the caller.
+pub fn decode_commit(bytes: &Bytes) -> Result<Commit, FormatError> {
+    let file = RecordFile::open(bytes, Layout::Commit)?;
+    check_seal(bytes, file.parse(XXH3)?)?;
+    let header = from_properties(&file)?;
+    check_header(&header).map_err(FormatError::Damaged)?;
+    let rows = match file.groups() {
+        0 => Rows::from_iter([]),
+        1 => file.read_group(0)?,
+        more => return Err(damaged(format!("expected one row group, got {more}"))),
+    };
+    check_commit_rows(&header, &rows).map_err(FormatError::Damaged)?;
+    check_metadata_texts(&rows)?;
+    Ok(Commit { header, rows })
+}
+
+fn unencodable(error: impl Into<ParquetError>) -> FormatError {
+    FormatError::Invalid(error.into().to_string())
+}
+
+/// What makes one record small: nothing in the footer that the reader does not use.
+fn writer_properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by("drumlin".into())
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_max_row_group_row_count(Some(Address::MAX_ROWS))
+        .build()
+}
+
+fn to_properties(header: &CommitHeader, dim: usize) -> Vec<(&'static str, String)> {
+    let kind = match header.kind {
+        CommitKind::Data => "data",
+        CommitKind::Drop => "drop",
+    };
+    let mut properties = vec![
+        ("format", FORMAT.to_string()),
+        ("stream", header.stream.clone()),
+        ("version", header.version.to_string()),
+        ("kind", kind.to_owned()),
+        ("writer", header.writer.clone()),
+        ("nonce", header.nonce.to_string()),
+        ("dim", dim.to_string()),
+    ];
+    if let Some(prev) = &header.prev {
+        properties.extend([("prev_nonce", prev.nonce.to_string()), ("prev_xxh3", prev.xxh3.to_string())]);
+    }
+    properties.extend(header.config.clone().map(|config| ("config", Value::Object(config).to_string())));
+    properties
+}
+
+fn from_properties(file: &RecordFile) -> Result<CommitHeader, FormatError> {
+    let kind = match file.require("kind")? {
+        "data" => CommitKind::Data,
+        "drop" => CommitKind::Drop,
+        other => return Err(damaged(format!("property kind: expected data or drop, got {other:?}"))),
+    };
+    let has = |key: &str| file.properties().contains_key(key);
+    let prev = match has("prev_nonce") || has("prev_xxh3") {
+        true => Some(Chain { nonce: file.parse("prev_nonce")?, xxh3: file.parse("prev_xxh3")? }),
+        false => None,
+    };
+    let config = match file.properties().get("config").map(|text| serde_json::from_str(text)) {
+        None => None,
+        Some(Ok(Value::Object(config))) => Some(config),
+        Some(_) => return Err(damaged("property config: expected a JSON object")),
+    };
+    Ok(CommitHeader {
+        stream: file.require("stream")?.to_owned(),
+        version: Version(file.parse("version")?),
+        kind,
+        writer: file.require("writer")?.to_owned(),
+        nonce: file.parse("nonce")?,
+        prev,
+        config,
+    })
+}
+
+/// Where the digits of the seal are: after the last mark in the object.
+fn seal_range(bytes: &[u8]) -> Option<Range<usize>> {
+    let start = memchr::memmem::rfind(bytes, SEAL_MARK)? + SEAL_MARK.len();
+    let range = start..start + 32;
+    bytes.get(range.clone()).map(|_| range)
+}
+
+fn check_seal(bytes: &Bytes, expected: Checksum) -> Result<(), FormatError> {
+    let range = seal_range(bytes).ok_or_else(|| damaged("the checksum is not where it is written"))?;
+    let zeros = Bytes::from_static(&[b'0'; 32]);
+    let found = Checksum::of_pieces(&[bytes.slice(..range.start), zeros, bytes.slice(range.end..)]);
+    match expected == found && bytes.get(range).is_some_and(|digits| digits == expected.to_string().as_bytes()) {
+        true => Ok(()),
+        false => Err(damaged(format!("checksum of the commit: expected {expected}, got {found}"))),
+    }
+}
+
+fn check_header(header: &CommitHeader) -> Result<(), String> {
+    let CommitHeader { version, prev, .. } = header;
+    if Address::new(*version, 0).is_none() || *version == Version(0) {
+        return Err(format!("version: expected 1 to 2^40 - 1, got {version}"));
+    }
+    match (*version == Version(1), prev) {
+        (true, Some(_)) => Err("commit 1 names a commit before it".into()),
+        (false, None) => Err(format!("commit {version} does not name the commit before it")),
+        _ => Ok(()),
+    }
+}
+
+fn check_commit_rows(header: &CommitHeader, rows: &Rows) -> Result<(), String> {
+    if header.kind == CommitKind::Drop && !rows.is_empty() {
+        return Err(format!("a drop has no rows, this one {}", rows.len()));
+    }
+    if rows.len() > Address::MAX_ROWS {
+        return Err(format!("{} rows; a commit numbers at most {}", rows.len(), Address::MAX_ROWS));
+    }
+    let first = Address::new(header.version, 0).map_or(0, |address| address.0);
+    for (name, column) in [("position", &rows.positions), ("embedded", &rows.embedded)] {
+        for (row, named) in column.iter().enumerate() {
+            if named.is_some_and(|named| named >= first + row as u64) {
+                return Err(format!("column {name}, row {row}: expected an earlier address, got {named:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_metadata_texts(rows: &Rows) -> Result<(), FormatError> {
+    for (row, text) in rows.metadatas.iter().enumerate() {
+        let Some(text) = text else { continue };
+        let is_object = text.trim_start().starts_with('{');
+        if !is_object || serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+            return Err(damaged(format!("column metadata, row {row}: expected a JSON object, got {text:?}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

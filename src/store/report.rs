@@ -1,0 +1,159 @@
+//! What a store tells about itself: sync and status reports, health. Plain values that serialise as
+//! the native API sends them.
+
+use serde::Serialize;
+
+use crate::bucket::Place;
+use crate::record::{CollectionId, Version};
+
+/// What a sync did for one collection, or would find (status).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CollectionSync {
+    /// The collection's identity.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: String,
+    /// Version before the sync.
+    pub version_before: Version,
+    /// Version after it.
+    pub version_after: Version,
+    /// Records of other instances' commits that were applied.
+    pub records_pulled: u64,
+    /// Bytes of the commits that were pulled.
+    pub bytes_pulled: u64,
+    /// Commits that were moved from the log into a segment.
+    pub commits_flushed: u64,
+    /// Commits that are in no segment yet.
+    pub commits_unflushed: u64,
+    /// Milliseconds it took.
+    pub duration_ms: u64,
+    /// What went wrong, if anything.
+    pub error: Option<String>,
+}
+
+/// Answer to a sync or status request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SyncReport {
+    /// One entry per live collection, by name.
+    pub collections: Vec<CollectionSync>,
+    /// The catalog's version.
+    pub catalog_version: Version,
+    /// Milliseconds it took in all.
+    pub duration_ms: u64,
+}
+
+/// How the bucket is doing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StorageHealth {
+    /// `s3`, `folder` or `memory`, and where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Whether the last request got an answer.
+    pub connected: bool,
+    /// The last failure, if the last request failed.
+    pub last_error: Option<String>,
+    /// Whether the bucket was proven to honour conditional writes: always, or it was refused.
+    pub conditional_put: bool,
+}
+
+/// How far loading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Loading {
+    /// Collections loaded.
+    pub done: usize,
+    /// Collections in all.
+    pub total: usize,
+}
+
+/// Bytes in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct Memory {
+    /// Resident size of the process.
+    pub resident_bytes: u64,
+    /// f32 embeddings.
+    pub vectors_bytes: u64,
+    /// Graphs, codes included.
+    pub graph_bytes: u64,
+    /// Ids, documents, metadata.
+    pub records_bytes: u64,
+    /// The limit, 0 if none is set.
+    pub limit_bytes: u64,
+}
+
+/// `/health`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Health {
+    /// `ok`, `loading` or `degraded`.
+    pub status: &'static str,
+    /// Drumlin's version.
+    pub version: &'static str,
+    /// Seconds since the store opened.
+    pub uptime_seconds: u64,
+    /// The bucket.
+    pub storage: StorageHealth,
+    /// Live collections.
+    pub collections: usize,
+    /// Live records in all of them.
+    pub records: u64,
+    /// Progress of start-up.
+    pub loading: Loading,
+    /// Bytes in use.
+    pub memory: Memory,
+    /// Collections that cannot be used fully, with the object and the cause.
+    pub damaged: Vec<Damage>,
+}
+
+/// A damaged collection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The collection's name.
+    pub collection: String,
+    /// The damaged object's key.
+    pub key: String,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+/// What one start recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Recovery {
+    /// Collections loaded.
+    pub collections: usize,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Graphs loaded ready-made.
+    pub graphs_loaded: usize,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Counters of what a store did since it opened, for `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Counters {
+    /// Commits written by this instance.
+    pub commits_written: u64,
+    /// Write requests acknowledged.
+    pub writes_acknowledged: u64,
+    /// Commits of other instances applied.
+    pub commits_pulled: u64,
+    /// Slots lost to another writer.
+    pub slots_lost: u64,
+    /// Writes answered with `outcome unknown`.
+    pub outcomes_unknown: u64,
+    /// Segments written by flushes.
+    pub flushes: u64,
+    /// Segments written by compactions.
+    pub compactions: u64,
+    /// Graphs built.
+    pub graphs_built: u64,
+    /// Graphs loaded ready-made.
+    pub graphs_loaded: u64,
+    /// Log objects deleted.
+    pub log_objects_deleted: u64,
+    /// Log objects found below `gone`, which a stalled writer had left.
+    pub zombies_deleted: u64,
+    /// Searches answered, by query embedding.
+    pub searches: u64,
+}

@@ -1,0 +1,81 @@
+//! The seam between a stream (numbered commits in a bucket) and what its records mean. Two states
+//! exist: the catalog (tenants, databases, collections) and a collection's records.
+//! Invariant: a state is a pure fold of commits in order, so all instances agree.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::format::head::GraphEntry;
+use crate::format::{Commit, FormatError, Row, Rows};
+use crate::record::Version;
+
+/// How much of a group commit a request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Weight {
+    /// Rows it will write, at least.
+    pub rows: usize,
+    /// Bytes it will write, roughly.
+    pub bytes: usize,
+}
+
+/// What a batch of requests comes to at one version: the rows of the commit, and an answer for each
+/// request that holds if that commit (or, where there are no rows, no other) comes next.
+#[derive(Debug)]
+pub struct Resolution<A> {
+    /// Rows of the commit; empty if nothing changes.
+    pub rows: Vec<Row>,
+    /// A change of the stream's configuration that goes with the rows.
+    pub config: Option<Map<String, Value>>,
+    /// Whether the commit ends the stream.
+    pub drop: bool,
+    /// One answer per request, in order.
+    pub answers: Vec<Result<A, Error>>,
+}
+
+impl<A> Resolution<A> {
+    /// Whether there is anything to commit.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.config.is_none() && !self.drop
+    }
+}
+
+/// The meaning of a stream's records.
+pub trait State: Send + 'static {
+    /// A write request.
+    type Request: Send + Sync + 'static;
+    /// Its answer.
+    type Answer: Send + 'static;
+
+    /// How much of a group commit `request` takes.
+    fn weight(request: &Self::Request) -> Weight;
+
+    /// Resolves a batch: each request against the state plus the requests before it. Changes nothing.
+    fn resolve(&self, requests: &[&Self::Request]) -> Resolution<Self::Answer>;
+
+    /// Takes in the rows of one segment; segments come in ascending version order, before any commit.
+    /// `version` is the segment's last version.
+    fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError>;
+
+    /// Sets the configuration as of the newest segment (HEAD's `config`); comes before the first `load`.
+    fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError>;
+
+    /// Takes in a graph that HEAD names; one that cannot be used is left out (it is a cache) and told.
+    fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError>;
+
+    /// Applies the commit `version() + 1`. On an error the state is unchanged. Readers see it only
+    /// after [`publish`](Self::publish).
+    fn apply(&mut self, commit: &Commit) -> Result<(), FormatError>;
+
+    /// Shows readers the state as it is now.
+    fn publish(&self);
+
+    /// The last version taken in.
+    fn version(&self) -> Version;
+
+    /// The configuration at `version()`, as a flush writes it into HEAD.
+    fn config(&self) -> Map<String, Value>;
+
+    /// Whether the stream has ended by a `drop` commit.
+    fn dropped(&self) -> bool;
+}

@@ -1,0 +1,67 @@
+//! Runs the bucket contract over every backend: one module per backend, one test per promise. What
+//! passes here is what the log, HEAD and everything above may take for granted.
+
+#[path = "support/bucket_contract.rs"]
+mod bucket_contract;
+
+use std::sync::Arc;
+
+use bucket_contract::Subject;
+use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::memory::MemoryBucket;
+
+/// Makes the tests of one backend: a module with each check of the contract as a test.
+macro_rules! conforms {
+    ($backend:ident, $subject:expr, [$($check:ident),* $(,)?]) => {
+        mod $backend {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $check() {
+                    bucket_contract::$check($subject.await).await;
+                }
+            )*
+        }
+    };
+    ($backend:ident, $subject:expr) => {
+        conforms!($backend, $subject, [
+            of_concurrent_creators_exactly_one_wins_and_its_body_stays,
+            a_create_on_an_existing_key_is_refused_and_keeps_the_body,
+            a_swap_needs_the_present_tag,
+            of_concurrent_swaps_with_one_tag_exactly_one_wins,
+            what_was_written_is_read_at_once_and_what_was_deleted_is_not,
+            a_range_is_cut_at_the_end_of_the_object,
+            an_empty_object_is_an_object,
+            a_listing_pages_through_more_than_a_thousand_keys_in_order,
+            deleting_what_is_absent_is_no_error,
+            a_large_object_arrives_whole,
+            a_copy_has_the_bytes_and_stands_alone,
+            unusual_keys_are_kept_to_the_letter_and_impossible_ones_refused,
+            every_answer_carries_the_stores_time,
+            a_reader_never_sees_half_an_overwrite,
+        ]);
+    };
+}
+
+async fn memory() -> Subject {
+    let bucket = Arc::new(MemoryBucket::new(StoreClock::machine()));
+    Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(()) }
+}
+
+conforms!(memory_bucket, memory());
+
+#[tokio::test(start_paused = true)]
+async fn a_memory_buckets_time_is_tokios_time_plus_its_skew() {
+    use drumlin::bucket::{Bucket, Condition, StoreTime};
+    let bucket = MemoryBucket::new(StoreClock::starting_at(StoreTime(1_000_000)));
+    let put = |key: &'static str| bucket.put(key, bytes::Bytes::from_static(b"x"), Condition::Always);
+    assert_eq!(put("a").await.unwrap().date, Some(StoreTime(1_000_000)));
+    tokio::time::advance(std::time::Duration::from_millis(2_500)).await;
+    assert_eq!(put("b").await.unwrap().date, Some(StoreTime(1_002_500)));
+    bucket.clock().set_skew_ms(-500);
+    let read = bucket.get("b", None).await.unwrap().stamp;
+    assert_eq!((read.date, read.last_modified), (Some(StoreTime(1_002_000)), Some(StoreTime(1_002_500))));
+    let page = bucket.list("", None).await.unwrap();
+    let times: Vec<_> = page.objects.iter().map(|object| object.last_modified.unwrap().0).collect();
+    assert_eq!(times, [1_000_000, 1_002_500]);
+}
