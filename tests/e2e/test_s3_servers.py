@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from botocore.exceptions import ClientError
+
 from s3_servers import Moto, Nanio, S3Server
 
 
@@ -27,7 +29,7 @@ def test_seaweedfs_lets_exactly_one_of_racing_creators_win(seaweed: S3Server) ->
     for key in ("race-1", "race-2", "race-3"):
         bodies = [f"writer {number}".encode() for number in range(4)]
         with ThreadPoolExecutor(len(bodies)) as pool:
-            won = list(pool.map(lambda body: put_if_absent(seaweed, key, body), bodies))
+            won = list(pool.map(partial(put_if_absent, seaweed, key), bodies))
         assert sum(won) == 1
         assert read(seaweed, key) == bodies[won.index(True)]
 
