@@ -2,13 +2,27 @@
 
 #[doc(hidden)]
 pub mod bucket;
+mod collection;
+mod compute;
+mod config;
 mod error;
 mod filter;
 mod format;
 mod head;
+mod index;
 mod log;
 mod record;
-mod config;
+mod store;
+mod stream;
 
+pub use collection::handle::Collection;
+pub use collection::request::{
+    CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
+    QueryAnswer, Scope, Selection, Write, WriteOutcome,
+};
+pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
+pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
+pub use store::Store;
+pub use store::report;

@@ -3,12 +3,16 @@
 
 #[path = "support/bucket_contract.rs"]
 mod bucket_contract;
+#[path = "support/s3_server.rs"]
+mod s3_server;
 
 use std::sync::Arc;
 
 use bucket_contract::Subject;
 use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::folder::FolderBucket;
 use drumlin::bucket::memory::MemoryBucket;
+use drumlin::bucket::s3::{S3Bucket, S3Settings};
 
 /// Makes the tests of one backend: a module with each check of the contract as a test.
 macro_rules! conforms {
@@ -48,7 +52,23 @@ async fn memory() -> Subject {
     Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(()) }
 }
 
+async fn folder() -> Subject {
+    let directory = tempfile::tempdir().unwrap();
+    let bucket = Arc::new(FolderBucket::open(directory.path().join("absent/yet")).unwrap());
+    Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(directory) }
+}
+
 conforms!(memory_bucket, memory());
+conforms!(folder_bucket, folder());
+
+async fn s3() -> Subject {
+    let server = s3_server::S3Server::start().await;
+    let settings = S3Settings { multipart_bytes: 6 << 20, part_bytes: 5 << 20, ..server.settings() };
+    let bucket = Arc::new(S3Bucket::connect(settings).await.unwrap());
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, _keeps: Box::new(server) }
+}
+
+conforms!(s3_bucket, s3());
 
 #[tokio::test(start_paused = true)]
 async fn a_memory_buckets_time_is_tokios_time_plus_its_skew() {

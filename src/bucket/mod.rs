@@ -9,13 +9,24 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub mod backoff;
+mod body;
 pub mod call;
 pub mod clock;
+pub mod count;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
+pub mod folder;
+#[cfg(test)]
+mod folder_tests;
+pub mod fetch;
 pub mod keys;
 pub mod memory;
+pub mod probe;
+pub mod retry;
+pub mod s3;
+mod shared;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;

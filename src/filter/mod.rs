@@ -1,0 +1,23 @@
+//! Filters: the `where` and `where_document` language as a tree, and its two evaluators. The one over
+//! single records ([`Filter::matches`]) is the truth; the one over a chunk's columns
+//! ([`Filter::evaluate`]) is fast. Invariant: both select the same rows, for every filter and every row.
+
+mod ast;
+mod bitset;
+mod columns;
+mod evaluate;
+mod ingest;
+mod parse;
+mod postings;
+mod scalar;
+
+#[cfg(test)]
+mod agreement_tests;
+#[cfg(test)]
+mod language_tests;
+#[cfg(test)]
+mod parse_tests;
+
+pub use ast::{Clause, Filter, FilterError};
+pub use columns::Columns;
+pub use scalar::{Number, Scalar};

@@ -1,0 +1,23 @@
+//! One collection in memory: what its commits come to, the snapshots readers see, the resolution of
+//! writes, and the reads. Pure, synchronous code: it knows neither the bucket nor tokio.
+//! Invariant: the state is a fold of commits in order; a published snapshot never changes.
+
+mod apply;
+mod chunk;
+mod get;
+pub mod handle;
+mod id_table;
+mod invariants;
+mod order;
+mod overlay;
+pub mod request;
+mod resolve;
+mod search;
+mod select;
+pub mod snapshot;
+pub mod state;
+mod tiers;
+mod validate;
+
+pub use snapshot::{Footprint, Snapshot};
+pub use state::{Change, CollectionState};
