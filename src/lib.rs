@@ -19,6 +19,7 @@ mod stream;
 #[doc(hidden)]
 pub mod testing;
 
+pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::handle::Collection;
 pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,

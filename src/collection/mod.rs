@@ -4,6 +4,7 @@
 
 mod apply;
 mod chunk;
+pub mod columnar;
 mod get;
 pub mod handle;
 mod id_table;
