@@ -5,6 +5,7 @@
 mod apply;
 mod chunk;
 mod get;
+pub mod graphs;
 pub mod handle;
 mod id_table;
 mod invariants;
