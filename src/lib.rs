@@ -7,13 +7,17 @@ mod compute;
 mod config;
 mod error;
 mod filter;
-mod format;
-mod head;
+#[doc(hidden)]
+pub mod format;
+#[doc(hidden)]
+pub mod head;
 mod index;
 mod log;
 mod record;
 mod store;
 mod stream;
+#[doc(hidden)]
+pub mod testing;
 
 pub use collection::handle::Collection;
 pub use collection::request::{

@@ -17,13 +17,15 @@ pub mod count;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
+pub mod fetch;
 pub mod folder;
 #[cfg(test)]
 mod folder_tests;
-pub mod fetch;
 pub mod keys;
 pub mod memory;
 pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod retry;
 pub mod s3;
 mod shared;

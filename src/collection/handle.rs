@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection,
-    Write, WriteOutcome,
+    CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
+    WriteOutcome,
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
@@ -109,12 +109,12 @@ impl Collection {
     }
 
     /// Finds the nearest records to each query embedding: the k nearest *of those that match*.
-    pub async fn search(&self, query: Query) -> Result<QueryAnswer> {
+    pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
+        query.ef_search = query.ef_search.or(self.inner.identity.index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
         let limits = self.inner.surroundings.limits.clone();
-        let ef_search = self.inner.identity.index.ef_search;
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
-        self.inner.surroundings.compute.search(move || snapshot.search(&query, &limits, ef_search)).await?
+        self.inner.surroundings.compute.search(move || snapshot.search(&query, &limits)).await?
     }
 
     /// How many records there are.

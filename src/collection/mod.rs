@@ -24,6 +24,3 @@ mod validate;
 mod model_tests;
 #[cfg(test)]
 mod replay;
-
-pub use snapshot::{Footprint, Snapshot};
-pub use state::{Change, CollectionState};

@@ -322,10 +322,7 @@ mod tests {
         let mut gap = head();
         gap.segs[1].lo = Version(6);
         let error = Head::decode(&gap.encode().unwrap(), "c/x").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "HEAD: segment c/x/seg/5.parquet covers 6..=9, expected from 5".to_owned()
-        );
+        assert_eq!(error.to_string(), "HEAD: segment c/x/seg/5.parquet covers 6..=9, expected from 5".to_owned());
         let mut short = head();
         short.floor = Version(12);
         assert!(Head::decode(&short.encode().unwrap(), "c/x").unwrap_err().to_string().contains("floor is 12"));

@@ -5,11 +5,11 @@
 pub mod checksum;
 mod columns;
 pub mod commit;
+pub mod graph;
 pub mod head;
 pub mod merge;
 mod pages;
 mod record_file;
-pub mod graph;
 pub mod rows;
 pub mod segment;
 pub mod store_file;

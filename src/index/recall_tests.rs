@@ -120,3 +120,78 @@ fn cosine_recall_is_above_0_95_with_deletions_and_filters() {
 fn ip_recall_is_above_0_95_with_deletions_and_filters() {
     recall_holds(Metric::Ip);
 }
+
+/// Prints what `plan` and a load cost; optimise the crate to run it:
+/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --lib the_costs_behind_plans -- --ignored --nocapture`
+#[test]
+#[ignore = "measures, asserts nothing about time"]
+fn the_costs_behind_plans() {
+    for (metric, n, dim) in [(Metric::L2, 50_000, 128), (Metric::Cosine, 20_000, 384)] {
+        let built = built(metric, dim, clustered(n, dim, 1), 2);
+        let queries = clustered(200, dim, 2);
+        let mut scratch = SearchScratch::new();
+        print_load_cost(&built.graph);
+        for ef in [50, 100, 400] {
+            let (mut walked, mut scanned) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+            let distances = median_distances(&built, &queries, ef);
+            for vector in queries.chunks_exact(dim) {
+                let query = PreparedQuery::new(metric, vector);
+                let search = GraphQuery { query: &query, k: 10, ef: None, allowed: None };
+                let exact = |node| built.vector(node);
+                let started = std::time::Instant::now();
+                let found =
+                    walk_graph(&built.graph, search, &exact, Limits { ef, distances: usize::MAX }, &mut scratch);
+                walked += started.elapsed();
+                assert_eq!(found.map(|found| found.len()), Some(10));
+                let started = std::time::Instant::now();
+                assert_eq!(scan_graph(&built.graph, search, exact).len(), 10);
+                scanned += started.elapsed();
+            }
+            let (walk, scan) = (walked.as_nanos() as f64 / 200.0, scanned.as_nanos() as f64 / 200.0);
+            let degree = built.graph.columns().neighbours.values.len() / n;
+            println!(
+                "{n} x {dim} {metric}, ef {ef}: walk {:.0} us, {distances} distances ({:.2} of ef x degree {degree}), \
+                 {:.0} ns each; scan {:.0} us, {:.0} ns each",
+                walk / 1e3,
+                distances as f64 / (ef * degree) as f64,
+                walk / distances as f64,
+                scan / 1e3,
+                scan / n as f64
+            );
+        }
+    }
+}
+
+fn print_load_cost(graph: &Graph) {
+    let started = std::time::Instant::now();
+    let bytes = crate::format::graph::encode_graph(graph.content()).expect("encodes");
+    let encoded = started.elapsed();
+    // As a bucket's body should be read: into memory that starts at a multiple of 64 bytes.
+    let mut aligned = arrow::buffer::MutableBuffer::new(bytes.len());
+    aligned.extend_from_slice(&bytes);
+    let aligned = bytes::Bytes::from_owner(arrow::buffer::Buffer::from(aligned));
+    let started = std::time::Instant::now();
+    let read = crate::format::graph::decode_graph(aligned).expect("decodes");
+    let decoded = started.elapsed();
+    println!("{} nodes, {} bytes: encoded in {encoded:?}, decoded in {decoded:?}", read.len(), bytes.len());
+}
+
+/// The smallest limit under which at least half of the walks end by themselves.
+fn median_distances(built: &Built, queries: &[f32], ef: usize) -> usize {
+    let mut scratch = SearchScratch::new();
+    let mut ends = |distances: usize| {
+        let ended = |vector: &[f32]| {
+            let query = PreparedQuery::new(built.graph.metric(), vector);
+            let search = GraphQuery { query: &query, k: 10, ef: None, allowed: None };
+            walk_graph(&built.graph, search, &|node| built.vector(node), Limits { ef, distances }, &mut scratch)
+                .is_some()
+        };
+        queries.chunks_exact(built.dim).map(ended).filter(|ended| *ended).count() * 2 >= queries.len() / built.dim
+    };
+    let (mut low, mut high) = (0, built.graph.len());
+    while low + 1 < high {
+        let middle = (low + high) / 2;
+        if ends(middle) { high = middle } else { low = middle }
+    }
+    high
+}

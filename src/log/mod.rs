@@ -72,12 +72,7 @@ pub struct Chained {
 
 /// Decodes the commit in slot `version` and checks that it belongs there: stream, version, and the link
 /// to the commit before (protocol section 6).
-pub fn chain(
-    bytes: &Bytes,
-    stream: &StreamId,
-    version: Version,
-    prev: Option<&Chain>,
-) -> Result<Chained, FormatError> {
+pub fn chain(bytes: &Bytes, stream: &StreamId, version: Version, prev: Option<&Chain>) -> Result<Chained, FormatError> {
     let commit = decode_commit(bytes)?;
     let damaged = |what: String| Err(FormatError::Damaged(what));
     if commit.header.stream != stream.to_string() {

@@ -180,10 +180,6 @@ async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
             () = sign.given() => return,
             result = upkeep.work(collection.stream()) => told(name, result),
         }
-        tokio::select! {
-            () = sign.given() => return,
-            result = collection.keep_graphs() => told(name, result),
-        }
     }
 }
 

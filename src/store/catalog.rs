@@ -403,10 +403,7 @@ mod tests {
         assert_eq!(run(&mut state, &[create(record("b"))]), [Some(Kind::Conflict)]);
         let mut elsewhere = record("c");
         elsewhere.database = "nowhere".to_owned();
-        assert_eq!(
-            run(&mut state, &[CatalogWrite::Create { id: id(2), record: elsewhere }]),
-            [Some(Kind::NotFound)]
-        );
+        assert_eq!(run(&mut state, &[CatalogWrite::Create { id: id(2), record: elsewhere }]), [Some(Kind::NotFound)]);
     }
 
     #[test]

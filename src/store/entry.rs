@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::Inner;
 use super::catalog::CollectionRecord;
-use crate::bucket::keys::StreamId;
 use crate::bucket::backoff;
+use crate::bucket::keys::StreamId;
 use crate::collection::handle::{Collection, Identity};
 use crate::collection::snapshot::Snapshot;
 use crate::collection::state::CollectionState;
@@ -113,13 +113,14 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
 }
 
 async fn open(inner: &Arc<Inner>, id: CollectionId, record: &CollectionRecord) -> Result<Collection, StreamError> {
-    let damaged = |cause: Error| StreamError::Corrupted { key: format!("catalog, record c:{id}"), cause: cause.to_string() };
+    let damaged =
+        |cause: Error| StreamError::Corrupted { key: format!("catalog, record c:{id}"), cause: cause.to_string() };
     let identity = identity(id, record).map_err(damaged)?;
     let metric = identity.metric;
     let published = Arc::new(arc_swap::ArcSwap::from_pointee(Snapshot::empty(metric)));
     let fresh: Fresh<CollectionState> = {
         let (limits, published) = (inner.limits.clone(), published.clone());
-        Arc::new(move || CollectionState::new(metric, limits.clone(), published.clone()))
+        Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone()))
     };
     let stream = Stream::open(inner.context(StreamId::Collection(id)), fresh).await?;
     Ok(Collection::new(identity, stream, published, inner.surroundings()))

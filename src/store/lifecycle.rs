@@ -51,7 +51,9 @@ impl Store {
     fn check_spec(&self, spec: &CollectionSpec) -> Result<()> {
         let CollectionSpec { name, dimension, index, .. } = spec;
         if name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
-            return Err(Error::invalid(format!("name: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}")));
+            return Err(Error::invalid(format!(
+                "name: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}"
+            )));
         }
         let limit = self.inner.limits.dimension;
         if dimension.is_some_and(|d| d == 0 || d > limit) {
@@ -156,7 +158,10 @@ impl Store {
         finish_drop(&self.inner, id).await
     }
 
-    async fn drop_damaged(&self, id: CollectionId) -> Result<crate::stream::writer::Written<crate::collection::request::WriteOutcome>> {
+    async fn drop_damaged(
+        &self,
+        id: CollectionId,
+    ) -> Result<crate::stream::writer::Written<crate::collection::request::WriteOutcome>> {
         let stream = StreamId::Collection(id);
         head::mark_dropped(&self.inner.swapper(stream.clone())).await.map_err(|e| StreamError::of_head(e, &stream))?;
         Err(Error::not_found("dropped by its HEAD"))

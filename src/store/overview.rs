@@ -1,11 +1,9 @@
 //! What a store says about itself: status, health, counters, the list of collections. All from memory;
 //! nothing here asks the bucket.
 
-use super::entry::{Entry, Progress, identity};
-use super::report::{
-    CollectionSync, Counters, Damage, Health, Loading, Memory, StorageHealth, SyncReport,
-};
 use super::Store;
+use super::entry::{Entry, Progress, identity};
+use super::report::{CollectionSync, Counters, Damage, Health, Loading, Memory, StorageHealth, SyncReport};
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::record::Version;
 use crate::stream::context::StreamError;

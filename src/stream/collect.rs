@@ -156,9 +156,8 @@ async fn work_off(
         Ok(object) => {
             let list = Retired::decode(&object.bytes, &context.stream.to_string())
                 .map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
-            let named = |k: &String| {
-                read.head.segs.iter().any(|s| &s.key == k) || read.head.graphs.iter().any(|g| &g.key == k)
-            };
+            let named =
+                |k: &String| read.head.segs.iter().any(|s| &s.key == k) || read.head.graphs.iter().any(|g| &g.key == k);
             let keys: Vec<String> = list.keys().into_iter().filter(|k| !named(k)).collect();
             context.bucket.delete(&keys).await?;
         }

@@ -109,11 +109,7 @@ impl<S: State> Stream<S> {
         }
     }
 
-    pub(super) async fn swap(
-        &self,
-        read: HeadRead,
-        plan: &dyn crate::head::Plan,
-    ) -> Result<Swapped, StreamError> {
+    pub(super) async fn swap(&self, read: HeadRead, plan: &dyn crate::head::Plan) -> Result<Swapped, StreamError> {
         let stream = &self.context().stream;
         self.swapper().swap(read, plan).await.map_err(|error| StreamError::of_head(error, stream))
     }

@@ -56,8 +56,7 @@ impl<S: State> Stream<S> {
         let context = Arc::new(context);
         let replica = open::open(&context, fresh.as_ref()).await?;
         let shared = Arc::new(Shared::new(&replica));
-        let swapper =
-            Arc::new(Swapper::new(context.bucket.clone(), context.stream.clone(), context.timing.clone()));
+        let swapper = Arc::new(Swapper::new(context.bucket.clone(), context.stream.clone(), context.timing.clone()));
         let (commands, receiver) = mpsc::channel(context.waiting_writes.max(1));
         let writer = Writer::new(context.clone(), shared.clone(), fresh, replica, receiver);
         tokio::spawn(writer.run());

@@ -22,7 +22,10 @@ const ATTEMPTS: usize = 8;
 const PARALLEL_OBJECTS: usize = 8;
 
 /// Opens a stream; `fresh` makes an empty state. The state is not published yet.
-pub async fn open<S: State>(context: &Arc<Context>, fresh: &(dyn Fn() -> S + Send + Sync)) -> Result<Replica<S>, StreamError> {
+pub async fn open<S: State>(
+    context: &Arc<Context>,
+    fresh: &(dyn Fn() -> S + Send + Sync),
+) -> Result<Replica<S>, StreamError> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         match open_once(context, fresh()).await {

@@ -71,7 +71,12 @@ pub enum Verdict {
 
 impl<S: State> Replica<S> {
     /// Judges an answer about `slot`, taken in at `answered`, by rule A.
-    pub async fn judge(&mut self, slot: Version, answered: Moment, date: Option<StoreTime>) -> Result<Verdict, StreamError> {
+    pub async fn judge(
+        &mut self,
+        slot: Version,
+        answered: Moment,
+        date: Option<StoreTime>,
+    ) -> Result<Verdict, StreamError> {
         self.position.last_answer = date.or(self.position.last_answer);
         let ablated = self.context.timing.ablate.rule_a;
         let anchor = &self.position.anchor;

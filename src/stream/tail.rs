@@ -70,8 +70,8 @@ impl Tail {
     pub fn range(&self, floor: Version, last: Version) -> Option<Vec<TailCommit>> {
         let taken: Vec<TailCommit> =
             self.commits.iter().filter(|c| c.version >= floor && c.version <= last).cloned().collect();
-        let whole = taken.first().is_some_and(|c| c.version == floor)
-            && taken.last().is_some_and(|c| c.version == last);
+        let whole =
+            taken.first().is_some_and(|c| c.version == floor) && taken.last().is_some_and(|c| c.version == last);
         whole.then_some(taken)
     }
 }

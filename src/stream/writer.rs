@@ -343,12 +343,7 @@ impl<S: State> Writer<S> {
         Ok((Commit { header, rows }, bytes))
     }
 
-    fn acknowledge(
-        &self,
-        batch: Vec<Waiting<S>>,
-        answers: Vec<Result<S::Answer, Error>>,
-        date: Option<StoreTime>,
-    ) {
+    fn acknowledge(&self, batch: Vec<Waiting<S>>, answers: Vec<Result<S::Answer, Error>>, date: Option<StoreTime>) {
         debug_assert_eq!(batch.len(), answers.len(), "a resolution answers every request");
         for ((_, reply), answer) in batch.into_iter().zip(answers) {
             self.context.counters.writes_acknowledged.count();
