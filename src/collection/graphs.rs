@@ -155,7 +155,11 @@ fn unlink(view: &mut Arc<ChunkView>, gone: &[u32]) {
 /// address, from the first on that no chunk before this one has passed: chunks and nodes both ascend, so
 /// one pass over the two finds all rows that wrote a node. Rows that carry an older embedding on are few,
 /// and looked up.
-fn link_to(view: &mut Arc<ChunkView>, graph: &mut GraphView, nodes: &mut Peekable<impl Iterator<Item = (Address, u32)>>) {
+fn link_to(
+    view: &mut Arc<ChunkView>,
+    graph: &mut GraphView,
+    nodes: &mut Peekable<impl Iterator<Item = (Address, u32)>>,
+) {
     let mut links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(|row| view.link(row)).collect();
     for (row, link) in (0u32..).zip(&mut links) {
         let (address, embedded) = (view.chunk.address(row), view.chunk.embedded(row));

@@ -19,6 +19,7 @@ mod select;
 pub mod snapshot;
 pub mod state;
 mod tiers;
+mod upkeep;
 mod validate;
 
 #[cfg(test)]

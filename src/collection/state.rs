@@ -16,6 +16,7 @@ use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
+use super::upkeep;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
@@ -64,7 +65,8 @@ impl CollectionState {
         let header = part.graph.header();
         if header.metric != metric || Some(header.dim) != dimension {
             let (got, dim) = (header.metric, header.dim);
-            let message = format!("{}: expected a graph of {metric}, dimension {dimension:?}; got {got}, {dim}", part.key);
+            let message =
+                format!("{}: expected a graph of {metric}, dimension {dimension:?}; got {got}, {dim}", part.key);
             return Err(FormatError::Damaged(message));
         }
         graphs::relink(&mut self.current, replaces, Some(part));
@@ -174,8 +176,8 @@ impl State for CollectionState {
         Ok(())
     }
 
-    fn load_graph(&mut self, _entry: &GraphEntry, _bytes: Bytes) -> Result<(), FormatError> {
-        Ok(())
+    fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {
+        self.attach_graph(upkeep::decode(entry, bytes)?, &[])
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {
