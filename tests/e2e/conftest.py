@@ -75,3 +75,5 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Drumlin]]:
     yield start
     for server in started:
         server.close()
+    panicked = [server.output() for server in started if "panicked at" in server.output()]
+    assert not panicked, panicked[0][-3000:]
