@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from drumlin import Drumlin
 from s3_servers import S3Server
 from seaweed import SeaweedFs

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from conftest import BUCKET, s3_place
 from drumlin import ROOT, Drumlin, binary
 from s3_servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
-
 from commits import Stream, pyarrow_fold
 from conftest import Place
 from drumlin import Drumlin, Outcome

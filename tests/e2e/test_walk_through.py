@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from drumlin import ROOT, Drumlin
 
 README_PORT = 8000
