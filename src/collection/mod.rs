@@ -18,4 +18,3 @@ pub mod snapshot;
 pub mod state;
 mod tiers;
 mod validate;
-
