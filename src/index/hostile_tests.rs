@@ -178,10 +178,10 @@ fn nodes_without_a_vector_are_no_answers() {
     let built = built(Metric::L2, 16, gaussian(2000, 16, 1), 1);
     let query = PreparedQuery::new(Metric::L2, &built.values[..16]);
     let search = GraphQuery { query: &query, k: 10, ef: None, allowed: None };
-    let exact = |node: u32| built.vector(node).filter(|_| node % 2 == 0);
+    let exact = |node: u32| built.vector(node).filter(|_| node.is_multiple_of(2));
     let found = search_graph(&built.graph, search, exact, &mut SearchScratch::new());
     assert_eq!(found.len(), 10);
-    assert!(found.iter().all(|c| c.node % 2 == 0));
+    assert!(found.iter().all(|c| c.node.is_multiple_of(2)));
 }
 
 #[test]
