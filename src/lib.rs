@@ -2,9 +2,20 @@
 
 #[doc(hidden)]
 pub mod bucket;
+mod collection;
+mod config;
 mod error;
+mod filter;
 mod format;
 mod record;
+mod store;
 
+pub use bucket::s3::S3Settings;
+pub use collection::Collection;
+pub use collection::request::*;
+pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
+pub use filter::Filter;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
+pub use store::Store;
+pub use store::report;

@@ -19,6 +19,7 @@ pub mod memory;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;
+pub mod s3;
 
 /// Milliseconds since the Unix epoch *by the store's clock* (its `Date` header), never by ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
