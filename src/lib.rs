@@ -7,7 +7,9 @@ mod config;
 mod error;
 mod filter;
 mod format;
+pub mod http;
 mod record;
+mod record_batch;
 mod store;
 
 pub use bucket::s3::S3Settings;
@@ -17,5 +19,6 @@ pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
 pub use filter::Filter;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
+pub use record_batch::{records_from_batch, records_from_ipc, records_from_parquet};
 pub use store::Store;
 pub use store::report;
