@@ -102,6 +102,19 @@ pub struct Timing {
     pub graph_rows: usize,
     /// How often background work looks whether there is something to do.
     pub maintenance_interval: Duration,
+    /// Rules switched off to show in tests that they matter; none in production.
+    #[doc(hidden)]
+    pub ablate: Ablate,
+}
+
+/// Rules of the protocol that a test may switch off to see them missed.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ablate {
+    /// Rule A: believe every answer about a slot.
+    pub rule_a: bool,
+    /// Answer no-ops and refusals from the state at hand.
+    pub fresh_answers: bool,
 }
 
 impl Default for Timing {
@@ -127,6 +140,7 @@ impl Default for Timing {
             prefetch: 16,
             graph_rows: 4096,
             maintenance_interval: Duration::from_secs(5),
+            ablate: Ablate::default(),
         }
     }
 }

@@ -3,21 +3,33 @@
 #[doc(hidden)]
 pub mod bucket;
 mod collection;
+mod compute;
 mod config;
 mod error;
 mod filter;
-mod format;
+#[doc(hidden)]
+pub mod format;
+#[doc(hidden)]
+pub mod head;
 pub mod http;
+mod index;
+mod log;
 mod record;
 mod record_batch;
 mod store;
+mod stream;
+#[doc(hidden)]
+pub mod testing;
 
 pub use bucket::s3::S3Settings;
-pub use collection::Collection;
-pub use collection::request::*;
+pub use collection::handle::Collection;
+pub use collection::request::{
+    CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
+    QueryAnswer, Scope, Selection, Write, WriteOutcome,
+};
 pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
-pub use filter::Filter;
+pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use record_batch::{records_from_batch, records_from_ipc, records_from_parquet};
 pub use store::Store;

@@ -9,17 +9,29 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub mod backoff;
+mod body;
 pub mod call;
 pub mod clock;
+pub mod count;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
+pub mod fetch;
+pub mod folder;
+#[cfg(test)]
+mod folder_tests;
 pub mod keys;
 pub mod memory;
+pub mod probe;
+#[cfg(test)]
+mod probe_tests;
+pub mod retry;
+pub mod s3;
+mod shared;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;
-pub mod s3;
 
 /// Milliseconds since the Unix epoch *by the store's clock* (its `Date` header), never by ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -197,7 +197,7 @@ pub struct QueryAnswer {
 
 /// How a collection's graphs are built.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct IndexSettings {
     /// Which builder: `hnsw_rs`.
     pub builder: String,

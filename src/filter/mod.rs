@@ -1,20 +1,23 @@
-//! Stub.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Filter(serde_json::Value);
-impl Filter {
-    pub fn parse_where(value: &serde_json::Value) -> crate::Result<Filter> {
-        match value.as_object() {
-            Some(o) if !o.is_empty() => Ok(Filter(value.clone())),
-            _ => Err(crate::Error::invalid(format!("where: expected an object, got {value}"))),
-        }
-    }
-    pub fn parse_where_document(value: &serde_json::Value) -> crate::Result<Filter> {
-        match value.as_object() {
-            Some(o) if !o.is_empty() => Ok(Filter(value.clone())),
-            _ => Err(crate::Error::invalid(format!("where_document: expected an object, got {value}"))),
-        }
-    }
-    pub fn and(filters: impl IntoIterator<Item = Filter>) -> Filter {
-        filters.into_iter().next().unwrap()
-    }
-}
+//! Filters: the `where` and `where_document` language as a tree, and its two evaluators. The one over
+//! single records ([`Filter::matches`]) is the truth; the one over a chunk's columns
+//! ([`Filter::evaluate`]) is fast. Invariant: both select the same rows, for every filter and every row.
+
+mod ast;
+mod bitset;
+mod columns;
+mod evaluate;
+mod ingest;
+mod parse;
+mod postings;
+mod scalar;
+
+#[cfg(test)]
+mod agreement_tests;
+#[cfg(test)]
+mod language_tests;
+#[cfg(test)]
+mod parse_tests;
+
+pub use ast::{Clause, Filter, FilterError};
+pub use columns::Columns;
+pub use scalar::{Number, Scalar};

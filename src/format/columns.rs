@@ -44,7 +44,7 @@ impl Layout {
     }
 
     /// The Arrow schema with embeddings of the given type (list, or list of fixed size).
-    pub fn schema_with(self, embedding: DataType, nullable: bool) -> Schema {
+    pub fn schema_with(self, embedding: DataType) -> Schema {
         let filled = self == Layout::Segment;
         let mut fields = vec![
             Field::new("op", DataType::Utf8, false),
@@ -58,14 +58,14 @@ impl Layout {
         }
         fields.push(Field::new("position", DataType::UInt64, !filled));
         fields.push(Field::new("embedded", DataType::UInt64, !filled));
-        fields.push(Field::new(EMBEDDING, embedding, nullable));
+        fields.push(Field::new(EMBEDDING, embedding, true));
         Schema::new(fields)
     }
 }
 
 impl Columns {
     fn new(layout: Layout) -> Columns {
-        let arrow = layout.schema_with(DataType::List(element()), true);
+        let arrow = layout.schema_with(DataType::List(element()));
         let parquet = ArrowSchemaConverter::new().convert(&arrow).expect("the fixed column types have Parquet forms");
         Columns { arrow: Arc::new(arrow), parquet }
     }

@@ -74,8 +74,13 @@ const SEAL_MARK: &[u8] = b"xxh3\x18\x20";
 
 /// Encodes a commit. Rows may be none. The same input gives the same bytes.
 pub fn encode_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError> {
+    // Whatever decoding refuses is refused here: a commit that is durable but unreadable ends its stream.
     check_header(header).map_err(FormatError::Invalid)?;
     check_commit_rows(header, rows).map_err(FormatError::Invalid)?;
+    write_commit(header, rows)
+}
+
+fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError> {
     let batch = columns::to_batch(rows, Layout::Commit).map_err(FormatError::Invalid)?;
     let capacity = rows.embeddings.values.len() * 4 + rows.len() * 64 + 4096;
     let options = ArrowWriterOptions::new().with_properties(writer_properties()).with_skip_arrow_metadata(true);
@@ -107,7 +112,6 @@ pub fn decode_commit(bytes: &Bytes) -> Result<Commit, FormatError> {
         more => return Err(damaged(format!("expected one row group, got {more}"))),
     };
     check_commit_rows(&header, &rows).map_err(FormatError::Damaged)?;
-    check_metadata_texts(&rows)?;
     Ok(Commit { header, rows })
 }
 
@@ -220,15 +224,15 @@ fn check_commit_rows(header: &CommitHeader, rows: &Rows) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    check_metadata_texts(rows)
 }
 
-fn check_metadata_texts(rows: &Rows) -> Result<(), FormatError> {
+fn check_metadata_texts(rows: &Rows) -> Result<(), String> {
     for (row, text) in rows.metadatas.iter().enumerate() {
         let Some(text) = text else { continue };
         let is_object = text.trim_start().starts_with('{');
         if !is_object || serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-            return Err(damaged(format!("column metadata, row {row}: expected a JSON object, got {text:?}")));
+            return Err(format!("column metadata, row {row}: expected a JSON object, got {text:?}"));
         }
     }
     Ok(())

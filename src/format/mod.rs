@@ -5,12 +5,24 @@
 pub mod checksum;
 mod columns;
 pub mod commit;
+pub mod graph;
+pub mod head;
+pub mod merge;
+mod pages;
 mod record_file;
 pub mod rows;
+pub mod segment;
+pub mod store_file;
 
 pub use checksum::{Checksum, Nonce};
 pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
+pub use merge::merge_rows;
 pub use rows::{Embeddings, Op, Row, Rows};
+pub use segment::{
+    EncodedSegment, ROWS_PER_GROUP, Segment, SegmentHeader, SegmentReader, SegmentWriter, decode_segment,
+    encode_segment,
+};
+pub use store_file::{ProbeMark, StoreFile};
 
 use crate::error::Error;
 

@@ -12,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::columns::{self, EMBEDDING, Layout};
-use super::{Embeddings, FORMAT, FormatError, Rows};
+use super::{Embeddings, FORMAT, FormatError, Rows, pages};
 use crate::record::Address;
 
 /// Damage, in words.
@@ -28,7 +28,8 @@ pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, FormatError>) -> Res
         .unwrap_or_else(|_| Err(damaged("not a readable parquet file: its parts contradict each other")))
 }
 
-fn parquet_damage(error: impl Display) -> FormatError {
+/// What the Parquet crate says about bad bytes.
+pub(super) fn parquet_damage(error: impl Display) -> FormatError {
     damaged(format!("not a readable parquet file: {error}"))
 }
 
@@ -142,7 +143,28 @@ impl RecordFile {
         })
     }
 
-    fn read_embeddings(&self, group: usize) -> Result<Embeddings, FormatError> {
+    pub fn read_embeddings(&self, group: usize) -> Result<Embeddings, FormatError> {
+        let row_group = self.metadata.metadata().row_groups().get(group);
+        let leaf = self
+            .metadata
+            .parquet_schema()
+            .columns()
+            .iter()
+            .position(|c| c.path().parts().starts_with(&[EMBEDDING.into()]));
+        if let (Some(row_group), Some(leaf)) = (row_group, leaf)
+            && self.dim > 0
+        {
+            let chunk = row_group.columns().get(leaf).ok_or_else(|| damaged("a row group lacks a column"))?;
+            let rows = row_group.num_rows() as usize;
+            if let Some(embeddings) = pages::read_embeddings(&self.bytes, chunk, rows, self.dim)? {
+                return Ok(embeddings);
+            }
+        }
+        self.read_embeddings_standard(group)
+    }
+
+    /// The same by the standard reader, which knows every page there is.
+    pub fn read_embeddings_standard(&self, group: usize) -> Result<Embeddings, FormatError> {
         let batch = self.read_columns(group, |name| name == EMBEDDING)?;
         columns::from_list(&batch, self.dim).map_err(FormatError::Damaged)
     }

@@ -5,7 +5,7 @@
 use arrow::array::{Array, StringArray, UInt64Array};
 use arrow::buffer::ScalarBuffer;
 
-use crate::record::Address;
+use crate::record::{Address, Version};
 
 /// What a row does to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Op {
 /// The embeddings of some rows: `values` is row-major, `dim` floats for each row that has one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
-    /// Floats per embedding; 0 where no row has one.
+    /// Floats per embedding; 0 where no row has one (a group of a segment keeps the segment's).
     pub dim: usize,
     /// `dim` × (rows that have an embedding) floats, in row order.
     pub values: ScalarBuffer<f32>,
@@ -158,5 +158,68 @@ impl Rows {
     /// The nullable text at `row` of one of the text columns.
     pub fn text(column: &StringArray, row: usize) -> Option<&str> {
         (!column.is_null(row)).then(|| column.value(row))
+    }
+}
+
+impl Rows {
+    /// The rows of commit `version` as rows of a segment: their addresses are filled in, and stand in
+    /// `positions` and `embedded` where those said "this row". `None` where the version or a row number
+    /// is too large for an address.
+    pub fn resolve_addresses(mut self, version: Version) -> Option<Rows> {
+        let first = Address::new(version, 0)?.0;
+        Address::new(version, self.len().saturating_sub(1))?;
+        let own = || first..first + self.ops.len() as u64;
+        let filled = |column: &UInt64Array| {
+            own().zip(column.iter()).map(|(own, named)| Some(named.unwrap_or(own))).collect::<UInt64Array>()
+        };
+        let (positions, embedded) = (filled(&self.positions), filled(&self.embedded));
+        let addresses = own().map(Some).collect();
+        self.positions = positions;
+        self.embedded = embedded;
+        self.addresses = Some(addresses);
+        Some(self)
+    }
+
+    /// The rows at which `keep` is true, in their order; rows that `keep` does not reach are left out.
+    pub fn select(&self, keep: &[bool]) -> Rows {
+        let at: Vec<usize> = (0..self.len()).filter(|row| keep.get(*row) == Some(&true)).collect();
+        let texts = |column: &StringArray| at.iter().map(|row| Rows::text(column, *row)).collect::<StringArray>();
+        let number = |column: &UInt64Array, row: usize| (!column.is_null(row)).then(|| column.value(row));
+        let numbers = |column: &UInt64Array| at.iter().map(|row| number(column, *row)).collect::<UInt64Array>();
+        Rows {
+            ops: at.iter().filter_map(|row| self.ops.get(*row).copied()).collect(),
+            ids: texts(&self.ids),
+            embeddings: self.embeddings.select(&at, self.len()),
+            documents: texts(&self.documents),
+            uris: texts(&self.uris),
+            metadatas: texts(&self.metadatas),
+            positions: numbers(&self.positions),
+            embedded: numbers(&self.embedded),
+            addresses: self.addresses.as_ref().map(numbers),
+        }
+    }
+}
+
+impl Embeddings {
+    /// Those of the rows `at` (ascending) out of `rows`.
+    fn select(&self, at: &[usize], rows: usize) -> Embeddings {
+        if at.len() == rows {
+            return self.clone();
+        }
+        let mut values = Vec::with_capacity(self.dim * at.len());
+        let mut present = Vec::with_capacity(at.len());
+        let mut wanted = at.iter().copied().peekable();
+        let mut start = 0;
+        for row in 0..rows {
+            let has = self.present.as_ref().is_none_or(|p| p.get(row) == Some(&true));
+            let end = start + if has { self.dim } else { 0 };
+            if wanted.next_if_eq(&row).is_some() {
+                values.extend_from_slice(self.values.get(start..end).unwrap_or_default());
+                present.push(has);
+            }
+            start = end;
+        }
+        let all = present.iter().all(|p| *p);
+        Embeddings { dim: self.dim, values: values.into(), present: (!all).then_some(present) }
     }
 }

@@ -1,103 +1,325 @@
-//! Stub.
+//! A store: all collections of one bucket prefix as one instance runs them. It opens the catalog, loads
+//! every live collection, follows other instances, and keeps flush, compaction, graphs and garbage
+//! collection going in the background. Invariant: the bucket is the only truth; a store can be dropped
+//! at any instant and opened anywhere else.
+
+mod background;
+mod bootstrap;
+pub mod catalog;
+mod entry;
+mod lifecycle;
+mod overview;
 pub mod report;
-use crate::collection::{Collection, State, request::*};
-use crate::{
-    CollectionId, Error, Kind, Result, Version,
-    config::{Limits, Settings},
-};
-use parking_lot::Mutex;
-use report::*;
-use std::collections::BTreeMap;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use futures::stream::{self, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use self::background::Closing;
+use self::catalog::{CatalogState, CatalogView};
+use self::entry::{Entry, Progress};
+use self::report::{CollectionSync, Recovery, SyncReport};
+use crate::bucket::Bucket;
+use crate::bucket::count::{self, Counting};
+use crate::bucket::keys::StreamId;
+use crate::bucket::retry::{RetrySettings, Retrying};
+use crate::collection::handle::{Collection, Surroundings};
+use crate::collection::request::Scope;
+use crate::compute::Compute;
+use crate::config::{Limits, Settings};
+use crate::error::{Error, Result};
+use crate::record::CollectionId;
+use crate::stream::context::{Context, Counters, StreamError};
+use crate::stream::flush::Due;
+use crate::stream::{Fresh, Stream};
+
+/// Collections synced or closed at once.
+const PARALLEL_COLLECTIONS: usize = 16;
+
+/// All collections of one bucket. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    settings: Arc<Settings>,
-    map: Arc<Mutex<BTreeMap<(Scope, String), Collection>>>,
+    inner: Arc<Inner>,
+    _lifeline: Arc<Lifeline>,
 }
+
+/// Stops the background work when the last handle of a store is gone.
+#[derive(Debug)]
+struct Lifeline(Arc<Inner>);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.closing.close();
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    limits: Arc<Limits>,
+    bucket: Arc<dyn Bucket>,
+    traffic: Arc<count::Counters>,
+    writer: String,
+    compute: Arc<Compute>,
+    counters: Arc<Counters>,
+    catalog: Stream<CatalogState>,
+    view: Arc<ArcSwap<CatalogView>>,
+    entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
+    recovery: Semaphore,
+    recovered: watch::Sender<Option<Recovery>>,
+    opened: Instant,
+    closing: Closing,
+}
+
 impl Store {
+    /// Opens the store at `settings.storage`: proves the bucket once, reads the catalog, and begins to
+    /// load all collections in the background.
+    ///
+    /// # Errors
+    /// `Invalid` if the bucket lacks what the protocol needs (the message names it), `Unavailable` if it
+    /// does not answer, `Corrupted` if the catalog is damaged.
     pub async fn open(settings: Settings) -> Result<Store> {
-        Ok(Store { settings: Arc::new(settings), map: Arc::default() })
+        let bucket = bootstrap::connect(&settings).await?;
+        Store::open_on(settings, bucket).await
     }
-    pub async fn wait_until_loaded(&self) -> Recovery {
-        Recovery::default()
-    }
-    pub async fn create_collection(&self, scope: &Scope, spec: CollectionSpec) -> Result<Collection> {
-        let mut m = self.map.lock();
-        let key = (scope.clone(), spec.name.clone());
-        if m.contains_key(&key) {
-            return Err(Error::new(Kind::AlreadyExists, format!("collection {:?} exists already", spec.name)));
-        }
-        let info = CollectionInfo {
-            id: CollectionId(uuid::Uuid::new_v4()),
-            name: spec.name,
-            scope: scope.clone(),
-            metric: spec.metric,
-            dimension: spec.dimension,
-            count: 0,
-            version: Version(0),
-            metadata: spec.metadata,
-            index: spec.index,
-            condition: Condition::Ready,
+
+    /// Opens the store on a bucket that exists already in this process.
+    #[doc(hidden)]
+    pub async fn open_on(settings: Settings, bucket: Arc<dyn Bucket>) -> Result<Store> {
+        let opened = Instant::now();
+        let counting = Counting::new(bucket);
+        let traffic = counting.counters();
+        let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(counting, RetrySettings::default()));
+        bootstrap::prepare(&bucket, &settings.timing).await?;
+        let counters = Arc::new(Counters::default());
+        let view = Arc::new(ArcSwap::default());
+        let compute = Compute::new(settings.search_threads, settings.limits.waiting_searches, settings.index_threads)?;
+        let fresh: Fresh<CatalogState> = {
+            let view = view.clone();
+            Arc::new(move || CatalogState::new(view.clone()))
         };
-        let c = Collection(Arc::new(Mutex::new(State { info, records: vec![], limits: self.settings.limits.clone() })));
-        m.insert(key, c.clone());
-        Ok(c)
+        let writer = Ulid::generate().to_string();
+        let context = make_context(&settings, &bucket, &writer, &counters, StreamId::Catalog);
+        let catalog = Stream::open(context, fresh).await?;
+        let inner = Arc::new(Inner {
+            limits: Arc::new(settings.limits.clone()),
+            recovery: Semaphore::new(settings.recovery_parallel.max(1)),
+            settings,
+            bucket,
+            traffic,
+            writer,
+            compute: Arc::new(compute),
+            counters,
+            catalog,
+            view,
+            entries: Mutex::new(HashMap::new()),
+            recovered: watch::Sender::new(None),
+            opened,
+            closing: Closing::default(),
+        });
+        inner.reconcile();
+        background::start(&inner);
+        Ok(Store { _lifeline: Arc::new(Lifeline(inner.clone())), inner })
     }
+
+    /// Waits until every collection that was live at the start is loaded or has failed, and tells how
+    /// much came back.
+    pub async fn wait_until_loaded(&self) -> Recovery {
+        let mut watch = self.inner.recovered.subscribe();
+        let recovered = watch.wait_for(Option::is_some).await;
+        recovered.ok().and_then(|r| *r).unwrap_or_default()
+    }
+
+    /// The collection called `name` in the default database.
+    pub async fn collection(&self, name: &str) -> Result<Collection> {
+        self.collection_in(&Scope::default(), name).await
+    }
+
+    /// A collection by scope and name; waits while it loads.
+    ///
+    /// # Errors
+    /// `NotFound` only after the bucket was asked whether the name is taken by now; `Corrupted` if an
+    /// object of the collection is damaged, with its key and the cause.
     pub async fn collection_in(&self, scope: &Scope, name: &str) -> Result<Collection> {
-        self.map
-            .lock()
-            .get(&(scope.clone(), name.to_owned()))
-            .cloned()
-            .ok_or_else(|| Error::not_found(format!("there is no collection {name:?}")))
-    }
-    pub async fn drop_collection(&self, scope: &Scope, name: &str) -> Result<()> {
-        self.map
-            .lock()
-            .remove(&(scope.clone(), name.to_owned()))
-            .map(|_| ())
-            .ok_or_else(|| Error::not_found(format!("there is no collection {name:?}")))
-    }
-    pub fn collections(&self, scope: &Scope) -> Vec<CollectionInfo> {
-        self.map.lock().iter().filter(|(k, _)| k.0 == *scope).map(|(_, c)| c.info()).collect()
-    }
-    pub async fn sync(&self) -> Result<SyncReport> {
-        Ok(self.status())
-    }
-    pub fn status(&self) -> SyncReport {
-        SyncReport { collections: vec![], catalog_version: Version(0), duration_ms: 0 }
-    }
-    pub fn health(&self) -> Health {
-        Health {
-            status: "ok",
-            version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: 0,
-            storage: StorageHealth {
-                place: crate::bucket::Place {
-                    kind: "memory",
-                    location: "memory".into(),
-                    endpoint: String::new(),
-                    bucket: String::new(),
-                },
-                connected: true,
-                last_error: None,
-                conditional_put: true,
-            },
-            collections: self.map.lock().len(),
-            records: 0,
-            loading: Loading { done: 0, total: 0 },
-            memory: Memory::default(),
-            damaged: vec![],
+        let mut asked = false;
+        loop {
+            if let Some(entry) = self.inner.find(scope, name) {
+                match entry.opened().await {
+                    Ok(collection) if !collection.stream().shared().ended() => return Ok(collection),
+                    Ok(_) | Err(StreamError::Dropped | StreamError::Missing) => {
+                        lifecycle::finish_drop(&self.inner, entry.id).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if asked {
+                return Err(Error::not_found(format!("collection {name:?} does not exist")));
+            }
+            // A refusal must not come from a stale catalog: the name may have been taken anew.
+            self.inner.catalog.sync().await?;
+            self.inner.reconcile();
+            asked = self.inner.find(scope, name).is_none();
         }
     }
-    pub fn counters(&self) -> Counters {
-        Counters::default()
+
+    /// Pulls other instances' commits of all collections, and flushes what is in no segment yet.
+    pub async fn sync(&self) -> Result<SyncReport> {
+        let started = Instant::now();
+        self.inner.catalog.sync().await?;
+        self.inner.reconcile();
+        let mut collections: Vec<CollectionSync> = stream::iter(self.inner.live_entries())
+            .map(|entry| async move { sync_entry(&entry).await })
+            .buffer_unordered(PARALLEL_COLLECTIONS)
+            .collect()
+            .await;
+        if let Err(error) = self.inner.catalog.flush().await {
+            tracing::warn!(%error, "the catalog was not flushed");
+        }
+        collections.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(SyncReport {
+            collections,
+            catalog_version: self.inner.view.load().version,
+            duration_ms: started.elapsed().as_millis() as u64,
+        })
     }
+
+    /// What requests may ask for.
     pub fn limits(&self) -> &Limits {
-        &self.settings.limits
+        &self.inner.limits
     }
-    pub async fn close(&self, _: Duration) -> Result<()> {
-        Ok(())
+
+    /// Requests and bytes of the bucket since the store opened.
+    pub fn storage_counters(&self) -> count::Counts {
+        self.inner.traffic.snapshot()
+    }
+
+    /// Stops the background work, lets waiting writes finish, and flushes every collection; gives up
+    /// after `limit`, which loses nothing: what was acknowledged is in the log.
+    pub async fn close(&self, limit: Duration) -> Result<()> {
+        self.inner.closing.close();
+        let work = async {
+            let entries = self.inner.live_entries();
+            stream::iter(entries)
+                .for_each_concurrent(PARALLEL_COLLECTIONS, |entry| async move {
+                    if let Some(collection) = entry.ready() {
+                        collection.stream().close().await;
+                        flush_at_close(collection.stream(), &entry.record.name).await;
+                    }
+                })
+                .await;
+            self.inner.catalog.close().await;
+            flush_at_close(&self.inner.catalog, "catalog").await;
+        };
+        tokio::time::timeout(limit, work).await.map_err(|_| {
+            Error::unavailable(format!("closing took longer than {limit:?}; acknowledged writes are safe in the log"))
+        })
+    }
+}
+
+async fn flush_at_close<S: crate::stream::state::State>(stream: &Stream<S>, name: &str) {
+    if !stream.flush_due(Due::Always) {
+        return;
+    }
+    if let Err(error) = stream.flush().await {
+        tracing::warn!(%name, %error, "was not flushed; its writes are safe in the log");
+    }
+}
+
+async fn sync_entry(entry: &Entry) -> CollectionSync {
+    let started = Instant::now();
+    let mut report = overview::unsynced(entry);
+    let Ok(collection) = entry.opened().await else {
+        return overview::unsynced(entry);
+    };
+    let before = collection.present().version();
+    report.version_before = before;
+    let result = async {
+        let pulled = collection.stream().sync().await?;
+        report.records_pulled = pulled.rows;
+        report.bytes_pulled = pulled.bytes;
+        if let crate::stream::flush::Outcome::Landed(commits) = collection.stream().flush().await? {
+            report.commits_flushed = commits;
+        }
+        Ok::<(), Error>(())
+    };
+    let error = result.await.err().map(|e| e.to_string());
+    CollectionSync {
+        version_after: collection.present().version(),
+        commits_unflushed: collection.stream().shared().current().tail.lock().len() as u64,
+        duration_ms: started.elapsed().as_millis() as u64,
+        error,
+        ..report
+    }
+}
+
+fn make_context(
+    settings: &Settings,
+    bucket: &Arc<dyn Bucket>,
+    writer: &str,
+    counters: &Arc<Counters>,
+    stream: StreamId,
+) -> Context {
+    Context {
+        bucket: bucket.clone(),
+        stream,
+        timing: settings.timing.clone(),
+        commit_bytes: settings.limits.batch_bytes,
+        waiting_writes: settings.limits.waiting_writes,
+        writer: writer.to_owned(),
+        moments: Default::default(),
+        counters: counters.clone(),
+    }
+}
+
+impl Inner {
+    fn context(&self, stream: StreamId) -> Context {
+        make_context(&self.settings, &self.bucket, &self.writer, &self.counters, stream)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings { compute: self.compute.clone(), limits: self.limits.clone() }
+    }
+
+    /// Makes the entries fit the catalog: new live collections begin to load, others are let go.
+    fn reconcile(self: &Arc<Self>) {
+        let view = self.view.load_full();
+        let mut entries = self.entries.lock();
+        entries.retain(|id, _| view.is_live(*id));
+        for (id, record) in view.live() {
+            if entries.contains_key(&id) || self.closing.is_closing() {
+                continue;
+            }
+            let entry = Arc::new(Entry::new(id, record.clone()));
+            entries.insert(id, entry.clone());
+            background::tend(self, entry);
+        }
+    }
+
+    fn find(&self, scope: &Scope, name: &str) -> Option<Arc<Entry>> {
+        let id = self.view.load().find(scope, name)?;
+        self.entries.lock().get(&id).cloned()
+    }
+
+    fn live_entries(&self) -> Vec<Arc<Entry>> {
+        let mut entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
+        entries.sort_by(|a, b| a.record.name.cmp(&b.record.name).then(a.id.cmp(&b.id)));
+        entries
+    }
+
+    fn ready_collections(&self) -> Vec<Collection> {
+        self.live_entries().iter().filter_map(|entry| entry.ready()).collect()
+    }
+
+    fn loading(&self) -> (usize, usize) {
+        let entries = self.entries.lock();
+        let done = entries.values().filter(|e| !matches!(e.progress(), Progress::Loading)).count();
+        (done, entries.len())
     }
 }

@@ -1,3 +1,123 @@
-//! One stream of commits in a bucket.
+//! One stream of commits in a bucket, as one instance runs it: opened from HEAD, followed and appended
+//! to by a writer task, flushed, compacted and cleaned by whoever calls [`maintain`]. The catalog and
+//! every collection are streams; what their records mean is a [`state::State`].
 
+pub mod anchor;
+pub mod append;
+pub mod collect;
+pub mod compact;
+pub mod context;
+pub mod flush;
+pub mod open;
+pub mod replica;
+pub mod shared;
 pub mod state;
+pub mod tail;
+pub mod writer;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use self::context::{Context, StreamError};
+use self::replica::Pulled;
+use self::shared::Shared;
+use self::state::State;
+use self::writer::{Command, Writer, Written};
+use crate::error::{Error, Result};
+use crate::head::Swapper;
+
+/// Makes an empty state of a stream; states of one stream publish to the same readers.
+pub type Fresh<S> = Arc<dyn Fn() -> S + Send + Sync>;
+
+/// An open stream. Cheap to clone; the writer task ends when it is closed or the last handle is gone.
+#[derive(Debug)]
+pub struct Stream<S: State> {
+    context: Arc<Context>,
+    shared: Arc<Shared<S>>,
+    swapper: Arc<Swapper>,
+    commands: mpsc::Sender<Command<S>>,
+}
+
+impl<S: State> Clone for Stream<S> {
+    fn clone(&self) -> Self {
+        Stream {
+            context: self.context.clone(),
+            shared: self.shared.clone(),
+            swapper: self.swapper.clone(),
+            commands: self.commands.clone(),
+        }
+    }
+}
+
+impl<S: State> Stream<S> {
+    /// Opens the stream and starts its writer.
+    pub async fn open(context: Context, fresh: Fresh<S>) -> Result<Stream<S>, StreamError> {
+        let context = Arc::new(context);
+        let replica = open::open(&context, fresh.as_ref()).await?;
+        let shared = Arc::new(Shared::new(&replica));
+        let swapper = Arc::new(Swapper::new(context.bucket.clone(), context.stream.clone(), context.timing.clone()));
+        let (commands, receiver) = mpsc::channel(context.waiting_writes.max(1));
+        let writer = Writer::new(context.clone(), shared.clone(), fresh, replica, receiver);
+        tokio::spawn(writer.run());
+        Ok(Stream { context, shared, swapper, commands })
+    }
+
+    /// Applies a request durably, and answers when it is.
+    pub async fn write(&self, request: S::Request) -> Result<Written<S::Answer>> {
+        let (reply, answer) = oneshot::channel();
+        match self.commands.try_send(Command::Write { request, reply }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(Error::unavailable(format!(
+                    "{} writes wait for this collection already; nothing was written, try again later",
+                    self.context.waiting_writes
+                )));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(closed()),
+        }
+        answer.await.map_err(|_| unknown_at_close())?
+    }
+
+    /// Reads the log to its end: afterwards readers see every commit acknowledged before this call.
+    pub async fn sync(&self) -> Result<Pulled> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Sync { reply }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Finishes the waiting requests and stops the writer.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::Close { reply }).await.is_ok() {
+            // The writer answers, or has stopped already.
+            let _ = answer.await;
+        }
+    }
+
+    /// What the writer shares: state, tail, damage.
+    pub fn shared(&self) -> &Arc<Shared<S>> {
+        &self.shared
+    }
+
+    /// The bucket, constants and counters of the stream.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Swaps the stream's HEAD.
+    pub fn swapper(&self) -> &Arc<Swapper> {
+        &self.swapper
+    }
+}
+
+fn closed() -> Error {
+    Error::unavailable("the collection is closed; nothing was written")
+}
+
+fn unknown_at_close() -> Error {
+    Error::new(
+        crate::error::Kind::OutcomeUnknown,
+        "the writer stopped before it answered; the write may or may not have been applied",
+    )
+}

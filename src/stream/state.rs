@@ -2,9 +2,11 @@
 //! exist: the catalog (tenants, databases, collections) and a collection's records.
 //! Invariant: a state is a pure fold of commits in order, so all instances agree.
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::format::head::GraphEntry;
 use crate::format::{Commit, FormatError, Row, Rows};
 use crate::record::Version;
 
@@ -58,9 +60,15 @@ pub trait State: Send + 'static {
     /// Sets the configuration as of the newest segment (HEAD's `config`); comes before the first `load`.
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError>;
 
-    /// Applies the commit `version() + 1` and publishes the new snapshot to readers. On an error the
-    /// state is unchanged.
+    /// Takes in a graph that HEAD names; one that cannot be used is left out (it is a cache) and told.
+    fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError>;
+
+    /// Applies the commit `version() + 1`. On an error the state is unchanged. Readers see it only
+    /// after [`publish`](Self::publish).
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError>;
+
+    /// Shows readers the state as it is now.
+    fn publish(&self);
 
     /// The last version taken in.
     fn version(&self) -> Version;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use drumlin::bucket::probe::probe;
 use drumlin::bucket::{Bucket, BucketError, Condition, Object, PAGE_KEYS};
 use futures::future::join_all;
 use ulid::Ulid;
@@ -330,4 +331,10 @@ pub async fn a_reader_never_sees_half_an_overwrite(subject: Subject) {
     }
     assert_eq!(subject.bucket.get(&key, None).await.unwrap().bytes, filled(20));
     remove(&*subject.bucket, &[&key]).await;
+}
+
+pub async fn the_probe_lets_it_pass(subject: Subject) {
+    probe(&*subject.bucket, subject.racers).await.unwrap();
+    let left = subject.bucket.list("probe/scratch/", None).await.unwrap().objects;
+    assert_eq!(left, [], "scratch objects were left");
 }

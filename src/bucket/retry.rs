@@ -1,0 +1,190 @@
+//! Repeats calls whose outcome is unknown, where a repetition can do no harm: reads, deletes, copies
+//! and unconditional puts (their keys are unique by nature). Its invariant: a conditional put passes
+//! exactly once, because after an unknown outcome only the protocol knows what the next answer means.
+
+use std::future::Future;
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp};
+
+/// How often and how fast to repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Attempts in all, the first one included; at least 1.
+    pub attempts: u32,
+    /// The longest pause before the second attempt; doubles with each further one.
+    pub first_pause: Duration,
+    /// The longest pause at all.
+    pub longest_pause: Duration,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        RetrySettings { attempts: 6, first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(5) }
+    }
+}
+
+impl RetrySettings {
+    /// The pause after `failed` attempts: full jitter, that is anything from nothing to the bound, so
+    /// that many clients that failed together do not come back together.
+    pub fn pause(&self, failed: u32) -> Duration {
+        let doublings = failed.saturating_sub(1).min(31);
+        let bound = self.first_pause.saturating_mul(1 << doublings).min(self.longest_pause);
+        bound.mul_f64(rand::random::<f64>())
+    }
+}
+
+/// The decorator; see the module's text.
+#[derive(Debug)]
+pub struct Retrying<B> {
+    inner: B,
+    settings: RetrySettings,
+}
+
+impl<B: Bucket> Retrying<B> {
+    /// `inner`, with what is safe to repeat repeated.
+    pub fn new(inner: B, settings: RetrySettings) -> Self {
+        Retrying { inner, settings }
+    }
+
+    async fn repeat<T, F>(&self, mut call: impl FnMut() -> F + Send) -> Result<T, BucketError>
+    where
+        F: Future<Output = Result<T, BucketError>> + Send,
+    {
+        let mut failed = 0;
+        loop {
+            match call().await {
+                Err(BucketError::Unknown { message }) => {
+                    failed += 1;
+                    if failed >= self.settings.attempts {
+                        return Err(BucketError::Unknown { message: format!("{message} (after {failed} attempts)") });
+                    }
+                    tracing::debug!(failed, %message, "repeating a call to the bucket");
+                    sleep(self.settings.pause(failed)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<B: Bucket> Bucket for Retrying<B> {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        self.repeat(|| self.inner.get(key, range.clone())).await
+    }
+
+    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        match condition {
+            Condition::Always => self.repeat(|| self.inner.put(key, body.clone(), Condition::Always)).await,
+            conditional => self.inner.put(key, body, conditional).await,
+        }
+    }
+
+    async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
+        self.repeat(|| self.inner.put_large(key, pieces.clone())).await
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
+        self.repeat(|| self.inner.copy(from, to)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
+        self.repeat(|| self.inner.list(prefix, after)).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
+        self.repeat(|| self.inner.delete(keys)).await
+    }
+
+    fn place(&self) -> Place {
+        self.inner.place()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bucket::call::Op;
+    use crate::bucket::clock::StoreClock;
+    use crate::bucket::fault::{Fault, FaultBucket};
+    use crate::bucket::memory::MemoryBucket;
+
+    /// A bucket whose first `failures` calls meet `fault`, and the layer over it.
+    fn failing(failures: u64, fault: Fault) -> (Arc<FaultBucket>, Retrying<Arc<FaultBucket>>) {
+        let faulty = Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))));
+        faulty.set_plan(move |call| if call.index < failures { fault } else { Fault::None });
+        (faulty.clone(), Retrying::new(faulty, RetrySettings::default()))
+    }
+
+    async fn put(bucket: &impl Bucket, condition: Condition) -> Result<Stamp, BucketError> {
+        bucket.put("k", Bytes::from_static(b"x"), condition).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn safe_calls_are_repeated_until_they_are_answered() {
+        let (faulty, bucket) = failing(3, Fault::UnknownBefore);
+        put(&bucket, Condition::Always).await.unwrap();
+        assert_eq!(faulty.log().len(), 4);
+        let (faulty, bucket) = failing(5, Fault::UnknownAfter);
+        let missing = bucket.get("k", None).await.map(|object| object.bytes);
+        assert!(matches!(missing, Err(BucketError::NotFound { .. })), "{missing:?}");
+        assert_eq!(faulty.log().len(), 6);
+        for op in [Op::Delete, Op::List, Op::Put, Op::Copy] {
+            let (faulty, bucket) = failing(0, Fault::None);
+            put(&bucket, Condition::Always).await.unwrap();
+            faulty.set_plan(|call| if call.index < 3 { Fault::UnknownAfter } else { Fault::None });
+            let answer = match op {
+                Op::Delete => bucket.delete(&["k".into()]).await,
+                Op::List => bucket.list("", None).await.map(drop),
+                Op::Put => bucket.put_large("k", vec![Bytes::from_static(b"y")]).await.map(drop),
+                _ => bucket.copy("k", "l").await.map(drop),
+            };
+            assert_eq!(answer, Ok(()), "{op:?}");
+            let made: Vec<Op> = faulty.log().iter().skip(1).map(|call| call.op).collect();
+            assert_eq!(made, [op; 3]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conditional_put_is_made_once_whatever_comes_of_it() {
+        for condition in [Condition::IfAbsent, Condition::IfMatch("\"0\"".into())] {
+            let (faulty, bucket) = failing(1, Fault::UnknownBefore);
+            let answer = put(&bucket, condition).await;
+            assert!(matches!(answer, Err(BucketError::Unknown { .. })), "{answer:?}");
+            assert_eq!(faulty.log().len(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_bounded_and_refusals_are_not_repeated() {
+        let (faulty, bucket) = failing(u64::MAX, Fault::UnknownBefore);
+        let answer = put(&bucket, Condition::Always).await;
+        let Err(BucketError::Unknown { message }) = answer else { panic!("{answer:?}") };
+        assert!(message.contains("after 6 attempts"), "{message}");
+        assert_eq!(faulty.log().len(), 6);
+        let (faulty, bucket) = failing(u64::MAX, Fault::RefuseBefore);
+        let answer = put(&bucket, Condition::Always).await;
+        assert!(matches!(answer, Err(BucketError::Refused { .. })), "{answer:?}");
+        assert_eq!(faulty.log().len(), 1);
+    }
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_are_spread_over_all_of_it() {
+        let settings = RetrySettings::default();
+        for (failed, bound_ms) in [(1, 50), (2, 100), (5, 800), (8, 5_000), (u32::MAX, 5_000)] {
+            let bound = Duration::from_millis(bound_ms);
+            let pauses: Vec<Duration> = (0..500).map(|_| settings.pause(failed)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= bound), "{failed}");
+            assert!(pauses.iter().any(|pause| *pause > bound.mul_f64(0.9)), "{failed}");
+            assert!(pauses.iter().any(|pause| *pause < bound.mul_f64(0.1)), "{failed}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! S3, and every store that speaks it (R2, MinIO, SeaweedFS, Tigris, Ceph), through AWS's own SDK.
+//! Its invariant: one call is one attempt, bounded in time, and its outcome is told as `answer` sorts
+//! it. Only [`Retrying`](super::retry) repeats anything.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+
+use super::body::Body;
+use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use crate::error::Result;
+use answer::{Asked, Date, sort};
+
+mod answer;
+mod multipart;
+mod settings;
+
+pub use settings::{DEFAULT_PREFIX, S3Settings};
+
+/// Added to the time of an attempt for each this many bytes of body, and how much.
+const SLOW_LINK_BYTES: u64 = 64 << 20;
+const SLOW_LINK_TIME: Duration = Duration::from_secs(60);
+/// Single deletes under way at once, where the store knows no batches.
+const DELETES_IN_FLIGHT: usize = 16;
+
+/// A bucket in S3; see the module's text. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct S3Bucket {
+    client: Client,
+    /// The bucket's name.
+    name: String,
+    /// Before every key; empty or with a slash at its end.
+    root: String,
+    endpoint: String,
+    attempt_timeout: Duration,
+    multipart_bytes: usize,
+    part_bytes: usize,
+    /// The store has refused a batched delete; spare it further ones.
+    deletes_singly: Arc<AtomicBool>,
+}
+
+impl S3Bucket {
+    /// Makes a bucket of the settings; sends nothing to it yet.
+    ///
+    /// # Errors
+    /// `Invalid` when the settings contradict themselves.
+    pub async fn connect(settings: S3Settings) -> Result<Self> {
+        Ok(S3Bucket {
+            client: settings.client().await?,
+            root: settings.root(),
+            name: settings.bucket,
+            endpoint: settings.endpoint.unwrap_or_default(),
+            attempt_timeout: settings.attempt_timeout,
+            multipart_bytes: settings.multipart_bytes,
+            part_bytes: settings.part_bytes,
+            deletes_singly: Arc::default(),
+        })
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
+    }
+
+    fn limit(&self, body_bytes: u64) -> Duration {
+        let slow = SLOW_LINK_TIME.mul_f64(body_bytes as f64 / SLOW_LINK_BYTES as f64);
+        self.attempt_timeout.saturating_add(slow)
+    }
+
+    /// Awaits one attempt of a call with `body_bytes` to send, and sorts its failure. `date` is the
+    /// call's interceptor.
+    async fn bounded<T, E>(
+        &self,
+        body_bytes: usize,
+        date: &Date,
+        asked: Asked,
+        attempt: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, BucketError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let limit = self.limit(body_bytes as u64);
+        match tokio::time::timeout(limit, attempt).await {
+            Ok(answer) => answer.map_err(|error| sort(&error, asked, date.time())),
+            Err(_) => Err(timed_out(limit)),
+        }
+    }
+
+    /// The size and stamp of an object, without its bytes.
+    async fn head(&self, key: &str) -> Result<Object, BucketError> {
+        let date = Date::new();
+        let request = self.client.head_object().bucket(&self.name).key(self.full(key));
+        let head = self.bounded(0, &date, Asked::Head, request.customize().interceptor(date.clone()).send()).await?;
+        let stamp = Stamp { etag: head.e_tag, date: date.time(), last_modified: store_time(head.last_modified) };
+        Ok(Object { bytes: Bytes::new(), size_bytes: size(head.content_length)?, stamp })
+    }
+
+    async fn put_whole(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        let (length, date) = (body.len(), Date::new());
+        let request = self.client.put_object().bucket(&self.name).key(self.full(key)).body(body.into());
+        let request = match condition {
+            Condition::Always => request,
+            Condition::IfAbsent => request.if_none_match("*"),
+            Condition::IfMatch(etag) => request.if_match(etag),
+        };
+        let attempt = request.customize().interceptor(date.clone()).send();
+        let put = self.bounded(length, &date, Asked::Object, attempt).await?;
+        Ok(Stamp { etag: put.e_tag, date: date.time(), last_modified: date.time() })
+    }
+
+    /// Reads the body of a response into one buffer, within the time its length allows.
+    async fn collect(&self, found: &mut GetObjectOutput) -> Result<Bytes, BucketError> {
+        let length = size(found.content_length)?;
+        let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
+        let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
+        let limit = self.limit(length);
+        let reading = async {
+            while let Some(chunk) = found.body.next().await {
+                body.buffer().extend_from_slice(&chunk.map_err(|error| broken(answer::chain(&error)))?);
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
+        if body.len() != length {
+            return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
+        }
+        Ok(body.finish())
+    }
+
+    async fn delete_batch(&self, keys: &[String]) -> Result<(), BucketError> {
+        let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(self.full(key)).build());
+        let objects = objects.collect::<std::result::Result<Vec<_>, _>>();
+        let batch = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+        let batch = batch.map_err(|error| BucketError::Refused { message: error.to_string() })?;
+        let request = self.client.delete_objects().bucket(&self.name).delete(batch);
+        let done = self.bounded(0, &Date::new(), Asked::Other, request.send()).await?;
+        let mut failed = done.errors.unwrap_or_default().into_iter().filter(|one| one.code() != Some("NoSuchKey"));
+        match failed.next() {
+            None => Ok(()),
+            Some(first) => {
+                let (key, code, others) = (first.key(), first.code().unwrap_or_default(), failed.count());
+                let key = key.unwrap_or_default();
+                Err(BucketError::Unknown { message: format!("{key} and {others} more were not deleted: {code}") })
+            }
+        }
+    }
+
+    async fn delete_one(&self, key: &str) -> Result<(), BucketError> {
+        let request = self.client.delete_object().bucket(&self.name).key(self.full(key));
+        match self.bounded(0, &Date::new(), Asked::Object, request.send()).await {
+            Ok(_) | Err(BucketError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn timed_out(limit: Duration) -> BucketError {
+    BucketError::Unknown { message: format!("no answer within {} s", limit.as_secs_f64()) }
+}
+
+fn size(length: Option<i64>) -> Result<u64, BucketError> {
+    let length = length.and_then(|length| u64::try_from(length).ok());
+    length.ok_or_else(|| BucketError::Unknown { message: "the store did not tell the length of its answer".into() })
+}
+
+fn store_time(time: Option<DateTime>) -> Option<StoreTime> {
+    time.and_then(|time| time.to_millis().ok()).map(StoreTime)
+}
+
+/// The whole size out of `bytes 0-9/1234`.
+fn whole_size(content_range: &str) -> Option<u64> {
+    content_range.rsplit_once('/')?.1.parse().ok()
+}
+
+/// A key as the header `x-amz-copy-source` wants it: all but unreserved characters and the slash as %XX.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => encoded.push(byte.into()),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+#[async_trait]
+impl Bucket for S3Bucket {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        keys::validate(key)?;
+        if range.as_ref().is_some_and(|range| range.start >= range.end) {
+            return self.head(key).await;
+        }
+        let date = Date::new();
+        let mut request = self.client.get_object().bucket(&self.name).key(self.full(key));
+        if let Some(Range { start, end }) = range {
+            request = request.range(format!("bytes={start}-{}", end - 1));
+        }
+        let attempt = request.customize().interceptor(date.clone()).send();
+        let mut found = match tokio::time::timeout(self.attempt_timeout, attempt).await {
+            Err(_) => return Err(timed_out(self.attempt_timeout)),
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
+                return self.head(key).await;
+            }
+            Ok(Err(error)) => return Err(sort(&error, Asked::Object, date.time())),
+        };
+        let mut bytes = self.collect(&mut found).await?;
+        let mut size_bytes = bytes.len() as u64;
+        if let Some(range) = range {
+            match found.content_range.as_deref().map(whole_size) {
+                Some(Some(whole)) => size_bytes = whole,
+                Some(None) => {
+                    return Err(BucketError::Unknown { message: "the size of the object is not told".into() });
+                }
+                // A server that does not know ranges has sent everything.
+                None => {
+                    let cut = |at: u64| usize::try_from(at.min(size_bytes)).unwrap_or(bytes.len());
+                    bytes = bytes.slice(cut(range.start)..cut(range.end));
+                }
+            }
+        }
+        let stamp = Stamp { etag: found.e_tag, date: date.time(), last_modified: store_time(found.last_modified) };
+        Ok(Object { bytes, size_bytes, stamp })
+    }
+
+    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        keys::validate(key)?;
+        self.put_whole(key, body, condition).await
+    }
+
+    async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
+        keys::validate(key)?;
+        let total = pieces.iter().map(Bytes::len).sum();
+        match <[Bytes; 1]>::try_from(pieces) {
+            Ok([whole]) if total < self.multipart_bytes => self.put_whole(key, whole, Condition::Always).await,
+            Err(pieces) if total < self.multipart_bytes => {
+                self.put_whole(key, pieces.concat().into(), Condition::Always).await
+            }
+            Ok(whole) => self.put_in_parts(key, whole.into(), total).await,
+            Err(pieces) => self.put_in_parts(key, pieces, total).await,
+        }
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
+        keys::validate(from)?;
+        keys::validate(to)?;
+        let (date, source) = (Date::new(), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
+        let request = self.client.copy_object().bucket(&self.name).key(self.full(to)).copy_source(source);
+        let done = self.bounded(0, &date, Asked::Object, request.customize().interceptor(date.clone()).send()).await?;
+        let etag = done.copy_object_result.and_then(|result| result.e_tag);
+        Ok(Stamp { etag, date: date.time(), last_modified: date.time() })
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
+        let date = Date::new();
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(self.full(prefix))
+            .max_keys(PAGE_KEYS as i32)
+            .set_start_after(after.map(|after| self.full(after)));
+        let found = self.bounded(0, &date, Asked::Other, request.customize().interceptor(date.clone()).send()).await?;
+        let objects: Vec<Listed> = found
+            .contents
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|object| {
+                let key = object.key?.strip_prefix(&self.root)?.to_owned();
+                let size_bytes = object.size.and_then(|size| u64::try_from(size).ok())?;
+                Some(Listed { key, size_bytes, last_modified: store_time(object.last_modified) })
+            })
+            .collect();
+        // A page that claims to be cut yet holds nothing could not be continued.
+        let more = found.is_truncated.unwrap_or(false) && !objects.is_empty();
+        Ok(Page { objects, more, date: date.time() })
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
+        for key in keys {
+            keys::validate(key)?;
+        }
+        for batch in keys.chunks(PAGE_KEYS) {
+            let singly = batch.len() == 1 || self.deletes_singly.load(Ordering::Relaxed);
+            let done = if singly { None } else { Some(self.delete_batch(batch).await) };
+            match done {
+                Some(Err(BucketError::Refused { .. })) | None => {
+                    self.deletes_singly.fetch_or(done.is_some(), Ordering::Relaxed);
+                    let deletes: Vec<_> = batch.iter().map(|key| self.delete_one(key)).collect();
+                    futures::stream::iter(deletes).buffer_unordered(DELETES_IN_FLIGHT).try_collect::<()>().await?;
+                }
+                Some(answer) => answer?,
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            kind: "s3",
+            location: format!("s3://{}/{}", self.name, self.root),
+            endpoint: self.endpoint.clone(),
+            bucket: self.name.clone(),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! How to reach an S3 bucket, and the client made from it. Its invariant: the SDK makes one attempt
+//! per call and hides nothing of it: no retries, no checksums that look-alikes refuse, no time limits
+//! but ours. Secrets never show in `Debug`.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::error::{Error, Result};
+
+/// Where keys live in the bucket unless told otherwise.
+pub const DEFAULT_PREFIX: &str = "vector_db/";
+
+/// Where an S3 bucket is and how to use it.
+#[derive(Clone)]
+pub struct S3Settings {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Put before every key; a trailing slash is added where it lacks, empty means the bucket's root.
+    pub prefix: String,
+    /// The region; `None` takes it from the environment or profile, else `us-east-1`.
+    pub region: Option<String>,
+    /// The server's URL; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// With the secret: these credentials. `None` takes the SDK's chain: environment, profile, role.
+    pub access_key_id: Option<String>,
+    /// Belongs to the access key.
+    pub secret_access_key: Option<String>,
+    /// For temporary credentials.
+    pub session_token: Option<String>,
+    /// The bucket in the path, not in the host name; `None` means when an endpoint is given.
+    pub force_path_style: Option<bool>,
+    /// How long one attempt may take; a minute more is given per 64 MiB of a body.
+    pub attempt_timeout: Duration,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// From how many bytes on `put_large` uploads in parts.
+    pub multipart_bytes: usize,
+    /// How large a part is, in bytes; S3 wants at least 5 MiB.
+    pub part_bytes: usize,
+}
+
+impl S3Settings {
+    /// Settings with production's defaults for a bucket: AWS, the SDK's own credentials.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        S3Settings {
+            bucket: bucket.into(),
+            prefix: DEFAULT_PREFIX.into(),
+            region: None,
+            endpoint: None,
+            access_key_id: None,
+            secret_access_key: None,
+            session_token: None,
+            force_path_style: None,
+            attempt_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            multipart_bytes: 64 << 20,
+            part_bytes: 16 << 20,
+        }
+    }
+
+    /// The prefix as it is put before keys: without a slash in front, with one at the end, or empty.
+    pub(super) fn root(&self) -> String {
+        match self.prefix.trim_matches('/') {
+            "" => String::new(),
+            inner => format!("{inner}/"),
+        }
+    }
+
+    /// Checks the settings and makes the client. Sends nothing to the bucket yet.
+    pub(super) async fn client(&self) -> Result<Client> {
+        self.check()?;
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let region = self.region.clone().map(Region::new);
+        let builder = match (&self.access_key_id, &self.secret_access_key) {
+            (Some(id), Some(secret)) => {
+                let credentials = Credentials::new(id, secret, self.session_token.clone(), None, "settings");
+                let provider = SharedCredentialsProvider::new(credentials);
+                Builder::new().credentials_provider(provider).region(region.unwrap_or(Region::from_static("us-east-1")))
+            }
+            _ => {
+                let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+                if let Some(region) = region {
+                    chain = chain.region(region);
+                }
+                let shared = chain.load().await;
+                let region = shared.region().cloned().unwrap_or(Region::from_static("us-east-1"));
+                Builder::from(&shared).region(region)
+            }
+        };
+        let timeouts = TimeoutConfig::builder().connect_timeout(self.connect_timeout).build();
+        let mut builder = builder
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .force_path_style(self.force_path_style.unwrap_or(self.endpoint.is_some()));
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        Ok(Client::from_conf(builder.build()))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.bucket.is_empty() || self.bucket.contains('/') {
+            return Err(Error::invalid(format!(
+                "the bucket's name is {:?}; expected a name without slashes (a folder in it goes into the prefix)",
+                self.bucket
+            )));
+        }
+        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
+            return Err(Error::invalid(
+                "one of access key id and secret access key is set without the other; set both, or none for the \
+                 environment's own credentials",
+            ));
+        }
+        match self.endpoint.as_deref() {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::invalid(format!(
+                "the endpoint is {url:?}; expected a url that starts with http:// or https://"
+            ))),
+            _ if self.part_bytes == 0 => Err(Error::invalid("the size of a part is 0 bytes; expected at least 5 MiB")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for S3Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "(hidden)");
+        f.debug_struct("S3Settings")
+            .field("bucket", &self.bucket)
+            .field("prefix", &self.prefix)
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .field("access_key_id", &self.access_key_id)
+            .field("secret_access_key", &hidden(&self.secret_access_key))
+            .field("session_token", &hidden(&self.session_token))
+            .field("force_path_style", &self.force_path_style)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("multipart_bytes", &self.multipart_bytes)
+            .field("part_bytes", &self.part_bytes)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        let mut settings = S3Settings::new("b");
+        settings.secret_access_key = Some("the-secret".into());
+        settings.session_token = Some("the-token".into());
+        let text = format!("{settings:?}");
+        assert!(!text.contains("the-secret") && !text.contains("the-token"), "{text}");
+    }
+
+    #[test]
+    fn a_prefix_has_one_slash_at_its_end_and_none_before() {
+        for (given, root) in [("", ""), ("/", ""), ("a", "a/"), ("/a/b//", "a/b/"), ("vector_db/", "vector_db/")] {
+            assert_eq!(S3Settings { prefix: given.into(), ..S3Settings::new("b") }.root(), root, "{given:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn settings_that_cannot_work_are_refused_with_what_is_wrong() {
+        let base = || S3Settings::new("b");
+        for (settings, word) in [
+            (S3Settings::new(""), "bucket's name"),
+            (S3Settings::new("b/folder"), "prefix"),
+            (S3Settings { access_key_id: Some("id".into()), ..base() }, "secret access key"),
+            (S3Settings { endpoint: Some("localhost:9000".into()), ..base() }, "http://"),
+            (S3Settings { part_bytes: 0, ..base() }, "part"),
+        ] {
+            let refused = settings.client().await.unwrap_err();
+            assert_eq!(refused.kind(), crate::Kind::Invalid);
+            assert!(refused.message().contains(word), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The handle of an open collection: writes go to its stream's writer, reads to the snapshot that was
+//! published last. Reads never wait for the bucket unless they ask to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::request::{
+    CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
+    WriteOutcome,
+};
+use super::snapshot::Snapshot;
+use super::state::{Change, CollectionState};
+use crate::compute::Compute;
+use crate::config::Limits;
+use crate::error::{Error, Result};
+use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
+use crate::stream::Stream;
+
+/// What the catalog says about a collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// Its identity.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: String,
+    /// Where it belongs.
+    pub scope: Scope,
+    /// How distance is measured.
+    pub metric: Metric,
+    /// Values remembered with it.
+    pub metadata: Option<Metadata>,
+    /// How graphs are built.
+    pub index: IndexSettings,
+}
+
+/// Who an open collection asks for what it does not hold itself.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// CPU work.
+    pub compute: Arc<Compute>,
+    /// What requests may ask for.
+    pub limits: Arc<Limits>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    identity: Identity,
+    stream: Stream<CollectionState>,
+    published: Arc<ArcSwap<Snapshot>>,
+    surroundings: Surroundings,
+    reads: AtomicU64,
+}
+
+/// A collection of records. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    inner: Arc<Inner>,
+}
+
+impl Collection {
+    pub(crate) fn new(
+        identity: Identity,
+        stream: Stream<CollectionState>,
+        published: Arc<ArcSwap<Snapshot>>,
+        surroundings: Surroundings,
+    ) -> Collection {
+        let reads = AtomicU64::new(0);
+        Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads }) }
+    }
+
+    /// Applies a write request durably: when this returns, the change is in the bucket. The request is
+    /// in one commit, whole. Several requests at the same time share a commit.
+    ///
+    /// # Errors
+    /// `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was
+    /// applied. `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was
+    /// dropped. `Corrupted`: an object of the collection is damaged and it is read-only.
+    pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
+        self.used();
+        self.inner.stream.write(Change::Write(write)).await.map(|written| written.answer)
+    }
+
+    /// Inserts records; one whose id exists already is skipped.
+    pub async fn add(&self, records: &[Record]) -> Result<WriteOutcome> {
+        self.write(Write::Add(records.to_vec())).await
+    }
+
+    /// Inserts records, or replaces the ones whose ids exist.
+    pub async fn upsert(&self, records: &[Record]) -> Result<WriteOutcome> {
+        self.write(Write::Upsert(records.to_vec())).await
+    }
+
+    /// Changes existing records; unknown ids are skipped.
+    pub async fn update(&self, updates: &[RecordUpdate]) -> Result<WriteOutcome> {
+        self.write(Write::Update(updates.to_vec())).await
+    }
+
+    /// Deletes the selected records.
+    pub async fn delete(&self, selection: Selection) -> Result<WriteOutcome> {
+        self.write(Write::Delete(selection)).await
+    }
+
+    /// Reads records in insertion order.
+    pub async fn get(&self, get: Get) -> Result<GetAnswer> {
+        let snapshot = self.snapshot(get.consistency).await?;
+        self.inner.surroundings.compute.search(move || snapshot.get(&get)).await?
+    }
+
+    /// Finds the nearest records to each query embedding: the k nearest *of those that match*.
+    pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
+        query.ef_search = query.ef_search.or(self.inner.identity.index.ef_search);
+        let snapshot = self.snapshot(query.consistency).await?;
+        let limits = self.inner.surroundings.limits.clone();
+        self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
+        self.inner.surroundings.compute.search(move || snapshot.search(&query, &limits)).await?
+    }
+
+    /// How many records there are.
+    pub async fn count(&self, consistency: Consistency) -> Result<u64> {
+        Ok(self.snapshot(consistency).await?.count())
+    }
+
+    /// Name, dimension, count, version and condition as this instance knows them.
+    pub fn info(&self) -> CollectionInfo {
+        let snapshot = self.inner.published.load();
+        let Identity { id, name, scope, metric, metadata, index } = self.inner.identity.clone();
+        let condition = match self.inner.stream.shared().damage() {
+            Some((key, cause)) => Condition::Damaged { key, cause },
+            None => Condition::Ready,
+        };
+        CollectionInfo {
+            id,
+            name,
+            scope,
+            metric,
+            dimension: snapshot.dimension(),
+            count: snapshot.count(),
+            version: snapshot.version(),
+            metadata,
+            index,
+            condition,
+        }
+    }
+
+    /// The snapshot a read of this consistency sees.
+    async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
+        self.used();
+        if consistency == Consistency::Strong {
+            self.inner.stream.sync().await?;
+        }
+        if self.inner.stream.shared().ended() {
+            let name = &self.inner.identity.name;
+            return Err(Error::not_found(format!("collection {name:?} does not exist: it was dropped")));
+        }
+        Ok(self.inner.published.load_full())
+    }
+
+    fn used(&self) {
+        self.inner.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests so far: tells whether the collection is in use.
+    pub(crate) fn requests(&self) -> u64 {
+        self.inner.reads.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stream(&self) -> &Stream<CollectionState> {
+        &self.inner.stream
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    pub(crate) fn compute(&self) -> &Arc<Compute> {
+        &self.inner.surroundings.compute
+    }
+
+    pub(crate) fn present(&self) -> Arc<Snapshot> {
+        self.inner.published.load_full()
+    }
+}

@@ -1,0 +1,45 @@
+//! What must hold of every snapshot, stated as a check that tests call after each change.
+
+use std::collections::HashSet;
+
+use super::snapshot::Snapshot;
+use crate::record::Address;
+
+impl Snapshot {
+    /// The first broken invariant, in words: chunks ascend by address and none is all dead; live rows
+    /// have distinct ids, positions and embeddings' addresses, are found by each of these, and are as
+    /// many as counted.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let mut newest = None;
+        let mut ids = HashSet::new();
+        let mut positions = HashSet::new();
+        let mut embedded = HashSet::new();
+        for (number, view) in self.chunks.iter().enumerate() {
+            let chunk = &view.chunk;
+            ensure(newest < Some(chunk.first()), || format!("chunk {number} begins before the one before it ends"))?;
+            newest = Some(chunk.last());
+            ensure(!view.alive.is_empty(), || format!("chunk {number} is all dead"))?;
+            ensure(view.alive.max() < Some(chunk.len() as u32), || format!("chunk {number} has live rows it lacks"))?;
+            ensure(Some(chunk.dim()) == self.dimension, || format!("chunk {number} has dimension {}", chunk.dim()))?;
+            for row in &view.alive {
+                let (id, address) = (chunk.id(row), chunk.address(row));
+                ensure(ids.insert(id), || format!("{id:?} is live twice"))?;
+                ensure(positions.insert(chunk.position(row)), || format!("two records have the position of {id:?}"))?;
+                ensure(embedded.insert(chunk.embedded(row)), || format!("two records have the embedding of {id:?}"))?;
+                let is = |found: Option<Address>, by: &str| {
+                    ensure(found == Some(address), || format!("{id:?} at {address:?} by {by}: found {found:?}"))
+                };
+                is(self.find(id).map(|at| self.address(at)), "id")?;
+                is(self.row_at(address).map(|at| self.address(at)), "address")?;
+                is(self.find_embedded(chunk.embedded(row)).map(|at| self.address(at)), "embedding")?;
+                ensure(chunk.position(row) <= address, || format!("{id:?} comes after its update"))?;
+            }
+        }
+        ensure(ids.len() as u64 == self.live, || format!("{} live records, {} counted", ids.len(), self.live))?;
+        ensure(newest.is_none_or(|newest| newest.version() <= self.version), || "rows of a later version".to_owned())
+    }
+}
+
+fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(message()) }
+}

@@ -1,0 +1,129 @@
+//! What the earlier requests of a batch have done to a snapshot: the rows the commit will have, and for
+//! each id they touched, where it stands.
+//! Invariant: at most one row per id; a row without position or embedded means its own address, so
+//! nothing here depends on the commit's number.
+
+use std::collections::HashMap;
+
+use super::snapshot::{RowRef, Snapshot};
+use crate::filter::Filter;
+use crate::format::{Op, Row};
+use crate::record::{Address, Metadata};
+
+/// An id touched by the batch.
+#[derive(Debug)]
+struct Touched {
+    /// Its row among `slots`; empty if the record is gone and was never in the snapshot.
+    slot: usize,
+    /// Whether the record exists now.
+    live: bool,
+    /// Whether the snapshot has it, so that its end needs a tombstone.
+    stored: bool,
+}
+
+/// A record as the next request of the batch sees it.
+#[derive(Debug)]
+pub enum Current<'a> {
+    /// There is none of this id.
+    Absent,
+    /// As an earlier request of the batch left it.
+    Pending(&'a Row),
+    /// As the snapshot has it.
+    Stored(RowRef),
+}
+
+/// A record that a delete selects. Sorts in insertion order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate<'a> {
+    /// `Err(slot)` for records that the batch inserted: they come last, in order of insertion.
+    pub place: Result<Address, usize>,
+    pub id: &'a str,
+}
+
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    base: &'a Snapshot,
+    slots: Vec<Option<Row>>,
+    touched: HashMap<&'a str, Touched>,
+}
+
+impl<'a> Overlay<'a> {
+    pub fn new(base: &'a Snapshot) -> Overlay<'a> {
+        Overlay { base, slots: Vec::new(), touched: HashMap::new() }
+    }
+
+    /// Slots in use, at least as many as there will be rows.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The record with this id.
+    pub fn current(&self, id: &str) -> Current<'_> {
+        match self.touched.get(id) {
+            Some(Touched { slot, live: true, .. }) => match &self.slots[*slot] {
+                Some(row) => Current::Pending(row),
+                None => Current::Absent,
+            },
+            Some(_) => Current::Absent,
+            None => self.base.find(id).map_or(Current::Absent, Current::Stored),
+        }
+    }
+
+    /// Makes `row` the record of its id. `id` is the row's.
+    pub fn put(&mut self, id: &'a str, row: Row) {
+        match self.touched.get_mut(id) {
+            Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
+            Some(touched) => {
+                // Deleted and inserted anew: it takes its place behind what was inserted meanwhile.
+                self.slots[touched.slot] = None;
+                (touched.slot, touched.live) = (self.slots.len(), true);
+                self.slots.push(Some(row));
+            }
+            None => {
+                // A row put over a record of the snapshot keeps that one's position.
+                let stored = row.position.is_some();
+                self.touched.insert(id, Touched { slot: self.slots.len(), live: true, stored });
+                self.slots.push(Some(row));
+            }
+        }
+    }
+
+    /// Deletes a live record.
+    pub fn delete(&mut self, id: &'a str) {
+        match self.touched.get_mut(id) {
+            Some(touched) => {
+                touched.live = false;
+                self.slots[touched.slot] = touched.stored.then(|| Row::delete(id));
+            }
+            None => {
+                self.touched.insert(id, Touched { slot: self.slots.len(), live: false, stored: true });
+                self.slots.push(Some(Row::delete(id)));
+            }
+        }
+    }
+
+    /// Records of the snapshot that the batch has not touched, from rows of it.
+    pub fn untouched(&self, rows: impl Iterator<Item = (Address, RowRef)>) -> Vec<Candidate<'a>> {
+        let candidates =
+            rows.map(|(position, at)| Candidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });
+        candidates.filter(|candidate| self.touched.is_empty() || !self.touched.contains_key(candidate.id)).collect()
+    }
+
+    /// Records that the batch has put and that match.
+    pub fn pending(&self, filter: Option<&Filter>) -> Vec<Candidate<'a>> {
+        let live = self.touched.iter().filter(|(_, touched)| touched.live);
+        let rows = live.filter_map(|(id, touched)| Some((*id, touched.slot, self.slots[touched.slot].as_ref()?)));
+        let matching = rows.filter(|(_, _, row)| filter.is_none_or(|filter| matches(filter, row)));
+        matching.map(|(id, slot, row)| Candidate { place: row.position.ok_or(slot), id }).collect()
+    }
+
+    /// The commit's rows, in order of insertion.
+    pub fn into_rows(self) -> Vec<Row> {
+        self.slots.into_iter().flatten().collect()
+    }
+}
+
+fn matches(filter: &Filter, row: &Row) -> bool {
+    let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
+    row.op == Op::Put && filter.matches(metadata.as_ref(), row.document.as_deref())
+}

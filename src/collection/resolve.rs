@@ -1,0 +1,305 @@
+//! Resolution: what a batch of requests comes to at one version. Each request is judged against the
+//! state plus the requests before it, so a commit has the effect of its requests one after another.
+//! Invariants: nothing is changed here; a refused request leaves no trace; rows are complete records.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::order::in_order;
+use super::overlay::{Candidate, Current, Overlay};
+use super::request::{Selection, Write, WriteOutcome};
+use super::snapshot::{RowRef, Snapshot};
+use super::state::Change;
+use super::validate::{check_bytes, check_metadata_text, check_write};
+use crate::config::Limits;
+use crate::error::{Error, Result};
+use crate::format::{Op, Row};
+use crate::record::{Address, Metadata, MetadataPatch, Record, RecordUpdate};
+use crate::stream::state::Resolution;
+
+/// Resolves a batch against a snapshot.
+pub fn resolve(base: &Snapshot, limits: &Limits, changes: &[&Change]) -> Resolution<WriteOutcome> {
+    let mut resolver = Resolver::new(base, limits);
+    let mut answers: Vec<Result<WriteOutcome>> = changes.iter().map(|change| resolver.change(change)).collect();
+    let resolution = resolver.finish();
+    let version = if resolution.is_empty() { base.version() } else { base.version().next() };
+    answers.iter_mut().flatten().for_each(|outcome| outcome.version = version);
+    Resolution { answers, ..resolution }
+}
+
+struct Resolver<'a> {
+    base: &'a Snapshot,
+    limits: &'a Limits,
+    /// Fixed by the snapshot, or by a request before.
+    dimension: Option<usize>,
+    overlay: Overlay<'a>,
+    dropping: bool,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(base: &'a Snapshot, limits: &'a Limits) -> Resolver<'a> {
+        Resolver { base, limits, dimension: base.dimension(), overlay: Overlay::new(base), dropping: false }
+    }
+
+    /// A drop has no rows: what the batch wrote before it took effect and ended at once.
+    fn finish(self) -> Resolution<WriteOutcome> {
+        if self.dropping {
+            return Resolution { rows: Vec::new(), config: None, drop: true, answers: Vec::new() };
+        }
+        let fixed = self.dimension.filter(|_| self.base.dimension().is_none());
+        let config = fixed.map(|dim| Map::from_iter([("dimension".to_owned(), Value::from(dim))]));
+        Resolution { rows: self.overlay.into_rows(), config, drop: false, answers: Vec::new() }
+    }
+
+    fn change(&mut self, change: &'a Change) -> Result<WriteOutcome> {
+        self.base.check_alive()?;
+        if self.dropping {
+            return Err(Error::not_found("the collection was deleted"));
+        }
+        match change {
+            Change::Write(write) => self.write(write),
+            Change::Drop => {
+                self.dropping = true;
+                Ok(WriteOutcome::default())
+            }
+        }
+    }
+
+    fn write(&mut self, write: &'a Write) -> Result<WriteOutcome> {
+        let dimension = check_write(write, self.dimension, self.limits)?;
+        let outcome = match write {
+            Write::Add(records) => self.add(records),
+            Write::Upsert(records) => self.upsert(records),
+            Write::Update(updates) => self.update(updates),
+            Write::Delete(selection) => self.delete(selection),
+        }?;
+        if matches!(write, Write::Add(_) | Write::Upsert(_)) {
+            self.dimension = dimension;
+        }
+        Ok(outcome)
+    }
+
+    fn add(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
+        let mut rows = Vec::with_capacity(records.len());
+        let mut ids = HashSet::with_capacity(records.len());
+        for (i, record) in records.iter().enumerate() {
+            let metadata = self.metadata_text(i, record)?;
+            if ids.insert(record.id.as_str()) && matches!(self.overlay.current(&record.id), Current::Absent) {
+                rows.push((record.id.as_str(), new_row(record, metadata)));
+            }
+        }
+        self.put_all(rows, records.len())
+    }
+
+    fn upsert(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
+        let mut staged = Staged::default();
+        for (i, record) in records.iter().enumerate() {
+            let mut row = new_row(record, self.metadata_text(i, record)?);
+            if let Some(origin) = self.origin(&staged, &record.id) {
+                row.position = origin.position;
+                row.embedded = origin.embedded.filter(|_| same_bits(origin.embedding, &record.embedding));
+            }
+            staged.set(&record.id, row);
+        }
+        self.put_all(staged.rows, records.len()).map(|outcome| WriteOutcome {
+            applied: records.len(),
+            skipped: 0,
+            ..outcome
+        })
+    }
+
+    fn update(&mut self, updates: &'a [RecordUpdate]) -> Result<WriteOutcome> {
+        let mut staged = Staged::default();
+        let mut applied = 0;
+        for (i, update) in updates.iter().enumerate() {
+            let row = match (staged.get(&update.id), self.overlay.current(&update.id)) {
+                (Some(row), _) => row.clone(),
+                (None, Current::Pending(row)) => row.clone(),
+                (None, Current::Stored(at)) => self.base.row(at),
+                (None, Current::Absent) => continue,
+            };
+            staged.set(&update.id, self.updated(row, update, i)?);
+            applied += 1;
+        }
+        let skipped = updates.len() - applied;
+        self.put_all(staged.rows, updates.len()).map(|outcome| WriteOutcome { applied, skipped, ..outcome })
+    }
+
+    /// `row` with the changes of update `i` of its request.
+    fn updated(&self, mut row: Row, update: &RecordUpdate, i: usize) -> Result<Row> {
+        if let Some(embedding) = &update.embedding {
+            row.embedded = row.embedded.filter(|_| row.embedding.as_ref().is_some_and(|old| same_bits(old, embedding)));
+            row.embedding = Some(embedding.clone());
+        }
+        row.document = update.document.clone().or(row.document);
+        row.uri = update.uri.clone().or(row.uri);
+        if let Some(patch) = &update.metadata {
+            row.metadata = patched(row.metadata.as_deref(), patch)?;
+        }
+        check_metadata_text(i, row.metadata.as_deref(), self.limits)?;
+        Ok(row)
+    }
+
+    fn metadata_text(&self, i: usize, record: &Record) -> Result<Option<String>> {
+        let text = record.metadata.as_ref().map(Metadata::to_json_text);
+        check_metadata_text(i, text.as_deref(), self.limits)?;
+        Ok(text)
+    }
+
+    fn delete(&mut self, selection: &'a Selection) -> Result<WriteOutcome> {
+        let limit = selection.limit.unwrap_or(usize::MAX);
+        let filter = selection.filter.as_ref();
+        let (mut chosen, named) = match &selection.ids {
+            Some(ids) => self.candidates_of(ids, filter),
+            None => {
+                let selected = self.base.select(None, filter);
+                let mut all = self.overlay.untouched(in_order(self.base, &selected));
+                all.extend(self.overlay.pending(filter));
+                (all, 0)
+            }
+        };
+        if chosen.len() > limit {
+            chosen.sort_unstable();
+            chosen.truncate(limit);
+        }
+        self.check_rows(chosen.len())?;
+        chosen.iter().for_each(|candidate| self.overlay.delete(candidate.id));
+        let applied = chosen.len();
+        Ok(WriteOutcome { applied, skipped: named.saturating_sub(applied), ..WriteOutcome::default() })
+    }
+
+    /// The live ones of these ids that match, and how many distinct ids there are.
+    fn candidates_of(&self, ids: &'a [String], filter: Option<&crate::filter::Filter>) -> (Vec<Candidate<'a>>, usize) {
+        let distinct: HashSet<&'a str> = ids.iter().map(String::as_str).collect();
+        let pending: HashMap<&str, Candidate<'a>> = match self.overlay.len() {
+            0 => HashMap::new(),
+            _ => self.overlay.pending(filter).into_iter().map(|candidate| (candidate.id, candidate)).collect(),
+        };
+        let selected = self.base.select(Some(ids), filter);
+        let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
+        chosen.extend(pending.into_values().filter(|candidate| distinct.contains(candidate.id)));
+        (chosen, distinct.len())
+    }
+
+    /// What a row that replaces this id's record takes over from it.
+    fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<Origin<'r>> {
+        if let Some(row) = staged.get(id) {
+            return Some(Origin::of(row));
+        }
+        match self.overlay.current(id) {
+            Current::Absent => None,
+            Current::Pending(row) => Some(Origin::of(row)),
+            Current::Stored(at) => {
+                let (chunk, row) = (self.base.chunk(at), at.row);
+                let (position, embedded) = (Some(chunk.position(row)), Some(chunk.embedded(row)));
+                Some(Origin { position, embedded, embedding: chunk.vector(row) })
+            }
+        }
+    }
+
+    /// Puts the rows of one request, unless they are too many. `requested` counts its records.
+    fn put_all(&mut self, rows: Vec<(&'a str, Row)>, requested: usize) -> Result<WriteOutcome> {
+        check_bytes(rows.iter().map(|(_, row)| row.size_bytes()).sum(), self.limits)?;
+        self.check_rows(rows.len())?;
+        let applied = rows.len();
+        rows.into_iter().for_each(|(id, row)| self.overlay.put(id, row));
+        Ok(WriteOutcome { applied, skipped: requested - applied, ..WriteOutcome::default() })
+    }
+
+    fn check_rows(&self, more: usize) -> Result<()> {
+        let (limit, rows) = (Address::MAX_ROWS, self.overlay.len() + more);
+        match rows > limit {
+            true => Err(Error::limit(format!("one commit holds at most {limit} changes, got {rows}; give a limit"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Rows of a request that may yet be refused: the last one of each id, in order of first mention.
+#[derive(Default)]
+struct Staged<'a> {
+    rows: Vec<(&'a str, Row)>,
+    by_id: HashMap<&'a str, usize>,
+}
+
+impl<'a> Staged<'a> {
+    fn get(&self, id: &str) -> Option<&Row> {
+        self.by_id.get(id).map(|at| &self.rows[*at].1)
+    }
+
+    fn set(&mut self, id: &'a str, row: Row) {
+        match self.by_id.get(id) {
+            Some(at) => self.rows[*at].1 = row,
+            None => {
+                self.by_id.insert(id, self.rows.len());
+                self.rows.push((id, row));
+            }
+        }
+    }
+}
+
+struct Origin<'r> {
+    position: Option<Address>,
+    embedded: Option<Address>,
+    embedding: &'r [f32],
+}
+
+impl<'r> Origin<'r> {
+    fn of(row: &'r Row) -> Origin<'r> {
+        let embedding = row.embedding.as_deref().unwrap_or_default();
+        Origin { position: row.position, embedded: row.embedded, embedding }
+    }
+}
+
+impl Snapshot {
+    /// A stored record as a row that keeps its position and embedding.
+    fn row(&self, at: RowRef) -> Row {
+        let (chunk, row) = (self.chunk(at), at.row);
+        Row {
+            op: Op::Put,
+            id: chunk.id(row).to_owned(),
+            embedding: Some(chunk.vector(row).to_vec()),
+            document: chunk.document(row).map(str::to_owned),
+            uri: chunk.uri(row).map(str::to_owned),
+            metadata: chunk.metadata(row).map(str::to_owned),
+            position: Some(chunk.position(row)),
+            embedded: Some(chunk.embedded(row)),
+        }
+    }
+}
+
+fn new_row(record: &Record, metadata: Option<String>) -> Row {
+    Row {
+        op: Op::Put,
+        id: record.id.clone(),
+        embedding: Some(record.embedding.clone()),
+        document: record.document.clone(),
+        uri: record.uri.clone(),
+        metadata,
+        position: None,
+        embedded: None,
+    }
+}
+
+/// Equal to the bit: 0.0 and −0.0 differ.
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+}
+
+/// Metadata text after a patch. A record that had metadata keeps `{}` when the last key goes; one that
+/// had none gets some only from a key that is set.
+fn patched(old: Option<&str>, patch: &MetadataPatch) -> Result<Option<String>> {
+    let unreadable = |e: Error| Error::corrupted(format!("stored metadata: {e}"));
+    let had = old.map(Metadata::from_json_text).transpose().map_err(unreadable)?;
+    let had_some = had.is_some();
+    let Metadata(mut map) = had.unwrap_or_default();
+    for (key, value) in &patch.0 {
+        match value {
+            Some(value) => map.insert(key.clone(), value.clone()),
+            None => map.remove(key),
+        };
+    }
+    let some = had_some || !map.is_empty();
+    Ok(some.then(|| Metadata(map).to_json_text()))
+}

@@ -1,0 +1,158 @@
+//! What one read sees: a collection at one version, whole and immutable. Published through an
+//! `ArcSwap`, so readers never wait; making one copies pointers, not records.
+//! Invariants: see `invariants.rs`, which states and checks them.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+use serde_json::{Map, Value};
+
+use super::chunk::{Chunk, ChunkKind};
+use super::id_table::IdHasher;
+use crate::record::{Address, Metric, Version};
+
+/// A chunk and what has become of its rows.
+#[derive(Debug, Clone)]
+pub struct ChunkView {
+    pub chunk: Arc<Chunk>,
+    /// Rows that are live records.
+    pub alive: RoaringBitmap,
+}
+
+impl ChunkView {
+    /// All rows live.
+    pub fn new(chunk: Chunk) -> ChunkView {
+        let mut alive = RoaringBitmap::new();
+        alive.insert_range(0..chunk.len() as u32);
+        ChunkView { chunk: Arc::new(chunk), alive }
+    }
+}
+
+/// A row of a snapshot: which chunk, and which of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowRef {
+    pub chunk: usize,
+    pub row: u32,
+}
+
+/// Bytes of memory that a snapshot's parts take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Footprint {
+    /// Embeddings and their norms.
+    pub vectors_bytes: u64,
+    /// Ids, documents, uris, metadata and what is kept to find and filter them.
+    pub records_bytes: u64,
+    /// Graphs.
+    pub graph_bytes: u64,
+}
+
+/// A collection at one version.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(super) version: Version,
+    pub(super) metric: Metric,
+    pub(super) dimension: Option<usize>,
+    /// In address order.
+    pub(super) chunks: Vec<Arc<ChunkView>>,
+    pub(super) live: u64,
+    pub(super) config: Arc<Map<String, Value>>,
+    pub(super) dropped: bool,
+    pub(super) hasher: IdHasher,
+}
+
+impl Snapshot {
+    /// The empty collection at version 0.
+    pub fn empty(metric: Metric) -> Snapshot {
+        Snapshot {
+            version: Version(0),
+            metric,
+            dimension: None,
+            chunks: Vec::new(),
+            live: 0,
+            config: Arc::default(),
+            dropped: false,
+            hasher: IdHasher::new(rand::random()),
+        }
+    }
+
+    /// The last commit in it.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How distance is measured.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Floats of an embedding; `None` until the first record.
+    pub fn dimension(&self) -> Option<usize> {
+        self.dimension
+    }
+
+    /// Live records.
+    pub fn count(&self) -> u64 {
+        self.live
+    }
+
+    /// Whether the collection has ended.
+    pub fn dropped(&self) -> bool {
+        self.dropped
+    }
+
+    /// Bytes of memory its parts take. Snapshots share parts: the sum over two is not what both take.
+    pub fn footprint(&self) -> Footprint {
+        let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
+        Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes: 0 }
+    }
+
+    pub(super) fn chunk_kind(&self) -> ChunkKind {
+        ChunkKind { metric: self.metric, dim: self.dimension.unwrap_or(0), hasher: self.hasher }
+    }
+
+    pub(super) fn chunk(&self, at: RowRef) -> &Chunk {
+        &self.chunks[at.chunk].chunk
+    }
+
+    pub(super) fn address(&self, at: RowRef) -> Address {
+        self.chunk(at).address(at.row)
+    }
+
+    /// The live record with this id.
+    pub(super) fn find(&self, id: &str) -> Option<RowRef> {
+        self.find_before(id, self.chunks.len())
+    }
+
+    /// The live record with this id, if it lies in the first `chunks` chunks.
+    pub(super) fn find_before(&self, id: &str, chunks: usize) -> Option<RowRef> {
+        let hash = self.hasher.hash(id);
+        let views = self.chunks.iter().take(chunks).enumerate().rev();
+        let newest = views.filter_map(|(chunk, view)| Some((chunk, view.chunk.row_of(hash, id)?))).next();
+        // Where the newest row of an id is dead, so is every older one.
+        let (chunk, row) = newest?;
+        self.chunks[chunk].alive.contains(row).then_some(RowRef { chunk, row })
+    }
+
+    /// The live row at this address.
+    pub(super) fn row_at(&self, address: Address) -> Option<RowRef> {
+        let chunk = self.chunks.partition_point(|view| view.chunk.last() < address);
+        let view = self.chunks.get(chunk)?;
+        let row = view.chunk.row_at(address)?;
+        view.alive.contains(row).then_some(RowRef { chunk, row })
+    }
+
+    /// The live row whose embedding was written at this address.
+    pub(super) fn find_embedded(&self, embedded: Address) -> Option<RowRef> {
+        let own = |at: &RowRef| self.chunk(*at).embedded(at.row) == embedded;
+        self.row_at(embedded).filter(own).or_else(|| self.find_carrier(embedded))
+    }
+
+    /// Newest first: of the rows that carry one embedding on, the last is the live one.
+    fn find_carrier(&self, embedded: Address) -> Option<RowRef> {
+        let mut views = self.chunks.iter().enumerate().rev().take_while(|(_, view)| view.chunk.last() > embedded);
+        views.find_map(|(chunk, view)| {
+            let row = view.chunk.carriers(embedded).find(|row| view.alive.contains(*row))?;
+            Some(RowRef { chunk, row })
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! A collection's state as its stream drives it: takes in segments and commits, publishes snapshots,
+//! resolves writes. One task owns it; readers hold the published snapshots.
+//! Invariant: a fold of commits in order; on an error nothing has changed.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use rayon::prelude::*;
+use serde_json::{Map, Value};
+
+use super::apply;
+use super::chunk::Chunk;
+use super::request::{Write, WriteOutcome};
+use super::resolve::resolve;
+use super::snapshot::{ChunkView, RowRef, Snapshot};
+use super::tiers;
+use crate::config::Limits;
+use crate::format::head::GraphEntry;
+use crate::format::{Commit, CommitKind, FormatError, Rows};
+use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
+use crate::stream::state::{Resolution, State, Weight};
+
+/// A change of a collection: a write, or its end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Writes records.
+    Write(Write),
+    /// Ends the collection.
+    Drop,
+}
+
+/// A collection's state at its newest version, and where its snapshots are published.
+#[derive(Debug)]
+pub struct CollectionState {
+    pub(super) current: Snapshot,
+    limits: Limits,
+    published: Arc<ArcSwap<Snapshot>>,
+}
+
+impl CollectionState {
+    /// The empty collection at version 0. `published` is replaced at each [`State::publish`].
+    pub fn new(metric: Metric, limits: Limits, published: Arc<ArcSwap<Snapshot>>) -> CollectionState {
+        CollectionState { current: Snapshot::empty(metric), limits, published }
+    }
+
+    /// The state as a snapshot that may not be published yet.
+    pub fn current(&self) -> &Snapshot {
+        &self.current
+    }
+
+    /// Gives back the memory of some chunks that are more than half dead. Answers whether there may be
+    /// more; each call copies a few chunks at most.
+    pub fn rewrite_sparse_chunks(&mut self) -> Result<bool, FormatError> {
+        tiers::rewrite_sparse(&mut self.current)
+    }
+
+    /// The configuration after a delta. A dimension, once fixed, stays.
+    fn configured(&self, delta: &Map<String, Value>) -> Result<(Map<String, Value>, Option<usize>), FormatError> {
+        let mut config = self.current.config.as_ref().clone();
+        config.extend(delta.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let dimension = match config.get("dimension") {
+            None => None,
+            Some(value) => Some(read_dimension(value)?),
+        };
+        match (self.current.dimension, dimension) {
+            (Some(old), Some(new)) if old != new => {
+                Err(FormatError::Damaged(format!("config: the dimension is {old} and cannot become {new}")))
+            }
+            _ => Ok((config, dimension)),
+        }
+    }
+
+    /// Replaced rows die, new chunks come in.
+    fn take_in(&mut self, replaced: Vec<RowRef>, chunks: Vec<Chunk>, version: Version) {
+        let current = &mut self.current;
+        for RowRef { chunk, row } in &replaced {
+            Arc::make_mut(&mut current.chunks[*chunk]).alive.remove(*row);
+        }
+        current.live -= replaced.len() as u64;
+        if replaced.iter().any(|at| current.chunks[at.chunk].alive.is_empty()) {
+            current.chunks.retain(|view| !view.alive.is_empty());
+        }
+        current.live += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        current.chunks.extend(chunks.into_iter().map(|chunk| Arc::new(ChunkView::new(chunk))));
+        current.version = version;
+        tiers::merge_tail(current);
+    }
+
+    fn end(&mut self, version: Version) {
+        let current = &mut self.current;
+        (current.version, current.dropped, current.live) = (version, true, 0);
+        current.chunks.clear();
+    }
+}
+
+impl State for CollectionState {
+    type Request = Change;
+    type Answer = WriteOutcome;
+
+    fn weight(request: &Change) -> Weight {
+        match request {
+            Change::Drop => Weight::default(),
+            Change::Write(Write::Add(records) | Write::Upsert(records)) => {
+                Weight { rows: records.len(), bytes: records.iter().map(record_bytes).sum() }
+            }
+            Change::Write(Write::Update(updates)) => {
+                Weight { rows: updates.len(), bytes: updates.iter().map(update_bytes).sum() }
+            }
+            Change::Write(Write::Delete(selection)) => {
+                let ids = selection.ids.as_deref().unwrap_or_default();
+                Weight { rows: ids.len(), bytes: ids.iter().map(|id| id.len() + 16).sum() }
+            }
+        }
+    }
+
+    fn resolve(&self, requests: &[&Change]) -> Resolution<WriteOutcome> {
+        resolve(&self.current, &self.limits, requests)
+    }
+
+    fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
+        let (config, dimension) = self.configured(config)?;
+        (self.current.config, self.current.dimension) = (Arc::new(config), dimension);
+        Ok(())
+    }
+
+    fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+        let kind = self.current.chunk_kind();
+        // A segment has one row per id, so only what was there before it can be replaced.
+        let before = self.current.chunks.len();
+        let current = &self.current;
+        let taken = groups
+            .into_par_iter()
+            .map(|rows| Ok((apply::replaced(current, &rows, before), apply::chunks(&rows, None, kind)?)));
+        let taken = taken.collect::<Result<Vec<_>, FormatError>>()?;
+        let (replaced, chunks): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+        let (replaced, chunks): (Vec<RowRef>, Vec<Chunk>) = (replaced.concat(), chunks.into_iter().flatten().collect());
+        let newest = current.chunks.last().map(|view| view.chunk.last());
+        let ends = chunks.iter().flat_map(|chunk| [chunk.first(), chunk.last()]);
+        let ends: Vec<_> = newest.into_iter().chain(ends).collect();
+        if !ends.windows(2).all(|pair| pair[0] <= pair[1]) {
+            return Err(FormatError::Damaged("addresses of row groups do not ascend".into()));
+        }
+        self.take_in(replaced, chunks, version);
+        Ok(())
+    }
+
+    fn load_graph(&mut self, _entry: &GraphEntry, _bytes: Bytes) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {
+        let (version, next) = (commit.header.version, self.current.version.next());
+        if version != next || self.current.dropped {
+            let ended = if self.current.dropped { ", and the stream has ended" } else { "" };
+            return Err(FormatError::Damaged(format!("expected commit {next}, got {version}{ended}")));
+        }
+        if commit.header.kind == CommitKind::Drop {
+            self.end(version);
+            return Ok(());
+        }
+        let configured = commit.header.config.as_ref().map(|delta| self.configured(delta)).transpose()?;
+        let mut kind = self.current.chunk_kind();
+        kind.dim = configured.as_ref().and_then(|(_, dimension)| *dimension).unwrap_or(kind.dim);
+        apply::check_claims(&self.current, &commit.rows)?;
+        let chunks = apply::chunks(&commit.rows, Some(version), kind)?;
+        let replaced = apply::replaced(&self.current, &commit.rows, self.current.chunks.len());
+        if let Some((config, dimension)) = configured {
+            (self.current.config, self.current.dimension) = (Arc::new(config), dimension);
+        }
+        self.take_in(replaced, chunks, version);
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.published.store(Arc::new(self.current.clone()));
+    }
+
+    fn version(&self) -> Version {
+        self.current.version
+    }
+
+    fn config(&self) -> Map<String, Value> {
+        self.current.config.as_ref().clone()
+    }
+
+    fn dropped(&self) -> bool {
+        self.current.dropped
+    }
+}
+
+fn read_dimension(value: &Value) -> Result<usize, FormatError> {
+    let dimension = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=1 << 20).contains(n));
+    dimension.ok_or_else(|| FormatError::Damaged(format!("config.dimension: expected 1 to 1048576, got {value}")))
+}
+
+fn record_bytes(record: &Record) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let metadata = record.metadata.as_ref().map_or(0, |Metadata(map)| map.iter().map(entry_bytes).sum());
+    record.embedding.len() * 4 + record.id.len() + text(&record.document) + text(&record.uri) + metadata + 16
+}
+
+fn update_bytes(update: &RecordUpdate) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let entries = |patch: &MetadataPatch| {
+        patch.0.iter().map(|(key, value)| value.as_ref().map_or(key.len(), |value| entry_bytes((key, value)))).sum()
+    };
+    let metadata: usize = update.metadata.as_ref().map_or(0, entries);
+    let embedding = update.embedding.as_ref().map_or(0, |e| e.len() * 4);
+    embedding + update.id.len() + text(&update.document) + text(&update.uri) + metadata + 16
+}
+
+/// Bytes of a metadata entry as JSON text, roughly.
+fn entry_bytes((key, value): (&String, &MetaValue)) -> usize {
+    let value = match value {
+        MetaValue::Bool(_) => 5,
+        MetaValue::Int(_) | MetaValue::Float(_) => 12,
+        MetaValue::Str(text) => text.len() + 2,
+        MetaValue::Bools(list) => list.len() * 6,
+        MetaValue::Ints(list) => list.len() * 12,
+        MetaValue::Floats(list) => list.len() * 12,
+        MetaValue::Strs(list) => list.iter().map(|text| text.len() + 3).sum(),
+    };
+    key.len() + 4 + value
+}

@@ -1,0 +1,87 @@
+//! How many chunks there are: small ones at the end are merged by size, so that a collection written
+//! record by record has few, and each row is copied a bounded number of times.
+//! Invariant: after each commit there are at most about eight chunks per size (1, 8, 64, … rows) plus
+//! one or two for every 8,192 rows. Merging drops dead rows and keeps address order.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::chunk::{CHUNK_BYTES, CHUNK_ROWS, Chunk, ChunkKind};
+use super::snapshot::{ChunkView, Snapshot};
+use crate::format::FormatError;
+
+/// Chunks of one size that are merged into one of the next.
+const FAN_OUT: usize = 8;
+
+/// Merges at the end of the chunks until the invariant holds.
+pub fn merge_tail(snapshot: &mut Snapshot) {
+    while let Some(run) = due(&snapshot.chunks) {
+        if merge(snapshot, run).is_err() {
+            // Only if a merged column cannot be: the chunks are right as they are.
+            return;
+        }
+    }
+}
+
+/// Rewrites one run of adjacent chunks that are more than half dead. Answers whether it found one, so
+/// there may be more.
+pub fn rewrite_sparse(snapshot: &mut Snapshot) -> Result<bool, FormatError> {
+    let sparse = |view: &Arc<ChunkView>| view.alive.len() * 2 < view.chunk.len() as u64;
+    let Some(start) = snapshot.chunks.iter().position(sparse) else { return Ok(false) };
+    let len = snapshot.chunks[start..].iter().take(FAN_OUT).take_while(|view| sparse(view)).count();
+    merge(snapshot, start..start + len)?;
+    Ok(true)
+}
+
+/// The chunks at the end that are to be merged now.
+fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
+    let (last, before) = chunks.split_last()?;
+    if sealed(last) {
+        // What lies before a sealed chunk is never at the end again: merge it once, now.
+        let run = before.iter().rev().take_while(|view| !sealed(view)).count();
+        return (run >= 2).then(|| before.len() - run..before.len());
+    }
+    let top = level(last);
+    let run = chunks.iter().rev().take_while(|view| !sealed(view) && level(view) <= top).count();
+    (run >= FAN_OUT).then(|| chunks.len() - run..chunks.len())
+}
+
+/// Large enough to stay as it is: merging two would not fit one.
+fn sealed(view: &ChunkView) -> bool {
+    let rows = view.alive.len() as usize;
+    rows * 2 >= CHUNK_ROWS || rows * view.chunk.mean_row_bytes() * 2 >= CHUNK_BYTES
+}
+
+/// log₈ of the live rows.
+fn level(view: &ChunkView) -> u32 {
+    view.alive.len().max(1).ilog(FAN_OUT as u64)
+}
+
+/// Replaces these chunks by as few as hold their live rows.
+fn merge(snapshot: &mut Snapshot, run: Range<usize>) -> Result<(), FormatError> {
+    let merged = gather(&snapshot.chunks[run.clone()], snapshot.chunk_kind())?;
+    snapshot.chunks.splice(run, merged.into_iter().map(Arc::new));
+    Ok(())
+}
+
+fn gather(views: &[Arc<ChunkView>], kind: ChunkKind) -> Result<Vec<ChunkView>, FormatError> {
+    let chunks: Vec<&Chunk> = views.iter().map(|view| view.chunk.as_ref()).collect();
+    let mut pieces: Vec<Vec<(usize, usize)>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for (n, view) in views.iter().enumerate() {
+        for row in &view.alive {
+            let more = view.chunk.row_bytes(row);
+            match pieces.last_mut() {
+                Some(piece) if piece.len() < CHUNK_ROWS && bytes + more <= CHUNK_BYTES => {
+                    piece.push((n, row as usize));
+                    bytes += more;
+                }
+                _ => {
+                    pieces.push(vec![(n, row as usize)]);
+                    bytes = more;
+                }
+            }
+        }
+    }
+    pieces.iter().map(|rows| Chunk::gather(&chunks, rows, kind).map(ChunkView::new)).collect()
+}

@@ -1,0 +1,161 @@
+//! What a write request may hold. Every refusal names the place (`records[i].field`), what was expected
+//! and what came; a passed limit names its setting.
+//! Invariant: a request that passes holds only what the format can store.
+
+use std::fmt::Display;
+
+use super::request::{Selection, Write};
+use crate::config::Limits;
+use crate::error::{Error, Result};
+use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
+
+/// Where something is; put into words only if it is wrong.
+type Place<'a> = &'a dyn Display;
+
+/// Checks a request against the limits and the dimension, where that is fixed. Answers the dimension of
+/// its embeddings, if it has any.
+pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> Result<Option<usize>> {
+    match write {
+        Write::Add(records) | Write::Upsert(records) => {
+            check_count(records.len(), limits)?;
+            let dimension = dimension.or_else(|| records.first().map(|r| r.embedding.len()));
+            for (i, record) in records.iter().enumerate() {
+                check_record(&format_args!("records[{i}]"), record, dimension, limits)?;
+            }
+            Ok(dimension)
+        }
+        Write::Update(updates) => {
+            check_count(updates.len(), limits)?;
+            let first = updates.iter().find_map(|u| u.embedding.as_ref().map(Vec::len));
+            let dimension = dimension.or(first);
+            for (i, update) in updates.iter().enumerate() {
+                check_update(&format_args!("records[{i}]"), update, dimension, limits)?;
+            }
+            Ok(dimension)
+        }
+        Write::Delete(selection) => check_selection(selection, limits).map(|()| dimension),
+    }
+}
+
+/// Refuses a request whose rows take more than one commit may hold.
+pub fn check_bytes(bytes: usize, limits: &Limits) -> Result<()> {
+    let limit = limits.batch_bytes;
+    match bytes > limit {
+        true => Err(Error::limit(format!(
+            "records: expected at most {limit} bytes in one request (limit batch_bytes), got about {bytes}; split it"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses metadata of record `i` whose JSON text is too long.
+pub fn check_metadata_text(i: usize, text: Option<&str>, limits: &Limits) -> Result<()> {
+    let bytes = text.map_or(0, str::len);
+    check_bytes_of(&format_args!("records[{i}].metadata"), bytes, limits.metadata_bytes, "metadata_bytes")
+}
+
+/// Refuses an embedding of another dimension, or with NaN or infinity.
+pub fn check_embedding(at: Place<'_>, embedding: &[f32], dimension: Option<usize>, limits: &Limits) -> Result<()> {
+    let got = embedding.len();
+    if let Some(expected) = dimension.filter(|expected| *expected != got) {
+        return Err(Error::invalid(format!("{at}: expected {expected} numbers, got {got}")));
+    }
+    if got == 0 {
+        return Err(Error::invalid(format!("{at}: expected at least one number, got none")));
+    }
+    if got > limits.dimension {
+        let limit = limits.dimension;
+        return Err(Error::limit(format!("{at}: expected at most {limit} numbers (limit dimension), got {got}")));
+    }
+    match embedding.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::invalid(format!("{at}[{i}]: expected a finite number, got {}", embedding[i]))),
+        None => Ok(()),
+    }
+}
+
+fn check_count(count: usize, limits: &Limits) -> Result<()> {
+    let limit = limits.batch_records;
+    match count > limit {
+        true => Err(Error::limit(format!(
+            "records: expected at most {limit} in one request (limit batch_records), got {count}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn check_record(at: Place<'_>, record: &Record, dimension: Option<usize>, limits: &Limits) -> Result<()> {
+    check_id(&format_args!("{at}.id"), &record.id, limits)?;
+    check_embedding(&format_args!("{at}.embedding"), &record.embedding, dimension, limits)?;
+    check_texts(at, record.document.as_deref(), record.uri.as_deref(), limits)?;
+    match &record.metadata {
+        Some(metadata) => check_metadata(at, metadata),
+        None => Ok(()),
+    }
+}
+
+fn check_update(at: Place<'_>, update: &RecordUpdate, dimension: Option<usize>, limits: &Limits) -> Result<()> {
+    check_id(&format_args!("{at}.id"), &update.id, limits)?;
+    if let Some(embedding) = &update.embedding {
+        check_embedding(&format_args!("{at}.embedding"), embedding, dimension, limits)?;
+    }
+    check_texts(at, update.document.as_deref(), update.uri.as_deref(), limits)?;
+    match &update.metadata {
+        Some(MetadataPatch(patch)) => patch.iter().try_for_each(|(key, value)| check_entry(at, key, value.as_ref())),
+        None => Ok(()),
+    }
+}
+
+fn check_selection(selection: &Selection, limits: &Limits) -> Result<()> {
+    let ids = selection.ids.as_deref().unwrap_or_default();
+    let limit = limits.batch_records;
+    if ids.len() > limit {
+        let got = ids.len();
+        return Err(Error::limit(format!(
+            "ids: expected at most {limit} in one request (limit batch_records), got {got}"
+        )));
+    }
+    ids.iter().enumerate().try_for_each(|(i, id)| check_id(&format_args!("ids[{i}]"), id, limits))
+}
+
+fn check_id(at: Place<'_>, id: &str, limits: &Limits) -> Result<()> {
+    if id.is_empty() {
+        return Err(Error::invalid(format!("{at}: expected at least one character, got none")));
+    }
+    check_bytes_of(at, id.len(), limits.id_bytes, "id_bytes")
+}
+
+fn check_texts(at: Place<'_>, document: Option<&str>, uri: Option<&str>, limits: &Limits) -> Result<()> {
+    for (field, text) in [("document", document), ("uri", uri)] {
+        let bytes = text.map_or(0, str::len);
+        check_bytes_of(&format_args!("{at}.{field}"), bytes, limits.document_bytes, "document_bytes")?;
+    }
+    Ok(())
+}
+
+fn check_metadata(at: Place<'_>, metadata: &Metadata) -> Result<()> {
+    metadata.0.iter().try_for_each(|(key, value)| check_entry(at, key, Some(value)))
+}
+
+fn check_entry(at: Place<'_>, key: &str, value: Option<&MetaValue>) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::invalid(format!(
+            "{at}.metadata: expected keys of at least one character, got an empty one"
+        )));
+    }
+    let odd = match value {
+        Some(MetaValue::Float(f)) => Some(*f).filter(|f| !f.is_finite()),
+        Some(MetaValue::Floats(list)) => list.iter().copied().find(|f| !f.is_finite()),
+        _ => None,
+    };
+    match odd {
+        Some(f) => Err(Error::invalid(format!("{at}.metadata.{key}: expected a finite number, got {f}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_bytes_of(at: Place<'_>, got: usize, limit: usize, setting: &str) -> Result<()> {
+    match got > limit {
+        true => Err(Error::limit(format!("{at}: expected at most {limit} bytes (limit {setting}), got {got}"))),
+        false => Ok(()),
+    }
+}

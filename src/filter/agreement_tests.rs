@@ -1,0 +1,287 @@
+//! The two evaluators agree: random records and filters, with the numbers and texts that break casts
+//! and dictionaries; texts no writer of ours makes; more rows than one block.
+
+use std::collections::BTreeMap;
+
+use arrow::array::StringArray;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Columns, Filter, Number, Scalar};
+use crate::record::{MetaValue, Metadata};
+
+const KEYS: [&str; 4] = ["a", "b", "ключ", ""];
+
+fn int() -> impl Strategy<Value = i64> {
+    let hostile =
+        [0, 1, -1, 2, 1 << 53, (1 << 53) + 1, (1 << 53) - 1, -(1 << 53) - 1, i64::MAX, i64::MAX - 1, i64::MIN];
+    prop_oneof![4 => prop::sample::select(hostile.to_vec()), 3 => -3..3_i64, 1 => any::<i64>()]
+}
+
+fn float() -> impl Strategy<Value = f64> {
+    const TWO_53: f64 = 9_007_199_254_740_992.0;
+    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+    let hostile = [
+        0.0,
+        -0.0,
+        1.0,
+        1.5,
+        -0.5,
+        5e-324,
+        TWO_53,
+        TWO_53 + 2.0,
+        -TWO_53,
+        TWO_63,
+        -TWO_63,
+        TWO_63 - 1024.0,
+        1e300,
+        -1e300,
+    ];
+    prop_oneof![
+        4 => prop::sample::select(hostile.to_vec()),
+        2 => (-3..3_i32).prop_map(f64::from),
+        1 => prop::num::f64::NORMAL,
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let hostile = ["", "a", "b", "ab", "aé", "é", "1", "true", "\0", "\"\\", "🦀", "\u{10ffff}", "a\nb", "世界"];
+    prop_oneof![5 => prop::sample::select(hostile.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,6}"]
+}
+
+fn meta_value() -> impl Strategy<Value = MetaValue> {
+    prop_oneof![
+        any::<bool>().prop_map(MetaValue::Bool),
+        int().prop_map(MetaValue::Int),
+        float().prop_map(MetaValue::Float),
+        text().prop_map(MetaValue::Str),
+        prop::collection::vec(any::<bool>(), 0..3).prop_map(MetaValue::Bools),
+        prop::collection::vec(int(), 0..4).prop_map(MetaValue::Ints),
+        prop::collection::vec(float(), 0..4).prop_map(MetaValue::Floats),
+        prop::collection::vec(text(), 0..4).prop_map(MetaValue::Strs),
+    ]
+}
+
+fn key() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(KEYS.to_vec())
+}
+
+fn metadata() -> impl Strategy<Value = Option<Metadata>> {
+    let pairs = prop::collection::btree_map(key().prop_map(str::to_owned), meta_value(), 0..4);
+    prop::option::weighted(0.9, pairs.prop_map(Metadata))
+}
+
+fn record() -> impl Strategy<Value = (Option<Metadata>, Option<String>)> {
+    (metadata(), prop::option::weighted(0.8, text()))
+}
+
+fn number() -> impl Strategy<Value = Number> {
+    prop_oneof![int().prop_map(Number::from), float().prop_map(Number::from)]
+}
+
+fn scalar() -> impl Strategy<Value = Scalar> {
+    prop_oneof![
+        1 => any::<bool>().prop_map(Scalar::from),
+        3 => number().prop_map(Scalar::from),
+        2 => text().prop_map(Scalar::from),
+    ]
+}
+
+fn leaf() -> impl Strategy<Value = Filter> {
+    let regexes = ["", "a", "^a", "b$", "(?i)A", "a.b", "\\d|é", "[^a]"];
+    prop_oneof![
+        (key(), scalar()).prop_map(|(k, v)| Filter::eq(k, v)),
+        (key(), scalar()).prop_map(|(k, v)| Filter::ne(k, v)),
+        (key(), prop::collection::vec(scalar(), 0..30)).prop_map(|(k, v)| Filter::is_in(k, v)),
+        (key(), number()).prop_map(|(k, n)| Filter::gt(k, n)),
+        (key(), number()).prop_map(|(k, n)| Filter::gte(k, n)),
+        (key(), number()).prop_map(|(k, n)| Filter::lt(k, n)),
+        (key(), number()).prop_map(|(k, n)| Filter::lte(k, n)),
+        (key(), scalar()).prop_map(|(k, v)| Filter::contains(k, v)),
+        text().prop_map(Filter::document_contains),
+        prop::sample::select(regexes.to_vec()).prop_map(|r| Filter::document_matches(r).unwrap()),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    leaf().prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Filter::and),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Filter::or),
+            inner.prop_map(|f| !f),
+        ]
+    })
+}
+
+fn by_record(filter: &Filter, metadatas: &StringArray, documents: &StringArray) -> Vec<u32> {
+    let matches = |(metadata, document): (Option<&str>, Option<&str>)| {
+        filter.matches(metadata.and_then(|t| Metadata::from_json_text(t).ok()).as_ref(), document)
+    };
+    let rows = metadatas.iter().zip(documents).enumerate();
+    rows.filter(|(_, row)| matches(*row)).map(|(i, _)| i as u32).collect()
+}
+
+fn by_columns(filter: &Filter, metadatas: &StringArray, documents: &StringArray) -> Vec<u32> {
+    filter.evaluate(&Columns::build(metadatas), documents).iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_evaluators_select_the_same_rows(
+        records in prop::collection::vec(record(), 0..150),
+        filters in prop::collection::vec(filter(), 1..12),
+    ) {
+        let metadatas: StringArray = records.iter().map(|(m, _)| m.as_ref().map(Metadata::to_json_text)).collect();
+        let documents: StringArray = records.iter().map(|(_, d)| d.as_deref()).collect();
+        let columns = Columns::build(&metadatas);
+        for filter in &filters {
+            let selected: Vec<u32> = filter.evaluate(&columns, &documents).iter().collect();
+            prop_assert_eq!(selected, by_record(filter, &metadatas, &documents), "{:?}", filter);
+        }
+    }
+
+    #[test]
+    fn parsing_never_panics_and_what_it_accepts_both_evaluators_understand(json in any_json()) {
+        for parsed in [Filter::parse_where(&json), Filter::parse_where_document(&json)] {
+            match parsed {
+                Ok(filter) => {
+                    let (metadatas, documents) = fixed_records();
+                    prop_assert_eq!(
+                        by_columns(&filter, &metadatas, &documents),
+                        by_record(&filter, &metadatas, &documents)
+                    );
+                }
+                Err(error) => prop_assert!(error.message.starts_with("where"), "{}", error.message),
+            }
+        }
+    }
+}
+
+fn fixed_records() -> (StringArray, StringArray) {
+    let metadatas = vec![Some(r#"{"a":1,"b":"x"}"#), Some(r#"{"a":[1,2]}"#), Some("{}"), None];
+    (metadatas.into(), vec![Some("a"), None, Some(""), Some("ab")].into())
+}
+
+/// JSON whose keys are mostly the language's own words.
+fn any_json() -> impl Strategy<Value = Value> {
+    let words = [
+        "$and",
+        "$or",
+        "$eq",
+        "$ne",
+        "$gt",
+        "$lte",
+        "$in",
+        "$nin",
+        "$contains",
+        "$not_contains",
+        "$regex",
+        "$not_regex",
+        "#document",
+        "#id",
+        "a",
+        "b",
+        "$",
+        "",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        int().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        float().prop_map(Value::from),
+        text().prop_map(Value::from),
+        "[()*a\\[\\\\]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 32, 4, move |inner| {
+        let word = prop::sample::select(words.to_vec()).prop_map(str::to_owned);
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            4 => (word.clone(), inner.clone()).prop_map(|(k, v)| json!({ k: v })),
+            1 => prop::collection::btree_map(word, inner, 0..3)
+                .prop_map(|map: BTreeMap<String, Value>| map.into_iter().collect()),
+        ]
+    })
+}
+
+#[test]
+fn texts_from_other_writers_read_the_same_in_both_evaluators() {
+    let texts = [
+        r#"{"b":1,"a":2}"#,
+        r#"{"a":1,"a":2}"#,
+        r#"{"a":1,"b":1,"a":[2]}"#,
+        r#"{"a":[1,2],"a":1}"#,
+        r#"{ "a" : 1 , "b" : "\u0061\n" }"#,
+        r#"{"\u0061":2}"#,
+        r#"{"a":18446744073709551615}"#,
+        r#"{"a":-0}"#,
+        r#"{"a":-0.0}"#,
+        r#"{"a":1e0}"#,
+        r#"{"a":[1,2.0]}"#,
+        r#"{"a":[1,18446744073709551615]}"#,
+        r#"{"a":[2,"x"]}"#,
+        r#"{"a":2,"b":null}"#,
+        r#"{"a":2,"b":{}}"#,
+        r#"{"a":2,"b":[[1]]}"#,
+        r#"{"a":2,"b":1e999}"#,
+        r#"{"a":2"#,
+        r#"{"a":2} 1"#,
+        r#"[1]"#,
+        r#""a""#,
+        "null",
+        "",
+        r#"{"#,
+    ];
+    let metadatas: StringArray = texts.iter().map(Some).collect();
+    let documents = StringArray::new_null(texts.len());
+    let values = [json!(0), json!(1), json!(2), json!(2.0), json!(1.0), json!("a\n"), json!("x"), json!(u64::MAX)];
+    for key in ["a", "b"] {
+        for value in &values {
+            for operator in ["$eq", "$ne", "$contains"] {
+                let filter = Filter::parse_where(&json!({key: {operator: value}})).unwrap();
+                let expected = by_record(&filter, &metadatas, &documents);
+                assert_eq!(by_columns(&filter, &metadatas, &documents), expected, "{filter:?}");
+            }
+        }
+    }
+    assert_eq!(by_columns(&Filter::eq("a", 2), &metadatas, &documents), [0, 1, 5]);
+}
+
+#[test]
+fn more_rows_than_one_block_keep_their_numbers() {
+    let rows = 140_000_u32;
+    let metadatas: StringArray = (0..rows).map(|i| (i % 3 != 0).then(|| format!("{{\"n\":{i}}}"))).collect();
+    let documents: StringArray = (0..rows).map(|i| (i % 2 == 0).then_some("even")).collect();
+    let columns = Columns::build(&metadatas);
+    assert_eq!(columns.len(), rows as usize);
+    let filter = Filter::and([Filter::gte("n", 65_530), Filter::lt("n", 131_080), Filter::document_contains("even")]);
+    let expected: Vec<u32> = (65_530..131_080).filter(|i| i % 3 != 0 && i % 2 == 0).collect();
+    assert_eq!(filter.evaluate(&columns, &documents).iter().collect::<Vec<_>>(), expected);
+    let none = !Filter::gte("n", 0);
+    assert_eq!(none.evaluate(&columns, &documents).len(), u64::from(rows.div_ceil(3)));
+}
+
+#[test]
+fn rows_past_the_documents_have_none() {
+    let columns = Columns::build(&StringArray::new_null(3));
+    let documents = StringArray::from(vec!["a"]);
+    assert_eq!(Filter::document_contains("a").evaluate(&columns, &documents).iter().collect::<Vec<_>>(), [0]);
+    assert_eq!((!Filter::document_contains("a")).evaluate(&columns, &documents).iter().collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn no_rows_give_no_rows() {
+    let columns = Columns::build(&StringArray::new_null(0));
+    assert!(columns.is_empty());
+    assert_eq!(Filter::and([]).evaluate(&columns, &StringArray::new_null(0)).len(), 0);
+}
+
+#[test]
+fn a_key_of_few_values_costs_a_few_bytes_a_row() {
+    let metadatas: StringArray =
+        (0..16_384).map(|i| Some(format!("{{\"kind\":\"a long name number {}\"}}", i % 10))).collect();
+    let size_bytes = Columns::build(&metadatas).size_bytes();
+    assert!((2 * 16_384..3 * 16_384).contains(&size_bytes), "{size_bytes} bytes");
+}

@@ -1,0 +1,265 @@
+//! The filter tree, its constructors and its error. Negations are the node `Not` over a positive test,
+//! so "also matches records that lack the key" holds by construction.
+//! Invariants: keys that begin with `#` and NaN were replaced by "matches nothing"; the values of a
+//! `OneOf` are sorted and distinct; every regex is compiled.
+
+use std::fmt;
+use std::ops::Not;
+
+use regex::{Regex, RegexBuilder};
+
+use super::scalar::{Number, Scalar, ScalarRef};
+use crate::error::Error;
+
+/// Bytes a compiled regex may take; the same again is allowed for its lazily built automaton.
+const REGEX_SIZE_LIMIT_BYTES: usize = 4 << 20;
+
+/// Which records to read, delete or search among. Made by constructors or parsed from JSON; combine
+/// with [`Filter::and`], [`Filter::or`] and `!`.
+///
+/// Numbers compare by value, so `2` equals `2.0`; booleans, strings and lists equal only their own
+/// kind. A record that lacks the key, or has another kind of value there, fails every test, so it
+/// passes every negated one.
+///
+/// ```
+/// use drumlin::{Filter, Metadata};
+///
+/// let filter = Filter::and([Filter::gte("page", 10), !Filter::document_contains("draft")]);
+/// let metadata = Metadata::from([("page", 12_i64)]);
+/// assert!(filter.matches(Some(&metadata), Some("the final text")));
+/// assert!(!filter.matches(Some(&metadata), Some("a draft")));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter(pub(super) Node);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    /// All of them; of none: every record.
+    And(Vec<Node>),
+    /// At least one of them; of none: no record.
+    Or(Vec<Node>),
+    /// The records that the inner node does not match.
+    Not(Box<Node>),
+    /// The key's scalar equals one of the values.
+    OneOf { key: String, values: Vec<Scalar> },
+    /// The key's number lies on this side of `limit`.
+    Range { key: String, side: Side, limit: Number },
+    /// The key's list has this element, of the list's own kind.
+    Contains { key: String, element: Scalar },
+    /// The document passes a test; records without one fail it.
+    Document(DocumentTest),
+}
+
+/// On which side of a limit a number lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Below,
+    BelowOrEqual,
+    Above,
+    AboveOrEqual,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum DocumentTest {
+    /// Case-sensitive literal substring.
+    Contains(String),
+    /// Unanchored search.
+    Matches(Pattern),
+}
+
+/// A compiled regex; equal where the text is.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern(pub(super) Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Pattern {
+    pub(super) fn compile(text: &str) -> Result<Pattern, regex::Error> {
+        RegexBuilder::new(text)
+            .size_limit(REGEX_SIZE_LIMIT_BYTES)
+            .dfa_size_limit(REGEX_SIZE_LIMIT_BYTES)
+            .build()
+            .map(Pattern)
+    }
+}
+
+impl Node {
+    /// The node that matches no record.
+    pub(super) fn none() -> Node {
+        Node::Or(Vec::new())
+    }
+
+    pub(super) fn negate(self) -> Node {
+        Node::Not(Box::new(self))
+    }
+
+    pub(super) fn one_of(key: &str, mut values: Vec<Scalar>) -> Node {
+        values.retain(|v| !matches!(v, Scalar::Number(n) if n.is_nan()));
+        values.sort_by(|a, b| a.as_ref().order(b.as_ref()));
+        values.dedup_by(|a, b| a.as_ref().order(b.as_ref()).is_eq());
+        if is_reserved(key) || values.is_empty() {
+            return Node::none();
+        }
+        Node::OneOf { key: key.to_owned(), values }
+    }
+
+    pub(super) fn range(key: &str, side: Side, limit: Number) -> Node {
+        if is_reserved(key) || limit.is_nan() {
+            return Node::none();
+        }
+        Node::Range { key: key.to_owned(), side, limit }
+    }
+
+    pub(super) fn contains(key: &str, element: Scalar) -> Node {
+        let nan = matches!(element.as_ref(), ScalarRef::Number(n) if n.is_nan());
+        if is_reserved(key) || nan {
+            return Node::none();
+        }
+        Node::Contains { key: key.to_owned(), element }
+    }
+
+    /// Whether some leaf reads documents.
+    pub(super) fn reads_documents(&self) -> bool {
+        self.any_leaf(&|leaf| matches!(leaf, Node::Document(_)))
+    }
+
+    fn any_leaf(&self, test: &impl Fn(&Node) -> bool) -> bool {
+        match self {
+            Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(|n| n.any_leaf(test)),
+            Node::Not(node) => node.any_leaf(test),
+            leaf => test(leaf),
+        }
+    }
+}
+
+/// Keys that begin with `#` name parts of a record, not metadata: no metadata value is found there.
+fn is_reserved(key: &str) -> bool {
+    key.starts_with('#')
+}
+
+impl Filter {
+    /// The key's value equals `value`.
+    pub fn eq(key: &str, value: impl Into<Scalar>) -> Filter {
+        Filter(Node::one_of(key, vec![value.into()]))
+    }
+
+    /// The complement of [`Filter::eq`].
+    pub fn ne(key: &str, value: impl Into<Scalar>) -> Filter {
+        !Filter::eq(key, value)
+    }
+
+    /// The key's number is above `limit`.
+    pub fn gt(key: &str, limit: impl Into<Number>) -> Filter {
+        Filter(Node::range(key, Side::Above, limit.into()))
+    }
+
+    /// The key's number is `limit` or above.
+    pub fn gte(key: &str, limit: impl Into<Number>) -> Filter {
+        Filter(Node::range(key, Side::AboveOrEqual, limit.into()))
+    }
+
+    /// The key's number is below `limit`.
+    pub fn lt(key: &str, limit: impl Into<Number>) -> Filter {
+        Filter(Node::range(key, Side::Below, limit.into()))
+    }
+
+    /// The key's number is `limit` or below.
+    pub fn lte(key: &str, limit: impl Into<Number>) -> Filter {
+        Filter(Node::range(key, Side::BelowOrEqual, limit.into()))
+    }
+
+    /// The key's value equals one of `values`; of none: no record.
+    pub fn is_in<V: Into<Scalar>>(key: &str, values: impl IntoIterator<Item = V>) -> Filter {
+        Filter(Node::one_of(key, values.into_iter().map(Into::into).collect()))
+    }
+
+    /// The complement of [`Filter::is_in`].
+    pub fn not_in<V: Into<Scalar>>(key: &str, values: impl IntoIterator<Item = V>) -> Filter {
+        !Filter::is_in(key, values)
+    }
+
+    /// The key's list has `element`. Kinds are strict here: `1.0` is not in a list of integers.
+    pub fn contains(key: &str, element: impl Into<Scalar>) -> Filter {
+        Filter(Node::contains(key, element.into()))
+    }
+
+    /// The document has `text` in it, letter case included. The empty text is in every document.
+    pub fn document_contains(text: impl Into<String>) -> Filter {
+        Filter(Node::Document(DocumentTest::Contains(text.into())))
+    }
+
+    /// The document has a match of `regex` (the `regex` crate's syntax, unanchored). The error says
+    /// what is wrong with the expression, or that its compiled form would be over 4 MiB.
+    pub fn document_matches(regex: &str) -> Result<Filter, FilterError> {
+        let pattern = Pattern::compile(regex)
+            .map_err(|e| FilterError { clause: Clause::Regex, message: format!("document_matches: {e}") })?;
+        Ok(Filter(Node::Document(DocumentTest::Matches(pattern))))
+    }
+
+    /// Every one of `filters` matches; of none: every record.
+    pub fn and(filters: impl IntoIterator<Item = Filter>) -> Filter {
+        Filter(Node::And(filters.into_iter().map(|f| f.0).collect()))
+    }
+
+    /// At least one of `filters` matches; of none: no record.
+    pub fn or(filters: impl IntoIterator<Item = Filter>) -> Filter {
+        Filter(Node::Or(filters.into_iter().map(|f| f.0).collect()))
+    }
+
+    /// Whether evaluating needs metadata at all: where not, columns need not be built for it.
+    pub fn reads_metadata(&self) -> bool {
+        self.0.any_leaf(&|leaf| !matches!(leaf, Node::Document(_)))
+    }
+
+    /// Whether evaluating needs documents.
+    pub fn reads_documents(&self) -> bool {
+        self.0.reads_documents()
+    }
+}
+
+impl Not for Filter {
+    type Output = Filter;
+
+    /// The records this filter does not match.
+    fn not(self) -> Filter {
+        Filter(self.0.negate())
+    }
+}
+
+/// Which part of a request a [`FilterError`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clause {
+    /// The metadata filter `where`.
+    Where,
+    /// The document filter `where_document`.
+    WhereDocument,
+    /// A regular expression in either of them.
+    Regex,
+}
+
+/// What is wrong with a filter, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterError {
+    /// The part of the request.
+    pub clause: Clause,
+    /// Begins with the place, as in `where.$and[1].age: …`.
+    pub message: String,
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+impl From<FilterError> for Error {
+    fn from(error: FilterError) -> Error {
+        Error::invalid(error.message)
+    }
+}

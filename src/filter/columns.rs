@@ -1,0 +1,210 @@
+//! A chunk's metadata turned on its side, and the fast evaluator over it: every leaf of a filter gives
+//! a set of rows, inner nodes combine sets. Documents are read only for rows still in question.
+//! Invariant: `evaluate` selects the rows for which `matches` is true.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use arrow::array::{Array, StringArray};
+use memchr::memmem::Finder;
+use roaring::RoaringBitmap;
+
+use super::ast::{DocumentTest, Filter, Node};
+use super::bitset::Bitset;
+use super::ingest::{Ingest, KeyEntries};
+use super::postings::Postings;
+use crate::format::Rows;
+
+/// Rows that one block numbers: a row number inside a block is a `u16`.
+const BLOCK_ROWS: usize = 1 << 16;
+
+/// The metadata of an immutable run of rows, arranged per key for filtering. Building it reads every
+/// row's JSON once; it is worth keeping for as long as the rows are.
+#[derive(Debug)]
+pub struct Columns {
+    blocks: Vec<Block>,
+    rows: usize,
+}
+
+/// At most [`BLOCK_ROWS`] rows.
+#[derive(Debug)]
+struct Block {
+    rows: usize,
+    keys: HashMap<Box<str>, Column>,
+}
+
+/// What one key holds in a block. Lists are apart from scalars: no test looks at both.
+#[derive(Debug)]
+struct Column {
+    scalars: Postings,
+    elements: Option<Box<Postings>>,
+}
+
+impl From<KeyEntries> for Column {
+    fn from(entries: KeyEntries) -> Column {
+        Column { scalars: entries.scalars.build(), elements: entries.elements.map(|e| Box::new(e.build())) }
+    }
+}
+
+impl Column {
+    /// What it holds outside itself.
+    fn size_bytes(&self) -> usize {
+        let elements = self.elements.as_ref().map_or(0, |e| size_of::<Postings>() + e.size_bytes());
+        self.scalars.size_bytes() + elements
+    }
+}
+
+impl Columns {
+    /// Reads the metadata of rows `0..metadatas.len()`, each a JSON object or null. A text that is not
+    /// metadata counts as null.
+    pub fn build(metadatas: &StringArray) -> Columns {
+        let rows = metadatas.len();
+        let starts = (0..rows).step_by(BLOCK_ROWS);
+        let blocks = starts.map(|start| Block::build(metadatas, start..rows.min(start + BLOCK_ROWS))).collect();
+        Columns { blocks, rows }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of memory this holds, roughly.
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Columns>() + self.blocks.iter().map(Block::size_bytes).sum::<usize>()
+    }
+}
+
+impl Block {
+    fn build(metadatas: &StringArray, rows: Range<usize>) -> Block {
+        let mut ingest = Ingest::default();
+        for (number, row) in (0..=u16::MAX).zip(rows.clone()) {
+            if let Some(text) = Rows::text(metadatas, row) {
+                ingest.read(number, text);
+            }
+        }
+        let keys = ingest.keys.into_iter().map(|(key, entries)| (key.into_boxed_str(), entries.into()));
+        Block { rows: rows.len(), keys: keys.collect() }
+    }
+
+    fn size_bytes(&self) -> usize {
+        let names = self.keys.keys().map(|key| key.len()).sum::<usize>();
+        let values = self.keys.values().map(Column::size_bytes).sum::<usize>();
+        size_of::<Block>() + self.keys.capacity() * size_of::<(Box<str>, Column)>() + names + values
+    }
+}
+
+impl Filter {
+    /// The rows of a chunk that match: those for which [`Filter::matches`] is true. `documents` are the
+    /// documents of the same rows; a row past its end has none.
+    pub fn evaluate(&self, columns: &Columns, documents: &StringArray) -> RoaringBitmap {
+        let mut selected = RoaringBitmap::new();
+        for (i, block) in columns.blocks.iter().enumerate() {
+            let first_row = i * BLOCK_ROWS;
+            let chunk = Chunk { block, documents, first_row };
+            selected |= chunk.select(&self.0, &Bitset::full(block.rows)).to_bitmap(first_row as u32);
+        }
+        selected
+    }
+}
+
+/// A block with the documents of its rows, which begin at `first_row`.
+struct Chunk<'a> {
+    block: &'a Block,
+    documents: &'a StringArray,
+    first_row: usize,
+}
+
+impl Chunk<'_> {
+    /// The rows that match `node`. The answer is right for the rows of `within`; for others it may be
+    /// anything, so that costly leaves can leave them out.
+    fn select(&self, node: &Node, within: &Bitset) -> Bitset {
+        match node {
+            Node::And(nodes) => self.select_all(nodes, within),
+            Node::Or(nodes) => self.select_any(nodes, within),
+            Node::Not(node) => {
+                let mut rows = self.select(node, within);
+                rows.complement();
+                rows
+            }
+            Node::OneOf { key, values } => self.with_scalars(key, |scalars, rows| scalars.one_of(values, rows)),
+            Node::Range { key, side, limit } => {
+                self.with_scalars(key, |scalars, rows| scalars.beyond(*side, *limit, rows))
+            }
+            Node::Contains { key, element } => {
+                let mut rows = Bitset::empty(self.block.rows);
+                if let Some(elements) = self.block.keys.get(key.as_str()).and_then(|c| c.elements.as_ref()) {
+                    elements.with_element(element.as_ref(), &mut rows);
+                }
+                rows
+            }
+            Node::Document(test) => self.select_documents(test, within),
+        }
+    }
+
+    /// Metadata first: each test narrows the rows whose documents are read after.
+    fn select_all(&self, nodes: &[Node], within: &Bitset) -> Bitset {
+        let mut rows = within.clone();
+        for node in cheap_first(nodes) {
+            if rows.is_empty() {
+                break;
+            }
+            rows.intersect(&self.select(node, &rows));
+        }
+        rows
+    }
+
+    fn select_any(&self, nodes: &[Node], within: &Bitset) -> Bitset {
+        let mut rows = Bitset::empty(self.block.rows);
+        let mut open = within.clone();
+        for node in cheap_first(nodes) {
+            if open.is_empty() {
+                break;
+            }
+            rows.unite(&self.select(node, &open));
+            open.subtract(&rows);
+        }
+        // Rows of `within` that were no longer open are taken already; what answers held outside is cut.
+        rows.intersect(within);
+        rows
+    }
+
+    fn with_scalars(&self, key: &str, test: impl FnOnce(&Postings, &mut Bitset)) -> Bitset {
+        let mut rows = Bitset::empty(self.block.rows);
+        if let Some(column) = self.block.keys.get(key) {
+            test(&column.scalars, &mut rows);
+        }
+        rows
+    }
+
+    fn select_documents(&self, test: &DocumentTest, within: &Bitset) -> Bitset {
+        match test {
+            DocumentTest::Contains(text) => {
+                let finder = Finder::new(text);
+                self.documents_where(within, |document| finder.find(document.as_bytes()).is_some())
+            }
+            DocumentTest::Matches(pattern) => self.documents_where(within, |document| pattern.0.is_match(document)),
+        }
+    }
+
+    fn documents_where(&self, within: &Bitset, test: impl Fn(&str) -> bool) -> Bitset {
+        let mut rows = Bitset::empty(self.block.rows);
+        for row in within.iter().take_while(|row| self.first_row + row < self.documents.len()) {
+            if Rows::text(self.documents, self.first_row + row).is_some_and(&test) {
+                rows.insert(row);
+            }
+        }
+        rows
+    }
+}
+
+/// Nodes that read no documents, then the others.
+fn cheap_first(nodes: &[Node]) -> impl Iterator<Item = &Node> {
+    let cheap = nodes.iter().filter(|n| !n.reads_documents());
+    cheap.chain(nodes.iter().filter(|n| n.reads_documents()))
+}

@@ -1,0 +1,71 @@
+//! The truth: does one record match? Written to be read against the language's rules, not to be fast;
+//! the evaluator over columns is tested against it.
+
+use std::cmp::Ordering;
+
+use super::ast::{DocumentTest, Filter, Node, Side};
+use super::scalar::{Number, Scalar, ScalarRef};
+use crate::record::{MetaValue, Metadata};
+
+impl Filter {
+    /// Whether a record with this metadata and document matches.
+    pub fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>) -> bool {
+        self.0.matches(metadata, document)
+    }
+}
+
+impl Node {
+    fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>) -> bool {
+        let value_of = |key: &str| metadata.and_then(|m| m.0.get(key));
+        match self {
+            Node::And(nodes) => nodes.iter().all(|n| n.matches(metadata, document)),
+            Node::Or(nodes) => nodes.iter().any(|n| n.matches(metadata, document)),
+            Node::Not(node) => !node.matches(metadata, document),
+            Node::OneOf { key, values } => value_of(key).and_then(ScalarRef::of).is_some_and(|v| is_among(v, values)),
+            Node::Range { key, side, limit } => match value_of(key) {
+                Some(MetaValue::Int(i)) => side.has(Number::Int(*i), *limit),
+                Some(MetaValue::Float(f)) => side.has(Number::Float(*f), *limit),
+                _ => false,
+            },
+            Node::Contains { key, element } => value_of(key).is_some_and(|list| holds(list, element)),
+            Node::Document(test) => document.is_some_and(|d| test.matches(d)),
+        }
+    }
+}
+
+/// Whether `value` equals one of the sorted `values`.
+pub(super) fn is_among(value: ScalarRef<'_>, values: &[Scalar]) -> bool {
+    values.binary_search_by(|v| v.as_ref().order(value)).is_ok()
+}
+
+impl Side {
+    /// Whether `number` lies on this side of `limit`.
+    pub(super) fn has(self, number: Number, limit: Number) -> bool {
+        match number.compare(limit) {
+            None => false,
+            Some(Ordering::Less) => matches!(self, Side::Below | Side::BelowOrEqual),
+            Some(Ordering::Equal) => matches!(self, Side::BelowOrEqual | Side::AboveOrEqual),
+            Some(Ordering::Greater) => matches!(self, Side::Above | Side::AboveOrEqual),
+        }
+    }
+}
+
+/// Whether `list` is a list of the element's kind and has it.
+fn holds(list: &MetaValue, element: &Scalar) -> bool {
+    match (list, element) {
+        (MetaValue::Bools(list), Scalar::Bool(b)) => list.contains(b),
+        (MetaValue::Ints(list), Scalar::Number(Number::Int(i))) => list.contains(i),
+        (MetaValue::Floats(list), Scalar::Number(Number::Float(f))) => list.contains(f),
+        (MetaValue::Strs(list), Scalar::Str(s)) => list.contains(s),
+        _ => false,
+    }
+}
+
+impl DocumentTest {
+    fn matches(&self, document: &str) -> bool {
+        match self {
+            DocumentTest::Contains(text) => document.contains(text.as_str()),
+            DocumentTest::Matches(pattern) => pattern.0.is_match(document),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Metadata as JSON text → entries per key, without a value tree per row.
+//! Invariant: what is read here is what `Metadata::from_json_text` reads: of a key given twice the last
+//! counts, and a text that it refuses leaves nothing behind.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use super::postings::Entries;
+use super::scalar::{Number, ScalarRef};
+use crate::record::MetaValue;
+
+/// What one key has: scalars, and the elements of lists.
+#[derive(Debug, Default)]
+pub(super) struct KeyEntries {
+    pub(super) scalars: Entries,
+    pub(super) elements: Option<Entries>,
+}
+
+/// The entries of the rows read so far.
+#[derive(Debug, Default)]
+pub(super) struct Ingest {
+    pub(super) keys: HashMap<String, KeyEntries>,
+}
+
+impl Ingest {
+    /// Reads one row's metadata. A text that is not metadata counts as none.
+    pub(super) fn read(&mut self, row: u16, json_text: &str) {
+        let Ok(mut fields) = read_fields(json_text) else { return };
+        if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
+            // Someone else's writer: sort by key, keep the last of equal ones (the sort is stable).
+            fields.reverse();
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            fields.dedup_by(|later, kept| later.0 == kept.0);
+        }
+        fields.into_iter().for_each(|(key, field)| self.add(row, &key, field));
+    }
+
+    fn add(&mut self, row: u16, key: &str, field: Field<'_>) {
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.to_owned(), KeyEntries::default());
+        }
+        let Some(entries) = self.keys.get_mut(key) else { return };
+        match field {
+            Field::Bool(b) => entries.scalars.push(ScalarRef::Bool(b), row),
+            Field::Number(n) => entries.scalars.push(ScalarRef::Number(n), row),
+            Field::Str(s) => entries.scalars.push(ScalarRef::Str(&s), row),
+            Field::List(list) => push_elements(entries.elements.get_or_insert_default(), &list, row),
+        }
+    }
+}
+
+fn push_elements(entries: &mut Entries, list: &MetaValue, row: u16) {
+    match list {
+        MetaValue::Bools(items) => items.iter().for_each(|b| entries.push(ScalarRef::Bool(*b), row)),
+        MetaValue::Ints(items) => items.iter().for_each(|i| entries.push(ScalarRef::Number(Number::Int(*i)), row)),
+        MetaValue::Floats(items) => items.iter().for_each(|f| entries.push(ScalarRef::Number(Number::Float(*f)), row)),
+        MetaValue::Strs(items) => items.iter().for_each(|s| entries.push(ScalarRef::Str(s), row)),
+        MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Str(_) => {}
+    }
+}
+
+type Fields<'t> = Vec<(Cow<'t, str>, Field<'t>)>;
+
+enum Field<'t> {
+    Bool(bool),
+    Number(Number),
+    Str(Cow<'t, str>),
+    List(MetaValue),
+}
+
+fn read_fields(json_text: &str) -> serde_json::Result<Fields<'_>> {
+    let mut deserializer = serde_json::Deserializer::from_str(json_text);
+    let fields = deserializer.deserialize_map(FieldsVisitor)?;
+    deserializer.end()?;
+    Ok(fields)
+}
+
+struct FieldsVisitor;
+
+impl<'t> Visitor<'t> for FieldsVisitor {
+    type Value = Fields<'t>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of metadata values")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut object: A) -> Result<Fields<'t>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(key) = object.next_key_seed(KeySeed)? {
+            fields.push((key, object.next_value_seed(FieldSeed)?));
+        }
+        Ok(fields)
+    }
+}
+
+/// Reads a key, borrowed from the text where it has no escapes.
+struct KeySeed;
+
+impl<'t> DeserializeSeed<'t> for KeySeed {
+    type Value = Cow<'t, str>;
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Cow<'t, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'t> Visitor<'t> for KeySeed {
+    type Value = Cow<'t, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a metadata key")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, key: &'t str) -> Result<Cow<'t, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Cow<'t, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
+/// Reads a metadata value.
+struct FieldSeed;
+
+impl<'t> DeserializeSeed<'t> for FieldSeed {
+    type Value = Field<'t>;
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Field<'t>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'t> Visitor<'t> for FieldSeed {
+    type Value = Field<'t>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, number, boolean or a list of one of these")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Field<'t>, E> {
+        Ok(Field::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Field<'t>, E> {
+        Ok(Field::Number(Number::Int(value)))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Field<'t>, E> {
+        Ok(Field::Number(i64::try_from(value).map_or(Number::Float(value as f64), Number::Int)))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Field<'t>, E> {
+        Ok(Field::Number(Number::Float(value)))
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'t str) -> Result<Field<'t>, E> {
+        Ok(Field::Str(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Field<'t>, E> {
+        Ok(Field::Str(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut items: A) -> Result<Field<'t>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element::<Value>()? {
+            list.push(item);
+        }
+        let read = MetaValue::from_json(&Value::Array(list));
+        read.map(Field::List).ok_or_else(|| A::Error::custom("a list mixes kinds of values"))
+    }
+}

@@ -1,0 +1,259 @@
+//! JSON → filter tree, for `where` and `where_document`. Every object has exactly one key; whatever is
+//! outside the language is refused with the place it stands at (`where.$and[1].age: …`).
+//! Invariant: depth, nodes, listed values and regexes are bounded before anything is built from them.
+
+use serde_json::{Map, Value};
+
+use super::ast::{Clause, DocumentTest, Filter, FilterError, Node, Pattern, Side};
+use super::scalar::{Number, Scalar};
+
+/// Levels of `$and` and `$or`, the innermost test included.
+const MAX_DEPTH: usize = 32;
+/// Tests, `$and`s and `$or`s in one clause.
+const MAX_NODES: usize = 1_000;
+/// Values in all `$in` and `$nin` lists of one clause.
+const MAX_VALUES: usize = 100_000;
+/// Regexes in one clause: each may take megabytes.
+const MAX_REGEXES: usize = 16;
+/// Characters of a key or a value that an error repeats.
+const MAX_SHOWN_CHARS: usize = 64;
+
+impl Filter {
+    /// Parses a metadata filter. The error's message begins with the place, as `where.age: …`.
+    pub fn parse_where(json: &Value) -> Result<Filter, FilterError> {
+        Parser::new(Clause::Where).node(json, 1).map(Filter)
+    }
+
+    /// Parses a document filter. The error's message begins with the place, as `where_document.$or: …`.
+    pub fn parse_where_document(json: &Value) -> Result<Filter, FilterError> {
+        Parser::new(Clause::WhereDocument).node(json, 1).map(Filter)
+    }
+
+    /// Parses both clauses of a request and joins them with and; null counts as absent, and `None` says
+    /// that neither is there.
+    pub fn parse(where_: Option<&Value>, where_document: Option<&Value>) -> Result<Option<Filter>, FilterError> {
+        let metadata = where_.filter(|v| !v.is_null()).map(Filter::parse_where).transpose()?;
+        let document = where_document.filter(|v| !v.is_null()).map(Filter::parse_where_document).transpose()?;
+        Ok(match (metadata, document) {
+            (Some(metadata), Some(document)) => Some(Filter::and([metadata, document])),
+            (either, None) | (None, either) => either,
+        })
+    }
+}
+
+struct Parser {
+    clause: Clause,
+    /// Where the parser stands, as errors show it.
+    place: String,
+    nodes: usize,
+    values: usize,
+    regexes: usize,
+}
+
+type Parsed<T> = Result<T, FilterError>;
+
+impl Parser {
+    fn new(clause: Clause) -> Parser {
+        let place = if clause == Clause::WhereDocument { "where_document" } else { "where" };
+        Parser { clause, place: place.to_owned(), nodes: 0, values: 0, regexes: 0 }
+    }
+
+    fn error<T>(&self, message: impl AsRef<str>) -> Parsed<T> {
+        Err(FilterError { clause: self.clause, message: format!("{}: {}", self.place, message.as_ref()) })
+    }
+
+    /// Runs `inner` one step further in; the step is part of the place while it runs.
+    fn within<T>(&mut self, step: &str, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        let outside = self.place.len();
+        self.place.push_str(step);
+        let parsed = inner(self)?;
+        self.place.truncate(outside);
+        Ok(parsed)
+    }
+
+    fn node(&mut self, json: &Value, depth: usize) -> Parsed<Node> {
+        if depth > MAX_DEPTH {
+            return self.error(format!("at most {MAX_DEPTH} levels of $and and $or are allowed, flatten the filter"));
+        }
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return self.error(format!("at most {MAX_NODES} conditions are allowed, use $in for many values"));
+        }
+        let Value::Object(object) = json else {
+            return self.error(format!("expected an object with one key, got {}", shown(json)));
+        };
+        let (key, value) = self.only_entry(object, "key; join several conditions with $and")?;
+        self.within(&format!(".{}", shortened(key)), |parser| match key {
+            "$and" => parser.children(value, depth).map(Node::And),
+            "$or" => parser.children(value, depth).map(Node::Or),
+            _ if parser.clause == Clause::WhereDocument => parser.document_test(key, value),
+            _ if key.starts_with('$') => parser.error("expected $and, $or or a metadata key, got this operator"),
+            _ => parser.metadata_test(key, value),
+        })
+    }
+
+    fn only_entry<'v>(&self, object: &'v Map<String, Value>, what: &str) -> Parsed<(&'v str, &'v Value)> {
+        let mut entries = object.iter();
+        match (entries.next(), entries.next()) {
+            (Some((key, value)), None) => Ok((key, value)),
+            _ => self.error(format!("expected an object with exactly one {what}, got {} entries", object.len())),
+        }
+    }
+
+    fn children(&mut self, json: &Value, depth: usize) -> Parsed<Vec<Node>> {
+        let Value::Array(items) = json else {
+            return self.error(format!("expected a list of conditions, got {}", shown(json)));
+        };
+        let mut nodes = Vec::with_capacity(items.len().min(MAX_NODES));
+        for (i, item) in items.iter().enumerate() {
+            nodes.push(self.within(&format!("[{i}]"), |parser| parser.node(item, depth + 1))?);
+        }
+        Ok(nodes)
+    }
+
+    /// What stands under a metadata key: a value, or an object of one operator.
+    fn metadata_test(&mut self, key: &str, json: &Value) -> Parsed<Node> {
+        let Value::Object(object) = json else {
+            return Ok(Node::one_of(key, vec![self.scalar(json)?]));
+        };
+        let (operator, operand) = self.only_entry(object, "operator; join several conditions with $and")?;
+        self.within(&format!(".{}", shortened(operator)), |parser| parser.operator_test(key, operator, operand))
+    }
+
+    fn operator_test(&mut self, key: &str, operator: &str, operand: &Value) -> Parsed<Node> {
+        let is_document = key == "#document";
+        Ok(match operator {
+            "$eq" => Node::one_of(key, vec![self.scalar(operand)?]),
+            "$ne" => Node::one_of(key, vec![self.scalar(operand)?]).negate(),
+            "$gt" => Node::range(key, Side::Above, self.number(operand)?),
+            "$gte" => Node::range(key, Side::AboveOrEqual, self.number(operand)?),
+            "$lt" => Node::range(key, Side::Below, self.number(operand)?),
+            "$lte" => Node::range(key, Side::BelowOrEqual, self.number(operand)?),
+            "$in" => Node::one_of(key, self.list(operand)?),
+            "$nin" => Node::one_of(key, self.list(operand)?).negate(),
+            "$contains" | "$not_contains" | "$regex" | "$not_regex" if is_document => {
+                self.document_operator(operator, operand)?
+            }
+            "$contains" => Node::contains(key, self.scalar(operand)?),
+            "$not_contains" => Node::contains(key, self.scalar(operand)?).negate(),
+            "$regex" | "$not_regex" => return self.error("a regex is only allowed on #document, use where_document"),
+            _ => {
+                return self.error(
+                    "expected one of $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $contains, $not_contains, \
+                     got this operator",
+                );
+            }
+        })
+    }
+
+    /// An operator of `where_document`; the place is at the operator already.
+    fn document_test(&mut self, operator: &str, operand: &Value) -> Parsed<Node> {
+        match operator {
+            "$contains" | "$not_contains" | "$regex" | "$not_regex" => self.document_operator(operator, operand),
+            _ => self.error("expected one of $and, $or, $contains, $not_contains, $regex, $not_regex, got this key"),
+        }
+    }
+
+    /// One of the four document operators.
+    fn document_operator(&mut self, operator: &str, operand: &Value) -> Parsed<Node> {
+        let Value::String(text) = operand else {
+            return self.error(format!("expected a string, got {}", shown(operand)));
+        };
+        let test = match operator {
+            "$regex" | "$not_regex" => DocumentTest::Matches(self.regex(text)?),
+            _ => DocumentTest::Contains(text.clone()),
+        };
+        let node = Node::Document(test);
+        Ok(if operator.starts_with("$not_") { node.negate() } else { node })
+    }
+
+    fn regex(&mut self, text: &str) -> Parsed<Pattern> {
+        self.regexes += 1;
+        if self.regexes > MAX_REGEXES {
+            return self.error(format!("at most {MAX_REGEXES} regexes are allowed, join them with |"));
+        }
+        Pattern::compile(text)
+            .map_err(|e| FilterError { clause: Clause::Regex, message: format!("{}: {e}", self.place) })
+    }
+
+    fn scalar(&self, json: &Value) -> Parsed<Scalar> {
+        match json {
+            Value::Bool(b) => Ok(Scalar::Bool(*b)),
+            Value::String(s) => Ok(Scalar::Str(s.clone())),
+            Value::Number(_) => self.number(json).map(Scalar::Number),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                self.error(format!("expected a string, number or boolean, got {}", shown(json)))
+            }
+        }
+    }
+
+    /// Integers beyond `i64` become floats, as they do in metadata.
+    fn number(&self, json: &Value) -> Parsed<Number> {
+        match (json.as_i64(), json.as_f64()) {
+            (Some(int), _) => Ok(Number::Int(int)),
+            (None, Some(float)) => Ok(Number::Float(float)),
+            (None, None) => self.error(format!("expected a number, got {}", shown(json))),
+        }
+    }
+
+    /// The operand of `$in` or `$nin`: at least one value, all of one kind.
+    fn list(&mut self, json: &Value) -> Parsed<Vec<Scalar>> {
+        let Value::Array(items) = json else {
+            return self.error(format!("expected a list of values, got {}", shown(json)));
+        };
+        if items.is_empty() {
+            return self.error("expected a list of at least one value, got an empty list");
+        }
+        self.values += items.len();
+        if self.values > MAX_VALUES {
+            return self
+                .error(format!("at most {MAX_VALUES} listed values are allowed in a filter, split the request"));
+        }
+        let mut values: Vec<Scalar> = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            let value = self.within(&format!("[{i}]"), |parser| {
+                let value = parser.scalar(item)?;
+                match values.first() {
+                    Some(first) if kind(first) != kind(&value) => parser.error(format!(
+                        "expected {}, as the list's first value is, got {}",
+                        kind(first),
+                        shown(item)
+                    )),
+                    _ => Ok(value),
+                }
+            })?;
+            values.push(value);
+        }
+        Ok(values)
+    }
+}
+
+/// The kinds that a list must not mix.
+fn kind(scalar: &Scalar) -> &'static str {
+    match scalar {
+        Scalar::Bool(_) => "a boolean",
+        Scalar::Number(Number::Int(_)) => "an integer",
+        Scalar::Number(Number::Float(_)) => "a float",
+        Scalar::Str(_) => "a string",
+    }
+}
+
+/// A value as an error names it.
+fn shown(json: &Value) -> String {
+    match json {
+        Value::Null => "null".to_owned(),
+        Value::Bool(b) => format!("the boolean {b}"),
+        Value::Number(n) => format!("the number {n}"),
+        Value::String(s) => format!("the string {:?}", shortened(s)),
+        Value::Array(items) if items.is_empty() => "an empty list".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,267 @@
+//! Which rows have which value of one key: per kind of value a sorted dictionary and, for each value,
+//! its rows. Flat arrays, so that a million records cost bytes per value and not allocations.
+//! Invariant: values are strictly ascending; rows of one value are ascending and distinct.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::ast::Side;
+use super::bitset::Bitset;
+use super::evaluate::is_among;
+use super::scalar::{Number, Scalar, ScalarRef};
+
+/// Row lists of the values 0, 1, …: value `i` has `rows[ends[i − 1]..ends[i]]`.
+#[derive(Debug, Default)]
+struct Lists {
+    ends: Vec<u32>,
+    rows: Vec<u16>,
+}
+
+impl Lists {
+    /// Adds the next row of the value that was begun last.
+    fn push(&mut self, row: u16) {
+        self.rows.push(row);
+        if let Some(end) = self.ends.last_mut() {
+            *end += 1;
+        }
+    }
+
+    fn begin_value(&mut self) {
+        self.ends.push(self.rows.len() as u32);
+    }
+
+    /// Adds the rows of all values in `values` to `into`.
+    fn collect(&self, values: Range<usize>, into: &mut Bitset) {
+        let end_of = |count: usize| count.checked_sub(1).and_then(|i| self.ends.get(i)).map_or(0, |e| *e as usize);
+        let rows = self.rows.get(end_of(values.start)..end_of(values.end)).unwrap_or_default();
+        rows.iter().for_each(|row| into.insert(usize::from(*row)));
+    }
+
+    fn shrink(&mut self) {
+        self.ends.shrink_to_fit();
+        self.rows.shrink_to_fit();
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.ends.capacity() * size_of::<u32>() + self.rows.capacity() * size_of::<u16>()
+    }
+}
+
+/// Postings of values of a fixed size.
+#[derive(Debug)]
+struct Numbers<T> {
+    values: Vec<T>,
+    lists: Lists,
+}
+
+impl<T: Copy> Numbers<T> {
+    /// `entries` in any order; `order` is total over them.
+    fn build(mut entries: Vec<(T, u16)>, order: impl Fn(&T, &T) -> Ordering) -> Numbers<T> {
+        entries.sort_unstable_by(|a, b| order(&a.0, &b.0).then(a.1.cmp(&b.1)));
+        entries.dedup_by(|a, b| a.1 == b.1 && order(&a.0, &b.0).is_eq());
+        let mut built = Numbers { values: Vec::new(), lists: Lists::default() };
+        for (value, row) in entries {
+            if built.values.last().is_none_or(|last| order(last, &value).is_ne()) {
+                built.values.push(value);
+                built.lists.begin_value();
+            }
+            built.lists.push(row);
+        }
+        built.values.shrink_to_fit();
+        built.lists.shrink();
+        built
+    }
+
+    /// The values on this side of `limit`: they are neighbours, since values ascend.
+    fn beyond(&self, side: Side, limit: Number, number: impl Fn(T) -> Number) -> Range<usize> {
+        match side {
+            Side::Below | Side::BelowOrEqual => 0..self.values.partition_point(|v| side.has(number(*v), limit)),
+            Side::Above | Side::AboveOrEqual => {
+                self.values.partition_point(|v| !side.has(number(*v), limit))..self.values.len()
+            }
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.values.capacity() * size_of::<T>() + self.lists.size_bytes()
+    }
+}
+
+/// Postings of strings: the dictionary is one text, value `i` is `text[ends[i − 1]..ends[i]]`.
+#[derive(Debug, Default)]
+struct Strings {
+    text: Box<str>,
+    ends: Vec<u32>,
+    lists: Lists,
+}
+
+impl Strings {
+    fn build(dictionary: HashMap<String, u32>, entries: Vec<(u32, u16)>) -> Strings {
+        let mut sorted: Vec<(String, u32)> = dictionary.into_iter().collect();
+        sorted.sort_unstable();
+        let mut ranks = vec![0u32; sorted.len()];
+        let mut text = String::with_capacity(sorted.iter().map(|(s, _)| s.len()).sum());
+        let mut ends = Vec::with_capacity(sorted.len());
+        for (rank, (value, code)) in sorted.iter().enumerate() {
+            text.push_str(value);
+            ends.push(text.len() as u32);
+            if let Some(slot) = ranks.get_mut(*code as usize) {
+                *slot = rank as u32;
+            }
+        }
+        let ranked = entries.into_iter().map(|(code, row)| (ranks.get(code as usize).copied().unwrap_or(0), row));
+        // Ranks are dense: every string of the dictionary has a row, so value i is rank i.
+        let lists = Numbers::build(ranked.collect(), u32::cmp).lists;
+        Strings { text: text.into(), ends, lists }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn value(&self, i: usize) -> &str {
+        let start = i.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |e| *e as usize);
+        let end = self.ends.get(i).map_or(start, |e| *e as usize);
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    fn find(&self, wanted: &str) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.value(middle).cmp(wanted) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Some(middle),
+            }
+        }
+        None
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.text.len() + self.ends.capacity() * size_of::<u32>() + self.lists.size_bytes()
+    }
+}
+
+/// Values of one key as they are read, row after row.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    bools: Vec<(bool, u16)>,
+    ints: Vec<(i64, u16)>,
+    floats: Vec<(f64, u16)>,
+    strings: Vec<(u32, u16)>,
+    dictionary: HashMap<String, u32>,
+}
+
+impl Entries {
+    pub(super) fn push(&mut self, value: ScalarRef<'_>, row: u16) {
+        match value {
+            ScalarRef::Bool(b) => self.bools.push((b, row)),
+            ScalarRef::Number(Number::Int(i)) => self.ints.push((i, row)),
+            // −0.0 + 0.0 is 0.0: equal floats have equal bits from here on.
+            ScalarRef::Number(Number::Float(f)) => self.floats.push((f + 0.0, row)),
+            ScalarRef::Str(s) => {
+                let code = match self.dictionary.get(s) {
+                    Some(code) => *code,
+                    None => {
+                        let code = self.dictionary.len() as u32;
+                        self.dictionary.insert(s.to_owned(), code);
+                        code
+                    }
+                };
+                self.strings.push((code, row));
+            }
+        }
+    }
+
+    pub(super) fn build(self) -> Postings {
+        Postings {
+            bools: Numbers::build(self.bools, bool::cmp),
+            ints: Numbers::build(self.ints, i64::cmp),
+            floats: Numbers::build(self.floats, f64::total_cmp),
+            strings: Strings::build(self.dictionary, self.strings),
+        }
+    }
+}
+
+/// All values of one kind of place under one key (scalars, or elements of lists) and their rows.
+#[derive(Debug)]
+pub(super) struct Postings {
+    bools: Numbers<bool>,
+    ints: Numbers<i64>,
+    floats: Numbers<f64>,
+    strings: Strings,
+}
+
+impl Postings {
+    /// Rows that have exactly this element, of this kind.
+    pub(super) fn with_element(&self, element: ScalarRef<'_>, into: &mut Bitset) {
+        match element {
+            ScalarRef::Number(Number::Int(i)) => {
+                if let Ok(at) = self.ints.values.binary_search(&i) {
+                    self.ints.lists.collect(at..at + 1, into);
+                }
+            }
+            ScalarRef::Number(Number::Float(f)) => {
+                if let Ok(at) = self.floats.values.binary_search_by(|v| v.total_cmp(&(f + 0.0))) {
+                    self.floats.lists.collect(at..at + 1, into);
+                }
+            }
+            ScalarRef::Bool(_) | ScalarRef::Str(_) => self.equal_to(element, into),
+        }
+    }
+
+    /// Rows whose value equals one of `values`, which are sorted. Whichever side has fewer values is
+    /// walked, the other is searched.
+    pub(super) fn one_of(&self, values: &[Scalar], into: &mut Bitset) {
+        let here = self.bools.values.len() + self.ints.values.len() + self.floats.values.len() + self.strings.len();
+        if values.len() <= here {
+            values.iter().for_each(|v| self.equal_to(v.as_ref(), into));
+            return;
+        }
+        walk(&self.bools, |b| is_among(ScalarRef::Bool(b), values), into);
+        walk(&self.ints, |i| is_among(ScalarRef::Number(Number::Int(i)), values), into);
+        walk(&self.floats, |f| is_among(ScalarRef::Number(Number::Float(f)), values), into);
+        for i in (0..self.strings.len()).filter(|i| is_among(ScalarRef::Str(self.strings.value(*i)), values)) {
+            self.strings.lists.collect(i..i + 1, into);
+        }
+    }
+
+    fn equal_to(&self, value: ScalarRef<'_>, into: &mut Bitset) {
+        match value {
+            ScalarRef::Bool(b) => walk(&self.bools, |v| v == b, into),
+            ScalarRef::Number(n) => {
+                let order = |number: Number| number.compare(n).unwrap_or(Ordering::Less);
+                if let Ok(at) = self.ints.values.binary_search_by(|v| order(Number::Int(*v))) {
+                    self.ints.lists.collect(at..at + 1, into);
+                }
+                if let Ok(at) = self.floats.values.binary_search_by(|v| order(Number::Float(*v))) {
+                    self.floats.lists.collect(at..at + 1, into);
+                }
+            }
+            ScalarRef::Str(s) => {
+                if let Some(at) = self.strings.find(s) {
+                    self.strings.lists.collect(at..at + 1, into);
+                }
+            }
+        }
+    }
+
+    /// Rows whose number lies on this side of `limit`.
+    pub(super) fn beyond(&self, side: Side, limit: Number, into: &mut Bitset) {
+        self.ints.lists.collect(self.ints.beyond(side, limit, Number::Int), into);
+        self.floats.lists.collect(self.floats.beyond(side, limit, Number::Float), into);
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bools.size_bytes() + self.ints.size_bytes() + self.floats.size_bytes() + self.strings.size_bytes()
+    }
+}
+
+/// Adds the rows of every value that passes `test`.
+fn walk<T: Copy>(numbers: &Numbers<T>, test: impl Fn(T) -> bool, into: &mut Bitset) {
+    for (i, _) in numbers.values.iter().enumerate().filter(|(_, v)| test(**v)) {
+        numbers.lists.collect(i..i + 1, into);
+    }
+}

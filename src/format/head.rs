@@ -1,0 +1,355 @@
+//! HEAD, the one mutable object of a stream, in JSON (protocol section 3), and the lists of what was
+//! taken off it. Fields this version does not know are kept and written back.
+//! Invariant of a decoded [`Head`]: its segments are adjacent and cover exactly [1, floor − 1],
+//! `gone` ≤ `floor`, graphs are disjoint and ascending.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use ulid::Ulid;
+
+use super::{Chain, Checksum, FORMAT, FormatError, Nonce};
+use crate::bucket::StoreTime;
+use crate::record::Version;
+
+/// Nonces of the last swaps that HEAD remembers.
+const RECENT: usize = 32;
+/// Aging entries that HEAD holds at most.
+pub const AGING: usize = 16;
+
+/// Whether a stream lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Life {
+    /// It can be read and written.
+    Live,
+    /// It has ended; its HEAD stays as a tombstone.
+    Dropped,
+}
+
+/// When a floor was seen in HEAD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aging {
+    /// The floor.
+    pub floor: Version,
+    /// Store time of a read of HEAD that showed it.
+    pub seen: StoreTime,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A segment as HEAD names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentEntry {
+    /// Key relative to the store's prefix.
+    pub key: String,
+    /// First version it holds.
+    pub lo: Version,
+    /// Last version it holds.
+    pub hi: Version,
+    /// Rows, tombstones included.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// xxh3-128 of the object.
+    pub xxh3: Checksum,
+    /// How often its rows were merged.
+    pub level: u32,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A graph as HEAD names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraphEntry {
+    /// Key relative to the store's prefix.
+    pub key: String,
+    /// First version whose embeddings it covers.
+    pub lo: Version,
+    /// Last version whose embeddings it covers.
+    pub hi: Version,
+    /// Nodes in it.
+    pub nodes: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// xxh3-128 of the object.
+    pub xxh3: Checksum,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A list of objects that one swap took off HEAD, by the ULID of its own object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredEntry {
+    /// Names the list's object.
+    pub ulid: Ulid,
+    /// Store time of the HEAD read that the swap was based on.
+    pub seen: StoreTime,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The root of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Format number of the stream.
+    pub format: u64,
+    /// The stream's name: `catalog` or `c/{collection id}`.
+    pub stream: String,
+    /// One more at each swap.
+    pub r#gen: u64,
+    /// Random at each swap, so that a tag never repeats.
+    pub nonce: Nonce,
+    /// Nonces of the last swaps, this one included, newest last.
+    pub recent: Vec<Nonce>,
+    /// Whether the stream lives.
+    pub state: Life,
+    /// Store time of a HEAD read that showed `state` dropped.
+    pub dropped_seen: Option<StoreTime>,
+    /// The stream's configuration as of `floor`.
+    pub config: Map<String, Value>,
+    /// Commits below are in segments; readers of the log start here.
+    pub floor: Version,
+    /// Commit `floor` − 1; none while the floor is 1.
+    pub prev: Option<Chain>,
+    /// Only log slots below may ever have been deleted.
+    pub gone: Version,
+    /// Floors on their way to `gone`, ascending.
+    pub aging: Vec<Aging>,
+    /// The segments, ascending.
+    pub segs: Vec<SegmentEntry>,
+    /// The graphs, ascending.
+    pub graphs: Vec<GraphEntry>,
+    /// What was taken off and is not deleted yet.
+    pub retired: Vec<RetiredEntry>,
+    /// How many orphan sweeps there were.
+    pub sweeps: u64,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Head {
+    /// The HEAD of a new, empty stream.
+    pub fn new(stream: String, config: Map<String, Value>) -> Head {
+        let nonce = Nonce::random();
+        Head {
+            format: FORMAT,
+            stream,
+            r#gen: 1,
+            nonce,
+            recent: vec![nonce],
+            state: Life::Live,
+            dropped_seen: None,
+            config,
+            floor: Version(1),
+            prev: None,
+            gone: Version(1),
+            aging: Vec::new(),
+            segs: Vec::new(),
+            graphs: Vec::new(),
+            retired: Vec::new(),
+            sweeps: 0,
+            other: Map::new(),
+        }
+    }
+
+    /// The same HEAD with a fresh nonce and the next generation: the ground of every swap.
+    pub fn successor(&self) -> Head {
+        let mut next = self.clone();
+        next.r#gen += 1;
+        next.nonce = Nonce::random();
+        next.recent.push(next.nonce);
+        let surplus = next.recent.len().saturating_sub(RECENT);
+        next.recent.drain(..surplus);
+        next
+    }
+
+    /// The JSON bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        serde_json::to_vec(self).map_err(|e| FormatError::Damaged(format!("HEAD does not serialise: {e}")))
+    }
+
+    /// Reads and checks HEAD of `stream`.
+    pub fn decode(bytes: &[u8], stream: &str) -> Result<Head, FormatError> {
+        #[derive(Deserialize)]
+        struct Peek {
+            format: u64,
+        }
+        let damaged = |e: serde_json::Error| FormatError::Damaged(format!("HEAD is not the JSON expected: {e}"));
+        let peek: Peek = serde_json::from_slice(bytes).map_err(damaged)?;
+        if peek.format > FORMAT {
+            return Err(FormatError::Newer { found: peek.format, known: FORMAT });
+        }
+        let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
+        if head.stream != stream {
+            return Err(FormatError::Damaged(format!("HEAD is of stream {:?}, expected {stream:?}", head.stream)));
+        }
+        head.check_invariants()?;
+        Ok(head)
+    }
+
+    /// Checks what every HEAD keeps (protocol I4, I5 as far as HEAD alone shows it).
+    pub fn check_invariants(&self) -> Result<(), FormatError> {
+        let fail = |what: String| Err(FormatError::Damaged(format!("HEAD: {what}")));
+        if self.format != FORMAT || self.floor.0 == 0 || self.gone > self.floor {
+            return fail(format!("format {}, floor {}, gone {} do not fit", self.format, self.floor, self.gone));
+        }
+        let mut next = 1;
+        for seg in &self.segs {
+            if seg.lo.0 != next || seg.hi < seg.lo {
+                return fail(format!("segment {} covers {}..={}, expected from {next}", seg.key, seg.lo, seg.hi));
+            }
+            next = seg.hi.0.saturating_add(1);
+        }
+        if next != self.floor.0 {
+            return fail(format!("segments end before version {next}, the floor is {}", self.floor));
+        }
+        if self.prev.is_some() != (self.floor.0 > 1) {
+            return fail(format!("floor {} and prev do not fit", self.floor));
+        }
+        let mut after = 0;
+        for graph in &self.graphs {
+            if graph.lo.0 <= after || graph.hi < graph.lo {
+                return fail(format!("graph {} covers {}..={}, expected above {after}", graph.key, graph.lo, graph.hi));
+            }
+            after = graph.hi.0;
+        }
+        if self.aging.len() > AGING || self.aging.iter().any(|a| a.floor > self.floor) {
+            return fail("aging floors do not fit".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What one swap took off HEAD: the content of a `retired/` object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Format number.
+    pub format: u64,
+    /// The stream's name.
+    pub stream: String,
+    /// Segments that left.
+    pub segs: Vec<SegmentEntry>,
+    /// Graphs that left.
+    pub graphs: Vec<GraphEntry>,
+}
+
+impl Retired {
+    /// The JSON bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        serde_json::to_vec(self).map_err(|e| FormatError::Damaged(format!("retired list does not serialise: {e}")))
+    }
+
+    /// Reads the list of `stream`; a key outside the stream is refused, so that a damaged list cannot
+    /// delete what is not its own.
+    pub fn decode(bytes: &[u8], stream: &str) -> Result<Retired, FormatError> {
+        let retired: Retired = serde_json::from_slice(bytes)
+            .map_err(|e| FormatError::Damaged(format!("retired list is not the JSON expected: {e}")))?;
+        if retired.format > FORMAT {
+            return Err(FormatError::Newer { found: retired.format, known: FORMAT });
+        }
+        let own = |key: &str| {
+            let rest = key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|r| r.starts_with("seg/") || r.starts_with("graph/")) && !key.contains("..")
+        };
+        let mut keys = retired.segs.iter().map(|s| &s.key).chain(retired.graphs.iter().map(|g| &g.key));
+        if retired.stream != stream || !keys.all(|k| own(k)) {
+            return Err(FormatError::Damaged(format!("retired list names objects outside stream {stream:?}")));
+        }
+        Ok(retired)
+    }
+
+    /// The keys it lists.
+    pub fn keys(&self) -> Vec<String> {
+        self.segs.iter().map(|s| s.key.clone()).chain(self.graphs.iter().map(|g| g.key.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(lo: u64, hi: u64) -> SegmentEntry {
+        SegmentEntry {
+            key: format!("c/x/seg/{lo}.parquet"),
+            lo: Version(lo),
+            hi: Version(hi),
+            rows: 1,
+            bytes: 10,
+            xxh3: Checksum::of(b"seg"),
+            level: 0,
+            other: Map::new(),
+        }
+    }
+
+    fn head() -> Head {
+        let mut head = Head::new("c/x".to_owned(), Map::new());
+        head.segs = vec![entry(1, 4), entry(5, 9)];
+        head.floor = Version(10);
+        head.prev = Some(Chain { nonce: Nonce::random(), xxh3: Checksum::of(b"commit 9") });
+        head
+    }
+
+    #[test]
+    fn a_head_comes_back_as_it_was_with_fields_it_does_not_know() {
+        let mut head = head();
+        head.other.insert("shard".to_owned(), 7.into());
+        head.segs[0].other.insert("bloom".to_owned(), "x".into());
+        let read = Head::decode(&head.encode().unwrap(), "c/x").unwrap();
+        assert_eq!(read, head);
+        assert_eq!(read.successor().other["shard"], 7);
+    }
+
+    #[test]
+    fn a_successor_has_a_new_nonce_and_remembers_the_last_32() {
+        let mut head = head();
+        let first = head.nonce;
+        for _ in 0..31 {
+            head = head.successor();
+        }
+        assert!(head.recent.contains(&first));
+        assert!(head.recent.contains(&head.nonce));
+        assert!(!head.successor().recent.contains(&first));
+        assert_eq!(head.r#gen, 32);
+    }
+
+    #[test]
+    fn segments_that_leave_a_gap_are_damage() {
+        let mut gap = head();
+        gap.segs[1].lo = Version(6);
+        let error = Head::decode(&gap.encode().unwrap(), "c/x").unwrap_err();
+        assert_eq!(error.to_string(), "HEAD: segment c/x/seg/5.parquet covers 6..=9, expected from 5".to_owned());
+        let mut short = head();
+        short.floor = Version(12);
+        assert!(Head::decode(&short.encode().unwrap(), "c/x").unwrap_err().to_string().contains("floor is 12"));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_its_number() {
+        let mut newer = head();
+        newer.format = 2;
+        let error = Head::decode(&newer.encode().unwrap(), "c/x").unwrap_err();
+        assert_eq!(error, FormatError::Newer { found: 2, known: 1 });
+    }
+
+    #[test]
+    fn a_head_of_another_stream_is_damage() {
+        let error = Head::decode(&head().encode().unwrap(), "c/y").unwrap_err();
+        assert!(error.to_string().contains("HEAD is of stream \"c/x\""), "{error}");
+    }
+
+    #[test]
+    fn a_retired_list_cannot_name_objects_of_another_stream() {
+        let mut list = Retired { format: 1, stream: "c/x".to_owned(), segs: vec![entry(1, 2)], graphs: vec![] };
+        assert_eq!(Retired::decode(&list.encode().unwrap(), "c/x").unwrap(), list);
+        for key in ["c/xy/seg/a", "c/x/log/a", "c/x/seg/../../y/HEAD", "drumlin.json"] {
+            list.segs[0].key = key.to_owned();
+            let error = Retired::decode(&list.encode().unwrap(), "c/x").unwrap_err();
+            assert!(error.to_string().contains("outside stream"), "{key}: {error}");
+        }
+    }
+}

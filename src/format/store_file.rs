@@ -1,0 +1,124 @@
+//! The two small JSON files of a store: `drumlin.json`, which makes a bucket a Drumlin store, and the
+//! mark that the probe passed at a place. Unknown fields are ignored, a newer format is refused.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{FORMAT, FormatError};
+
+/// `drumlin.json`: written once, by the first opener, never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreFile {
+    /// Format number of the store.
+    pub format: u64,
+    /// Which store this is: the same wherever the bucket is copied to.
+    pub store_id: Uuid,
+    /// The version of Drumlin that made it; for people.
+    pub created_by: String,
+}
+
+impl StoreFile {
+    /// The file of a new store.
+    pub fn new() -> StoreFile {
+        StoreFile { format: FORMAT, store_id: Uuid::new_v4(), created_by: created_by() }
+    }
+
+    /// The object's bytes.
+    pub fn encode(&self) -> Result<Bytes, FormatError> {
+        encode(self)
+    }
+
+    /// Reads the object.
+    pub fn decode(bytes: &[u8]) -> Result<StoreFile, FormatError> {
+        decode("drumlin.json", bytes)
+    }
+}
+
+/// `probe/….json`: this bucket honoured its conditions when asked at this place. Its key binds it to the
+/// place; the place stands in it too, so that a mark copied to another key is no mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeMark {
+    /// Format number of the mark.
+    pub format: u64,
+    /// The endpoint that was probed.
+    pub endpoint: String,
+    /// The bucket that was probed.
+    pub bucket: String,
+    /// The version of Drumlin that probed.
+    pub passed_by: String,
+}
+
+impl ProbeMark {
+    /// The mark for a place where the probe has just passed.
+    pub fn new(endpoint: &str, bucket: &str) -> ProbeMark {
+        ProbeMark { format: FORMAT, endpoint: endpoint.into(), bucket: bucket.into(), passed_by: created_by() }
+    }
+
+    /// The object's bytes.
+    pub fn encode(&self) -> Result<Bytes, FormatError> {
+        encode(self)
+    }
+
+    /// Reads the object.
+    pub fn decode(bytes: &[u8]) -> Result<ProbeMark, FormatError> {
+        decode("probe mark", bytes)
+    }
+
+    /// Whether the mark is of this place.
+    pub fn is_of(&self, endpoint: &str, bucket: &str) -> bool {
+        self.endpoint == endpoint && self.bucket == bucket
+    }
+}
+
+fn created_by() -> String {
+    format!("drumlin {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Bytes, FormatError> {
+    let mut json = serde_json::to_vec_pretty(value).map_err(|e| FormatError::Invalid(e.to_string()))?;
+    json.push(b'\n');
+    Ok(json.into())
+}
+
+/// The format number first: of a newer format nothing else can be expected.
+fn decode<T: for<'de> Deserialize<'de>>(what: &str, bytes: &[u8]) -> Result<T, FormatError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u64,
+    }
+    let damaged = |e: serde_json::Error| FormatError::Damaged(format!("{what}: expected a JSON object: {e}"));
+    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+    match format {
+        0 => Err(FormatError::Damaged(format!("{what}: expected format 1 or more, got 0"))),
+        1..=FORMAT => serde_json::from_slice(bytes).map_err(damaged),
+        found => Err(FormatError::Newer { found, known: FORMAT }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_files_come_back_and_ignore_fields_they_do_not_know() {
+        let store = StoreFile::new();
+        assert_eq!(StoreFile::decode(&store.encode().unwrap()), Ok(store.clone()));
+        let mark = ProbeMark::new("http://localhost:8333", "vectors");
+        assert_eq!(ProbeMark::decode(&mark.encode().unwrap()), Ok(mark.clone()));
+        assert!(mark.is_of("http://localhost:8333", "vectors") && !mark.is_of("", "vectors"));
+        let mut json: serde_json::Value = serde_json::from_slice(&store.encode().unwrap()).unwrap();
+        json["colour"] = "green".into();
+        assert_eq!(StoreFile::decode(json.to_string().as_bytes()), Ok(store));
+    }
+
+    #[test]
+    fn newer_formats_and_damage_are_told_apart() {
+        let newer = StoreFile::decode(br#"{"format": 2, "stores": []}"#);
+        assert_eq!(newer, Err(FormatError::Newer { found: 2, known: 1 }));
+        for bad in ["", "{", "[]", "{\"format\": 0}", "{\"format\": 1}", "{\"format\": \"1\"}", "\u{0}"] {
+            let message = StoreFile::decode(bad.as_bytes()).unwrap_err().to_string();
+            assert!(message.starts_with("drumlin.json: expected "), "{bad:?}: {message}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Building a graph: check the vectors, set exact twins aside, let a builder link the distinct ones,
+//! repair what searches would not reach, link the twins back in, freeze.
+//! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
+//! from the entry point on level 0.
+
+use std::collections::HashMap;
+
+use xxhash_rust::xxh3::Xxh3Builder;
+
+use super::distance::normalised;
+use super::freeze::{GraphSource, freeze};
+use super::graph::Graph;
+use super::kernel::kernels;
+use super::repair::repair;
+use crate::error::{Error, Result};
+use crate::record::{Address, Metric, Version};
+
+/// The vectors a graph is to cover: one per `embedded` address.
+#[derive(Debug, Clone)]
+pub struct VectorSet<'a> {
+    /// How distance is measured.
+    pub metric: Metric,
+    /// Floats per vector.
+    pub dim: usize,
+    /// The raw vectors, wherever their chunks keep them; all finite.
+    pub vectors: Vec<&'a [f32]>,
+    /// Whose each is; distinct.
+    pub addresses: Vec<Address>,
+}
+
+/// Which records a graph covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphRange {
+    /// The stream.
+    pub stream: String,
+    /// First version.
+    pub lo: Version,
+    /// Last version.
+    pub hi: Version,
+}
+
+/// How to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphParams {
+    /// The paper's M, 2..=128: links per node and level, 2 M on level 0.
+    pub m: usize,
+    /// The paper's efConstruction, 1..=4096.
+    pub ef_construction: usize,
+    /// Seed of the insertion order.
+    pub seed: u64,
+    /// 1: insert one after the other, which gives the same graph each time. More: insert in parallel on
+    /// the rayon pool this is called in (use `ThreadPool::install`).
+    pub threads: usize,
+}
+
+impl Default for GraphParams {
+    fn default() -> Self {
+        GraphParams { m: 16, ef_construction: 100, seed: 0x5eed, threads: 1 }
+    }
+}
+
+impl GraphParams {
+    fn check(&self) -> Result<()> {
+        if !(2..=128).contains(&self.m) {
+            return Err(Error::invalid(format!("index.m: expected 2 to 128, got {}", self.m)));
+        }
+        if !(1..=4096).contains(&self.ef_construction) {
+            let got = self.ef_construction;
+            return Err(Error::invalid(format!("index.ef_construction: expected 1 to 4096, got {got}")));
+        }
+        Ok(())
+    }
+}
+
+/// Vectors as builders see them: normalised under cosine; of ordinary size; no two equal.
+#[derive(Debug, Clone)]
+pub struct Space<'a> {
+    /// How distance is measured.
+    pub metric: Metric,
+    /// Floats per row.
+    pub dim: usize,
+    /// One row per node.
+    pub rows: Vec<&'a [f32]>,
+}
+
+impl Space<'_> {
+    /// The squared Euclidean distance of two nodes: what nodes are linked by under every metric. It orders
+    /// normalised vectors as cosine does; by inner product all would hang on the longest.
+    pub fn distance(&self, a: u32, b: u32) -> f32 {
+        kernels().l2_f32(self.rows[a as usize], self.rows[b as usize])
+    }
+}
+
+/// Neighbour lists as a builder makes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adjacency {
+    /// Where searches start: a node with the most levels.
+    pub entry: u32,
+    /// `lists[node][level]`, nearest first; every node has at least level 0.
+    pub lists: Vec<Vec<Vec<u32>>>,
+}
+
+impl Adjacency {
+    /// The neighbours of `node` on `level`; none where it is not on that level.
+    pub fn neighbours(&self, node: u32, level: usize) -> &[u32] {
+        self.lists.get(node as usize).and_then(|levels| levels.get(level)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The highest level of `node`.
+    pub fn top_level(&self, node: u32) -> usize {
+        self.lists.get(node as usize).map_or(0, |levels| levels.len().saturating_sub(1))
+    }
+
+    /// Links two nodes on level 0, both ways, last in their lists.
+    pub fn link(&mut self, a: u32, b: u32) {
+        for (from, to) in [(a, b), (b, a)] {
+            let list = &mut self.lists[from as usize][0];
+            if from != to && !list.contains(&to) {
+                list.push(to);
+            }
+        }
+    }
+}
+
+/// Makes neighbour lists for at least one vector.
+pub trait GraphBuilder: Sync {
+    /// The name stored with the graph.
+    fn name(&self) -> &'static str;
+    /// Links the rows of `space`. Nodes may be left unreachable: that is repaired after.
+    fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency;
+}
+
+/// Builds the graph of `set` (at least one vector).
+pub fn build_graph(
+    set: &VectorSet<'_>,
+    range: GraphRange,
+    params: &GraphParams,
+    builder: &dyn GraphBuilder,
+) -> Result<Graph> {
+    params.check()?;
+    check(set, &range)?;
+    let prepared = prepared(set);
+    let rows: Vec<&[f32]> = match &prepared {
+        Some(values) => values.chunks_exact(set.dim).collect(),
+        None => set.vectors.clone(),
+    };
+    let groups = twin_groups(&rows);
+    let distinct = groups.iter().map(|group| rows[group[0] as usize]).collect();
+    let space = Space { metric: set.metric, dim: set.dim, rows: distinct };
+    let mut linked = builder.build(&space, params);
+    repair(&mut linked, &space);
+    let adjacency = join_twins(linked, &groups, rows.len(), params.m);
+    freeze(&adjacency, set, GraphSource { range, params: *params, builder: builder.name() })
+}
+
+/// Values beyond these have squares and sums of squares that f32 does not hold well.
+const WORKABLE: std::ops::RangeInclusive<f32> = 1e-12..=1e15;
+
+/// The rows of a [`Space`] where they are not the raw vectors: normalised under cosine; otherwise, where
+/// values are extreme, scaled so that the largest is 1, which changes no order of distances.
+fn prepared(set: &VectorSet<'_>) -> Option<Vec<f32>> {
+    if set.metric == Metric::Cosine {
+        return Some(set.vectors.iter().flat_map(|v| normalised(v)).collect());
+    }
+    let largest = set.vectors.iter().flat_map(|v| v.iter()).fold(0f32, |most, x| most.max(x.abs()));
+    if largest == 0.0 || WORKABLE.contains(&largest) {
+        return None;
+    }
+    let factor = 1.0 / f64::from(largest);
+    Some(set.vectors.iter().flat_map(|v| v.iter().map(move |x| (f64::from(*x) * factor) as f32)).collect())
+}
+
+fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {
+    let (vectors, addresses) = (set.vectors.len(), set.addresses.len());
+    if vectors == 0 || vectors != addresses || vectors >= u32::MAX as usize || set.dim == 0 {
+        return Err(Error::internal(format!(
+            "graph: expected as many vectors as addresses, got {vectors} and {addresses} of dimension {}",
+            set.dim
+        )));
+    }
+    for (v, address) in set.vectors.iter().zip(&set.addresses) {
+        if v.len() != set.dim || !v.iter().all(|x| x.is_finite()) {
+            return Err(Error::internal(format!(
+                "graph: the vector at address {} is not {} finite floats",
+                address.0, set.dim
+            )));
+        }
+        if address.version() < range.lo || address.version() > range.hi {
+            let (lo, hi) = (range.lo, range.hi);
+            return Err(Error::internal(format!("graph: address {} is outside versions {lo}..={hi}", address.0)));
+        }
+    }
+    Ok(())
+}
+
+/// Nodes by equal vectors, each group ascending, groups by their first node. Equal vectors defeat the
+/// neighbour heuristic (they prune everything behind them), so builders never see two.
+fn twin_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
+    let mut group_of: HashMap<Vec<u8>, usize, Xxh3Builder> = HashMap::with_hasher(Xxh3Builder::new());
+    let mut groups: Vec<Vec<u32>> = Vec::new();
+    for (node, row) in (0u32..).zip(rows) {
+        // + 0.0 turns −0 into 0, which equals it.
+        let bytes: Vec<u8> = row.iter().flat_map(|x| (x + 0.0).to_ne_bytes()).collect();
+        let group = *group_of.entry(bytes).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(twins) => twins.push(node),
+            None => groups.push(vec![node]),
+        }
+    }
+    groups
+}
+
+/// Adjacency over all `nodes`: builders' node i is the first of group i, its twins hang below it as a
+/// tree of fan-out `m`, on level 0 only.
+fn join_twins(linked: Adjacency, groups: &[Vec<u32>], nodes: usize, m: usize) -> Adjacency {
+    let first = |i: u32| groups[i as usize][0];
+    let mut lists: Vec<Vec<Vec<u32>>> = vec![vec![Vec::new()]; nodes];
+    for (i, levels) in (0u32..).zip(linked.lists) {
+        let renamed = |list: Vec<u32>| list.into_iter().map(first).collect();
+        lists[first(i) as usize] = levels.into_iter().map(renamed).collect();
+    }
+    let mut joined = Adjacency { entry: first(linked.entry), lists };
+    for group in groups {
+        for (i, twin) in group.iter().enumerate().skip(1) {
+            joined.link(group[(i - 1) / m], *twin);
+        }
+    }
+    joined
+}

@@ -1,0 +1,32 @@
+//! Nearest-neighbour search as pure, synchronous CPU work: distances, flat scans, graphs. It knows
+//! neither I/O nor tokio. Vectors stay where their chunks keep them; a graph holds only int8 codes and
+//! neighbour lists and asks the caller for the exact vectors it re-ranks by.
+
+mod build;
+mod distance;
+mod flat;
+mod freeze;
+mod graph;
+mod hnsw;
+mod kernel;
+mod nodes;
+mod quantiser;
+mod repair;
+mod search;
+mod topk;
+mod walk;
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod recall_tests;
+
+pub use build::{Adjacency, GraphBuilder, GraphParams, GraphRange, Space, VectorSet, build_graph};
+pub use distance::{PreparedQuery, distance, inverse_norm, inverse_norms};
+pub use flat::{Vectors, scan};
+pub use graph::Graph;
+pub use hnsw::HnswRsBuilder;
+pub use nodes::NodeBitmap;
+pub use search::{Candidate, Choice, GraphQuery, Plan, default_ef, plan, scan_graph, search_graph};
+pub use topk::{Neighbour, TopK};
+pub use walk::SearchScratch;

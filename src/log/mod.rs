@@ -1,0 +1,135 @@
+//! The log of a stream: numbered slots, one immutable commit each. Here are the single steps — put a
+//! slot, read a slot, check that a commit follows the one before; `stream` joins them by the protocol.
+//! Invariant: a slot is only ever written by put-if-absent.
+
+use bytes::Bytes;
+
+use crate::bucket::keys::StreamId;
+use crate::bucket::{Bucket, BucketError, Condition, StoreTime};
+use crate::format::{Chain, Checksum, Commit, FormatError, decode_commit};
+use crate::record::Version;
+
+/// What a read of a slot found.
+#[derive(Debug, Clone)]
+pub enum Slot {
+    /// A commit's bytes.
+    Found { bytes: Bytes, date: Option<StoreTime> },
+    /// Nothing.
+    Missing { date: Option<StoreTime> },
+}
+
+impl Slot {
+    /// Store time of the answer.
+    pub fn date(&self) -> Option<StoreTime> {
+        match self {
+            Slot::Found { date, .. } | Slot::Missing { date } => *date,
+        }
+    }
+}
+
+/// Reads slot `version` of `stream`.
+pub async fn read_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<Slot, BucketError> {
+    match bucket.get(&stream.log(version), None).await {
+        Ok(object) => Ok(Slot::Found { bytes: object.bytes, date: object.stamp.date }),
+        Err(BucketError::NotFound { date }) => Ok(Slot::Missing { date }),
+        Err(error) => Err(error),
+    }
+}
+
+/// What an attempt to write a slot came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Put {
+    /// The slot is ours.
+    Created { date: Option<StoreTime> },
+    /// The slot is taken, perhaps by an earlier attempt of our own.
+    Exists,
+    /// Definitely not written.
+    Refused(String),
+    /// Written, not written, or about to be.
+    Unknown(String),
+}
+
+/// Writes slot `version` if it is absent: one attempt.
+pub async fn put_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version, bytes: Bytes) -> Put {
+    match bucket.put(&stream.log(version), bytes, Condition::IfAbsent).await {
+        Ok(stamp) => Put::Created { date: stamp.date },
+        Err(BucketError::Exists { .. }) => Put::Exists,
+        // A put does not look for an object: a 404 here is the bucket's.
+        Err(BucketError::NotFound { .. }) => Put::Refused("the bucket was not found".to_owned()),
+        Err(BucketError::Refused { message }) => Put::Refused(message),
+        Err(BucketError::Unknown { message }) => Put::Unknown(message),
+    }
+}
+
+/// A commit that was read and stands where it should.
+#[derive(Debug, Clone)]
+pub struct Chained {
+    /// The commit.
+    pub commit: Commit,
+    /// Its own link, which the next commit must name.
+    pub link: Chain,
+}
+
+/// Decodes the commit in slot `version` and checks that it belongs there: stream, version, and the link
+/// to the commit before (protocol section 6).
+pub fn chain(bytes: &Bytes, stream: &StreamId, version: Version, prev: Option<&Chain>) -> Result<Chained, FormatError> {
+    let commit = decode_commit(bytes)?;
+    let damaged = |what: String| Err(FormatError::Damaged(what));
+    if commit.header.stream != stream.to_string() {
+        return damaged(format!("commit is of stream {:?}, expected {stream}", commit.header.stream));
+    }
+    if commit.header.version != version {
+        return damaged(format!("commit says it is version {}, expected {version}", commit.header.version));
+    }
+    if commit.header.prev.as_ref() != prev {
+        return damaged(format!(
+            "commit follows {}, expected {}: a commit before it was changed or replaced",
+            describe(commit.header.prev.as_ref()),
+            describe(prev)
+        ));
+    }
+    let link = Chain { nonce: commit.header.nonce, xxh3: Checksum::of(bytes) };
+    Ok(Chained { commit, link })
+}
+
+fn describe(link: Option<&Chain>) -> String {
+    link.map_or_else(|| "no commit".to_owned(), |l| format!("commit {} (xxh3 {})", l.nonce, l.xxh3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{CommitHeader, CommitKind, Nonce, Row, Rows, encode_commit};
+
+    fn commit(stream: &str, version: u64, prev: Option<Chain>) -> Bytes {
+        let header = CommitHeader {
+            stream: stream.to_owned(),
+            version: Version(version),
+            kind: CommitKind::Data,
+            writer: "test".to_owned(),
+            nonce: Nonce(7),
+            prev,
+            config: None,
+        };
+        encode_commit(&header, &Rows::from_iter([Row::delete("a")])).unwrap()
+    }
+
+    fn cause(bytes: &Bytes, version: u64, prev: Option<&Chain>) -> String {
+        chain(bytes, &StreamId::Catalog, Version(version), prev).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_commit_must_stand_in_its_own_slot_and_follow_its_own_predecessor() {
+        let first = commit("catalog", 1, None);
+        let link = chain(&first, &StreamId::Catalog, Version(1), None).unwrap().link;
+        assert_eq!(link, Chain { nonce: Nonce(7), xxh3: Checksum::of(&first) });
+        let second = commit("catalog", 2, Some(link));
+        assert!(chain(&second, &StreamId::Catalog, Version(2), Some(&link)).is_ok());
+
+        assert!(cause(&first, 2, Some(&link)).contains("says it is version 1, expected 2"));
+        assert!(cause(&commit("c/other", 1, None), 1, None).contains("stream \"c/other\""));
+        let altered = Chain { xxh3: Checksum(1), ..link };
+        assert!(cause(&second, 2, Some(&altered)).contains("was changed or replaced"));
+        assert!(cause(&second, 2, None).contains("expected no commit"));
+    }
+}

@@ -1,0 +1,279 @@
+//! Work that goes on behind the requests: loading, following other instances, and the upkeep of every
+//! stream (flush, compaction, graphs, garbage). Invariants: background work never holds a store open,
+//! stops when the store closes, and a failure costs nothing but another try.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use rand::Rng;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::catalog::{CatalogWrite, RecordState};
+use super::entry::Entry;
+use super::report::Recovery;
+use super::{Inner, PARALLEL_COLLECTIONS, lifecycle};
+use crate::bucket::keys::StreamId;
+use crate::collection::handle::Collection;
+use crate::error::Result;
+use crate::record::CollectionId;
+use crate::stream::Stream;
+use crate::stream::collect::{self, End};
+use crate::stream::context::StreamError;
+use crate::stream::flush::{Due, Outcome};
+use crate::stream::state::State;
+
+/// Polls in which a collection counts as used, and how many polls an unused one sits out.
+const IDLE_POLLS: u64 = 10;
+
+/// The sign that a store is closing.
+#[derive(Debug)]
+pub struct Closing(watch::Sender<bool>);
+
+impl Default for Closing {
+    fn default() -> Closing {
+        Closing(watch::Sender::new(false))
+    }
+}
+
+impl Closing {
+    /// Gives the sign.
+    pub fn close(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it was given.
+    pub fn is_closing(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    fn watch(&self) -> Sign {
+        Sign(self.0.subscribe())
+    }
+}
+
+/// Waits for the sign; the end of the store gives it too.
+struct Sign(watch::Receiver<bool>);
+
+impl Sign {
+    async fn given(&mut self) {
+        // An error means that the store is gone, which is the same to us.
+        let _ = self.0.wait_for(|closing| *closing).await;
+    }
+
+    /// Sleeps; false if the sign came.
+    async fn sleep(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            () = self.given() => false,
+            () = tokio::time::sleep(time) => true,
+        }
+    }
+}
+
+/// Starts the tasks of a store that has just opened.
+pub fn start(inner: &Arc<Inner>) {
+    let at_start = inner.live_entries();
+    tokio::spawn(tell_recovery(Arc::downgrade(inner), at_start, inner.closing.watch()));
+    tokio::spawn(follow(Arc::downgrade(inner), inner.closing.watch(), inner.settings.sync_interval));
+    if inner.settings.maintenance {
+        tokio::spawn(keep_catalog(Arc::downgrade(inner), inner.closing.watch()));
+    }
+}
+
+/// Loads a collection, then keeps it until it is let go.
+pub fn tend(inner: &Arc<Inner>, entry: Arc<Entry>) {
+    let (weak, mut sign) = (Arc::downgrade(inner), inner.closing.watch());
+    let owner = inner.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = sign.given() => return,
+            () = entry.load(&owner) => {}
+        }
+        drop(owner);
+        keep_collection(weak, entry, sign).await;
+    });
+}
+
+async fn tell_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
+    let mut recovery = Recovery::default();
+    for entry in entries {
+        let opened = tokio::select! {
+            () = sign.given() => return,
+            opened = entry.opened() => opened,
+        };
+        if let Ok(collection) = opened {
+            recovery.collections += 1;
+            recovery.records += collection.present().count();
+        }
+    }
+    let Some(inner) = weak.upgrade() else { return };
+    recovery.bytes = inner.traffic.snapshot().iter().map(|(_, counts)| counts.bytes_received).sum();
+    recovery.graphs_loaded = inner.counters.graphs_loaded.get() as usize;
+    recovery.seconds = inner.opened.elapsed().as_secs_f64();
+    inner.recovered.send_replace(Some(recovery));
+}
+
+/// Reads other instances' commits at every sync interval: the catalog always, a collection that nobody
+/// has used for ten intervals only every tenth time.
+async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
+    let mut used = std::collections::HashMap::<CollectionId, (u64, u64)>::new();
+    let mut round = 0u64;
+    while sign.sleep(interval).await {
+        let Some(inner) = weak.upgrade() else { return };
+        round += 1;
+        if let Err(error) = inner.catalog.sync().await {
+            tracing::warn!(%error, "the catalog could not be followed");
+            continue;
+        }
+        inner.reconcile();
+        let collections = inner.ready_collections();
+        used.retain(|id, _| collections.iter().any(|c| c.identity().id == *id));
+        let due = collections.into_iter().filter(|collection| {
+            let requests = collection.requests();
+            let (seen, last_use) = used.entry(collection.identity().id).or_insert((requests, round));
+            if *seen != requests {
+                (*seen, *last_use) = (requests, round);
+            }
+            round - *last_use < IDLE_POLLS || round.is_multiple_of(IDLE_POLLS)
+        });
+        let due: Vec<Collection> = due.collect();
+        stream::iter(due)
+            .for_each_concurrent(PARALLEL_COLLECTIONS, |collection| async move {
+                if let Err(error) = collection.stream().sync().await {
+                    tracing::warn!(collection = %collection.identity().name, %error, "could not be followed");
+                }
+            })
+            .await;
+    }
+}
+
+/// Upkeep of one collection, until it has ended or the store closes.
+async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
+    let mut upkeep = Upkeep::default();
+    loop {
+        let Some(collection) = entry.ready() else { return };
+        let (interval, maintenance) = match weak.upgrade() {
+            Some(inner) => (inner.settings.timing.maintenance_interval, inner.settings.maintenance),
+            None => return,
+        };
+        tokio::select! {
+            () = sign.given() => return,
+            () = collection.stream().shared().rung() => {}
+            () = tokio::time::sleep(interval) => {}
+        }
+        let Some(inner) = weak.upgrade() else { return };
+        if !inner.view.load().is_live(entry.id) {
+            return;
+        }
+        if collection.stream().shared().ended() {
+            if let Err(error) = lifecycle::finish_drop(&inner, entry.id).await {
+                tracing::warn!(collection = %entry.record.name, %error, "its drop could not be finished yet");
+            }
+            continue;
+        }
+        if !maintenance || collection.stream().shared().damage().is_some() {
+            continue;
+        }
+        let name = &entry.record.name;
+        tokio::select! {
+            () = sign.given() => return,
+            result = upkeep.work(collection.stream()) => told(name, result),
+        }
+    }
+}
+
+fn told(name: &str, result: Result<(), StreamError>) {
+    if let Err(error) = result {
+        tracing::warn!(%name, %error, "upkeep failed and will be tried again");
+    }
+}
+
+/// What upkeep of one stream remembers between rounds.
+#[derive(Debug, Default)]
+struct Upkeep {
+    written: u64,
+    collected: Option<Instant>,
+}
+
+impl Upkeep {
+    /// Flushes, compacts and collects what is due.
+    async fn work<S: State>(&mut self, stream: &Stream<S>) -> Result<(), StreamError> {
+        let written = stream.shared().written();
+        let due = if written > self.written { Due::Own } else { Due::Others };
+        if stream.flush_due(due) {
+            if due == Due::Others {
+                jitter(stream).await;
+            }
+            stream.flush().await?;
+            self.written = written;
+            while let Outcome::Landed(_) = stream.compact().await? {}
+        }
+        let interval = stream.context().timing.collect_interval;
+        if self.collected.is_none_or(|at| at.elapsed() >= interval) {
+            self.collected = Some(Instant::now());
+            stream.collect().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Instances that would flush at the same moment spread out.
+async fn jitter<S: State>(stream: &Stream<S>) {
+    let most = stream.context().timing.maintenance_interval;
+    let wait = most.mul_f64(rand::rng().random::<f64>());
+    tokio::time::sleep(wait).await;
+}
+
+/// Upkeep of the catalog, and the physical end of dropped collections.
+async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
+    let mut upkeep = Upkeep::default();
+    let mut buried: Option<Instant> = None;
+    loop {
+        let (catalog, timing) = match weak.upgrade() {
+            Some(inner) => (inner.catalog.clone(), inner.settings.timing.clone()),
+            None => return,
+        };
+        tokio::select! {
+            () = sign.given() => return,
+            () = catalog.shared().rung() => {}
+            () = tokio::time::sleep(timing.maintenance_interval) => {}
+        }
+        tokio::select! {
+            () = sign.given() => return,
+            result = upkeep.work(&catalog) => told("catalog", result),
+        }
+        let Some(inner) = weak.upgrade() else { return };
+        if buried.is_none_or(|at| at.elapsed() >= timing.collect_interval) {
+            buried = Some(Instant::now());
+            tokio::select! {
+                () = sign.given() => return,
+                () = bury_dropped(&inner) => {}
+            }
+        }
+    }
+}
+
+/// Deletes what is left of collections that were dropped T_KEEP ago, then their records.
+pub(super) async fn bury_dropped(inner: &Arc<Inner>) {
+    let view = inner.view.load_full();
+    let dropped = view.collections.iter().filter(|(_, record)| record.state == RecordState::Dropped);
+    for (id, record) in dropped {
+        if let Err(error) = bury(inner, *id).await {
+            tracing::warn!(collection = %record.name, %error, "what is left of it could not be deleted yet");
+        }
+    }
+}
+
+async fn bury(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
+    let stream = StreamId::Collection(id);
+    let context = Arc::new(inner.context(stream.clone()));
+    match collect::bury(&context, &inner.swapper(stream)).await {
+        Ok(End::Reached) | Err(StreamError::Missing) => {
+            inner.catalog.write(CatalogWrite::Remove { id }).await?;
+            Ok(())
+        }
+        Ok(End::Waiting) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,67 @@
+//! The first steps of a store on a bucket: connect, prove the bucket, make or check the objects that
+//! say what this bucket is. Invariant: `drumlin.json` is written only after the catalog's HEAD.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use crate::bucket::clock::StoreClock;
+use crate::bucket::folder::FolderBucket;
+use crate::bucket::keys::{self, StreamId};
+use crate::bucket::memory::MemoryBucket;
+use crate::bucket::s3::S3Bucket;
+use crate::bucket::{Bucket, BucketError, Condition, probe};
+use crate::config::{Settings, Storage, Timing};
+use crate::error::{Error, Result};
+use crate::format::head::Head;
+use crate::format::store_file::StoreFile;
+use crate::head::{self, HeadError};
+use crate::stream::context::StreamError;
+
+/// The bucket that the settings name.
+pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
+    Ok(match &settings.storage {
+        Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
+        Storage::Folder(path) => Arc::new(FolderBucket::open(path)?),
+        Storage::S3(s3) => Arc::new(S3Bucket::connect(s3.clone()).await?),
+    })
+}
+
+/// Proves the bucket and makes sure that it holds a store of a format we know.
+pub async fn prepare(bucket: &Arc<dyn Bucket>, timing: &Timing) -> Result<()> {
+    probe::ensure_probed(bucket.as_ref()).await?;
+    let file = match bucket.get(keys::STORE, None).await {
+        Ok(object) => Some(StoreFile::decode(&object.bytes).map_err(|cause| cause.at(keys::STORE))?),
+        Err(BucketError::NotFound { .. }) => None,
+        Err(error) => return Err(away(error)),
+    };
+    match (head::read(bucket.as_ref(), &StreamId::Catalog).await, file) {
+        (Ok(_), Some(_)) => Ok(()),
+        (Ok(_), None) => write_store_file(bucket).await,
+        (Err(HeadError::Missing), Some(_)) => Err(Error::corrupted(format!(
+            "the bucket holds {} but not {}: the catalog's HEAD was deleted; restore it from a backup",
+            keys::STORE,
+            StreamId::Catalog.head()
+        ))),
+        (Err(HeadError::Missing), None) => {
+            let head = Head::new(StreamId::Catalog.to_string(), Map::new());
+            let created = head::create(bucket.as_ref(), &StreamId::Catalog, &head, timing).await;
+            created.map_err(|error| StreamError::of_head(error, &StreamId::Catalog))?;
+            write_store_file(bucket).await
+        }
+        (Err(error), _) => Err(StreamError::of_head(error, &StreamId::Catalog).into()),
+    }
+}
+
+async fn write_store_file(bucket: &Arc<dyn Bucket>) -> Result<()> {
+    let body = StoreFile::new().encode().map_err(|cause| cause.at(keys::STORE))?;
+    match bucket.put(keys::STORE, body, Condition::IfAbsent).await {
+        // Another first opener has been faster, or an unclear answer was ours: the next start repeats it.
+        Ok(_) | Err(BucketError::Exists { .. } | BucketError::Unknown { .. }) => Ok(()),
+        Err(error) => Err(away(error)),
+    }
+}
+
+fn away(error: BucketError) -> Error {
+    Error::unavailable(error.to_string()).with_source(error)
+}

@@ -1,0 +1,236 @@
+//! Birth and death of collections (protocol section 9). Invariants: the catalog commit is the commit
+//! point of a create, the `drop` commit in the collection's log that of a drop; whoever sees a `drop`
+//! finishes it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::catalog::{self, CatalogWrite, CollectionRecord, Configuration, RecordState};
+use super::entry::Entry;
+use super::{Inner, Store};
+use crate::bucket::StoreTime;
+use crate::bucket::keys::StreamId;
+use crate::collection::handle::Collection;
+use crate::collection::request::{CollectionSpec, Scope};
+use crate::collection::state::Change;
+use crate::error::{Error, Kind, Result};
+use crate::format::head::{Head, Life};
+use crate::head::{self, Created, HeadError, Swapper};
+use crate::record::CollectionId;
+use crate::stream::context::StreamError;
+
+/// Bytes of a collection's name at most.
+const NAME_BYTES: usize = 512;
+/// How often a create or drop that others interfere with starts anew.
+const ATTEMPTS: usize = 4;
+
+impl Store {
+    /// Creates a collection.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the name is taken, `Invalid` for a bad name, dimension or index setting.
+    pub async fn create_collection(&self, scope: &Scope, spec: CollectionSpec) -> Result<Collection> {
+        self.check_spec(&spec)?;
+        for _ in 0..ATTEMPTS {
+            if let Some(holder) = self.inner.find(scope, &spec.name)
+                && !ended(&self.inner, &holder).await?
+            {
+                return Err(catalog::already_exists(&spec.name));
+            }
+            match self.try_create(scope, &spec).await {
+                // The name may be held by a collection that has been dropped: look again.
+                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                other => return other,
+            }
+        }
+        Err(catalog::already_exists(&spec.name))
+    }
+
+    fn check_spec(&self, spec: &CollectionSpec) -> Result<()> {
+        let CollectionSpec { name, dimension, index, .. } = spec;
+        if name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
+            return Err(Error::invalid(format!(
+                "name: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}"
+            )));
+        }
+        let limit = self.inner.limits.dimension;
+        if dimension.is_some_and(|d| d == 0 || d > limit) {
+            return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
+        }
+        if index.builder != "hnsw_rs" {
+            return Err(Error::invalid(format!("index.builder: expected \"hnsw_rs\", got {:?}", index.builder)));
+        }
+        if !(2..=256).contains(&index.m) || !(1..=10_000).contains(&index.ef_construction) {
+            return Err(Error::invalid(format!(
+                "index: expected m in 2..=256 and ef_construction in 1..=10000, got {} and {}",
+                index.m, index.ef_construction
+            )));
+        }
+        match index.ef_search {
+            Some(ef) if !(1..=100_000).contains(&ef) => {
+                Err(Error::invalid(format!("index.ef_search: expected 1 to 100000, got {ef}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn try_create(&self, scope: &Scope, spec: &CollectionSpec) -> Result<Collection> {
+        let inner = &self.inner;
+        let id = CollectionId(Uuid::new_v4());
+        let stream = StreamId::Collection(id);
+        let mut config = Map::new();
+        if let Some(dimension) = spec.dimension {
+            config.insert("dimension".to_owned(), Value::from(dimension));
+        }
+        let head = Head::new(stream.to_string(), config);
+        let made = head::create(inner.bucket.as_ref(), &stream, &head, &inner.settings.timing).await;
+        let Created::Ours(head_date) = made.map_err(|e| StreamError::of_head(e, &stream))? else {
+            return Err(Error::internal(format!("the identity {id} is taken")));
+        };
+        let record = Box::new(record_of(scope, spec));
+        match inner.catalog.write(CatalogWrite::Create { id, record }).await {
+            Ok(written) => self.check_birth(id, head_date, written.date).await?,
+            Err(error) => {
+                if error.kind() != Kind::OutcomeUnknown {
+                    self.abandon_head(&stream).await;
+                }
+                return Err(error);
+            }
+        }
+        inner.reconcile();
+        let entry = inner.entries.lock().get(&id).cloned();
+        let entry = entry.ok_or_else(|| Error::not_found(format!("collection {:?} was dropped at once", spec.name)))?;
+        Ok(entry.opened().await?)
+    }
+
+    /// If much time passed between HEAD and the catalog commit, a sweep may have taken HEAD away.
+    async fn check_birth(&self, id: CollectionId, head: Option<StoreTime>, catalog: Option<StoreTime>) -> Result<()> {
+        let lease = self.inner.settings.timing.lease.as_millis();
+        let in_time = match (head, catalog) {
+            (Some(head), Some(catalog)) => u128::try_from(catalog.since_ms(head)).unwrap_or(0) <= lease,
+            _ => false,
+        };
+        if in_time {
+            return Ok(());
+        }
+        let stream = StreamId::Collection(id);
+        match head::read(self.inner.bucket.as_ref(), &stream).await {
+            Ok(read) if read.head.state == Life::Live => Ok(()),
+            Err(HeadError::Bucket(error)) => Err(unclear(&format!("HEAD could not be read: {error}"))),
+            _ => {
+                self.inner.catalog.write(CatalogWrite::Remove { id }).await?;
+                Err(unclear("it took too long and was cleaned up by another instance"))
+            }
+        }
+    }
+
+    /// Marks the HEAD of a create that did not come to be.
+    async fn abandon_head(&self, stream: &StreamId) {
+        let swapper = self.inner.swapper(stream.clone());
+        if let Err(error) = head::mark_dropped(&swapper).await {
+            tracing::warn!(%stream, %error, "the HEAD of a refused create is left over");
+        }
+    }
+
+    /// Drops a collection: its records are gone for every instance, and its name is free.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such collection.
+    pub async fn drop_collection(&self, scope: &Scope, name: &str) -> Result<()> {
+        let (id, dropped) = match self.collection_in(scope, name).await {
+            Ok(collection) => (collection.identity().id, collection.stream().write(Change::Drop).await),
+            // A damaged collection takes no commits, but it can be thrown away.
+            Err(error) if error.kind() == Kind::Corrupted => {
+                let entry = self.inner.find(scope, name).ok_or(error)?;
+                (entry.id, self.drop_damaged(entry.id).await)
+            }
+            Err(error) => return Err(error),
+        };
+        match dropped {
+            Ok(_) => {}
+            // Another instance dropped it at the same time: the same outcome.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if error.kind() == Kind::OutcomeUnknown && self.is_dropped(id).await => {}
+            Err(error) => return Err(error),
+        }
+        finish_drop(&self.inner, id).await
+    }
+
+    async fn drop_damaged(
+        &self,
+        id: CollectionId,
+    ) -> Result<crate::stream::writer::Written<crate::collection::request::WriteOutcome>> {
+        let stream = StreamId::Collection(id);
+        head::mark_dropped(&self.inner.swapper(stream.clone())).await.map_err(|e| StreamError::of_head(e, &stream))?;
+        Err(Error::not_found("dropped by its HEAD"))
+    }
+
+    async fn is_dropped(&self, id: CollectionId) -> bool {
+        let read = head::read(self.inner.bucket.as_ref(), &StreamId::Collection(id)).await;
+        read.is_ok_and(|read| read.head.state == Life::Dropped)
+    }
+}
+
+fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
+    let metadata = spec.metadata.as_ref().and_then(|m| serde_json::to_value(m).ok());
+    CollectionRecord {
+        tenant: scope.tenant.clone(),
+        database: scope.database.clone(),
+        name: spec.name.clone(),
+        metadata: metadata.and_then(|m| m.as_object().cloned()),
+        configuration: Configuration {
+            metric: spec.metric,
+            dimension: spec.dimension,
+            index: spec.index.clone(),
+            other: Map::new(),
+        },
+        state: RecordState::Live,
+        other: Map::new(),
+    }
+}
+
+fn unclear(why: &str) -> Error {
+    Error::new(Kind::OutcomeUnknown, format!("whether the collection was created is not known: {why}"))
+}
+
+/// Whether the holder of a name has been dropped, by a strong read of its log; finishes the drop.
+async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
+    let ended = match holder.opened().await {
+        Ok(collection) => {
+            match collection.stream().sync().await {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupted) => {}
+                Err(error) => return Err(error),
+            }
+            collection.stream().shared().ended()
+        }
+        Err(StreamError::Dropped | StreamError::Missing) => true,
+        Err(StreamError::Corrupted { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if ended {
+        finish_drop(inner, holder.id).await?;
+    }
+    Ok(ended)
+}
+
+/// The rest of a drop, after the `drop` commit or a dropped HEAD was seen: HEAD, then the catalog.
+pub async fn finish_drop(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
+    let stream = StreamId::Collection(id);
+    let swapper = inner.swapper(stream.clone());
+    match head::mark_dropped(&swapper).await {
+        Ok(()) | Err(HeadError::Missing) => {}
+        Err(error) => return Err(StreamError::of_head(error, &stream).into()),
+    }
+    inner.catalog.write(CatalogWrite::MarkDropped { id }).await?;
+    inner.reconcile();
+    Ok(())
+}
+
+impl Inner {
+    pub(super) fn swapper(&self, stream: StreamId) -> Swapper {
+        Swapper::new(self.bucket.clone(), stream, self.settings.timing.clone())
+    }
+}

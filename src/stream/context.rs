@@ -1,0 +1,148 @@
+//! What all parts of one stream in one instance share: the bucket, the constants, counters, and why a
+//! stream cannot go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::bucket::keys::StreamId;
+use crate::bucket::{Bucket, BucketError};
+use crate::config::Timing;
+use crate::error::{Error, Kind};
+use crate::format::FormatError;
+use crate::head::HeadError;
+
+use super::anchor::Moments;
+
+/// Shared by the writer, the flusher and the collector of one stream.
+#[derive(Debug)]
+pub struct Context {
+    /// Where the objects are.
+    pub bucket: Arc<dyn Bucket>,
+    /// Which stream.
+    pub stream: StreamId,
+    /// The protocol's constants.
+    pub timing: Timing,
+    /// Bytes of one commit at most.
+    pub commit_bytes: usize,
+    /// Requests that may wait for the writer.
+    pub waiting_writes: usize,
+    /// This instance's name in commits.
+    pub writer: String,
+    /// Order of requests and answers.
+    pub moments: Moments,
+    /// Counters of the whole store.
+    pub counters: Arc<Counters>,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What streams did, in all.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Commits written.
+    pub commits_written: Counter,
+    /// Requests acknowledged.
+    pub writes_acknowledged: Counter,
+    /// Commits of others applied.
+    pub commits_pulled: Counter,
+    /// Slots lost to others.
+    pub slots_lost: Counter,
+    /// Requests answered with `outcome unknown`.
+    pub outcomes_unknown: Counter,
+    /// Flushes that landed.
+    pub flushes: Counter,
+    /// Compactions that landed.
+    pub compactions: Counter,
+    /// Log objects deleted.
+    pub log_objects_deleted: Counter,
+    /// Log objects found again below `gone`.
+    pub zombies_deleted: Counter,
+    /// States discarded because a slot had been recycled.
+    pub reopenings: Counter,
+    /// Graphs built.
+    pub graphs_built: Counter,
+    /// Graphs loaded ready-made.
+    pub graphs_loaded: Counter,
+    /// Bytes of segments and graphs read while opening.
+    pub bytes_loaded: Counter,
+    /// Query embeddings answered.
+    pub searches: Counter,
+}
+
+/// Why a stream cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// The bucket does not answer, or refuses; trying later may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// An object is damaged: the stream is read-only up to it.
+    #[error("{key}: {cause}")]
+    Corrupted { key: String, cause: String },
+    /// The stream has ended.
+    #[error("the collection was dropped")]
+    Dropped,
+    /// There is no such stream.
+    #[error("the stream has no HEAD")]
+    Missing,
+    /// What was read or written had been given up by the others: start anew from HEAD.
+    #[error("the log has moved on: {0}")]
+    Recycled(String),
+}
+
+impl StreamError {
+    /// Damage of the object `key`.
+    pub fn corrupted(key: String, cause: &FormatError) -> StreamError {
+        StreamError::Corrupted { key, cause: cause.to_string() }
+    }
+
+    /// A failed read of HEAD.
+    pub fn of_head(error: HeadError, stream: &StreamId) -> StreamError {
+        match error {
+            HeadError::Missing => StreamError::Missing,
+            HeadError::Format(cause) => StreamError::corrupted(stream.head(), &cause),
+            HeadError::Bucket(error) => error.into(),
+        }
+    }
+}
+
+impl From<BucketError> for StreamError {
+    fn from(error: BucketError) -> StreamError {
+        StreamError::Unavailable(error.to_string())
+    }
+}
+
+impl From<StreamError> for Error {
+    fn from(error: StreamError) -> Error {
+        let kind = match &error {
+            StreamError::Unavailable(_) | StreamError::Recycled(_) => Kind::Unavailable,
+            StreamError::Corrupted { .. } => Kind::Corrupted,
+            StreamError::Dropped | StreamError::Missing => Kind::NotFound,
+        };
+        let message = match &error {
+            StreamError::Corrupted { key, cause } => {
+                format!("the object {key} is damaged ({cause}); restore it from a backup of the bucket")
+            }
+            other => other.to_string(),
+        };
+        Error::new(kind, message)
+    }
+}

@@ -1,0 +1,182 @@
+//! Flush: the tail becomes a level-0 segment, and HEAD's floor moves past it (protocol section 7).
+//! Invariants: the floor never passes a `drop`; a segment holds exactly the fold of its versions;
+//! losing the swap costs only the upload.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::Stream;
+use super::context::{Context, StreamError};
+use super::open::off_thread;
+use super::state::State;
+use super::tail::TailCommit;
+use crate::format::head::{Head, Life, Retired, SegmentEntry};
+use crate::format::merge::merge_rows;
+use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};
+use crate::format::{FORMAT, FormatError, decode_commit};
+use crate::head::{HeadRead, Swapped};
+use crate::record::Version;
+
+/// Why maintenance of a stream was not done.
+pub type Skipped = String;
+
+/// What a piece of maintenance came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing to do.
+    Idle,
+    /// It landed; how many commits or objects it moved.
+    Landed(u64),
+    /// It was given up, and why; another try may land.
+    Abandoned(Skipped),
+}
+
+/// Whether a tail is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Whatever there is.
+    Always,
+    /// What section 7 says for the instance that wrote the newest commit.
+    Own,
+    /// What section 7 says for the others.
+    Others,
+}
+
+/// The tail at one version, with the configuration at that version.
+struct Cut {
+    commits: Vec<TailCommit>,
+    config: Map<String, Value>,
+    dim: usize,
+}
+
+impl<S: State> Stream<S> {
+    /// Whether the tail should be flushed now.
+    pub fn flush_due(&self, due: Due) -> bool {
+        let timing = &self.context().timing;
+        let current = self.shared().current();
+        let tail = current.tail.lock();
+        let commits = match due {
+            Due::Always => 1,
+            Due::Own => timing.flush_commits,
+            Due::Others => timing.flush_commits_other,
+        };
+        let aged = tail.oldest().is_some_and(|at| at + timing.flush_age <= Instant::now());
+        tail.len() > 0 && (tail.len() as u64 >= commits || tail.size_bytes() >= timing.flush_bytes || aged)
+    }
+
+    /// Moves the tail into a segment.
+    pub async fn flush(&self) -> Result<Outcome, StreamError> {
+        self.shared().check_damage()?;
+        let context = self.context();
+        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        self.trim(&read.head);
+        if read.head.state == Life::Dropped {
+            return Ok(Outcome::Abandoned("the stream has ended".to_owned()));
+        }
+        let floor = read.head.floor;
+        let Some(cut) = self.cut(floor) else { return Ok(Outcome::Idle) };
+        let (Some(last), count) = (cut.commits.last().cloned(), cut.commits.len() as u64) else {
+            return Ok(Outcome::Idle);
+        };
+        let hi = last.version;
+        let (config, dim) = (cut.config, cut.dim);
+        let header = SegmentHeader { stream: context.stream.to_string(), lo: floor, hi, dim };
+        let encoded = off_thread(move || encode(header, cut.commits.iter().map(|c| c.bytes.clone()))).await?;
+        let encoded = encoded.map_err(|e| StreamError::corrupted(context.stream.log(floor), &e))?;
+        let entry = upload_segment(context, encoded, (floor, hi), 0).await?;
+        let plan = move |read: &HeadRead| {
+            if read.head.state == Life::Dropped || read.head.floor != floor {
+                return Err("another instance moved the floor".to_owned());
+            }
+            let mut next = read.head.successor();
+            next.segs.push(entry.clone());
+            next.floor = hi.next();
+            next.prev = Some(last.link);
+            next.config = merged(&read.head.config, &config);
+            Ok(next)
+        };
+        match self.swap(read, &plan).await? {
+            Swapped::Done(head) => {
+                self.trim(&head);
+                context.counters.flushes.count();
+                Ok(Outcome::Landed(count))
+            }
+            Swapped::Abandoned(why) => Ok(Outcome::Abandoned(why)),
+        }
+    }
+
+    pub(super) async fn swap(&self, read: HeadRead, plan: &dyn crate::head::Plan) -> Result<Swapped, StreamError> {
+        let stream = &self.context().stream;
+        self.swapper().swap(read, plan).await.map_err(|error| StreamError::of_head(error, stream))
+    }
+
+    /// Forgets tail commits that HEAD's segments hold.
+    pub fn trim(&self, head: &Head) {
+        self.shared().current().tail.lock().trim(head.floor);
+    }
+
+    /// The commits from `floor` on, unless one of them is a `drop`.
+    fn cut(&self, floor: Version) -> Option<Cut> {
+        let current = self.shared().current();
+        let state = current.state.lock();
+        if state.dropped() || state.version() < floor {
+            return None;
+        }
+        let commits = current.tail.lock().range(floor, state.version())?;
+        let config = state.config();
+        let dim = config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize;
+        Some(Cut { commits, config, dim })
+    }
+}
+
+/// HEAD's configuration with ours over it: keys that we do not know stay.
+fn merged(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
+    let mut config = theirs.clone();
+    config.extend(ours.clone());
+    config
+}
+
+fn encode(header: SegmentHeader, commits: impl Iterator<Item = Bytes>) -> Result<EncodedSegment, FormatError> {
+    let rows = commits.map(|bytes| {
+        let commit = decode_commit(&bytes)?;
+        let version = commit.header.version;
+        let resolved = commit.rows.resolve_addresses(version);
+        resolved.ok_or_else(|| FormatError::Damaged(format!("commit {version} has more rows than addresses")))
+    });
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let keep_tombstones = header.lo != Version(1);
+    let mut writer = SegmentWriter::new(header)?;
+    merge_rows(rows, keep_tombstones, &mut writer)?;
+    writer.finish()
+}
+
+/// Uploads a segment under a new key and answers its entry.
+pub(super) async fn upload_segment(
+    context: &Arc<Context>,
+    segment: EncodedSegment,
+    (lo, hi): (Version, Version),
+    level: u32,
+) -> Result<SegmentEntry, StreamError> {
+    let key = context.stream.segment(Ulid::generate());
+    context.bucket.put_large(&key, segment.pieces).await?;
+    let (rows, bytes, xxh3) = (segment.rows, segment.bytes, segment.xxh3);
+    Ok(SegmentEntry { key, lo, hi, rows, bytes, xxh3, level, other: Map::new() })
+}
+
+/// Uploads the list of what a swap is going to take off HEAD.
+pub(super) async fn upload_retired(
+    context: &Arc<Context>,
+    segs: Vec<SegmentEntry>,
+    graphs: Vec<crate::format::head::GraphEntry>,
+) -> Result<Ulid, StreamError> {
+    let ulid = Ulid::generate();
+    let list = Retired { format: FORMAT, stream: context.stream.to_string(), segs, graphs };
+    let key = context.stream.retired(ulid);
+    let body = list.encode().map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
+    context.bucket.put(&key, body.into(), crate::bucket::Condition::Always).await?;
+    Ok(ulid)
+}

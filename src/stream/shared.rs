@@ -1,0 +1,112 @@
+//! What the writer of a stream shows to the rest of the instance: state and tail (replaced when the
+//! stream is opened anew), damage, and the bell that calls for maintenance.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::context::StreamError;
+use super::replica::Replica;
+use super::state::State;
+use super::tail::Tail;
+
+/// The shared part of an open stream.
+#[derive(Debug)]
+pub struct Shared<S> {
+    current: ArcSwap<Current<S>>,
+    damage: Mutex<Option<(String, String)>>,
+    ended: AtomicBool,
+    written: AtomicU64,
+    bell: Notify,
+}
+
+/// State and tail of one replica; they move together under the state's lock.
+#[derive(Debug)]
+pub struct Current<S> {
+    /// The fold of all commits so far.
+    pub state: Arc<Mutex<S>>,
+    /// The commits that are in no segment.
+    pub tail: Arc<Mutex<Tail>>,
+}
+
+impl<S: State> Shared<S> {
+    /// Shares a replica that has just been opened, and publishes its state.
+    pub fn new(replica: &Replica<S>) -> Shared<S> {
+        replica.state.lock().publish();
+        Shared {
+            current: ArcSwap::from_pointee(Current { state: replica.state.clone(), tail: replica.tail.clone() }),
+            damage: Mutex::new(None),
+            ended: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Shares a replica that was opened anew, and publishes its state.
+    pub fn adopt(&self, replica: &Replica<S>) {
+        replica.state.lock().publish();
+        self.current.store(Arc::new(Current { state: replica.state.clone(), tail: replica.tail.clone() }));
+    }
+
+    /// State and tail at the present.
+    pub fn current(&self) -> Arc<Current<S>> {
+        self.current.load_full()
+    }
+
+    /// The present state.
+    pub fn state(&self) -> Arc<Mutex<S>> {
+        self.current.load().state.clone()
+    }
+
+    /// Remembers that an object is damaged: from now on the stream is read-only.
+    pub fn note_damage(&self, key: &str, cause: &str) {
+        let mut damage = self.damage.lock();
+        if damage.is_none() {
+            tracing::error!(%key, %cause, "a damaged object ends the log here; the stream is read-only");
+            *damage = Some((key.to_owned(), cause.to_owned()));
+        }
+    }
+
+    /// The damaged object and the cause, if any.
+    pub fn damage(&self) -> Option<(String, String)> {
+        self.damage.lock().clone()
+    }
+
+    /// Fails if the stream is damaged.
+    pub fn check_damage(&self) -> Result<(), StreamError> {
+        match self.damage() {
+            Some((key, cause)) => Err(StreamError::Corrupted { key, cause }),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers that HEAD was seen dropped.
+    pub fn note_end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.bell.notify_one();
+    }
+
+    /// Whether the stream has ended, by a `drop` commit or by HEAD.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) || self.state().lock().dropped()
+    }
+
+    /// Counts a commit of our own and wakes maintenance.
+    pub fn wrote(&self) {
+        self.written.fetch_add(1, Ordering::Relaxed);
+        self.bell.notify_one();
+    }
+
+    /// Commits of our own so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there may be something to maintain.
+    pub async fn rung(&self) {
+        self.bell.notified().await;
+    }
+}

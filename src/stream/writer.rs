@@ -1,0 +1,365 @@
+//! The writer: the one task of a stream that appends and follows. It takes all waiting requests up to a
+//! limit (group commit), resolves them against the state, puts one commit, applies, acknowledges
+//! (protocol section 5). Invariants: a request is answered with success only after its commit is
+//! durable and believed; nothing is answered from stale state; a caller that goes away cancels nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Fresh;
+use super::append::Appended;
+use super::context::{Context, StreamError};
+use super::open::open;
+use super::replica::{Pulled, Replica};
+use super::shared::Shared;
+use super::state::{Resolution, State, Weight};
+use crate::bucket::StoreTime;
+use crate::error::{Error, Kind};
+use crate::format::{Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, encode_commit};
+
+/// A request's answer and when the store gave it.
+#[derive(Debug, Clone)]
+pub struct Written<A> {
+    /// The state's answer.
+    pub answer: A,
+    /// Store time of the answer that made it durable (or current).
+    pub date: Option<StoreTime>,
+}
+
+/// What the writer is asked to do.
+pub enum Command<S: State> {
+    /// Apply a request.
+    Write { request: S::Request, reply: oneshot::Sender<Result<Written<S::Answer>, Error>> },
+    /// Read the log to its end.
+    Sync { reply: oneshot::Sender<Result<Pulled, Error>> },
+    /// Finish what is waiting and stop.
+    Close { reply: oneshot::Sender<()> },
+}
+
+type Waiting<S> = (<S as State>::Request, oneshot::Sender<Result<Written<<S as State>::Answer>, Error>>);
+
+/// How the attempt to commit a batch at one slot ended.
+enum Step {
+    Done,
+    /// Another commit was applied: resolve again.
+    Again,
+}
+
+/// The task's own data.
+pub struct Writer<S: State> {
+    context: Arc<Context>,
+    shared: Arc<Shared<S>>,
+    fresh: Fresh<S>,
+    replica: Option<Replica<S>>,
+    commands: mpsc::Receiver<Command<S>>,
+    writes: VecDeque<Waiting<S>>,
+    syncs: Vec<oneshot::Sender<Result<Pulled, Error>>>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl<S: State> Writer<S> {
+    /// The writer of an opened stream.
+    pub fn new(
+        context: Arc<Context>,
+        shared: Arc<Shared<S>>,
+        fresh: Fresh<S>,
+        replica: Replica<S>,
+        commands: mpsc::Receiver<Command<S>>,
+    ) -> Writer<S> {
+        Writer {
+            context,
+            shared,
+            fresh,
+            replica: Some(replica),
+            commands,
+            writes: VecDeque::new(),
+            syncs: Vec::new(),
+            closing: None,
+        }
+    }
+
+    /// Works until closed or until nobody can ask any more.
+    pub async fn run(mut self) {
+        while self.gather().await {
+            if !self.syncs.is_empty() {
+                let waiting = std::mem::take(&mut self.syncs);
+                let pulled = self.sync().await;
+                for reply in waiting {
+                    // A caller that went away needs no answer, here and below.
+                    let _ = reply.send(pulled.clone().map_err(Error::from));
+                }
+            }
+            let batch = self.take_batch();
+            if !batch.is_empty() {
+                self.commit(batch).await;
+            }
+        }
+        if let Some(reply) = self.closing.take() {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Waits for something to do and takes all that waits; false when the work is over.
+    async fn gather(&mut self) -> bool {
+        if self.writes.is_empty() && self.syncs.is_empty() && self.closing.is_none() {
+            match self.commands.recv().await {
+                Some(command) => self.take(command),
+                None => return false,
+            }
+        }
+        while self.writes.len() < self.context.waiting_writes.max(1) {
+            match self.commands.try_recv() {
+                Ok(command) => self.take(command),
+                Err(_) => break,
+            }
+        }
+        !(self.closing.is_some() && self.writes.is_empty() && self.syncs.is_empty())
+    }
+
+    fn take(&mut self, command: Command<S>) {
+        match command {
+            Command::Write { request, reply } => self.writes.push_back((request, reply)),
+            Command::Sync { reply } => self.syncs.push(reply),
+            Command::Close { reply } => self.closing = Some(reply),
+        }
+    }
+
+    /// The next requests that share a commit: at least one, up to the group's limits.
+    fn take_batch(&mut self) -> Vec<Waiting<S>> {
+        let timing = &self.context.timing;
+        let mut total = Weight::default();
+        let mut taken = 0;
+        for (request, _) in &self.writes {
+            let weight = S::weight(request);
+            total.rows = total.rows.saturating_add(weight.rows);
+            total.bytes = total.bytes.saturating_add(weight.bytes);
+            if taken > 0 && (total.rows > timing.group_rows || total.bytes > timing.group_bytes) {
+                break;
+            }
+            taken += 1;
+        }
+        self.writes.drain(..taken).collect()
+    }
+
+    async fn sync(&mut self) -> Result<Pulled, StreamError> {
+        self.shared.check_damage()?;
+        let pulled = match self.replica().await {
+            Ok(replica) => replica.catch_up().await,
+            Err(error) => Err(error),
+        };
+        match pulled {
+            Err(StreamError::Recycled(_)) => {
+                self.discard();
+                // Opening reads the log to its end.
+                self.replica().await.map(|_| Pulled::default())
+            }
+            other => self.noting_damage(other),
+        }
+    }
+
+    /// The replica, opened anew if it had to be discarded.
+    async fn replica(&mut self) -> Result<&mut Replica<S>, StreamError> {
+        if self.replica.is_none() {
+            let opened = open(&self.context, self.fresh.as_ref()).await;
+            let replica = self.noting_damage(opened)?;
+            self.shared.adopt(&replica);
+            self.replica = Some(replica);
+        }
+        self.replica.as_mut().ok_or_else(|| StreamError::Unavailable("the stream is not open".to_owned()))
+    }
+
+    fn discard(&mut self) {
+        self.context.counters.reopenings.count();
+        self.replica = None;
+    }
+
+    fn noting_damage<T>(&self, result: Result<T, StreamError>) -> Result<T, StreamError> {
+        match &result {
+            Err(StreamError::Corrupted { key, cause }) => self.shared.note_damage(key, cause),
+            Err(StreamError::Dropped) => self.shared.note_end(),
+            _ => {}
+        }
+        result
+    }
+
+    /// Brings a batch to its end: every request gets its answer.
+    async fn commit(&mut self, batch: Vec<Waiting<S>>) {
+        let nonce = Nonce::random();
+        let deadline = Instant::now() + self.context.timing.deadline;
+        let mut batch = Some(batch);
+        while let Some(waiting) = batch.take() {
+            match self.try_commit(waiting, nonce, deadline).await {
+                (Step::Done, _) => {}
+                (Step::Again, back) if Instant::now() >= deadline => {
+                    let why = "other writers kept winning until the deadline; nothing was written, try again";
+                    answer_all(back, &Error::unavailable(why));
+                }
+                (Step::Again, back) => batch = Some(back),
+            }
+        }
+    }
+
+    /// Resolves the batch at the present version and tries to commit it at the next slot. Hands the
+    /// batch back where it must be resolved again.
+    async fn try_commit(&mut self, batch: Vec<Waiting<S>>, nonce: Nonce, deadline: Instant) -> (Step, Vec<Waiting<S>>) {
+        let ready = match self.shared.check_damage() {
+            Ok(()) => self.replica().await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ready {
+            answer_all(batch, &error.into());
+            return (Step::Done, Vec::new());
+        }
+        let resolution = {
+            let state = self.shared.state();
+            let state = state.lock();
+            let requests: Vec<&S::Request> = batch.iter().map(|(request, _)| request).collect();
+            state.resolve(&requests)
+        };
+        if resolution.is_empty() {
+            return self.answer_unchanged(batch, resolution.answers).await;
+        }
+        self.commit_rows(batch, resolution, nonce, deadline).await
+    }
+
+    /// Nothing to write: the answers hold only if no other commit came meanwhile (protocol section 5,
+    /// "no silent answers from stale state").
+    async fn answer_unchanged(
+        &mut self,
+        batch: Vec<Waiting<S>>,
+        answers: Vec<Result<S::Answer, Error>>,
+    ) -> (Step, Vec<Waiting<S>>) {
+        let before = self.version();
+        let checked = match self.context.timing.ablate.fresh_answers {
+            true => Ok(Pulled::default()),
+            false => self.sync().await,
+        };
+        match checked {
+            Ok(_) if self.version() == before => {
+                let date = self.replica.as_ref().and_then(|r| r.position.last_answer);
+                self.acknowledge(batch, answers, date);
+                (Step::Done, Vec::new())
+            }
+            Ok(_) => (Step::Again, batch),
+            // The stream has ended, which is what the requests are told.
+            Err(error) => {
+                answer_all(batch, &error.into());
+                (Step::Done, Vec::new())
+            }
+        }
+    }
+
+    fn version(&self) -> crate::record::Version {
+        self.shared.state().lock().version()
+    }
+
+    async fn commit_rows(
+        &mut self,
+        batch: Vec<Waiting<S>>,
+        resolution: Resolution<S::Answer>,
+        nonce: Nonce,
+        deadline: Instant,
+    ) -> (Step, Vec<Waiting<S>>) {
+        let (commit, bytes) = match self.encode(resolution.rows, resolution.config, resolution.drop, nonce) {
+            Ok(encoded) => encoded,
+            Err(error) if batch.len() > 1 && error.kind() == Kind::Limit => {
+                return self.commit_one_by_one(batch).await;
+            }
+            Err(error) => {
+                answer_all(batch, &error);
+                return (Step::Done, Vec::new());
+            }
+        };
+        let Some(replica) = self.replica.as_mut() else { return (Step::Again, batch) };
+        let appended = match replica.append(&bytes, nonce, deadline).await {
+            Ok(Appended::Ours(date)) => {
+                let link = Chain { nonce, xxh3: Checksum::of(&bytes) };
+                replica.apply(&commit, bytes, link).map(|()| Appended::Ours(date))
+            }
+            Ok(Appended::Taken(theirs)) => {
+                self.context.counters.slots_lost.count();
+                replica.take_in(theirs).await.map(|_| Appended::Taken(Default::default()))
+            }
+            other => other,
+        };
+        match self.noting_damage(appended) {
+            Ok(Appended::Ours(date)) => {
+                self.context.counters.commits_written.count();
+                self.shared.wrote();
+                self.acknowledge(batch, resolution.answers, date);
+            }
+            Ok(Appended::Taken(_)) => return (Step::Again, batch),
+            Ok(Appended::Refused(why)) => {
+                answer_all(batch, &Error::unavailable(format!("the write was not applied: {why}")));
+            }
+            Ok(Appended::Unknown(why)) => self.answer_unknown(batch, &why),
+            Err(StreamError::Recycled(why)) => {
+                self.discard();
+                self.answer_unknown(batch, &why);
+            }
+            Err(error) => answer_all(batch, &error.into()),
+        }
+        (Step::Done, Vec::new())
+    }
+
+    /// A batch whose requests are small but resolve to too much is committed request by request.
+    async fn commit_one_by_one(&mut self, batch: Vec<Waiting<S>>) -> (Step, Vec<Waiting<S>>) {
+        for single in batch {
+            Box::pin(self.commit(vec![single])).await;
+        }
+        (Step::Done, Vec::new())
+    }
+
+    fn encode(
+        &self,
+        rows: Vec<crate::format::Row>,
+        config: Option<serde_json::Map<String, serde_json::Value>>,
+        drop: bool,
+        nonce: Nonce,
+    ) -> Result<(Commit, bytes::Bytes), Error> {
+        let position = self.replica.as_ref().map(|r| (r.position.next, r.position.prev));
+        let (version, prev) = position.ok_or_else(|| Error::unavailable("the stream is not open"))?;
+        let header = CommitHeader {
+            stream: self.context.stream.to_string(),
+            version,
+            kind: if drop { CommitKind::Drop } else { CommitKind::Data },
+            writer: self.context.writer.clone(),
+            nonce,
+            prev,
+            config,
+        };
+        let rows = Rows::from_iter(rows);
+        let bytes = encode_commit(&header, &rows).map_err(|e| e.at(&self.context.stream.log(version)))?;
+        if bytes.len() > self.context.commit_bytes {
+            return Err(Error::limit(format!(
+                "the request comes to a commit of {} bytes, at most {} are allowed; split it",
+                bytes.len(),
+                self.context.commit_bytes
+            )));
+        }
+        Ok((Commit { header, rows }, bytes))
+    }
+
+    fn acknowledge(&self, batch: Vec<Waiting<S>>, answers: Vec<Result<S::Answer, Error>>, date: Option<StoreTime>) {
+        debug_assert_eq!(batch.len(), answers.len(), "a resolution answers every request");
+        for ((_, reply), answer) in batch.into_iter().zip(answers) {
+            self.context.counters.writes_acknowledged.count();
+            let _ = reply.send(answer.map(|answer| Written { answer, date }));
+        }
+    }
+
+    fn answer_unknown(&self, batch: Vec<Waiting<S>>, why: &str) {
+        self.context.counters.outcomes_unknown.add(batch.len() as u64);
+        let message = format!("the write may or may not have been applied ({why}); read before repeating it");
+        answer_all(batch, &Error::new(Kind::OutcomeUnknown, message));
+    }
+}
+
+fn answer_all<R, A>(batch: Vec<(R, oneshot::Sender<Result<Written<A>, Error>>)>, error: &Error) {
+    for (_, reply) in batch {
+        let _ = reply.send(Err(error.clone()));
+    }
+}

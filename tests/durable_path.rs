@@ -1,0 +1,85 @@
+//! The durable path: what was acknowledged is there after a restart, on every kind of bucket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumlin::bucket::Bucket;
+use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::memory::MemoryBucket;
+use drumlin::{
+    CollectionSpec, Consistency, Get, Kind, Metric, Query, Record, Scope, Selection, Settings, Storage, Store,
+};
+
+fn memory() -> Arc<dyn Bucket> {
+    Arc::new(MemoryBucket::new(StoreClock::machine()))
+}
+
+async fn open(bucket: &Arc<dyn Bucket>) -> Store {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.timing.flush_commits = 8;
+    settings.timing.maintenance_interval = Duration::from_millis(50);
+    settings.timing.swap_interval = Duration::ZERO;
+    Store::open_on(settings, bucket.clone()).await.unwrap()
+}
+
+#[tokio::test]
+async fn acknowledged_records_are_found_after_a_restart() {
+    let bucket = memory();
+    let store = open(&bucket).await;
+    let scope = Scope::default();
+    let collection = store.create_collection(&scope, CollectionSpec::new("a").metric(Metric::L2)).await.unwrap();
+    for i in 0..100 {
+        let record = Record::new(format!("r{i}"), vec![i as f32, 0.0]).with_document(format!("number {i}"));
+        let outcome = collection.add(&[record]).await.unwrap();
+        assert_eq!((outcome.applied, outcome.skipped, outcome.version.0), (1, 0, i + 1));
+    }
+    collection.delete(Selection { ids: Some(vec!["r50".to_owned()]), ..Selection::default() }).await.unwrap();
+    drop((collection, store));
+
+    let store = open(&bucket).await;
+    let collection = store.collection("a").await.unwrap();
+    assert_eq!(collection.count(Consistency::Local).await.unwrap(), 99);
+    let answer = collection.search(Query::new(vec![50.2, 0.0]).k(2)).await.unwrap();
+    let ids: Vec<&str> = answer.results[0].iter().map(|hit| hit.record.id.as_str()).collect();
+    assert_eq!(ids, ["r51", "r49"]);
+    let all = collection.get(Get::default()).await.unwrap();
+    assert_eq!(all.records.len(), 99);
+    assert_eq!(all.records[0].document.as_deref(), Some("number 0"));
+}
+
+#[tokio::test]
+async fn two_stores_write_one_collection_and_lose_nothing_of_each_other() {
+    let bucket = memory();
+    let (one, two) = (open(&bucket).await, open(&bucket).await);
+    let a = one.create_collection(&Scope::default(), CollectionSpec::new("shared")).await.unwrap();
+    let b = two.collection("shared").await.unwrap();
+    let writes = (0..40).map(|i| {
+        let collection = if i % 2 == 0 { a.clone() } else { b.clone() };
+        async move { collection.add(&[Record::new(format!("r{i}"), vec![1.0, i as f32])]).await.unwrap().applied }
+    });
+    let applied: usize = futures::future::join_all(writes).await.into_iter().sum();
+    assert_eq!(applied, 40);
+    assert_eq!(a.count(Consistency::Strong).await.unwrap(), 40);
+    assert_eq!(b.count(Consistency::Strong).await.unwrap(), 40);
+    let again = b.add(&[Record::new("r0", vec![1.0, 2.0])]).await.unwrap();
+    assert_eq!((again.applied, again.skipped), (0, 1));
+}
+
+#[tokio::test]
+async fn a_dropped_collection_is_gone_for_every_store_and_its_name_is_free() {
+    let bucket = memory();
+    let (one, two) = (open(&bucket).await, open(&bucket).await);
+    let scope = Scope::default();
+    one.create_collection(&scope, CollectionSpec::new("a")).await.unwrap();
+    let seen = two.collection("a").await.unwrap();
+    one.drop_collection(&scope, "a").await.unwrap();
+    let error = seen.add(&[Record::new("x", vec![1.0])]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert_eq!(two.collection("a").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(one.drop_collection(&scope, "a").await.unwrap_err().kind(), Kind::NotFound);
+    let fresh = two.create_collection(&scope, CollectionSpec::new("a")).await.unwrap();
+    assert_eq!(fresh.count(Consistency::Local).await.unwrap(), 0);
+    assert_eq!(one.collection("a").await.unwrap().info().id, fresh.info().id);
+    let taken = one.create_collection(&scope, CollectionSpec::new("a")).await.unwrap_err();
+    assert_eq!(taken.kind(), Kind::AlreadyExists);
+}

@@ -1,0 +1,420 @@
+//! A small S3 server in this process, over a map: signatures are checked, and every condition and
+//! every write, completes of uploads included, goes through one lock. It stops when it is dropped.
+//! Requests can be slowed down, refused, or have their connection cut before or after they took effect.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{TryStreamExt, stream};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use s3s::auth::SimpleAuth;
+use s3s::dto::*;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// The one bucket of the server.
+pub const BUCKET: &str = "drumlin-test";
+/// The one identity of the server.
+pub const ACCESS_KEY: &str = "test-access-key";
+/// Its secret.
+pub const SECRET_KEY: &str = "test-secret-key";
+
+/// A request as a plan sees it.
+pub struct Asked<'a> {
+    /// Its number, from 0.
+    pub index: u64,
+    /// GET, PUT, …
+    pub method: &'a str,
+    /// `/bucket/key?query`, as sent.
+    pub path: &'a str,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mischief {
+    /// It is served.
+    None,
+    /// 503 SlowDown, not applied.
+    Unavailable,
+    /// 501 NotImplemented, not applied.
+    NotImplemented,
+    /// The connection is cut, nothing is applied.
+    CutBefore,
+    /// It is applied, then the connection is cut.
+    CutAfter,
+    /// It is served after so many milliseconds.
+    SlowMs(u64),
+}
+
+type Plan = Box<dyn FnMut(&Asked<'_>) -> Mischief + Send>;
+
+struct Control {
+    plan: Mutex<Plan>,
+    latency_ms: AtomicU64,
+    requests: AtomicU64,
+}
+
+/// A running server.
+pub struct S3Server {
+    endpoint: String,
+    control: Arc<Control>,
+    objects: Objects,
+    task: JoinHandle<()>,
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl S3Server {
+    /// Starts an empty server on a free port of this machine, on the present tokio runtime.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let plan: Mutex<Plan> = Mutex::new(Box::new(|_| Mischief::None));
+        let control = Arc::new(Control { plan, latency_ms: AtomicU64::new(0), requests: AtomicU64::new(0) });
+        let objects = Objects::default();
+        let mut service = S3ServiceBuilder::new(objects.clone());
+        service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let front = Front { control: control.clone(), service: service.build() };
+        let task = tokio::spawn(async move {
+            // Dropping the set ends the connections together with the server.
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let Ok((socket, _)) = listener.accept().await else { continue };
+                let _ = socket.set_nodelay(true);
+                let front = TowerToHyperService::new(front.clone());
+                connections.spawn(async move {
+                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), front).await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        S3Server { endpoint, control, objects, task }
+    }
+
+    /// The server's URL.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Delays every request by so many milliseconds, as a distant store would.
+    pub fn set_latency_ms(&self, latency_ms: u64) {
+        self.control.latency_ms.store(latency_ms, Ordering::SeqCst);
+    }
+
+    /// Sets what decides about each later request.
+    pub fn set_plan(&self, plan: impl FnMut(&Asked<'_>) -> Mischief + Send + 'static) {
+        *self.control.plan.lock() = Box::new(plan);
+    }
+
+    /// How many requests have come.
+    pub fn requests(&self) -> u64 {
+        self.control.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many uploads in parts are neither completed nor aborted.
+    pub fn open_uploads(&self) -> usize {
+        self.objects.0.lock().uploads.len()
+    }
+
+    /// All keys, with the store's prefix.
+    pub fn keys(&self) -> Vec<String> {
+        self.objects.0.lock().objects.keys().cloned().collect()
+    }
+}
+
+/// Stands before the service and does the mischief.
+#[derive(Clone)]
+struct Front {
+    control: Arc<Control>,
+    service: S3Service,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Served = Pin<Box<dyn Future<Output = Result<http::Response<s3s::Body>, BoxError>> + Send>>;
+
+impl<B> tower::Service<http::Request<B>> for Front
+where
+    B: Send + 'static,
+    s3s::Body: From<B>,
+{
+    type Response = http::Response<s3s::Body>;
+    type Error = BoxError;
+    type Future = Served;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Served {
+        let Front { control, service } = self.clone();
+        Box::pin(async move {
+            let index = control.requests.fetch_add(1, Ordering::SeqCst);
+            let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+            let mischief = control.plan.lock()(&Asked { index, method: request.method().as_str(), path });
+            sleep(Duration::from_millis(control.latency_ms.load(Ordering::SeqCst))).await;
+            match mischief {
+                Mischief::None => {}
+                Mischief::Unavailable => return error_response(503, "SlowDown"),
+                Mischief::NotImplemented => return error_response(501, "NotImplemented"),
+                Mischief::CutBefore => return Err("cut before, as planned".into()),
+                Mischief::SlowMs(delay_ms) => sleep(Duration::from_millis(delay_ms)).await,
+                Mischief::CutAfter => {
+                    let _lost = service.call(request.map(s3s::Body::from)).await;
+                    return Err("cut after, as planned".into());
+                }
+            }
+            service.call(request.map(s3s::Body::from)).await.map_err(|error| format!("{error:?}").into())
+        })
+    }
+}
+
+fn error_response(status: u16, code: &str) -> Result<http::Response<s3s::Body>, BoxError> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as planned</Message></Error>");
+    Ok(http::Response::builder().status(status).body(s3s::Body::from(body))?)
+}
+
+#[derive(Clone)]
+struct Stored {
+    bytes: Bytes,
+    etag: String,
+    modified: SystemTime,
+}
+
+impl Stored {
+    /// Like S3's, the tag is a hash of the content and time comes in whole seconds.
+    fn new(bytes: Bytes) -> Self {
+        let etag = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes));
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        Stored { bytes, etag, modified: UNIX_EPOCH + Duration::from_secs(seconds) }
+    }
+
+    fn tag(&self) -> ETag {
+        ETag::Strong(self.etag.clone())
+    }
+}
+
+#[derive(Default)]
+struct Store {
+    objects: BTreeMap<String, Stored>,
+    uploads: HashMap<String, BTreeMap<i32, Stored>>,
+    uploads_begun: u64,
+}
+
+#[derive(Clone, Default)]
+struct Objects(Arc<Mutex<Store>>);
+
+impl Store {
+    fn find(&self, key: &str) -> S3Result<Stored> {
+        self.objects.get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey, "no such key"))
+    }
+
+    /// Checks the conditions and writes, all under the caller's lock.
+    fn write(
+        &mut self,
+        key: String,
+        bytes: Bytes,
+        if_match: Option<ETagCondition>,
+        if_none_match: Option<ETagCondition>,
+    ) -> S3Result<ETag> {
+        let present = self.objects.get(&key);
+        match (if_match, present) {
+            (Some(_), None) => return Err(s3_error!(NoSuchKey, "no such key")),
+            (Some(ETagCondition::ETag(tag)), Some(present)) if tag.value() != present.etag => {
+                return Err(s3_error!(PreconditionFailed, "the tag is another"));
+            }
+            _ => {}
+        }
+        if if_none_match.is_some() && present.is_some() {
+            return Err(s3_error!(PreconditionFailed, "the key exists"));
+        }
+        let stored = Stored::new(bytes);
+        let tag = stored.tag();
+        self.objects.insert(key, stored);
+        Ok(tag)
+    }
+}
+
+fn here(bucket: &str) -> S3Result<()> {
+    if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket, "no such bucket")) }
+}
+
+async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
+    let Some(body) = body else { return Ok(Bytes::new()) };
+    let chunks: Vec<Bytes> = body.try_collect().await.map_err(|_| s3_error!(IncompleteBody, "the body broke off"))?;
+    Ok(chunks.concat().into())
+}
+
+#[async_trait]
+impl S3 for Objects {
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        here(&request.input.bucket)?;
+        let found = self.0.lock().find(&request.input.key)?;
+        let size = found.bytes.len() as u64;
+        let tag = found.tag();
+        let (bytes, content_range) = match request.input.range {
+            None => (found.bytes, None),
+            Some(range) => {
+                let range = range.check(size)?;
+                let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                (found.bytes.slice(range.start as usize..range.end as usize), Some(told))
+            }
+        };
+        Ok(S3Response::new(GetObjectOutput {
+            content_length: Some(bytes.len() as i64),
+            body: Some(StreamingBlob::wrap(stream::once(async { Ok::<_, std::io::Error>(bytes) }))),
+            content_range,
+            e_tag: Some(tag),
+            last_modified: Some(found.modified.into()),
+            ..Default::default()
+        }))
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        here(&request.input.bucket)?;
+        let found = self.0.lock().find(&request.input.key)?;
+        Ok(S3Response::new(HeadObjectOutput {
+            content_length: Some(found.bytes.len() as i64),
+            e_tag: Some(found.tag()),
+            last_modified: Some(found.modified.into()),
+            ..Default::default()
+        }))
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let PutObjectInput { bucket, key, body, if_match, if_none_match, .. } = request.input;
+        here(&bucket)?;
+        let bytes = whole(body).await?;
+        let tag = self.0.lock().write(key, bytes, if_match, if_none_match)?;
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(tag), ..Default::default() }))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        here(&request.input.bucket)?;
+        let CopySource::Bucket { bucket, key, .. } = &request.input.copy_source else {
+            return Err(s3_error!(NotImplemented, "only buckets are sources here"));
+        };
+        here(bucket)?;
+        let mut store = self.0.lock();
+        let bytes = store.find(key)?.bytes;
+        let tag = store.write(request.input.key, bytes, None, None)?;
+        let result = CopyObjectResult { e_tag: Some(tag), ..Default::default() };
+        Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        here(&request.input.bucket)?;
+        self.0.lock().objects.remove(&request.input.key);
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        here(&request.input.bucket)?;
+        if request.input.delete.objects.len() > 1000 {
+            return Err(s3_error!(MalformedXML, "more than 1000 keys"));
+        }
+        let mut store = self.0.lock();
+        for object in &request.input.delete.objects {
+            store.objects.remove(&object.key);
+        }
+        Ok(S3Response::new(DeleteObjectsOutput::default()))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let ListObjectsV2Input { bucket, prefix, start_after, max_keys, .. } = request.input;
+        here(&bucket)?;
+        let (prefix, after) = (prefix.unwrap_or_default(), start_after.unwrap_or_default());
+        let most = max_keys.unwrap_or(1000).clamp(1, 1000) as usize;
+        let store = self.0.lock();
+        let mut found: Vec<Object> = store
+            .objects
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .filter(|(key, _)| after.is_empty() || **key > after)
+            .take(most + 1)
+            .map(|(key, stored)| Object {
+                key: Some(key.clone()),
+                size: Some(stored.bytes.len() as i64),
+                e_tag: Some(stored.tag()),
+                last_modified: Some(stored.modified.into()),
+                ..Default::default()
+            })
+            .collect();
+        let is_truncated = Some(found.len() > most);
+        found.truncate(most);
+        Ok(S3Response::new(ListObjectsV2Output { contents: Some(found), is_truncated, ..Default::default() }))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        here(&request.input.bucket)?;
+        let mut store = self.0.lock();
+        store.uploads_begun += 1;
+        let id = format!("upload-{}", store.uploads_begun);
+        store.uploads.insert(id.clone(), BTreeMap::new());
+        Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let UploadPartInput { upload_id, part_number, body, .. } = request.input;
+        let part = Stored::new(whole(body).await?);
+        let tag = part.tag();
+        let mut store = self.0.lock();
+        let upload = store.uploads.get_mut(&upload_id).ok_or_else(|| s3_error!(NoSuchUpload, "no such upload"))?;
+        upload.insert(part_number, part);
+        Ok(S3Response::new(UploadPartOutput { e_tag: Some(tag), ..Default::default() }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let CompleteMultipartUploadInput { key, upload_id, multipart_upload, if_match, if_none_match, .. } =
+            request.input;
+        let named = multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let mut store = self.0.lock();
+        let parts = store.uploads.get(&upload_id).ok_or_else(|| s3_error!(NoSuchUpload, "no such upload"))?;
+        let mut bytes = Vec::new();
+        for part in &named {
+            let number = part.part_number.unwrap_or_default();
+            let stored = parts.get(&number).filter(|stored| part.e_tag == Some(stored.tag()));
+            bytes.extend_from_slice(&stored.ok_or_else(|| s3_error!(InvalidPart, "part {number}"))?.bytes);
+        }
+        let tag = store.write(key, bytes.into(), if_match, if_none_match)?;
+        store.uploads.remove(&upload_id);
+        Ok(S3Response::new(CompleteMultipartUploadOutput { e_tag: Some(tag), ..Default::default() }))
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let removed = self.0.lock().uploads.remove(&request.input.upload_id);
+        removed.ok_or_else(|| s3_error!(NoSuchUpload, "no such upload"))?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+}
