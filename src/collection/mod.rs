@@ -4,7 +4,9 @@
 
 mod apply;
 mod chunk;
+pub mod columnar;
 mod get;
+pub mod graphs;
 pub mod handle;
 mod id_table;
 mod invariants;

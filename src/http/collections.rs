@@ -13,7 +13,6 @@ use super::error::ApiError;
 use super::guard::WriteBegun;
 use super::wire::{CreateBody, ReadParameters, ScopeParameters};
 use crate::collection::request::{CollectionSpec, Consistency};
-use crate::error::Error;
 
 pub(super) async fn create(
     State(app): State<App>,
@@ -22,16 +21,6 @@ pub(super) async fn create(
     Json(body): Json<CreateBody>,
 ) -> Result<Response, ApiError> {
     check_name(&body.name)?;
-    let max = app.store.limits().dimension;
-    match body.dimension {
-        Some(0) => return Err(ApiError::invalid(format!("dimension: expected 1 to {max}, got 0"))),
-        Some(d) if d > max => {
-            return Err(
-                Error::limit(format!("dimension: expected at most {max} (DRUMLIN_MAX_DIMENSION), got {d}")).into()
-            );
-        }
-        Some(_) | None => {}
-    }
     let spec = CollectionSpec {
         name: body.name,
         metric: body.metric,

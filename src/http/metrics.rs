@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::error::{Error, Result};
@@ -65,6 +66,7 @@ impl Metrics {
         scrape.add(Ok(self.under_way.clone()))?;
         counters(&scrape, store)?;
         sizes(&scrape, store)?;
+        bucket(&scrape, store)?;
         scrape.text()
     }
 }
@@ -108,6 +110,7 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("commits_pulled", "Commits of other instances applied.", c.commits_pulled)?;
     scrape.counter("slots_lost", "Log slots lost to another writer.", c.slots_lost)?;
     scrape.counter("outcomes_unknown", "Writes answered with outcome unknown.", c.outcomes_unknown)?;
+    scrape.counter("reopenings", "Streams discarded and opened anew.", c.reopenings)?;
     scrape.counter("flushes", "Segments written by flushes.", c.flushes)?;
     scrape.counter("compactions", "Segments written by compactions.", c.compactions)?;
     scrape.counter("graphs_built", "Graphs built.", c.graphs_built)?;
@@ -120,18 +123,47 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
 fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
     let h = store.health();
     let one_if = |yes: bool| f64::from(u8::from(yes));
+    let loading = h.loading.total.saturating_sub(h.loading.done);
     scrape.gauge("up_seconds", "Seconds since the store opened.", h.uptime_seconds as f64)?;
     scrape.gauge("collections", "Live collections.", h.collections as f64)?;
     scrape.gauge("collections_damaged", "Collections with a damaged object.", h.damaged.len() as f64)?;
-    scrape.gauge(
-        "collections_loading",
-        "Collections not loaded yet.",
-        (h.loading.total - h.loading.done.min(h.loading.total)) as f64,
-    )?;
+    scrape.gauge("collections_loading", "Collections not loaded yet.", loading as f64)?;
     scrape.gauge("records", "Live records.", h.records as f64)?;
     scrape.gauge("storage_connected", "1 if the bucket answered the last request.", one_if(h.storage.connected))?;
     scrape.gauge("memory_resident_bytes", "Resident size of the process.", h.memory.resident_bytes as f64)?;
     scrape.gauge("memory_vectors_bytes", "f32 embeddings.", h.memory.vectors_bytes as f64)?;
     scrape.gauge("memory_graph_bytes", "Graphs, codes included.", h.memory.graph_bytes as f64)?;
     scrape.gauge("memory_records_bytes", "Ids, documents and metadata.", h.memory.records_bytes as f64)
+}
+
+fn bucket(scrape: &Scrape, store: &Store) -> Result<()> {
+    let vector =
+        |name: &str, about: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, about), labels).map_err(failed);
+    let calls =
+        vector("drumlin_bucket_calls_total", "Calls to the bucket, every attempt counted.", &["operation", "outcome"])?;
+    let sent = vector("drumlin_bucket_sent_bytes_total", "Body bytes sent to the bucket.", &["operation"])?;
+    let received =
+        vector("drumlin_bucket_received_bytes_total", "Body bytes received from the bucket.", &["operation"])?;
+    let waited = Opts::new("drumlin_bucket_waited_seconds_total", "Time spent waiting for the bucket, over all calls.");
+    let waited = CounterVec::new(waited, &["operation"]).map_err(failed)?;
+    for (op, counts) in store.storage_counters().iter() {
+        let failures = [
+            ("exists", counts.exists),
+            ("not_found", counts.not_found),
+            ("refused", counts.refused),
+            ("unknown", counts.unknown),
+        ];
+        let failed: u64 = failures.iter().map(|(_, calls)| calls).sum();
+        calls.with_label_values(&[op.name(), "ok"]).inc_by(counts.calls.saturating_sub(failed));
+        for (outcome, number) in failures {
+            calls.with_label_values(&[op.name(), outcome]).inc_by(number);
+        }
+        sent.with_label_values(&[op.name()]).inc_by(counts.bytes_sent);
+        received.with_label_values(&[op.name()]).inc_by(counts.bytes_received);
+        waited.with_label_values(&[op.name()]).inc_by(counts.waited_us as f64 / 1e6);
+    }
+    scrape.add(Ok(calls))?;
+    scrape.add(Ok(sent))?;
+    scrape.add(Ok(received))?;
+    scrape.add(Ok(waited))
 }

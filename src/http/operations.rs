@@ -40,7 +40,7 @@ pub(super) async fn health(State(app): State<App>) -> Result<Response, ApiError>
 /// 200 once every collection is loaded, 503 before.
 pub(super) async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
     let health = app.store.health();
-    let loaded = health.loading.done >= health.loading.total;
+    let loaded = app.store.is_loaded();
     let status = if loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &serde_json::json!({"ready": loaded, "loading": health.loading}))
 }

@@ -16,8 +16,8 @@ use super::wire::{
 };
 use crate::collection::request::{Consistency, Get, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
+use crate::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 use crate::record::Record;
-use crate::record_batch::{ipc_from_answer, records_from_ipc, records_from_parquet};
 
 /// Media type of an Arrow IPC stream.
 const ARROW: &str = "application/vnd.apache.arrow.stream";

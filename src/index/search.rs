@@ -243,3 +243,29 @@ impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
         prefetch(self.graph.code(node));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_allowed_nodes_are_scanned_and_many_are_walked() {
+        let planned = |allowed, nodes| plan(Choice { allowed, nodes, ef: 100, degree: 20 });
+        for (allowed, nodes) in [(0, 0), (0, 100_000), (10, 100_000), (1_000, 100_000), (500, 500)] {
+            assert_eq!(planned(allowed, nodes), Plan::Scan, "{allowed} of {nodes}");
+        }
+        for (allowed, nodes) in [(100_000, 100_000), (50_000, 100_000), (5_000, 5_000)] {
+            let Plan::Walk { distances } = planned(allowed, nodes) else { panic!("{allowed} of {nodes} are scanned") };
+            assert!((allowed / 2..=allowed).contains(&distances), "{distances} for {allowed} of {nodes}");
+        }
+    }
+
+    #[test]
+    fn the_default_ef_is_never_below_k() {
+        for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
+            for k in [1, 10, 100, 10_000] {
+                assert!(default_ef(metric, k) >= k.max(100), "{metric}, {k}");
+            }
+        }
+    }
+}
