@@ -4,7 +4,9 @@
 
 mod apply;
 mod chunk;
+pub mod columnar;
 mod get;
+pub mod graphs;
 pub mod handle;
 mod id_table;
 mod invariants;
@@ -17,6 +19,7 @@ mod select;
 pub mod snapshot;
 pub mod state;
 mod tiers;
+mod upkeep;
 mod validate;
 
 #[cfg(test)]
