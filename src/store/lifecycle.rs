@@ -155,7 +155,12 @@ impl Store {
             Err(error) if error.kind() == Kind::OutcomeUnknown && self.is_dropped(id).await => {}
             Err(error) => return Err(error),
         }
-        finish_drop(&self.inner, id).await
+        // IMPORTANT: the drop is durable; what is left to do must not make it look as if it were not.
+        // Whoever meets the collection next finishes it, this instance's upkeep first.
+        if let Err(error) = finish_drop(&self.inner, id).await {
+            tracing::warn!(collection = %name, %error, "it was dropped, and the drop will be finished later");
+        }
+        Ok(())
     }
 
     async fn drop_damaged(
@@ -206,7 +211,7 @@ async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
             }
             collection.stream().shared().ended()
         }
-        Err(StreamError::Dropped | StreamError::Missing) => true,
+        Err(StreamError::Dropped) => true,
         Err(StreamError::Corrupted { .. }) => false,
         Err(error) => return Err(error.into()),
     };
