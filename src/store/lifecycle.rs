@@ -213,7 +213,7 @@ async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
             }
             collection.stream().shared().ended()
         }
-        Err(StreamError::Dropped | StreamError::Missing) => true,
+        Err(StreamError::Dropped) => true,
         Err(StreamError::Corrupted { .. }) => false,
         Err(error) => return Err(error.into()),
     };
