@@ -4,7 +4,6 @@
 //! link is loose, and is found by scanning.
 
 use std::iter::Peekable;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -19,14 +18,12 @@ use crate::record::{Address, Version};
 pub struct GraphPart {
     /// Its object's key.
     pub key: String,
-    /// The graph itself; its header names the versions whose embeddings it covers.
+    /// First version whose embeddings it covers.
+    pub lo: Version,
+    /// Last version whose embeddings it covers.
+    pub hi: Version,
+    /// The graph itself.
     pub graph: Arc<Graph>,
-}
-
-impl GraphPart {
-    fn versions(&self) -> RangeInclusive<Version> {
-        self.graph.header().lo..=self.graph.header().hi
-    }
 }
 
 /// A graph and which of its nodes are live records.
@@ -44,7 +41,7 @@ impl GraphView {
     }
 
     fn covers(&self, embedded: Address) -> bool {
-        self.part.versions().contains(&embedded.version())
+        (self.part.lo..=self.part.hi).contains(&embedded.version())
     }
 
     fn link_to(&self, embedded: Address) -> Option<Link> {
@@ -88,7 +85,14 @@ impl Links {
     }
 }
 
-/// A live row's embedding is no record's any more.
+/// The node is a live row's embedding now.
+fn begin_node(graphs: &mut [Arc<GraphView>], link: Link) {
+    if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph && !view.alive.contains(link.node)) {
+        Arc::make_mut(view).alive.insert(link.node);
+    }
+}
+
+/// The node is no live row's embedding any more.
 pub fn end_node(graphs: &mut [Arc<GraphView>], link: Link) {
     if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph) {
         Arc::make_mut(view).alive.remove(link.node);
@@ -103,10 +107,7 @@ pub fn link_new(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     }
     let link_to = |row| graphs.iter().find_map(|view| view.link_to(chunk.embedded(row)));
     let links: Vec<Option<Link>> = (0..chunk.len() as u32).map(link_to).collect();
-    for link in links.iter().flatten() {
-        let view = graphs.iter_mut().find(|view| view.number == link.graph);
-        view.map(Arc::make_mut).into_iter().for_each(|view| view.alive.insert(link.node));
-    }
+    links.iter().flatten().for_each(|link| begin_node(graphs, *link));
     view.links = Links::among(links, &view.alive);
 }
 
@@ -118,14 +119,14 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
     let gone: Vec<Arc<GraphView>> = gone;
     let gone: Vec<u32> = gone.iter().map(|view| view.number).collect();
     let Some(part) = part else {
-        snapshot.chunks.iter_mut().for_each(|view| unlink(view, &gone));
+        snapshot.chunks.iter_mut().for_each(|view| unlink(view, &gone, &mut snapshot.graphs));
         return;
     };
     let graph = part.graph.clone();
     let mut nodes = graph.nodes_by_address().peekable();
     let mut added = GraphView { alive: NodeBitmap::none(graph.len()), number: next, part };
     for view in &mut snapshot.chunks {
-        unlink(view, &gone);
+        unlink(view, &gone, &mut snapshot.graphs);
         if reaches(&added.part, &view.chunk) {
             link_to(view, &mut added, &mut nodes);
         }
@@ -135,27 +136,37 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
 
 /// Whether the graph may cover embeddings of the chunk's rows. An embedding is as old as its row, or older.
 fn reaches(part: &GraphPart, chunk: &Chunk) -> bool {
-    let versions = part.versions();
-    chunk.last().version() >= *versions.start()
-        && (chunk.first().version() <= *versions.end() || !chunk.carried().is_empty())
+    let newer = chunk.first().version() > part.hi;
+    chunk.last().version() >= part.lo && (!newer || !chunk.carried().is_empty())
 }
 
-/// Takes the links to the graphs `gone` out of a chunk.
-fn unlink(view: &mut Arc<ChunkView>, gone: &[u32]) {
+/// Takes the links to the graphs `gone` out of a chunk. A row that is a node of another one links there.
+fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]) {
     let Some(links) = &view.links else { return };
-    if links.links.iter().any(|link| gone.contains(&link.graph)) {
-        let kept = |row| view.link(row).filter(|link| !gone.contains(&link.graph));
-        let kept = (0..view.chunk.len() as u32).map(kept).collect();
-        let links = Links::among(kept, &view.alive);
-        Arc::make_mut(view).links = links;
+    if !links.links.iter().any(|link| gone.contains(&link.graph)) {
+        return;
     }
+    let kept = |row| {
+        let link = view.link(row)?;
+        let other = || graphs.iter().find_map(|graph| graph.link_to(view.chunk.embedded(row)));
+        if gone.contains(&link.graph) { other() } else { Some(link) }
+    };
+    let links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(kept).collect();
+    let live = view.alive.iter().filter_map(|row| links[row as usize]);
+    live.for_each(|link| begin_node(graphs, link));
+    let links = Links::among(links, &view.alive);
+    Arc::make_mut(view).links = links;
 }
 
 /// Links the rows of a chunk that have no link to the nodes of `graph`. `nodes` are those of the graph by
 /// address, from the first on that no chunk before this one has passed: chunks and nodes both ascend, so
 /// one pass over the two finds all rows that wrote a node. Rows that carry an older embedding on are few,
 /// and looked up.
-fn link_to(view: &mut Arc<ChunkView>, graph: &mut GraphView, nodes: &mut Peekable<impl Iterator<Item = (Address, u32)>>) {
+fn link_to(
+    view: &mut Arc<ChunkView>,
+    graph: &mut GraphView,
+    nodes: &mut Peekable<impl Iterator<Item = (Address, u32)>>,
+) {
     let mut links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(|row| view.link(row)).collect();
     for (row, link) in (0u32..).zip(&mut links) {
         let (address, embedded) = (view.chunk.address(row), view.chunk.embedded(row));

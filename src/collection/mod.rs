@@ -21,6 +21,8 @@ mod tiers;
 mod validate;
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod replay;
