@@ -26,3 +26,7 @@ mod graph_tests;
 mod model_tests;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
+mod state_tests;
