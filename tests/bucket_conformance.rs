@@ -55,13 +55,13 @@ macro_rules! conforms {
 
 async fn memory() -> Subject {
     let bucket = Arc::new(MemoryBucket::new(StoreClock::machine()));
-    Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(()) }
+    Subject { bucket, racers: 16, large_bytes: 8 << 20, lists_by_bytes: true, _keeps: Box::new(()) }
 }
 
 async fn folder() -> Subject {
     let directory = tempfile::tempdir().unwrap();
     let bucket = Arc::new(FolderBucket::open(directory.path().join("absent/yet")).unwrap());
-    Subject { bucket, racers: 16, large_bytes: 8 << 20, _keeps: Box::new(directory) }
+    Subject { bucket, racers: 16, large_bytes: 8 << 20, lists_by_bytes: true, _keeps: Box::new(directory) }
 }
 
 every_check!(conforms, memory_bucket, memory, [cfg(all())]);
@@ -78,7 +78,7 @@ async fn s3() -> Subject {
         ..S3Settings::new(BUCKET)
     };
     let bucket = Arc::new(S3Bucket::connect(settings).await.unwrap());
-    Subject { bucket, racers: 16, large_bytes: 12 << 20, _keeps: Box::new(server) }
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
 }
 
 every_check!(conforms, s3_bucket, s3, [cfg(all())]);
@@ -96,7 +96,7 @@ async fn external() -> Subject {
         ..S3Settings::new(variable("BUCKET").expect("DRUMLIN_TEST_S3_BUCKET names a bucket that exists"))
     };
     let bucket = Arc::new(S3Bucket::connect(settings).await.unwrap());
-    Subject { bucket, racers: 4, large_bytes: 12 << 20, _keeps: Box::new(()) }
+    Subject { bucket, racers: 4, large_bytes: 12 << 20, lists_by_bytes: false, _keeps: Box::new(()) }
 }
 
 every_check!(conforms, external_s3_bucket, external, [ignore = "needs an S3 server, named by DRUMLIN_TEST_S3_*"]);

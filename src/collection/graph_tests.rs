@@ -42,13 +42,14 @@ fn build(snapshot: &Snapshot, lo: u64, hi: u64) -> Option<GraphPart> {
     let range = GraphRange { stream: "c/x".into(), lo, hi };
     let params = GraphParams { threads: 1, ..GraphParams::default() };
     let graph = Arc::new(build_graph(&set, range, &params, &HnswRsBuilder).unwrap());
-    Some(GraphPart { key: format!("graph/{lo}-{hi}"), lo, hi, graph })
+    Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph })
 }
 
 /// The same graph through the bucket's bytes.
 fn reload(part: &GraphPart) -> (GraphEntry, Vec<u8>) {
     let bytes = encode_graph(part.graph.content()).unwrap();
-    let (key, lo, hi) = (part.key.clone(), part.lo, part.hi);
+    let (key, header) = (part.key.clone(), part.graph.header());
+    let (lo, hi) = (header.lo, header.hi);
     let (nodes, size) = (part.graph.len() as u64, bytes.len() as u64);
     (GraphEntry { key, lo, hi, nodes, bytes: size, xxh3: Checksum::of(&bytes), other: Map::new() }, bytes)
 }
@@ -212,17 +213,20 @@ fn a_graph_of_another_metric_dimension_or_range_is_refused_and_changes_nothing()
     replay.add((0..10).map(|n| record(&mut rng, n)));
     let part = build(&replay.snapshot(), 1, 1).unwrap();
     let (entry, bytes) = reload(&part);
-    let wrong = GraphEntry { nodes: 11, ..entry.clone() };
-    let error = replay.state.load_graph(&wrong, bytes.clone().into()).unwrap_err();
-    assert_eq!(error.to_string(), "expected 11 nodes, got 10");
-    let wrong = GraphEntry { hi: Version(2), ..entry };
-    let error = replay.state.load_graph(&wrong, bytes.clone().into()).unwrap_err();
-    assert!(error.to_string().contains("versions 1 to 2, l2, dimension 8, got versions 1 to 1"), "{error}");
+    let wrong = [
+        (GraphEntry { nodes: 11, ..entry.clone() }, "HEAD names c/x/graph/1-1 with 11 nodes, 1..=1"),
+        (GraphEntry { hi: Version(2), ..entry.clone() }, "HEAD names c/x/graph/1-1 with 10 nodes, 1..=2"),
+        (GraphEntry { key: "c/y/graph/1-1".into(), ..entry }, "HEAD names c/y/graph/1-1 with 10 nodes, 1..=1"),
+    ];
+    for (entry, said) in wrong {
+        let error = replay.state.load_graph(&entry, bytes.clone().into()).unwrap_err();
+        assert_eq!(error.to_string(), format!("graph of c/x 1..=1 with 10 nodes, {said}"));
+    }
     let graph = Arc::new(Graph::new(decode_graph(bytes.into()).unwrap()));
     let mut other = Replay::new(Metric::Ip);
     other.add((0..10).map(|n| record(&mut rng, n)));
     let error = other.state.attach_graph(GraphPart { graph, ..part }, &[]).unwrap_err();
-    assert!(error.to_string().contains("expected a graph of versions 1 to 1, ip"), "{error}");
+    assert_eq!(error.to_string(), "c/x/graph/1-1: expected a graph of ip, dimension Some(8); got l2, 8");
     assert!(other.state.current().graph_keys().is_empty());
 }
 
@@ -258,7 +262,7 @@ fn random_histories_with_graphs_attached_and_detached_keep_every_record_in_one_p
                 let hi = rng.random_range(lo..=older.version().0);
                 // Ranges may overlap: a row keeps the node it has.
                 let mut keys = replay.snapshot().graph_keys();
-                keys.retain(|key| *key == format!("graph/{lo}-{hi}") || rng.random_bool(0.5));
+                keys.retain(|key| *key == format!("c/x/graph/{lo}-{hi}") || rng.random_bool(0.5));
                 match build(&older, lo, hi) {
                     Some(part) => replay.state.attach_graph(part, &keys).unwrap(),
                     None => replay.state.detach_graphs(&keys),

@@ -4,6 +4,7 @@
 //! link is loose, and is found by scanning.
 
 use std::iter::Peekable;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -18,12 +19,14 @@ use crate::record::{Address, Version};
 pub struct GraphPart {
     /// Its object's key.
     pub key: String,
-    /// First version whose embeddings it covers.
-    pub lo: Version,
-    /// Last version whose embeddings it covers.
-    pub hi: Version,
-    /// The graph itself.
+    /// The graph itself; its header names the versions whose embeddings it covers.
     pub graph: Arc<Graph>,
+}
+
+impl GraphPart {
+    fn versions(&self) -> RangeInclusive<Version> {
+        self.graph.header().lo..=self.graph.header().hi
+    }
 }
 
 /// A graph and which of its nodes are live records.
@@ -41,7 +44,7 @@ impl GraphView {
     }
 
     fn covers(&self, embedded: Address) -> bool {
-        (self.part.lo..=self.part.hi).contains(&embedded.version())
+        self.part.versions().contains(&embedded.version())
     }
 
     fn link_to(&self, embedded: Address) -> Option<Link> {
@@ -136,8 +139,9 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
 
 /// Whether the graph may cover embeddings of the chunk's rows. An embedding is as old as its row, or older.
 fn reaches(part: &GraphPart, chunk: &Chunk) -> bool {
-    let newer = chunk.first().version() > part.hi;
-    chunk.last().version() >= part.lo && (!newer || !chunk.carried().is_empty())
+    let versions = part.versions();
+    chunk.last().version() >= *versions.start()
+        && (chunk.first().version() <= *versions.end() || !chunk.carried().is_empty())
 }
 
 /// Takes the links to the graphs `gone` out of a chunk. A row that is a node of another one links there.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod chunk;
+pub mod columnar;
 mod get;
 pub mod graphs;
 pub mod handle;
@@ -18,6 +19,7 @@ mod select;
 pub mod snapshot;
 pub mod state;
 mod tiers;
+mod upkeep;
 mod validate;
 
 #[cfg(test)]

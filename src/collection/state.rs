@@ -16,11 +16,10 @@ use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
+use super::upkeep;
 use crate::config::Limits;
-use crate::format::graph::decode_graph;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
-use crate::index::Graph;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 use crate::stream::state::{Resolution, State, Weight};
 
@@ -62,14 +61,13 @@ impl CollectionState {
     /// that live now, so it may have been built from an older snapshot. Linear in the number of records.
     /// Readers see it after [`State::publish`].
     pub fn attach_graph(&mut self, part: GraphPart, replaces: &[String]) -> Result<(), FormatError> {
+        let (metric, dimension) = (self.current.metric, self.current.dimension);
         let header = part.graph.header();
-        let found = (header.lo, header.hi, header.metric, Some(header.dim));
-        let expected = (part.lo, part.hi, self.current.metric, self.current.dimension);
-        if found != expected {
-            let said = |(lo, hi, metric, dim): (Version, Version, Metric, Option<usize>)| {
-                format!("versions {lo} to {hi}, {metric}, dimension {}", dim.unwrap_or(0))
-            };
-            return Err(FormatError::Damaged(format!("expected a graph of {}, got {}", said(expected), said(found))));
+        if header.metric != metric || Some(header.dim) != dimension {
+            let (got, dim) = (header.metric, header.dim);
+            let message =
+                format!("{}: expected a graph of {metric}, dimension {dimension:?}; got {got}, {dim}", part.key);
+            return Err(FormatError::Damaged(message));
         }
         graphs::relink(&mut self.current, replaces, Some(part));
         Ok(())
@@ -179,12 +177,7 @@ impl State for CollectionState {
     }
 
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {
-        let graph = Arc::new(Graph::new(decode_graph(bytes)?));
-        if graph.len() as u64 != entry.nodes {
-            return Err(FormatError::Damaged(format!("expected {} nodes, got {}", entry.nodes, graph.len())));
-        }
-        let (key, lo, hi) = (entry.key.clone(), entry.lo, entry.hi);
-        self.attach_graph(GraphPart { key, lo, hi, graph }, &[])
+        self.attach_graph(upkeep::decode(entry, bytes)?, &[])
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::catalog::{CatalogWrite, RecordState};
 use super::entry::Entry;
 use super::report::Recovery;
-use super::{Inner, PARALLEL_COLLECTIONS, lifecycle};
+use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::CollectionId;
 use crate::stream::Stream;
 use crate::stream::collect::{self, End};
@@ -180,7 +180,17 @@ async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
             () = sign.given() => return,
             result = upkeep.work(collection.stream()) => told(name, result),
         }
+        tokio::select! {
+            () = sign.given() => return,
+            result = keep_graphs(&collection) => told(name, result),
+        }
     }
+}
+
+/// Brings a collection's graphs up to date.
+async fn keep_graphs(collection: &Collection) -> Result<(), StreamError> {
+    while collection.keep_graphs().await? {}
+    Ok(())
 }
 
 fn told(name: &str, result: Result<(), StreamError>) {
@@ -216,6 +226,39 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+impl Store {
+    /// One round of everything that upkeep does, now and whether due or not, for stores that run
+    /// without it: flushes, compacts and collects every collection and the catalog, finishes drops and
+    /// buries what is ripe. Goes on where one stream fails; answers the first failure.
+    #[doc(hidden)]
+    pub async fn maintain(&self) -> Result<()> {
+        let inner = &self.inner;
+        let mut first = Ok(());
+        for entry in inner.live_entries() {
+            let done = maintain_entry(inner, &entry).await;
+            first = first.and(done);
+        }
+        first = first.and(round(&inner.catalog).await.map_err(Error::from));
+        bury_dropped(inner).await;
+        first
+    }
+}
+
+async fn maintain_entry(inner: &Arc<Inner>, entry: &Entry) -> Result<()> {
+    match entry.opened().await {
+        Ok(collection) if !collection.stream().shared().ended() => Ok(round(collection.stream()).await?),
+        Ok(_) | Err(StreamError::Dropped | StreamError::Missing) => lifecycle::finish_drop(inner, entry.id).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn round<S: State>(stream: &Stream<S>) -> Result<(), StreamError> {
+    stream.flush().await?;
+    while let Outcome::Landed(_) = stream.compact().await? {}
+    stream.collect().await?;
+    Ok(())
 }
 
 /// Instances that would flush at the same moment spread out.

@@ -34,13 +34,8 @@ class Stream:
             for key, body in objects.items()
             if key.startswith(f"{prefix}log/")
         }
-        segments = [objects[find_key(objects, prefix, segment["key"])] for segment in head["segs"]]
+        segments = [objects[segment["key"]] for segment in head["segs"]]
         return cls(segments, {version: body for version, body in log.items() if version >= head["floor"]}, log)
-
-
-def find_key(objects: dict[str, bytes], prefix: str, key: str) -> str:
-    """HEAD may name an object by its whole key or relative to its stream."""
-    return key if key in objects else prefix + key
 
 
 def pyarrow_fold(stream: Stream) -> dict[str, str]:

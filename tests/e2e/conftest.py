@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from drumlin import Drumlin
 from s3_servers import S3Server
 from seaweed import SeaweedFs
@@ -75,3 +74,5 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Drumlin]]:
     yield start
     for server in started:
         server.close()
+    panicked = [server.output() for server in started if "panicked at" in server.output()]
+    assert not panicked, panicked[0][-3000:]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 from s3_servers import dies_with_parent, free_ports
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from s3_servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server, free_ports, tool
 
@@ -18,6 +19,7 @@ class SeaweedFs(S3Server):
     """Master, volume server, filer and S3 gateway in one process, every port explicit so that two can run."""
 
     name = "seaweedfs"
+    ports: dict[str, int]
 
     def command(self) -> list[str]:
         identity = {
@@ -47,9 +49,16 @@ class SeaweedFs(S3Server):
         }
         names = ("master.port", "volume.port", "filer.port")
         services = [name + suffix for name in names for suffix in ("", ".grpc")] + ["s3.port.grpc"]
-        options.update(zip(services, free_ports(len(services)), strict=True))
+        self.ports = dict(zip(services, free_ports(len(services)), strict=True))
+        options.update(self.ports)
         flags = [f"-{name}={value}" for name, value in options.items()]
         return [tool("weed"), f"-logdir={self.folder}", "server", "-s3", *flags]
+
+    def stop(self) -> None:
+        super().stop()
+        for service, port in self.ports.items():  # it puts these sockets where no option reaches
+            if service.endswith(".grpc"):
+                Path(f"/tmp/seaweedfs-{service.split('.')[0]}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
 def main(command: list[str]) -> int:

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import pyarrow.parquet as pq
-
 from drumlin import ROOT
 
 FIXTURES = ROOT / "data-fixtures" / "sentences"

@@ -10,9 +10,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 import drumlin
+import pytest
 from conftest import s3_place
 from drumlin import Drumlin
 from s3_servers import S3Server

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-
 from conftest import Place
 from drumlin import Drumlin, Outcome
 from sentences import questions, sentences

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from botocore.exceptions import ClientError
-
 from s3_servers import Moto, Nanio, S3Server
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from conftest import BUCKET, s3_place
-from drumlin import Drumlin
+from drumlin import ROOT, Drumlin, binary
 from s3_servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 
 WRONG_SECRET = "a-secret-that-must-not-be-printed"
@@ -123,6 +124,14 @@ def test_sync_on_request_brings_another_servers_commits(
     writer.add("things", [{"id": "two", "embedding": [0, 1]}])
     reader.call("POST", "/api/s3/sync")
     assert reader.count("things", consistency="local") == 2
+
+
+def test_the_env_example_and_help_name_the_same_settings() -> None:
+    shown = subprocess.run([binary(), "serve", "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    in_help = set(re.findall(r"^  ([A-Z][A-Z0-9_]+) ", shown, re.MULTILINE))
+    in_example = set(re.findall(r"^#([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert len(in_help) > 30
+    assert in_example == in_help
 
 
 def test_secrets_are_not_in_the_log(s3_settings: dict[str, str], start: Callable[..., Drumlin]) -> None:

@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
-
-from commits import Stream
+from commits import Stream, pyarrow_fold
 from conftest import Place
 from drumlin import Drumlin, Outcome
 
@@ -137,9 +136,12 @@ def test_two_servers_killed_at_random_lose_and_double_nothing(place: Place, star
 
     states = [server.records("shared") for server in servers]
     assert states[0] == states[1], "the servers disagree"
+    stream = Stream.of(place.objects(), collection["id"])
+    assert stream.segments, "nothing was flushed: the kills met no background work"
+    assert pyarrow_fold(stream) == {record_id: record["document"] for record_id, record in states[0].items()}
     assert states[0].pop("first")["document"] == "first"
     assert_state_is_possible(clients, states[0])
-    seen = appearances(Stream.of(place.objects(), collection["id"]))
+    seen = appearances(stream)
     assert seen.pop("first") == 1
     assert_log_holds_each_write_once(clients, seen)
     for server in servers:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 from drumlin import ROOT, Drumlin
 
 README_PORT = 8000
@@ -84,7 +84,11 @@ def test_the_walk_through_answers_as_printed(fresh: Callable[..., Drumlin]) -> N
 
 
 def test_the_demo_answers_as_printed(fresh: Callable[..., Drumlin]) -> None:
-    fresh("--demo")
+    server = fresh("--demo")
+    deadline = time.monotonic() + 30
+    while "curl" not in server.output():  # the server prints a line to paste once the sentences are there
+        assert time.monotonic() < deadline, server.output()
+        time.sleep(0.1)
     steps = walk_through("Demo")
     assert steps
     take(steps)
