@@ -88,7 +88,14 @@ impl Links {
     }
 }
 
-/// A live row's embedding is no record's any more.
+/// The node is a live row's embedding now.
+fn begin_node(graphs: &mut [Arc<GraphView>], link: Link) {
+    if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph && !view.alive.contains(link.node)) {
+        Arc::make_mut(view).alive.insert(link.node);
+    }
+}
+
+/// The node is no live row's embedding any more.
 pub fn end_node(graphs: &mut [Arc<GraphView>], link: Link) {
     if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph) {
         Arc::make_mut(view).alive.remove(link.node);
@@ -103,10 +110,7 @@ pub fn link_new(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     }
     let link_to = |row| graphs.iter().find_map(|view| view.link_to(chunk.embedded(row)));
     let links: Vec<Option<Link>> = (0..chunk.len() as u32).map(link_to).collect();
-    for link in links.iter().flatten() {
-        let view = graphs.iter_mut().find(|view| view.number == link.graph);
-        view.map(Arc::make_mut).into_iter().for_each(|view| view.alive.insert(link.node));
-    }
+    links.iter().flatten().for_each(|link| begin_node(graphs, *link));
     view.links = Links::among(links, &view.alive);
 }
 
@@ -118,14 +122,14 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
     let gone: Vec<Arc<GraphView>> = gone;
     let gone: Vec<u32> = gone.iter().map(|view| view.number).collect();
     let Some(part) = part else {
-        snapshot.chunks.iter_mut().for_each(|view| unlink(view, &gone));
+        snapshot.chunks.iter_mut().for_each(|view| unlink(view, &gone, &mut snapshot.graphs));
         return;
     };
     let graph = part.graph.clone();
     let mut nodes = graph.nodes_by_address().peekable();
     let mut added = GraphView { alive: NodeBitmap::none(graph.len()), number: next, part };
     for view in &mut snapshot.chunks {
-        unlink(view, &gone);
+        unlink(view, &gone, &mut snapshot.graphs);
         if reaches(&added.part, &view.chunk) {
             link_to(view, &mut added, &mut nodes);
         }
@@ -140,15 +144,22 @@ fn reaches(part: &GraphPart, chunk: &Chunk) -> bool {
         && (chunk.first().version() <= *versions.end() || !chunk.carried().is_empty())
 }
 
-/// Takes the links to the graphs `gone` out of a chunk.
-fn unlink(view: &mut Arc<ChunkView>, gone: &[u32]) {
+/// Takes the links to the graphs `gone` out of a chunk. A row that is a node of another one links there.
+fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]) {
     let Some(links) = &view.links else { return };
-    if links.links.iter().any(|link| gone.contains(&link.graph)) {
-        let kept = |row| view.link(row).filter(|link| !gone.contains(&link.graph));
-        let kept = (0..view.chunk.len() as u32).map(kept).collect();
-        let links = Links::among(kept, &view.alive);
-        Arc::make_mut(view).links = links;
+    if !links.links.iter().any(|link| gone.contains(&link.graph)) {
+        return;
     }
+    let kept = |row| {
+        let link = view.link(row)?;
+        let other = || graphs.iter().find_map(|graph| graph.link_to(view.chunk.embedded(row)));
+        if gone.contains(&link.graph) { other() } else { Some(link) }
+    };
+    let links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(kept).collect();
+    let live = view.alive.iter().filter_map(|row| links[row as usize]);
+    live.for_each(|link| begin_node(graphs, link));
+    let links = Links::among(links, &view.alive);
+    Arc::make_mut(view).links = links;
 }
 
 /// Links the rows of a chunk that have no link to the nodes of `graph`. `nodes` are those of the graph by

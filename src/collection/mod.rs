@@ -23,6 +23,12 @@ mod upkeep;
 mod validate;
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
+mod state_tests;

@@ -67,6 +67,13 @@ impl Replay {
     /// The same collection, read back: versions up to each of `ends` as one segment each, the rest as
     /// commits.
     pub fn reopened(&self, ends: &[u64]) -> Replay {
+        let mut other = self.loaded(ends);
+        other.catch_up(self);
+        other
+    }
+
+    /// The state after segments of versions up to each of `ends`, before any commit of the log.
+    pub fn loaded(&self, ends: &[u64]) -> Replay {
         let mut other = Replay::new(self.state.current().metric());
         let flushed = ends.last().map_or(0, |end| *end as usize);
         let deltas = self.commits[..flushed].iter().filter_map(|commit| commit.header.config.as_ref());
@@ -84,17 +91,21 @@ impl Replay {
             other.state.load(groups, Version(hi)).unwrap();
             lo = hi + 1;
         }
-        for commit in &self.commits[flushed..] {
-            other.state.apply(commit).unwrap();
-        }
-        other.commits = self.commits.clone();
-        other.state.publish();
         other
+    }
+
+    /// Applies the commits of `source` that are not in yet.
+    pub fn catch_up(&mut self, source: &Replay) {
+        for commit in &source.commits[self.state.version().0 as usize..] {
+            self.state.apply(commit).unwrap();
+        }
+        self.commits = source.commits.clone();
+        self.state.publish();
     }
 }
 
 /// What the bucket would give back for this resolution.
-fn stored(version: Version, resolution: &Resolution<WriteOutcome>) -> Commit {
+pub fn stored(version: Version, resolution: &Resolution<WriteOutcome>) -> Commit {
     let prev = Chain { nonce: Nonce(7), xxh3: Checksum(7) };
     let header = CommitHeader {
         stream: "c/x".into(),

@@ -84,6 +84,12 @@ impl Snapshot {
         views.filter(worth).collect()
     }
 
+    /// How many graphs a query walks.
+    #[cfg(test)]
+    pub(super) fn walks_of(&self, query: &Query) -> usize {
+        self.walks(query, &self.select(query.ids.as_deref(), query.filter.as_ref())).len()
+    }
+
     /// The nodes that these rows link to, for each graph.
     fn nodes_of(&self, rows: &[RoaringBitmap]) -> Vec<NodeBitmap> {
         let mut nodes: Vec<NodeBitmap> =
