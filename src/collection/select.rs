@@ -27,6 +27,7 @@ impl Selected {
     }
 
     /// How many rows.
+    #[cfg(test)]
     pub fn len(&self, snapshot: &Snapshot) -> u64 {
         match self {
             Selected::All => snapshot.live,

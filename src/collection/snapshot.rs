@@ -104,6 +104,7 @@ impl Snapshot {
     }
 
     /// How distance is measured.
+    #[cfg(test)]
     pub fn metric(&self) -> Metric {
         self.metric
     }
@@ -116,11 +117,6 @@ impl Snapshot {
     /// Live records.
     pub fn count(&self) -> u64 {
         self.live
-    }
-
-    /// Whether the collection has ended.
-    pub fn dropped(&self) -> bool {
-        self.dropped
     }
 
     /// Bytes of memory its parts take. Snapshots share parts: the sum over two is not what both take.

@@ -20,6 +20,7 @@ use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
 use crate::stream::open::{fetch_graph, off_thread};
+use crate::stream::state::State;
 
 /// A graph is merged with what comes after it while it has at most this many times as many nodes.
 const MERGE_RATIO: u64 = 2;
@@ -79,6 +80,20 @@ fn plan(snapshot: &Snapshot, threshold: u64) -> Option<Job> {
 }
 
 impl Collection {
+    /// Gives back the memory of chunks that are mostly dead records.
+    pub(crate) async fn reclaim_memory(&self) -> Result<(), StreamError> {
+        let state = self.stream().shared().state();
+        let key = self.stream().context().stream.to_string();
+        let reclaimed = off_thread(move || {
+            let mut state = state.lock();
+            if state.rewrite_sparse_chunks()? {
+                state.publish();
+            }
+            Ok::<(), FormatError>(())
+        });
+        reclaimed.await?.map_err(|cause| StreamError::corrupted(key, &cause))
+    }
+
     /// One round of upkeep: adopts graphs that HEAD names, or builds one that is due. Answers whether
     /// anything changed, so that the caller may go on until nothing does.
     pub(crate) async fn keep_graphs(&self) -> Result<bool, StreamError> {
@@ -137,7 +152,6 @@ impl Collection {
         if !replaces.is_empty() {
             let state = self.stream().shared().state();
             off_thread(move || {
-                use crate::stream::state::State;
                 let mut state = state.lock();
                 state.detach_graphs(&replaces);
                 state.publish();
@@ -151,7 +165,6 @@ impl Collection {
         let state = self.stream().shared().state();
         let key = part.key.clone();
         let attached = off_thread(move || {
-            use crate::stream::state::State;
             let mut state = state.lock();
             state.attach_graph(part, &replaces)?;
             state.publish();

@@ -62,9 +62,9 @@ impl Store {
         if index.builder != "hnsw_rs" {
             return Err(Error::invalid(format!("index.builder: expected \"hnsw_rs\", got {:?}", index.builder)));
         }
-        if !(2..=256).contains(&index.m) || !(1..=10_000).contains(&index.ef_construction) {
+        if !(2..=128).contains(&index.m) || !(1..=4096).contains(&index.ef_construction) {
             return Err(Error::invalid(format!(
-                "index: expected m in 2..=256 and ef_construction in 1..=10000, got {} and {}",
+                "index: expected m in 2..=128 and ef_construction in 1..=4096, got {} and {}",
                 index.m, index.ef_construction
             )));
         }
