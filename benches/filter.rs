@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use arrow::array::StringArray;
-use drumlin::{Columns, Filter};
+use drumlin::Filter;
+use drumlin::testing::Columns;
 
 const ROWS: usize = 100_000;
 const CHUNK_ROWS: usize = 16_384;

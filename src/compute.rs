@@ -44,6 +44,11 @@ impl Compute {
         run(work).await
     }
 
+    /// Threads that build graphs.
+    pub fn index_threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     /// Runs a graph build on the index threads.
     pub async fn build<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let _permit = self.builds.acquire().await.map_err(|_| closed())?;

@@ -11,7 +11,9 @@ mod filter;
 pub mod format;
 #[doc(hidden)]
 pub mod head;
+pub mod http;
 mod index;
+mod interchange;
 mod log;
 mod record;
 mod store;
@@ -19,6 +21,8 @@ mod stream;
 #[doc(hidden)]
 pub mod testing;
 
+pub use bucket::s3::S3Settings;
+pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::handle::Collection;
 pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
@@ -27,6 +31,7 @@ pub use collection::request::{
 pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
+pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
 pub use store::report;

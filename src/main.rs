@@ -1,1 +1,16 @@
-fn main() {}
+//! The `drumlin` program: reads the command line and runs one command. Everything it does is done by
+//! the library; this file and `cli` only wire it.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("drumlin: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

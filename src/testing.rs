@@ -3,5 +3,6 @@
 
 pub use crate::bucket;
 pub use crate::config::Ablate;
+pub use crate::filter::Columns;
 pub use crate::format;
 pub use crate::head;

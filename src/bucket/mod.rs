@@ -24,6 +24,8 @@ mod folder_tests;
 pub mod keys;
 pub mod memory;
 pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod retry;
 pub mod s3;
 mod shared;
@@ -161,7 +163,8 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     /// Copies an object inside the store, server-side where the store can.
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError>;
 
-    /// Lists keys that start with `prefix` and are greater than `after`, ascending, one page.
+    /// Lists keys that start with `prefix` and are greater than `after`, ascending, one page. By bytes,
+    /// except that SeaweedFS lists what is in `a/` before `a-`; no two of [`keys`] tell the difference.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError>;
 
     /// Deletes objects; one that is absent counts as deleted. Batched where the store can.

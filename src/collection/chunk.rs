@@ -125,6 +125,11 @@ impl Chunk {
         self.carried[from..].iter().take_while(move |(e, _)| *e == embedded.0).map(|(_, row)| *row)
     }
 
+    /// Rows whose embedding an earlier row wrote, by that row's address.
+    pub fn carried(&self) -> &[(u64, u32)] {
+        &self.carried
+    }
+
     /// Rows whose position is not their address.
     pub fn moved(&self) -> &RoaringBitmap {
         &self.moved

@@ -35,8 +35,33 @@ impl Snapshot {
                 ensure(chunk.position(row) <= address, || format!("{id:?} comes after its update"))?;
             }
         }
+        self.check_graphs()?;
         ensure(ids.len() as u64 == self.live, || format!("{} live records, {} counted", ids.len(), self.live))?;
         ensure(newest.is_none_or(|newest| newest.version() <= self.version), || "rows of a later version".to_owned())
+    }
+
+    /// A live row whose embedding is a node of some graph links to one such node and no other row does; all
+    /// other live rows, and only they, are loose; the nodes linked to, and only they, are alive.
+    fn check_graphs(&self) -> Result<(), String> {
+        let mut linked = HashSet::new();
+        for view in &self.chunks {
+            for row in &view.alive {
+                let (id, embedded, link) = (view.chunk.id(row), view.chunk.embedded(row), view.link(row));
+                let is_node = self.graphs.iter().any(|graph| graph.part.graph.node_of(embedded).is_some());
+                ensure(link.is_some() == is_node, || format!("{id:?}: a node: {is_node}, linked: {link:?}"))?;
+                ensure(view.loose().contains(row) != is_node, || format!("{id:?} is a node and loose, or neither"))?;
+                let Some(link) = link else { continue };
+                ensure(linked.insert((link.graph, link.node)), || format!("{id:?}: {link:?} is taken"))?;
+                let graph = self.graphs.iter().find(|graph| graph.number == link.graph);
+                let named = graph.and_then(|graph| graph.part.graph.address(link.node));
+                ensure(named == Some(embedded), || format!("{id:?}: {link:?} is of {named:?}, not {embedded:?}"))?;
+                let alive = graph.is_some_and(|graph| graph.alive.contains(link.node));
+                ensure(alive, || format!("{id:?}: {link:?} is dead"))?;
+            }
+            ensure(view.loose().is_subset(&view.alive), || "a dead row is loose".to_owned())?;
+        }
+        let alive: usize = self.graphs.iter().map(|graph| graph.alive.count()).sum();
+        ensure(alive == linked.len(), || format!("{alive} nodes alive, {} linked to", linked.len()))
     }
 }
 

@@ -4,7 +4,9 @@
 
 mod apply;
 mod chunk;
+pub mod columnar;
 mod get;
+pub mod graphs;
 pub mod handle;
 mod id_table;
 mod invariants;
@@ -17,4 +19,16 @@ mod select;
 pub mod snapshot;
 pub mod state;
 mod tiers;
+mod upkeep;
 mod validate;
+
+#[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
+mod state_tests;

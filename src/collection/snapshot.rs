@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 
 use super::chunk::{Chunk, ChunkKind};
+use super::graphs::{GraphView, Link, Links};
 use super::id_table::IdHasher;
 use crate::record::{Address, Metric, Version};
 
@@ -17,14 +18,34 @@ pub struct ChunkView {
     pub chunk: Arc<Chunk>,
     /// Rows that are live records.
     pub alive: RoaringBitmap,
+    /// Which rows' embeddings are nodes of graphs; `None` where none is.
+    pub links: Option<Links>,
 }
 
 impl ChunkView {
-    /// All rows live.
+    /// All rows live, none in a graph.
     pub fn new(chunk: Chunk) -> ChunkView {
         let mut alive = RoaringBitmap::new();
         alive.insert_range(0..chunk.len() as u32);
-        ChunkView { chunk: Arc::new(chunk), alive }
+        ChunkView { chunk: Arc::new(chunk), alive, links: None }
+    }
+
+    /// The node that a row's embedding is.
+    pub fn link(&self, row: u32) -> Option<Link> {
+        self.links.as_ref().and_then(|links| links.get(row))
+    }
+
+    /// Live rows whose embeddings no graph has: they are only found by scanning.
+    pub fn loose(&self) -> &RoaringBitmap {
+        self.links.as_ref().map_or(&self.alive, |links| &links.loose)
+    }
+
+    /// Ends a live record. Answers the node that was its embedding.
+    pub fn kill(&mut self, row: u32) -> Option<Link> {
+        self.alive.remove(row);
+        let links = self.links.as_mut()?;
+        links.loose.remove(row);
+        links.get(row)
     }
 }
 
@@ -54,6 +75,7 @@ pub struct Snapshot {
     pub(super) dimension: Option<usize>,
     /// In address order.
     pub(super) chunks: Vec<Arc<ChunkView>>,
+    pub(super) graphs: Vec<Arc<GraphView>>,
     pub(super) live: u64,
     pub(super) config: Arc<Map<String, Value>>,
     pub(super) dropped: bool,
@@ -68,6 +90,7 @@ impl Snapshot {
             metric,
             dimension: None,
             chunks: Vec::new(),
+            graphs: Vec::new(),
             live: 0,
             config: Arc::default(),
             dropped: false,
@@ -103,7 +126,8 @@ impl Snapshot {
     /// Bytes of memory its parts take. Snapshots share parts: the sum over two is not what both take.
     pub fn footprint(&self) -> Footprint {
         let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
-        Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes: 0 }
+        let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum();
+        Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes }
     }
 
     pub(super) fn chunk_kind(&self) -> ChunkKind {

@@ -11,10 +11,12 @@ use serde_json::{Map, Value};
 
 use super::apply;
 use super::chunk::Chunk;
+use super::graphs::{self, GraphPart};
 use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
+use super::upkeep;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
@@ -55,6 +57,27 @@ impl CollectionState {
         tiers::rewrite_sparse(&mut self.current)
     }
 
+    /// Takes in a graph, and takes out those of the keys it replaces. Its nodes are judged by the records
+    /// that live now, so it may have been built from an older snapshot. Linear in the number of records.
+    /// Readers see it after [`State::publish`].
+    pub fn attach_graph(&mut self, part: GraphPart, replaces: &[String]) -> Result<(), FormatError> {
+        let (metric, dimension) = (self.current.metric, self.current.dimension);
+        let header = part.graph.header();
+        if header.metric != metric || Some(header.dim) != dimension {
+            let (got, dim) = (header.metric, header.dim);
+            let message =
+                format!("{}: expected a graph of {metric}, dimension {dimension:?}; got {got}, {dim}", part.key);
+            return Err(FormatError::Damaged(message));
+        }
+        graphs::relink(&mut self.current, replaces, Some(part));
+        Ok(())
+    }
+
+    /// Takes out graphs: their records are scanned from then on.
+    pub fn detach_graphs(&mut self, keys: &[String]) {
+        graphs::relink(&mut self.current, keys, None);
+    }
+
     /// The configuration after a delta. A dimension, once fixed, stays.
     fn configured(&self, delta: &Map<String, Value>) -> Result<(Map<String, Value>, Option<usize>), FormatError> {
         let mut config = self.current.config.as_ref().clone();
@@ -75,14 +98,21 @@ impl CollectionState {
     fn take_in(&mut self, replaced: Vec<RowRef>, chunks: Vec<Chunk>, version: Version) {
         let current = &mut self.current;
         for RowRef { chunk, row } in &replaced {
-            Arc::make_mut(&mut current.chunks[*chunk]).alive.remove(*row);
+            if let Some(link) = Arc::make_mut(&mut current.chunks[*chunk]).kill(*row) {
+                graphs::end_node(&mut current.graphs, link);
+            }
         }
         current.live -= replaced.len() as u64;
         if replaced.iter().any(|at| current.chunks[at.chunk].alive.is_empty()) {
             current.chunks.retain(|view| !view.alive.is_empty());
         }
-        current.live += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        current.chunks.extend(chunks.into_iter().map(|chunk| Arc::new(ChunkView::new(chunk))));
+        for chunk in chunks {
+            current.live += chunk.len() as u64;
+            // A row that carries its record's embedding on brings the node just ended back to life.
+            let mut view = ChunkView::new(chunk);
+            graphs::link_new(&mut current.graphs, &mut view);
+            current.chunks.push(Arc::new(view));
+        }
         current.version = version;
         tiers::merge_tail(current);
     }
@@ -91,6 +121,7 @@ impl CollectionState {
         let current = &mut self.current;
         (current.version, current.dropped, current.live) = (version, true, 0);
         current.chunks.clear();
+        current.graphs.clear();
     }
 }
 
@@ -145,8 +176,8 @@ impl State for CollectionState {
         Ok(())
     }
 
-    fn load_graph(&mut self, _entry: &GraphEntry, _bytes: Bytes) -> Result<(), FormatError> {
-        Ok(())
+    fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {
+        self.attach_graph(upkeep::decode(entry, bytes)?, &[])
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {

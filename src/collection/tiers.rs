@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunk::{CHUNK_BYTES, CHUNK_ROWS, Chunk, ChunkKind};
+use super::graphs::Links;
 use super::snapshot::{ChunkView, Snapshot};
 use crate::format::FormatError;
 
@@ -83,5 +84,10 @@ fn gather(views: &[Arc<ChunkView>], kind: ChunkKind) -> Result<Vec<ChunkView>, F
             }
         }
     }
-    pieces.iter().map(|rows| Chunk::gather(&chunks, rows, kind).map(ChunkView::new)).collect()
+    let merged = pieces.iter().map(|rows| {
+        let links = rows.iter().map(|(n, row)| views[*n].link(*row as u32));
+        let view = ChunkView::new(Chunk::gather(&chunks, rows, kind)?);
+        Ok(ChunkView { links: Links::among(links.collect(), &view.alive), ..view })
+    });
+    merged.collect()
 }

@@ -3,15 +3,12 @@
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
-use std::collections::HashMap;
-
-use xxhash_rust::xxh3::Xxh3Builder;
-
 use super::distance::normalised;
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
 use super::kernel::kernels;
 use super::repair::repair;
+use super::twins::{join_twins, twin_groups};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
 
@@ -150,7 +147,10 @@ pub fn build_graph(
     let mut linked = builder.build(&space, params);
     repair(&mut linked, &space);
     let adjacency = join_twins(linked, &groups, rows.len(), params.m);
-    freeze(&adjacency, set, GraphSource { range, params: *params, builder: builder.name() })
+    // Codes are of what searches compare: normalised under cosine, raw otherwise.
+    let vectors = if set.metric == Metric::Cosine { rows } else { set.vectors.clone() };
+    let seen = VectorSet { vectors, addresses: set.addresses.clone(), ..*set };
+    freeze(&adjacency, &seen, GraphSource { range, params: *params, builder: builder.name() })
 }
 
 /// Values beyond these have squares and sums of squares that f32 does not hold well.
@@ -193,37 +193,46 @@ fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {
     Ok(())
 }
 
-/// Nodes by equal vectors, each group ascending, groups by their first node. Equal vectors defeat the
-/// neighbour heuristic (they prune everything behind them), so builders never see two.
-fn twin_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
-    let mut group_of: HashMap<Vec<u8>, usize, Xxh3Builder> = HashMap::with_hasher(Xxh3Builder::new());
-    let mut groups: Vec<Vec<u32>> = Vec::new();
-    for (node, row) in (0u32..).zip(rows) {
-        // + 0.0 turns −0 into 0, which equals it.
-        let bytes: Vec<u8> = row.iter().flat_map(|x| (x + 0.0).to_ne_bytes()).collect();
-        let group = *group_of.entry(bytes).or_insert(groups.len());
-        match groups.get_mut(group) {
-            Some(twins) => twins.push(node),
-            None => groups.push(vec![node]),
-        }
-    }
-    groups
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::index::HnswRsBuilder;
 
-/// Adjacency over all `nodes`: builders' node i is the first of group i, its twins hang below it as a
-/// tree of fan-out `m`, on level 0 only.
-fn join_twins(linked: Adjacency, groups: &[Vec<u32>], nodes: usize, m: usize) -> Adjacency {
-    let first = |i: u32| groups[i as usize][0];
-    let mut lists: Vec<Vec<Vec<u32>>> = vec![vec![Vec::new()]; nodes];
-    for (i, levels) in (0u32..).zip(linked.lists) {
-        let renamed = |list: Vec<u32>| list.into_iter().map(first).collect();
-        lists[first(i) as usize] = levels.into_iter().map(renamed).collect();
+    fn build(vectors: Vec<&[f32]>, versions: &[u64], params: GraphParams) -> Result<Graph> {
+        let addresses = versions.iter().filter_map(|v| Address::new(Version(*v), 0)).collect();
+        let set = VectorSet { metric: Metric::L2, dim: 2, vectors, addresses };
+        let range = GraphRange { stream: "c/test".into(), lo: Version(2), hi: Version(4) };
+        build_graph(&set, range, &params, &HnswRsBuilder)
     }
-    let mut joined = Adjacency { entry: first(linked.entry), lists };
-    for group in groups {
-        for (i, twin) in group.iter().enumerate().skip(1) {
-            joined.link(group[(i - 1) / m], *twin);
+
+    #[test]
+    fn what_no_graph_can_be_built_of_is_refused_with_the_reason() {
+        let good = GraphParams::default();
+        let two: Vec<&[f32]> = vec![&[1.0, 2.0], &[3.0, 4.0]];
+        for (vectors, versions, params, expected) in [
+            (vec![], vec![], good, "got 0 and 0"),
+            (two.clone(), vec![2], good, "got 2 and 1"),
+            (vec![&[1.0][..], &[2.0]], vec![2, 3], good, "not 2 finite floats"),
+            (vec![&[1.0, f32::NAN][..], &[2.0, 1.0]], vec![2, 3], good, "not 2 finite floats"),
+            (two.clone(), vec![2, 5], good, "outside versions 2..=4"),
+            (two.clone(), vec![3, 3], good, "does not hold together"),
+            (two.clone(), vec![2, 3], GraphParams { m: 1, ..good }, "index.m"),
+            (two.clone(), vec![2, 3], GraphParams { ef_construction: 0, ..good }, "index.ef_construction"),
+        ] {
+            let error = build(vectors, &versions, params).expect_err(expected);
+            assert!(error.message().contains(expected), "{error}");
+            assert!([Kind::Internal, Kind::Invalid].contains(&error.kind()));
         }
     }
-    joined
+
+    #[test]
+    fn a_graph_tells_what_it_covers_and_how_it_was_built() {
+        let params = GraphParams { m: 5, ef_construction: 50, seed: 9, threads: 1 };
+        let graph = build(vec![&[1.0, 2.0], &[3.0, 4.0]], &[2, 3], params).expect("builds");
+        let header = graph.header();
+        assert_eq!((header.lo, header.hi, header.dim, header.metric), (Version(2), Version(4), 2, Metric::L2));
+        assert_eq!((header.m, header.ef_construction, header.seed, header.builder.as_str()), (5, 50, 9, "hnsw_rs"));
+        assert_eq!(graph.len(), 2);
+    }
 }

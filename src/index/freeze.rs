@@ -3,18 +3,16 @@
 //! Invariant: nodes of higher levels come first; within a level the order is a depth-first walk from the
 //! entry point, nearest neighbours first, so the entry point is node 0.
 
-use std::borrow::Cow;
-
 use arrow::buffer::ScalarBuffer;
 
 use super::build::{Adjacency, GraphParams, GraphRange, VectorSet};
-use super::distance::{PreparedQuery, normalised};
+use super::distance::PreparedQuery;
 use super::graph::Graph;
 use super::quantiser::Quantiser;
 use super::topk::TopK;
 use crate::error::{Error, Result};
 use crate::format::graph::{Columns, GraphColumns, GraphHeader, Lists, Traversal};
-use crate::record::{Address, Metric};
+use crate::record::Address;
 
 /// Where a graph comes from: what its header tells.
 #[derive(Debug, Clone)]
@@ -27,15 +25,11 @@ pub struct GraphSource {
     pub builder: &'static str,
 }
 
-/// Freezes `adjacency` over the vectors of `set`.
+/// Freezes `adjacency` over the vectors of `set`, which are normalised under cosine.
 pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -> Result<Graph> {
     let order = node_order(adjacency);
     let columns = frozen_columns(adjacency, &order, &set.addresses)?;
-    let raw = order.iter().map(|old| set.vectors[*old as usize]);
-    let rows: Vec<Cow<'_, [f32]>> = match set.metric {
-        Metric::Cosine => raw.map(|v| Cow::Owned(normalised(v))).collect(),
-        Metric::L2 | Metric::Ip => raw.map(Cow::Borrowed).collect(),
-    };
+    let rows: Vec<&[f32]> = order.iter().map(|old| set.vectors[*old as usize]).collect();
     let quantiser = Quantiser::fit(set.metric, set.dim, &rows);
     let mut codes = Vec::with_capacity(rows.len() * set.dim);
     let biases: Vec<f32> = rows.iter().map(|row| quantiser.encode(row, &mut codes)).collect();
@@ -132,7 +126,7 @@ const MOVED: f32 = 0.2;
 
 /// Judges whether codes tell neighbours apart, at the density the data really has.
 struct Frozen<'a> {
-    rows: &'a [Cow<'a, [f32]>],
+    rows: &'a [&'a [f32]],
     columns: &'a Columns,
     quantiser: &'a Quantiser,
 }
@@ -151,11 +145,11 @@ impl Frozen<'_> {
     /// Of the true best around `node`: how many the codes' best are as near as, and how many there are. Asked
     /// from the node, moved a little towards `other`: queries rarely are one of the vectors.
     fn kept_by_codes(&self, node: u32, other: u32) -> (usize, usize) {
-        let (from, towards) = (&self.rows[node as usize], &self.rows[other as usize]);
+        let (from, towards) = (self.rows[node as usize], self.rows[other as usize]);
         let moved: Vec<f32> = from.iter().zip(towards.iter()).map(|(x, y)| x + MOVED * (y - x)).collect();
         let query = PreparedQuery::new(self.quantiser.metric(), &moved);
         let coded = self.quantiser.encode_query(&query);
-        let exact = |other: u32| query.distance_to(&self.rows[other as usize]);
+        let exact = |other: u32| query.distance_to(self.rows[other as usize]);
         let (mut by_code, mut by_truth) = (TopK::new(CODED_BEST), TopK::new(TRUE_BEST));
         for other in self.surroundings(node) {
             let at = other as usize;

@@ -160,14 +160,28 @@ fn a_search_never_returns_fewer_than_k_or_all_allowed() {
 }
 
 #[test]
+fn a_filter_that_allows_only_what_is_far_from_the_query_is_answered_in_full() {
+    let built = built(Metric::L2, 8, gaussian(12_000, 8, 1), 1);
+    let mut far: Vec<u32> = (0..12_000).collect();
+    let query = PreparedQuery::new(Metric::L2, &built.values[..8]);
+    let distance = |node: &u32| built.vector(*node).map_or(0.0, |v| query.distance_to(v));
+    far.sort_by(|a, b| distance(b).total_cmp(&distance(a)));
+    let mut allowed = NodeBitmap::none(12_000);
+    far[..9_000].iter().for_each(|node| allowed.insert(*node));
+    let found = answers(&built, 10, Some(&allowed));
+    let truth: Vec<f32> = far[..9_000].iter().rev().take(10).map(distance).collect();
+    assert_eq!(found.iter().map(|c| c.distance).collect::<Vec<_>>(), truth);
+}
+
+#[test]
 fn nodes_without_a_vector_are_no_answers() {
     let built = built(Metric::L2, 16, gaussian(2000, 16, 1), 1);
     let query = PreparedQuery::new(Metric::L2, &built.values[..16]);
     let search = GraphQuery { query: &query, k: 10, ef: None, allowed: None };
-    let exact = |node: u32| built.vector(node).filter(|_| node % 2 == 0);
+    let exact = |node: u32| built.vector(node).filter(|_| node.is_multiple_of(2));
     let found = search_graph(&built.graph, search, exact, &mut SearchScratch::new());
     assert_eq!(found.len(), 10);
-    assert!(found.iter().all(|c| c.node % 2 == 0));
+    assert!(found.iter().all(|c| c.node.is_multiple_of(2)));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod quantiser;
 mod repair;
 mod search;
 mod topk;
+mod twins;
 mod walk;
 
 #[cfg(test)]

@@ -51,13 +51,13 @@ impl Quantiser {
     }
 
     /// Fits mean and scale to `rows`, each `dim` floats (normalised under cosine).
-    pub fn fit(metric: Metric, dim: usize, rows: &[impl AsRef<[f32]>]) -> Quantiser {
+    pub fn fit(metric: Metric, dim: usize, rows: &[&[f32]]) -> Quantiser {
         let mean = trimmed_mean(dim, rows);
         let stride = (rows.len() * dim).div_ceil(SAMPLED_COMPONENTS).max(1);
         let mut sizes: Vec<f64> = rows
             .iter()
             .step_by(stride)
-            .flat_map(|row| row.as_ref().iter().zip(&mean).map(|(x, m)| (f64::from(*x) - f64::from(*m)).abs()))
+            .flat_map(|row| row.iter().zip(&mean).map(|(x, m)| (f64::from(*x) - f64::from(*m)).abs()))
             .collect();
         let rank = ((sizes.len() as f64 * COVERED) as usize).min(sizes.len().saturating_sub(1));
         let reach = match sizes.len() {
@@ -129,9 +129,9 @@ impl Quantiser {
 
 /// The mean of each dimension over a sample, without its smallest and largest values: far outliers would
 /// move the mean away from all other vectors and leave them one code.
-fn trimmed_mean(dim: usize, rows: &[impl AsRef<[f32]>]) -> Vec<f32> {
+fn trimmed_mean(dim: usize, rows: &[&[f32]]) -> Vec<f32> {
     let stride = rows.len().div_ceil(SAMPLED_ROWS).max(1);
-    let sample: Vec<&[f32]> = rows.iter().step_by(stride).map(AsRef::as_ref).collect();
+    let sample: Vec<&[f32]> = rows.iter().step_by(stride).copied().collect();
     let trim = sample.len().div_ceil(TRIMMED);
     let mean = |d: usize| {
         let mut values: Vec<f32> = sample.iter().filter_map(|row| row.get(d)).copied().collect();

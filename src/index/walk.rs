@@ -151,7 +151,7 @@ mod tests {
             (node as f32 - self.at).abs()
         }
         fn accepts(&self, node: u32) -> bool {
-            !self.even_only || node % 2 == 0
+            !self.even_only || node.is_multiple_of(2)
         }
     }
 

@@ -185,7 +185,17 @@ async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
             () = sign.given() => return,
             result = upkeep.work(collection.stream()) => told(name, result),
         }
+        tokio::select! {
+            () = sign.given() => return,
+            result = keep_graphs(&collection) => told(name, result),
+        }
     }
+}
+
+/// Brings a collection's graphs up to date.
+async fn keep_graphs(collection: &Collection) -> Result<(), StreamError> {
+    while collection.keep_graphs().await? {}
+    Ok(())
 }
 
 /// Finishes a drop that was found half done, however often it takes.

@@ -168,7 +168,7 @@ pub(super) async fn upload_segment(
 }
 
 /// Uploads the list of what a swap is going to take off HEAD.
-pub(super) async fn upload_retired(
+pub async fn upload_retired(
     context: &Arc<Context>,
     segs: Vec<SegmentEntry>,
     graphs: Vec<crate::format::head::GraphEntry>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use parking_lot::Mutex;
 
 use super::anchor::Anchor;
 use super::context::{Context, StreamError};
@@ -47,11 +48,12 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     }
     state.configure(&read.head.config).map_err(corrupted(context.stream.head()))?;
     let state = load_segments(context, &read.head, state).await?;
-    let state = load_graphs(context, &read.head, state).await?;
     let mut anchor = Anchor::default();
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
     replica.catch_up().await?;
+    // After the tail: a graph may cover commits that are in no segment yet.
+    load_graphs(context, &read.head, &replica.state).await?;
     replica.live = true;
     Ok(replica)
 }
@@ -122,7 +124,7 @@ pub fn check_object(bytes: &Bytes, size_bytes: u64, xxh3: Checksum) -> Result<()
     Ok(())
 }
 
-async fn load_graphs<S: State>(context: &Arc<Context>, head: &Head, mut state: S) -> Result<S, StreamError> {
+async fn load_graphs<S: State>(context: &Arc<Context>, head: &Head, state: &Arc<Mutex<S>>) -> Result<(), StreamError> {
     let mut graphs = stream::iter(head.graphs.clone())
         .map(|entry| {
             let context = context.clone();
@@ -139,18 +141,14 @@ async fn load_graphs<S: State>(context: &Arc<Context>, head: &Head, mut state: S
             }
             Err(error) => return Err(error),
         };
-        let (taken, loaded) = off_thread(move || {
-            let loaded = state.load_graph(&entry, bytes).map_err(|cause| (entry.key, cause));
-            (state, loaded)
-        })
-        .await?;
-        state = taken;
-        match loaded {
+        let state = state.clone();
+        let loaded = off_thread(move || state.lock().load_graph(&entry, bytes).map_err(|cause| (entry.key, cause)));
+        match loaded.await? {
             Ok(()) => context.counters.graphs_loaded.count(),
             Err((key, cause)) => tracing::warn!(%key, %cause, "a graph cannot be used and will be rebuilt"),
         }
     }
-    Ok(state)
+    Ok(())
 }
 
 /// Fetches and checks a graph that HEAD names.

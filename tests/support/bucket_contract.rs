@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use drumlin::bucket::probe::probe;
 use drumlin::bucket::{Bucket, BucketError, Condition, Object, PAGE_KEYS};
 use futures::future::join_all;
 use ulid::Ulid;
@@ -17,6 +18,9 @@ pub struct Subject {
     pub racers: usize,
     /// A size from which `put_large` takes the store's way for large objects, in bytes.
     pub large_bytes: usize,
+    /// Whether "a-b" is listed before "a/b", as S3 does; SeaweedFS sorts by the names in a directory. No
+    /// two of Drumlin's own keys tell the difference: no name is the beginning of another beside it.
+    pub lists_by_bytes: bool,
     /// Keeps a server or a folder alive as long as the bucket is used.
     pub _keeps: Box<dyn std::any::Any + Send + Sync>,
 }
@@ -196,7 +200,11 @@ pub async fn a_listing_pages_through_more_than_a_thousand_keys_in_order(subject:
     assert_eq!(half, [format!("{root}/in/01003"), format!("{root}/in/01004")]);
     let by_text: Vec<_> = bucket.list(&format!("{root}/i"), None).await.unwrap().objects;
     let first: Vec<_> = by_text.iter().take(4).map(|object| object.key.clone()).collect();
-    assert_eq!(first, [format!("{root}/im"), format!("{root}/in-"), format!("{root}/in.x"), expected[0].clone()]);
+    if subject.lists_by_bytes {
+        assert_eq!(first, [format!("{root}/im"), format!("{root}/in-"), format!("{root}/in.x"), expected[0].clone()]);
+    } else {
+        assert_eq!(first[0], format!("{root}/im"));
+    }
     let nothing = bucket.list(&format!("{root}/none/"), None).await.unwrap();
     assert!(nothing.objects.is_empty() && !nothing.more, "{nothing:?}");
 
@@ -330,4 +338,10 @@ pub async fn a_reader_never_sees_half_an_overwrite(subject: Subject) {
     }
     assert_eq!(subject.bucket.get(&key, None).await.unwrap().bytes, filled(20));
     remove(&*subject.bucket, &[&key]).await;
+}
+
+pub async fn the_probe_lets_it_pass(subject: Subject) {
+    probe(&*subject.bucket, subject.racers).await.unwrap();
+    let left = subject.bucket.list("probe/scratch/", None).await.unwrap().objects;
+    assert_eq!(left, [], "scratch objects were left");
 }

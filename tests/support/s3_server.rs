@@ -11,9 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use axum::http;
 use bytes::Bytes;
-use drumlin::bucket::s3::S3Settings;
 use futures::{TryStreamExt, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -51,6 +49,8 @@ pub enum Mischief {
     None,
     /// 503 SlowDown, not applied.
     Unavailable,
+    /// 501 NotImplemented, not applied.
+    NotImplemented,
     /// The connection is cut, nothing is applied.
     CutBefore,
     /// It is applied, then the connection is cut.
@@ -113,16 +113,6 @@ impl S3Server {
         &self.endpoint
     }
 
-    /// Settings with which the server is reached.
-    pub fn settings(&self) -> S3Settings {
-        S3Settings {
-            endpoint: Some(self.endpoint.clone()),
-            access_key_id: Some(ACCESS_KEY.into()),
-            secret_access_key: Some(SECRET_KEY.into()),
-            ..S3Settings::new(BUCKET)
-        }
-    }
-
     /// Delays every request by so many milliseconds, as a distant store would.
     pub fn set_latency_ms(&self, latency_ms: u64) {
         self.control.latency_ms.store(latency_ms, Ordering::SeqCst);
@@ -181,13 +171,8 @@ where
             sleep(Duration::from_millis(control.latency_ms.load(Ordering::SeqCst))).await;
             match mischief {
                 Mischief::None => {}
-                Mischief::Unavailable => {
-                    let body =
-                        "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>as planned</Message></Error>";
-                    return Ok(http::Response::builder()
-                        .status(503)
-                        .body(<s3s::Body as From<String>>::from(body.into()))?);
-                }
+                Mischief::Unavailable => return error_response(503, "SlowDown"),
+                Mischief::NotImplemented => return error_response(501, "NotImplemented"),
                 Mischief::CutBefore => return Err("cut before, as planned".into()),
                 Mischief::SlowMs(delay_ms) => sleep(Duration::from_millis(delay_ms)).await,
                 Mischief::CutAfter => {
@@ -198,6 +183,11 @@ where
             service.call(request.map(s3s::Body::from)).await.map_err(|error| format!("{error:?}").into())
         })
     }
+}
+
+fn error_response(status: u16, code: &str) -> Result<http::Response<s3s::Body>, BoxError> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as planned</Message></Error>");
+    Ok(http::Response::builder().status(status).body(s3s::Body::from(body))?)
 }
 
 #[derive(Clone)]

@@ -3,10 +3,18 @@
 //! number of nodes, every list lies inside its values, every neighbour is a node of that level, addresses
 //! are distinct and inside the version range. Whoever walks a graph may rely on it.
 
+mod decode;
+mod encode;
+#[cfg(test)]
+mod graph_tests;
+
 use arrow::buffer::ScalarBuffer;
 
 use super::FormatError;
 use crate::record::{Address, Metric, Version};
+
+pub use decode::decode_graph;
+pub use encode::encode_graph;
 
 /// Format number of graph objects written by this version; it has nothing to do with [`super::FORMAT`].
 pub const GRAPH_FORMAT: u64 = 1;

@@ -1,0 +1,183 @@
+//! The probe lets sound buckets pass and refuses flawed ones, each by the name of its flaw.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::call::Op;
+use super::clock::StoreClock;
+use super::fault::{Fault, FaultBucket};
+use super::memory::MemoryBucket;
+use super::probe::{ensure_probed, probe};
+use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, keys};
+use crate::Kind;
+
+fn memory() -> MemoryBucket {
+    MemoryBucket::new(StoreClock::machine())
+}
+
+/// What is wrong with a flawed bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    IgnoresIfAbsent,
+    IgnoresIfMatch,
+    /// Looks first and writes then, so that others come in between.
+    LosesCreateRaces,
+    LosesSwapRaces,
+    /// As MinIO did before September 2025.
+    SwapsOnNothing,
+    RefusesYetWrites,
+    DeniesEverySwap,
+    TellsNoDate,
+    TellsNoTag,
+    KeepsDeleted,
+}
+
+#[derive(Debug)]
+struct Flawed {
+    inner: MemoryBucket,
+    flaw: Flaw,
+}
+
+impl Flawed {
+    async fn look_then_write(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        let present = self.inner.get(key, None).await.ok().map(|object| object.stamp.etag.unwrap());
+        tokio::task::yield_now().await;
+        let holds = match condition {
+            Condition::IfMatch(tag) => present == Some(tag),
+            _ => present.is_none(),
+        };
+        if !holds {
+            return Err(BucketError::Exists { date: Some(self.inner.clock().now()) });
+        }
+        self.inner.put(key, body, Condition::Always).await
+    }
+}
+
+#[async_trait]
+impl Bucket for Flawed {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        let answer = self.inner.get(key, range).await;
+        match answer {
+            Err(BucketError::NotFound { .. }) if self.flaw == Flaw::TellsNoDate => {
+                Err(BucketError::NotFound { date: None })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        let answer = match (self.flaw, &condition) {
+            (Flaw::IgnoresIfAbsent, Condition::IfAbsent) | (Flaw::IgnoresIfMatch, Condition::IfMatch(_)) => {
+                self.inner.put(key, body, Condition::Always).await
+            }
+            (Flaw::LosesCreateRaces, Condition::IfAbsent) | (Flaw::LosesSwapRaces, Condition::IfMatch(_)) => {
+                self.look_then_write(key, body, condition).await
+            }
+            (Flaw::SwapsOnNothing, Condition::IfMatch(_)) if self.inner.get(key, None).await.is_err() => {
+                self.inner.put(key, body, Condition::Always).await
+            }
+            (Flaw::RefusesYetWrites, Condition::IfAbsent) => {
+                let answer = self.inner.put(key, body.clone(), condition).await;
+                self.inner.put(key, body, Condition::Always).await?;
+                answer
+            }
+            (Flaw::DeniesEverySwap, Condition::IfMatch(_)) => Err(BucketError::Exists { date: None }),
+            _ => self.inner.put(key, body, condition).await,
+        };
+        answer.map(|stamp| if self.flaw == Flaw::TellsNoTag { Stamp { etag: None, ..stamp } } else { stamp })
+    }
+
+    async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
+        self.inner.put_large(key, pieces).await
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
+        self.inner.copy(from, to).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
+        self.inner.list(prefix, after).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
+        if self.flaw == Flaw::KeepsDeleted && keys.len() == 1 { Ok(()) } else { self.inner.delete(keys).await }
+    }
+
+    fn place(&self) -> Place {
+        self.inner.place()
+    }
+}
+
+#[tokio::test]
+async fn a_flawed_bucket_is_refused_with_the_name_of_its_flaw() {
+    for (flaw, words) in [
+        (Flaw::IgnoresIfAbsent, "overwrites an object under the condition that there is none (If-None-Match: *)"),
+        (Flaw::IgnoresIfMatch, "compare and swap (If-Match) succeeds where there is no object"),
+        (Flaw::LosesCreateRaces, "4 of 4 concurrent writers that create one key"),
+        (Flaw::LosesSwapRaces, "4 of 4 concurrent writers that replace one version"),
+        (Flaw::SwapsOnNothing, "compare and swap (If-Match) succeeds where there is no object"),
+        (Flaw::RefusesYetWrites, "refused put if absent (If-None-Match: *) changed the object"),
+        (Flaw::DeniesEverySwap, "refuses a compare and swap (If-Match) with the right tag"),
+        (Flaw::TellsNoDate, "carry no date"),
+        (Flaw::TellsNoTag, "without a version tag"),
+        (Flaw::KeepsDeleted, "found after it was deleted"),
+    ] {
+        let bucket = Flawed { inner: memory(), flaw };
+        let refused = probe(&bucket, 4).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid, "{flaw:?}: {refused}");
+        assert!(refused.message().contains(words), "{flaw:?}: {refused}");
+        let left = bucket.inner.list("", None).await.unwrap().objects;
+        assert_eq!(left, [], "{flaw:?} left scratch objects");
+    }
+}
+
+#[tokio::test]
+async fn a_sound_bucket_passes_once_and_is_marked() {
+    let inner = Arc::new(memory());
+    let bucket = FaultBucket::new(inner.clone());
+    ensure_probed(&bucket).await.unwrap();
+    let calls = bucket.log().len();
+    assert!(calls > 40, "{calls} calls do not make a probe");
+    let left: Vec<_> = inner.list("", None).await.unwrap().objects.into_iter().map(|object| object.key).collect();
+    assert_eq!(left, [keys::probe_mark("", "memory")]);
+    ensure_probed(&bucket).await.unwrap();
+    assert_eq!(bucket.log().len(), calls + 1, "a marked bucket was probed again");
+}
+
+#[tokio::test]
+async fn a_refused_bucket_is_not_marked() {
+    let bucket = Flawed { inner: memory(), flaw: Flaw::LosesCreateRaces };
+    for _ in 0..2 {
+        assert_eq!(ensure_probed(&bucket).await.unwrap_err().kind(), Kind::Invalid);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_in_a_race_is_raced_again_and_too_many_make_it_unavailable() {
+    let bucket = FaultBucket::new(Arc::new(memory()));
+    let mut lost = 0;
+    bucket.set_plan(move |call| {
+        let hit = call.op == Op::Create && call.key.ends_with("race-0-0") && lost < 4;
+        lost += u32::from(hit);
+        if hit { Fault::UnknownAfter } else { Fault::None }
+    });
+    probe(&bucket, 4).await.unwrap();
+    assert!(bucket.log().iter().any(|call| call.key.ends_with("race-0-1")), "the race was not run again");
+
+    let race = |key: &str| key.contains("/race-");
+    bucket.set_plan(move |call| if race(&call.key) { Fault::UnknownBefore } else { Fault::None });
+    let failed = probe(&bucket, 4).await.unwrap_err();
+    assert_eq!(failed.kind(), Kind::Unavailable, "{failed}");
+}
+
+#[tokio::test]
+async fn an_unreachable_bucket_is_unavailable_and_not_accused() {
+    let bucket = FaultBucket::new(Arc::new(memory()));
+    bucket.set_plan(|_| Fault::RefuseBefore);
+    let failed = ensure_probed(&bucket).await.unwrap_err();
+    assert_eq!(failed.kind(), Kind::Unavailable);
+    assert!(failed.message().contains("could not be probed"), "{failed}");
+}

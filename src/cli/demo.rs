@@ -1,0 +1,36 @@
+//! The demo: 400 sentences with their embeddings, part of the program, loaded into a collection so that
+//! a newcomer's first search answers something real.
+
+use drumlin::{CollectionSpec, Kind, Limits, Result, Scope, Store, records_from_parquet};
+
+const COLLECTION: &str = "demo";
+const SENTENCES: &[u8] = include_bytes!("../../data-fixtures/sentences/sentences.parquet");
+
+/// Loads the demo collection unless it exists, and logs a line that searches it.
+pub async fn load(store: &Store, url: &str) -> Result<()> {
+    let collection = match store.create_collection(&Scope::default(), CollectionSpec::new(COLLECTION)).await {
+        Err(error) if error.kind() == Kind::AlreadyExists => store.collection(COLLECTION).await?,
+        created => created?,
+    };
+    // Adding skips what is there: a load that was cut short is completed by the next.
+    let records = records_from_parquet(bytes::Bytes::from_static(SENTENCES), &Limits::default())?;
+    let done = collection.write(drumlin::Write::Add(records)).await?;
+    tracing::info!(
+        added = done.applied,
+        "the collection {COLLECTION:?} holds sentences; the nearest to its first one:"
+    );
+    // To standard output, bare: a line of a log would have to be cut before it can be pasted.
+    println!("\n{}\n", search_line(url));
+    Ok(())
+}
+
+/// Two requests in one line: fetch the first record's embedding, search with it.
+fn search_line(url: &str) -> String {
+    let collection = format!("{url}/api/collections/{COLLECTION}");
+    let json = "-H 'content-type: application/json'";
+    format!(
+        "curl -s {collection}/get {json} -d '{{\"limit\": 1, \"include\": [\"embedding\"]}}' \
+         | sed 's/.*\"embedding\":\\(\\[[^]]*\\]\\).*/{{\"embedding\": \\1, \"k\": 5}}/' \
+         | curl -s {collection}/search {json} -d @-"
+    )
+}

@@ -1,0 +1,76 @@
+//! The command line: commands, flags, and where settings come from (flags, then the environment, then
+//! a `.env` file). What stops a start is one sentence on standard error.
+
+mod demo;
+mod serve;
+mod settings;
+mod variables;
+
+use clap::{Args, Parser, Subcommand};
+use drumlin::{Error, Kind, Result};
+
+/// A vector database whose only disk is a bucket.
+#[derive(Debug, Parser)]
+#[command(name = "drumlin", version, about, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    #[command(after_help = variables::help())]
+    Serve(Flags),
+    /// Print the version.
+    Version,
+}
+
+/// Flags of `serve`; each wins over its variable.
+#[derive(Debug, Default, Args)]
+struct Flags {
+    /// Address to listen on (HOST; default 127.0.0.1).
+    #[arg(long)]
+    host: Option<String>,
+    /// Port to listen on, 0 for any free one (PORT; default 8000).
+    #[arg(long)]
+    port: Option<String>,
+    /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
+    #[arg(long)]
+    data: Option<String>,
+    /// Keep everything in memory only: gone when the server stops (DRUMLIN_STORAGE=memory).
+    #[arg(long, conflicts_with = "data")]
+    memory: bool,
+    /// Load 400 sentences into a collection called demo, to have something to search.
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs the command that the command line names.
+pub fn run() -> Result<()> {
+    match CommandLine::parse().command {
+        Command::Version => {
+            println!("drumlin {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        Command::Serve(flags) => {
+            load_dotenv()?;
+            serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)
+        }
+    }
+}
+
+/// Adds what a `.env` file in this folder or above says to the environment; what is set already wins.
+/// Runs before any thread is started: changing the environment is safe only then.
+fn load_dotenv() -> Result<()> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(e) if e.not_found() => Ok(()),
+        // dotenvy's message may hold the line, and the line a secret.
+        Err(dotenvy::Error::LineParse(_, at)) => Err(Error::new(
+            Kind::Invalid,
+            format!(".env: expected NAME=value lines, one cannot be read near character {at}"),
+        )),
+        Err(e) => Err(Error::new(Kind::Invalid, format!(".env: cannot be read: {e}"))),
+    }
+}

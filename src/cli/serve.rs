@@ -1,0 +1,167 @@
+//! The `serve` command: opens the store, serves it until told to stop, drains and closes.
+
+use std::io;
+use std::time::Duration;
+
+use drumlin::{Error, Kind, Result, Storage, Store};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tracing_subscriber::EnvFilter;
+
+use super::settings::ServeSettings;
+use super::{demo, variables};
+
+/// Runs the server until SIGTERM or SIGINT.
+pub fn run(settings: ServeSettings) -> Result<()> {
+    start_log(&settings)?;
+    // The one TLS provider of the process; a second call would only find it set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| failed("the runtime did not start", e))?;
+    let done = runtime.block_on(serve(settings));
+    // Whatever is left was given its time: a blocking call that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    done
+}
+
+async fn serve(settings: ServeSettings) -> Result<()> {
+    // Before anything else, so that a signal during a long start also ends in order.
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    // Bound before the store opens: a port that is taken should not cost a recovery first.
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await;
+    let at = format!("{}:{}", settings.host, settings.port);
+    let listener = listener.map_err(|e| failed(&format!("listening on {at} failed: {e}"), e))?;
+    let address = listener.local_addr().map_err(|e| failed("the listener has no address", e))?;
+    let url = format!("http://{address}");
+    banner(&settings, &url);
+    let store = tokio::select! {
+        opened = Store::open(settings.store.clone()) => opened?,
+        () = &mut stop => return Ok(()),
+    };
+    let news = tokio::spawn(tell_when_loaded(store.clone(), url, settings.demo));
+    let stopping = async {
+        stop.await;
+        tracing::info!("told to stop");
+        Instant::now()
+    };
+    let (told, when) = tokio::sync::oneshot::channel();
+    let shutdown = async {
+        // The receiver lives until serving has ended; nobody else could have dropped it.
+        let _ = told.send(stopping.await);
+    };
+    drumlin::http::serve(listener, store.clone(), settings.http.clone(), shutdown)
+        .await
+        .map_err(|e| failed("serving failed", e))?;
+    news.abort();
+    let since = when.await.map_or(Duration::ZERO, |told| told.elapsed());
+    store.close(settings.shutdown_timeout.saturating_sub(since)).await?;
+    tracing::info!("stopped; everything acknowledged is in the bucket");
+    Ok(())
+}
+
+fn start_log(settings: &ServeSettings) -> Result<()> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
+        Error::new(
+            Kind::Invalid,
+            format!("DRUMLIN_LOG: expected a log filter such as info, got {:?}: {e}", settings.log),
+        )
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = if settings.log_json { log.json().try_init() } else { log.with_ansi(false).try_init() };
+    started.map_err(|e| Error::new(Kind::Internal, format!("the log did not start: {e}")))
+}
+
+/// What is stored where, and the limits; never a secret.
+fn banner(settings: &ServeSettings, url: &str) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), url, "drumlin is starting");
+    match &settings.store.storage {
+        Storage::S3(s3) => {
+            let endpoint = s3.endpoint.as_deref().unwrap_or("aws");
+            tracing::info!(
+                bucket = s3.bucket,
+                prefix = s3.prefix,
+                endpoint,
+                "everything is stored in S3, nothing on disk"
+            );
+        }
+        Storage::Folder(path) => {
+            tracing::info!(folder = %path.display(), "the folder is the bucket; everything is stored in it")
+        }
+        Storage::Memory => tracing::warn!("everything is stored in memory only and is gone when the server stops"),
+    }
+    let (store, http) = (&settings.store, &settings.http);
+    tracing::info!(
+        sync_interval_s = store.sync_interval.as_secs_f64(),
+        max_body_bytes = http.max_body_bytes,
+        max_batch_records = store.limits.batch_records,
+        max_dimension = store.limits.dimension,
+        max_k = store.limits.k,
+        max_concurrent_requests = http.max_concurrent_requests,
+        request_timeout_s = http.request_timeout.as_secs_f64(),
+        "limits"
+    );
+    for note in &settings.notes {
+        tracing::warn!("{note}");
+    }
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in variables::unknown(names) {
+        tracing::warn!("{name} is set, but there is no such setting; `drumlin serve --help` lists all");
+    }
+}
+
+async fn tell_when_loaded(store: Store, url: String, demo: bool) {
+    let recovery = store.wait_until_loaded().await;
+    if recovery.collections == 0 {
+        tracing::info!("nothing to recover: the store is empty");
+    } else {
+        tracing::info!(
+            collections = recovery.collections,
+            records = recovery.records,
+            bytes = recovery.bytes,
+            graphs_loaded = recovery.graphs_loaded,
+            seconds = recovery.seconds,
+            "recovered"
+        );
+    }
+    for damage in store.health().damaged {
+        tracing::error!(
+            collection = damage.collection,
+            key = damage.key,
+            cause = damage.cause,
+            "damaged; the others are served"
+        );
+    }
+    tracing::info!("ready at {url}, documentation at {url}/docs");
+    if demo && let Err(error) = demo::load(&store, &url).await {
+        tracing::error!("the demo collection could not be loaded: {error}");
+    }
+}
+
+/// Resolves at the first SIGTERM or SIGINT; the handlers are in place when this returns.
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let handler = |kind| signal(kind).map_err(|e| failed("signals cannot be handled", e));
+    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Resolves at Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+fn failed(what: &str, cause: io::Error) -> Error {
+    Error::new(Kind::Unavailable, what).with_source(cause)
+}

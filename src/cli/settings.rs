@@ -1,0 +1,266 @@
+//! From variables and flags to [`ServeSettings`], as a pure function: a table of inputs tests it. A
+//! value that cannot be used stops the start with the variable's name, what was expected and what came.
+//! Secrets never appear in a message.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use drumlin::http::HttpSettings;
+use drumlin::{Error, Kind, Limits, Result, S3Settings, Settings, Storage, Timing};
+
+use super::Flags;
+
+/// Everything `serve` needs.
+#[derive(Debug, Clone)]
+pub struct ServeSettings {
+    /// The store's own.
+    pub store: Settings,
+    /// The server's own.
+    pub http: HttpSettings,
+    /// Address or name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 for any free one.
+    pub port: u16,
+    /// Time to finish requests and to flush, in all, once told to stop.
+    pub shutdown_timeout: Duration,
+    /// Whether the demo collection is loaded.
+    pub demo: bool,
+    /// The log filter.
+    pub log: String,
+    /// Whether the log is JSON.
+    pub log_json: bool,
+    /// What a person should be told though it does not stop the start.
+    pub notes: Vec<String>,
+}
+
+/// Reads all settings. `lookup` gives a variable's value; a flag wins over its variable.
+///
+/// # Errors
+/// [`Kind::Invalid`] names the variable, what was expected and what came.
+pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> Result<ServeSettings> {
+    let source = Source(&lookup);
+    let mut notes = Vec::new();
+    let (host, port) = address(&source, flags)?;
+    let storage = storage(&source, flags, &mut notes)?;
+    let mut store = Settings::new(storage);
+    source.seconds("S3_SYNC_INTERVAL", &mut store.sync_interval)?;
+    source.count("DRUMLIN_RECOVERY_PARALLEL", &mut store.recovery_parallel)?;
+    source.count("DRUMLIN_SEARCH_THREADS", &mut store.search_threads)?;
+    source.count("DRUMLIN_INDEX_THREADS", &mut store.index_threads)?;
+    source.flag("DRUMLIN_MAINTENANCE", &mut store.maintenance)?;
+    limits(&source, &mut store.limits)?;
+    timing(&source, &mut store.timing)?;
+    let mut shutdown_timeout = Duration::from_secs(25);
+    source.seconds("DRUMLIN_SHUTDOWN_TIMEOUT_S", &mut shutdown_timeout)?;
+    Ok(ServeSettings {
+        store,
+        http: http(&source, shutdown_timeout)?,
+        host,
+        port,
+        shutdown_timeout,
+        demo: flags.demo,
+        log: source.text("DRUMLIN_LOG").unwrap_or_else(|| "info".to_owned()),
+        log_json: source.choice("DRUMLIN_LOG_FORMAT", &["text", "json"])?.as_deref() == Some("json"),
+        notes,
+    })
+}
+
+fn address(source: &Source, flags: &Flags) -> Result<(String, u16)> {
+    let host = flags.host.clone().or_else(|| source.text("HOST")).unwrap_or_else(|| "127.0.0.1".to_owned());
+    let mut port = 8000;
+    source.number("PORT", 0, &mut port)?;
+    if let Some(given) = &flags.port {
+        port = given.parse().map_err(|_| expected("--port", "a number from 0 to 65535", given))?;
+    }
+    let mut allow_public = false;
+    source.flag("DRUMLIN_ALLOW_PUBLIC", &mut allow_public)?;
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !loopback && !allow_public {
+        return Err(invalid(format!(
+            "HOST: {host} can be reached from other machines, and no key protects this server; \
+             use 127.0.0.1, or set DRUMLIN_ALLOW_PUBLIC=true if something in front of it does"
+        )));
+    }
+    Ok((host, port))
+}
+
+fn storage(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<Storage> {
+    let bucket = source.text("S3_BUCKET_NAME");
+    let mut enabled = bucket.is_some();
+    source.flag("S3_ENABLED", &mut enabled)?;
+    let chosen = source.choice("DRUMLIN_STORAGE", &["s3", "folder", "memory"])?;
+    let folder = PathBuf::from(source.text("DRUMLIN_DATA").unwrap_or_else(|| "drumlin-data".to_owned()));
+    if flags.memory {
+        return Ok(Storage::Memory);
+    }
+    if let Some(data) = &flags.data {
+        return Ok(Storage::Folder(data.into()));
+    }
+    match (chosen.as_deref(), bucket, enabled) {
+        (Some("memory"), ..) => Ok(Storage::Memory),
+        (Some("folder"), ..) => Ok(Storage::Folder(folder)),
+        (_, Some(bucket), true) => Ok(Storage::S3(s3(source, bucket)?)),
+        (_, None, true) => {
+            Err(invalid("S3_BUCKET_NAME: expected the bucket's name because S3_ENABLED is true, got nothing"))
+        }
+        (Some(_), _, false) => {
+            Err(invalid("DRUMLIN_STORAGE: s3 needs S3_BUCKET_NAME, and S3_ENABLED must not be false"))
+        }
+        (None, Some(bucket), false) => {
+            notes.push(format!(
+                "S3_ENABLED is false: the bucket {bucket} is not used, the folder {} is",
+                folder.display()
+            ));
+            Ok(Storage::Folder(folder))
+        }
+        (None, None, false) => Ok(Storage::Folder(folder)),
+    }
+}
+
+fn s3(source: &Source, bucket: String) -> Result<S3Settings> {
+    let access_key_id = source.text("AWS_ACCESS_KEY_ID");
+    let secret_access_key = source.text("AWS_SECRET_ACCESS_KEY");
+    match (&access_key_id, &secret_access_key) {
+        (Some(_), None) => return Err(invalid("AWS_SECRET_ACCESS_KEY: expected with AWS_ACCESS_KEY_ID, got nothing")),
+        (None, Some(_)) => return Err(invalid("AWS_ACCESS_KEY_ID: expected with AWS_SECRET_ACCESS_KEY, got nothing")),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let endpoint = source.text("AWS_ENDPOINT_URL_S3").map(|url| ("AWS_ENDPOINT_URL_S3", url));
+    let endpoint = endpoint.or_else(|| source.text("AWS_ENDPOINT_URL").map(|url| ("AWS_ENDPOINT_URL", url)));
+    if let Some((name, url)) = &endpoint
+        && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+    {
+        return Err(expected(name, "a URL that starts with http:// or https://", url));
+    }
+    let mut s3 = S3Settings {
+        force_path_style: Some(endpoint.is_some()),
+        endpoint: endpoint.map(|(_, url)| url),
+        region: source.text("AWS_REGION"),
+        access_key_id,
+        secret_access_key,
+        session_token: source.text("AWS_SESSION_TOKEN"),
+        ..S3Settings::new(bucket)
+    };
+    if let Some(prefix) = source.text("S3_PREFIX") {
+        s3.prefix = prefix;
+    }
+    if let Some(path_style) = &mut s3.force_path_style {
+        source.flag("DRUMLIN_S3_PATH_STYLE", path_style)?;
+    }
+    source.seconds("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", &mut s3.attempt_timeout)?;
+    source.seconds("DRUMLIN_S3_CONNECT_TIMEOUT_S", &mut s3.connect_timeout)?;
+    Ok(s3)
+}
+
+fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
+    // Requests get at most the first half of the time to stop; the flush needs the rest.
+    let mut http = HttpSettings { drain_timeout: shutdown_timeout / 2, ..HttpSettings::default() };
+    source.count("DRUMLIN_MAX_BODY_BYTES", &mut http.max_body_bytes)?;
+    source.count("DRUMLIN_MAX_ANSWER_RECORDS", &mut http.max_answer_records)?;
+    source.count("DRUMLIN_MAX_CONCURRENT_REQUESTS", &mut http.max_concurrent_requests)?;
+    source.count("DRUMLIN_MAX_CONNECTIONS", &mut http.max_connections)?;
+    source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
+    Ok(http)
+}
+
+fn limits(source: &Source, limits: &mut Limits) -> Result<()> {
+    source.count("DRUMLIN_MAX_DIMENSION", &mut limits.dimension)?;
+    source.count("DRUMLIN_MAX_ID_BYTES", &mut limits.id_bytes)?;
+    source.count("DRUMLIN_MAX_METADATA_BYTES", &mut limits.metadata_bytes)?;
+    source.count("DRUMLIN_MAX_DOCUMENT_BYTES", &mut limits.document_bytes)?;
+    source.count("DRUMLIN_MAX_BATCH_RECORDS", &mut limits.batch_records)?;
+    source.count("DRUMLIN_MAX_BATCH_BYTES", &mut limits.batch_bytes)?;
+    source.count("DRUMLIN_MAX_K", &mut limits.k)?;
+    source.count("DRUMLIN_MAX_QUERIES", &mut limits.queries)?;
+    source.count("DRUMLIN_MAX_WAITING_WRITES", &mut limits.waiting_writes)?;
+    source.count("DRUMLIN_MAX_WAITING_SEARCHES", &mut limits.waiting_searches)
+}
+
+fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
+    source.seconds("DRUMLIN_T_LEASE_S", &mut timing.lease)?;
+    source.seconds("DRUMLIN_T_KEEP_S", &mut timing.keep)?;
+    source.seconds("DRUMLIN_T_GARBAGE_S", &mut timing.garbage)?;
+    source.seconds("DRUMLIN_COLLECT_INTERVAL_S", &mut timing.collect_interval)?;
+    source.seconds("DRUMLIN_MAINTENANCE_INTERVAL_S", &mut timing.maintenance_interval)?;
+    source.seconds("DRUMLIN_SWAP_INTERVAL_S", &mut timing.swap_interval)?;
+    source.seconds("DRUMLIN_FLUSH_AGE_S", &mut timing.flush_age)?;
+    source.seconds("DRUMLIN_WRITE_DEADLINE_S", &mut timing.deadline)?;
+    source.number("DRUMLIN_FLUSH_COMMITS", 1, &mut timing.flush_commits)?;
+    // Other instances wait a quarter longer than the writer unless told otherwise.
+    timing.flush_commits_other = timing.flush_commits_other.max(timing.flush_commits.saturating_mul(5) / 4);
+    source.number("DRUMLIN_FLUSH_COMMITS_OTHER", 1, &mut timing.flush_commits_other)?;
+    source.number("DRUMLIN_FLUSH_BYTES", 1, &mut timing.flush_bytes)?;
+    source.number("DRUMLIN_LEVEL_BYTES", 1, &mut timing.level_bytes)?;
+    source.number("DRUMLIN_FAN_OUT", 2, &mut timing.fan_out)?;
+    source.count("DRUMLIN_PREFETCH", &mut timing.prefetch)?;
+    source.count("DRUMLIN_GRAPH_ROWS", &mut timing.graph_rows)
+}
+
+/// Where variables come from. An empty value counts as not set.
+struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Source<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn number<T>(&self, name: &str, least: T, into: &mut T) -> Result<()>
+    where
+        T: FromStr + PartialOrd + std::fmt::Display,
+    {
+        let Some(text) = self.text(name) else { return Ok(()) };
+        match text.parse() {
+            Ok(value) if value >= least => *into = value,
+            _ => return Err(expected(name, &format!("a whole number of at least {least}"), &text)),
+        }
+        Ok(())
+    }
+
+    fn count(&self, name: &str, into: &mut usize) -> Result<()> {
+        self.number(name, 1, into)
+    }
+
+    fn seconds(&self, name: &str, into: &mut Duration) -> Result<()> {
+        let Some(text) = self.text(name) else { return Ok(()) };
+        // Ten years: longer than anything meant, shorter than what overflows a clock.
+        const MOST: f64 = 10.0 * 365.0 * 86_400.0;
+        match text.parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 && seconds <= MOST => *into = Duration::from_secs_f64(seconds),
+            _ => return Err(expected(name, "a number of seconds above 0", &text)),
+        }
+        Ok(())
+    }
+
+    fn flag(&self, name: &str, into: &mut bool) -> Result<()> {
+        let Some(text) = self.text(name) else { return Ok(()) };
+        *into = match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => return Err(expected(name, "true or false", &text)),
+        };
+        Ok(())
+    }
+
+    fn choice(&self, name: &str, among: &[&str]) -> Result<Option<String>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let text = text.to_ascii_lowercase();
+        if among.contains(&text.as_str()) {
+            return Ok(Some(text));
+        }
+        Err(expected(name, &format!("one of {}", among.join(", ")), &text))
+    }
+}
+
+fn expected(name: &str, expected: &str, got: &str) -> Error {
+    invalid(format!("{name}: expected {expected}, got {got:?}"))
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Kind::Invalid, message)
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod settings_tests;

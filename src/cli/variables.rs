@@ -1,0 +1,100 @@
+//! Every variable that `serve` reads, once: for `--help`, for the warning about unknown names, and for
+//! the test that the table and the reading agree.
+
+/// A variable, its default and its meaning.
+pub struct Variable {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+const fn v(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, default, meaning }
+}
+
+/// All of them, in the order they are shown.
+pub const VARIABLES: &[Variable] = &[
+    v("HOST", "127.0.0.1", "address to listen on"),
+    v("PORT", "8000", "port to listen on, 0 for any free one"),
+    v("DRUMLIN_ALLOW_PUBLIC", "false", "listen on a public address without a key"),
+    v("DRUMLIN_DATA", "drumlin-data", "folder used as the bucket when S3 is not"),
+    v("DRUMLIN_STORAGE", "by what is set", "s3, folder or memory"),
+    v("S3_ENABLED", "true if a bucket is named", "false uses the folder though a bucket is named"),
+    v("S3_BUCKET_NAME", "", "bucket; naming one stores everything in S3"),
+    v("S3_PREFIX", "vector_db/", "prefix of every key"),
+    v("S3_SYNC_INTERVAL", "60", "seconds between looks for other instances' commits"),
+    v("AWS_ACCESS_KEY_ID", "the SDK's own chain", "access key"),
+    v("AWS_SECRET_ACCESS_KEY", "the SDK's own chain", "secret key"),
+    v("AWS_SESSION_TOKEN", "", "session token of temporary keys"),
+    v("AWS_REGION", "the SDK's own chain", "region"),
+    v("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "endpoint of a server that speaks S3"),
+    v("AWS_ENDPOINT_URL", "", "the same, for all services"),
+    v("DRUMLIN_S3_PATH_STYLE", "true with an endpoint", "bucket in the path instead of the host name"),
+    v("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", "30", "seconds for one attempt, more for large objects"),
+    v("DRUMLIN_S3_CONNECT_TIMEOUT_S", "5", "seconds to connect"),
+    v("DRUMLIN_MAX_BODY_BYTES", "67108864", "bytes of a request body"),
+    v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "records of one answer"),
+    v("DRUMLIN_MAX_CONCURRENT_REQUESTS", "1024", "requests under way; more are answered 503"),
+    v("DRUMLIN_MAX_CONNECTIONS", "8192", "open connections; more wait"),
+    v("DRUMLIN_REQUEST_TIMEOUT_S", "60", "seconds for one request"),
+    v("DRUMLIN_SHUTDOWN_TIMEOUT_S", "25", "seconds to finish requests and flush when told to stop"),
+    v("DRUMLIN_MAX_DIMENSION", "16384", "floats of an embedding"),
+    v("DRUMLIN_MAX_ID_BYTES", "4096", "bytes of an id"),
+    v("DRUMLIN_MAX_METADATA_BYTES", "262144", "bytes of a record's metadata as JSON"),
+    v("DRUMLIN_MAX_DOCUMENT_BYTES", "8388608", "bytes of a document or uri"),
+    v("DRUMLIN_MAX_BATCH_RECORDS", "100000", "records of one write"),
+    v("DRUMLIN_MAX_BATCH_BYTES", "67108864", "bytes of one write once encoded"),
+    v("DRUMLIN_MAX_K", "10000", "neighbours of one search"),
+    v("DRUMLIN_MAX_QUERIES", "1000", "query embeddings of one search"),
+    v("DRUMLIN_MAX_WAITING_WRITES", "10000", "writes waiting for one collection"),
+    v("DRUMLIN_MAX_WAITING_SEARCHES", "10000", "searches waiting for a thread"),
+    v("DRUMLIN_RECOVERY_PARALLEL", "8", "collections loaded at once at start"),
+    v("DRUMLIN_SEARCH_THREADS", "all cores", "searches computed at once"),
+    v("DRUMLIN_INDEX_THREADS", "half the cores", "threads that build graphs"),
+    v("DRUMLIN_MAINTENANCE", "true", "flush, compact, build graphs, collect garbage"),
+    v("DRUMLIN_WRITE_DEADLINE_S", "60", "seconds until a write's outcome is called unknown"),
+    v("DRUMLIN_GRAPH_ROWS", "4096", "records from which a graph is built"),
+    v("DRUMLIN_FLUSH_COMMITS", "128", "commits in the tail that make its writer flush"),
+    v("DRUMLIN_FLUSH_COMMITS_OTHER", "160", "commits in the tail that make any instance flush"),
+    v("DRUMLIN_FLUSH_BYTES", "16777216", "bytes in the tail that cause a flush"),
+    v("DRUMLIN_FLUSH_AGE_S", "600", "age of the tail that causes a flush"),
+    v("DRUMLIN_FAN_OUT", "8", "segments merged into one of the next level"),
+    v("DRUMLIN_LEVEL_BYTES", "16777216", "bytes of a level-0 segment"),
+    v("DRUMLIN_T_LEASE_S", "600", "protocol T_LEASE; for tests"),
+    v("DRUMLIN_T_KEEP_S", "86400", "protocol T_KEEP; for tests"),
+    v("DRUMLIN_T_GARBAGE_S", "3600", "protocol T_GARBAGE: how long replaced segments are kept"),
+    v("DRUMLIN_COLLECT_INTERVAL_S", "3600", "seconds between looks for garbage"),
+    v("DRUMLIN_MAINTENANCE_INTERVAL_S", "5", "seconds between looks for background work"),
+    v("DRUMLIN_SWAP_INTERVAL_S", "1", "least seconds between two swaps of one HEAD"),
+    v("DRUMLIN_PREFETCH", "16", "log objects fetched ahead"),
+    v("DRUMLIN_LOG", "info", "log filter, for example debug or drumlin=debug"),
+    v("DRUMLIN_LOG_FORMAT", "text", "text or json"),
+];
+
+/// The table as shown by `--help`.
+pub fn help() -> String {
+    let mut text = String::from("Variables, from the environment or a .env file (default in brackets):\n");
+    for v in VARIABLES {
+        let default = if v.default.is_empty() { String::new() } else { format!(" [{}]", v.default) };
+        text.push_str(&format!("  {:<33} {}{default}\n", v.name, v.meaning));
+    }
+    text
+}
+
+/// Names that look like ours and mean nothing: most likely typos.
+pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    // DRUMLIN_TEST_* steer the test suite.
+    let ours = |name: &str| name.starts_with("DRUMLIN_") && !name.starts_with("DRUMLIN_TEST_");
+    names.into_iter().filter(|name| ours(name) && VARIABLES.iter().all(|v| v.name != name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_variable_is_noticed_and_a_known_one_is_not() {
+        let names = ["DRUMLIN_MAX_KK", "DRUMLIN_MAX_K", "PATH", "DRUMLIN_TEST_S3_ENDPOINT"].map(str::to_owned);
+        assert_eq!(unknown(names), vec!["DRUMLIN_MAX_KK".to_owned()]);
+    }
+}

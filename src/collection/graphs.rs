@@ -1,0 +1,227 @@
+//! Which live rows are nodes of which graphs. A graph covers embeddings by the address of the row that
+//! wrote them, whatever chunk the record's row is in now; a link says which node a row's embedding is.
+//! Invariants: a row has one link at most; a node is alive iff a live row links to it; a live row without
+//! link is loose, and is found by scanning.
+
+use std::iter::Peekable;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::chunk::Chunk;
+use super::snapshot::{ChunkView, Snapshot};
+use crate::index::{Graph, NodeBitmap, VectorSet};
+use crate::record::{Address, Version};
+
+/// A graph as HEAD names it.
+#[derive(Debug, Clone)]
+pub struct GraphPart {
+    /// Its object's key.
+    pub key: String,
+    /// The graph itself; its header names the versions whose embeddings it covers.
+    pub graph: Arc<Graph>,
+}
+
+impl GraphPart {
+    fn versions(&self) -> RangeInclusive<Version> {
+        self.graph.header().lo..=self.graph.header().hi
+    }
+}
+
+/// A graph and which of its nodes are live records.
+#[derive(Debug, Clone)]
+pub struct GraphView {
+    pub part: GraphPart,
+    /// By which links name it.
+    pub number: u32,
+    pub alive: NodeBitmap,
+}
+
+impl GraphView {
+    pub fn size_bytes(&self) -> usize {
+        self.part.graph.size_bytes() + self.alive.len() / 8
+    }
+
+    fn covers(&self, embedded: Address) -> bool {
+        self.part.versions().contains(&embedded.version())
+    }
+
+    fn link_to(&self, embedded: Address) -> Option<Link> {
+        let node = self.covers(embedded).then(|| self.part.graph.node_of(embedded)).flatten()?;
+        Some(Link { graph: self.number, node })
+    }
+}
+
+/// A node of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The [`GraphView::number`].
+    pub graph: u32,
+    pub node: u32,
+}
+
+impl Link {
+    /// Stands for no link: there are never that many graphs.
+    const NONE: Link = Link { graph: u32::MAX, node: 0 };
+}
+
+/// The links of a chunk's rows.
+#[derive(Debug, Clone)]
+pub struct Links {
+    links: Arc<[Link]>,
+    /// Live rows without a link.
+    pub loose: RoaringBitmap,
+}
+
+impl Links {
+    /// The links of a chunk's rows, of which `alive` are live; `None` where there are none.
+    pub fn among(links: Vec<Option<Link>>, alive: &RoaringBitmap) -> Option<Links> {
+        links.iter().any(Option::is_some).then(|| {
+            let loose = alive.iter().filter(|row| links[*row as usize].is_none()).collect();
+            Links { links: links.into_iter().map(|link| link.unwrap_or(Link::NONE)).collect(), loose }
+        })
+    }
+
+    pub fn get(&self, row: u32) -> Option<Link> {
+        self.links.get(row as usize).copied().filter(|link| *link != Link::NONE)
+    }
+}
+
+/// The node is a live row's embedding now.
+fn begin_node(graphs: &mut [Arc<GraphView>], link: Link) {
+    if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph && !view.alive.contains(link.node)) {
+        Arc::make_mut(view).alive.insert(link.node);
+    }
+}
+
+/// The node is no live row's embedding any more.
+pub fn end_node(graphs: &mut [Arc<GraphView>], link: Link) {
+    if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph) {
+        Arc::make_mut(view).alive.remove(link.node);
+    }
+}
+
+/// Links the rows of a new chunk, all of which are live; their nodes come alive.
+pub fn link_new(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
+    let chunk = &view.chunk;
+    if !graphs.iter().any(|graph| reaches(&graph.part, chunk)) {
+        return;
+    }
+    let link_to = |row| graphs.iter().find_map(|view| view.link_to(chunk.embedded(row)));
+    let links: Vec<Option<Link>> = (0..chunk.len() as u32).map(link_to).collect();
+    links.iter().flatten().for_each(|link| begin_node(graphs, *link));
+    view.links = Links::among(links, &view.alive);
+}
+
+/// Takes out the graphs of `keys` and puts `part` in, judging its nodes by the live rows.
+pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>) {
+    let next = snapshot.graphs.iter().map(|view| view.number + 1).max().unwrap_or(0);
+    let (gone, kept) = std::mem::take(&mut snapshot.graphs).into_iter().partition(|view| keys.contains(&view.part.key));
+    snapshot.graphs = kept;
+    let gone: Vec<Arc<GraphView>> = gone;
+    let gone: Vec<u32> = gone.iter().map(|view| view.number).collect();
+    let Some(part) = part else {
+        snapshot.chunks.iter_mut().for_each(|view| unlink(view, &gone, &mut snapshot.graphs));
+        return;
+    };
+    let graph = part.graph.clone();
+    let mut nodes = graph.nodes_by_address().peekable();
+    let mut added = GraphView { alive: NodeBitmap::none(graph.len()), number: next, part };
+    for view in &mut snapshot.chunks {
+        unlink(view, &gone, &mut snapshot.graphs);
+        if reaches(&added.part, &view.chunk) {
+            link_to(view, &mut added, &mut nodes);
+        }
+    }
+    snapshot.graphs.push(Arc::new(added));
+}
+
+/// Whether the graph may cover embeddings of the chunk's rows. An embedding is as old as its row, or older.
+fn reaches(part: &GraphPart, chunk: &Chunk) -> bool {
+    let versions = part.versions();
+    chunk.last().version() >= *versions.start()
+        && (chunk.first().version() <= *versions.end() || !chunk.carried().is_empty())
+}
+
+/// Takes the links to the graphs `gone` out of a chunk. A row that is a node of another one links there.
+fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]) {
+    let Some(links) = &view.links else { return };
+    if !links.links.iter().any(|link| gone.contains(&link.graph)) {
+        return;
+    }
+    let kept = |row| {
+        let link = view.link(row)?;
+        let other = || graphs.iter().find_map(|graph| graph.link_to(view.chunk.embedded(row)));
+        if gone.contains(&link.graph) { other() } else { Some(link) }
+    };
+    let links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(kept).collect();
+    let live = view.alive.iter().filter_map(|row| links[row as usize]);
+    live.for_each(|link| begin_node(graphs, link));
+    let links = Links::among(links, &view.alive);
+    Arc::make_mut(view).links = links;
+}
+
+/// Links the rows of a chunk that have no link to the nodes of `graph`. `nodes` are those of the graph by
+/// address, from the first on that no chunk before this one has passed: chunks and nodes both ascend, so
+/// one pass over the two finds all rows that wrote a node. Rows that carry an older embedding on are few,
+/// and looked up.
+fn link_to(
+    view: &mut Arc<ChunkView>,
+    graph: &mut GraphView,
+    nodes: &mut Peekable<impl Iterator<Item = (Address, u32)>>,
+) {
+    let mut links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(|row| view.link(row)).collect();
+    for (row, link) in (0u32..).zip(&mut links) {
+        let (address, embedded) = (view.chunk.address(row), view.chunk.embedded(row));
+        while nodes.next_if(|(node, _)| *node < address).is_some() {}
+        let found = match embedded == address {
+            true => nodes.peek().filter(|(node, _)| *node == address),
+            false => None,
+        };
+        let found = match found {
+            Some((_, node)) => Some(Link { graph: graph.number, node: *node }),
+            None if embedded == address => None,
+            None => graph.link_to(embedded),
+        };
+        *link = link.or(found);
+        if let Some(link) = link.filter(|link| link.graph == graph.number && view.alive.contains(row)) {
+            graph.alive.insert(link.node);
+        }
+    }
+    let links = Links::among(links, &view.alive);
+    Arc::make_mut(view).links = links;
+}
+
+impl Snapshot {
+    /// Keys of the graphs in use.
+    pub fn graph_keys(&self) -> Vec<String> {
+        self.graphs.iter().map(|view| view.part.key.clone()).collect()
+    }
+
+    /// Live records whose embeddings are in no graph.
+    pub fn loose(&self) -> u64 {
+        self.chunks.iter().map(|view| view.loose().len()).sum()
+    }
+
+    /// How many live records' embeddings were written in versions `lo..=hi`.
+    pub fn count_embedded(&self, lo: Version, hi: Version) -> usize {
+        self.embedded_between(lo, hi).count()
+    }
+
+    /// Live records' embeddings written in versions `lo..=hi`, by ascending address: what a graph of that
+    /// range is built from. Borrows the vectors where they lie.
+    pub fn graph_input(&self, lo: Version, hi: Version) -> VectorSet<'_> {
+        let mut rows: Vec<(Address, &[f32])> = self.embedded_between(lo, hi).collect();
+        rows.sort_unstable_by_key(|(address, _)| *address);
+        let (addresses, vectors) = rows.into_iter().unzip();
+        VectorSet { metric: self.metric, dim: self.dimension.unwrap_or(0), vectors, addresses }
+    }
+
+    fn embedded_between(&self, lo: Version, hi: Version) -> impl Iterator<Item = (Address, &[f32])> + '_ {
+        let views = self.chunks.iter().filter(move |view| view.chunk.last().version() >= lo);
+        let rows = views.flat_map(|view| view.alive.iter().map(move |row| (&view.chunk, row)));
+        let embedded = rows.map(|(chunk, row)| (chunk.embedded(row), chunk.vector(row)));
+        embedded.filter(move |(address, _)| (lo..=hi).contains(&address.version()))
+    }
+}

@@ -1,0 +1,127 @@
+//! The JSON of answers. Floats print as the shortest decimal that reads back as the same f32; fields
+//! that were not asked for, or that a record does not have, are left out. Large answers are written on
+//! a blocking thread.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::ApiError;
+use crate::collection::request::{CollectionInfo, Condition, Found, GetAnswer, Hit, IndexSettings, QueryAnswer};
+use crate::error::Error;
+use crate::record::{CollectionId, Metadata, Metric, Version};
+
+/// Answers of up to this many records are written on the async thread.
+const INLINE_RECORDS: usize = 64;
+
+/// A JSON answer, written here and now.
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, ApiError> {
+    Ok(response(status, encode(answer)?))
+}
+
+/// A JSON answer of `records` records, written where it does not hold up others.
+pub(super) async fn json_of(records: usize, answer: impl Serialize + Send + 'static) -> Result<Response, ApiError> {
+    if records <= INLINE_RECORDS {
+        return json(StatusCode::OK, &answer);
+    }
+    let bytes = tokio::task::spawn_blocking(move || encode(&answer)).await;
+    let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
+    Ok(response(StatusCode::OK, bytes))
+}
+
+fn encode(answer: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(answer).map_err(|e| Error::internal("writing the answer failed").with_source(e))
+}
+
+fn response(status: StatusCode, bytes: Vec<u8>) -> Response {
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, json, Body::from(bytes)).into_response()
+}
+
+/// A collection.
+#[derive(Serialize)]
+pub(super) struct CollectionBody {
+    id: CollectionId,
+    name: String,
+    tenant: String,
+    database: String,
+    metric: Metric,
+    dimension: Option<usize>,
+    count: u64,
+    version: Version,
+    metadata: Option<Metadata>,
+    index: IndexSettings,
+    #[serde(flatten)]
+    condition: Condition,
+}
+
+impl From<CollectionInfo> for CollectionBody {
+    fn from(info: CollectionInfo) -> CollectionBody {
+        CollectionBody {
+            id: info.id,
+            name: info.name,
+            tenant: info.scope.tenant,
+            database: info.scope.database,
+            metric: info.metric,
+            dimension: info.dimension,
+            count: info.count,
+            version: info.version,
+            metadata: info.metadata,
+            index: info.index,
+            condition: info.condition,
+        }
+    }
+}
+
+/// A record in an answer; a neighbour also has a distance.
+#[derive(Serialize)]
+struct RecordAnswer {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<Vec<f32>>,
+}
+
+impl RecordAnswer {
+    fn new(found: Found, distance: Option<f32>) -> RecordAnswer {
+        let Found { id, embedding, document, uri, metadata } = found;
+        RecordAnswer { id, distance, document, uri, metadata, embedding }
+    }
+}
+
+/// Answer to a get.
+#[derive(Serialize)]
+pub(super) struct GetBody {
+    records: Vec<RecordAnswer>,
+    version: Version,
+}
+
+impl From<GetAnswer> for GetBody {
+    fn from(answer: GetAnswer) -> GetBody {
+        let records = answer.records.into_iter().map(|found| RecordAnswer::new(found, None)).collect();
+        GetBody { records, version: answer.version }
+    }
+}
+
+/// Answer to a search: one list per query embedding, nearest first.
+#[derive(Serialize)]
+pub(super) struct SearchBody {
+    results: Vec<Vec<RecordAnswer>>,
+    version: Version,
+}
+
+impl From<QueryAnswer> for SearchBody {
+    fn from(answer: QueryAnswer) -> SearchBody {
+        let hit = |hit: Hit| RecordAnswer::new(hit.record, Some(hit.distance));
+        let results = answer.results.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect();
+        SearchBody { results, version: answer.version }
+    }
+}

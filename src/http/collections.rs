@@ -1,0 +1,68 @@
+//! Routes of collections as a whole: create, list, describe, drop.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::App;
+use super::answer::{CollectionBody, json};
+use super::body::{Json, Name, Parameters, check_name};
+use super::error::ApiError;
+use super::guard::WriteBegun;
+use super::wire::{CreateBody, ReadParameters, ScopeParameters};
+use crate::collection::request::{CollectionSpec, Consistency};
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    Parameters(parameters): Parameters<ScopeParameters>,
+    Json(body): Json<CreateBody>,
+) -> Result<Response, ApiError> {
+    check_name(&body.name)?;
+    let spec = CollectionSpec {
+        name: body.name,
+        metric: body.metric,
+        dimension: body.dimension,
+        metadata: body.metadata.map(|m| m.0),
+        index: body.index,
+    };
+    let scope = parameters.scope();
+    let created = begun.run(async move { app.store.create_collection(&scope, spec).await }).await?;
+    json(StatusCode::CREATED, &CollectionBody::from(created.info()))
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    Parameters(parameters): Parameters<ScopeParameters>,
+) -> Result<Response, ApiError> {
+    let collections = app.store.collections(&parameters.scope()).into_iter();
+    json(StatusCode::OK, &collections.map(CollectionBody::from).collect::<Vec<_>>())
+}
+
+pub(super) async fn describe(
+    State(app): State<App>,
+    Name(name): Name,
+    Parameters(parameters): Parameters<ReadParameters>,
+) -> Result<Response, ApiError> {
+    let (scope, consistency) = parameters.split();
+    let collection = app.store.collection_in(&scope, &name).await?;
+    if consistency == Consistency::Strong {
+        // Counting strongly brings the collection up to date; its description then is.
+        collection.count(consistency).await?;
+    }
+    json(StatusCode::OK, &CollectionBody::from(collection.info()))
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    Name(name): Name,
+    Parameters(parameters): Parameters<ScopeParameters>,
+) -> Result<Response, ApiError> {
+    let scope = parameters.scope();
+    let answer = json!({"dropped": name});
+    begun.run(async move { app.store.drop_collection(&scope, &name).await }).await?;
+    json(StatusCode::OK, &answer)
+}

@@ -1,0 +1,102 @@
+//! What surrounds every handler: admission (how many requests at once), the time-out, catching panics,
+//! measuring. Order, from outside: observe → admit → handler.
+//!
+//! A time-out tells what it knows: as long as no write was begun nothing can have been applied; once
+//! one was, its outcome is unknown, and the write itself goes on to its end, cut off from the request.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+
+use super::App;
+use super::error::ApiError;
+use crate::error::{Error, Kind, Result};
+
+/// Whether this request has begun a write.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriteBegun(Arc<AtomicBool>);
+
+impl WriteBegun {
+    /// Runs a write on a task of its own, so that neither a time-out nor a client that hangs up can
+    /// cut it off half-way.
+    pub(super) async fn run<T, W>(&self, write: W) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.0.store(true, Ordering::Relaxed);
+        let ended = tokio::spawn(write).await;
+        Ok(ended.map_err(|e| {
+            Error::new(
+                Kind::OutcomeUnknown,
+                "the write's task ended early; read the collection to see whether it was applied",
+            )
+            .with_source(e)
+        })??)
+    }
+}
+
+/// Admits a request to `/api` if fewer than the limit are under way, and bounds its time.
+pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    // Health, metrics and the like must answer exactly when the server is overrun.
+    if !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
+    let Ok(_permit) = app.running.clone().try_acquire_owned() else {
+        let limit = app.settings.max_concurrent_requests;
+        let message =
+            format!("{limit} requests are under way, and no more are admitted (DRUMLIN_MAX_CONCURRENT_REQUESTS)");
+        return ApiError::from(Error::unavailable(message)).into_response();
+    };
+    let begun = WriteBegun::default();
+    request.extensions_mut().insert(begun.clone());
+    let limit = app.settings.request_timeout;
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = limit.as_secs_f64();
+            let error = if begun.0.load(Ordering::Relaxed) {
+                let message = format!(
+                    "no definite answer within {seconds} s (DRUMLIN_REQUEST_TIMEOUT_S): the write may or may not be applied; \
+                     read the collection, or send the same upsert again"
+                );
+                Error::new(Kind::OutcomeUnknown, message)
+            } else {
+                Error::unavailable(format!(
+                    "not done within {seconds} s (DRUMLIN_REQUEST_TIMEOUT_S); nothing was changed"
+                ))
+            };
+            ApiError::from(error).into_response()
+        }
+    }
+}
+
+/// Measures every request and turns a panic into a 500.
+pub(super) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let path = request.uri().path().to_owned();
+    let _under_way = app.metrics.begin();
+    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let cause = panic.downcast_ref::<String>().map(String::as_str);
+            let cause = cause.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
+            tracing::error!(%method, path, cause, "a handler panicked");
+            ApiError::from(Error::internal("a bug in drumlin stopped this request; the log has the cause"))
+                .into_response()
+        }
+    };
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let took = started.elapsed();
+    app.metrics.record(&method, route, response.status(), took);
+    tracing::debug!(%method, path, status = response.status().as_u16(), ms = took.as_millis() as u64, "request");
+    response
+}

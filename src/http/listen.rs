@@ -1,0 +1,84 @@
+//! Accepting connections, and ending them in order. Bounded: no more than the set number of
+//! connections are open, and one that does not finish its headers in time is closed.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::{HttpSettings, router};
+use crate::store::Store;
+
+/// How long a client may take to send the headers of a request, and keep an idle connection open.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Serves `store` over HTTP/1 and HTTP/2 on `listener` until `shutdown` resolves; then accepts no more,
+/// lets requests under way finish for at most `settings.drain_timeout` and returns. The store stays
+/// open: closing it is the caller's.
+///
+/// # Errors
+/// Only if the listener cannot be used at all; failures of single connections are logged.
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    settings: HttpSettings,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    listener.local_addr()?;
+    let drain_timeout = settings.drain_timeout;
+    let connections = Arc::new(Semaphore::new(settings.max_connections));
+    let service = TowerToHyperService::new(router(store, settings));
+    let protocol = Arc::new(protocol());
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let next = async {
+            // Never closed, so acquiring cannot fail; if it did, the connection would go uncounted.
+            let permit = connections.clone().acquire_owned().await.ok();
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            next = next => next,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                // Out of file descriptors, or a client gone already: neither ends the server.
+                tracing::warn!("accepting a connection failed: {e}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        if let Err(e) = stream.set_nodelay(true) {
+            tracing::debug!("setting nodelay failed: {e}");
+        }
+        let (protocol, service, watcher) = (protocol.clone(), service.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let connection = protocol.serve_connection(TokioIo::new(stream), service);
+            if let Err(e) = watcher.watch(connection).await {
+                tracing::debug!("a connection ended: {e}");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    tracing::info!(connections = graceful.count(), "no new requests are accepted; finishing those under way");
+    if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way after {} s and are cut off", drain_timeout.as_secs_f64());
+    }
+    Ok(())
+}
+
+fn protocol() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT).max_concurrent_streams(256);
+    builder
+}

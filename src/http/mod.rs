@@ -1,0 +1,119 @@
+//! The HTTP server: wire types and routes, nothing else. It is one user of [`Store`] among others and
+//! has no private door to it. Every route is in one table ([`routes`]); every failure, a wrong path or
+//! a panic included, answers JSON `{"error": {"kind", "message"}}`; nothing a client sends stops the
+//! server or makes it hold more than its settings allow.
+
+mod answer;
+mod body;
+mod collections;
+mod documentation;
+mod error;
+mod guard;
+mod listen;
+mod metrics;
+mod operations;
+mod records;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use axum::routing::{MethodRouter, delete, get, post};
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, Kind};
+use crate::store::Store;
+use error::ApiError;
+use metrics::Metrics;
+
+pub use listen::serve;
+
+/// What the server allows.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Records of one answer: a get of more, or a search of more neighbours in all, is refused.
+    pub max_answer_records: usize,
+    /// Requests to `/api` under way at once; more are answered 503.
+    pub max_concurrent_requests: usize,
+    /// Open connections; more wait to be accepted.
+    pub max_connections: usize,
+    /// Time for one request, from its headers to its answer.
+    pub request_timeout: Duration,
+    /// Time for requests under way once the server is told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> HttpSettings {
+        HttpSettings {
+            max_body_bytes: 64 << 20,
+            max_answer_records: 100_000,
+            max_concurrent_requests: 1024,
+            max_connections: 8192,
+            request_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What every handler can reach.
+#[derive(Clone)]
+struct App {
+    store: Store,
+    settings: Arc<HttpSettings>,
+    metrics: Arc<Metrics>,
+    running: Arc<Semaphore>,
+}
+
+/// Every route, once: the router is made of this table and the API's description is checked against it.
+fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+    vec![
+        (Method::POST, "/api/collections", post(collections::create)),
+        (Method::GET, "/api/collections", get(collections::list)),
+        (Method::GET, "/api/collections/{name}", get(collections::describe)),
+        (Method::DELETE, "/api/collections/{name}", delete(collections::remove)),
+        (Method::POST, "/api/collections/{name}/add", post(records::add)),
+        (Method::POST, "/api/collections/{name}/upsert", post(records::upsert)),
+        (Method::POST, "/api/collections/{name}/update", post(records::update)),
+        (Method::POST, "/api/collections/{name}/delete", post(records::remove)),
+        (Method::POST, "/api/collections/{name}/get", post(records::fetch)),
+        (Method::POST, "/api/collections/{name}/search", post(records::search)),
+        (Method::GET, "/api/collections/{name}/count", get(records::count)),
+        (Method::POST, "/api/s3/sync", post(operations::sync)),
+        (Method::GET, "/api/s3/status", get(operations::status)),
+        (Method::GET, "/health", get(operations::health)),
+        (Method::GET, "/ready", get(operations::ready)),
+        (Method::GET, "/metrics", get(operations::metrics)),
+        (Method::GET, "/openapi.json", get(documentation::openapi)),
+        (Method::GET, "/docs", get(documentation::page)),
+        (Method::GET, "/", get(documentation::greeting)),
+    ]
+}
+
+fn router(store: Store, settings: HttpSettings) -> Router {
+    let running = Arc::new(Semaphore::new(settings.max_concurrent_requests));
+    let app = App { store, settings: Arc::new(settings), metrics: Arc::new(Metrics::new()), running };
+    let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::admit))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::observe))
+        .with_state(app)
+}
+
+async fn unknown_route(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    Error::not_found(format!("there is no route {method} {path}; GET /docs lists all")).into()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    let message = format!("{path} exists, but not for {method}; GET /docs lists all routes");
+    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, message)
+}

@@ -1,0 +1,52 @@
+//! Routes for whoever runs the server: sync and status, health and readiness, metrics.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::answer::json;
+use super::body::{Parameters, Payload};
+use super::error::ApiError;
+use super::wire::{EmptyBody, NoParameters};
+
+pub(super) async fn sync(
+    State(app): State<App>,
+    Parameters(NoParameters {}): Parameters<NoParameters>,
+    payload: Payload,
+) -> Result<Response, ApiError> {
+    if !payload.bytes.is_empty() {
+        let EmptyBody {} = payload.json().await?;
+    }
+    // A flush that was begun is finished whether or not the client waits for the report.
+    let store = app.store.clone();
+    let report = tokio::spawn(async move { store.sync().await }).await;
+    let report = report.map_err(|e| crate::Error::internal("the sync's task ended early").with_source(e))??;
+    json(StatusCode::OK, &report)
+}
+
+pub(super) async fn status(
+    State(app): State<App>,
+    Parameters(NoParameters {}): Parameters<NoParameters>,
+) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &app.store.status())
+}
+
+/// Always 200 while the process can answer: what is wrong is in the body.
+pub(super) async fn health(State(app): State<App>) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &app.store.health())
+}
+
+/// 200 once every collection is loaded, 503 before.
+pub(super) async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
+    let health = app.store.health();
+    let loaded = app.store.is_loaded();
+    let status = if loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &serde_json::json!({"ready": loaded, "loading": health.loading}))
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    let text = app.metrics.text(&app.store)?;
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

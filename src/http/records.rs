@@ -1,0 +1,167 @@
+//! Routes of the records of one collection: add, upsert, update, delete, get, search, count.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::App;
+use super::answer::{self, json, json_of};
+use super::body::{Json, Name, Parameters, Payload, decode_off_thread, unsupported};
+use super::error::ApiError;
+use super::guard::WriteBegun;
+use super::wire::{
+    DeleteBody, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody, filter, include,
+};
+use crate::collection::request::{Consistency, Get, Query, Scope, Selection, Write, WriteOutcome};
+use crate::error::Error;
+use crate::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+use crate::record::Record;
+
+/// Media type of an Arrow IPC stream.
+const ARROW: &str = "application/vnd.apache.arrow.stream";
+/// Media type of a Parquet file.
+const PARQUET: &str = "application/vnd.apache.parquet";
+
+/// What every write needs beside its body.
+type WriteTo = (State<App>, Extension<WriteBegun>, Name, Parameters<ScopeParameters>);
+
+pub(super) async fn add(to: WriteTo, payload: Payload) -> Result<Response, ApiError> {
+    let records = records(&to.0, payload).await?;
+    let done = write(to, Write::Add(records)).await?;
+    json(StatusCode::CREATED, &outcome("added", done))
+}
+
+pub(super) async fn upsert(to: WriteTo, payload: Payload) -> Result<Response, ApiError> {
+    let records = records(&to.0, payload).await?;
+    let done = write(to, Write::Upsert(records)).await?;
+    json(StatusCode::OK, &outcome("upserted", done))
+}
+
+pub(super) async fn update(to: WriteTo, Json(body): Json<UpdatesBody>) -> Result<Response, ApiError> {
+    let updates = body.records.into_iter().map(Into::into).collect();
+    let done = write(to, Write::Update(updates)).await?;
+    json(StatusCode::OK, &outcome("updated", done))
+}
+
+pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<Response, ApiError> {
+    let filter = filter(body.r#where.as_ref(), body.where_document.as_ref())?;
+    if body.ids.is_none() && filter.is_none() {
+        return Err(ApiError::invalid(
+            "ids: expected ids, where or where_document, got none of them; to delete everything drop the collection",
+        ));
+    }
+    let done = write(to, Write::Delete(Selection { ids: body.ids, filter, limit: body.limit })).await?;
+    json(StatusCode::OK, &outcome("deleted", done))
+}
+
+/// The records of a body: JSON, an Arrow IPC stream or a Parquet file.
+async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
+    let limits = app.store.limits().clone();
+    match payload.media_type.as_str() {
+        "application/json" => {
+            let body: RecordsBody = payload.json().await?;
+            Ok(body.records.into_iter().map(Record::from).collect())
+        }
+        ARROW => decode_off_thread(payload.bytes, move |bytes| records_from_ipc(bytes, &limits)).await,
+        PARQUET => decode_off_thread(payload.bytes, move |bytes| records_from_parquet(bytes, &limits)).await,
+        other => Err(unsupported(other, &format!("application/json, {ARROW} or {PARQUET}"))),
+    }
+}
+
+async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
+    let (State(app), Extension(begun), Name(name), Parameters(parameters)) = to;
+    let scope: Scope = parameters.scope();
+    // Opening may have to wait while the collection loads; nothing is written before.
+    let collection = app.store.collection_in(&scope, &name).await?;
+    begun.run(async move { collection.write(write).await }).await
+}
+
+fn outcome(verb: &str, done: WriteOutcome) -> Value {
+    json!({verb: done.applied, "skipped": done.skipped, "version": done.version})
+}
+
+pub(super) async fn fetch(
+    State(app): State<App>,
+    Name(name): Name,
+    Parameters(parameters): Parameters<ReadParameters>,
+    Json(body): Json<GetBody>,
+) -> Result<Response, ApiError> {
+    let (scope, consistency) = parameters.split();
+    let most = app.settings.max_answer_records;
+    let get = Get {
+        filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
+        ids: body.ids,
+        // One more than allowed tells an answer that is too large from one that just fits.
+        limit: Some(body.limit.unwrap_or(usize::MAX).min(most.saturating_add(1))),
+        offset: body.offset,
+        include: include(body.include),
+        consistency,
+    };
+    let found = app.store.collection_in(&scope, &name).await?.get(get).await?;
+    if found.records.len() > most {
+        return Err(too_large("limit", most));
+    }
+    json_of(found.records.len(), answer::GetBody::from(found)).await
+}
+
+pub(super) async fn search(
+    State(app): State<App>,
+    Name(name): Name,
+    Parameters(parameters): Parameters<ReadParameters>,
+    headers: HeaderMap,
+    Json(body): Json<SearchBody>,
+) -> Result<Response, ApiError> {
+    let (scope, consistency) = parameters.split();
+    let query = query(&app, body, consistency)?;
+    let found = app.store.collection_in(&scope, &name).await?.search(query).await?;
+    let wanted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if wanted.contains(ARROW) {
+        let bytes = tokio::task::spawn_blocking(move || ipc_from_answer(&found)).await;
+        let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
+        return Ok(([(header::CONTENT_TYPE, ARROW)], bytes).into_response());
+    }
+    json_of(found.results.iter().map(Vec::len).sum(), answer::SearchBody::from(found)).await
+}
+
+fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query, ApiError> {
+    let embeddings = match (body.embedding, body.embeddings) {
+        (Some(one), None) => vec![one.0],
+        (None, Some(many)) => many.into_iter().map(|e| e.0).collect(),
+        (Some(_), Some(_)) => return Err(ApiError::invalid("embedding: expected it or embeddings, got both")),
+        (None, None) => return Err(ApiError::invalid("embedding: expected it or embeddings, got neither")),
+    };
+    let most = app.settings.max_answer_records;
+    if embeddings.len() > 1 && embeddings.len().saturating_mul(body.k) > most {
+        return Err(too_large("k", most));
+    }
+    Ok(Query {
+        embeddings,
+        k: body.k,
+        filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
+        ids: body.ids,
+        ef_search: body.ef_search,
+        exact: body.exact,
+        include: include(body.include),
+        consistency,
+    })
+}
+
+fn too_large(field: &str, most: usize) -> ApiError {
+    let message = format!(
+        "{field}: an answer holds at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would hold more; ask for less at a time"
+    );
+    Error::limit(message).into()
+}
+
+pub(super) async fn count(
+    State(app): State<App>,
+    Name(name): Name,
+    Parameters(parameters): Parameters<ReadParameters>,
+) -> Result<Response, ApiError> {
+    let (scope, consistency) = parameters.split();
+    let collection = app.store.collection_in(&scope, &name).await?;
+    let count = collection.count(consistency).await?;
+    json(StatusCode::OK, &json!({"count": count}))
+}

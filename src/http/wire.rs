@@ -1,0 +1,339 @@
+//! The JSON of requests: what the native API accepts, strictly. Unknown fields are refused, so that a
+//! typo does not pass silently; embeddings are decoded straight into `Vec<f32>`; every value that the
+//! core could not store (NaN, infinities, nested metadata) is refused here, where its place is known.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::collection::request::{Consistency, Include, IndexSettings, Scope};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
+
+/// `?tenant=&database=`, on every route of a collection.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ScopeParameters {
+    tenant: Option<String>,
+    database: Option<String>,
+}
+
+impl ScopeParameters {
+    pub(crate) fn scope(self) -> Scope {
+        scope(self.tenant, self.database)
+    }
+}
+
+/// `?tenant=&database=&consistency=`, on every read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ReadParameters {
+    tenant: Option<String>,
+    database: Option<String>,
+    consistency: Freshness,
+}
+
+impl ReadParameters {
+    pub(crate) fn split(self) -> (Scope, Consistency) {
+        let consistency = match self.consistency {
+            Freshness::Local => Consistency::Local,
+            Freshness::Strong => Consistency::Strong,
+        };
+        (scope(self.tenant, self.database), consistency)
+    }
+}
+
+/// No query parameters at all.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoParameters {}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Freshness {
+    #[default]
+    Local,
+    Strong,
+}
+
+fn scope(tenant: Option<String>, database: Option<String>) -> Scope {
+    let default = Scope::default();
+    Scope { tenant: tenant.unwrap_or(default.tenant), database: database.unwrap_or(default.database) }
+}
+
+/// `POST /api/collections`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateBody {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) metric: Metric,
+    #[serde(default)]
+    pub(crate) dimension: Option<usize>,
+    #[serde(default)]
+    pub(crate) metadata: Option<MetadataBody>,
+    #[serde(default)]
+    pub(crate) index: IndexSettings,
+}
+
+/// `POST …/add` and `…/upsert`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordsBody {
+    pub(crate) records: Vec<RecordBody>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordBody {
+    id: String,
+    embedding: Embedding,
+    document: Option<String>,
+    uri: Option<String>,
+    metadata: Option<MetadataBody>,
+}
+
+impl From<RecordBody> for Record {
+    fn from(body: RecordBody) -> Record {
+        Record {
+            id: body.id,
+            embedding: body.embedding.0,
+            document: body.document,
+            uri: body.uri,
+            metadata: body.metadata.map(|m| m.0),
+        }
+    }
+}
+
+/// `POST …/update`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdatesBody {
+    pub(crate) records: Vec<UpdateBody>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateBody {
+    id: String,
+    embedding: Option<Embedding>,
+    document: Option<String>,
+    uri: Option<String>,
+    metadata: Option<PatchBody>,
+}
+
+impl From<UpdateBody> for RecordUpdate {
+    fn from(body: UpdateBody) -> RecordUpdate {
+        RecordUpdate {
+            id: body.id,
+            embedding: body.embedding.map(|e| e.0),
+            document: body.document,
+            uri: body.uri,
+            metadata: body.metadata.map(|m| m.0),
+        }
+    }
+}
+
+/// `POST …/delete`. At least one condition is required: an empty body would delete everything.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteBody {
+    pub(crate) ids: Option<Vec<String>>,
+    pub(crate) r#where: Option<Value>,
+    pub(crate) where_document: Option<Value>,
+    pub(crate) limit: Option<usize>,
+}
+
+/// `POST …/get`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GetBody {
+    pub(crate) ids: Option<Vec<String>>,
+    pub(crate) r#where: Option<Value>,
+    pub(crate) where_document: Option<Value>,
+    pub(crate) limit: Option<usize>,
+    #[serde(default)]
+    pub(crate) offset: usize,
+    pub(crate) include: Option<Vec<Field>>,
+}
+
+/// `POST …/search`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchBody {
+    pub(crate) embedding: Option<Embedding>,
+    pub(crate) embeddings: Option<Vec<Embedding>>,
+    #[serde(default = "default_k")]
+    pub(crate) k: usize,
+    pub(crate) ids: Option<Vec<String>>,
+    pub(crate) r#where: Option<Value>,
+    pub(crate) where_document: Option<Value>,
+    pub(crate) include: Option<Vec<Field>>,
+    pub(crate) ef_search: Option<usize>,
+    #[serde(default)]
+    pub(crate) exact: bool,
+}
+
+fn default_k() -> usize {
+    10
+}
+
+/// A body that says nothing: none at all, or `{}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmptyBody {}
+
+/// A name in an `include` list.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Field {
+    Embedding,
+    Document,
+    Uri,
+    Metadata,
+}
+
+/// The fields asked for; without a list, everything but the embedding.
+pub(crate) fn include(fields: Option<Vec<Field>>) -> Include {
+    let Some(fields) = fields else { return Include::default() };
+    let mut include = Include::NONE;
+    for field in fields {
+        match field {
+            Field::Embedding => include.embedding = true,
+            Field::Document => include.document = true,
+            Field::Uri => include.uri = true,
+            Field::Metadata => include.metadata = true,
+        }
+    }
+    include
+}
+
+/// One filter from the two clauses; records must satisfy both.
+pub(crate) fn filter(metadata: Option<&Value>, document: Option<&Value>) -> Result<Option<Filter>> {
+    let metadata = metadata.map(Filter::parse_where).transpose().map_err(Error::from)?;
+    let document = document.map(Filter::parse_where_document).transpose().map_err(Error::from)?;
+    Ok(match (metadata, document) {
+        (Some(a), Some(b)) => Some(Filter::and([a, b])),
+        (one, other) => one.or(other),
+    })
+}
+
+/// An embedding: a JSON list of numbers that are finite as f32.
+#[derive(Debug)]
+pub(crate) struct Embedding(pub(crate) Vec<f32>);
+
+impl<'de> Deserialize<'de> for Embedding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Embedding, D::Error> {
+        deserializer.deserialize_seq(EmbeddingVisitor).map(Embedding)
+    }
+}
+
+struct EmbeddingVisitor;
+
+impl<'de> Visitor<'de> for EmbeddingVisitor {
+    type Value = Vec<f32>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<f32>, A::Error> {
+        let mut floats = Vec::new();
+        while let Some(Component(x)) = items.next_element()? {
+            floats.push(x);
+        }
+        Ok(floats)
+    }
+}
+
+/// One number of an embedding.
+struct Component(f32);
+
+impl<'de> Deserialize<'de> for Component {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Component, D::Error> {
+        let wide = f64::deserialize(deserializer)?;
+        let narrow = wide as f32;
+        if !narrow.is_finite() {
+            return Err(D::Error::custom(format_args!("expected a number that fits a 32-bit float, got {wide:e}")));
+        }
+        Ok(Component(narrow))
+    }
+}
+
+/// Metadata of a record or collection: keys to strings, numbers, booleans or lists of one of these.
+#[derive(Debug)]
+pub(crate) struct MetadataBody(pub(crate) Metadata);
+
+impl<'de> Deserialize<'de> for MetadataBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MetadataBody, D::Error> {
+        let pairs = deserializer.deserialize_map(PairsVisitor(false))?;
+        Ok(MetadataBody(Metadata(pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())))
+    }
+}
+
+/// The same for an update: null removes a key.
+#[derive(Debug)]
+pub(crate) struct PatchBody(pub(crate) MetadataPatch);
+
+impl<'de> Deserialize<'de> for PatchBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PatchBody, D::Error> {
+        deserializer.deserialize_map(PairsVisitor(true)).map(|pairs| PatchBody(MetadataPatch(pairs)))
+    }
+}
+
+/// Reads keys and values; null is a value only where the flag says so.
+struct PairsVisitor(bool);
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = BTreeMap<String, Option<MetaValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object of metadata keys and values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = if self.0 {
+                map.next_value::<Option<ValueBody>>()?.map(|v| v.0)
+            } else {
+                Some(map.next_value::<ValueBody>()?.0)
+            };
+            if pairs.insert(key.clone(), value).is_some() {
+                return Err(A::Error::custom(format_args!("key {key:?} is given twice")));
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+struct ValueBody(MetaValue);
+
+impl<'de> Deserialize<'de> for ValueBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ValueBody, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        MetaValue::from_json(&value).map(ValueBody).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "expected a string, number, boolean or a list of one of these, got {}",
+                kind_of(&value)
+            ))
+        })
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Object(_) => "an object",
+        Value::Array(_) => "a list of mixed or nested values",
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => "a value out of range",
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod wire_tests;

@@ -1,0 +1,162 @@
+"""A Drumlin server as a process, and the native API as a client sees it. Nothing here knows how the server works."""
+
+from __future__ import annotations
+
+import enum
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from s3_servers import dies_with_parent, free_ports
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_TIMEOUT_S = 60
+
+
+def binary() -> Path:
+    """The server under test: DRUMLIN_BIN, or what cargo built last."""
+    if named := os.environ.get("DRUMLIN_BIN"):
+        return Path(named).resolve()
+    built = [path for mode in ("release", "debug") if (path := ROOT / "target" / mode / "drumlin").exists()]
+    if not built:
+        raise FileNotFoundError("no drumlin binary: run `cargo build --release`, or set DRUMLIN_BIN")
+    return max(built, key=lambda path: path.stat().st_mtime)
+
+
+class Outcome(enum.Enum):
+    """What a client knows about its write."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass
+class Drumlin:
+    """One server. Its environment is `settings` and nothing else of ours; its log goes to `folder/server.log`."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "server.log"
+        self.client = httpx.Client(base_url=self.url, timeout=90)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(self.port), **self.settings}
+
+    def spawn(self, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                dies_with_parent([*self.prefix, str(binary()), "serve", *self.arguments]),
+                cwd=cwd or self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self.process
+
+    def start(self, cwd: Path | None = None) -> Drumlin:
+        process = self.spawn(cwd)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not become ready (exit {process.poll()}):\n{self.output()[-3000:]}")
+            time.sleep(0.05)
+        return self
+
+    def is_ready(self) -> bool:
+        try:
+            return self.client.get("/ready", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def running(self) -> subprocess.Popen[bytes]:
+        if self.process is None:
+            raise RuntimeError("the server was never started")
+        return self.process
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.running().kill()
+        self.running().wait(timeout=30)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.running().terminate()
+        return self.running().wait(timeout=60)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.client.close()
+
+    def refuses_to_start(self) -> str:
+        """Starts it, expects it to end by itself with an error; what it printed."""
+        code = self.spawn().wait(timeout=START_TIMEOUT_S)
+        assert code != 0, f"the server ended with success, it should have refused:\n{self.output()}"
+        return self.output()
+
+    def call(self, method: str, path: str, body: Any = None, **query: str) -> Any:
+        """The JSON of a 2xx answer; anything else fails the test."""
+        answer = self.client.request(method, path, json=body, params=query)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def create(self, name: str, **spec: Any) -> Any:
+        return self.call("POST", "/api/collections", {"name": name, **spec})
+
+    def write(self, collection: str, kind: str, body: Any, timeout_s: float = 90) -> tuple[Outcome, Any]:
+        """Sends add, upsert, update or delete once, and says what is known of it."""
+        try:
+            answer = self.client.post(f"/api/collections/{collection}/{kind}", json=body, timeout=timeout_s)
+        except httpx.ConnectError:
+            return Outcome.REFUSED, None
+        except httpx.TransportError:
+            return Outcome.UNKNOWN, None
+        if answer.is_success:
+            return Outcome.APPLIED, answer.json()
+        error = answer.json()["error"]["kind"]
+        return (Outcome.UNKNOWN if error in ("outcome_unknown", "internal") else Outcome.REFUSED), answer.json()
+
+    def add(self, collection: str, records: list[dict[str, Any]]) -> Any:
+        return self.call("POST", f"/api/collections/{collection}/add", {"records": records})
+
+    def upsert(self, collection: str, records: list[dict[str, Any]]) -> Any:
+        return self.call("POST", f"/api/collections/{collection}/upsert", {"records": records})
+
+    def delete(self, collection: str, ids: list[str]) -> Any:
+        return self.call("POST", f"/api/collections/{collection}/delete", {"ids": ids})
+
+    def records(self, collection: str, consistency: str = "strong") -> dict[str, dict[str, Any]]:
+        """All records by id, each seen exactly once. `consistency=strong` looks for newer commits first."""
+        body = {"limit": 10_000, "include": ["embedding", "document", "metadata"]}
+        answer = self.call("POST", f"/api/collections/{collection}/get", body, consistency=consistency)
+        by_id = {record["id"]: record for record in answer["records"]}
+        assert len(by_id) == len(answer["records"]), "an id was listed twice"
+        return by_id
+
+    def count(self, collection: str, consistency: str = "strong") -> int:
+        answer = self.call("GET", f"/api/collections/{collection}/count", consistency=consistency)
+        return answer["count"]
+
+    def nearest(self, collection: str, embedding: list[float], k: int = 10, **options: Any) -> list[dict[str, Any]]:
+        answer = self.call("POST", f"/api/collections/{collection}/search", {"embedding": embedding, "k": k, **options})
+        return answer["results"][0]

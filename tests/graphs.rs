@@ -1,0 +1,110 @@
+//! Graphs through the store: built in the background, named in HEAD, loaded at the next start instead of
+//! being rebuilt, adopted by other instances, and never needed for a right answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumlin::bucket::Bucket;
+use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::memory::MemoryBucket;
+use drumlin::{Collection, CollectionSpec, Metric, Query, Record, Scope, Selection, Settings, Storage, Store};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const DIM: usize = 16;
+
+async fn open(bucket: &Arc<dyn Bucket>) -> Store {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.timing.graph_rows = 500;
+    settings.timing.flush_commits = 4;
+    settings.timing.maintenance_interval = Duration::from_millis(20);
+    settings.timing.swap_interval = Duration::ZERO;
+    Store::open_on(settings, bucket.clone()).await.unwrap()
+}
+
+fn vector(random: &mut StdRng) -> Vec<f32> {
+    let cluster = random.random_range(0..20) as f32;
+    (0..DIM).map(|i| cluster * (i % 3) as f32 + random.random::<f32>()).collect()
+}
+
+fn records(random: &mut StdRng, from: usize, n: usize) -> Vec<Record> {
+    (from..from + n).map(|i| Record::new(format!("r{i}"), vector(random))).collect()
+}
+
+/// Waits until `done`; the background has ten seconds.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited in vain until {what}");
+}
+
+/// Mean share of the exact ten nearest that a default search finds.
+async fn recall(collection: &Collection, random: &mut StdRng) -> f64 {
+    let queries: Vec<Vec<f32>> = (0..50).map(|_| vector(random)).collect();
+    let found = collection.search(Query::batch(queries.clone())).await.unwrap().results;
+    let truth = collection.search(Query::batch(queries).exact(true)).await.unwrap().results;
+    let hits = |(found, truth): (&Vec<drumlin::Hit>, &Vec<drumlin::Hit>)| {
+        assert_eq!(found.len(), truth.len());
+        let worst = truth.last().map_or(0.0, |hit| hit.distance);
+        found.iter().filter(|hit| hit.distance <= worst).count() as f64 / truth.len() as f64
+    };
+    found.iter().zip(&truth).map(hits).sum::<f64>() / found.len() as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_loads_the_graph_instead_of_building_it_again() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
+    let mut random = StdRng::seed_from_u64(7);
+    let store = open(&bucket).await;
+    let spec = CollectionSpec::new("a").metric(Metric::L2);
+    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    for from in (0..3000).step_by(300) {
+        collection.add(&records(&mut random, from, 300)).await.unwrap();
+    }
+    until("a graph was built", || store.counters().graphs_built > 0).await;
+    until("all is covered", || store.health().memory.graph_bytes > 3000 * DIM as u64 / 2).await;
+    assert!(recall(&collection, &mut random).await >= 0.95);
+    store.close(Duration::from_secs(10)).await.unwrap();
+    drop((collection, store));
+
+    let store = open(&bucket).await;
+    assert_eq!(store.wait_until_loaded().await.records, 3000);
+    let counters = store.counters();
+    assert!(counters.graphs_loaded >= 1, "{counters:?}");
+    assert_eq!(counters.graphs_built, 0);
+    let collection = store.collection("a").await.unwrap();
+    assert!(recall(&collection, &mut random).await >= 0.95);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_and_updated_records_are_right_while_graphs_come_and_go_in_two_stores() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
+    let mut random = StdRng::seed_from_u64(8);
+    let (one, two) = (open(&bucket).await, open(&bucket).await);
+    let a = one.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap();
+    let b = two.collection("a").await.unwrap();
+    for round in 0..8 {
+        a.add(&records(&mut random, round * 200, 200)).await.unwrap();
+        let gone: Vec<String> = (0..40).map(|i| format!("r{}", round * 200 + i * 3)).collect();
+        b.delete(Selection { ids: Some(gone), ..Selection::default() }).await.unwrap();
+        let moved = records(&mut random, round * 200 + 150, 20);
+        b.upsert(&moved).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    until("some graph was built", || one.counters().graphs_built + two.counters().graphs_built > 0).await;
+    for collection in [&a, &b] {
+        let strong = drumlin::Consistency::Strong;
+        assert_eq!(collection.count(strong).await.unwrap(), 8 * 160);
+        assert!(recall(collection, &mut random).await >= 0.95);
+        let answer = collection.search(Query::new(vector(&mut random)).k(1280)).await.unwrap();
+        let mut ids: Vec<&str> = answer.results[0].iter().map(|hit| hit.record.id.as_str()).collect();
+        assert_eq!(ids.len(), 1280, "every record is found once");
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 1280);
+    }
+}

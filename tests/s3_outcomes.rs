@@ -1,0 +1,170 @@
+//! What the S3 bucket reports when the store or the network misbehaves: through the real SDK, the
+//! real signer and real sockets, each outcome is sorted by what is known of the write.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use drumlin::bucket::probe::{ensure_probed, probe};
+use drumlin::bucket::retry::{RetrySettings, Retrying};
+use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::bucket::{Bucket, BucketError, Condition, Stamp};
+use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
+
+fn settings(server: &S3Server) -> S3Settings {
+    S3Settings {
+        endpoint: Some(server.endpoint().into()),
+        access_key_id: Some(ACCESS_KEY.into()),
+        secret_access_key: Some(SECRET_KEY.into()),
+        ..S3Settings::new(BUCKET)
+    }
+}
+
+async fn started() -> (S3Server, S3Bucket) {
+    let server = S3Server::start().await;
+    let bucket = S3Bucket::connect(settings(&server)).await.unwrap();
+    (server, bucket)
+}
+
+async fn create(bucket: &impl Bucket, key: &str) -> Result<Stamp, BucketError> {
+    bucket.put(key, Bytes::from_static(b"x"), Condition::IfAbsent).await
+}
+
+fn is_unknown<T>(answer: &Result<T, BucketError>) -> bool {
+    matches!(answer, Err(BucketError::Unknown { .. }))
+}
+
+fn refusal<T: std::fmt::Debug>(answer: Result<T, BucketError>) -> String {
+    match answer {
+        Err(BucketError::Refused { message }) => message,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_unknown_and_sent_once() {
+    for (mischief, applied) in
+        [(Mischief::Unavailable, false), (Mischief::CutBefore, false), (Mischief::CutAfter, true)]
+    {
+        let (server, bucket) = started().await;
+        server.set_plan(move |_| mischief);
+        let answer = create(&bucket, "k").await;
+        assert!(is_unknown(&answer), "{mischief:?} gave {answer:?}");
+        assert_eq!(server.requests(), 1, "the SDK repeated the call on {mischief:?}");
+        assert_eq!(server.keys().len(), usize::from(applied), "{mischief:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_ends_at_its_time_out_and_may_land_later() {
+    let server = S3Server::start().await;
+    let settings = S3Settings { attempt_timeout: Duration::from_millis(200), ..settings(&server) };
+    let bucket = S3Bucket::connect(settings).await.unwrap();
+    server.set_plan(|_| Mischief::SlowMs(1_500));
+    let started = Instant::now();
+    let answers = tokio::join!(create(&bucket, "k"), bucket.get("other", None), bucket.list("", None));
+    let gave_up_after = started.elapsed();
+    assert!(is_unknown(&answers.0) && is_unknown(&answers.1) && is_unknown(&answers.2), "{answers:?}");
+    assert!(gave_up_after < Duration::from_millis(1_000), "given up after {gave_up_after:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unknown() {
+    let (server, bucket) = started().await;
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = bucket.get("k", None).await.map(|object| object.bytes);
+    assert!(is_unknown(&answer), "{answer:?}");
+}
+
+#[tokio::test]
+async fn wrong_credentials_and_a_wrong_bucket_are_refusals_not_missing_objects() {
+    let server = S3Server::start().await;
+    let wrong = S3Settings { secret_access_key: Some("another".into()), ..settings(&server) };
+    let bucket = S3Bucket::connect(wrong).await.unwrap();
+    let message = refusal(bucket.get("k", None).await.map(|object| object.bytes));
+    assert!(message.contains("403"), "{message}");
+    let message = refusal(create(&bucket, "k").await);
+    assert!(message.contains("SignatureDoesNotMatch"), "{message}");
+
+    let elsewhere = S3Settings { bucket: "no-such-bucket".into(), ..settings(&server) };
+    let bucket = S3Bucket::connect(elsewhere).await.unwrap();
+    let message = refusal(bucket.get("k", None).await.map(|object| object.bytes));
+    assert!(message.contains("NoSuchBucket"), "{message}");
+    let message = refusal(create(&bucket, "k").await);
+    assert!(message.contains("NoSuchBucket"), "{message}");
+    let failed = ensure_probed(&bucket).await.unwrap_err();
+    assert!(failed.message().contains("NoSuchBucket"), "{failed}");
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_that_fails_leaves_neither_object_nor_parts() {
+    let server = S3Server::start().await;
+    let settings = S3Settings { multipart_bytes: 1 << 20, part_bytes: 1 << 20, ..settings(&server) };
+    let bucket = S3Bucket::connect(settings).await.unwrap();
+    let pieces = || vec![Bytes::from(vec![7; 3 << 20]), Bytes::from(vec![8; 1 << 20])];
+    server.set_plan(|asked| if asked.path.contains("partNumber=3") { Mischief::Unavailable } else { Mischief::None });
+    let answer = bucket.put_large("large", pieces()).await;
+    assert!(is_unknown(&answer), "{answer:?}");
+    assert_eq!((server.keys().len(), server.open_uploads()), (0, 0));
+
+    let mut failures = 1;
+    server.set_plan(move |asked| {
+        let hit = asked.path.contains("partNumber=3") && failures > 0;
+        failures -= u32::from(hit);
+        if hit { Mischief::CutAfter } else { Mischief::None }
+    });
+    let retrying = Retrying::new(bucket.clone(), RetrySettings::default());
+    retrying.put_large("large", pieces()).await.unwrap();
+    assert_eq!(server.open_uploads(), 0);
+    assert_eq!(bucket.get("large", None).await.unwrap().bytes, pieces().concat());
+}
+
+#[tokio::test]
+async fn a_store_without_batched_deletes_is_served_one_by_one() {
+    let (server, bucket) = started().await;
+    let keys: Vec<String> = (0..5).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        create(&bucket, key).await.unwrap();
+    }
+    server.set_plan(|asked| if asked.path.contains("?delete") { Mischief::NotImplemented } else { Mischief::None });
+    bucket.delete(&keys).await.unwrap();
+    assert_eq!(server.keys(), Vec::<String>::new());
+    let before = server.requests();
+    bucket.delete(&keys).await.unwrap();
+    assert_eq!(server.requests() - before, 5, "the refused batch was tried again");
+}
+
+#[tokio::test]
+async fn keys_lie_under_the_prefix_and_other_keys_are_not_seen() {
+    let server = S3Server::start().await;
+    let bucket = |prefix: &str| S3Bucket::connect(S3Settings { prefix: prefix.into(), ..settings(&server) });
+    let (inner, root) = (bucket("/a/b").await.unwrap(), bucket("").await.unwrap());
+    create(&inner, "k").await.unwrap();
+    create(&root, "a/bk").await.unwrap();
+    assert_eq!(server.keys(), ["a/b/k", "a/bk"]);
+    let listed = |page: drumlin::bucket::Page| page.objects.into_iter().map(|o| o.key).collect::<Vec<_>>();
+    assert_eq!(listed(inner.list("", None).await.unwrap()), ["k"]);
+    assert_eq!(listed(root.list("a/b/", None).await.unwrap()), ["a/b/k"]);
+    assert_eq!(inner.place().location, format!("s3://{}/a/b/", BUCKET));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_probe_passes_on_a_sound_server_and_outlives_lost_answers() {
+    let (server, bucket) = started().await;
+    probe(&bucket, 16).await.unwrap();
+    assert_eq!(server.keys(), Vec::<String>::new(), "scratch objects were left");
+    server.set_plan(|asked| {
+        if asked.path.contains("-0?") && asked.method == "PUT" { Mischief::CutAfter } else { Mischief::None }
+    });
+    ensure_probed(&bucket).await.unwrap();
+    assert_eq!(server.keys().len(), 1);
+}
+
+#[tokio::test]
+async fn requests_can_be_delayed_for_benches() {
+    let (server, bucket) = started().await;
+    server.set_latency_ms(120);
+    let started = Instant::now();
+    create(&bucket, "k").await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(120));
+}
