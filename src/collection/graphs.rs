@@ -200,6 +200,7 @@ impl Snapshot {
     }
 
     /// Live records whose embeddings are in no graph.
+    #[cfg(test)]
     pub fn loose(&self) -> u64 {
         self.chunks.iter().map(|view| view.loose().len()).sum()
     }
