@@ -1,1 +1,180 @@
+//! Variables and flags in, settings or one sentence out.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::cli::variables::VARIABLES;
+
+fn read(variables: &[(&str, &str)]) -> Result<ServeSettings> {
+    read_with(variables, &Flags::default())
+}
+
+fn read_with(variables: &[(&str, &str)], flags: &Flags) -> Result<ServeSettings> {
+    let lookup = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    settings_from(lookup, flags)
+}
+
+fn refusal(variables: &[(&str, &str)]) -> String {
+    let error = read(variables).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    error.message().to_owned()
+}
+
+fn s3_of(settings: ServeSettings) -> S3Settings {
+    match settings.store.storage {
+        Storage::S3(s3) => s3,
+        other => panic!("expected s3, got {other:?}"),
+    }
+}
+
+fn folder_of(settings: &ServeSettings) -> Option<&str> {
+    match &settings.store.storage {
+        Storage::Folder(path) => path.to_str(),
+        Storage::S3(_) | Storage::Memory => None,
+    }
+}
+
+#[test]
+fn nothing_set_means_a_folder_here_and_a_loopback_address() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(folder_of(&settings), Some("drumlin-data"));
+    assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 8000));
+    assert_eq!(settings.store.sync_interval, Duration::from_secs(60));
+    assert_eq!(settings.shutdown_timeout, Duration::from_secs(25));
+}
+
+#[test]
+fn a_bucket_name_alone_selects_s3_with_the_users_names() {
+    let s3 = s3_of(read(&[("S3_BUCKET_NAME", "b"), ("S3_SYNC_INTERVAL", "5")]).unwrap());
+    assert_eq!((s3.bucket.as_str(), s3.prefix.as_str()), ("b", "vector_db/"));
+    assert_eq!((s3.endpoint, s3.region, s3.force_path_style), (None, None, Some(false)));
+    let all = [
+        ("S3_ENABLED", "true"),
+        ("S3_BUCKET_NAME", "b"),
+        ("S3_PREFIX", "p/"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", "token"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL", "http://general"),
+        ("AWS_ENDPOINT_URL_S3", "http://special"),
+        ("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", "0.5"),
+    ];
+    let s3 = s3_of(read(&all).unwrap());
+    assert_eq!((s3.prefix.as_str(), s3.region.as_deref()), ("p/", Some("eu-central-1")));
+    assert_eq!((s3.access_key_id.as_deref(), s3.secret_access_key.as_deref()), (Some("key"), Some("secret")));
+    assert_eq!(s3.session_token.as_deref(), Some("token"));
+    assert_eq!((s3.endpoint.as_deref(), s3.force_path_style), (Some("http://special"), Some(true)));
+    assert_eq!(s3.attempt_timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn s3_switched_off_means_the_folder_and_is_said() {
+    let settings = read(&[("S3_BUCKET_NAME", "b"), ("S3_ENABLED", "false"), ("DRUMLIN_DATA", "/data")]).unwrap();
+    assert_eq!(folder_of(&settings), Some("/data"));
+    assert!(settings.notes.iter().any(|note| note.contains("S3_ENABLED")), "{:?}", settings.notes);
+}
+
+#[test]
+fn a_flag_wins_over_its_variable() {
+    let variables = [("PORT", "1"), ("HOST", "127.0.0.2"), ("DRUMLIN_DATA", "a"), ("S3_BUCKET_NAME", "b")];
+    let flags = Flags {
+        port: Some("2".to_owned()),
+        host: Some("localhost".to_owned()),
+        data: Some("c".to_owned()),
+        ..Flags::default()
+    };
+    let settings = read_with(&variables, &flags).unwrap();
+    assert_eq!((settings.host.as_str(), settings.port, folder_of(&settings)), ("localhost", 2, Some("c")));
+    let memory = read_with(&variables, &Flags { memory: true, ..Flags::default() }).unwrap();
+    assert_eq!(folder_of(&memory), None);
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let settings = read(&[("S3_BUCKET_NAME", " "), ("PORT", ""), ("S3_ENABLED", "")]).unwrap();
+    assert_eq!((settings.port, folder_of(&settings)), (8000, Some("drumlin-data")));
+}
+
+#[test]
+fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_came() {
+    let bucket = ("S3_BUCKET_NAME", "b");
+    let cases: &[(&[(&str, &str)], &[&str])] = &[
+        (&[("S3_ENABLED", "true")], &["S3_BUCKET_NAME", "S3_ENABLED"]),
+        (&[("S3_ENABLED", "perhaps")], &["S3_ENABLED", "true or false", "perhaps"]),
+        (&[("S3_SYNC_INTERVAL", "soon")], &["S3_SYNC_INTERVAL", "seconds", "soon"]),
+        (&[("S3_SYNC_INTERVAL", "-1")], &["S3_SYNC_INTERVAL", "-1"]),
+        (&[("S3_SYNC_INTERVAL", "0")], &["S3_SYNC_INTERVAL", "above 0"]),
+        (&[("S3_SYNC_INTERVAL", "NaN")], &["S3_SYNC_INTERVAL", "NaN"]),
+        (&[("S3_SYNC_INTERVAL", "1e300")], &["S3_SYNC_INTERVAL"]),
+        (&[("PORT", "eighty")], &["PORT", "eighty"]),
+        (&[("PORT", "65536")], &["PORT", "65536"]),
+        (&[("DRUMLIN_MAX_K", "0")], &["DRUMLIN_MAX_K", "at least 1"]),
+        (&[("DRUMLIN_MAX_BODY_BYTES", "64MB")], &["DRUMLIN_MAX_BODY_BYTES", "64MB"]),
+        (&[("DRUMLIN_FAN_OUT", "1")], &["DRUMLIN_FAN_OUT", "at least 2"]),
+        (&[("DRUMLIN_STORAGE", "tape")], &["DRUMLIN_STORAGE", "s3, folder, memory", "tape"]),
+        (&[("DRUMLIN_STORAGE", "s3")], &["DRUMLIN_STORAGE", "S3_BUCKET_NAME"]),
+        (&[("DRUMLIN_STORAGE", "s3"), bucket, ("S3_ENABLED", "no")], &["S3_ENABLED"]),
+        (&[bucket, ("AWS_ENDPOINT_URL", "not a url")], &["AWS_ENDPOINT_URL", "http", "not a url"]),
+        (&[bucket, ("AWS_ACCESS_KEY_ID", "key")], &["AWS_SECRET_ACCESS_KEY"]),
+        (&[bucket, ("AWS_SECRET_ACCESS_KEY", "hush")], &["AWS_ACCESS_KEY_ID"]),
+        (&[("HOST", "0.0.0.0")], &["HOST", "0.0.0.0", "DRUMLIN_ALLOW_PUBLIC"]),
+        (&[("HOST", "example.org")], &["HOST", "DRUMLIN_ALLOW_PUBLIC"]),
+        (&[("DRUMLIN_LOG_FORMAT", "xml")], &["DRUMLIN_LOG_FORMAT", "xml"]),
+    ];
+    for (variables, expected) in cases {
+        let message = refusal(variables);
+        for part in *expected {
+            assert!(message.contains(part), "{variables:?} should say {part}, says {message}");
+        }
+        assert!(!message.contains("hush"), "a secret is told: {message}");
+    }
+}
+
+#[test]
+fn a_public_address_is_served_only_when_told_so() {
+    let settings = read(&[("HOST", "0.0.0.0"), ("DRUMLIN_ALLOW_PUBLIC", "true")]).unwrap();
+    assert_eq!(settings.host, "0.0.0.0");
+    for loopback in ["127.0.0.1", "127.1.2.3", "::1", "localhost"] {
+        assert_eq!(read(&[("HOST", loopback)]).unwrap().host, loopback);
+    }
+}
+
+#[test]
+fn limits_and_times_reach_their_places() {
+    let settings = read(&[
+        ("DRUMLIN_MAX_K", "7"),
+        ("DRUMLIN_MAX_BODY_BYTES", "8"),
+        ("DRUMLIN_T_KEEP_S", "2"),
+        ("DRUMLIN_FLUSH_COMMITS", "200"),
+        ("DRUMLIN_MAINTENANCE", "off"),
+    ])
+    .unwrap();
+    assert_eq!((settings.store.limits.k, settings.http.max_body_bytes), (7, 8));
+    assert_eq!(settings.store.timing.keep, Duration::from_secs(2));
+    assert_eq!((settings.store.timing.flush_commits, settings.store.timing.flush_commits_other), (200, 250));
+    assert!(!settings.store.maintenance);
+}
+
+#[test]
+fn the_table_shown_by_help_holds_exactly_the_variables_that_are_read() {
+    let asked = RefCell::new(BTreeSet::new());
+    let lookup = |name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        (name == "S3_BUCKET_NAME").then(|| "b".to_owned())
+    };
+    settings_from(lookup, &Flags::default()).unwrap();
+    let shown: BTreeSet<String> = VARIABLES.iter().map(|v| v.name.to_owned()).collect();
+    assert_eq!(*asked.borrow(), shown);
+}
+
+#[test]
+fn the_defaults_shown_by_help_are_the_defaults() {
+    let plain = read(&[]).unwrap();
+    let numbers = VARIABLES.iter().filter(|v| v.default.parse::<f64>().is_ok());
+    let shown: Vec<(&str, &str)> = numbers.map(|v| (v.name, v.default)).collect();
+    let told = read(&shown).unwrap();
+    let comparable = |s: &ServeSettings| format!("{:?}", (&s.store, &s.http, s.port, s.shutdown_timeout));
+    assert_eq!(comparable(&told), comparable(&plain));
+}

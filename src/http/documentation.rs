@@ -26,3 +26,80 @@ pub(super) async fn openapi() -> impl IntoResponse {
 pub(super) async fn page() -> impl IntoResponse {
     Html(include_str!("documentation.html"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn description() -> Value {
+        serde_json::from_str(OPENAPI).unwrap()
+    }
+
+    #[test]
+    fn the_description_holds_exactly_the_routes_that_are_served() {
+        let served: BTreeSet<(String, String)> =
+            crate::http::routes().iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
+        let api = description();
+        let described: BTreeSet<(String, String)> = api["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|m| (m.to_uppercase(), path.clone())))
+            .collect();
+        assert_eq!(described, served);
+        assert_eq!(api["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn every_reference_in_the_description_leads_somewhere() {
+        fn visit(value: &Value, api: &Value, seen: &mut usize) {
+            if let Some(target) = value["$ref"].as_str() {
+                *seen += 1;
+                assert!(api.pointer(target.trim_start_matches('#')).is_some(), "{target} leads nowhere");
+            }
+            let children: Vec<&Value> = match value {
+                Value::Array(items) => items.iter().collect(),
+                Value::Object(fields) => fields.values().collect(),
+                _ => Vec::new(),
+            };
+            children.into_iter().for_each(|child| visit(child, api, seen));
+        }
+        let (api, mut seen) = (description(), 0);
+        visit(&api, &api, &mut seen);
+        assert!(seen > 50, "only {seen} references");
+    }
+
+    #[test]
+    fn every_kind_of_error_is_in_the_description() {
+        let api = description();
+        let kinds = api.pointer("/components/schemas/Error/properties/error/properties/kind/enum").unwrap();
+        use crate::error::Kind::*;
+        for kind in [
+            NotFound,
+            AlreadyExists,
+            Invalid,
+            Conflict,
+            Unavailable,
+            OutcomeUnknown,
+            Unauthorized,
+            Limit,
+            Corrupted,
+            Internal,
+        ] {
+            assert!(kinds.as_array().unwrap().contains(&kind.name().into()), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn the_page_loads_nothing_from_elsewhere() {
+        let page = include_str!("documentation.html");
+        assert!(page.contains("/openapi.json"));
+        for foreign in ["http://", "https://", "//cdn", "src="] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+    }
+}

@@ -64,7 +64,7 @@ async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
             let body: RecordsBody = payload.json().await?;
             Ok(body.records.into_iter().map(Record::from).collect())
         }
-        ARROW => decode_off_thread(payload.bytes, move |bytes| records_from_ipc(&bytes, &limits)).await,
+        ARROW => decode_off_thread(payload.bytes, move |bytes| records_from_ipc(bytes, &limits)).await,
         PARQUET => decode_off_thread(payload.bytes, move |bytes| records_from_parquet(bytes, &limits)).await,
         other => Err(unsupported(other, &format!("application/json, {ARROW} or {PARQUET}"))),
     }

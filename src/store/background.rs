@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::catalog::{CatalogWrite, RecordState};
-use super::entry::Entry;
+use super::entry::{Entry, Progress};
 use super::report::Recovery;
 use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle};
 use crate::bucket::keys::StreamId;
@@ -152,7 +152,12 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
 async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
     let mut upkeep = Upkeep::default();
     loop {
-        let Some(collection) = entry.ready() else { return };
+        let collection = match entry.progress() {
+            Progress::Ready(collection) => collection,
+            // HEAD is dropped under a live record: whoever finds that finishes the drop.
+            Progress::Failed(StreamError::Dropped) => return finish_found_drop(weak, &entry, sign).await,
+            _ => return,
+        };
         let (interval, maintenance) = match weak.upgrade() {
             Some(inner) => (inner.settings.timing.maintenance_interval, inner.settings.maintenance),
             None => return,
@@ -191,6 +196,21 @@ async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
 async fn keep_graphs(collection: &Collection) -> Result<(), StreamError> {
     while collection.keep_graphs().await? {}
     Ok(())
+}
+
+/// Finishes a drop that was found half done, however often it takes.
+async fn finish_found_drop(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
+    while let Some(inner) = weak.upgrade() {
+        let interval = inner.settings.timing.maintenance_interval;
+        match lifecycle::finish_drop(&inner, entry.id).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(collection = %entry.record.name, %error, "its drop could not be finished yet"),
+        }
+        drop(inner);
+        if !sign.sleep(interval).await {
+            return;
+        }
+    }
 }
 
 fn told(name: &str, result: Result<(), StreamError>) {
@@ -249,7 +269,7 @@ impl Store {
 async fn maintain_entry(inner: &Arc<Inner>, entry: &Entry) -> Result<()> {
     match entry.opened().await {
         Ok(collection) if !collection.stream().shared().ended() => Ok(round(collection.stream()).await?),
-        Ok(_) | Err(StreamError::Dropped | StreamError::Missing) => lifecycle::finish_drop(inner, entry.id).await,
+        Ok(_) | Err(StreamError::Dropped) => lifecycle::finish_drop(inner, entry.id).await,
         Err(error) => Err(error.into()),
     }
 }

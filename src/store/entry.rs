@@ -122,6 +122,13 @@ async fn open(inner: &Arc<Inner>, id: CollectionId, record: &CollectionRecord) -
         let (limits, published) = (inner.limits.clone(), published.clone());
         Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone()))
     };
-    let stream = Stream::open(inner.context(StreamId::Collection(id)), fresh).await?;
+    let stream = match Stream::open(inner.context(StreamId::Collection(id)), fresh).await {
+        // HEAD stands before its record does, and is never deleted (protocol section 9).
+        Err(StreamError::Missing) => {
+            let key = StreamId::Collection(id).head();
+            return Err(StreamError::Corrupted { key, cause: "it is missing under a live record".to_owned() });
+        }
+        opened => opened?,
+    };
     Ok(Collection::new(identity, stream, published, inner.surroundings()))
 }

@@ -139,32 +139,39 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no such collection.
     pub async fn drop_collection(&self, scope: &Scope, name: &str) -> Result<()> {
-        let (id, dropped) = match self.collection_in(scope, name).await {
-            Ok(collection) => (collection.identity().id, collection.stream().write(Change::Drop).await),
-            // A damaged collection takes no commits, but it can be thrown away.
-            Err(error) if error.kind() == Kind::Corrupted => {
-                let entry = self.inner.find(scope, name).ok_or(error)?;
-                (entry.id, self.drop_damaged(entry.id).await)
+        for _ in 0..ATTEMPTS {
+            let (id, dropped) = match self.collection_in(scope, name).await {
+                Ok(collection) => (collection.identity().id, collection.stream().write(Change::Drop).await.map(drop)),
+                // A damaged collection takes no commits, but it can be thrown away.
+                Err(error) if error.kind() == Kind::Corrupted => {
+                    let entry = self.inner.find(scope, name).ok_or(error)?;
+                    (entry.id, self.drop_damaged(entry.id).await)
+                }
+                Err(error) => return Err(error),
+            };
+            match dropped {
+                Ok(()) => {}
+                // Another instance dropped it before, perhaps long ago: look who has the name now.
+                Err(error) if error.kind() == Kind::NotFound => {
+                    finish_drop(&self.inner, id).await?;
+                    continue;
+                }
+                Err(error) if error.kind() == Kind::OutcomeUnknown && self.is_dropped(id).await => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
-        };
-        match dropped {
-            Ok(_) => {}
-            // Another instance dropped it at the same time: the same outcome.
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) if error.kind() == Kind::OutcomeUnknown && self.is_dropped(id).await => {}
-            Err(error) => return Err(error),
+            // The drop is durable: what is left to do is done by whoever meets it next.
+            if let Err(error) = finish_drop(&self.inner, id).await {
+                tracing::warn!(%name, %error, "the drop is durable, but HEAD or the catalog does not show it yet");
+            }
+            return Ok(());
         }
-        finish_drop(&self.inner, id).await
+        Err(Error::unavailable(format!("collection {name:?} kept being dropped and created by others")))
     }
 
-    async fn drop_damaged(
-        &self,
-        id: CollectionId,
-    ) -> Result<crate::stream::writer::Written<crate::collection::request::WriteOutcome>> {
+    async fn drop_damaged(&self, id: CollectionId) -> Result<()> {
         let stream = StreamId::Collection(id);
-        head::mark_dropped(&self.inner.swapper(stream.clone())).await.map_err(|e| StreamError::of_head(e, &stream))?;
-        Err(Error::not_found("dropped by its HEAD"))
+        let marked = head::mark_dropped(&self.inner.swapper(stream.clone())).await;
+        marked.map_err(|e| StreamError::of_head(e, &stream).into())
     }
 
     async fn is_dropped(&self, id: CollectionId) -> bool {
@@ -206,7 +213,7 @@ async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
             }
             collection.stream().shared().ended()
         }
-        Err(StreamError::Dropped | StreamError::Missing) => true,
+        Err(StreamError::Dropped) => true,
         Err(StreamError::Corrupted { .. }) => false,
         Err(error) => return Err(error.into()),
     };
@@ -224,7 +231,19 @@ pub async fn finish_drop(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
         Ok(()) | Err(HeadError::Missing) => {}
         Err(error) => return Err(StreamError::of_head(error, &stream).into()),
     }
-    inner.catalog.write(CatalogWrite::MarkDropped { id }).await?;
+    let mut lost = 0;
+    // Marking twice is marking once, so an unknown outcome is asked again, and never told as one: whoever
+    // needs this may only be reading.
+    while let Err(error) = inner.catalog.write(CatalogWrite::MarkDropped { id }).await {
+        lost += 1;
+        match error.kind() {
+            Kind::OutcomeUnknown if lost < ATTEMPTS => {}
+            Kind::OutcomeUnknown => {
+                return Err(Error::unavailable(format!("collection {id} has ended, the catalog may not show it yet")));
+            }
+            _ => return Err(error),
+        }
+    }
     inner.reconcile();
     Ok(())
 }

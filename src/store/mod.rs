@@ -153,7 +153,7 @@ impl Store {
             if let Some(entry) = self.inner.find(scope, name) {
                 match entry.opened().await {
                     Ok(collection) if !collection.stream().shared().ended() => return Ok(collection),
-                    Ok(_) | Err(StreamError::Dropped | StreamError::Missing) => {
+                    Ok(_) | Err(StreamError::Dropped) => {
                         lifecycle::finish_drop(&self.inner, entry.id).await?;
                     }
                     Err(error) => return Err(error.into()),

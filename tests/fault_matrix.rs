@@ -1,0 +1,48 @@
+//! No loss, whatever the bucket does: every call that a scripted workload makes is failed in every way,
+//! and the process dies on it; each time the store is opened again on what is in the bucket. Every
+//! acknowledged change must be there exactly once, every refused one absent, an unclear one whole or
+//! absent, and the bucket must keep the protocol's invariants.
+
+#[path = "support/bucket_check.rs"]
+mod bucket_check;
+#[path = "support/fault_model.rs"]
+mod fault_model;
+#[path = "support/fault_run.rs"]
+mod fault_run;
+#[path = "support/fault_script.rs"]
+mod fault_script;
+
+use fault_run::Matrix;
+
+/// Runs one phase through the whole matrix and prints what it covered.
+fn every_call_of(phase: &str) {
+    let covered = Matrix::new(phase).run();
+    println!("{covered}");
+    assert!(covered.violations.is_empty(), "{} violations, the first: {}", covered.violations.len(), covered.first());
+    assert!(covered.calls > 20, "only {} calls of phase {phase} were failed", covered.calls);
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_birth_fails_in_whichever_way() {
+    every_call_of("birth");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_writes_fails_in_whichever_way() {
+    every_call_of("writes");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_upkeep_fails_in_whichever_way() {
+    every_call_of("upkeep");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_garbage_collection_fails_in_whichever_way() {
+    every_call_of("garbage");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_the_end_fails_in_whichever_way() {
+    every_call_of("end");
+}

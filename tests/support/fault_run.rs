@@ -1,0 +1,462 @@
+//! Runs a phase of the script with one call failed in one way, then looks at what is left. Each case has
+//! a runtime of its own under paused time, so that no task of a killed store outlives it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumlin::bucket::StoreTime;
+use drumlin::bucket::call::Op;
+use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::fault::{Call, Fault, FaultBucket};
+use drumlin::bucket::memory::MemoryBucket;
+use drumlin::{Kind, Store};
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::bucket_check::Content;
+use crate::fault_model::{Change, Records, Told, World, Worlds};
+use crate::fault_script::{self, KEEP, Phase, Step};
+
+/// How long an outage lasts: longer than the deadline of a write.
+const OUTAGE: Duration = Duration::from_secs(12);
+/// Longer than any call may take with all its repetitions.
+const FOREVER: Duration = Duration::from_secs(600);
+/// Cases of one matrix that are told in full.
+const TOLD: usize = 12;
+
+/// A way in which a call fails, alone or as the first of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Trouble {
+    Refused,
+    LostBefore,
+    LostAfter,
+    HangsUnapplied,
+    HangsApplied,
+    SlowPastTheLease,
+    SlowPastKeep,
+    LandsAtOnceLate,
+    LandsAfterTheDeadline,
+    LandsAfterKeep,
+    DiesUnapplied,
+    DiesApplied,
+    OutageRefusing,
+    OutageBefore,
+    OutageAfter,
+}
+
+impl Trouble {
+    /// Every way.
+    pub const ALL: &'static [Trouble] = &[
+        Trouble::Refused,
+        Trouble::LostBefore,
+        Trouble::LostAfter,
+        Trouble::HangsUnapplied,
+        Trouble::HangsApplied,
+        Trouble::SlowPastTheLease,
+        Trouble::SlowPastKeep,
+        Trouble::LandsAtOnceLate,
+        Trouble::LandsAfterTheDeadline,
+        Trouble::LandsAfterKeep,
+        Trouble::DiesUnapplied,
+        Trouble::DiesApplied,
+        Trouble::OutageRefusing,
+        Trouble::OutageBefore,
+        Trouble::OutageAfter,
+    ];
+
+    fn fault(self) -> Fault {
+        let keep_ms = KEEP.as_millis() as u64;
+        match self {
+            Trouble::Refused | Trouble::OutageRefusing => Fault::RefuseBefore,
+            Trouble::LostBefore | Trouble::OutageBefore => Fault::UnknownBefore,
+            Trouble::LostAfter | Trouble::OutageAfter => Fault::UnknownAfter,
+            Trouble::HangsUnapplied => Fault::Hang { applied: false },
+            Trouble::HangsApplied => Fault::Hang { applied: true },
+            Trouble::SlowPastTheLease => Fault::SlowMs(3_000),
+            Trouble::SlowPastKeep => Fault::SlowMs(keep_ms + 5_000),
+            Trouble::LandsAtOnceLate => Fault::AppliedLateMs(20),
+            Trouble::LandsAfterTheDeadline => Fault::AppliedLateMs(7_000),
+            Trouble::LandsAfterKeep => Fault::AppliedLateMs(2 * keep_ms + 30_000),
+            Trouble::DiesUnapplied => Fault::Die { applied: false },
+            Trouble::DiesApplied => Fault::Die { applied: true },
+        }
+    }
+
+    /// The ways that differ from each other at this call. A read that is lost is the same whether it
+    /// reached the bucket or not.
+    fn at(call: &Call) -> &'static [Trouble] {
+        const READ: &[Trouble] = &[
+            Trouble::Refused,
+            Trouble::LostBefore,
+            Trouble::HangsUnapplied,
+            Trouble::SlowPastKeep,
+            Trouble::DiesUnapplied,
+            Trouble::OutageRefusing,
+            Trouble::OutageBefore,
+        ];
+        if reads(call) { READ } else { Trouble::ALL }
+    }
+
+    fn lasts(self) -> bool {
+        matches!(self, Trouble::OutageRefusing | Trouble::OutageBefore | Trouble::OutageAfter)
+    }
+
+    /// What may become of the process after call number `index`. The probe is only stopped at: its
+    /// store is not open yet. Otherwise every third combination goes on too, all of them if
+    /// `DRUMLIN_FAULT_MATRIX` is `whole`.
+    fn afterwards(self, index: usize, call: &Call) -> &'static [Afterwards] {
+        let dies = matches!(self, Trouble::DiesUnapplied | Trouble::DiesApplied);
+        let whole = std::env::var("DRUMLIN_FAULT_MATRIX").is_ok_and(|set| set == "whole");
+        match !dies && !call.key.starts_with("probe/") && (whole || (index + self as usize).is_multiple_of(3)) {
+            true => &[Afterwards::Stops, Afterwards::GoesOn],
+            false => &[Afterwards::Stops],
+        }
+    }
+}
+
+/// What becomes of the process after the trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    /// It is killed when the step that met the trouble has been answered.
+    Stops,
+    /// It works through the rest of the phase, then it is killed.
+    GoesOn,
+}
+
+/// When a bucket began to fail.
+type Began = Arc<Mutex<Option<Instant>>>;
+
+fn plan(index: u64, trouble: Trouble, began: Began) -> impl FnMut(&Call) -> Fault + Send + 'static {
+    move |call| {
+        let mut began = began.lock();
+        if call.index == index {
+            *began = Some(Instant::now());
+            return trouble.fault();
+        }
+        match *began {
+            Some(at) if trouble.lasts() && at.elapsed() < OUTAGE => trouble.fault(),
+            _ => Fault::None,
+        }
+    }
+}
+
+/// What a matrix covered and found.
+#[derive(Debug, Default)]
+pub struct Covered {
+    pub phase: &'static str,
+    /// Calls that were failed, by their place in the phase.
+    pub calls: usize,
+    /// Kinds of calls and of objects among them.
+    pub kinds: BTreeSet<String>,
+    /// Cases run.
+    pub cases: usize,
+    pub violations: Vec<String>,
+}
+
+impl Covered {
+    /// The first violation.
+    pub fn first(&self) -> &str {
+        self.violations.first().map_or("none", String::as_str)
+    }
+}
+
+impl fmt::Display for Covered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "phase {}: {} calls, {} cases, kinds {:?}", self.phase, self.calls, self.cases, self.kinds)?;
+        self.violations.iter().take(TOLD).try_for_each(|violation| writeln!(f, "{violation}\n"))
+    }
+}
+
+/// All cases of one phase.
+pub struct Matrix {
+    phase: Phase,
+    start: Content,
+    world: World,
+}
+
+impl Matrix {
+    /// The matrix of the phase called `name`, on what the phases before it left.
+    pub fn new(name: &str) -> Matrix {
+        let (mut start, mut world) =
+            (Content { date: Some(StoreTime(1_800_000_000_000)), ..Content::default() }, World::default());
+        for phase in fault_script::phases() {
+            let matrix = Matrix { phase, start, world };
+            if matrix.phase.name == name {
+                return matrix;
+            }
+            (start, world, _) = matrix.undisturbed();
+        }
+        panic!("there is no phase {name}");
+    }
+
+    /// Runs the phase without trouble; the bucket and the content that it leaves, and its calls.
+    fn undisturbed(&self) -> (Content, World, Vec<Call>) {
+        in_paused_time(async {
+            let memory = self.bucket().await;
+            let faulty = Arc::new(FaultBucket::new(Arc::new(memory.clone())));
+            let mut run = Run::new(self, faulty.clone(), Began::default());
+            run.all(Afterwards::GoesOn).await.unwrap();
+            faulty.kill();
+            let world = run.worlds.sole().expect("an undisturbed run leaves no doubt").clone();
+            (Content::read(&memory).await, world, faulty.log())
+        })
+    }
+
+    async fn bucket(&self) -> MemoryBucket {
+        let memory = MemoryBucket::new(StoreClock::starting_at(self.start.date.unwrap()));
+        self.start.write(&memory).await;
+        memory
+    }
+
+    /// Fails each call in each way.
+    pub fn run(&self) -> Covered {
+        let calls = self.undisturbed().2;
+        let mut covered = Covered { phase: self.phase.name, calls: calls.len(), ..Covered::default() };
+        for (index, call) in calls.iter().enumerate() {
+            covered.kinds.insert(kind(call));
+            for trouble in Trouble::at(call) {
+                for afterwards in trouble.afterwards(index, call) {
+                    covered.cases += 1;
+                    if let Err(why) = in_paused_time(self.case(index, *trouble, *afterwards)) {
+                        let case = format!("{} {index} ({call:?}), {trouble:?}, {afterwards:?}", self.phase.name);
+                        covered.violations.push(format!("{case}: {why}"));
+                    }
+                }
+            }
+        }
+        covered
+    }
+
+    /// One case: what was found.
+    async fn case(&self, index: usize, trouble: Trouble, afterwards: Afterwards) -> Result<(), String> {
+        let memory = self.bucket().await;
+        let faulty = FaultBucket::new(Arc::new(memory.clone())).with_attempt_timeout(Duration::from_secs(1));
+        let faulty = Arc::new(faulty);
+        let began = Began::default();
+        faulty.set_plan(plan(index as u64, trouble, began.clone()));
+        let mut run = Run::new(self, faulty.clone(), began);
+        let ran = run.all(afterwards).await;
+        faulty.kill();
+        ran?;
+        let worlds = run.worlds;
+        match faulty.log().get(index) {
+            Some(call) => examine(&memory, &worlds, !reads(call)).await,
+            None => Err("the call was not made".to_owned()),
+        }
+    }
+}
+
+fn reads(call: &Call) -> bool {
+    matches!(call.op, Op::Get | Op::List)
+}
+
+/// The kind of call and of object, for the record of what was covered.
+fn kind(call: &Call) -> String {
+    let object = ["/log/", "/seg/", "/graph/", "/retired/", "/HEAD"].into_iter().find(|part| call.key.contains(part));
+    let object = object.map_or(call.key.split('/').next().unwrap_or(""), |part| part.trim_matches('/'));
+    let stream = if call.key.starts_with("catalog") { "catalog " } else { "" };
+    format!("{} {stream}{object}", Op::name(call.op))
+}
+
+fn in_paused_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(work)
+}
+
+/// One run of a phase.
+struct Run<'a> {
+    matrix: &'a Matrix,
+    bucket: Arc<FaultBucket>,
+    began: Began,
+    worlds: Worlds,
+}
+
+impl Run<'_> {
+    fn new(matrix: &Matrix, bucket: Arc<FaultBucket>, began: Began) -> Run<'_> {
+        Run { matrix, bucket, began, worlds: Worlds::only(matrix.world.clone()) }
+    }
+
+    fn has_met_trouble(&self) -> bool {
+        self.began.lock().is_some()
+    }
+
+    /// Whether the trouble is over, so that nothing that begins now may fail.
+    fn is_over(&self) -> bool {
+        self.began.lock().is_some_and(|at| at.elapsed() >= OUTAGE)
+    }
+
+    async fn all(&mut self, afterwards: Afterwards) -> Result<(), String> {
+        let mut store = self.open().await;
+        if store.is_none() && afterwards == Afterwards::GoesOn {
+            sleep(OUTAGE).await;
+            store = self.open().await;
+        }
+        if self.bucket.is_dead() {
+            return Ok(());
+        }
+        let Some(store) = store else {
+            return if self.has_met_trouble() && !self.is_over() {
+                Ok(())
+            } else {
+                Err("the store does not open".into())
+            };
+        };
+        for step in &self.matrix.phase.steps {
+            if self.has_met_trouble() && afterwards == Afterwards::Stops {
+                return Ok(());
+            }
+            if self.has_met_trouble() {
+                // What comes after the trouble has no excuse to fail.
+                sleep(OUTAGE).await;
+            }
+            let over = self.is_over();
+            if timeout(FOREVER, self.step(&store, step, over)).await.unwrap_or(Err("no answer".to_owned()))? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> Option<Store> {
+        let opening = Store::open_on(fault_script::settings(), self.bucket.clone());
+        timeout(FOREVER, self.unless_dead(opening)).await.ok().flatten()?.ok()
+    }
+
+    /// Whether a failure of a step is the trouble's doing; `over` tells whether the trouble was over
+    /// before the step began.
+    fn excuses(&self, over: bool) -> bool {
+        self.has_met_trouble() && !over
+    }
+
+    fn blame(&self, what: &str, failed: Option<String>, over: bool) -> Result<(), String> {
+        match failed {
+            Some(why) if !self.excuses(over) => Err(format!("{what} failed without trouble: {why}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes one step; true if the process died in it.
+    async fn step(&mut self, store: &Store, step: &Step, over: bool) -> Result<bool, String> {
+        match step {
+            Step::Do(change) => self.change(store, &[change.clone()], over).await?,
+            Step::Together(changes) => self.change(store, changes, over).await?,
+            Step::Read(name) => self.read(store, name, over).await?,
+            Step::Sync => {
+                let synced = self.unless_dead(store.sync()).await;
+                let failed = match &synced {
+                    Some(Ok(report)) => report.collections.iter().find_map(|c| c.error.clone()),
+                    Some(Err(error)) => Some(error.to_string()),
+                    None => None,
+                };
+                self.blame("sync", failed, over)?;
+            }
+            Step::Maintain => {
+                let done = self.unless_dead(store.maintain()).await;
+                self.blame("upkeep", done.and_then(Result::err).map(|e| e.to_string()), over)?;
+            }
+            Step::Wait(time) => sleep(*time).await,
+            Step::Close => {
+                let closed = self.unless_dead(store.close(FOREVER / 2)).await;
+                self.blame("close", closed.and_then(Result::err).map(|e| e.to_string()), over)?;
+            }
+        }
+        Ok(self.bucket.is_dead())
+    }
+
+    /// The answer, or nothing if the process dies before it comes.
+    async fn unless_dead<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let death = async {
+            while !self.bucket.is_dead() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = death => None,
+        }
+    }
+
+    async fn change(&mut self, store: &Store, changes: &[Change], over: bool) -> Result<(), String> {
+        let all = futures::future::join_all(
+            changes.iter().map(|change| async { self.unless_dead(fault_script::change(store, change)).await }),
+        )
+        .await;
+        for (change, told) in changes.iter().zip(all) {
+            let told = told.unwrap_or(Told::Nothing);
+            if told.is_trouble() && !self.excuses(over) {
+                return Err(format!("{change:?} met no trouble and was answered {told:?}"));
+            }
+            self.worlds.settle(change, &told)?;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, store: &Store, name: &str, over: bool) -> Result<(), String> {
+        let read = async {
+            let collection = store.collection(name).await?;
+            fault_script::read(&collection, drumlin::Consistency::Strong).await
+        };
+        match self.unless_dead(read).await {
+            None => Ok(()),
+            Some(Ok(records)) => self.worlds.check(name, Some(&records)),
+            Some(Err(error)) if error.kind() == Kind::NotFound => self.worlds.check(name, None),
+            Some(Err(error)) => self.blame("read", Some(error.to_string()), over),
+        }
+    }
+}
+
+/// Opens the bucket anew and checks that all is there and all works, and thoroughly: that upkeep and
+/// another opening leave it so.
+async fn examine(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool) -> Result<(), String> {
+    Content::read(memory).await.check()?;
+    let store = reopen(memory).await?;
+    worlds.check_all(&read_all(&store).await?)?;
+    // Whatever is still under way lands.
+    sleep(3 * KEEP).await;
+    let mut world = read_all(&store).await?;
+    worlds.check_all(&world)?;
+    let mut names: Vec<String> = world.collections.keys().cloned().collect();
+    names.push("new".to_owned());
+    store.create_collection(&Default::default(), drumlin::CollectionSpec::new("new")).await.map_err(told)?;
+    for name in names {
+        let more = vec![fault_script::record("after", 7)];
+        let collection = store.collection(&name).await.map_err(told)?;
+        collection.upsert(&more).await.map_err(told)?;
+        upsert(world.collections.entry(name).or_default(), more);
+    }
+    if !thoroughly {
+        return Content::read(memory).await.check();
+    }
+    store.maintain().await.map_err(told)?;
+    Content::read(memory).await.check()?;
+    drop(store);
+    let found = read_all(&reopen(memory).await?).await?;
+    Worlds::only(world).check_all(&found)
+}
+
+fn upsert(records: &mut Records, more: Records) {
+    records.retain(|present| more.iter().all(|m| m.id != present.id));
+    records.extend(more);
+}
+
+fn told(error: drumlin::Error) -> String {
+    format!("after reopening: {:?}: {error}", error.kind())
+}
+
+async fn reopen(memory: &MemoryBucket) -> Result<Store, String> {
+    let opened = timeout(FOREVER, Store::open_on(fault_script::settings(), Arc::new(memory.clone()))).await;
+    let store = opened.map_err(|_| "does not open".to_owned())?.map_err(told)?;
+    timeout(FOREVER, store.wait_until_loaded()).await.map_err(|_| "does not load".to_owned())?;
+    let health = store.health();
+    match health.damaged.is_empty() && health.status == "ok" {
+        true => Ok(store),
+        false => Err(format!("not healthy after reopening: {health:?}")),
+    }
+}
+
+async fn read_all(store: &Store) -> Result<World, String> {
+    timeout(FOREVER, fault_script::read_all(store)).await.map_err(|_| "reading hangs".to_owned())?.map_err(told)
+}

@@ -1,0 +1,115 @@
+//! A server on a loopback port over a store in memory, and a client that can send any bytes: requests
+//! are written by hand, because half of what is sent here is what a proper client would refuse to send.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use drumlin::http::HttpSettings;
+use drumlin::{Settings, Storage, Store};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A running server; [`stop`](Server::stop) ends it in order.
+pub struct Server {
+    pub address: SocketAddr,
+    pub store: Store,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The header lines, lower case.
+    pub headers: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {:?}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Server {
+    pub async fn start() -> Server {
+        Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await
+    }
+
+    pub async fn with(settings: Settings, http: HttpSettings) -> Server {
+        let store = Store::open(settings).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let served = tokio::spawn(drumlin::http::serve(listener, store.clone(), http, shutdown));
+        Server { address, store, stop, served }
+    }
+
+    /// Stops the server and waits until it has; then closes the store.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.served.await.unwrap().unwrap();
+        self.store.close(Duration::from_secs(5)).await.unwrap();
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"").await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], b"").await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes()).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !headers.iter().any(|(name, _)| matches!(*name, "content-length" | "transfer-encoding")) {
+            head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        self.send_raw(&[head.as_bytes(), body].concat()).await.expect("an answer")
+    }
+
+    /// Bytes as they are, then the end of sending; the answer, or nothing if the server just hung up.
+    pub async fn send_raw(&self, bytes: &[u8]) -> Option<Answer> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut read, mut write) = stream.into_split();
+        let mut answer = Vec::new();
+        // A server that refuses early stops reading: writing then fails, and the answer is what counts.
+        let (_, _) = tokio::join!(
+            async {
+                let _ = write.write_all(bytes).await;
+                let _ = write.flush().await;
+            },
+            async { tokio::time::timeout(Duration::from_secs(30), read.read_to_end(&mut answer)).await.expect("30 s") }
+        );
+        parse(&answer)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    assert!(!head.contains("transfer-encoding: chunked"), "this client reads plain bodies only: {head}");
+    Some(Answer { status, headers: head, body: bytes[end + 4..].to_vec() })
+}
