@@ -99,11 +99,6 @@ impl Chunk {
         self.columns.addresses.len()
     }
 
-    #[cfg(test)]
-    pub fn dim(&self) -> usize {
-        self.dim
-    }
-
     /// The row with this id, dead or alive.
     pub fn row_of(&self, hash: u64, id: &str) -> Option<u32> {
         self.table.find(hash, |row| self.id(row) == id)

@@ -103,12 +103,6 @@ impl Snapshot {
         self.version
     }
 
-    /// How distance is measured.
-    #[cfg(test)]
-    pub fn metric(&self) -> Metric {
-        self.metric
-    }
-
     /// Floats of an embedding; `None` until the first record.
     pub fn dimension(&self) -> Option<usize> {
         self.dimension

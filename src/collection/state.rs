@@ -52,12 +52,6 @@ impl CollectionState {
         &self.current
     }
 
-    /// Gives back the memory of some chunks that are more than half dead. Answers whether there may be
-    /// more; each call copies a few chunks at most.
-    pub fn rewrite_sparse_chunks(&mut self) -> Result<bool, FormatError> {
-        tiers::rewrite_sparse(&mut self.current)
-    }
-
     /// Takes in a graph, and takes out those of the keys it replaces. Its nodes are judged by the records
     /// that live now, so it may have been built from an older snapshot. Linear in the number of records.
     /// Readers see it after [`State::publish`].
@@ -116,6 +110,9 @@ impl CollectionState {
         }
         current.version = version;
         tiers::merge_tail(current);
+        if !replaced.is_empty() {
+            tiers::rewrite_sparse(current);
+        }
     }
 
     fn end(&mut self, version: Version) {
