@@ -1,6 +1,7 @@
 //! Damaged objects: whatever stands where an object stood, the error names the object and the cause,
 //! nothing panics, the other collections are served, and nothing is written to the damaged stream.
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/bucket_check.rs"]
 mod bucket_check;
 

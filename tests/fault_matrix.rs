@@ -3,6 +3,7 @@
 //! acknowledged change must be there exactly once, every refused one absent, an unclear one whole or
 //! absent, and the bucket must keep the protocol's invariants.
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/bucket_check.rs"]
 mod bucket_check;
 #[path = "support/fault_model.rs"]

@@ -16,7 +16,6 @@ use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
-use super::upkeep;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
@@ -175,7 +174,7 @@ impl State for CollectionState {
     }
 
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {
-        self.attach_graph(upkeep::decode(entry, bytes)?, &[])
+        self.attach_graph(graphs::decode(entry, bytes)?, &[])
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {

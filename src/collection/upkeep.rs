@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde_json::Map;
 use ulid::Ulid;
 
-use super::graphs::{GraphPart, GraphView};
+use super::graphs::{self, GraphPart, GraphView};
 use super::handle::Collection;
 use super::request::IndexSettings;
 use super::snapshot::Snapshot;
-use crate::format::graph::{decode_graph, encode_graph};
+use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
@@ -80,20 +80,6 @@ fn plan(snapshot: &Snapshot, threshold: u64) -> Option<Job> {
 }
 
 impl Collection {
-    /// Gives back the memory of chunks that are mostly dead records.
-    pub(crate) async fn reclaim_memory(&self) -> Result<(), StreamError> {
-        let state = self.stream().shared().state();
-        let key = self.stream().context().stream.to_string();
-        let reclaimed = off_thread(move || {
-            let mut state = state.lock();
-            if state.rewrite_sparse_chunks()? {
-                state.publish();
-            }
-            Ok::<(), FormatError>(())
-        });
-        reclaimed.await?.map_err(|cause| StreamError::corrupted(key, &cause))
-    }
-
     /// One round of upkeep: adopts graphs that HEAD names, or builds one that is due. Answers whether
     /// anything changed, so that the caller may go on until nothing does.
     pub(crate) async fn keep_graphs(&self) -> Result<bool, StreamError> {
@@ -139,7 +125,7 @@ impl Collection {
                 }
             };
             let entry = entry.clone();
-            let decoded = off_thread(move || decode(&entry, bytes)).await?;
+            let decoded = off_thread(move || graphs::decode(&entry, bytes)).await?;
             match decoded {
                 Ok(part) => {
                     self.attach(part, std::mem::take(&mut replaces)).await?;
@@ -210,28 +196,6 @@ impl Collection {
             }
         }
     }
-}
-
-/// Decodes a graph object and checks that it is the one HEAD names.
-pub fn decode(entry: &GraphEntry, bytes: bytes::Bytes) -> Result<GraphPart, FormatError> {
-    let graph = Graph::new(decode_graph(bytes)?);
-    let header = graph.header();
-    let own_key = entry.key.starts_with(&format!("{}/graph/", header.stream));
-    let fits = own_key && header.lo == entry.lo && header.hi == entry.hi;
-    if !fits || graph.len() as u64 != entry.nodes {
-        return Err(FormatError::Damaged(format!(
-            "graph of {} {}..={} with {} nodes, HEAD names {} with {} nodes, {}..={}",
-            header.stream,
-            header.lo,
-            header.hi,
-            graph.len(),
-            entry.key,
-            entry.nodes,
-            entry.lo,
-            entry.hi
-        )));
-    }
-    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph) })
 }
 
 fn build_encoded(

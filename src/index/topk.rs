@@ -49,15 +49,8 @@ impl TopK {
     }
 
     /// How many are kept so far, at most k.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.kept.len()
-    }
-
-    /// Whether nothing is kept.
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
     }
 
     /// Whether k are kept.

@@ -192,10 +192,10 @@ async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
     }
 }
 
-/// Brings a collection's graphs up to date, and gives back memory.
+/// Brings a collection's graphs up to date.
 async fn keep_graphs(collection: &Collection) -> Result<(), StreamError> {
     while collection.keep_graphs().await? {}
-    collection.reclaim_memory().await
+    Ok(())
 }
 
 /// Finishes a drop that was found half done, however often it takes.
