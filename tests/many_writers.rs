@@ -46,13 +46,3 @@ fn the_storm_finds_what_is_wrong_without_fresh_answers() {
     let report = weather(&storm);
     assert!(report.wrong.iter().any(|what| what.contains("answered from version")), "{:?}", report.wrong);
 }
-
-#[test]
-fn the_storm_finds_what_is_wrong_without_rule_a() {
-    let found = (1..=12).any(|seed| {
-        let mut storm = Storm::new(seed);
-        storm.timing.ablate.rule_a = true;
-        !weather(&storm).wrong.is_empty()
-    });
-    assert!(found, "no seed shows the violation");
-}

@@ -156,7 +156,8 @@ impl Store {
                     finish_drop(&self.inner, id).await?;
                     continue;
                 }
-                Err(error) if error.kind() == Kind::OutcomeUnknown && self.is_dropped(id).await => {}
+                // Even a HEAD that is dropped by now would not tell whether this drop did it, or one of long ago
+                // since which the name has a new holder.
                 Err(error) => return Err(error),
             }
             // The drop is durable: what is left to do is done by whoever meets it next.
@@ -172,11 +173,6 @@ impl Store {
         let stream = StreamId::Collection(id);
         let marked = head::mark_dropped(&self.inner.swapper(stream.clone())).await;
         marked.map_err(|e| StreamError::of_head(e, &stream).into())
-    }
-
-    async fn is_dropped(&self, id: CollectionId) -> bool {
-        let read = head::read(self.inner.bucket.as_ref(), &StreamId::Collection(id)).await;
-        read.is_ok_and(|read| read.head.state == Life::Dropped)
     }
 }
 
