@@ -36,7 +36,6 @@ pub fn short_timing() -> Timing {
         flush_commits_other: 11,
         flush_age: seconds(60),
         fan_out: 3,
-        level_bytes: 16 << 10,
         deadline: seconds(15),
         maintenance_interval: seconds(3),
         prefetch: 4,
