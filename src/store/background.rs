@@ -250,8 +250,8 @@ impl Upkeep {
 
 impl Store {
     /// One round of everything that upkeep does, now and whether due or not, for stores that run
-    /// without it: flushes, compacts and collects every collection and the catalog, builds graphs,
-    /// finishes drops and buries what is ripe. Goes on where one stream fails; answers the first failure.
+    /// without it: flushes, compacts and collects every collection and the catalog, brings graphs up to
+    /// date, finishes drops and buries what is ripe. Goes on where one stream fails; answers the first failure.
     #[doc(hidden)]
     pub async fn maintain(&self) -> Result<()> {
         let inner = &self.inner;
