@@ -62,12 +62,16 @@ async fn a_collection_is_created_listed_described_and_dropped() {
 }
 
 #[tokio::test]
-async fn databases_and_tenants_keep_equal_names_apart() {
+async fn a_database_that_does_not_exist_has_no_collections_and_takes_none() {
     let server = with_things().await;
-    let elsewhere = "?tenant=t&database=d";
-    assert_eq!(server.post(&format!("/api/collections{elsewhere}"), &json!({"name": "things"})).await.status, 201);
-    assert_eq!(server.get(&format!("{C}/count{elsewhere}")).await.json(), json!({"count": 0}));
-    assert_eq!(server.get(&format!("{C}/count")).await.json(), json!({"count": 3}));
+    for elsewhere in ["?tenant=t", "?database=d", "?tenant=t&database=d"] {
+        let created = server.post(&format!("/api/collections{elsewhere}"), &json!({"name": "things"})).await;
+        assert_eq!((created.status, &created.json()["error"]["kind"]), (404, &json!("not_found")), "{elsewhere}");
+        assert_eq!(server.get(&format!("/api/collections{elsewhere}")).await.json(), json!([]));
+        assert_eq!(server.get(&format!("{C}/count{elsewhere}")).await.status, 404);
+    }
+    let here = "?tenant=default_tenant&database=default_database";
+    assert_eq!(server.get(&format!("{C}/count{here}")).await.json(), json!({"count": 3}));
     server.stop().await;
 }
 

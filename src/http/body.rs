@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::error::ApiError;
+use super::wire::Object;
 use crate::error::{Error, Kind};
 
 /// JSON decoded on the async thread up to this size; larger bodies go to a blocking thread.
@@ -58,7 +59,7 @@ impl Payload {
         if self.media_type != "application/json" {
             return Err(unsupported(&self.media_type, "application/json"));
         }
-        decode_off_thread(self.bytes, |bytes| decode_json(&bytes)).await
+        decode_off_thread(self.bytes, |bytes| decode_json::<Object<T>>(&bytes).map(|body| body.0)).await
     }
 }
 
@@ -97,8 +98,10 @@ pub(crate) fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error>
     match located {
         Ok(_) => Err(Error::invalid("body: expected one JSON value, got more after it")),
         Err(e) => {
+            // `.` is the whole body, `?` a place inside an object before its key was read.
             let path = e.path().to_string();
-            let place = if path == "." { "body" } else { path.as_str() };
+            let path = path.trim_end_matches('?').trim_end_matches('.');
+            let place = if path.is_empty() { "body" } else { path };
             Err(Error::invalid(format!("{place}: {}", e.inner())))
         }
     }

@@ -26,7 +26,7 @@ pub(super) async fn create(
         metric: body.metric,
         dimension: body.dimension,
         metadata: body.metadata.map(|m| m.0),
-        index: body.index,
+        index: body.index.0.into(),
     };
     let scope = parameters.scope();
     let created = begun.run(async move { app.store.create_collection(&scope, spec).await }).await?;

@@ -100,3 +100,70 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
     tracing::debug!(%method, path, status = response.status().as_u16(), ms = took.as_millis() as u64, "request");
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::{Extension, Router, middleware};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::config::{Settings, Storage};
+    use crate::http::HttpSettings;
+    use crate::store::Store;
+
+    /// What a server with this one route answers to a get of it.
+    async fn answer(path: &str, route: axum::routing::MethodRouter) -> (StatusCode, String) {
+        let settings = HttpSettings { request_timeout: Duration::from_millis(100), ..HttpSettings::default() };
+        let app = App::new(Store::open(Settings::new(Storage::Memory)).await.unwrap(), settings);
+        let router = Router::new()
+            .route(path, route)
+            .layer(middleware::from_fn_with_state(app.clone(), admit))
+            .layer(middleware::from_fn_with_state(app, observe));
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_500_and_tells_no_inner_words() {
+        let (status, body) = answer("/boom", get(|| async { panic!("inner words") as &'static str })).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(body.contains("\"kind\":\"internal\"") && !body.contains("inner words"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_takes_too_long_is_of_unknown_outcome_and_goes_on_to_its_end() {
+        let (told, end) = tokio::sync::oneshot::channel();
+        let told = Arc::new(parking_lot::Mutex::new(Some(told)));
+        let handler = get(move |Extension(begun): Extension<WriteBegun>| async move {
+            let write = async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                told.lock().take().unwrap().send("written").unwrap();
+                Ok("done")
+            };
+            begun.run(write).await
+        });
+        let (status, body) = answer("/api/slow", handler).await;
+        assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+        assert!(body.contains("outcome_unknown"), "{body}");
+        assert_eq!(end.await, Ok("written"), "the time-out did not cut the write off");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_takes_too_long_is_unavailable() {
+        let handler = get(|| async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            "late"
+        });
+        let (status, body) = answer("/api/slow", handler).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("DRUMLIN_REQUEST_TIMEOUT_S"), "{body}");
+    }
+}

@@ -70,6 +70,13 @@ struct App {
     running: Arc<Semaphore>,
 }
 
+impl App {
+    fn new(store: Store, settings: HttpSettings) -> App {
+        let running = Arc::new(Semaphore::new(settings.max_concurrent_requests));
+        App { store, settings: Arc::new(settings), metrics: Arc::new(Metrics::new()), running }
+    }
+}
+
 /// Every route, once: the router is made of this table and the API's description is checked against it.
 fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     vec![
@@ -96,8 +103,7 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
 }
 
 fn router(store: Store, settings: HttpSettings) -> Router {
-    let running = Arc::new(Semaphore::new(settings.max_concurrent_requests));
-    let app = App { store, settings: Arc::new(settings), metrics: Arc::new(Metrics::new()), running };
+    let app = App::new(store, settings);
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     router
         .fallback(unknown_route)

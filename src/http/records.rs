@@ -40,7 +40,7 @@ pub(super) async fn upsert(to: WriteTo, payload: Payload) -> Result<Response, Ap
 }
 
 pub(super) async fn update(to: WriteTo, Json(body): Json<UpdatesBody>) -> Result<Response, ApiError> {
-    let updates = body.records.into_iter().map(Into::into).collect();
+    let updates = body.records.into_iter().map(|update| update.0.into()).collect();
     let done = write(to, Write::Update(updates)).await?;
     json(StatusCode::OK, &outcome("updated", done))
 }
@@ -62,7 +62,7 @@ async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
     match payload.media_type.as_str() {
         "application/json" => {
             let body: RecordsBody = payload.json().await?;
-            Ok(body.records.into_iter().map(Record::from).collect())
+            Ok(body.records.into_iter().map(|record| record.0.into()).collect())
         }
         ARROW => decode_off_thread(payload.bytes, move |bytes| records_from_ipc(bytes, &limits)).await,
         PARQUET => decode_off_thread(payload.bytes, move |bytes| records_from_parquet(bytes, &limits)).await,

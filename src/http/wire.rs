@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -13,6 +15,30 @@ use crate::collection::request::{Consistency, Include, IndexSettings, Scope};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
+
+/// A JSON object, and nothing else: what serde derives would also take a list of the fields in order.
+#[derive(Debug, Default)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
 
 /// `?tenant=&database=`, on every route of a collection.
 #[derive(Debug, Default, Deserialize)]
@@ -77,14 +103,36 @@ pub(crate) struct CreateBody {
     #[serde(default)]
     pub(crate) metadata: Option<MetadataBody>,
     #[serde(default)]
-    pub(crate) index: IndexSettings,
+    pub(crate) index: Object<IndexBody>,
+}
+
+/// `index` of a create: [`IndexSettings`], strictly.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct IndexBody {
+    builder: Option<String>,
+    m: Option<usize>,
+    ef_construction: Option<usize>,
+    ef_search: Option<usize>,
+}
+
+impl From<IndexBody> for IndexSettings {
+    fn from(body: IndexBody) -> IndexSettings {
+        let default = IndexSettings::default();
+        IndexSettings {
+            builder: body.builder.unwrap_or(default.builder),
+            m: body.m.unwrap_or(default.m),
+            ef_construction: body.ef_construction.unwrap_or(default.ef_construction),
+            ef_search: body.ef_search.or(default.ef_search),
+        }
+    }
 }
 
 /// `POST …/add` and `…/upsert`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordsBody {
-    pub(crate) records: Vec<RecordBody>,
+    pub(crate) records: Vec<Object<RecordBody>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,7 +161,7 @@ impl From<RecordBody> for Record {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdatesBody {
-    pub(crate) records: Vec<UpdateBody>,
+    pub(crate) records: Vec<Object<UpdateBody>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -42,7 +42,7 @@ fn every_wrong_field_is_named_by_its_path() {
 fn null_removes_a_key_in_an_update_and_is_refused_in_an_add() {
     let body: UpdatesBody =
         decode_json(br#"{"records": [{"id": "a", "metadata": {"gone": null, "set": 1}}]}"#).unwrap();
-    let update = RecordUpdate::from(body.records.into_iter().next().unwrap());
+    let update = RecordUpdate::from(body.records.into_iter().next().unwrap().0);
     let patch = update.metadata.unwrap();
     assert_eq!(patch.0.get("gone"), Some(&None));
     assert_eq!(patch.0.get("set"), Some(&Some(MetaValue::Int(1))));
