@@ -187,6 +187,12 @@ impl From<i64> for MetaValue {
     }
 }
 
+impl From<i32> for MetaValue {
+    fn from(value: i32) -> Self {
+        MetaValue::Int(value.into())
+    }
+}
+
 impl From<f64> for MetaValue {
     fn from(value: f64) -> Self {
         MetaValue::Float(value)
