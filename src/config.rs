@@ -82,8 +82,6 @@ pub struct Timing {
     pub flush_age: Duration,
     /// Adjacent segments of one level that are merged into one of the next.
     pub fan_out: usize,
-    /// Bytes of a level-0 segment at most; level n holds `fan_out`ⁿ times as much.
-    pub level_bytes: u64,
     /// First back-off after an unknown outcome; doubled each time, with full jitter.
     pub backoff: Duration,
     /// Longest back-off.
@@ -130,7 +128,6 @@ impl Default for Timing {
             flush_bytes: 16 << 20,
             flush_age: 10 * MINUTE,
             fan_out: 8,
-            level_bytes: 16 << 20,
             backoff: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
             deadline: MINUTE,

@@ -1,4 +1,32 @@
 //! Drumlin: a vector database whose only disk is a bucket.
+//!
+//! A [`Store`] is all collections of one bucket prefix; a [`Collection`] takes records and answers
+//! nearest-neighbour searches from memory. When a write returns, its change is a durable object in the
+//! bucket; drop the process at any moment, open the store anywhere, and go on. Any number of stores may
+//! use one bucket at once.
+//!
+//! ```
+//! use drumlin::{CollectionSpec, Filter, Metadata, Query, Record, Scope, Settings, Storage, Store};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> drumlin::Result<()> {
+//! // Settings::folder("./drumlin-data") keeps it in a folder, Storage::S3(…) in a bucket.
+//! let store = Store::open(Settings::new(Storage::Memory)).await?;
+//! let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await?;
+//!
+//! let fog = Record::new("fog", vec![0.9, 0.1]).with_metadata(Metadata::from([("year", 2024)]));
+//! let river = Record::new("river", vec![0.7, 0.7]).with_metadata(Metadata::from([("year", 2025)]));
+//! notes.add(&[fog, river]).await?; // durable when this returns
+//!
+//! // Matrices go in and out as they are; so do Arrow record batches (`add_batch`).
+//! let more = ndarray::array![[0.0f32, 1.0], [0.1, 0.9]];
+//! notes.add_array(&["a".to_owned(), "b".to_owned()], more.view()).await?;
+//!
+//! let recent = Query::new([1.0, 0.0]).k(1).filter(Filter::gte("year", 2025));
+//! assert_eq!(notes.search(recent).await?.results[0][0].record.id, "river");
+//! store.close(std::time::Duration::from_secs(10)).await
+//! # }
+//! ```
 
 #[doc(hidden)]
 pub mod bucket;
@@ -35,3 +63,8 @@ pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
 pub use store::report;
+
+/// README's Rust program is a test of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -40,7 +40,8 @@ impl Address {
     /// The address of row `row` of commit `version`; `None` where the row number needs over 24 bits
     /// or the version over 40.
     pub fn new(version: Version, row: usize) -> Option<Address> {
-        (row < Self::MAX_ROWS && version.0 < 1 << 40).then(|| Address(version.0 << 24 | row as u64))
+        (row < Self::MAX_ROWS && version.0 < 1 << 40)
+            .then_some(Address((version.0 & 0xff_ffff_ffff) << 24 | row as u64))
     }
 
     /// The commit this row is in.
@@ -183,6 +184,12 @@ impl From<String> for MetaValue {
 impl From<i64> for MetaValue {
     fn from(value: i64) -> Self {
         MetaValue::Int(value)
+    }
+}
+
+impl From<i32> for MetaValue {
+    fn from(value: i32) -> Self {
+        MetaValue::Int(value.into())
     }
 }
 

@@ -3,12 +3,15 @@
 //! acknowledged change must be there exactly once, every refused one absent, an unclear one whole or
 //! absent, and the bucket must keep the protocol's invariants.
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/bucket_check.rs"]
 mod bucket_check;
 #[path = "support/fault_model.rs"]
 mod fault_model;
 #[path = "support/fault_run.rs"]
 mod fault_run;
+#[path = "support/fault_s3.rs"]
+mod fault_s3;
 #[path = "support/fault_script.rs"]
 mod fault_script;
 
@@ -45,4 +48,12 @@ fn nothing_is_lost_whichever_call_of_garbage_collection_fails_in_whichever_way()
 #[test]
 fn nothing_is_lost_whichever_call_of_the_end_fails_in_whichever_way() {
     every_call_of("end");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_whichever_tenth_request_to_an_s3_server_fails() {
+    match fault_s3::every_tenth().await {
+        Ok(cases) => assert!(cases > 60, "only {cases} cases were run"),
+        Err(why) => panic!("{why}"),
+    }
 }

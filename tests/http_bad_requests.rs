@@ -1,6 +1,7 @@
 //! Requests that no client should send, over real HTTP: each is answered with the right 4xx and a
 //! message that names what is wrong, nothing is changed by any of them, and the server lives on.
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/server.rs"]
 mod server;
 

@@ -1,6 +1,7 @@
 //! Each route's happy path and the shape of its answer, over real HTTP on a store in memory; then what
 //! surrounds the routes: limits on time and number, many clients at once, stopping in order.
 
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/server.rs"]
 mod server;
 

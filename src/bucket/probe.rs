@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use ulid::Ulid;
 
-use super::{Bucket, BucketError, Condition, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Condition, Place, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
 
 /// Keys that are raced for at once.
@@ -17,6 +17,25 @@ const RACES: usize = 4;
 const ROUNDS: usize = 4;
 /// Racers per key when a bucket is first used.
 const FIRST_USE_RACERS: usize = 4;
+
+/// Format number of the mark.
+const MARK_FORMAT: u64 = 1;
+
+/// `probe/….json`: this bucket honoured its conditions when asked at this place. Its key binds it to the
+/// place; the place stands in it too, so that a mark copied to another key is no mark.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Mark {
+    format: u64,
+    endpoint: String,
+    bucket: String,
+    passed_by: String,
+}
+
+impl Mark {
+    fn counts_at(&self, place: &Place) -> bool {
+        self.format == MARK_FORMAT && self.endpoint == place.endpoint && self.bucket == place.bucket
+    }
+}
 
 /// Probes the bucket unless its mark says that it has passed before, at this very place; writes the
 /// mark then.
@@ -27,13 +46,21 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     let place = bucket.place();
     let mark = keys::probe_mark(&place.endpoint, &place.bucket);
     match bucket.get(&mark, None).await {
-        Ok(_) => return Ok(()),
+        Ok(object) => {
+            // A mark that cannot be read, or of another place, counts for nothing.
+            let found = serde_json::from_slice::<Mark>(&object.bytes);
+            if found.is_ok_and(|found| found.counts_at(&place)) {
+                return Ok(());
+            }
+        }
         Err(BucketError::NotFound { .. }) => {}
         Err(error) => return Err(Failure::from(error).at(bucket)),
     }
     probe(bucket, FIRST_USE_RACERS).await?;
-    let body = serde_json::json!({ "probe": "passed", "endpoint": place.endpoint, "bucket": place.bucket });
-    let put = bucket.put(&mark, Bytes::from(body.to_string()), Condition::Always).await;
+    let passed_by = format!("drumlin {}", env!("CARGO_PKG_VERSION"));
+    let found = Mark { format: MARK_FORMAT, endpoint: place.endpoint, bucket: place.bucket, passed_by };
+    let body = serde_json::to_vec(&found).map_err(|e| Error::internal(format!("the probe's mark: {e}")))?;
+    let put = bucket.put(&mark, Bytes::from(body), Condition::Always).await;
     put.map(drop).map_err(|error| Failure::from(error).at(bucket))
 }
 

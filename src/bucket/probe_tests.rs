@@ -145,6 +145,14 @@ async fn a_sound_bucket_passes_once_and_is_marked() {
     assert_eq!(left, [keys::probe_mark("", "memory")]);
     ensure_probed(&bucket).await.unwrap();
     assert_eq!(bucket.log().len(), calls + 1, "a marked bucket was probed again");
+    let moved = br#"{"format":1,"endpoint":"http://elsewhere","bucket":"memory","passed_by":"drumlin"}"#;
+    for worthless in [&moved[..], b"{}", b"not JSON"] {
+        let before = bucket.log().len();
+        let body = Bytes::copy_from_slice(worthless);
+        inner.put(&keys::probe_mark("", "memory"), body, Condition::Always).await.unwrap();
+        ensure_probed(&bucket).await.unwrap();
+        assert!(bucket.log().len() > before + 40, "a mark that came with a copy was believed");
+    }
 }
 
 #[tokio::test]

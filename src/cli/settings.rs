@@ -192,7 +192,6 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
     timing.flush_commits_other = timing.flush_commits_other.max(timing.flush_commits.saturating_mul(5) / 4);
     source.number("DRUMLIN_FLUSH_COMMITS_OTHER", 1, &mut timing.flush_commits_other)?;
     source.number("DRUMLIN_FLUSH_BYTES", 1, &mut timing.flush_bytes)?;
-    source.number("DRUMLIN_LEVEL_BYTES", 1, &mut timing.level_bytes)?;
     source.number("DRUMLIN_FAN_OUT", 2, &mut timing.fan_out)?;
     source.count("DRUMLIN_PREFETCH", &mut timing.prefetch)?;
     source.count("DRUMLIN_GRAPH_ROWS", &mut timing.graph_rows)

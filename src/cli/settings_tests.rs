@@ -97,13 +97,11 @@ fn an_empty_variable_counts_as_not_set() {
     assert_eq!((settings.port, folder_of(&settings)), (8000, Some("drumlin-data")));
 }
 
-/// Variables, and what the refusal must say.
-type Refused<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-
 #[test]
 fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_came() {
     let bucket = ("S3_BUCKET_NAME", "b");
-    let cases: &[Refused] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         (&[("S3_ENABLED", "true")], &["S3_BUCKET_NAME", "S3_ENABLED"]),
         (&[("S3_ENABLED", "perhaps")], &["S3_ENABLED", "true or false", "perhaps"]),
         (&[("S3_SYNC_INTERVAL", "soon")], &["S3_SYNC_INTERVAL", "seconds", "soon"]),

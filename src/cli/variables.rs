@@ -59,7 +59,6 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_FLUSH_BYTES", "16777216", "bytes in the tail that cause a flush"),
     v("DRUMLIN_FLUSH_AGE_S", "600", "age of the tail that causes a flush"),
     v("DRUMLIN_FAN_OUT", "8", "segments merged into one of the next level"),
-    v("DRUMLIN_LEVEL_BYTES", "16777216", "bytes of a level-0 segment"),
     v("DRUMLIN_T_LEASE_S", "600", "protocol T_LEASE; for tests"),
     v("DRUMLIN_T_KEEP_S", "86400", "protocol T_KEEP; for tests"),
     v("DRUMLIN_T_GARBAGE_S", "3600", "protocol T_GARBAGE: how long replaced segments are kept"),

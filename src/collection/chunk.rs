@@ -99,10 +99,6 @@ impl Chunk {
         self.columns.addresses.len()
     }
 
-    pub fn dim(&self) -> usize {
-        self.dim
-    }
-
     /// The row with this id, dead or alive.
     pub fn row_of(&self, hash: u64, id: &str) -> Option<u32> {
         self.table.find(hash, |row| self.id(row) == id)
@@ -180,11 +176,6 @@ impl Chunk {
     /// All embeddings, as scans take them.
     pub fn vectors(&self) -> Vectors<'_> {
         Vectors { values: &self.columns.vectors, dim: self.dim, inverse_norms: self.inverse_norms.as_deref() }
-    }
-
-    /// 1 / |v| of a row's embedding, where it is kept (cosine).
-    pub fn inverse_norm(&self, row: u32) -> Option<f32> {
-        self.inverse_norms.as_ref().map(|norms| norms[row as usize])
     }
 
     /// Rows among `rows` that match, dead ones included.

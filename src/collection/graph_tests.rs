@@ -70,7 +70,7 @@ fn recall(snapshot: &Snapshot, query: &Query, context: &str) -> f64 {
     for hit in &found {
         let at = snapshot.find(&hit.record.id).unwrap();
         let embedding = snapshot.chunk(at).vector(at.row);
-        let distance = crate::index::distance(snapshot.metric(), &query.embeddings[0], embedding);
+        let distance = crate::index::distance(snapshot.metric, &query.embeddings[0], embedding);
         assert!((distance - hit.distance).abs() < 1e-4, "{context}: {hit:?} lies at {distance}");
         let matches = query.filter.as_ref().is_none_or(|f| f.matches(hit.record.metadata.as_ref(), None));
         assert!(matches, "{context}: {hit:?} does not match");
@@ -80,40 +80,45 @@ fn recall(snapshot: &Snapshot, query: &Query, context: &str) -> f64 {
     near as f64 / truth.len() as f64
 }
 
-/// 6,000 records in 12 commits, then updates of metadata, new embeddings, deletions, and some more.
+/// How many records [`lively`] has: enough that walking is the better plan in every metric.
+const RECORDS: usize = 12_000;
+
+/// Records in 12 commits.
 fn lively(metric: Metric) -> Replay {
     let mut rng = StdRng::seed_from_u64(1);
     let mut replay = Replay::new(metric);
     for commit in 0..12 {
-        replay.add((0..500).map(|n| record(&mut rng, commit * 500 + n)));
+        let many = RECORDS / 12;
+        replay.add((0..many).map(|n| record(&mut rng, commit * many + n)));
     }
     replay
 }
 
+/// Updates of metadata, new embeddings, deletions, and some more records.
 fn disturb(replay: &mut Replay, rng: &mut StdRng) {
     let update = |rng: &mut StdRng| RecordUpdate {
-        id: format!("r{}", rng.random_range(0..6000)),
+        id: format!("r{}", rng.random_range(0..RECORDS)),
         metadata: Some(MetadataPatch([("n".to_owned(), Some(rng.random_range(0..100i64).into()))].into())),
         ..RecordUpdate::default()
     };
     for _ in 0..4 {
         replay.write(Write::Update((0..200).map(|_| update(rng)).collect())).unwrap();
         let moved = |rng: &mut StdRng| {
-            let n = rng.random_range(0..6000);
+            let n = rng.random_range(0..RECORDS);
             record(rng, n)
         };
         replay.write(Write::Upsert((0..150).map(|_| moved(rng)).collect())).unwrap();
-        let ids = Some((0..150).map(|_| format!("r{}", rng.random_range(0..6000))).collect());
+        let ids = Some((0..150).map(|_| format!("r{}", rng.random_range(0..RECORDS))).collect());
         replay.write(Write::Delete(Selection { ids, ..Selection::default() })).unwrap();
     }
-    let more = rng.random_range(0..1000) + 6000;
+    let more = rng.random_range(0..1000) + RECORDS;
     replay.write(Write::Upsert((0..100).map(|n| record(rng, more + n)).collect())).unwrap();
 }
 
 fn check_recall(snapshot: &Snapshot, rng: &mut StdRng, context: &str) {
     for share in [100, 50, 10, 1] {
         let filter = Filter::lt("n", i64::from(share));
-        let rounds = 40;
+        let rounds = 25;
         let mean = (0..rounds)
             .map(|_| {
                 let mut query = Query::new(record(rng, 0).embedding);
@@ -144,6 +149,9 @@ fn graph_searches_find_what_exact_ones_find_through_updates_deletions_and_filter
         disturb(&mut replay, &mut rng);
         replay.snapshot().check_invariants().unwrap();
         check_recall(&replay.snapshot(), &mut rng, &format!("{metric}, disturbed"));
+        if metric != Metric::L2 {
+            continue;
+        }
         // A graph over all of it takes its place.
         let last = replay.state.version().0;
         let all = build(&replay.snapshot(), 1, last).unwrap();
@@ -269,7 +277,6 @@ fn random_histories_with_graphs_attached_and_detached_keep_every_record_in_one_p
                 }
                 replay.state.publish();
             }
-            while rng.random_bool(0.1) && replay.state.rewrite_sparse_chunks().unwrap() {}
             replay.state.current().check_invariants().unwrap_or_else(|broken| panic!("{context}: {broken}"));
             let query = Query::new(record(&mut rng, 0).embedding).k(5);
             let found = search(&replay.snapshot(), &query);

@@ -7,10 +7,14 @@ use std::iter::Peekable;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use roaring::RoaringBitmap;
 
 use super::chunk::Chunk;
 use super::snapshot::{ChunkView, Snapshot};
+use crate::format::FormatError;
+use crate::format::graph::decode_graph;
+use crate::format::head::GraphEntry;
 use crate::index::{Graph, NodeBitmap, VectorSet};
 use crate::record::{Address, Version};
 
@@ -193,6 +197,28 @@ fn link_to(
     Arc::make_mut(view).links = links;
 }
 
+/// Decodes a graph object and checks that it is the one HEAD names.
+pub fn decode(entry: &GraphEntry, bytes: Bytes) -> Result<GraphPart, FormatError> {
+    let graph = Graph::new(decode_graph(bytes)?);
+    let header = graph.header();
+    let own_key = entry.key.starts_with(&format!("{}/graph/", header.stream));
+    let fits = own_key && header.lo == entry.lo && header.hi == entry.hi;
+    if !fits || graph.len() as u64 != entry.nodes {
+        return Err(FormatError::Damaged(format!(
+            "graph of {} {}..={} with {} nodes, HEAD names {} with {} nodes, {}..={}",
+            header.stream,
+            header.lo,
+            header.hi,
+            graph.len(),
+            entry.key,
+            entry.nodes,
+            entry.lo,
+            entry.hi
+        )));
+    }
+    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph) })
+}
+
 impl Snapshot {
     /// Keys of the graphs in use.
     pub fn graph_keys(&self) -> Vec<String> {
@@ -200,6 +226,7 @@ impl Snapshot {
     }
 
     /// Live records whose embeddings are in no graph.
+    #[cfg(test)]
     pub fn loose(&self) -> u64 {
         self.chunks.iter().map(|view| view.loose().len()).sum()
     }

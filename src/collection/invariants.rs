@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{ChunkView, Snapshot};
 use crate::record::Address;
 
 impl Snapshot {
@@ -11,6 +11,8 @@ impl Snapshot {
     /// many as counted.
     pub fn check_invariants(&self) -> Result<(), String> {
         let mut newest = None;
+        let dead = |view: &ChunkView| view.chunk.len() as u64 - view.alive.len();
+        ensure(!self.chunks.iter().any(|view| dead(view) > view.alive.len()), || "a chunk is mostly dead".to_owned())?;
         let mut ids = HashSet::new();
         let mut positions = HashSet::new();
         let mut embedded = HashSet::new();
@@ -20,7 +22,8 @@ impl Snapshot {
             newest = Some(chunk.last());
             ensure(!view.alive.is_empty(), || format!("chunk {number} is all dead"))?;
             ensure(view.alive.max() < Some(chunk.len() as u32), || format!("chunk {number} has live rows it lacks"))?;
-            ensure(Some(chunk.dim()) == self.dimension, || format!("chunk {number} has dimension {}", chunk.dim()))?;
+            let dim = chunk.vectors().dim;
+            ensure(Some(dim) == self.dimension, || format!("chunk {number} has dimension {dim}"))?;
             for row in &view.alive {
                 let (id, address) = (chunk.id(row), chunk.address(row));
                 ensure(ids.insert(id), || format!("{id:?} is live twice"))?;

@@ -9,6 +9,7 @@ mod get;
 pub mod graphs;
 pub mod handle;
 mod id_table;
+#[cfg(test)]
 mod invariants;
 mod order;
 mod overlay;

@@ -74,7 +74,7 @@ impl Replay {
 
     /// The state after segments of versions up to each of `ends`, before any commit of the log.
     pub fn loaded(&self, ends: &[u64]) -> Replay {
-        let mut other = Replay::new(self.state.current().metric());
+        let mut other = Replay::new(self.state.current().metric);
         let flushed = ends.last().map_or(0, |end| *end as usize);
         let deltas = self.commits[..flushed].iter().filter_map(|commit| commit.header.config.as_ref());
         deltas.for_each(|delta| other.state.configure(delta).unwrap());

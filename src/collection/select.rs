@@ -25,14 +25,6 @@ impl Selected {
             Selected::Rows(rows) => &rows[chunk],
         }
     }
-
-    /// How many rows.
-    pub fn len(&self, snapshot: &Snapshot) -> u64 {
-        match self {
-            Selected::All => snapshot.live,
-            Selected::Rows(rows) => rows.iter().map(RoaringBitmap::len).sum(),
-        }
-    }
 }
 
 impl Snapshot {

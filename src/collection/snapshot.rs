@@ -103,11 +103,6 @@ impl Snapshot {
         self.version
     }
 
-    /// How distance is measured.
-    pub fn metric(&self) -> Metric {
-        self.metric
-    }
-
     /// Floats of an embedding; `None` until the first record.
     pub fn dimension(&self) -> Option<usize> {
         self.dimension
@@ -116,11 +111,6 @@ impl Snapshot {
     /// Live records.
     pub fn count(&self) -> u64 {
         self.live
-    }
-
-    /// Whether the collection has ended.
-    pub fn dropped(&self) -> bool {
-        self.dropped
     }
 
     /// Bytes of memory its parts take. Snapshots share parts: the sum over two is not what both take.

@@ -16,7 +16,6 @@ use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
-use super::upkeep;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
@@ -47,14 +46,9 @@ impl CollectionState {
     }
 
     /// The state as a snapshot that may not be published yet.
+    #[cfg(test)]
     pub fn current(&self) -> &Snapshot {
         &self.current
-    }
-
-    /// Gives back the memory of some chunks that are more than half dead. Answers whether there may be
-    /// more; each call copies a few chunks at most.
-    pub fn rewrite_sparse_chunks(&mut self) -> Result<bool, FormatError> {
-        tiers::rewrite_sparse(&mut self.current)
     }
 
     /// Takes in a graph, and takes out those of the keys it replaces. Its nodes are judged by the records
@@ -115,6 +109,9 @@ impl CollectionState {
         }
         current.version = version;
         tiers::merge_tail(current);
+        if !replaced.is_empty() {
+            tiers::rewrite_sparse(current);
+        }
     }
 
     fn end(&mut self, version: Version) {
@@ -177,7 +174,7 @@ impl State for CollectionState {
     }
 
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {
-        self.attach_graph(upkeep::decode(entry, bytes)?, &[])
+        self.attach_graph(graphs::decode(entry, bytes)?, &[])
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {

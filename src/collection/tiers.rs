@@ -1,7 +1,7 @@
 //! How many chunks there are: small ones at the end are merged by size, so that a collection written
 //! record by record has few, and each row is copied a bounded number of times.
 //! Invariant: after each commit there are at most about eight chunks per size (1, 8, 64, … rows) plus
-//! one or two for every 8,192 rows. Merging drops dead rows and keeps address order.
+//! one or two for every 8,192 rows, none more than half dead. Merging drops dead rows and keeps address order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,14 +24,22 @@ pub fn merge_tail(snapshot: &mut Snapshot) {
     }
 }
 
-/// Rewrites one run of adjacent chunks that are more than half dead. Answers whether it found one, so
-/// there may be more.
-pub fn rewrite_sparse(snapshot: &mut Snapshot) -> Result<bool, FormatError> {
+/// Rewrites chunks that are more than half dead, adjacent ones into one as far as they fit. What it copies
+/// is less than what has died since the chunks were made.
+pub fn rewrite_sparse(snapshot: &mut Snapshot) {
     let sparse = |view: &Arc<ChunkView>| view.alive.len() * 2 < view.chunk.len() as u64;
-    let Some(start) = snapshot.chunks.iter().position(sparse) else { return Ok(false) };
-    let len = snapshot.chunks[start..].iter().take(FAN_OUT).take_while(|view| sparse(view)).count();
-    merge(snapshot, start..start + len)?;
-    Ok(true)
+    let mut start = 0;
+    while let Some(next) = snapshot.chunks.iter().skip(start).position(sparse) {
+        start += next;
+        let len = snapshot.chunks[start..].iter().take_while(|view| sparse(view)).count();
+        // Even where nothing can be merged, what follows the run is looked at next.
+        let before = snapshot.chunks.len();
+        let merged = merge(snapshot, start..start + len);
+        start += snapshot.chunks.len() + len - before;
+        if merged.is_err() {
+            return;
+        }
+    }
 }
 
 /// The chunks at the end that are to be merged now.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde_json::Map;
 use ulid::Ulid;
 
-use super::graphs::{GraphPart, GraphView};
+use super::graphs::{self, GraphPart, GraphView};
 use super::handle::Collection;
 use super::request::IndexSettings;
 use super::snapshot::Snapshot;
-use crate::format::graph::{decode_graph, encode_graph};
+use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
@@ -20,6 +20,7 @@ use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
 use crate::stream::open::{fetch_graph, off_thread};
+use crate::stream::state::State;
 
 /// A graph is merged with what comes after it while it has at most this many times as many nodes.
 const MERGE_RATIO: u64 = 2;
@@ -124,7 +125,7 @@ impl Collection {
                 }
             };
             let entry = entry.clone();
-            let decoded = off_thread(move || decode(&entry, bytes)).await?;
+            let decoded = off_thread(move || graphs::decode(&entry, bytes)).await?;
             match decoded {
                 Ok(part) => {
                     self.attach(part, std::mem::take(&mut replaces)).await?;
@@ -137,7 +138,6 @@ impl Collection {
         if !replaces.is_empty() {
             let state = self.stream().shared().state();
             off_thread(move || {
-                use crate::stream::state::State;
                 let mut state = state.lock();
                 state.detach_graphs(&replaces);
                 state.publish();
@@ -151,7 +151,6 @@ impl Collection {
         let state = self.stream().shared().state();
         let key = part.key.clone();
         let attached = off_thread(move || {
-            use crate::stream::state::State;
             let mut state = state.lock();
             state.attach_graph(part, &replaces)?;
             state.publish();
@@ -197,28 +196,6 @@ impl Collection {
             }
         }
     }
-}
-
-/// Decodes a graph object and checks that it is the one HEAD names.
-pub fn decode(entry: &GraphEntry, bytes: bytes::Bytes) -> Result<GraphPart, FormatError> {
-    let graph = Graph::new(decode_graph(bytes)?);
-    let header = graph.header();
-    let own_key = entry.key.starts_with(&format!("{}/graph/", header.stream));
-    let fits = own_key && header.lo == entry.lo && header.hi == entry.hi;
-    if !fits || graph.len() as u64 != entry.nodes {
-        return Err(FormatError::Damaged(format!(
-            "graph of {} {}..={} with {} nodes, HEAD names {} with {} nodes, {}..={}",
-            header.stream,
-            header.lo,
-            header.hi,
-            graph.len(),
-            entry.key,
-            entry.nodes,
-            entry.lo,
-            entry.hi
-        )));
-    }
-    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph) })
 }
 
 fn build_encoded(

@@ -22,7 +22,7 @@ pub use segment::{
     EncodedSegment, ROWS_PER_GROUP, Segment, SegmentHeader, SegmentReader, SegmentWriter, decode_segment,
     encode_segment,
 };
-pub use store_file::{ProbeMark, StoreFile};
+pub use store_file::StoreFile;
 
 use crate::error::Error;
 

@@ -1,6 +1,6 @@
 //! The fast reader against the standard one, and against levels it must refuse.
 
-use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringBuilder};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;

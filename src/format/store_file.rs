@@ -1,5 +1,5 @@
-//! The two small JSON files of a store: `drumlin.json`, which makes a bucket a Drumlin store, and the
-//! mark that the probe passed at a place. Unknown fields are ignored, a newer format is refused.
+//! The small JSON file that makes a bucket a Drumlin store: `drumlin.json`. Unknown fields are ignored, a
+//! newer format is refused.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ pub struct StoreFile {
 
 impl StoreFile {
     /// The file of a new store.
+    #[expect(clippy::new_without_default, reason = "two stores are never equal")]
     pub fn new() -> StoreFile {
         StoreFile { format: FORMAT, store_id: Uuid::new_v4(), created_by: created_by() }
     }
@@ -32,42 +33,6 @@ impl StoreFile {
     /// Reads the object.
     pub fn decode(bytes: &[u8]) -> Result<StoreFile, FormatError> {
         decode("drumlin.json", bytes)
-    }
-}
-
-/// `probe/….json`: this bucket honoured its conditions when asked at this place. Its key binds it to the
-/// place; the place stands in it too, so that a mark copied to another key is no mark.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeMark {
-    /// Format number of the mark.
-    pub format: u64,
-    /// The endpoint that was probed.
-    pub endpoint: String,
-    /// The bucket that was probed.
-    pub bucket: String,
-    /// The version of Drumlin that probed.
-    pub passed_by: String,
-}
-
-impl ProbeMark {
-    /// The mark for a place where the probe has just passed.
-    pub fn new(endpoint: &str, bucket: &str) -> ProbeMark {
-        ProbeMark { format: FORMAT, endpoint: endpoint.into(), bucket: bucket.into(), passed_by: created_by() }
-    }
-
-    /// The object's bytes.
-    pub fn encode(&self) -> Result<Bytes, FormatError> {
-        encode(self)
-    }
-
-    /// Reads the object.
-    pub fn decode(bytes: &[u8]) -> Result<ProbeMark, FormatError> {
-        decode("probe mark", bytes)
-    }
-
-    /// Whether the mark is of this place.
-    pub fn is_of(&self, endpoint: &str, bucket: &str) -> bool {
-        self.endpoint == endpoint && self.bucket == bucket
     }
 }
 
@@ -101,12 +66,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_files_come_back_and_ignore_fields_they_do_not_know() {
+    fn the_file_comes_back_and_fields_it_does_not_know_are_ignored() {
         let store = StoreFile::new();
         assert_eq!(StoreFile::decode(&store.encode().unwrap()), Ok(store.clone()));
-        let mark = ProbeMark::new("http://localhost:8333", "vectors");
-        assert_eq!(ProbeMark::decode(&mark.encode().unwrap()), Ok(mark.clone()));
-        assert!(mark.is_of("http://localhost:8333", "vectors") && !mark.is_of("", "vectors"));
         let mut json: serde_json::Value = serde_json::from_slice(&store.encode().unwrap()).unwrap();
         json["colour"] = "green".into();
         assert_eq!(StoreFile::decode(json.to_string().as_bytes()), Ok(store));

@@ -146,6 +146,7 @@ pub fn build_graph(
     let space = Space { metric: set.metric, dim: set.dim, rows: distinct };
     let mut linked = builder.build(&space, params);
     repair(&mut linked, &space);
+    tracing::debug!(kernels = kernels().name, nodes = rows.len(), "a graph is built");
     let adjacency = join_twins(linked, &groups, rows.len(), params.m);
     // Codes are of what searches compare: normalised under cosine, raw otherwise.
     let vectors = if set.metric == Metric::Cosine { rows } else { set.vectors.clone() };

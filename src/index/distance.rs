@@ -7,6 +7,7 @@ use super::kernel::kernels;
 use crate::record::Metric;
 
 /// The distance between two vectors of equal length.
+#[cfg(test)]
 pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
     let raw = match metric {
         Metric::L2 => kernels().l2_f32(a, b),

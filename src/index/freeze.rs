@@ -158,7 +158,7 @@ impl Frozen<'_> {
             by_code.push(coded.estimate(code, self.columns.biases[at]), u64::from(other));
             by_truth.push(exact(other), u64::from(other));
         }
-        let (wanted, bound) = (by_truth.len(), by_truth.bound().min(f32::MAX));
+        let (wanted, bound) = (by_truth.count(), by_truth.bound().min(f32::MAX));
         let found = by_code.into_sorted().iter().filter(|n| exact(n.key as u32) <= bound).count();
         (found.min(wanted), wanted)
     }

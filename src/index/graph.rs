@@ -69,6 +69,7 @@ impl Graph {
 
     /// Checks all that searches rely on: the columns' own invariant, and that every node is reached from
     /// the entry point on level 0. Linear in the graph's size.
+    #[cfg(test)]
     pub fn check_invariants(&self) -> Result<(), String> {
         GraphColumns::checked(self.header().clone(), self.columns().clone()).map_err(|e| e.to_string())?;
         let mut reached = vec![false; self.len()];

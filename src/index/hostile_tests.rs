@@ -66,7 +66,7 @@ fn far_apart_clusters_in_sorted_order() {
     let noise = gaussian(4000, 12, 1);
     let far = |i: usize| if i / 12 / 40 % 12 == i % 12 { 1000.0 * (1 + i / 12 / 480) as f32 } else { 0.0 };
     let values: Vec<f32> = noise.iter().enumerate().map(|(i, x)| x + far(i)).collect();
-    survives("far clusters", 12, &values, &values[..12 * 50].to_vec());
+    survives("far clusters", 12, &values, &values[..12 * 50]);
 }
 
 #[test]

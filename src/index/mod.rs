@@ -22,12 +22,14 @@ mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
 
-pub use build::{Adjacency, GraphBuilder, GraphParams, GraphRange, Space, VectorSet, build_graph};
-pub use distance::{PreparedQuery, distance, inverse_norm, inverse_norms};
+pub use build::{GraphParams, GraphRange, VectorSet, build_graph};
+#[cfg(test)]
+pub use distance::distance;
+pub use distance::{PreparedQuery, inverse_norms};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
 pub use hnsw::HnswRsBuilder;
 pub use nodes::NodeBitmap;
-pub use search::{Candidate, Choice, GraphQuery, Plan, default_ef, plan, scan_graph, search_graph};
-pub use topk::{Neighbour, TopK};
+pub use search::{Candidate, Choice, GraphQuery, Plan, default_ef, plan, search_graph};
+pub use topk::TopK;
 pub use walk::SearchScratch;

@@ -16,6 +16,7 @@ impl NodeBitmap {
     }
 
     /// All `len` nodes.
+    #[cfg(test)]
     pub fn all(len: usize) -> NodeBitmap {
         let mut words = vec![u64::MAX; len.div_ceil(64)];
         if let (Some(last), used @ 1..) = (words.last_mut(), len % 64) {
@@ -57,6 +58,7 @@ impl NodeBitmap {
     }
 
     /// Keeps only what is also in `other`.
+    #[cfg(test)]
     pub fn intersect(&mut self, other: &NodeBitmap) {
         for (i, word) in self.words.iter_mut().enumerate() {
             *word &= other.words.get(i).copied().unwrap_or(0);

@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::search::{Limits, walk_graph};
+use super::search::{Limits, scan_graph, walk_graph};
 use super::*;
 use crate::record::{Address, Metric, Version};
 

@@ -82,6 +82,7 @@ fn thicken(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
 }
 
 /// How many nodes the entry point does not reach on level 0.
+#[cfg(test)]
 pub fn unreachable(adjacency: &Adjacency) -> usize {
     let mut reached = vec![false; adjacency.lists.len()];
     spread(adjacency, adjacency.entry, &mut reached);

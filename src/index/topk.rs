@@ -48,19 +48,9 @@ impl TopK {
         TopK { k, kept: BinaryHeap::with_capacity(k.min(1024)) }
     }
 
-    /// The bound k.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
     /// How many are kept so far, at most k.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.kept.len()
-    }
-
-    /// Whether nothing is kept.
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
     }
 
     /// Whether k are kept.
@@ -92,6 +82,7 @@ impl TopK {
     }
 
     /// Offers all that another answer kept.
+    #[cfg(test)]
     pub fn merge(&mut self, other: TopK) {
         for pair in other.kept {
             self.push(pair.distance, pair.key);

@@ -18,15 +18,6 @@ pub enum Slot {
     Missing { date: Option<StoreTime> },
 }
 
-impl Slot {
-    /// Store time of the answer.
-    pub fn date(&self) -> Option<StoreTime> {
-        match self {
-            Slot::Found { date, .. } | Slot::Missing { date } => *date,
-        }
-    }
-}
-
 /// Reads slot `version` of `stream`.
 pub async fn read_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<Slot, BucketError> {
     match bucket.get(&stream.log(version), None).await {

@@ -250,8 +250,8 @@ impl Upkeep {
 
 impl Store {
     /// One round of everything that upkeep does, now and whether due or not, for stores that run
-    /// without it: flushes, compacts and collects every collection and the catalog, finishes drops and
-    /// buries what is ripe. Goes on where one stream fails; answers the first failure.
+    /// without it: flushes, compacts and collects every collection and the catalog, brings graphs up to
+    /// date, finishes drops and buries what is ripe. Goes on where one stream fails; answers the first failure.
     #[doc(hidden)]
     pub async fn maintain(&self) -> Result<()> {
         let inner = &self.inner;
@@ -268,7 +268,10 @@ impl Store {
 
 async fn maintain_entry(inner: &Arc<Inner>, entry: &Entry) -> Result<()> {
     match entry.opened().await {
-        Ok(collection) if !collection.stream().shared().ended() => Ok(round(collection.stream()).await?),
+        Ok(collection) if !collection.stream().shared().ended() => {
+            round(collection.stream()).await?;
+            Ok(keep_graphs(&collection).await?)
+        }
         Ok(_) | Err(StreamError::Dropped) => lifecycle::finish_drop(inner, entry.id).await,
         Err(error) => Err(error.into()),
     }

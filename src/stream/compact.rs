@@ -18,13 +18,20 @@ use crate::format::{FormatError, Rows};
 use crate::head::{HeadRead, Swapped};
 use crate::record::Version;
 
-/// The segments to merge next: of the lowest level at which `fan_out` adjacent segments stand side by
-/// side, none of them higher. A segment of a lower level between higher ones is taken along.
+/// The segments to merge next: of the lowest level of which `fan_out` segments stand side by side, with
+/// none of a higher level among them. A segment of a lower level between them is taken along. Segments of
+/// a lower level do not count: else each would pull the largest one along, and a record would be rewritten
+/// with every few flushes.
 pub fn choose(segs: &[SegmentEntry], fan_out: usize) -> Option<&[SegmentEntry]> {
     let top = segs.iter().map(|s| s.level).max()?;
     (0..=top).find_map(|level| {
-        let runs = segs.chunk_by(move |a, b| (a.level <= level) == (b.level <= level));
-        runs.into_iter().find(|run| run.len() >= fan_out.max(2) && run.iter().all(|s| s.level <= level))
+        let mut runs = segs.split(move |s| s.level > level);
+        runs.find_map(|run| {
+            let of_level = |s: &SegmentEntry| s.level == level;
+            let enough = run.iter().filter(|s| of_level(s)).count() >= fan_out.max(2);
+            let (first, last) = (run.iter().position(of_level)?, run.iter().rposition(of_level)?);
+            enough.then(|| run.get(first..=last)).flatten()
+        })
     })
 }
 
@@ -140,8 +147,10 @@ mod tests {
     fn the_lowest_level_with_enough_neighbours_is_merged_first() {
         assert_eq!(chosen(&[0, 0], 3), None);
         assert_eq!(chosen(&[1, 1, 0, 0, 0], 3), Some(vec!["s2".into(), "s3".into(), "s4".into()]));
-        assert_eq!(chosen(&[1, 1, 1, 0], 3), Some(vec!["s0".into(), "s1".into(), "s2".into(), "s3".into()]));
-        assert_eq!(chosen(&[2, 1, 1, 2], 3), Some((0..4).map(|i| format!("s{i}")).collect()));
+        assert_eq!(chosen(&[1, 1, 1, 0], 3), Some(vec!["s0".into(), "s1".into(), "s2".into()]));
+        assert_eq!(chosen(&[1, 0, 0], 3), None, "lower levels do not pull a higher one along");
+        assert_eq!(chosen(&[2, 1, 2, 1, 2], 3), Some((0..5).map(|i| format!("s{i}")).collect()));
+        assert_eq!(chosen(&[2, 1, 1, 2], 3), None);
         assert_eq!(chosen(&[2, 1, 2, 0], 5), None);
     }
 

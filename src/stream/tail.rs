@@ -46,11 +46,6 @@ impl Tail {
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        *self = Tail::default();
-    }
-
     /// Commits in the tail.
     pub fn len(&self) -> usize {
         self.commits.len()

@@ -32,14 +32,17 @@ pub struct Written<A> {
 /// What the writer is asked to do.
 pub enum Command<S: State> {
     /// Apply a request.
-    Write { request: S::Request, reply: oneshot::Sender<Result<Written<S::Answer>, Error>> },
+    Write { request: S::Request, reply: Reply<S::Answer> },
     /// Read the log to its end.
     Sync { reply: oneshot::Sender<Result<Pulled, Error>> },
     /// Finish what is waiting and stop.
     Close { reply: oneshot::Sender<()> },
 }
 
-type Waiting<S> = (<S as State>::Request, oneshot::Sender<Result<Written<<S as State>::Answer>, Error>>);
+/// Where a write request's answer goes.
+type Reply<A> = oneshot::Sender<Result<Written<A>, Error>>;
+/// A write request and where its answer goes.
+type Waiting<S> = (<S as State>::Request, Reply<<S as State>::Answer>);
 
 /// How the attempt to commit a batch at one slot ended.
 enum Step {
@@ -358,7 +361,7 @@ impl<S: State> Writer<S> {
     }
 }
 
-fn answer_all<R, A>(batch: Vec<(R, oneshot::Sender<Result<Written<A>, Error>>)>, error: &Error) {
+fn answer_all<R, A>(batch: Vec<(R, Reply<A>)>, error: &Error) {
     for (_, reply) in batch {
         let _ = reply.send(Err(error.clone()));
     }

@@ -340,7 +340,7 @@ impl Run<'_> {
     /// Takes one step; true if the process died in it.
     async fn step(&mut self, store: &Store, step: &Step, over: bool) -> Result<bool, String> {
         match step {
-            Step::Do(change) => self.change(store, &[change.clone()], over).await?,
+            Step::Do(change) => self.change(store, std::slice::from_ref(change), over).await?,
             Step::Together(changes) => self.change(store, changes, over).await?,
             Step::Read(name) => self.read(store, name, over).await?,
             Step::Sync => {

@@ -76,6 +76,9 @@ pub struct Ledger {
     pub zombies: u64,
     /// Log objects deleted.
     pub deleted: u64,
+    /// Segments and graphs that a HEAD has named.
+    pub segments: u64,
+    pub graphs: u64,
     /// Changes so far.
     pub event: u64,
     keep_ms: i64,
@@ -298,7 +301,10 @@ impl Ledger {
             head.segs.iter().map(|s| s.key.clone()).chain(head.graphs.iter().map(|g| g.key.clone())).collect()
         };
         let before = old.as_ref().map(named).unwrap_or_default();
-        named(&new).into_iter().filter(|key| !before.contains(key)).collect()
+        let added: Vec<String> = named(&new).into_iter().filter(|key| !before.contains(key)).collect();
+        self.segments += added.iter().filter(|key| key.contains("/seg/")).count() as u64;
+        self.graphs += added.iter().filter(|key| key.contains("/graph/")).count() as u64;
+        added
     }
 
     fn check_segment(&mut self, stream: &str, key: &str, bytes: &Bytes) {

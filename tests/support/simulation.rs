@@ -36,10 +36,10 @@ pub fn short_timing() -> Timing {
         flush_commits_other: 11,
         flush_age: seconds(60),
         fan_out: 3,
-        level_bytes: 16 << 10,
         deadline: seconds(15),
         maintenance_interval: seconds(3),
         prefetch: 4,
+        graph_rows: 12,
         ..Timing::default()
     }
 }
@@ -157,6 +157,8 @@ pub async fn run(storm: &Storm) -> Report {
         wrong.extend(ledger.violations.iter().cloned());
         wrong.extend(audit::writes(ledger, &calls));
         world.count_many("zombies", ledger.zombies);
+        world.count_many("segments", ledger.segments);
+        world.count_many("graphs", ledger.graphs);
         world.count_many("log objects deleted", ledger.deleted);
         world.count_many("commits", ledger.streams.values().map(|s| s.commits.len() as u64).sum());
     });

@@ -1,0 +1,123 @@
+//! The house rules that a machine can check: which room may lean on which, and that files and functions
+//! stay small enough to read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a file and of a function at most.
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 60;
+
+/// Each room of `src` and the rooms it may use. Dependencies point down only.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("record", &["error"]),
+    ("bucket", &["error", "record"]),
+    ("config", &["bucket"]),
+    ("format", &["bucket", "error", "record"]),
+    ("log", &["bucket", "format", "record"]),
+    ("head", &["bucket", "config", "format", "record"]),
+    ("filter", &["error", "record"]),
+    ("index", &["error", "format", "record"]),
+    ("compute", &["error"]),
+    ("stream", &["bucket", "config", "error", "format", "head", "log", "record"]),
+    ("collection", &["bucket", "compute", "config", "error", "filter", "format", "head", "index", "record", "stream"]),
+    ("store", &["bucket", "collection", "compute", "config", "error", "format", "head", "record", "stream"]),
+    ("interchange", &["collection", "config", "error", "record"]),
+    ("http", &["bucket", "collection", "config", "error", "filter", "interchange", "record", "store"]),
+    ("testing", &["bucket", "config", "filter", "format", "head"]),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn root(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+/// Whether a file holds only tests, which may use any room and be as long as a table needs.
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_string_lossy();
+    name.ends_with("tests") || name == "replay" || name == "invariants"
+}
+
+/// The part of a file before its own tests.
+fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+}
+
+#[test]
+fn dependencies_point_down_only() {
+    for path in sources(&root("src")) {
+        let inside = path.strip_prefix(root("src")).unwrap();
+        let room = inside.components().next().unwrap().as_os_str().to_string_lossy().replace(".rs", "");
+        if is_test(&path) || ["lib", "main", "cli"].contains(&room.as_str()) {
+            continue;
+        }
+        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{room} has no row"));
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in product(&text).lines().enumerate().filter(|(_, line)| !line.trim().starts_with("//")) {
+            for used in line.split("crate::").skip(1) {
+                let used: String = used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let fine = used.is_empty() || used == room || allowed.contains(&used.as_str());
+                assert!(fine, "{}:{}: {room} must not use {used}", inside.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn cpu_rooms_know_no_async_runtime_and_only_the_bucket_knows_a_cloud() {
+    for path in sources(&root("src")) {
+        let inside = path.strip_prefix(root("src")).unwrap().display().to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        let cpu = inside.starts_with("index/") || inside.starts_with("filter/") || inside.starts_with("format/");
+        assert!(!(cpu && product(&text).contains("tokio")), "{inside} uses tokio");
+        let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].iter().any(|name| product(&text).contains(name));
+        assert!(!cloud || inside.starts_with("bucket/"), "{inside} knows a cloud");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_owns_and_stays_readable() {
+    for path in ["src", "tests", "benches", "examples"].into_iter().flat_map(|folder| sources(&root(folder))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count();
+        assert!(lines <= FILE_LINES, "{} has {lines} lines, at most {FILE_LINES}", path.display());
+        let opens = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
+        assert!(opens.starts_with("//!"), "{} opens with {opens:?}, not with what it owns", path.display());
+    }
+}
+
+#[test]
+fn no_function_is_longer_than_a_screen() {
+    for path in sources(&root("src")).into_iter().filter(|path| !is_test(path)) {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut open: Option<(usize, String, String)> = None;
+        for (number, line) in product(&text).lines().enumerate() {
+            let indent: String = line.chars().take_while(|c| *c == ' ').collect();
+            let head = line.trim_start();
+            let begins = head.split('(').next().is_some_and(|h| h.split(' ').any(|word| word == "fn"));
+            if open.is_none() && begins && !head.starts_with("//") && !head.ends_with([';', '}']) {
+                open = Some((number, format!("{indent}}}"), head.to_owned()));
+            } else if let Some((start, end, name)) = &open
+                && line == end
+            {
+                let lines = number - start + 1;
+                assert!(lines <= FUNCTION_LINES, "{}:{}: {lines} lines: {name}", path.display(), start + 1);
+                open = None;
+            }
+        }
+    }
+}
