@@ -106,7 +106,9 @@ async fn ground() -> (Content, String) {
     for name in ["hurt", "whole"] {
         fill(&second.collection(name).await.unwrap(), 100, 3).await;
     }
-    (Content::read(&bucket).await, id)
+    let content = Content::read(&bucket).await;
+    content.check().unwrap();
+    (content, id)
 }
 
 /// The objects of one kind, in order.
