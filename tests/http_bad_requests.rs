@@ -333,6 +333,7 @@ async fn every_malformed_request_gets_the_right_4xx_that_names_the_fault_and_the
         let answer = server.send(row.method, &row.path, &row.headers, &row.body).await;
         let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let message = error["error"]["message"].as_str().unwrap_or_default();
+        assert!(answer.headers.contains("content-type: application/json"), "{}", answer.headers);
         if answer.status != row.status || error["error"]["kind"].is_null() || !message.contains(row.names) {
             let body: String = String::from_utf8_lossy(&row.body).chars().take(100).collect();
             wrong.push(format!(

@@ -21,9 +21,13 @@ use server::Server;
 const C: &str = "/api/collections/things";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
+async fn start() -> Server {
+    Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await
+}
+
 /// A server with a collection of three records in the plane, by squared Euclidean distance.
 async fn with_things() -> Server {
-    let server = Server::start().await;
+    let server = start().await;
     let created = server.post("/api/collections", &json!({"name": "things", "metric": "l2"})).await;
     assert_eq!(created.status, 201, "{}", created.text());
     let records = json!({"records": [
@@ -38,7 +42,7 @@ async fn with_things() -> Server {
 
 #[tokio::test]
 async fn a_collection_is_created_listed_described_and_dropped() {
-    let server = Server::start().await;
+    let server = start().await;
     let spec = json!({"name": "one", "metric": "ip", "dimension": 4, "metadata": {"owner": "me"}, "index": {"m": 8}});
     let created = server.post("/api/collections", &spec).await;
     assert_eq!(created.status, 201);
@@ -53,7 +57,7 @@ async fn a_collection_is_created_listed_described_and_dropped() {
     assert_eq!(body, expected);
     assert_eq!(server.get("/api/collections/one").await.json(), created.json());
     assert_eq!(server.get("/api/collections").await.json(), json!([created.json()]));
-    let dropped = server.delete("/api/collections/one").await;
+    let dropped = server.send("DELETE", "/api/collections/one", &[], b"").await;
     assert_eq!((dropped.status, dropped.json()), (200, json!({"dropped": "one"})));
     assert_eq!(server.get("/api/collections/one").await.status, 404);
     assert_eq!(server.get("/api/collections").await.json(), json!([]));
@@ -224,7 +228,7 @@ async fn the_server_tells_how_it_is_doing() {
 
 #[tokio::test]
 async fn the_api_describes_itself() {
-    let server = Server::start().await;
+    let server = start().await;
     assert_eq!(server.get("/openapi.json").await.json()["openapi"], "3.1.0");
     let docs = server.get("/docs").await;
     assert!(docs.headers.contains("text/html") && docs.text().contains("Drumlin API"), "{}", docs.headers);
@@ -247,7 +251,7 @@ fn points(rows: usize) -> RecordBatch {
 
 #[tokio::test]
 async fn arrow_and_parquet_bodies_are_taken_and_arrow_is_answered_when_asked_for() {
-    let server = Server::start().await;
+    let server = start().await;
     server.post("/api/collections", &json!({"name": "things", "metric": "l2"})).await;
     let batch = points(20_000);
     let mut stream = Vec::new();
@@ -282,7 +286,7 @@ async fn arrow_and_parquet_bodies_are_taken_and_arrow_is_answered_when_asked_for
 
 #[tokio::test]
 async fn a_large_json_batch_goes_in_whole_and_comes_out_whole() {
-    let server = Server::start().await;
+    let server = start().await;
     server.post("/api/collections", &json!({"name": "things"})).await;
     let record =
         |i: usize| json!({"id": format!("r{i}"), "embedding": vec![i as f32 + 0.5; 16], "document": "x".repeat(50)});
@@ -296,7 +300,7 @@ async fn a_large_json_batch_goes_in_whole_and_comes_out_whole() {
 
 #[tokio::test]
 async fn many_clients_at_once_each_read_their_own_write() {
-    let server = Arc::new(Server::start().await);
+    let server = Arc::new(start().await);
     server.post("/api/collections", &json!({"name": "things"})).await;
     let clients = (0..32).map(|client| {
         let server = server.clone();

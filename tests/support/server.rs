@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use drumlin::http::HttpSettings;
-use drumlin::{Settings, Storage, Store};
+use drumlin::{Settings, Store};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,10 +41,6 @@ impl Answer {
 }
 
 impl Server {
-    pub async fn start() -> Server {
-        Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await
-    }
-
     pub async fn with(settings: Settings, http: HttpSettings) -> Server {
         let store = Store::open(settings).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,10 +62,6 @@ impl Server {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], b"").await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.send("DELETE", path, &[], b"").await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
