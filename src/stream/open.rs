@@ -51,7 +51,7 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     let mut anchor = Anchor::default();
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
-    replica.catch_up().await?;
+    replica.catch_up(context.timing.prefetch).await?;
     // After the tail: a graph may cover commits that are in no segment yet.
     load_graphs(context, &read.head, &replica.state).await?;
     replica.live = true;

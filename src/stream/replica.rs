@@ -114,11 +114,12 @@ impl<S: State> Replica<S> {
     }
 
     /// Reads the log until the first free slot and applies what it finds. Afterwards the state holds
-    /// every commit that was acknowledged before this call began.
-    pub async fn catch_up(&mut self) -> Result<Pulled, StreamError> {
+    /// every commit that was acknowledged before this call began. Reads `width` slots at once, and more
+    /// the more it finds.
+    pub async fn catch_up(&mut self, width: usize) -> Result<Pulled, StreamError> {
         let mut pulled = Pulled::default();
+        let mut width = width.max(1);
         let mut ahead = self.position.next;
-        let mut width = 1;
         let mut window = FuturesOrdered::new();
         loop {
             while window.len() < width {
@@ -130,7 +131,12 @@ impl<S: State> Replica<S> {
             match slot? {
                 Slot::Missing { date } => {
                     self.believe(next, answered, date).await?;
-                    return Ok(pulled);
+                    let later = window.any(|(slot, _)| async move { matches!(slot, Ok(Slot::Found { .. })) }).await;
+                    if !later {
+                        return Ok(pulled);
+                    }
+                    self.check_gap(next).await?;
+                    (window, ahead) = (FuturesOrdered::new(), next);
                 }
                 Slot::Found { bytes, date } => {
                     self.believe(next, answered, date).await?;
@@ -139,13 +145,31 @@ impl<S: State> Replica<S> {
                     pulled.rows += rows as u64;
                     pulled.bytes += bytes.len() as u64;
                     self.context.counters.commits_pulled.count();
-                    width = self.context.timing.prefetch.max(1);
+                    width = (width * 2).min(self.context.timing.prefetch.max(1));
                     if self.state.lock().dropped() {
                         return Ok(pulled);
                     }
                 }
             }
         }
+    }
+
+    /// A later slot holds a commit while `slot` was missing. Either both were written meanwhile, or the
+    /// slot was recycled, or somebody deleted it: a commit is never written before the one it follows.
+    async fn check_gap(&mut self, slot: Version) -> Result<(), StreamError> {
+        let (bucket, stream) = (self.context.bucket.as_ref(), &self.context.stream);
+        if let Slot::Found { .. } = log::read_slot(bucket, stream, slot).await? {
+            return Ok(());
+        }
+        let read = head::read(bucket, stream).await.map_err(|error| StreamError::of_head(error, stream))?;
+        if read.head.state == Life::Dropped {
+            return Err(StreamError::Dropped);
+        }
+        if read.head.gone > slot {
+            return Err(StreamError::Recycled(format!("slot {slot} is below gone = {}", read.head.gone)));
+        }
+        let cause = "it is missing, though a commit after it is there".to_owned();
+        Err(StreamError::Corrupted { key: stream.log(slot), cause })
     }
 
     /// Checks and applies the commit that was found in the next slot; answers its number of rows.

@@ -150,7 +150,7 @@ impl<S: State> Writer<S> {
     async fn sync(&mut self) -> Result<Pulled, StreamError> {
         self.shared.check_damage()?;
         let pulled = match self.replica().await {
-            Ok(replica) => replica.catch_up().await,
+            Ok(replica) => replica.catch_up(1).await,
             Err(error) => Err(error),
         };
         match pulled {
