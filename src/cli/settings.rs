@@ -69,11 +69,11 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
 
 fn address(source: &Source, flags: &Flags) -> Result<(String, u16)> {
     let host = flags.host.clone().or_else(|| source.text("HOST")).unwrap_or_else(|| "127.0.0.1".to_owned());
-    let mut port = 8000;
-    source.number("PORT", 0, &mut port)?;
-    if let Some(given) = &flags.port {
-        port = given.parse().map_err(|_| expected("--port", "a number from 0 to 65535", given))?;
-    }
+    let flag = flags.port.clone().map(|port| ("--port", port));
+    let port = match flag.or_else(|| source.text("PORT").map(|port| ("PORT", port))) {
+        Some((name, text)) => text.parse().map_err(|_| expected(name, "a number from 0 to 65535", &text))?,
+        None => 8000,
+    };
     let mut allow_public = false;
     source.flag("DRUMLIN_ALLOW_PUBLIC", &mut allow_public)?;
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());

@@ -110,7 +110,7 @@ fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_c
         (&[("S3_SYNC_INTERVAL", "NaN")], &["S3_SYNC_INTERVAL", "NaN"]),
         (&[("S3_SYNC_INTERVAL", "1e300")], &["S3_SYNC_INTERVAL"]),
         (&[("PORT", "eighty")], &["PORT", "eighty"]),
-        (&[("PORT", "65536")], &["PORT", "65536"]),
+        (&[("PORT", "65536")], &["PORT", "0 to 65535", "65536"]),
         (&[("DRUMLIN_MAX_K", "0")], &["DRUMLIN_MAX_K", "at least 1"]),
         (&[("DRUMLIN_MAX_BODY_BYTES", "64MB")], &["DRUMLIN_MAX_BODY_BYTES", "64MB"]),
         (&[("DRUMLIN_FAN_OUT", "1")], &["DRUMLIN_FAN_OUT", "at least 2"]),
