@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("format", &["bucket", "error", "record"]),
     ("log", &["bucket", "format", "record"]),
     ("head", &["bucket", "config", "format", "record"]),
-    ("filter", &["error", "record"]),
+    ("filter", &["error", "format", "record"]),
     ("index", &["error", "format", "record"]),
     ("compute", &["error"]),
     ("stream", &["bucket", "config", "error", "format", "head", "log", "record"]),
@@ -57,6 +57,11 @@ fn product(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
+/// Whether some line of code, not of comment, holds `word`.
+fn says(text: &str, word: &str) -> bool {
+    product(text).lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
+}
+
 #[test]
 fn dependencies_point_down_only() {
     for path in sources(&root("src")) {
@@ -83,8 +88,8 @@ fn cpu_rooms_know_no_async_runtime_and_only_the_bucket_knows_a_cloud() {
         let inside = path.strip_prefix(root("src")).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
         let cpu = inside.starts_with("index/") || inside.starts_with("filter/") || inside.starts_with("format/");
-        assert!(!(cpu && product(&text).contains("tokio")), "{inside} uses tokio");
-        let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].iter().any(|name| product(&text).contains(name));
+        assert!(!(cpu && says(&text, "tokio")), "{inside} uses tokio");
+        let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].into_iter().any(|name| says(&text, name));
         assert!(!cloud || inside.starts_with("bucket/"), "{inside} knows a cloud");
     }
 }
