@@ -54,6 +54,7 @@ impl Closing {
 }
 
 /// Waits for the sign; the end of the store gives it too.
+#[derive(Clone)]
 struct Sign(watch::Receiver<bool>);
 
 impl Sign {
@@ -91,7 +92,7 @@ pub fn tend(inner: &Arc<Inner>, entry: Arc<Entry>) {
             () = entry.load(&owner) => {}
         }
         drop(owner);
-        keep_collection(weak, entry, sign).await;
+        tokio::join!(tend_graphs(weak.clone(), &entry, sign.clone()), keep_collection(weak, &entry, sign));
     });
 }
 
@@ -149,13 +150,13 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
 }
 
 /// Upkeep of one collection, until it has ended or the store closes.
-async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
+async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     let mut upkeep = Upkeep::default();
     loop {
         let collection = match entry.progress() {
             Progress::Ready(collection) => collection,
             // HEAD is dropped under a live record: whoever finds that finishes the drop.
-            Progress::Failed(StreamError::Dropped) => return finish_found_drop(weak, &entry, sign).await,
+            Progress::Failed(StreamError::Dropped) => return finish_found_drop(weak, entry, sign).await,
             _ => return,
         };
         let (interval, maintenance) = match weak.upgrade() {
@@ -185,9 +186,28 @@ async fn keep_collection(weak: Weak<Inner>, entry: Arc<Entry>, mut sign: Sign) {
             () = sign.given() => return,
             result = upkeep.work(collection.stream()) => told(name, result),
         }
+    }
+}
+
+/// Upkeep of one collection's graphs: apart from the rest, which a long build must not hold up.
+async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
+    loop {
+        let interval = match weak.upgrade() {
+            Some(inner) if inner.settings.maintenance => inner.settings.timing.maintenance_interval,
+            _ => return,
+        };
+        let Some(collection) = entry.ready() else { return };
+        if !sign.sleep(interval).await {
+            return;
+        }
+        let shared = collection.stream().shared();
+        let live = weak.upgrade().is_some_and(|inner| inner.view.load().is_live(entry.id));
+        if !live || shared.ended() || shared.damage().is_some() {
+            return;
+        }
         tokio::select! {
             () = sign.given() => return,
-            result = keep_graphs(&collection) => told(name, result),
+            result = keep_graphs(&collection) => told(&entry.record.name, result),
         }
     }
 }
