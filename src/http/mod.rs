@@ -1,5 +1,5 @@
 //! The HTTP server: wire types and routes, nothing else. It is one user of [`Store`] among others and
-//! has no private door to it. Every route is in one table ([`routes`]); every failure, a wrong path or
+//! has no private door to it. Every route is in one table (`routes`); every failure, a wrong path or
 //! a panic included, answers JSON `{"error": {"kind", "message"}}`; nothing a client sends stops the
 //! server or makes it hold more than its settings allow.
 

@@ -91,7 +91,7 @@ impl Lists {
 /// The columns, one row per node; nodes are numbered 0..n in row order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
-    /// [`Address`] of the commit row that set the node's embedding.
+    /// `Address` of the commit row that set the node's embedding.
     pub addresses: ScalarBuffer<u64>,
     /// Row i holds the i-th node in ascending address order.
     pub address_order: ScalarBuffer<u32>,
