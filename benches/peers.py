@@ -262,10 +262,11 @@ def median_points(result: dict) -> list[tuple[float, float]]:
     by_ef: dict[int, list[dict]] = {}
     for point in (point for points in result["rounds"] for point in points):
         by_ef.setdefault(point["ef"], []).append(point)
-    return sorted(
-        (statistics.median(point["recall"] for point in points), statistics.median(point["qps_cpu"] for point in points))
-        for points in by_ef.values()
-    )
+
+    def median(points: list[dict], key: str) -> float:
+        return statistics.median(point[key] for point in points)
+
+    return sorted((median(points, "recall"), median(points, "qps_cpu")) for points in by_ef.values())
 
 
 def qps_at(points: list[tuple[float, float]], target: float) -> float | None:
@@ -337,7 +338,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--ann", type=Path, help="the compiled bench; else cargo is asked for it")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/peers-indexes"), help="folder for this run's indexes")
     parser.add_argument("--out", type=Path, help="JSON file to write all points to")
-    parser.add_argument("--reuse", type=Path, help="JSON file to take the peers' points from")
+    parser.add_argument("--reuse", type=Path, nargs="*", default=[], help="JSON files to take the peers' points from")
     parser.add_argument("--child", choices=list(PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--index", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -352,7 +353,10 @@ def main() -> None:
     options.ours = dict(options.ours)
     if options.ours:
         options.ann = options.ann or bench_binary()
-    reused = json.loads(options.reuse.read_text())["data"] if options.reuse else {}
+    reused: dict[str, dict] = {}
+    for file in options.reuse:
+        for name, results in json.loads(file.read_text())["data"].items():
+            reused.setdefault(name, {}).update(results)
     everything = {}
     for folder, metric in options.data:
         data, name = Data(folder, metric), f"{folder.name}:{metric}"
