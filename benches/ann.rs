@@ -19,7 +19,7 @@ use arrow::buffer::Buffer;
 use bytes::Bytes;
 use drumlin::testing::format::graph::{decode_graph, encode_graph};
 use drumlin::testing::index::{
-    Graph, GraphQuery, GraphRange, HnswRsBuilder, PreparedQuery, SearchScratch, TopK, VectorSet, Vectors, build_graph,
+    Graph, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named,
     default_ef, scan, search_graph,
 };
 use drumlin::testing::record::{Address, Metric, Version};
@@ -78,9 +78,9 @@ fn build(options: &Options, base: &Matrix) -> Result<Graph, String> {
     let set = VectorSet { metric: options.metric, dim: base.columns, vectors: base.iter().collect(), addresses };
     let range = GraphRange { stream: "bench".to_owned(), lo: VERSION, hi: VERSION };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.params.threads).build();
-    let graph = pool.map_err(|e| e.to_string())?.install(|| match options.builder.as_str() {
-        "hnsw_rs" => build_graph(&set, range, &options.params, &HnswRsBuilder).map_err(|e| e.to_string()),
-        other => Err(format!("--builder: expected hnsw_rs, got {other:?}")),
+    let graph = pool.map_err(|e| e.to_string())?.install(|| match builder_named(&options.builder) {
+        Some(builder) => build_graph(&set, range, &options.params, builder).map_err(|e| e.to_string()),
+        None => Err(format!("--builder: expected drumlin or hnsw_rs, got {:?}", options.builder)),
     });
     graph.map_err(|e| format!("the graph could not be built: {e}"))
 }

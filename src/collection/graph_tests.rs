@@ -17,7 +17,7 @@ use crate::filter::Filter;
 use crate::format::Checksum;
 use crate::format::graph::{decode_graph, encode_graph};
 use crate::format::head::GraphEntry;
-use crate::index::{Graph, GraphParams, GraphRange, HnswRsBuilder, build_graph};
+use crate::index::{BUILDERS, Graph, GraphParams, GraphRange, build_graph};
 use crate::record::{Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 use crate::stream::state::State;
 
@@ -41,7 +41,7 @@ fn build(snapshot: &Snapshot, lo: u64, hi: u64) -> Option<GraphPart> {
     }
     let range = GraphRange { stream: "c/x".into(), lo, hi };
     let params = GraphParams { threads: 1, ..GraphParams::default() };
-    let graph = Arc::new(build_graph(&set, range, &params, &HnswRsBuilder).unwrap());
+    let graph = Arc::new(build_graph(&set, range, &params, BUILDERS[0]).unwrap());
     Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph })
 }
 

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::index::recall_tests::{Built, built_by};
     use crate::index::recall_tests::{clustered, mean_recall};
-    use crate::index::{BatchBuilder, HnswRsBuilder, NodeBitmap};
+    use crate::index::{BUILDERS, NodeBitmap};
     use crate::record::{Address, Metric, Version};
 
     const DIM: usize = 24;
@@ -99,8 +99,7 @@ mod tests {
     fn an_extended_graph_finds_as_much_as_one_built_at_once() {
         let (values, queries) = (shuffled(1), clustered(50, DIM, 2));
         for metric in [Metric::L2, Metric::Cosine, Metric::Ip] {
-            let builders: [&dyn crate::index::GraphBuilder; 2] = [&BatchBuilder, &HnswRsBuilder];
-            for builder in builders {
+            for builder in BUILDERS {
                 let old = built_by(builder, metric, DIM, values[..4000 * DIM].to_vec(), 1);
                 let extended = extended(&old, &values, |_| false);
                 assert_eq!(extended.graph.len(), 6000);
@@ -113,7 +112,7 @@ mod tests {
     #[test]
     fn nodes_whose_record_is_gone_are_left_out_and_the_others_still_found() {
         let (values, queries) = (shuffled(1), clustered(50, DIM, 2));
-        let old = built_by(&BatchBuilder, Metric::L2, DIM, values[..5000 * DIM].to_vec(), 1);
+        let old = built_by(BUILDERS[0], Metric::L2, DIM, values[..5000 * DIM].to_vec(), 1);
         // Every third row, and the entry point's.
         let entry = old.graph.address(old.graph.header().entry).map(Address::row);
         let gone = |row: usize| row.is_multiple_of(3) || Some(row) == entry;
@@ -129,14 +128,14 @@ mod tests {
     #[test]
     fn a_graph_of_which_nothing_is_left_is_built_of_the_new_alone() {
         let values = shuffled(3);
-        let old = built_by(&BatchBuilder, Metric::L2, DIM, values[..100 * DIM].to_vec(), 1);
+        let old = built_by(BUILDERS[0], Metric::L2, DIM, values[..100 * DIM].to_vec(), 1);
         assert_eq!(extended(&old, &values[..300 * DIM], |_| true).graph.len(), 200);
     }
 
     #[test]
     fn a_graph_can_be_extended_by_nothing_to_shed_its_dead() {
         let values = shuffled(4);
-        let old = built_by(&BatchBuilder, Metric::L2, DIM, values[..1000 * DIM].to_vec(), 1);
+        let old = built_by(BUILDERS[0], Metric::L2, DIM, values[..1000 * DIM].to_vec(), 1);
         let shed = extended(&old, &values[..1000 * DIM], |row| row < 900);
         assert_eq!(shed.graph.len(), 100);
         let allowed = NodeBitmap::none(100);
@@ -146,7 +145,7 @@ mod tests {
     #[test]
     fn vectors_that_do_not_fit_the_graph_are_refused() {
         let values = shuffled(5);
-        let old = built_by(&BatchBuilder, Metric::L2, DIM, values[..50 * DIM].to_vec(), 1);
+        let old = built_by(BUILDERS[0], Metric::L2, DIM, values[..50 * DIM].to_vec(), 1);
         let range = GraphRange { stream: "c/test".into(), lo: Version(1), hi: Version(1) };
         let params = GraphParams::default();
         let refused = |metric, nodes| {

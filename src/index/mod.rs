@@ -25,15 +25,13 @@ mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
 
-pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
-pub use builder::BatchBuilder;
+pub use build::{BUILDERS, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 #[cfg(test)]
 pub use distance::distance;
 pub use distance::{PreparedQuery, inverse_norms};
 pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
-pub use hnsw::HnswRsBuilder;
 pub use nodes::NodeBitmap;
 pub use search::{Candidate, Choice, GraphQuery, Plan, default_ef, plan, search_graph};
 pub use topk::TopK;

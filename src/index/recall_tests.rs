@@ -4,6 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::build::GraphBuilder;
 use super::search::{Limits, scan_graph, walk_graph};
 use super::*;
 use crate::record::{Address, Metric, Version};
@@ -25,7 +26,7 @@ impl Built {
 
 /// Builds by the default builder, each vector at its row's address in commit 1.
 pub(super) fn built(metric: Metric, dim: usize, values: Vec<f32>, threads: usize) -> Built {
-    built_by(&BatchBuilder, metric, dim, values, threads)
+    built_by(BUILDERS[0], metric, dim, values, threads)
 }
 
 /// Builds by any builder, each vector at its row's address in commit 1.
