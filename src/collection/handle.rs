@@ -108,13 +108,23 @@ impl Collection {
         self.inner.surroundings.compute.search(move || snapshot.get(&get)).await?
     }
 
-    /// Finds the nearest records to each query embedding: the k nearest *of those that match*.
+    /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
+    /// embeddings are spread over the search threads.
     pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
         query.ef_search = query.ef_search.or(self.inner.identity.index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
         let limits = self.inner.surroundings.limits.clone();
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
-        self.inner.surroundings.compute.search(move || snapshot.search(&query, &limits)).await?
+        let compute = &self.inner.surroundings.compute;
+        if query.embeddings.len() < 2 {
+            return compute.search(move || snapshot.search(&query, &limits)).await?;
+        }
+        let planned = compute.search(move || (snapshot.route(&query, &limits), snapshot, query));
+        let (route, snapshot, query) = planned.await?;
+        let route = route?;
+        let (version, count) = (snapshot.version(), query.embeddings.len());
+        let answers = compute.search_batch(count, move |number| snapshot.answer(&query, &route, number)).await?;
+        Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
     }
 
     /// How many records there are.
