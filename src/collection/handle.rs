@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
+use super::graphs::Parts;
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
     WriteOutcome,
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
+use super::upkeep::Calm;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -51,6 +54,7 @@ struct Inner {
     published: Arc<ArcSwap<Snapshot>>,
     surroundings: Surroundings,
     reads: AtomicU64,
+    calm: Mutex<Calm>,
 }
 
 /// A collection of records. Cheap to clone.
@@ -66,8 +70,8 @@ impl Collection {
         published: Arc<ArcSwap<Snapshot>>,
         surroundings: Surroundings,
     ) -> Collection {
-        let reads = AtomicU64::new(0);
-        Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads }) }
+        let (reads, calm) = (AtomicU64::new(0), Mutex::default());
+        Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads, calm }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -182,6 +186,17 @@ impl Collection {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.inner.identity
+    }
+
+    /// When the newest commit was seen, for upkeep.
+    pub(crate) fn calm(&self) -> &Mutex<Calm> {
+        &self.inner.calm
+    }
+
+    /// What a search goes through, for benches.
+    #[doc(hidden)]
+    pub fn parts(&self) -> Parts {
+        self.present().parts()
     }
 
     pub(crate) fn compute(&self) -> &Arc<Compute> {

@@ -3,10 +3,11 @@
 //! that every instance at one version gives one answer.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::graphs::Link;
+use super::graphs::{GraphView, Link};
 use super::request::{Hit, Query, QueryAnswer};
 use super::select::Selected;
 use super::snapshot::{ChunkView, Snapshot};
@@ -47,6 +48,15 @@ struct Walk {
     graph: usize,
     /// Nodes that may be answered, where these are not all that are alive.
     allowed: Option<NodeBitmap>,
+    /// How wide.
+    ef: usize,
+}
+
+/// The width of a walk through one of several graphs. For the same recall a smaller graph needs less: the
+/// cube root of its share, as measured by `benches/grown.rs`.
+fn width(ef: usize, k: usize, allowed: usize, most: usize) -> usize {
+    let share = allowed as f64 / most.max(1) as f64;
+    ((ef as f64 * share.cbrt()).ceil() as usize).max(k)
 }
 
 impl Snapshot {
@@ -102,12 +112,21 @@ impl Snapshot {
             Selected::Rows(rows) => self.nodes_of(rows).into_iter().map(Some).collect(),
         };
         let ef = query.ef_search.unwrap_or_else(|| default_ef(self.metric, query.k)).max(query.k);
-        let walks = allowed.into_iter().enumerate().map(|(graph, allowed)| Walk { graph, allowed });
+        let count = |(view, allowed): (&Arc<GraphView>, &Option<NodeBitmap>)| {
+            allowed.as_ref().map_or(view.alive.count(), NodeBitmap::count)
+        };
+        let counts: Vec<usize> = self.graphs.iter().zip(&allowed).map(count).collect();
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let walks = allowed.into_iter().zip(&counts).enumerate();
+        let walks = walks.map(|(graph, (allowed, count))| {
+            let ef = width(ef, query.k, *count, most);
+            Walk { graph, allowed, ef }
+        });
         let worth = |walk: &Walk| {
             let graph = &self.graphs[walk.graph].part.graph;
             let degree = graph.content().columns().neighbours.values.len() / graph.len().max(1);
             let allowed = self.allowed(walk).count();
-            plan(Choice { allowed, nodes: graph.len(), ef, degree }) != Plan::Scan
+            plan(Choice { allowed, nodes: graph.len(), ef: walk.ef, degree }) != Plan::Scan
         };
         walks.filter(worth).collect()
     }
@@ -153,7 +172,7 @@ impl Snapshot {
             let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
             let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
             let allowed = Some(self.allowed(walk));
-            let search = GraphQuery { query: prepared, k: query.k, ef: query.ef_search, allowed };
+            let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.ef), allowed };
             let found = SCRATCH.with_borrow_mut(|scratch| search_graph(graph, search, vector, scratch));
             for Candidate { node, distance } in found {
                 if let Some(at) = row(node) {
