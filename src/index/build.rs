@@ -3,11 +3,11 @@
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
-use super::distance::normalised;
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
 use super::kernel::kernels;
 use super::repair::repair;
+use super::space::{Space, compared, lifted};
 use super::twins::{join_twins, twin_groups};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
@@ -45,8 +45,8 @@ pub struct GraphParams {
     pub ef_construction: usize,
     /// Seed of the insertion order.
     pub seed: u64,
-    /// 1: insert one after the other, which gives the same graph each time. More: insert in parallel on
-    /// the rayon pool this is called in (use `ThreadPool::install`).
+    /// 1: on this thread. More: on the rayon pool this is called in (use `ThreadPool::install`). Our own
+    /// builder makes the same graph either way, `hnsw_rs` only with 1.
     pub threads: usize,
 }
 
@@ -66,25 +66,6 @@ impl GraphParams {
             return Err(Error::invalid(format!("index.ef_construction: expected 1 to 4096, got {got}")));
         }
         Ok(())
-    }
-}
-
-/// Vectors as builders see them: normalised under cosine; of ordinary size; no two equal.
-#[derive(Debug, Clone)]
-pub struct Space<'a> {
-    /// How distance is measured.
-    pub metric: Metric,
-    /// Floats per row.
-    pub dim: usize,
-    /// One row per node.
-    pub rows: Vec<&'a [f32]>,
-}
-
-impl Space<'_> {
-    /// The squared Euclidean distance of two nodes: what nodes are linked by under every metric. It orders
-    /// normalised vectors as cosine does; by inner product all would hang on the longest.
-    pub fn distance(&self, a: u32, b: u32) -> f32 {
-        kernels().l2_f32(self.rows[a as usize], self.rows[b as usize])
     }
 }
 
@@ -136,39 +117,21 @@ pub fn build_graph(
 ) -> Result<Graph> {
     params.check()?;
     check(set, &range)?;
-    let prepared = prepared(set);
-    let rows: Vec<&[f32]> = match &prepared {
-        Some(values) => values.chunks_exact(set.dim).collect(),
-        None => set.vectors.clone(),
+    let compared = compared(set.metric, &set.vectors);
+    let vectors: Vec<&[f32]> = compared.iter().map(AsRef::as_ref).collect();
+    let groups = twin_groups(&vectors);
+    let distinct: Vec<&[f32]> = groups.iter().map(|group| vectors[group[0] as usize]).collect();
+    let lifted = lifted(set.metric, &distinct);
+    let space = match &lifted {
+        Some((dim, values)) => Space { dim: *dim, rows: values.chunks_exact(*dim).collect() },
+        None => Space { dim: set.dim, rows: distinct },
     };
-    let groups = twin_groups(&rows);
-    let distinct = groups.iter().map(|group| rows[group[0] as usize]).collect();
-    let space = Space { metric: set.metric, dim: set.dim, rows: distinct };
     let mut linked = builder.build(&space, params);
     repair(&mut linked, &space);
-    tracing::debug!(kernels = kernels().name, nodes = rows.len(), "a graph is built");
-    let adjacency = join_twins(linked, &groups, rows.len(), params.m);
-    // Codes are of what searches compare: normalised under cosine, raw otherwise.
-    let vectors = if set.metric == Metric::Cosine { rows } else { set.vectors.clone() };
+    tracing::debug!(kernels = kernels().name, nodes = vectors.len(), "a graph is built");
+    let adjacency = join_twins(linked, &groups, vectors.len(), params.m);
     let seen = VectorSet { vectors, addresses: set.addresses.clone(), ..*set };
     freeze(&adjacency, &seen, GraphSource { range, params: *params, builder: builder.name() })
-}
-
-/// Values beyond these have squares and sums of squares that f32 does not hold well.
-const WORKABLE: std::ops::RangeInclusive<f32> = 1e-12..=1e15;
-
-/// The rows of a [`Space`] where they are not the raw vectors: normalised under cosine; otherwise, where
-/// values are extreme, scaled so that the largest is 1, which changes no order of distances.
-fn prepared(set: &VectorSet<'_>) -> Option<Vec<f32>> {
-    if set.metric == Metric::Cosine {
-        return Some(set.vectors.iter().flat_map(|v| normalised(v)).collect());
-    }
-    let largest = set.vectors.iter().flat_map(|v| v.iter()).fold(0f32, |most, x| most.max(x.abs()));
-    if largest == 0.0 || WORKABLE.contains(&largest) {
-        return None;
-    }
-    let factor = 1.0 / f64::from(largest);
-    Some(set.vectors.iter().flat_map(|v| v.iter().map(move |x| (f64::from(*x) * factor) as f32)).collect())
 }
 
 fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {

@@ -3,6 +3,7 @@
 //! neighbour lists and asks the caller for the exact vectors it re-ranks by.
 
 mod build;
+mod builder;
 mod distance;
 mod flat;
 mod freeze;
@@ -13,6 +14,7 @@ mod nodes;
 mod quantiser;
 mod repair;
 mod search;
+mod space;
 mod topk;
 mod twins;
 mod walk;
@@ -22,7 +24,8 @@ mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
 
-pub use build::{GraphParams, GraphRange, VectorSet, build_graph};
+pub use build::{GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph};
+pub use builder::BatchBuilder;
 #[cfg(test)]
 pub use distance::distance;
 pub use distance::{PreparedQuery, inverse_norms};
