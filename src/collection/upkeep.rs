@@ -18,7 +18,7 @@ use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
-use crate::index::{Graph, GraphParams, GraphRange, HnswRsBuilder, build_graph};
+use crate::index::{BatchBuilder, Graph, GraphParams, GraphRange, build_graph};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
@@ -216,7 +216,7 @@ fn build(
     if set.vectors.is_empty() {
         return Ok(None);
     }
-    build_graph(&set, range, &params, &HnswRsBuilder).map(Some)
+    build_graph(&set, range, &params, &BatchBuilder).map(Some)
 }
 
 /// HEAD with `entry` in place of `replaced`, if these all still stand there and nothing else overlaps.
