@@ -115,8 +115,19 @@ pub fn build_graph(
     params: &GraphParams,
     builder: &dyn GraphBuilder,
 ) -> Result<Graph> {
-    params.check()?;
-    check(set, &range)?;
+    let source = GraphSource { range, params: *params, builder: builder.name() };
+    link_and_freeze(set, source, |space, _| builder.build(space, params))
+}
+
+/// Builds the graph of `set` with lists made by `link` from a space of the distinct vectors and from which
+/// vectors each of its rows stands for, ascending by the first of them.
+pub(super) fn link_and_freeze(
+    set: &VectorSet<'_>,
+    source: GraphSource,
+    link: impl FnOnce(&Space<'_>, &[Vec<u32>]) -> Adjacency,
+) -> Result<Graph> {
+    source.params.check()?;
+    check(set, &source.range)?;
     let compared = compared(set.metric, &set.vectors);
     let vectors: Vec<&[f32]> = compared.iter().map(AsRef::as_ref).collect();
     let groups = twin_groups(&vectors);
@@ -126,12 +137,12 @@ pub fn build_graph(
         Some((dim, values)) => Space { dim: *dim, rows: values.chunks_exact(*dim).collect() },
         None => Space { dim: set.dim, rows: distinct },
     };
-    let mut linked = builder.build(&space, params);
+    let mut linked = link(&space, &groups);
     repair(&mut linked, &space);
     tracing::debug!(kernels = kernels().name, nodes = vectors.len(), "a graph is built");
-    let adjacency = join_twins(linked, &groups, vectors.len(), params.m);
+    let adjacency = join_twins(linked, &groups, vectors.len(), source.params.m);
     let seen = VectorSet { vectors, addresses: set.addresses.clone(), ..*set };
-    freeze(&adjacency, &seen, GraphSource { range, params: *params, builder: builder.name() })
+    freeze(&adjacency, &seen, source)
 }
 
 fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {

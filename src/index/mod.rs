@@ -5,6 +5,7 @@
 mod build;
 mod builder;
 mod distance;
+mod extend;
 mod flat;
 mod freeze;
 mod graph;
@@ -29,6 +30,7 @@ pub use builder::BatchBuilder;
 #[cfg(test)]
 pub use distance::distance;
 pub use distance::{PreparedQuery, inverse_norms};
+pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
 pub use hnsw::HnswRsBuilder;

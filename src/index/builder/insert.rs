@@ -58,6 +58,9 @@ impl<'a, P: Points> Inserter<'a, P> {
         let nodes = self.layers.levels.first().map_or(0, Links::nodes);
         let mut inserted = nodes - new.len();
         let mut left = new;
+        if inserted >= FIRST_ASKED && !go_on(self) {
+            return false;
+        }
         if inserted == 0 {
             // The first node is the entry point and has nobody to link to.
             (inserted, left) = (1, new.get(1..).unwrap_or_default());

@@ -17,7 +17,10 @@ const ENOUGH: f64 = 0.97;
 pub fn codes_suffice(coded: &CodedPoints, rows: &[&[f32]], layers: &Layers) -> bool {
     let exact = FloatPoints::new(rows);
     let (mut found, mut wanted) = (0, 0);
-    for node in (0..rows.len() as u32).step_by(rows.len().div_ceil(JUDGED).max(1)) {
+    let linked: Vec<u32> = (0..rows.len() as u32)
+        .filter(|node| layers.levels.first().is_some_and(|links| !links.of(*node).is_empty()))
+        .collect();
+    for node in linked.iter().copied().step_by(linked.len().div_ceil(JUDGED).max(1)) {
         let around = surroundings(layers, node);
         let truth = nearest(&exact, node, &around, TRUE_BEST);
         let by_code = nearest(coded, node, &around, CODED_BEST);

@@ -5,6 +5,7 @@
 //! threads nor, where codes suffice, on the instruction set.
 
 mod beam;
+mod heritage;
 mod insert;
 mod judge;
 mod layers;
@@ -15,10 +16,14 @@ mod select;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
 use super::space::Space;
+pub use heritage::Heritage;
 use insert::Inserter;
 use layers::Layers;
 use levels::{Ordering, draw_levels};
 use points::{CodedPoints, FloatPoints};
+
+/// What collections and stored graphs call this builder.
+pub const NAME: &str = "drumlin";
 
 /// Builds in batches on codes, or on floats where codes cannot tell near neighbours apart.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,7 +31,7 @@ pub struct BatchBuilder;
 
 impl GraphBuilder for BatchBuilder {
     fn name(&self) -> &'static str {
-        "drumlin"
+        NAME
     }
 
     fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency {
