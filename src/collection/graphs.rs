@@ -16,7 +16,7 @@ use super::snapshot::{ChunkView, Snapshot};
 use crate::format::FormatError;
 use crate::format::graph::decode_graph;
 use crate::format::head::GraphEntry;
-use crate::index::{Graph, NodeBitmap, VectorSet};
+use crate::index::{Graph, NodeBitmap, OldGraph, VectorSet};
 use crate::record::{Address, Version};
 
 /// A graph of a collection.
@@ -48,6 +48,25 @@ impl GraphPart {
     /// Whether it covers some of these versions.
     pub fn overlaps(&self, lo: Version, hi: Version) -> bool {
         *self.versions().start() <= hi && lo <= *self.versions().end()
+    }
+
+    /// Divides vectors by whether they are nodes of this graph. `set` is in ascending order of addresses, as
+    /// [`Snapshot::graph_input`] gives it.
+    pub fn among<'a>(&'a self, set: VectorSet<'a>) -> (OldGraph<'a>, VectorSet<'a>) {
+        let mut vectors = vec![None; self.graph.len()];
+        let mut new = VectorSet { vectors: Vec::new(), addresses: Vec::new(), ..set };
+        let mut nodes = self.graph.nodes_by_address().peekable();
+        for (address, vector) in set.addresses.into_iter().zip(set.vectors) {
+            while nodes.next_if(|(node, _)| *node < address).is_some() {}
+            match nodes.next_if(|(node, _)| *node == address) {
+                Some((_, node)) => vectors[node as usize] = Some(vector),
+                None => {
+                    new.vectors.push(vector);
+                    new.addresses.push(address);
+                }
+            }
+        }
+        (OldGraph { graph: &self.graph, vectors }, new)
     }
 
     fn versions(&self) -> RangeInclusive<Version> {

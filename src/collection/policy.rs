@@ -14,9 +14,8 @@ use crate::record::Version;
 const MERGE_RATIO: u64 = 16;
 /// The first graph is made of this many times as many records as later additions: fewer are quicker scanned.
 const FIRST: u64 = 4;
-/// A graph is built anew when more than one in this many of its nodes is dead: a search at 30 % dead costs
-/// about 1.5 times as much, and each death has paid for three insertions.
-const WORN: u64 = 3;
+/// A graph sheds its dead when they are more than one in this many of its nodes. Merging sheds them too.
+const WORN: u64 = 4;
 /// What is in no stored graph is stored when it is one in this many of all records: so a record's part in
 /// stored graphs is written about eight times, at a quarter of its own size each.
 const UNSTORED: u64 = 8;
@@ -80,12 +79,13 @@ fn new_nodes(view: &GraphView) -> u64 {
     }
 }
 
-/// A worn graph built anew.
+/// A worn graph without its dead.
 fn renewed(view: &GraphView) -> Job {
     let header = view.part.graph.header();
     // All count as new, so that it is stored at once: a start should not find the worn one.
     let new = view.alive.count() as u64;
-    Job { lo: header.lo, hi: header.hi, replaces: vec![view.part.key.clone()], extends: None, new }
+    let key = &view.part.key;
+    Job { lo: header.lo, hi: header.hi, replaces: vec![key.clone()], extends: Some(key.clone()), new }
 }
 
 /// A graph over what no graph covers at the end, taking in graphs before it of like size; when nobody writes,

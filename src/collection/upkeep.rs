@@ -18,7 +18,7 @@ use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
-use crate::index::{BatchBuilder, Graph, GraphParams, GraphRange, build_graph};
+use crate::index::{BatchBuilder, Graph, GraphParams, GraphRange, build_graph, extend_graph};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
@@ -147,7 +147,7 @@ impl Collection {
         let range = GraphRange { stream: context.stream.to_string(), lo: job.lo, hi: job.hi };
         let (index, threads) = (self.identity().index.clone(), self.compute().index_threads());
         let extends = job.extends;
-        let work = move || build(&snapshot, range, extends, params(&index, threads));
+        let work = move || build(&snapshot, range, extends.as_deref(), params(&index, threads));
         let built = self.compute().build(work).await.and_then(|built| built);
         let built = built.map_err(|error| StreamError::Unavailable(format!("building a graph failed: {error}")))?;
         let part = built.map(|graph| GraphPart {
@@ -209,12 +209,16 @@ fn params(index: &IndexSettings, threads: usize) -> GraphParams {
 fn build(
     snapshot: &Snapshot,
     range: GraphRange,
-    _extends: Option<String>,
+    extends: Option<&str>,
     params: GraphParams,
 ) -> crate::error::Result<Option<Graph>> {
     let set = snapshot.graph_input(range.lo, range.hi);
     if set.vectors.is_empty() {
         return Ok(None);
+    }
+    if let Some(view) = snapshot.graphs.iter().find(|view| Some(view.part.key.as_str()) == extends) {
+        let (old, new) = view.part.among(set);
+        return extend_graph(&old, &new, range, &params).map(Some);
     }
     build_graph(&set, range, &params, &BatchBuilder).map(Some)
 }
