@@ -25,7 +25,8 @@ mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
 
-pub use build::{BUILDERS, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
+pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
+pub use builder::BatchBuilder;
 #[cfg(test)]
 pub use distance::distance;
 pub use distance::{PreparedQuery, inverse_norms};
