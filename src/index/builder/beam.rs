@@ -4,6 +4,7 @@
 
 use super::links::Links;
 use super::points::Points;
+use crate::index::kernel::prefetch;
 
 /// Distance in the upper half, then the node, and whether it was expanded in the lowest bit.
 #[inline]
@@ -24,6 +25,7 @@ pub struct Scratch {
     visited: Vec<u8>,
     epoch: u8,
     fresh: Vec<u32>,
+    products: Vec<i32>,
     distances: Vec<u32>,
     /// The array: what the last search found.
     pub found: Vec<u64>,
@@ -60,7 +62,7 @@ impl Scratch {
         self.fresh.clear();
         self.fresh.extend(nodes);
         self.fresh.iter().for_each(|node| points.prefetch(*node));
-        points.distances(from, &self.fresh, &mut self.distances);
+        points.distances(from, &self.fresh, &mut self.products, &mut self.distances);
         self.found.clear();
         self.found.extend(self.fresh.iter().zip(&self.distances).map(|(node, distance)| key(*distance, *node)));
         self.found.sort_unstable();
@@ -85,7 +87,11 @@ pub fn search_layer(points: &impl Points, links: &Links, query: u32, entry: u32,
                 scratch.fresh.push(*node);
             }
         }
-        points.distances(query, &scratch.fresh, &mut scratch.distances);
+        // The list needed next unless something nearer is met.
+        if let Some(after) = scratch.found.get(at + 1) {
+            prefetch(links.of(node_of(*after)));
+        }
+        points.distances(query, &scratch.fresh, &mut scratch.products, &mut scratch.distances);
         next = at + 1;
         for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
             next = next.min(offer(&mut scratch.found, key(*distance, *node), ef));
@@ -113,7 +119,7 @@ pub fn greedy(points: &impl Points, links: &Links, query: u32, entry: u32, scrat
     loop {
         let near = links.of(node_of(here));
         near.iter().for_each(|node| points.prefetch(*node));
-        points.distances(query, near, &mut scratch.distances);
+        points.distances(query, near, &mut scratch.products, &mut scratch.distances);
         let keys = near.iter().zip(&scratch.distances).map(|(node, distance)| key(*distance, *node));
         match keys.min() {
             // By distance alone: among equals a walk could go in circles.

@@ -1,7 +1,9 @@
 //! The lists of one level, flat: `capacity` places per node, of which the first `count` are in use.
 //! Invariant: no list holds its own node or a node twice, as long as `append` and `replace` are given none.
 
-/// Lists of nodes `first..first + counts.len()`.
+use crate::index::kernel::prefer_large_pages;
+
+/// Lists of nodes 0, 1, …
 #[derive(Debug)]
 pub struct Links {
     capacity: usize,
@@ -12,7 +14,10 @@ pub struct Links {
 impl Links {
     /// Empty lists for `nodes`, each of at most `capacity` ≤ 65,535.
     pub fn new(nodes: usize, capacity: usize) -> Links {
-        Links { capacity, places: vec![0; nodes * capacity], counts: vec![0; nodes] }
+        let mut places: Vec<u32> = Vec::with_capacity(nodes * capacity);
+        prefer_large_pages(places.as_ptr().cast(), nodes * capacity * size_of::<u32>());
+        places.resize(nodes * capacity, 0);
+        Links { capacity, places, counts: vec![0; nodes] }
     }
 
     /// The neighbours of `node`; none past the end.

@@ -5,7 +5,7 @@
 use arrow::buffer::{MutableBuffer, ScalarBuffer};
 use rayon::prelude::*;
 
-use crate::index::kernel::{kernels, prefetch};
+use crate::index::kernel::{CodeRows, kernels, prefer_large_pages, prefetch};
 use crate::index::quantiser::Quantiser;
 use crate::record::Metric;
 
@@ -13,11 +13,8 @@ use crate::record::Metric;
 pub trait Points: Sync {
     /// The distance of two points.
     fn distance(&self, a: u32, b: u32) -> u32;
-    /// The distances of `from` to each of `to`, in place of `distances`.
-    fn distances(&self, from: u32, to: &[u32], distances: &mut Vec<u32>) {
-        distances.clear();
-        distances.extend(to.iter().map(|node| self.distance(from, *node)));
-    }
+    /// The distances of `from` to each of `to`, in place of `distances`; `products` is memory to be reused.
+    fn distances(&self, from: u32, to: &[u32], products: &mut Vec<i32>, distances: &mut Vec<u32>);
     /// Asks for a point to be brought near.
     fn prefetch(&self, node: u32);
 }
@@ -39,7 +36,9 @@ impl CodedPoints {
     pub fn encode(dim: usize, rows: &[&[f32]], threads: usize) -> CodedPoints {
         let quantiser = Quantiser::fit(Metric::L2, dim, rows);
         let stride = dim.next_multiple_of(LINE);
-        let mut bytes = MutableBuffer::from_len_zeroed(rows.len() * stride);
+        let mut bytes = MutableBuffer::new(rows.len() * stride);
+        prefer_large_pages(bytes.as_ptr(), bytes.capacity());
+        bytes.resize(rows.len() * stride, 0);
         let encode = |(place, row): (&mut [i8], &&[f32])| {
             let mut code = Vec::with_capacity(dim);
             quantiser.encode(row, &mut code);
@@ -72,6 +71,17 @@ impl Points for CodedPoints {
     }
 
     #[inline]
+    fn distances(&self, from: u32, to: &[u32], products: &mut Vec<i32>, distances: &mut Vec<u32>) {
+        kernels().dot_i8_rows(self.code(from), CodeRows::new(&self.codes, self.stride), to, products);
+        let square = self.squares[from as usize];
+        let squares = to.iter().map(|node| square + self.squares[*node as usize]);
+        distances.clear();
+        distances.extend(
+            squares.zip(products).map(|(squares, product)| squares.wrapping_sub((*product as u32).wrapping_mul(2))),
+        );
+    }
+
+    #[inline]
     fn prefetch(&self, node: u32) {
         prefetch(self.code(node));
     }
@@ -97,7 +107,15 @@ impl Points for FloatPoints<'_> {
         if distance.is_nan() { f32::MAX.to_bits() } else { distance.abs().to_bits() }
     }
 
-    fn prefetch(&self, _node: u32) {}
+    fn distances(&self, from: u32, to: &[u32], _products: &mut Vec<i32>, distances: &mut Vec<u32>) {
+        distances.clear();
+        distances.extend(to.iter().map(|node| self.distance(from, *node)));
+    }
+
+    #[inline]
+    fn prefetch(&self, node: u32) {
+        prefetch(self.rows[node as usize]);
+    }
 }
 
 #[cfg(test)]
