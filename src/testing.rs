@@ -6,3 +6,16 @@ pub use crate::config::Ablate;
 pub use crate::filter::Columns;
 pub use crate::format;
 pub use crate::head;
+
+/// Graphs without a collection around them.
+pub mod index {
+    pub use crate::index::{
+        Candidate, Graph, GraphParams, GraphQuery, GraphRange, HnswRsBuilder, PreparedQuery, SearchScratch, TopK,
+        VectorSet, Vectors, build_graph, default_ef, scan, search_graph,
+    };
+}
+
+/// What graphs are measured and addressed by.
+pub mod record {
+    pub use crate::record::{Address, Metric, Version};
+}

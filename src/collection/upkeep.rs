@@ -18,7 +18,9 @@ use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
-use crate::index::{BatchBuilder, Graph, GraphParams, GraphRange, build_graph, extend_graph};
+use crate::index::{
+    BUILDERS, BatchBuilder, Graph, GraphBuilder, GraphParams, GraphRange, build_graph, builder_named, extend_graph,
+};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
@@ -147,7 +149,7 @@ impl Collection {
         let range = GraphRange { stream: context.stream.to_string(), lo: job.lo, hi: job.hi };
         let (index, threads) = (self.identity().index.clone(), self.compute().index_threads());
         let extends = job.extends;
-        let work = move || build(&snapshot, range, extends.as_deref(), params(&index, threads));
+        let work = move || build(&snapshot, range, extends.as_deref(), &index, threads);
         let built = self.compute().build(work).await.and_then(|built| built);
         let built = built.map_err(|error| StreamError::Unavailable(format!("building a graph failed: {error}")))?;
         let part = built.map(|graph| GraphPart {
@@ -202,25 +204,27 @@ impl Collection {
     }
 }
 
-fn params(index: &IndexSettings, threads: usize) -> GraphParams {
-    GraphParams { m: index.m, ef_construction: index.ef_construction, threads, ..GraphParams::default() }
-}
-
 fn build(
     snapshot: &Snapshot,
     range: GraphRange,
     extends: Option<&str>,
-    params: GraphParams,
+    index: &IndexSettings,
+    threads: usize,
 ) -> crate::error::Result<Option<Graph>> {
     let set = snapshot.graph_input(range.lo, range.hi);
     if set.vectors.is_empty() {
         return Ok(None);
     }
-    if let Some(view) = snapshot.graphs.iter().find(|view| Some(view.part.key.as_str()) == extends) {
+    let params = GraphParams { m: index.m, ef_construction: index.ef_construction, threads, ..GraphParams::default() };
+    // A name of a newer version's builder is no reason to have no graph.
+    let builder = builder_named(&index.builder).unwrap_or(BUILDERS[0]);
+    let extended = snapshot.graphs.iter().find(|view| Some(view.part.key.as_str()) == extends);
+    // What is extended is extended by the batch builder.
+    if let Some(view) = extended.filter(|_| builder.name() == BatchBuilder.name()) {
         let (old, new) = view.part.among(set);
         return extend_graph(&old, &new, range, &params).map(Some);
     }
-    build_graph(&set, range, &params, &BatchBuilder).map(Some)
+    build_graph(&set, range, &params, builder).map(Some)
 }
 
 /// HEAD with `entry` in place of `replaced`, if these all still stand there and nothing else overlaps.

@@ -3,8 +3,10 @@
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
+use super::builder::BatchBuilder;
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
+use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
 use super::repair::repair;
 use super::space::{Space, compared, lifted};
@@ -108,6 +110,14 @@ pub trait GraphBuilder: Sync {
     fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency;
 }
 
+/// All builders, the default one first.
+pub static BUILDERS: [&dyn GraphBuilder; 2] = [&BatchBuilder, &HnswRsBuilder];
+
+/// The builder that collections and stored graphs call `name`.
+pub fn builder_named(name: &str) -> Option<&'static dyn GraphBuilder> {
+    BUILDERS.into_iter().find(|builder| builder.name() == name)
+}
+
 /// Builds the graph of `set` (at least one vector).
 pub fn build_graph(
     set: &VectorSet<'_>,
@@ -172,7 +182,6 @@ fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use crate::index::HnswRsBuilder;
 
     fn build(vectors: Vec<&[f32]>, versions: &[u64], params: GraphParams) -> Result<Graph> {
         let addresses = versions.iter().filter_map(|v| Address::new(Version(*v), 0)).collect();

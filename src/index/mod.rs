@@ -25,7 +25,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
 
-pub use build::{GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph};
+pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 pub use builder::BatchBuilder;
 #[cfg(test)]
 pub use distance::distance;

@@ -5,6 +5,8 @@
 //! threads nor, where codes suffice, on the instruction set.
 
 mod beam;
+#[cfg(test)]
+mod builder_tests;
 mod heritage;
 mod insert;
 mod judge;
