@@ -15,7 +15,7 @@ use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
-use crate::index::{Graph, GraphParams, GraphRange, HnswRsBuilder, build_graph};
+use crate::index::{BUILDERS, Graph, GraphParams, GraphRange, build_graph, builder_named};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
@@ -209,7 +209,9 @@ fn build_encoded(
         return Ok(None);
     }
     let params = GraphParams { m: index.m, ef_construction: index.ef_construction, threads, ..GraphParams::default() };
-    let graph = build_graph(&set, range, &params, &HnswRsBuilder)?;
+    // A name of a newer version's builder is no reason to have no graph.
+    let builder = builder_named(&index.builder).unwrap_or(BUILDERS[0]);
+    let graph = build_graph(&set, range, &params, builder)?;
     let bytes = encode_graph(graph.content())?;
     Ok(Some((graph, bytes)))
 }
