@@ -116,7 +116,19 @@ fn wide_distance(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    wide_sum(a, b, |x, y| x * y)
+}
+
+/// Σ term(aᵢ, bᵢ) in f64, as four partial sums: one would wait for each addition.
+pub fn wide_sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let ((a4, a_rest), (b4, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [0f64; 4];
+    for (x, y) in a4.iter().zip(b4) {
+        for (sum, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
+            *sum += term(f64::from(*x), f64::from(*y));
+        }
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(x, y)| term(f64::from(*x), f64::from(*y))).sum::<f64>()
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! Invariant: nodes of higher levels come first; within a level the order is a depth-first walk from the
 //! entry point, nearest neighbours first, so the entry point is node 0.
 
-use arrow::buffer::ScalarBuffer;
+use arrow::buffer::{MutableBuffer, ScalarBuffer};
 
 use super::build::{Adjacency, GraphParams, GraphRange, VectorSet};
 use super::distance::PreparedQuery;
 use super::graph::Graph;
+use super::kernel::prefer_large_pages;
 use super::quantiser::Quantiser;
 use super::topk::TopK;
 use crate::error::{Error, Result};
@@ -31,9 +32,18 @@ pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -
     let columns = frozen_columns(adjacency, &order, &set.addresses)?;
     let rows: Vec<&[f32]> = order.iter().map(|old| set.vectors[*old as usize]).collect();
     let quantiser = Quantiser::fit(set.metric, set.dim, &rows);
-    let mut codes = Vec::with_capacity(rows.len() * set.dim);
-    let biases: Vec<f32> = rows.iter().map(|row| quantiser.encode(row, &mut codes)).collect();
-    let columns = Columns { codes: codes.into(), biases: biases.into(), ..columns };
+    // Aligned to cache lines, so that a walk reads no line for one end of a code.
+    let mut codes = MutableBuffer::with_capacity(rows.len() * set.dim);
+    prefer_large_pages(codes.as_ptr(), codes.capacity());
+    let mut code = Vec::with_capacity(set.dim);
+    let coded = |row: &&[f32]| {
+        code.clear();
+        let bias = quantiser.encode(row, &mut code);
+        codes.extend_from_slice(&code);
+        bias
+    };
+    let biases: Vec<f32> = rows.iter().map(coded).collect();
+    let columns = Columns { codes: ScalarBuffer::from(codes), biases: biases.into(), ..columns };
     let frozen = Frozen { rows: &rows, columns: &columns, quantiser: &quantiser };
     let header = GraphHeader {
         stream: source.range.stream,

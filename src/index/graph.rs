@@ -1,7 +1,8 @@
 //! The frozen graph: checked columns, ready to search; nothing in it changes.
 //! It holds codes and neighbour lists, no vectors; which of its nodes are alive is the caller's to know.
 
-use super::quantiser::Quantiser;
+use super::kernel::{CodeRows, prefer_large_pages};
+use super::quantiser::{Coded, Quantiser};
 use crate::format::graph::{Columns, GraphColumns, GraphHeader, Traversal};
 use crate::record::{Address, Metric};
 
@@ -18,6 +19,9 @@ impl Graph {
     pub fn new(content: GraphColumns) -> Graph {
         let header = content.header();
         let quantiser = Quantiser::new(header.metric, header.mean.clone(), header.scale);
+        let columns = content.columns();
+        prefer_large_pages(columns.codes.inner().as_ptr(), columns.codes.inner().len());
+        prefer_large_pages(columns.neighbours.values.inner().as_ptr(), columns.neighbours.values.inner().len());
         Graph { content, quantiser }
     }
 
@@ -99,13 +103,18 @@ impl Graph {
 
     #[inline]
     pub(super) fn code(&self, node: u32) -> &[i8] {
-        let (start, dim) = (node as usize * self.header().dim, self.header().dim);
-        self.columns().codes.get(start..start + dim).unwrap_or_default()
+        self.coded().codes.get(node)
     }
 
     #[inline]
     pub(super) fn bias(&self, node: u32) -> f32 {
         self.columns().biases.get(node as usize).copied().unwrap_or(0.0)
+    }
+
+    /// The codes and biases of all nodes.
+    #[inline]
+    pub(super) fn coded(&self) -> Coded<'_> {
+        Coded { codes: CodeRows::new(&self.columns().codes, self.header().dim), biases: &self.columns().biases }
     }
 
     #[inline]

@@ -12,6 +12,7 @@ mod graph;
 mod hnsw;
 mod kernel;
 mod nodes;
+mod pool;
 mod quantiser;
 mod repair;
 mod search;

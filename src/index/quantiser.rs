@@ -4,8 +4,8 @@
 //! codes. So every metric is `constant(q) + bias(b) − factor(q) · Σ cᵢ·dᵢ`, and what a code has lost counts
 //! only in proportion to the distance: near neighbours are told apart best.
 
-use super::distance::PreparedQuery;
-use super::kernel::kernels;
+use super::distance::{PreparedQuery, wide_sum};
+use super::kernel::{CodeRows, kernels};
 use crate::record::Metric;
 
 /// Codes lie in −127..=127.
@@ -28,6 +28,15 @@ pub struct Quantiser {
     scale: f32,
 }
 
+/// The codes and biases of a graph's nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Coded<'a> {
+    /// One row per node.
+    pub codes: CodeRows<'a>,
+    /// One per node.
+    pub biases: &'a [f32],
+}
+
 /// A query in codes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodedQuery {
@@ -41,6 +50,16 @@ impl CodedQuery {
     #[inline]
     pub fn estimate(&self, code: &[i8], bias: f32) -> f32 {
         self.constant + bias - self.factor * kernels().dot_i8(&self.codes, code) as f32
+    }
+
+    /// [`CodedQuery::estimate`] for each of `nodes`, put into `distances` in their order; `products` is
+    /// memory to be reused.
+    #[inline]
+    pub fn estimates(&self, coded: Coded<'_>, nodes: &[u32], products: &mut Vec<i32>, distances: &mut Vec<f32>) {
+        kernels().dot_i8_rows(&self.codes, coded.codes, nodes, products);
+        let biases = nodes.iter().map(|node| coded.biases.get(*node as usize).copied().unwrap_or(0.0));
+        distances.clear();
+        distances.extend(products.iter().zip(biases).map(|(p, bias)| self.constant + bias - self.factor * *p as f32));
     }
 }
 
@@ -108,24 +127,32 @@ impl Quantiser {
 
     /// Turns a query of this dimension into codes on a scale of its own, so that it is never clamped.
     pub fn encode_query(&self, query: &PreparedQuery) -> CodedQuery {
-        let centred = |(x, m): (&f32, &f32)| f64::from(*x) - f64::from(*m);
-        let pairs = || query.vector().iter().zip(&self.mean);
-        let reach = pairs().map(|pair| centred(pair).abs()).fold(0.0, f64::max);
+        let (v, mean) = (query.vector(), self.mean.as_slice());
+        let pairs = || v.iter().zip(mean).map(|(x, m)| f64::from(*x) - f64::from(*m));
+        let mut reach = [0f64; 4];
+        for (at, centred) in pairs().enumerate() {
+            let most = &mut reach[at % 4];
+            *most = if centred.abs() > *most { centred.abs() } else { *most };
+        }
+        let reach = reach.into_iter().fold(0.0, f64::max);
         let scale = if reach > 0.0 { reach / CODE_MAX } else { 1.0 };
-        let codes: Vec<i8> = pairs().map(|pair| (centred(pair) / scale).round() as i8).collect();
-        let coded: f64 = codes.iter().map(|code| (f64::from(*code) * scale).powi(2)).sum();
+        let codes: Vec<i8> = pairs().map(|centred| (centred / scale + ROUNDER).to_bits() as i8).collect();
+        let coded = f64::from(kernels().dot_i8(&codes, &codes)) * scale * scale;
         let product = scale * f64::from(self.scale);
         let (constant, factor) = match self.metric {
             Metric::L2 => (coded, 2.0 * product),
             Metric::Cosine | Metric::Ip => {
-                let square: f64 = pairs().map(|pair| centred(pair).powi(2)).sum();
-                let on_mean: f64 = pairs().map(|(x, m)| f64::from(*x) * f64::from(*m)).sum();
+                let square = wide_sum(v, mean, |x, m| (x - m) * (x - m));
+                let on_mean = wide_sum(v, mean, |x, m| x * m);
                 (1.0 - on_mean - 0.5 * (square - coded), product)
             }
         };
         CodedQuery { codes, factor: bounded(factor), constant: bounded(constant) }
     }
 }
+
+/// 1.5 · 2⁵²: added to a small number it leaves the nearest integer in the sum's low bits.
+const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
 /// The mean of each dimension over a sample, without its smallest and largest values: far outliers would
 /// move the mean away from all other vectors and leave them one code.

@@ -5,7 +5,6 @@
 
 use super::build::Adjacency;
 use super::space::Space;
-use super::topk::TopK;
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
 
 /// How many others a repaired node is linked to.
@@ -27,8 +26,9 @@ impl Terrain for FromNode<'_> {
         self.adjacency.neighbours(node, 0)
     }
 
-    fn distance(&self, node: u32) -> f32 {
-        self.space.distance(self.node, node)
+    fn distances(&self, nodes: &[u32], distances: &mut Vec<f32>) {
+        distances.clear();
+        distances.extend(nodes.iter().map(|node| self.space.distance(self.node, *node)));
     }
 
     fn accepts(&self, _node: u32) -> bool {
@@ -109,12 +109,16 @@ fn nearest_reachable(from: &FromNode<'_>, reached: &[bool], scratch: &mut Search
     let mut start = adjacency.entry;
     for level in (1..=adjacency.top_level(start)).rev() {
         // Nodes of upper levels may themselves be out of reach on level 0: the walk must not begin there.
-        let distance = |node: u32| if reached[node as usize] { from.distance(node) } else { f32::INFINITY };
-        start = greedy(start, |node| adjacency.neighbours(node, level), distance);
+        let distances = |nodes: &[u32], distances: &mut Vec<f32>| {
+            from.distances(nodes, distances);
+            let unreached = nodes.iter().zip(distances).filter(|(node, _)| !reached[**node as usize]);
+            unreached.for_each(|(_, distance)| *distance = f32::INFINITY);
+        };
+        start = greedy(start, |node| adjacency.neighbours(node, level), distances, scratch);
     }
     let bounds = Bounds { nodes: adjacency.lists.len(), entry: start, ef: EF, distances: usize::MAX };
-    let found = best_first(from, bounds, scratch).map(TopK::into_sorted).unwrap_or_default();
-    found.iter().map(|n| n.key as u32).take(LINKS).collect()
+    let pool = best_first(from, bounds, scratch);
+    pool.into_iter().flat_map(|pool| pool.found(|_| true)).map(|n| n.key as u32).take(LINKS).collect()
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! with exact distances; where a walk falls short, or costs more than it saves, all allowed nodes are
 //! scanned instead.
 
+use std::cell::RefCell;
+
 use super::distance::PreparedQuery;
 use super::graph::Graph;
 use super::kernel::prefetch;
 use super::nodes::NodeBitmap;
 use super::quantiser::CodedQuery;
-use super::topk::{Neighbour, TopK};
+use super::topk::TopK;
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
 use crate::record::{Address, Metric};
 
@@ -43,9 +45,9 @@ pub fn default_ef(metric: Metric, k: usize) -> usize {
     }
 }
 
-/// How many of the walk's best get exact distances.
+/// How many of the walk's best get exact distances. More find no more, and each is a read from far away.
 fn reranked(k: usize) -> usize {
-    (2 * k).max(40)
+    (2 * k).max(20)
 }
 
 /// How to find the nearest of the allowed nodes.
@@ -104,6 +106,7 @@ pub fn search_graph<'v>(
     exact: impl Fn(u32) -> Option<&'v [f32]>,
     scratch: &mut SearchScratch,
 ) -> Vec<Candidate> {
+    let search = GraphQuery { allowed: search.allowed.filter(|allowed| allowed.count() < graph.len()), ..search };
     let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
     let wanted = search.k.min(allowed);
     if wanted == 0 {
@@ -162,25 +165,47 @@ pub fn walk_graph<'v>(
     scratch: &mut SearchScratch,
 ) -> Option<Vec<Candidate>> {
     let coded = graph.quantiser().encode_query(search.query);
-    let walk = GraphWalk { graph, search, coded, exact };
+    let walk = GraphWalk { graph, search, coded, exact, products: RefCell::default() };
     let mut entry = graph.header().entry;
     for level in (1..=graph.top_level(entry)).rev() {
-        entry = greedy(entry, |node| graph.upper_neighbours(node, level), |node| walk.distance(node));
+        let neighbours = |node| graph.upper_neighbours(node, level);
+        entry = greedy(entry, neighbours, |nodes, distances| walk.distances(nodes, distances), scratch);
     }
     let bounds = Bounds { nodes: graph.len(), entry, ef: limits.ef, distances: limits.distances };
-    let found = best_first(&walk, bounds, scratch)?.into_sorted();
-    let mut best = ExactBest::new(graph, search);
-    let mut left = reranked(search.k);
-    for Neighbour { key, .. } in found {
-        if left == 0 {
+    let pool = best_first(&walk, bounds, scratch)?;
+    Some(rerank(graph, search, pool.found(|node| walk.accepts(node)).map(|n| n.key as u32), exact))
+}
+
+/// Vectors asked for at a time.
+const AHEAD: usize = 16;
+
+/// The k nearest of the first `reranked` of `nodes` that have a vector, with exact distances.
+fn rerank<'v>(
+    graph: &Graph,
+    search: GraphQuery<'_>,
+    nodes: impl Iterator<Item = u32>,
+    exact: &impl Fn(u32) -> Option<&'v [f32]>,
+) -> Vec<Candidate> {
+    let wanted = reranked(search.k);
+    let mut vectors = nodes.filter_map(|node| Some((node, exact(node)?))).take(wanted);
+    let mut best: Vec<(Candidate, Option<Address>)> = Vec::with_capacity(wanted);
+    loop {
+        let mut ahead = [const { None }; AHEAD];
+        let mut count = 0;
+        for (slot, (node, v)) in ahead.iter_mut().zip(&mut vectors) {
+            prefetch(v);
+            *slot = Some((node, v));
+            count += 1;
+        }
+        for (node, v) in ahead.into_iter().flatten() {
+            best.push((Candidate { node, distance: search.query.distance_to(v) }, graph.address(node)));
+        }
+        if count < AHEAD {
             break;
         }
-        if let Some(v) = exact(key as u32) {
-            best.offer(key as u32, v);
-            left -= 1;
-        }
     }
-    Some(best.into_candidates())
+    best.sort_unstable_by(|(a, x), (b, y)| a.distance.total_cmp(&b.distance).then(x.cmp(y)));
+    best.into_iter().take(search.k).map(|(candidate, _)| candidate).collect()
 }
 
 /// The k best exact distances. Ties go to the smaller address, so kept by rank in address order.
@@ -219,6 +244,7 @@ struct GraphWalk<'a, E> {
     search: GraphQuery<'a>,
     coded: CodedQuery,
     exact: &'a E,
+    products: RefCell<Vec<i32>>,
 }
 
 impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
@@ -228,13 +254,15 @@ impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
     }
 
     #[inline]
-    fn distance(&self, node: u32) -> f32 {
-        if self.graph.is_exact()
-            && let Some(v) = (self.exact)(node)
-        {
-            return self.search.query.distance_to(v);
+    fn distances(&self, nodes: &[u32], distances: &mut Vec<f32>) {
+        if !self.graph.is_exact() {
+            return self.coded.estimates(self.graph.coded(), nodes, &mut self.products.borrow_mut(), distances);
         }
-        self.coded.estimate(self.graph.code(node), self.graph.bias(node))
+        distances.clear();
+        distances.extend(nodes.iter().map(|node| match (self.exact)(*node) {
+            Some(v) => self.search.query.distance_to(v),
+            None => self.coded.estimate(self.graph.code(*node), self.graph.bias(*node)),
+        }));
     }
 
     #[inline]
@@ -244,7 +272,15 @@ impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
 
     #[inline]
     fn prefetch(&self, node: u32) {
-        prefetch(self.graph.code(node));
+        match self.graph.is_exact().then(|| (self.exact)(node)).flatten() {
+            Some(v) => prefetch(v),
+            None => prefetch(self.graph.code(node)),
+        }
+    }
+
+    #[inline]
+    fn prefetch_neighbours(&self, node: u32) {
+        prefetch(self.graph.neighbours(node));
     }
 }
 

@@ -2,61 +2,80 @@
 //! distances: searches of the frozen graph and repairs of one being built.
 //! Invariant: a walk without limit that ends with fewer than `ef` found has visited everything reachable.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use super::topk::{Neighbour, TopK};
+use super::pool::{Key, Pool};
+use super::topk::Neighbour;
 
 /// What a walk needs to know of a graph and a query.
 pub trait Terrain {
     /// The neighbours of `node`.
     fn neighbours(&self, node: u32) -> &[u32];
-    /// The distance of the query to `node`.
-    fn distance(&self, node: u32) -> f32;
+    /// The distance of the query to each of `nodes`, put into `distances` in their order.
+    fn distances(&self, nodes: &[u32], distances: &mut Vec<f32>);
     /// Whether `node` may be an answer; it is walked through either way.
     fn accepts(&self, node: u32) -> bool;
-    /// Called for all new neighbours before the first of their distances is asked for.
+    /// Called for new neighbours before their distances are asked for.
     fn prefetch(&self, _node: u32) {}
+    /// Called for a node whose neighbours may be asked for next.
+    fn prefetch_neighbours(&self, _node: u32) {}
 }
 
 /// Memory of walks, to be reused: one per thread.
 #[derive(Debug, Default)]
 pub struct SearchScratch {
-    /// A node is visited in this walk if its entry equals `epoch`.
-    visited: Vec<u32>,
-    epoch: u32,
-    candidates: BinaryHeap<Reverse<Neighbour>>,
+    /// One bit per node: visited in this walk.
+    visited: Vec<u64>,
+    /// Which nodes those are.
+    met: Vec<u32>,
+    /// Neighbours not visited before, and their distances.
     fresh: Vec<u32>,
+    distances: Vec<f32>,
+    pool: Pool,
 }
 
+/// A list with fewer nodes per word than this is cleared node by node.
+const SPARSE_WORDS: usize = 16;
+
 impl SearchScratch {
-    /// Empty; it grows to four bytes per node of the largest graph searched.
+    /// Empty; it grows to one bit per node of the largest graph searched.
     pub fn new() -> SearchScratch {
         SearchScratch::default()
     }
 
-    fn begin(&mut self, nodes: usize) {
-        if self.visited.len() < nodes {
-            self.visited.resize(nodes, 0);
-        }
-        self.epoch = self.epoch.wrapping_add(1);
-        if self.epoch == 0 {
+    fn begin(&mut self, nodes: usize, ef: usize) {
+        if self.met.len() * SPARSE_WORDS < self.visited.len() {
+            for node in &self.met {
+                if let Some(word) = self.visited.get_mut(*node as usize / 64) {
+                    *word = 0;
+                }
+            }
+        } else {
             self.visited.fill(0);
-            self.epoch = 1;
         }
-        self.candidates.clear();
+        self.met.clear();
+        self.fresh.clear();
+        if self.visited.len() * 64 < nodes {
+            self.visited.resize(nodes.div_ceil(64), 0);
+        }
+        self.pool.begin(ef);
     }
 
-    /// Marks `node`; true the first time in this walk.
+    /// Adds to `fresh` those of `nodes` that this walk has not visited, and marks them.
     #[inline]
-    fn visit(&mut self, node: u32) -> bool {
-        match self.visited.get_mut(node as usize) {
-            Some(mark) if *mark != self.epoch => {
-                *mark = self.epoch;
-                true
-            }
-            _ => false,
+    fn visit(&mut self, nodes: &[u32]) {
+        let mut count = self.fresh.len();
+        self.fresh.resize(count + nodes.len(), 0);
+        for node in nodes {
+            // About every second is new: a branch would be mispredicted as often.
+            let (Some(word), Some(slot)) = (self.visited.get_mut(*node as usize / 64), self.fresh.get_mut(count))
+            else {
+                continue;
+            };
+            let bit = 1 << (node % 64);
+            *slot = *node;
+            count += usize::from(*word & bit == 0);
+            *word |= bit;
         }
+        self.fresh.truncate(count);
     }
 }
 
@@ -73,49 +92,44 @@ pub struct Bounds {
     pub distances: usize,
 }
 
-/// The `ef` nearest accepted nodes that a walk from `entry` finds, keyed by node; `None` where it gave up
-/// at the limit of distances.
-pub fn best_first(terrain: &impl Terrain, bounds: Bounds, scratch: &mut SearchScratch) -> Option<TopK> {
-    let mut best = TopK::new(bounds.ef);
-    scratch.begin(bounds.nodes);
+/// The `ef` nearest accepted nodes that a walk from `entry` finds, in the pool; `None` where it gave up at
+/// the limit of distances.
+pub fn best_first<'s>(terrain: &impl Terrain, bounds: Bounds, scratch: &'s mut SearchScratch) -> Option<&'s Pool> {
+    scratch.begin(bounds.nodes, bounds.ef);
     let mut left = bounds.distances;
-    scratch.fresh.clear();
-    scratch.fresh.push(bounds.entry);
-    scratch.visit(bounds.entry);
+    scratch.visit(&[bounds.entry]);
     loop {
-        let fresh = std::mem::take(&mut scratch.fresh);
-        left = left.checked_sub(fresh.len())?;
-        for node in &fresh {
-            let distance = terrain.distance(*node);
-            // Until `ef` are kept everything enters, infinite estimates too.
-            if distance < best.bound() || !best.is_full() {
-                scratch.candidates.push(Reverse(Neighbour { distance, key: u64::from(*node) }));
-                if terrain.accepts(*node) {
-                    best.push(distance, u64::from(*node));
-                }
-            }
+        left = left.checked_sub(scratch.fresh.len())?;
+        terrain.distances(&scratch.fresh, &mut scratch.distances);
+        for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
+            scratch.pool.push(Key::new(*distance, *node), |node| terrain.accepts(node));
         }
-        scratch.fresh = fresh;
+        scratch.met.extend_from_slice(&scratch.fresh);
         scratch.fresh.clear();
-        let nearest = match scratch.candidates.pop() {
-            Some(Reverse(nearest)) if nearest.distance <= best.bound() => nearest,
-            _ => return Some(best),
-        };
-        for node in terrain.neighbours(nearest.key as u32) {
-            if scratch.visit(*node) {
-                terrain.prefetch(*node);
-                scratch.fresh.push(*node);
-            }
+        let Some(nearest) = scratch.pool.pop() else { return Some(&scratch.pool) };
+        scratch.visit(terrain.neighbours(nearest));
+        scratch.fresh.iter().for_each(|node| terrain.prefetch(*node));
+        if let Some(next) = scratch.pool.peek() {
+            terrain.prefetch_neighbours(next);
         }
     }
 }
 
 /// Walks from `start` to ever nearer neighbours until none is nearer (the paper's search with ef = 1).
-pub fn greedy<'a>(start: u32, neighbours: impl Fn(u32) -> &'a [u32], distance: impl Fn(u32) -> f32) -> u32 {
-    let mut here = Neighbour { distance: distance(start), key: u64::from(start) };
+pub fn greedy<'a>(
+    start: u32,
+    neighbours: impl Fn(u32) -> &'a [u32],
+    distances: impl Fn(&[u32], &mut Vec<f32>),
+    scratch: &mut SearchScratch,
+) -> u32 {
+    let found = &mut scratch.distances;
+    distances(&[start], found);
+    let mut here = Neighbour { distance: found.first().copied().unwrap_or(f32::INFINITY), key: u64::from(start) };
     loop {
-        let candidates = neighbours(here.key as u32).iter();
-        let nearest = candidates.map(|node| Neighbour { distance: distance(*node), key: u64::from(*node) }).min();
+        let candidates = neighbours(here.key as u32);
+        distances(candidates, found);
+        let pairs = candidates.iter().zip(found.iter());
+        let nearest = pairs.map(|(node, distance)| Neighbour { distance: *distance, key: u64::from(*node) }).min();
         match nearest {
             // By distance alone: among equals a walk could go in circles.
             Some(nearest) if nearest.distance < here.distance => here = nearest,
@@ -147,8 +161,9 @@ mod tests {
         fn neighbours(&self, node: u32) -> &[u32] {
             &self.links[node as usize]
         }
-        fn distance(&self, node: u32) -> f32 {
-            (node as f32 - self.at).abs()
+        fn distances(&self, nodes: &[u32], distances: &mut Vec<f32>) {
+            distances.clear();
+            distances.extend(nodes.iter().map(|node| (*node as f32 - self.at).abs()));
         }
         fn accepts(&self, node: u32) -> bool {
             !self.even_only || node.is_multiple_of(2)
@@ -157,8 +172,9 @@ mod tests {
 
     fn found(line: &Line, ef: usize, distances: usize) -> Option<Vec<u64>> {
         let bounds = Bounds { nodes: line.links.len(), entry: 0, ef, distances };
-        let best = best_first(line, bounds, &mut SearchScratch::new())?;
-        Some(best.into_sorted().iter().map(|n| n.key).collect())
+        let mut scratch = SearchScratch::new();
+        let pool = best_first(line, bounds, &mut scratch)?;
+        Some(pool.found(|node| line.accepts(node)).map(|n| n.key).collect())
     }
 
     #[test]
@@ -182,14 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn scratch_forgets_earlier_walks_also_when_the_epoch_wraps() {
-        let line = Line::new(50, 20.0, false);
+    fn scratch_forgets_earlier_walks_over_any_graph() {
         let mut scratch = SearchScratch::new();
-        scratch.epoch = u32::MAX - 1;
-        for _ in 0..4 {
-            let bounds = Bounds { nodes: 50, entry: 0, ef: 1, distances: 1000 };
-            let best = best_first(&line, bounds, &mut scratch).map(TopK::into_sorted).unwrap_or_default();
-            assert_eq!(best.iter().map(|n| n.key).collect::<Vec<_>>(), vec![20]);
+        for (nodes, at, nearest) in [(50, 20.0, 20), (5000, 3.0, 3), (50, 49.0, 49), (5000, 4999.0, 4999), (7, 0.0, 0)]
+        {
+            let bounds = Bounds { nodes, entry: 0, ef: 1, distances: usize::MAX };
+            let pool = best_first(&Line::new(nodes as u32, at, false), bounds, &mut scratch).expect("no limit");
+            assert_eq!(pool.found(|_| true).map(|n| n.key).collect::<Vec<_>>(), vec![nearest]);
         }
     }
 }

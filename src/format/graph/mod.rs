@@ -19,6 +19,9 @@ pub use encode::encode_graph;
 /// Format number of graph objects written by this version; it has nothing to do with [`super::FORMAT`].
 pub const GRAPH_FORMAT: u64 = 1;
 
+/// Nodes a graph can have: lists have 32-bit offsets, and every node has a link.
+pub const MAX_NODES: usize = i32::MAX as usize;
+
 /// Levels a node can have above level 0.
 pub const MAX_UPPER_LEVELS: usize = 32;
 
@@ -157,7 +160,7 @@ fn check_header(header: &GraphHeader, nodes: usize) -> Result<(), FormatError> {
     if header.lo > header.hi {
         return damaged(format!("version range {}..={} is empty", header.lo, header.hi));
     }
-    if nodes == 0 || nodes > u32::MAX as usize || header.entry as usize >= nodes {
+    if nodes == 0 || nodes > MAX_NODES || header.entry as usize >= nodes {
         return damaged(format!("entry point {} of {nodes} nodes", header.entry));
     }
     Ok(())

@@ -1,0 +1,94 @@
+//! 256-bit forms: AVX2 with fused multiply-add.
+
+use super::Kernels;
+use std::arch::x86_64::*;
+
+pub const KERNELS: Kernels = Kernels { name: "avx2", dot_f32, l2_f32, dot_i8, dot_i8_rows };
+
+#[target_feature(enable = "avx2,fma")]
+fn sum(v: __m256) -> f32 {
+    let half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
+}
+
+/// SAFETY: the caller passes slices of equal length, on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    let (n, pa, pb) = (a.len(), a.as_ptr(), b.as_ptr());
+    let mut sums = [_mm256_setzero_ps(); 4];
+    let mut i = 0;
+    while i + 32 <= n {
+        for (lane, s) in sums.iter_mut().enumerate() {
+            // SAFETY: i + 8·lane + 8 ≤ i + 32 ≤ n, the length of both.
+            let (x, y) = unsafe { (_mm256_loadu_ps(pa.add(i + 8 * lane)), _mm256_loadu_ps(pb.add(i + 8 * lane))) };
+            *s = _mm256_fmadd_ps(x, y, *s);
+        }
+        i += 32;
+    }
+    while i + 8 <= n {
+        // SAFETY: i + 8 ≤ n.
+        let (x, y) = unsafe { (_mm256_loadu_ps(pa.add(i)), _mm256_loadu_ps(pb.add(i))) };
+        sums[0] = _mm256_fmadd_ps(x, y, sums[0]);
+        i += 8;
+    }
+    let tail: f32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| x * y).sum();
+    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]))) + tail
+}
+
+/// SAFETY: as in `dot_f32`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn l2_f32(a: &[f32], b: &[f32]) -> f32 {
+    let (n, pa, pb) = (a.len(), a.as_ptr(), b.as_ptr());
+    let mut sums = [_mm256_setzero_ps(); 4];
+    let mut i = 0;
+    while i + 32 <= n {
+        for (lane, s) in sums.iter_mut().enumerate() {
+            // SAFETY: i + 8·lane + 8 ≤ i + 32 ≤ n, the length of both.
+            let (x, y) = unsafe { (_mm256_loadu_ps(pa.add(i + 8 * lane)), _mm256_loadu_ps(pb.add(i + 8 * lane))) };
+            let d = _mm256_sub_ps(x, y);
+            *s = _mm256_fmadd_ps(d, d, *s);
+        }
+        i += 32;
+    }
+    while i + 8 <= n {
+        // SAFETY: i + 8 ≤ n.
+        let d = unsafe { _mm256_sub_ps(_mm256_loadu_ps(pa.add(i)), _mm256_loadu_ps(pb.add(i))) };
+        sums[0] = _mm256_fmadd_ps(d, d, sums[0]);
+        i += 8;
+    }
+    let tail: f32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| (x - y) * (x - y)).sum();
+    sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]))) + tail
+}
+
+/// SAFETY: as in `dot_f32`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+    let (n, pa, pb) = (a.len(), a.as_ptr(), b.as_ptr());
+    let mut sums = _mm256_setzero_si256();
+    let mut i = 0;
+    while i + 16 <= n {
+        // SAFETY: i + 16 ≤ n, the length of both.
+        let (x, y) = unsafe { (_mm_loadu_si128(pa.add(i).cast()), _mm_loadu_si128(pb.add(i).cast())) };
+        // Widened to i16, a product of two fits i32 (2 × 128²): no saturation, unlike maddubs.
+        let products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(x), _mm256_cvtepi8_epi16(y));
+        sums = _mm256_add_epi32(sums, products);
+        i += 16;
+    }
+    let half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    let pair = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
+    let one = _mm_add_epi32(pair, _mm_shuffle_epi32::<0b10_11_00_01>(pair));
+    let tail: i32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+    _mm_cvtsi128_si32(one) + tail
+}
+
+/// SAFETY: the caller passes rows that `codes` has, each as long as `query`, as many products as rows,
+/// on a CPU with AVX2.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [i32]) {
+    let dim = query.len();
+    for (row, product) in rows.iter().zip(products) {
+        // SAFETY: the row lies in `codes` and is as long as the query.
+        *product = unsafe { dot_i8(query, codes.get_unchecked(*row as usize * dim..(*row as usize + 1) * dim)) };
+    }
+}

@@ -1,0 +1,169 @@
+//! The arithmetic of distances: inner product and squared Euclidean distance of `f32` vectors, inner
+//! product of `i8` codes; one form per instruction set, chosen once at run time.
+//! The only unsafe code of the index. Invariant: a form is reachable only through [`Kernels::available`],
+//! which lists it only where the CPU has its instructions, and it is only ever given slices whose lengths
+//! agree and rows that exist. Every SIMD form is tested against the scalar one.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod kernel_tests;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+use std::sync::OnceLock;
+
+/// Codes of equal length, one row behind the other.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeRows<'a> {
+    codes: &'a [i8],
+    dim: usize,
+    rows: usize,
+}
+
+impl<'a> CodeRows<'a> {
+    /// The rows of `codes` (n × `dim`, row-major; what is left over belongs to no row).
+    #[inline]
+    pub fn new(codes: &'a [i8], dim: usize) -> CodeRows<'a> {
+        CodeRows { codes, dim, rows: codes.len().checked_div(dim).unwrap_or(0) }
+    }
+
+    /// The code of `row`; empty past the end.
+    #[inline]
+    pub fn get(&self, row: u32) -> &'a [i8] {
+        let start = row as usize * self.dim;
+        self.codes.get(start..start + self.dim).unwrap_or_default()
+    }
+}
+
+/// Of a query, codes, rows and products: row r is as many codes as the query has, from r times as many on.
+type RowsForm = unsafe fn(&[i8], &[i8], &[u32], &mut [i32]);
+
+/// One instruction set's forms. The inner function pointers require equal lengths and the CPU features
+/// of their set; the methods see to both.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernels {
+    /// The instruction set's name, for logs and benches.
+    pub name: &'static str,
+    dot_f32: unsafe fn(&[f32], &[f32]) -> f32,
+    l2_f32: unsafe fn(&[f32], &[f32]) -> f32,
+    dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
+    dot_i8_rows: RowsForm,
+}
+
+impl Kernels {
+    /// Σ aᵢ·bᵢ over the shorter of the two lengths.
+    #[inline]
+    pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        let n = a.len().min(b.len());
+        // SAFETY: equal lengths; this CPU has the features, or `available` had not listed the form.
+        unsafe { (self.dot_f32)(&a[..n], &b[..n]) }
+    }
+
+    /// Σ (aᵢ − bᵢ)² over the shorter of the two lengths.
+    #[inline]
+    pub fn l2_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        let n = a.len().min(b.len());
+        // SAFETY: as in `dot_f32`.
+        unsafe { (self.l2_f32)(&a[..n], &b[..n]) }
+    }
+
+    /// Σ aᵢ·bᵢ of codes over the shorter of the two lengths, exact up to 131,071 dimensions
+    /// (131,071 × 128² < 2³¹).
+    #[inline]
+    pub fn dot_i8(&self, a: &[i8], b: &[i8]) -> i32 {
+        let n = a.len().min(b.len());
+        // SAFETY: as in `dot_f32`.
+        unsafe { (self.dot_i8)(&a[..n], &b[..n]) }
+    }
+
+    /// [`Kernels::dot_i8`] of `query` with each of `rows`, put into `products` in their order: one call
+    /// for many short codes. Zeros where the query's length is not the codes', or a row does not exist.
+    #[inline]
+    pub fn dot_i8_rows(&self, query: &[i8], codes: CodeRows<'_>, rows: &[u32], products: &mut Vec<i32>) {
+        products.clear();
+        products.resize(rows.len(), 0);
+        let last = rows.iter().fold(0, |last, row| last.max(*row));
+        if query.len() == codes.dim && (last as usize) < codes.rows {
+            // SAFETY: all of `rows` are rows of `codes`, as long as the query; as many products as rows;
+            // this CPU has the features.
+            unsafe { (self.dot_i8_rows)(query, codes.codes, rows, products) }
+        }
+    }
+
+    /// All forms this CPU can run, the scalar one first, the fastest last.
+    pub fn available() -> Vec<Kernels> {
+        let mut forms = vec![scalar::KERNELS];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                forms.push(avx2::KERNELS);
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+                forms.push(avx512::KERNELS);
+                if is_x86_feature_detected!("avx512vnni") {
+                    forms.push(vnni::KERNELS);
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            forms.push(neon::KERNELS);
+        }
+        forms
+    }
+}
+
+/// The fastest form this CPU can run.
+#[inline]
+pub fn kernels() -> &'static Kernels {
+    static CHOSEN: OnceLock<Kernels> = OnceLock::new();
+    CHOSEN.get_or_init(|| Kernels::available().last().copied().unwrap_or(scalar::KERNELS))
+}
+
+/// Bytes of a cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+/// Lines asked for at most; further on the CPU sees by itself where a reader is going.
+#[cfg(target_arch = "x86_64")]
+const LINES: usize = 32;
+
+/// Asks the CPU to bring the slice near, its first 2 KiB at least. Never faults, does nothing where the
+/// instruction set has no such hint.
+#[inline]
+pub fn prefetch<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = values.as_ptr().cast::<i8>();
+        let past = start.addr() % LINE;
+        for line in 0..(past + size_of_val(values)).div_ceil(LINE).min(LINES) {
+            // SAFETY: a hint; each line holds a byte of a live slice. SSE is part of x86_64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_sub(past).wrapping_add(line * LINE)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Asks the system for large pages behind `size_bytes` of memory from `start` on, best before it is first
+/// written: searches jump about in it, and each small page jumped to costs a table walk. Only a hint.
+pub fn prefer_large_pages(start: *const u8, size_bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        /// Bytes of a large page.
+        const LARGE: usize = 2 << 20;
+        let past = start.align_offset(LARGE);
+        if let Some(whole) = size_bytes.checked_sub(past).map(|left| left - left % LARGE).filter(|whole| *whole > 0) {
+            // SAFETY: says how to back addresses, not what they hold; ones that are not mapped are refused.
+            unsafe { libc::madvise(start.wrapping_add(past).cast_mut().cast(), whole, libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, size_bytes);
+}
