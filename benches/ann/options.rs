@@ -41,7 +41,7 @@ impl Options {
             queries: String::new(),
             metric: Metric::Cosine,
             truth: None,
-            builder: "hnsw_rs".to_owned(),
+            builder: "drumlin".to_owned(),
             params: GraphParams::default(),
             ef: widths(EF)?,
             runs: 3,
