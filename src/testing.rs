@@ -1,8 +1,23 @@
 //! For tests and benches of this project only: the parts behind the public API. No promise is made
 //! about anything here.
 
+pub use crate::index::{Choice, NodeBitmap, plan};
+
 pub use crate::bucket;
 pub use crate::config::Ablate;
 pub use crate::filter::Columns;
 pub use crate::format;
 pub use crate::head;
+
+/// Graphs without a collection around them.
+pub mod index {
+    pub use crate::index::{
+        Candidate, Graph, GraphParams, GraphQuery, GraphRange, HnswRsBuilder, PreparedQuery, SearchScratch, TopK,
+        VectorSet, Vectors, build_graph, default_ef, scan, search_graph,
+    };
+}
+
+/// What graphs are measured and addressed by.
+pub mod record {
+    pub use crate::record::{Address, Metric, Version};
+}

@@ -4,12 +4,14 @@
 
 mod build;
 mod distance;
+mod filtered;
 mod flat;
 mod freeze;
 mod graph;
 mod hnsw;
 mod kernel;
 mod nodes;
+mod plan;
 mod pool;
 mod quantiser;
 mod repair;
@@ -31,6 +33,7 @@ pub use flat::{Vectors, scan};
 pub use graph::Graph;
 pub use hnsw::HnswRsBuilder;
 pub use nodes::NodeBitmap;
-pub use search::{Candidate, Choice, GraphQuery, Plan, default_ef, plan, search_graph};
+pub use plan::{Choice, Plan, default_ef, plan};
+pub use search::{Candidate, GraphQuery, search_graph};
 pub use topk::TopK;
 pub use walk::SearchScratch;
