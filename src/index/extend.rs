@@ -62,8 +62,7 @@ fn link(graph: &Graph, kept: &[u32], space: &Space<'_>, groups: &[Vec<u32>], par
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::recall_tests::{Built, built_by};
-    use crate::index::recall_tests::{clustered, mean_recall};
+    use crate::index::recall_tests::{Built, built_by, clustered, mean_recall};
     use crate::index::{BUILDERS, NodeBitmap};
     use crate::record::{Address, Metric, Version};
 
