@@ -1,18 +1,26 @@
 //! The one bridge between async tasks and CPU work. Searches run on blocking threads, as many at once
-//! as there are permits, and wait their turn in a bounded queue; graph builds run on a rayon pool of
-//! their own, one at a time, so that they never take the searches' cores all at once.
+//! as there are permits, and wait their turn in a bounded queue; a batch takes all permits that are free,
+//! and gives them back every few milliseconds; graph builds run on a rayon pool of their own, one at a
+//! time, so that they never take the searches' cores all at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
+
+/// After this long a part of a batch gives its permit back and goes to the end of the queue. Long against
+/// what handing work to a thread costs (some 10 µs), short against what a single search may wait.
+const TURN: Duration = Duration::from_millis(2);
 
 /// CPU work of one store.
 #[derive(Debug)]
 pub struct Compute {
     searches: Semaphore,
+    search_threads: usize,
     waiting: AtomicUsize,
     waiting_limit: usize,
     builds: Semaphore,
@@ -30,6 +38,7 @@ impl Compute {
             .map_err(|e| Error::internal(format!("the index threads cannot be started: {e}")))?;
         Ok(Compute {
             searches: Semaphore::new(search_threads.max(1)),
+            search_threads: search_threads.max(1),
             waiting: AtomicUsize::new(0),
             waiting_limit: waiting_limit.max(1),
             builds: Semaphore::new(1),
@@ -42,6 +51,35 @@ impl Compute {
         let _place = self.queue()?;
         let _permit = self.searches.acquire().await.map_err(|_| closed())?;
         run(work).await
+    }
+
+    /// Runs the reads `0..count` of one batch, spread over the search threads, and answers in their order.
+    /// Searches that come meanwhile take turns with it. The batch is refused when too many wait already.
+    pub async fn search_batch<T: Send + 'static>(
+        &self,
+        count: usize,
+        read: impl Fn(usize) -> T + Send + Sync + 'static,
+    ) -> Result<Vec<T>> {
+        let _place = self.queue()?;
+        let batch = Arc::new(Batch { next: AtomicUsize::new(0), count, read });
+        let lanes = (0..self.search_threads.min(count)).map(|_| self.lane(batch.clone()));
+        let mut done: Vec<(usize, T)> = try_join_all(lanes).await?.into_iter().flatten().collect();
+        done.sort_unstable_by_key(|(number, _)| *number);
+        Ok(done.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// Takes reads of the batch, one after the other, until none is left.
+    async fn lane<T: Send + 'static, F: Fn(usize) -> T + Send + Sync + 'static>(
+        &self,
+        batch: Arc<Batch<F>>,
+    ) -> Result<Vec<(usize, T)>> {
+        let mut done = Vec::new();
+        while batch.next.load(Ordering::Relaxed) < batch.count {
+            let _permit = self.searches.acquire().await.map_err(|_| closed())?;
+            let batch = batch.clone();
+            done.extend(run(move || batch.turn()).await?);
+        }
+        Ok(done)
     }
 
     /// Threads that build graphs.
@@ -65,6 +103,33 @@ impl Compute {
             )));
         }
         Ok(place)
+    }
+}
+
+/// Reads that were asked for together.
+struct Batch<F> {
+    /// The first that nobody has taken.
+    next: AtomicUsize,
+    count: usize,
+    read: F,
+}
+
+impl<F> Batch<F> {
+    /// Reads until nothing is left or the turn is over.
+    fn turn<T>(&self) -> Vec<(usize, T)>
+    where
+        F: Fn(usize) -> T,
+    {
+        let begun = Instant::now();
+        let mut done = Vec::new();
+        while done.is_empty() || begun.elapsed() < TURN {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.count {
+                break;
+            }
+            done.push((number, (self.read)(number)));
+        }
+        done
     }
 }
 
@@ -115,5 +180,40 @@ mod tests {
         assert!(first.await.unwrap().unwrap());
         assert_eq!(second.await.unwrap().unwrap(), 2);
         assert_eq!(compute.search(|| 4).await.unwrap(), 4);
+    }
+    #[tokio::test]
+    async fn reads_of_a_batch_run_at_the_same_time_and_are_answered_in_order() {
+        let compute = Compute::new(2, 1, 1).unwrap();
+        // Neither of the first two reads ends before both have begun.
+        let met = std::sync::Barrier::new(2);
+        let answers = compute.search_batch(100, move |number| {
+            if number < 2 {
+                met.wait();
+            }
+            number * 3
+        });
+        assert_eq!(answers.await.unwrap(), (0..100).map(|number| number * 3).collect::<Vec<_>>());
+        assert_eq!(compute.search_batch(0, |number| number).await.unwrap(), Vec::<usize>::new());
+        assert_eq!(compute.search(|| 4).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_search_that_comes_during_a_long_batch_is_answered_before_its_end() {
+        let compute = Arc::new(Compute::new(1, 2, 1).unwrap());
+        let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let (counter, all) = (reads.clone(), compute.clone());
+        let batch = tokio::spawn(async move {
+            let slow = move |number| {
+                begun.send(number).unwrap();
+                std::thread::sleep(TURN);
+                counter.fetch_add(1, Ordering::SeqCst)
+            };
+            all.search_batch(50, slow).await
+        });
+        assert!(begins.recv().await.is_some());
+        let before = compute.search(move || reads.load(Ordering::SeqCst)).await.unwrap();
+        assert!(before < 10, "the search waited for {before} reads of the batch");
+        assert_eq!(batch.await.unwrap().unwrap().len(), 50);
     }
 }

@@ -96,7 +96,7 @@ pub struct Timing {
     pub swap_interval: Duration,
     /// Log objects fetched ahead while a tail is read.
     pub prefetch: usize,
-    /// Records of a version range from which a graph is built for it.
+    /// Records in no graph from which on they are put into one; the first graph is of four times as many.
     pub graph_rows: usize,
     /// How often background work looks whether there is something to do.
     pub maintenance_interval: Duration,
@@ -135,7 +135,7 @@ impl Default for Timing {
             group_rows: 4096,
             swap_interval: Duration::from_secs(1),
             prefetch: 16,
-            graph_rows: 4096,
+            graph_rows: 256,
             maintenance_interval: Duration::from_secs(5),
             ablate: Ablate::default(),
         }

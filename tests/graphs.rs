@@ -65,8 +65,11 @@ async fn a_restart_loads_the_graph_instead_of_building_it_again() {
     for from in (0..3000).step_by(300) {
         collection.add(&records(&mut random, from, 300)).await.unwrap();
     }
-    until("a graph was built", || store.counters().graphs_built > 0).await;
-    until("all is covered", || store.health().memory.graph_bytes > 3000 * DIM as u64 / 2).await;
+    let settled = || {
+        let parts = collection.parts();
+        parts.graphs.len() == 1 && parts.loose == 0 && parts.unstored == 0
+    };
+    until("all is in one graph in the bucket", settled).await;
     assert!(recall(&collection, &mut random).await >= 0.95);
     store.close(Duration::from_secs(10)).await.unwrap();
     drop((collection, store));
@@ -78,6 +81,27 @@ async fn a_restart_loads_the_graph_instead_of_building_it_again() {
     assert_eq!(counters.graphs_built, 0);
     let collection = store.collection("a").await.unwrap();
     assert!(recall(&collection, &mut random).await >= 0.95);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_answered_in_order_and_as_its_queries_are_alone() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
+    let mut random = StdRng::seed_from_u64(9);
+    let store = open(&bucket).await;
+    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap();
+    collection.add(&records(&mut random, 0, 3000)).await.unwrap();
+    store.maintain().await.unwrap();
+    assert_eq!(collection.parts().graphs, [(3000, 0)]);
+    for exact in [false, true] {
+        let queries: Vec<Vec<f32>> = (0..300).map(|_| vector(&mut random)).collect();
+        let together = collection.search(Query::batch(queries.clone()).exact(exact)).await.unwrap().results;
+        assert_eq!(together.len(), queries.len());
+        for (query, hits) in queries.into_iter().zip(together) {
+            assert_eq!(collection.search(Query::new(query).exact(exact)).await.unwrap().results, [hits]);
+        }
+    }
+    let wrong = collection.search(Query::batch(vec![vec![1.0; DIM], vec![1.0]])).await.unwrap_err();
+    assert_eq!(wrong.message(), format!("embeddings[1]: expected {DIM} numbers, got 1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["bucket", "collection", "compute", "config", "error", "format", "head", "record", "stream"]),
     ("interchange", &["collection", "config", "error", "record"]),
     ("http", &["bucket", "collection", "config", "error", "filter", "interchange", "record", "store"]),
-    ("testing", &["bucket", "config", "filter", "format", "head"]),
+    ("testing", &["bucket", "config", "filter", "format", "head", "index", "record"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

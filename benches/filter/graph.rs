@@ -3,11 +3,10 @@
 //! allowed, and microseconds of CPU for one query, beside a scan of all allowed vectors; one thread.
 
 use drumlin::testing::index::{
-    Candidate, Graph, GraphParams, GraphQuery, GraphRange, HnswRsBuilder, PreparedQuery, SearchScratch, TopK,
-    VectorSet, Vectors, build_graph, default_ef, scan, search_graph,
+    BUILDERS, Candidate, Choice, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PreparedQuery, SearchScratch,
+    TopK, VectorSet, Vectors, build_graph, default_ef, plan, scan, search_graph,
 };
 use drumlin::testing::record::{Address, Metric, Version};
-use drumlin::testing::{Choice, NodeBitmap, plan};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -54,7 +53,7 @@ pub fn clustered(rows: usize, dim: usize) -> Data {
     let set = VectorSet { metric: Metric::L2, dim, vectors, addresses };
     let range = GraphRange { stream: "bench".into(), lo: Version(1), hi: Version(1) };
     let params = GraphParams { threads: rayon::current_num_threads(), ..GraphParams::default() };
-    let graph = build_graph(&set, range, &params, &HnswRsBuilder).expect("the vectors are finite");
+    let graph = build_graph(&set, range, &params, BUILDERS[0]).expect("the vectors are finite");
     Data { dim, values, queries, graph }
 }
 

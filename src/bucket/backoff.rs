@@ -2,11 +2,30 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+/// A random time below `first` × 2^`attempt`, at most `longest`: anything from nothing to the bound, so that
+/// many that failed together do not come back together.
+pub fn jittered(first: Duration, longest: Duration, attempt: u32) -> Duration {
+    first.saturating_mul(1 << attempt.min(31)).min(longest).mul_f64(rand::random::<f64>())
+}
 
-/// Sleeps a random time below `first` × 2^`attempt`, at most `longest`.
+/// Sleeps a [`jittered`] time.
 pub async fn pause(first: Duration, longest: Duration, attempt: u32) {
-    let ceiling = first.saturating_mul(1 << attempt.min(20)).min(longest);
-    let wait = ceiling.mul_f64(rand::rng().random::<f64>());
-    tokio::time::sleep(wait).await;
+    tokio::time::sleep(jittered(first, longest, attempt)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_are_spread_over_all_of_it() {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_secs(5));
+        for (attempt, bound_ms) in [(0, 50), (1, 100), (4, 800), (7, 5_000), (u32::MAX, 5_000)] {
+            let bound = Duration::from_millis(bound_ms);
+            let pauses: Vec<Duration> = (0..500).map(|_| jittered(first, longest, attempt)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= bound), "{attempt}");
+            assert!(pauses.iter().any(|pause| *pause > bound.mul_f64(0.9)), "{attempt}");
+            assert!(pauses.iter().any(|pause| *pause < bound.mul_f64(0.1)), "{attempt}");
+        }
+    }
 }

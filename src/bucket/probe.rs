@@ -157,11 +157,16 @@ impl Probe<'_> {
         self.key(&format!("race-{race}-{round}"))
     }
 
+    fn swap_race_key(&self, round: usize) -> String {
+        self.key(&format!("swap-race-{round}"))
+    }
+
     /// Every key that this run may have written.
     fn scratch_keys(&self) -> Vec<String> {
         let races = (0..RACES).flat_map(|race| (0..ROUNDS).map(move |round| (race, round)));
         let races = races.map(|(race, round)| self.race_key(race, round));
-        races.chain(["plain", "absent", "swap"].map(|name| self.key(name))).collect()
+        let swap_races = (0..ROUNDS).map(|round| self.swap_race_key(round));
+        races.chain(swap_races).chain(["plain", "absent", "swap"].map(|name| self.key(name))).collect()
     }
 
     async fn all(&self) -> Result<(), Failure> {
@@ -213,15 +218,17 @@ impl Probe<'_> {
         self.absent(&key, "it was deleted").await
     }
 
-    /// Swap on nothing, with a stale tag and with the right one.
+    /// Swap on nothing, with the right tag, with a stale one and with the right one again. No write is
+    /// unconditional: one whose answer was lost and that is sent again could land twice, the second time
+    /// over what came after it, and a sound bucket would be accused.
     async fn swaps_one_at_a_time(&self) -> Result<(), Failure> {
         let (key, absent) = (self.key("swap"), self.key("absent"));
-        let stale = tag(self.put(&key, "first", Condition::Always).await?)?;
+        let stale = tag(self.put(&key, "first", Condition::IfAbsent).await?)?;
         if self.put(&absent, "swapped", Condition::IfMatch(stale.clone())).await.is_ok() {
             return Err(lacks("a compare and swap (If-Match) succeeds where there is no object"));
         }
         self.absent(&absent, "a compare and swap (If-Match) on nothing was refused").await?;
-        let present = tag(self.put(&key, "second", Condition::Always).await?)?;
+        let present = self.swap(&key, "second", stale.clone()).await?;
         match self.put(&key, "third", Condition::IfMatch(stale)).await {
             Ok(_) => return Err(lacks("a compare and swap succeeds with a stale tag (If-Match is ignored)")),
             Err(BucketError::Unknown { message }) => return Err(BucketError::Unknown { message }.into()),
@@ -230,8 +237,13 @@ impl Probe<'_> {
             }
             Err(_) => {}
         }
-        match self.put(&key, "fourth", Condition::IfMatch(present)).await {
-            Ok(_) if self.body(&key).await? == "fourth" => Ok(()),
+        self.swap(&key, "fourth", present).await.map(drop)
+    }
+
+    /// A swap with the right tag, which must succeed; answers with the new tag.
+    async fn swap(&self, key: &str, text: &str, present: String) -> Result<String, Failure> {
+        match self.put(key, text, Condition::IfMatch(present)).await {
+            Ok(stamp) if self.body(key).await? == text.as_bytes() => tag(stamp),
             Ok(_) => Err(lacks("an object is not what was just written (read after overwrite)")),
             Err(BucketError::Refused { message }) => {
                 Err(lacks(format!("it refuses a compare and swap (If-Match) with the right tag: {message}")))
@@ -253,9 +265,9 @@ impl Probe<'_> {
     }
 
     async fn swap_race(&self) -> Result<(), Failure> {
-        let key = self.key("swap");
         for round in 0..ROUNDS {
-            let start = tag(self.put(&key, &format!("round {round}"), Condition::Always).await?)?;
+            let key = self.swap_race_key(round);
+            let start = tag(self.put(&key, "start", Condition::IfAbsent).await?)?;
             if self.race(&key, Prize::Swap(start)).await? {
                 return Ok(());
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::call::Op;
 use super::clock::StoreClock;
@@ -33,15 +34,23 @@ enum Flaw {
     TellsNoDate,
     TellsNoTag,
     KeepsDeleted,
+    /// No flaw: an unconditional put whose answer was lost was sent again, and the first one lands late.
+    WritesLandLate,
 }
 
 #[derive(Debug)]
 struct Flawed {
     inner: MemoryBucket,
     flaw: Flaw,
+    /// A put on its way.
+    late: Mutex<Option<(String, Bytes)>>,
 }
 
 impl Flawed {
+    fn new(flaw: Flaw) -> Flawed {
+        Flawed { inner: memory(), flaw, late: Mutex::new(None) }
+    }
+
     async fn look_then_write(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
         let present = self.inner.get(key, None).await.ok().map(|object| object.stamp.etag.unwrap());
         tokio::task::yield_now().await;
@@ -82,6 +91,17 @@ impl Bucket for Flawed {
             (Flaw::RefusesYetWrites, Condition::IfAbsent) => {
                 let answer = self.inner.put(key, body.clone(), condition).await;
                 self.inner.put(key, body, Condition::Always).await?;
+                answer
+            }
+            (Flaw::WritesLandLate, _) => {
+                let answer = self.inner.put(key, body.clone(), condition.clone()).await;
+                let late = self.late.lock().take();
+                if let Some((key, body)) = late {
+                    self.inner.put(&key, body, Condition::Always).await?;
+                }
+                if condition == Condition::Always {
+                    *self.late.lock() = Some((key.to_owned(), body));
+                }
                 answer
             }
             (Flaw::DeniesEverySwap, Condition::IfMatch(_)) => Err(BucketError::Exists { date: None }),
@@ -125,7 +145,7 @@ async fn a_flawed_bucket_is_refused_with_the_name_of_its_flaw() {
         (Flaw::TellsNoTag, "without a version tag"),
         (Flaw::KeepsDeleted, "found after it was deleted"),
     ] {
-        let bucket = Flawed { inner: memory(), flaw };
+        let bucket = Flawed::new(flaw);
         let refused = probe(&bucket, 4).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Invalid, "{flaw:?}: {refused}");
         assert!(refused.message().contains(words), "{flaw:?}: {refused}");
@@ -157,7 +177,7 @@ async fn a_sound_bucket_passes_once_and_is_marked() {
 
 #[tokio::test]
 async fn a_refused_bucket_is_not_marked() {
-    let bucket = Flawed { inner: memory(), flaw: Flaw::LosesCreateRaces };
+    let bucket = Flawed::new(Flaw::LosesCreateRaces);
     for _ in 0..2 {
         assert_eq!(ensure_probed(&bucket).await.unwrap_err().kind(), Kind::Invalid);
     }
@@ -179,6 +199,11 @@ async fn a_lost_answer_in_a_race_is_raced_again_and_too_many_make_it_unavailable
     bucket.set_plan(move |call| if race(&call.key) { Fault::UnknownBefore } else { Fault::None });
     let failed = probe(&bucket, 4).await.unwrap_err();
     assert_eq!(failed.kind(), Kind::Unavailable, "{failed}");
+}
+
+#[tokio::test]
+async fn a_sound_bucket_passes_though_unconditional_writes_land_late() {
+    probe(&Flawed::new(Flaw::WritesLandLate), 4).await.unwrap();
 }
 
 #[tokio::test]

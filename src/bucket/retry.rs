@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::sleep;
 
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp};
+use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, backoff};
 
 /// How often and how fast to repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +25,6 @@ pub struct RetrySettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         RetrySettings { attempts: 6, first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(5) }
-    }
-}
-
-impl RetrySettings {
-    /// The pause after `failed` attempts: full jitter, that is anything from nothing to the bound, so
-    /// that many clients that failed together do not come back together.
-    pub fn pause(&self, failed: u32) -> Duration {
-        let doublings = failed.saturating_sub(1).min(31);
-        let bound = self.first_pause.saturating_mul(1 << doublings).min(self.longest_pause);
-        bound.mul_f64(rand::random::<f64>())
     }
 }
 
@@ -65,7 +54,7 @@ impl<B: Bucket> Retrying<B> {
                         return Err(BucketError::Unknown { message: format!("{message} (after {failed} attempts)") });
                     }
                     tracing::debug!(failed, %message, "repeating a call to the bucket");
-                    sleep(self.settings.pause(failed)).await;
+                    backoff::pause(self.settings.first_pause, self.settings.longest_pause, failed - 1).await;
                 }
                 answer => return answer,
             }
@@ -174,17 +163,5 @@ mod tests {
         let answer = put(&bucket, Condition::Always).await;
         assert!(matches!(answer, Err(BucketError::Refused { .. })), "{answer:?}");
         assert_eq!(faulty.log().len(), 1);
-    }
-
-    #[test]
-    fn pauses_grow_to_their_bound_and_are_spread_over_all_of_it() {
-        let settings = RetrySettings::default();
-        for (failed, bound_ms) in [(1, 50), (2, 100), (5, 800), (8, 5_000), (u32::MAX, 5_000)] {
-            let bound = Duration::from_millis(bound_ms);
-            let pauses: Vec<Duration> = (0..500).map(|_| settings.pause(failed)).collect();
-            assert!(pauses.iter().all(|pause| *pause <= bound), "{failed}");
-            assert!(pauses.iter().any(|pause| *pause > bound.mul_f64(0.9)), "{failed}");
-            assert!(pauses.iter().any(|pause| *pause < bound.mul_f64(0.1)), "{failed}");
-        }
     }
 }

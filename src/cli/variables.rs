@@ -53,7 +53,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_INDEX_THREADS", "half the cores", "threads that build graphs"),
     v("DRUMLIN_MAINTENANCE", "true", "flush, compact, build graphs, collect garbage"),
     v("DRUMLIN_WRITE_DEADLINE_S", "60", "seconds until a write's outcome is called unknown"),
-    v("DRUMLIN_GRAPH_ROWS", "4096", "records from which a graph is built"),
+    v("DRUMLIN_GRAPH_ROWS", "256", "records in no graph that are put into one"),
     v("DRUMLIN_FLUSH_COMMITS", "128", "commits in the tail that make its writer flush"),
     v("DRUMLIN_FLUSH_COMMITS_OTHER", "160", "commits in the tail that make any instance flush"),
     v("DRUMLIN_FLUSH_BYTES", "16777216", "bytes in the tail that cause a flush"),

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Map;
 
-use super::graphs::GraphPart;
+use super::graphs::{GraphPart, Relinked, Stored};
 use super::replay::Replay;
 use super::request::{Hit, Query, Selection, Write};
 use super::snapshot::Snapshot;
@@ -42,7 +42,7 @@ fn build(snapshot: &Snapshot, lo: u64, hi: u64) -> Option<GraphPart> {
     let range = GraphRange { stream: "c/x".into(), lo, hi };
     let params = GraphParams { threads: 1, ..GraphParams::default() };
     let graph = Arc::new(build_graph(&set, range, &params, &HnswRsBuilder).unwrap());
-    Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph })
+    Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph, stored: Stored::Yes })
 }
 
 /// The same graph through the bucket's bytes.
@@ -244,6 +244,7 @@ fn random_histories_with_graphs_attached_and_detached_keep_every_record_in_one_p
         let mut rng = StdRng::seed_from_u64(seed);
         let mut replay = Replay::new([Metric::L2, Metric::Cosine, Metric::Ip][seed as usize % 3]);
         let mut older = replay.snapshot();
+        let mut prepared: Option<Relinked> = None;
         for round in 0..120 {
             let context = format!("seed {seed}, round {round}");
             let pick = |rng: &mut StdRng| rng.random_range(0..60);
@@ -272,9 +273,16 @@ fn random_histories_with_graphs_attached_and_detached_keep_every_record_in_one_p
                 let mut keys = replay.snapshot().graph_keys();
                 keys.retain(|key| *key == format!("c/x/graph/{lo}-{hi}") || rng.random_bool(0.5));
                 match build(&older, lo, hi) {
+                    part if rng.random_bool(0.5) => prepared = Some(Relinked::prepare(replay.snapshot(), keys, part)),
                     Some(part) => replay.state.attach_graph(part, &keys).unwrap(),
                     None => replay.state.detach_graphs(&keys),
                 }
+                replay.state.publish();
+            }
+            if rng.random_bool(0.3)
+                && let Some(prepared) = prepared.take()
+            {
+                replay.state.relink(&prepared);
                 replay.state.publish();
             }
             replay.state.current().check_invariants().unwrap_or_else(|broken| panic!("{context}: {broken}"));

@@ -3,6 +3,7 @@
 //! Invariants: a row has one link at most; a node is alive iff a live row links to it; a live row without
 //! link is loose, and is found by scanning.
 
+use std::collections::HashMap;
 use std::iter::Peekable;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,19 +16,59 @@ use super::snapshot::{ChunkView, Snapshot};
 use crate::format::FormatError;
 use crate::format::graph::decode_graph;
 use crate::format::head::GraphEntry;
-use crate::index::{Graph, NodeBitmap, VectorSet};
+use crate::index::{Graph, NodeBitmap, OldGraph, VectorSet};
 use crate::record::{Address, Version};
 
-/// A graph as HEAD names it.
+/// A graph of a collection.
 #[derive(Debug, Clone)]
 pub struct GraphPart {
-    /// Its object's key.
+    /// Its object's key; while it has none, a name that no object has.
     pub key: String,
     /// The graph itself; its header names the versions whose embeddings it covers.
     pub graph: Arc<Graph>,
+    /// Whether it is in the bucket.
+    pub stored: Stored,
+}
+
+/// Whether a graph is in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is, and HEAD named it.
+    Yes,
+    /// Only in memory: so many of its nodes are in no graph that is in the bucket.
+    NotYet { new: u64 },
 }
 
 impl GraphPart {
+    /// Whether it covers all of these versions.
+    pub fn covers(&self, lo: Version, hi: Version) -> bool {
+        self.versions().contains(&lo) && self.versions().contains(&hi)
+    }
+
+    /// Whether it covers some of these versions.
+    pub fn overlaps(&self, lo: Version, hi: Version) -> bool {
+        *self.versions().start() <= hi && lo <= *self.versions().end()
+    }
+
+    /// Divides vectors by whether they are nodes of this graph. `set` is in ascending order of addresses, as
+    /// [`Snapshot::graph_input`] gives it.
+    pub fn among<'a>(&'a self, set: VectorSet<'a>) -> (OldGraph<'a>, VectorSet<'a>) {
+        let mut vectors = vec![None; self.graph.len()];
+        let mut new = VectorSet { vectors: Vec::new(), addresses: Vec::new(), ..set };
+        let mut nodes = self.graph.nodes_by_address().peekable();
+        for (address, vector) in set.addresses.into_iter().zip(set.vectors) {
+            while nodes.next_if(|(node, _)| *node < address).is_some() {}
+            match nodes.next_if(|(node, _)| *node == address) {
+                Some((_, node)) => vectors[node as usize] = Some(vector),
+                None => {
+                    new.vectors.push(vector);
+                    new.addresses.push(address);
+                }
+            }
+        }
+        (OldGraph { graph: &self.graph, vectors }, new)
+    }
+
     fn versions(&self) -> RangeInclusive<Version> {
         self.graph.header().lo..=self.graph.header().hi
     }
@@ -42,7 +83,23 @@ pub struct GraphView {
     pub alive: NodeBitmap,
 }
 
+/// What a search of all records goes through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Of each graph, the number of its nodes, and of those among them that are no live record's.
+    pub graphs: Vec<(usize, usize)>,
+    /// Live records in no graph.
+    pub loose: u64,
+    /// Graphs that are not in the bucket.
+    pub unstored: usize,
+}
+
 impl GraphView {
+    /// Nodes that are no live record's embedding any more.
+    pub fn ended(&self) -> usize {
+        self.part.graph.len() - self.alive.count()
+    }
+
     pub fn size_bytes(&self) -> usize {
         self.part.graph.size_bytes() + self.alive.len() / 8
     }
@@ -87,6 +144,11 @@ impl Links {
         })
     }
 
+    /// The same links where fewer rows are live.
+    fn among_alive(&self, alive: &RoaringBitmap) -> Links {
+        Links { links: self.links.clone(), loose: &self.loose & alive }
+    }
+
     pub fn get(&self, row: u32) -> Option<Link> {
         self.links.get(row as usize).copied().filter(|link| *link != Link::NONE)
     }
@@ -108,13 +170,18 @@ pub fn end_node(graphs: &mut [Arc<GraphView>], link: Link) {
 
 /// Links the rows of a new chunk, all of which are live; their nodes come alive.
 pub fn link_new(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
-    let chunk = &view.chunk;
-    if !graphs.iter().any(|graph| reaches(&graph.part, chunk)) {
-        return;
+    if graphs.iter().any(|graph| reaches(&graph.part, &view.chunk)) {
+        link_all(graphs, view);
     }
+}
+
+/// Links all rows of a chunk anew; the nodes of live ones come alive.
+fn link_all(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
+    let chunk = &view.chunk;
     let link_to = |row| graphs.iter().find_map(|view| view.link_to(chunk.embedded(row)));
     let links: Vec<Option<Link>> = (0..chunk.len() as u32).map(link_to).collect();
-    links.iter().flatten().for_each(|link| begin_node(graphs, *link));
+    let live: Vec<Link> = view.alive.iter().filter_map(|row| links[row as usize]).collect();
+    live.into_iter().for_each(|link| begin_node(graphs, link));
     view.links = Links::among(links, &view.alive);
 }
 
@@ -139,6 +206,61 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
         }
     }
     snapshot.graphs.push(Arc::new(added));
+}
+
+/// The same as [`relink`], most of it already done on an earlier snapshot, so that the part that nobody may
+/// write meanwhile is short: it takes as long as what has changed since is large.
+#[derive(Debug)]
+pub struct Relinked {
+    before: Arc<Snapshot>,
+    after: Snapshot,
+    keys: Vec<String>,
+    part: Option<GraphPart>,
+}
+
+impl Relinked {
+    /// Does [`relink`] on a copy.
+    pub fn prepare(before: Arc<Snapshot>, keys: Vec<String>, part: Option<GraphPart>) -> Relinked {
+        let mut after = before.as_ref().clone();
+        relink(&mut after, &keys, part.clone());
+        Relinked { before, after, keys, part }
+    }
+
+    /// Brings the result into `current`, a later version of the same collection.
+    pub fn finish(&self, current: &mut Snapshot) {
+        let graphs_of = |snapshot: &Snapshot| snapshot.graph_keys();
+        if graphs_of(current) != graphs_of(&self.before) {
+            return relink(current, &self.keys, self.part.clone());
+        }
+        let mut graphs = self.after.graphs.clone();
+        let earlier: HashMap<*const Chunk, usize> =
+            self.before.chunks.iter().enumerate().map(|(at, view)| (Arc::as_ptr(&view.chunk), at)).collect();
+        let mut kept = vec![false; self.before.chunks.len()];
+        for view in &mut current.chunks {
+            let Some(at) = earlier.get(&Arc::as_ptr(&view.chunk)).copied() else { continue };
+            kept[at] = true;
+            let (before, after) = (&self.before.chunks[at], &self.after.chunks[at]);
+            if Arc::ptr_eq(view, before) {
+                *view = after.clone();
+                continue;
+            }
+            for row in &before.alive - &view.alive {
+                after.link(row).into_iter().for_each(|link| end_node(&mut graphs, link));
+            }
+            let links = after.links.as_ref().map(|links| links.among_alive(&view.alive));
+            Arc::make_mut(view).links = links;
+        }
+        let gone = self.after.chunks.iter().zip(&kept).filter(|(_, kept)| !**kept);
+        for (view, _) in gone {
+            view.alive.iter().filter_map(|row| view.link(row)).for_each(|link| end_node(&mut graphs, link));
+        }
+        for view in &mut current.chunks {
+            if !earlier.contains_key(&Arc::as_ptr(&view.chunk)) {
+                link_all(&mut graphs, Arc::make_mut(view));
+            }
+        }
+        current.graphs = graphs;
+    }
 }
 
 /// Whether the graph may cover embeddings of the chunk's rows. An embedding is as old as its row, or older.
@@ -216,17 +338,42 @@ pub fn decode(entry: &GraphEntry, bytes: Bytes) -> Result<GraphPart, FormatError
             entry.hi
         )));
     }
-    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph) })
+    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph), stored: Stored::Yes })
 }
 
 impl Snapshot {
+    /// Refuses a graph of other vectors than the collection's.
+    pub fn check_graph(&self, part: &GraphPart) -> Result<(), FormatError> {
+        let (metric, dimension, header) = (self.metric, self.dimension, part.graph.header());
+        if header.metric == metric && Some(header.dim) == dimension {
+            return Ok(());
+        }
+        let (key, got, dim) = (&part.key, header.metric, header.dim);
+        let message = format!("{key}: expected a graph of {metric}, dimension {dimension:?}; got {got}, {dim}");
+        Err(FormatError::Damaged(message))
+    }
+
     /// Keys of the graphs in use.
     pub fn graph_keys(&self) -> Vec<String> {
         self.graphs.iter().map(|view| view.part.key.clone()).collect()
     }
 
+    /// Takes note that a graph is in the bucket now, under this key.
+    pub fn note_stored(&mut self, name: &str, key: &str) {
+        if let Some(view) = self.graphs.iter_mut().find(|view| view.part.key == name) {
+            let part = &mut Arc::make_mut(view).part;
+            (part.key, part.stored) = (key.to_owned(), Stored::Yes);
+        }
+    }
+
+    /// Nodes of each graph and how many of them are no live record's, and live records in no graph.
+    pub fn parts(&self) -> Parts {
+        let graphs = self.graphs.iter().map(|view| (view.part.graph.len(), view.ended()));
+        let unstored = self.graphs.iter().filter(|view| view.part.stored != Stored::Yes).count();
+        Parts { graphs: graphs.collect(), loose: self.loose(), unstored }
+    }
+
     /// Live records whose embeddings are in no graph.
-    #[cfg(test)]
     pub fn loose(&self) -> u64 {
         self.chunks.iter().map(|view| view.loose().len()).sum()
     }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
+use super::graphs::Parts;
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
     WriteOutcome,
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
+use super::upkeep::Calm;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -51,6 +54,7 @@ struct Inner {
     published: Arc<ArcSwap<Snapshot>>,
     surroundings: Surroundings,
     reads: AtomicU64,
+    calm: Mutex<Calm>,
 }
 
 /// A collection of records. Cheap to clone.
@@ -66,8 +70,8 @@ impl Collection {
         published: Arc<ArcSwap<Snapshot>>,
         surroundings: Surroundings,
     ) -> Collection {
-        let reads = AtomicU64::new(0);
-        Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads }) }
+        let (reads, calm) = (AtomicU64::new(0), Mutex::default());
+        Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads, calm }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -108,13 +112,23 @@ impl Collection {
         self.inner.surroundings.compute.search(move || snapshot.get(&get)).await?
     }
 
-    /// Finds the nearest records to each query embedding: the k nearest *of those that match*.
+    /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
+    /// embeddings are spread over the search threads.
     pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
         query.ef_search = query.ef_search.or(self.inner.identity.index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
         let limits = self.inner.surroundings.limits.clone();
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
-        self.inner.surroundings.compute.search(move || snapshot.search(&query, &limits)).await?
+        let compute = &self.inner.surroundings.compute;
+        if query.embeddings.len() < 2 {
+            return compute.search(move || snapshot.search(&query, &limits)).await?;
+        }
+        let planned = compute.search(move || (snapshot.route(&query, &limits), snapshot, query));
+        let (route, snapshot, query) = planned.await?;
+        let route = route?;
+        let (version, count) = (snapshot.version(), query.embeddings.len());
+        let answers = compute.search_batch(count, move |number| snapshot.answer(&query, &route, number)).await?;
+        Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
     }
 
     /// How many records there are.
@@ -172,6 +186,17 @@ impl Collection {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.inner.identity
+    }
+
+    /// When the newest commit was seen, for upkeep.
+    pub(crate) fn calm(&self) -> &Mutex<Calm> {
+        &self.inner.calm
+    }
+
+    /// What a search goes through, for benches.
+    #[doc(hidden)]
+    pub fn parts(&self) -> Parts {
+        self.present().parts()
     }
 
     pub(crate) fn compute(&self) -> &Arc<Compute> {

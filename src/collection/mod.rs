@@ -13,6 +13,7 @@ mod id_table;
 mod invariants;
 mod order;
 mod overlay;
+mod policy;
 pub mod request;
 mod resolve;
 mod search;
@@ -27,6 +28,8 @@ mod validate;
 mod graph_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

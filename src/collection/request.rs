@@ -2,6 +2,7 @@
 //! The same words serve the embedded library, the native HTTP API and Chroma's.
 
 use crate::filter::Filter;
+use crate::index::BUILDERS;
 use crate::record::{CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
 
 /// One write request. It is applied whole, in one commit, or not at all.
@@ -199,7 +200,7 @@ pub struct QueryAnswer {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct IndexSettings {
-    /// Which builder: `hnsw_rs`.
+    /// Which builder: `drumlin`, our own, or `hnsw_rs`, the crate of that name.
     pub builder: String,
     /// Neighbours per node above level 0 (twice as many on it).
     pub m: usize,
@@ -211,7 +212,7 @@ pub struct IndexSettings {
 
 impl Default for IndexSettings {
     fn default() -> IndexSettings {
-        IndexSettings { builder: "hnsw_rs".to_owned(), m: 16, ef_construction: 100, ef_search: None }
+        IndexSettings { builder: BUILDERS[0].name().to_owned(), m: 16, ef_construction: 100, ef_search: None }
     }
 }
 

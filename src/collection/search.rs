@@ -2,7 +2,6 @@
 //! Invariants: no record is answered twice, none is lost; equal distances are ordered by address, so
 //! that every instance at one version gives one answer.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use roaring::RoaringBitmap;
 use super::graphs::{GraphView, Link};
 use super::request::{Hit, Query, QueryAnswer};
 use super::select::Selected;
-use super::snapshot::Snapshot;
+use super::snapshot::{ChunkView, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::index::{
@@ -26,68 +25,121 @@ thread_local! {
 }
 
 /// How a query is answered: every selected row is either scanned or a node that a walk may answer with,
-/// never both.
-struct Route<'a> {
-    /// Rows of each chunk to scan.
-    scans: Vec<Cow<'a, RoaringBitmap>>,
-    /// Graphs to walk, with the nodes that may be answered.
-    walks: Vec<(&'a GraphView, Cow<'a, NodeBitmap>)>,
+/// never both. The same for all embeddings of the query, and good for the snapshot it was made on only.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// Rows of each chunk to scan; of no chunk where nothing is selected.
+    scans: Vec<Scanned>,
+    walks: Vec<Walk>,
+}
+
+/// Rows of a chunk.
+#[derive(Debug)]
+enum Scanned {
+    Alive,
+    Loose,
+    These(RoaringBitmap),
+}
+
+/// A graph to walk.
+#[derive(Debug)]
+struct Walk {
+    /// Its place among the snapshot's graphs.
+    graph: usize,
+    /// Nodes that may be answered, where these are not all that are alive.
+    allowed: Option<NodeBitmap>,
+    /// How wide.
+    ef: usize,
+}
+
+/// The width of a walk through one of several graphs. For the same recall a smaller graph needs less: the
+/// cube root of its share, as measured by `benches/grown.rs`.
+fn width(ef: usize, k: usize, allowed: usize, most: usize) -> usize {
+    let share = allowed as f64 / most.max(1) as f64;
+    ((ef as f64 * share.cbrt()).ceil() as usize).max(k)
 }
 
 impl Snapshot {
     /// One list of hits for each query embedding, nearest first.
     pub fn search(&self, query: &Query, limits: &Limits) -> Result<QueryAnswer> {
-        self.check_alive()?;
-        check(query, self.dimension, limits)?;
-        if self.dimension.is_none() || self.live == 0 {
-            return Ok(QueryAnswer { results: vec![Vec::new(); query.embeddings.len()], version: self.version });
-        }
-        let selected = self.select(query.ids.as_deref(), query.filter.as_ref());
-        let route = self.route(query, &selected);
-        let results = query.embeddings.iter().map(|embedding| {
-            let nearest = self.nearest(&PreparedQuery::new(self.metric, embedding), query, &route);
-            self.hits(nearest, query)
-        });
+        let route = self.route(query, limits)?;
+        let results = (0..query.embeddings.len()).map(|number| self.answer(query, &route, number));
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
     }
 
-    fn route<'a>(&'a self, query: &Query, selected: &'a Selected) -> Route<'a> {
-        let walks = if query.exact { Vec::new() } else { self.walks(query, selected) };
-        let scans = self.chunks.iter().enumerate().map(|(chunk, view)| {
-            let rows = selected.of(self, chunk);
-            match selected {
-                _ if walks.is_empty() || view.links.is_none() => Cow::Borrowed(rows),
-                Selected::All if walks.len() == self.graphs.len() => Cow::Borrowed(view.loose()),
-                _ if walks.len() == self.graphs.len() => Cow::Owned(rows & view.loose()),
-                _ => {
-                    let walked = |link: Link| walks.iter().any(|(graph, _)| graph.number == link.graph);
-                    Cow::Owned(rows.iter().filter(|row| !view.link(*row).is_some_and(walked)).collect())
-                }
+    /// Checks a query and decides how it is answered.
+    pub fn route(&self, query: &Query, limits: &Limits) -> Result<Route> {
+        self.check_alive()?;
+        check(query, self.dimension, limits)?;
+        if self.dimension.is_none() || self.live == 0 {
+            return Ok(Route::default());
+        }
+        let selected = self.select(query.ids.as_deref(), query.filter.as_ref());
+        let walks = if query.exact { Vec::new() } else { self.walks(query, &selected) };
+        let scans = match selected {
+            Selected::All => self.chunks.iter().map(|view| self.unwalked(view, None, &walks)).collect(),
+            Selected::Rows(rows) => {
+                let rows = self.chunks.iter().zip(rows);
+                rows.map(|(view, rows)| self.unwalked(view, Some(rows), &walks)).collect()
             }
-        });
-        Route { scans: scans.collect(), walks }
+        };
+        Ok(Route { scans, walks })
+    }
+
+    /// The hits of one of the query's embeddings. `route` must be this query's on this snapshot.
+    pub fn answer(&self, query: &Query, route: &Route, number: usize) -> Result<Vec<Hit>> {
+        let embedding = query.embeddings.get(number).map_or(&[][..], Vec::as_slice);
+        self.hits(self.nearest(&PreparedQuery::new(self.metric, embedding), query, route), query)
+    }
+
+    /// What is left to scan of a chunk's selected rows (`None`: all that are alive).
+    fn unwalked(&self, view: &ChunkView, selected: Option<RoaringBitmap>, walks: &[Walk]) -> Scanned {
+        if walks.is_empty() || view.links.is_none() {
+            return selected.map_or(Scanned::Alive, Scanned::These);
+        }
+        if walks.len() == self.graphs.len() {
+            return selected.map_or(Scanned::Loose, |rows| Scanned::These(rows & view.loose()));
+        }
+        let walked = |link: Link| walks.iter().any(|walk| self.graphs[walk.graph].number == link.graph);
+        let rows = selected.as_ref().unwrap_or(&view.alive);
+        Scanned::These(rows.iter().filter(|row| !view.link(*row).is_some_and(walked)).collect())
     }
 
     /// The graphs that are quicker walked than their selected rows are scanned.
-    fn walks<'a>(&'a self, query: &Query, selected: &'a Selected) -> Vec<(&'a GraphView, Cow<'a, NodeBitmap>)> {
-        let allowed: Vec<Cow<'a, NodeBitmap>> = match selected {
-            Selected::All => self.graphs.iter().map(|view| Cow::Borrowed(&view.alive)).collect(),
-            Selected::Rows(rows) => self.nodes_of(rows).into_iter().map(Cow::Owned).collect(),
+    fn walks(&self, query: &Query, selected: &Selected) -> Vec<Walk> {
+        let allowed: Vec<Option<NodeBitmap>> = match selected {
+            Selected::All => self.graphs.iter().map(|_| None).collect(),
+            Selected::Rows(rows) => self.nodes_of(rows).into_iter().map(Some).collect(),
         };
         let ef = query.ef_search.unwrap_or_else(|| default_ef(self.metric, query.k)).max(query.k);
-        let views = self.graphs.iter().map(Arc::as_ref).zip(allowed);
-        let worth = |(view, allowed): &(&GraphView, Cow<'_, NodeBitmap>)| {
-            let graph = &view.part.graph;
-            let degree = graph.content().columns().neighbours.values.len() / graph.len().max(1);
-            plan(Choice { allowed: allowed.count(), nodes: graph.len(), ef, degree }) != Plan::Scan
+        let count = |(view, allowed): (&Arc<GraphView>, &Option<NodeBitmap>)| {
+            allowed.as_ref().map_or(view.alive.count(), NodeBitmap::count)
         };
-        views.filter(worth).collect()
+        let counts: Vec<usize> = self.graphs.iter().zip(&allowed).map(count).collect();
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let walks = allowed.into_iter().zip(&counts).enumerate();
+        let walks = walks.map(|(graph, (allowed, count))| {
+            let ef = width(ef, query.k, *count, most);
+            Walk { graph, allowed, ef }
+        });
+        let worth = |walk: &Walk| {
+            let graph = &self.graphs[walk.graph].part.graph;
+            let degree = graph.content().columns().neighbours.values.len() / graph.len().max(1);
+            let allowed = self.allowed(walk).count();
+            plan(Choice { allowed, nodes: graph.len(), ef: walk.ef, degree }) != Plan::Scan
+        };
+        walks.filter(worth).collect()
+    }
+
+    /// The nodes that a walk may answer with.
+    fn allowed<'a>(&'a self, walk: &'a Walk) -> &'a NodeBitmap {
+        walk.allowed.as_ref().unwrap_or(&self.graphs[walk.graph].alive)
     }
 
     /// How many graphs a query walks.
     #[cfg(test)]
     pub(super) fn walks_of(&self, query: &Query) -> usize {
-        self.walks(query, &self.select(query.ids.as_deref(), query.filter.as_ref())).len()
+        self.route(query, &Limits::default()).map_or(0, |route| route.walks.len())
     }
 
     /// The nodes that these rows link to, for each graph.
@@ -105,18 +157,23 @@ impl Snapshot {
     }
 
     /// Keys of the answer are addresses.
-    fn nearest(&self, prepared: &PreparedQuery, query: &Query, route: &Route<'_>) -> TopK {
+    fn nearest(&self, prepared: &PreparedQuery, query: &Query, route: &Route) -> TopK {
         let mut top = TopK::new(query.k);
         for (view, rows) in self.chunks.iter().zip(&route.scans) {
-            let key = |row| view.chunk.address(row).0;
-            scan(prepared, view.chunk.vectors(), rows.as_ref(), key, &mut top);
+            let rows = match rows {
+                Scanned::Alive => &view.alive,
+                Scanned::Loose => view.loose(),
+                Scanned::These(rows) => rows,
+            };
+            scan(prepared, view.chunk.vectors(), rows, |row| view.chunk.address(row).0, &mut top);
         }
-        for (view, allowed) in &route.walks {
-            let graph = &view.part.graph;
+        for walk in &route.walks {
+            let graph = &self.graphs[walk.graph].part.graph;
             let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
             let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
-            let walk = GraphQuery { query: prepared, k: query.k, ef: query.ef_search, allowed: Some(allowed.as_ref()) };
-            let found = SCRATCH.with_borrow_mut(|scratch| search_graph(graph, walk, vector, scratch));
+            let allowed = Some(self.allowed(walk));
+            let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.ef), allowed };
+            let found = SCRATCH.with_borrow_mut(|scratch| search_graph(graph, search, vector, scratch));
             for Candidate { node, distance } in found {
                 if let Some(at) = row(node) {
                     top.push(distance, self.address(at).0);

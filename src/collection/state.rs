@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::apply;
 use super::chunk::Chunk;
-use super::graphs::{self, GraphPart};
+use super::graphs::{self, GraphPart, Relinked};
 use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
@@ -55,19 +55,23 @@ impl CollectionState {
     /// that live now, so it may have been built from an older snapshot. Linear in the number of records.
     /// Readers see it after [`State::publish`].
     pub fn attach_graph(&mut self, part: GraphPart, replaces: &[String]) -> Result<(), FormatError> {
-        let (metric, dimension) = (self.current.metric, self.current.dimension);
-        let header = part.graph.header();
-        if header.metric != metric || Some(header.dim) != dimension {
-            let (got, dim) = (header.metric, header.dim);
-            let message =
-                format!("{}: expected a graph of {metric}, dimension {dimension:?}; got {got}, {dim}", part.key);
-            return Err(FormatError::Damaged(message));
-        }
+        self.current.check_graph(&part)?;
         graphs::relink(&mut self.current, replaces, Some(part));
         Ok(())
     }
 
+    /// The same, prepared on an earlier snapshot of this collection: as long as what has changed since.
+    pub fn relink(&mut self, relinked: &Relinked) {
+        relinked.finish(&mut self.current);
+    }
+
+    /// Takes note that a graph was put into the bucket under this key.
+    pub fn note_stored(&mut self, name: &str, key: &str) {
+        self.current.note_stored(name, key);
+    }
+
     /// Takes out graphs: their records are scanned from then on.
+    #[cfg(test)]
     pub fn detach_graphs(&mut self, keys: &[String]) {
         graphs::relink(&mut self.current, keys, None);
     }
@@ -157,9 +161,10 @@ impl State for CollectionState {
         // A segment has one row per id, so only what was there before it can be replaced.
         let before = self.current.chunks.len();
         let current = &self.current;
-        let taken = groups
-            .into_par_iter()
-            .map(|rows| Ok((apply::replaced(current, &rows, before), apply::chunks(&rows, None, kind)?)));
+        let taken = groups.into_par_iter().map(|rows| {
+            let _span = tracing::debug_span!(target: "drumlin::load", "chunks").entered();
+            Ok((apply::replaced(current, &rows, before), apply::chunks(&rows, None, kind)?))
+        });
         let taken = taken.collect::<Result<Vec<_>, FormatError>>()?;
         let (replaced, chunks): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
         let (replaced, chunks): (Vec<RowRef>, Vec<Chunk>) = (replaced.concat(), chunks.into_iter().flatten().collect());

@@ -1,95 +1,59 @@
-//! Upkeep of a collection's graphs in the background: take over what other instances built, build what
-//! no graph covers yet, merge graphs of like size, and name the result in HEAD (protocol section 7).
+//! Upkeep of a collection's graphs in the background: take over what other instances stored, build and
+//! merge what `policy` says is due, and from time to time store the result and name it in HEAD (protocol
+//! section 7). Graphs serve searches before they are stored, and most are merged before they ever are.
 //! Invariant: a graph is only a cache; whatever goes wrong here costs time, never an answer.
 
 use std::sync::Arc;
 
 use serde_json::Map;
+use tokio::time::Instant;
 use ulid::Ulid;
 
-use super::graphs::{self, GraphPart, GraphView};
+use super::graphs::{self, GraphPart, Relinked, Stored};
 use super::handle::Collection;
+use super::policy::{Due, Job, Pace, due};
 use super::request::IndexSettings;
 use super::snapshot::Snapshot;
 use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
 use crate::head::{HeadRead, Swapped};
-use crate::index::{Graph, GraphParams, GraphRange, HnswRsBuilder, build_graph};
+use crate::index::{
+    BUILDERS, BatchBuilder, Graph, GraphBuilder, GraphParams, GraphRange, build_graph, builder_named, extend_graph,
+};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
 use crate::stream::open::{fetch_graph, off_thread};
 use crate::stream::state::State;
 
-/// A graph is merged with what comes after it while it has at most this many times as many nodes.
-const MERGE_RATIO: u64 = 2;
+/// Nobody writes when there was no commit for this many rounds of upkeep.
+const QUIET_ROUNDS: u32 = 6;
 
-/// What to build, and which graphs it replaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Job {
-    lo: Version,
-    hi: Version,
-    replaces: Vec<String>,
+/// Since when a collection has been at its version.
+#[derive(Debug)]
+pub struct Calm {
+    version: Version,
+    since: Instant,
 }
 
-/// The versions a graph covers.
-struct Range {
-    lo: Version,
-    hi: Version,
-}
-
-fn range(view: &GraphView) -> Range {
-    let header = view.part.graph.header();
-    Range { lo: header.lo, hi: header.hi }
-}
-
-/// Decides what to build: a graph over all versions after the last one, once they hold `threshold`
-/// loose records, taking in graphs before it of like size; or a graph anew of which half is dead.
-fn plan(snapshot: &Snapshot, threshold: u64) -> Option<Job> {
-    let graphs = &snapshot.graphs;
-    let nodes = |view: &GraphView| view.part.graph.len() as u64;
-    let ended = |view: &GraphView| nodes(view) - view.alive.count() as u64;
-    if let Some(worn) =
-        graphs.iter().find(|view| view.alive.count() > 0 && ended(view) * 2 > nodes(view) && nodes(view) >= threshold)
-    {
-        let Range { lo, hi } = range(worn);
-        return Some(Job { lo, hi, replaces: vec![worn.part.key.clone()] });
+impl Default for Calm {
+    fn default() -> Calm {
+        Calm { version: Version(0), since: Instant::now() }
     }
-    let mut ordered: Vec<&Arc<GraphView>> = graphs.iter().collect();
-    ordered.sort_by_key(|view| range(view).lo);
-    let mut lo = ordered.last().map_or(Version(1), |view| range(view).hi.next());
-    let hi = snapshot.version();
-    if lo > hi {
-        return None;
-    }
-    let mut records = snapshot.count_embedded(lo, hi) as u64;
-    if records < threshold.max(1) {
-        return None;
-    }
-    let mut replaces = Vec::new();
-    for view in ordered.into_iter().rev() {
-        if nodes(view) > MERGE_RATIO * records {
-            break;
-        }
-        records += nodes(view);
-        lo = range(view).lo;
-        replaces.push(view.part.key.clone());
-    }
-    Some(Job { lo, hi, replaces })
 }
 
 impl Collection {
-    /// One round of upkeep: adopts graphs that HEAD names, or builds one that is due. Answers whether
-    /// anything changed, so that the caller may go on until nothing does.
-    pub(crate) async fn keep_graphs(&self) -> Result<bool, StreamError> {
-        let threshold = self.stream().context().timing.graph_rows as u64;
-        let snapshot = self.present();
-        if plan(&snapshot, threshold).is_none() {
+    /// One round of upkeep: adopts graphs that HEAD names, or builds or stores one that is due. Answers
+    /// whether anything changed, so that the caller may go on until nothing does. `settle`: as if nobody
+    /// had written for a while.
+    pub(crate) async fn keep_graphs(&self, settle: bool) -> Result<bool, StreamError> {
+        let context = self.stream().context();
+        let pace = Pace { rows: context.timing.graph_rows as u64, quiet: self.is_quiet() || settle };
+        if due(&self.present(), pace).is_none() {
             return Ok(false);
         }
-        let stream = &self.stream().context().stream;
-        let read = self.stream().swapper().read().await.map_err(|e| StreamError::of_head(e, stream))?;
+        let read = self.stream().swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
         if read.head.state == Life::Dropped {
             return Ok(false);
         }
@@ -98,23 +62,40 @@ impl Collection {
         }
         // Adopting may have dropped graphs that HEAD no longer names.
         let snapshot = self.present();
-        match plan(&snapshot, threshold) {
-            Some(job) => self.build(read, snapshot, job).await,
+        match due(&snapshot, pace) {
+            Some(Due::Build(job)) => self.build(snapshot, job).await,
+            Some(Due::Store(name)) => self.store(read, &snapshot, name).await,
             None => Ok(false),
         }
     }
 
-    /// Takes over the graphs that HEAD names and lets go of the others.
+    fn is_quiet(&self) -> bool {
+        let version = self.present().version();
+        let mut calm = self.calm().lock();
+        if calm.version != version {
+            *calm = Calm { version, since: Instant::now() };
+        }
+        calm.since.elapsed() >= self.stream().context().timing.maintenance_interval * QUIET_ROUNDS
+    }
+
+    /// Takes over the graphs that HEAD names and lets go of the others that were stored. One that covers
+    /// no more than what we have built since is left alone.
     async fn adopt(&self, head: &Head) -> Result<bool, StreamError> {
-        let here = self.present().graph_keys();
-        let gone: Vec<String> =
-            here.iter().filter(|key| !head.graphs.iter().any(|g| &&g.key == key)).cloned().collect();
-        let mut changed = !gone.is_empty();
-        let mut replaces = gone;
+        let before = self.present();
+        let here = before.graph_keys();
+        let stored = before.graphs.iter().filter(|view| view.part.stored == Stored::Yes).map(|view| &view.part.key);
+        let mut replaces: Vec<String> =
+            stored.filter(|key| !head.graphs.iter().any(|g| g.key == **key)).cloned().collect();
+        if head.graphs.iter().any(|g| g.hi > before.version()) {
+            // They cover commits that we have not read yet: a later round takes them.
+            return Ok(false);
+        }
+        let mut changed = !replaces.is_empty();
         let context = self.stream().context();
+        let ours: Vec<&GraphPart> =
+            before.graphs.iter().map(|view| &view.part).filter(|part| part.stored != Stored::Yes).collect();
         for entry in head.graphs.iter().filter(|g| !here.contains(&g.key)) {
-            if entry.hi > self.present().version() {
-                // It covers commits that we have not read yet: the next round takes it.
+            if ours.iter().any(|part| part.covers(entry.lo, entry.hi)) {
                 continue;
             }
             let bytes = match fetch_graph(context, entry).await {
@@ -124,11 +105,13 @@ impl Collection {
                     continue;
                 }
             };
-            let entry = entry.clone();
-            let decoded = off_thread(move || graphs::decode(&entry, bytes)).await?;
+            let named = entry.clone();
+            let decoded = off_thread(move || graphs::decode(&named, bytes)).await?;
             match decoded {
                 Ok(part) => {
-                    self.attach(part, std::mem::take(&mut replaces)).await?;
+                    let outdone = ours.iter().filter(|part| part.overlaps(entry.lo, entry.hi));
+                    replaces.extend(outdone.map(|part| part.key.clone()));
+                    self.relink(std::mem::take(&mut replaces), Some(part)).await?;
                     context.counters.graphs_loaded.count();
                     changed = true;
                 }
@@ -136,82 +119,112 @@ impl Collection {
             }
         }
         if !replaces.is_empty() {
-            let state = self.stream().shared().state();
-            off_thread(move || {
-                let mut state = state.lock();
-                state.detach_graphs(&replaces);
-                state.publish();
-            })
-            .await?;
+            self.relink(replaces, None).await?;
         }
         Ok(changed)
     }
 
-    async fn attach(&self, part: GraphPart, replaces: Vec<String>) -> Result<(), StreamError> {
-        let state = self.stream().shared().state();
-        let key = part.key.clone();
-        let attached = off_thread(move || {
+    /// Takes a graph in, and those of the keys out.
+    async fn relink(&self, keys: Vec<String>, part: Option<GraphPart>) -> Result<(), StreamError> {
+        let (state, before) = (self.stream().shared().state(), self.present());
+        let key = part.as_ref().map_or_else(String::new, |part| part.key.clone());
+        let done = off_thread(move || {
+            if let Some(part) = &part {
+                before.check_graph(part)?;
+            }
+            let relinked = Relinked::prepare(before, keys, part);
             let mut state = state.lock();
-            state.attach_graph(part, &replaces)?;
+            state.relink(&relinked);
             state.publish();
+            // IMPORTANT: writers wait for this lock; what is replaced is freed after it.
+            drop(state);
             Ok::<(), FormatError>(())
         });
-        attached.await?.map_err(|cause| StreamError::corrupted(key, &cause))
+        done.await?.map_err(|cause| StreamError::corrupted(key, &cause))
     }
 
-    async fn build(&self, read: HeadRead, snapshot: Arc<Snapshot>, job: Job) -> Result<bool, StreamError> {
-        let context = self.stream().context().clone();
-        let replaced: Vec<GraphEntry> =
-            read.head.graphs.iter().filter(|g| g.lo <= job.hi && g.hi >= job.lo).cloned().collect();
+    /// Builds a graph and uses it, without storing it.
+    async fn build(&self, snapshot: Arc<Snapshot>, job: Job) -> Result<bool, StreamError> {
+        let context = self.stream().context();
         let range = GraphRange { stream: context.stream.to_string(), lo: job.lo, hi: job.hi };
         let (index, threads) = (self.identity().index.clone(), self.compute().index_threads());
-        let built = self.compute().build(move || build_encoded(&snapshot, range, &index, threads)).await;
-        let built = built.and_then(|built| built);
+        let extends = job.extends;
+        let work = move || build(&snapshot, range, extends.as_deref(), &index, threads);
+        let built = self.compute().build(work).await.and_then(|built| built);
         let built = built.map_err(|error| StreamError::Unavailable(format!("building a graph failed: {error}")))?;
-        let Some((graph, bytes)) = built else { return Ok(false) };
+        let part = built.map(|graph| GraphPart {
+            key: format!("not stored {}", Ulid::generate()),
+            graph: Arc::new(graph),
+            stored: Stored::NotYet { new: job.new },
+        });
+        let Some(part) = part else { return Ok(false) };
         context.counters.graphs_built.count();
+        self.relink(job.replaces, Some(part)).await?;
+        Ok(true)
+    }
 
+    /// Puts the graph of this name into the bucket and names it in HEAD.
+    async fn store(&self, read: HeadRead, snapshot: &Snapshot, name: String) -> Result<bool, StreamError> {
+        let context = self.stream().context();
+        let Some(view) = snapshot.graphs.iter().find(|view| view.part.key == name) else { return Ok(false) };
+        let graph = view.part.graph.clone();
+        let (lo, hi, nodes) = (graph.header().lo, graph.header().hi, graph.len() as u64);
+        let replaced: Vec<GraphEntry> = read.head.graphs.iter().filter(|g| g.lo <= hi && g.hi >= lo).cloned().collect();
+        if !replaced.iter().all(|g| view.part.covers(g.lo, g.hi)) {
+            // Another instance is ahead of us: its graph is adopted once we have read its commits.
+            return Ok(false);
+        }
+        let encoded = self.compute().build(move || encode_graph(graph.content())).await;
+        let bytes = encoded.map_err(|error| StreamError::Unavailable(format!("storing a graph failed: {error}")))?;
         let key = context.stream.graph(Ulid::generate());
+        let bytes = bytes.map_err(|error| StreamError::Unavailable(format!("storing a graph failed: {error}")))?;
         let (size, xxh3) = (bytes.len() as u64, Checksum::of(&bytes));
-        let nodes = graph.len() as u64;
         context.bucket.put_large(&key, vec![bytes.into()]).await?;
-        let entry = GraphEntry { key, lo: job.lo, hi: job.hi, nodes, bytes: size, xxh3, other: Map::new() };
+        let entry = GraphEntry { key, lo, hi, nodes, bytes: size, xxh3, other: Map::new() };
         let retired = match replaced.is_empty() {
             true => None,
-            false => Some(upload_retired(&context, Vec::new(), replaced.clone()).await?),
+            false => Some(upload_retired(context, Vec::new(), replaced.clone()).await?),
         };
-        let replaces: Vec<String> = job.replaces.into_iter().chain(replaced.iter().map(|g| g.key.clone())).collect();
         let named = entry.clone();
         let plan = move |read: &HeadRead| name_graph(read, &replaced, &named, retired);
         let swapped = self.stream().swapper().swap(read, &plan).await;
         match swapped.map_err(|e| StreamError::of_head(e, &context.stream))? {
             Swapped::Done(_) => {
-                let part = GraphPart { key: entry.key, graph: Arc::new(graph) };
-                self.attach(part, replaces).await?;
+                let state = self.stream().shared().state();
+                let mut state = state.lock();
+                state.note_stored(&name, &entry.key);
+                state.publish();
                 Ok(true)
             }
             Swapped::Abandoned(why) => {
-                tracing::debug!(%why, "a graph was built in vain");
+                tracing::debug!(%why, "a graph was stored in vain");
                 Ok(false)
             }
         }
     }
 }
 
-fn build_encoded(
+fn build(
     snapshot: &Snapshot,
     range: GraphRange,
+    extends: Option<&str>,
     index: &IndexSettings,
     threads: usize,
-) -> crate::error::Result<Option<(Graph, Vec<u8>)>> {
+) -> crate::error::Result<Option<Graph>> {
     let set = snapshot.graph_input(range.lo, range.hi);
     if set.vectors.is_empty() {
         return Ok(None);
     }
     let params = GraphParams { m: index.m, ef_construction: index.ef_construction, threads, ..GraphParams::default() };
-    let graph = build_graph(&set, range, &params, &HnswRsBuilder)?;
-    let bytes = encode_graph(graph.content())?;
-    Ok(Some((graph, bytes)))
+    // A name of a newer version's builder is no reason to have no graph.
+    let builder = builder_named(&index.builder).unwrap_or(BUILDERS[0]);
+    let extended = snapshot.graphs.iter().find(|view| Some(view.part.key.as_str()) == extends);
+    // What is extended is extended by the batch builder.
+    if let Some(view) = extended.filter(|_| builder.name() == BatchBuilder.name()) {
+        let (old, new) = view.part.among(set);
+        return extend_graph(&old, &new, range, &params).map(Some);
+    }
+    build_graph(&set, range, &params, builder).map(Some)
 }
 
 /// HEAD with `entry` in place of `replaced`, if these all still stand there and nothing else overlaps.

@@ -3,11 +3,13 @@
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
-use super::distance::normalised;
+use super::builder::BatchBuilder;
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
+use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
 use super::repair::repair;
+use super::space::{Space, compared, lifted};
 use super::twins::{join_twins, twin_groups};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
@@ -45,8 +47,8 @@ pub struct GraphParams {
     pub ef_construction: usize,
     /// Seed of the insertion order.
     pub seed: u64,
-    /// 1: insert one after the other, which gives the same graph each time. More: insert in parallel on
-    /// the rayon pool this is called in (use `ThreadPool::install`).
+    /// 1: on this thread. More: on the rayon pool this is called in (use `ThreadPool::install`). Our own
+    /// builder makes the same graph either way, `hnsw_rs` only with 1.
     pub threads: usize,
 }
 
@@ -66,25 +68,6 @@ impl GraphParams {
             return Err(Error::invalid(format!("index.ef_construction: expected 1 to 4096, got {got}")));
         }
         Ok(())
-    }
-}
-
-/// Vectors as builders see them: normalised under cosine; of ordinary size; no two equal.
-#[derive(Debug, Clone)]
-pub struct Space<'a> {
-    /// How distance is measured.
-    pub metric: Metric,
-    /// Floats per row.
-    pub dim: usize,
-    /// One row per node.
-    pub rows: Vec<&'a [f32]>,
-}
-
-impl Space<'_> {
-    /// The squared Euclidean distance of two nodes: what nodes are linked by under every metric. It orders
-    /// normalised vectors as cosine does; by inner product all would hang on the longest.
-    pub fn distance(&self, a: u32, b: u32) -> f32 {
-        kernels().l2_f32(self.rows[a as usize], self.rows[b as usize])
     }
 }
 
@@ -127,6 +110,14 @@ pub trait GraphBuilder: Sync {
     fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency;
 }
 
+/// All builders, the default one first.
+pub static BUILDERS: [&dyn GraphBuilder; 2] = [&BatchBuilder, &HnswRsBuilder];
+
+/// The builder that collections and stored graphs call `name`.
+pub fn builder_named(name: &str) -> Option<&'static dyn GraphBuilder> {
+    BUILDERS.into_iter().find(|builder| builder.name() == name)
+}
+
 /// Builds the graph of `set` (at least one vector).
 pub fn build_graph(
     set: &VectorSet<'_>,
@@ -134,41 +125,34 @@ pub fn build_graph(
     params: &GraphParams,
     builder: &dyn GraphBuilder,
 ) -> Result<Graph> {
-    params.check()?;
-    check(set, &range)?;
-    let prepared = prepared(set);
-    let rows: Vec<&[f32]> = match &prepared {
-        Some(values) => values.chunks_exact(set.dim).collect(),
-        None => set.vectors.clone(),
-    };
-    let groups = twin_groups(&rows);
-    let distinct = groups.iter().map(|group| rows[group[0] as usize]).collect();
-    let space = Space { metric: set.metric, dim: set.dim, rows: distinct };
-    let mut linked = builder.build(&space, params);
-    repair(&mut linked, &space);
-    tracing::debug!(kernels = kernels().name, nodes = rows.len(), "a graph is built");
-    let adjacency = join_twins(linked, &groups, rows.len(), params.m);
-    // Codes are of what searches compare: normalised under cosine, raw otherwise.
-    let vectors = if set.metric == Metric::Cosine { rows } else { set.vectors.clone() };
-    let seen = VectorSet { vectors, addresses: set.addresses.clone(), ..*set };
-    freeze(&adjacency, &seen, GraphSource { range, params: *params, builder: builder.name() })
+    let source = GraphSource { range, params: *params, builder: builder.name() };
+    link_and_freeze(set, source, |space, _| builder.build(space, params))
 }
 
-/// Values beyond these have squares and sums of squares that f32 does not hold well.
-const WORKABLE: std::ops::RangeInclusive<f32> = 1e-12..=1e15;
-
-/// The rows of a [`Space`] where they are not the raw vectors: normalised under cosine; otherwise, where
-/// values are extreme, scaled so that the largest is 1, which changes no order of distances.
-fn prepared(set: &VectorSet<'_>) -> Option<Vec<f32>> {
-    if set.metric == Metric::Cosine {
-        return Some(set.vectors.iter().flat_map(|v| normalised(v)).collect());
-    }
-    let largest = set.vectors.iter().flat_map(|v| v.iter()).fold(0f32, |most, x| most.max(x.abs()));
-    if largest == 0.0 || WORKABLE.contains(&largest) {
-        return None;
-    }
-    let factor = 1.0 / f64::from(largest);
-    Some(set.vectors.iter().flat_map(|v| v.iter().map(move |x| (f64::from(*x) * factor) as f32)).collect())
+/// Builds the graph of `set` with lists made by `link` from a space of the distinct vectors and from which
+/// vectors each of its rows stands for, ascending by the first of them.
+pub(super) fn link_and_freeze(
+    set: &VectorSet<'_>,
+    source: GraphSource,
+    link: impl FnOnce(&Space<'_>, &[Vec<u32>]) -> Adjacency,
+) -> Result<Graph> {
+    source.params.check()?;
+    check(set, &source.range)?;
+    let compared = compared(set.metric, &set.vectors);
+    let vectors: Vec<&[f32]> = compared.iter().map(AsRef::as_ref).collect();
+    let groups = twin_groups(&vectors);
+    let distinct: Vec<&[f32]> = groups.iter().map(|group| vectors[group[0] as usize]).collect();
+    let lifted = lifted(set.metric, &distinct);
+    let space = match &lifted {
+        Some((dim, values)) => Space { dim: *dim, rows: values.chunks_exact(*dim).collect() },
+        None => Space { dim: set.dim, rows: distinct },
+    };
+    let mut linked = link(&space, &groups);
+    repair(&mut linked, &space);
+    tracing::debug!(kernels = kernels().name, nodes = vectors.len(), "a graph is built");
+    let adjacency = join_twins(linked, &groups, vectors.len(), source.params.m);
+    let seen = VectorSet { vectors, addresses: set.addresses.clone(), ..*set };
+    freeze(&adjacency, &seen, source)
 }
 
 fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {
@@ -198,7 +182,6 @@ fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use crate::index::HnswRsBuilder;
 
     fn build(vectors: Vec<&[f32]>, versions: &[u64], params: GraphParams) -> Result<Graph> {
         let addresses = versions.iter().filter_map(|v| Address::new(Version(*v), 0)).collect();

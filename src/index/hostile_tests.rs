@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::recall_tests::{Built, built, chosen, clustered, mean_recall, normal};
+use super::recall_tests::{Built, built, built_by, chosen, clustered, mean_recall, normal};
 use super::*;
 use crate::record::Metric;
 
@@ -15,19 +15,18 @@ fn gaussian(n: usize, dim: usize, seed: u64) -> Vec<f32> {
     (0..n * dim).map(|_| normal(&mut rng)).collect()
 }
 
-/// Recall@10 of the walk alone is at least 0.95: with all nodes, and with a third of them.
+/// Recall@10 of the walk alone is at least 0.95: with all nodes, and with a third of them; by both builders.
 fn survives(name: &str, dim: usize, values: &[f32], queries: &[f32]) {
-    for metric in METRICS {
-        let built = built(metric, dim, values.to_vec(), 1);
+    let builders: [&dyn GraphBuilder; 2] = [&BatchBuilder, &HnswRsBuilder];
+    for (builder, metric) in builders.into_iter().flat_map(|builder| METRICS.map(|metric| (builder, metric))) {
+        let built = built_by(builder, metric, dim, values.to_vec(), 1);
         let nodes = built.graph.len();
         for allowed in [None, Some(chosen(nodes, 0.33, 4))] {
             let (searched, walked) = mean_recall(&built, queries, allowed.as_ref());
             let share = allowed.as_ref().map_or(nodes, NodeBitmap::count);
-            println!(
-                "{name}, {metric}, {share} of {nodes}: recall@10 {searched:.3}, walk alone {walked:.3}, exact {}",
-                built.graph.is_exact()
-            );
-            assert!(searched >= 0.95 && walked >= 0.95, "{name}, {metric}, {share} of {nodes}: {searched}, {walked}");
+            let of = format!("{name}, {metric} by {}, {share} of {nodes}", builder.name());
+            println!("{of}: recall@10 {searched:.3}, walk alone {walked:.3}, exact {}", built.graph.is_exact());
+            assert!(searched >= 0.95 && walked >= 0.95, "{of}: {searched}, {walked}");
         }
     }
 }

@@ -3,7 +3,9 @@
 //! neighbour lists and asks the caller for the exact vectors it re-ranks by.
 
 mod build;
+mod builder;
 mod distance;
+mod extend;
 mod filtered;
 mod flat;
 mod freeze;
@@ -16,6 +18,7 @@ mod pool;
 mod quantiser;
 mod repair;
 mod search;
+mod space;
 mod topk;
 mod twins;
 mod walk;
@@ -25,10 +28,12 @@ mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
 
-pub use build::{GraphParams, GraphRange, VectorSet, build_graph};
+pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
+pub use builder::BatchBuilder;
 #[cfg(test)]
 pub use distance::distance;
 pub use distance::{PreparedQuery, inverse_norms};
+pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
 pub use hnsw::HnswRsBuilder;

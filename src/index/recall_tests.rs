@@ -23,14 +23,25 @@ impl Built {
     }
 }
 
-/// Builds, each vector at its row's address in commit 1.
+/// Builds by the default builder, each vector at its row's address in commit 1.
 pub(super) fn built(metric: Metric, dim: usize, values: Vec<f32>, threads: usize) -> Built {
+    built_by(&BatchBuilder, metric, dim, values, threads)
+}
+
+/// Builds by any builder, each vector at its row's address in commit 1.
+pub(super) fn built_by(
+    builder: &dyn GraphBuilder,
+    metric: Metric,
+    dim: usize,
+    values: Vec<f32>,
+    threads: usize,
+) -> Built {
     let vectors: Vec<&[f32]> = values.chunks_exact(dim).collect();
     let addresses = (0..vectors.len()).filter_map(|row| Address::new(Version(1), row)).collect();
     let set = VectorSet { metric, dim, vectors, addresses };
     let range = GraphRange { stream: "c/test".into(), lo: Version(1), hi: Version(1) };
     let params = GraphParams { threads, ..GraphParams::default() };
-    let graph = build_graph(&set, range, &params, &HnswRsBuilder).expect("the set is valid");
+    let graph = build_graph(&set, range, &params, builder).expect("the set is valid");
     graph.check_invariants().expect("a built graph holds together");
     Built { dim, values, graph }
 }

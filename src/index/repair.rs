@@ -3,7 +3,8 @@
 //! least the node it looks at). And nodes that hardly any other links to get more links: heuristics starve
 //! those behind a hub, such as vectors around a dense centre, and searches miss what is rarely linked to.
 
-use super::build::{Adjacency, Space};
+use super::build::Adjacency;
+use super::space::Space;
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
 
 /// How many others a repaired node is linked to.
@@ -123,13 +124,12 @@ fn nearest_reachable(from: &FromNode<'_>, reached: &[bool], scratch: &mut Search
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Metric;
 
     #[test]
     fn islands_are_linked_to_their_nearest_reachable_nodes() {
         // Three islands of ten points each, chained within; only the first is reachable.
         let values: Vec<f32> = (0..30).map(|i| (i % 10) as f32 + (i / 10) as f32 * 100.0).collect();
-        let space = Space { metric: Metric::L2, dim: 1, rows: values.chunks_exact(1).collect() };
+        let space = Space { dim: 1, rows: values.chunks_exact(1).collect() };
         let mut adjacency = Adjacency { entry: 4, lists: vec![vec![Vec::new()]; 30] };
         for i in (0..30).filter(|i| i % 10 != 9) {
             adjacency.link(i, i + 1);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn nodes_without_any_link_become_reachable() {
         let values: Vec<f32> = (0..200).map(|i| (i * i % 97) as f32).collect();
-        let space = Space { metric: Metric::Cosine, dim: 2, rows: values.chunks_exact(2).collect() };
+        let space = Space { dim: 2, rows: values.chunks_exact(2).collect() };
         let mut adjacency = Adjacency { entry: 0, lists: vec![vec![Vec::new()]; 100] };
         assert_eq!(reach(&mut adjacency, &space), 99);
         assert_eq!(unreachable(&adjacency), 0);

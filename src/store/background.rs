@@ -27,6 +27,10 @@ use crate::stream::state::State;
 /// Polls in which a collection counts as used, and how many polls an unused one sits out.
 const IDLE_POLLS: u64 = 10;
 
+/// Looks for graphs that are due in one maintenance interval: until records are in one, every search scans
+/// them, and looking costs nothing but the look.
+const GRAPH_LOOKS: u32 = 5;
+
 /// The sign that a store is closing.
 #[derive(Debug)]
 pub struct Closing(watch::Sender<bool>);
@@ -197,7 +201,7 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             _ => return,
         };
         let Some(collection) = entry.ready() else { return };
-        if !sign.sleep(interval).await {
+        if !sign.sleep(interval / GRAPH_LOOKS).await {
             return;
         }
         let shared = collection.stream().shared();
@@ -207,14 +211,14 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = keep_graphs(&collection) => told(&entry.record.name, result),
+            result = keep_graphs(&collection, false) => told(&entry.record.name, result),
         }
     }
 }
 
 /// Brings a collection's graphs up to date.
-async fn keep_graphs(collection: &Collection) -> Result<(), StreamError> {
-    while collection.keep_graphs().await? {}
+async fn keep_graphs(collection: &Collection, settle: bool) -> Result<(), StreamError> {
+    while collection.keep_graphs(settle).await? {}
     Ok(())
 }
 
@@ -290,7 +294,7 @@ async fn maintain_entry(inner: &Arc<Inner>, entry: &Entry) -> Result<()> {
     match entry.opened().await {
         Ok(collection) if !collection.stream().shared().ended() => {
             round(collection.stream()).await?;
-            Ok(keep_graphs(&collection).await?)
+            Ok(keep_graphs(&collection, true).await?)
         }
         Ok(_) | Err(StreamError::Dropped) => lifecycle::finish_drop(inner, entry.id).await,
         Err(error) => Err(error.into()),

@@ -18,6 +18,7 @@ use crate::collection::state::Change;
 use crate::error::{Error, Kind, Result};
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};
+use crate::index::{BUILDERS, builder_named};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 
@@ -59,8 +60,9 @@ impl Store {
         if dimension.is_some_and(|d| d == 0 || d > limit) {
             return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
         }
-        if index.builder != "hnsw_rs" {
-            return Err(Error::invalid(format!("index.builder: expected \"hnsw_rs\", got {:?}", index.builder)));
+        if builder_named(&index.builder).is_none() {
+            let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
+            return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", index.builder)));
         }
         if !(2..=128).contains(&index.m) || !(1..=4096).contains(&index.ef_construction) {
             return Err(Error::invalid(format!(

@@ -15,6 +15,8 @@ from s3_servers import dies_with_parent, free_ports
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_TIMEOUT_S = 60
+# Records of one answer when all are read.
+PAGE = 1_000
 
 
 def binary() -> Path:
@@ -146,12 +148,17 @@ class Drumlin:
         return self.call("POST", f"/api/collections/{collection}/delete", {"ids": ids})
 
     def records(self, collection: str, consistency: str = "strong") -> dict[str, dict[str, Any]]:
-        """All records by id, each seen exactly once. `consistency=strong` looks for newer commits first."""
-        body = {"limit": 10_000, "include": ["embedding", "document", "metadata"]}
-        answer = self.call("POST", f"/api/collections/{collection}/get", body, consistency=consistency)
-        by_id = {record["id"]: record for record in answer["records"]}
-        assert len(by_id) == len(answer["records"]), "an id was listed twice"
-        return by_id
+        """All records by id, each seen exactly once, while nobody writes. `consistency=strong` looks for newer
+        commits first."""
+        by_id: dict[str, dict[str, Any]] = {}
+        while True:
+            body = {"limit": PAGE, "offset": len(by_id), "include": ["embedding", "document", "metadata"]}
+            answer = self.call("POST", f"/api/collections/{collection}/get", body, consistency=consistency)
+            page = {record["id"]: record for record in answer["records"]}
+            assert len(page) == len(answer["records"]) and not page.keys() & by_id.keys(), "an id was listed twice"
+            by_id |= page
+            if len(page) < PAGE:
+                return by_id
 
     def count(self, collection: str, consistency: str = "strong") -> int:
         answer = self.call("GET", f"/api/collections/{collection}/count", consistency=consistency)

@@ -1,0 +1,138 @@
+//! When graphs are built, merged and stored. Each round of upkeep asks for the one thing that is due next.
+//! Invariant: a search goes through O(log n) graphs, each some sixteen times as large as all that came
+//! after it, and a few hundred records in none; a record is inserted into O(log n) graphs and stored as part
+//! of O(1) of them.
+
+use std::sync::Arc;
+
+use super::graphs::{GraphView, Stored};
+use super::snapshot::Snapshot;
+use crate::record::Version;
+
+/// A graph is merged with what comes after it while it has at most this many times as many nodes: inserting
+/// is most of the work, what grows with the larger graph (copying it) is some thirty times less a node.
+const MERGE_RATIO: u64 = 16;
+/// The first graph is made of this many times as many records as later additions: fewer are quicker scanned.
+const FIRST: u64 = 4;
+/// A graph sheds its dead when they are more than one in this many of its nodes. Merging sheds them too.
+const WORN: u64 = 4;
+/// What is in no stored graph is stored when it is one in this many of all records: so a record's part in
+/// stored graphs is written about eight times, at a quarter of its own size each.
+const UNSTORED: u64 = 8;
+/// The same when nobody writes.
+const UNSTORED_QUIET: u64 = 16;
+/// When nobody writes, graphs become one as soon as one in this many records is not in the largest.
+const APART_QUIET: u64 = 1024;
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// A graph is to be built.
+    Build(Job),
+    /// The graph of this name is to be put into the bucket.
+    Store(String),
+}
+
+/// A graph to build over all records of a range of versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub lo: Version,
+    pub hi: Version,
+    /// Graphs that it takes the place of.
+    pub replaces: Vec<String>,
+    /// The one of these that is extended, if any.
+    pub extends: Option<String>,
+    /// How many of its nodes will be in no stored graph.
+    pub new: u64,
+}
+
+/// What the policy goes by beside the snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Records in no graph from which on they are put into one.
+    pub rows: u64,
+    /// Whether nobody has written for a while.
+    pub quiet: bool,
+}
+
+/// Decides what to do next, if anything.
+pub fn due(snapshot: &Snapshot, pace: Pace) -> Option<Due> {
+    let mut graphs: Vec<&Arc<GraphView>> = snapshot.graphs.iter().collect();
+    graphs.sort_by_key(|view| view.part.graph.header().lo);
+    let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= pace.rows).map(|view| renewed(view));
+    let job = worn.or_else(|| merged(snapshot, &graphs, pace));
+    unstored(&graphs, pace).or(job.map(Due::Build))
+}
+
+fn nodes(view: &GraphView) -> u64 {
+    view.part.graph.len() as u64
+}
+
+fn is_worn(view: &GraphView) -> bool {
+    view.alive.count() > 0 && view.ended() as u64 * WORN > nodes(view)
+}
+
+fn new_nodes(view: &GraphView) -> u64 {
+    match view.part.stored {
+        Stored::Yes => 0,
+        Stored::NotYet { new } => new,
+    }
+}
+
+/// A worn graph without its dead.
+fn renewed(view: &GraphView) -> Job {
+    let header = view.part.graph.header();
+    // All count as new, so that it is stored at once: a start should not find the worn one.
+    let new = view.alive.count() as u64;
+    let key = &view.part.key;
+    Job { lo: header.lo, hi: header.hi, replaces: vec![key.clone()], extends: Some(key.clone()), new }
+}
+
+/// A graph over what no graph covers at the end, taking in graphs before it of like size; when nobody writes,
+/// one over everything.
+fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option<Job> {
+    let (mut lo, hi) =
+        (graphs.last().map_or(Version(1), |view| view.part.graph.header().hi.next()), snapshot.version());
+    let loose = if lo > hi { 0 } else { snapshot.count_embedded(lo, hi) as u64 };
+    let largest = graphs.iter().map(|view| nodes(view)).max().unwrap_or(0);
+    let apart = loose + graphs.iter().map(|view| nodes(view)).sum::<u64>() - largest;
+    let enough = if graphs.is_empty() { pace.rows * FIRST } else { pace.rows }.max(1);
+    let fold =
+        pace.quiet && largest > 0 && snapshot.count() > 0 && apart >= (pace.rows / 4).max(largest / APART_QUIET).max(1);
+    if loose < enough && !fold {
+        return None;
+    }
+    let (mut records, mut new) = (loose, loose);
+    let mut taken: Vec<&Arc<GraphView>> = Vec::new();
+    for view in graphs.iter().rev() {
+        if nodes(view) > MERGE_RATIO * records && !fold {
+            break;
+        }
+        records += nodes(view);
+        new += new_nodes(view);
+        lo = view.part.graph.header().lo;
+        taken.push(view);
+    }
+    if taken.len() == graphs.len() {
+        // A graph that could not be used may have left records before the first one.
+        lo = Version(1);
+    }
+    let extends = taken.iter().max_by_key(|view| nodes(view)).filter(|view| nodes(view) * 2 > records);
+    Some(Job {
+        lo,
+        hi,
+        extends: extends.map(|view| view.part.key.clone()),
+        replaces: taken.iter().map(|view| view.part.key.clone()).collect(),
+        new,
+    })
+}
+
+/// The oldest graph that is not stored, once enough of the records are in no stored graph.
+fn unstored(graphs: &[&Arc<GraphView>], pace: Pace) -> Option<Due> {
+    let oldest = graphs.iter().find(|view| view.part.stored != Stored::Yes)?;
+    let new: u64 = graphs.iter().map(|view| new_nodes(view)).sum();
+    let total: u64 = graphs.iter().map(|view| nodes(view)).sum();
+    let due = new >= (pace.rows * UNSTORED).max(total / UNSTORED)
+        || pace.quiet && new >= pace.rows.max(total / UNSTORED_QUIET);
+    due.then(|| Due::Store(oldest.part.key.clone()))
+}

@@ -1,0 +1,150 @@
+//! The policy played through: a collection grows, shrinks and rests, and all that is due is done at once.
+
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::graphs::{GraphPart, Stored};
+use super::policy::{Due, Job, Pace, due};
+use super::replay::Replay;
+use crate::index::{GraphParams, GraphRange, HnswRsBuilder, build_graph, extend_graph};
+use crate::record::{Metric, Record, Version};
+use crate::stream::state::State;
+
+/// Records in no graph that are put into one.
+const ROWS: u64 = 4;
+
+/// A collection and what upkeep has done for it.
+struct Kept {
+    replay: Replay,
+    random: StdRng,
+    made: usize,
+    /// Nodes put into the bucket.
+    stored: u64,
+    jobs: Vec<Job>,
+}
+
+impl Kept {
+    fn new() -> Kept {
+        let replay = Replay::new(Metric::L2);
+        Kept { replay, random: StdRng::seed_from_u64(3), made: 0, stored: 0, jobs: Vec::new() }
+    }
+
+    fn add(&mut self, count: usize) {
+        let record = |n| Record::new(format!("r{n}"), vec![self.random.random(), self.random.random()]);
+        let records: Vec<Record> = (self.made..self.made + count).map(record).collect();
+        self.made += count;
+        self.replay.add(records);
+    }
+
+    /// Does what is due until nothing is.
+    fn keep(&mut self, quiet: bool) {
+        for _ in 0..20 {
+            let snapshot = self.replay.snapshot();
+            match due(&snapshot, Pace { rows: ROWS, quiet }) {
+                None => return,
+                Some(Due::Store(name)) => {
+                    let part = snapshot.graphs.iter().find(|view| view.part.key == name).unwrap();
+                    self.stored += part.part.graph.len() as u64;
+                    self.replay.state.note_stored(&name, &format!("stored {name}"));
+                }
+                Some(Due::Build(job)) => {
+                    let set = snapshot.graph_input(job.lo, job.hi);
+                    let range = GraphRange { stream: "c/x".into(), lo: job.lo, hi: job.hi };
+                    let params = GraphParams { m: 4, ef_construction: 8, ..GraphParams::default() };
+                    let extended = snapshot.graphs.iter().find(|view| Some(&view.part.key) == job.extends.as_ref());
+                    let graph = match extended.map(|view| view.part.among(set.clone())) {
+                        Some((old, new)) => extend_graph(&old, &new, range, &params).unwrap(),
+                        None => build_graph(&set, range, &params, &HnswRsBuilder).unwrap(),
+                    };
+                    let (graph, all) = (Arc::new(graph), set.vectors.len());
+                    assert_eq!(graph.len(), all);
+                    let (key, stored) = (format!("{}", self.jobs.len()), Stored::NotYet { new: job.new });
+                    self.replay.state.attach_graph(GraphPart { key, graph, stored }, &job.replaces).unwrap();
+                    self.jobs.push(job);
+                }
+            }
+            self.replay.state.publish();
+        }
+        panic!("there is always something due: {:?}", self.replay.snapshot().parts());
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        self.replay.snapshot().parts().graphs.iter().map(|(nodes, _)| *nodes).collect()
+    }
+}
+
+#[test]
+fn a_growing_collection_has_few_graphs_and_its_records_are_stored_a_bounded_number_of_times() {
+    let mut kept = Kept::new();
+    for n in 0..3_000u64 {
+        kept.add(1);
+        kept.keep(false);
+        let parts = kept.replay.snapshot().parts();
+        assert!(parts.loose < ROWS * 4 && (parts.loose < ROWS || n < ROWS * 4), "{parts:?}");
+        // log₁₆ of what is due at once.
+        assert!(parts.graphs.len() as u32 <= 1 + (1 + n / ROWS).ilog(16), "{parts:?}");
+    }
+    assert!(kept.stored <= 3_000 * 10, "{} nodes stored", kept.stored);
+    let extended = kept.jobs.iter().filter(|job| job.extends.is_some()).count();
+    assert!(extended * 10 > kept.jobs.len() * 8, "{extended} of {} graphs were extended", kept.jobs.len());
+}
+
+#[test]
+fn at_rest_everything_is_in_one_stored_graph() {
+    let mut kept = Kept::new();
+    kept.add(15);
+    kept.keep(true);
+    assert!(kept.sizes().is_empty(), "so few records are scanned");
+    for n in [200, 10, 1] {
+        kept.add(n);
+        kept.keep(false);
+    }
+    assert_ne!(kept.sizes(), [226]);
+    kept.keep(true);
+    assert_eq!(kept.sizes(), [226]);
+    assert_eq!(kept.replay.snapshot().graphs[0].part.stored, Stored::Yes);
+    let built = kept.jobs.len();
+    kept.keep(true);
+    assert_eq!(kept.jobs.len(), built);
+}
+
+#[test]
+fn a_graph_sheds_its_dead_when_they_are_more_than_a_quarter_and_not_for_nothing() {
+    let mut kept = Kept::new();
+    kept.add(80);
+    kept.keep(false);
+    let built = kept.jobs.len();
+    let ids: Vec<String> = (0..80).map(|n| format!("r{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    kept.replay.delete(&ids[..20]);
+    kept.keep(false);
+    assert_eq!(kept.jobs.len(), built);
+    kept.replay.delete(&ids[20..21]);
+    kept.keep(false);
+    assert_eq!((kept.jobs.len(), kept.sizes()), (built + 1, vec![59]));
+    assert_eq!(kept.jobs[built].extends.as_ref(), kept.jobs[built].replaces.first());
+    assert_eq!(kept.replay.snapshot().graphs[0].part.stored, Stored::Yes);
+    kept.replay.delete(&ids[21..]);
+    kept.keep(true);
+    assert_eq!(kept.jobs.len(), built + 1, "nothing is built of no records");
+}
+
+#[test]
+fn records_before_the_first_graph_are_covered_by_the_next_that_takes_all() {
+    let mut kept = Kept::new();
+    for _ in 0..3 {
+        kept.add(20);
+    }
+    let snapshot = kept.replay.snapshot();
+    let range = GraphRange { stream: "c/x".into(), lo: Version(3), hi: Version(3) };
+    let set = snapshot.graph_input(Version(3), Version(3));
+    let graph = build_graph(&set, range, &GraphParams::default(), &HnswRsBuilder).unwrap();
+    let part = GraphPart { key: "late".into(), graph: Arc::new(graph), stored: Stored::Yes };
+    kept.replay.state.attach_graph(part, &[]).unwrap();
+    kept.replay.state.publish();
+    kept.add(4);
+    kept.keep(false);
+    assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![64], 0));
+}

@@ -1,0 +1,53 @@
+//! What holds for every graph our builder makes, whatever the threads.
+
+use super::*;
+use crate::index::recall_tests::clustered;
+
+fn built(values: &[f32], dim: usize, params: GraphParams) -> Adjacency {
+    let space = Space { dim, rows: values.chunks_exact(dim).collect() };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(params.threads).build().expect("threads start");
+    pool.install(|| BatchBuilder.build(&space, &params))
+}
+
+#[test]
+fn one_two_and_four_threads_build_the_same_graph() {
+    // Clusters are linked on codes; those that codes cannot tell apart on floats.
+    let clusters = clustered(6000, 24, 1);
+    let tight: Vec<f32> = clusters.iter().enumerate().map(|(i, x)| 1e-4 * x + (i / 24 % 7) as f32 * 50.0).collect();
+    for values in [clusters, tight] {
+        let params = GraphParams { m: 8, ef_construction: 40, ..GraphParams::default() };
+        let one = built(&values, 24, params);
+        for threads in [2, 4] {
+            assert!(built(&values, 24, GraphParams { threads, ..params }) == one, "{threads} threads");
+        }
+        assert!(built(&values, 24, GraphParams { seed: 7, ..params }) != one, "another seed, another graph");
+    }
+}
+
+#[test]
+fn lists_are_within_bounds_and_hold_no_node_twice_and_never_their_own() {
+    for (n, m) in [(1, 2), (2, 2), (3, 16), (3000, 2), (3000, 16)] {
+        let params = GraphParams { m, ef_construction: 30, ..GraphParams::default() };
+        let graph = built(&clustered(n, 8, 1), 8, params);
+        assert_eq!(graph.lists.len(), n);
+        for (node, levels) in (0u32..).zip(&graph.lists) {
+            assert!(levels.len() <= graph.lists[graph.entry as usize].len(), "the entry point has the most levels");
+            for (level, list) in levels.iter().enumerate() {
+                assert!(list.len() <= if level == 0 { 2 * m } else { m }, "node {node}, level {level}");
+                let mut distinct: Vec<u32> = list.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert!(distinct.len() == list.len() && !list.contains(&node), "node {node}, level {level}");
+                assert!(list.iter().all(|other| graph.top_level(*other) >= level), "node {node}, level {level}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hardly_a_node_needs_repair() {
+    let values = clustered(5000, 32, 1);
+    let graph = built(&values, 32, GraphParams::default());
+    let unreachable = crate::index::repair::unreachable(&graph);
+    assert!(unreachable <= 5, "{unreachable} of 5000 nodes are unreachable before repair");
+}

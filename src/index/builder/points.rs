@@ -1,0 +1,136 @@
+//! What is linked: points with a squared Euclidean distance, as codes or as floats.
+//! Invariant: distances are u32 that order as the real ones do: sums of squares of codes as they are,
+//! floats ≥ 0 by their bits. So one integer comparison orders them, and distances of codes are exact.
+
+use arrow::buffer::{MutableBuffer, ScalarBuffer};
+use rayon::prelude::*;
+
+use crate::index::kernel::{kernels, prefetch};
+use crate::index::quantiser::Quantiser;
+use crate::record::Metric;
+
+/// Points numbered from 0.
+pub trait Points: Sync {
+    /// The distance of two points.
+    fn distance(&self, a: u32, b: u32) -> u32;
+    /// The distances of `from` to each of `to`, in place of `distances`.
+    fn distances(&self, from: u32, to: &[u32], distances: &mut Vec<u32>) {
+        distances.clear();
+        distances.extend(to.iter().map(|node| self.distance(from, *node)));
+    }
+    /// Asks for a point to be brought near.
+    fn prefetch(&self, node: u32);
+}
+
+/// Codes are padded with zeros to a multiple of this, a cache line: no form of the kernels has a remainder.
+const LINE: usize = 64;
+
+/// Codes of all points: |a − b|² = |a|² + |b|² − 2 a·b in steps of the code, below 2³¹ up to 16,384
+/// dimensions.
+#[derive(Debug)]
+pub struct CodedPoints {
+    stride: usize,
+    codes: ScalarBuffer<i8>,
+    squares: Vec<u32>,
+}
+
+impl CodedPoints {
+    /// Encodes `rows` of `dim` floats, on the pool this is called in if `threads` > 1.
+    pub fn encode(dim: usize, rows: &[&[f32]], threads: usize) -> CodedPoints {
+        let quantiser = Quantiser::fit(Metric::L2, dim, rows);
+        let stride = dim.next_multiple_of(LINE);
+        let mut bytes = MutableBuffer::from_len_zeroed(rows.len() * stride);
+        let encode = |(place, row): (&mut [i8], &&[f32])| {
+            let mut code = Vec::with_capacity(dim);
+            quantiser.encode(row, &mut code);
+            place.iter_mut().zip(code).for_each(|(place, code)| *place = code);
+            kernels().dot_i8(place, place) as u32
+        };
+        let places = bytes.typed_data_mut::<i8>();
+        let squares = if threads > 1 {
+            places.par_chunks_mut(stride).zip(rows).map(encode).collect()
+        } else {
+            places.chunks_mut(stride).zip(rows).map(encode).collect()
+        };
+        CodedPoints { stride, codes: bytes.into(), squares }
+    }
+
+    #[inline]
+    fn code(&self, node: u32) -> &[i8] {
+        let start = node as usize * self.stride;
+        self.codes.get(start..start + self.stride).unwrap_or_default()
+    }
+}
+
+impl Points for CodedPoints {
+    #[inline]
+    fn distance(&self, a: u32, b: u32) -> u32 {
+        let product = kernels().dot_i8(self.code(a), self.code(b)) as u32;
+        let squares = self.squares[a as usize] + self.squares[b as usize];
+        // In two's complement also for a product below zero.
+        squares.wrapping_sub(product.wrapping_mul(2))
+    }
+
+    #[inline]
+    fn prefetch(&self, node: u32) {
+        prefetch(self.code(node));
+    }
+}
+
+/// The points themselves.
+#[derive(Debug)]
+pub struct FloatPoints<'a> {
+    rows: &'a [&'a [f32]],
+}
+
+impl<'a> FloatPoints<'a> {
+    pub fn new(rows: &'a [&'a [f32]]) -> FloatPoints<'a> {
+        FloatPoints { rows }
+    }
+}
+
+impl Points for FloatPoints<'_> {
+    #[inline]
+    fn distance(&self, a: u32, b: u32) -> u32 {
+        let distance = kernels().l2_f32(self.rows[a as usize], self.rows[b as usize]);
+        // Not `max`, which would turn NaN into 0.
+        if distance.is_nan() { f32::MAX.to_bits() } else { distance.abs().to_bits() }
+    }
+
+    fn prefetch(&self, _node: u32) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_of_codes_are_those_of_the_codes_and_order_as_those_of_floats() {
+        let values: Vec<f32> = (0..40 * 70).map(|i| ((i * 7919) % 1009) as f32 - 500.0).collect();
+        let rows: Vec<&[f32]> = values.chunks_exact(70).collect();
+        let (coded, exact) = (CodedPoints::encode(70, &rows, 1), FloatPoints::new(&rows));
+        let direct = |a: u32, b: u32| -> u32 {
+            let pairs = coded.code(a).iter().zip(coded.code(b));
+            pairs.map(|(x, y)| (i32::from(*x) - i32::from(*y)).pow(2) as u32).sum()
+        };
+        let order = |points: &dyn Points| {
+            let mut others: Vec<u32> = (1..40).collect();
+            others.sort_by_key(|other| points.distance(0, *other));
+            others
+        };
+        for other in 0..40 {
+            assert_eq!(coded.distance(0, other), direct(0, other));
+        }
+        let (by_code, by_float) = (order(&coded), order(&exact));
+        assert!(by_code[..10].iter().all(|node| by_float[..14].contains(node)), "{by_code:?} for {by_float:?}");
+    }
+
+    #[test]
+    fn the_farthest_codes_of_the_largest_dimension_have_a_distance() {
+        let (low, high) = (vec![-1.0f32; 16_384], vec![1.0f32; 16_384]);
+        let coded = CodedPoints::encode(16_384, &[&low, &high], 1);
+        let step = coded.code(1)[0].abs_diff(coded.code(0)[0]);
+        assert_eq!(coded.distance(0, 1), 16_384 * u32::from(step).pow(2));
+        assert_eq!(coded.distance(1, 1), 0);
+    }
+}
