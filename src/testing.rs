@@ -1,8 +1,6 @@
 //! For tests and benches of this project only: the parts behind the public API. No promise is made
 //! about anything here.
 
-pub use crate::index::{Choice, NodeBitmap, plan};
-
 pub use crate::bucket;
 pub use crate::config::Ablate;
 pub use crate::filter::Columns;
@@ -12,8 +10,8 @@ pub use crate::head;
 /// Graphs without a collection around them.
 pub mod index {
     pub use crate::index::{
-        BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet,
-        Vectors, build_graph, builder_named, default_ef, scan, search_graph,
+        BUILDERS, Candidate, Choice, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PreparedQuery,
+        SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named, default_ef, plan, scan, search_graph,
     };
 }
 

@@ -3,11 +3,10 @@
 //! allowed, and microseconds of CPU for one query, beside a scan of all allowed vectors; one thread.
 
 use drumlin::testing::index::{
-    BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet,
-    Vectors, build_graph, default_ef, scan, search_graph,
+    BUILDERS, Candidate, Choice, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PreparedQuery, SearchScratch,
+    TopK, VectorSet, Vectors, build_graph, default_ef, plan, scan, search_graph,
 };
 use drumlin::testing::record::{Address, Metric, Version};
-use drumlin::testing::{Choice, NodeBitmap, plan};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

@@ -187,7 +187,7 @@ fn a_reopened_collection_answers_from_its_stored_graphs_as_before() {
     reopened.catch_up(&replay);
     reopened.snapshot().check_invariants().unwrap();
     assert_eq!(reopened.snapshot().loose(), replay.state.current().loose());
-    assert_eq!(reopened.snapshot().walks_of(&Query::new(record(&mut rng, 0).embedding)), 1);
+    assert_eq!(reopened.snapshot().walks_of(&Query::new(record(&mut rng, 0).embedding)), 2);
     for _ in 0..50 {
         let query = Query::new(record(&mut rng, 0).embedding);
         assert_eq!(search(&reopened.snapshot(), &query), search(replay.state.current(), &query));

@@ -136,7 +136,7 @@ impl Snapshot {
         walk.allowed.as_ref().unwrap_or(&self.graphs[walk.graph].alive)
     }
 
-    /// How many graphs a query walks.
+    /// How many graphs a query asks.
     #[cfg(test)]
     pub(super) fn walks_of(&self, query: &Query) -> usize {
         self.route(query, &Limits::default()).map_or(0, |route| route.walks.len())
