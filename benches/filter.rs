@@ -1,7 +1,13 @@
 //! Filters over 100,000 rows in chunks of 16,384: milliseconds to build the columns, their bytes, and
 //! milliseconds for each kind of filter (median of 5, one thread, fixed data).
+//! `cargo bench --bench filter -- graph [rows] [dimension]`: searches of a graph under filters and deletions
+//! instead, see `filter/graph.rs`.
+
+#[path = "filter/graph.rs"]
+mod graph;
 
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use arrow::array::StringArray;
@@ -57,7 +63,26 @@ fn median_ms(mut run: impl FnMut()) -> f64 {
     times_ms[RUNS / 2]
 }
 
-fn main() {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => columns(),
+        ["graph"] => graph::report(&graph::clustered(ROWS, 128)),
+        ["graph", rows, dim] => match (rows.parse(), dim.parse()) {
+            (Ok(rows @ 1_000..), Ok(dim @ 1..)) => graph::report(&graph::clustered(rows, dim)),
+            _ => return refused(&arguments),
+        },
+        _ => return refused(&arguments),
+    }
+    ExitCode::SUCCESS
+}
+
+fn refused(arguments: &[String]) -> ExitCode {
+    eprintln!("filter: expected nothing or: graph [rows, 1000 or more] [dimension], got: {}", arguments.join(" "));
+    ExitCode::FAILURE
+}
+
+fn columns() {
     let starts = || (0..ROWS).step_by(CHUNK_ROWS).map(|start| start..ROWS.min(start + CHUNK_ROWS));
     let texts: Vec<StringArray> = starts().map(|rows| rows.map(|row| Some(metadata(row))).collect()).collect();
     let build_ms = median_ms(|| texts.iter().for_each(|t| drop(black_box(Columns::build(t)))));

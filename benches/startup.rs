@@ -1,134 +1,227 @@
 //! Start-up: records with their graph are written to an S3 server, then new stores open on it. Prints
-//! seconds and MB/s until everything is loaded, and that no graph was built.
+//! seconds and MB/s until everything is loaded and answers, where the time went, and beside it, in turn
+//! with it, what plain parallel GETs of the same objects take.
 //!
-//! `cargo bench --bench startup -- [--records 100000] [--dim 384] [--runs 3]`
+//! `cargo bench --bench startup -- [--records 20000] [--dim 384] [--runs 3] [--no-graph] [--keep]
+//! [--added-latency-ms 0]`
 //!
 //! The server runs in this process and shares its cores, unless `S3_ENDPOINT` names another (then with
-//! `S3_BUCKET`, and credentials as the AWS SDK finds them). Smaller by default: graphs take long to build.
+//! `S3_BUCKET`, and credentials as the AWS SDK finds them). There `--keep` leaves the objects, and the next
+//! run with `--keep` and the same numbers opens them again. `--no-graph` leaves the graphs out, which take
+//! long to build. `--added-latency-ms` makes every round trip longer, by a proxy in this process.
 
 #[path = "../tests/support/arguments.rs"]
 mod arguments;
+#[path = "startup/link.rs"]
+mod link;
+#[path = "startup/phases.rs"]
+mod phases;
 #[path = "../tests/support/records.rs"]
 mod records;
 
 use std::time::{Duration, Instant};
 
 use drumlin::bucket::call::Op;
-use drumlin::bucket::s3::S3Settings;
-use drumlin::{Collection, CollectionSpec, Query, Scope, Settings, Storage, Store};
+use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::bucket::{Bucket, PAGE_KEYS};
+use drumlin::{Collection, CollectionSpec, Kind, Query, Scope, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use link::Objects;
+use phases::Phases;
 use records::Source;
 
 const COLLECTION: &str = "startup";
 /// Records of one add request.
 const BATCH: usize = 5_000;
+/// Batches after which the tail is flushed while the bucket is filled.
+const FLUSH_BATCHES: usize = 20;
 /// Rounds of upkeep at most until nothing is left to flush, merge or build.
 const ROUNDS: usize = 32;
+const SEED: u64 = 4;
+const CENTRES: usize = 1_000;
+
+/// What is measured, and on what.
+struct Bench {
+    settings: Settings,
+    s3: S3Settings,
+    records: usize,
+    dim: usize,
+    keep: bool,
+    server: Option<S3Server>,
+}
 
 #[tokio::main]
 async fn main() {
-    let (records, dim) = (arguments::number("--records", 20_000), arguments::number("--dim", 384));
-    let (server, settings) = server(&std::env::var("S3_ENDPOINT").unwrap_or_default()).await;
-    let query = fill(&settings, records, dim).await;
-    let mut seconds: Vec<f64> = Vec::new();
-    for _ in 0..arguments::number("--runs", 3).max(1) {
-        seconds.push(open_once(&settings, records, &query).await);
+    let phases = Phases::collect();
+    let mut bench = Bench::new().await;
+    let query = Source::new(SEED, bench.dim, CENTRES).take(1).remove(0).embedding;
+    let objects = bench.fill().await;
+    println!("an opening reads {:.1} MB", objects.bytes as f64 / 1e6);
+    bench.lengthen(Duration::from_millis(arguments::number("--added-latency-ms", 0) as u64)).await;
+    let objects = objects.through(&bench.s3).await;
+    let (mut opens, mut plains) = (Vec::new(), Vec::new());
+    for run in 0..arguments::number("--runs", 3).max(1) {
+        // In turn, so that both meet the same weather.
+        let cpu_s = phases::process_cpu_s();
+        let plain = objects.get().await;
+        let cpu_s = phases::process_cpu_s() - cpu_s;
+        println!(
+            "run {run}: plain GETs {plain:.2} s, {cpu_s:.2} CPU s, {:.0} MB/s",
+            objects.bytes as f64 / 1e6 / plain
+        );
+        plains.push(plain);
+        phases.clear();
+        opens.push(bench.open_once(&query, &phases).await);
     }
-    seconds.sort_by(f64::total_cmp);
-    println!("median {:.2} s until all is loaded", seconds[seconds.len() / 2]);
-    drop(server);
+    let (open, plain) = (median(opens), median(plains));
+    println!(
+        "median: first answer after {open:.2} s, {:.0} MB/s; plain GETs {plain:.2} s, {:.0} MB/s: {:.0} % of the link",
+        objects.bytes as f64 / 1e6 / open,
+        objects.bytes as f64 / 1e6 / plain,
+        100.0 * plain / open
+    );
+    bench.clear().await;
 }
 
-/// The server in this process, or the one at `endpoint`, and how to reach it.
-async fn server(endpoint: &str) -> (Option<S3Server>, Settings) {
-    let prefix = format!("startup-bench-{}/", std::process::id());
-    let (server, s3) = if endpoint.is_empty() {
-        let server = S3Server::start().await;
-        let s3 = S3Settings {
-            endpoint: Some(server.endpoint().to_owned()),
-            access_key_id: Some(ACCESS_KEY.to_owned()),
-            secret_access_key: Some(SECRET_KEY.to_owned()),
-            ..S3Settings::new(BUCKET)
+impl Bench {
+    /// The server in this process, or the one in the environment, and how to reach it.
+    async fn new() -> Bench {
+        let (records, dim) = (arguments::number("--records", 20_000), arguments::number("--dim", 384));
+        let given = |name: &str| std::env::args().any(|argument| argument == name);
+        let (keep, graph) = (given("--keep"), !given("--no-graph"));
+        let endpoint = std::env::var("S3_ENDPOINT").unwrap_or_default();
+        let (server, s3) = if endpoint.is_empty() {
+            let server = S3Server::start().await;
+            let s3 = S3Settings {
+                endpoint: Some(server.endpoint().to_owned()),
+                access_key_id: Some(ACCESS_KEY.to_owned()),
+                secret_access_key: Some(SECRET_KEY.to_owned()),
+                ..S3Settings::new(BUCKET)
+            };
+            (Some(server), s3)
+        } else {
+            let bucket = std::env::var("S3_BUCKET").expect("S3_BUCKET names the bucket at S3_ENDPOINT");
+            (None, S3Settings { endpoint: Some(endpoint), ..S3Settings::new(bucket) })
         };
-        (Some(server), s3)
-    } else {
-        let bucket = std::env::var("S3_BUCKET").expect("S3_BUCKET names the bucket at S3_ENDPOINT");
-        (None, S3Settings { endpoint: Some(endpoint.to_owned()), ..S3Settings::new(bucket) })
-    };
-    let mut settings = Settings::new(Storage::S3(S3Settings { prefix, ..s3 }));
-    // Upkeep runs where this bench asks for it, and loading is measured without it.
-    settings.maintenance = false;
-    settings.timing.swap_interval = Duration::ZERO;
-    (server, settings)
-}
-
-/// Writes the records, lets upkeep finish, and answers with an embedding to ask for.
-async fn fill(settings: &Settings, records: usize, dim: usize) -> Vec<f32> {
-    let store = Store::open(settings.clone()).await.expect("a store opens on the server");
-    let collection =
-        store.create_collection(&Scope::default(), CollectionSpec::new(COLLECTION)).await.expect("the name");
-    let mut source = Source::new(4, dim, 1_000);
-    let mut added = 0;
-    let mut query = Vec::new();
-    let started = Instant::now();
-    while added < records {
-        let batch = source.take(BATCH.min(records - added));
-        query.clone_from(&batch[0].embedding);
-        added += collection.add(&batch).await.expect("a batch is added").applied;
+        let whose = if keep { "kept".to_owned() } else { std::process::id().to_string() };
+        let kind = if graph { "graph" } else { "bare" };
+        let s3 = S3Settings { prefix: format!("startup-bench-{records}-{dim}-{kind}-{whose}/"), ..s3 };
+        let mut settings = Settings::new(Storage::S3(s3.clone()));
+        // Upkeep runs where this bench asks for it, and loading is measured without it.
+        settings.maintenance = false;
+        settings.timing.swap_interval = Duration::ZERO;
+        if !graph {
+            settings.timing.graph_rows = usize::MAX;
+        }
+        Bench { settings, s3, records, dim, keep, server }
     }
-    let written = started.elapsed();
-    for _ in 0..ROUNDS {
-        let before = store.counters();
-        store.maintain().await.expect("upkeep succeeds");
-        if store.counters() == before {
-            break;
+
+    /// From here on every round trip to the server takes `latency` more.
+    async fn lengthen(&mut self, latency: Duration) {
+        if latency > Duration::ZERO {
+            let endpoint = self.s3.endpoint.as_deref().expect("the server's endpoint is known");
+            self.s3.endpoint = Some(link::delayed(endpoint, latency).await);
+            self.settings.storage = Storage::S3(self.s3.clone());
         }
     }
-    let done = store.counters();
-    println!(
-        "{records} records of {dim} dimensions, {:.1} MB of embeddings: written in {:.1} s, upkeep {:.1} s, {} graphs built",
-        (records * dim * 4) as f64 / 1e6,
-        written.as_secs_f64(),
-        (started.elapsed() - written).as_secs_f64(),
-        done.graphs_built
-    );
-    store.close(Duration::from_secs(60)).await.expect("the store closes");
-    query
+
+    /// Writes the records, unless an earlier run has, and lets upkeep finish.
+    async fn fill(&self) -> Objects {
+        let store = Store::open(self.settings.clone()).await.expect("a store opens on the server");
+        store.wait_until_loaded().await;
+        let collection = match store.collection(COLLECTION).await {
+            Err(error) if error.kind() == Kind::NotFound => {
+                let spec = CollectionSpec::new(COLLECTION);
+                store.create_collection(&Scope::default(), spec).await.expect("the name is free")
+            }
+            found => found.expect("the collection is loaded"),
+        };
+        let (started, mut source) = (Instant::now(), Source::new(SEED, self.dim, CENTRES));
+        let missing = self.records.saturating_sub(collection.info().count as usize);
+        assert!([0, self.records].contains(&missing), "an earlier run was cut short; delete {}", self.s3.prefix);
+        let mut added = 0;
+        while added < missing {
+            let batch = source.take(BATCH.min(missing - added));
+            added += collection.add(&batch).await.expect("a batch is added").applied;
+            if added % (BATCH * FLUSH_BATCHES) == 0 {
+                store.sync().await.expect("the tail is flushed");
+            }
+        }
+        let written = started.elapsed();
+        for _ in 0..ROUNDS {
+            let before = store.counters();
+            store.maintain().await.expect("upkeep succeeds");
+            if store.counters() == before {
+                break;
+            }
+        }
+        println!(
+            "{} records of {} dimensions, {:.1} MB of embeddings: {added} written in {:.1} s, upkeep {:.1} s, {} graphs built",
+            self.records,
+            self.dim,
+            (self.records * self.dim * 4) as f64 / 1e6,
+            written.as_secs_f64(),
+            (started.elapsed() - written).as_secs_f64(),
+            store.counters().graphs_built
+        );
+        let objects = Objects::of(&self.s3, collection.info().id).await;
+        store.close(Duration::from_secs(60)).await.expect("the store closes");
+        objects
+    }
+
+    /// Opens a new store and asks it once; the seconds until the answer.
+    async fn open_once(&self, query: &[f32], phases: &Phases) -> f64 {
+        let (started, cpu_s) = (Instant::now(), phases::process_cpu_s());
+        let store = Store::open(self.settings.clone()).await.expect("a store opens on the server");
+        let catalog = started.elapsed();
+        let recovery = store.wait_until_loaded().await;
+        let loaded = started.elapsed();
+        assert_eq!(recovery.records, self.records as u64, "every record came back");
+        let collection = store.collection(COLLECTION).await.expect("the collection is loaded");
+        first_search(&collection, query).await;
+        let (answered, cpu_s) = (started.elapsed(), phases::process_cpu_s() - cpu_s);
+        let (gets, counters) = (store.storage_counters().of(Op::Get), store.counters());
+        assert_eq!(counters.graphs_built, 0, "a start builds no graph");
+        println!(
+            "  open {:.2} s, {cpu_s:.2} CPU s: catalog after {:.3} s, loaded after {:.3} s, answered after {:.3} s; \
+             {:.1} MB in {} GETs, {} graphs loaded",
+            answered.as_secs_f64(),
+            catalog.as_secs_f64(),
+            loaded.as_secs_f64(),
+            answered.as_secs_f64(),
+            recovery.bytes as f64 / 1e6,
+            gets.calls,
+            recovery.graphs_loaded
+        );
+        phases.print(started);
+        store.close(Duration::from_secs(60)).await.expect("the store closes");
+        answered.as_secs_f64()
+    }
+
+    /// Deletes what was written, unless it is to be kept or goes with its server.
+    async fn clear(self) {
+        if self.keep || self.server.is_some() {
+            return;
+        }
+        let bucket = S3Bucket::connect(self.s3).await.expect("the settings are right");
+        loop {
+            let page = bucket.list("", None).await.expect("the bucket is listed");
+            let keys: Vec<String> = page.objects.into_iter().take(PAGE_KEYS).map(|object| object.key).collect();
+            if keys.is_empty() {
+                return;
+            }
+            bucket.delete(&keys).await.expect("objects are deleted");
+        }
+    }
 }
 
-/// Opens a new store and answers with the seconds until all is loaded.
-async fn open_once(settings: &Settings, records: usize, query: &[f32]) -> f64 {
-    let started = Instant::now();
-    let store = Store::open(settings.clone()).await.expect("a store opens on the server");
-    let catalog = started.elapsed();
-    let recovery = store.wait_until_loaded().await;
-    let loaded = started.elapsed();
-    assert_eq!(recovery.records, records as u64, "every record came back");
-    let collection = store.collection(COLLECTION).await.expect("the collection is loaded");
-    let first = first_search(&collection, query).await;
-    let (gets, counters) = (store.storage_counters().of(Op::Get), store.counters());
-    assert_eq!(counters.graphs_built, 0, "a start builds no graph");
-    println!(
-        "open {:.2} s (catalog {:.3} s, then {:.2} s): {:.1} MB in {} GETs, {:.0} MB/s; {} graphs loaded, {} built; \
-         first search {:.1} ms",
-        loaded.as_secs_f64(),
-        catalog.as_secs_f64(),
-        (loaded - catalog).as_secs_f64(),
-        recovery.bytes as f64 / 1e6,
-        gets.calls,
-        recovery.bytes as f64 / 1e6 / loaded.as_secs_f64(),
-        recovery.graphs_loaded,
-        counters.graphs_built,
-        first.as_secs_f64() * 1e3
-    );
-    store.close(Duration::from_secs(60)).await.expect("the store closes");
-    loaded.as_secs_f64()
-}
-
-async fn first_search(collection: &Collection, query: &[f32]) -> Duration {
-    let started = Instant::now();
+async fn first_search(collection: &Collection, query: &[f32]) {
     let answer = collection.search(Query::new(query)).await.expect("a search is answered");
     let nearest = answer.results.first().and_then(|hits| hits.first()).expect("there are records");
     assert!(nearest.distance < 1e-3, "a stored embedding finds its record, got distance {}", nearest.distance);
-    started.elapsed()
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)
 }

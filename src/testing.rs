@@ -1,6 +1,8 @@
 //! For tests and benches of this project only: the parts behind the public API. No promise is made
 //! about anything here.
 
+pub use crate::index::{Choice, NodeBitmap, plan};
+
 pub use crate::bucket;
 pub use crate::config::Ablate;
 pub use crate::filter::Columns;

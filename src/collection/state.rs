@@ -161,9 +161,10 @@ impl State for CollectionState {
         // A segment has one row per id, so only what was there before it can be replaced.
         let before = self.current.chunks.len();
         let current = &self.current;
-        let taken = groups
-            .into_par_iter()
-            .map(|rows| Ok((apply::replaced(current, &rows, before), apply::chunks(&rows, None, kind)?)));
+        let taken = groups.into_par_iter().map(|rows| {
+            let _span = tracing::debug_span!(target: "drumlin::load", "chunks").entered();
+            Ok((apply::replaced(current, &rows, before), apply::chunks(&rows, None, kind)?))
+        });
         let taken = taken.collect::<Result<Vec<_>, FormatError>>()?;
         let (replaced, chunks): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
         let (replaced, chunks): (Vec<RowRef>, Vec<Chunk>) = (replaced.concat(), chunks.into_iter().flatten().collect());

@@ -34,9 +34,25 @@ impl Checksum {
 
     /// The checksum of consecutive pieces, as if they were one.
     pub fn of_pieces(pieces: &[Bytes]) -> Checksum {
-        let mut hash = Xxh3::new();
-        pieces.iter().for_each(|piece| hash.update(piece));
-        Checksum(hash.digest128())
+        let mut hasher = Hasher::default();
+        pieces.iter().for_each(|piece| hasher.update(piece));
+        hasher.finish()
+    }
+}
+
+/// Makes the checksum of bytes that come piece by piece.
+#[derive(Clone, Default)]
+pub struct Hasher(Xxh3);
+
+impl Hasher {
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all bytes so far.
+    pub fn finish(self) -> Checksum {
+        Checksum(self.0.digest128())
     }
 }
 

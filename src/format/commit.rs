@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::columns::{self, Layout};
 use super::record_file::{RecordFile, damaged};
-use super::{Checksum, FORMAT, FormatError, Nonce, Rows};
+use super::{Checksum, FORMAT, FormatError, Nonce, Pieces, Rows};
 use crate::record::{Address, Version};
 
 /// The identity of a commit, by which its successor names it.
@@ -102,13 +102,14 @@ fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError
 /// Decodes a commit and checks everything that can be checked without the stream: whether it is the
 /// wanted stream and version, and the chain, is for the caller.
 pub fn decode_commit(bytes: &Bytes) -> Result<Commit, FormatError> {
-    let file = RecordFile::open(bytes, Layout::Commit)?;
+    let pieces = Pieces::whole(bytes);
+    let file = RecordFile::open(&pieces, Layout::Commit)?;
     check_seal(bytes, file.parse(XXH3)?)?;
     let header = from_properties(&file)?;
     check_header(&header).map_err(FormatError::Damaged)?;
     let rows = match file.groups() {
         0 => Rows::from_iter([]),
-        1 => file.read_group(0)?,
+        1 => file.read_group(&pieces, 0)?,
         more => return Err(damaged(format!("expected one row group, got {more}"))),
     };
     check_commit_rows(&header, &rows).map_err(FormatError::Damaged)?;

@@ -9,6 +9,7 @@ pub mod graph;
 pub mod head;
 pub mod merge;
 mod pages;
+pub mod pieces;
 mod record_file;
 pub mod rows;
 pub mod segment;
@@ -17,6 +18,7 @@ pub mod store_file;
 pub use checksum::{Checksum, Nonce};
 pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
 pub use merge::merge_rows;
+pub use pieces::Pieces;
 pub use rows::{Embeddings, Op, Row, Rows};
 pub use segment::{
     EncodedSegment, ROWS_PER_GROUP, Segment, SegmentHeader, SegmentReader, SegmentWriter, decode_segment,

@@ -10,12 +10,13 @@
 use std::sync::Arc;
 
 use arrow::buffer::{Buffer, MutableBuffer, ScalarBuffer};
-use bytes::Bytes;
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageReader};
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::Length;
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::pieces::Pieces;
 use super::record_file::{damaged, parquet_damage};
 use super::{Embeddings, FormatError};
 
@@ -27,13 +28,13 @@ const DEFINITION_BITS: usize = 2;
 /// Reads the embeddings of one row group of `rows` rows, `dim` floats each (at least 1); `None` where
 /// the standard reader has to.
 pub(super) fn read_embeddings(
-    bytes: &Bytes,
+    pieces: &Pieces,
     chunk: &ColumnChunkMetaData,
     rows: usize,
     dim: usize,
 ) -> Result<Option<Embeddings>, FormatError> {
-    let mut pages = SerializedPageReader::new(Arc::new(bytes.clone()), chunk, rows, None).map_err(parquet_damage)?;
-    let mut lists = Lists::new(dim, rows, bytes.len());
+    let mut pages = SerializedPageReader::new(Arc::new(pieces.clone()), chunk, rows, None).map_err(parquet_damage)?;
+    let mut lists = Lists::new(dim, rows, usize::try_from(pieces.len()).unwrap_or(usize::MAX));
     while let Some(page) = pages.get_next_page().map_err(parquet_damage)? {
         let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! The fast reader against the standard one, and against levels it must refuse.
 
 use arrow::array::{ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringBuilder};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;
@@ -94,21 +95,22 @@ fn write(shape: &Shape) -> Bytes {
 fn read_fast(bytes: &Bytes, group: usize, dim: usize) -> Result<Option<Embeddings>, FormatError> {
     let metadata = ArrowReaderMetadata::load(bytes, Default::default()).unwrap();
     let group = metadata.metadata().row_group(group);
-    read_embeddings(bytes, group.columns().last().unwrap(), group.num_rows() as usize, dim)
+    read_embeddings(&Pieces::whole(bytes), group.columns().last().unwrap(), group.num_rows() as usize, dim)
 }
 
 proptest! {
     #[test]
     fn the_fast_reader_reads_what_the_standard_one_reads(shape in shapes()) {
         let bytes = write(&shape);
-        let file = RecordFile::open(&bytes, Layout::Segment).unwrap();
+        let pieces = Pieces::whole(&bytes);
+        let file = RecordFile::open(&pieces, Layout::Segment).unwrap();
         let simple = shape.version == WriterVersion::PARQUET_1_0 && !shape.dictionary;
         for group in 0..file.groups() {
-            let standard = file.read_embeddings_standard(group).unwrap();
+            let standard = file.read_embeddings_standard(&pieces, group).unwrap();
             let fast = read_fast(&bytes, group, shape.dim).unwrap();
             prop_assert_eq!(fast.is_some(), simple);
             prop_assert!(fast.is_none_or(|fast| fast == standard));
-            prop_assert_eq!(file.read_embeddings(group).unwrap(), standard);
+            prop_assert_eq!(file.read_embeddings(&pieces, group).unwrap(), standard);
         }
     }
 
@@ -117,7 +119,7 @@ proptest! {
         prop_assume!(other != shape.dim && shape.present.contains(&true));
         let bytes = write(&Shape { version: WriterVersion::PARQUET_1_0, dictionary: false, ..shape });
         let group = (0..).find(|group| read_fast(&bytes, *group, other) != Ok(None)).unwrap();
-        let groups = RecordFile::open(&bytes, Layout::Segment).unwrap().groups();
+        let groups = RecordFile::open(&Pieces::whole(&bytes), Layout::Segment).unwrap().groups();
         prop_assert!((group..groups).any(|group| read_fast(&bytes, group, other).is_err()));
     }
 

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::columns::{self, EMBEDDING, Layout};
+use super::pieces::Pieces;
 use super::{Embeddings, FORMAT, FormatError, Rows, pages};
 use crate::record::Address;
 
@@ -36,7 +37,6 @@ pub(super) fn parquet_damage(error: impl Display) -> FormatError {
 /// An opened commit or segment.
 #[derive(Debug, Clone)]
 pub(super) struct RecordFile {
-    bytes: Bytes,
     metadata: ArrowReaderMetadata,
     layout: Layout,
     properties: BTreeMap<String, String>,
@@ -44,14 +44,14 @@ pub(super) struct RecordFile {
 }
 
 impl RecordFile {
-    /// Reads the footer and checks format number and columns.
-    pub fn open(bytes: &Bytes, layout: Layout) -> Result<RecordFile, FormatError> {
+    /// Reads the footer, which must be at hand, and checks format number and columns.
+    pub fn open(pieces: &Pieces, layout: Layout) -> Result<RecordFile, FormatError> {
         guarded(|| {
             // The embedded Arrow schema is for other readers: the columns are judged by their Parquet types.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-            let metadata = ArrowReaderMetadata::load(bytes, options).map_err(parquet_damage)?;
+            let metadata = ArrowReaderMetadata::load(pieces, options).map_err(parquet_damage)?;
             let properties = read_properties(&metadata)?;
-            let mut file = RecordFile { bytes: bytes.clone(), metadata, layout, properties, dim: 0 };
+            let mut file = RecordFile { metadata, layout, properties, dim: 0 };
             let format: u64 = file.parse("format")?;
             if format > FORMAT {
                 return Err(FormatError::Newer { found: format, known: FORMAT });
@@ -134,16 +134,32 @@ impl RecordFile {
         self.metadata.metadata().row_groups().iter().map(|g| g.num_rows().unsigned_abs()).sum()
     }
 
-    /// Decodes one row group; it needs nothing of the others.
-    pub fn read_group(&self, group: usize) -> Result<Rows, FormatError> {
+    /// Where in the file the columns of a row group lie.
+    pub fn group_range(&self, group: usize) -> Result<Range<u64>, FormatError> {
         guarded(|| {
-            let batch = self.read_columns(group, |name| name != EMBEDDING)?;
-            let embeddings = self.read_embeddings(group)?;
+            let row_group = self.metadata.metadata().row_groups().get(group);
+            let columns = row_group.ok_or_else(|| damaged(format!("there is no row group {group}")))?.columns();
+            let ranges = columns.iter().map(|column| column.byte_range());
+            let ends = ranges.clone().map(|(start, length)| start.saturating_add(length));
+            Ok(ranges.map(|(start, _)| start).min().unwrap_or(0)..ends.max().unwrap_or(0))
+        })
+    }
+
+    /// Decodes one row group; it needs nothing of the others, and of the file the bytes in its range.
+    pub fn read_group(&self, pieces: &Pieces, group: usize) -> Result<Rows, FormatError> {
+        guarded(|| {
+            let span = tracing::debug_span!(target: "drumlin::load", "decode texts").entered();
+            let batch = self.read_columns(pieces, group, |name| name != EMBEDDING)?;
+            drop(span);
+            let span = tracing::debug_span!(target: "drumlin::load", "decode floats").entered();
+            let embeddings = self.read_embeddings(pieces, group)?;
+            drop(span);
+            let _span = tracing::debug_span!(target: "drumlin::load", "check rows").entered();
             columns::from_batch(&batch, embeddings, self.layout).map_err(FormatError::Damaged)
         })
     }
 
-    pub fn read_embeddings(&self, group: usize) -> Result<Embeddings, FormatError> {
+    pub fn read_embeddings(&self, pieces: &Pieces, group: usize) -> Result<Embeddings, FormatError> {
         let row_group = self.metadata.metadata().row_groups().get(group);
         let leaf = self
             .metadata
@@ -156,22 +172,23 @@ impl RecordFile {
         {
             let chunk = row_group.columns().get(leaf).ok_or_else(|| damaged("a row group lacks a column"))?;
             let rows = row_group.num_rows() as usize;
-            if let Some(embeddings) = pages::read_embeddings(&self.bytes, chunk, rows, self.dim)? {
+            if let Some(embeddings) = pages::read_embeddings(pieces, chunk, rows, self.dim)? {
                 return Ok(embeddings);
             }
         }
-        self.read_embeddings_standard(group)
+        self.read_embeddings_standard(pieces, group)
     }
 
     /// The same by the standard reader, which knows every page there is.
-    pub fn read_embeddings_standard(&self, group: usize) -> Result<Embeddings, FormatError> {
-        let batch = self.read_columns(group, |name| name == EMBEDDING)?;
+    pub fn read_embeddings_standard(&self, pieces: &Pieces, group: usize) -> Result<Embeddings, FormatError> {
+        let batch = self.read_columns(pieces, group, |name| name == EMBEDDING)?;
         columns::from_list(&batch, self.dim).map_err(FormatError::Damaged)
     }
 
     /// The layout's columns that `wanted` names, by the standard reader, as one batch.
     fn read_columns(
         &self,
+        pieces: &Pieces,
         group: usize,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<arrow::array::RecordBatch, FormatError> {
@@ -183,7 +200,7 @@ impl RecordFile {
         let roots = schema.root_schema().get_fields().iter().enumerate();
         let roots = roots.filter(|(_, f)| known.field_with_name(f.name()).is_ok() && wanted(f.name())).map(|(i, _)| i);
         let mask = ProjectionMask::roots(schema, roots);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(pieces.clone(), self.metadata.clone());
         let mut batches = reader
             .with_projection(mask)
             .with_row_groups(vec![group])

@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 use std::mem;
+use std::ops::Range;
 
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -14,10 +15,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::columns::{self, EMBEDDING, Layout};
+use super::pieces::Pieces;
 use super::record_file::{RecordFile, damaged};
 use super::{Checksum, FORMAT, FormatError, Op, Rows};
 use crate::record::{Address, Version};
@@ -33,6 +36,9 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// Bytes of a piece of the object, all but the last: at least the 5 MiB that a multipart upload asks for.
 const PIECE_BYTES: usize = 8 << 20;
+
+/// What ends a Parquet object: the footer's length (u32, little-endian) and the magic.
+const FOOTER_END_BYTES: u64 = 8;
 
 /// What a segment says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,13 +102,13 @@ pub struct EncodedSegment {
 
 /// Collects what is written as pieces, and their checksum.
 #[derive(Default)]
-struct Pieces {
+struct Sink {
     done: Vec<Bytes>,
     current: Vec<u8>,
     hash: Xxh3,
 }
 
-impl Write for Pieces {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(PIECE_BYTES - self.current.len());
         let bytes = bytes.get(..taken).unwrap_or(bytes);
@@ -122,7 +128,7 @@ impl Write for Pieces {
 /// Writes a segment from rows pushed in address order. Holds the encoded object, never the rows.
 pub struct SegmentWriter {
     header: SegmentHeader,
-    writer: ArrowWriter<Pieces>,
+    writer: ArrowWriter<Sink>,
     last: Option<u64>,
     rows: u64,
 }
@@ -134,7 +140,7 @@ impl SegmentWriter {
         let options = ArrowWriterOptions::new().with_properties(writer_properties(&header)?);
         let options = options.with_skip_arrow_metadata(true);
         let schema = Layout::Segment.columns().arrow.clone();
-        let writer = ArrowWriter::try_new_with_options(Pieces::default(), schema, options).map_err(unencodable)?;
+        let writer = ArrowWriter::try_new_with_options(Sink::default(), schema, options).map_err(unencodable)?;
         Ok(SegmentWriter { header, writer, last: None, rows: 0 })
     }
 
@@ -223,9 +229,18 @@ pub struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Reads the footer. Whether the bytes have the checksum that HEAD names is for the caller.
-    pub fn open(bytes: &Bytes) -> Result<SegmentReader, FormatError> {
-        let file = RecordFile::open(bytes, Layout::Segment)?;
+    /// Whether the whole footer is among the pieces; `true` also where the end is no footer at all.
+    pub fn can_open(pieces: &Pieces) -> bool {
+        let Some(end) = pieces.len().checked_sub(FOOTER_END_BYTES) else { return true };
+        let Ok(end_bytes) = pieces.get_bytes(end, FOOTER_END_BYTES as usize) else { return false };
+        let length = end_bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+        pieces.tail_start() <= end.saturating_sub(length.into())
+    }
+
+    /// Reads the footer, which must be at hand. Whether the bytes have the checksum that HEAD names is
+    /// for the caller.
+    pub fn open(pieces: &Pieces) -> Result<SegmentReader, FormatError> {
+        let file = RecordFile::open(pieces, Layout::Segment)?;
         let kind = file.require("kind")?;
         if kind != "segment" {
             return Err(damaged(format!("property kind: expected segment, got {kind:?}")));
@@ -255,9 +270,15 @@ impl SegmentReader {
         self.file.rows()
     }
 
-    /// Decodes one row group and checks it by itself; see [`SegmentReader::check_order`].
-    pub fn read_group(&self, group: usize) -> Result<Rows, FormatError> {
-        let rows = self.file.read_group(group)?;
+    /// Where in the object a row group lies.
+    pub fn group_range(&self, group: usize) -> Result<Range<u64>, FormatError> {
+        self.file.group_range(group)
+    }
+
+    /// Decodes one row group, whose range must be at hand, and checks it by itself; see
+    /// [`SegmentReader::check_order`].
+    pub fn read_group(&self, pieces: &Pieces, group: usize) -> Result<Rows, FormatError> {
+        let rows = self.file.read_group(pieces, group)?;
         self.header.check_rows(&rows, None).map_err(FormatError::Damaged)?;
         Ok(rows)
     }
@@ -291,8 +312,10 @@ pub struct Segment {
 
 /// Decodes a whole segment on this thread.
 pub fn decode_segment(bytes: &Bytes) -> Result<Segment, FormatError> {
-    let reader = SegmentReader::open(bytes)?;
-    let groups: Vec<Rows> = (0..reader.groups()).map(|group| reader.read_group(group)).collect::<Result<_, _>>()?;
+    let pieces = Pieces::whole(bytes);
+    let reader = SegmentReader::open(&pieces)?;
+    let groups: Vec<Rows> =
+        (0..reader.groups()).map(|group| reader.read_group(&pieces, group)).collect::<Result<_, _>>()?;
     SegmentReader::check_order(&groups)?;
     Ok(Segment { header: reader.header, groups })
 }

@@ -33,7 +33,7 @@ fn a_segment_of_many_groups_and_pieces_comes_back_as_it_was() {
     assert_eq!((segment.rows, segment.pieces.len()), (35_009, 3));
     assert!(segment.pieces.iter().rev().skip(1).all(|piece| piece.len() == PIECE_BYTES));
     let bytes = bytes_of(&segment);
-    let reader = SegmentReader::open(&bytes).unwrap();
+    let reader = SegmentReader::open(&Pieces::whole(&bytes)).unwrap();
     assert_eq!((reader.header(), reader.groups(), reader.rows()), (&header(3, 6, 128), 3, 35_009));
     let groups = decode_segment(&bytes).unwrap().groups;
     assert_eq!(groups.iter().map(Rows::len).collect::<Vec<_>>(), [ROWS_PER_GROUP, ROWS_PER_GROUP, 2_241]);
@@ -128,6 +128,6 @@ fn damaged_bytes_never_panic_and_never_pass_under_the_same_checksum() {
 
 #[test]
 fn a_commit_is_not_a_segment() {
-    let error = SegmentReader::open(&Bytes::from_static(b"PAR1PAR1")).unwrap_err();
+    let error = SegmentReader::open(&Pieces::whole(&Bytes::from_static(b"PAR1PAR1"))).unwrap_err();
     assert!(error.to_string().starts_with("not a readable parquet file: "), "{error}");
 }

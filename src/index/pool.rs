@@ -1,7 +1,7 @@
 //! The one list of a walk: the nearest nodes met so far, sorted, each expanded or not. It is the paper's
 //! candidates C and result W at once, as what is farther than all of W is never expanded.
-//! Invariant: keys rise strictly; at most `ef` accepted nodes are kept and, once there are that many,
-//! nothing farther than the last of them; all before `next` are expanded.
+//! Invariant: keys rise strictly; all before `next` are expanded. Nothing is left out while fewer than `ef`
+//! nodes, or fewer than `enough` accepted ones, are nearer.
 
 use super::topk::Neighbour;
 
@@ -39,22 +39,29 @@ impl Key {
 pub struct Pool {
     keys: Vec<Key>,
     ef: usize,
+    enough: usize,
     accepted: usize,
     next: usize,
 }
 
 impl Pool {
-    /// Forgets all; from now on keeps `ef` ≥ 1.
-    pub fn begin(&mut self, ef: usize) {
+    /// Forgets all; from now on keeps `ef` ≥ 1, and more until `enough` of them are accepted.
+    pub fn begin(&mut self, ef: usize, enough: usize) {
         self.keys.clear();
-        (self.ef, self.accepted, self.next) = (ef.max(1), 0, 0);
+        (self.ef, self.enough, self.accepted, self.next) = (ef.max(1), enough, 0, 0);
+    }
+
+    /// From now on keeps more until so many are accepted.
+    #[inline]
+    pub fn want(&mut self, enough: usize) {
+        self.enough = enough;
     }
 
     /// Only what is below this can enter.
     #[inline]
     pub fn bound(&self) -> Key {
         match self.keys.last() {
-            Some(last) if self.accepted >= self.ef => *last,
+            Some(last) if self.keys.len() >= self.ef && self.accepted >= self.enough => *last,
             _ => Key(u64::MAX),
         }
     }
@@ -87,15 +94,15 @@ impl Pool {
         self.keys.insert(at, key);
         self.next = self.next.min(at);
         self.accepted += usize::from(accepts(key.node()));
-        if self.accepted > self.ef {
+        while self.keys.len() > self.ef {
+            let accepted = self.keys.last().is_some_and(|last| accepts(last.node()));
+            if accepted && self.accepted <= self.enough {
+                break;
+            }
+            self.accepted -= usize::from(accepted);
             self.keys.pop();
-            self.accepted -= 1;
         }
-        if self.accepted == self.ef {
-            // Nodes that may not be answers lead nowhere nearer once they are farther than all answers.
-            while self.keys.pop_if(|last| !accepts(last.node())).is_some() {}
-            self.next = self.next.min(self.keys.len());
-        }
+        self.next = self.next.min(self.keys.len());
     }
 
     /// The accepted nodes kept, nearest first.
@@ -120,30 +127,33 @@ mod tests {
         }
 
         #[test]
-        fn a_pool_keeps_the_nearest_accepted_and_expands_nearest_first(
-            steps in prop::collection::vec((0u8..50, any::<bool>()), 0..200), ef in 1usize..20, odd_too in any::<bool>(),
+        fn a_pool_keeps_enough_of_the_nearest_and_expands_nearest_first(
+            steps in prop::collection::vec((0u8..50, any::<bool>()), 0..200), ef in 1usize..20, enough in 0usize..20,
+            rare in 1u32..5,
         ) {
-            let accepts = |node: u32| odd_too || node.is_multiple_of(2);
+            let accepts = |node: u32| node.is_multiple_of(rare);
             let (mut pool, mut all, mut open) = (Pool::default(), Vec::new(), Vec::new());
-            pool.begin(ef);
+            pool.begin(ef, enough);
             for ((distance, pop), node) in steps.into_iter().zip(0u32..) {
                 let key = Key::new(f32::from(distance), node);
                 pool.push(key, accepts);
                 all.push(key);
                 all.sort();
                 open.push(key);
-                let bound = all.iter().filter(|key| accepts(key.node())).nth(ef - 1).copied();
-                open.retain(|key| bound.is_none_or(|bound| *key <= bound));
+                let last_wanted = all.iter().filter(|key| accepts(key.node())).nth(enough.saturating_sub(1));
+                let last_wanted = if enough == 0 { all.first() } else { last_wanted };
+                let bound = last_wanted.zip(all.get(ef - 1)).map(|(a, b)| *a.max(b)).unwrap_or(Key(u64::MAX));
+                open.retain(|key| *key <= bound);
                 if pop {
                     let nearest = open.iter().min().copied();
                     open.retain(|key| Some(*key) != nearest);
                     prop_assert_eq!(pool.pop(), nearest.map(Key::node));
                 }
                 prop_assert_eq!(pool.peek(), open.iter().min().map(|key| key.node()));
+                let kept: Vec<u64> = all.iter().filter(|key| **key <= bound && accepts(key.node()))
+                    .map(|key| u64::from(key.node())).collect();
+                prop_assert_eq!(pool.found(accepts).map(|n| n.key).collect::<Vec<_>>(), kept);
             }
-            let nearest: Vec<u64> =
-                all.iter().map(|key| key.node()).filter(|n| accepts(*n)).take(ef).map(u64::from).collect();
-            prop_assert_eq!(pool.found(accepts).map(|n| n.key).collect::<Vec<_>>(), nearest);
         }
     }
 }

@@ -1,18 +1,19 @@
-//! Searching a frozen graph: a walk over codes, then exact distances of the best it found.
+//! Searching a frozen graph: a walk or a scan over codes, then exact distances of the best it found.
 //! Invariant: the answer holds min(k, allowed nodes whose vector the caller has) nodes, nearest first,
-//! with exact distances; where a walk falls short, or costs more than it saves, all allowed nodes are
-//! scanned instead.
+//! with exact distances; where codes find fewer, exact distances of all allowed nodes are taken instead.
 
 use std::cell::RefCell;
 
 use super::distance::PreparedQuery;
+use super::filtered::{Sought, enough, scan_codes};
 use super::graph::Graph;
 use super::kernel::prefetch;
 use super::nodes::NodeBitmap;
+use super::plan::{Choice, Plan, default_ef, plan};
 use super::quantiser::CodedQuery;
 use super::topk::TopK;
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
-use crate::record::{Address, Metric};
+use crate::record::Address;
 
 /// A search of one graph.
 #[derive(Debug, Clone, Copy)]
@@ -36,66 +37,9 @@ pub struct Candidate {
     pub distance: f32,
 }
 
-/// The `ef` of searches that do not name one: recall@10 is above 0.95 on all data sets in the tests. Inner
-/// product needs more: its queries lie far from the vectors they look for.
-pub fn default_ef(metric: Metric, k: usize) -> usize {
-    match metric {
-        Metric::Cosine | Metric::L2 => (2 * k).max(100),
-        Metric::Ip => (3 * k).max(160),
-    }
-}
-
 /// How many of the walk's best get exact distances. More find no more, and each is a read from far away.
 fn reranked(k: usize) -> usize {
     (2 * k).max(20)
-}
-
-/// How to find the nearest of the allowed nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plan {
-    /// Exact distances of all allowed nodes.
-    Scan,
-    /// A walk, given up for a scan after this many distances.
-    Walk {
-        /// Distances of codes (or exact ones, under exact traversal).
-        distances: usize,
-    },
-}
-
-/// What a plan depends on.
-#[derive(Debug, Clone, Copy)]
-pub struct Choice {
-    /// Nodes that may be answers.
-    pub allowed: usize,
-    /// Nodes in the graph.
-    pub nodes: usize,
-    /// How wide the walk would be.
-    pub ef: usize,
-    /// Links per node on level 0, on average.
-    pub degree: usize,
-}
-
-/// Cost of one distance on a walk, all its overhead included, in units of one on a scan. Measured by
-/// `the_costs_behind_plans` in `recall_tests.rs` at 1.3 to 8: scans in address order are fast where vectors
-/// are short. With 4 a walk pays from about 3,000 nodes on.
-const WALK_TO_SCAN: f64 = 4.0;
-/// Share of a node's neighbours that a walk has not met before, measured likewise: 0.25 to 0.47.
-const NEW_NEIGHBOURS: f64 = 0.45;
-
-/// Chooses by estimated cost. A walk must meet about `nodes / allowed` nodes to find an allowed one.
-pub fn plan(choice: Choice) -> Plan {
-    if choice.allowed == 0 || choice.nodes == 0 {
-        return Plan::Scan;
-    }
-    let selectivity = choice.allowed as f64 / choice.nodes as f64;
-    let expanded = (choice.ef.min(choice.allowed) as f64 / selectivity).min(choice.nodes as f64);
-    let distances = (expanded * choice.degree as f64 * NEW_NEIGHBOURS).min(choice.nodes as f64);
-    let scan = choice.allowed as f64;
-    if distances * WALK_TO_SCAN >= scan {
-        return Plan::Scan;
-    }
-    // A walk led astray (the allowed ones are far from the query) costs at most one more scan.
-    Plan::Walk { distances: (scan / WALK_TO_SCAN) as usize }
 }
 
 /// The k nearest allowed nodes, nearest first, ties by address. `exact` gives the raw vector of a node; a
@@ -114,13 +58,33 @@ pub fn search_graph<'v>(
     }
     let ef = search.ef.unwrap_or_else(|| default_ef(graph.metric(), search.k)).max(search.k);
     let degree = graph.columns().neighbours.values.len() / graph.len();
-    if let Plan::Walk { distances } = plan(Choice { allowed, nodes: graph.len(), ef, degree }) {
-        let found = walk_graph(graph, search, &exact, Limits { ef, distances }, scratch);
-        if let Some(found) = found.filter(|found| found.len() >= wanted) {
-            return found;
-        }
+    let found = match plan(Choice { allowed, nodes: graph.len(), ef, degree }) {
+        Plan::Scan => None,
+        Plan::Walk { distances } => walk_graph(graph, search, &exact, Limits { ef, distances }, scratch)
+            .or_else(|| scan_graph_codes(graph, search, &exact)),
+        Plan::ScanCodes => scan_graph_codes(graph, search, &exact),
+    };
+    // Fewer than wanted: some have no vector, or lie beyond what a walk could reach.
+    found.filter(|found| found.len() >= wanted).unwrap_or_else(|| scan_graph(graph, search, exact))
+}
+
+/// After a scan more get exact distances than after a walk: where the allowed lie far from the query, many are
+/// nearly as far.
+const SCANNED_RERANKED: usize = 2;
+
+/// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good.
+pub fn scan_graph_codes<'v>(
+    graph: &Graph,
+    search: GraphQuery<'_>,
+    exact: &impl Fn(u32) -> Option<&'v [f32]>,
+) -> Option<Vec<Candidate>> {
+    if graph.is_exact() {
+        return None;
     }
-    scan_graph(graph, search, exact)
+    let coded = graph.quantiser().encode_query(search.query);
+    let wanted = SCANNED_RERANKED * reranked(search.k);
+    let nearest = scan_codes(graph, &coded, search.allowed, wanted);
+    Some(rerank(graph, search, wanted, nearest.into_iter(), exact))
 }
 
 /// With fewer than one in this many allowed, scanning them in node order beats finding them in address order.
@@ -165,7 +129,12 @@ pub fn walk_graph<'v>(
     scratch: &mut SearchScratch,
 ) -> Option<Vec<Candidate>> {
     let coded = graph.quantiser().encode_query(search.query);
-    let walk = GraphWalk { graph, search, coded, exact, products: RefCell::default() };
+    let sought = search.allowed.map_or(Sought::ANY, |allowed| Sought {
+        enough: enough(search.k).min(limits.ef),
+        when_scattered: limits.ef,
+        share: allowed.count() as f64 / graph.len() as f64,
+    });
+    let walk = GraphWalk { graph, search, coded, exact, products: RefCell::default(), sought };
     let mut entry = graph.header().entry;
     for level in (1..=graph.top_level(entry)).rev() {
         let neighbours = |node| graph.upper_neighbours(node, level);
@@ -173,20 +142,21 @@ pub fn walk_graph<'v>(
     }
     let bounds = Bounds { nodes: graph.len(), entry, ef: limits.ef, distances: limits.distances };
     let pool = best_first(&walk, bounds, scratch)?;
-    Some(rerank(graph, search, pool.found(|node| walk.accepts(node)).map(|n| n.key as u32), exact))
+    let nearest = pool.found(|node| walk.accepts(node)).map(|n| n.key as u32);
+    Some(rerank(graph, search, reranked(search.k), nearest, exact))
 }
 
 /// Vectors asked for at a time.
 const AHEAD: usize = 16;
 
-/// The k nearest of the first `reranked` of `nodes` that have a vector, with exact distances.
+/// The k nearest of the first `wanted` of `nodes` that have a vector, with exact distances.
 fn rerank<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
+    wanted: usize,
     nodes: impl Iterator<Item = u32>,
     exact: &impl Fn(u32) -> Option<&'v [f32]>,
 ) -> Vec<Candidate> {
-    let wanted = reranked(search.k);
     let mut vectors = nodes.filter_map(|node| Some((node, exact(node)?))).take(wanted);
     let mut best: Vec<(Candidate, Option<Address>)> = Vec::with_capacity(wanted);
     loop {
@@ -245,6 +215,7 @@ struct GraphWalk<'a, E> {
     coded: CodedQuery,
     exact: &'a E,
     products: RefCell<Vec<i32>>,
+    sought: Sought,
 }
 
 impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
@@ -271,6 +242,11 @@ impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
     }
 
     #[inline]
+    fn sought(&self) -> Sought {
+        self.sought
+    }
+
+    #[inline]
     fn prefetch(&self, node: u32) {
         match self.graph.is_exact().then(|| (self.exact)(node)).flatten() {
             Some(v) => prefetch(v),
@@ -281,31 +257,5 @@ impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
     #[inline]
     fn prefetch_neighbours(&self, node: u32) {
         prefetch(self.graph.neighbours(node));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_allowed_nodes_are_scanned_and_many_are_walked() {
-        let planned = |allowed, nodes| plan(Choice { allowed, nodes, ef: 100, degree: 20 });
-        for (allowed, nodes) in [(0, 0), (0, 100_000), (10, 100_000), (1_000, 100_000), (500, 500)] {
-            assert_eq!(planned(allowed, nodes), Plan::Scan, "{allowed} of {nodes}");
-        }
-        for (allowed, nodes) in [(100_000, 100_000), (50_000, 100_000), (5_000, 5_000)] {
-            let Plan::Walk { distances } = planned(allowed, nodes) else { panic!("{allowed} of {nodes} are scanned") };
-            assert!((allowed / 8..=allowed).contains(&distances), "{distances} for {allowed} of {nodes}");
-        }
-    }
-
-    #[test]
-    fn the_default_ef_is_never_below_k() {
-        for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
-            for k in [1, 10, 100, 10_000] {
-                assert!(default_ef(metric, k) >= k.max(100), "{metric}, {k}");
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 //! distances: searches of the frozen graph and repairs of one being built.
 //! Invariant: a walk without limit that ends with fewer than `ef` found has visited everything reachable.
 
+use super::filtered::{Outlook, Sought};
 use super::pool::{Key, Pool};
 use super::topk::Neighbour;
 
@@ -13,6 +14,11 @@ pub trait Terrain {
     fn distances(&self, nodes: &[u32], distances: &mut Vec<f32>);
     /// Whether `node` may be an answer; it is walked through either way.
     fn accepts(&self, node: u32) -> bool;
+    /// How many accepted nodes to find, however few are accepted: a walk keeps the `ef` nearest of any kind, and
+    /// more until these are among them.
+    fn sought(&self) -> Sought {
+        Sought::ANY
+    }
     /// Called for new neighbours before their distances are asked for.
     fn prefetch(&self, _node: u32) {}
     /// Called for a node whose neighbours may be asked for next.
@@ -41,7 +47,8 @@ impl SearchScratch {
         SearchScratch::default()
     }
 
-    fn begin(&mut self, nodes: usize, ef: usize) {
+    fn begin(&mut self, bounds: Bounds, enough: usize) {
+        let nodes = bounds.nodes;
         if self.met.len() * SPARSE_WORDS < self.visited.len() {
             for node in &self.met {
                 if let Some(word) = self.visited.get_mut(*node as usize / 64) {
@@ -56,7 +63,7 @@ impl SearchScratch {
         if self.visited.len() * 64 < nodes {
             self.visited.resize(nodes.div_ceil(64), 0);
         }
-        self.pool.begin(ef);
+        self.pool.begin(bounds.ef, enough);
     }
 
     /// Adds to `fresh` those of `nodes` that this walk has not visited, and marks them.
@@ -86,16 +93,18 @@ pub struct Bounds {
     pub nodes: usize,
     /// Where to start.
     pub entry: u32,
-    /// The paper's ef: how many accepted nodes to keep.
+    /// The paper's ef: how many nodes to keep, accepted or not; see [`Terrain::sought`].
     pub ef: usize,
     /// Distances to compute at most.
     pub distances: usize,
 }
 
-/// The `ef` nearest accepted nodes that a walk from `entry` finds, in the pool; `None` where it gave up at
-/// the limit of distances.
+/// What a walk from `entry` finds, in the pool; `None` where it gave up: at the limit of distances, or where
+/// it was going to pass it.
 pub fn best_first<'s>(terrain: &impl Terrain, bounds: Bounds, scratch: &'s mut SearchScratch) -> Option<&'s Pool> {
-    scratch.begin(bounds.nodes, bounds.ef);
+    let sought = terrain.sought();
+    scratch.begin(bounds, sought.enough);
+    let mut outlook = Outlook::new(sought, bounds.distances);
     let mut left = bounds.distances;
     scratch.visit(&[bounds.entry]);
     loop {
@@ -107,6 +116,7 @@ pub fn best_first<'s>(terrain: &impl Terrain, bounds: Bounds, scratch: &'s mut S
         scratch.met.extend_from_slice(&scratch.fresh);
         scratch.fresh.clear();
         let Some(nearest) = scratch.pool.pop() else { return Some(&scratch.pool) };
+        scratch.pool.want(outlook.after(terrain.accepts(nearest), bounds.distances - left)?);
         scratch.visit(terrain.neighbours(nearest));
         scratch.fresh.iter().for_each(|node| terrain.prefetch(*node));
         if let Some(next) = scratch.pool.peek() {
@@ -167,6 +177,9 @@ mod tests {
         }
         fn accepts(&self, node: u32) -> bool {
             !self.even_only || node.is_multiple_of(2)
+        }
+        fn sought(&self) -> Sought {
+            if self.even_only { Sought { enough: 3, when_scattered: 3, share: 0.5 } } else { Sought::ANY }
         }
     }
 

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod compact;
 pub mod context;
 pub mod flush;
+pub mod load;
 pub mod open;
 pub mod replica;
 pub mod shared;

@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 
 use super::anchor::Anchor;
 use super::context::{Context, StreamError};
+use super::load::Loader;
 use super::replica::Replica;
 use super::state::State;
-use crate::bucket::{BucketError, fetch};
+use crate::bucket::BucketError;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
-use crate::format::{Checksum, FormatError, Rows, SegmentReader};
+use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::head;
 
 /// How often an opening starts anew because HEAD moved on under it.
@@ -47,29 +48,29 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
         return Err(StreamError::Dropped);
     }
     state.configure(&read.head.config).map_err(corrupted(context.stream.head()))?;
-    let state = load_segments(context, &read.head, state).await?;
+    let loader = Loader::new(context.clone());
+    let (state, graphs) =
+        futures::future::try_join(load_segments(&loader, &read.head, state), fetch_graphs(&loader, &read.head)).await?;
     let mut anchor = Anchor::default();
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
     replica.catch_up(context.timing.prefetch).await?;
     // After the tail: a graph may cover commits that are in no segment yet.
-    load_graphs(context, &read.head, &replica.state).await?;
+    take_in_graphs(context, graphs, &replica.state).await?;
     replica.live = true;
     Ok(replica)
 }
 
-async fn load_segments<S: State>(context: &Arc<Context>, head: &Head, mut state: S) -> Result<S, StreamError> {
+async fn load_segments<S: State>(loader: &Loader, head: &Head, mut state: S) -> Result<S, StreamError> {
     let mut segments = stream::iter(head.segs.clone())
-        .map(|entry| {
-            let context = context.clone();
-            async move { (load_segment(&context, &entry).await, entry) }
-        })
+        .map(|entry| async move { (loader.segment(&entry).await, entry) })
         .buffered(PARALLEL_OBJECTS);
     while let Some((groups, entry)) = segments.next().await {
-        context.counters.bytes_loaded.add(entry.bytes);
+        loader.context.counters.bytes_loaded.add(entry.bytes);
         let (taken, loaded) = {
             let groups = groups?;
             off_thread(move || {
+                let _span = tracing::debug_span!(target: "drumlin::load", "take in").entered();
                 let loaded = state.load(groups, entry.hi);
                 (state, loaded.map_err(|cause| StreamError::corrupted(entry.key, &cause)))
             })
@@ -81,19 +82,19 @@ async fn load_segments<S: State>(context: &Arc<Context>, head: &Head, mut state:
     Ok(state)
 }
 
-async fn load_segment(context: &Arc<Context>, entry: &SegmentEntry) -> Result<Vec<Rows>, StreamError> {
-    let bytes = fetch_named(context, &entry.key, entry.bytes).await?;
-    let (key, stream, entry) = (entry.key.clone(), context.stream.to_string(), entry.clone());
-    let decoded = off_thread(move || {
-        check_object(&bytes, entry.bytes, entry.xxh3)?;
-        read_segment(&bytes, &stream, &entry)
-    });
-    decoded.await?.map_err(|cause| StreamError::corrupted(key, &cause))
-}
-
 /// Decodes a segment and checks that it is the one HEAD names.
 pub fn read_segment(bytes: &Bytes, stream: &str, entry: &SegmentEntry) -> Result<Vec<Rows>, FormatError> {
-    let reader = SegmentReader::open(bytes)?;
+    let pieces = Pieces::whole(bytes);
+    let reader = SegmentReader::open(&pieces)?;
+    check_named(&reader, stream, entry)?;
+    let groups = (0..reader.groups()).map(|group| reader.read_group(&pieces, group));
+    let groups: Vec<Rows> = groups.collect::<Result<_, _>>()?;
+    SegmentReader::check_order(&groups)?;
+    Ok(groups)
+}
+
+/// Checks that an opened segment is the one HEAD names.
+pub fn check_named(reader: &SegmentReader, stream: &str, entry: &SegmentEntry) -> Result<(), FormatError> {
     let header = reader.header();
     if header.stream != stream || header.lo != entry.lo || header.hi != entry.hi || reader.rows() != entry.rows {
         return Err(FormatError::Damaged(format!(
@@ -107,9 +108,7 @@ pub fn read_segment(bytes: &Bytes, stream: &str, entry: &SegmentEntry) -> Result
             entry.hi
         )));
     }
-    let groups: Vec<Rows> = (0..reader.groups()).map(|group| reader.read_group(group)).collect::<Result<_, _>>()?;
-    SegmentReader::check_order(&groups)?;
-    Ok(groups)
+    Ok(())
 }
 
 /// Checks an object against the size and checksum that HEAD names.
@@ -124,25 +123,36 @@ pub fn check_object(bytes: &Bytes, size_bytes: u64, xxh3: Checksum) -> Result<()
     Ok(())
 }
 
-async fn load_graphs<S: State>(context: &Arc<Context>, head: &Head, state: &Arc<Mutex<S>>) -> Result<(), StreamError> {
-    let mut graphs = stream::iter(head.graphs.clone())
-        .map(|entry| {
-            let context = context.clone();
-            async move { (fetch_graph(&context, &entry).await, entry) }
-        })
+/// Fetches the graphs that HEAD names. A graph is a cache: the records of one that is damaged are scanned
+/// until it is rebuilt.
+async fn fetch_graphs(loader: &Loader, head: &Head) -> Result<Vec<(GraphEntry, Bytes)>, StreamError> {
+    let mut fetches = stream::iter(head.graphs.clone())
+        .map(|entry| async move { (fetch_checked(loader, &entry).await, entry) })
         .buffered(PARALLEL_OBJECTS);
-    while let Some((bytes, entry)) = graphs.next().await {
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
-            // A graph is a cache: without it the records are scanned until it is rebuilt.
+    let mut graphs = Vec::with_capacity(head.graphs.len());
+    while let Some((bytes, entry)) = fetches.next().await {
+        match bytes {
+            Ok(bytes) => graphs.push((entry, bytes)),
             Err(StreamError::Corrupted { key, cause }) => {
                 tracing::warn!(%key, %cause, "a graph cannot be used and will be rebuilt");
-                continue;
             }
             Err(error) => return Err(error),
-        };
+        }
+    }
+    Ok(graphs)
+}
+
+async fn take_in_graphs<S: State>(
+    context: &Arc<Context>,
+    graphs: Vec<(GraphEntry, Bytes)>,
+    state: &Arc<Mutex<S>>,
+) -> Result<(), StreamError> {
+    for (entry, bytes) in graphs {
         let state = state.clone();
-        let loaded = off_thread(move || state.lock().load_graph(&entry, bytes).map_err(|cause| (entry.key, cause)));
+        let loaded = off_thread(move || {
+            let _span = tracing::debug_span!(target: "drumlin::load", "graph").entered();
+            state.lock().load_graph(&entry, bytes).map_err(|cause| (entry.key, cause))
+        });
         match loaded.await? {
             Ok(()) => context.counters.graphs_loaded.count(),
             Err((key, cause)) => tracing::warn!(%key, %cause, "a graph cannot be used and will be rebuilt"),
@@ -153,11 +163,16 @@ async fn load_graphs<S: State>(context: &Arc<Context>, head: &Head, state: &Arc<
 
 /// Fetches and checks a graph that HEAD names.
 pub async fn fetch_graph(context: &Arc<Context>, entry: &GraphEntry) -> Result<Bytes, StreamError> {
-    let bytes = fetch_named(context, &entry.key, entry.bytes).await?;
-    context.counters.bytes_loaded.add(entry.bytes);
+    fetch_checked(&Loader::new(context.clone()), entry).await
+}
+
+async fn fetch_checked(loader: &Loader, entry: &GraphEntry) -> Result<Bytes, StreamError> {
+    let bytes = fetch_by(loader, &entry.key, entry.bytes).await?;
+    loader.context.counters.bytes_loaded.add(entry.bytes);
     let (bytes, checked) = {
         let (size, xxh3) = (entry.bytes, entry.xxh3);
         off_thread(move || {
+            let _span = tracing::debug_span!(target: "drumlin::load", "hash").entered();
             let checked = check_object(&bytes, size, xxh3);
             (bytes, checked)
         })
@@ -167,32 +182,42 @@ pub async fn fetch_graph(context: &Arc<Context>, entry: &GraphEntry) -> Result<B
     Ok(bytes)
 }
 
-/// Fetches an object that HEAD names. If it is missing, HEAD is read again: still named is damage, no
-/// longer named means that HEAD has moved on.
+/// Fetches an object that HEAD names.
 pub async fn fetch_named(context: &Arc<Context>, key: &str, size_bytes: u64) -> Result<Bytes, StreamError> {
-    match fetch::whole(&context.bucket, key, size_bytes).await {
+    fetch_by(&Loader::new(context.clone()), key, size_bytes).await
+}
+
+async fn fetch_by(loader: &Loader, key: &str, size_bytes: u64) -> Result<Bytes, StreamError> {
+    match loader.fetcher.whole(key, size_bytes).await {
         Ok(bytes) => Ok(bytes),
-        Err(BucketError::NotFound { .. }) => {
-            let read = head::read(context.bucket.as_ref(), &context.stream)
-                .await
-                .map_err(|error| StreamError::of_head(error, &context.stream))?;
-            let head = &read.head;
-            let named = head.segs.iter().any(|s| s.key == key) || head.graphs.iter().any(|g| g.key == key);
-            Err(match (named, head.state) {
-                (_, Life::Dropped) => StreamError::Dropped,
-                (true, _) => {
-                    StreamError::Corrupted { key: key.to_owned(), cause: "HEAD names it, but it is missing".to_owned() }
-                }
-                (false, _) => StreamError::Recycled(format!("{key} is no longer named by HEAD")),
-            })
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(sort_missing(&loader.context, key, error).await),
     }
 }
 
-/// Runs CPU work off the async threads.
-pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StreamError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| StreamError::Unavailable(format!("background work was cut short: {e}")))
+/// What it means that an object which HEAD named could not be fetched. If it is missing, HEAD is read
+/// again: still named is damage, no longer named means that HEAD has moved on.
+pub async fn sort_missing(context: &Arc<Context>, key: &str, error: BucketError) -> StreamError {
+    if !matches!(error, BucketError::NotFound { .. }) {
+        return error.into();
+    }
+    let head = match head::read(context.bucket.as_ref(), &context.stream).await {
+        Ok(read) => read.head,
+        Err(error) => return StreamError::of_head(error, &context.stream),
+    };
+    let named = head.segs.iter().any(|s| s.key == key) || head.graphs.iter().any(|g| g.key == key);
+    match (named, head.state) {
+        (_, Life::Dropped) => StreamError::Dropped,
+        (true, _) => {
+            StreamError::Corrupted { key: key.to_owned(), cause: "HEAD names it, but it is missing".to_owned() }
+        }
+        (false, _) => StreamError::Recycled(format!("{key} is no longer named by HEAD")),
+    }
+}
+
+/// Runs CPU work off the async threads. It begins at once, awaited or not.
+pub fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, StreamError>> + Send {
+    let task = tokio::task::spawn_blocking(work);
+    async move { task.await.map_err(|e| StreamError::Unavailable(format!("background work was cut short: {e}"))) }
 }

@@ -52,7 +52,7 @@ pub fn settings() -> Settings {
     timing.keep = KEEP;
     timing.garbage = Duration::from_secs(10);
     timing.fan_out = 2;
-    timing.graph_rows = 3;
+    timing.graph_rows = 1;
     timing.deadline = Duration::from_secs(5);
     timing.swap_interval = Duration::from_millis(100);
     timing.maintenance_interval = Duration::from_secs(1 << 24);

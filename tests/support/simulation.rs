@@ -39,7 +39,7 @@ pub fn short_timing() -> Timing {
         deadline: seconds(15),
         maintenance_interval: seconds(3),
         prefetch: 4,
-        graph_rows: 12,
+        graph_rows: 3,
         ..Timing::default()
     }
 }
