@@ -12,8 +12,8 @@ pub use crate::head;
 /// Graphs without a collection around them.
 pub mod index {
     pub use crate::index::{
-        BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet,
-        Vectors, build_graph, builder_named, default_ef, scan, search_graph,
+        BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, HnswRsBuilder, PreparedQuery, SearchScratch,
+        TopK, VectorSet, Vectors, build_graph, builder_named, default_ef, scan, search_graph,
     };
 }
 
