@@ -6,7 +6,8 @@
 A data set is FOLDER:METRIC with base.npy and queries.npy in the folder. Every system runs in a process of its own,
 with one thread, pinned to one core; systems take turns, round after round, and medians count. Times are CPU seconds of
 the process; queries are handed over in one batch, so that Python's share is small. `--out FILE` keeps all points;
-`--reuse FILE` takes the peers' points from there and measures only Drumlin again.
+`--reuse FILE` takes the peers' points from there and measures only Drumlin; with `--again` the peers' searches are
+measured anew too, on the indexes that the earlier run left in `--cache`.
 """
 
 import argparse
@@ -341,6 +342,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path("/tmp/peers-indexes"), help="folder for this run's indexes")
     parser.add_argument("--out", type=Path, help="JSON file to write all points to")
     parser.add_argument("--reuse", type=Path, nargs="*", default=[], help="JSON files to take the peers' points from")
+    parser.add_argument("--again", action="store_true", help="search the reused peers' indexes anew")
     parser.add_argument("--child", choices=list(PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--index", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -364,10 +366,15 @@ def main() -> None:
         data, name = Data(folder, metric), f"{folder.name}:{metric}"
         data.truth()
         known = {peer: result for peer, result in reused.get(name, {}).items() if peer in options.peers}
-        systems = [*options.ours, *(peer for peer in options.peers if peer not in known)]
+        systems = [*options.ours, *(peer for peer in options.peers if options.again or peer not in known)]
         for system in systems:
-            index_file(system, data, options).unlink(missing_ok=True)
+            if system not in known:
+                index_file(system, data, options).unlink(missing_ok=True)
         measured = run_rounds(data, systems, options)
+        for system in known.keys() & measured.keys():
+            # Built in the earlier run, unless its index was gone.
+            built = measured[system]["index"]
+            built["build_cpu_s"] = built["build_cpu_s"] or known[system]["index"]["build_cpu_s"]
         results = {system: measured.get(system) or known[system] for system in [*options.ours, *options.peers]}
         everything[name] = results
         print(f"\n{name}: {data.rows} x {data.dim}, M = {options.m}, efConstruction = {options.ef_construction}")
