@@ -83,12 +83,12 @@ impl Pool {
         Some(node)
     }
 
-    /// Takes in a node not met before, if it is near enough. `accepts` tells of any node whether it may be
-    /// an answer.
+    /// Takes in a node not met before, if it is near enough; returns whether it is. `accepts` tells of any
+    /// node whether it may be an answer.
     #[inline]
-    pub fn push(&mut self, key: Key, accepts: impl Fn(u32) -> bool) {
+    pub fn push(&mut self, key: Key, accepts: impl Fn(u32) -> bool) -> bool {
         if key >= self.bound() {
-            return;
+            return false;
         }
         let at = self.keys.partition_point(|kept| *kept < key);
         self.keys.insert(at, key);
@@ -103,6 +103,7 @@ impl Pool {
             self.keys.pop();
         }
         self.next = self.next.min(self.keys.len());
+        true
     }
 
     /// The accepted nodes kept, nearest first.

@@ -37,9 +37,9 @@ pub struct Candidate {
     pub distance: f32,
 }
 
-/// How many of the walk's best get exact distances. More find no more, and each is a read from far away.
+/// How many of the walk's best get exact distances.
 fn reranked(k: usize) -> usize {
-    (2 * k).max(20)
+    (2 * k).max(40)
 }
 
 /// The k nearest allowed nodes, nearest first, ties by address. `exact` gives the raw vector of a node; a
@@ -252,6 +252,11 @@ impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
             Some(v) => prefetch(v),
             None => prefetch(self.graph.code(node)),
         }
+    }
+
+    #[inline]
+    fn prefetch_offset(&self, node: u32) {
+        prefetch(self.graph.columns().neighbours.offsets.get(node as usize..node as usize + 1).unwrap_or_default());
     }
 
     #[inline]

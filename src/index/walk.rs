@@ -21,6 +21,8 @@ pub trait Terrain {
     }
     /// Called for new neighbours before their distances are asked for.
     fn prefetch(&self, _node: u32) {}
+    /// Called for a node that may be expanded some time.
+    fn prefetch_offset(&self, _node: u32) {}
     /// Called for a node whose neighbours may be asked for next.
     fn prefetch_neighbours(&self, _node: u32) {}
 }
@@ -38,7 +40,7 @@ pub struct SearchScratch {
     pool: Pool,
 }
 
-/// A list with fewer nodes per word than this is cleared node by node.
+/// Where fewer than one in this many words can have been written, they are cleared one by one.
 const SPARSE_WORDS: usize = 16;
 
 impl SearchScratch {
@@ -49,6 +51,8 @@ impl SearchScratch {
 
     fn begin(&mut self, bounds: Bounds, enough: usize) {
         let nodes = bounds.nodes;
+        // What a walk that gave up had just marked.
+        self.met.append(&mut self.fresh);
         if self.met.len() * SPARSE_WORDS < self.visited.len() {
             for node in &self.met {
                 if let Some(word) = self.visited.get_mut(*node as usize / 64) {
@@ -59,7 +63,6 @@ impl SearchScratch {
             self.visited.fill(0);
         }
         self.met.clear();
-        self.fresh.clear();
         if self.visited.len() * 64 < nodes {
             self.visited.resize(nodes.div_ceil(64), 0);
         }
@@ -111,7 +114,9 @@ pub fn best_first<'s>(terrain: &impl Terrain, bounds: Bounds, scratch: &'s mut S
         left = left.checked_sub(scratch.fresh.len())?;
         terrain.distances(&scratch.fresh, &mut scratch.distances);
         for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
-            scratch.pool.push(Key::new(*distance, *node), |node| terrain.accepts(node));
+            if scratch.pool.push(Key::new(*distance, *node), |node| terrain.accepts(node)) {
+                terrain.prefetch_offset(*node);
+            }
         }
         scratch.met.extend_from_slice(&scratch.fresh);
         scratch.fresh.clear();
@@ -218,6 +223,21 @@ mod tests {
             let bounds = Bounds { nodes, entry: 0, ef: 1, distances: usize::MAX };
             let pool = best_first(&Line::new(nodes as u32, at, false), bounds, &mut scratch).expect("no limit");
             assert_eq!(pool.found(|_| true).map(|n| n.key).collect::<Vec<_>>(), vec![nearest]);
+        }
+    }
+
+    #[test]
+    fn a_walk_that_gave_up_leaves_nothing_visited() {
+        let line = Line::new(5000, 0.0, false);
+        let mut scratch = SearchScratch::new();
+        let mut nearest = |distances| {
+            let bounds = Bounds { nodes: 5000, entry: 7, ef: 1, distances };
+            let pool = best_first(&line, bounds, &mut scratch)?;
+            Some(pool.found(|_| true).map(|n| n.key).collect::<Vec<_>>())
+        };
+        for limit in 0..6 {
+            assert_eq!(nearest(limit), None);
+            assert_eq!(nearest(usize::MAX), Some(vec![0]));
         }
     }
 }
