@@ -36,8 +36,6 @@ pub use distance::{PreparedQuery, inverse_norms};
 pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
-#[cfg(test)]
-pub use hnsw::HnswRsBuilder;
 pub use nodes::NodeBitmap;
 pub use plan::{Choice, Plan, default_ef, plan};
 pub use search::{Candidate, GraphQuery, search_graph};
