@@ -302,7 +302,7 @@ def table(results: dict[str, dict], ours: list[str]) -> str:
     for system, result in results.items():
         index = result["index"]
         size = index.get("resident_bytes_per_vector") or index.get("bytes_per_vector")
-        cells = [*map(number, speeds[system]), number(index["build_cpu_s"], ".1f"), number(size)]
+        cells = [*map(number, speeds[system]), number(index["build_cpu_s"], ".1f", "–"), number(size)]
         lines.append(f"| {system} | " + " | ".join(cells + ratios(speeds[system])) + " |")
     for group_name, group in (("best f32 peer", F32), ("best peer", tuple(PEERS))):
         measured = [speeds[system] for system in group if system in speeds]
