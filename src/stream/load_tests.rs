@@ -30,7 +30,7 @@ fn segment() -> (SegmentEntry, Bytes) {
     let row = |n: usize| Row {
         op: crate::format::Op::Put,
         embedding: Some((0..DIM).map(|i| (n * 31 + i) as f32).collect()),
-        document: (n % 3 == 0).then(|| format!("document {n}")),
+        document: n.is_multiple_of(3).then(|| format!("document {n}")),
         ..Row::delete(format!("record {n}"))
     };
     let rows = Rows::from_iter((0..ROWS).map(row)).resolve_addresses(Version(1)).unwrap();
