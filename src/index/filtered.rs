@@ -123,7 +123,7 @@ mod tests {
         // One in a hundred needs 1,500 expansions of 10 distances each; one in ten 150.
         assert_eq!(expanded(100, 0.01, 4_000), (31, Some(15)));
         assert_eq!(expanded(10, 0.1, 4_000), (1_000, Some(15)));
-        assert_eq!(expanded(1_001, 0.01, usize::MAX), (1_000, Some(100)));
+        assert_eq!(expanded(1_001, 0.02, usize::MAX), (1_000, Some(100)));
     }
 
     #[test]

@@ -94,9 +94,9 @@ impl Pool {
         self.keys.insert(at, key);
         self.next = self.next.min(at);
         self.accepted += usize::from(accepts(key.node()));
-        while self.keys.len() > self.ef {
+        while self.keys.len() > self.ef && self.accepted >= self.enough {
             let accepted = self.keys.last().is_some_and(|last| accepts(last.node()));
-            if accepted && self.accepted <= self.enough {
+            if accepted && self.accepted == self.enough {
                 break;
             }
             self.accepted -= usize::from(accepted);

@@ -70,7 +70,7 @@ pub fn search_graph<'v>(
 
 /// After a scan more get exact distances than after a walk: where the allowed lie far from the query, many are
 /// nearly as far.
-const SCANNED_RERANKED: usize = 2;
+const SCANNED_RERANKED: usize = 8;
 
 /// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good.
 pub fn scan_graph_codes<'v>(
