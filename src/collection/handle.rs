@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::graphs::Parts;
+use super::key_types::KeyTypes;
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
     WriteOutcome,
@@ -101,6 +102,11 @@ impl Collection {
         self.write(Write::Update(updates.to_vec())).await
     }
 
+    /// Changes the records whose ids exist, and inserts the others; each needs an embedding.
+    pub async fn merge(&self, updates: &[RecordUpdate]) -> Result<WriteOutcome> {
+        self.write(Write::Merge(updates.to_vec())).await
+    }
+
     /// Deletes the selected records.
     pub async fn delete(&self, selection: Selection) -> Result<WriteOutcome> {
         self.write(Write::Delete(selection)).await
@@ -129,6 +135,16 @@ impl Collection {
         let (version, count) = (snapshot.version(), query.embeddings.len());
         let answers = compute.search_batch(count, move |number| snapshot.answer(&query, &route, number)).await?;
         Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
+    }
+
+    /// Floats of an embedding, as this instance knows it; `None` until fixed.
+    pub fn dimension(&self) -> Option<usize> {
+        self.inner.published.load().dimension()
+    }
+
+    /// The kinds of values that metadata keys have held, as this instance knows them.
+    pub fn key_types(&self) -> Arc<KeyTypes> {
+        self.inner.published.load().key_types().clone()
     }
 
     /// How many records there are.
