@@ -63,6 +63,8 @@ pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
+pub use store::modify::CollectionChange;
+pub use store::namespaces::{Database, Tenant};
 pub use store::report;
 
 /// README's Rust program is a test of this crate.

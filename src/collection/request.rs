@@ -1,6 +1,8 @@
 //! What a caller asks of a collection and what it answers: writes, selections, gets, searches.
 //! The same words serve the embedded library, the native HTTP API and Chroma's.
 
+use serde_json::{Map, Value};
+
 use crate::filter::Filter;
 use crate::index::BUILDERS;
 use crate::record::{CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
@@ -246,6 +248,8 @@ pub struct CollectionSpec {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// Remembered with the collection as it is, never read.
+    pub extension: Map<String, Value>,
 }
 
 impl CollectionSpec {
@@ -299,6 +303,8 @@ pub struct CollectionInfo {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// Remembered with the collection as it is, never read.
+    pub extension: Map<String, Value>,
     /// Whether it can be used.
     pub condition: Condition,
 }
