@@ -205,7 +205,7 @@ impl Collection {
     }
 
     /// What the catalog says about it, as this instance knows it.
-    pub(crate) fn identity(&self) -> Arc<Identity> {
+    pub fn identity(&self) -> Arc<Identity> {
         self.inner.identity.load_full()
     }
 

@@ -22,7 +22,8 @@ use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Condition, Scope};
 use crate::error::{Error, Kind};
 use crate::record::CollectionId;
-use crate::store::{CollectionChange, Store};
+use crate::store::Store;
+use crate::store::modify::CollectionChange;
 
 /// How often a get-or-create that others interfere with starts anew.
 const ATTEMPTS: usize = 4;

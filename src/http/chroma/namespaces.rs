@@ -15,7 +15,7 @@ use super::body::{At, InDatabase, Json, Page, Parameters};
 use super::error::ChromaError;
 use super::names::check_name;
 use crate::error::{Error, Kind};
-use crate::store::Database;
+use crate::store::namespaces::Database;
 
 /// Characters of a tenant's name at least.
 const TENANT_CHARS: usize = 3;
