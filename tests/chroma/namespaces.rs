@@ -63,7 +63,8 @@ async fn databases_belong_to_a_tenant_and_are_listed_by_name() {
     assert_eq!(names("?limit=100&offset=0").await, ["alpha", "default_database", "zeta"]);
     assert_eq!(names("?limit=1&offset=1").await, ["default_database"]);
     assert_eq!(names("?limit=0").await, [""; 0]);
-    let default = json!({"id": "00000000-0000-0000-0000-000000000000", "name": "default_database", "tenant": "default_tenant"});
+    let default =
+        json!({"id": "00000000-0000-0000-0000-000000000000", "name": "default_database", "tenant": "default_tenant"});
     assert_eq!(server.get(DB).await.json(), default);
     assert_eq!(server.get("/api/v2/tenants/nobody/databases").await.json(), json!([]));
     let twice = server.post(databases, &json!({"name": "zeta"})).await;

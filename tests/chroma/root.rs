@@ -13,7 +13,10 @@ async fn a_client_that_starts_finds_what_it_asks_for() {
     for path in ["/api/v2", "/api/v2/heartbeat"] {
         let beat = server.get(path).await;
         assert_eq!(beat.status, 200);
-        assert!(beat.json()["nanosecond heartbeat"].as_i64().is_some_and(|ns| ns > 1_700_000_000_000_000_000), "{path}");
+        assert!(
+            beat.json()["nanosecond heartbeat"].as_i64().is_some_and(|ns| ns > 1_700_000_000_000_000_000),
+            "{path}"
+        );
         assert_eq!(beat.json().as_object().map(serde_json::Map::len), Some(1));
     }
     assert_eq!(server.get("/api/v2/version").await.text(), "\"1.0.0\"");
