@@ -1,7 +1,6 @@
 //! Chroma's API over real HTTP on a store in memory: every rule of the specification that was measured on
 //! Chroma's own server, one test each. One binary for all, since linking takes longer than running.
 
-#[allow(dead_code, reason = "each test uses its part")]
 #[path = "../support/server.rs"]
 mod server;
 

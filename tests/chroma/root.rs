@@ -87,7 +87,7 @@ async fn names_of_chromas_cloud_are_refused() {
                <tenant_resource_name>:<database_name>:<collection_name> with non-empty parts";
     assert_invalid(&server.get("/api/v2/collections/abc").await, crn);
     assert_invalid(&server.get("/api/v2/collections/a::c").await, crn);
-    assert_eq!(server.get("/api/v2/collections/a:b:c").await.status, 501);
+    assert_eq!(server.get("/api/v2/collections/a:b:c").await.status, 404);
     server.stop().await;
 }
 

@@ -112,20 +112,24 @@ async fn the_first_embeddings_fix_the_dimension_even_in_an_update_that_finds_not
 }
 
 #[tokio::test]
-async fn metadata_that_was_never_there_is_null_and_metadata_that_lost_its_keys_is_empty() {
+async fn a_record_without_metadata_shows_null_or_where_it_has_a_uri_an_empty_object() {
     let server = start().await;
     let path = create(&server, json!({"name": "things"})).await;
     let body = json!({
-        "ids": ["none", "empty", "lists", "full"], "embeddings": [[1], [1], [1], [1]],
-        "metadatas": [null, {}, {"e": []}, {"k": 1}],
+        "ids": ["none", "empty", "lists", "full", "uri"], "embeddings": [[1], [1], [1], [1], [1]],
+        "metadatas": [null, {}, {"e": []}, {"k": 1}, {"k": 1}], "uris": [null, null, null, null, "u"],
     });
     write(&server, &path, "add", body).await;
     write(&server, &path, "upsert", json!({"ids": ["nulls"], "embeddings": [[1]], "metadatas": [{"x": null}]})).await;
-    write(&server, &path, "update", json!({"ids": ["full", "none"], "metadatas": [{"k": null}, {"k": null}]})).await;
-    for id in ["none", "empty", "lists", "nulls"] {
+    let gone = json!({"k": null});
+    write(&server, &path, "update", json!({"ids": ["full", "none", "uri"], "metadatas": [gone, gone, gone]})).await;
+    for id in ["none", "empty", "lists", "nulls", "full"] {
         assert_eq!(record(&server, &path, id).await["metadata"], Value::Null, "{id}");
     }
-    assert_eq!(record(&server, &path, "full").await["metadata"], json!({}));
+    assert_eq!(record(&server, &path, "uri").await["metadata"], json!({}));
+    let query = json!({"query_embeddings": [[1]], "ids": ["uri", "full"], "include": ["metadatas"]});
+    let found = server.post(&format!("{path}/query"), &query).await.json();
+    assert_eq!((&found["metadatas"], &found["uris"]), (&json!([[null, {}]]), &Value::Null));
     server.stop().await;
 }
 

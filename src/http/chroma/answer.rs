@@ -2,6 +2,8 @@
 //! has. Every field's key is there; a field that was not asked for is null. Floats print as the shortest
 //! decimal that reads back the same, with a point or an exponent, so that 1 and 1.0 stay apart.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -31,9 +33,20 @@ pub(super) fn include(fields: &[Field]) -> Include {
     Include {
         embedding: fields.contains(&Field::Embeddings),
         document: fields.contains(&Field::Documents),
-        uri: fields.contains(&Field::Uris),
+        // Also to tell how to show that there is no metadata.
+        uri: fields.contains(&Field::Uris) || fields.contains(&Field::Metadatas),
         metadata: fields.contains(&Field::Metadatas),
     }
+}
+
+/// No metadata.
+static EMPTY: Metadata = Metadata(BTreeMap::new());
+
+/// A record's metadata as Chroma's server shows it: one without any keys is null, unless it has a uri,
+/// which that server keeps among the metadata: then it is empty.
+pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
+    let some = found.metadata.as_ref().filter(|metadata| !metadata.0.is_empty());
+    some.or_else(|| found.uri.is_some().then_some(&EMPTY))
 }
 
 /// One list per field of a list of records.
@@ -54,8 +67,8 @@ impl<'a> GetBody<'a> {
             ids: ids(records.iter()),
             embeddings: asked.embedding.then(|| embeddings(records.iter())),
             documents: asked.document.then(|| records.iter().map(|found| found.document.as_deref()).collect()),
-            uris: asked.uri.then(|| records.iter().map(|found| found.uri.as_deref()).collect()),
-            metadatas: asked.metadata.then(|| records.iter().map(|found| found.metadata.as_ref()).collect()),
+            uris: fields.contains(&Field::Uris).then(|| records.iter().map(|found| found.uri.as_deref()).collect()),
+            metadatas: asked.metadata.then(|| records.iter().map(shown_metadata).collect()),
             include: fields,
         }
     }
@@ -81,8 +94,8 @@ impl<'a> QueryBody<'a> {
             ids: results.iter().map(|hits| ids(found(hits))).collect(),
             embeddings: asked.embedding.then(|| nested(results, |hit| hit.record.embedding.as_deref().unwrap_or(&[]))),
             documents: asked.document.then(|| nested(results, |hit| hit.record.document.as_deref())),
-            uris: asked.uri.then(|| nested(results, |hit| hit.record.uri.as_deref())),
-            metadatas: asked.metadata.then(|| nested(results, |hit| hit.record.metadata.as_ref())),
+            uris: fields.contains(&Field::Uris).then(|| nested(results, |hit| hit.record.uri.as_deref())),
+            metadatas: asked.metadata.then(|| nested(results, |hit| shown_metadata(&hit.record))),
             distances: distances.then(|| nested(results, |hit| hit.distance)),
             include: fields,
         }

@@ -96,6 +96,11 @@ impl InCollection {
         Scope { tenant: self.tenant.clone(), database: self.database.clone() }
     }
 
+    /// Whether it is the database that the path names.
+    pub(super) fn holds(&self, scope: &Scope) -> bool {
+        scope.tenant == self.tenant && scope.database == self.database
+    }
+
     /// The collection as an id.
     pub(super) fn id(&self) -> Option<CollectionId> {
         Uuid::try_parse(&self.collection).ok().map(CollectionId)

@@ -79,7 +79,7 @@ fn taken(name: &str) -> ChromaError {
 pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collection, ChromaError> {
     let id = place.id().ok_or_else(|| ChromaError::invalid("Collection ID is not a valid UUIDv4"))?;
     let collection = store.collection_by_id(id).await.map_err(|e| no_id(e, id))?;
-    if collection.identity().scope != place.scope() {
+    if !place.holds(&collection.identity().scope) {
         return Err(no_id(Error::not_found("elsewhere"), id));
     }
     Ok(collection)

@@ -152,7 +152,7 @@ pub(super) struct SpannBody {
 
 /// `configuration` of a create.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, expecting = "struct CollectionConfiguration")]
+#[serde(expecting = "struct CollectionConfiguration")]
 pub(super) struct ConfigurationBody {
     hnsw: Option<HnswBody>,
     spann: Option<SpannBody>,
@@ -173,16 +173,20 @@ struct HnswChange {
 
 /// `new_configuration` of a modification.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, expecting = "struct UpdateCollectionConfiguration")]
+#[serde(expecting = "struct UpdateCollectionConfiguration")]
 pub(super) struct ConfigurationChange {
     hnsw: Option<HnswChange>,
     spann: Option<SpannChange>,
     embedding_function: Option<EmbeddingFunction>,
 }
 
-/// `spann` of a modification: has no effect here.
-#[derive(Debug, PartialEq, Deserialize)]
-struct SpannChange {}
+/// `spann` of a modification: checked for its form, has no effect here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpannChange {
+    search_nprobe: Option<u32>,
+    ef_search: Option<usize>,
+}
 
 /// What a request says about the index; what is not said is left to the defaults.
 #[derive(Debug, Clone, PartialEq, Default)]

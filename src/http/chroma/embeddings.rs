@@ -39,7 +39,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for ColumnVisitor<NULLS> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut column = Ok(Vec::new());
-        let (mut lists, mut texts, mut others, mut len, mut index) = (false, false, false, 0, 0);
+        let (mut lists, mut texts, mut others, mut len) = (false, false, false, 0);
         while let Some(item) = items.next_element_seed(ItemSeed { len })? {
             let floats = match item {
                 Item::List(floats) => {
@@ -48,7 +48,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for ColumnVisitor<NULLS> {
                 }
                 Item::Text(decoded) => {
                     texts = true;
-                    decoded.and_then(|floats| all_finite(floats, index)).map(Some)
+                    decoded.and_then(all_finite).map(Some)
                 }
                 Item::Null if NULLS => Ok(None),
                 Item::Null | Item::Other => {
@@ -57,7 +57,6 @@ impl<'de, const NULLS: bool> Visitor<'de> for ColumnVisitor<NULLS> {
                 }
             };
             len = floats.as_ref().ok().and_then(|f| f.as_ref().map(Vec::len)).unwrap_or(len);
-            index += 1;
             match (&mut column, floats) {
                 (Ok(rows), Ok(floats)) => rows.push(floats),
                 (Ok(_), Err(fault)) => column = Err(fault),
@@ -76,9 +75,9 @@ fn mismatch<E: Error, const NULLS: bool>() -> E {
     E::custom(format_args!("data did not match any variant of untagged enum {name}"))
 }
 
-fn all_finite(floats: Vec<f32>, index: usize) -> Result<Vec<f32>, String> {
-    match floats.iter().find(|x| !x.is_finite()) {
-        Some(odd) => Err(format!("Non-finite float value at embedding index {index}: {odd}")),
+fn all_finite(floats: Vec<f32>) -> Result<Vec<f32>, String> {
+    match floats.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+        Some((index, odd)) => Err(format!("Non-finite float value at embedding index {index}: {odd}")),
         None => Ok(floats),
     }
 }
@@ -154,7 +153,7 @@ impl<'de> Visitor<'de> for ItemSeed {
 }
 
 /// One number of an embedding, `None` for what is no number. A number beyond f32 becomes an infinity.
-pub(super) struct Component(pub(super) Option<f32>);
+struct Component(Option<f32>);
 
 impl<'de> Deserialize<'de> for Component {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Component, D::Error> {
@@ -270,6 +269,7 @@ mod tests {
             ("AAAAAA=", "Invalid base64 string: Invalid padding"),
             ("AAA=", "Invalid byte length: 2 bytes cannot be converted to f32 values (must be divisible by 4)"),
             ("AADAfw==", "Non-finite float value at embedding index 0: NaN"),
+            ("AAAAAAAAgH8=", "Non-finite float value at embedding index 1: inf"),
             (&padded_within, "Invalid base64 string: Invalid padding"),
             (&long, "Invalid base64 string: Invalid symbol 33, offset 4096."),
         ];

@@ -14,14 +14,29 @@ pub(super) fn filter(
     metadata: Option<&Value>,
     document: Option<&Value>,
 ) -> Result<Option<Filter>, ChromaError> {
-    let filter = Filter::parse(metadata, document).map_err(refused)?;
-    if filter.is_some() {
-        let identity = collection.identity();
-        let schema = schema_of(&identity.extension, identity.metric, &identity.index)?;
-        let given = |clause: &&Value| !clause.is_null();
-        schema.check_filter(metadata.filter(given), document.filter(given))?;
-    }
+    let filter = parse(metadata, document)?;
+    check_indexed(collection, metadata, document)?;
     Ok(filter)
+}
+
+/// The same, whatever is indexed.
+pub(super) fn parse(metadata: Option<&Value>, document: Option<&Value>) -> Result<Option<Filter>, ChromaError> {
+    Filter::parse(metadata, document).map_err(refused)
+}
+
+/// Refuses clauses on what the collection does not index. They must have been parsed before.
+pub(super) fn check_indexed(
+    collection: &Collection,
+    metadata: Option<&Value>,
+    document: Option<&Value>,
+) -> Result<(), ChromaError> {
+    let given = |clause: &&Value| !clause.is_null();
+    let (metadata, document) = (metadata.filter(given), document.filter(given));
+    if metadata.is_none() && document.is_none() {
+        return Ok(());
+    }
+    let identity = collection.identity();
+    schema_of(&identity.extension, identity.metric, &identity.index)?.check_filter(metadata, document)
 }
 
 fn refused(error: FilterError) -> ChromaError {

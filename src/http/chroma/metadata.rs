@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 
 use crate::record::{MetaValue, Metadata, MetadataPatch};
 
-/// Under this key old clients wrote the document.
-pub(super) const DOCUMENT_KEY: &str = "chroma:document";
+/// What the keys begin with under which Chroma keeps fields of its own among the metadata.
+const RESERVED: &str = "chroma:";
+/// Under this one old clients wrote the document.
+const DOCUMENT_KEY: &str = "chroma:document";
 
 /// A value of a metadata key in a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,17 +156,14 @@ pub(super) fn sparse_key(fields: &[(String, FieldValue)]) -> Option<&str> {
     fields.iter().find(|(_, value)| matches!(value, FieldValue::Sparse { .. })).map(|(key, _)| key.as_str())
 }
 
-/// Takes out the document that an old client put among the metadata.
+/// Takes out fields under reserved keys: the document that an old client put there is one, others are nothing.
 pub(super) fn take_document(fields: &mut Vec<(String, FieldValue)>) -> Option<String> {
     let mut document = None;
     fields.retain(|(key, value)| {
-        if key != DOCUMENT_KEY {
-            return true;
-        }
-        if let FieldValue::Value(MetaValue::Str(text)) = value {
+        if let (DOCUMENT_KEY, FieldValue::Value(MetaValue::Str(text))) = (key.as_str(), value) {
             document = Some(text.clone());
         }
-        false
+        !key.starts_with(RESERVED)
     });
     document
 }
@@ -269,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_document_among_the_metadata_is_taken_out() {
-        let mut fields = update(r#"{"chroma:document":"text","k":1}"#);
+        let mut fields = update(r#"{"chroma:document":"text","k":1,"chroma:x":2}"#);
         assert_eq!(take_document(&mut fields), Some("text".to_owned()));
         assert_eq!(fields, [("k".to_owned(), FieldValue::Value(MetaValue::Int(1)))]);
     }

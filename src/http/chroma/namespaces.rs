@@ -75,8 +75,9 @@ pub(super) async fn create_tenant(
     Json(NewTenant { name }): Json<NewTenant>,
 ) -> Result<Response, ChromaError> {
     if name.chars().count() < TENANT_CHARS {
-        let fault = format!("name: expected at least {TENANT_CHARS} characters, got {name:?}");
-        return Err(ChromaError::validation(&[fault]));
+        // The words of Chroma's server, odd as they are.
+        let length = format!("length [{{\"min\": Number({TENANT_CHARS}), \"value\": String({name:?})}}]");
+        return Err(ChromaError::validation(&[format!("name: Validation error: {length}")]));
     }
     let created = {
         let name = name.clone();

@@ -13,9 +13,8 @@ use super::answer::{Field, GetBody, QueryBody, include, respond};
 use super::body::{At, InCollection, Json, Parameters};
 use super::collections::{find, no_id};
 use super::columns::check_dimensions;
-use super::embeddings::Component;
 use super::error::ChromaError;
-use super::filters::filter;
+use super::filters::{check_indexed, filter, parse};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Query};
 use crate::error::Error;
@@ -118,17 +117,6 @@ fn too_large(field: &str, most: usize) -> ChromaError {
     Error::limit(message).into()
 }
 
-/// A query embedding: numbers only.
-pub(super) struct Embedding(pub(super) Vec<f32>);
-
-impl<'de> Deserialize<'de> for Embedding {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Embedding, D::Error> {
-        let numbers = Vec::<Component>::deserialize(deserializer)?.into_iter().map(|component| component.0);
-        let floats = numbers.collect::<Option<Vec<f32>>>();
-        floats.map(Embedding).ok_or_else(|| serde::de::Error::custom("invalid type, expected numbers"))
-    }
-}
-
 /// `POST …/query`.
 #[derive(Deserialize)]
 #[serde(expecting = "struct QueryRequestPayload")]
@@ -136,7 +124,7 @@ pub(super) struct QueryRequest {
     ids: Option<Vec<String>>,
     r#where: Option<Value>,
     where_document: Option<Value>,
-    query_embeddings: Vec<Embedding>,
+    query_embeddings: Vec<Vec<f32>>,
     n_results: Option<u32>,
     #[serde(default = "query_fields")]
     include: Vec<Field>,
@@ -149,9 +137,11 @@ pub(super) async fn query(
     Json(body): Json<QueryRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
-    let filter = filter(&collection, body.r#where.as_ref(), body.where_document.as_ref())?;
-    let embeddings: Vec<Vec<f32>> = body.query_embeddings.into_iter().map(|embedding| embedding.0).collect();
+    let (metadata, document) = (body.r#where.as_ref(), body.where_document.as_ref());
+    let filter = parse(metadata, document)?;
+    let embeddings = body.query_embeddings;
     check_query(&embeddings, collection.dimension(), body.n_results)?;
+    check_indexed(&collection, metadata, document)?;
     let fields = body.include;
     let results = if embeddings.is_empty() || collection.dimension().is_none() {
         vec![Vec::new(); embeddings.len()]

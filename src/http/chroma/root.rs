@@ -68,7 +68,10 @@ pub(super) async fn by_resource_name(At(name): At<String>) -> ChromaError {
              <tenant_resource_name>:<database_name>:<collection_name> with non-empty parts",
         );
     }
-    ChromaError::unimplemented("Collections cannot be found by CRN here; use the tenant, database and name")
+    let shown: String = name.chars().take(200).collect();
+    ChromaError::not_found(format!(
+        "Collection [{shown}] does not exist; it is found by tenant, database and name here"
+    ))
 }
 
 /// The first version of the API: no more.

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::App;
-use super::answer::respond;
+use super::answer::{respond, shown_metadata};
 use super::body::{At, InCollection, Json, Parameters};
 use super::collections::no_id;
 use super::error::ChromaError;
 use super::filters::filter;
-use super::reads::{Embedding, ReadLevel, ReadParameters, check_query, neighbours, open};
+use super::reads::{ReadLevel, ReadParameters, check_query, neighbours, open};
 use super::schema::{DOCUMENT, EMBEDDING};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Found, Get, Include, Query};
@@ -152,9 +152,13 @@ impl Wanted {
         Include {
             embedding: has(EMBEDDING),
             document: has(DOCUMENT),
-            uri: false,
-            metadata: self.select.iter().any(|key| key == METADATA || !key.starts_with('#')),
+            uri: self.selects_metadata(),
+            metadata: self.selects_metadata(),
         }
+    }
+
+    fn selects_metadata(&self) -> bool {
+        self.select.iter().any(|key| key == METADATA || !key.starts_with('#'))
     }
 }
 
@@ -182,8 +186,8 @@ impl Knn {
             return Err(missing("sparse vectors and texts in $knn"));
         }
         let embedding =
-            Embedding::deserialize(knn.query).map_err(|e| ChromaError::shape(format!("rank.$knn.query: {e}")))?;
-        Ok(Knn { embedding: embedding.0, candidates: knn.limit, return_rank: knn.return_rank })
+            Vec::<f32>::deserialize(knn.query).map_err(|e| ChromaError::shape(format!("rank.$knn.query: {e}")))?;
+        Ok(Knn { embedding, candidates: knn.limit, return_rank: knn.return_rank })
     }
 }
 
@@ -286,10 +290,10 @@ impl SearchAnswer {
             let scores = found.iter().map(|(_, score)| *score).collect();
             let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             for (record, _) in found {
+                columns.3.push(shown_metadata(&record).map(|metadata| selected(metadata.clone(), &select)));
                 columns.0.push(record.id);
                 columns.1.push(record.document);
                 columns.2.push(record.embedding);
-                columns.3.push(record.metadata.map(|metadata| selected(metadata, &select)));
             }
             answer.ids.push(columns.0);
             answer.documents.push(has(DOCUMENT).then_some(columns.1));
