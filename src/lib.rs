@@ -51,7 +51,8 @@ pub mod testing;
 
 pub use bucket::s3::S3Settings;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
-pub use collection::handle::Collection;
+pub use collection::handle::{Collection, Identity};
+pub use collection::key_types::{KeyType, KeyTypes};
 pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
     QueryAnswer, Scope, Selection, Write, WriteOutcome,

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::graphs::Parts;
+use super::key_types::KeyTypes;
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
     WriteOutcome,
@@ -104,6 +105,11 @@ impl Collection {
         self.write(Write::Update(updates.to_vec())).await
     }
 
+    /// Changes the records whose ids exist, and inserts the others; each needs an embedding.
+    pub async fn merge(&self, updates: &[RecordUpdate]) -> Result<WriteOutcome> {
+        self.write(Write::Merge(updates.to_vec())).await
+    }
+
     /// Deletes the selected records.
     pub async fn delete(&self, selection: Selection) -> Result<WriteOutcome> {
         self.write(Write::Delete(selection)).await
@@ -132,6 +138,16 @@ impl Collection {
         let (version, count) = (snapshot.version(), query.embeddings.len());
         let answers = compute.search_batch(count, move |number| snapshot.answer(&query, &route, number)).await?;
         Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
+    }
+
+    /// Floats of an embedding, as this instance knows it; `None` until fixed.
+    pub fn dimension(&self) -> Option<usize> {
+        self.inner.published.load().dimension()
+    }
+
+    /// The kinds of values that metadata keys have held, as this instance knows them.
+    pub fn key_types(&self) -> Arc<KeyTypes> {
+        self.inner.published.load().key_types().clone()
     }
 
     /// How many records there are.
@@ -189,7 +205,7 @@ impl Collection {
     }
 
     /// What the catalog says about it, as this instance knows it.
-    pub(crate) fn identity(&self) -> Arc<Identity> {
+    pub fn identity(&self) -> Arc<Identity> {
         self.inner.identity.load_full()
     }
 

@@ -17,6 +17,8 @@ pub enum Write {
     Upsert(Vec<Record>),
     /// Changes existing records; unknown ids are skipped.
     Update(Vec<RecordUpdate>),
+    /// Changes the records whose ids exist, and inserts the others; each has an embedding.
+    Merge(Vec<RecordUpdate>),
     /// Deletes the selected records.
     Delete(Selection),
 }
