@@ -48,7 +48,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerPro
     started.start()
     yield started
     started.close()
-    assert "panicked at" not in started.output(), started.output()[-3000:]
+    if isinstance(started, Drumlin):
+        assert "panicked at" not in started.output(), started.output()[-3000:]
 
 
 @pytest.fixture

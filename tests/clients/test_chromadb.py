@@ -285,7 +285,8 @@ def test_everything_is_there_after_kill_9(server: ServerProcess, connect: Connec
     client.delete_collection("dropped")
     rows = np.random.default_rng(7).random((2_000, 16), dtype=np.float32)
     many = client.create_collection("many", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None)
-    many.add(ids=[str(row) for row in range(len(rows))], embeddings=rows, metadatas=[{"n": n} for n in range(len(rows))])
+    numbers = range(len(rows))
+    many.add(ids=[str(n) for n in numbers], embeddings=rows, metadatas=[{"n": n} for n in numbers])
 
     def state(client) -> list:
         plants, many = client.get_collection("plants"), client.get_collection("many")

@@ -82,7 +82,7 @@ def test_a_name_created_on_both_at_once_is_one_collection(two_servers: Servers) 
         name = f"wanted-{round_number}"
         barrier = threading.Barrier(len(clients))
 
-        def get_or_create(client) -> str:
+        def get_or_create(client, name: str = name, barrier: threading.Barrier = barrier) -> str:
             barrier.wait()
             return str(client.get_or_create_collection(name, embedding_function=None).id)
 
@@ -97,7 +97,7 @@ def test_a_name_created_exclusively_on_both_at_once_has_one_winner(two_servers: 
         name = f"exclusive-{round_number}"
         barrier = threading.Barrier(len(clients))
 
-        def create(client) -> str | None:
+        def create(client, name: str = name, barrier: threading.Barrier = barrier) -> str | None:
             barrier.wait()
             try:
                 return str(client.create_collection(name, embedding_function=None).id)
