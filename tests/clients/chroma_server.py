@@ -5,14 +5,26 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from s3_servers import tool
 from server_process import ServerProcess
 
 
+# Without its cache of collections, as Chroma's own tests run it: with the cache, a collection that was deleted or
+# renamed goes on answering for a while.
+UNCACHED: dict[str, Any] = {
+    "collections_with_segments_provider": {
+        "cache": {"nop": None},
+        "cache_ttl_secs": 60,
+        "permitted_parallelism": 32,
+        "cache_invalidation_retry_policy": {"delay_ms": 0, "max_retries": 0},
+    }
+}
+
+
 class ChromaServer(ServerProcess):
-    """The real server on a folder of its own. Collections are not cached, as in its own tests: with the cache, a
-    deleted or renamed collection goes on answering for a while."""
+    """The real server on a folder of its own. `settings` are those of its configuration file."""
 
     ready_path = "/api/v2/heartbeat"
 
@@ -22,12 +34,7 @@ class ChromaServer(ServerProcess):
             "listen_address": "127.0.0.1",
             "persist_path": str(self.folder / "data"),
             "allow_reset": True,
-            "collections_with_segments_provider": {
-                "cache": {"nop": None},
-                "cache_ttl_secs": 60,
-                "permitted_parallelism": 32,
-                "cache_invalidation_retry_policy": {"delay_ms": 0, "max_retries": 0},
-            },
+            **self.settings,
         }
         file = self.folder / "chroma.yaml"
         file.write_text(json.dumps(config))  # JSON is YAML

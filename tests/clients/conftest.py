@@ -11,7 +11,7 @@ from typing import Any
 import chromadb
 import pytest
 from blocking import Blocking, EventLoop
-from chroma_server import ChromaServer
+from chroma_server import UNCACHED, ChromaServer
 from drumlin import Drumlin
 from s3_servers import S3Server
 from seaweed import SeaweedFs
@@ -41,7 +41,7 @@ def storage(place: str, request: pytest.FixtureRequest, folder: Path) -> dict[st
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
     """A started server without data."""
     if request.param == "chroma":
-        started: ServerProcess = ChromaServer(tmp_path / "server")
+        started: ServerProcess = ChromaServer(tmp_path / "server", UNCACHED)
     else:
         settings = storage(request.param, request, tmp_path / "bucket")
         started = Drumlin(tmp_path / "server", {"ALLOW_RESET": "TRUE", **settings})

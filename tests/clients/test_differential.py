@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chroma_server import ChromaServer
+from chroma_server import UNCACHED, ChromaServer
 from differential.runner import play, stories
 from differential.wire import Wire
 from server_process import ServerProcess
@@ -22,7 +22,7 @@ REQUESTS = 2_000
 
 @pytest.fixture
 def chroma(tmp_path: Path) -> Iterator[ChromaServer]:
-    server = ChromaServer(tmp_path / "theirs")
+    server = ChromaServer(tmp_path / "theirs", UNCACHED)
     server.start()
     yield server
     server.close()

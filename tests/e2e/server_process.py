@@ -6,7 +6,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from s3_servers import dies_with_parent, free_ports
@@ -19,7 +19,7 @@ class ServerProcess:
     """One server on 127.0.0.1, in a folder of its own; its log goes to `folder/server.log`."""
 
     folder: Path
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
