@@ -221,6 +221,27 @@ def test_errors_are_the_clients_own_exceptions(server: ServerProcess, connect: C
     assert collection.count() == 1
 
 
+@pytest.mark.parametrize(
+    ("provider", "settings"),
+    [
+        ("token_authn.TokenAuthClientProvider", {"chroma_auth_token_transport_header": "X-Chroma-Token"}),
+        ("token_authn.TokenAuthClientProvider", {"chroma_auth_token_transport_header": "Authorization"}),
+        ("basic_authn.BasicAuthClientProvider", {}),
+    ],
+)
+def test_credentials_are_no_obstacle_where_none_are_asked_for(server: ServerProcess, provider, settings) -> None:
+    credentials = {
+        "chroma_client_auth_provider": f"chromadb.auth.{provider}",
+        "chroma_client_auth_credentials": "me:key",
+    }
+    if "token" in provider:
+        credentials["chroma_client_auth_credentials"] = "some-key"
+    client = chromadb.HttpClient(
+        host="127.0.0.1", port=server.port, settings=chromadb.Settings(**credentials, **settings)
+    )
+    assert client.create_collection("open").count() == 0
+
+
 def test_tenants_and_databases_keep_collections_apart(server: ServerProcess) -> None:
     admin = chromadb.AdminClient(
         chromadb.Settings(
