@@ -153,7 +153,7 @@ def test_update_merges_metadata_and_none_deletes_a_key(server: ServerProcess, co
     collection.update(ids=["moss"], documents=["a tall tree, suddenly"])  # the client embeds it anew
     assert collection.query(query_texts=["a tall tree suddenly"], n_results=1)["ids"] == [["moss"]]
     collection.update(ids=["moss"], metadatas=[{"kind": None, "evergreen": None}])
-    assert collection.get(ids=["moss"])["metadatas"] == [{}]
+    assert collection.get(ids=["moss"])["metadatas"] == [None]
 
     collection.upsert(ids=["fern", "ivy"], documents=["shade", "climbs"], metadatas=[{"kind": "fern"}, {"kind": "ivy"}])
     got = collection.get(where={"kind": {"$in": ["fern", "ivy"]}})

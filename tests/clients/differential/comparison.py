@@ -14,7 +14,7 @@ NOISE = 2e-5
 # last even in an order that changes from request to request.
 DETAIL = re.compile(
     r"^(Failed to (?:deserialize the JSON body into the target type|parse the request body as JSON"
-    r"|deserialize query string): |Validation error: name: Validation error: length ).*$",
+    r"|deserialize query string): |Validation error: name: (?=Validation error: length|expected at least)).*$",
     re.DOTALL,
 )
 

@@ -26,7 +26,7 @@ class Difference:
 
 DIFFERENCES: dict[str, Difference] = {
     "max_batch_size": Difference("ours advertises its own, larger limit", 200, 200),
-    "crn": Difference("theirs panics and drops the connection; resource names exist in their cloud only", DROPPED, 404),
+    "crn": Difference("theirs panics and drops the connection; resource names exist in their cloud only", DROPPED, 501),
     "resource_name": Difference("theirs forgets a tenant's resource_name, ours keeps it", 200, 200),
     "patch of a missing tenant": Difference("theirs says that it changed a tenant that is not there", 200, 404),
     "database in a missing tenant": Difference("theirs makes a database in a tenant that does not exist", 200, 404),
@@ -40,12 +40,16 @@ DIFFERENCES: dict[str, Difference] = {
     "n_results 0": Difference("theirs answers nothing, and has been seen to panic; ours refuses it", 200, 400),
     "query with an unknown id": Difference("theirs skips it only where there is a filter; ours always", 500, 200),
     "infinite query": Difference("theirs answers null distances; no record is nearest to infinity", 200, 400),
-    "uri alone": Difference("theirs answers {} as the metadata of a record that has a uri and no metadata", 200, 200),
     "fraction against an integer": Difference(
         "theirs cuts the fraction off the operand when it meets an integer: 2 equals 2.5, and is not less than 2.5",
         200,
         200,
     ),
+    "empty list in the schema": Difference("an empty list has no type; theirs takes it for one of booleans", 200, 200),
+    "reserved key": Difference("theirs finds documents by the name of their column, too", 200, 200),
+    "key under chroma:": Difference("theirs forgets metadata whose key begins with chroma:, ours keeps it", 200, 200),
+    "outside of the API": Difference("ours says where the routes are listed", 404, 404),
+    "functions": Difference("in other words: theirs names the type of its own that lacks them", 501, 501),
     "search": Difference("theirs has no search on one machine; ours answers plain nearest neighbours", 501, 200),
     "fork": Difference("theirs cannot fork on one machine", 501, 200),
     "fork_count": Difference("theirs cannot fork on one machine", 501, 200),

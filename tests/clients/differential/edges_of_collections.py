@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .routes import COLLECTIONS, DATABASE, count, create, delete, everything, filled, get, on, post, put, shown
@@ -287,11 +288,13 @@ def discovery() -> list[Request]:
         *write("upsert", {"f": 1.0, "b": True}),
         *write("update", {"list": ["a"], "ints": [1], "floats": [1.5], "bools": [True]}),
         *write("update", {"s": 5}),
-        *write("update", {"s": None, "never": None, "empty": []}),
+        *write("update", {"s": None, "never": None}),
         on("c", "delete", {"ids": ["a"]}),
         shown("disc"),
         put(f"{COLLECTIONS}/{{c}}", {"new_configuration": {"hnsw": {"ef_search": 12}}}),
         shown("disc"),
+        on("c", "upsert", {"ids": ["e"], "embeddings": [[1.0]], "metadatas": [{"empty": []}]}),
+        replace(shown("disc"), edge="empty list in the schema"),
     ]
 
 

@@ -17,7 +17,7 @@ def roots() -> list[Request]:
         get(f"{API}/auth/identity"),
         get(f"{API}/pre-flight-checks", "max_batch_size"),
         get(f"{API}/nosuch"),
-        get("/nosuch"),
+        get("/nosuch", "outside of the API"),
         get(f"{DATABASE}/nosuch"),
         get("/api/v1/collections"),
         delete("/api/v1/collections/x"),

@@ -110,7 +110,7 @@ def metadata_of_writes() -> list[Request]:
         {"empty": []},
         {"empty": [], "kept": 1},
         {"key with space": 1, "ключ": "значение", "dotted.key": 1, "quote\"'": 2},
-        {"hnsw:space": "ip", "chroma:x": 1},
+        {"hnsw:space": "ip"},
     ]
     bad: list[Any] = [
         {"a": {"b": 1}},
@@ -135,8 +135,22 @@ def metadata_of_writes() -> list[Request]:
             edge = "sparse vector" if metadata in bad[-3:] else ""
             requests.append(on("c", route, body, edge))
         requests.append(everything("c"))
-    reserved = {"ids": ["doc-key"], "embeddings": [[7.0, 7.0]], "metadatas": [{"chroma:document": "hidden"}]}
-    return [*requests, *seen("c", [on("c", "add", reserved, "reserved key")])]
+    return requests
+
+
+def reserved_keys() -> list[Request]:
+    """Metadata under the names by which Chroma's tables hold documents and uris."""
+    hidden = {"ids": ["hidden"], "embeddings": [[7.0, 7.0]], "metadatas": [{"chroma:document": "hidden"}]}
+    other = {"ids": ["other"], "embeddings": [[7.0, 8.0]], "metadatas": [{"chroma:x": 1, "kept": 1}]}
+    by_document = on("c", "get", {"where": {"chroma:document": "hidden"}, "include": []}, "reserved key")
+    return [
+        create("reserved", "c"),
+        on("c", "add", hidden),
+        replace(everything("c"), edge="reserved key"),
+        by_document,
+        on("c", "delete", {"ids": ["hidden"]}),
+        *seen("c", [on("c", "add", other, "key under chroma:")]),
+    ]
 
 
 def adds_and_upserts() -> list[Request]:
@@ -173,7 +187,7 @@ def adds_and_upserts() -> list[Request]:
         on("c", "upsert", {"ids": ["r3"], "embeddings": [[1, 2, 4]], "metadatas": [None]}),
         on("c", "upsert", {"ids": ["r3"], "embeddings": [[1, 2, 4]], "metadatas": [{}]}),
         on("c", "upsert", {"ids": ["nulls"], "embeddings": [[1, 2, 5]], "metadatas": [{"a": None}]}),
-        on("c", "add", {"ids": ["lone-uri"], "embeddings": [[1, 2, 6]], "uris": ["u"]}, "uri alone"),
+        on("c", "add", {"ids": ["lone-uri"], "embeddings": [[1, 2, 6]], "uris": ["u"]}),
         on("c", "delete", {"ids": ["lone-uri"]}),
         on("c", "delete", {"ids": ["r0"]}),
         on("c", "add", {"ids": ["r0"], "embeddings": [[1, 2, 7]], "documents": ["back"]}),
@@ -205,7 +219,8 @@ def updates() -> list[Request]:
         {"ids": ["r1"], "embeddings": [[4.0, 4.0, 4.5]]},
         {"ids": ["r1"], "embeddings": [[4.0, 4.0]]},
     ]
-    return [*filled("updates", "c"), *seen("c", [on("c", "update", change) for change in changes]), shown("updates")]
+    last = replace(shown("updates"), edge="empty list in the schema")
+    return [*filled("updates", "c"), *seen("c", [on("c", "update", change) for change in changes]), last]
 
 
 def deletes() -> list[Request]:
@@ -359,7 +374,7 @@ def large() -> list[Request]:
     """Bodies beyond the usual: more records than `max_batch_size` says, and more bytes than a server takes."""
     ids = [f"n{i}" for i in range(6_000)]
     many = {"ids": ids, "embeddings": [[float(i % 97), float(i), 1.0] for i in range(len(ids))]}
-    filler = b'{"ids":["big"],"embeddings":[[1,2,3]],"documents":["' + b"x" * 42_000_000 + b'"]}'
+    filler = b'{"ids":["big"],"embeddings":[[1,2,3]],"documents":["' + b"x" * 70_000_000 + b'"]}'
     return [
         create("large", "c"),
         on("c", "add", many),
@@ -379,6 +394,7 @@ STORIES = [
     shapes_of_writes,
     embeddings_of_writes,
     metadata_of_writes,
+    reserved_keys,
     adds_and_upserts,
     updates,
     deletes,

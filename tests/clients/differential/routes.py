@@ -51,7 +51,7 @@ def shown(name: str) -> Request:
 
 
 # Every type of metadata, lists, numbers that a double cannot hold, absent and empty documents, texts that a careless
-# LIKE or regex would get wrong. Only records with metadata have a uri (see differences.py, "uri alone").
+# LIKE or regex would get wrong.
 RECORDS: list[tuple[str, list[float], dict[str, Any] | None, str | None, str | None]] = [
     (
         "r0",
