@@ -374,7 +374,7 @@ def large() -> list[Request]:
     """Bodies beyond the usual: more records than `max_batch_size` says, and more bytes than a server takes."""
     ids = [f"n{i}" for i in range(6_000)]
     many = {"ids": ids, "embeddings": [[float(i % 97), float(i), 1.0] for i in range(len(ids))]}
-    filler = b'{"ids":["big"],"embeddings":[[1,2,3]],"documents":["' + b"x" * 70_000_000 + b'"]}'
+    filler = b'{"ids":["big"],"embeddings":[[1,2,3]],"documents":["' + b"x" * 42_000_000 + b'"]}'
     return [
         create("large", "c"),
         on("c", "add", many),
