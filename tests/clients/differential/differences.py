@@ -1,0 +1,53 @@
+"""Where Drumlin means to answer otherwise than Chroma's server, and why. Everything else has to agree.
+
+Each entry belongs to one edge (`wire.Request.edge`): what the real server answers, and what ours does. A difference
+that is not exactly this one is a failure, and so is one that nothing shows any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .wire import Answer
+
+DROPPED = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Statuses of both, and the reason. Bodies of equal status may differ as the reason says."""
+
+    reason: str
+    theirs: int
+    ours: int
+
+    def covers(self, theirs: Answer, ours: Answer) -> bool:
+        return (theirs.status, ours.status) == (self.theirs, self.ours)
+
+
+DIFFERENCES: dict[str, Difference] = {
+    "max_batch_size": Difference("ours advertises its own, larger limit", 200, 200),
+    "crn": Difference("theirs panics and drops the connection; resource names exist in their cloud only", DROPPED, 404),
+    "resource_name": Difference("theirs forgets a tenant's resource_name, ours keeps it", 200, 200),
+    "patch of a missing tenant": Difference("theirs says that it changed a tenant that is not there", 200, 404),
+    "database in a missing tenant": Difference("theirs makes a database in a tenant that does not exist", 200, 404),
+    "record route of another database": Difference(
+        "theirs looks at the collection's id only; ours at its tenant and database too, as keys may be bound to them",
+        200,
+        404,
+    ),
+    "list in a collection's metadata": Difference("theirs panics and drops the connection", DROPPED, 400),
+    "rename to a name that is taken": Difference("theirs says 500 with SQLite's words for a conflict", 500, 409),
+    "n_results 0": Difference("theirs answers nothing, and has been seen to panic; ours refuses it", 200, 400),
+    "query with an unknown id": Difference("theirs skips it only where there is a filter; ours always", 500, 200),
+    "infinite query": Difference("theirs answers null distances; no record is nearest to infinity", 200, 400),
+    "uri alone": Difference("theirs answers {} as the metadata of a record that has a uri and no metadata", 200, 200),
+    "fraction against an integer": Difference(
+        "theirs cuts the fraction off the operand when it meets an integer: 2 equals 2.5, and is not less than 2.5",
+        200,
+        200,
+    ),
+    "search": Difference("theirs has no search on one machine; ours answers plain nearest neighbours", 501, 200),
+    "fork": Difference("theirs cannot fork on one machine", 501, 200),
+    "fork_count": Difference("theirs cannot fork on one machine", 501, 200),
+    "indexing_status": Difference("theirs answers 500, ours its counters", 500, 200),
+}
