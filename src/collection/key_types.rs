@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_a_configuration_says_is_what_was_learnt() {
-        let types = learnt(&[("k", KeyType::Int), ("k", KeyType::String), ("a:b", KeyType::Bool), ("", KeyType::Float)]);
+        let types =
+            learnt(&[("k", KeyType::Int), ("k", KeyType::String), ("a:b", KeyType::Bool), ("", KeyType::Float)]);
         let config: Map<String, Value> = types.to_config().collect();
         assert_eq!(config["key:k"], serde_json::json!(["string", "int"]));
         let mut read = KeyTypes::default();

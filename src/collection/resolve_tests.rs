@@ -349,7 +349,8 @@ fn an_update_that_finds_none_of_its_ids_fixes_the_dimension_too() {
 fn kinds_of_metadata_values_are_remembered_beyond_deletion_and_segments() {
     let mut replay = Replay::new(Metric::L2);
     let list = MetaValue::Strs(vec!["x".into()]);
-    let dressed = record("a", 1.0).with_metadata([("k", MetaValue::Int(1)), ("l", list), ("e", MetaValue::Strs(vec![]))]);
+    let dressed =
+        record("a", 1.0).with_metadata([("k", MetaValue::Int(1)), ("l", list), ("e", MetaValue::Strs(vec![]))]);
     replay.add([dressed.clone()]);
     let kinds = |replay: &Replay| {
         let snapshot = replay.snapshot();

@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use super::App;
-use super::chroma::error::ChromaError;
 use super::chroma;
+use super::chroma::error::ChromaError;
 use super::error::ApiError;
 use crate::error::{Error, Kind, Result};
 

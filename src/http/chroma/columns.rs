@@ -130,9 +130,7 @@ impl Columns {
             self.metadatas.as_ref().map(Vec::len),
         ];
         if lengths.into_iter().flatten().any(|length| length != self.ids.len()) {
-            return Err(ChromaError::invalid(
-                "Inconsistent number of IDs, embeddings, documents, URIs and metadatas",
-            ));
+            return Err(ChromaError::invalid("Inconsistent number of IDs, embeddings, documents, URIs and metadatas"));
         }
         if self.ids.iter().any(String::is_empty) {
             return Err(ChromaError::invalid("Empty ID, ID must have at least one character"));

@@ -280,7 +280,9 @@ mod tests {
 
     #[test]
     fn a_column_is_all_lists_or_all_text_and_null_only_in_an_update() {
-        for bad in ["null", "1", "\"AAAA\"", "{}", "[1]", "[null]", "[[1],\"AAAA\"]", "[[\"x\"]]", "[[[1]]]", "[[null]]"] {
+        for bad in
+            ["null", "1", "\"AAAA\"", "{}", "[1]", "[null]", "[[1],\"AAAA\"]", "[[\"x\"]]", "[[[1]]]", "[[null]]"]
+        {
             assert!(add(bad).unwrap_err().is_data(), "{bad}");
         }
         let update = |json| serde_json::from_str::<EmbeddingColumn<true>>(json).map(|column| column.0);

@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn integers_and_floats_stay_apart_and_lists_take_their_widest_kind() {
-        let fields = add(r#"{"i":1,"f":1.0,"big":18446744073709551615,"mix":[1,2.5],"l":["p"],"e":[],"b":true}"#).unwrap();
+        let fields =
+            add(r#"{"i":1,"f":1.0,"big":18446744073709551615,"mix":[1,2.5],"l":["p"],"e":[],"b":true}"#).unwrap();
         let expected = r#"{"b":true,"big":1.8446744073709552e+19,"f":1.0,"i":1,"l":["p"],"mix":[1.0,2.5]}"#;
         assert_eq!(text(stored(fields)), Some(expected.to_owned()));
     }

@@ -27,6 +27,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use super::App;
 
+pub use collections::chroma_collection;
+
 /// What the path of every route begins with.
 const PREFIX: &str = "/api/v2";
 /// The same of the version before.
@@ -59,23 +61,91 @@ pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
         (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections", post(collections::create)),
         (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections", get(collections::list)),
         (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections_count", get(collections::count)),
-        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections/by-id/{collection}", get(collections::by_id)),
-        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}", get(collections::by_name)),
-        (Method::PUT, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}", put(collections::modify)),
-        (Method::DELETE, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}", delete(collections::remove)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/fork", post(collections::fork)),
-        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/fork_count", get(collections::fork_count)),
-        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/indexing_status", get(collections::indexing_status)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/add", post(records::add)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/upsert", post(records::upsert)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/update", post(records::update)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/delete", post(records::remove)),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/by-id/{collection}",
+            get(collections::by_id),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}",
+            get(collections::by_name),
+        ),
+        (
+            Method::PUT,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}",
+            put(collections::modify),
+        ),
+        (
+            Method::DELETE,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}",
+            delete(collections::remove),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/fork",
+            post(collections::fork),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/fork_count",
+            get(collections::fork_count),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/indexing_status",
+            get(collections::indexing_status),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/add",
+            post(records::add),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/upsert",
+            post(records::upsert),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/update",
+            post(records::update),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/delete",
+            post(records::remove),
+        ),
         (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/get", post(reads::get)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/query", post(reads::query)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/search", post(search::search)),
-        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/count", get(reads::count)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/attach", post(functions::change)),
-        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/attached_functions/{function}/detach", post(functions::change)),
-        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/{function}", get(functions::describe)),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/query",
+            post(reads::query),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/search",
+            post(search::search),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/count",
+            get(reads::count),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/attach",
+            post(functions::change),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/attached_functions/{function}/detach",
+            post(functions::change),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/{function}",
+            get(functions::describe),
+        ),
     ]
 }

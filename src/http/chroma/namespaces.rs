@@ -133,10 +133,7 @@ pub(super) async fn databases(
     Ok(json(StatusCode::OK, &bodies)?)
 }
 
-pub(super) async fn database(
-    State(app): State<App>,
-    At(place): At<InDatabase>,
-) -> Result<Response, ChromaError> {
+pub(super) async fn database(State(app): State<App>, At(place): At<InDatabase>) -> Result<Response, ChromaError> {
     let InDatabase { tenant, database } = place;
     let found = app.store.database(&tenant, &database).await;
     let words = || format!("Database [{database}] not found. Are you sure it exists?");

@@ -254,7 +254,8 @@ impl Schema {
                     .to_owned(),
             );
         }
-        let sparse: Vec<&str> = self.keys.iter().filter(|(_, types)| types.sparse()).map(|(key, _)| key.as_str()).collect();
+        let sparse: Vec<&str> =
+            self.keys.iter().filter(|(_, types)| types.sparse()).map(|(key, _)| key.as_str()).collect();
         if sparse.len() > 1 {
             return Some(format!("At most one sparse vector index is allowed for the collection: {sparse:?}"));
         }
@@ -360,9 +361,9 @@ impl Schema {
 
     fn check_full_text(&self) -> Result<(), ChromaError> {
         match self.keys.get(DOCUMENT).and_then(ValueTypes::fts) {
-            Some(false) => Err(ChromaError::invalid(
-                "Cannot filter using full-text search because FTS indexing is disabled",
-            )),
+            Some(false) => {
+                Err(ChromaError::invalid("Cannot filter using full-text search because FTS indexing is disabled"))
+            }
             _ => Ok(()),
         }
     }
@@ -396,7 +397,9 @@ fn fault_of_key(key: &str, types: &ValueTypes) -> Option<String> {
             return Some(format!("Embedding field cannot have any value types other than float_list: {key}"));
         }
         let source = types.vector().and_then(|index| index.config.source_key.as_deref());
-        return source.filter(|source| *source != DOCUMENT).map(|_| "Vector index can only source from #document".to_owned());
+        return source
+            .filter(|source| *source != DOCUMENT)
+            .map(|_| "Vector index can only source from #document".to_owned());
     }
     if types.vector().is_some_and(|index| index.enabled) {
         return Some(format!("Vector index can only be enabled on #embedding field: {key}"));
@@ -405,9 +408,8 @@ fn fault_of_key(key: &str, types: &ValueTypes) -> Option<String> {
         let inverted = types.filterable(KeyType::String) == Some(true);
         return inverted.then(|| format!("String inverted index can not be enabled on #document key: {key}"));
     }
-    (types.fts() == Some(true)).then(|| {
-        format!("Full text search / regular expression index can only be enabled on #document field: {key}")
-    })
+    (types.fts() == Some(true))
+        .then(|| format!("Full text search / regular expression index can only be enabled on #document field: {key}"))
 }
 
 #[cfg(test)]

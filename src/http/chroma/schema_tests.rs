@@ -82,7 +82,8 @@ fn a_configuration_is_mirrored_and_does_not_go_with_a_schema_of_its_own() {
     let mirrored = &shown["defaults"]["float_list"]["vector_index"]["config"];
     assert_eq!((&mirrored["space"], &mirrored["hnsw"]["ef_search"]), (&json!("ip"), &json!(7)));
     assert_eq!(mirrored["embedding_function"], serde_json::to_value(&function).unwrap());
-    let own = given(json!({"defaults": {}, "keys": {"k": {"int": {"int_inverted_index": {"enabled": true, "config": {}}}}}}));
+    let own =
+        given(json!({"defaults": {}, "keys": {"k": {"int": {"int_inverted_index": {"enabled": true, "config": {}}}}}}));
     let refused = format!("{:?}", Schema::of(Some(own.clone()), &configuration).unwrap_err());
     assert!(refused.contains("Cannot set both collection config and schema simultaneously"), "{refused}");
     assert!(Schema::of(Some(own), &Configuration::default()).is_ok());
@@ -105,13 +106,28 @@ fn faults_of_a_schema_are_named() {
     let vector = json!({"float_list": {"vector_index": on()}});
     let source = json!({"float_list": {"vector_index": {"enabled": true, "config": {"source_key": "abc"}}}});
     let cases = [
-        (key("#x", json!({"int": {}})), "key cannot begin with '#'. Keys starting with '#' are reserved for system use: #x"),
+        (
+            key("#x", json!({"int": {}})),
+            "key cannot begin with '#'. Keys starting with '#' are reserved for system use: #x",
+        ),
         (json!({"defaults": vector, "keys": {}}), "Vector index cannot be enabled by default."),
-        (json!({"defaults": {"string": {"fts_index": on()}}, "keys": {}}), "Full text search / regular expression index cannot be enabled by default."),
+        (
+            json!({"defaults": {"string": {"fts_index": on()}}, "keys": {}}),
+            "Full text search / regular expression index cannot be enabled by default.",
+        ),
         (key("k", vector.clone()), "Vector index can only be enabled on #embedding field: k"),
-        (key("k", json!({"string": {"fts_index": on()}})), "Full text search / regular expression index can only be enabled on #document field: k"),
-        (key("#document", json!({"string": {"string_inverted_index": on()}})), "String inverted index can not be enabled on #document key: #document"),
-        (key("#embedding", json!({"string": {}})), "Embedding field cannot have any value types other than float_list: #embedding"),
+        (
+            key("k", json!({"string": {"fts_index": on()}})),
+            "Full text search / regular expression index can only be enabled on #document field: k",
+        ),
+        (
+            key("#document", json!({"string": {"string_inverted_index": on()}})),
+            "String inverted index can not be enabled on #document key: #document",
+        ),
+        (
+            key("#embedding", json!({"string": {}})),
+            "Embedding field cannot have any value types other than float_list: #embedding",
+        ),
         (key("#embedding", source), "Vector index can only source from #document"),
     ];
     for (schema, words) in cases {
@@ -193,7 +209,8 @@ fn filters_on_what_has_no_index_are_refused_by_key_and_kind() {
 
 #[test]
 fn full_text_search_can_be_switched_off() {
-    let schema = of(json!({"defaults": {}, "keys": {"#document": {"string": {"fts_index": {"enabled": false, "config": {}}}}}}));
+    let schema =
+        of(json!({"defaults": {}, "keys": {"#document": {"string": {"fts_index": {"enabled": false, "config": {}}}}}}));
     let schema = schema.unwrap();
     let contains = json!({"$contains": "x"});
     for (metadata, document) in [(None, Some(&contains)), (Some(json!({"#document": contains})), None)] {

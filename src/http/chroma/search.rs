@@ -181,7 +181,8 @@ impl Knn {
         if !knn.query.is_array() {
             return Err(missing("sparse vectors and texts in $knn"));
         }
-        let embedding = Embedding::deserialize(knn.query).map_err(|e| ChromaError::shape(format!("rank.$knn.query: {e}")))?;
+        let embedding =
+            Embedding::deserialize(knn.query).map_err(|e| ChromaError::shape(format!("rank.$knn.query: {e}")))?;
         Ok(Knn { embedding: embedding.0, candidates: knn.limit, return_rank: knn.return_rank })
     }
 }
