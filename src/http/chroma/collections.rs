@@ -116,6 +116,15 @@ fn spec(body: CreateBody) -> Result<CollectionSpec, ChromaError> {
     })
 }
 
+/// What a create with this body would make, for whoever has one without being a server.
+///
+/// # Errors
+/// `Invalid` where the API would refuse it.
+pub fn chroma_collection(body: Value) -> Result<CollectionSpec, Error> {
+    let body = serde_json::from_value(body).map_err(|e| Error::invalid(format!("a collection of Chroma's: {e}")))?;
+    spec(body).map_err(|error| Error::invalid(error.message()))
+}
+
 /// The extension with this schema.
 fn remembered(schema: &Schema, mut extension: Map<String, Value>) -> Result<Map<String, Value>, ChromaError> {
     let schema = serde_json::to_value(schema);

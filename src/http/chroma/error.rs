@@ -22,6 +22,11 @@ impl ChromaError {
         ChromaError { status, name, message: message.into() }
     }
 
+    /// What a person is told.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A request that can never succeed as it is.
     pub(super) fn invalid(message: impl Into<String>) -> ChromaError {
         ChromaError::new(StatusCode::BAD_REQUEST, "InvalidArgumentError", message)

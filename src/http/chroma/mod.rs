@@ -27,6 +27,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use super::App;
 
+pub use collections::chroma_collection;
+
 /// What the path of every route begins with.
 const PREFIX: &str = "/api/v2";
 /// The same of the version before.
