@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::BUILDERS;
+use crate::index::{BUILDERS, builder_named};
 use crate::record::{CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
 
 /// One write request. It is applied whole, in one commit, or not at all.
@@ -217,6 +218,29 @@ pub struct IndexSettings {
 impl Default for IndexSettings {
     fn default() -> IndexSettings {
         IndexSettings { builder: BUILDERS[0].name().to_owned(), m: 16, ef_construction: 100, ef_search: None }
+    }
+}
+
+impl IndexSettings {
+    /// # Errors
+    /// `Invalid` names the setting that is out of bounds.
+    pub(crate) fn check(&self) -> Result<()> {
+        if builder_named(&self.builder).is_none() {
+            let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
+            return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", self.builder)));
+        }
+        if !(2..=128).contains(&self.m) || !(1..=4096).contains(&self.ef_construction) {
+            return Err(Error::invalid(format!(
+                "index: expected m in 2..=128 and ef_construction in 1..=4096, got {} and {}",
+                self.m, self.ef_construction
+            )));
+        }
+        match self.ef_search {
+            Some(ef) if !(1..=100_000).contains(&ef) => {
+                Err(Error::invalid(format!("index.ef_search: expected 1 to 100000, got {ef}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

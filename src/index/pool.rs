@@ -51,12 +51,6 @@ impl Pool {
         (self.ef, self.enough, self.accepted, self.next) = (ef.max(1), enough, 0, 0);
     }
 
-    /// From now on keeps more until so many are accepted.
-    #[inline]
-    pub fn want(&mut self, enough: usize) {
-        self.enough = enough;
-    }
-
     /// Only what is below this can enter.
     #[inline]
     pub fn bound(&self) -> Key {

@@ -5,13 +5,13 @@
 use std::cell::RefCell;
 
 use super::distance::PreparedQuery;
-use super::filtered::{Sought, enough, scan_codes};
+use super::filtered::{Sought, enough, nearest_by_codes, within_by_codes};
 use super::graph::Graph;
 use super::kernel::prefetch;
 use super::nodes::NodeBitmap;
 use super::plan::{Choice, Plan, default_ef, plan};
 use super::quantiser::CodedQuery;
-use super::topk::TopK;
+use super::topk::{Neighbour, TopK};
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
 use crate::record::Address;
 
@@ -70,9 +70,12 @@ pub fn search_graph<'v>(
 
 /// After a scan more get exact distances than after a walk: where the allowed lie far from the query, many are
 /// nearly as far.
-const SCANNED_RERANKED: usize = 8;
+const SCANNED_RERANKED: usize = 4;
+/// One in this many of them tells how far codes are off.
+const JUDGED: usize = 4;
 
-/// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good.
+/// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good. Where what
+/// codes are off by could have hidden one of the best, all that are near enough by codes are compared.
 pub fn scan_graph_codes<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -83,8 +86,16 @@ pub fn scan_graph_codes<'v>(
     }
     let coded = graph.quantiser().encode_query(search.query);
     let wanted = SCANNED_RERANKED * reranked(search.k);
-    let nearest = scan_codes(graph, &coded, search.allowed, wanted);
-    Some(rerank(graph, search, wanted, nearest.into_iter(), exact))
+    let nearest = nearest_by_codes(graph, &coded, search.allowed, wanted);
+    let found = rerank(graph, search, wanted, nearest.iter().map(|n| n.key as u32), exact);
+    let (Some(left_out), Some(worst)) = (nearest.get(wanted - 1), found.get(search.k - 1)) else { return Some(found) };
+    let off = |n: &Neighbour| Some((search.query.distance_to(exact(n.key as u32)?) - n.distance).abs());
+    let reach = worst.distance + nearest.iter().step_by(JUDGED).filter_map(off).fold(0.0, f32::max);
+    if left_out.distance >= reach {
+        return Some(found);
+    }
+    let near_enough = within_by_codes(graph, &coded, search.allowed, reach);
+    Some(rerank(graph, search, near_enough.len(), near_enough.into_iter(), exact))
 }
 
 /// With fewer than one in this many allowed, scanning them in node order beats finding them in address order.
@@ -131,7 +142,6 @@ pub fn walk_graph<'v>(
     let coded = graph.quantiser().encode_query(search.query);
     let sought = search.allowed.map_or(Sought::ANY, |allowed| Sought {
         enough: enough(search.k).min(limits.ef),
-        when_scattered: limits.ef,
         share: allowed.count() as f64 / graph.len() as f64,
     });
     let walk = GraphWalk { graph, search, coded, exact, products: RefCell::default(), sought };

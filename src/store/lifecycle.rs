@@ -18,7 +18,6 @@ use crate::collection::state::Change;
 use crate::error::{Error, Kind, Result};
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};
-use crate::index::{BUILDERS, builder_named};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::StreamError;
 
@@ -54,17 +53,7 @@ impl Store {
         if dimension.is_some_and(|d| d == 0 || d > limit) {
             return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
         }
-        if builder_named(&index.builder).is_none() {
-            let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
-            return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", index.builder)));
-        }
-        if !(2..=128).contains(&index.m) || !(1..=4096).contains(&index.ef_construction) {
-            return Err(Error::invalid(format!(
-                "index: expected m in 2..=128 and ef_construction in 1..=4096, got {} and {}",
-                index.m, index.ef_construction
-            )));
-        }
-        check_ef_search(index.ef_search)
+        index.check()
     }
 
     async fn try_create(&self, scope: &Scope, spec: &CollectionSpec) -> Result<Collection> {
@@ -215,16 +204,6 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
             Err(Error::invalid(format!("{field}: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}")))
         }
         false => Ok(()),
-    }
-}
-
-/// Refuses a search width that no search can have.
-pub fn check_ef_search(ef_search: Option<usize>) -> Result<()> {
-    match ef_search {
-        Some(ef) if !(1..=100_000).contains(&ef) => {
-            Err(Error::invalid(format!("index.ef_search: expected 1 to 100000, got {ef}")))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::Store;
 use super::catalog::{self, CatalogWrite, CollectionRecord};
-use super::lifecycle::{self, ATTEMPTS, check_ef_search, check_name, metadata_json};
+use super::lifecycle::{self, ATTEMPTS, check_name, metadata_json};
+use crate::collection::request::IndexSettings;
 use crate::error::{Kind, Result};
 use crate::record::{CollectionId, Metadata};
 
@@ -53,7 +54,7 @@ impl Store {
         if let Some(name) = &change.name {
             check_name("name", name)?;
         }
-        check_ef_search(change.ef_search)?;
+        IndexSettings { ef_search: change.ef_search, ..IndexSettings::default() }.check()?;
         let inner = &self.inner;
         let mut refused = catalog::no_collection(id);
         for _ in 0..ATTEMPTS {
