@@ -95,9 +95,9 @@ async fn get_or_create_answers_the_existing_collection_unchanged() {
         "configuration": {"embedding_function": {"type": "legacy"}},
     });
     assert_eq!(created(&server, again).await, made);
-    let bad =
-        server.post(&format!("{DB}/collections"), &json!({"name": "col1", "get_or_create": true, "metadata": {}}));
-    assert_invalid(&bad.await, "Validation error: metadata: Metadata cannot be empty");
+    let body = json!({"name": "col1", "get_or_create": true, "metadata": {}});
+    let bad = server.post(&format!("{DB}/collections"), &body).await;
+    assert_invalid(&bad, "Validation error: metadata: Metadata cannot be empty");
     let new = created(&server, json!({"name": "col2", "get_or_create": true, "metadata": {"a": 1}})).await;
     assert_eq!(new["metadata"], json!({"a": 1}));
     let null = server.post(&format!("{DB}/collections"), &json!({"name": "col3", "get_or_create": null})).await;
