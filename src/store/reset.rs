@@ -72,11 +72,15 @@ impl Store {
         let new = entries.iter().map(|entry| entry.id).filter(|id| !ended.contains(id));
         let work = stream::iter(new.collect::<Vec<_>>()).map(|id| async move { (id, self.end_one(id).await) });
         let results: Vec<(CollectionId, Result<()>)> = work.buffer_unordered(PARALLEL_COLLECTIONS).collect().await;
-        let mut failed = None;
+        let mut failed: Option<Error> = None;
         for (id, result) in results {
             match result {
                 Ok(()) => drop(ended.insert(id)),
-                Err(error) => failed = Some(error),
+                // One that may have ended must not be hidden behind one that certainly has not.
+                Err(error) if failed.as_ref().is_none_or(|first| first.kind() != Kind::OutcomeUnknown) => {
+                    failed = Some(error);
+                }
+                Err(_) => {}
             }
         }
         match failed {

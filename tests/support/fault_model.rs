@@ -19,7 +19,7 @@ pub struct World {
 }
 
 /// Collections of one database that a drop of it may leave behind in every combination.
-const PARTLY: usize = 4;
+const PARTLY: usize = 6;
 
 /// Which records a delete chooses.
 #[derive(Debug, Clone)]

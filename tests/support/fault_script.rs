@@ -46,6 +46,12 @@ pub struct Phase {
 }
 
 impl Phase {
+    /// Whether the number of its calls differs a little from run to run: some collections are still being
+    /// loaded while others end.
+    pub fn varies(&self) -> bool {
+        self.name == "reset"
+    }
+
     /// Whether its cases are examined for orphans: sweeping each time is slow.
     pub fn sweeps(&self) -> bool {
         ["databases", "forks", "sweeps", "reset"].contains(&self.name)
