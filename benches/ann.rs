@@ -19,8 +19,8 @@ use arrow::buffer::Buffer;
 use bytes::Bytes;
 use drumlin::testing::format::graph::{decode_graph, encode_graph};
 use drumlin::testing::index::{
-    BUILDERS, Graph, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet, Vectors, build_graph,
-    builder_named, default_ef, scan, search_graph,
+    BUILDERS, Candidate, Graph, GraphQuery, GraphRange, PreparedQuery, SearchScratch, TopK, VectorSet, Vectors,
+    build_graph, builder_named, default_ef, scan, search_codes, search_graph,
 };
 use drumlin::testing::record::{Address, Metric, Version};
 use npy::Matrix;
@@ -66,7 +66,8 @@ fn run(options: &Options) -> Result<(), String> {
         Some(path) => bounds_of(npy::read_row_numbers(path)?, &queries, &base, options.metric)?,
         None => scan_bounds(&queries, &base, options.metric),
     };
-    let sweep = Sweep { graph: &graph, base: &base, queries: &queries, bounds: &bounds };
+    let sweep =
+        Sweep { graph: &graph, base: &base, queries: &queries, bounds: &bounds, codes_only: options.codes_only };
     options.ef.iter().for_each(|ef| sweep.report(*ef, options.runs));
     Ok(())
 }
@@ -102,15 +103,17 @@ fn load(path: &str, base: &Matrix, metric: Metric) -> Result<Graph, String> {
 fn report_graph(options: &Options, graph: &Graph, taken: Elapsed, stored_bytes: usize) {
     let (nodes, header) = (graph.len() as f64, graph.header());
     let raw_bytes = (header.dim * size_of::<f32>()) as f64;
+    let kept_bytes = if options.codes_only { 0.0 } else { raw_bytes };
     let built = |seconds: f64| options.load.is_none().then_some(seconds);
     let line = json!({
         "build_cpu_s": built(taken.cpu.as_secs_f64()),
         "build_wall_s": built(taken.wall.as_secs_f64()),
-        "resident_bytes_per_vector": graph.size_bytes() as f64 / nodes + raw_bytes,
+        "resident_bytes_per_vector": graph.size_bytes() as f64 / nodes + kept_bytes,
         "stored_bytes_per_vector": stored_bytes as f64 / nodes + raw_bytes,
         "unreachable": unreachable(graph),
         "rows": graph.len(), "dim": header.dim, "metric": header.metric.name(), "builder": header.builder,
         "m": header.m, "ef_construction": header.ef_construction, "threads": options.params.threads,
+        "mode": if options.codes_only { "int8" } else { "exact" },
         "traversal": format!("{:?}", header.traversal).to_lowercase(),
     });
     println!("{line}");
@@ -161,6 +164,7 @@ struct Sweep<'a> {
     queries: &'a [&'a [f32]],
     /// An answer at most this far is one of the true best, ties included.
     bounds: &'a [f32],
+    codes_only: bool,
 }
 
 impl Sweep<'_> {
@@ -191,11 +195,19 @@ impl Sweep<'_> {
     fn found(&self, ef: Option<usize>, scratch: &mut SearchScratch) -> usize {
         let exact = |node: u32| self.base.row(self.graph.address(node)?.row());
         let mut found = 0;
+        let is_near = |query: &PreparedQuery, answer: &Candidate, bound: f32| match self.codes_only {
+            // Its distance is an estimate.
+            true => exact(answer.node).is_some_and(|v| query.distance_to(v) <= bound),
+            false => answer.distance <= bound,
+        };
         for (query, bound) in self.queries.iter().zip(self.bounds) {
             let prepared = PreparedQuery::new(self.graph.metric(), query);
             let search = GraphQuery { query: &prepared, k: K, ef, allowed: None };
-            let answers = search_graph(self.graph, search, exact, scratch);
-            found += answers.iter().filter(|answer| answer.distance <= *bound).count();
+            let answers = match self.codes_only {
+                true => search_codes(self.graph, search, scratch),
+                false => search_graph(self.graph, search, exact, scratch),
+            };
+            found += answers.iter().filter(|answer| is_near(&prepared, answer, *bound)).count();
         }
         found
     }
@@ -225,9 +237,6 @@ impl Clock {
 }
 
 fn process_cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock writes one `timespec`, which `time` is.
-    let answer = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    assert_eq!(answer, 0, "the system has no clock of the process's CPU time");
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

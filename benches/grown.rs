@@ -20,6 +20,7 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::{Collection, CollectionSpec, Include, Query, Record, Scope, Selection, Settings, Storage, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Factors that vectors are made of, as embeddings vary in far fewer directions than they have floats.
 const FACTORS: usize = 24;
@@ -325,10 +326,7 @@ fn search_cpu_us() -> f64 {
 }
 
 fn process_cpu_us() -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place to write to.
-    let done = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    assert_eq!(done, 0, "the process's CPU time can be read");
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }
 

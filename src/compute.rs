@@ -34,6 +34,7 @@ impl Compute {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(index_threads.max(1))
             .thread_name(|i| format!("index-{i}"))
+            .start_handler(|_| yield_to_others())
             .build()
             .map_err(|e| Error::internal(format!("the index threads cannot be started: {e}")))?;
         Ok(Compute {
@@ -104,6 +105,20 @@ impl Compute {
         }
         Ok(place)
     }
+}
+
+/// From now on this thread runs when others leave it time: a graph may take seconds to build, and no write or
+/// search is to wait for it.
+fn yield_to_others() {
+    /// What `nice` adds by default.
+    const LATER: i32 = 10;
+    // On Linux the priority is the thread's own. Elsewhere it would be the whole process's.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, LATER) {
+        tracing::debug!(%error, "index threads run at the priority of the others");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = LATER;
 }
 
 /// Reads that were asked for together.
@@ -181,6 +196,18 @@ mod tests {
         assert_eq!(second.await.unwrap().unwrap(), 2);
         assert_eq!(compute.search(|| 4).await.unwrap(), 4);
     }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn graphs_are_built_at_a_lower_priority_than_searches() {
+        use rustix::process::getpriority_process;
+        let compute = Compute::new(1, 1, 2).unwrap();
+        let search = compute.search(|| getpriority_process(None).unwrap()).await.unwrap();
+        let build = compute.build(|| rayon::join(|| getpriority_process(None), || getpriority_process(None)));
+        let (one, two) = build.await.unwrap();
+        assert!(one.unwrap() > search && two.unwrap() > search);
+    }
+
     #[tokio::test]
     async fn reads_of_a_batch_run_at_the_same_time_and_are_answered_in_order() {
         let compute = Compute::new(2, 1, 1).unwrap();

@@ -72,6 +72,10 @@ pub struct Timing {
     pub garbage: Duration,
     /// How often garbage is looked for.
     pub collect_interval: Duration,
+    /// How often a stream is swept for orphaned objects.
+    pub sweep_interval: Duration,
+    /// How old an orphaned object must be to be swept.
+    pub sweep_age: Duration,
     /// Commits in the tail at which the instance that wrote the last of them flushes.
     pub flush_commits: u64,
     /// Commits in the tail at which any instance flushes.
@@ -123,6 +127,8 @@ impl Default for Timing {
             keep: 24 * 60 * MINUTE,
             garbage: 60 * MINUTE,
             collect_interval: 60 * MINUTE,
+            sweep_interval: 7 * 24 * 60 * MINUTE,
+            sweep_age: 24 * 60 * MINUTE,
             flush_commits: 128,
             flush_commits_other: 160,
             flush_bytes: 16 << 20,

@@ -51,7 +51,8 @@ pub mod testing;
 
 pub use bucket::s3::S3Settings;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
-pub use collection::handle::Collection;
+pub use collection::handle::{Collection, Identity};
+pub use collection::key_types::{KeyType, KeyTypes};
 pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
     QueryAnswer, Scope, Selection, Write, WriteOutcome,
@@ -62,6 +63,8 @@ pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
+pub use store::modify::CollectionChange;
+pub use store::namespaces::{Database, Tenant};
 pub use store::report;
 
 /// README's Rust program is a test of this crate.

@@ -11,7 +11,8 @@ pub use crate::head;
 pub mod index {
     pub use crate::index::{
         BUILDERS, Candidate, Choice, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PreparedQuery,
-        SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named, default_ef, plan, scan, search_graph,
+        SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named, default_ef, plan, scan, search_codes,
+        search_graph,
     };
 }
 

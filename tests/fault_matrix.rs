@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/bucket_check.rs"]
 mod bucket_check;
+#[path = "support/fault_examine.rs"]
+mod fault_examine;
 #[path = "support/fault_model.rs"]
 mod fault_model;
 #[path = "support/fault_run.rs"]
@@ -48,6 +50,26 @@ fn nothing_is_lost_whichever_call_of_garbage_collection_fails_in_whichever_way()
 #[test]
 fn nothing_is_lost_whichever_call_of_the_end_fails_in_whichever_way() {
     every_call_of("end");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_databases_fails_in_whichever_way() {
+    every_call_of("databases");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_a_fork_fails_in_whichever_way() {
+    every_call_of("forks");
+}
+
+#[test]
+fn nothing_is_lost_or_left_over_whichever_call_of_a_sweep_fails_in_whichever_way() {
+    every_call_of("sweeps");
+}
+
+#[test]
+fn nothing_is_lost_whichever_call_of_a_reset_fails_in_whichever_way() {
+    every_call_of("reset");
 }
 
 #[tokio::test]

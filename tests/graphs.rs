@@ -15,7 +15,7 @@ const DIM: usize = 16;
 
 async fn open(bucket: &Arc<dyn Bucket>) -> Store {
     let mut settings = Settings::new(Storage::Memory);
-    settings.timing.graph_rows = 500;
+    settings.timing.graph_rows = 100;
     settings.timing.flush_commits = 4;
     settings.timing.maintenance_interval = Duration::from_millis(20);
     settings.timing.swap_interval = Duration::ZERO;

@@ -49,7 +49,7 @@ async fn a_collection_is_created_listed_described_and_dropped() {
     let mut body = created.json();
     assert!(body["id"].as_str().is_some_and(|id| id.len() == 36), "{body}");
     body["id"] = Value::Null;
-    let index = json!({"builder": "hnsw_rs", "m": 8, "ef_construction": 100, "ef_search": null});
+    let index = json!({"builder": "drumlin", "m": 8, "ef_construction": 100, "ef_search": null});
     let expected = json!({
         "id": null, "name": "one", "tenant": "default_tenant", "database": "default_database", "metric": "ip",
         "dimension": 4, "count": 0, "version": 0, "metadata": {"owner": "me"}, "index": index, "state": "ready",

@@ -25,6 +25,8 @@ pub struct Options {
     pub params: GraphParams,
     /// Widths of search; `None` is the default width.
     pub ef: Vec<Option<usize>>,
+    /// Whether searches do without the raw vectors.
+    pub codes_only: bool,
     /// Passes over the queries per width; the median counts.
     pub runs: usize,
     /// File to write the graph to.
@@ -44,6 +46,7 @@ impl Options {
             builder: "drumlin".to_owned(),
             params: GraphParams::default(),
             ef: widths(EF)?,
+            codes_only: false,
             runs: 3,
             save: None,
             load: None,
@@ -72,6 +75,7 @@ impl Options {
             "--threads" => self.params.threads = number::<NonZeroUsize>(name, &value)?.get(),
             "--seed" => self.params.seed = number(name, &value)?,
             "--ef" => self.ef = widths(&value)?,
+            "--mode" => self.codes_only = mode(&value)?,
             "--runs" => self.runs = number::<NonZeroUsize>(name, &value)?.get(),
             "--save" => self.save = Some(value),
             "--load" => self.load = Some(value),
@@ -83,6 +87,14 @@ impl Options {
 
 fn number<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("{name}: expected a number, got {value:?}"))
+}
+
+fn mode(value: &str) -> Result<bool, String> {
+    match value {
+        "exact" => Ok(false),
+        "int8" => Ok(true),
+        _ => Err(format!("--mode: expected exact or int8, got {value:?}")),
+    }
 }
 
 fn widths(list: &str) -> Result<Vec<Option<usize>>, String> {

@@ -199,9 +199,6 @@ fn by_distance(data: &Data, query: &PreparedQuery, pivots: &[u32]) -> Vec<usize>
 }
 
 fn process_cpu_us() -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock writes one `timespec`, which `time` is.
-    let answer = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    assert_eq!(answer, 0, "the system has no clock of the process's CPU time");
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -94,18 +95,15 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Phases {
 
 /// CPU seconds of this thread so far.
 fn thread_cpu_s() -> f64 {
-    clock_s(libc::CLOCK_THREAD_CPUTIME_ID)
+    clock_s(ClockId::ThreadCPUTime)
 }
 
 /// CPU seconds of this process so far.
 pub fn process_cpu_s() -> f64 {
-    clock_s(libc::CLOCK_PROCESS_CPUTIME_ID)
+    clock_s(ClockId::ProcessCPUTime)
 }
 
-fn clock_s(clock: libc::clockid_t) -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the answer, and both clocks exist on every Linux and macOS.
-    let status = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    assert_eq!(status, 0, "the clock is read");
+fn clock_s(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

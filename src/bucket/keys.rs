@@ -95,6 +95,19 @@ impl StreamId {
     }
 }
 
+/// The collection that has an object with this key, if one has.
+pub fn collection_of(key: &str) -> Option<CollectionId> {
+    let (id, _) = key.strip_prefix(COLLECTIONS)?.split_once('/')?;
+    let found = CollectionId(id.parse().ok()?);
+    // Other spellings of a UUID are no ids.
+    (found.to_string() == id).then_some(found)
+}
+
+/// After all keys of a collection and before those of every later one, for a listing: `0` follows `/`.
+pub fn after_collection(id: CollectionId) -> String {
+    format!("{}0", StreamId::Collection(id))
+}
+
 /// The mark that the probe passed at this place; bound to the place, because copied buckets lie.
 pub fn probe_mark(endpoint: &str, bucket: &str) -> String {
     use sha2::{Digest, Sha256};
@@ -136,6 +149,19 @@ mod tests {
         assert_eq!(stream.log_version(&stream.log(Version(u64::MAX))), Some(Version(u64::MAX)));
         for key in ["catalog/log/42.parquet", "catalog/log/0000000000000000004x.parquet", "catalog/HEAD"] {
             assert_eq!(stream.log_version(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_listing_can_go_on_after_a_collection() {
+        let ids = ["00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"];
+        let ids = ids.map(|id| CollectionId(id.parse().unwrap()));
+        let [first, second] = ids.map(|id| StreamId::Collection(id).head());
+        assert_eq!(collection_of(&first), Some(ids[0]));
+        let after = after_collection(ids[0]);
+        assert!(first < after && StreamId::Collection(ids[0]).log(Version(u64::MAX)) < after && after < second);
+        for key in ["c/x/HEAD", "catalog/HEAD", "c/00000000-0000-4000-8000-00000000000A/HEAD", "c/", "drumlin.json"] {
+            assert_eq!(collection_of(key), None, "{key}");
         }
     }
 

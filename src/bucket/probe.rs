@@ -267,7 +267,10 @@ impl Probe<'_> {
     async fn swap_race(&self) -> Result<(), Failure> {
         for round in 0..ROUNDS {
             let key = self.swap_race_key(round);
-            let start = tag(self.put(&key, "start", Condition::IfAbsent).await?)?;
+            let start = match self.put(&key, "start", Condition::IfAbsent).await {
+                Err(BucketError::Unknown { .. }) => continue,
+                answer => tag(answer?)?,
+            };
             if self.race(&key, Prize::Swap(start)).await? {
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 //! a `.env` file). What stops a start is one sentence on standard error.
 
 mod demo;
+mod import;
 mod serve;
 mod settings;
 mod variables;
@@ -22,6 +23,9 @@ enum Command {
     /// Run the server.
     #[command(after_help = variables::help())]
     Serve(Flags),
+    /// Copy collections from another database.
+    #[command(subcommand)]
+    Import(import::Origin),
     /// Print the version.
     Version,
 }
@@ -56,6 +60,10 @@ pub fn run() -> Result<()> {
         Command::Serve(flags) => {
             load_dotenv()?;
             serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)
+        }
+        Command::Import(origin) => {
+            load_dotenv()?;
+            import::run(origin)
         }
     }
 }

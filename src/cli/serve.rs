@@ -14,11 +14,16 @@ use super::{demo, variables};
 /// Runs the server until SIGTERM or SIGINT.
 pub fn run(settings: ServeSettings) -> Result<()> {
     start_log(&settings)?;
+    on_runtime(serve(settings))
+}
+
+/// Runs the work of a command on a runtime of its own.
+pub fn on_runtime(work: impl Future<Output = Result<()>>) -> Result<()> {
     // The one TLS provider of the process; a second call would only find it set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| failed("the runtime did not start", e))?;
-    let done = runtime.block_on(serve(settings));
+    let done = runtime.block_on(work);
     // Whatever is left was given its time: a blocking call that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(200));
     done
@@ -60,7 +65,8 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     Ok(())
 }
 
-fn start_log(settings: &ServeSettings) -> Result<()> {
+/// Starts the log, on standard error.
+pub fn start_log(settings: &ServeSettings) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
         Error::new(
             Kind::Invalid,

@@ -162,6 +162,7 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     source.count("DRUMLIN_MAX_CONCURRENT_REQUESTS", &mut http.max_concurrent_requests)?;
     source.count("DRUMLIN_MAX_CONNECTIONS", &mut http.max_connections)?;
     source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
+    source.flag("ALLOW_RESET", &mut http.allow_reset)?;
     Ok(http)
 }
 

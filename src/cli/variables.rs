@@ -32,6 +32,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_S3_PATH_STYLE", "true with an endpoint", "bucket in the path instead of the host name"),
     v("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", "30", "seconds for one attempt, more for large objects"),
     v("DRUMLIN_S3_CONNECT_TIMEOUT_S", "5", "seconds to connect"),
+    v("ALLOW_RESET", "false", "POST /api/v2/reset drops everything, as Chroma's tests want it"),
     v("DRUMLIN_MAX_BODY_BYTES", "67108864", "bytes of a request body"),
     v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "records of one answer"),
     v("DRUMLIN_MAX_CONCURRENT_REQUESTS", "1024", "requests under way; more are answered 503"),

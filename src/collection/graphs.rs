@@ -323,8 +323,8 @@ fn link_to(
 pub fn decode(entry: &GraphEntry, bytes: Bytes) -> Result<GraphPart, FormatError> {
     let graph = Graph::new(decode_graph(bytes)?);
     let header = graph.header();
-    let own_key = entry.key.starts_with(&format!("{}/graph/", header.stream));
-    let fits = own_key && header.lo == entry.lo && header.hi == entry.hi;
+    let own = entry.key.rsplit_once("/graph/").map_or("", |(stream, _)| stream);
+    let fits = header.stream == entry.written_for(own) && header.lo == entry.lo && header.hi == entry.hi;
     if !fits || graph.len() as u64 != entry.nodes {
         return Err(FormatError::Damaged(format!(
             "graph of {} {}..={} with {} nodes, HEAD names {} with {} nodes, {}..={}",

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 
 use super::graphs::Parts;
+use super::key_types::KeyTypes;
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
     WriteOutcome,
@@ -36,6 +38,8 @@ pub struct Identity {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// Remembered with it, never read here.
+    pub extension: Map<String, Value>,
 }
 
 /// Who an open collection asks for what it does not hold itself.
@@ -49,7 +53,7 @@ pub struct Surroundings {
 
 #[derive(Debug)]
 struct Inner {
-    identity: Identity,
+    identity: ArcSwap<Identity>,
     stream: Stream<CollectionState>,
     published: Arc<ArcSwap<Snapshot>>,
     surroundings: Surroundings,
@@ -70,7 +74,7 @@ impl Collection {
         published: Arc<ArcSwap<Snapshot>>,
         surroundings: Surroundings,
     ) -> Collection {
-        let (reads, calm) = (AtomicU64::new(0), Mutex::default());
+        let (identity, reads, calm) = (ArcSwap::from_pointee(identity), AtomicU64::new(0), Mutex::default());
         Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads, calm }) }
     }
 
@@ -101,6 +105,11 @@ impl Collection {
         self.write(Write::Update(updates.to_vec())).await
     }
 
+    /// Changes the records whose ids exist, and inserts the others; each needs an embedding.
+    pub async fn merge(&self, updates: &[RecordUpdate]) -> Result<WriteOutcome> {
+        self.write(Write::Merge(updates.to_vec())).await
+    }
+
     /// Deletes the selected records.
     pub async fn delete(&self, selection: Selection) -> Result<WriteOutcome> {
         self.write(Write::Delete(selection)).await
@@ -115,7 +124,7 @@ impl Collection {
     /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
     /// embeddings are spread over the search threads.
     pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
-        query.ef_search = query.ef_search.or(self.inner.identity.index.ef_search);
+        query.ef_search = query.ef_search.or(self.inner.identity.load().index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
         let limits = self.inner.surroundings.limits.clone();
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
@@ -131,6 +140,16 @@ impl Collection {
         Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
     }
 
+    /// Floats of an embedding, as this instance knows it; `None` until fixed.
+    pub fn dimension(&self) -> Option<usize> {
+        self.inner.published.load().dimension()
+    }
+
+    /// The kinds of values that metadata keys have held, as this instance knows them.
+    pub fn key_types(&self) -> Arc<KeyTypes> {
+        self.inner.published.load().key_types().clone()
+    }
+
     /// How many records there are.
     pub async fn count(&self, consistency: Consistency) -> Result<u64> {
         Ok(self.snapshot(consistency).await?.count())
@@ -139,7 +158,7 @@ impl Collection {
     /// Name, dimension, count, version and condition as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.published.load();
-        let Identity { id, name, scope, metric, metadata, index } = self.inner.identity.clone();
+        let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
         let condition = match self.inner.stream.shared().damage() {
             Some((key, cause)) => Condition::Damaged { key, cause },
             None => Condition::Ready,
@@ -154,6 +173,7 @@ impl Collection {
             version: snapshot.version(),
             metadata,
             index,
+            extension,
             condition,
         }
     }
@@ -165,8 +185,8 @@ impl Collection {
             self.inner.stream.sync().await?;
         }
         if self.inner.stream.shared().ended() {
-            let name = &self.inner.identity.name;
-            return Err(Error::not_found(format!("collection {name:?} does not exist: it was dropped")));
+            let what = format!("collection {:?} does not exist: it was dropped", self.identity().name);
+            return Err(Error::not_found(what));
         }
         Ok(self.inner.published.load_full())
     }
@@ -184,8 +204,14 @@ impl Collection {
         &self.inner.stream
     }
 
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.inner.identity
+    /// What the catalog says about it, as this instance knows it.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.inner.identity.load_full()
+    }
+
+    /// Takes note of what the catalog says now.
+    pub(crate) fn follow(&self, identity: Identity) {
+        self.inner.identity.store(Arc::new(identity));
     }
 
     /// When the newest commit was seen, for upkeep.

@@ -11,6 +11,7 @@ pub mod handle;
 mod id_table;
 #[cfg(test)]
 mod invariants;
+pub mod key_types;
 mod order;
 mod overlay;
 mod policy;

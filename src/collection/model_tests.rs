@@ -44,6 +44,10 @@ impl Model {
                 let applied = updates.iter().filter(|update| self.update(update)).count();
                 (applied, updates.len() - applied)
             }
+            Write::Merge(updates) => {
+                updates.iter().for_each(|update| self.merge(update));
+                (updates.len(), 0)
+            }
             Write::Delete(selection) => {
                 let found = self.select(selection);
                 found.iter().for_each(|id| assert!(self.records.remove(id).is_some()));
@@ -81,6 +85,22 @@ impl Model {
             }
         }
         true
+    }
+
+    fn merge(&mut self, update: &RecordUpdate) {
+        if self.update(update) {
+            return;
+        }
+        let set = update.metadata.iter().flat_map(|patch| patch.0.clone());
+        let set: BTreeMap<_, _> = set.filter_map(|(key, value)| Some((key, value?))).collect();
+        let record = Record {
+            id: update.id.clone(),
+            embedding: update.embedding.clone().unwrap_or_default(),
+            document: update.document.clone(),
+            uri: update.uri.clone(),
+            metadata: (!set.is_empty()).then_some(Metadata(set)),
+        };
+        self.insert(&record, false);
     }
 
     fn select(&self, selection: &Selection) -> Vec<String> {
@@ -157,6 +177,10 @@ impl Generator {
         RecordUpdate { id: self.id(), embedding, document: self.document(), uri, metadata }
     }
 
+    fn merged(&mut self) -> RecordUpdate {
+        RecordUpdate { embedding: Some(self.embedding()), ..self.update() }
+    }
+
     fn filter(&mut self) -> Filter {
         let key = self.key();
         match self.rng.random_range(0..6) {
@@ -182,7 +206,8 @@ impl Generator {
         let many = self.rng.random_range(0..most);
         match self.rng.random_range(0..10) {
             0..=3 => Write::Add((0..many).map(|_| self.record()).collect()),
-            4..=5 => Write::Upsert((0..many).map(|_| self.record()).collect()),
+            4 => Write::Upsert((0..many).map(|_| self.record()).collect()),
+            5 => Write::Merge((0..many).map(|_| self.merged()).collect()),
             6..=7 => Write::Update((0..many).map(|_| self.update()).collect()),
             _ => Write::Delete(self.selection()),
         }
@@ -199,7 +224,9 @@ impl Generator {
                     _ => record.id.clear(),
                 }
             }
-            Write::Update(updates) => updates.last_mut()?.embedding = Some(vec![f32::INFINITY; DIM]),
+            Write::Update(updates) | Write::Merge(updates) => {
+                updates.last_mut()?.embedding = Some(vec![f32::INFINITY; DIM]);
+            }
             Write::Delete(selection) => selection.ids.as_mut()?.push(String::new()),
         }
         Some(write)

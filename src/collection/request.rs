@@ -1,8 +1,11 @@
 //! What a caller asks of a collection and what it answers: writes, selections, gets, searches.
 //! The same words serve the embedded library, the native HTTP API and Chroma's.
 
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::BUILDERS;
+use crate::index::{BUILDERS, builder_named};
 use crate::record::{CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
 
 /// One write request. It is applied whole, in one commit, or not at all.
@@ -14,6 +17,8 @@ pub enum Write {
     Upsert(Vec<Record>),
     /// Changes existing records; unknown ids are skipped.
     Update(Vec<RecordUpdate>),
+    /// Changes the records whose ids exist, and inserts the others; each has an embedding.
+    Merge(Vec<RecordUpdate>),
     /// Deletes the selected records.
     Delete(Selection),
 }
@@ -216,6 +221,29 @@ impl Default for IndexSettings {
     }
 }
 
+impl IndexSettings {
+    /// # Errors
+    /// `Invalid` names the setting that is out of bounds.
+    pub(crate) fn check(&self) -> Result<()> {
+        if builder_named(&self.builder).is_none() {
+            let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
+            return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", self.builder)));
+        }
+        if !(2..=128).contains(&self.m) || !(1..=4096).contains(&self.ef_construction) {
+            return Err(Error::invalid(format!(
+                "index: expected m in 2..=128 and ef_construction in 1..=4096, got {} and {}",
+                self.m, self.ef_construction
+            )));
+        }
+        match self.ef_search {
+            Some(ef) if !(1..=100_000).contains(&ef) => {
+                Err(Error::invalid(format!("index.ef_search: expected 1 to 100000, got {ef}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A database of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
@@ -244,6 +272,8 @@ pub struct CollectionSpec {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// Remembered with the collection as it is, never read.
+    pub extension: Map<String, Value>,
 }
 
 impl CollectionSpec {
@@ -297,6 +327,8 @@ pub struct CollectionInfo {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// Remembered with the collection as it is, never read.
+    pub extension: Map<String, Value>,
     /// Whether it can be used.
     pub condition: Condition,
 }

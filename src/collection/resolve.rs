@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use super::key_types::{KeyType, KeyTypes};
 use super::order::in_order;
 use super::overlay::{Candidate, Current, Overlay};
 use super::request::{Selection, Write, WriteOutcome};
@@ -15,7 +16,7 @@ use super::validate::{check_bytes, check_metadata_text, check_write};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::format::{Op, Row};
-use crate::record::{Address, Metadata, MetadataPatch, Record, RecordUpdate};
+use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 use crate::stream::state::Resolution;
 
 /// Resolves a batch against a snapshot.
@@ -33,13 +34,16 @@ struct Resolver<'a> {
     limits: &'a Limits,
     /// Fixed by the snapshot, or by a request before.
     dimension: Option<usize>,
+    /// Kinds of metadata values that the snapshot has not seen.
+    learnt: KeyTypes,
     overlay: Overlay<'a>,
     dropping: bool,
 }
 
 impl<'a> Resolver<'a> {
     fn new(base: &'a Snapshot, limits: &'a Limits) -> Resolver<'a> {
-        Resolver { base, limits, dimension: base.dimension(), overlay: Overlay::new(base), dropping: false }
+        let (dimension, learnt, overlay) = (base.dimension(), KeyTypes::default(), Overlay::new(base));
+        Resolver { base, limits, dimension, learnt, overlay, dropping: false }
     }
 
     /// A drop has no rows: what the batch wrote before it took effect and ended at once.
@@ -48,7 +52,9 @@ impl<'a> Resolver<'a> {
             return Resolution { rows: Vec::new(), config: None, drop: true, answers: Vec::new() };
         }
         let fixed = self.dimension.filter(|_| self.base.dimension().is_none());
-        let config = fixed.map(|dim| Map::from_iter([("dimension".to_owned(), Value::from(dim))]));
+        let fixed = fixed.map(|dim| ("dimension".to_owned(), Value::from(dim)));
+        let config: Map<String, Value> = fixed.into_iter().chain(self.learnt.to_config()).collect();
+        let config = (!config.is_empty()).then_some(config);
         Resolution { rows: self.overlay.into_rows(), config, drop: false, answers: Vec::new() }
     }
 
@@ -71,25 +77,38 @@ impl<'a> Resolver<'a> {
         let outcome = match write {
             Write::Add(records) => self.add(records),
             Write::Upsert(records) => self.upsert(records),
-            Write::Update(updates) => self.update(updates),
+            Write::Update(updates) => self.change_records(updates, Unknown::Skipped),
+            Write::Merge(updates) => self.change_records(updates, Unknown::Inserted),
             Write::Delete(selection) => self.delete(selection),
         }?;
-        if matches!(write, Write::Add(_) | Write::Upsert(_)) {
-            self.dimension = dimension;
-        }
+        // The first embeddings fix it, even those of an update that finds none of its ids.
+        self.dimension = dimension;
         Ok(outcome)
+    }
+
+    /// Remembers the kinds of an accepted request's metadata.
+    fn learn<'m>(&mut self, entries: impl Iterator<Item = (&'m String, &'m MetaValue)>) {
+        for (key, value) in entries {
+            if let Some(kind) = KeyType::of(value) {
+                self.learnt.learn(self.base.key_types(), key, kind);
+            }
+        }
     }
 
     fn add(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
         let mut rows = Vec::with_capacity(records.len());
         let mut ids = HashSet::with_capacity(records.len());
+        let mut metadata_of_new = Vec::new();
         for (i, record) in records.iter().enumerate() {
             let metadata = self.metadata_text(i, record)?;
             if ids.insert(record.id.as_str()) && matches!(self.overlay.current(&record.id), Current::Absent) {
                 rows.push((record.id.as_str(), new_row(record, metadata)));
+                metadata_of_new.extend(&record.metadata);
             }
         }
-        self.put_all(rows, records.len())
+        let outcome = self.put_all(rows, records.len())?;
+        self.learn(metadata_of_new.into_iter().flat_map(|metadata| &metadata.0));
+        Ok(outcome)
     }
 
     fn upsert(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
@@ -102,28 +121,33 @@ impl<'a> Resolver<'a> {
             }
             staged.set(&record.id, row);
         }
-        self.put_all(staged.rows, records.len()).map(|outcome| WriteOutcome {
-            applied: records.len(),
-            skipped: 0,
-            ..outcome
-        })
+        let outcome = self.put_all(staged.rows, records.len())?;
+        self.learn(records.iter().flat_map(|record| &record.metadata).flat_map(|metadata| &metadata.0));
+        Ok(WriteOutcome { applied: records.len(), skipped: 0, ..outcome })
     }
 
-    fn update(&mut self, updates: &'a [RecordUpdate]) -> Result<WriteOutcome> {
+    /// Merges updates into their records.
+    fn change_records(&mut self, updates: &'a [RecordUpdate], unknown: Unknown) -> Result<WriteOutcome> {
         let mut staged = Staged::default();
-        let mut applied = 0;
+        let mut changed = Vec::with_capacity(updates.len());
         for (i, update) in updates.iter().enumerate() {
             let row = match (staged.get(&update.id), self.overlay.current(&update.id)) {
                 (Some(row), _) => row.clone(),
                 (None, Current::Pending(row)) => row.clone(),
                 (None, Current::Stored(at)) => self.base.row(at),
+                (None, Current::Absent) if unknown == Unknown::Inserted => {
+                    Row { op: Op::Put, ..Row::delete(update.id.as_str()) }
+                }
                 (None, Current::Absent) => continue,
             };
             staged.set(&update.id, self.updated(row, update, i)?);
-            applied += 1;
+            changed.push(update);
         }
-        let skipped = updates.len() - applied;
-        self.put_all(staged.rows, updates.len()).map(|outcome| WriteOutcome { applied, skipped, ..outcome })
+        let applied = changed.len();
+        let outcome = self.put_all(staged.rows, updates.len())?;
+        let patches = changed.into_iter().flat_map(|update| &update.metadata).flat_map(|patch| &patch.0);
+        self.learn(patches.filter_map(|(key, value)| Some((key, value.as_ref()?))));
+        Ok(WriteOutcome { applied, skipped: updates.len() - applied, ..outcome })
     }
 
     /// `row` with the changes of update `i` of its request.
@@ -214,6 +238,13 @@ impl<'a> Resolver<'a> {
             false => Ok(()),
         }
     }
+}
+
+/// What becomes of an update whose id is unknown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Skipped,
+    Inserted,
 }
 
 /// Rows of a request that may yet be refused: the last one of each id, in order of first mention.

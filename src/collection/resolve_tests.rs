@@ -1,6 +1,7 @@
 //! What requests come to, one rule at a time: which records they touch, which rows a commit gets, what
 //! is refused and with which words.
 
+use super::key_types::KeyType;
 use super::replay::Replay;
 use super::request::{Found, Get, Include, Selection, Write, WriteOutcome};
 use super::state::Change;
@@ -308,4 +309,65 @@ fn what_cannot_be_stored_is_refused_by_name() {
     let longer = |id: &str| RecordUpdate { uri: Some("0123456789".into()), ..update(id) };
     let message = "records: expected at most 120 bytes in one request (limit batch_bytes), got about 135; split it";
     refused(&mut replay, Write::Update(vec![longer("a"), longer("b"), longer("c")]), limit, message);
+}
+
+#[test]
+fn a_merge_changes_the_records_there_are_and_inserts_the_others_in_order() {
+    let mut replay = abc();
+    let merged = |id: &str, x: f32, patch: &[(&str, Option<MetaValue>)]| RecordUpdate {
+        embedding: Some(vec![x, 1.0]),
+        metadata: Some(MetadataPatch(patch.iter().map(|(key, value)| (key.to_string(), value.clone())).collect())),
+        ..update(id)
+    };
+    let first = merged("d", 4.0, &[("k", Some(1.into())), ("gone", None)]);
+    let second = RecordUpdate { document: Some("late".into()), ..merged("d", 5.0, &[("m", Some("x".into()))]) };
+    let bare = merged("e", 6.0, &[("gone", None)]);
+    let write = Write::Merge(vec![merged("b", 9.0, &[("k", Some(true.into()))]), first, second, bare]);
+    assert_eq!(replay.write(write).unwrap(), outcome(4, 0, 2));
+    assert_eq!(ids(&replay), ["a", "b", "c", "d", "e"], "a changed record keeps its place");
+    let found = all(&replay);
+    assert_eq!(found[1].embedding, Some(vec![9.0, 1.0]));
+    assert_eq!(found[3].metadata, Some(Metadata::from([("k", MetaValue::Int(1)), ("m", "x".into())])));
+    assert_eq!((&found[3].embedding, found[3].document.as_deref()), (&Some(vec![5.0, 1.0]), Some("late")));
+    assert_eq!(found[4].metadata, None, "nothing but removals sets no metadata");
+    let lacking = replay.write(Write::Merge(vec![update("f")])).unwrap_err();
+    assert_eq!(lacking.message(), "records[0].embedding: expected numbers, got none");
+}
+
+#[test]
+fn an_update_that_finds_none_of_its_ids_fixes_the_dimension_too() {
+    let mut replay = Replay::new(Metric::L2);
+    let unknown = RecordUpdate { embedding: Some(vec![1.0, 2.0]), ..update("nobody") };
+    assert_eq!(replay.write(Write::Update(vec![unknown])).unwrap(), outcome(0, 1, 1));
+    assert_eq!((replay.snapshot().dimension(), replay.snapshot().count()), (Some(2), 0));
+    let other = Record::new("a", vec![1.0; 3]);
+    assert_eq!(replay.write(Write::Add(vec![other])).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(replay.reopened(&[1]).snapshot().dimension(), Some(2));
+}
+
+#[test]
+fn kinds_of_metadata_values_are_remembered_beyond_deletion_and_segments() {
+    let mut replay = Replay::new(Metric::L2);
+    let list = MetaValue::Strs(vec!["x".into()]);
+    let dressed =
+        record("a", 1.0).with_metadata([("k", MetaValue::Int(1)), ("l", list), ("e", MetaValue::Strs(vec![]))]);
+    replay.add([dressed.clone()]);
+    let kinds = |replay: &Replay| {
+        let snapshot = replay.snapshot();
+        snapshot.key_types().iter().map(|(key, kinds)| (key.to_owned(), kinds)).collect::<Vec<_>>()
+    };
+    let expected = [("k".to_owned(), vec![KeyType::Int]), ("l".to_owned(), vec![KeyType::String])];
+    assert_eq!(kinds(&replay), expected);
+    assert_eq!(replay.add([dressed]), outcome(0, 1, 1), "nothing new, so no commit");
+    let changed = |id: &str, key: &str| RecordUpdate {
+        metadata: Some(MetadataPatch([(key.to_owned(), Some(0.5.into())), ("z".to_owned(), None)].into())),
+        ..update(id)
+    };
+    replay.write(Write::Update(vec![changed("a", "k"), changed("nobody", "n")])).unwrap();
+    replay.delete(&["a"]);
+    let expected = [("k".to_owned(), vec![KeyType::Int, KeyType::Float]), expected[1].clone()];
+    assert_eq!(kinds(&replay), expected);
+    for ends in [&[][..], &[1], &[2], &[3], &[1, 3]] {
+        assert_eq!(kinds(&replay.reopened(ends)), expected, "read back with segments {ends:?}");
+    }
 }

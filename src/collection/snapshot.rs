@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{GraphView, Link, Links};
 use super::id_table::IdHasher;
+use super::key_types::KeyTypes;
 use crate::record::{Address, Metric, Version};
 
 /// A chunk and what has become of its rows.
@@ -78,6 +79,8 @@ pub struct Snapshot {
     pub(super) graphs: Vec<Arc<GraphView>>,
     pub(super) live: u64,
     pub(super) config: Arc<Map<String, Value>>,
+    /// What `config` says about metadata keys.
+    pub(super) key_types: Arc<KeyTypes>,
     pub(super) dropped: bool,
     pub(super) hasher: IdHasher,
 }
@@ -93,6 +96,7 @@ impl Snapshot {
             graphs: Vec::new(),
             live: 0,
             config: Arc::default(),
+            key_types: Arc::default(),
             dropped: false,
             hasher: IdHasher::new(rand::random()),
         }
@@ -106,6 +110,11 @@ impl Snapshot {
     /// Floats of an embedding; `None` until the first record.
     pub fn dimension(&self) -> Option<usize> {
         self.dimension
+    }
+
+    /// The kinds of values that metadata keys have held.
+    pub fn key_types(&self) -> &Arc<KeyTypes> {
+        &self.key_types
     }
 
     /// Live records.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::apply;
 use super::chunk::Chunk;
 use super::graphs::{self, GraphPart, Relinked};
+use super::key_types::KeyTypes;
 use super::request::{Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
@@ -37,6 +38,13 @@ pub struct CollectionState {
     pub(super) current: Snapshot,
     limits: Limits,
     published: Arc<ArcSwap<Snapshot>>,
+}
+
+/// A configuration, and what it says.
+struct Configured {
+    config: Map<String, Value>,
+    dimension: Option<usize>,
+    key_types: KeyTypes,
 }
 
 impl CollectionState {
@@ -77,7 +85,7 @@ impl CollectionState {
     }
 
     /// The configuration after a delta. A dimension, once fixed, stays.
-    fn configured(&self, delta: &Map<String, Value>) -> Result<(Map<String, Value>, Option<usize>), FormatError> {
+    fn configured(&self, delta: &Map<String, Value>) -> Result<Configured, FormatError> {
         let mut config = self.current.config.as_ref().clone();
         config.extend(delta.iter().map(|(key, value)| (key.clone(), value.clone())));
         let dimension = match config.get("dimension") {
@@ -88,8 +96,17 @@ impl CollectionState {
             (Some(old), Some(new)) if old != new => {
                 Err(FormatError::Damaged(format!("config: the dimension is {old} and cannot become {new}")))
             }
-            _ => Ok((config, dimension)),
+            _ => {
+                let mut key_types = self.current.key_types.as_ref().clone();
+                key_types.take_in(delta)?;
+                Ok(Configured { config, dimension, key_types })
+            }
         }
+    }
+
+    fn set_configuration(&mut self, Configured { config, dimension, key_types }: Configured) {
+        let current = &mut self.current;
+        (current.config, current.dimension, current.key_types) = (Arc::new(config), dimension, Arc::new(key_types));
     }
 
     /// Replaced rows die, new chunks come in.
@@ -136,7 +153,7 @@ impl State for CollectionState {
             Change::Write(Write::Add(records) | Write::Upsert(records)) => {
                 Weight { rows: records.len(), bytes: records.iter().map(record_bytes).sum() }
             }
-            Change::Write(Write::Update(updates)) => {
+            Change::Write(Write::Update(updates) | Write::Merge(updates)) => {
                 Weight { rows: updates.len(), bytes: updates.iter().map(update_bytes).sum() }
             }
             Change::Write(Write::Delete(selection)) => {
@@ -151,8 +168,8 @@ impl State for CollectionState {
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
-        let (config, dimension) = self.configured(config)?;
-        (self.current.config, self.current.dimension) = (Arc::new(config), dimension);
+        let configured = self.configured(config)?;
+        self.set_configuration(configured);
         Ok(())
     }
 
@@ -194,12 +211,12 @@ impl State for CollectionState {
         }
         let configured = commit.header.config.as_ref().map(|delta| self.configured(delta)).transpose()?;
         let mut kind = self.current.chunk_kind();
-        kind.dim = configured.as_ref().and_then(|(_, dimension)| *dimension).unwrap_or(kind.dim);
+        kind.dim = configured.as_ref().and_then(|configured| configured.dimension).unwrap_or(kind.dim);
         apply::check_claims(&self.current, &commit.rows)?;
         let chunks = apply::chunks(&commit.rows, Some(version), kind)?;
         let replaced = apply::replaced(&self.current, &commit.rows, self.current.chunks.len());
-        if let Some((config, dimension)) = configured {
-            (self.current.config, self.current.dimension) = (Arc::new(config), dimension);
+        if let Some(configured) = configured {
+            self.set_configuration(configured);
         }
         self.take_in(replaced, chunks, version);
         Ok(())

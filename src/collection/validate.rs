@@ -24,12 +24,15 @@ pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> 
             }
             Ok(dimension)
         }
-        Write::Update(updates) => {
+        Write::Update(updates) | Write::Merge(updates) => {
             check_count(updates.len(), limits)?;
             let first = updates.iter().find_map(|u| u.embedding.as_ref().map(Vec::len));
             let dimension = dimension.or(first);
             for (i, update) in updates.iter().enumerate() {
                 check_update(&format_args!("records[{i}]"), update, dimension, limits)?;
+                if matches!(write, Write::Merge(_)) && update.embedding.is_none() {
+                    return Err(Error::invalid(format!("records[{i}].embedding: expected numbers, got none")));
+                }
             }
             Ok(dimension)
         }

@@ -80,6 +80,46 @@ pub struct GraphEntry {
     pub other: Map<String, Value>,
 }
 
+/// Field of an entry whose object was copied by a fork: the stream that the object was written for.
+const COPIED_FROM: &str = "copied_from";
+
+fn written_for<'a>(other: &'a Map<String, Value>, own: &'a str) -> &'a str {
+    other.get(COPIED_FROM).and_then(Value::as_str).unwrap_or(own)
+}
+
+fn note_copy(other: &mut Map<String, Value>, own: &str) {
+    // A copy of a copy still carries the name of the first.
+    other.entry(COPIED_FROM).or_insert_with(|| own.into());
+}
+
+impl SegmentEntry {
+    /// The stream whose name the object carries: `own`, the stream of this HEAD, unless it was copied.
+    pub fn written_for<'a>(&'a self, own: &'a str) -> &'a str {
+        written_for(&self.other, own)
+    }
+
+    /// The entry of a copy at `key` in a fork of the stream `own`.
+    pub fn copied(&self, own: &str, key: String) -> SegmentEntry {
+        let mut copy = SegmentEntry { key, ..self.clone() };
+        note_copy(&mut copy.other, own);
+        copy
+    }
+}
+
+impl GraphEntry {
+    /// The stream whose name the object carries: `own`, the stream of this HEAD, unless it was copied.
+    pub fn written_for<'a>(&'a self, own: &'a str) -> &'a str {
+        written_for(&self.other, own)
+    }
+
+    /// The entry of a copy at `key` in a fork of the stream `own`.
+    pub fn copied(&self, own: &str, key: String) -> GraphEntry {
+        let mut copy = GraphEntry { key, ..self.clone() };
+        note_copy(&mut copy.other, own);
+        copy
+    }
+}
+
 /// A list of objects that one swap took off HEAD, by the ULID of its own object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetiredEntry {
@@ -127,6 +167,9 @@ pub struct Head {
     pub retired: Vec<RetiredEntry>,
     /// How many orphan sweeps there were.
     pub sweeps: u64,
+    /// Store time of the HEAD read that the last of them began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swept: Option<StoreTime>,
     /// Fields of newer versions.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -153,6 +196,7 @@ impl Head {
             graphs: Vec::new(),
             retired: Vec::new(),
             sweeps: 0,
+            swept: None,
             other: Map::new(),
         }
     }

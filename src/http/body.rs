@@ -59,7 +59,7 @@ impl Payload {
         if self.media_type != "application/json" {
             return Err(unsupported(&self.media_type, "application/json"));
         }
-        decode_off_thread(self.bytes, |bytes| decode_json::<Object<T>>(&bytes).map(|body| body.0)).await
+        Ok(decode_off_thread(self.bytes, |bytes| decode_json::<Object<T>>(&bytes).map(|body| body.0)).await?)
     }
 }
 
@@ -74,15 +74,15 @@ pub(crate) fn unsupported(media_type: &str, expected: &str) -> ApiError {
 }
 
 /// Runs `decode` here if there is little to do, on a blocking thread otherwise.
-pub(crate) async fn decode_off_thread<T: Send + 'static>(
+pub(crate) async fn decode_off_thread<T: Send + 'static, E: From<Error> + Send + 'static>(
     bytes: Bytes,
-    decode: impl FnOnce(Bytes) -> Result<T, Error> + Send + 'static,
-) -> Result<T, ApiError> {
+    decode: impl FnOnce(Bytes) -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     if bytes.len() <= INLINE_BYTES {
-        return Ok(decode(bytes)?);
+        return decode(bytes);
     }
     let decoded = tokio::task::spawn_blocking(move || decode(bytes)).await;
-    Ok(decoded.map_err(|e| Error::internal("decoding the body failed").with_source(e))??)
+    decoded.map_err(|e| Error::internal("decoding the body failed").with_source(e))?
 }
 
 /// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds the path.
@@ -107,7 +107,7 @@ pub(crate) fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error>
     }
 }
 
-async fn read_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn read_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream();
     let mut first = Bytes::new();
     let mut joined = Vec::new();

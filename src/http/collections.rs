@@ -27,6 +27,7 @@ pub(super) async fn create(
         dimension: body.dimension,
         metadata: body.metadata.map(|m| m.0),
         index: body.index.0.into(),
+        ..CollectionSpec::default()
     };
     let scope = parameters.scope();
     let created = begun.run(async move { app.store.create_collection(&scope, spec).await }).await?;

@@ -40,6 +40,14 @@ impl ApiError {
         ApiError { status, error: Error::new(kind, message) }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        self.error
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
         Error::invalid(message).into()
     }

@@ -15,6 +15,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use super::App;
+use super::chroma;
+use super::chroma::error::ChromaError;
 use super::error::ApiError;
 use crate::error::{Error, Kind, Result};
 
@@ -25,20 +27,20 @@ pub(super) struct WriteBegun(Arc<AtomicBool>);
 impl WriteBegun {
     /// Runs a write on a task of its own, so that neither a time-out nor a client that hangs up can
     /// cut it off half-way.
-    pub(super) async fn run<T, W>(&self, write: W) -> Result<T, ApiError>
+    pub(super) async fn run<T, W>(&self, write: W) -> Result<T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
         self.0.store(true, Ordering::Relaxed);
         let ended = tokio::spawn(write).await;
-        Ok(ended.map_err(|e| {
+        ended.map_err(|e| {
             Error::new(
                 Kind::OutcomeUnknown,
                 "the write's task ended early; read the collection to see whether it was applied",
             )
             .with_source(e)
-        })??)
+        })?
     }
 }
 
@@ -52,11 +54,12 @@ pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Ne
         let limit = app.settings.max_concurrent_requests;
         let message =
             format!("{limit} requests are under way, and no more are admitted (DRUMLIN_MAX_CONCURRENT_REQUESTS)");
-        return ApiError::from(Error::unavailable(message)).into_response();
+        return refused(request.uri().path(), Error::unavailable(message));
     };
     let begun = WriteBegun::default();
     request.extensions_mut().insert(begun.clone());
     let limit = app.settings.request_timeout;
+    let path = request.uri().path().to_owned();
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -72,9 +75,14 @@ pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Ne
                     "not done within {seconds} s (DRUMLIN_REQUEST_TIMEOUT_S); nothing was changed"
                 ))
             };
-            ApiError::from(error).into_response()
+            refused(&path, error)
         }
     }
+}
+
+/// A failure in the words of the API that the path belongs to.
+fn refused(path: &str, error: Error) -> Response {
+    if chroma::owns(path) { ChromaError::from(error).into_response() } else { ApiError::from(error).into_response() }
 }
 
 /// Measures every request and turns a panic into a 500.
@@ -90,8 +98,7 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
             let cause = panic.downcast_ref::<String>().map(String::as_str);
             let cause = cause.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
             tracing::error!(%method, path, cause, "a handler panicked");
-            ApiError::from(Error::internal("a bug in drumlin stopped this request; the log has the cause"))
-                .into_response()
+            refused(&path, Error::internal("a bug in drumlin stopped this request; the log has the cause"))
         }
     };
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -148,7 +155,7 @@ mod tests {
                 told.lock().take().unwrap().send("written").unwrap();
                 Ok("done")
             };
-            begun.run(write).await
+            begun.run(write).await.map_err(ApiError::from)
         });
         let (status, body) = answer("/api/slow", handler).await;
         assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);

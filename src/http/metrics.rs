@@ -52,7 +52,8 @@ impl Metrics {
 
     /// Records an answered request. `route` is the pattern, never the path: labels stay few.
     pub(super) fn record(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
-        let known = [Method::GET, Method::POST, Method::DELETE, Method::PUT, Method::HEAD, Method::OPTIONS];
+        let known =
+            [Method::GET, Method::POST, Method::DELETE, Method::PUT, Method::HEAD, Method::OPTIONS, Method::PATCH];
         let method = if known.contains(method) { method.as_str() } else { "other" };
         self.requests.with_label_values(&[method, route, status.as_str()]).inc();
         self.seconds.with_label_values(&[method, route]).observe(took.as_secs_f64());

@@ -1,10 +1,11 @@
-//! The HTTP server: wire types and routes, nothing else. It is one user of [`Store`] among others and
+//! The HTTP server: wire types and routes, nothing else, of the native API and of Chroma's (`chroma`). It is one user of [`Store`] among others and
 //! has no private door to it. Every route is in one table (`routes`); every failure, a wrong path or
 //! a panic included, answers JSON `{"error": {"kind", "message"}}`; nothing a client sends stops the
 //! server or makes it hold more than its settings allow.
 
 mod answer;
 mod body;
+mod chroma;
 mod collections;
 mod documentation;
 mod error;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, delete, get, post};
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Kind};
@@ -29,6 +31,7 @@ use crate::store::Store;
 use error::ApiError;
 use metrics::Metrics;
 
+pub use chroma::chroma_collection;
 pub use listen::serve;
 
 /// What the server allows.
@@ -46,6 +49,8 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// Time for requests under way once the server is told to stop.
     pub drain_timeout: Duration,
+    /// Whether `POST /api/v2/reset` may drop everything.
+    pub allow_reset: bool,
 }
 
 impl Default for HttpSettings {
@@ -57,6 +62,7 @@ impl Default for HttpSettings {
             max_connections: 8192,
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
+            allow_reset: false,
         }
     }
 }
@@ -79,6 +85,12 @@ impl App {
 
 /// Every route, once: the router is made of this table and the API's description is checked against it.
 fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+    let mut routes = native_routes();
+    routes.extend(chroma::routes());
+    routes
+}
+
+fn native_routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     vec![
         (Method::POST, "/api/collections", post(collections::create)),
         (Method::GET, "/api/collections", get(collections::list)),
@@ -106,6 +118,8 @@ fn router(store: Store, settings: HttpSettings) -> Router {
     let app = App::new(store, settings);
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     router
+        // Not in the table: what is left of Chroma's first version is that it is no more.
+        .route("/api/v1/{*rest}", any(chroma::root::first_version))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::admit))
@@ -113,13 +127,20 @@ fn router(store: Store, settings: HttpSettings) -> Router {
         .with_state(app)
 }
 
-async fn unknown_route(method: Method, uri: Uri) -> ApiError {
+async fn unknown_route(method: Method, uri: Uri) -> Response {
+    if chroma::owns(uri.path()) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let path: String = uri.path().chars().take(200).collect();
-    Error::not_found(format!("there is no route {method} {path}; GET /docs lists all")).into()
+    let error = Error::not_found(format!("there is no route {method} {path}; GET /docs lists all"));
+    ApiError::from(error).into_response()
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    if chroma::owns(uri.path()) {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
     let path: String = uri.path().chars().take(200).collect();
     let message = format!("{path} exists, but not for {method}; GET /docs lists all routes");
-    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, message)
+    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, message).into_response()
 }

@@ -64,8 +64,8 @@ async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
             let body: RecordsBody = payload.json().await?;
             Ok(body.records.into_iter().map(|record| record.0.into()).collect())
         }
-        ARROW => decode_off_thread(payload.bytes, move |bytes| records_from_ipc(bytes, &limits)).await,
-        PARQUET => decode_off_thread(payload.bytes, move |bytes| records_from_parquet(bytes, &limits)).await,
+        ARROW => Ok(decode_off_thread(payload.bytes, move |bytes| records_from_ipc(bytes, &limits)).await?),
+        PARQUET => Ok(decode_off_thread(payload.bytes, move |bytes| records_from_parquet(bytes, &limits)).await?),
         other => Err(unsupported(other, &format!("application/json, {ARROW} or {PARQUET}"))),
     }
 }
@@ -75,7 +75,7 @@ async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
     let scope: Scope = parameters.scope();
     // Opening may have to wait while the collection loads; nothing is written before.
     let collection = app.store.collection_in(&scope, &name).await?;
-    begun.run(async move { collection.write(write).await }).await
+    Ok(begun.run(async move { collection.write(write).await }).await?)
 }
 
 fn outcome(verb: &str, done: WriteOutcome) -> Value {

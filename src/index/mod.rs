@@ -4,6 +4,7 @@
 
 mod build;
 mod builder;
+mod codes_only;
 mod distance;
 mod extend;
 mod filtered;
@@ -30,6 +31,7 @@ mod recall_tests;
 
 pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 pub use builder::BatchBuilder;
+pub use codes_only::search_codes;
 #[cfg(test)]
 pub use distance::distance;
 pub use distance::{PreparedQuery, inverse_norms};

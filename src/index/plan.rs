@@ -52,7 +52,7 @@ const NEW_NEIGHBOURS: f64 = 0.45;
 const WORTH_TRYING: f64 = 4.0;
 /// Allowed nodes a walk must find, as a share of the default `ef` for few answers. Where many are asked for it
 /// is more; a walk that turns out to be hopeless is given up.
-const WANTED: f64 = 0.15;
+const WANTED: f64 = 0.2;
 
 /// Chooses by estimated cost. A walk keeps the `ef` nearest of all nodes, so it expands about as many whatever
 /// share of them is allowed, unless that is so small that it must look further for enough.

@@ -1,7 +1,10 @@
 //! The one list of a walk: the nearest nodes met so far, sorted, each expanded or not. It is the paper's
-//! candidates C and result W at once, as what is farther than all of W is never expanded.
+//! candidates C and result W at once, as what is farther than all of W is never expanded. A wide pool is two heaps.
 //! Invariant: keys rise strictly; all before `next` are expanded. Nothing is left out while fewer than `ef`
 //! nodes, or fewer than `enough` accepted ones, are nearer.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::topk::Neighbour;
 
@@ -34,47 +37,74 @@ impl Key {
     }
 }
 
+/// From this `ef` on moving keys to make room for one takes longer than two heaps do.
+const WIDE: usize = 2000;
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct Pool {
+    /// Sorted; empty in a wide pool.
     keys: Vec<Key>,
+    /// How many of them are expanded before the first that is not.
+    next: usize,
+    wide: bool,
+    /// What `keys` is to others: the farthest on top.
+    kept: BinaryHeap<Key>,
+    /// Those of `kept` that are not expanded, the nearest on top; below them may be some that `kept` has let go.
+    open: BinaryHeap<Reverse<Key>>,
     ef: usize,
     enough: usize,
     accepted: usize,
-    next: usize,
 }
 
 impl Pool {
     /// Forgets all; from now on keeps `ef` ≥ 1, and more until `enough` of them are accepted.
     pub fn begin(&mut self, ef: usize, enough: usize) {
-        self.keys.clear();
-        (self.ef, self.enough, self.accepted, self.next) = (ef.max(1), enough, 0, 0);
+        self.begin_as(ef, enough, ef >= WIDE);
     }
 
-    /// From now on keeps more until so many are accepted.
-    #[inline]
-    pub fn want(&mut self, enough: usize) {
-        self.enough = enough;
+    fn begin_as(&mut self, ef: usize, enough: usize, wide: bool) {
+        self.keys.clear();
+        self.kept.clear();
+        self.open.clear();
+        (self.ef, self.enough, self.accepted, self.next, self.wide) = (ef.max(1), enough, 0, 0, wide);
     }
 
     /// Only what is below this can enter.
     #[inline]
     pub fn bound(&self) -> Key {
-        match self.keys.last() {
-            Some(last) if self.keys.len() >= self.ef && self.accepted >= self.enough => *last,
+        let (count, last) = if self.wide { self.farthest() } else { (self.keys.len(), self.keys.last()) };
+        match last {
+            Some(last) if count >= self.ef && self.accepted >= self.enough => *last,
             _ => Key(u64::MAX),
         }
+    }
+
+    fn farthest(&self) -> (usize, Option<&Key>) {
+        (self.kept.len(), self.kept.peek())
     }
 
     /// The nearest that is not expanded.
     #[inline]
     pub fn peek(&self) -> Option<u32> {
-        self.keys.get(self.next).map(|key| key.node())
+        let key = if self.wide { self.nearest_open() } else { self.keys.get(self.next).copied() };
+        key.map(Key::node)
+    }
+
+    /// What was let go is farther than all that was not.
+    fn nearest_open(&self) -> Option<Key> {
+        let Reverse(nearest) = self.open.peek()?;
+        self.kept.peek().filter(|farthest| nearest <= farthest).and(Some(*nearest))
     }
 
     /// The same, expanded from now on.
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
+        if self.wide {
+            let nearest = self.nearest_open()?;
+            self.open.pop();
+            return Some(nearest.node());
+        }
         let key = self.keys.get_mut(self.next)?;
         key.0 |= EXPANDED;
         let node = key.node();
@@ -90,25 +120,44 @@ impl Pool {
         if key >= self.bound() {
             return false;
         }
+        self.accepted += usize::from(accepts(key.node()));
+        if self.wide {
+            self.push_wide(key, accepts);
+            return true;
+        }
         let at = self.keys.partition_point(|kept| *kept < key);
         self.keys.insert(at, key);
         self.next = self.next.min(at);
-        self.accepted += usize::from(accepts(key.node()));
-        while self.keys.len() > self.ef && self.accepted >= self.enough {
-            let accepted = self.keys.last().is_some_and(|last| accepts(last.node()));
-            if accepted && self.accepted == self.enough {
-                break;
-            }
-            self.accepted -= usize::from(accepted);
+        while self.keys.len() > self.ef && self.lets_go(self.keys.last().copied(), &accepts) {
             self.keys.pop();
         }
         self.next = self.next.min(self.keys.len());
         true
     }
 
+    fn push_wide(&mut self, key: Key, accepts: impl Fn(u32) -> bool) {
+        self.kept.push(key);
+        self.open.push(Reverse(key));
+        while self.kept.len() > self.ef && self.lets_go(self.kept.peek().copied(), &accepts) {
+            self.kept.pop();
+        }
+    }
+
+    /// Whether the farthest can be spared; if so it no longer counts.
+    #[inline]
+    fn lets_go(&mut self, last: Option<Key>, accepts: impl Fn(u32) -> bool) -> bool {
+        let accepted = last.is_some_and(|last| accepts(last.node()));
+        if self.accepted < self.enough + usize::from(accepted) {
+            return false;
+        }
+        self.accepted -= usize::from(accepted);
+        true
+    }
+
     /// The accepted nodes kept, nearest first.
     pub fn found(&self, accepts: impl Fn(u32) -> bool) -> impl Iterator<Item = Neighbour> {
-        let found = self.keys.iter().filter(move |key| accepts(key.node()));
+        let wide = self.kept.clone().into_sorted_vec();
+        let found = self.keys.iter().copied().chain(wide).filter(move |key| accepts(key.node()));
         found.map(|key| Neighbour { distance: key.distance(), key: u64::from(key.node()) })
     }
 }
@@ -130,11 +179,11 @@ mod tests {
         #[test]
         fn a_pool_keeps_enough_of_the_nearest_and_expands_nearest_first(
             steps in prop::collection::vec((0u8..50, any::<bool>()), 0..200), ef in 1usize..20, enough in 0usize..20,
-            rare in 1u32..5,
+            rare in 1u32..5, wide: bool,
         ) {
             let accepts = |node: u32| node.is_multiple_of(rare);
             let (mut pool, mut all, mut open) = (Pool::default(), Vec::new(), Vec::new());
-            pool.begin(ef, enough);
+            pool.begin_as(ef, enough, wide);
             for ((distance, pop), node) in steps.into_iter().zip(0u32..) {
                 let key = Key::new(f32::from(distance), node);
                 pool.push(key, accepts);
@@ -155,6 +204,31 @@ mod tests {
                     .map(|key| u64::from(key.node())).collect();
                 prop_assert_eq!(pool.found(accepts).map(|n| n.key).collect::<Vec<_>>(), kept);
             }
+        }
+    }
+    /// Prints what a key costs in both kinds of pool, ten taken in for one expanded, as on a walk.
+    #[test]
+    #[ignore = "measures, asserts nothing about time"]
+    fn the_cost_behind_wide() {
+        for ef in [100, 500, 1000, 2000, 4000, 10_000, 20_000] {
+            let [narrow, wide] = [false, true].map(|wide| {
+                let mut pool = Pool::default();
+                pool.begin_as(ef, 0, wide);
+                let started = std::time::Instant::now();
+                let mut pushed = 0u32;
+                while pushed < 10 || pool.peek().is_some() {
+                    // A fixed scramble; the farther a walk has come, the nearer are the keys it meets.
+                    let node = pushed;
+                    let scrambled = node.wrapping_mul(0x9e37_79b9) >> 8;
+                    pool.push(Key::new(scrambled as f32 / (1.0 + node as f32 / ef as f32), node), |_| true);
+                    pushed += 1;
+                    if pushed % 10 == 0 {
+                        pool.pop();
+                    }
+                }
+                started.elapsed().as_nanos() as f64 / f64::from(pushed)
+            });
+            println!("ef {ef}: {narrow:.0} ns sorted, {wide:.0} ns in heaps");
         }
     }
 }

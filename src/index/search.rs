@@ -5,13 +5,13 @@
 use std::cell::RefCell;
 
 use super::distance::PreparedQuery;
-use super::filtered::{Sought, enough, scan_codes};
+use super::filtered::{Sought, enough, nearest_by_codes, within_by_codes};
 use super::graph::Graph;
 use super::kernel::prefetch;
 use super::nodes::NodeBitmap;
 use super::plan::{Choice, Plan, default_ef, plan};
 use super::quantiser::CodedQuery;
-use super::topk::TopK;
+use super::topk::{Neighbour, TopK};
 use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
 use crate::record::Address;
 
@@ -33,12 +33,12 @@ pub struct GraphQuery<'a> {
 pub struct Candidate {
     /// Which node.
     pub node: u32,
-    /// Its exact distance.
+    /// Its distance: exact, but for [`super::search_codes`].
     pub distance: f32,
 }
 
 /// How many of the walk's best get exact distances.
-fn reranked(k: usize) -> usize {
+pub fn reranked(k: usize) -> usize {
     (2 * k).max(40)
 }
 
@@ -50,29 +50,55 @@ pub fn search_graph<'v>(
     exact: impl Fn(u32) -> Option<&'v [f32]>,
     scratch: &mut SearchScratch,
 ) -> Vec<Candidate> {
-    let search = GraphQuery { allowed: search.allowed.filter(|allowed| allowed.count() < graph.len()), ..search };
-    let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
-    let wanted = search.k.min(allowed);
-    if wanted == 0 {
-        return Vec::new();
-    }
-    let ef = search.ef.unwrap_or_else(|| default_ef(graph.metric(), search.k)).max(search.k);
-    let degree = graph.columns().neighbours.values.len() / graph.len();
-    let found = match plan(Choice { allowed, nodes: graph.len(), ef, degree }) {
+    let Some(planned) = Planned::new(graph, search) else { return Vec::new() };
+    let search = planned.search;
+    let found = match planned.plan {
         Plan::Scan => None,
-        Plan::Walk { distances } => walk_graph(graph, search, &exact, Limits { ef, distances }, scratch)
+        Plan::Walk { distances } => walk_graph(graph, search, &exact, Limits { ef: planned.ef, distances }, scratch)
             .or_else(|| scan_graph_codes(graph, search, &exact)),
         Plan::ScanCodes => scan_graph_codes(graph, search, &exact),
     };
     // Fewer than wanted: some have no vector, or lie beyond what a walk could reach.
-    found.filter(|found| found.len() >= wanted).unwrap_or_else(|| scan_graph(graph, search, exact))
+    found.filter(|found| found.len() >= planned.wanted).unwrap_or_else(|| scan_graph(graph, search, exact))
+}
+
+/// A search that has something to find.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'a> {
+    /// `allowed` is `None` where all nodes are.
+    pub search: GraphQuery<'a>,
+    /// How many there are to find, at most k.
+    pub wanted: usize,
+    /// How wide a walk is.
+    pub ef: usize,
+    /// How to go about it.
+    pub plan: Plan,
+}
+
+impl<'a> Planned<'a> {
+    /// `None` where nothing is allowed or asked for.
+    pub fn new(graph: &Graph, search: GraphQuery<'a>) -> Option<Planned<'a>> {
+        let search = GraphQuery { allowed: search.allowed.filter(|allowed| allowed.count() < graph.len()), ..search };
+        let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
+        let wanted = search.k.min(allowed);
+        if wanted == 0 {
+            return None;
+        }
+        let ef = search.ef.unwrap_or_else(|| default_ef(graph.metric(), search.k)).max(search.k);
+        let degree = graph.columns().neighbours.values.len() / graph.len();
+        let plan = plan(Choice { allowed, nodes: graph.len(), ef, degree });
+        Some(Planned { search, wanted, ef, plan })
+    }
 }
 
 /// After a scan more get exact distances than after a walk: where the allowed lie far from the query, many are
 /// nearly as far.
-const SCANNED_RERANKED: usize = 8;
+const SCANNED_RERANKED: usize = 4;
+/// One in this many of them tells how far codes are off.
+const JUDGED: usize = 4;
 
-/// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good.
+/// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good. Where what
+/// codes are off by could have hidden one of the best, all that are near enough by codes are compared.
 pub fn scan_graph_codes<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -83,8 +109,16 @@ pub fn scan_graph_codes<'v>(
     }
     let coded = graph.quantiser().encode_query(search.query);
     let wanted = SCANNED_RERANKED * reranked(search.k);
-    let nearest = scan_codes(graph, &coded, search.allowed, wanted);
-    Some(rerank(graph, search, wanted, nearest.into_iter(), exact))
+    let nearest = nearest_by_codes(graph, &coded, search.allowed, wanted);
+    let found = rerank(graph, search, wanted, nearest.iter().map(|n| n.key as u32), exact);
+    let (Some(left_out), Some(worst)) = (nearest.get(wanted - 1), found.get(search.k - 1)) else { return Some(found) };
+    let off = |n: &Neighbour| Some((search.query.distance_to(exact(n.key as u32)?) - n.distance).abs());
+    let reach = worst.distance + nearest.iter().step_by(JUDGED).filter_map(off).fold(0.0, f32::max);
+    if left_out.distance >= reach {
+        return Some(found);
+    }
+    let near_enough = within_by_codes(graph, &coded, search.allowed, reach);
+    Some(rerank(graph, search, near_enough.len(), near_enough.into_iter(), exact))
 }
 
 /// With fewer than one in this many allowed, scanning them in node order beats finding them in address order.
@@ -128,10 +162,21 @@ pub fn walk_graph<'v>(
     limits: Limits,
     scratch: &mut SearchScratch,
 ) -> Option<Vec<Candidate>> {
+    let nearest = walked_nodes(graph, search, exact, limits, scratch)?;
+    Some(rerank(graph, search, reranked(search.k), nearest, exact))
+}
+
+/// The allowed nodes that a walk keeps, nearest first as far as it can tell; `None` where it gave up.
+pub fn walked_nodes<'v>(
+    graph: &Graph,
+    search: GraphQuery<'_>,
+    exact: &impl Fn(u32) -> Option<&'v [f32]>,
+    limits: Limits,
+    scratch: &mut SearchScratch,
+) -> Option<impl Iterator<Item = u32>> {
     let coded = graph.quantiser().encode_query(search.query);
     let sought = search.allowed.map_or(Sought::ANY, |allowed| Sought {
         enough: enough(search.k).min(limits.ef),
-        when_scattered: limits.ef,
         share: allowed.count() as f64 / graph.len() as f64,
     });
     let walk = GraphWalk { graph, search, coded, exact, products: RefCell::default(), sought };
@@ -142,8 +187,7 @@ pub fn walk_graph<'v>(
     }
     let bounds = Bounds { nodes: graph.len(), entry, ef: limits.ef, distances: limits.distances };
     let pool = best_first(&walk, bounds, scratch)?;
-    let nearest = pool.found(|node| walk.accepts(node)).map(|n| n.key as u32);
-    Some(rerank(graph, search, reranked(search.k), nearest, exact))
+    Some(pool.found(move |node| search.allowed.is_none_or(|allowed| allowed.contains(node))).map(|n| n.key as u32))
 }
 
 /// Vectors asked for at a time.
@@ -174,8 +218,13 @@ fn rerank<'v>(
             break;
         }
     }
-    best.sort_unstable_by(|(a, x), (b, y)| a.distance.total_cmp(&b.distance).then(x.cmp(y)));
-    best.into_iter().take(search.k).map(|(candidate, _)| candidate).collect()
+    nearest_first(best, search.k)
+}
+
+/// The k nearest, ties by address.
+pub fn nearest_first(mut found: Vec<(Candidate, Option<Address>)>, k: usize) -> Vec<Candidate> {
+    found.sort_unstable_by(|(a, x), (b, y)| a.distance.total_cmp(&b.distance).then(x.cmp(y)));
+    found.into_iter().take(k).map(|(candidate, _)| candidate).collect()
 }
 
 /// The k best exact distances. Ties go to the smaller address, so kept by rank in address order.

@@ -121,7 +121,9 @@ pub fn best_first<'s>(terrain: &impl Terrain, bounds: Bounds, scratch: &'s mut S
         scratch.met.extend_from_slice(&scratch.fresh);
         scratch.fresh.clear();
         let Some(nearest) = scratch.pool.pop() else { return Some(&scratch.pool) };
-        scratch.pool.want(outlook.after(terrain.accepts(nearest), bounds.distances - left)?);
+        if !outlook.holds(terrain.accepts(nearest), bounds.distances - left) {
+            return None;
+        }
         scratch.visit(terrain.neighbours(nearest));
         scratch.fresh.iter().for_each(|node| terrain.prefetch(*node));
         if let Some(next) = scratch.pool.peek() {
@@ -184,7 +186,7 @@ mod tests {
             !self.even_only || node.is_multiple_of(2)
         }
         fn sought(&self) -> Sought {
-            if self.even_only { Sought { enough: 3, when_scattered: 3, share: 0.5 } } else { Sought::ANY }
+            if self.even_only { Sought { enough: 3, share: 0.5 } } else { Sought::ANY }
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::catalog::{CatalogWrite, RecordState};
 use super::entry::{Entry, Progress};
 use super::report::Recovery;
-use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle};
+use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
 use crate::error::{Error, Result};
@@ -23,6 +23,7 @@ use crate::stream::collect::{self, End};
 use crate::stream::context::StreamError;
 use crate::stream::flush::{Due, Outcome};
 use crate::stream::state::State;
+use crate::stream::sweep::Sweep;
 
 /// Polls in which a collection counts as used, and how many polls an unused one sits out.
 const IDLE_POLLS: u64 = 10;
@@ -127,11 +128,10 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
     while sign.sleep(interval).await {
         let Some(inner) = weak.upgrade() else { return };
         round += 1;
-        if let Err(error) = inner.catalog.sync().await {
+        if let Err(error) = inner.follow_catalog().await {
             tracing::warn!(%error, "the catalog could not be followed");
             continue;
         }
-        inner.reconcile();
         let collections = inner.ready_collections();
         used.retain(|id, _| collections.iter().any(|c| c.identity().id == *id));
         let due = collections.into_iter().filter(|collection| {
@@ -178,17 +178,16 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         if collection.stream().shared().ended() {
             if let Err(error) = lifecycle::finish_drop(&inner, entry.id).await {
-                tracing::warn!(collection = %entry.record.name, %error, "its drop could not be finished yet");
+                tracing::warn!(collection = %entry.record().name, %error, "its drop could not be finished yet");
             }
             continue;
         }
         if !maintenance || collection.stream().shared().damage().is_some() {
             continue;
         }
-        let name = &entry.record.name;
         tokio::select! {
             () = sign.given() => return,
-            result = upkeep.work(collection.stream()) => told(name, result),
+            result = upkeep.work(collection.stream()) => told(&entry.record().name, result),
         }
     }
 }
@@ -211,7 +210,7 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = keep_graphs(&collection, false) => told(&entry.record.name, result),
+            result = keep_graphs(&collection, false) => told(&entry.record().name, result),
         }
     }
 }
@@ -228,7 +227,9 @@ async fn finish_found_drop(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         let interval = inner.settings.timing.maintenance_interval;
         match lifecycle::finish_drop(&inner, entry.id).await {
             Ok(()) => return,
-            Err(error) => tracing::warn!(collection = %entry.record.name, %error, "its drop could not be finished yet"),
+            Err(error) => {
+                tracing::warn!(collection = %entry.record().name, %error, "its drop could not be finished yet")
+            }
         }
         drop(inner);
         if !sign.sleep(interval).await {
@@ -248,10 +249,12 @@ fn told(name: &str, result: Result<(), StreamError>) {
 struct Upkeep {
     written: u64,
     collected: Option<Instant>,
+    /// Whether this instance was the one that swept, since it was last looked.
+    swept: bool,
 }
 
 impl Upkeep {
-    /// Flushes, compacts and collects what is due.
+    /// Flushes, compacts, collects and sweeps what is due.
     async fn work<S: State>(&mut self, stream: &Stream<S>) -> Result<(), StreamError> {
         let written = stream.shared().written();
         let due = if written > self.written { Due::Own } else { Due::Others };
@@ -267,6 +270,7 @@ impl Upkeep {
         if self.collected.is_none_or(|at| at.elapsed() >= interval) {
             self.collected = Some(Instant::now());
             stream.collect().await?;
+            self.swept |= stream.sweep(Sweep::IfDue).await?.is_some();
         }
         Ok(())
     }
@@ -334,6 +338,16 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
             result = upkeep.work(&catalog) => told("catalog", result),
         }
         let Some(inner) = weak.upgrade() else { return };
+        // Orphaned streams are swept by whoever has swept the catalog.
+        if std::mem::take(&mut upkeep.swept) {
+            let swept = tokio::select! {
+                () = sign.given() => return,
+                swept = orphans::sweep_streams(&inner) => swept,
+            };
+            if let Err(error) = swept {
+                tracing::warn!(%error, "orphaned streams could not be swept");
+            }
+        }
         if buried.is_none_or(|at| at.elapsed() >= timing.collect_interval) {
             buried = Some(Instant::now());
             tokio::select! {

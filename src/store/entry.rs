@@ -1,8 +1,11 @@
 //! The collections of a store as they come and go: each live record of the catalog has an entry, which
-//! is loading, ready, or failed. Invariant: at most one entry, and so one writer, per collection.
+//! is loading, ready, or failed. Invariants: at most one entry, and so one writer, per collection; what
+//! an open handle says about itself is what the newest record says.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Inner;
@@ -33,15 +36,40 @@ pub enum Progress {
 pub struct Entry {
     /// Which collection.
     pub id: CollectionId,
-    /// Its record when it was discovered.
-    pub record: Arc<CollectionRecord>,
+    record: ArcSwap<CollectionRecord>,
     progress: watch::Sender<Progress>,
+    /// Held while the handle is told what the record says, so that an older record never comes last.
+    telling: Mutex<()>,
 }
 
 impl Entry {
     /// An entry that begins to load.
     pub fn new(id: CollectionId, record: Arc<CollectionRecord>) -> Entry {
-        Entry { id, record, progress: watch::Sender::new(Progress::Loading) }
+        let (record, progress) = (ArcSwap::new(record), watch::Sender::new(Progress::Loading));
+        Entry { id, record, progress, telling: Mutex::new(()) }
+    }
+
+    /// Its record in the catalog, as it is known here.
+    pub fn record(&self) -> Arc<CollectionRecord> {
+        self.record.load_full()
+    }
+
+    /// Takes note of what the catalog says now.
+    pub fn follow(&self, record: &Arc<CollectionRecord>) {
+        if !Arc::ptr_eq(&self.record.load(), record) {
+            self.record.store(record.clone());
+            self.tell();
+        }
+    }
+
+    /// Tells the handle what the record says.
+    fn tell(&self) {
+        let _telling = self.telling.lock();
+        let Some(collection) = self.ready() else { return };
+        match identity(self.id, &self.record()) {
+            Ok(identity) => collection.follow(identity),
+            Err(error) => tracing::error!(collection = %self.id, %error, "its record cannot be read"),
+        }
     }
 
     /// How far it has come.
@@ -74,23 +102,25 @@ impl Entry {
         loop {
             let opened = {
                 let Ok(_permit) = inner.recovery.acquire().await else { return };
-                open(inner, self.id, &self.record).await
+                open(inner, self.id, &self.record()).await
             };
             let progress = match opened {
                 Ok(collection) => Progress::Ready(collection),
                 Err(StreamError::Unavailable(why)) if !inner.closing.is_closing() => {
-                    tracing::warn!(collection = %self.record.name, %why, "cannot be loaded now, trying again");
+                    tracing::warn!(collection = %self.record().name, %why, "cannot be loaded now, trying again");
                     let timing = &inner.settings.timing;
                     backoff::pause(timing.backoff, timing.backoff_max, attempt).await;
                     attempt += 1;
                     continue;
                 }
                 Err(error) => {
-                    tracing::error!(collection = %self.record.name, %error, "cannot be loaded");
+                    tracing::error!(collection = %self.record().name, %error, "cannot be loaded");
                     Progress::Failed(error)
                 }
             };
             self.progress.send_replace(progress);
+            // The record may have changed while the collection was read.
+            self.tell();
             return;
         }
     }
@@ -109,6 +139,7 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
         metric: record.configuration.metric,
         metadata,
         index: record.configuration.index.clone(),
+        extension: record.configuration.extension.clone(),
     })
 }
 

@@ -18,28 +18,25 @@ use crate::collection::state::Change;
 use crate::error::{Error, Kind, Result};
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};
-use crate::index::{BUILDERS, builder_named};
-use crate::record::CollectionId;
+use crate::record::{CollectionId, Metadata};
 use crate::stream::context::StreamError;
 
 /// Bytes of a collection's name at most.
 const NAME_BYTES: usize = 512;
 /// How often a create or drop that others interfere with starts anew.
-const ATTEMPTS: usize = 4;
+pub const ATTEMPTS: usize = 4;
 
 impl Store {
     /// Creates a collection.
     ///
     /// # Errors
-    /// `AlreadyExists` if the name is taken, `Invalid` for a bad name, dimension or index setting.
+    /// `AlreadyExists` if the name is taken, `NotFound` if there is no such database, `Invalid` for a bad
+    /// name, dimension or index setting.
     pub async fn create_collection(&self, scope: &Scope, spec: CollectionSpec) -> Result<Collection> {
         self.check_spec(&spec)?;
+        self.database(&scope.tenant, &scope.database).await?;
         for _ in 0..ATTEMPTS {
-            if let Some(holder) = self.inner.find(scope, &spec.name)
-                && !ended(&self.inner, &holder).await?
-            {
-                return Err(catalog::already_exists(&spec.name));
-            }
+            self.check_name_is_free(scope, &spec.name).await?;
             match self.try_create(scope, &spec).await {
                 // The name may be held by a collection that has been dropped: look again.
                 Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
@@ -51,48 +48,35 @@ impl Store {
 
     fn check_spec(&self, spec: &CollectionSpec) -> Result<()> {
         let CollectionSpec { name, dimension, index, .. } = spec;
-        if name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
-            return Err(Error::invalid(format!(
-                "name: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}"
-            )));
-        }
+        check_name("name", name)?;
         let limit = self.inner.limits.dimension;
         if dimension.is_some_and(|d| d == 0 || d > limit) {
             return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
         }
-        if builder_named(&index.builder).is_none() {
-            let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
-            return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", index.builder)));
-        }
-        if !(2..=128).contains(&index.m) || !(1..=4096).contains(&index.ef_construction) {
-            return Err(Error::invalid(format!(
-                "index: expected m in 2..=128 and ef_construction in 1..=4096, got {} and {}",
-                index.m, index.ef_construction
-            )));
-        }
-        match index.ef_search {
-            Some(ef) if !(1..=100_000).contains(&ef) => {
-                Err(Error::invalid(format!("index.ef_search: expected 1 to 100000, got {ef}")))
-            }
-            _ => Ok(()),
-        }
+        index.check()
     }
 
     async fn try_create(&self, scope: &Scope, spec: &CollectionSpec) -> Result<Collection> {
-        let inner = &self.inner;
         let id = CollectionId(Uuid::new_v4());
-        let stream = StreamId::Collection(id);
         let mut config = Map::new();
         if let Some(dimension) = spec.dimension {
             config.insert("dimension".to_owned(), Value::from(dimension));
         }
-        let head = Head::new(stream.to_string(), config);
-        let made = head::create(inner.bucket.as_ref(), &stream, &head, &inner.settings.timing).await;
+        let head = Head::new(StreamId::Collection(id).to_string(), config);
+        self.bear(id, &head, record_of(scope, spec)).await
+    }
+
+    /// The steps of a create that a fork has too: HEAD by put-if-absent, then the catalog commit.
+    pub(super) async fn bear(&self, id: CollectionId, head: &Head, record: CollectionRecord) -> Result<Collection> {
+        let inner = &self.inner;
+        let (stream, name) = (StreamId::Collection(id), record.name.clone());
+        let made = head::create(inner.bucket.as_ref(), &stream, head, &inner.settings.timing).await;
         let Created::Ours(head_date) = made.map_err(|e| StreamError::of_head(e, &stream))? else {
-            return Err(Error::internal(format!("the identity {id} is taken")));
+            // A sweep took it for an orphan, for this took too long (protocol section 8e).
+            let what = format!("collection {name:?} was not created: the HEAD of {id} stands already; try again");
+            return Err(Error::unavailable(what));
         };
-        let record = Box::new(record_of(scope, spec));
-        match inner.catalog.write(CatalogWrite::Create { id, record }).await {
+        match inner.catalog.write(CatalogWrite::Create { id, record: Box::new(record) }).await {
             Ok(written) => self.check_birth(id, head_date, written.date).await?,
             Err(error) => {
                 if error.kind() != Kind::OutcomeUnknown {
@@ -102,9 +86,17 @@ impl Store {
             }
         }
         inner.reconcile();
-        let entry = inner.entries.lock().get(&id).cloned();
-        let entry = entry.ok_or_else(|| Error::not_found(format!("collection {:?} was dropped at once", spec.name)))?;
+        let entry = inner.entry(id);
+        let entry = entry.ok_or_else(|| Error::not_found(format!("collection {name:?} was dropped at once")))?;
         Ok(entry.opened().await?)
+    }
+
+    /// Fails if a live collection holds the name; finishes the drop of one that has ended.
+    pub(super) async fn check_name_is_free(&self, scope: &Scope, name: &str) -> Result<()> {
+        match self.inner.find(scope, name) {
+            Some(holder) if !ended(&self.inner, &holder).await? => Err(catalog::already_exists(name)),
+            _ => Ok(()),
+        }
     }
 
     /// If much time passed between HEAD and the catalog commit, a sweep may have taken HEAD away.
@@ -141,26 +133,19 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no such collection.
     pub async fn drop_collection(&self, scope: &Scope, name: &str) -> Result<()> {
+        // By now the name may be another collection's: the one it was of, renamed elsewhere, must not be dropped.
+        self.inner.follow_catalog().await?;
         for _ in 0..ATTEMPTS {
-            let (id, dropped) = match self.collection_in(scope, name).await {
-                Ok(collection) => (collection.identity().id, collection.stream().write(Change::Drop).await.map(drop)),
+            let id = match self.collection_in(scope, name).await {
+                Ok(collection) => collection.identity().id,
                 // A damaged collection takes no commits, but it can be thrown away.
-                Err(error) if error.kind() == Kind::Corrupted => {
-                    let entry = self.inner.find(scope, name).ok_or(error)?;
-                    (entry.id, self.drop_damaged(entry.id).await)
-                }
+                Err(error) if error.kind() == Kind::Corrupted => self.inner.find(scope, name).ok_or(error)?.id,
                 Err(error) => return Err(error),
             };
-            match dropped {
-                Ok(()) => {}
+            if self.end(id).await? == Ended::Before {
                 // Another instance dropped it before, perhaps long ago: look who has the name now.
-                Err(error) if error.kind() == Kind::NotFound => {
-                    finish_drop(&self.inner, id).await?;
-                    continue;
-                }
-                // Even a HEAD that is dropped by now would not tell whether this drop did it, or one of long ago
-                // since which the name has a new holder.
-                Err(error) => return Err(error),
+                finish_drop(&self.inner, id).await?;
+                continue;
             }
             // The drop is durable: what is left to do is done by whoever meets it next.
             if let Err(error) = finish_drop(&self.inner, id).await {
@@ -171,27 +156,78 @@ impl Store {
         Err(Error::unavailable(format!("collection {name:?} kept being dropped and created by others")))
     }
 
-    async fn drop_damaged(&self, id: CollectionId) -> Result<()> {
+    /// Ends a live collection's log: the commit point of its drop. HEAD and catalog do not show it yet.
+    pub(super) async fn end(&self, id: CollectionId) -> Result<Ended> {
+        let Some(entry) = self.inner.entry(id) else { return Ok(Ended::Before) };
+        let collection = match entry.opened().await {
+            Ok(collection) => collection,
+            Err(StreamError::Dropped) => return Ok(Ended::Before),
+            Err(StreamError::Corrupted { .. }) => return self.end_damaged(id).await,
+            Err(error) => return Err(error.into()),
+        };
+        match collection.stream().write(Change::Drop).await {
+            Ok(_) => Ok(Ended::Now),
+            Err(error) if error.kind() == Kind::NotFound => Ok(Ended::Before),
+            Err(error) if error.kind() == Kind::Corrupted => self.end_damaged(id).await,
+            // Even a HEAD that is dropped by now would not tell whether this drop did it, or one of long ago
+            // since which the name has a new holder.
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn end_damaged(&self, id: CollectionId) -> Result<Ended> {
+        self.mark_dropped(id).await?;
+        Ok(Ended::Now)
+    }
+
+    /// Marks a collection's HEAD as dropped.
+    pub(super) async fn mark_dropped(&self, id: CollectionId) -> Result<()> {
         let stream = StreamId::Collection(id);
         let marked = head::mark_dropped(&self.inner.swapper(stream.clone())).await;
         marked.map_err(|e| StreamError::of_head(e, &stream).into())
     }
 }
 
+/// Whether a drop was the one that ended a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was.
+    Now,
+    /// The collection had ended before.
+    Before,
+}
+
+/// Refuses names that are empty, too long, or hold what cannot be printed.
+pub fn check_name(field: &str, name: &str) -> Result<()> {
+    match name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
+        true => {
+            Err(Error::invalid(format!("{field}: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}")))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Metadata as the catalog stores it.
+pub fn metadata_json(metadata: Option<&Metadata>) -> Option<Map<String, Value>> {
+    let json = serde_json::to_value(metadata?).ok()?;
+    json.as_object().cloned()
+}
+
 fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
-    let metadata = spec.metadata.as_ref().and_then(|m| serde_json::to_value(m).ok());
     CollectionRecord {
         tenant: scope.tenant.clone(),
         database: scope.database.clone(),
         name: spec.name.clone(),
-        metadata: metadata.and_then(|m| m.as_object().cloned()),
+        metadata: metadata_json(spec.metadata.as_ref()),
         configuration: Configuration {
             metric: spec.metric,
             dimension: spec.dimension,
             index: spec.index.clone(),
+            extension: spec.extension.clone(),
             other: Map::new(),
         },
         state: RecordState::Live,
+        forked_from: None,
         other: Map::new(),
     }
 }
@@ -201,7 +237,7 @@ fn unclear(why: &str) -> Error {
 }
 
 /// Whether the holder of a name has been dropped, by a strong read of its log; finishes the drop.
-async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
+pub async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
     let ended = match holder.opened().await {
         Ok(collection) => {
             match collection.stream().sync().await {

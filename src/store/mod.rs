@@ -7,9 +7,15 @@ mod background;
 mod bootstrap;
 pub mod catalog;
 mod entry;
+mod fork;
 mod lifecycle;
+mod lookup;
+pub mod modify;
+pub mod namespaces;
+mod orphans;
 mod overview;
 pub mod report;
+mod reset;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,12 +37,11 @@ use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::collection::handle::{Collection, Surroundings};
-use crate::collection::request::Scope;
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
 use crate::record::CollectionId;
-use crate::stream::context::{Context, Counters, StreamError};
+use crate::stream::context::{Context, Counters};
 use crate::stream::flush::Due;
 use crate::stream::{Fresh, Stream};
 
@@ -137,43 +142,10 @@ impl Store {
         recovered.ok().and_then(|r| *r).unwrap_or_default()
     }
 
-    /// The collection called `name` in the default database.
-    pub async fn collection(&self, name: &str) -> Result<Collection> {
-        self.collection_in(&Scope::default(), name).await
-    }
-
-    /// A collection by scope and name; waits while it loads.
-    ///
-    /// # Errors
-    /// `NotFound` only after the bucket was asked whether the name is taken by now; `Corrupted` if an
-    /// object of the collection is damaged, with its key and the cause.
-    pub async fn collection_in(&self, scope: &Scope, name: &str) -> Result<Collection> {
-        let mut asked = false;
-        loop {
-            if let Some(entry) = self.inner.find(scope, name) {
-                match entry.opened().await {
-                    Ok(collection) if !collection.stream().shared().ended() => return Ok(collection),
-                    Ok(_) | Err(StreamError::Dropped) => {
-                        lifecycle::finish_drop(&self.inner, entry.id).await?;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            if asked {
-                return Err(Error::not_found(format!("collection {name:?} does not exist")));
-            }
-            // A refusal must not come from a stale catalog: the name may have been taken anew.
-            self.inner.catalog.sync().await?;
-            self.inner.reconcile();
-            asked = self.inner.find(scope, name).is_none();
-        }
-    }
-
     /// Pulls other instances' commits of all collections, and flushes what is in no segment yet.
     pub async fn sync(&self) -> Result<SyncReport> {
         let started = Instant::now();
-        self.inner.catalog.sync().await?;
-        self.inner.reconcile();
+        self.inner.follow_catalog().await?;
         let mut collections: Vec<CollectionSync> = stream::iter(self.inner.live_entries())
             .map(|entry| async move { sync_entry(&entry).await })
             .buffer_unordered(PARALLEL_COLLECTIONS)
@@ -210,7 +182,7 @@ impl Store {
                 .for_each_concurrent(PARALLEL_COLLECTIONS, |entry| async move {
                     if let Some(collection) = entry.ready() {
                         collection.stream().close().await;
-                        flush_at_close(collection.stream(), &entry.record.name).await;
+                        flush_at_close(collection.stream(), &entry.record().name).await;
                     }
                 })
                 .await;
@@ -287,13 +259,19 @@ impl Inner {
         Surroundings { compute: self.compute.clone(), limits: self.limits.clone() }
     }
 
-    /// Makes the entries fit the catalog: new live collections begin to load, others are let go.
+    /// Makes the entries fit the catalog: new live collections begin to load, changed ones are told so,
+    /// others are let go.
     fn reconcile(self: &Arc<Self>) {
-        let view = self.view.load_full();
         let mut entries = self.entries.lock();
+        // IMPORTANT: under the lock, so that no older view comes after a newer one.
+        let view = self.view.load_full();
         entries.retain(|id, _| view.is_live(*id));
         for (id, record) in view.live() {
-            if entries.contains_key(&id) || self.closing.is_closing() {
+            if let Some(entry) = entries.get(&id) {
+                entry.follow(record);
+                continue;
+            }
+            if self.closing.is_closing() {
                 continue;
             }
             let entry = Arc::new(Entry::new(id, record.clone()));
@@ -302,14 +280,9 @@ impl Inner {
         }
     }
 
-    fn find(&self, scope: &Scope, name: &str) -> Option<Arc<Entry>> {
-        let id = self.view.load().find(scope, name)?;
-        self.entries.lock().get(&id).cloned()
-    }
-
     fn live_entries(&self) -> Vec<Arc<Entry>> {
         let mut entries: Vec<Arc<Entry>> = self.entries.lock().values().cloned().collect();
-        entries.sort_by(|a, b| a.record.name.cmp(&b.record.name).then(a.id.cmp(&b.id)));
+        entries.sort_by_cached_key(|entry| (entry.record().name.clone(), entry.id));
         entries
     }
 

@@ -21,7 +21,7 @@ pub fn unsynced(entry: &Entry) -> CollectionSync {
     };
     CollectionSync {
         id: entry.id,
-        name: entry.record.name.clone(),
+        name: entry.record().name.clone(),
         version_before: version,
         version_after: version,
         records_pulled: 0,
@@ -39,7 +39,7 @@ fn damage_of(entry: &Entry) -> Option<Damage> {
         Progress::Failed(StreamError::Corrupted { key, cause }) => (key, cause),
         _ => return None,
     };
-    Some(Damage { collection: entry.record.name.clone(), key, cause })
+    Some(Damage { collection: entry.record().name.clone(), key, cause })
 }
 
 fn info_of(entry: &Entry) -> CollectionInfo {
@@ -50,7 +50,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         Progress::Failed(StreamError::Corrupted { key, cause }) => Condition::Damaged { key, cause },
         _ => Condition::Loading,
     };
-    let record = &entry.record;
+    let record = &entry.record();
     CollectionInfo {
         id: entry.id,
         name: record.name.clone(),
@@ -61,6 +61,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         version: Version(0),
         metadata: identity(entry.id, record).ok().and_then(|identity| identity.metadata),
         index: record.configuration.index.clone(),
+        extension: record.configuration.extension.clone(),
         condition,
     }
 }
@@ -69,7 +70,7 @@ impl Store {
     /// The collections of a database, by name.
     pub fn collections(&self, scope: &Scope) -> Vec<CollectionInfo> {
         let entries = self.inner.live_entries();
-        entries.iter().filter(|entry| entry.record.scope() == *scope).map(|entry| info_of(entry)).collect()
+        entries.iter().filter(|entry| entry.record().is_in(scope)).map(|entry| info_of(entry)).collect()
     }
 
     /// What [`sync`](Store::sync) would find, without doing anything.

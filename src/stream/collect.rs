@@ -13,7 +13,7 @@ use super::context::{Context, StreamError};
 use super::state::State;
 use crate::bucket::{BucketError, StoreTime};
 use crate::format::head::{AGING, Aging, Head, Life, Retired, RetiredEntry};
-use crate::head::{HeadRead, Swapped, Swapper};
+use crate::head::{self, HeadRead, Swapped, Swapper};
 use crate::record::Version;
 
 /// What a collection did.
@@ -200,6 +200,8 @@ pub enum End {
 pub async fn bury(context: &Arc<Context>, swapper: &Swapper) -> Result<End, StreamError> {
     let read = swapper.read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
     if read.head.state != Life::Dropped {
+        // Whoever condemned it died before the HEAD was marked: its record is dropped for good, or nobody would ask.
+        head::mark_dropped(swapper).await.map_err(|e| StreamError::of_head(e, &context.stream))?;
         return Ok(End::Waiting);
     }
     let keep = context.timing.keep.as_millis();

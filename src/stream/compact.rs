@@ -50,7 +50,7 @@ impl<S: State> Stream<S> {
         let (lo, hi) = (first.lo, last.hi);
         let level = inputs.iter().map(|s| s.level).max().unwrap_or(0) + 1;
         let encoded = self.merge(&inputs, (lo, hi)).await?;
-        let entry = upload_segment(context, encoded, (lo, hi), level).await?;
+        let entry = upload_segment(context, &context.stream, encoded, (lo, hi), level).await?;
         let ulid = upload_retired(context, inputs.clone(), Vec::new()).await?;
         let count = inputs.len() as u64;
         let plan = move |read: &HeadRead| replace(read, &inputs, &entry, ulid);

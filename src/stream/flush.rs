@@ -14,6 +14,7 @@ use super::context::{Context, StreamError};
 use super::open::off_thread;
 use super::state::State;
 use super::tail::TailCommit;
+use crate::bucket::keys::StreamId;
 use crate::format::head::{Head, Life, Retired, SegmentEntry};
 use crate::format::merge::merge_rows;
 use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};
@@ -47,10 +48,10 @@ pub enum Due {
 }
 
 /// The tail at one version, with the configuration at that version.
-struct Cut {
-    commits: Vec<TailCommit>,
-    config: Map<String, Value>,
-    dim: usize,
+pub(super) struct Cut {
+    pub(super) commits: Vec<TailCommit>,
+    pub(super) config: Map<String, Value>,
+    pub(super) dim: usize,
 }
 
 impl<S: State> Stream<S> {
@@ -87,7 +88,7 @@ impl<S: State> Stream<S> {
         let header = SegmentHeader { stream: context.stream.to_string(), lo: floor, hi, dim };
         let encoded = off_thread(move || encode(header, cut.commits.iter().map(|c| c.bytes.clone()))).await?;
         let encoded = encoded.map_err(|e| StreamError::corrupted(context.stream.log(floor), &e))?;
-        let entry = upload_segment(context, encoded, (floor, hi), 0).await?;
+        let entry = upload_segment(context, &context.stream, encoded, (floor, hi), 0).await?;
         let plan = move |read: &HeadRead| {
             if read.head.state == Life::Dropped || read.head.floor != floor {
                 return Err("another instance moved the floor".to_owned());
@@ -120,7 +121,7 @@ impl<S: State> Stream<S> {
     }
 
     /// The commits from `floor` on, unless one of them is a `drop`.
-    fn cut(&self, floor: Version) -> Option<Cut> {
+    pub(super) fn cut(&self, floor: Version) -> Option<Cut> {
         let current = self.shared().current();
         let state = current.state.lock();
         if state.dropped() || state.version() < floor {
@@ -134,13 +135,16 @@ impl<S: State> Stream<S> {
 }
 
 /// HEAD's configuration with ours over it: keys that we do not know stay.
-fn merged(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn merged(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
     let mut config = theirs.clone();
     config.extend(ours.clone());
     config
 }
 
-fn encode(header: SegmentHeader, commits: impl Iterator<Item = Bytes>) -> Result<EncodedSegment, FormatError> {
+pub(super) fn encode(
+    header: SegmentHeader,
+    commits: impl Iterator<Item = Bytes>,
+) -> Result<EncodedSegment, FormatError> {
     let rows = commits.map(|bytes| {
         let commit = decode_commit(&bytes)?;
         let version = commit.header.version;
@@ -154,14 +158,15 @@ fn encode(header: SegmentHeader, commits: impl Iterator<Item = Bytes>) -> Result
     writer.finish()
 }
 
-/// Uploads a segment under a new key and answers its entry.
+/// Uploads a segment of `stream` under a new key and answers its entry.
 pub(super) async fn upload_segment(
     context: &Arc<Context>,
+    stream: &StreamId,
     segment: EncodedSegment,
     (lo, hi): (Version, Version),
     level: u32,
 ) -> Result<SegmentEntry, StreamError> {
-    let key = context.stream.segment(Ulid::generate());
+    let key = stream.segment(Ulid::generate());
     context.bucket.put_large(&key, segment.pieces).await?;
     let (rows, bytes, xxh3) = (segment.rows, segment.bytes, segment.xxh3);
     Ok(SegmentEntry { key, lo, hi, rows, bytes, xxh3, level, other: Map::new() })

@@ -8,11 +8,13 @@ pub mod collect;
 pub mod compact;
 pub mod context;
 pub mod flush;
+pub mod fork;
 pub mod load;
 pub mod open;
 pub mod replica;
 pub mod shared;
 pub mod state;
+pub mod sweep;
 pub mod tail;
 pub mod writer;
 

@@ -95,7 +95,7 @@ pub fn read_segment(bytes: &Bytes, stream: &str, entry: &SegmentEntry) -> Result
 
 /// Checks that an opened segment is the one HEAD names.
 pub fn check_named(reader: &SegmentReader, stream: &str, entry: &SegmentEntry) -> Result<(), FormatError> {
-    let header = reader.header();
+    let (header, stream) = (reader.header(), entry.written_for(stream));
     if header.stream != stream || header.lo != entry.lo || header.hi != entry.hi || reader.rows() != entry.rows {
         return Err(FormatError::Damaged(format!(
             "segment holds {} rows of {} {}..={}, HEAD names {} rows of {stream} {}..={}",

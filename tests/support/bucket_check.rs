@@ -60,8 +60,45 @@ impl Content {
         self.streams().iter().try_for_each(|stream| self.check_stream(stream).map_err(|why| format!("{stream}: {why}")))
     }
 
+    /// Checks that there is nothing but what `live` streams and the catalog name, and tombstones.
+    pub fn check_no_orphans(&self, live: &[String]) -> Result<(), String> {
+        for stream in self.streams() {
+            let head = self.objects.get(&format!("{stream}/HEAD")).ok_or(format!("{stream} has no HEAD"))?;
+            let head = Head::decode(head, &stream).map_err(|e| e.to_string())?;
+            if stream != "catalog" && !live.contains(&stream) {
+                let keys: Vec<&String> = self.under(&stream).collect();
+                if head.state == Life::Live || keys.len() > 1 {
+                    return Err(format!("{stream} is no collection, but there are {keys:?}, {head:?}"));
+                }
+                continue;
+            }
+            let mut named: BTreeSet<String> = head.segs.iter().map(|s| s.key.clone()).collect();
+            named.extend(head.graphs.iter().map(|g| g.key.clone()));
+            for entry in &head.retired {
+                let key = format!("{stream}/retired/{}.json", entry.ulid);
+                let list = self.objects.get(&key).ok_or(format!("{key} is missing"))?;
+                named.extend(Retired::decode(list, &stream).map_err(|e| e.to_string())?.keys());
+                named.insert(key);
+            }
+            let other = |key: &&String| !key.ends_with("/HEAD") && !key.contains("/log/");
+            if let Some(key) = self.under(&stream).filter(other).find(|key| !named.contains(*key)) {
+                return Err(format!("{key} is an orphan"));
+            }
+        }
+        Ok(())
+    }
+
+    fn under<'a>(&'a self, stream: &str) -> impl Iterator<Item = &'a String> {
+        let prefix = format!("{stream}/");
+        self.objects.keys().filter(move |key| key.starts_with(&prefix))
+    }
+
     fn check_stream(&self, stream: &str) -> Result<(), String> {
-        let head = self.objects.get(&format!("{stream}/HEAD")).ok_or("objects, but no HEAD")?;
+        let Some(head) = self.objects.get(&format!("{stream}/HEAD")) else {
+            // A fork that did not get as far as its HEAD.
+            let log = self.under(stream).find(|key| !key.contains("/seg/") && !key.contains("/graph/"));
+            return log.map_or(Ok(()), |key| Err(format!("{key}, but no HEAD")));
+        };
         let head = Head::decode(head, stream).map_err(|e| e.to_string())?;
         if head.state == Life::Dropped {
             return Ok(());

@@ -2,18 +2,24 @@
 //! records in order. As an unclear answer leaves two possibilities, the model keeps all worlds that the
 //! answers so far allow. Invariant: a bucket that holds none of them has lost, doubled or made up data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drumlin::{Filter, Kind, Record, RecordUpdate, Selection};
 
 /// Records of one collection in the order in which they are listed.
 pub type Records = Vec<Record>;
 
-/// One possible content of a store.
+/// One possible content of a store. The collection `a` of the database `x` is called `x/a`, one of the
+/// default database has no slash.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct World {
     pub collections: BTreeMap<String, Records>,
+    /// All databases but the default one.
+    pub databases: BTreeSet<String>,
 }
+
+/// Collections of one database that a drop of it may leave behind in every combination.
+const PARTLY: usize = 4;
 
 /// Which records a delete chooses.
 #[derive(Debug, Clone)]
@@ -50,6 +56,11 @@ impl Chosen {
 pub enum Change {
     Create { name: &'static str, dimension: Option<usize> },
     Drop(&'static str),
+    Rename { from: &'static str, to: &'static str },
+    Fork { from: &'static str, to: &'static str },
+    CreateDatabase(&'static str),
+    DropDatabase(&'static str),
+    Reset,
     Add(&'static str, Records),
     Upsert(&'static str, Records),
     Update(&'static str, Vec<RecordUpdate>),
@@ -70,11 +81,36 @@ impl World {
     fn apply(&mut self, change: &Change) -> Answer {
         match change {
             Change::Create { name, .. } if self.collections.contains_key(*name) => Err(Kind::AlreadyExists),
+            Change::Create { name, .. } if !self.has_database_of(name) => Err(Kind::NotFound),
             Change::Create { name, .. } => {
                 self.collections.insert((*name).to_owned(), Records::new());
                 Ok((0, 0))
             }
             Change::Drop(name) => self.collections.remove(*name).map(|_| (0, 0)).ok_or(Kind::NotFound),
+            Change::Rename { from, to } | Change::Fork { from, to } => {
+                let records = self.records(from)?.clone();
+                if self.collections.contains_key(*to) {
+                    return Err(Kind::AlreadyExists);
+                }
+                if matches!(change, Change::Rename { .. }) {
+                    self.collections.remove(*from);
+                }
+                self.collections.insert((*to).to_owned(), records);
+                Ok((0, 0))
+            }
+            Change::CreateDatabase(name) => match self.databases.insert((*name).to_owned()) {
+                true => Ok((0, 0)),
+                false => Err(Kind::AlreadyExists),
+            },
+            Change::DropDatabase(name) if !self.databases.remove(*name) => Err(Kind::NotFound),
+            Change::DropDatabase(name) => {
+                self.collections.retain(|path, _| database_of(path) != Some(name));
+                Ok((0, 0))
+            }
+            Change::Reset => {
+                *self = World::default();
+                Ok((0, 0))
+            }
             Change::Add(name, records) => put(self.records(name)?, records, false),
             Change::Upsert(name, records) => put(self.records(name)?, records, true),
             Change::Update(name, updates) => update(self.records(name)?, updates),
@@ -92,9 +128,35 @@ impl World {
         }
     }
 
+    /// What the change may have come to when it was cut short: an end of many collections is not atomic.
+    fn partly(&self, change: &Change) -> Vec<World> {
+        let ends = |path: &String| match change {
+            Change::DropDatabase(name) => database_of(path) == Some(name),
+            Change::Reset => true,
+            _ => false,
+        };
+        let ending: Vec<&String> = self.collections.keys().filter(|path| ends(path)).collect();
+        assert!(ending.len() <= PARTLY, "the script ends too many collections at once: {ending:?}");
+        let left = |choice: usize| {
+            let mut world = self.clone();
+            let gone = ending.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
+            gone.for_each(|(_, path)| drop(world.collections.remove(*path)));
+            world
+        };
+        (0..1 << ending.len()).map(left).collect()
+    }
+
+    fn has_database_of(&self, path: &str) -> bool {
+        database_of(path).is_none_or(|database| self.databases.contains(database))
+    }
+
     fn records(&mut self, name: &str) -> Result<&mut Records, Kind> {
         self.collections.get_mut(name).ok_or(Kind::NotFound)
     }
+}
+
+fn database_of(path: &str) -> Option<&str> {
+    path.split_once('/').map(|(database, _)| database)
 }
 
 fn put(records: &mut Records, given: &[Record], replace: bool) -> Answer {
@@ -177,7 +239,7 @@ impl Worlds {
                 Told::Done(applied, skipped) if answer == Ok((*applied, *skipped)) => self.allow(after),
                 Told::Done(..) => {}
                 Told::Failed(Kind::OutcomeUnknown, _) | Told::Nothing => {
-                    self.allow(world);
+                    world.partly(change).into_iter().for_each(|partly| self.allow(partly));
                     self.allow(after);
                 }
                 Told::Failed(Kind::Unavailable, _) => self.allow(world),

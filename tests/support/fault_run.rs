@@ -11,18 +11,20 @@ use drumlin::bucket::call::Op;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::fault::{Call, Fault, FaultBucket};
 use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::format::head::{Head, Life};
 use drumlin::{Kind, Store};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bucket_check::Content;
-use crate::fault_model::{Change, Records, Told, World, Worlds};
+use crate::fault_examine::examine;
+use crate::fault_model::{Change, Told, World, Worlds};
 use crate::fault_script::{self, KEEP, Phase, Step};
 
 /// How long an outage lasts: longer than the deadline of a write.
 const OUTAGE: Duration = Duration::from_secs(12);
 /// Longer than any call may take with all its repetitions.
-const FOREVER: Duration = Duration::from_secs(600);
+pub const FOREVER: Duration = Duration::from_secs(600);
 /// Cases of one matrix that are told in full.
 const TOLD: usize = 12;
 
@@ -182,6 +184,9 @@ impl Matrix {
         let (mut start, mut world) =
             (Content { date: Some(StoreTime(1_800_000_000_000)), ..Content::default() }, World::default());
         for phase in fault_script::phases() {
+            if phase.name == "sweeps" {
+                litter(&mut start);
+            }
             let matrix = Matrix { phase, start, world };
             if matrix.phase.name == name {
                 return matrix;
@@ -242,10 +247,30 @@ impl Matrix {
         ran?;
         let worlds = run.worlds;
         match faulty.log().get(index) {
-            Some(call) => examine(&memory, &worlds, !reads(call)).await,
+            Some(call) => examine(&memory, &worlds, !reads(call), self.phase.sweeps()).await,
             None => Err("the call was not made".to_owned()),
         }
     }
+}
+
+/// Leaves what uploads and creates that came to nothing leave behind.
+fn litter(content: &mut Content) {
+    let stream = content.streams().into_iter().find(|stream| stream != "catalog").expect("a collection");
+    let orphan = |n: u128| format!("c/{}", drumlin::CollectionId(uuid::Uuid::from_u128(n)));
+    let live = Head::new(orphan(1), serde_json::Map::new());
+    let dropped = Head { state: Life::Dropped, ..Head::new(orphan(2), serde_json::Map::new()) };
+    let json = |head: &Head| bytes::Bytes::from(head.encode().expect("a HEAD encodes"));
+    let waste = || bytes::Bytes::from_static(b"never named");
+    let ulid = "01M7YZ6RBC7DC7TXK4D5B9W463";
+    content.objects.extend([
+        (format!("{stream}/seg/{ulid}.parquet"), waste()),
+        (format!("{stream}/graph/{ulid}.arrow"), waste()),
+        (format!("catalog/retired/{ulid}.json"), waste()),
+        (format!("{}/HEAD", orphan(1)), json(&live)),
+        (format!("{}/HEAD", orphan(2)), json(&dropped)),
+        (format!("{}/seg/{ulid}.parquet", orphan(2)), waste()),
+        (format!("{}/seg/{ulid}.parquet", orphan(3)), waste()),
+    ]);
 }
 
 fn reads(call: &Call) -> bool {
@@ -356,6 +381,10 @@ impl Run<'_> {
                 let done = self.unless_dead(store.maintain()).await;
                 self.blame("upkeep", done.and_then(Result::err).map(|e| e.to_string()), over)?;
             }
+            Step::Sweep => {
+                let done = self.unless_dead(store.sweep()).await;
+                self.blame("sweep", done.and_then(Result::err).map(|e| e.to_string()), over)?;
+            }
             Step::Wait(time) => sleep(*time).await,
             Step::Close => {
                 let closed = self.unless_dead(store.close(FOREVER / 2)).await;
@@ -396,7 +425,7 @@ impl Run<'_> {
 
     async fn read(&self, store: &Store, name: &str, over: bool) -> Result<(), String> {
         let read = async {
-            let collection = store.collection(name).await?;
+            let collection = fault_script::collection(store, name).await?;
             fault_script::read(&collection, drumlin::Consistency::Strong).await
         };
         match self.unless_dead(read).await {
@@ -406,57 +435,4 @@ impl Run<'_> {
             Some(Err(error)) => self.blame("read", Some(error.to_string()), over),
         }
     }
-}
-
-/// Opens the bucket anew and checks that all is there and all works, and thoroughly: that upkeep and
-/// another opening leave it so.
-async fn examine(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool) -> Result<(), String> {
-    Content::read(memory).await.check()?;
-    let store = reopen(memory).await?;
-    worlds.check_all(&read_all(&store).await?)?;
-    // Whatever is still under way lands.
-    sleep(3 * KEEP).await;
-    let mut world = read_all(&store).await?;
-    worlds.check_all(&world)?;
-    let mut names: Vec<String> = world.collections.keys().cloned().collect();
-    names.push("new".to_owned());
-    store.create_collection(&Default::default(), drumlin::CollectionSpec::new("new")).await.map_err(told)?;
-    for name in names {
-        let more = vec![fault_script::record("after", 7)];
-        let collection = store.collection(&name).await.map_err(told)?;
-        collection.upsert(&more).await.map_err(told)?;
-        upsert(world.collections.entry(name).or_default(), more);
-    }
-    if !thoroughly {
-        return Content::read(memory).await.check();
-    }
-    store.maintain().await.map_err(told)?;
-    Content::read(memory).await.check()?;
-    drop(store);
-    let found = read_all(&reopen(memory).await?).await?;
-    Worlds::only(world).check_all(&found)
-}
-
-fn upsert(records: &mut Records, more: Records) {
-    records.retain(|present| more.iter().all(|m| m.id != present.id));
-    records.extend(more);
-}
-
-fn told(error: drumlin::Error) -> String {
-    format!("after reopening: {:?}: {error}", error.kind())
-}
-
-async fn reopen(memory: &MemoryBucket) -> Result<Store, String> {
-    let opened = timeout(FOREVER, Store::open_on(fault_script::settings(), Arc::new(memory.clone()))).await;
-    let store = opened.map_err(|_| "does not open".to_owned())?.map_err(told)?;
-    timeout(FOREVER, store.wait_until_loaded()).await.map_err(|_| "does not load".to_owned())?;
-    let health = store.health();
-    match health.damaged.is_empty() && health.status == "ok" {
-        true => Ok(store),
-        false => Err(format!("not healthy after reopening: {health:?}")),
-    }
-}
-
-async fn read_all(store: &Store) -> Result<World, String> {
-    timeout(FOREVER, fault_script::read_all(store)).await.map_err(|_| "reading hangs".to_owned())?.map_err(told)
 }

@@ -109,12 +109,13 @@ async fn take(store: &Store, step: &Step, worlds: &mut Worlds, disturbed: bool) 
             told.iter().find(|told| told.is_trouble()).map(|told| format!("{told:?}"))
         }
         Step::Read(name) => {
-            let collection = store.collection(name).await.map_err(|e| e.to_string())?;
+            let collection = fault_script::collection(store, name).await.map_err(|e| e.to_string())?;
             let records = fault_script::read(&collection, Consistency::Strong).await.map_err(|e| e.to_string())?;
             worlds.check(name, Some(&records)).err()
         }
         Step::Sync => store.sync().await.err().map(|e| e.to_string()),
         Step::Maintain => store.maintain().await.err().map(|e| e.to_string()),
+        Step::Sweep => store.sweep().await.err().map(|e| e.to_string()),
         Step::Close => store.close(Duration::from_secs(10)).await.err().map(|e| e.to_string()),
         Step::Wait(_) => None,
     };

@@ -1,18 +1,21 @@
 //! The workload of the fault matrix: phases, each of which opens a store on what the phase before left
 //! behind and works through its steps. Together they make every kind of call to the bucket: probe, open,
-//! create, append, flush, compaction, aging, letting go, garbage, drop, burial.
+//! create, append, flush, compaction, aging, letting go, garbage, drop, burial; databases, forks, sweeps.
 
 use std::time::Duration;
 
 use drumlin::{
-    Collection, CollectionSpec, Consistency, Error, Found, Get, Include, Kind, Metadata, MetadataPatch, Metric, Record,
-    RecordUpdate, Scope, Settings, Storage, Store, WriteOutcome,
+    Collection, CollectionChange, CollectionSpec, Consistency, Error, Found, Get, Include, Kind, Metadata,
+    MetadataPatch, Metric, Record, RecordUpdate, Scope, Settings, Storage, Store, WriteOutcome,
 };
 
 use crate::fault_model::{Change, Chosen, Records, Told, World};
 
 /// T_KEEP of the script.
 pub const KEEP: Duration = Duration::from_secs(60);
+
+/// Age at which an orphan is swept.
+pub const SWEEP_AGE: Duration = Duration::from_secs(30);
 
 /// One thing a script does.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub enum Step {
     Sync,
     /// One round of upkeep.
     Maintain,
+    /// Sweeps for orphans.
+    Sweep,
     /// Lets time pass.
     Wait(Duration),
     /// Ends the store in good order.
@@ -40,6 +45,13 @@ pub struct Phase {
     pub steps: Vec<Step>,
 }
 
+impl Phase {
+    /// Whether its cases are examined for orphans: sweeping each time is slow.
+    pub fn sweeps(&self) -> bool {
+        ["databases", "forks", "sweeps", "reset"].contains(&self.name)
+    }
+}
+
 /// Settings under which a script runs in seconds what production does in days.
 pub fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
@@ -51,6 +63,7 @@ pub fn settings() -> Settings {
     timing.lease = Duration::from_secs(2);
     timing.keep = KEEP;
     timing.garbage = Duration::from_secs(10);
+    timing.sweep_age = SWEEP_AGE;
     timing.fan_out = 2;
     timing.graph_rows = 1;
     timing.deadline = Duration::from_secs(5);
@@ -110,6 +123,10 @@ pub fn phases() -> Vec<Phase> {
         phase("upkeep", upkeep()),
         phase("garbage", garbage()),
         phase("end", end()),
+        phase("databases", databases()),
+        phase("forks", forks()),
+        phase("sweeps", sweeps()),
+        phase("reset", reset()),
     ]
 }
 
@@ -182,35 +199,114 @@ fn end() -> Vec<Step> {
     ]
 }
 
+fn databases() -> Vec<Step> {
+    vec![
+        Step::Do(Change::CreateDatabase("x")),
+        create("x/a", None),
+        add("x/a", &[("x1", 1), ("x2", 2)]),
+        create("x/b", None),
+        Step::Do(Change::CreateDatabase("x")),
+        Step::Do(Change::Rename { from: "x/a", to: "x/c" }),
+        Step::Do(Change::Rename { from: "x/c", to: "x/b" }),
+        add("x/c", &[("x3", 3)]),
+        Step::Do(Change::DropDatabase("x")),
+        create("x/a", None),
+        Step::Do(Change::CreateDatabase("x")),
+        create("x/c", None),
+        add("x/c", &[("x4", 4)]),
+    ]
+}
+
+fn forks() -> Vec<Step> {
+    vec![
+        Step::Do(Change::Fork { from: "a", to: "f" }),
+        add("f", &[("f1", 71)]),
+        add("a", &[("a10", 62)]),
+        Step::Do(Change::Fork { from: "x/c", to: "x/d" }),
+        Step::Maintain,
+        Step::Do(Change::Fork { from: "f", to: "a" }),
+        Step::Do(Change::Fork { from: "f", to: "g" }),
+        delete("g", Chosen::Ids(&["f1", "a5"])),
+        Step::Read("f"),
+        Step::Do(Change::Drop("f")),
+        Step::Maintain,
+    ]
+}
+
+fn sweeps() -> Vec<Step> {
+    vec![
+        wait(SWEEP_AGE + Duration::from_secs(1)),
+        add("a", &[("a11", 63)]),
+        Step::Sweep,
+        Step::Maintain,
+        wait(KEEP + Duration::from_secs(1)),
+        Step::Maintain,
+        add("g", &[("g1", 72)]),
+    ]
+}
+
+fn reset() -> Vec<Step> {
+    vec![
+        Step::Do(Change::Drop("g")),
+        Step::Do(Change::Reset),
+        create("x/c", None),
+        create("a", None),
+        add("a", &[("r1", 1)]),
+    ]
+}
+
+/// The database and the name in it that a script's name stands for.
+pub fn place(path: &str) -> (Scope, &str) {
+    match path.split_once('/') {
+        Some((database, name)) => (Scope { database: database.to_owned(), ..Scope::default() }, name),
+        None => (Scope::default(), path),
+    }
+}
+
+/// The collection that a script's name stands for.
+pub async fn collection(store: &Store, path: &str) -> Result<Collection, Error> {
+    let (scope, name) = place(path);
+    store.collection_in(&scope, name).await
+}
+
 /// Makes one change on a store.
 pub async fn change(store: &Store, change: &Change) -> Told {
-    let done = match change {
-        Change::Create { name, dimension } => {
-            let spec = CollectionSpec { dimension: *dimension, ..CollectionSpec::new(*name).metric(Metric::L2) };
-            store.create_collection(&Scope::default(), spec).await.map(|_| WriteOutcome::default())
-        }
-        Change::Drop(name) => store.drop_collection(&Scope::default(), name).await.map(|()| WriteOutcome::default()),
-        Change::Add(name, records) => match store.collection(name).await {
-            Ok(collection) => collection.add(records).await,
-            Err(error) => Err(error),
-        },
-        Change::Upsert(name, records) => match store.collection(name).await {
-            Ok(collection) => collection.upsert(records).await,
-            Err(error) => Err(error),
-        },
-        Change::Update(name, updates) => match store.collection(name).await {
-            Ok(collection) => collection.update(updates).await,
-            Err(error) => Err(error),
-        },
-        Change::Delete(name, chosen) => match store.collection(name).await {
-            Ok(collection) => collection.delete(chosen.selection()).await,
-            Err(error) => Err(error),
-        },
-    };
-    match done {
+    match make(store, change).await {
         Ok(outcome) => Told::Done(outcome.applied, outcome.skipped),
         Err(error) => Told::Failed(error.kind(), error.to_string()),
     }
+}
+
+async fn make(store: &Store, change: &Change) -> Result<WriteOutcome, Error> {
+    let tenant = Scope::default().tenant;
+    match change {
+        Change::Create { name, dimension } => {
+            let (scope, name) = place(name);
+            let spec = CollectionSpec { dimension: *dimension, ..CollectionSpec::new(name).metric(Metric::L2) };
+            store.create_collection(&scope, spec).await?;
+        }
+        Change::Drop(name) => {
+            let (scope, name) = place(name);
+            store.drop_collection(&scope, name).await?;
+        }
+        Change::Rename { from, to } => {
+            let id = collection(store, from).await?.info().id;
+            let change = CollectionChange { name: Some(place(to).1.to_owned()), ..CollectionChange::default() };
+            store.modify_collection(id, change).await?;
+        }
+        Change::Fork { from, to } => {
+            let id = collection(store, from).await?.info().id;
+            store.fork_collection(id, place(to).1).await?;
+        }
+        Change::CreateDatabase(name) => drop(store.create_database(&tenant, name).await?),
+        Change::DropDatabase(name) => store.drop_database(&tenant, name).await?,
+        Change::Reset => store.reset().await?,
+        Change::Add(name, records) => return collection(store, name).await?.add(records).await,
+        Change::Upsert(name, records) => return collection(store, name).await?.upsert(records).await,
+        Change::Update(name, updates) => return collection(store, name).await?.update(updates).await,
+        Change::Delete(name, chosen) => return collection(store, name).await?.delete(chosen.selection()).await,
+    }
+    Ok(WriteOutcome::default())
 }
 
 /// All records of a collection in their order.
@@ -227,15 +323,28 @@ fn as_record(found: Found) -> Record {
 /// Everything that a store holds, or why it cannot be read.
 pub async fn read_all(store: &Store) -> Result<World, Error> {
     let mut world = World::default();
-    for info in store.collections(&Scope::default()) {
-        let read = match store.collection(&info.name).await {
-            Ok(collection) => read(&collection, Consistency::Strong).await,
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok(records) => drop(world.collections.insert(info.name, records)),
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error),
+    let mut scopes = vec![Scope::default()];
+    for database in store.databases(&Scope::default().tenant).await? {
+        if database.name != Scope::default().database {
+            scopes.push(Scope { tenant: database.tenant, database: database.name.clone() });
+            world.databases.insert(database.name);
+        }
+    }
+    for scope in scopes {
+        for info in store.collections(&scope) {
+            let read = match store.collection_in(&scope, &info.name).await {
+                Ok(collection) => read(&collection, Consistency::Strong).await,
+                Err(error) => Err(error),
+            };
+            let path = match scope == Scope::default() {
+                true => info.name,
+                false => format!("{}/{}", scope.database, info.name),
+            };
+            match read {
+                Ok(records) => drop(world.collections.insert(path, records)),
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(world)

@@ -16,6 +16,10 @@ use crate::index::build::GraphParams;
 
 /// A batch is at most one in this many of the points inserted before: its points do not see each other.
 const BATCH_SHARE: usize = 50;
+/// How wide a point searches, in eighths of efConstruction. It does not see the points of its batch; a wider search,
+/// and on level 0 as many links as there is room for instead of M, more than make up for them: recall at equal ef
+/// is above that of hnswlib's graphs, for less than half of its CPU time (`benches/peers.py`).
+const WIDTH_EIGHTHS: usize = 9;
 /// Points or lists that a thread takes at once.
 const TAKEN: usize = 16;
 /// How many points are in the graph when `insert_while` asks for the first time.
@@ -124,10 +128,12 @@ impl<'a, P: Points> Inserter<'a, P> {
         for links in self.layers.levels[top + 1..].iter().rev() {
             entry = greedy(self.points, links, node, entry, scratch);
         }
+        let width = self.params.ef_construction * WIDTH_EIGHTHS / 8;
         let mut chosen = Vec::with_capacity(top + 1);
         for level in (0..=top).rev() {
-            search_layer(self.points, &self.layers.levels[level], node, entry, self.params.ef_construction, scratch);
-            select(self.points, &scratch.found, self.params.m, &mut scratch.kept);
+            let links = &self.layers.levels[level];
+            search_layer(self.points, links, node, entry, width.max(1), scratch);
+            select(self.points, &scratch.found, links.capacity(), &mut scratch.kept);
             entry = scratch.kept.first().copied().unwrap_or(0);
             chosen.push(Chosen { node, level, list: scratch.kept.clone() });
         }

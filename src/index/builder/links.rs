@@ -32,6 +32,11 @@ impl Links {
         self.counts.len()
     }
 
+    /// How long a list may be.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// All lists, to be changed.
     pub fn rows(&mut self) -> Rows<'_> {
         Rows { first: 0, capacity: self.capacity, places: &mut self.places, counts: &mut self.counts }

@@ -156,12 +156,13 @@ pub fn prefetch<T>(values: &[T]) {
 pub fn prefer_large_pages(start: *const u8, size_bytes: usize) {
     #[cfg(target_os = "linux")]
     {
+        use rustix::mm::{Advice, madvise};
         /// Bytes of a large page.
         const LARGE: usize = 2 << 20;
         let past = start.align_offset(LARGE);
         if let Some(whole) = size_bytes.checked_sub(past).map(|left| left - left % LARGE).filter(|whole| *whole > 0) {
             // SAFETY: says how to back addresses, not what they hold; ones that are not mapped are refused.
-            unsafe { libc::madvise(start.wrapping_add(past).cast_mut().cast(), whole, libc::MADV_HUGEPAGE) };
+            let _ = unsafe { madvise(start.wrapping_add(past).cast_mut().cast(), whole, Advice::LinuxHugepage) };
         }
     }
     #[cfg(not(target_os = "linux"))]

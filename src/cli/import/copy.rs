@@ -1,0 +1,137 @@
+//! Copies one collection: creates it with the same configuration, then adds its records page by page, the
+//! next page being fetched while one is written. Invariant: a collection is only ever gone on with if it
+//! says that it was begun by an import of the same collection.
+
+use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Record, Result, Scope, Store};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value, json};
+
+use super::source::{Chroma, Theirs};
+
+/// Where a collection's extension says what it was imported from.
+const ORIGIN: &str = "imported_from_chroma";
+
+/// Copies what is missing of a collection; answers with the copy.
+pub async fn collection(
+    chroma: &Chroma,
+    store: &Store,
+    scope: &Scope,
+    theirs: &Theirs,
+    page: usize,
+) -> Result<Collection> {
+    let ours = begun(store, scope, theirs).await?;
+    let total = chroma.count(scope, theirs).await?;
+    let bar = ProgressBar::new(total as u64).with_message(theirs.name.clone());
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} records, {per_sec}, {eta} left");
+    bar.set_style(style.map_err(|e| Error::new(Kind::Internal, format!("the progress bar: {e}")))?);
+    // Pages are added in their order, so what is here is a beginning of what is there; were it not, adding
+    // a record that is here already would do nothing.
+    let mut offset = usize::try_from(ours.count(Consistency::Strong).await?).unwrap_or(usize::MAX).min(total);
+    let mut records = chroma.records(scope, theirs, offset, page).await?;
+    while !records.is_empty() {
+        bar.set_position(offset as u64);
+        offset += records.len();
+        let (added, next) = tokio::join!(add(&ours, &records), chroma.records(scope, theirs, offset, page));
+        added?;
+        records = next?;
+    }
+    bar.finish_and_clear();
+    Ok(ours)
+}
+
+/// Adds a page, in halves where it is too large for one commit.
+async fn add(ours: &Collection, records: &[Record]) -> Result<()> {
+    let mut parts = vec![records];
+    while let Some(part) = parts.pop() {
+        match ours.add(part).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::Limit && part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
+            // Adding twice is adding once.
+            Err(error) if error.kind() == Kind::OutcomeUnknown => parts.push(part),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The collection to copy into: new, or begun by an earlier run.
+async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collection> {
+    made_sure(store.create_tenant(&scope.tenant).await)?;
+    made_sure(store.create_database(&scope.tenant, &scope.database).await)?;
+    match store.create_collection(scope, spec(theirs)?).await {
+        Err(error) if error.kind() == Kind::AlreadyExists => {}
+        created => return created,
+    }
+    let ours = store.collection_in(scope, &theirs.name).await?;
+    if ours.identity().extension.get(ORIGIN) != Some(&json!(theirs.id)) {
+        return Err(Error::new(
+            Kind::AlreadyExists,
+            format!(
+                "collection {:?} of {}/{} exists and is no import of {}: rename or drop it, or name what to import \
+                 with --only",
+                theirs.name, scope.tenant, scope.database, theirs.id
+            ),
+        ));
+    }
+    Ok(ours)
+}
+
+/// What exists already was to be made.
+fn made_sure<T>(made: Result<T>) -> Result<()> {
+    match made {
+        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// The first way of saying what the collection is that our API takes: newer servers say more than older ones.
+fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
+    let body = |schema: &Value, configuration: &Value| json!({"name": theirs.name, "metadata": theirs.metadata, "schema": schema, "configuration": configuration});
+    let (schema, configuration) = (&theirs.schema, told(&theirs.configuration_json));
+    let spec = drumlin::http::chroma_collection(body(schema, &Value::Null))
+        .or_else(|_| drumlin::http::chroma_collection(body(&Value::Null, &configuration)));
+    let mut spec = spec?;
+    spec.extension.insert(ORIGIN.to_owned(), json!(theirs.id));
+    Ok(spec)
+}
+
+/// A configuration as a create takes it: only what is said.
+fn told(configuration: &Value) -> Value {
+    let Some(fields) = configuration.as_object() else { return Value::Null };
+    let known = ["hnsw", "spann", "embedding_function"];
+    let said = fields.iter().filter(|(key, value)| known.contains(&key.as_str()) && !value.is_null());
+    Value::Object(said.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use drumlin::Metric;
+
+    fn theirs(metadata: Value, configuration: Value, schema: Value) -> Theirs {
+        let body = json!({"id": "i", "name": "notes", "metadata": metadata, "configuration_json": configuration,
+                          "schema": schema});
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn the_metric_is_found_wherever_a_server_tells_it() {
+        let hnsw = json!({"hnsw": {"space": "cosine"}, "spann": null, "embedding_function": null});
+        let index = json!({"enabled": true, "config": {"space": "ip"}});
+        let schema = json!({"defaults": {}, "keys": {"#embedding": {"float_list": {"vector_index": index}}}});
+        for (theirs, metric) in [
+            (theirs(Value::Null, Value::Null, Value::Null), Metric::L2),
+            (theirs(json!({"hnsw:space": "ip"}), Value::Null, Value::Null), Metric::Ip),
+            (theirs(Value::Null, hnsw.clone(), Value::Null), Metric::Cosine),
+            (theirs(Value::Null, Value::Null, schema.clone()), Metric::Ip),
+            (theirs(json!({"hnsw:space": "cosine"}), hnsw, schema), Metric::Cosine),
+        ] {
+            let spec = spec(&theirs).unwrap();
+            assert_eq!((spec.metric, spec.name.as_str()), (metric, "notes"), "{theirs:?}");
+            assert_eq!(spec.extension[ORIGIN], json!("i"));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The `import chroma` command: copies every collection of a Chroma server into this store, over the
+//! server's own API. What was copied is durable page by page, so a run that ends early is gone on with by
+//! the next; each run ends by comparing both sides.
+
+mod copy;
+mod source;
+mod verify;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use drumlin::{Error, Kind, Result, Scope, Store};
+
+use self::source::Chroma;
+use super::settings::{ServeSettings, settings_from};
+use super::{Flags, serve};
+
+/// Time to flush at the end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What `import` can read.
+#[derive(Debug, Subcommand)]
+pub enum Origin {
+    /// Copy collections from a running Chroma server (1.x, its v2 API) into the store that `serve` would use.
+    #[command(after_help = "For a folder of Chroma's, run `chroma run --path FOLDER` first. CHROMA_API_KEY, if set, \
+                            is sent as x-chroma-token. A run that was cut short is gone on with by the next.")]
+    Chroma(ChromaFlags),
+}
+
+/// Flags of `import chroma`.
+#[derive(Debug, Args)]
+pub struct ChromaFlags {
+    /// Where the server listens, such as http://localhost:8000.
+    #[arg(long)]
+    url: String,
+    /// Its tenant; one of the same name is written to.
+    #[arg(long, default_value = "default_tenant")]
+    tenant: String,
+    /// Only this database of the tenant; else all.
+    #[arg(long)]
+    database: Option<String>,
+    /// Only the collection of this name; may be repeated.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Records per request to the server.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    page: u32,
+    /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
+    #[arg(long)]
+    data: Option<String>,
+}
+
+/// Runs the command; blocks until all is copied and compared.
+pub fn run(origin: Origin) -> Result<()> {
+    let Origin::Chroma(flags) = origin;
+    // No server is started: where one would listen must not stop this.
+    let serving = Flags { host: Some("127.0.0.1".to_owned()), data: flags.data.clone(), ..Flags::default() };
+    let settings = settings_from(|name| std::env::var(name).ok(), &serving)?;
+    serve::start_log(&settings)?;
+    serve::on_runtime(import(settings, flags))
+}
+
+async fn import(settings: ServeSettings, flags: ChromaFlags) -> Result<()> {
+    let chroma = Chroma::connect(&flags.url, std::env::var("CHROMA_API_KEY").ok())?;
+    let version = chroma.version().await?;
+    eprintln!("Chroma {version} at {}", flags.url);
+    let store = Store::open(settings.store).await?;
+    let imported = import_all(&chroma, &store, &flags).await;
+    let closed = store.close(CLOSE_LIMIT).await;
+    imported.and(closed)
+}
+
+async fn import_all(chroma: &Chroma, store: &Store, flags: &ChromaFlags) -> Result<()> {
+    let databases = match &flags.database {
+        Some(database) => vec![database.clone()],
+        None => chroma.databases(&flags.tenant).await?,
+    };
+    let (mut copied, mut differing) = (0, Vec::new());
+    for database in databases {
+        let scope = Scope { tenant: flags.tenant.clone(), database };
+        let collections = chroma.collections(&scope).await?;
+        let chosen = |name: &String| flags.only.is_empty() || flags.only.contains(name);
+        for theirs in collections.into_iter().filter(|theirs| chosen(&theirs.name)) {
+            let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
+            let ours = copy::collection(chroma, store, &scope, &theirs, flags.page as usize).await?;
+            match verify::compare(chroma, &scope, &theirs, &ours).await? {
+                verify::Outcome::Same { records, sampled } => {
+                    eprintln!("{place}: {records} records, {sampled} of them compared: the same");
+                }
+                verify::Outcome::Differs(how) => {
+                    eprintln!("{place}: {how}");
+                    differing.push(place);
+                }
+            }
+            copied += 1;
+        }
+    }
+    if differing.is_empty() {
+        eprintln!("{copied} collections are imported");
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        format!(
+            "{} of {copied} collections differ from the server's ({}): was either side written to meanwhile? What was \
+             added there since can be fetched by running this again",
+            differing.len(),
+            differing.join(", ")
+        ),
+    ))
+}

@@ -1,0 +1,62 @@
+//! Compares a copy with its original: the counts, and some records from all over it, field by field.
+
+use drumlin::{Collection, Consistency, Get, Include, Record, Result, Scope};
+use rand::Rng;
+
+use super::source::{Chroma, Theirs};
+
+/// Places that are looked at.
+const PLACES: usize = 20;
+/// Records compared at each.
+const RECORDS: usize = 10;
+
+/// What a comparison found.
+#[derive(Debug)]
+pub enum Outcome {
+    /// As many records here as there, and all that were looked at are equal.
+    Same { records: usize, sampled: usize },
+    /// What differs.
+    Differs(String),
+}
+
+/// Compares the collection with its copy.
+pub async fn compare(chroma: &Chroma, scope: &Scope, theirs: &Theirs, ours: &Collection) -> Result<Outcome> {
+    let there = chroma.count(scope, theirs).await?;
+    let here = ours.count(Consistency::Strong).await?;
+    if here != there as u64 {
+        return Ok(Outcome::Differs(format!("{here} records, {there} on the server")));
+    }
+    let mut offsets: Vec<usize> = match there <= PLACES * RECORDS {
+        true => (0..there).step_by(RECORDS).collect(),
+        false => (0..PLACES).map(|_| rand::rng().random_range(0..=there - RECORDS)).collect(),
+    };
+    offsets.sort_unstable();
+    let mut sampled = 0;
+    for offset in offsets {
+        let expected = chroma.records(scope, theirs, offset, RECORDS).await?;
+        let found = same_ids(ours, &expected).await?;
+        for record in &expected {
+            match found.iter().find(|found| found.id == record.id) {
+                None => return Ok(Outcome::Differs(format!("record {:?} is missing", record.id))),
+                Some(found) if found != record => {
+                    return Ok(Outcome::Differs(format!("record {:?} is not as on the server", record.id)));
+                }
+                Some(_) => sampled += 1,
+            }
+        }
+    }
+    Ok(Outcome::Same { records: there, sampled })
+}
+
+async fn same_ids(ours: &Collection, expected: &[Record]) -> Result<Vec<Record>> {
+    let ids = expected.iter().map(|record| record.id.clone()).collect();
+    let answer = ours.get(Get { ids: Some(ids), include: Include::ALL, ..Get::default() }).await?;
+    let records = answer.records.into_iter().map(|found| Record {
+        id: found.id,
+        embedding: found.embedding.unwrap_or_default(),
+        document: found.document,
+        uri: found.uri,
+        metadata: found.metadata,
+    });
+    Ok(records.collect())
+}

@@ -1,0 +1,166 @@
+//! Answers of get and query, one list per field: written straight to bytes, in the order Chroma's server
+//! has. Every field's key is there; a field that was not asked for is null. Floats print as the shortest
+//! decimal that reads back the same, with a point or an exponent, so that 1 and 1.0 stay apart.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::error::ChromaError;
+use crate::collection::request::{Found, Hit, Include};
+use crate::error::Error;
+use crate::record::Metadata;
+
+/// Answers of up to this many records are written on the async thread.
+const INLINE_RECORDS: usize = 64;
+
+/// A name in an `include` list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Field {
+    Distances,
+    Documents,
+    Embeddings,
+    Metadatas,
+    Uris,
+}
+
+/// What the core is to return for these fields.
+pub(super) fn include(fields: &[Field]) -> Include {
+    Include {
+        embedding: fields.contains(&Field::Embeddings),
+        document: fields.contains(&Field::Documents),
+        // Also to tell how to show that there is no metadata.
+        uri: fields.contains(&Field::Uris) || fields.contains(&Field::Metadatas),
+        metadata: fields.contains(&Field::Metadatas),
+    }
+}
+
+/// No metadata.
+static EMPTY: Metadata = Metadata(BTreeMap::new());
+
+/// A record's metadata as Chroma's server shows it: one without any keys is null, unless it has a uri,
+/// which that server keeps among the metadata: then it is empty.
+pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
+    let some = found.metadata.as_ref().filter(|metadata| !metadata.0.is_empty());
+    some.or_else(|| found.uri.is_some().then_some(&EMPTY))
+}
+
+/// One list per field of a list of records.
+#[derive(Debug, Serialize)]
+pub(super) struct GetBody<'a> {
+    ids: Vec<&'a str>,
+    embeddings: Option<Vec<&'a [f32]>>,
+    documents: Option<Vec<Option<&'a str>>>,
+    uris: Option<Vec<Option<&'a str>>>,
+    metadatas: Option<Vec<Option<&'a Metadata>>>,
+    include: &'a [Field],
+}
+
+impl<'a> GetBody<'a> {
+    pub(super) fn new(records: &'a [Found], fields: &'a [Field]) -> GetBody<'a> {
+        let asked = include(fields);
+        GetBody {
+            ids: ids(records.iter()),
+            embeddings: asked.embedding.then(|| embeddings(records.iter())),
+            documents: asked.document.then(|| records.iter().map(|found| found.document.as_deref()).collect()),
+            uris: fields.contains(&Field::Uris).then(|| records.iter().map(|found| found.uri.as_deref()).collect()),
+            metadatas: asked.metadata.then(|| records.iter().map(shown_metadata).collect()),
+            include: fields,
+        }
+    }
+}
+
+/// For each query embedding one list per field, nearest first.
+#[derive(Debug, Serialize)]
+pub(super) struct QueryBody<'a> {
+    ids: Vec<Vec<&'a str>>,
+    embeddings: Option<Vec<Vec<&'a [f32]>>>,
+    documents: Option<Vec<Vec<Option<&'a str>>>>,
+    uris: Option<Vec<Vec<Option<&'a str>>>>,
+    metadatas: Option<Vec<Vec<Option<&'a Metadata>>>>,
+    distances: Option<Vec<Vec<f32>>>,
+    include: &'a [Field],
+}
+
+impl<'a> QueryBody<'a> {
+    pub(super) fn new(results: &'a [Vec<Hit>], fields: &'a [Field]) -> QueryBody<'a> {
+        let asked = include(fields);
+        let distances = fields.contains(&Field::Distances);
+        QueryBody {
+            ids: results.iter().map(|hits| ids(found(hits))).collect(),
+            embeddings: asked.embedding.then(|| nested(results, |hit| hit.record.embedding.as_deref().unwrap_or(&[]))),
+            documents: asked.document.then(|| nested(results, |hit| hit.record.document.as_deref())),
+            uris: fields.contains(&Field::Uris).then(|| nested(results, |hit| hit.record.uri.as_deref())),
+            metadatas: asked.metadata.then(|| nested(results, |hit| shown_metadata(&hit.record))),
+            distances: distances.then(|| nested(results, |hit| hit.distance)),
+            include: fields,
+        }
+    }
+}
+
+fn found(hits: &[Hit]) -> impl Iterator<Item = &Found> {
+    hits.iter().map(|hit| &hit.record)
+}
+
+fn ids<'a>(records: impl Iterator<Item = &'a Found>) -> Vec<&'a str> {
+    records.map(|found| found.id.as_str()).collect()
+}
+
+fn embeddings<'a>(records: impl Iterator<Item = &'a Found>) -> Vec<&'a [f32]> {
+    records.map(|found| found.embedding.as_deref().unwrap_or(&[])).collect()
+}
+
+fn nested<'a, T>(results: &'a [Vec<Hit>], field: impl Fn(&'a Hit) -> T) -> Vec<Vec<T>> {
+    results.iter().map(|hits| hits.iter().map(&field).collect()).collect()
+}
+
+/// A JSON answer of `records` records, written by `write` where it does not hold up others.
+pub(super) async fn respond(
+    records: usize,
+    write: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
+) -> Result<Response, ChromaError> {
+    let bytes = if records <= INLINE_RECORDS {
+        write()
+    } else {
+        let written = tokio::task::spawn_blocking(write).await;
+        written.map_err(|e| Error::internal("writing the answer failed").with_source(e))?
+    };
+    let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))?;
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((StatusCode::OK, json, Body::from(bytes)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_not_asked_for_is_null_and_one_without_rows_is_empty() {
+        let fields = [Field::Distances, Field::Documents, Field::Documents];
+        let expected = r#"{"ids":[],"embeddings":null,"documents":[],"uris":null,"metadatas":null,"#;
+        let text = serde_json::to_string(&GetBody::new(&[], &fields)).unwrap();
+        assert_eq!(text, format!(r#"{expected}"include":["distances","documents","documents"]}}"#));
+        let results = [Vec::new(), Vec::new()];
+        let text = serde_json::to_string(&QueryBody::new(&results, &fields)).unwrap();
+        assert!(text.starts_with(r#"{"ids":[[],[]],"embeddings":null,"documents":[[],[]],"#), "{text}");
+        assert!(text.contains(r#""distances":[[],[]],"#), "{text}");
+    }
+
+    #[test]
+    fn floats_print_short_and_keep_a_point() {
+        let metadata = Metadata::from([("f", 1.0), ("g", 1e20)]);
+        let record = Found {
+            id: "a".to_owned(),
+            embedding: Some(vec![0.1, 1.0, 1e20]),
+            metadata: Some(metadata),
+            ..Found::default()
+        };
+        let text = serde_json::to_string(&GetBody::new(&[record], &[Field::Embeddings, Field::Metadatas])).unwrap();
+        assert!(text.contains(r#""embeddings":[[0.1,1.0,1e+20]]"#), "{text}");
+        assert!(text.contains(r#""metadatas":[{"f":1.0,"g":1e+20}]"#), "{text}");
+    }
+}

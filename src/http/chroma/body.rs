@@ -1,0 +1,167 @@
+//! From a request to a value: media type, JSON, path and query string, each refused with the status and
+//! the words of Chroma's server. Unknown fields are ignored, as its clients expect.
+//! Order: media type → JSON syntax → shape; what a body says is judged later, by the handler.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use uuid::Uuid;
+
+use super::super::App;
+use super::super::body::{decode_off_thread, read_within};
+use super::error::ChromaError;
+use crate::collection::request::Scope;
+use crate::record::CollectionId;
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Json<T> {
+    type Rejection = ChromaError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Json<T>, ChromaError> {
+        if !is_json(request.headers()) {
+            return Err(ChromaError::media_type());
+        }
+        let bytes = read_within(request.into_body(), app.settings.max_body_bytes).await?;
+        decode_off_thread(bytes, |bytes| decode(&bytes)).await.map(Json)
+    }
+}
+
+/// Whether the body claims to be JSON, or claims nothing.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let media_type = media_type.to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds it.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ChromaError> {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let located: Result<T, _> = serde_path_to_error::deserialize(&mut json);
+    match located {
+        Err(e) if e.inner().classify() == Category::Data => {
+            Err(ChromaError::shape(format!("Failed to deserialize the JSON body into the target type: {e}")))
+        }
+        Err(e) => Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {e}"))),
+        Ok(_) => {
+            let rest = json.end().err().map(|e| e.to_string()).unwrap_or_default();
+            Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {rest}")))
+        }
+    }
+}
+
+/// The parts of a path.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for At<T> {
+    type Rejection = ChromaError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<At<T>, ChromaError> {
+        let path = Path::<T>::from_request_parts(parts, app).await;
+        path.map(|Path(place)| At(place)).map_err(|e| ChromaError::invalid(e.body_text()))
+    }
+}
+
+/// `…/tenants/{tenant}/databases/{database}/…`
+#[derive(Debug, Deserialize)]
+pub(super) struct InDatabase {
+    pub(super) tenant: String,
+    pub(super) database: String,
+}
+
+impl InDatabase {
+    pub(super) fn scope(self) -> Scope {
+        Scope { tenant: self.tenant, database: self.database }
+    }
+}
+
+/// `…/collections/{collection}…`, which is a name or an id, as the route has it.
+#[derive(Debug, Deserialize)]
+pub(super) struct InCollection {
+    pub(super) tenant: String,
+    pub(super) database: String,
+    pub(super) collection: String,
+}
+
+impl InCollection {
+    pub(super) fn scope(&self) -> Scope {
+        Scope { tenant: self.tenant.clone(), database: self.database.clone() }
+    }
+
+    /// Whether it is the database that the path names.
+    pub(super) fn holds(&self, scope: &Scope) -> bool {
+        scope.tenant == self.tenant && scope.database == self.database
+    }
+
+    /// The collection as an id.
+    pub(super) fn id(&self) -> Option<CollectionId> {
+        Uuid::try_parse(&self.collection).ok().map(CollectionId)
+    }
+}
+
+/// The query string.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Parameters<T> {
+    type Rejection = ChromaError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Parameters<T>, ChromaError> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(values)| Parameters(values)).map_err(|e| ChromaError::invalid(e.body_text()))
+    }
+}
+
+/// `?limit=&offset=` of a list.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Page {
+    limit: Option<u32>,
+    offset: Option<u32>,
+}
+
+impl Page {
+    /// The items on this page.
+    pub(super) fn of<T>(&self, items: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+        let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);
+        items.into_iter().skip(self.offset.unwrap_or(0) as usize).take(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Body {
+        ids: Vec<String>,
+    }
+
+    fn refusal(bytes: &str) -> String {
+        format!("{:?}", decode::<Body>(bytes.as_bytes()).map(|body| body.ids))
+    }
+
+    #[test]
+    fn broken_syntax_is_400_and_another_shape_422_with_the_place() {
+        let syntax = refusal(r#"{"ids":["a"]"#);
+        assert!(syntax.contains("400") && syntax.contains("as JSON: EOF while parsing an object"), "{syntax}");
+        let shape = refusal(r#"{"ids":[1]}"#);
+        assert!(shape.contains("422") && shape.contains("ids[0]: invalid type: integer `1`"), "{shape}");
+        let rest = refusal(r#"{"ids":[]} x"#);
+        assert!(rest.contains("400") && rest.contains("trailing characters"), "{rest}");
+    }
+
+    #[test]
+    fn a_body_without_a_media_type_is_taken_as_json() {
+        let with = |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]);
+        assert!(is_json(&HeaderMap::new()));
+        assert!(is_json(&with("application/json")) && is_json(&with("Application/JSON; charset=utf-8")));
+        assert!(!is_json(&with("text/plain")) && !is_json(&with("application/jsonp")));
+    }
+}

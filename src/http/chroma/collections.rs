@@ -1,0 +1,317 @@
+//! Routes of collections as a whole: create, list, count, find, modify, drop, fork.
+//! A collection's schema, and with it its configuration, is remembered in its `extension`.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::App;
+use super::super::answer::json;
+use super::super::guard::WriteBegun;
+use super::body::{At, InCollection, InDatabase, Json, Page, Parameters};
+use super::configuration::{Configuration, ConfigurationBody, ConfigurationChange, core_ef_search};
+use super::describe::{CollectionBody, SCHEMA, schema_of};
+use super::error::ChromaError;
+use super::metadata::{self, Fields};
+use super::names::check_name;
+use super::schema::Schema;
+use crate::collection::handle::Collection;
+use crate::collection::request::{CollectionSpec, Condition, Scope};
+use crate::error::{Error, Kind};
+use crate::record::CollectionId;
+use crate::store::Store;
+use crate::store::modify::CollectionChange;
+
+/// How often a get-or-create that others interfere with starts anew.
+const ATTEMPTS: usize = 4;
+
+/// `POST …/collections`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct CreateCollectionPayload")]
+pub(super) struct CreateBody {
+    name: String,
+    schema: Option<Schema>,
+    configuration: Option<ConfigurationBody>,
+    metadata: Option<Fields<false>>,
+    #[serde(default)]
+    get_or_create: bool,
+}
+
+/// `PUT …/collections/{id}`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct UpdateCollectionPayload")]
+pub(super) struct ChangeBody {
+    new_name: Option<String>,
+    new_metadata: Option<Fields<true>>,
+    new_configuration: Option<ConfigurationChange>,
+}
+
+/// `POST …/fork`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct ForkCollectionPayload")]
+pub(super) struct ForkBody {
+    new_name: String,
+}
+
+pub(super) fn no_name(error: Error, name: &str) -> ChromaError {
+    match error.kind() {
+        Kind::NotFound => ChromaError::not_found(format!("Collection [{name}] does not exist")),
+        _ => error.into(),
+    }
+}
+
+/// The refusal of a route that takes a collection's id.
+pub(super) fn no_id(error: Error, id: CollectionId) -> ChromaError {
+    match error.kind() {
+        Kind::NotFound => ChromaError::not_found(format!("Collection [{id}] does not exist.")),
+        _ => error.into(),
+    }
+}
+
+fn taken(name: &str) -> ChromaError {
+    ChromaError::exists(format!("Collection [{name}] already exists"))
+}
+
+/// The collection of a route that takes an id: it must be in the database that the path names.
+pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collection, ChromaError> {
+    let id = place.id().ok_or_else(|| ChromaError::invalid("Collection ID is not a valid UUIDv4"))?;
+    let collection = store.collection_by_id(id).await.map_err(|e| no_id(e, id))?;
+    if !place.holds(&collection.identity().scope) {
+        return Err(no_id(Error::not_found("elsewhere"), id));
+    }
+    Ok(collection)
+}
+
+/// What a create is to make.
+fn spec(body: CreateBody) -> Result<CollectionSpec, ChromaError> {
+    let CreateBody { name, schema, configuration, metadata, .. } = body;
+    let mut faults = Vec::new();
+    if let Err(fault) = check_name(&name) {
+        faults.push(format!("name: {fault}"));
+    }
+    let metadata = metadata.map(|fields| metadata::of_collection(fields.0)).transpose();
+    let metadata = metadata.map(Option::flatten).unwrap_or_else(|fault| {
+        faults.push(format!("metadata: {fault}"));
+        None
+    });
+    if let Some(fault) = schema.as_ref().and_then(Schema::fault) {
+        faults.push(format!("schema: {fault}"));
+    }
+    if !faults.is_empty() {
+        return Err(ChromaError::validation(&faults));
+    }
+    let configuration = Configuration::of(configuration, metadata.as_ref())?;
+    let schema = Schema::of(schema, &configuration)?;
+    let configuration = schema.configuration();
+    Ok(CollectionSpec {
+        name,
+        metric: configuration.space.into(),
+        dimension: None,
+        metadata,
+        index: configuration.hnsw.index(),
+        extension: remembered(&schema, Map::new())?,
+    })
+}
+
+/// What a create with this body would make, for whoever has one without being a server.
+///
+/// # Errors
+/// `Invalid` where the API would refuse it.
+pub fn chroma_collection(body: Value) -> Result<CollectionSpec, Error> {
+    let body = serde_json::from_value(body).map_err(|e| Error::invalid(format!("a collection of Chroma's: {e}")))?;
+    spec(body).map_err(|error| Error::invalid(error.message()))
+}
+
+/// The extension with this schema.
+fn remembered(schema: &Schema, mut extension: Map<String, Value>) -> Result<Map<String, Value>, ChromaError> {
+    let schema = serde_json::to_value(schema);
+    let schema = schema.map_err(|e| Error::internal("the schema could not be written").with_source(e))?;
+    extension.insert(SCHEMA.to_owned(), schema);
+    Ok(extension)
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(place): At<InDatabase>,
+    Json(body): Json<CreateBody>,
+) -> Result<Response, ChromaError> {
+    let get = body.get_or_create;
+    let (spec, scope) = (spec(body)?, place.scope());
+    for _ in 0..ATTEMPTS {
+        let created = {
+            let (store, scope, spec) = (app.store.clone(), scope.clone(), spec.clone());
+            begun.run(async move { store.create_collection(&scope, spec).await }).await
+        };
+        let found = match created {
+            Err(error) if error.kind() == Kind::AlreadyExists && get => {
+                app.store.collection_in(&scope, &spec.name).await
+            }
+            Err(error) if error.kind() == Kind::AlreadyExists => return Err(taken(&spec.name)),
+            Err(error) if error.kind() == Kind::NotFound => {
+                return Err(ChromaError::invalid(format!("Database [{}] does not exist", scope.database)));
+            }
+            created => created,
+        };
+        match found {
+            // It was dropped meanwhile: the name is free again.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            found => return Ok(json(StatusCode::OK, &CollectionBody::of(&found?)?)?),
+        }
+    }
+    Err(Error::unavailable(format!("collection {:?} kept being created and dropped by others", spec.name)).into())
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    At(place): At<InDatabase>,
+    Parameters(page): Parameters<Page>,
+) -> Result<Response, ChromaError> {
+    let mut infos = app.store.collections(&place.scope());
+    infos.sort_by_key(|info| info.id);
+    let mut bodies = Vec::with_capacity(infos.len());
+    for info in page.of(infos) {
+        // One that is still loading is shown as the catalog knows it.
+        let body = match info.condition {
+            Condition::Ready => match app.store.collection_by_id(info.id).await {
+                Ok(collection) => CollectionBody::of(&collection)?,
+                Err(error) if error.kind() == Kind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            },
+            _ => CollectionBody::of_info(info)?,
+        };
+        bodies.push(body);
+    }
+    Ok(json(StatusCode::OK, &bodies)?)
+}
+
+pub(super) async fn count(State(app): State<App>, At(place): At<InDatabase>) -> Result<Response, ChromaError> {
+    Ok(json(StatusCode::OK, &app.store.collections(&place.scope()).len())?)
+}
+
+pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
+    let name = &place.collection;
+    let collection = app.store.collection_in(&place.scope(), name).await.map_err(|e| no_name(e, name))?;
+    Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
+}
+
+pub(super) async fn by_id(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
+    let id = place.id().ok_or_else(|| {
+        ChromaError::validation(&["collection_id: Invalid collection ID format, expected UUID".to_owned()])
+    })?;
+    let collection = app.store.collection_by_id(id).await.map_err(|e| no_name(e, &id.to_string()))?;
+    Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
+}
+
+pub(super) async fn modify(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(place): At<InCollection>,
+    Json(body): Json<ChangeBody>,
+) -> Result<Response, ChromaError> {
+    let collection = find(&app.store, &place).await?;
+    let identity = collection.identity();
+    let (id, new_name) = (identity.id, body.new_name.clone());
+    let schema = schema_of(&identity.extension, identity.metric, &identity.index)?;
+    let change = change(body, &identity.name, schema, &identity.extension)?;
+    if change != CollectionChange::default() {
+        let changed = begun.run(async move { app.store.modify_collection(id, change).await }).await;
+        changed.map_err(|e| match (e.kind(), &new_name) {
+            (Kind::AlreadyExists, Some(name)) => taken(name),
+            _ => no_id(e, id),
+        })?;
+    }
+    Ok(json(StatusCode::OK, &json!({}))?)
+}
+
+/// What a modification is to change.
+fn change(
+    body: ChangeBody,
+    name: &str,
+    mut schema: Schema,
+    extension: &Map<String, Value>,
+) -> Result<CollectionChange, ChromaError> {
+    let ChangeBody { new_name, new_metadata, new_configuration } = body;
+    let mut faults = Vec::new();
+    if let Some(Err(fault)) = new_name.as_deref().map(check_name) {
+        faults.push(format!("new_name: {fault}"));
+    }
+    let metadata = new_metadata.map(|fields| metadata::of_collection(fields.0)).transpose();
+    let metadata = metadata.unwrap_or_else(|fault| {
+        faults.push(format!("new_metadata: {fault}"));
+        None
+    });
+    if !faults.is_empty() {
+        return Err(ChromaError::validation(&faults));
+    }
+    let mut change = CollectionChange { name: new_name.filter(|new| new != name), metadata, ..Default::default() };
+    if let Some(configuration) = new_configuration {
+        let (hnsw, function) = configuration.split()?;
+        let before = schema.clone();
+        schema.change(&hnsw, function.as_ref());
+        if schema != before {
+            change.extension = Some(remembered(&schema, extension.clone())?);
+        }
+        change.ef_search = hnsw.ef_search.map(core_ef_search);
+    }
+    Ok(change)
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(place): At<InCollection>,
+) -> Result<Response, ChromaError> {
+    let scope: Scope = place.scope();
+    let InCollection { collection: name, .. } = place;
+    let dropped = {
+        let name = name.clone();
+        begun.run(async move { app.store.drop_collection(&scope, &name).await }).await
+    };
+    dropped.map_err(|e| no_name(e, &name))?;
+    Ok(json(StatusCode::OK, &json!({}))?)
+}
+
+pub(super) async fn fork(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(place): At<InCollection>,
+    Json(ForkBody { new_name }): Json<ForkBody>,
+) -> Result<Response, ChromaError> {
+    let id = find(&app.store, &place).await?.identity().id;
+    check_name(&new_name).map_err(|fault| ChromaError::validation(&[format!("new_name: {fault}")]))?;
+    let forked = {
+        let name = new_name.clone();
+        begun.run(async move { app.store.fork_collection(id, &name).await }).await
+    };
+    let forked = forked.map_err(|e| match e.kind() {
+        Kind::AlreadyExists => taken(&new_name),
+        _ => no_id(e, id),
+    })?;
+    Ok(json(StatusCode::OK, &CollectionBody::of(&forked)?)?)
+}
+
+pub(super) async fn fork_count(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
+    let id = find(&app.store, &place).await?.identity().id;
+    let count = app.store.fork_count(id).await.map_err(|e| no_id(e, id))?;
+    Ok(json(StatusCode::OK, &json!({"count": count}))?)
+}
+
+/// How many of the records are in a graph; the others are found by scanning them.
+pub(super) async fn indexing_status(
+    State(app): State<App>,
+    At(place): At<InCollection>,
+) -> Result<Response, ChromaError> {
+    let collection = find(&app.store, &place).await?;
+    let (total, loose) = (collection.info().count, collection.parts().loose);
+    let indexed = total.saturating_sub(loose);
+    let progress = if total == 0 { 1.0 } else { indexed as f64 / total as f64 };
+    let status = json!({
+        "num_indexed_ops": indexed, "num_unindexed_ops": total - indexed, "total_ops": total,
+        "op_indexing_progress": progress,
+    });
+    Ok(json(StatusCode::OK, &status)?)
+}

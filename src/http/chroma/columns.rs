@@ -1,0 +1,204 @@
+//! The bodies of writes: one list per field, all as long as `ids`. They are checked as a whole before any
+//! record is made of them, in the order in which Chroma's server does: what a value is, then dimensions,
+//! then lengths and ids.
+
+use serde::Deserialize;
+
+use super::embeddings::EmbeddingColumn;
+use super::error::ChromaError;
+use super::metadata::{self, FieldValue, Fields};
+use crate::record::{Record, RecordUpdate};
+
+type Texts = Option<Vec<Option<String>>>;
+type FieldRows<const NULLS: bool> = Option<Vec<Option<Fields<NULLS>>>>;
+
+/// `POST …/add`.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "struct AddCollectionRecordsPayload")]
+pub(super) struct AddBody {
+    ids: Vec<String>,
+    embeddings: EmbeddingColumn<false>,
+    documents: Texts,
+    uris: Texts,
+    metadatas: FieldRows<false>,
+}
+
+/// `POST …/upsert`.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "struct UpsertCollectionRecordsPayload")]
+pub(super) struct UpsertBody {
+    ids: Vec<String>,
+    embeddings: EmbeddingColumn<false>,
+    documents: Texts,
+    uris: Texts,
+    metadatas: FieldRows<true>,
+}
+
+/// `POST …/update`.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "struct UpdateCollectionRecordsPayload")]
+pub(super) struct UpdateBody {
+    ids: Vec<String>,
+    embeddings: Option<EmbeddingColumn<true>>,
+    documents: Texts,
+    uris: Texts,
+    metadatas: FieldRows<true>,
+}
+
+/// What all three have in common; absent lists are `None`.
+#[derive(Debug)]
+pub(super) struct Columns {
+    ids: Vec<String>,
+    embeddings: Option<Result<Vec<Option<Vec<f32>>>, String>>,
+    documents: Texts,
+    uris: Texts,
+    metadatas: Option<Vec<Option<Vec<(String, FieldValue)>>>>,
+}
+
+fn fields<const NULLS: bool>(rows: FieldRows<NULLS>) -> Option<Vec<Option<Vec<(String, FieldValue)>>>> {
+    rows.map(|rows| rows.into_iter().map(|row| row.map(|fields| fields.0)).collect())
+}
+
+impl From<AddBody> for Columns {
+    fn from(AddBody { ids, embeddings, documents, uris, metadatas }: AddBody) -> Columns {
+        Columns { ids, embeddings: Some(embeddings.0), documents, uris, metadatas: fields(metadatas) }
+    }
+}
+
+impl From<UpsertBody> for Columns {
+    fn from(UpsertBody { ids, embeddings, documents, uris, metadatas }: UpsertBody) -> Columns {
+        Columns { ids, embeddings: Some(embeddings.0), documents, uris, metadatas: fields(metadatas) }
+    }
+}
+
+impl From<UpdateBody> for Columns {
+    fn from(UpdateBody { ids, embeddings, documents, uris, metadatas }: UpdateBody) -> Columns {
+        Columns { ids, embeddings: embeddings.map(|e| e.0), documents, uris, metadatas: fields(metadatas) }
+    }
+}
+
+/// The refusal of an embedding that the collection cannot hold.
+pub(super) fn other_dimension(expected: usize, got: usize) -> ChromaError {
+    ChromaError::invalid(format!("Collection expecting embedding with dimension of {expected}, got {got}"))
+}
+
+/// Refuses lists of different lengths, and one of another than the collection's, where that is fixed.
+pub(super) fn check_dimensions<'e>(
+    embeddings: impl Iterator<Item = &'e Vec<f32>>,
+    dimension: Option<usize>,
+) -> Result<(), ChromaError> {
+    let mut lengths = embeddings.map(Vec::len);
+    let Some(first) = lengths.next() else { return Ok(()) };
+    if lengths.any(|length| length != first) {
+        return Err(ChromaError::invalid("Inconsistent dimensions in provided embeddings"));
+    }
+    match dimension.filter(|dimension| *dimension != first) {
+        Some(dimension) => Err(other_dimension(dimension, first)),
+        None => Ok(()),
+    }
+}
+
+impl Columns {
+    /// How long the embeddings are, if there are any.
+    pub(super) fn dimension(&self) -> Option<usize> {
+        self.embeddings().next().map(Vec::len)
+    }
+
+    fn embeddings(&self) -> impl Iterator<Item = &Vec<f32>> {
+        self.embeddings.iter().flat_map(|column| column.iter().flatten()).flatten()
+    }
+
+    fn metadatas(&self) -> impl Iterator<Item = &Vec<(String, FieldValue)>> {
+        self.metadatas.iter().flatten().flatten()
+    }
+
+    /// Refuses what cannot be written to a collection of this dimension.
+    pub(super) fn check(&self, dimension: Option<usize>) -> Result<(), ChromaError> {
+        if let Some(Err(fault)) = &self.embeddings {
+            return Err(ChromaError::invalid(fault));
+        }
+        let faults = self.faults();
+        if !faults.is_empty() {
+            return Err(ChromaError::validation(&faults));
+        }
+        check_dimensions(self.embeddings(), dimension)?;
+        let embeddings = self.embeddings.as_ref().map(|column| column.as_ref().map_or(0, Vec::len));
+        let lengths = [
+            embeddings,
+            self.documents.as_ref().map(Vec::len),
+            self.uris.as_ref().map(Vec::len),
+            self.metadatas.as_ref().map(Vec::len),
+        ];
+        if lengths.into_iter().flatten().any(|length| length != self.ids.len()) {
+            return Err(ChromaError::invalid("Inconsistent number of IDs, embeddings, documents, URIs and metadatas"));
+        }
+        if self.ids.iter().any(String::is_empty) {
+            return Err(ChromaError::invalid("Empty ID, ID must have at least one character"));
+        }
+        match self.metadatas().find_map(|fields| metadata::sparse_key(fields)) {
+            Some(key) => Err(ChromaError::unimplemented(format!(
+                "Unimplemented: Sparse vector is not supported for local chroma: {key}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with the values themselves.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.embeddings().any(Vec::is_empty) {
+            faults.push("embeddings: Each embedding must have at least 1 dimension".to_owned());
+        } else if self.embeddings().flatten().any(|x| !x.is_finite()) {
+            faults.push("embeddings: Embeddings must not contain NaN or Infinity values".to_owned());
+        }
+        let mut rows = self.metadatas.iter().flatten().enumerate();
+        if let Some((i, _)) = rows.find(|(_, row)| row.as_ref().is_some_and(|fields| !metadata::is_valid(fields))) {
+            faults.push(format!("metadatas: Invalid metadata at index {i}"));
+        }
+        faults
+    }
+
+    /// New records. The columns must have been checked.
+    pub(super) fn into_records(self) -> Vec<Record> {
+        let row = |row: Row| {
+            let document = row.document;
+            let metadata = row.fields.and_then(metadata::stored);
+            Record { id: row.id, embedding: row.embedding.unwrap_or_default(), document, uri: row.uri, metadata }
+        };
+        self.into_rows().map(row).collect()
+    }
+
+    /// Changes of records. The columns must have been checked.
+    pub(super) fn into_updates(self) -> Vec<RecordUpdate> {
+        let row = |row: Row| RecordUpdate {
+            id: row.id,
+            embedding: row.embedding,
+            document: row.document,
+            uri: row.uri,
+            metadata: row.fields.map(metadata::patch),
+        };
+        self.into_rows().map(row).collect()
+    }
+
+    fn into_rows(self) -> impl Iterator<Item = Row> {
+        let mut embeddings = self.embeddings.and_then(Result::ok).unwrap_or_default().into_iter();
+        let mut documents = self.documents.unwrap_or_default().into_iter();
+        let mut uris = self.uris.unwrap_or_default().into_iter();
+        let mut metadatas = self.metadatas.unwrap_or_default().into_iter();
+        self.ids.into_iter().map(move |id| {
+            let mut fields = metadatas.next().flatten();
+            let hidden = fields.as_mut().and_then(metadata::take_document);
+            let document = documents.next().flatten().or(hidden);
+            Row { id, embedding: embeddings.next().flatten(), document, uri: uris.next().flatten(), fields }
+        })
+    }
+}
+
+/// One record across the columns.
+struct Row {
+    id: String,
+    embedding: Option<Vec<f32>>,
+    document: Option<String>,
+    uri: Option<String>,
+    fields: Option<Vec<(String, FieldValue)>>,
+}

@@ -1,0 +1,101 @@
+//! A collection as Chroma's clients are told of it: all keys present, `configuration_json` derived from
+//! the schema, the schema with the kinds of values discovered since.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::configuration::{Configuration, EmbeddingFunction, Hnsw, Space};
+use super::error::ChromaError;
+use super::schema::Schema;
+use crate::collection::handle::Collection;
+use crate::collection::key_types::KeyTypes;
+use crate::collection::request::{CollectionInfo, IndexSettings};
+use crate::error::Error;
+use crate::record::{CollectionId, Metadata, Metric};
+
+/// Where a collection's extension keeps the schema.
+pub(super) const SCHEMA: &str = "chroma_schema";
+
+/// The remembered schema; of a collection that was made otherwise, one that says what it is.
+pub(super) fn schema_of(
+    extension: &Map<String, Value>,
+    metric: Metric,
+    index: &IndexSettings,
+) -> Result<Schema, ChromaError> {
+    if let Some(schema) = extension.get(SCHEMA) {
+        let read = Schema::deserialize(schema);
+        return read.map_err(|e| Error::corrupted("the collection's schema cannot be read").with_source(e).into());
+    }
+    let hnsw = Hnsw::of_index(index);
+    Schema::of(None, &Configuration { space: metric.into(), hnsw, embedding_function: None })
+}
+
+/// A collection in an answer.
+#[derive(Serialize)]
+pub(super) struct CollectionBody {
+    id: CollectionId,
+    name: String,
+    configuration_json: ConfigurationJson,
+    schema: Schema,
+    metadata: Option<Metadata>,
+    dimension: Option<usize>,
+    tenant: String,
+    database: String,
+    log_position: u64,
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct ConfigurationJson {
+    hnsw: HnswJson,
+    /// Always null: there is no such index here.
+    spann: Option<()>,
+    embedding_function: Option<EmbeddingFunction>,
+}
+
+#[derive(Serialize)]
+struct HnswJson {
+    space: Space,
+    ef_construction: Option<usize>,
+    ef_search: Option<usize>,
+    max_neighbors: Option<usize>,
+    resize_factor: Option<f64>,
+    sync_threshold: Option<usize>,
+}
+
+impl CollectionBody {
+    /// An open collection.
+    pub(super) fn of(collection: &Collection) -> Result<CollectionBody, ChromaError> {
+        CollectionBody::new(collection.info(), &collection.key_types())
+    }
+
+    /// One that is not open: what it has learnt is not known.
+    pub(super) fn of_info(info: CollectionInfo) -> Result<CollectionBody, ChromaError> {
+        CollectionBody::new(info, &KeyTypes::default())
+    }
+
+    fn new(info: CollectionInfo, types: &KeyTypes) -> Result<CollectionBody, ChromaError> {
+        let schema = schema_of(&info.extension, info.metric, &info.index)?;
+        let Configuration { space, hnsw, embedding_function } = schema.configuration();
+        let hnsw = HnswJson {
+            space,
+            ef_construction: hnsw.ef_construction,
+            ef_search: hnsw.ef_search,
+            max_neighbors: hnsw.max_neighbors,
+            resize_factor: hnsw.resize_factor,
+            sync_threshold: hnsw.sync_threshold,
+        };
+        Ok(CollectionBody {
+            id: info.id,
+            name: info.name,
+            configuration_json: ConfigurationJson { hnsw, spann: None, embedding_function },
+            schema: schema.with_discovered(types),
+            metadata: info.metadata,
+            dimension: info.dimension,
+            tenant: info.scope.tenant,
+            database: info.scope.database,
+            log_position: 0,
+            version: 0,
+        })
+    }
+}

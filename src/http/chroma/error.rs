@@ -1,0 +1,146 @@
+//! What a failed request answers: `{"error": name, "message": text}`, with the names that Chroma's
+//! clients turn into exceptions. JavaScript's client looks at the status only, Python's at the name only,
+//! so both are right in each case. One table leads here from the core's kinds.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::super::error::ApiError;
+use crate::error::{Error, Kind};
+
+/// A failure on its way to one of Chroma's clients.
+#[derive(Debug)]
+pub(in crate::http) struct ChromaError {
+    status: StatusCode,
+    name: &'static str,
+    message: String,
+}
+
+impl ChromaError {
+    fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> ChromaError {
+        ChromaError { status, name, message: message.into() }
+    }
+
+    /// What a person is told.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// A request that can never succeed as it is.
+    pub(super) fn invalid(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::BAD_REQUEST, "InvalidArgumentError", message)
+    }
+
+    /// The same, with the fields that are wrong.
+    pub(super) fn validation(errors: &[String]) -> ChromaError {
+        ChromaError::invalid(format!("Validation error: {}", errors.join("\n")))
+    }
+
+    /// JSON of another shape than the route takes.
+    pub(super) fn shape(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::UNPROCESSABLE_ENTITY, "ChromaError", message)
+    }
+
+    /// A body that is not JSON.
+    pub(super) fn media_type() -> ChromaError {
+        let message = "Expected request with `Content-Type: application/json`";
+        ChromaError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ChromaError", message)
+    }
+
+    /// There is no such thing.
+    pub(super) fn not_found(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::NOT_FOUND, "NotFoundError", message)
+    }
+
+    /// The name is taken.
+    pub(super) fn exists(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::CONFLICT, "ChromaError", message)
+    }
+
+    /// Switched off here.
+    pub(super) fn forbidden(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::FORBIDDEN, "ChromaError", message)
+    }
+
+    /// Chroma's API has it, this server does not.
+    pub(super) fn unimplemented(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::NOT_IMPLEMENTED, "ChromaError", message)
+    }
+
+    /// The first version of the API.
+    pub(super) fn gone() -> ChromaError {
+        let message = "The v1 API is deprecated. Please use /v2 apis";
+        ChromaError::new(StatusCode::GONE, "Unimplemented", message)
+    }
+}
+
+/// The status and name of each kind.
+const fn wire(kind: Kind) -> (StatusCode, &'static str) {
+    match kind {
+        Kind::Invalid | Kind::Limit => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
+        Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "ChromaError"),
+        Kind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
+        Kind::AlreadyExists | Kind::Conflict => (StatusCode::CONFLICT, "ChromaError"),
+        Kind::Corrupted | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),
+        Kind::OutcomeUnknown => (StatusCode::GATEWAY_TIMEOUT, "ChromaError"),
+    }
+}
+
+impl From<Error> for ChromaError {
+    fn from(error: Error) -> ChromaError {
+        let (status, name) = wire(error.kind());
+        if status.is_server_error() {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(status = status.as_u16(), kind = error.kind().name(), %cause, "{error}");
+        }
+        ChromaError::new(status, name, error.message())
+    }
+}
+
+/// What the server refuses before it reads a body: too large, or cut off.
+impl From<ApiError> for ChromaError {
+    fn from(error: ApiError) -> ChromaError {
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ChromaError::new(StatusCode::PAYLOAD_TOO_LARGE, "", "Payload too large"),
+            _ => error.into_error().into(),
+        }
+    }
+}
+
+impl IntoResponse for ChromaError {
+    fn into_response(self) -> Response {
+        let ChromaError { status, name, message } = self;
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            return (status, message).into_response();
+        }
+        let mut response = (status, axum::Json(json!({"error": name, "message": message}))).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names for which Python's client has an exception.
+    const KNOWN: [&str; 6] =
+        ["InvalidArgumentError", "NotFoundError", "ChromaError", "InternalError", "AuthError", "RateLimitError"];
+
+    #[test]
+    fn every_kind_has_a_name_that_pythons_client_knows_and_blames_the_right_side() {
+        use Kind::*;
+        for kind in [NotFound, AlreadyExists, Invalid, Conflict, Unauthorized, Limit] {
+            let (status, name) = wire(kind);
+            assert!(status.is_client_error() && KNOWN.contains(&name), "{}", kind.name());
+        }
+        for kind in [Unavailable, OutcomeUnknown, Corrupted, Internal] {
+            let (status, name) = wire(kind);
+            assert!(status.is_server_error() && KNOWN.contains(&name), "{}", kind.name());
+        }
+    }
+}

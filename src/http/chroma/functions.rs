@@ -1,0 +1,25 @@
+//! Functions attached to collections: only Chroma's cloud runs them. Its local server refuses them in the
+//! same way, once it has found the collection.
+
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::super::App;
+use super::body::{At, InCollection, Json};
+use super::collections::find;
+use super::error::ChromaError;
+
+/// A body of which nothing is used.
+#[derive(Deserialize)]
+pub(super) struct AnyBody {}
+
+pub(super) async fn change(State(app): State<App>, At(place): At<InCollection>, _: Json<AnyBody>) -> ChromaError {
+    match find(&app.store, &place).await {
+        Ok(_) => ChromaError::unimplemented("Functions cannot be attached to collections here"),
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn describe() -> ChromaError {
+    ChromaError::not_found("Attached function not found")
+}

@@ -1,0 +1,151 @@
+//! Chroma's HTTP API, version 2: its own wire types, names of errors and defaults over the same core calls
+//! as the native routes. No second write path, filter or store of metadata: requests become the core's
+//! requests, schema and configuration lie in a collection's `extension`, and which kinds of values keys
+//! have held is known to the collection's own stream.
+
+mod answer;
+mod body;
+mod collections;
+mod columns;
+mod configuration;
+mod describe;
+mod embeddings;
+pub(super) mod error;
+mod filters;
+mod functions;
+mod metadata;
+mod names;
+mod namespaces;
+mod reads;
+mod records;
+pub(super) mod root;
+mod schema;
+mod search;
+
+use axum::http::Method;
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+
+use super::App;
+
+pub use collections::chroma_collection;
+
+/// What the path of every route begins with.
+const PREFIX: &str = "/api/v2";
+/// The same of the version before.
+const FIRST_PREFIX: &str = "/api/v1";
+
+/// Whether the path is one of Chroma's API, so that failures of any kind are told in its words.
+pub(super) fn owns(path: &str) -> bool {
+    let within = |prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    within(PREFIX) || within(FIRST_PREFIX)
+}
+
+/// Every route, once.
+pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+    vec![
+        (Method::GET, "/api/v2", get(root::heartbeat)),
+        (Method::GET, "/api/v2/heartbeat", get(root::heartbeat)),
+        (Method::GET, "/api/v2/healthcheck", get(root::healthcheck)),
+        (Method::GET, "/api/v2/version", get(root::version)),
+        (Method::GET, "/api/v2/pre-flight-checks", get(root::pre_flight_checks)),
+        (Method::GET, "/api/v2/auth/identity", get(root::identity)),
+        (Method::POST, "/api/v2/reset", post(root::reset)),
+        (Method::GET, "/api/v2/collections/{name}", get(root::by_resource_name)),
+        (Method::POST, "/api/v2/tenants", post(namespaces::create_tenant)),
+        (Method::GET, "/api/v2/tenants/{tenant}", get(namespaces::tenant)),
+        (Method::PATCH, "/api/v2/tenants/{tenant}", patch(namespaces::update_tenant)),
+        (Method::POST, "/api/v2/tenants/{tenant}/databases", post(namespaces::create_database)),
+        (Method::GET, "/api/v2/tenants/{tenant}/databases", get(namespaces::databases)),
+        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}", get(namespaces::database)),
+        (Method::DELETE, "/api/v2/tenants/{tenant}/databases/{database}", delete(namespaces::drop_database)),
+        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections", post(collections::create)),
+        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections", get(collections::list)),
+        (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections_count", get(collections::count)),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/by-id/{collection}",
+            get(collections::by_id),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}",
+            get(collections::by_name),
+        ),
+        (
+            Method::PUT,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}",
+            put(collections::modify),
+        ),
+        (
+            Method::DELETE,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}",
+            delete(collections::remove),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/fork",
+            post(collections::fork),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/fork_count",
+            get(collections::fork_count),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/indexing_status",
+            get(collections::indexing_status),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/add",
+            post(records::add),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/upsert",
+            post(records::upsert),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/update",
+            post(records::update),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/delete",
+            post(records::remove),
+        ),
+        (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/get", post(reads::get)),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/query",
+            post(reads::query),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/search",
+            post(search::search),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/count",
+            get(reads::count),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/attach",
+            post(functions::change),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/attached_functions/{function}/detach",
+            post(functions::change),
+        ),
+        (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/{function}",
+            get(functions::describe),
+        ),
+    ]
+}

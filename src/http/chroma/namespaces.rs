@@ -1,0 +1,157 @@
+//! Routes of tenants and databases.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::super::App;
+use super::super::answer::json;
+use super::super::guard::WriteBegun;
+use super::body::{At, InDatabase, Json, Page, Parameters};
+use super::error::ChromaError;
+use super::names::check_name;
+use crate::error::{Error, Kind};
+use crate::store::namespaces::Database;
+
+/// Characters of a tenant's name at least.
+const TENANT_CHARS: usize = 3;
+
+#[derive(Deserialize)]
+#[serde(expecting = "struct CreateTenantPayload")]
+pub(super) struct NewTenant {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "struct UpdateTenantPayload")]
+pub(super) struct TenantChange {
+    resource_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "struct CreateDatabasePayload")]
+pub(super) struct NewDatabase {
+    name: String,
+}
+
+/// A database in an answer.
+#[derive(Serialize)]
+struct DatabaseBody {
+    id: Uuid,
+    name: String,
+    tenant: String,
+}
+
+impl From<Database> for DatabaseBody {
+    fn from(Database { id, name, tenant }: Database) -> DatabaseBody {
+        DatabaseBody { id, name, tenant }
+    }
+}
+
+/// The refusal in Chroma's words, by what kind of failure it is.
+fn worded(error: Error, kind: Kind, words: impl FnOnce() -> String) -> ChromaError {
+    match error.kind() {
+        Kind::NotFound if kind == Kind::NotFound => ChromaError::not_found(words()),
+        Kind::AlreadyExists if kind == Kind::AlreadyExists => ChromaError::exists(words()),
+        _ => error.into(),
+    }
+}
+
+fn no_tenant(error: Error, name: &str) -> ChromaError {
+    worded(error, Kind::NotFound, || format!("Tenant [{name}] not found"))
+}
+
+fn done() -> Result<Response, ChromaError> {
+    Ok(json(StatusCode::OK, &json!({}))?)
+}
+
+pub(super) async fn create_tenant(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    Json(NewTenant { name }): Json<NewTenant>,
+) -> Result<Response, ChromaError> {
+    if name.chars().count() < TENANT_CHARS {
+        // The words of Chroma's server, odd as they are.
+        let length = format!("length [{{\"min\": Number({TENANT_CHARS}), \"value\": String({name:?})}}]");
+        return Err(ChromaError::validation(&[format!("name: Validation error: {length}")]));
+    }
+    let created = {
+        let name = name.clone();
+        begun.run(async move { app.store.create_tenant(&name).await }).await
+    };
+    created.map_err(|e| worded(e, Kind::AlreadyExists, || format!("Tenant [{name}] already exists")))?;
+    done()
+}
+
+pub(super) async fn tenant(State(app): State<App>, At(name): At<String>) -> Result<Response, ChromaError> {
+    let tenant = app.store.tenant(&name).await.map_err(|e| no_tenant(e, &name))?;
+    Ok(json(StatusCode::OK, &json!({"name": tenant.name, "resource_name": tenant.resource_name}))?)
+}
+
+pub(super) async fn update_tenant(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(name): At<String>,
+    Json(change): Json<TenantChange>,
+) -> Result<Response, ChromaError> {
+    let changed = {
+        let name = name.clone();
+        begun.run(async move { app.store.update_tenant(&name, Some(change.resource_name)).await }).await
+    };
+    changed.map_err(|e| no_tenant(e, &name))?;
+    done()
+}
+
+pub(super) async fn create_database(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(tenant): At<String>,
+    Json(NewDatabase { name }): Json<NewDatabase>,
+) -> Result<Response, ChromaError> {
+    check_name(&name).map_err(ChromaError::invalid)?;
+    let created = {
+        let (tenant, name) = (tenant.clone(), name.clone());
+        begun.run(async move { app.store.create_database(&tenant, &name).await }).await
+    };
+    created.map_err(|e| match e.kind() {
+        Kind::NotFound => no_tenant(e, &tenant),
+        _ => worded(e, Kind::AlreadyExists, || format!("Database [{name}] already exists")),
+    })?;
+    done()
+}
+
+pub(super) async fn databases(
+    State(app): State<App>,
+    At(tenant): At<String>,
+    Parameters(page): Parameters<Page>,
+) -> Result<Response, ChromaError> {
+    let databases = app.store.databases(&tenant).await?;
+    let bodies: Vec<DatabaseBody> = page.of(databases).map(DatabaseBody::from).collect();
+    Ok(json(StatusCode::OK, &bodies)?)
+}
+
+pub(super) async fn database(State(app): State<App>, At(place): At<InDatabase>) -> Result<Response, ChromaError> {
+    let InDatabase { tenant, database } = place;
+    let found = app.store.database(&tenant, &database).await;
+    let words = || format!("Database [{database}] not found. Are you sure it exists?");
+    let found = found.map_err(|e| worded(e, Kind::NotFound, words))?;
+    Ok(json(StatusCode::OK, &DatabaseBody::from(found))?)
+}
+
+pub(super) async fn drop_database(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+    At(place): At<InDatabase>,
+) -> Result<Response, ChromaError> {
+    let InDatabase { tenant, database } = place;
+    let dropped = {
+        let (tenant, database) = (tenant, database.clone());
+        begun.run(async move { app.store.drop_database(&tenant, &database).await }).await
+    };
+    dropped.map_err(|e| worded(e, Kind::NotFound, || format!("Database [{database}] not found")))?;
+    done()
+}

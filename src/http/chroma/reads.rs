@@ -1,0 +1,193 @@
+//! Routes that read the records of a collection: get, query, count. Beyond Chroma's own API each takes
+//! `consistency=strong`: then the bucket is asked first for what other servers wrote.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::App;
+use super::super::answer::json;
+use super::answer::{Field, GetBody, QueryBody, include, respond};
+use super::body::{At, InCollection, Json, Parameters};
+use super::collections::{find, no_id};
+use super::columns::check_dimensions;
+use super::error::ChromaError;
+use super::filters::{check_indexed, filter, parse};
+use crate::collection::handle::Collection;
+use crate::collection::request::{Consistency, Get, Query};
+use crate::error::Error;
+
+/// How many neighbours where the request does not say.
+const DEFAULT_RESULTS: u32 = 10;
+
+/// The query string of a read.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ReadParameters {
+    #[serde(default)]
+    consistency: Freshness,
+    /// Every level shows every acknowledged write here.
+    #[serde(default, rename = "read_level")]
+    _read_level: ReadLevel,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Freshness {
+    #[default]
+    Local,
+    Strong,
+}
+
+/// How much of the log Chroma's cloud is to read; here all of it always is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ReadLevel {
+    #[default]
+    IndexAndWal,
+    IndexOnly,
+    IndexAndBoundedWal,
+}
+
+/// The collection of a read, brought up to date if the request asks for that.
+pub(super) async fn open(
+    app: &App,
+    place: &InCollection,
+    parameters: &ReadParameters,
+) -> Result<Collection, ChromaError> {
+    let collection = find(&app.store, place).await?;
+    if parameters.consistency == Freshness::Strong {
+        collection.count(Consistency::Strong).await.map_err(|e| no_id(e, collection.identity().id))?;
+    }
+    Ok(collection)
+}
+
+fn get_fields() -> Vec<Field> {
+    vec![Field::Documents, Field::Metadatas]
+}
+
+fn query_fields() -> Vec<Field> {
+    vec![Field::Documents, Field::Metadatas, Field::Distances]
+}
+
+/// `POST …/get`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct GetRequestPayload")]
+pub(super) struct GetRequest {
+    ids: Option<Vec<String>>,
+    r#where: Option<Value>,
+    where_document: Option<Value>,
+    limit: Option<u32>,
+    offset: Option<u32>,
+    #[serde(default = "get_fields")]
+    include: Vec<Field>,
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    At(place): At<InCollection>,
+    Parameters(parameters): Parameters<ReadParameters>,
+    Json(body): Json<GetRequest>,
+) -> Result<Response, ChromaError> {
+    let collection = open(&app, &place, &parameters).await?;
+    let most = app.settings.max_answer_records;
+    let get = Get {
+        filter: filter(&collection, body.r#where.as_ref(), body.where_document.as_ref())?,
+        ids: body.ids,
+        // One more than allowed tells an answer that is too large from one that just fits.
+        limit: Some(body.limit.map_or(usize::MAX, |limit| limit as usize).min(most.saturating_add(1))),
+        offset: body.offset.unwrap_or(0) as usize,
+        include: include(&body.include),
+        consistency: Consistency::Local,
+    };
+    let records = collection.get(get).await.map_err(|e| no_id(e, collection.identity().id))?.records;
+    if records.len() > most {
+        return Err(too_large("limit", most));
+    }
+    let fields = body.include;
+    respond(records.len(), move || serde_json::to_vec(&GetBody::new(&records, &fields))).await
+}
+
+fn too_large(field: &str, most: usize) -> ChromaError {
+    let message = format!(
+        "{field}: an answer holds at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would hold more; \
+         ask for less at a time"
+    );
+    Error::limit(message).into()
+}
+
+/// `POST …/query`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct QueryRequestPayload")]
+pub(super) struct QueryRequest {
+    ids: Option<Vec<String>>,
+    r#where: Option<Value>,
+    where_document: Option<Value>,
+    query_embeddings: Vec<Vec<f32>>,
+    n_results: Option<u32>,
+    #[serde(default = "query_fields")]
+    include: Vec<Field>,
+}
+
+pub(super) async fn query(
+    State(app): State<App>,
+    At(place): At<InCollection>,
+    Parameters(parameters): Parameters<ReadParameters>,
+    Json(body): Json<QueryRequest>,
+) -> Result<Response, ChromaError> {
+    let collection = open(&app, &place, &parameters).await?;
+    let (metadata, document) = (body.r#where.as_ref(), body.where_document.as_ref());
+    let filter = parse(metadata, document)?;
+    let embeddings = body.query_embeddings;
+    check_query(&embeddings, collection.dimension(), body.n_results)?;
+    check_indexed(&collection, metadata, document)?;
+    let fields = body.include;
+    let results = if embeddings.is_empty() || collection.dimension().is_none() {
+        vec![Vec::new(); embeddings.len()]
+    } else {
+        let count = collection.count(Consistency::Local).await?;
+        let k = neighbours(&app, body.n_results.unwrap_or(DEFAULT_RESULTS), count, embeddings.len())?;
+        let query = Query { k, filter, ids: body.ids, include: include(&fields), ..Query::batch(embeddings) };
+        collection.search(query).await.map_err(|e| no_id(e, collection.identity().id))?.results
+    };
+    let records = results.iter().map(Vec::len).sum();
+    respond(records, move || serde_json::to_vec(&QueryBody::new(&results, &fields))).await
+}
+
+/// Refuses what cannot be searched for.
+pub(super) fn check_query(
+    embeddings: &[Vec<f32>],
+    dimension: Option<usize>,
+    results: Option<u32>,
+) -> Result<(), ChromaError> {
+    check_dimensions(embeddings.iter(), dimension)?;
+    if embeddings.iter().flatten().any(|x| !x.is_finite()) {
+        let fault = "query_embeddings: Embeddings must not contain NaN or Infinity values";
+        return Err(ChromaError::validation(&[fault.to_owned()]));
+    }
+    match results {
+        Some(0) => Err(ChromaError::validation(&["n_results: expected at least 1, got 0".to_owned()])),
+        _ => Ok(()),
+    }
+}
+
+/// How many neighbours to look for: a number beyond the collection's size means all there are.
+pub(super) fn neighbours(app: &App, wanted: u32, count: u64, queries: usize) -> Result<usize, ChromaError> {
+    let k = u64::from(wanted).min(count.max(1)) as usize;
+    let most = app.settings.max_answer_records;
+    match queries > 1 && queries.saturating_mul(k) > most {
+        true => Err(too_large("n_results", most)),
+        false => Ok(k),
+    }
+}
+
+pub(super) async fn count(
+    State(app): State<App>,
+    At(place): At<InCollection>,
+    Parameters(parameters): Parameters<ReadParameters>,
+) -> Result<Response, ChromaError> {
+    let collection = open(&app, &place, &parameters).await?;
+    let count = collection.count(Consistency::Local).await.map_err(|e| no_id(e, collection.identity().id))?;
+    Ok(json(StatusCode::OK, &count)?)
+}

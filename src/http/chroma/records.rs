@@ -1,0 +1,107 @@
+//! Routes that change the records of a collection: add, upsert, update, delete.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::App;
+use super::super::answer::json;
+use super::super::guard::WriteBegun;
+use super::body::{At, InCollection, Json};
+use super::collections::{find, no_id};
+use super::columns::{AddBody, Columns, UpdateBody, UpsertBody, other_dimension};
+use super::error::ChromaError;
+use super::filters::filter;
+use crate::collection::handle::Collection;
+use crate::collection::request::{Selection, Write, WriteOutcome};
+use crate::error::Kind;
+
+/// What every write needs beside its body.
+type WriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
+
+pub(super) async fn add(to: WriteTo, Json(body): Json<AddBody>) -> Result<Response, ChromaError> {
+    write_columns(to, body.into(), |columns| Write::Add(columns.into_records())).await?;
+    Ok(json(StatusCode::CREATED, &json!({}))?)
+}
+
+pub(super) async fn upsert(to: WriteTo, Json(body): Json<UpsertBody>) -> Result<Response, ChromaError> {
+    write_columns(to, body.into(), |columns| Write::Merge(columns.into_updates())).await?;
+    Ok(json(StatusCode::OK, &json!({}))?)
+}
+
+pub(super) async fn update(to: WriteTo, Json(body): Json<UpdateBody>) -> Result<Response, ChromaError> {
+    write_columns(to, body.into(), |columns| Write::Update(columns.into_updates())).await?;
+    Ok(json(StatusCode::OK, &json!({}))?)
+}
+
+async fn write_columns(
+    to: WriteTo,
+    columns: Columns,
+    make: impl FnOnce(Columns) -> Write,
+) -> Result<WriteOutcome, ChromaError> {
+    let (State(app), Extension(begun), At(place)) = to;
+    let collection = find(&app.store, &place).await?;
+    columns.check(collection.dimension())?;
+    let dimension = columns.dimension();
+    match write(&begun, &collection, make(columns)).await {
+        // Another write may have fixed the dimension since it was looked at.
+        Err(error) => match (collection.dimension(), dimension) {
+            (Some(expected), Some(got)) if expected != got => Err(other_dimension(expected, got)),
+            _ => Err(error),
+        },
+        done => done,
+    }
+}
+
+async fn write(begun: &WriteBegun, collection: &Collection, write: Write) -> Result<WriteOutcome, ChromaError> {
+    let writing = collection.clone();
+    let done = begun.run(async move { writing.write(write).await }).await;
+    done.map_err(|e| match e.kind() {
+        Kind::NotFound => no_id(e, collection.identity().id),
+        _ => e.into(),
+    })
+}
+
+/// `POST …/delete`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct DeleteCollectionRecordsPayload")]
+pub(super) struct DeleteBody {
+    ids: Option<Vec<String>>,
+    r#where: Option<Value>,
+    where_document: Option<Value>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<Response, ChromaError> {
+    let (State(app), Extension(begun), At(place)) = to;
+    let collection = find(&app.store, &place).await?;
+    let DeleteBody { ids, r#where, where_document, limit } = body;
+    let filter = filter(&collection, r#where.as_ref(), where_document.as_ref())?;
+    if limit.is_some() && filter.is_none() {
+        let fault = "limit, where: limit can only be specified when a where clause is provided";
+        return Err(ChromaError::validation(&[fault.to_owned()]));
+    }
+    let named = ids.as_ref().map(Vec::len);
+    let deleted = match (named, &filter) {
+        (None, None) => 0,
+        (Some(0), None) => {
+            let fault = "ids, where: Either ids or where must be specified";
+            return Err(ChromaError::validation(&[fault.to_owned()]));
+        }
+        (_, None) => {
+            // By ids alone, those that were named are counted, whether there are such records or not.
+            let ids = ids.map(|ids| ids.into_iter().filter(|id| !id.is_empty()).collect());
+            write(&begun, &collection, Write::Delete(Selection { ids, filter, limit: None })).await?;
+            named.unwrap_or_default()
+        }
+        (_, Some(_)) => {
+            let ids = ids.map(|ids| ids.into_iter().filter(|id| !id.is_empty()).collect());
+            let limit = limit.map(|limit| limit as usize);
+            write(&begun, &collection, Write::Delete(Selection { ids, filter, limit })).await?.applied
+        }
+    };
+    Ok(json(StatusCode::OK, &json!({"deleted": deleted}))?)
+}

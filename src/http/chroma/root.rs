@@ -1,0 +1,83 @@
+//! Routes about the server as a whole: what Chroma's clients ask before anything else, and `reset`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::super::App;
+use super::super::answer::json;
+use super::super::guard::WriteBegun;
+use super::body::At;
+use super::error::ChromaError;
+
+/// The version of Chroma's API that is spoken here, as its own server tells it.
+const VERSION: &str = "1.0.0";
+/// Bytes that a record of a batch takes in a body, roughly: 1,536 dimensions as base64.
+const RECORD_BYTES: usize = 8 << 10;
+
+pub(super) async fn heartbeat() -> Result<Response, ChromaError> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    Ok(json(StatusCode::OK, &json!({"nanosecond heartbeat": nanoseconds}))?)
+}
+
+/// Ready once every collection is loaded.
+pub(super) async fn healthcheck(State(app): State<App>) -> Result<Response, ChromaError> {
+    let loaded = app.store.is_loaded();
+    let status = if loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(json(status, &json!({"is_executor_ready": loaded, "is_log_client_ready": true}))?)
+}
+
+pub(super) async fn version() -> Result<Response, ChromaError> {
+    Ok(json(StatusCode::OK, &VERSION)?)
+}
+
+/// Clients split their batches by this: by our limits, as far as a body has room for usual embeddings.
+pub(super) async fn pre_flight_checks(State(app): State<App>) -> Result<Response, ChromaError> {
+    let most = app.store.limits().batch_records.min(app.settings.max_body_bytes / RECORD_BYTES).max(1);
+    Ok(json(StatusCode::OK, &json!({"max_batch_size": most, "supports_base64_encoding": true}))?)
+}
+
+pub(super) async fn identity() -> Result<Response, ChromaError> {
+    let identity = json!({"user_id": "", "tenant": "default_tenant", "databases": ["default_database"]});
+    Ok(json(StatusCode::OK, &identity)?)
+}
+
+/// Drops everything, if the server was told to allow that.
+pub(super) async fn reset(
+    State(app): State<App>,
+    Extension(begun): Extension<WriteBegun>,
+) -> Result<Response, ChromaError> {
+    if !app.settings.allow_reset {
+        return Err(ChromaError::forbidden("Reset is disabled by config"));
+    }
+    begun.run(async move { app.store.reset().await }).await?;
+    Ok(json(StatusCode::OK, &true)?)
+}
+
+/// A collection by the name that only Chroma's cloud gives it.
+pub(super) async fn by_resource_name(At(name): At<String>) -> ChromaError {
+    let parts: Vec<&str> = name.split(':').collect();
+    if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
+        return ChromaError::invalid(
+            "Validation error: crn: CRN must be in the format \
+             <tenant_resource_name>:<database_name>:<collection_name> with non-empty parts",
+        );
+    }
+    let shown: String = name.chars().take(200).collect();
+    ChromaError::not_found(format!(
+        "Collection [{shown}] does not exist; it is found by tenant, database and name here"
+    ))
+}
+
+/// The first version of the API: no more.
+pub(in crate::http) async fn first_version(method: Method) -> Response {
+    match method {
+        Method::POST => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        _ => ChromaError::gone().into_response(),
+    }
+}

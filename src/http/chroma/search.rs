@@ -1,0 +1,355 @@
+//! The `search` route, which Chroma's local server lacks: nearest neighbours or plain listing, with
+//! filter, limit and select. What ranks by more than the distance of one dense embedding is answered 501
+//! with a sentence that names it.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::super::App;
+use super::answer::{respond, shown_metadata};
+use super::body::{At, InCollection, Json, Parameters};
+use super::collections::no_id;
+use super::error::ChromaError;
+use super::filters::filter;
+use super::reads::{ReadLevel, ReadParameters, check_query, neighbours, open};
+use super::schema::{DOCUMENT, EMBEDDING};
+use crate::collection::handle::Collection;
+use crate::collection::request::{Consistency, Found, Get, Include, Query};
+use crate::filter::Filter;
+use crate::record::Metadata;
+
+/// Searches in one request at most.
+const MAX_SEARCHES: usize = 100;
+/// Neighbours that are ranked where the request does not say.
+const DEFAULT_CANDIDATES: u32 = 16;
+
+/// `POST …/search`.
+#[derive(Deserialize)]
+#[serde(expecting = "struct SearchRequestPayload")]
+pub(super) struct SearchRequest {
+    searches: Vec<SearchBody>,
+    #[serde(default, rename = "read_level")]
+    _read_level: ReadLevel,
+}
+
+#[derive(Debug, Deserialize)]
+struct SearchBody {
+    filter: Option<Value>,
+    rank: Option<Value>,
+    group_by: Option<Value>,
+    #[serde(default)]
+    limit: LimitBody,
+    #[serde(default)]
+    select: SelectBody,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LimitBody {
+    #[serde(default)]
+    offset: u32,
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct SelectBody {
+    #[serde(default)]
+    keys: Vec<String>,
+}
+
+/// `$knn` of a rank.
+#[derive(Deserialize)]
+struct KnnBody {
+    query: Value,
+    #[serde(default = "embedding_key")]
+    key: String,
+    #[serde(default = "default_candidates")]
+    limit: u32,
+    default: Option<f32>,
+    #[serde(default)]
+    return_rank: bool,
+}
+
+fn embedding_key() -> String {
+    EMBEDDING.to_owned()
+}
+
+fn default_candidates() -> u32 {
+    DEFAULT_CANDIDATES
+}
+
+/// One list per field for each search; a field that was not selected is null.
+#[derive(Serialize)]
+struct SearchAnswer {
+    ids: Vec<Vec<String>>,
+    documents: Vec<Option<Vec<Option<String>>>>,
+    embeddings: Vec<Option<Vec<Option<Vec<f32>>>>>,
+    metadatas: Vec<Option<Vec<Option<Metadata>>>>,
+    scores: Vec<Option<Vec<Option<f32>>>>,
+    select: Vec<Vec<String>>,
+}
+
+fn missing(what: &str) -> ChromaError {
+    ChromaError::unimplemented(format!("Search does not support {what} here; it ranks by one dense $knn or not at all"))
+}
+
+pub(super) async fn search(
+    State(app): State<App>,
+    At(place): At<InCollection>,
+    Parameters(parameters): Parameters<ReadParameters>,
+    Json(body): Json<SearchRequest>,
+) -> Result<Response, ChromaError> {
+    let collection = open(&app, &place, &parameters).await?;
+    if body.searches.len() > MAX_SEARCHES {
+        return Err(ChromaError::invalid(format!("searches: expected at most {MAX_SEARCHES} in one request")));
+    }
+    let mut answers = Vec::with_capacity(body.searches.len());
+    for search in body.searches {
+        let wanted = Wanted::of(&collection, search)?;
+        let found = run(&app, &collection, &wanted).await?;
+        answers.push((wanted.select, found));
+    }
+    let records = answers.iter().map(|(_, found)| found.len()).sum();
+    respond(records, move || serde_json::to_vec(&SearchAnswer::of(answers))).await
+}
+
+/// A search that can be answered.
+struct Wanted {
+    ids: Option<Vec<String>>,
+    filter: Option<Filter>,
+    rank: Option<Knn>,
+    offset: usize,
+    limit: Option<u32>,
+    select: Vec<String>,
+}
+
+struct Knn {
+    embedding: Vec<f32>,
+    candidates: u32,
+    return_rank: bool,
+}
+
+impl Wanted {
+    fn of(collection: &Collection, body: SearchBody) -> Result<Wanted, ChromaError> {
+        if body.group_by.is_some_and(|group| group.as_object().is_none_or(|fields| !fields.is_empty())) {
+            return Err(missing("group_by"));
+        }
+        let (ids, clause) = split_ids(body.filter.filter(|clause| !clause.is_null()))?;
+        let rank = body.rank.filter(|rank| rank.as_object().is_none_or(|rank| !rank.is_empty()));
+        Ok(Wanted {
+            ids,
+            filter: filter(collection, clause.as_ref(), None)?,
+            rank: rank.filter(|rank| !rank.is_null()).map(Knn::of).transpose()?,
+            offset: body.limit.offset as usize,
+            limit: body.limit.limit,
+            select: body.select.keys,
+        })
+    }
+
+    fn include(&self) -> Include {
+        let has = |key: &str| self.select.iter().any(|selected| selected == key);
+        Include {
+            embedding: has(EMBEDDING),
+            document: has(DOCUMENT),
+            uri: self.selects_metadata(),
+            metadata: self.selects_metadata(),
+        }
+    }
+
+    fn selects_metadata(&self) -> bool {
+        self.select.iter().any(|key| key == METADATA || !key.starts_with('#'))
+    }
+}
+
+/// All metadata, and the rank, as keys of a select.
+const METADATA: &str = "#metadata";
+const SCORE: &str = "#score";
+const ID: &str = "#id";
+
+impl Knn {
+    fn of(rank: Value) -> Result<Knn, ChromaError> {
+        let Value::Object(mut rank) = rank else {
+            return Err(ChromaError::shape("rank: expected an object"));
+        };
+        let Some(knn) = rank.remove("$knn").filter(|_| rank.is_empty()) else {
+            return Err(missing("rank expressions other than $knn"));
+        };
+        let knn = KnnBody::deserialize(knn).map_err(|e| ChromaError::shape(format!("rank.$knn: {e}")))?;
+        if knn.key != EMBEDDING {
+            return Err(missing("$knn on other keys than #embedding"));
+        }
+        if knn.default.is_some() {
+            return Err(missing("a default score in $knn"));
+        }
+        if !knn.query.is_array() {
+            return Err(missing("sparse vectors and texts in $knn"));
+        }
+        let embedding =
+            Vec::<f32>::deserialize(knn.query).map_err(|e| ChromaError::shape(format!("rank.$knn.query: {e}")))?;
+        Ok(Knn { embedding, candidates: knn.limit, return_rank: knn.return_rank })
+    }
+}
+
+/// Takes conditions on `#id` out of a filter: alone, or as members of its outermost `$and`.
+fn split_ids(clause: Option<Value>) -> Result<(Option<Vec<String>>, Option<Value>), ChromaError> {
+    let Some(clause) = clause else { return Ok((None, None)) };
+    let members = match clause.get("$and").filter(|_| clause.as_object().is_some_and(|object| object.len() == 1)) {
+        Some(Value::Array(members)) => members.clone(),
+        _ => vec![clause],
+    };
+    let mut ids: Option<Vec<String>> = None;
+    let mut rest = Vec::new();
+    for member in members {
+        match ids_of(&member) {
+            Some(named) => ids = Some(ids.map_or_else(|| named.clone(), |ids| both(ids, &named))),
+            None if names_ids(&member) => return Err(missing("this condition on #id")),
+            None => rest.push(member),
+        }
+    }
+    let clause = match rest.len() {
+        0 => None,
+        1 => rest.pop(),
+        _ => Some(Value::Object(Map::from_iter([("$and".to_owned(), Value::Array(rest))]))),
+    };
+    Ok((ids, clause))
+}
+
+fn both(ids: Vec<String>, others: &[String]) -> Vec<String> {
+    ids.into_iter().filter(|id| others.contains(id)).collect()
+}
+
+/// The ids of `{"#id": …}`, where it asks for some.
+fn ids_of(clause: &Value) -> Option<Vec<String>> {
+    let test = clause.as_object().filter(|object| object.len() == 1)?.get(ID)?;
+    match test.get("$in").or_else(|| test.get("$eq")).unwrap_or(test) {
+        Value::String(id) => Some(vec![id.clone()]),
+        Value::Array(ids) => ids.iter().map(|id| id.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}
+
+/// Whether a condition on `#id` is somewhere inside.
+fn names_ids(clause: &Value) -> bool {
+    match clause {
+        Value::Object(object) => object.iter().any(|(key, value)| key == ID || names_ids(value)),
+        Value::Array(items) => items.iter().any(names_ids),
+        _ => false,
+    }
+}
+
+/// The records of one search, each with its score if it was ranked.
+async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Vec<(Found, Option<f32>)>, ChromaError> {
+    let gone = |e| no_id(e, collection.identity().id);
+    let Some(knn) = &wanted.rank else {
+        let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize).min(app.settings.max_answer_records);
+        let (ids, filter) = (wanted.ids.clone(), wanted.filter.clone());
+        let get = Get {
+            ids,
+            filter,
+            limit: Some(limit),
+            offset: wanted.offset,
+            include: wanted.include(),
+            consistency: Consistency::Local,
+        };
+        let records = collection.get(get).await.map_err(gone)?.records;
+        return Ok(records.into_iter().map(|found| (found, None)).collect());
+    };
+    check_query(std::slice::from_ref(&knn.embedding), collection.dimension(), Some(knn.candidates))?;
+    if collection.dimension().is_none() {
+        return Ok(Vec::new());
+    }
+    let count = collection.count(Consistency::Local).await.map_err(gone)?;
+    let query = Query {
+        k: neighbours(app, knn.candidates, count, 1)?,
+        ids: wanted.ids.clone(),
+        filter: wanted.filter.clone(),
+        include: wanted.include(),
+        ..Query::new(knn.embedding.clone())
+    };
+    let hits = collection.search(query).await.map_err(gone)?.results.pop().unwrap_or_default();
+    let score = |(rank, distance): (usize, f32)| if knn.return_rank { rank as f32 } else { distance };
+    let ranked = hits.into_iter().enumerate().map(|(rank, hit)| (hit.record, Some(score((rank, hit.distance)))));
+    let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize);
+    Ok(ranked.skip(wanted.offset).take(limit).collect())
+}
+
+impl SearchAnswer {
+    fn of(answers: Vec<(Vec<String>, Vec<(Found, Option<f32>)>)>) -> SearchAnswer {
+        let mut answer = SearchAnswer {
+            ids: Vec::new(),
+            documents: Vec::new(),
+            embeddings: Vec::new(),
+            metadatas: Vec::new(),
+            scores: Vec::new(),
+            select: Vec::new(),
+        };
+        for (select, found) in answers {
+            let has = |key: &str| select.iter().any(|selected| selected == key);
+            let fields = select.iter().any(|key| !key.starts_with('#'));
+            let scores = found.iter().map(|(_, score)| *score).collect();
+            let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for (record, _) in found {
+                columns.3.push(shown_metadata(&record).map(|metadata| selected(metadata.clone(), &select)));
+                columns.0.push(record.id);
+                columns.1.push(record.document);
+                columns.2.push(record.embedding);
+            }
+            answer.ids.push(columns.0);
+            answer.documents.push(has(DOCUMENT).then_some(columns.1));
+            answer.embeddings.push(has(EMBEDDING).then_some(columns.2));
+            answer.metadatas.push((fields || has(METADATA)).then_some(columns.3));
+            answer.scores.push(has(SCORE).then_some(scores));
+            answer.select.push(select);
+        }
+        answer
+    }
+}
+
+/// The selected keys of a record's metadata; all of them where `#metadata` is selected.
+fn selected(metadata: Metadata, select: &[String]) -> Metadata {
+    if select.iter().any(|key| key == METADATA) {
+        return metadata;
+    }
+    Metadata(metadata.0.into_iter().filter(|(key, _)| select.contains(key)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn split(clause: Value) -> Result<(Option<Vec<String>>, Option<Value>), String> {
+        split_ids(Some(clause)).map_err(|e| format!("{e:?}"))
+    }
+
+    #[test]
+    fn conditions_on_ids_are_taken_out_of_the_outermost_and() {
+        let ids = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(split(json!({"#id": {"$in": ["a", "b"]}})), Ok((ids(&["a", "b"]), None)));
+        assert_eq!(split(json!({"#id": "a"})), Ok((ids(&["a"]), None)));
+        assert_eq!(split(json!({"k": 1})), Ok((None, Some(json!({"k": 1})))));
+        let several = json!({"$and": [{"#id": {"$in": ["a", "b"]}}, {"k": 1}, {"#id": "b"}]});
+        assert_eq!(split(several), Ok((ids(&["b"]), Some(json!({"k": 1})))));
+        for bad in [json!({"#id": {"$ne": "a"}}), json!({"$or": [{"#id": "a"}, {"k": 1}]})] {
+            assert!(split(bad.clone()).unwrap_err().contains("501"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rank_that_is_not_one_dense_knn_is_not_there() {
+        for bad in [
+            json!({"$sum": [{"$val": 1}]}),
+            json!({"$knn": {"query": [1], "default": 1.0}}),
+            json!({"$knn": {"query": [1], "key": "sparse"}}),
+            json!({"$knn": {"query": {"indices": [1], "values": [1]}}}),
+            json!({"$knn": {"query": "text"}}),
+        ] {
+            assert!(Knn::of(bad.clone()).is_err_and(|e| format!("{e:?}").contains("501")), "{bad}");
+        }
+        let knn = Knn::of(json!({"$knn": {"query": [1, 2.5], "key": "#embedding", "limit": 3, "return_rank": true}}));
+        let knn = knn.map_err(|e| format!("{e:?}")).unwrap();
+        assert_eq!((knn.embedding, knn.candidates, knn.return_rank), (vec![1.0, 2.5], 3, true));
+    }
+}

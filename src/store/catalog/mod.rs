@@ -1,0 +1,162 @@
+//! The catalog: a stream whose records are the tenants, databases and collections (protocol section 2).
+//! Invariant: a fold of commits in order; kinds of records that this version does not know stay as they
+//! are.
+
+mod records;
+mod resolve;
+mod view;
+
+#[cfg(test)]
+mod catalog_tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arrow::array::Array;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+pub use self::records::{CollectionRecord, Configuration, RecordState};
+pub use self::resolve::{CatalogWrite, already_exists, no_collection, no_database, no_tenant};
+pub use self::view::CatalogView;
+
+use self::records::CatalogRecord;
+use self::resolve::Overlay;
+use crate::error::Result;
+use crate::format::head::GraphEntry;
+use crate::format::{Commit, CommitKind, FormatError, Op, Rows};
+use crate::record::{Address, Version};
+use crate::stream::state::{Resolution, State, Weight};
+
+/// One row of the catalog as stored; kinds of records that this version does not know stay as they are.
+#[derive(Debug, Clone)]
+struct Stored {
+    position: Address,
+    record: Option<CatalogRecord>,
+}
+
+/// The catalog's fold.
+#[derive(Debug)]
+pub struct CatalogState {
+    version: Version,
+    records: BTreeMap<String, Stored>,
+    view: CatalogView,
+    config: Map<String, Value>,
+    published: Arc<ArcSwap<CatalogView>>,
+}
+
+impl CatalogState {
+    /// An empty catalog that publishes to `published`.
+    pub fn new(published: Arc<ArcSwap<CatalogView>>) -> CatalogState {
+        CatalogState {
+            version: Version(0),
+            records: BTreeMap::new(),
+            view: CatalogView::default(),
+            config: Map::new(),
+            published,
+        }
+    }
+
+    /// Where the record `id` stands in the order of records, if there is one.
+    fn position(&self, id: &str) -> Option<Address> {
+        self.records.get(id).map(|stored| stored.position)
+    }
+
+    /// Sets or removes the record `id`.
+    fn set(&mut self, id: &str, stored: Option<Stored>) {
+        if let Some(old) = self.records.remove(id).and_then(|old| old.record) {
+            self.view.remove(&old);
+        }
+        let Some(stored) = stored else { return };
+        if let Some(record) = &stored.record {
+            self.view.insert(record);
+        }
+        self.records.insert(id.to_owned(), stored);
+    }
+
+    /// Takes in rows; `addresses` gives each row's own address.
+    fn take_in(&mut self, rows: &Rows, address: impl Fn(usize) -> Option<Address>) -> Result<(), FormatError> {
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in 0..rows.len() {
+            let id = rows.id(row);
+            let own = address(row).ok_or_else(|| FormatError::Damaged(format!("row {row} has no address")))?;
+            let stored = match rows.ops.get(row) {
+                Some(Op::Put) => {
+                    let position = match rows.positions.is_null(row) {
+                        true => own,
+                        false => Address(rows.positions.value(row)),
+                    };
+                    Some(Stored { position, record: CatalogRecord::parse(id, Rows::text(&rows.metadatas, row))? })
+                }
+                _ => None,
+            };
+            changes.push((id, stored));
+        }
+        changes.into_iter().for_each(|(id, stored)| self.set(id, stored));
+        Ok(())
+    }
+}
+
+impl State for CatalogState {
+    type Request = CatalogWrite;
+    type Answer = ();
+
+    fn weight(_: &CatalogWrite) -> Weight {
+        Weight { rows: 1, bytes: 1024 }
+    }
+
+    fn resolve(&self, requests: &[&CatalogWrite]) -> Resolution<()> {
+        let mut overlay = Overlay::new(self);
+        let answers = requests.iter().map(|request| overlay.resolve(request)).collect();
+        let rows = overlay.into_rows();
+        Resolution { rows, config: None, drop: false, answers }
+    }
+
+    fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+        for rows in &groups {
+            let addresses = rows.addresses.as_ref();
+            self.take_in(rows, |row| addresses.map(|a| Address(a.value(row))))?;
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn load_graph(&mut self, entry: &GraphEntry, _: Bytes) -> Result<(), FormatError> {
+        Err(FormatError::Damaged(format!("{}: the catalog has no graphs", entry.key)))
+    }
+
+    fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {
+        if commit.header.kind == CommitKind::Drop {
+            return Err(FormatError::Damaged("the catalog cannot be dropped".to_owned()));
+        }
+        let version = commit.header.version;
+        self.take_in(&commit.rows, |row| Address::new(version, row))?;
+        self.config.extend(commit.header.config.clone().unwrap_or_default());
+        self.version = version;
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let mut view = self.view.clone();
+        view.version = self.version;
+        self.published.store(Arc::new(view));
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn config(&self) -> Map<String, Value> {
+        self.config.clone()
+    }
+
+    fn dropped(&self) -> bool {
+        false
+    }
+}

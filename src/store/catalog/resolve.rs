@@ -1,0 +1,329 @@
+//! Changes of the catalog and what they come to: each request is checked against the state right before
+//! its own commit, the requests before it in the batch included. Invariants: at most one live collection
+//! per (tenant, database, name); a collection id gets a record once; a request that is refused changes
+//! nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::CatalogState;
+use super::records::{
+    CollectionRecord, Configuration, DatabaseRecord, NameKey, RecordState, TenantRecord, collection_id, database_id,
+    tenant_id,
+};
+use crate::collection::request::{IndexSettings, Scope};
+use crate::error::{Error, Kind, Result};
+use crate::format::{Op, Row};
+use crate::record::{CollectionId, Metric};
+use crate::store::modify::CollectionChange;
+
+/// A change of the catalog.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CatalogWrite {
+    /// The commit point of a create or a fork.
+    Create { id: CollectionId, record: Box<CollectionRecord> },
+    /// Another name, other values of a live collection.
+    Modify { id: CollectionId, change: Box<CollectionChange> },
+    /// The collection's log has ended: frees the name.
+    MarkDropped { id: CollectionId },
+    /// Takes a record away: its objects are gone, or its create came too late.
+    Remove { id: CollectionId },
+    /// Objects were found that no record names: from now on no create of this id can succeed.
+    Condemn { id: CollectionId },
+    /// A tenant.
+    CreateTenant { name: String },
+    /// What else a tenant is called.
+    UpdateTenant { name: String, resource_name: Option<String> },
+    /// A database.
+    CreateDatabase { scope: Scope, id: Uuid },
+    /// The end of a database all of whose collections are among `ended`: their logs have ended.
+    DropDatabase { scope: Scope, ended: BTreeSet<CollectionId> },
+    /// The end of everything: all live collections are among `ended`.
+    Reset { ended: BTreeSet<CollectionId> },
+}
+
+/// A batch in the course of its resolution: what its requests have changed so far.
+pub(super) struct Overlay<'a> {
+    state: &'a CatalogState,
+    collections: BTreeMap<CollectionId, Option<Arc<CollectionRecord>>>,
+    tenants: BTreeMap<String, Option<Arc<TenantRecord>>>,
+    databases: BTreeMap<Scope, Option<Arc<DatabaseRecord>>>,
+    rows: BTreeMap<String, Row>,
+}
+
+impl<'a> Overlay<'a> {
+    pub(super) fn new(state: &'a CatalogState) -> Overlay<'a> {
+        Overlay {
+            state,
+            collections: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            rows: BTreeMap::new(),
+        }
+    }
+
+    /// The rows of the commit, at most one per id.
+    pub(super) fn into_rows(self) -> Vec<Row> {
+        self.rows.into_values().collect()
+    }
+
+    pub(super) fn resolve(&mut self, request: &CatalogWrite) -> Result<()> {
+        match request {
+            CatalogWrite::Create { id, record } => self.create(*id, record),
+            CatalogWrite::Modify { id, change } => self.modify(*id, change),
+            CatalogWrite::MarkDropped { id } => self.mark_dropped(*id),
+            CatalogWrite::Remove { id } => {
+                if self.collection(*id).is_some() {
+                    self.collections.insert(*id, None);
+                    self.delete(collection_id(*id));
+                }
+                Ok(())
+            }
+            CatalogWrite::Condemn { id } => {
+                self.check_new(*id)?;
+                self.put_collection(*id, condemned(*id))
+            }
+            CatalogWrite::CreateTenant { name } => self.create_tenant(name),
+            CatalogWrite::UpdateTenant { name, resource_name } => self.update_tenant(name, resource_name),
+            CatalogWrite::CreateDatabase { scope, id } => self.create_database(scope, *id),
+            CatalogWrite::DropDatabase { scope, ended } => self.drop_database(scope, ended),
+            CatalogWrite::Reset { ended } => self.reset(ended),
+        }
+    }
+
+    fn create(&mut self, id: CollectionId, record: &CollectionRecord) -> Result<()> {
+        self.check_new(id)?;
+        if !self.has_database(&record.scope()) {
+            return Err(no_database(&record.scope()));
+        }
+        self.check_free(&record.key())?;
+        self.put_collection(id, record.clone())
+    }
+
+    fn modify(&mut self, id: CollectionId, change: &CollectionChange) -> Result<()> {
+        let Some(before) = self.collection(id).filter(|record| record.is_live()) else {
+            return Err(no_collection(id));
+        };
+        let after = change.applied_to(&before);
+        if after.key() != before.key() {
+            self.check_free(&after.key())?;
+        }
+        if after == *before { Ok(()) } else { self.put_collection(id, after) }
+    }
+
+    fn mark_dropped(&mut self, id: CollectionId) -> Result<()> {
+        match self.collection(id).filter(|record| record.is_live()) {
+            Some(record) => {
+                let dropped = CollectionRecord { state: RecordState::Dropped, ..record.as_ref().clone() };
+                self.put_collection(id, dropped)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn create_tenant(&mut self, name: &str) -> Result<()> {
+        if self.has_tenant(name) {
+            return Err(Error::new(Kind::AlreadyExists, format!("tenant {name:?} exists already")));
+        }
+        self.put_tenant(TenantRecord { name: name.to_owned(), resource_name: None, other: Map::new() })
+    }
+
+    fn update_tenant(&mut self, name: &str, resource_name: &Option<String>) -> Result<()> {
+        if !self.has_tenant(name) {
+            return Err(no_tenant(name));
+        }
+        let before = self.tenant(name);
+        let other = before.as_ref().map_or_else(Map::new, |record| record.other.clone());
+        let after = TenantRecord { name: name.to_owned(), resource_name: resource_name.clone(), other };
+        match before {
+            Some(before) if *before == after => Ok(()),
+            None if after.resource_name.is_none() => Ok(()),
+            _ => self.put_tenant(after),
+        }
+    }
+
+    fn create_database(&mut self, scope: &Scope, id: Uuid) -> Result<()> {
+        if !self.has_tenant(&scope.tenant) {
+            return Err(no_tenant(&scope.tenant));
+        }
+        if self.has_database(scope) {
+            let what = format!("database {:?} of tenant {:?} exists already", scope.database, scope.tenant);
+            return Err(Error::new(Kind::AlreadyExists, what));
+        }
+        self.put_database(database_record(scope, id, RecordState::Live))
+    }
+
+    fn drop_database(&mut self, scope: &Scope, ended: &BTreeSet<CollectionId>) -> Result<()> {
+        if !self.has_database(scope) {
+            return Err(no_database(scope));
+        }
+        let inside = self.live(|record| record.is_in(scope));
+        check_ended(&inside, ended)?;
+        inside.into_iter().try_for_each(|id| self.mark_dropped(id))?;
+        // The default database is there without a record, so only a record can say that it is not.
+        if *scope == Scope::default() {
+            return self.put_database(database_record(scope, Uuid::nil(), RecordState::Dropped));
+        }
+        self.databases.insert(scope.clone(), None);
+        self.delete(database_id(scope));
+        Ok(())
+    }
+
+    fn reset(&mut self, ended: &BTreeSet<CollectionId>) -> Result<()> {
+        let all = self.live(|_| true);
+        check_ended(&all, ended)?;
+        all.into_iter().try_for_each(|id| self.mark_dropped(id))?;
+        let (tenants, databases) = self.state.view.recorded();
+        let tenants: BTreeSet<String> = tenants.into_iter().chain(self.tenants.keys().cloned()).collect();
+        let databases: BTreeSet<Scope> = databases.into_iter().chain(self.databases.keys().cloned()).collect();
+        for name in tenants {
+            self.delete(tenant_id(&name));
+            self.tenants.insert(name, None);
+        }
+        for scope in databases {
+            self.delete(database_id(&scope));
+            self.databases.insert(scope, None);
+        }
+        Ok(())
+    }
+
+    fn collection(&self, id: CollectionId) -> Option<Arc<CollectionRecord>> {
+        let before = || self.state.view.collections.get(&id).cloned();
+        self.collections.get(&id).cloned().unwrap_or_else(before)
+    }
+
+    fn tenant(&self, name: &str) -> Option<Arc<TenantRecord>> {
+        let before = || self.state.view.tenant_record(name).cloned();
+        self.tenants.get(name).cloned().unwrap_or_else(before)
+    }
+
+    fn has_tenant(&self, name: &str) -> bool {
+        name == Scope::default().tenant || self.tenant(name).is_some()
+    }
+
+    fn has_database(&self, scope: &Scope) -> bool {
+        let before = || self.state.view.database_record(scope).cloned();
+        match self.databases.get(scope).cloned().unwrap_or_else(before) {
+            Some(record) => record.is_live(),
+            None => *scope == Scope::default(),
+        }
+    }
+
+    /// The live collections that are `wanted`.
+    fn live(&self, wanted: impl Fn(&CollectionRecord) -> bool) -> Vec<CollectionId> {
+        let untouched = self.state.view.live().filter(|(id, _)| !self.collections.contains_key(id));
+        let changed = self.collections.iter().filter_map(|(id, record)| Some((*id, record.as_ref()?)));
+        let changed = changed.filter(|(_, record)| record.is_live());
+        untouched.chain(changed).filter(|(_, record)| wanted(record)).map(|(id, _)| id).collect()
+    }
+
+    fn check_new(&self, id: CollectionId) -> Result<()> {
+        match self.collection(id) {
+            Some(_) => Err(Error::new(Kind::Conflict, format!("collection {id} has a record already"))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_free(&self, key: &NameKey) -> Result<()> {
+        let changed = self.collections.values().flatten();
+        let here = changed.into_iter().any(|record| record.is_live() && record.key() == *key);
+        let scope = Scope { tenant: key.0.clone(), database: key.1.clone() };
+        let there = self.state.view.find(&scope, &key.2).is_some_and(|id| !self.collections.contains_key(&id));
+        if here || there { Err(already_exists(&key.2)) } else { Ok(()) }
+    }
+
+    fn put_collection(&mut self, id: CollectionId, record: CollectionRecord) -> Result<()> {
+        self.put(collection_id(id), &record)?;
+        self.collections.insert(id, Some(Arc::new(record)));
+        Ok(())
+    }
+
+    fn put_tenant(&mut self, record: TenantRecord) -> Result<()> {
+        self.put(tenant_id(&record.name), &record)?;
+        self.tenants.insert(record.name.clone(), Some(Arc::new(record)));
+        Ok(())
+    }
+
+    fn put_database(&mut self, record: DatabaseRecord) -> Result<()> {
+        self.put(database_id(&record.scope()), &record)?;
+        self.databases.insert(record.scope(), Some(Arc::new(record)));
+        Ok(())
+    }
+
+    fn put(&mut self, id: String, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(value).map_err(|e| Error::internal(format!("catalog record {id}: {e}")))?;
+        let deleted = self.rows.get(&id).is_some_and(|row| row.op == Op::Delete);
+        // A record that was deleted in this batch begins anew.
+        let position = if deleted { None } else { self.state.position(&id) };
+        let row = Row { op: Op::Put, metadata: Some(text), position, ..Row::delete(id.clone()) };
+        self.rows.insert(id, row);
+        Ok(())
+    }
+
+    fn delete(&mut self, id: String) {
+        match self.state.position(&id) {
+            Some(_) => self.rows.insert(id.clone(), Row::delete(id)),
+            // It came in this batch and leaves no trace.
+            None => self.rows.remove(&id),
+        };
+    }
+}
+
+/// Refuses an end of many collections if one of them has not ended: it was born meanwhile.
+fn check_ended(live: &[CollectionId], ended: &BTreeSet<CollectionId>) -> Result<()> {
+    match live.iter().find(|id| !ended.contains(id)) {
+        Some(id) => Err(Error::new(Kind::Conflict, format!("collection {id} was created meanwhile"))),
+        None => Ok(()),
+    }
+}
+
+fn database_record(scope: &Scope, id: Uuid, state: RecordState) -> DatabaseRecord {
+    let Scope { tenant, database } = scope.clone();
+    DatabaseRecord { id, tenant, name: database, state, other: Map::new() }
+}
+
+/// The record of a collection that never came to be: dropped, so that it is buried like one.
+fn condemned(id: CollectionId) -> CollectionRecord {
+    let Scope { tenant, database } = Scope::default();
+    let configuration = Configuration {
+        metric: Metric::default(),
+        dimension: None,
+        index: IndexSettings::default(),
+        extension: Map::new(),
+        other: Map::new(),
+    };
+    CollectionRecord {
+        tenant,
+        database,
+        name: id.to_string(),
+        metadata: None,
+        configuration,
+        state: RecordState::Dropped,
+        forked_from: None,
+        other: Map::from_iter([("orphan".to_owned(), Value::Bool(true))]),
+    }
+}
+
+/// The error of a create whose name is taken.
+pub fn already_exists(name: &str) -> Error {
+    Error::new(Kind::AlreadyExists, format!("collection {name:?} exists already; choose another name or use it"))
+}
+
+/// The error of a request for a tenant that does not exist.
+pub fn no_tenant(name: &str) -> Error {
+    Error::not_found(format!("tenant {name:?} does not exist"))
+}
+
+/// The error of a request for a database that does not exist.
+pub fn no_database(scope: &Scope) -> Error {
+    Error::not_found(format!("database {:?} of tenant {:?} does not exist", scope.database, scope.tenant))
+}
+
+/// The error of a request for a collection that does not exist.
+pub fn no_collection(id: CollectionId) -> Error {
+    Error::not_found(format!("collection {id} does not exist"))
+}

@@ -1,0 +1,98 @@
+//! Finding collections by name and by id, and listing them. Invariant: that something does not exist is
+//! answered only from a catalog that was just read to its end (protocol section 5): the name may have
+//! been taken anew.
+
+use std::sync::Arc;
+
+use super::catalog;
+use super::entry::Entry;
+use super::{Inner, Store, lifecycle};
+use crate::collection::handle::Collection;
+use crate::collection::request::{CollectionInfo, Consistency, Scope};
+use crate::error::{Error, Result};
+use crate::record::CollectionId;
+use crate::stream::context::StreamError;
+
+impl Store {
+    /// The collection called `name` in the default database.
+    pub async fn collection(&self, name: &str) -> Result<Collection> {
+        self.collection_in(&Scope::default(), name).await
+    }
+
+    /// A collection by scope and name; waits while it loads.
+    ///
+    /// # Errors
+    /// `NotFound` only after the bucket was asked whether the name is taken by now; `Corrupted` if an
+    /// object of the collection is damaged, with its key and the cause.
+    pub async fn collection_in(&self, scope: &Scope, name: &str) -> Result<Collection> {
+        let found = self.opened(|inner| inner.find(scope, name)).await?;
+        found.ok_or_else(|| Error::not_found(format!("collection {name:?} does not exist")))
+    }
+
+    /// A collection by its identity, in whichever database it is; waits while it loads.
+    ///
+    /// # Errors
+    /// As [`collection_in`](Store::collection_in).
+    pub async fn collection_by_id(&self, id: CollectionId) -> Result<Collection> {
+        let found = self.opened(|inner| inner.entry(id)).await?;
+        found.ok_or_else(|| catalog::no_collection(id))
+    }
+
+    /// The collections of a database by name, those that are still loading included; none if there is no
+    /// such database. `Strong` shows what other instances created and dropped before.
+    pub async fn collections_in(&self, scope: &Scope, consistency: Consistency) -> Result<Vec<CollectionInfo>> {
+        if consistency == Consistency::Strong {
+            self.inner.follow_catalog().await?;
+        }
+        Ok(self.collections(scope))
+    }
+
+    /// The collection that `look` finds, open, now or after the catalog was read to its end.
+    async fn opened(&self, look: impl Fn(&Inner) -> Option<Arc<Entry>>) -> Result<Option<Collection>> {
+        let mut asked = false;
+        loop {
+            if let Some(entry) = look(&self.inner) {
+                match entry.opened().await {
+                    Ok(collection) if !collection.stream().shared().ended() => return Ok(Some(collection)),
+                    Ok(_) | Err(StreamError::Dropped) => {
+                        lifecycle::finish_drop(&self.inner, entry.id).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if asked {
+                return Ok(None);
+            }
+            // A refusal must not come from a stale catalog.
+            self.inner.follow_catalog().await?;
+            asked = look(&self.inner).is_none();
+        }
+    }
+
+    /// The entry of a live collection, open or not.
+    pub(super) async fn entry(&self, id: CollectionId) -> Result<Arc<Entry>> {
+        if let Some(entry) = self.inner.entry(id) {
+            return Ok(entry);
+        }
+        self.inner.follow_catalog().await?;
+        self.inner.entry(id).ok_or_else(|| catalog::no_collection(id))
+    }
+}
+
+impl Inner {
+    /// Reads the catalog to its end.
+    pub(super) async fn follow_catalog(self: &Arc<Self>) -> Result<()> {
+        self.catalog.sync().await?;
+        self.reconcile();
+        Ok(())
+    }
+
+    pub(super) fn find(&self, scope: &Scope, name: &str) -> Option<Arc<Entry>> {
+        let id = self.view.load().find(scope, name)?;
+        self.entry(id)
+    }
+
+    pub(super) fn entry(&self, id: CollectionId) -> Option<Arc<Entry>> {
+        self.entries.lock().get(&id).cloned()
+    }
+}

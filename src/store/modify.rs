@@ -1,0 +1,84 @@
+//! Changes of what the catalog says about a collection: name, metadata, settings. Each is one catalog
+//! commit, checked against the state right before it; handles follow it.
+
+use serde_json::{Map, Value};
+
+use super::Store;
+use super::catalog::{self, CatalogWrite, CollectionRecord};
+use super::lifecycle::{self, ATTEMPTS, check_name, metadata_json};
+use crate::collection::request::IndexSettings;
+use crate::error::{Kind, Result};
+use crate::record::{CollectionId, Metadata};
+
+/// What to change about a collection; what is `None` stays as it is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CollectionChange {
+    /// Another name.
+    pub name: Option<String>,
+    /// Other metadata, as a whole; `Some(None)` for none.
+    pub metadata: Option<Option<Metadata>>,
+    /// Another width of the graph search.
+    pub ef_search: Option<usize>,
+    /// Another extension, as a whole.
+    pub extension: Option<Map<String, Value>>,
+}
+
+impl CollectionChange {
+    /// The record after the change.
+    pub(super) fn applied_to(&self, record: &CollectionRecord) -> CollectionRecord {
+        let mut after = record.clone();
+        if let Some(name) = &self.name {
+            after.name.clone_from(name);
+        }
+        if let Some(metadata) = &self.metadata {
+            after.metadata = metadata_json(metadata.as_ref());
+        }
+        if let Some(ef_search) = self.ef_search {
+            after.configuration.index.ef_search = Some(ef_search);
+        }
+        if let Some(extension) = &self.extension {
+            after.configuration.extension.clone_from(extension);
+        }
+        after
+    }
+}
+
+impl Store {
+    /// Changes a collection's name, metadata or settings, in one commit of the catalog. Handles of this
+    /// store show it when this returns, those of others once they have followed the catalog.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such collection, `AlreadyExists` if the new name is taken, `Invalid` for
+    /// a bad name or setting.
+    pub async fn modify_collection(&self, id: CollectionId, change: CollectionChange) -> Result<()> {
+        if let Some(name) = &change.name {
+            check_name("name", name)?;
+        }
+        IndexSettings { ef_search: change.ef_search, ..IndexSettings::default() }.check()?;
+        let inner = &self.inner;
+        let mut refused = catalog::no_collection(id);
+        for _ in 0..ATTEMPTS {
+            let entry = self.entry(id).await?;
+            if lifecycle::ended(inner, &entry).await? {
+                return Err(catalog::no_collection(id));
+            }
+            match inner.catalog.write(CatalogWrite::Modify { id, change: Box::new(change.clone()) }).await {
+                Ok(_) => {
+                    inner.reconcile();
+                    return Ok(());
+                }
+                // The name may be held by a collection that has been dropped: look again.
+                Err(error) if error.kind() == Kind::AlreadyExists => refused = error,
+                Err(error) => return Err(error),
+            }
+            inner.reconcile();
+            let holder = change.name.as_ref().and_then(|name| inner.find(&entry.record().scope(), name));
+            if let Some(holder) = holder
+                && !lifecycle::ended(inner, &holder).await?
+            {
+                return Err(refused);
+            }
+        }
+        Err(refused)
+    }
+}

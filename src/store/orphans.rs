@@ -1,0 +1,114 @@
+//! The sweep for orphaned streams (protocol section 8e): what a create or fork left that never became a
+//! collection. Invariant: a stream without a record is condemned by a catalog commit first, which is
+//! ordered against the create's own; only when that stands is its HEAD touched.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::catalog::CatalogWrite;
+use super::{Inner, Store};
+use crate::bucket::keys::{self, StreamId};
+use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
+use crate::error::{Error, Kind, Result};
+use crate::format::head::{Head, Life};
+use crate::head::{self, Created, HeadError};
+use crate::record::CollectionId;
+use crate::stream::context::StreamError;
+use crate::stream::sweep::{Sweep, list_all, older};
+
+impl Store {
+    /// Sweeps every collection, the catalog and the orphaned streams now, for stores that run without
+    /// upkeep; answers how many objects were deleted and streams condemned.
+    #[doc(hidden)]
+    pub async fn sweep(&self) -> Result<u64> {
+        let mut swept = 0;
+        for collection in self.inner.ready_collections() {
+            swept += collection.stream().sweep(Sweep::Now).await?.unwrap_or(0);
+        }
+        swept += self.inner.catalog.sweep(Sweep::Now).await?.unwrap_or(0);
+        Ok(swept + sweep_streams(&self.inner).await?)
+    }
+}
+
+/// Condemns the streams that have objects but no record; how many.
+pub async fn sweep_streams(inner: &Arc<Inner>) -> Result<u64> {
+    let (began, ids) = list_streams(inner.bucket.as_ref()).await.map_err(StreamError::from)?;
+    let Some(began) = began else { return Ok(0) };
+    // IMPORTANT: after the listing. A create that had put its HEAD by then may have its record by now.
+    inner.follow_catalog().await?;
+    let view = inner.view.load_full();
+    let mut condemned = 0;
+    for id in ids.into_iter().filter(|id| !view.collections.contains_key(id)) {
+        match sweep_stream(inner, id, began).await {
+            Ok(done) => condemned += u64::from(done),
+            Err(error) => tracing::warn!(collection = %id, %error, "an orphaned stream could not be swept yet"),
+        }
+    }
+    Ok(condemned)
+}
+
+/// The collections that have objects, and the store time at which they were listed.
+async fn list_streams(bucket: &dyn Bucket) -> Result<(Option<StoreTime>, Vec<CollectionId>), BucketError> {
+    let mut began = None;
+    let mut ids: Vec<CollectionId> = Vec::new();
+    let mut after = None::<String>;
+    loop {
+        let page = bucket.list(keys::COLLECTIONS, after.as_deref()).await?;
+        began = began.or(page.date);
+        for id in page.objects.iter().filter_map(|object| keys::collection_of(&object.key)) {
+            if ids.last() != Some(&id) {
+                ids.push(id);
+            }
+        }
+        let Some(last) = page.objects.last().filter(|_| page.more) else { return Ok((began, ids)) };
+        // One key of a collection is enough: the next page begins with the next collection.
+        after = Some(keys::collection_of(&last.key).map_or_else(|| last.key.clone(), keys::after_collection));
+    }
+}
+
+/// Condemns one stream without a record if it is old enough; whether it did.
+async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) -> Result<bool> {
+    let stream = StreamId::Collection(id);
+    let context = inner.context(stream.clone());
+    let objects = list_all(&context, &stream.prefix()).await.map_err(StreamError::from)?;
+    let old = |object: &Listed| older(object, began, context.timing.sweep_age);
+    match objects.iter().find(|object| object.key == stream.head()) {
+        Some(head) if !old(head) => return Ok(false),
+        Some(_) => {
+            // A dropped HEAD alone is the tombstone of a collection that has been buried.
+            let alone = objects.len() == 1;
+            match head::read(inner.bucket.as_ref(), &stream).await {
+                Ok(read) if alone && read.head.state == Life::Dropped => return Ok(false),
+                Ok(_) => {}
+                Err(error) => return Err(StreamError::of_head(error, &stream).into()),
+            }
+        }
+        None if objects.is_empty() || !objects.iter().all(old) => return Ok(false),
+        None => {
+            // A fork that stalled before its HEAD: from now on it cannot create it any more.
+            let mut tombstone = Head::new(stream.to_string(), Map::new());
+            tombstone.state = Life::Dropped;
+            let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &context.timing).await;
+            if made.map_err(|e| StreamError::of_head(e, &stream))? == Created::Exists {
+                return Ok(false);
+            }
+        }
+    }
+    condemn(inner, id).await
+}
+
+async fn condemn(inner: &Arc<Inner>, id: CollectionId) -> Result<bool> {
+    let stream = StreamId::Collection(id);
+    match inner.catalog.write(CatalogWrite::Condemn { id }).await {
+        Ok(_) => {}
+        // It has become a collection meanwhile.
+        Err(error) if error.kind() == Kind::Conflict => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    match head::mark_dropped(&inner.swapper(stream.clone())).await {
+        Ok(()) => Ok(true),
+        Err(HeadError::Missing) => Err(Error::corrupted(format!("{} is missing", stream.head()))),
+        Err(error) => Err(StreamError::of_head(error, &stream).into()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The end of many collections at once: dropping a database, and reset (protocol section 9). Invariant:
+//! each collection's own `drop` commit comes first, then one catalog commit for all, which is refused
+//! while a live collection has not ended: one that was born meanwhile is dropped before the next try.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+
+use super::catalog::{self, CatalogWrite};
+use super::entry::Entry;
+use super::lifecycle::ATTEMPTS;
+use super::namespaces::scope;
+use super::{PARALLEL_COLLECTIONS, Store};
+use crate::error::{Error, Kind, Result};
+use crate::record::CollectionId;
+
+/// How one try to commit the end ended.
+enum Try {
+    Done,
+    /// A collection was born meanwhile.
+    Again,
+}
+
+impl Store {
+    /// Drops a database and all its collections. The default database can be dropped too, and be created
+    /// anew.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such database; `OutcomeUnknown` if some of its collections may have been
+    /// dropped and others not: drop it again.
+    pub async fn drop_database(&self, tenant: &str, name: &str) -> Result<()> {
+        let scope = scope(tenant, name);
+        self.database(tenant, name).await?;
+        let inside = |entry: &Entry| entry.record().is_in(&scope);
+        let write = |ended| CatalogWrite::DropDatabase { scope: scope.clone(), ended };
+        self.end_all(inside, write).await.map_err(|error| match error.kind() {
+            Kind::NotFound => catalog::no_database(&scope),
+            _ => error,
+        })
+    }
+
+    /// Drops everything: all collections, tenants and databases but the default ones.
+    ///
+    /// # Errors
+    /// `OutcomeUnknown` if some collections may have been dropped and others not: reset again.
+    pub async fn reset(&self) -> Result<()> {
+        self.end_all(|_| true, |ended| CatalogWrite::Reset { ended }).await
+    }
+
+    async fn end_all(
+        &self,
+        wanted: impl Fn(&Entry) -> bool,
+        write: impl Fn(BTreeSet<CollectionId>) -> CatalogWrite,
+    ) -> Result<()> {
+        let mut ended = BTreeSet::new();
+        for _ in 0..ATTEMPTS {
+            self.inner.follow_catalog().await.map_err(|error| in_part(error, &ended))?;
+            let live: Vec<Arc<Entry>> = self.inner.live_entries().into_iter().filter(|entry| wanted(entry)).collect();
+            self.end_each(live, &mut ended).await?;
+            match self.commit_end(write(ended.clone())).await.map_err(|error| in_part(error, &ended))? {
+                Try::Done => return Ok(()),
+                Try::Again => {}
+            }
+        }
+        let why = "collections kept being created meanwhile";
+        Err(in_part(Error::unavailable(why), &ended))
+    }
+
+    /// Ends each collection's log and marks its HEAD, and puts those that have ended into `ended`.
+    async fn end_each(&self, entries: Vec<Arc<Entry>>, ended: &mut BTreeSet<CollectionId>) -> Result<()> {
+        let new = entries.iter().map(|entry| entry.id).filter(|id| !ended.contains(id));
+        let work = stream::iter(new.collect::<Vec<_>>()).map(|id| async move { (id, self.end_one(id).await) });
+        let results: Vec<(CollectionId, Result<()>)> = work.buffer_unordered(PARALLEL_COLLECTIONS).collect().await;
+        let mut failed = None;
+        for (id, result) in results {
+            match result {
+                Ok(()) => drop(ended.insert(id)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => Err(in_part(error, ended)),
+            None => Ok(()),
+        }
+    }
+
+    async fn end_one(&self, id: CollectionId) -> Result<()> {
+        self.end(id).await?;
+        // The log has ended, so whatever happens to HEAD now, the collection is gone.
+        match self.mark_dropped(id).await {
+            Err(error) if error.kind() != Kind::NotFound => {
+                Err(Error::new(Kind::OutcomeUnknown, format!("collection {id} was dropped, but {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn commit_end(&self, write: CatalogWrite) -> Result<Try> {
+        let written = self.inner.catalog.write(write).await;
+        self.inner.reconcile();
+        match written {
+            Ok(_) => Ok(Try::Done),
+            Err(error) if error.kind() == Kind::Conflict => Ok(Try::Again),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a failure means once collections have ended: no longer that nothing was changed.
+fn in_part(error: Error, ended: &BTreeSet<CollectionId>) -> Error {
+    match error.kind() {
+        Kind::NotFound => error,
+        _ if ended.is_empty() => error,
+        _ => {
+            let what = format!("{} collections were dropped, the rest may not have been: {error}", ended.len());
+            Error::new(Kind::OutcomeUnknown, what).with_source(error)
+        }
+    }
+}

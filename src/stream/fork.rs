@@ -1,0 +1,111 @@
+//! Copying a stream into a new one (protocol section 9, fork): its segments and graphs by copies inside
+//! the store, its tail as one segment. Invariants: the copy holds every commit up to one version and
+//! shares no object with the stream it came from; nothing names it before its HEAD is created.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use ulid::Ulid;
+
+use super::Stream;
+use super::context::StreamError;
+use super::flush::{encode, merged, upload_segment};
+use super::open::{off_thread, sort_missing};
+use super::state::State;
+use crate::bucket::keys::StreamId;
+use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
+use crate::format::segment::SegmentHeader;
+use crate::format::{Chain, FormatError};
+use crate::record::Version;
+
+/// Objects copied at once.
+const PARALLEL_COPIES: usize = 8;
+
+/// What of a stream HEAD does not name: the commits from its floor on, as a segment.
+struct Rest {
+    segment: Option<SegmentEntry>,
+    version: Version,
+    prev: Option<Chain>,
+    config: serde_json::Map<String, serde_json::Value>,
+}
+
+impl<S: State> Stream<S> {
+    /// Copies what this instance has read of the stream under the name `target`, and answers the HEAD that
+    /// makes it a stream.
+    ///
+    /// # Errors
+    /// `Recycled` if HEAD is ahead of this instance or moves on meanwhile: read the log, and try again.
+    /// What was copied until then is left to the sweeps.
+    pub async fn copy_to(&self, target: &StreamId) -> Result<Head, StreamError> {
+        self.shared().check_damage()?;
+        let context = self.context();
+        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        if read.head.state == Life::Dropped {
+            return Err(StreamError::Dropped);
+        }
+        let rest = self.write_rest(&read.head, target).await?;
+        let (segs, graphs) = futures::future::try_join(
+            self.copy_segments(&read.head, target),
+            self.copy_graphs(&read.head, target, rest.version),
+        )
+        .await?;
+        let mut head = Head::new(target.to_string(), merged(&read.head.config, &rest.config));
+        (head.segs, head.graphs) = (segs, graphs);
+        head.segs.extend(rest.segment);
+        (head.floor, head.gone, head.prev) = (rest.version.next(), rest.version.next(), rest.prev);
+        head.check_invariants().map_err(|cause| StreamError::corrupted(context.stream.head(), &cause))?;
+        Ok(head)
+    }
+
+    /// Writes the commits from HEAD's floor on, if there are any, as a segment of `target`.
+    async fn write_rest(&self, head: &Head, target: &StreamId) -> Result<Rest, StreamError> {
+        let floor = head.floor;
+        let (version, config) = {
+            let current = self.shared().current();
+            let state = current.state.lock();
+            (state.version(), state.config())
+        };
+        if version.next() == floor {
+            return Ok(Rest { segment: None, version, prev: head.prev, config });
+        }
+        let ahead = || StreamError::Recycled(format!("HEAD's floor {floor} does not fit version {version}"));
+        let cut = self.cut(floor).ok_or_else(ahead)?;
+        let last = cut.commits.last().cloned().ok_or_else(ahead)?;
+        let header = SegmentHeader { stream: target.to_string(), lo: floor, hi: last.version, dim: cut.dim };
+        let encoded = off_thread(move || encode(header, cut.commits.iter().map(|c| c.bytes.clone()))).await?;
+        let damaged = |cause: FormatError| StreamError::corrupted(self.context().stream.log(floor), &cause);
+        let encoded = encoded.map_err(damaged)?;
+        let segment = upload_segment(self.context(), target, encoded, (floor, last.version), 0).await?;
+        Ok(Rest { segment: Some(segment), version: last.version, prev: Some(last.link), config: cut.config })
+    }
+
+    async fn copy_segments(&self, head: &Head, target: &StreamId) -> Result<Vec<SegmentEntry>, StreamError> {
+        let copies = stream::iter(head.segs.clone()).map(|entry| async move {
+            let key = target.segment(Ulid::generate());
+            self.copy_object(&entry.key, &key).await?;
+            Ok(entry.copied(&self.context().stream.to_string(), key))
+        });
+        copies.buffered(PARALLEL_COPIES).try_collect().await
+    }
+
+    /// Copies the graphs that cover nothing after `version`.
+    async fn copy_graphs(
+        &self,
+        head: &Head,
+        target: &StreamId,
+        version: Version,
+    ) -> Result<Vec<GraphEntry>, StreamError> {
+        let graphs: Vec<GraphEntry> = head.graphs.iter().filter(|graph| graph.hi <= version).cloned().collect();
+        let copies = stream::iter(graphs).map(|entry| async move {
+            let key = target.graph(Ulid::generate());
+            self.copy_object(&entry.key, &key).await?;
+            Ok(entry.copied(&self.context().stream.to_string(), key))
+        });
+        copies.buffered(PARALLEL_COPIES).try_collect().await
+    }
+
+    async fn copy_object(&self, from: &str, to: &str) -> Result<(), StreamError> {
+        match self.context().bucket.copy(from, to).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(sort_missing(self.context(), from, error).await),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The sweep for orphans of one stream (protocol section 8d): objects that were uploaded and never named,
+//! because their uploader died or lost the swap. Invariant: a sweep first raises `sweeps` in HEAD, so that
+//! every upload that began before it can no longer be named; only then does it look and delete.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Stream;
+use super::context::{Context, StreamError};
+use super::state::State;
+use crate::bucket::{BucketError, Listed, PAGE_KEYS, StoreTime};
+use crate::format::head::{Head, Life, Retired};
+use crate::head::{HeadRead, Swapped};
+
+/// When to sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// If the last sweep of any instance is long enough ago.
+    IfDue,
+    /// In any case.
+    Now,
+}
+
+impl<S: State> Stream<S> {
+    /// Deletes old objects that HEAD does not name, and answers how many; `None` if it was not the time, or
+    /// another instance was faster.
+    pub async fn sweep(&self, when: Sweep) -> Result<Option<u64>, StreamError> {
+        self.shared().check_damage()?;
+        let context = self.context();
+        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        // The time of this read, not of the swap: it is earlier, so that less is old, and always known.
+        let Some(began) = read.date else { return Ok(None) };
+        let interval = (when == Sweep::IfDue).then_some(context.timing.sweep_interval);
+        if swept(&read, began, interval).is_err() {
+            return Ok(None);
+        }
+        if let Swapped::Abandoned(_) = self.swap(read, &move |read: &HeadRead| swept(read, began, interval)).await? {
+            return Ok(None);
+        }
+        let mut old = Vec::new();
+        for folder in ["seg", "graph", "retired"] {
+            let listed = list_all(context, &format!("{}/{folder}/", context.stream)).await?;
+            old.extend(listed.into_iter().filter(|o| older(o, began, context.timing.sweep_age)).map(|o| o.key));
+        }
+        if old.is_empty() {
+            return Ok(Some(0));
+        }
+        // IMPORTANT: after the listing. What it shows may have been named since.
+        let head = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?.head;
+        let named = self.named(&head).await?;
+        old.retain(|key| !named.contains(key));
+        for keys in old.chunks(PAGE_KEYS) {
+            context.bucket.delete(keys).await?;
+        }
+        if !old.is_empty() {
+            tracing::info!(stream = %context.stream, objects = old.len(), "orphaned objects were deleted");
+        }
+        Ok(Some(old.len() as u64))
+    }
+
+    /// The keys that HEAD names, itself or through its retired lists.
+    async fn named(&self, head: &Head) -> Result<BTreeSet<String>, StreamError> {
+        let context = self.context();
+        let segs = head.segs.iter().map(|entry| entry.key.clone());
+        let mut named: BTreeSet<String> = segs.chain(head.graphs.iter().map(|entry| entry.key.clone())).collect();
+        for entry in &head.retired {
+            let key = context.stream.retired(entry.ulid);
+            match context.bucket.get(&key, None).await {
+                Ok(object) => {
+                    let list = Retired::decode(&object.bytes, &context.stream.to_string());
+                    let list = list.map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
+                    named.extend(list.keys());
+                }
+                // Another instance has worked it off: its objects are deleted.
+                Err(BucketError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            named.insert(key);
+        }
+        Ok(named)
+    }
+}
+
+/// HEAD with one more sweep, if it is time for one. `interval` is none for a sweep in any case.
+fn swept(read: &HeadRead, began: StoreTime, interval: Option<Duration>) -> Result<Head, String> {
+    let head = &read.head;
+    if head.state == Life::Dropped {
+        return Err("the stream has ended".to_owned());
+    }
+    let due = match (interval, head.swept) {
+        (None, _) => true,
+        (Some(interval), Some(last)) => u128::try_from(began.since_ms(last)).is_ok_and(|ms| ms >= interval.as_millis()),
+        // A stream that was never flushed has had nothing to lose.
+        (Some(_), None) => head.floor.0 > 1,
+    };
+    if !due {
+        return Err("it was swept not long ago".to_owned());
+    }
+    let mut next = head.successor();
+    next.sweeps += 1;
+    next.swept = Some(began);
+    Ok(next)
+}
+
+/// Whether an object was last written more than `age` before `now`.
+pub fn older(object: &Listed, now: StoreTime, age: Duration) -> bool {
+    let ms = object.last_modified.and_then(|at| u128::try_from(now.since_ms(at)).ok());
+    ms.is_some_and(|ms| ms > age.as_millis())
+}
+
+/// All objects whose keys start with `prefix`.
+pub async fn list_all(context: &Context, prefix: &str) -> Result<Vec<Listed>, BucketError> {
+    let mut objects = Vec::new();
+    let mut after = None::<String>;
+    loop {
+        let page = context.bucket.list(prefix, after.as_deref()).await?;
+        after = page.objects.last().map(|o| o.key.clone());
+        objects.extend(page.objects);
+        if !page.more || after.is_none() {
+            return Ok(objects);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Looks at what a case of the fault matrix has left: everything acknowledged is there, everything works,
+//! and in the end nothing is left over that nobody names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumlin::bucket::memory::MemoryBucket;
+use drumlin::{CollectionId, Store};
+use tokio::time::{sleep, timeout};
+
+use crate::bucket_check::Content;
+use crate::fault_model::{Records, World, Worlds};
+use crate::fault_run::FOREVER;
+use crate::fault_script::{self, KEEP};
+
+/// Opens the bucket anew and checks that all is there and all works, and thoroughly: that upkeep and
+/// another opening leave it so; where it `sweeps`, also that nothing is left over in the end.
+pub async fn examine(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, sweeps: bool) -> Result<(), String> {
+    Content::read(memory).await.check()?;
+    let store = reopen(memory).await?;
+    worlds.check_all(&read_all(&store).await?)?;
+    // Whatever is still under way lands.
+    sleep(3 * KEEP).await;
+    let mut world = read_all(&store).await?;
+    worlds.check_all(&world)?;
+    let mut names: Vec<String> = world.collections.keys().cloned().collect();
+    names.push("new".to_owned());
+    store.create_collection(&Default::default(), drumlin::CollectionSpec::new("new")).await.map_err(told)?;
+    for name in names {
+        let more = vec![fault_script::record("after", 7)];
+        let collection = fault_script::collection(&store, &name).await.map_err(told)?;
+        collection.upsert(&more).await.map_err(told)?;
+        upsert(world.collections.entry(name).or_default(), more);
+    }
+    if !thoroughly {
+        return Content::read(memory).await.check();
+    }
+    store.maintain().await.map_err(told)?;
+    Content::read(memory).await.check()?;
+    if sweeps {
+        store.sweep().await.map_err(told)?;
+        store.maintain().await.map_err(told)?;
+        sleep(KEEP + Duration::from_secs(1)).await;
+        store.maintain().await.map_err(told)?;
+        let live: Vec<String> = read_ids(&store).into_iter().map(|id| format!("c/{id}")).collect();
+        Content::read(memory).await.check_no_orphans(&live)?;
+    }
+    drop(store);
+    let found = read_all(&reopen(memory).await?).await?;
+    Worlds::only(world).check_all(&found)
+}
+
+fn read_ids(store: &Store) -> Vec<CollectionId> {
+    store.status().collections.into_iter().map(|collection| collection.id).collect()
+}
+
+fn upsert(records: &mut Records, more: Records) {
+    records.retain(|present| more.iter().all(|m| m.id != present.id));
+    records.extend(more);
+}
+
+fn told(error: drumlin::Error) -> String {
+    format!("after reopening: {:?}: {error}", error.kind())
+}
+
+async fn reopen(memory: &MemoryBucket) -> Result<Store, String> {
+    let opened = timeout(FOREVER, Store::open_on(fault_script::settings(), Arc::new(memory.clone()))).await;
+    let store = opened.map_err(|_| "does not open".to_owned())?.map_err(told)?;
+    timeout(FOREVER, store.wait_until_loaded()).await.map_err(|_| "does not load".to_owned())?;
+    let health = store.health();
+    match health.damaged.is_empty() && health.status == "ok" {
+        true => Ok(store),
+        false => Err(format!("not healthy after reopening: {health:?}")),
+    }
+}
+
+async fn read_all(store: &Store) -> Result<World, String> {
+    timeout(FOREVER, fault_script::read_all(store)).await.map_err(|_| "reading hangs".to_owned())?.map_err(told)
+}
