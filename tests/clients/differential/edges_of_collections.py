@@ -267,11 +267,18 @@ def schemas() -> list[Request]:
         requests += [on(slot, "delete", {"where": {"s": "red"}}), count(slot)]
     requests += [create("bad-schema", schema=schema) for schema in bad]
     cosine = {"hnsw": {"space": "cosine"}}
+    default = {"type": "known", "name": "default", "config": {}}
+    python = {"hnsw": {"space": "l2"}, "spann": None, "embedding_function": default}
     return [
         *requests,
         create("both-set", schema=good[1], configuration=cosine),
         create("default-schema", schema=good[0], configuration=cosine),
         create("default-conf", schema=good[1], configuration={"hnsw": {"space": "l2"}}),
+        # What the Python client sends with any schema.
+        create("python-conf", schema=good[2], configuration=python),
+        shown("python-conf"),
+        create("legacy-conf", schema=good[2], configuration={"embedding_function": {"type": "legacy"}}),
+        create("other-conf", schema=good[2], configuration={"embedding_function": {**default, "name": "other"}}),
     ]
 
 
