@@ -28,6 +28,8 @@ mod walk;
 mod hostile_tests;
 #[cfg(test)]
 mod recall_tests;
+#[cfg(test)]
+mod whole_life_tests;
 
 pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 pub use builder::BatchBuilder;

@@ -222,7 +222,7 @@ mod tests {
                     let scrambled = node.wrapping_mul(0x9e37_79b9) >> 8;
                     pool.push(Key::new(scrambled as f32 / (1.0 + node as f32 / ef as f32), node), |_| true);
                     pushed += 1;
-                    if pushed % 10 == 0 {
+                    if pushed.is_multiple_of(10) {
                         pool.pop();
                     }
                 }
