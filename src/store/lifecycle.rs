@@ -153,7 +153,8 @@ impl Store {
             }
             return Ok(());
         }
-        Err(Error::unavailable(format!("collection {name:?} kept being dropped and created by others")))
+        // Others dropped each holder while this call looked: at those moments there was none.
+        Err(Error::not_found(format!("collection {name:?} does not exist: others drop and create it all the time")))
     }
 
     /// Ends a live collection's log: the commit point of its drop. HEAD and catalog do not show it yet.

@@ -64,6 +64,19 @@ async fn a_schema_is_filled_in_remembered_and_decides_the_space() {
 }
 
 #[tokio::test]
+async fn a_schema_comes_with_the_configuration_that_pythons_client_always_sends() {
+    let server = start().await;
+    let function = json!({"type": "known", "name": "default", "config": {}});
+    let configuration = json!({"hnsw": {"space": "l2"}, "spann": null, "embedding_function": function});
+    let keys = json!({"k": {"int": {"int_inverted_index": plain(false)}}});
+    let body = json!({"name": "both", "schema": {"defaults": {}, "keys": keys}, "configuration": configuration});
+    create(&server, body).await;
+    let shown = server.get(&format!("{DB}/collections/both")).await.json();
+    assert_eq!(shown["schema"]["keys"]["k"], keys["k"]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn full_text_search_may_be_switched_off_and_documents_are_still_stored() {
     let server = start().await;
     let schema = json!({"defaults": {}, "keys": {"#document": {"string": {"fts_index": plain(false)}}}});

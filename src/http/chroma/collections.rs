@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::store::modify::CollectionChange;
 
 /// How often a get-or-create that others interfere with starts anew.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 50;
 
 /// `POST …/collections`.
 #[derive(Deserialize)]
@@ -162,7 +162,7 @@ pub(super) async fn create(
             found => return Ok(json(StatusCode::OK, &CollectionBody::of(&found?)?)?),
         }
     }
-    Err(Error::unavailable(format!("collection {:?} kept being created and dropped by others", spec.name)).into())
+    Err(Error::unavailable(format!("concurrent creates and drops of collection {:?}: try again", spec.name)).into())
 }
 
 pub(super) async fn list(

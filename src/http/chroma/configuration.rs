@@ -120,6 +120,17 @@ pub(super) enum EmbeddingFunction {
     Unknown,
 }
 
+impl EmbeddingFunction {
+    /// Whether naming it says nothing: clients name their default where the user named none.
+    pub(super) fn is_default(&self) -> bool {
+        match self {
+            EmbeddingFunction::Legacy => false,
+            EmbeddingFunction::Known { name, .. } => name == "default",
+            EmbeddingFunction::Unknown => true,
+        }
+    }
+}
+
 /// `hnsw` of a create.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,7 +237,8 @@ impl Configuration {
     /// Whether it says nothing but defaults.
     pub(super) fn is_default(&self) -> bool {
         let standard = Hnsw::standard();
-        self.space == Space::L2 && self.hnsw.or(&standard) == standard && self.embedding_function.is_none()
+        let function = self.embedding_function.as_ref().is_none_or(EmbeddingFunction::is_default);
+        self.space == Space::L2 && self.hnsw.or(&standard) == standard && function
     }
 }
 

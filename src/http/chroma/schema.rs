@@ -270,11 +270,10 @@ impl Schema {
         if schema.defaults.sparse() || schema.keys.values().any(ValueTypes::sparse) {
             return refused("Invalid schema input: Sparse vector indexing is not enabled in local");
         }
-        if configuration.is_default() {
-            return Ok(schema);
-        }
-        if schema != default {
-            return refused("Cannot set both collection config and schema simultaneously");
+        match (schema.is_default(), configuration.is_default()) {
+            (false, true) => return Ok(schema),
+            (false, false) => return refused("Cannot set both collection config and schema simultaneously"),
+            (true, _) => schema = default,
         }
         let hnsw = configuration.hnsw.or(&Hnsw::standard());
         schema.each_vector(|config| {
@@ -283,6 +282,19 @@ impl Schema {
             config.embedding_function.clone_from(&configuration.embedding_function);
         });
         Ok(schema)
+    }
+
+    /// Whether a whole schema says nothing; see [`EmbeddingFunction::is_default`]. The number of threads is
+    /// the machine's, not the user's.
+    fn is_default(&self) -> bool {
+        let mut plain = self.clone();
+        plain.each_vector(|config| {
+            config.embedding_function = config.embedding_function.take().filter(|function| !function.is_default());
+            if let Some(hnsw) = &mut config.hnsw {
+                hnsw.num_threads = Hnsw::standard().num_threads;
+            }
+        });
+        plain == Schema::default()
     }
 
     fn or(self, default: &Schema) -> Schema {

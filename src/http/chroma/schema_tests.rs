@@ -91,6 +91,29 @@ fn a_configuration_is_mirrored_and_does_not_go_with_a_schema_of_its_own() {
 }
 
 #[test]
+fn a_clients_default_function_goes_with_a_schema_and_a_schema_that_only_names_it_is_default() {
+    let known = |name: &str| EmbeddingFunction::Known { name: name.to_owned(), config: json!({}) };
+    let by = |function| Configuration { embedding_function: Some(function), ..Configuration::default() };
+    let own = || {
+        given(json!({"defaults": {}, "keys": {"k": {"int": {"int_inverted_index": {"enabled": false, "config": {}}}}}}))
+    };
+    let schema = Schema::of(Some(own()), &by(known("default"))).unwrap();
+    assert_eq!((schema.keys.contains_key("k"), schema.configuration().embedding_function), (true, None));
+    assert!(Schema::of(Some(own()), &by(EmbeddingFunction::Unknown)).is_ok());
+    for other in [known("other"), EmbeddingFunction::Legacy] {
+        assert!(Schema::of(Some(own()), &by(other)).is_err());
+    }
+    let config = json!({"space": "l2", "hnsw": {"num_threads": 99}, "embedding_function": known("default")});
+    let naming = json!({"defaults": {}, "keys": {"#embedding": {"float_list": {"vector_index": {"enabled": true, "config": config}}}}});
+    let schema = Schema::of(Some(given(naming)), &by(known("other"))).unwrap();
+    assert_eq!(schema.configuration().embedding_function, Some(known("other")));
+    assert_eq!(
+        Schema::of(None, &by(known("default"))).unwrap().configuration().embedding_function,
+        Some(known("default"))
+    );
+}
+
+#[test]
 fn a_collection_made_otherwise_has_the_schema_of_what_it_is() {
     let index = IndexSettings { m: 8, ef_construction: 50, ..IndexSettings::default() };
     let configuration = Configuration { space: Space::Cosine, hnsw: Hnsw::of_index(&index), embedding_function: None };
