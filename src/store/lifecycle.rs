@@ -153,7 +153,10 @@ impl Store {
             }
             return Ok(());
         }
-        Err(Error::unavailable(format!("collection {name:?} kept being dropped and created by others")))
+        // Each of these was created and dropped by others while this went on, so for a moment there was none.
+        Err(Error::not_found(format!(
+            "there is no collection {name:?}; concurrent requests keep creating and dropping it"
+        )))
     }
 
     /// Ends a live collection's log: the commit point of its drop. HEAD and catalog do not show it yet.

@@ -120,6 +120,17 @@ pub(super) enum EmbeddingFunction {
     Unknown,
 }
 
+impl EmbeddingFunction {
+    /// Whether clients name it where their user said nothing.
+    pub(super) fn is_default(&self) -> bool {
+        match self {
+            EmbeddingFunction::Legacy => false,
+            EmbeddingFunction::Known { name, .. } => name == "default",
+            EmbeddingFunction::Unknown => true,
+        }
+    }
+}
+
 /// `hnsw` of a create.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,7 +237,10 @@ impl Configuration {
     /// Whether it says nothing but defaults.
     pub(super) fn is_default(&self) -> bool {
         let standard = Hnsw::standard();
-        self.space == Space::L2 && self.hnsw.or(&standard) == standard && self.embedding_function.is_none()
+        let function = self.embedding_function.as_ref();
+        self.space == Space::L2
+            && self.hnsw.or(&standard) == standard
+            && function.is_none_or(EmbeddingFunction::is_default)
     }
 }
 
