@@ -153,8 +153,10 @@ impl Store {
             }
             return Ok(());
         }
-        // Others dropped each holder while this call looked: at those moments there was none.
-        Err(Error::not_found(format!("collection {name:?} does not exist: others drop and create it all the time")))
+        // Each of these was created and dropped by others while this went on, so for a moment there was none.
+        Err(Error::not_found(format!(
+            "there is no collection {name:?}; concurrent requests keep creating and dropping it"
+        )))
     }
 
     /// Ends a live collection's log: the commit point of its drop. HEAD and catalog do not show it yet.

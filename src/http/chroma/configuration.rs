@@ -121,7 +121,7 @@ pub(super) enum EmbeddingFunction {
 }
 
 impl EmbeddingFunction {
-    /// Whether naming it says nothing: clients name their default where the user named none.
+    /// Whether clients name it where their user said nothing.
     pub(super) fn is_default(&self) -> bool {
         match self {
             EmbeddingFunction::Legacy => false,
@@ -237,8 +237,10 @@ impl Configuration {
     /// Whether it says nothing but defaults.
     pub(super) fn is_default(&self) -> bool {
         let standard = Hnsw::standard();
-        let function = self.embedding_function.as_ref().is_none_or(EmbeddingFunction::is_default);
-        self.space == Space::L2 && self.hnsw.or(&standard) == standard && function
+        let function = self.embedding_function.as_ref();
+        self.space == Space::L2
+            && self.hnsw.or(&standard) == standard
+            && function.is_none_or(EmbeddingFunction::is_default)
     }
 }
 

@@ -9,6 +9,9 @@ use serde_json::json;
 use super::super::error::ApiError;
 use crate::error::{Error, Kind};
 
+/// What Chroma's server answers where nothing traces it; Python's client hangs it on its exceptions.
+const NO_TRACE: &str = "00000000000000000000000000000000";
+
 /// A failure on its way to one of Chroma's clients.
 #[derive(Debug)]
 pub(in crate::http) struct ChromaError {
@@ -116,6 +119,7 @@ impl IntoResponse for ChromaError {
             return (status, message).into_response();
         }
         let mut response = (status, axum::Json(json!({"error": name, "message": message}))).into_response();
+        response.headers_mut().insert("chroma-trace-id", HeaderValue::from_static(NO_TRACE));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -130,6 +134,12 @@ mod tests {
     /// The names for which Python's client has an exception.
     const KNOWN: [&str; 6] =
         ["InvalidArgumentError", "NotFoundError", "ChromaError", "InternalError", "AuthError", "RateLimitError"];
+
+    #[test]
+    fn a_failure_carries_a_trace_id() {
+        let response = ChromaError::not_found("nothing").into_response();
+        assert_eq!(response.headers().get("chroma-trace-id").unwrap(), NO_TRACE);
+    }
 
     #[test]
     fn every_kind_has_a_name_that_pythons_client_knows_and_blames_the_right_side() {

@@ -1,6 +1,8 @@
 //! Routes that read the records of a collection: get, query, count. Beyond Chroma's own API each takes
 //! `consistency=strong`: then the bucket is asked first for what other servers wrote.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -142,6 +144,9 @@ pub(super) async fn query(
     let embeddings = body.query_embeddings;
     check_query(&embeddings, collection.dimension(), body.n_results)?;
     check_indexed(&collection, metadata, document)?;
+    if let (Some(ids), None) = (&body.ids, &filter) {
+        check_known(&collection, ids).await?;
+    }
     let fields = body.include;
     let results = if embeddings.is_empty() || collection.dimension().is_none() {
         vec![Vec::new(); embeddings.len()]
@@ -153,6 +158,18 @@ pub(super) async fn query(
     };
     let records = results.iter().map(Vec::len).sum();
     respond(records, move || serde_json::to_vec(&QueryBody::new(&results, &fields))).await
+}
+
+/// Refuses to query among ids that no record has. Only a query without a filter does so: that is how Chroma's
+/// server is, and its own tests ask for it.
+async fn check_known(collection: &Collection, ids: &[String]) -> Result<(), ChromaError> {
+    let get = Get { ids: Some(ids.to_vec()), include: include(&[]), ..Get::default() };
+    let records = collection.get(get).await.map_err(|e| no_id(e, collection.identity().id))?.records;
+    let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    match ids.iter().find(|id| !known.contains(id.as_str())) {
+        Some(id) => Err(ChromaError::invalid(format!("Error finding id {id:?}: no record has it"))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what cannot be searched for.

@@ -169,6 +169,16 @@ impl VectorConfig {
     }
 }
 
+impl SparseConfig {
+    fn or(self, other: &SparseConfig) -> SparseConfig {
+        SparseConfig {
+            embedding_function: self.embedding_function.or_else(|| other.embedding_function.clone()),
+            source_key: self.source_key.or_else(|| other.source_key.clone()),
+            bm25: self.bm25.or(other.bm25),
+        }
+    }
+}
+
 impl ValueTypes {
     /// These indexes, and `other`'s where nothing is said.
     fn or(self, other: &ValueTypes) -> ValueTypes {
@@ -188,7 +198,10 @@ impl ValueTypes {
         }
         if let Some(default) = &other.sparse_vector {
             let own = whole.sparse_vector.get_or_insert_default();
-            own.sparse_vector_index = own.sparse_vector_index.take().or_else(|| default.sparse_vector_index.clone());
+            own.sparse_vector_index = match (own.sparse_vector_index.take(), &default.sparse_vector_index) {
+                (Some(own), Some(default)) => Some(Index { config: own.config.or(&default.config), ..own }),
+                (own, default) => own.or_else(|| default.clone()),
+            };
         }
         if let Some(default) = &other.int {
             let own = whole.int.get_or_insert_default();
@@ -266,15 +279,16 @@ impl Schema {
     pub(super) fn of(given: Option<Schema>, configuration: &Configuration) -> Result<Schema, ChromaError> {
         let refused = |why: &str| Err(ChromaError::invalid(format!("Failed to reconcile schema: {why}")));
         let default = Schema::default();
-        let mut schema = given.map_or_else(|| default.clone(), |given| given.or(&default));
+        let schema = given.map_or_else(|| default.clone(), |given| given.or(&default));
         if schema.defaults.sparse() || schema.keys.values().any(ValueTypes::sparse) {
             return refused("Invalid schema input: Sparse vector indexing is not enabled in local");
         }
         match (schema.is_default(), configuration.is_default()) {
-            (false, true) => return Ok(schema),
             (false, false) => return refused("Cannot set both collection config and schema simultaneously"),
-            (true, _) => schema = default,
+            (false, true) => return Ok(schema),
+            (true, _) => {}
         }
+        let mut schema = default;
         let hnsw = configuration.hnsw.or(&Hnsw::standard());
         schema.each_vector(|config| {
             config.space = Some(configuration.space);
@@ -284,17 +298,14 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Whether a whole schema says nothing; see [`EmbeddingFunction::is_default`]. The number of threads is
-    /// the machine's, not the user's.
+    /// Whether it says no more than the default. The embedding function that clients name by themselves counts
+    /// for nothing: Python's sends it with every schema.
     fn is_default(&self) -> bool {
-        let mut plain = self.clone();
-        plain.each_vector(|config| {
-            config.embedding_function = config.embedding_function.take().filter(|function| !function.is_default());
-            if let Some(hnsw) = &mut config.hnsw {
-                hnsw.num_threads = Hnsw::standard().num_threads;
-            }
+        let mut own = self.clone();
+        own.each_vector(|config| {
+            config.embedding_function.take_if(|function| function.is_default());
         });
-        plain == Schema::default()
+        own == Schema::default()
     }
 
     fn or(self, default: &Schema) -> Schema {

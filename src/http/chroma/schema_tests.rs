@@ -91,26 +91,34 @@ fn a_configuration_is_mirrored_and_does_not_go_with_a_schema_of_its_own() {
 }
 
 #[test]
-fn a_clients_default_function_goes_with_a_schema_and_a_schema_that_only_names_it_is_default() {
-    let known = |name: &str| EmbeddingFunction::Known { name: name.to_owned(), config: json!({}) };
-    let by = |function| Configuration { embedding_function: Some(function), ..Configuration::default() };
-    let own = || {
-        given(json!({"defaults": {}, "keys": {"k": {"int": {"int_inverted_index": {"enabled": false, "config": {}}}}}}))
+fn the_function_that_clients_name_by_themselves_goes_with_any_schema() {
+    let named = |name: &str| EmbeddingFunction::Known { name: name.to_owned(), config: json!({}) };
+    let with = |function| Configuration { embedding_function: Some(function), ..Configuration::default() };
+    let sparse =
+        json!({"sparse_vector_index": {"enabled": false, "config": {"embedding_function": {"type": "unknown"}}}});
+    let vector = |enabled: bool, source: Option<&str>| {
+        let config = json!({"embedding_function": named("default"), "source_key": source, "space": "l2"});
+        json!({"vector_index": {"enabled": enabled, "config": config}})
     };
-    let schema = Schema::of(Some(own()), &by(known("default"))).unwrap();
-    assert_eq!((schema.keys.contains_key("k"), schema.configuration().embedding_function), (true, None));
-    assert!(Schema::of(Some(own()), &by(EmbeddingFunction::Unknown)).is_ok());
-    for other in [known("other"), EmbeddingFunction::Legacy] {
-        assert!(Schema::of(Some(own()), &by(other)).is_err());
+    // As Python's client writes a schema out, and with a key of its own.
+    let mut sent = json!({
+        "defaults": {"float_list": vector(false, None), "sparse_vector": sparse},
+        "keys": {"#embedding": {"float_list": vector(true, Some("#document"))}},
+    });
+    let plain = Schema::of(Some(given(sent.clone())), &with(named("default"))).unwrap();
+    assert_eq!(plain.configuration().embedding_function, Some(named("default")));
+    assert_eq!(shown(&plain)["defaults"]["sparse_vector"]["sparse_vector_index"]["config"]["bm25"], false);
+    let cosine = Configuration { space: Space::Cosine, ..with(named("default")) };
+    assert_eq!(Schema::of(Some(given(sent.clone())), &cosine).unwrap().configuration().space, Space::Cosine);
+
+    sent["keys"]["x"] = json!({"string": {"string_inverted_index": {"enabled": false, "config": {}}}});
+    let schema = Schema::of(Some(given(sent.clone())), &with(named("default"))).unwrap();
+    assert_eq!(shown(&schema)["keys"]["x"]["string"]["string_inverted_index"]["enabled"], false);
+    assert_eq!(schema.configuration().embedding_function, Some(named("default")));
+    for other in [named("other"), EmbeddingFunction::Legacy] {
+        assert!(Schema::of(Some(given(sent.clone())), &with(other)).is_err());
     }
-    let config = json!({"space": "l2", "hnsw": {"num_threads": 99}, "embedding_function": known("default")});
-    let naming = json!({"defaults": {}, "keys": {"#embedding": {"float_list": {"vector_index": {"enabled": true, "config": config}}}}});
-    let schema = Schema::of(Some(given(naming)), &by(known("other"))).unwrap();
-    assert_eq!(schema.configuration().embedding_function, Some(known("other")));
-    assert_eq!(
-        Schema::of(None, &by(known("default"))).unwrap().configuration().embedding_function,
-        Some(known("default"))
-    );
+    assert!(Schema::of(Some(given(sent)), &cosine).is_err());
 }
 
 #[test]
