@@ -299,11 +299,14 @@ impl Schema {
     }
 
     /// Whether it says no more than the default. The embedding function that clients name by themselves counts
-    /// for nothing: Python's sends it with every schema.
+    /// for nothing: Python's sends it with every schema. The number of threads is the machine's.
     fn is_default(&self) -> bool {
         let mut own = self.clone();
         own.each_vector(|config| {
             config.embedding_function.take_if(|function| function.is_default());
+            if let Some(hnsw) = &mut config.hnsw {
+                hnsw.num_threads = Hnsw::standard().num_threads;
+            }
         });
         own == Schema::default()
     }
