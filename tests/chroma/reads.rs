@@ -88,10 +88,13 @@ async fn a_query_takes_the_nearest_of_what_ids_and_filters_leave() {
         body["query_embeddings"] = json!([[1, 0]]);
         server.post(&format!("{path}/query"), &body).await.json()["ids"].clone()
     };
-    assert_eq!(found(json!({"ids": ["b", "c", "zz"], "n_results": 1})).await, json!([["c"]]));
+    assert_eq!(found(json!({"ids": ["b", "c"], "n_results": 1})).await, json!([["c"]]));
     assert_eq!(found(json!({"ids": ["b", "b"]})).await, json!([["b"]]));
     assert_eq!(found(json!({"ids": []})).await, json!([[]]));
-    assert_eq!(found(json!({"ids": ["zz"]})).await, json!([[]]), "Chroma's own server fails here");
+    assert_eq!(found(json!({"ids": ["b", "zz"], "where": {"k": {"$ne": 1}}})).await, json!([["b"]]));
+    let unknown = json!({"query_embeddings": [[1, 0]], "ids": ["b", "zz"]});
+    let refused = server.post(&format!("{path}/query"), &unknown).await;
+    assert_invalid(&refused, "Error finding id \"zz\": no record has it");
     assert_eq!(found(json!({"where": {"k": {"$ne": 1}}, "n_results": 1})).await, json!([["c"]]));
     assert_eq!(found(json!({"where": {"k": 1}, "ids": ["b"]})).await, json!([[]]));
     assert_eq!(found(json!({"where_document": {"$contains": "d"}})).await, json!([["a"]]));

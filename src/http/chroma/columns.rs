@@ -11,6 +11,8 @@ use crate::record::{Record, RecordUpdate};
 
 type Texts = Option<Vec<Option<String>>>;
 type FieldRows<const NULLS: bool> = Option<Vec<Option<Fields<NULLS>>>>;
+/// The same, whether null was a value or not.
+type PlainRows = Option<Vec<Option<Vec<(String, FieldValue)>>>>;
 
 /// `POST …/add`.
 #[derive(Debug, Deserialize)]
@@ -52,10 +54,10 @@ pub(super) struct Columns {
     embeddings: Option<Result<Vec<Option<Vec<f32>>>, String>>,
     documents: Texts,
     uris: Texts,
-    metadatas: Option<Vec<Option<Vec<(String, FieldValue)>>>>,
+    metadatas: PlainRows,
 }
 
-fn fields<const NULLS: bool>(rows: FieldRows<NULLS>) -> Option<Vec<Option<Vec<(String, FieldValue)>>>> {
+fn fields<const NULLS: bool>(rows: FieldRows<NULLS>) -> PlainRows {
     rows.map(|rows| rows.into_iter().map(|row| row.map(|fields| fields.0)).collect())
 }
 

@@ -44,12 +44,14 @@ enum Freshness {
 
 /// How much of the log Chroma's cloud is to read; here all of it always is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum ReadLevel {
     #[default]
-    IndexAndWal,
-    IndexOnly,
-    IndexAndBoundedWal,
+    #[serde(rename = "index_and_wal")]
+    Whole,
+    #[serde(rename = "index_only")]
+    Index,
+    #[serde(rename = "index_and_bounded_wal")]
+    Bounded,
 }
 
 /// The collection of a read, brought up to date if the request asks for that.

@@ -114,6 +114,9 @@ pub(super) async fn search(
     respond(records, move || serde_json::to_vec(&SearchAnswer::of(answers))).await
 }
 
+/// Records, each with its score if it was ranked.
+type Ranked = Vec<(Found, Option<f32>)>;
+
 /// A search that can be answered.
 struct Wanted {
     ids: Option<Vec<String>>,
@@ -239,7 +242,7 @@ fn names_ids(clause: &Value) -> bool {
 }
 
 /// The records of one search, each with its score if it was ranked.
-async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Vec<(Found, Option<f32>)>, ChromaError> {
+async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Ranked, ChromaError> {
     let gone = |e| no_id(e, collection.identity().id);
     let Some(knn) = &wanted.rank else {
         let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize).min(app.settings.max_answer_records);
@@ -275,7 +278,7 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Vec<
 }
 
 impl SearchAnswer {
-    fn of(answers: Vec<(Vec<String>, Vec<(Found, Option<f32>)>)>) -> SearchAnswer {
+    fn of(answers: Vec<(Vec<String>, Ranked)>) -> SearchAnswer {
         let mut answer = SearchAnswer {
             ids: Vec::new(),
             documents: Vec::new(),
