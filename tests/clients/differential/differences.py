@@ -26,7 +26,7 @@ class Difference:
 
 DIFFERENCES: dict[str, Difference] = {
     "max_batch_size": Difference("ours advertises its own, larger limit", 200, 200),
-    "crn": Difference("theirs panics and drops the connection; resource names exist in their cloud only", DROPPED, 501),
+    "crn": Difference("theirs panics and drops the connection; resource names exist in their cloud only", DROPPED, 404),
     "resource_name": Difference("theirs forgets a tenant's resource_name, ours keeps it", 200, 200),
     "patch of a missing tenant": Difference("theirs says that it changed a tenant that is not there", 200, 404),
     "database in a missing tenant": Difference("theirs makes a database in a tenant that does not exist", 200, 404),
