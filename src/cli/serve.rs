@@ -17,10 +17,14 @@ pub fn run(settings: ServeSettings) -> Result<()> {
     on_runtime(serve(settings))
 }
 
+/// Sets the one TLS provider of the process; a second call only finds it set already.
+pub fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Runs the work of a command on a runtime of its own.
 pub fn on_runtime(work: impl Future<Output = Result<()>>) -> Result<()> {
-    // The one TLS provider of the process; a second call would only find it set already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| failed("the runtime did not start", e))?;
     let done = runtime.block_on(work);

@@ -89,11 +89,18 @@ fn made_sure<T>(made: Result<T>) -> Result<()> {
 
 /// The first way of saying what the collection is that our API takes: newer servers say more than older ones.
 fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
-    let body = |schema: &Value, configuration: &Value| json!({"name": theirs.name, "metadata": theirs.metadata, "schema": schema, "configuration": configuration});
-    let (schema, configuration) = (&theirs.schema, told(&theirs.configuration_json));
-    let spec = drumlin::http::chroma_collection(body(schema, &Value::Null))
-        .or_else(|_| drumlin::http::chroma_collection(body(&Value::Null, &configuration)));
-    let mut spec = spec?;
+    let body = |schema: &Value, configuration: &Value| {
+        let (name, metadata) = (&theirs.name, &theirs.metadata);
+        json!({"name": name, "metadata": metadata, "schema": schema, "configuration": configuration})
+    };
+    let by_schema = match &theirs.schema {
+        Value::Null => None,
+        schema => drumlin::http::chroma_collection(body(schema, &Value::Null)).ok(),
+    };
+    let mut spec = match by_schema {
+        Some(spec) => spec,
+        None => drumlin::http::chroma_collection(body(&Value::Null, &told(&theirs.configuration_json)))?,
+    };
     spec.extension.insert(ORIGIN.to_owned(), json!(theirs.id));
     Ok(spec)
 }

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::cli::serve::install_tls;
+
 /// Time for one answer, a page of records included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// Collections and databases asked for at a time.
@@ -71,6 +73,7 @@ impl Chroma {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("x-chroma-token"), value);
         }
+        install_tls();
         let client = Client::builder().timeout(ANSWER_LIMIT).default_headers(headers).build();
         let client = client.map_err(|e| Error::new(Kind::Internal, format!("the HTTP client did not start: {e}")))?;
         Ok(Chroma { client, root })
