@@ -177,7 +177,7 @@ impl fmt::Display for Covered {
 
 /// Phases of many and long cases, of which one in [`SAMPLED`] is run unless all are asked for.
 const LONG: [&str; 4] = ["databases", "forks", "sweeps", "reset"];
-const SAMPLED: usize = 8;
+const SAMPLED: usize = 24;
 
 /// All cases of one phase.
 pub struct Matrix {
