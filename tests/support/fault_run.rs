@@ -118,7 +118,7 @@ impl Trouble {
 }
 
 /// Whether every combination is asked for.
-fn whole() -> bool {
+pub fn whole() -> bool {
     std::env::var("DRUMLIN_FAULT_MATRIX").is_ok_and(|set| set == "whole")
 }
 
@@ -175,8 +175,7 @@ impl fmt::Display for Covered {
     }
 }
 
-/// Phases of many and long cases, of which one in [`SAMPLED`] is run unless all are asked for.
-const LONG: [&str; 4] = ["databases", "forks", "sweeps", "reset"];
+/// Of phases whose cases are swept, which takes long, one case in this many is run unless all are asked for.
 const SAMPLED: usize = 24;
 
 /// All cases of one phase.
@@ -225,7 +224,7 @@ impl Matrix {
 
     /// Whether this combination is run. Neighbouring calls, which are often of one kind, get different ways.
     fn runs(&self, index: usize, trouble: Trouble) -> bool {
-        whole() || !LONG.contains(&self.phase.name) || (index + trouble as usize * 3).is_multiple_of(SAMPLED)
+        whole() || !self.phase.sweeps() || (index + trouble as usize * 3).is_multiple_of(SAMPLED)
     }
 
     /// Fails each call in each way.
