@@ -244,7 +244,9 @@ fn base64_fault(fault: &base64::DecodeSliceError, start: usize) -> String {
 mod tests {
     use super::*;
 
-    fn add(json: &str) -> Result<Result<Vec<Option<Vec<f32>>>, String>, serde_json::Error> {
+    type Read = Result<Vec<Option<Vec<f32>>>, String>;
+
+    fn add(json: &str) -> Result<Read, serde_json::Error> {
         serde_json::from_str::<EmbeddingColumn<false>>(json).map(|column| column.0)
     }
 

@@ -197,7 +197,7 @@ fn the_default_database_can_be_dropped_and_created_anew() {
     assert_eq!(state.view.database(&Scope::default()), None);
     assert_eq!(replayed(&state).database(&Scope::default()), None, "it is remembered");
     let create = CatalogWrite::Create { id: id(2), record: record("a") };
-    assert_eq!(run(&mut state, &[create.clone()]), [Some(Kind::NotFound)]);
+    assert_eq!(run(&mut state, std::slice::from_ref(&create)), [Some(Kind::NotFound)]);
     assert_eq!(run(&mut state, &[create_database("default_tenant", "default_database"), create]), [None, None]);
     assert_eq!(state.view.find(&Scope::default(), "a"), Some(id(2)));
 }
