@@ -12,7 +12,7 @@ pub struct Vectors<'a> {
     pub values: &'a [f32],
     /// Floats per vector, at least 1.
     pub dim: usize,
-    /// n inverse norms ([`super::inverse_norms`]), or none: then cosine computes them on the way.
+    /// n inverse norms, or none: then cosine computes them on the way.
     pub inverse_norms: Option<&'a [f32]>,
 }
 
