@@ -30,9 +30,15 @@ def chroma(tmp_path: Path) -> Iterator[ChromaServer]:
 
 def test_drumlin_answers_as_chroma_does(chroma: ChromaServer, server: ServerProcess) -> None:
     print(f"CLIENTS_SEED={SEED}")
-    report = play(stories(SEED), Wire(chroma.url), Wire(server.url))
+    told, wires = stories(SEED), (Wire(chroma.url), Wire(server.url))
+    report = play(told, *wires)
     print(report)
     assert report.requests >= REQUESTS
-    assert not report.findings, f"{len(report.findings)} answers differ, with CLIENTS_SEED={SEED}"
+    # Chroma's graphs are built by several threads and searched approximately: what a search overlooks differs from run
+    # to run. A difference counts if it is there again.
+    again = play({story: told[story] for story in {finding.story for finding in report.findings}}, *wires)
+    if report.findings:
+        print(again)
+    assert not again.findings, f"{len(again.findings)} answers differ, with CLIENTS_SEED={SEED}"
     if not isinstance(server, ChromaServer):
         assert report.never_shown() == [], "named in differences.py, and not seen to differ"

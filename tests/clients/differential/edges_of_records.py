@@ -149,7 +149,7 @@ def reserved_keys() -> list[Request]:
         replace(everything("c"), edge="reserved key"),
         by_document,
         on("c", "delete", {"ids": ["hidden"]}),
-        *seen("c", [on("c", "add", other, "key under chroma:")]),
+        *seen("c", [on("c", "add", other)]),
     ]
 
 
