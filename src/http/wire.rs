@@ -65,11 +65,7 @@ pub(crate) struct ReadParameters {
 
 impl ReadParameters {
     pub(crate) fn split(self) -> (Scope, Consistency) {
-        let consistency = match self.consistency {
-            Freshness::Local => Consistency::Local,
-            Freshness::Strong => Consistency::Strong,
-        };
-        (scope(self.tenant, self.database), consistency)
+        (scope(self.tenant, self.database), self.consistency.into())
     }
 }
 
@@ -78,12 +74,22 @@ impl ReadParameters {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoParameters {}
 
+/// `consistency` of a read.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Freshness {
+pub(crate) enum Freshness {
     #[default]
     Local,
     Strong,
+}
+
+impl From<Freshness> for Consistency {
+    fn from(freshness: Freshness) -> Consistency {
+        match freshness {
+            Freshness::Local => Consistency::Local,
+            Freshness::Strong => Consistency::Strong,
+        }
+    }
 }
 
 fn scope(tenant: Option<String>, database: Option<String>) -> Scope {

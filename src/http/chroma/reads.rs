@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::super::App;
 use super::super::answer::json;
+use super::super::wire::Freshness;
 use super::answer::{Field, GetBody, QueryBody, include, respond};
 use super::body::{At, InCollection, Json, Parameters};
 use super::collections::{find, no_id};
@@ -34,14 +35,6 @@ pub(super) struct ReadParameters {
     _read_level: ReadLevel,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Freshness {
-    #[default]
-    Local,
-    Strong,
-}
-
 /// How much of the log Chroma's cloud is to read; here all of it always is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 pub(super) enum ReadLevel {
@@ -61,7 +54,7 @@ pub(super) async fn open(
     parameters: &ReadParameters,
 ) -> Result<Collection, ChromaError> {
     let collection = find(&app.store, place).await?;
-    if parameters.consistency == Freshness::Strong {
+    if Consistency::from(parameters.consistency) == Consistency::Strong {
         collection.count(Consistency::Strong).await.map_err(|e| no_id(e, collection.identity().id))?;
     }
     Ok(collection)

@@ -84,23 +84,19 @@ pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<
         let fault = "limit, where: limit can only be specified when a where clause is provided";
         return Err(ChromaError::validation(&[fault.to_owned()]));
     }
-    let named = ids.as_ref().map(Vec::len);
-    let deleted = match (named, &filter) {
-        (None, None) => 0,
-        (Some(0), None) => {
+    let (named, filtered) = (ids.as_ref().map(Vec::len), filter.is_some());
+    let deleted = match (named, filtered) {
+        (None, false) => 0,
+        (Some(0), false) => {
             let fault = "ids, where: Either ids or where must be specified";
             return Err(ChromaError::validation(&[fault.to_owned()]));
         }
-        (_, None) => {
+        _ => {
+            let ids = ids.map(|ids| ids.into_iter().filter(|id| !id.is_empty()).collect());
+            let selection = Selection { ids, filter, limit: limit.map(|limit| limit as usize) };
+            let applied = write(&begun, &collection, Write::Delete(selection)).await?.applied;
             // By ids alone, those that were named are counted, whether there are such records or not.
-            let ids = ids.map(|ids| ids.into_iter().filter(|id| !id.is_empty()).collect());
-            write(&begun, &collection, Write::Delete(Selection { ids, filter, limit: None })).await?;
-            named.unwrap_or_default()
-        }
-        (_, Some(_)) => {
-            let ids = ids.map(|ids| ids.into_iter().filter(|id| !id.is_empty()).collect());
-            let limit = limit.map(|limit| limit as usize);
-            write(&begun, &collection, Write::Delete(Selection { ids, filter, limit })).await?.applied
+            if filtered { applied } else { named.unwrap_or_default() }
         }
     };
     Ok(json(StatusCode::OK, &json!({"deleted": deleted}))?)
