@@ -51,6 +51,7 @@ pub mod testing;
 
 pub use bucket::s3::S3Settings;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
+pub use collection::get::Reading;
 pub use collection::handle::{Collection, Identity};
 pub use collection::key_types::{KeyType, KeyTypes};
 pub use collection::request::{

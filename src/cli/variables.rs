@@ -34,7 +34,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_S3_CONNECT_TIMEOUT_S", "5", "seconds to connect"),
     v("ALLOW_RESET", "false", "POST /api/v2/reset drops everything, as Chroma's tests want it"),
     v("DRUMLIN_MAX_BODY_BYTES", "67108864", "bytes of a request body"),
-    v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "records of one answer"),
+    v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "neighbours of one search in all"),
     v("DRUMLIN_MAX_CONCURRENT_REQUESTS", "1024", "requests under way; more are answered 503"),
     v("DRUMLIN_MAX_CONNECTIONS", "8192", "open connections; more wait"),
     v("DRUMLIN_REQUEST_TIMEOUT_S", "60", "seconds for one request"),

@@ -1,20 +1,72 @@
 //! Reads of records in insertion order, and records as they are returned.
 //! Invariant: an answer is of one version, whole.
 
+use std::sync::Arc;
+
 use super::order::in_order;
 use super::request::{Found, Get, GetAnswer, Include};
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
-use crate::record::Metadata;
+use crate::record::{Metadata, Version};
+
+/// The answer to a get whose records are made one by one, when they are asked for: a reader of a whole collection
+/// need not hold it twice. It keeps its version of the collection in memory.
+#[derive(Debug)]
+pub struct Reading {
+    snapshot: Arc<Snapshot>,
+    rows: Vec<RowRef>,
+    include: Include,
+}
+
+impl Reading {
+    /// How many records the answer has.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no record was found.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The version that was read.
+    pub fn version(&self) -> Version {
+        self.snapshot.version
+    }
+
+    /// The record at this place of the answer, in insertion order, with the fields that the get asked for; `None`
+    /// beyond the end.
+    ///
+    /// # Errors
+    /// `Corrupted` names a record whose metadata cannot be read.
+    pub fn record(&self, place: usize) -> Result<Option<Found>> {
+        self.part(place, self.include)
+    }
+
+    /// The same with other fields.
+    pub fn part(&self, place: usize, include: Include) -> Result<Option<Found>> {
+        self.rows.get(place).map(|at| self.snapshot.found(*at, include)).transpose()
+    }
+}
 
 impl Snapshot {
     /// The records asked for, in insertion order.
     pub fn get(&self, get: &Get) -> Result<GetAnswer> {
+        let records = self.rows(get)?.into_iter().map(|at| self.found(at, get.include)).collect::<Result<_>>()?;
+        Ok(GetAnswer { records, version: self.version })
+    }
+
+    /// The same, to be taken one by one.
+    pub fn read(self: Arc<Self>, get: &Get) -> Result<Reading> {
+        let rows = self.rows(get)?;
+        Ok(Reading { snapshot: self, rows, include: get.include })
+    }
+
+    fn rows(&self, get: &Get) -> Result<Vec<RowRef>> {
         self.check_alive()?;
         let selected = self.select(get.ids.as_deref(), get.filter.as_ref());
         let rows = in_order(self, &selected).skip(get.offset).take(get.limit.unwrap_or(usize::MAX));
-        let records = rows.map(|(_, at)| self.found(at, get.include)).collect::<Result<_>>()?;
-        Ok(GetAnswer { records, version: self.version })
+        Ok(rows.map(|(_, at)| at).collect())
     }
 
     /// The fields of the record at `at` that are asked for.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
+use super::get::Reading;
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
 use super::request::{
@@ -119,6 +120,12 @@ impl Collection {
     pub async fn get(&self, get: Get) -> Result<GetAnswer> {
         let snapshot = self.snapshot(get.consistency).await?;
         self.inner.surroundings.compute.search(move || snapshot.get(&get)).await?
+    }
+
+    /// Reads records in insertion order, to be taken one by one: whoever passes them on need not hold them all.
+    pub async fn read(&self, get: Get) -> Result<Reading> {
+        let snapshot = self.snapshot(get.consistency).await?;
+        self.inner.surroundings.compute.search(move || snapshot.read(&get)).await?
     }
 
     /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several

@@ -5,7 +5,7 @@
 mod apply;
 mod chunk;
 pub mod columnar;
-mod get;
+pub mod get;
 pub mod graphs;
 pub mod handle;
 mod id_table;

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::collection::request::{CollectionInfo, Condition, Found, GetAnswer, Hit, IndexSettings, QueryAnswer};
+use super::stream::{Pieces, append};
+use crate::collection::get::Reading;
+use crate::collection::request::{CollectionInfo, Condition, Found, Hit, IndexSettings, QueryAnswer};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
 
@@ -97,17 +99,39 @@ impl RecordAnswer {
     }
 }
 
-/// Answer to a get.
-#[derive(Serialize)]
+/// Answer to a get, record by record.
 pub(super) struct GetBody {
-    records: Vec<RecordAnswer>,
-    version: Version,
+    reading: Reading,
+    next: usize,
 }
 
-impl From<GetAnswer> for GetBody {
-    fn from(answer: GetAnswer) -> GetBody {
-        let records = answer.records.into_iter().map(|found| RecordAnswer::new(found, None)).collect();
-        GetBody { records, version: answer.version }
+impl From<Reading> for GetBody {
+    fn from(reading: Reading) -> GetBody {
+        GetBody { reading, next: 0 }
+    }
+}
+
+impl Pieces for GetBody {
+    fn records(&self) -> usize {
+        self.reading.len()
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.next == 0 {
+            into.extend_from_slice(br#"{"records":["#);
+        }
+        let Some(found) = self.reading.record(self.next)? else {
+            into.extend_from_slice(br#"],"version":"#);
+            append(into, &self.reading.version())?;
+            into.push(b'}');
+            return Ok(false);
+        };
+        if self.next > 0 {
+            into.push(b',');
+        }
+        append(into, &RecordAnswer::new(found, None))?;
+        self.next += 1;
+        Ok(true)
     }
 }
 

@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod operations;
 mod records;
+mod stream;
 mod wire;
 
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub use listen::serve;
 pub struct HttpSettings {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
-    /// Records of one answer: a get of more, or a search of more neighbours in all, is refused.
+    /// Neighbours of one search in all; one for more is refused. A get is written while it is sent, and has no limit.
     pub max_answer_records: usize,
     /// Requests to `/api` under way at once; more are answered 503.
     pub max_concurrent_requests: usize,

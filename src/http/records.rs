@@ -11,6 +11,7 @@ use super::answer::{self, json, json_of};
 use super::body::{Json, Name, Parameters, Payload, decode_off_thread, unsupported};
 use super::error::ApiError;
 use super::guard::WriteBegun;
+use super::stream;
 use super::wire::{
     DeleteBody, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody, filter, include,
 };
@@ -89,21 +90,16 @@ pub(super) async fn fetch(
     Json(body): Json<GetBody>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
-    let most = app.settings.max_answer_records;
     let get = Get {
         filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
         ids: body.ids,
-        // One more than allowed tells an answer that is too large from one that just fits.
-        limit: Some(body.limit.unwrap_or(usize::MAX).min(most.saturating_add(1))),
+        limit: body.limit,
         offset: body.offset,
         include: include(body.include),
         consistency,
     };
-    let found = app.store.collection_in(&scope, &name).await?.get(get).await?;
-    if found.records.len() > most {
-        return Err(too_large("limit", most));
-    }
-    json_of(found.records.len(), answer::GetBody::from(found)).await
+    let reading = app.store.collection_in(&scope, &name).await?.read(get).await?;
+    Ok(stream::respond(answer::GetBody::from(reading)).await?)
 }
 
 pub(super) async fn search(
@@ -150,7 +146,7 @@ fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query,
 
 fn too_large(field: &str, most: usize) -> ApiError {
     let message = format!(
-        "{field}: an answer holds at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would hold more; ask for less at a time"
+        "{field}: a search answers at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would answer more; ask for less at a time"
     );
     Error::limit(message).into()
 }

@@ -158,15 +158,39 @@ async fn distances_are_chromas_in_all_three_spaces() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_limit_is_refused_with_the_setting() {
+async fn a_search_beyond_the_limit_is_refused_with_the_setting_and_a_get_is_not() {
     let http = HttpSettings { max_answer_records: 2, ..HttpSettings::default() };
     let server = Server::with(Settings::new(Storage::Memory), http).await;
     let path = create(&server, json!({"name": "things"})).await;
     let body = json!({"ids": ["a", "b", "c"], "embeddings": [[1], [2], [3]]});
     assert_eq!(server.post(&format!("{path}/add"), &body).await.status, 201);
-    let refused = server.post(&format!("{path}/get"), &json!({})).await;
+    let two = json!({"query_embeddings": [[1], [2]], "n_results": 2});
+    let refused = server.post(&format!("{path}/query"), &two).await;
     assert!(refused.status == 400 && error(&refused).2.contains("DRUMLIN_MAX_ANSWER_RECORDS"), "{}", refused.text());
-    assert_eq!(ids(&server, &path, json!({"limit": 2})).await, ["a", "b"]);
+    let unranked = server.post(&format!("{path}/search"), &json!({"searches": [{}]})).await;
+    assert!(unranked.status == 400 && error(&unranked).2.contains("limit"), "{}", unranked.text());
+    assert_eq!(ids(&server, &path, json!({})).await, ["a", "b", "c"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_get_of_more_than_a_piece_of_the_answer_is_one_valid_answer() {
+    let server = start().await;
+    let path = create(&server, json!({"name": "many"})).await;
+    let ids: Vec<String> = (0..3_000).map(|n| format!("id {n:04}")).collect();
+    let documents: Vec<String> = ids.iter().map(|id| format!("{id} \"quoted\" {}", "text ".repeat(40))).collect();
+    let embeddings: Vec<[f32; 2]> = (0..3_000).map(|n| [n as f32, 0.1]).collect();
+    let body = json!({"ids": ids, "embeddings": embeddings, "documents": documents});
+    assert_eq!(server.post(&format!("{path}/add"), &body).await.status, 201);
+    let everything = json!({"include": ["embeddings", "documents", "metadatas", "uris"]});
+    let answer = server.post(&format!("{path}/get"), &everything).await;
+    assert!(answer.headers.contains("transfer-encoding: chunked"), "{}", answer.headers);
+    let answer = answer.json();
+    assert_eq!(answer["ids"], json!(ids));
+    assert_eq!(answer["documents"], json!(documents));
+    assert_eq!(answer["embeddings"].as_array().unwrap().len(), 3_000);
+    assert_eq!(answer["embeddings"][2_999], json!([2999.0, 0.1]));
+    assert_eq!(answer["metadatas"], json!(vec![(); 3_000]));
     server.stop().await;
 }
 

@@ -9,9 +9,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::super::stream::{Pieces, append};
 use super::error::ChromaError;
+use crate::collection::get::Reading;
 use crate::collection::request::{Found, Hit, Include};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::record::Metadata;
 
 /// Answers of up to this many records are written on the async thread.
@@ -49,28 +51,81 @@ pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
     some.or_else(|| found.uri.is_some().then_some(&EMPTY))
 }
 
-/// One list per field of a list of records.
-#[derive(Debug, Serialize)]
-pub(super) struct GetBody<'a> {
-    ids: Vec<&'a str>,
-    embeddings: Option<Vec<&'a [f32]>>,
-    documents: Option<Vec<Option<&'a str>>>,
-    uris: Option<Vec<Option<&'a str>>>,
-    metadatas: Option<Vec<Option<&'a Metadata>>>,
-    include: &'a [Field],
+/// Answer to a get: one list per field, each read from the records when its turn comes.
+pub(super) struct GetBody {
+    reading: Reading,
+    fields: Vec<Field>,
+    /// Place in [`LISTS`].
+    list: usize,
+    /// Next record of it.
+    next: usize,
 }
 
-impl<'a> GetBody<'a> {
-    pub(super) fn new(records: &'a [Found], fields: &'a [Field]) -> GetBody<'a> {
-        let asked = include(fields);
-        GetBody {
-            ids: ids(records.iter()),
-            embeddings: asked.embedding.then(|| embeddings(records.iter())),
-            documents: asked.document.then(|| records.iter().map(|found| found.document.as_deref()).collect()),
-            uris: fields.contains(&Field::Uris).then(|| records.iter().map(|found| found.uri.as_deref()).collect()),
-            metadatas: asked.metadata.then(|| records.iter().map(shown_metadata).collect()),
-            include: fields,
+/// The lists of an answer to a get, with the field that asks for each; ids are there always.
+const LISTS: [(&str, Option<Field>); 5] = [
+    ("ids", None),
+    ("embeddings", Some(Field::Embeddings)),
+    ("documents", Some(Field::Documents)),
+    ("uris", Some(Field::Uris)),
+    ("metadatas", Some(Field::Metadatas)),
+];
+
+impl GetBody {
+    pub(super) fn new(reading: Reading, fields: Vec<Field>) -> GetBody {
+        GetBody { reading, fields, list: 0, next: 0 }
+    }
+
+    /// Appends what a list holds of the next record. False: no record is left.
+    fn element(&self, field: Option<Field>, into: &mut Vec<u8>) -> Result<bool> {
+        let asked = field.map_or(Include::NONE, |field| include(&[field]));
+        let Some(found) = self.reading.part(self.next, asked)? else { return Ok(false) };
+        if self.next > 0 {
+            into.push(b',');
         }
+        match field {
+            Some(Field::Embeddings) => append(into, &found.embedding.as_deref().unwrap_or(&[]))?,
+            Some(Field::Documents) => append(into, &found.document)?,
+            Some(Field::Uris) => append(into, &found.uri)?,
+            Some(Field::Metadatas) => append(into, &shown_metadata(&found))?,
+            None | Some(Field::Distances) => append(into, &found.id)?,
+        }
+        Ok(true)
+    }
+
+    fn end_list(&mut self) {
+        (self.list, self.next) = (self.list + 1, 0);
+    }
+}
+
+impl Pieces for GetBody {
+    fn records(&self) -> usize {
+        self.reading.len()
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
+        let Some((name, field)) = LISTS.get(self.list) else {
+            into.extend_from_slice(br#","include":"#);
+            append(into, &self.fields)?;
+            into.push(b'}');
+            return Ok(false);
+        };
+        if self.next == 0 {
+            into.push(if self.list == 0 { b'{' } else { b',' });
+            append(into, name)?;
+            if field.is_some_and(|field| !self.fields.contains(&field)) {
+                into.extend_from_slice(b":null");
+                self.end_list();
+                return Ok(true);
+            }
+            into.extend_from_slice(b":[");
+        }
+        if self.element(*field, into)? {
+            self.next += 1;
+        } else {
+            into.push(b']');
+            self.end_list();
+        }
+        Ok(true)
     }
 }
 
@@ -110,10 +165,6 @@ fn ids<'a>(records: impl Iterator<Item = &'a Found>) -> Vec<&'a str> {
     records.map(|found| found.id.as_str()).collect()
 }
 
-fn embeddings<'a>(records: impl Iterator<Item = &'a Found>) -> Vec<&'a [f32]> {
-    records.map(|found| found.embedding.as_deref().unwrap_or(&[])).collect()
-}
-
 fn nested<'a, T>(results: &'a [Vec<Hit>], field: impl Fn(&'a Hit) -> T) -> Vec<Vec<T>> {
     results.iter().map(|hits| hits.iter().map(&field).collect()).collect()
 }
@@ -136,14 +187,26 @@ pub(super) async fn respond(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::collection::request::Get;
+    use crate::collection::snapshot::Snapshot;
+    use crate::record::Metric;
+
+    /// What a get of an empty collection answers.
+    fn nothing(fields: &[Field]) -> String {
+        let reading = Arc::new(Snapshot::empty(Metric::L2)).read(&Get::default()).unwrap();
+        let (mut body, mut text) = (GetBody::new(reading, fields.to_vec()), Vec::new());
+        while body.write(&mut text).unwrap() {}
+        String::from_utf8(text).unwrap()
+    }
 
     #[test]
     fn a_field_not_asked_for_is_null_and_one_without_rows_is_empty() {
         let fields = [Field::Distances, Field::Documents, Field::Documents];
         let expected = r#"{"ids":[],"embeddings":null,"documents":[],"uris":null,"metadatas":null,"#;
-        let text = serde_json::to_string(&GetBody::new(&[], &fields)).unwrap();
-        assert_eq!(text, format!(r#"{expected}"include":["distances","documents","documents"]}}"#));
+        assert_eq!(nothing(&fields), format!(r#"{expected}"include":["distances","documents","documents"]}}"#));
         let results = [Vec::new(), Vec::new()];
         let text = serde_json::to_string(&QueryBody::new(&results, &fields)).unwrap();
         assert!(text.starts_with(r#"{"ids":[[],[]],"embeddings":null,"documents":[[],[]],"#), "{text}");
@@ -159,8 +222,9 @@ mod tests {
             metadata: Some(metadata),
             ..Found::default()
         };
-        let text = serde_json::to_string(&GetBody::new(&[record], &[Field::Embeddings, Field::Metadatas])).unwrap();
-        assert!(text.contains(r#""embeddings":[[0.1,1.0,1e+20]]"#), "{text}");
-        assert!(text.contains(r#""metadatas":[{"f":1.0,"g":1e+20}]"#), "{text}");
+        let results = [vec![Hit { record, distance: 0.5 }]];
+        let text = serde_json::to_string(&QueryBody::new(&results, &[Field::Embeddings, Field::Metadatas])).unwrap();
+        assert!(text.contains(r#""embeddings":[[[0.1,1.0,1e+20]]]"#), "{text}");
+        assert!(text.contains(r#""metadatas":[[{"f":1.0,"g":1e+20}]]"#), "{text}");
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::super::App;
 use super::super::answer::json;
+use super::super::stream;
 use super::super::wire::Freshness;
 use super::answer::{Field, GetBody, QueryBody, include, respond};
 use super::body::{At, InCollection, Json, Parameters};
@@ -88,27 +89,20 @@ pub(super) async fn get(
     Json(body): Json<GetRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
-    let most = app.settings.max_answer_records;
     let get = Get {
         filter: filter(&collection, body.r#where.as_ref(), body.where_document.as_ref())?,
         ids: body.ids,
-        // One more than allowed tells an answer that is too large from one that just fits.
-        limit: Some(body.limit.map_or(usize::MAX, |limit| limit as usize).min(most.saturating_add(1))),
+        limit: body.limit.map(|limit| limit as usize),
         offset: body.offset.unwrap_or(0) as usize,
-        include: include(&body.include),
-        consistency: Consistency::Local,
+        ..Get::default()
     };
-    let records = collection.get(get).await.map_err(|e| no_id(e, collection.identity().id))?.records;
-    if records.len() > most {
-        return Err(too_large("limit", most));
-    }
-    let fields = body.include;
-    respond(records.len(), move || serde_json::to_vec(&GetBody::new(&records, &fields))).await
+    let reading = collection.read(get).await.map_err(|e| no_id(e, collection.identity().id))?;
+    Ok(stream::respond(GetBody::new(reading, body.include)).await?)
 }
 
-fn too_large(field: &str, most: usize) -> ChromaError {
+pub(super) fn too_large(field: &str, most: usize) -> ChromaError {
     let message = format!(
-        "{field}: an answer holds at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would hold more; \
+        "{field}: a search answers at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would hold more; \
          ask for less at a time"
     );
     Error::limit(message).into()

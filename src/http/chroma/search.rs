@@ -13,7 +13,7 @@ use super::body::{At, InCollection, Json, Parameters};
 use super::collections::no_id;
 use super::error::ChromaError;
 use super::filters::filter;
-use super::reads::{ReadLevel, ReadParameters, check_query, neighbours, open};
+use super::reads::{ReadLevel, ReadParameters, check_query, neighbours, open, too_large};
 use super::schema::{DOCUMENT, EMBEDDING};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Found, Get, Include, Query};
@@ -245,17 +245,22 @@ fn names_ids(clause: &Value) -> bool {
 async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Ranked, ChromaError> {
     let gone = |e| no_id(e, collection.identity().id);
     let Some(knn) = &wanted.rank else {
-        let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize).min(app.settings.max_answer_records);
+        let most = app.settings.max_answer_records;
+        let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize);
         let (ids, filter) = (wanted.ids.clone(), wanted.filter.clone());
         let get = Get {
             ids,
             filter,
-            limit: Some(limit),
+            // One more than allowed tells an answer that is too large from one that just fits.
+            limit: Some(limit.min(most.saturating_add(1))),
             offset: wanted.offset,
             include: wanted.include(),
             consistency: Consistency::Local,
         };
         let records = collection.get(get).await.map_err(gone)?.records;
+        if records.len() > most {
+            return Err(too_large("limit", most));
+        }
         return Ok(records.into_iter().map(|found| (found, None)).collect());
     };
     check_query(std::slice::from_ref(&knn.embedding), collection.dimension(), Some(knn.candidates))?;
