@@ -10,9 +10,9 @@ the lost ones too; `--out FILE` keeps them. What is measured:
 - idle after bulk: seconds until the server uses less than a tenth of a core, so that no query pays for the adds;
 - queries: 10 nearest with the members that the Python client asks for, one and eight clients, without a filter and
   with one that 10 % and 1 % of the records pass; recall@10 is against a scan of all that pass;
+- memory: resident bytes of the server after that, when both hold the same records;
 - single adds: one record a request into a collection of its own;
 - load: the processor time that the load generator took of the machine it shares with the server;
-- memory: resident bytes of the server after that, all collections in it;
 - restart: from the start of the process (it was asked to end before) to the first right answer to a query.
 """
 
@@ -119,6 +119,7 @@ class Bench:
         self.settle("idle after bulk, s")
         for name, where in FILTERS.items():
             self.queries(name, where)
+        self.figures["memory, MB"] = resident_bytes(self.server) / 1e6
         singles = self.create("singles")
         for clients in (1, 64):
             measured = self.load(partial(self.single_adds, f"{singles}/add", clients), clients)
@@ -127,7 +128,6 @@ class Bench:
             self.figures[f"{name}, p50 ms"] = measured.p50_ms
             self.figures[f"{name}, p99 ms"] = measured.p99_ms
         self.settle("idle after single adds, s")
-        self.figures["memory, MB"] = resident_bytes(self.server) / 1e6
         self.restart()
         return self.figures
 
