@@ -46,15 +46,22 @@ impl Scratch {
         self.found.clear();
     }
 
+    /// Leaves those of `nodes` in `fresh` that this search has not visited, and marks them.
     #[inline]
-    fn visit(&mut self, node: u32) -> bool {
-        match self.visited.get_mut(node as usize) {
-            Some(mark) if *mark != self.epoch => {
-                *mark = self.epoch;
-                true
-            }
-            _ => false,
+    fn visit(&mut self, nodes: &[u32]) {
+        self.fresh.clear();
+        self.fresh.resize(nodes.len(), 0);
+        let mut count = 0;
+        for node in nodes {
+            // About every second is new: a branch would be mispredicted as often.
+            let (Some(mark), Some(slot)) = (self.visited.get_mut(*node as usize), self.fresh.get_mut(count)) else {
+                continue;
+            };
+            *slot = *node;
+            count += usize::from(*mark != self.epoch);
+            *mark = self.epoch;
         }
+        self.fresh.truncate(count);
     }
 
     /// Leaves the keys of `nodes`, seen from `from`, ascending in `found`.
@@ -72,21 +79,15 @@ impl Scratch {
 /// Leaves in `scratch.found` the `ef` nearest to `query` that are met from `entry`.
 pub fn search_layer(points: &impl Points, links: &Links, query: u32, entry: u32, ef: usize, scratch: &mut Scratch) {
     scratch.begin(links.nodes());
-    scratch.visit(entry);
-    scratch.visit(query);
+    scratch.visit(&[entry, query]);
     scratch.found.push(key(points.distance(query, entry), entry));
     let mut next = 0;
     while let Some(skipped) = scratch.found[next..].iter().position(|key| key & 1 == 0) {
         let at = next + skipped;
         let nearest = node_of(scratch.found[at]);
         scratch.found[at] |= 1;
-        scratch.fresh.clear();
-        for node in links.of(nearest) {
-            if scratch.visit(*node) {
-                points.prefetch(*node);
-                scratch.fresh.push(*node);
-            }
-        }
+        scratch.visit(links.of(nearest));
+        scratch.fresh.iter().for_each(|node| points.prefetch(*node));
         // The list needed next unless something nearer is met.
         if let Some(after) = scratch.found.get(at + 1) {
             prefetch(links.of(node_of(*after)));
@@ -94,7 +95,12 @@ pub fn search_layer(points: &impl Points, links: &Links, query: u32, entry: u32,
         points.distances(query, &scratch.fresh, &mut scratch.products, &mut scratch.distances);
         next = at + 1;
         for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
-            next = next.min(offer(&mut scratch.found, key(*distance, *node), ef));
+            let place = offer(&mut scratch.found, key(*distance, *node), ef);
+            if place <= next {
+                next = place;
+                // The list needed next as far as is known now.
+                prefetch(links.of(*node));
+            }
         }
     }
 }
