@@ -127,17 +127,17 @@ pub fn kernels() -> &'static Kernels {
 }
 
 /// Bytes of a cache line.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 const LINE: usize = 64;
 /// Lines asked for at most; further on the CPU sees by itself where a reader is going.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 const LINES: usize = 32;
 
 /// Asks the CPU to bring the slice near, its first 2 KiB at least. Never faults, does nothing where the
 /// instruction set has no such hint.
 #[inline]
 pub fn prefetch<T>(values: &[T]) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let start = values.as_ptr().cast::<i8>();
@@ -147,14 +147,14 @@ pub fn prefetch<T>(values: &[T]) {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_sub(past).wrapping_add(line * LINE)) };
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = values;
 }
 
 /// Asks the system for large pages behind `size_bytes` of memory from `start` on, best before it is first
 /// written: searches jump about in it, and each small page jumped to costs a table walk. Only a hint.
 pub fn prefer_large_pages(start: *const u8, size_bytes: usize) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     {
         use rustix::mm::{Advice, madvise};
         /// Bytes of a large page.
@@ -165,6 +165,6 @@ pub fn prefer_large_pages(start: *const u8, size_bytes: usize) {
             let _ = unsafe { madvise(start.wrapping_add(past).cast_mut().cast(), whole, Advice::LinuxHugepage) };
         }
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     let _ = (start, size_bytes);
 }
