@@ -1,5 +1,7 @@
 //! Every route × every fault × every form: refused. Every route × every form with the right key: let in.
 
+use serde_json::json;
+
 use super::*;
 
 /// A route of the API as its description tells it.
@@ -203,6 +205,7 @@ async fn without_keys_all_is_as_it_was() {
         assert_eq!(ask(&server, "GET", path, "whatever this is").await.status, 200, "{path}");
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
+    assert_eq!(server.post("/api/collections", &json!({"name": "more"})).await.status, 201);
     let health = server.get("/health").await.json();
     assert_eq!((&health["storage"]["kind"], health["storage"]["location"].is_string()), (&"memory".into(), true));
     assert!(!health.to_string().contains("shown with a key"), "{health}");
