@@ -26,6 +26,7 @@ use permissions::Need;
 use rate::Who;
 use refusal::Refusal;
 
+pub(super) use key::Bound;
 pub use key::{Key, KeyEntry, KeyScope};
 pub use keyring::Keyring;
 pub(super) use permissions::Permissions;
@@ -54,11 +55,10 @@ impl Identity {
         }
     }
 
-    /// The key's name, tenant and database, as far as there are.
-    pub(super) fn key(&self) -> Option<(&str, Option<(&str, Option<&str>)>)> {
+    /// The key's name, and what it is bound to.
+    pub(super) fn key(&self) -> Option<(&str, Option<&Bound>)> {
         let Identity::Holder(key) = self else { return None };
-        let bound = key.bound.as_ref().map(|bound| (bound.tenant.as_str(), bound.database.as_deref()));
-        Some((&key.name, bound))
+        Some((&key.name, key.bound.as_ref()))
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::App;
 use super::super::answer::json;
-use super::super::auth::Identity;
+use super::super::auth::{Bound, Identity};
 use super::super::guard::WriteBegun;
 use super::body::At;
 use super::error::ChromaError;
@@ -55,10 +55,10 @@ pub(super) async fn identity(
             let Scope { tenant, database } = Scope::default();
             (tenant, vec![database])
         }
-        Some((tenant, Some(database))) => (tenant.to_owned(), vec![database.to_owned()]),
-        Some((tenant, None)) => {
+        Some(Bound { tenant, database: Some(database) }) => (tenant.clone(), vec![database.clone()]),
+        Some(Bound { tenant, database: None }) => {
             let databases = app.store.databases(tenant).await?;
-            (tenant.to_owned(), databases.into_iter().map(|database| database.name).collect())
+            (tenant.clone(), databases.into_iter().map(|database| database.name).collect())
         }
     };
     Ok(json(StatusCode::OK, &json!({"user_id": name, "tenant": tenant, "databases": databases}))?)
