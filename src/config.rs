@@ -52,6 +52,7 @@ impl Settings {
 
 /// Which kind of bucket, and where.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a program has one of them")]
 pub enum Storage {
     /// S3 or a server that speaks it.
     S3(S3Settings),

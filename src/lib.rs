@@ -49,7 +49,7 @@ mod stream;
 #[doc(hidden)]
 pub mod testing;
 
-pub use bucket::s3::S3Settings;
+pub use bucket::s3::{S3Encryption, S3Settings};
 pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::Reading;
 pub use collection::handle::{Collection, Identity};

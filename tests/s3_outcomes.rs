@@ -1,12 +1,13 @@
 //! What the S3 bucket reports when the store or the network misbehaves: through the real SDK, the
 //! real signer and real sockets, each outcome is sorted by what is known of the write.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use drumlin::bucket::probe::{ensure_probed, probe};
 use drumlin::bucket::retry::{RetrySettings, Retrying};
-use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::bucket::s3::{S3Bucket, S3Encryption, S3Settings};
 use drumlin::bucket::{Bucket, BucketError, Condition, Stamp};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
 
@@ -167,4 +168,46 @@ async fn requests_can_be_delayed_for_benches() {
     let started = Instant::now();
     create(&bucket, "k").await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(120));
+}
+
+#[tokio::test]
+async fn every_request_that_makes_an_object_asks_for_the_encryption_that_is_set() {
+    type Asked = Vec<(String, Option<String>, Option<String>)>;
+    let kms = |key_id: Option<&str>| S3Encryption::Kms { key_id: key_id.map(str::to_owned) };
+    for (encryption, algorithm, key_id) in [
+        (Some(S3Encryption::Aes256), Some("AES256"), None),
+        (Some(kms(None)), Some("aws:kms"), None),
+        (Some(kms(Some("arn:aws:kms:key/1"))), Some("aws:kms"), Some("arn:aws:kms:key/1")),
+        (None, None, None),
+    ] {
+        let server = S3Server::start().await;
+        let settings = S3Settings { encryption, multipart_bytes: 1_000, part_bytes: 1_000, ..settings(&server) };
+        let bucket = S3Bucket::connect(settings).await.unwrap();
+        let asked = Arc::new(Mutex::new(Asked::new()));
+        let record = asked.clone();
+        server.set_plan(move |asked| {
+            let header = |name: &str| asked.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+            let copy = header("x-amz-copy-source").is_some();
+            let what = match (asked.method, copy, asked.path.contains("uploads"), asked.path.contains("partNumber")) {
+                ("PUT", true, ..) => "copy",
+                ("POST", _, true, _) => "multipart",
+                ("PUT", false, _, false) => "put",
+                _ => return Mischief::None,
+            };
+            let algorithm = header("x-amz-server-side-encryption");
+            let key_id = header("x-amz-server-side-encryption-aws-kms-key-id");
+            record.lock().unwrap().push((what.to_owned(), algorithm, key_id));
+            Mischief::None
+        });
+        let stamp = bucket.put("a", Bytes::from_static(b"x"), Condition::IfAbsent).await.unwrap();
+        bucket.put("a", Bytes::from_static(b"y"), Condition::IfMatch(stamp.etag.unwrap())).await.unwrap();
+        bucket.put_large("small", vec![Bytes::from_static(b"x")]).await.unwrap();
+        bucket.put_large("large", vec![Bytes::from(vec![7; 2_500])]).await.unwrap();
+        bucket.copy("a", "b").await.unwrap();
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        let expected: Asked = ["put", "put", "put", "multipart", "copy"]
+            .map(|what| (what.to_owned(), text(algorithm), text(key_id)))
+            .to_vec();
+        assert_eq!(*asked.lock().unwrap(), expected);
+    }
 }

@@ -2,7 +2,10 @@
 //! a `.env` file). What stops a start is one sentence on standard error.
 
 mod demo;
+mod encryption;
 mod import;
+mod key;
+mod key_settings;
 mod serve;
 mod settings;
 mod variables;
@@ -26,6 +29,9 @@ enum Command {
     /// Copy collections from another database.
     #[command(subcommand)]
     Import(import::Origin),
+    /// Make keys for the server.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Print the version.
     Version,
 }
@@ -65,6 +71,7 @@ pub fn run() -> Result<()> {
             load_dotenv()?;
             import::run(origin)
         }
+        Command::Key(command) => key::run(command),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use drumlin::http::Keyring;
 use drumlin::{Error, Kind, Result, Storage, Store};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -12,8 +13,9 @@ use super::settings::ServeSettings;
 use super::{demo, variables};
 
 /// Runs the server until SIGTERM or SIGINT.
-pub fn run(settings: ServeSettings) -> Result<()> {
+pub fn run(mut settings: ServeSettings) -> Result<()> {
     start_log(&settings)?;
+    settings.http.keys = settings.keys.open()?;
     on_runtime(serve(settings))
 }
 
@@ -37,6 +39,10 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     // Before anything else, so that a signal during a long start also ends in order.
     let stop = stop_signal()?;
     tokio::pin!(stop);
+    #[cfg(unix)]
+    if settings.keys.file.is_some() {
+        reload_at_hang_up(settings.http.keys.clone())?;
+    }
     // Bound before the store opens: a port that is taken should not cost a recovery first.
     let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await;
     let at = format!("{}:{}", settings.host, settings.port);
@@ -111,6 +117,10 @@ fn banner(settings: &ServeSettings, url: &str) {
         request_timeout_s = http.request_timeout.as_secs_f64(),
         "limits"
     );
+    match (http.keys.asks_for_keys(), http.keys.len()) {
+        (true, keys) => tracing::info!(keys, "requests need a key"),
+        (false, _) => tracing::info!("no key is asked for; STORAGE_API_KEY or DRUMLIN_KEY_FILE would change that"),
+    }
     for note in &settings.notes {
         tracing::warn!("{note}");
     }
@@ -160,6 +170,22 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Reads the key file anew at every SIGHUP.
+#[cfg(unix)]
+fn reload_at_hang_up(keys: Keyring) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hang_up = signal(SignalKind::hangup()).map_err(|e| failed("signals cannot be handled", e))?;
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            let keys = keys.clone();
+            if tokio::task::spawn_blocking(move || keys.reload()).await.is_err() {
+                tracing::error!("reading the key file ended early; the keys stay as they are");
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Resolves at Ctrl-C.

@@ -11,6 +11,8 @@ use drumlin::http::HttpSettings;
 use drumlin::{Error, Kind, Limits, Result, S3Settings, Settings, Storage, Timing};
 
 use super::Flags;
+use super::encryption::encryption;
+use super::key_settings::{KeySettings, access};
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct ServeSettings {
     pub store: Settings,
     /// The server's own.
     pub http: HttpSettings,
+    /// Where keys come from; they are read when the server starts.
+    pub keys: KeySettings,
     /// Address or name to listen on.
     pub host: String,
     /// Port to listen on; 0 for any free one.
@@ -42,7 +46,8 @@ pub struct ServeSettings {
 pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> Result<ServeSettings> {
     let source = Source(&lookup);
     let mut notes = Vec::new();
-    let (host, port) = address(&source, flags)?;
+    let keys = KeySettings::read(&source)?;
+    let (host, port) = address(&source, flags, keys.ask_for_keys())?;
     let storage = storage(&source, flags, &mut notes)?;
     let mut store = Settings::new(storage);
     source.seconds("S3_SYNC_INTERVAL", &mut store.sync_interval)?;
@@ -57,6 +62,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     Ok(ServeSettings {
         store,
         http: http(&source, shutdown_timeout)?,
+        keys,
         host,
         port,
         shutdown_timeout,
@@ -67,7 +73,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     })
 }
 
-fn address(source: &Source, flags: &Flags) -> Result<(String, u16)> {
+fn address(source: &Source, flags: &Flags, keys: bool) -> Result<(String, u16)> {
     let host = flags.host.clone().or_else(|| source.text("HOST")).unwrap_or_else(|| "127.0.0.1".to_owned());
     let flag = flags.port.clone().map(|port| ("--port", port));
     let port = match flag.or_else(|| source.text("PORT").map(|port| ("PORT", port))) {
@@ -77,10 +83,10 @@ fn address(source: &Source, flags: &Flags) -> Result<(String, u16)> {
     let mut allow_public = false;
     source.flag("DRUMLIN_ALLOW_PUBLIC", &mut allow_public)?;
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !loopback && !allow_public {
+    if !loopback && !keys && !allow_public {
         return Err(invalid(format!(
-            "HOST: {host} can be reached from other machines, and no key protects this server; \
-             use 127.0.0.1, or set DRUMLIN_ALLOW_PUBLIC=true if something in front of it does"
+            "HOST: {host} can be reached from other machines, and no key protects this server; set STORAGE_API_KEY \
+             or DRUMLIN_KEY_FILE, use 127.0.0.1, or set DRUMLIN_ALLOW_PUBLIC=true if something in front protects it"
         )));
     }
     Ok((host, port))
@@ -141,6 +147,7 @@ fn s3(source: &Source, bucket: String) -> Result<S3Settings> {
         access_key_id,
         secret_access_key,
         session_token: source.text("AWS_SESSION_TOKEN"),
+        encryption: encryption(source)?,
         ..S3Settings::new(bucket)
     };
     if let Some(prefix) = source.text("S3_PREFIX") {
@@ -163,6 +170,7 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     source.count("DRUMLIN_MAX_CONNECTIONS", &mut http.max_connections)?;
     source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
     source.flag("ALLOW_RESET", &mut http.allow_reset)?;
+    access(source, &mut http)?;
     Ok(http)
 }
 
@@ -199,10 +207,10 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
 }
 
 /// Where variables come from. An empty value counts as not set.
-struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
+pub(super) struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Source<'_> {
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
@@ -233,7 +241,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn flag(&self, name: &str, into: &mut bool) -> Result<()> {
+    pub(super) fn flag(&self, name: &str, into: &mut bool) -> Result<()> {
         let Some(text) = self.text(name) else { return Ok(()) };
         *into = match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
@@ -243,7 +251,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn choice(&self, name: &str, among: &[&str]) -> Result<Option<String>> {
+    pub(super) fn choice(&self, name: &str, among: &[&str]) -> Result<Option<String>> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let text = text.to_ascii_lowercase();
         if among.contains(&text.as_str()) {
@@ -253,11 +261,11 @@ impl Source<'_> {
     }
 }
 
-fn expected(name: &str, expected: &str, got: &str) -> Error {
+pub(super) fn expected(name: &str, expected: &str, got: &str) -> Error {
     invalid(format!("{name}: expected {expected}, got {got:?}"))
 }
 
-fn invalid(message: impl Into<String>) -> Error {
+pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(Kind::Invalid, message)
 }
 

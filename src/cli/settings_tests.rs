@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use drumlin::S3Encryption;
+
 use super::*;
 use crate::cli::variables::VARIABLES;
 
@@ -123,6 +125,16 @@ fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_c
         (&[("HOST", "0.0.0.0")], &["HOST", "0.0.0.0", "DRUMLIN_ALLOW_PUBLIC"]),
         (&[("HOST", "example.org")], &["HOST", "DRUMLIN_ALLOW_PUBLIC"]),
         (&[("DRUMLIN_LOG_FORMAT", "xml")], &["DRUMLIN_LOG_FORMAT", "xml"]),
+        (&[("STORAGE_API_KEY", "default-api-key")], &["STORAGE_API_KEY", "placeholder", "drumlin key new"]),
+        (&[("STORAGE_API_KEY", "hush-hush")], &["STORAGE_API_KEY", "16 bytes"]),
+        (&[("DRUMLIN_RATE_PER_SECOND", "0")], &["DRUMLIN_RATE_PER_SECOND", "requests"]),
+        (&[("DRUMLIN_RATE_PER_SECOND", "5"), ("DRUMLIN_RATE_BURST", "0.5")], &["DRUMLIN_RATE_BURST", "from 1"]),
+        (&[("DRUMLIN_RATE_BURST", "5")], &["DRUMLIN_RATE_BURST", "DRUMLIN_RATE_PER_SECOND"]),
+        (&[("DRUMLIN_CORS_ORIGINS", "example.org")], &["DRUMLIN_CORS_ORIGINS", "https://", "example.org"]),
+        (&[("DRUMLIN_TRUST_PROXY", "nginx")], &["DRUMLIN_TRUST_PROXY", "true or false"]),
+        (&[bucket, ("DRUMLIN_S3_SSE", "rot13")], &["DRUMLIN_S3_SSE", "aes256, aws:kms", "rot13"]),
+        (&[bucket, ("DRUMLIN_S3_SSE_KMS_KEY_ID", "k")], &["DRUMLIN_S3_SSE_KMS_KEY_ID", "aws:kms"]),
+        (&[bucket, ("DRUMLIN_S3_SSE", "AES256"), ("DRUMLIN_S3_SSE_KMS_KEY_ID", "k")], &["DRUMLIN_S3_SSE_KMS_KEY_ID"]),
     ];
     for (variables, expected) in cases {
         let message = refusal(variables);
@@ -140,6 +152,38 @@ fn a_public_address_is_served_only_when_told_so() {
     for loopback in ["127.0.0.1", "127.1.2.3", "::1", "localhost"] {
         assert_eq!(read(&[("HOST", loopback)]).unwrap().host, loopback);
     }
+}
+
+#[test]
+fn a_public_address_is_served_if_keys_protect_it() {
+    for keys in [("STORAGE_API_KEY", "k7Qw-93hf_0aZx81"), ("DRUMLIN_KEY_FILE", "/etc/drumlin/keys.json")] {
+        let settings = read(&[("HOST", "0.0.0.0"), keys]).unwrap();
+        assert!(settings.keys.ask_for_keys());
+        assert!(!format!("{settings:?}").contains("k7Qw"), "the key is shown: {settings:?}");
+    }
+    assert!(!read(&[]).unwrap().keys.ask_for_keys());
+}
+
+#[test]
+fn a_rate_is_its_own_burst_unless_told_otherwise() {
+    let rate = |variables: &[(&str, &str)]| read(variables).unwrap().http.rate.map(|r| (r.per_second, r.burst));
+    let (per_second, burst) = (("DRUMLIN_RATE_PER_SECOND", "20"), ("DRUMLIN_RATE_BURST", "50"));
+    assert_eq!(rate(&[]), None);
+    assert_eq!(rate(&[per_second]), Some((20.0, 20.0)));
+    assert_eq!(rate(&[per_second, burst]), Some((20.0, 50.0)));
+    assert_eq!(rate(&[("DRUMLIN_RATE_PER_SECOND", "0.5")]), Some((0.5, 1.0)));
+}
+
+#[test]
+fn encryption_is_asked_for_as_the_variables_say() {
+    let asked =
+        |variables: &[(&str, &str)]| s3_of(read(&[&[("S3_BUCKET_NAME", "b")], variables].concat()).unwrap()).encryption;
+    let kms = ("DRUMLIN_S3_SSE", "aws:kms");
+    assert_eq!(asked(&[]), None);
+    assert_eq!(asked(&[("DRUMLIN_S3_SSE", "AES256")]), Some(S3Encryption::Aes256));
+    assert_eq!(asked(&[kms]), Some(S3Encryption::Kms { key_id: None }));
+    let named = Some(S3Encryption::Kms { key_id: Some("arn:k".to_owned()) });
+    assert_eq!(asked(&[kms, ("DRUMLIN_S3_SSE_KMS_KEY_ID", "arn:k")]), named);
 }
 
 #[test]

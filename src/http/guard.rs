@@ -1,5 +1,5 @@
 //! What surrounds every handler: admission (how many requests at once), the time-out, catching panics,
-//! measuring. Order, from outside: observe → admit → handler.
+//! measuring, the log. Order, from outside: observe → CORS → authorise (`auth`) → admit → handler.
 //!
 //! A time-out tells what it knows: as long as no write was begun nothing can have been applied; once
 //! one was, its outcome is unknown, and the write itself goes on to its end, cut off from the request.
@@ -7,17 +7,18 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use super::App;
+use super::access_log::Line;
 use super::chroma;
 use super::chroma::error::ChromaError;
 use super::error::ApiError;
+use super::headers::secure;
 use crate::error::{Error, Kind, Result};
 
 /// Whether this request has begun a write.
@@ -85,26 +86,22 @@ fn refused(path: &str, error: Error) -> Response {
     if chroma::owns(path) { ChromaError::from(error).into_response() } else { ApiError::from(error).into_response() }
 }
 
-/// Measures every request and turns a panic into a 500.
-pub(super) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let path = request.uri().path().to_owned();
+/// Measures and logs every request, turns a panic into a 500, and gives every answer what all have.
+pub(super) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let mut line = Line::begin(&mut request, app.settings.trust_proxy);
     let _under_way = app.metrics.begin();
-    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
             let cause = panic.downcast_ref::<String>().map(String::as_str);
             let cause = cause.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown cause");
-            tracing::error!(%method, path, cause, "a handler panicked");
-            refused(&path, Error::internal("a bug in drumlin stopped this request; the log has the cause"))
+            tracing::error!(method = %line.method, path = line.path, cause, "a handler panicked");
+            refused(&line.path, Error::internal("a bug in drumlin stopped this request; the log has the cause"))
         }
     };
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let took = started.elapsed();
-    app.metrics.record(&method, route, response.status(), took);
-    tracing::debug!(%method, path, status = response.status().as_u16(), ms = took.as_millis() as u64, "request");
+    secure(&mut response);
+    let took = line.end(&mut response);
+    app.metrics.record(&line.method, &line.route, response.status(), took);
     response
 }
 

@@ -3,15 +3,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tower::Service;
 
+use super::client::Peer;
 use super::{HttpSettings, router};
 use crate::store::Store;
 
@@ -33,7 +39,10 @@ pub async fn serve(
     listener.local_addr()?;
     let drain_timeout = settings.drain_timeout;
     let connections = Arc::new(Semaphore::new(settings.max_connections));
-    let service = TowerToHyperService::new(router(store, settings));
+    // Ends with this function, however that ends.
+    let mut beside = JoinSet::new();
+    beside.spawn(settings.keys.clone().follow());
+    let router = router(store, settings);
     let protocol = Arc::new(protocol());
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
@@ -47,8 +56,8 @@ pub async fn serve(
             next = next => next,
             () = &mut shutdown => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, Peer(address)),
             Err(e) => {
                 // Out of file descriptors, or a client gone already: neither ends the server.
                 tracing::warn!("accepting a connection failed: {e}");
@@ -59,7 +68,8 @@ pub async fn serve(
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!("setting nodelay failed: {e}");
         }
-        let (protocol, service, watcher) = (protocol.clone(), service.clone(), graceful.watcher());
+        let service = TowerToHyperService::new(FromPeer { router: router.clone(), peer });
+        let (protocol, watcher) = (protocol.clone(), graceful.watcher());
         tokio::spawn(async move {
             let connection = protocol.serve_connection(TokioIo::new(stream), service);
             if let Err(e) = watcher.watch(connection).await {
@@ -74,6 +84,31 @@ pub async fn serve(
         tracing::warn!("requests were still under way after {} s and are cut off", drain_timeout.as_secs_f64());
     }
     Ok(())
+}
+
+/// The router, for the requests of one connection: it tells each where it comes from.
+#[derive(Clone)]
+struct FromPeer {
+    router: Router,
+    peer: Peer,
+}
+
+impl<B> Service<Request<B>> for FromPeer
+where
+    Router: Service<Request<B>>,
+{
+    type Response = <Router as Service<Request<B>>>::Response;
+    type Error = <Router as Service<Request<B>>>::Error;
+    type Future = <Router as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        <Router as Service<Request<B>>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
+    }
 }
 
 fn protocol() -> Builder<TokioExecutor> {

@@ -3,13 +3,17 @@
 //! a panic included, answers JSON `{"error": {"kind", "message"}}`; nothing a client sends stops the
 //! server or makes it hold more than its settings allow.
 
+mod access_log;
 mod answer;
+mod auth;
 mod body;
 mod chroma;
+mod client;
 mod collections;
 mod documentation;
 mod error;
 mod guard;
+mod headers;
 mod listen;
 mod metrics;
 mod operations;
@@ -29,10 +33,13 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Kind};
 use crate::store::Store;
+use auth::{Permissions, RateLimiter};
 use error::ApiError;
 use metrics::Metrics;
 
+pub use auth::{Key, KeyEntry, KeyScope, Keyring, Rate};
 pub use chroma::chroma_collection;
+pub use headers::CorsOrigins;
 pub use listen::serve;
 
 /// What the server allows.
@@ -52,6 +59,14 @@ pub struct HttpSettings {
     pub drain_timeout: Duration,
     /// Whether `POST /api/v2/reset` may drop everything.
     pub allow_reset: bool,
+    /// The keys that requests must bring; by default none is asked for.
+    pub keys: Keyring,
+    /// How often one key, or one address without a key, may ask; `None` is no limit.
+    pub rate: Option<Rate>,
+    /// Whose pages may use this server from a browser.
+    pub cors_origins: CorsOrigins,
+    /// Whether `X-Forwarded-For` and `X-Forwarded-Proto` come from a proxy that can be believed.
+    pub trust_proxy: bool,
 }
 
 impl Default for HttpSettings {
@@ -64,6 +79,10 @@ impl Default for HttpSettings {
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             allow_reset: false,
+            keys: Keyring::default(),
+            rate: None,
+            cors_origins: CorsOrigins::default(),
+            trust_proxy: false,
         }
     }
 }
@@ -75,16 +94,21 @@ struct App {
     settings: Arc<HttpSettings>,
     metrics: Arc<Metrics>,
     running: Arc<Semaphore>,
+    permissions: Arc<Permissions>,
+    rate: Option<Arc<RateLimiter>>,
 }
 
 impl App {
     fn new(store: Store, settings: HttpSettings) -> App {
         let running = Arc::new(Semaphore::new(settings.max_concurrent_requests));
-        App { store, settings: Arc::new(settings), metrics: Arc::new(Metrics::new()), running }
+        let rate = settings.rate.map(|rate| Arc::new(RateLimiter::new(rate)));
+        let permissions = Arc::new(Permissions::new());
+        App { store, settings: Arc::new(settings), metrics: Arc::new(Metrics::new()), running, permissions, rate }
     }
 }
 
-/// Every route, once: the router is made of this table and the API's description is checked against it.
+/// Every route, once: the router is made of this table, and the API's description and what each route needs
+/// (`auth::permissions`) are checked against it.
 fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     let mut routes = native_routes();
     routes.extend(chroma::routes());
@@ -118,14 +142,19 @@ fn native_routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
 fn router(store: Store, settings: HttpSettings) -> Router {
     let app = App::new(store, settings);
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
-    router
+    let router = router
         // Not in the table: what is left of Chroma's first version is that it is no more.
         .route("/api/v1/{*rest}", any(chroma::root::first_version))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::admit))
-        .layer(middleware::from_fn_with_state(app.clone(), guard::observe))
-        .with_state(app)
+        .layer(middleware::from_fn_with_state(app.clone(), auth::authorise));
+    // Outside of the keys: a browser asks what it may do before it shows one.
+    let router = match app.settings.cors_origins.layer() {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(middleware::from_fn_with_state(app.clone(), guard::observe)).with_state(app)
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Response {

@@ -1,14 +1,17 @@
 //! Routes for whoever runs the server: sync and status, health and readiness, metrics.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::answer::json;
+use super::auth::Identity;
 use super::body::{Parameters, Payload};
 use super::error::ApiError;
 use super::wire::{EmptyBody, NoParameters};
+use crate::store::report::Health;
 
 pub(super) async fn sync(
     State(app): State<App>,
@@ -33,8 +36,25 @@ pub(super) async fn status(
 }
 
 /// Always 200 while the process can answer: what is wrong is in the body.
-pub(super) async fn health(State(app): State<App>) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &app.store.health())
+pub(super) async fn health(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Response, ApiError> {
+    let health = app.store.health();
+    json(StatusCode::OK, &if identity.sees_everything() { health } else { without_names(health) })
+}
+
+/// What may be told to whoever asks: how it is doing, not what it holds nor where.
+fn without_names(mut health: Health) -> Health {
+    const HIDDEN: &str = "(shown with a key)";
+    let hidden = || HIDDEN.to_owned();
+    let place = &mut health.storage.place;
+    (place.location, place.endpoint, place.bucket) = (hidden(), hidden(), hidden());
+    health.storage.last_error = health.storage.last_error.map(|_| hidden());
+    for damage in &mut health.damaged {
+        (damage.collection, damage.key, damage.cause) = (hidden(), hidden(), hidden());
+    }
+    health
 }
 
 /// 200 once every collection is loaded, 503 before.

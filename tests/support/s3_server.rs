@@ -40,6 +40,8 @@ pub struct Asked<'a> {
     pub method: &'a str,
     /// `/bucket/key?query`, as sent.
     pub path: &'a str,
+    /// The headers, as sent.
+    pub headers: &'a http::HeaderMap,
 }
 
 /// What happens to a request.
@@ -167,7 +169,8 @@ where
         Box::pin(async move {
             let index = control.requests.fetch_add(1, Ordering::SeqCst);
             let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-            let mischief = control.plan.lock()(&Asked { index, method: request.method().as_str(), path });
+            let (method, headers) = (request.method().as_str(), request.headers());
+            let mischief = control.plan.lock()(&Asked { index, method, path, headers });
             sleep(Duration::from_millis(control.latency_ms.load(Ordering::SeqCst))).await;
             match mischief {
                 Mischief::None => {}

@@ -13,7 +13,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -27,7 +27,7 @@ mod answer;
 mod multipart;
 mod settings;
 
-pub use settings::{DEFAULT_PREFIX, S3Settings};
+pub use settings::{DEFAULT_PREFIX, S3Encryption, S3Settings};
 
 /// Added to the time of an attempt for each this many bytes of body, and how much.
 const SLOW_LINK_BYTES: u64 = 64 << 20;
@@ -44,6 +44,7 @@ pub struct S3Bucket {
     /// Before every key; empty or with a slash at its end.
     root: String,
     endpoint: String,
+    encryption: Option<S3Encryption>,
     attempt_timeout: Duration,
     multipart_bytes: usize,
     part_bytes: usize,
@@ -62,6 +63,7 @@ impl S3Bucket {
             root: settings.root(),
             name: settings.bucket,
             endpoint: settings.endpoint.unwrap_or_default(),
+            encryption: settings.encryption,
             attempt_timeout: settings.attempt_timeout,
             multipart_bytes: settings.multipart_bytes,
             part_bytes: settings.part_bytes,
@@ -71,6 +73,12 @@ impl S3Bucket {
 
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.root)
+    }
+
+    /// What every request that makes an object says about its encryption: the algorithm, and its key's id.
+    fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        let encryption = self.encryption.as_ref();
+        (encryption.map(S3Encryption::algorithm), encryption.and_then(S3Encryption::kms_key_id))
     }
 
     fn limit(&self, body_bytes: u64) -> Duration {
@@ -108,7 +116,9 @@ impl S3Bucket {
 
     async fn put_whole(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
         let (length, date) = (body.len(), Date::new());
+        let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.put_object().bucket(&self.name).key(self.full(key)).body(body.into());
+        let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
         let request = match condition {
             Condition::Always => request,
             Condition::IfAbsent => request.if_none_match("*"),
@@ -257,7 +267,10 @@ impl Bucket for S3Bucket {
         keys::validate(from)?;
         keys::validate(to)?;
         let (date, source) = (Date::new(), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
+        // A copy is encrypted as it is asked for, not as its source is.
+        let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.copy_object().bucket(&self.name).key(self.full(to)).copy_source(source);
+        let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
         let done = self.bounded(0, &date, Asked::Object, request.customize().interceptor(date.clone()).send()).await?;
         let etag = done.copy_object_result.and_then(|result| result.e_tag);
         Ok(Stamp { etag, date: date.time(), last_modified: date.time() })

@@ -45,7 +45,9 @@ impl S3Bucket {
     pub(super) async fn put_in_parts(&self, key: &str, pieces: Vec<Bytes>, total: usize) -> Result<Stamp, BucketError> {
         let part_bytes = self.part_bytes.max(total.div_ceil(MAX_PARTS));
         let date = Date::new();
+        let (algorithm, kms_key_id) = self.encryption();
         let create = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
+        let create = create.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
         let created = self.bounded(0, &date, Asked::Other, create.customize().interceptor(date.clone()).send()).await?;
         let Some(upload) = created.upload_id else {
             return Err(BucketError::Unknown { message: "the store began an upload without an id".into() });

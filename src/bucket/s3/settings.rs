@@ -10,6 +10,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::types::ServerSideEncryption;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -18,6 +19,36 @@ use crate::error::{Error, Result};
 
 /// Where keys live in the bucket unless told otherwise.
 pub const DEFAULT_PREFIX: &str = "vector_db/";
+
+/// Encryption at rest that is asked for with every object that is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum S3Encryption {
+    /// By keys of the store (SSE-S3).
+    Aes256,
+    /// By a key of AWS's key service (SSE-KMS).
+    Kms {
+        /// The key's id or ARN; `None` is AWS's own key for S3.
+        key_id: Option<String>,
+    },
+}
+
+impl S3Encryption {
+    /// What the header `x-amz-server-side-encryption` says.
+    pub(super) fn algorithm(&self) -> ServerSideEncryption {
+        match self {
+            S3Encryption::Aes256 => ServerSideEncryption::Aes256,
+            S3Encryption::Kms { .. } => ServerSideEncryption::AwsKms,
+        }
+    }
+
+    /// What the header `x-amz-server-side-encryption-aws-kms-key-id` says.
+    pub(super) fn kms_key_id(&self) -> Option<String> {
+        match self {
+            S3Encryption::Aes256 => None,
+            S3Encryption::Kms { key_id } => key_id.clone(),
+        }
+    }
+}
 
 /// Where an S3 bucket is and how to use it.
 #[derive(Clone)]
@@ -36,6 +67,8 @@ pub struct S3Settings {
     pub secret_access_key: Option<String>,
     /// For temporary credentials.
     pub session_token: Option<String>,
+    /// Encryption asked for with every write; `None` leaves it to the bucket's own rule.
+    pub encryption: Option<S3Encryption>,
     /// The bucket in the path, not in the host name; `None` means when an endpoint is given.
     pub force_path_style: Option<bool>,
     /// How long one attempt may take; a minute more is given per 64 MiB of a body.
@@ -59,6 +92,7 @@ impl S3Settings {
             access_key_id: None,
             secret_access_key: None,
             session_token: None,
+            encryption: None,
             force_path_style: None,
             attempt_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
@@ -147,6 +181,7 @@ impl fmt::Debug for S3Settings {
             .field("access_key_id", &self.access_key_id)
             .field("secret_access_key", &hidden(&self.secret_access_key))
             .field("session_token", &hidden(&self.session_token))
+            .field("encryption", &self.encryption)
             .field("force_path_style", &self.force_path_style)
             .field("attempt_timeout", &self.attempt_timeout)
             .field("connect_timeout", &self.connect_timeout)

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::App;
 use super::super::answer::json;
+use super::super::auth::Identity;
 use super::super::guard::WriteBegun;
 use super::body::{At, InCollection, InDatabase, Json, Page, Parameters};
 use super::configuration::{Configuration, ConfigurationBody, ConfigurationChange, core_ef_search};
@@ -198,11 +199,19 @@ pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>)
     Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
 }
 
-pub(super) async fn by_id(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
+/// As Chroma's server does, this finds a collection wherever it is; not so for a key that is bound to a place.
+pub(super) async fn by_id(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    At(place): At<InCollection>,
+) -> Result<Response, ChromaError> {
     let id = place.id().ok_or_else(|| {
         ChromaError::validation(&["collection_id: Invalid collection ID format, expected UUID".to_owned()])
     })?;
     let collection = app.store.collection_by_id(id).await.map_err(|e| no_name(e, &id.to_string()))?;
+    if !identity.sees_everything() && !place.holds(&collection.identity().scope) {
+        return Err(no_name(Error::not_found("elsewhere"), &id.to_string()));
+    }
     Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
 }
 

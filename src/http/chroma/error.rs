@@ -71,6 +71,16 @@ impl ChromaError {
         ChromaError::new(StatusCode::NOT_IMPLEMENTED, "ChromaError", message)
     }
 
+    /// Not for this key, or not now: 401, 403 or 429.
+    pub(in crate::http) fn refused(status: StatusCode, message: impl Into<String>) -> ChromaError {
+        let name = match status {
+            StatusCode::UNAUTHORIZED => "AuthError",
+            StatusCode::TOO_MANY_REQUESTS => "RateLimitError",
+            _ => "AuthorizationError",
+        };
+        ChromaError::new(status, name, message)
+    }
+
     /// The first version of the API.
     pub(super) fn gone() -> ChromaError {
         let message = "The v1 API is deprecated. Please use /v2 apis";
@@ -82,7 +92,7 @@ impl ChromaError {
 const fn wire(kind: Kind) -> (StatusCode, &'static str) {
     match kind {
         Kind::Invalid | Kind::Limit => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
-        Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "ChromaError"),
+        Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "AuthError"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
         Kind::AlreadyExists | Kind::Conflict => (StatusCode::CONFLICT, "ChromaError"),
         Kind::Corrupted | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),

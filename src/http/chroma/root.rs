@@ -10,9 +10,11 @@ use serde_json::json;
 
 use super::super::App;
 use super::super::answer::json;
+use super::super::auth::{Bound, Identity};
 use super::super::guard::WriteBegun;
 use super::body::At;
 use super::error::ChromaError;
+use crate::collection::request::Scope;
 
 /// The version of Chroma's API that is spoken here, as its own server tells it.
 const VERSION: &str = "1.0.0";
@@ -42,9 +44,24 @@ pub(super) async fn pre_flight_checks(State(app): State<App>) -> Result<Response
     Ok(json(StatusCode::OK, &json!({"max_batch_size": most, "supports_base64_encoding": true}))?)
 }
 
-pub(super) async fn identity() -> Result<Response, ChromaError> {
-    let identity = json!({"user_id": "", "tenant": "default_tenant", "databases": ["default_database"]});
-    Ok(json(StatusCode::OK, &identity)?)
+/// Whose key it is, and where it works: for a key that is bound to nothing, where clients work by default.
+pub(super) async fn identity(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Response, ChromaError> {
+    let (name, bound) = identity.key().unwrap_or_default();
+    let (tenant, databases) = match bound {
+        None => {
+            let Scope { tenant, database } = Scope::default();
+            (tenant, vec![database])
+        }
+        Some(Bound { tenant, database: Some(database) }) => (tenant.clone(), vec![database.clone()]),
+        Some(Bound { tenant, database: None }) => {
+            let databases = app.store.databases(tenant).await?;
+            (tenant.clone(), databases.into_iter().map(|database| database.name).collect())
+        }
+    };
+    Ok(json(StatusCode::OK, &json!({"user_id": name, "tenant": tenant, "databases": databases}))?)
 }
 
 /// Drops everything, if the server was told to allow that.

@@ -1,0 +1,17 @@
+//! Settings of encryption at rest: what S3 is asked for with every object that is written.
+
+use drumlin::{Result, S3Encryption};
+
+use super::settings::{Source, invalid};
+
+/// The encryption that the variables ask for; nothing leaves it to the bucket's own rule.
+pub(super) fn encryption(source: &Source) -> Result<Option<S3Encryption>> {
+    let chosen = source.choice("DRUMLIN_S3_SSE", &["aes256", "aws:kms"])?;
+    let key_id = source.text("DRUMLIN_S3_SSE_KMS_KEY_ID");
+    match (chosen.as_deref(), key_id) {
+        (Some("aws:kms"), key_id) => Ok(Some(S3Encryption::Kms { key_id })),
+        (_, Some(_)) => Err(invalid("DRUMLIN_S3_SSE_KMS_KEY_ID: expected only with DRUMLIN_S3_SSE=aws:kms")),
+        (Some(_), None) => Ok(Some(S3Encryption::Aes256)),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,42 @@
+//! `drumlin key new`: a fresh key and its entry for the key file. The key is printed once and kept nowhere.
+
+use clap::{Args, Subcommand};
+use drumlin::http::{KeyEntry, KeyScope};
+use drumlin::{Error, Kind, Result};
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print a fresh key, then its entry for the list in the file that DRUMLIN_KEY_FILE names.
+    New(NewKey),
+}
+
+#[derive(Debug, Args)]
+pub struct NewKey {
+    /// How much it allows: read, write (and read), admin (everything).
+    #[arg(long)]
+    scope: KeyScope,
+    /// What the log calls it; made from its hash if not given.
+    #[arg(long)]
+    name: Option<String>,
+    /// The only tenant it sees.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// The only database of that tenant it sees.
+    #[arg(long, requires = "tenant")]
+    database: Option<String>,
+    /// When it ends, in UTC: 2027-01-31 or 2027-01-31T18:00:00Z.
+    #[arg(long)]
+    expires: Option<String>,
+}
+
+pub fn run(command: KeyCommand) -> Result<()> {
+    let KeyCommand::New(NewKey { scope, name, tenant, database, expires }) = command;
+    let sha256 = String::new();
+    let wanted = KeyEntry { name: name.unwrap_or_default(), sha256, scope, tenant, database, expires };
+    let (key, entry) = KeyEntry::fresh(wanted)?;
+    let entry = serde_json::to_string(&entry)
+        .map_err(|e| Error::new(Kind::Internal, "the entry could not be written").with_source(e))?;
+    eprintln!("The key, which is shown only now, and its entry for the list in the file of DRUMLIN_KEY_FILE:");
+    println!("{key}\n{entry}");
+    Ok(())
+}

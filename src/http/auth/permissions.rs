@@ -1,0 +1,268 @@
+//! The one table of what each route needs: how much a key must allow, and which part of the store it
+//! touches. A route that is not in it needs a full key, and a test finds it.
+
+use std::collections::HashMap;
+
+use axum::RequestExt;
+use axum::extract::{Query, RawPathParams, Request};
+use axum::http::{Method, Uri};
+
+use super::key::{Bound, KeyScope};
+use crate::collection::request::Scope;
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// No key at all.
+    Open,
+    /// A key of at least this scope.
+    Key(KeyScope),
+}
+
+/// Which part of the store a route touches, and where the request names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// All of it: not for a key that is bound to a part.
+    Store,
+    /// Nothing of anybody's.
+    Nothing,
+    /// A tenant as such, not its databases; named by the path.
+    Tenant,
+    /// All databases of a tenant; the path names it.
+    Databases,
+    /// One database; the path names it and its tenant.
+    Database,
+    /// One database; the query string names it and its tenant, or they are the default ones.
+    Query,
+}
+
+use Need::Open;
+const READ: Need = Need::Key(KeyScope::Read);
+const WRITE: Need = Need::Key(KeyScope::Write);
+const ADMIN: Need = Need::Key(KeyScope::Admin);
+
+/// Routes whose paths begin alike and which touch the same part.
+struct Group {
+    prefix: &'static str,
+    place: Place,
+    /// Method, the rest of the path, need.
+    routes: &'static [(&'static str, &'static str, Need)],
+}
+
+/// Stands for every method in the table.
+const ANY: &str = "*";
+
+#[rustfmt::skip]
+const TABLE: &[Group] = &[
+    Group { prefix: "", place: Place::Nothing, routes: &[
+        ("GET", "/", Open),
+        ("GET", "/docs", Open),
+        ("GET", "/openapi.json", Open),
+        // Names what is damaged, and where everything is stored, only to a key that sees all of it.
+        ("GET", "/health", Open),
+        ("GET", "/ready", Open),
+        // It only says that it is no more.
+        (ANY, "/api/v1/{*rest}", Open),
+    ] },
+    Group { prefix: "", place: Place::Store, routes: &[
+        ("GET", "/metrics", READ),
+        ("GET", "/api/s3/status", READ),
+        ("POST", "/api/s3/sync", ADMIN),
+    ] },
+    Group { prefix: "/api/collections", place: Place::Query, routes: &[
+        ("GET", "", READ),
+        ("POST", "", WRITE),
+        ("GET", "/{name}", READ),
+        ("DELETE", "/{name}", ADMIN),
+        ("GET", "/{name}/count", READ),
+        ("POST", "/{name}/get", READ),
+        ("POST", "/{name}/search", READ),
+        ("POST", "/{name}/add", WRITE),
+        ("POST", "/{name}/upsert", WRITE),
+        ("POST", "/{name}/update", WRITE),
+        ("POST", "/{name}/delete", WRITE),
+    ] },
+    Group { prefix: "/api/v2", place: Place::Nothing, routes: &[
+        ("GET", "", Open),
+        ("GET", "/heartbeat", Open),
+        ("GET", "/healthcheck", Open),
+        ("GET", "/version", Open),
+        ("GET", "/pre-flight-checks", Open),
+        // Tells the key what it is.
+        ("GET", "/auth/identity", READ),
+    ] },
+    Group { prefix: "/api/v2", place: Place::Store, routes: &[
+        ("POST", "/reset", ADMIN),
+        ("POST", "/tenants", ADMIN),
+        ("GET", "/collections/{name}", READ),
+    ] },
+    Group { prefix: "/api/v2/tenants/{tenant}", place: Place::Tenant, routes: &[
+        // Chroma's clients ask for it when they start.
+        ("GET", "", READ),
+    ] },
+    Group { prefix: "/api/v2/tenants/{tenant}", place: Place::Databases, routes: &[
+        ("PATCH", "", ADMIN),
+        ("GET", "/databases", READ),
+        ("POST", "/databases", ADMIN),
+    ] },
+    Group { prefix: "/api/v2/tenants/{tenant}/databases/{database}", place: Place::Database, routes: &[
+        ("GET", "", READ),
+        ("DELETE", "", ADMIN),
+        ("GET", "/collections", READ),
+        ("POST", "/collections", WRITE),
+        ("GET", "/collections_count", READ),
+        ("GET", "/collections/by-id/{collection}", READ),
+    ] },
+    Group { prefix: "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}", place: Place::Database, routes: &[
+        ("GET", "", READ),
+        ("PUT", "", WRITE),
+        ("DELETE", "", ADMIN),
+        ("POST", "/fork", WRITE),
+        ("GET", "/fork_count", READ),
+        ("GET", "/indexing_status", READ),
+        ("GET", "/count", READ),
+        ("POST", "/get", READ),
+        ("POST", "/query", READ),
+        ("POST", "/search", READ),
+        ("POST", "/add", WRITE),
+        ("POST", "/upsert", WRITE),
+        ("POST", "/update", WRITE),
+        ("POST", "/delete", WRITE),
+        ("POST", "/functions/attach", WRITE),
+        ("POST", "/attached_functions/{function}/detach", WRITE),
+        ("GET", "/functions/{function}", READ),
+    ] },
+];
+
+/// The table, to look routes up in.
+pub(in crate::http) struct Permissions(HashMap<String, Vec<(&'static str, Need, Place)>>);
+
+impl Permissions {
+    pub(in crate::http) fn new() -> Permissions {
+        let mut routes: HashMap<String, Vec<_>> = HashMap::new();
+        for group in TABLE {
+            for (method, rest, need) in group.routes {
+                let path = format!("{}{rest}", group.prefix);
+                routes.entry(path).or_default().push((*method, *need, group.place));
+            }
+        }
+        Permissions(routes)
+    }
+
+    /// What a request of this method to the route of this pattern needs.
+    pub(super) fn of(&self, method: &Method, pattern: &str) -> (Need, Place) {
+        // A HEAD is answered as a GET without its body.
+        let method = if method == Method::HEAD { Method::GET.as_str() } else { method.as_str() };
+        let rows = self.0.get(pattern).map(Vec::as_slice).unwrap_or_default();
+        let row = rows.iter().find(|(named, ..)| *named == method || *named == ANY);
+        row.map_or((ADMIN, Place::Store), |(_, need, place)| (*need, *place))
+    }
+}
+
+impl Place {
+    /// Whether all that the request touches lies within the bounds of a key. Nothing is looked up for it.
+    pub(super) async fn lies_within(self, bound: &Bound, request: &mut Request) -> bool {
+        match self {
+            Place::Store => false,
+            Place::Nothing => true,
+            Place::Tenant => self.path_lies_within(bound, request).await,
+            Place::Databases => bound.database.is_none() && self.path_lies_within(bound, request).await,
+            Place::Database => self.path_lies_within(bound, request).await,
+            Place::Query => query_lies_within(bound, request.uri()),
+        }
+    }
+
+    async fn path_lies_within(self, bound: &Bound, request: &mut Request) -> bool {
+        let Ok(parameters) = request.extract_parts::<RawPathParams>().await else { return false };
+        let named = |wanted: &str| parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let in_database = self != Place::Database || bound.database.is_none();
+        named("tenant") == Some(bound.tenant.as_str())
+            && (in_database || named("database") == bound.database.as_deref())
+    }
+}
+
+/// Every tenant and database that the query string names counts; what it does not name is the default one.
+fn query_lies_within(bound: &Bound, uri: &Uri) -> bool {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return false };
+    let default = Scope::default();
+    let all_are = |name: &str, default: &str, wanted: &str| {
+        let mut values = pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).peekable();
+        if values.peek().is_none() { default == wanted } else { values.all(|value| value == wanted) }
+    };
+    let in_database = |database: &String| all_are("database", &default.database, database);
+    all_are("tenant", &default.tenant, &bound.tenant) && bound.database.as_ref().is_none_or(in_database)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_holds_exactly_the_routes_that_are_served() {
+        let mut served: BTreeSet<(String, String)> =
+            crate::http::routes().iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
+        served.insert((ANY.to_owned(), "/api/v1/{*rest}".to_owned()));
+        let rows = TABLE.iter().flat_map(|group| group.routes.iter().map(move |row| (row.0, group.prefix, row.1)));
+        let rows: Vec<(String, String)> =
+            rows.map(|(method, prefix, rest)| (method.to_owned(), format!("{prefix}{rest}"))).collect();
+        let listed: BTreeSet<(String, String)> = rows.iter().cloned().collect();
+        assert_eq!(listed, served);
+        assert_eq!(rows.len(), listed.len(), "a route is listed twice");
+    }
+
+    #[test]
+    fn the_description_of_the_api_tells_the_same_needs() {
+        let api: serde_json::Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
+        let permissions = Permissions::new();
+        for (method, path, _) in crate::http::routes() {
+            let security = &api["paths"][path][method.as_str().to_lowercase()]["security"];
+            let forms = security.as_array().unwrap_or_else(|| panic!("{method} {path} tells no security"));
+            let told: Vec<Vec<&str>> = forms
+                .iter()
+                .flat_map(|form| form.as_object().unwrap().values())
+                .map(|scopes| scopes.as_array().unwrap().iter().filter_map(|scope| scope.as_str()).collect())
+                .collect();
+            match permissions.of(&method, path).0 {
+                Need::Open => assert!(told.is_empty(), "{method} {path} is open"),
+                Need::Key(scope) => assert_eq!(told, vec![vec![scope.name()]; 4], "{method} {path}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_needs_a_full_key() {
+        let permissions = Permissions::new();
+        assert_eq!(permissions.of(&Method::GET, "/api/collections/{name}/secrets"), (ADMIN, Place::Store));
+        assert_eq!(permissions.of(&Method::PUT, "/api/collections"), (ADMIN, Place::Store));
+        assert_eq!(permissions.of(&Method::HEAD, "/api/collections"), (READ, Place::Query));
+        assert_eq!(permissions.of(&Method::PUT, "/api/v1/{*rest}"), (Open, Place::Nothing));
+    }
+
+    #[test]
+    fn a_query_lies_within_a_bound_only_if_all_it_names_does() {
+        let bound = |tenant: &str, database: Option<&str>| Bound {
+            tenant: tenant.to_owned(),
+            database: database.map(str::to_owned),
+        };
+        let cases = [
+            ("/c?tenant=a&database=b", bound("a", Some("b")), true),
+            ("/c?tenant=a&database=x", bound("a", None), true),
+            ("/c?tenant=a%62", bound("ab", None), true),
+            ("/c", bound("default_tenant", Some("default_database")), true),
+            ("/c?consistency=strong", bound("default_tenant", None), true),
+            ("/c?tenant=a&database=x", bound("a", Some("b")), false),
+            ("/c?tenant=a", bound("a", Some("b")), false),
+            ("/c?database=b", bound("a", Some("b")), false),
+            ("/c", bound("a", None), false),
+            ("/c?tenant=a&tenant=x", bound("a", None), false),
+            ("/c?tenant=x&tenant=a", bound("a", None), false),
+            ("/c?tenant=A", bound("a", None), false),
+            ("/c?tenant=", bound("default_tenant", None), false),
+        ];
+        for (uri, bound, expected) in cases {
+            assert_eq!(query_lies_within(&bound, &uri.parse::<Uri>().unwrap()), expected, "{uri} {bound:?}");
+        }
+    }
+}

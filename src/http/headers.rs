@@ -1,0 +1,140 @@
+//! Headers that every answer carries so that browsers do no harm with it, and what other sites' pages may do
+//! (CORS): nothing, unless their origins are named.
+
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::access_log::X_REQUEST_ID;
+use super::auth::{X_API_KEY, X_CHROMA_TOKEN};
+use crate::error::{Error, Result};
+
+/// How long a browser may remember what it was allowed.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Whose pages may use this server; the default is nobody's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CorsOrigins(Vec<HeaderValue>);
+
+impl CorsOrigins {
+    /// A list of origins such as `https://app.example.org`, separated by commas, or `*` for all.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no origin.
+    pub fn parse(list: &str) -> Result<CorsOrigins> {
+        let items: Vec<&str> = list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+        let wrong = |item: &str| {
+            Error::invalid(format!(
+                "expected origins such as https://app.example.org, separated by commas, or * alone, got {item:?}"
+            ))
+        };
+        if items.contains(&"*") && items.len() > 1 {
+            return Err(wrong(list));
+        }
+        let origin = |item: &&str| {
+            let value = HeaderValue::try_from(*item).ok().filter(|_| *item == "*" || is_origin(item));
+            value.ok_or_else(|| wrong(item))
+        };
+        items.iter().map(origin).collect::<Result<_>>().map(CorsOrigins)
+    }
+
+    /// What answers for them; nothing if there are none.
+    pub(super) fn layer(&self) -> Option<CorsLayer> {
+        let origin = match self.0.as_slice() {
+            [] => return None,
+            [all] if all == "*" => AllowOrigin::any(),
+            named => AllowOrigin::list(named.iter().cloned()),
+        };
+        let headers = [
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::RANGE,
+            X_API_KEY,
+            X_CHROMA_TOKEN,
+            X_REQUEST_ID,
+        ];
+        let shown = [header::ETAG, header::RETRY_AFTER, X_REQUEST_ID, HeaderName::from_static("chroma-trace-id")];
+        let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        let layer = CorsLayer::new().allow_origin(origin).allow_methods(methods).allow_headers(headers);
+        Some(layer.expose_headers(shown).max_age(REMEMBERED))
+    }
+}
+
+/// Whether it is as a browser writes an origin: scheme, host, perhaps a port, nothing more.
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    let plain = uri.path() == "/" && !text.ends_with('/') && uri.query().is_none();
+    let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    plain && named && matches!(uri.scheme_str(), Some("http" | "https")) && text == text.to_ascii_lowercase()
+}
+
+/// Adds what is not there yet.
+pub(super) fn secure(response: &mut Response) {
+    const HEADERS: [(HeaderName, HeaderValue); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+}
+
+/// The policy of a page of ours: its own style and script, by their hashes, and requests to this server.
+pub(super) fn page_policy(page: &str) -> String {
+    format!(
+        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        hash_of(page, "style"),
+        hash_of(page, "script")
+    )
+}
+
+/// The hash of what stands in the page's one element of that name.
+fn hash_of(page: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let inner = page.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map(|(inner, _)| inner);
+    inner.map_or("'none'".to_owned(), |inner| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(inner))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_told_from_what_only_looks_like_one() {
+        for good in ["", "*", "https://app.example.org", "http://localhost:5173", "https://a.b, https://c.d ,"] {
+            assert!(CorsOrigins::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "app.example.org",
+            "https://app.example.org/",
+            "https://app.example.org/path",
+            "https://App.example.org",
+            "https://user@app.example.org",
+            "ftp://app.example.org",
+            "null",
+            "*, https://a.b",
+            "https://a b",
+        ] {
+            let refused = CorsOrigins::parse(bad).unwrap_err();
+            assert!(refused.message().contains("https://app.example.org"), "{bad}: {refused}");
+        }
+        assert!(CorsOrigins::default().layer().is_none() && CorsOrigins::parse("*").unwrap().layer().is_some());
+    }
+
+    #[test]
+    fn the_policy_of_a_page_holds_the_hashes_of_its_own_parts() {
+        // From `printf 'x' | openssl dgst -sha256 -binary | base64`.
+        let policy = page_policy("<style>x</style><script>x</script>");
+        let hash = "'sha256-LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE='";
+        assert!(policy.contains(&format!("style-src {hash}; script-src {hash};")), "{policy}");
+    }
+}
