@@ -5,6 +5,7 @@ mod demo;
 mod import;
 mod serve;
 mod settings;
+mod storage_settings;
 mod variables;
 
 use clap::{Args, Parser, Subcommand};
