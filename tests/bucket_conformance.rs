@@ -57,12 +57,14 @@ macro_rules! conforms {
     ($backend:ident, $subject:ident, $attribute:tt, $($check:ident),* $(,)?) => {
         mod $backend {
             use super::*;
+
+            const CHECKS: usize = [$(stringify!($check)),*].len();
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 #$attribute
                 async fn $check() {
-                    let checks = [$(stringify!($check)),*];
-                    let cell = Cell::new(stringify!($backend), stringify!($check), &BACKENDS, checks.len());
+                    let cell = Cell::new(stringify!($backend), stringify!($check), &BACKENDS, CHECKS);
                     bucket_contract::$check($subject().await).await;
                     cell.passed();
                 }

@@ -62,11 +62,9 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, BucketError>) -> String {
 async fn lose_answers<A: Answers>(server: &WebServer<A>, bucket: &dyn Bucket) {
     // A token that is still to be got would be a request of its own.
     create(bucket, "first").await.unwrap();
-    for (key, mischief, applied) in [
-        ("a", Mischief::Unavailable, false),
-        ("b", Mischief::CutBefore, false),
-        ("c", Mischief::CutAfter, true),
-    ] {
+    for (key, mischief, applied) in
+        [("a", Mischief::Unavailable, false), ("b", Mischief::CutBefore, false), ("c", Mischief::CutAfter, true)]
+    {
         let before = server.requests();
         server.set_plan(move |_| mischief);
         let answer = create(bucket, key).await;

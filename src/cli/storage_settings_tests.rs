@@ -27,12 +27,8 @@ fn short(storage: &Storage) -> String {
     }
 }
 
-const R2: [(&str, &str); 4] = [
-    ("R2_ACCOUNT_ID", "0a1b"),
-    ("R2_ACCESS_KEY_ID", "id"),
-    ("R2_SECRET_ACCESS_KEY", "hush"),
-    ("R2_BUCKET_NAME", "r"),
-];
+const R2: [(&str, &str); 4] =
+    [("R2_ACCOUNT_ID", "0a1b"), ("R2_ACCESS_KEY_ID", "id"), ("R2_SECRET_ACCESS_KEY", "hush"), ("R2_BUCKET_NAME", "r")];
 const GCS: [(&str, &str); 2] = [("GCS_BUCKET_NAME", "g"), ("GOOGLE_CLOUD_PROJECT", "p")];
 const AZURE: [(&str, &str); 3] =
     [("AZURE_STORAGE_CONTAINER", "c"), ("AZURE_STORAGE_ACCOUNT", "a"), ("AZURE_STORAGE_KEY", "aHVzaA==")];
@@ -53,7 +49,10 @@ fn the_variables_present_tell_the_bucket() {
         (vec![("S3_BUCKET_NAME", "b")], "s3 b None vector_db/".into()),
         (R2.to_vec(), format!("s3 r {default_endpoint} vector_db/")),
         (with(&R2, &[("R2_PREFIX", "x"), ("R2_ENDPOINT_URL", eu)]), format!("s3 r Some({eu:?}) x")),
-        (with(&R2, &[("R2_ENDPOINT_URL", "https://h.example/r/")]), "s3 r Some(\"https://h.example\") vector_db/".into()),
+        (
+            with(&R2, &[("R2_ENDPOINT_URL", "https://h.example/r/")]),
+            "s3 r Some(\"https://h.example\") vector_db/".into(),
+        ),
         (with(&R2, &[("R2_ACCOUNT_ID", ""), ("R2_ENDPOINT_URL", eu)]), format!("s3 r Some({eu:?}) vector_db/")),
         (GCS.to_vec(), "gcs g None None vector_db/".into()),
         (
@@ -70,14 +69,20 @@ fn the_variables_present_tell_the_bucket() {
             "azure a c Some(\"http://127.0.0.1:10000/a\") vector_db/".into(),
         ),
         (DROPBOX.to_vec(), "dropbox Refresh(hidden) vector_db".into()),
-        (with(&DROPBOX, &[("STORAGE_MODE", "dropbox"), ("DROPBOX_ENABLED", "true")]), "dropbox Refresh(hidden) vector_db".into()),
+        (
+            with(&DROPBOX, &[("STORAGE_MODE", "dropbox"), ("DROPBOX_ENABLED", "true")]),
+            "dropbox Refresh(hidden) vector_db".into(),
+        ),
         (vec![("DROPBOX_ACCESS_TOKEN", "hush"), ("DROPBOX_ROOT", "/x")], "dropbox AccessToken(hidden) /x".into()),
         (with(&DROPBOX, &[("DROPBOX_ENABLED", "false")]), "folder drumlin-data".into()),
         (vec![("STORAGE_PATH", "/data")], "folder /data".into()),
         (vec![("STORAGE_PATH", "/data"), ("DRUMLIN_DATA", "/data")], "folder /data".into()),
         (vec![("DRUMLIN_DATA", "/data"), ("S3_BUCKET_NAME", "b")], "s3 b None vector_db/".into()),
         (vec![("DRUMLIN_STORAGE", "memory"), ("S3_BUCKET_NAME", "b")], "memory".into()),
-        (vec![("STORAGE_MODE", "s3"), ("DRUMLIN_STORAGE", "S3"), ("S3_BUCKET_NAME", "b")], "s3 b None vector_db/".into()),
+        (
+            vec![("STORAGE_MODE", "s3"), ("DRUMLIN_STORAGE", "S3"), ("S3_BUCKET_NAME", "b")],
+            "s3 b None vector_db/".into(),
+        ),
         // What belongs to other programs on the machine asks for nothing.
         (
             vec![("GOOGLE_APPLICATION_CREDENTIALS", "/k"), ("AZURE_STORAGE_ACCOUNT", "a"), ("AWS_REGION", "r")],

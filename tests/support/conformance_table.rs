@@ -19,12 +19,7 @@ pub struct Cell {
 
 impl Cell {
     /// The cell of `check` on `backend`; the table is whole with `checks` of each of `backends`.
-    pub fn new(
-        backend: &'static str,
-        check: &'static str,
-        backends: &'static [&'static str],
-        checks: usize,
-    ) -> Cell {
+    pub fn new(backend: &'static str, check: &'static str, backends: &'static [&'static str], checks: usize) -> Cell {
         Cell { backend, check, backends, checks, passed: false }
     }
 

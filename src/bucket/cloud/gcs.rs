@@ -11,10 +11,10 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::heard::Listening;
 use super::{CloudBucket, Tag};
+use crate::bucket::Place;
 use crate::bucket::pace::ONE_A_SECOND;
 use crate::bucket::s3::DEFAULT_PREFIX;
 use crate::bucket::transfer::{Transfer, root_of};
-use crate::bucket::Place;
 use crate::error::{Error, Result};
 
 /// Where a bucket of Google Cloud Storage is and how to use it.

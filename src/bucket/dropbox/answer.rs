@@ -102,7 +102,11 @@ impl Failed {
         match words.as_slice() {
             ["path" | "path_lookup" | "from_lookup" | "path_write", "not_found", ..] => BucketError::NotFound { date },
             ["path" | "to", "conflict", "file", ..] => BucketError::Exists { date },
-            ["path" | "to" | "path_write", "conflict" | "malformed_path" | "no_write_permission" | "disallowed_name", ..]
+            [
+                "path" | "to" | "path_write",
+                "conflict" | "malformed_path" | "no_write_permission" | "disallowed_name",
+                ..,
+            ]
             | ["path" | "path_lookup" | "from_lookup", "malformed_path" | "not_file" | "not_folder", ..]
             | ["path" | "to", "insufficient_space", ..]
             | ["path" | "path_lookup" | "from_lookup", "restricted_content", ..]
