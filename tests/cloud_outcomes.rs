@@ -297,6 +297,8 @@ async fn a_busy_collection_goes_on_where_one_write_a_second_and_key_is_taken() {
     // A flush, and with it a swap of HEAD, is due more than once a second.
     (settings.timing.flush_commits, settings.timing.fan_out) = (4, 2);
     let store = Store::open(settings.clone()).await.unwrap();
+    // The losers of the probe's races are refused, as they should be.
+    let raced = server.refused_rewrites();
     let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
     let started = Instant::now();
     let mut written = 0;
@@ -308,7 +310,7 @@ async fn a_busy_collection_goes_on_where_one_write_a_second_and_key_is_taken() {
         }
     }
     store.close(Duration::from_secs(20)).await.unwrap();
-    assert_eq!(server.refused_rewrites(), 0, "a key was written twice in a second");
+    assert_eq!(server.refused_rewrites(), raced, "a key was written twice in a second");
     let swapped = server.keys().iter().filter(|key| key.contains("/seg/")).count();
     assert!(written >= 64 && swapped >= 2, "{written} adds and {swapped} segments are no test of it");
     let store = Store::open(settings).await.unwrap();

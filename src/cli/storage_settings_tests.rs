@@ -35,7 +35,7 @@ const AZURE: [(&str, &str); 3] =
 const DROPBOX: [(&str, &str); 3] =
     [("DROPBOX_REFRESH_TOKEN", "hush"), ("DROPBOX_APP_KEY", "k"), ("DROPBOX_APP_SECRET", "hush")];
 
-fn with<'a>(base: Variables<'a>, more: Variables<'a>) -> Vec<(&'a str, &'a str)> {
+fn with<'a>(base: &[(&'a str, &'a str)], more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     more.iter().chain(base).copied().collect()
 }
 
