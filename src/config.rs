@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::bucket::cloud::{AzureSettings, GcsSettings};
+use crate::bucket::dropbox::DropboxSettings;
 use crate::bucket::s3::S3Settings;
 
 /// Everything a [`Store`](crate::Store) needs to open.
@@ -52,10 +54,15 @@ impl Settings {
 
 /// Which kind of bucket, and where.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "a program has one of them")]
 pub enum Storage {
-    /// S3 or a server that speaks it.
+    /// S3 or a server that speaks it; Cloudflare R2 by [`S3Settings::r2`].
     S3(S3Settings),
+    /// Google Cloud Storage, by its native API.
+    Gcs(GcsSettings),
+    /// Azure Blob Storage.
+    Azure(AzureSettings),
+    /// A folder in Dropbox.
+    Dropbox(DropboxSettings),
     /// A local folder that acts as the bucket.
     Folder(PathBuf),
     /// In this process only: gone when it ends.

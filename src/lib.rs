@@ -49,7 +49,10 @@ mod stream;
 #[doc(hidden)]
 pub mod testing;
 
+pub use bucket::cloud::{AzureSettings, GcsSettings};
+pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
 pub use bucket::s3::{S3Encryption, S3Settings};
+pub use bucket::transfer::Transfer;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::Reading;
 pub use collection::handle::{Collection, Identity};

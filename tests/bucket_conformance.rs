@@ -1,17 +1,32 @@
 //! Runs the bucket contract over every backend: one module per backend, one test per promise. What
-//! passes here is what the log, HEAD and everything above may take for granted.
+//! passes here is what the log, HEAD and everything above may take for granted. With `--nocapture` the
+//! results are printed as a table when the last test has ended.
 
 #[path = "support/bucket_contract.rs"]
 mod bucket_contract;
+#[path = "support/conformance_table.rs"]
+mod conformance_table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bucket_contract::Subject;
+use conformance_table::Cell;
 use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::dropbox::DropboxBucket;
 use drumlin::bucket::folder::FolderBucket;
 use drumlin::bucket::memory::MemoryBucket;
+use drumlin::bucket::pace::Paced;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, Transfer};
+use drumlin_test_s3::azure_server::{self, Azure};
+use drumlin_test_s3::dropbox_server::{self, Dropbox};
+use drumlin_test_s3::gcs_server::{self, Gcs};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+
+/// The backends that need nothing from outside.
+const BACKENDS: [&str; 7] =
+    ["memory_bucket", "folder_bucket", "s3_bucket", "r2_bucket", "gcs_bucket", "azure_bucket", "dropbox_bucket"];
 
 /// Every check of the contract, handed to a macro that makes tests of them.
 macro_rules! every_check {
@@ -42,11 +57,16 @@ macro_rules! conforms {
     ($backend:ident, $subject:ident, $attribute:tt, $($check:ident),* $(,)?) => {
         mod $backend {
             use super::*;
+
+            const CHECKS: usize = [$(stringify!($check)),*].len();
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 #$attribute
                 async fn $check() {
+                    let cell = Cell::new(stringify!($backend), stringify!($check), &BACKENDS, CHECKS);
                     bucket_contract::$check($subject().await).await;
+                    cell.passed();
                 }
             )*
         }
@@ -82,6 +102,87 @@ async fn s3() -> Subject {
 }
 
 every_check!(conforms, s3_bucket, s3, [cfg(all())]);
+
+/// An S3 server that takes one write a second and key, as R2 does, and the pace that R2 is written at.
+async fn r2() -> Subject {
+    let server = S3Server::start().await;
+    server.limit_rewrites(Duration::from_secs(1));
+    let settings = S3Settings {
+        endpoint: Some(server.endpoint().into()),
+        access_key_id: Some(ACCESS_KEY.into()),
+        secret_access_key: Some(SECRET_KEY.into()),
+        multipart_bytes: 6 << 20,
+        part_bytes: 5 << 20,
+        ..S3Settings::r2("account", BUCKET)
+    };
+    let pause = settings.pause();
+    let bucket = Arc::new(Paced::new(S3Bucket::connect(settings).await.unwrap(), pause));
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
+}
+
+every_check!(conforms, r2_bucket, r2, [cfg(all())]);
+
+/// Large objects in parts from a size that a test can afford.
+fn small_parts() -> Transfer {
+    Transfer { multipart_bytes: 6 << 20, part_bytes: 5 << 20, ..Transfer::default() }
+}
+
+async fn gcs() -> Subject {
+    let server = Gcs::start().await;
+    let endpoint = Some(server.endpoint().to_owned());
+    let bucket = GcsSettings { endpoint, transfer: small_parts(), ..GcsSettings::new(gcs_server::BUCKET) };
+    let bucket = Arc::new(bucket.connect().unwrap());
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
+}
+
+every_check!(conforms, gcs_bucket, gcs, [cfg(all())]);
+
+async fn azure() -> Subject {
+    let server = Azure::start().await;
+    let settings = AzureSettings {
+        endpoint: Some(server.endpoint().to_owned()),
+        access_key: Some(azure_server::KEY.to_owned()),
+        transfer: small_parts(),
+        ..AzureSettings::new(azure_server::ACCOUNT, azure_server::CONTAINER)
+    };
+    let bucket = Arc::new(settings.connect().unwrap());
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
+}
+
+every_check!(conforms, azure_bucket, azure, [cfg(all())]);
+
+async fn dropbox() -> Subject {
+    let server = Dropbox::start().await;
+    let credentials = DropboxCredentials::Refresh {
+        refresh_token: dropbox_server::REFRESH_TOKEN.into(),
+        app_key: dropbox_server::APP_KEY.into(),
+        app_secret: Some(dropbox_server::APP_SECRET.into()),
+    };
+    let settings = DropboxSettings {
+        api_url: server.endpoint().into(),
+        content_url: server.endpoint().into(),
+        root: "/Apps/Vector DB".into(),
+        transfer: small_parts(),
+        ..DropboxSettings::new(credentials)
+    };
+    let bucket = Arc::new(DropboxBucket::connect(settings).unwrap());
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
+}
+
+every_check!(conforms, dropbox_bucket, dropbox, [cfg(all())]);
+
+/// A container on Azurite, which no one here wrote and which checks signatures; named by the environment as
+/// `tests/e2e/azurite.py` does.
+async fn azurite() -> Subject {
+    let variable = |name: &str| std::env::var(format!("DRUMLIN_TEST_AZURE_{name}"));
+    let connection = variable("CONNECTION_STRING").expect("DRUMLIN_TEST_AZURE_CONNECTION_STRING names the server");
+    let container = variable("CONTAINER").expect("DRUMLIN_TEST_AZURE_CONTAINER names a container that exists");
+    let settings = AzureSettings { transfer: small_parts(), ..AzureSettings::new("", container) };
+    let bucket = Arc::new(settings.with_connection_string(&connection).unwrap().connect().unwrap());
+    Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(()) }
+}
+
+every_check!(conforms, azurite_bucket, azurite, [ignore = "needs Azurite, named by DRUMLIN_TEST_AZURE_*"]);
 
 /// An S3 server that no one here wrote, named by the environment as it is in CI. Four racers:
 /// SeaweedFS makes those who wait for a key's lock poll once a second.

@@ -98,9 +98,7 @@ impl Folder {
         fs::create_dir_all(hidden.join("locks"))?;
         fs::create_dir_all(hidden.join("staging"))?;
         let root = path.canonicalize()?;
-        if let Some(parent) = root.parent() {
-            sync_directory(parent)?;
-        }
+        sync_above(&root)?;
         let opening = lock_file(&hidden.join("lock"))?;
         opening.lock()?;
         sweep(&hidden.join("staging"))?;
@@ -273,6 +271,19 @@ fn sweep(staging: &Path) -> io::Result<()> {
 /// for that, and the file system's own order has to do.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+}
+
+/// Brings the folder's own name to the disk, and the names of the folders above it, which may be just as
+/// new. One that may not be read, or cannot be written, was there before.
+fn sync_above(root: &Path) -> io::Result<()> {
+    use ErrorKind::*;
+    for above in root.ancestors().skip(1) {
+        match sync_directory(above) {
+            Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// The tag is a hash of the content: equal bytes are equal to a compare-and-swap, and HEAD holds a

@@ -13,7 +13,9 @@ pub mod backoff;
 mod body;
 pub mod call;
 pub mod clock;
+pub mod cloud;
 pub mod count;
+pub mod dropbox;
 pub mod fault;
 #[cfg(test)]
 mod fault_tests;
@@ -23,12 +25,15 @@ pub mod folder;
 mod folder_tests;
 pub mod keys;
 pub mod memory;
+pub mod pace;
+mod parts;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;
 pub mod retry;
 pub mod s3;
 mod shared;
+pub mod transfer;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;
@@ -132,7 +137,7 @@ impl std::error::Error for BucketError {}
 /// Where a bucket is, for people (status, health, logs) and for the probe's key. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Place {
-    /// `s3`, `folder` or `memory`.
+    /// `s3`, `gcs`, `azure`, `dropbox`, `folder` or `memory`.
     pub kind: &'static str,
     /// For example `s3://bucket/prefix` or the folder's path.
     pub location: String,

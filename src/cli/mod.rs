@@ -8,6 +8,7 @@ mod key;
 mod key_settings;
 mod serve;
 mod settings;
+mod storage_settings;
 mod variables;
 
 use clap::{Args, Parser, Subcommand};

@@ -101,6 +101,18 @@ fn banner(settings: &ServeSettings, url: &str) {
                 "everything is stored in S3, nothing on disk"
             );
         }
+        Storage::Gcs(gcs) => {
+            let endpoint = gcs.endpoint.as_deref().unwrap_or("google");
+            let (bucket, prefix) = (&gcs.bucket, &gcs.prefix);
+            tracing::info!(bucket, prefix, endpoint, "everything is stored in Google Cloud Storage, nothing on disk");
+        }
+        Storage::Azure(azure) => {
+            let (account, container, prefix) = (&azure.account, &azure.container, &azure.prefix);
+            tracing::info!(account, container, prefix, "everything is stored in Azure Blob Storage, nothing on disk");
+        }
+        Storage::Dropbox(dropbox) => {
+            tracing::info!(folder = dropbox.root, "everything is stored in Dropbox, nothing on disk");
+        }
         Storage::Folder(path) => {
             tracing::info!(folder = %path.display(), "the folder is the bucket; everything is stored in it")
         }

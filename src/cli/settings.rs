@@ -3,16 +3,15 @@
 //! Secrets never appear in a message.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use drumlin::http::HttpSettings;
-use drumlin::{Error, Kind, Limits, Result, S3Settings, Settings, Storage, Timing};
+use drumlin::{Error, Kind, Limits, Result, Settings, Timing};
 
 use super::Flags;
-use super::encryption::encryption;
 use super::key_settings::{KeySettings, access};
+use super::storage_settings::storage;
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -48,8 +47,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     let mut notes = Vec::new();
     let keys = KeySettings::read(&source)?;
     let (host, port) = address(&source, flags, keys.ask_for_keys())?;
-    let storage = storage(&source, flags, &mut notes)?;
-    let mut store = Settings::new(storage);
+    let mut store = Settings::new(storage(&source, flags, &mut notes)?);
     source.seconds("S3_SYNC_INTERVAL", &mut store.sync_interval)?;
     source.count("DRUMLIN_RECOVERY_PARALLEL", &mut store.recovery_parallel)?;
     source.count("DRUMLIN_SEARCH_THREADS", &mut store.search_threads)?;
@@ -67,10 +65,17 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
         port,
         shutdown_timeout,
         demo: flags.demo,
-        log: source.text("DRUMLIN_LOG").unwrap_or_else(|| "info".to_owned()),
+        log: log(&source)?,
         log_json: source.choice("DRUMLIN_LOG_FORMAT", &["text", "json"])?.as_deref() == Some("json"),
         notes,
     })
+}
+
+/// The log filter: as said, else by `DEBUG`.
+fn log(source: &Source) -> Result<String> {
+    let mut debug = false;
+    source.flag("DEBUG", &mut debug)?;
+    Ok(source.text("DRUMLIN_LOG").unwrap_or_else(|| if debug { "debug" } else { "info" }.to_owned()))
 }
 
 fn address(source: &Source, flags: &Flags, keys: bool) -> Result<(String, u16)> {
@@ -90,75 +95,6 @@ fn address(source: &Source, flags: &Flags, keys: bool) -> Result<(String, u16)> 
         )));
     }
     Ok((host, port))
-}
-
-fn storage(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<Storage> {
-    let bucket = source.text("S3_BUCKET_NAME");
-    let mut enabled = bucket.is_some();
-    source.flag("S3_ENABLED", &mut enabled)?;
-    let chosen = source.choice("DRUMLIN_STORAGE", &["s3", "folder", "memory"])?;
-    let folder = PathBuf::from(source.text("DRUMLIN_DATA").unwrap_or_else(|| "drumlin-data".to_owned()));
-    if flags.memory {
-        return Ok(Storage::Memory);
-    }
-    if let Some(data) = &flags.data {
-        return Ok(Storage::Folder(data.into()));
-    }
-    match (chosen.as_deref(), bucket, enabled) {
-        (Some("memory"), ..) => Ok(Storage::Memory),
-        (Some("folder"), ..) => Ok(Storage::Folder(folder)),
-        (_, Some(bucket), true) => Ok(Storage::S3(s3(source, bucket)?)),
-        (_, None, true) => {
-            Err(invalid("S3_BUCKET_NAME: expected the bucket's name because S3_ENABLED is true, got nothing"))
-        }
-        (Some(_), _, false) => {
-            Err(invalid("DRUMLIN_STORAGE: s3 needs S3_BUCKET_NAME, and S3_ENABLED must not be false"))
-        }
-        (None, Some(bucket), false) => {
-            notes.push(format!(
-                "S3_ENABLED is false: the bucket {bucket} is not used, the folder {} is",
-                folder.display()
-            ));
-            Ok(Storage::Folder(folder))
-        }
-        (None, None, false) => Ok(Storage::Folder(folder)),
-    }
-}
-
-fn s3(source: &Source, bucket: String) -> Result<S3Settings> {
-    let access_key_id = source.text("AWS_ACCESS_KEY_ID");
-    let secret_access_key = source.text("AWS_SECRET_ACCESS_KEY");
-    match (&access_key_id, &secret_access_key) {
-        (Some(_), None) => return Err(invalid("AWS_SECRET_ACCESS_KEY: expected with AWS_ACCESS_KEY_ID, got nothing")),
-        (None, Some(_)) => return Err(invalid("AWS_ACCESS_KEY_ID: expected with AWS_SECRET_ACCESS_KEY, got nothing")),
-        (Some(_), Some(_)) | (None, None) => {}
-    }
-    let endpoint = source.text("AWS_ENDPOINT_URL_S3").map(|url| ("AWS_ENDPOINT_URL_S3", url));
-    let endpoint = endpoint.or_else(|| source.text("AWS_ENDPOINT_URL").map(|url| ("AWS_ENDPOINT_URL", url)));
-    if let Some((name, url)) = &endpoint
-        && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
-    {
-        return Err(expected(name, "a URL that starts with http:// or https://", url));
-    }
-    let mut s3 = S3Settings {
-        force_path_style: Some(endpoint.is_some()),
-        endpoint: endpoint.map(|(_, url)| url),
-        region: source.text("AWS_REGION"),
-        access_key_id,
-        secret_access_key,
-        session_token: source.text("AWS_SESSION_TOKEN"),
-        encryption: encryption(source)?,
-        ..S3Settings::new(bucket)
-    };
-    if let Some(prefix) = source.text("S3_PREFIX") {
-        s3.prefix = prefix;
-    }
-    if let Some(path_style) = &mut s3.force_path_style {
-        source.flag("DRUMLIN_S3_PATH_STYLE", path_style)?;
-    }
-    source.seconds("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", &mut s3.attempt_timeout)?;
-    source.seconds("DRUMLIN_S3_CONNECT_TIMEOUT_S", &mut s3.connect_timeout)?;
-    Ok(s3)
 }
 
 fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
@@ -214,7 +150,7 @@ impl Source<'_> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    fn number<T>(&self, name: &str, least: T, into: &mut T) -> Result<()>
+    pub(super) fn number<T>(&self, name: &str, least: T, into: &mut T) -> Result<()>
     where
         T: FromStr + PartialOrd + std::fmt::Display,
     {
@@ -226,11 +162,11 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn count(&self, name: &str, into: &mut usize) -> Result<()> {
+    pub(super) fn count(&self, name: &str, into: &mut usize) -> Result<()> {
         self.number(name, 1, into)
     }
 
-    fn seconds(&self, name: &str, into: &mut Duration) -> Result<()> {
+    pub(super) fn seconds(&self, name: &str, into: &mut Duration) -> Result<()> {
         let Some(text) = self.text(name) else { return Ok(()) };
         // Ten years: longer than anything meant, shorter than what overflows a clock.
         const MOST: f64 = 10.0 * 365.0 * 86_400.0;

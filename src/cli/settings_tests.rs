@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use drumlin::S3Encryption;
+use drumlin::{S3Encryption, S3Settings, Storage};
 
 use super::*;
 use crate::cli::variables::VARIABLES;
@@ -33,7 +33,7 @@ fn s3_of(settings: ServeSettings) -> S3Settings {
 fn folder_of(settings: &ServeSettings) -> Option<&str> {
     match &settings.store.storage {
         Storage::Folder(path) => path.to_str(),
-        Storage::S3(_) | Storage::Memory => None,
+        _ => None,
     }
 }
 
@@ -116,7 +116,7 @@ fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_c
         (&[("DRUMLIN_MAX_K", "0")], &["DRUMLIN_MAX_K", "at least 1"]),
         (&[("DRUMLIN_MAX_BODY_BYTES", "64MB")], &["DRUMLIN_MAX_BODY_BYTES", "64MB"]),
         (&[("DRUMLIN_FAN_OUT", "1")], &["DRUMLIN_FAN_OUT", "at least 2"]),
-        (&[("DRUMLIN_STORAGE", "tape")], &["DRUMLIN_STORAGE", "s3, folder, memory", "tape"]),
+        (&[("DRUMLIN_STORAGE", "tape")], &["DRUMLIN_STORAGE", "s3, r2, gcs", "folder, memory", "tape"]),
         (&[("DRUMLIN_STORAGE", "s3")], &["DRUMLIN_STORAGE", "S3_BUCKET_NAME"]),
         (&[("DRUMLIN_STORAGE", "s3"), bucket, ("S3_ENABLED", "no")], &["S3_ENABLED"]),
         (&[bucket, ("AWS_ENDPOINT_URL", "not a url")], &["AWS_ENDPOINT_URL", "http", "not a url"]),

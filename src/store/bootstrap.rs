@@ -2,13 +2,16 @@
 //! say what this bucket is. Invariant: `drumlin.json` is written only after the catalog's HEAD.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 
 use crate::bucket::clock::StoreClock;
+use crate::bucket::dropbox::DropboxBucket;
 use crate::bucket::folder::FolderBucket;
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::memory::MemoryBucket;
+use crate::bucket::pace::Paced;
 use crate::bucket::s3::S3Bucket;
 use crate::bucket::{Bucket, BucketError, Condition, probe};
 use crate::config::{Settings, Storage, Timing};
@@ -23,8 +26,15 @@ pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
     Ok(match &settings.storage {
         Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
         Storage::Folder(path) => Arc::new(FolderBucket::open(path)?),
-        Storage::S3(s3) => Arc::new(S3Bucket::connect(s3.clone()).await?),
+        Storage::S3(s3) => paced(S3Bucket::connect(s3.clone()).await?, s3.pause()),
+        Storage::Gcs(gcs) => paced(gcs.connect()?, gcs.rewrite_pause),
+        Storage::Azure(azure) => Arc::new(azure.connect()?),
+        Storage::Dropbox(dropbox) => Arc::new(DropboxBucket::connect(dropbox.clone())?),
     })
+}
+
+fn paced(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> {
+    if pause.is_zero() { Arc::new(bucket) } else { Arc::new(Paced::new(bucket, pause)) }
 }
 
 /// Proves the bucket and makes sure that it holds a store of a format we know.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -67,6 +67,33 @@ struct Control {
     plan: Mutex<Plan>,
     latency_ms: AtomicU64,
     requests: AtomicU64,
+    rewrites: Mutex<Rewrites>,
+}
+
+/// The least time between two writes of one key, as R2 has it, and when each was last written.
+#[derive(Default)]
+struct Rewrites {
+    pause: Option<Duration>,
+    written: HashMap<String, Instant>,
+    refused: u64,
+}
+
+impl Rewrites {
+    /// Whether a request comes too early after the last write of its key; a write that does not counts.
+    fn too_early(&mut self, method: &str, path: &str) -> bool {
+        let (Some(pause), "PUT") = (self.pause, method) else { return false };
+        if path.contains("uploadId=") {
+            return false;
+        }
+        let key = path.split('?').next().unwrap_or_default();
+        let early = self.written.get(key).is_some_and(|written| written.elapsed() < pause);
+        if early {
+            self.refused += 1;
+        } else {
+            self.written.insert(key.to_owned(), Instant::now());
+        }
+        early
+    }
 }
 
 /// A running server.
@@ -89,7 +116,8 @@ impl S3Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let plan: Mutex<Plan> = Mutex::new(Box::new(|_| Mischief::None));
-        let control = Arc::new(Control { plan, latency_ms: AtomicU64::new(0), requests: AtomicU64::new(0) });
+        let (latency_ms, requests) = (AtomicU64::new(0), AtomicU64::new(0));
+        let control = Arc::new(Control { plan, latency_ms, requests, rewrites: Mutex::default() });
         let objects = Objects::default();
         let mut service = S3ServiceBuilder::new(objects.clone());
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
@@ -118,6 +146,16 @@ impl S3Server {
     /// Delays every request by so many milliseconds, as a distant store would.
     pub fn set_latency_ms(&self, latency_ms: u64) {
         self.control.latency_ms.store(latency_ms, Ordering::SeqCst);
+    }
+
+    /// Answers 429 to a second write of a key within `pause`, conditions notwithstanding, as R2 does.
+    pub fn limit_rewrites(&self, pause: Duration) {
+        self.control.rewrites.lock().pause = Some(pause);
+    }
+
+    /// How many writes that limit has refused.
+    pub fn refused_rewrites(&self) -> u64 {
+        self.control.rewrites.lock().refused
     }
 
     /// Sets what decides about each later request.
@@ -171,6 +209,10 @@ where
             let path = request.uri().path_and_query().map_or("", |path| path.as_str());
             let (method, headers) = (request.method().as_str(), request.headers());
             let mischief = control.plan.lock()(&Asked { index, method, path, headers });
+            let too_early = control.rewrites.lock().too_early(method, path);
+            if too_early {
+                return error_response(429, "TooManyRequests");
+            }
             sleep(Duration::from_millis(control.latency_ms.load(Ordering::SeqCst))).await;
             match mischief {
                 Mischief::None => {}

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserialization
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::bucket::clock::system_time;
+use crate::bucket::transfer::chain;
 use crate::bucket::{BucketError, StoreTime};
 
 /// Catches the `Date` header of one call's response, be it a success or an error. One second fine.
@@ -112,18 +113,6 @@ impl Answered<'_> {
         let (code, message) = (self.code.unwrap_or("no code"), self.message.unwrap_or("no message"));
         format!("status {}, {code}: {message}", self.status)
     }
-}
-
-/// An error with its causes, the outermost first.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(now) = cause {
-        text.push_str(": ");
-        text.push_str(&now.to_string());
-        cause = now.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::body::Body;
+use super::transfer::{attempt_limit, chain, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use crate::error::Result;
 use answer::{Asked, Date, sort};
@@ -29,9 +30,6 @@ mod settings;
 
 pub use settings::{DEFAULT_PREFIX, S3Encryption, S3Settings};
 
-/// Added to the time of an attempt for each this many bytes of body, and how much.
-const SLOW_LINK_BYTES: u64 = 64 << 20;
-const SLOW_LINK_TIME: Duration = Duration::from_secs(60);
 /// Single deletes under way at once, where the store knows no batches.
 const DELETES_IN_FLIGHT: usize = 16;
 
@@ -82,8 +80,7 @@ impl S3Bucket {
     }
 
     fn limit(&self, body_bytes: u64) -> Duration {
-        let slow = SLOW_LINK_TIME.mul_f64(body_bytes as f64 / SLOW_LINK_BYTES as f64);
-        self.attempt_timeout.saturating_add(slow)
+        attempt_limit(self.attempt_timeout, body_bytes)
     }
 
     /// Awaits one attempt of a call with `body_bytes` to send, and sorts its failure. `date` is the
@@ -137,9 +134,9 @@ impl S3Bucket {
         let limit = self.limit(length);
         let reading = async {
             while let Some(chunk) = found.body.next().await {
-                body.buffer().extend_from_slice(&chunk.map_err(|error| broken(answer::chain(&error)))?);
+                body.buffer().extend_from_slice(&chunk.map_err(|error| broken(chain(&error)))?);
             }
-            Ok(())
+            Ok::<(), BucketError>(())
         };
         tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
         if body.len() != length {
@@ -173,10 +170,6 @@ impl S3Bucket {
             Err(error) => Err(error),
         }
     }
-}
-
-fn timed_out(limit: Duration) -> BucketError {
-    BucketError::Unknown { message: format!("no answer within {} s", limit.as_secs_f64()) }
 }
 
 fn size(length: Option<i64>) -> Result<u64, BucketError> {

@@ -2,43 +2,20 @@
 //! whole when the upload is completed; an upload that failed is aborted, so that its parts do not
 //! lie in the bucket unseen (and paid for).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
 use super::S3Bucket;
 use super::answer::{Asked, Date};
+use crate::bucket::parts::parts;
 use crate::bucket::{BucketError, Stamp};
 
 /// Parts under way at once.
 const IN_FLIGHT: usize = 4;
 /// S3 takes no more parts than this.
 const MAX_PARTS: usize = 10_000;
-
-/// Cuts consecutive pieces into parts of `part_bytes`, the last one shorter. Copies only where a part
-/// spans pieces.
-fn parts(pieces: Vec<Bytes>, part_bytes: usize) -> Vec<Bytes> {
-    let mut parts = Vec::new();
-    let mut open = BytesMut::new();
-    for mut piece in pieces {
-        while !piece.is_empty() {
-            if open.is_empty() && piece.len() >= part_bytes {
-                parts.push(piece.split_to(part_bytes));
-                continue;
-            }
-            let taken = piece.split_to(piece.len().min(part_bytes - open.len()));
-            open.extend_from_slice(&taken);
-            if open.len() == part_bytes {
-                parts.push(open.split().freeze());
-            }
-        }
-    }
-    if !open.is_empty() {
-        parts.push(open.freeze());
-    }
-    parts
-}
 
 impl S3Bucket {
     /// Uploads the pieces as one object of `total` bytes, in parts.
@@ -95,26 +72,5 @@ impl S3Bucket {
             .body(part.into());
         let sent = self.bounded(length, &Date::new(), Asked::Other, request.send()).await?;
         Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_hold_the_pieces_in_order_and_all_but_the_last_are_full() {
-        let content: Vec<u8> = (0..=255).cycle().take(1_000).collect();
-        for sizes in [vec![1_000], vec![1; 1_000], vec![300, 0, 700], vec![99, 101, 100, 700], vec![]] {
-            let mut rest = Bytes::from(content.clone());
-            let pieces: Vec<Bytes> = sizes.iter().map(|size| rest.split_to(*size)).collect();
-            let whole = pieces.concat();
-            for part_bytes in [1, 7, 100, 999, 1_000, 5_000] {
-                let cut = parts(pieces.clone(), part_bytes);
-                assert_eq!(cut.concat(), whole, "{sizes:?} in parts of {part_bytes}");
-                assert_eq!(cut.len(), whole.len().div_ceil(part_bytes));
-                assert!(cut.iter().rev().skip(1).all(|part| part.len() == part_bytes));
-            }
-        }
     }
 }

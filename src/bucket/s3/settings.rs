@@ -15,10 +15,15 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::bucket::pace::ONE_A_SECOND;
+use crate::bucket::transfer::root_of;
 use crate::error::{Error, Result};
 
 /// Where keys live in the bucket unless told otherwise.
 pub const DEFAULT_PREFIX: &str = "vector_db/";
+
+/// The end of R2's endpoints; the account's id stands before it.
+const R2_HOST: &str = ".r2.cloudflarestorage.com";
 
 /// Encryption at rest that is asked for with every object that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +84,8 @@ pub struct S3Settings {
     pub multipart_bytes: usize,
     /// How large a part is, in bytes; S3 wants at least 5 MiB.
     pub part_bytes: usize,
+    /// Least time between two writes of one key; nought unless the store limits them, as R2 does.
+    pub rewrite_pause: Duration,
 }
 
 impl S3Settings {
@@ -98,15 +105,29 @@ impl S3Settings {
             connect_timeout: Duration::from_secs(5),
             multipart_bytes: 64 << 20,
             part_bytes: 16 << 20,
+            rewrite_pause: Duration::ZERO,
         }
+    }
+
+    /// Settings for a bucket of Cloudflare R2: the account's endpoint, and one write a second and key.
+    pub fn r2(account_id: &str, bucket: impl Into<String>) -> Self {
+        S3Settings {
+            region: Some("auto".into()),
+            endpoint: Some(format!("https://{account_id}{R2_HOST}")),
+            rewrite_pause: ONE_A_SECOND,
+            ..S3Settings::new(bucket)
+        }
+    }
+
+    /// How long to wait between two writes of one key: as set, and for R2's own endpoint in any case.
+    pub fn pause(&self) -> Duration {
+        let r2 = self.endpoint.as_deref().is_some_and(|url| url.trim_end_matches('/').ends_with(R2_HOST));
+        if r2 { self.rewrite_pause.max(ONE_A_SECOND) } else { self.rewrite_pause }
     }
 
     /// The prefix as it is put before keys: without a slash in front, with one at the end, or empty.
     pub(super) fn root(&self) -> String {
-        match self.prefix.trim_matches('/') {
-            "" => String::new(),
-            inner => format!("{inner}/"),
-        }
+        root_of(&self.prefix)
     }
 
     /// Checks the settings and makes the client. Sends nothing to the bucket yet.
@@ -187,6 +208,7 @@ impl fmt::Debug for S3Settings {
             .field("connect_timeout", &self.connect_timeout)
             .field("multipart_bytes", &self.multipart_bytes)
             .field("part_bytes", &self.part_bytes)
+            .field("rewrite_pause", &self.rewrite_pause)
             .finish()
     }
 }
@@ -209,6 +231,17 @@ mod tests {
         for (given, root) in [("", ""), ("/", ""), ("a", "a/"), ("/a/b//", "a/b/"), ("vector_db/", "vector_db/")] {
             assert_eq!(S3Settings { prefix: given.into(), ..S3Settings::new("b") }.root(), root, "{given:?}");
         }
+    }
+
+    #[test]
+    fn writes_of_one_key_are_spaced_on_r2_and_nowhere_else() {
+        let r2 = S3Settings::r2("0123abc", "b");
+        assert_eq!(r2.endpoint.as_deref(), Some("https://0123abc.r2.cloudflarestorage.com"));
+        assert_eq!((r2.region.as_deref(), r2.pause()), (Some("auto"), ONE_A_SECOND));
+        let at = |endpoint: &str| S3Settings { endpoint: Some(endpoint.into()), ..S3Settings::new("b") }.pause();
+        assert_eq!(at("https://0123abc.eu.r2.cloudflarestorage.com/"), ONE_A_SECOND);
+        assert_eq!(at("http://127.0.0.1:9000"), Duration::ZERO);
+        assert_eq!(S3Settings::new("b").pause(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -1,0 +1,306 @@
+//! Google Cloud Storage and Azure Blob, by their native APIs through the `object_store` crate, whose own
+//! retries are off. Its invariant: what an answer means is judged by what the store said on the wire
+//! (`heard`), because the crate's errors confuse a conflict (409), which proves nothing, with an existing
+//! object, and drop the store's time.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{
+    GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    PutResult, UpdateVersion,
+};
+
+use super::body::Body;
+use super::parts::parts;
+use super::transfer::{Transfer, chain, timed_out};
+use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use heard::{Failure, Heard, listen};
+
+mod azure;
+mod gcs;
+mod heard;
+
+pub use azure::AzureSettings;
+pub use gcs::GcsSettings;
+
+/// Parts of an upload under way at once.
+const PARTS_IN_FLIGHT: usize = 4;
+/// Neither store takes more parts than this.
+const MAX_PARTS: usize = 10_000;
+/// Requests under way at once that delete.
+const DELETES_IN_FLIGHT: usize = 16;
+/// How often a copy that the store makes in the background is looked at.
+const COPY_POLL: Duration = Duration::from_millis(200);
+
+/// What is asked of an implementation in `object_store`.
+trait Cloud: ObjectStore + PaginatedListStore + MultipartStore {}
+
+impl<T: ObjectStore + PaginatedListStore + MultipartStore> Cloud for T {}
+
+/// What names one version of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    /// A number that every write raises (Google).
+    Generation,
+    /// An opaque tag (Azure).
+    ETag,
+}
+
+/// A bucket in such a cloud; see the module's text. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CloudBucket {
+    store: Arc<dyn Cloud>,
+    tag: Tag,
+    /// How many keys one request deletes.
+    delete_batch: usize,
+    /// Before every key; empty or with a slash at its end.
+    root: String,
+    transfer: Transfer,
+    place: Place,
+}
+
+impl CloudBucket {
+    fn path(&self, key: &str) -> Result<Path, BucketError> {
+        keys::validate(key)?;
+        let path = Path::parse(format!("{}{key}", self.root));
+        path.map_err(|error| BucketError::Refused { message: error.to_string() })
+    }
+
+    /// Awaits one attempt of a call with `body_bytes` to send, and sorts its failure.
+    async fn attempt<T>(
+        &self,
+        body_bytes: usize,
+        call: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<(T, Heard), Failure> {
+        let limit = self.transfer.limit(body_bytes as u64);
+        match tokio::time::timeout(limit, listen(call)).await {
+            Err(_) => Err(Failure { heard: Heard::default(), error: timed_out(limit) }),
+            Ok((Ok(value), heard)) => Ok((value, heard)),
+            Ok((Err(error), heard)) => Err(Failure { error: heard.sort(&error), heard }),
+        }
+    }
+
+    fn tag_of(&self, etag: Option<String>, version: Option<String>) -> Option<String> {
+        match self.tag {
+            Tag::Generation => version,
+            Tag::ETag => etag,
+        }
+    }
+
+    fn stamp_of(&self, meta: &ObjectMeta, heard: &Heard) -> Stamp {
+        Stamp {
+            etag: self.tag_of(meta.e_tag.clone(), meta.version.clone()),
+            date: heard.date,
+            last_modified: Some(StoreTime(meta.last_modified.timestamp_millis())),
+        }
+    }
+
+    fn stamp_of_put(&self, put: PutResult, heard: &Heard) -> Stamp {
+        let etag = self.tag_of(put.e_tag, put.version);
+        Stamp { etag, date: heard.date, last_modified: heard.last_modified.or(heard.date) }
+    }
+
+    /// The size and stamp of an object, without its bytes.
+    async fn head(&self, path: &Path) -> Result<Object, BucketError> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let (found, heard) = self.attempt(0, self.store.get_opts(path, options)).await?;
+        let stamp = self.stamp_of(&found.meta, &heard);
+        Ok(Object { bytes: Bytes::new(), size_bytes: found.meta.size, stamp })
+    }
+
+    /// Reads the body of an answer into one buffer, within the time its length allows.
+    async fn collect(&self, found: GetResult) -> Result<Bytes, BucketError> {
+        let length = found.range.end.saturating_sub(found.range.start);
+        let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
+        let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
+        let limit = self.transfer.limit(length);
+        let reading = async {
+            let mut chunks = found.into_stream();
+            while let Some(chunk) = chunks.next().await {
+                body.buffer().extend_from_slice(&chunk.map_err(|error| broken(chain(&error)))?);
+            }
+            Ok::<(), BucketError>(())
+        };
+        tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
+        if body.len() != length {
+            return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
+        }
+        Ok(body.finish())
+    }
+
+    async fn put_whole(&self, path: &Path, body: PutPayload, mode: PutMode) -> Result<Stamp, BucketError> {
+        let (length, options) = (body.content_length(), PutOptions { mode, ..PutOptions::default() });
+        let (put, heard) = self.attempt(length, self.store.put_opts(path, body, options)).await?;
+        Ok(self.stamp_of_put(put, &heard))
+    }
+
+    async fn put_in_parts(&self, path: &Path, pieces: Vec<Bytes>, total: usize) -> Result<Stamp, BucketError> {
+        let part_bytes = self.transfer.part_bytes.max(total.div_ceil(MAX_PARTS)).max(1);
+        let (upload, _) = self.attempt(0, self.store.create_multipart(path)).await?;
+        let uploads = parts(pieces, part_bytes).into_iter().enumerate().map(|(number, part)| {
+            let (length, upload) = (part.len(), upload.clone());
+            async move { self.attempt(length, self.store.put_part(path, &upload, number, part.into())).await }
+        });
+        let completed = async {
+            let uploaded: Vec<_> = futures::stream::iter(uploads).buffered(PARTS_IN_FLIGHT).try_collect().await?;
+            let uploaded = uploaded.into_iter().map(|(part, _)| part).collect();
+            self.attempt(0, self.store.complete_multipart(path, &upload, uploaded)).await
+        };
+        match completed.await {
+            Ok((put, heard)) => Ok(self.stamp_of_put(put, &heard)),
+            Err(failure) => {
+                // The failure to report is the first one; a store's own rule for old uploads does the rest.
+                let _ = self.attempt(0, self.store.abort_multipart(path, &upload)).await;
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// Waits for a copy that the store has begun and not finished.
+    async fn copied(&self, to: &Path) -> Result<(), BucketError> {
+        let limit = self.transfer.limit(0);
+        let looking = async {
+            loop {
+                tokio::time::sleep(COPY_POLL).await;
+                let options = GetOptions { head: true, ..GetOptions::default() };
+                let (_, heard) = self.attempt(0, self.store.get_opts(to, options)).await?;
+                match heard.copy_status.as_deref() {
+                    Some("pending") => {}
+                    None | Some("success") => return Ok(()),
+                    Some(other) => {
+                        return Err(BucketError::Unknown { message: format!("the store's copying ended: {other}") });
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(limit, looking).await.map_err(|_| timed_out(limit))?
+    }
+
+    async fn delete_paths(&self, paths: Vec<Path>) -> Result<(), BucketError> {
+        let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        let deleting = async {
+            let mut answers = self.store.delete_stream(paths);
+            while let Some(answer) = answers.next().await {
+                match answer {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        self.attempt(0, deleting).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Bucket for CloudBucket {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        let path = self.path(key)?;
+        if range.as_ref().is_some_and(|range| range.start >= range.end) {
+            return self.head(&path).await;
+        }
+        let start = range.as_ref().map(|range| range.start);
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let (found, heard) = match (self.attempt(0, self.store.get_opts(&path, options)).await, start) {
+            // A range that starts past the end; Azurite answers 206 to one that starts right at it.
+            (Err(Failure { heard: Heard { status: Some(206 | 416), .. }, error }), Some(start)) => {
+                let found = self.head(&path).await?;
+                return if found.size_bytes <= start { Ok(found) } else { Err(error) };
+            }
+            (answer, _) => answer?,
+        };
+        let (stamp, size_bytes) = (self.stamp_of(&found.meta, &heard), found.meta.size);
+        let bytes = self.collect(found).await?;
+        Ok(Object { bytes, size_bytes, stamp })
+    }
+
+    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        let path = self.path(key)?;
+        let mode = match condition {
+            Condition::Always => PutMode::Overwrite,
+            Condition::IfAbsent => PutMode::Create,
+            Condition::IfMatch(tag) => match self.tag {
+                Tag::ETag => PutMode::Update(UpdateVersion { e_tag: Some(tag), version: None }),
+                Tag::Generation if tag.parse::<u64>().is_ok() => {
+                    PutMode::Update(UpdateVersion { e_tag: None, version: Some(tag) })
+                }
+                // No object ever has such a generation, and the store would call the request malformed.
+                Tag::Generation => return Err(BucketError::Exists { date: None }),
+            },
+        };
+        self.put_whole(&path, body.into(), mode).await
+    }
+
+    async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
+        let path = self.path(key)?;
+        let total = pieces.iter().map(Bytes::len).sum();
+        match total < self.transfer.multipart_bytes {
+            true => self.put_whole(&path, pieces.into_iter().collect(), PutMode::Overwrite).await,
+            false => self.put_in_parts(&path, pieces, total).await,
+        }
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        let ((), heard) = self.attempt(0, self.store.copy(&from, &to)).await?;
+        if heard.copy_status.as_deref() == Some("pending") {
+            self.copied(&to).await?;
+        }
+        Ok(Stamp { etag: None, date: heard.date, last_modified: heard.date })
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
+        let offset = after.map(|after| format!("{}{after}", self.root));
+        let mut begin = format!("{}{prefix}", self.root);
+        if self.tag == Tag::ETag && !begin.ends_with('/') {
+            // For Azure the crate leaves out an object whose name is the prefix itself.
+            begin.pop();
+        }
+        let mut page = Page::default();
+        let mut page_token = None;
+        loop {
+            let options = PaginatedListOptions {
+                offset: offset.clone(),
+                max_keys: Some(PAGE_KEYS),
+                page_token: page_token.take(),
+                ..PaginatedListOptions::default()
+            };
+            let (found, heard) = self.attempt(0, self.store.list_paginated(Some(&begin), options)).await?;
+            page.date = heard.date;
+            page.objects.extend(found.result.objects.into_iter().filter_map(|meta| {
+                let key = meta.location.as_ref().strip_prefix(&self.root)?.to_owned();
+                // Azurite ignores where to begin; its pages are gone through.
+                let wanted = key.starts_with(prefix) && after.is_none_or(|after| *key > *after);
+                let last_modified = Some(StoreTime(meta.last_modified.timestamp_millis()));
+                wanted.then_some(Listed { key, size_bytes: meta.size, last_modified })
+            }));
+            page_token = found.page_token;
+            if page.objects.len() >= PAGE_KEYS || page_token.is_none() {
+                break;
+            }
+        }
+        page.more = page_token.is_some() || page.objects.len() > PAGE_KEYS;
+        page.objects.truncate(PAGE_KEYS);
+        Ok(page)
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<_>, _>>()?;
+        let deletes: Vec<_> = paths.chunks(self.delete_batch).map(|batch| self.delete_paths(batch.to_vec())).collect();
+        futures::stream::iter(deletes).buffer_unordered(DELETES_IN_FLIGHT).try_collect::<()>().await
+    }
+
+    fn place(&self) -> Place {
+        self.place.clone()
+    }
+}

@@ -1,0 +1,194 @@
+//! What Dropbox's answers mean to the protocol (protocol section 1), after its HTTP API: 409 carries the
+//! error of the endpoint itself as JSON, 429 and 503 ask for patience. Its invariant: in doubt a failure is
+//! `Unknown`.
+
+use std::time::Duration;
+
+use aws_smithy_types::date_time::{DateTime, Format};
+use serde::Deserialize;
+
+use crate::bucket::transfer::http_date;
+use crate::bucket::{BucketError, Stamp, StoreTime};
+
+/// How long to wait when told to wait and not how long.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest wait that is obeyed to the letter.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// A file as Dropbox describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Metadata {
+    /// `file`, `folder` or `deleted`; left out where only a file can be meant.
+    #[serde(rename = ".tag", default)]
+    pub(super) tag: Option<String>,
+    #[serde(default)]
+    pub(super) path_lower: Option<String>,
+    #[serde(default)]
+    pub(super) rev: Option<String>,
+    #[serde(default)]
+    pub(super) size: Option<u64>,
+    #[serde(default)]
+    pub(super) server_modified: Option<String>,
+}
+
+impl Metadata {
+    pub(super) fn is_file(&self) -> bool {
+        self.tag.as_deref().is_none_or(|tag| tag == "file")
+    }
+
+    pub(super) fn last_modified(&self) -> Option<StoreTime> {
+        let time = DateTime::from_str(self.server_modified.as_deref()?, Format::DateTime).ok()?;
+        time.to_millis().ok().map(StoreTime)
+    }
+
+    pub(super) fn stamp(&self, date: Option<StoreTime>) -> Stamp {
+        Stamp { etag: self.rev.clone(), date, last_modified: self.last_modified() }
+    }
+}
+
+/// A failed answer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) status: u16,
+    pub(super) date: Option<StoreTime>,
+    /// How long the store asks to be left alone.
+    pub(super) wait: Option<Duration>,
+    /// The endpoint's own error, as a path of words: `path/not_found/…`.
+    pub(super) summary: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    error_summary: String,
+}
+
+impl Failed {
+    /// What an answer's status, headers and body say.
+    pub(super) fn of(status: u16, headers: &reqwest::header::HeaderMap, body: &[u8]) -> Failed {
+        let asked = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked = asked.map(|seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE));
+        let busy = matches!(status, 429 | 503);
+        let wait = busy.then(|| asked.unwrap_or(PATIENCE).min(LONGEST_WAIT));
+        let summary = match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(body) => body.error_summary,
+            // 400 and 401 may come as text; a line of it is enough to tell what is wrong.
+            Err(_) => String::from_utf8_lossy(body).chars().take(200).collect(),
+        };
+        Failed { status, date: http_date(headers, "date"), wait, summary }
+    }
+
+    /// Whether the access token has run out: nothing was done, and a new token cures it.
+    pub(super) fn is_token_worn(&self) -> bool {
+        self.status == 401
+    }
+
+    /// Sorts the failure.
+    pub(super) fn sort(&self) -> BucketError {
+        let date = self.date;
+        let message = format!("status {}, {}", self.status, self.summary);
+        match self.status {
+            409 => self.sort_own(message),
+            408 | 425 | 429 => BucketError::Unknown { message },
+            300..=499 | 501 => BucketError::Refused { message },
+            _ => BucketError::Unknown { message: format!("{message} at {date:?}") },
+        }
+    }
+
+    /// Sorts an error of the endpoint itself.
+    fn sort_own(&self, message: String) -> BucketError {
+        let date = self.date;
+        let words: Vec<&str> = self.summary.split('/').filter(|word| !word.is_empty() && *word != "...").collect();
+        match words.as_slice() {
+            ["path" | "path_lookup" | "from_lookup" | "path_write", "not_found", ..] => BucketError::NotFound { date },
+            ["path" | "to", "conflict", "file", ..] => BucketError::Exists { date },
+            [
+                "path" | "to" | "path_write",
+                "conflict" | "malformed_path" | "no_write_permission" | "disallowed_name",
+                ..,
+            ]
+            | ["path" | "path_lookup" | "from_lookup", "malformed_path" | "not_file" | "not_folder", ..]
+            | ["path" | "to", "insufficient_space", ..]
+            | ["path" | "path_lookup" | "from_lookup", "restricted_content", ..]
+            | ["payload_too_large", ..] => BucketError::Refused { message },
+            // too_many_write_operations, lost upload sessions, internal errors and words yet to come.
+            _ => BucketError::Unknown { message },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    fn failed(status: u16, body: &str) -> Failed {
+        Failed::of(status, &HeaderMap::new(), body.as_bytes())
+    }
+
+    fn own(summary: &str) -> String {
+        format!(r#"{{"error_summary": "{summary}", "error": {{".tag": "path"}}}}"#)
+    }
+
+    #[test]
+    fn each_answer_is_sorted_as_the_protocol_says() {
+        for (status, body, expected) in [
+            (409, own("path/conflict/file/.."), "exists"),
+            (409, own("path/conflict/folder/..."), "refused"),
+            (409, own("path/not_found/"), "not found"),
+            (409, own("path_lookup/not_found/.."), "not found"),
+            (409, own("from_lookup/not_found/..."), "not found"),
+            (409, own("to/conflict/file/."), "exists"),
+            (409, own("path/malformed_path/"), "refused"),
+            (409, own("path/insufficient_space/"), "refused"),
+            (409, own("path/too_many_write_operations/"), "unknown"),
+            (409, own("lookup_failed/incorrect_offset/"), "unknown"),
+            (409, own("something/new/"), "unknown"),
+            (409, "no json".to_owned(), "unknown"),
+            (400, "Error in call to API function".to_owned(), "refused"),
+            (401, own("expired_access_token/"), "refused"),
+            (403, own("access_denied"), "refused"),
+            (429, own("too_many_requests/"), "unknown"),
+            (500, String::new(), "unknown"),
+            (503, String::new(), "unknown"),
+            (302, String::new(), "refused"),
+        ] {
+            let sorted = match failed(status, &body).sort() {
+                BucketError::Exists { .. } => "exists",
+                BucketError::NotFound { .. } => "not found",
+                BucketError::Refused { .. } => "refused",
+                BucketError::Unknown { .. } => "unknown",
+            };
+            assert_eq!(sorted, expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_time_to_wait_is_what_the_store_asks_for_within_reason() {
+        for (status, asked, wait_s) in [
+            (429, Some("7"), Some(7)),
+            (503, Some("2"), Some(2)),
+            (429, None, Some(1)),
+            (429, Some("soon"), Some(1)),
+            (429, Some("-5"), Some(1)),
+            (429, Some("86400"), Some(300)),
+            (409, Some("7"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(asked) = asked {
+                headers.insert("retry-after", HeaderValue::from_static(asked));
+            }
+            let wait = Failed::of(status, &headers, b"").wait;
+            assert_eq!(wait, wait_s.map(Duration::from_secs), "{status} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_dropbox_writes_them() {
+        let text = r#"{".tag": "file", "rev": "a1c10ce0dd78", "size": 7, "server_modified": "2015-05-12T15:50:38Z"}"#;
+        let metadata: Metadata = serde_json::from_str(text).unwrap();
+        assert_eq!(metadata.last_modified(), Some(StoreTime(1_431_445_838_000)));
+        assert!(metadata.is_file());
+    }
+}

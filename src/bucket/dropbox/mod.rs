@@ -1,0 +1,413 @@
+//! A folder in Dropbox as a bucket, through its HTTP API. Its invariants: a create is an upload in mode
+//! `add` and a swap one in mode `update` with the revision read, both with `strict_conflict` and without
+//! `autorename`, so that a conflict is an answer and never a second file; keys become paths by `names`,
+//! which Dropbox cannot confuse. A key must not be the folder of another: what deletes a file deletes a
+//! folder too. Listings come whole and unsorted from Dropbox, so that each page lists the folder anew.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::body::Body;
+use super::parts::parts;
+use super::transfer::{Transfer, chain, http_date, timed_out};
+use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use crate::error::{Error, Result};
+use answer::Metadata;
+use token::Token;
+use wire::{Ask, Failure, Wire};
+
+mod answer;
+mod names;
+mod token;
+mod wire;
+
+pub use token::Credentials;
+
+/// Where keys live in the Dropbox unless told otherwise.
+pub const DEFAULT_ROOT: &str = "vector_db";
+/// One request uploads no more than this; larger contents go in a session.
+const MAX_UPLOAD_BYTES: usize = 150 << 20;
+/// Writes under way at once: Dropbox locks the whole namespace for each, and answers 429 to a crowd.
+const WRITES_IN_FLIGHT: usize = 2;
+/// How often a delete that Dropbox makes in the background is looked at.
+const DELETE_POLL: Duration = Duration::from_millis(500);
+/// Entries in one answer of a listing.
+const LIST_ENTRIES: u32 = 2_000;
+
+/// Where the folder is and how to use it.
+#[derive(Debug, Clone)]
+pub struct DropboxSettings {
+    /// What proves who we are.
+    pub credentials: Credentials,
+    /// The folder that holds all keys; empty means the app's folder itself.
+    pub root: String,
+    /// The URL of the calls without content.
+    pub api_url: String,
+    /// The URL of the calls with content.
+    pub content_url: String,
+    /// How calls are made and large objects cut.
+    pub transfer: Transfer,
+}
+
+impl DropboxSettings {
+    /// Settings with production's defaults.
+    pub fn new(credentials: Credentials) -> Self {
+        DropboxSettings {
+            credentials,
+            root: DEFAULT_ROOT.into(),
+            api_url: "https://api.dropboxapi.com".into(),
+            content_url: "https://content.dropboxapi.com".into(),
+            transfer: Transfer::default(),
+        }
+    }
+}
+
+/// A bucket in Dropbox; see the module's text. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DropboxBucket {
+    wire: Wire,
+    /// Before every path: empty, or with a slash in front and none at the end.
+    root: String,
+    writes: Arc<Semaphore>,
+    place: Place,
+}
+
+#[derive(Deserialize)]
+struct Entries {
+    entries: Vec<Metadata>,
+    cursor: String,
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+struct Job {
+    #[serde(rename = ".tag")]
+    tag: String,
+    #[serde(default)]
+    async_job_id: Option<String>,
+    #[serde(default)]
+    entries: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Session {
+    session_id: String,
+}
+
+impl DropboxBucket {
+    /// Makes a bucket of the settings; sends nothing yet.
+    ///
+    /// # Errors
+    /// `Internal` when the client cannot be made.
+    pub fn connect(settings: DropboxSettings) -> Result<Self> {
+        let DropboxSettings { credentials, root, api_url, content_url, transfer } = settings;
+        let client = transfer.client()?;
+        let root: String = root.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
+        if root.split('/').any(|part| part == "." || part == "..") {
+            return Err(Error::invalid(format!("the folder {root:?} cannot be in Dropbox; expected names of folders")));
+        }
+        let ours = DropboxSettings::new(credentials.clone()).api_url == api_url;
+        let place = Place {
+            kind: "dropbox",
+            location: format!("dropbox:{root}/"),
+            endpoint: if ours { String::new() } else { api_url.clone() },
+            bucket: root.clone(),
+        };
+        let token = Arc::<Token>::default();
+        let wire = Wire { client, credentials, token, api_url, content_url, transfer, hold: Arc::default() };
+        Ok(DropboxBucket { wire, root, writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)), place })
+    }
+
+    fn path(&self, key: &str) -> Result<String, BucketError> {
+        keys::validate(key)?;
+        Ok(format!("{}/{}", self.root, names::encode(key)))
+    }
+
+    /// The key of an entry of a listing; `None` for what is not ours. The folder's own name may have
+    /// another case there, so that it is told by the number of its parts.
+    fn key_of(&self, entry: &Metadata) -> Option<String> {
+        let inner = entry.path_lower.as_deref()?.split('/').skip(self.root.split('/').count().max(1));
+        names::decode(&inner.collect::<Vec<_>>().join("/"))
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, BucketError> {
+        let closed = |_| BucketError::Unknown { message: "the bucket is closed".into() };
+        self.writes.acquire().await.map_err(closed)
+    }
+
+    /// The size and stamp of an object, without its bytes.
+    async fn head(&self, path: &str) -> Result<Object, BucketError> {
+        let (found, date) = self.wire.json::<Metadata>(&Ask::rpc("files/get_metadata", json!({"path": path}))).await?;
+        if !found.is_file() {
+            return Err(BucketError::NotFound { date });
+        }
+        Ok(Object { bytes: Bytes::new(), size_bytes: size(&found)?, stamp: found.stamp(date) })
+    }
+
+    async fn upload(&self, path: String, body: Bytes, mode: Value) -> Result<Stamp, BucketError> {
+        let _turn = self.turn().await?;
+        let ask = Ask::upload("files/upload", commit(path, mode), body);
+        let (written, date) = self.wire.json::<Metadata>(&ask).await?;
+        Ok(written.stamp(date))
+    }
+
+    /// Uploads in a session: the file appears when it is finished, whole.
+    async fn upload_in_session(&self, path: String, pieces: Vec<Bytes>, mode: Value) -> Result<Stamp, BucketError> {
+        let _turn = self.turn().await?;
+        let mut rest = parts(pieces, self.wire.transfer.part_bytes.max(1)).into_iter();
+        let first = rest.next().unwrap_or_default();
+        let mut offset = first.len() as u64;
+        let start = Ask::upload("files/upload_session/start", json!({"close": false}), first);
+        let (session, _) = self.wire.json::<Session>(&start).await?;
+        for part in rest {
+            let length = part.len() as u64;
+            let cursor = json!({"session_id": session.session_id, "offset": offset});
+            let append = json!({"cursor": cursor, "close": false});
+            self.wire.json::<Value>(&Ask::upload("files/upload_session/append_v2", append, part)).await?;
+            offset += length;
+        }
+        let cursor = json!({"session_id": session.session_id, "offset": offset});
+        let finish = json!({"cursor": cursor, "commit": commit(path, mode)});
+        let ask = Ask::upload("files/upload_session/finish", finish, Bytes::new());
+        let (written, date) = self.wire.json::<Metadata>(&ask).await?;
+        Ok(written.stamp(date))
+    }
+
+    /// Reads the body of a download into one buffer, within the time its length allows.
+    async fn collect(&self, mut response: reqwest::Response) -> Result<Bytes, BucketError> {
+        let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
+        let length = response.content_length().ok_or_else(|| broken("its length is not told".into()))?;
+        let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
+        let limit = self.wire.transfer.limit(length);
+        let reading = async {
+            while let Some(chunk) = response.chunk().await.map_err(|error| broken(chain(&error.without_url())))? {
+                body.buffer().extend_from_slice(&chunk);
+            }
+            Ok::<(), BucketError>(())
+        };
+        tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
+        if body.len() != length {
+            return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
+        }
+        Ok(body.finish())
+    }
+
+    async fn delete_one(&self, path: String) -> Result<(), BucketError> {
+        let deleted = self.wire.json::<Value>(&Ask::rpc("files/delete_v2", json!({"path": path}))).await;
+        match deleted.map(drop).map_err(BucketError::from) {
+            Err(BucketError::NotFound { .. }) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    async fn delete_batch(&self, paths: &[String]) -> Result<(), BucketError> {
+        let entries: Vec<Value> = paths.iter().map(|path| json!({"path": path})).collect();
+        let ask = Ask::rpc("files/delete_batch", json!({"entries": entries}));
+        let (mut job, _) = self.wire.json::<Job>(&ask).await?;
+        let mut id = job.async_job_id.take();
+        let limit = self.wire.transfer.limit(0);
+        let deleting = async {
+            while job.tag == "async_job_id" || job.tag == "in_progress" {
+                let lost = || BucketError::Unknown { message: "Dropbox deletes without saying where".into() };
+                let id = id.get_or_insert_default();
+                if id.is_empty() {
+                    return Err(lost());
+                }
+                tokio::time::sleep(DELETE_POLL).await;
+                let check = Ask::rpc("files/delete_batch/check", json!({"async_job_id": id}));
+                job = self.wire.json::<Job>(&check).await?.0;
+            }
+            Ok(job)
+        };
+        let job = tokio::time::timeout(limit, deleting).await.map_err(|_| timed_out(limit))??;
+        let absent = |entry: &Value| entry.pointer("/failure/path_lookup/.tag") == Some(&json!("not_found"));
+        let left = |entry: &&Value| entry.get(".tag") != Some(&json!("success")) && !absent(entry);
+        match job.entries.iter().find(left) {
+            None if job.tag == "complete" => Ok(()),
+            None => Err(BucketError::Unknown { message: format!("Dropbox's deleting ended as {}", job.tag) }),
+            Some(entry) => Err(BucketError::Unknown { message: format!("an object was not deleted: {entry}") }),
+        }
+    }
+
+    /// All entries below a folder of keys; none if there is no such folder.
+    async fn entries(&self, folder: &str) -> Result<(Vec<Metadata>, Option<StoreTime>), BucketError> {
+        let path = match folder {
+            "" => self.root.clone(),
+            inner => format!("{}/{}", self.root, names::encode(inner)),
+        };
+        let begin = json!({"path": path, "recursive": true, "include_deleted": false, "limit": LIST_ENTRIES});
+        let (mut found, mut date) = match self.wire.json::<Entries>(&Ask::rpc("files/list_folder", begin)).await {
+            Ok(answer) => answer,
+            Err(Failure::Answered(failed)) if is_no_folder(&failed.summary) => return Ok((Vec::new(), failed.date)),
+            Err(failure) => return Err(failure.into()),
+        };
+        let mut entries = std::mem::take(&mut found.entries);
+        while found.has_more {
+            let next = Ask::rpc("files/list_folder/continue", json!({"cursor": found.cursor}));
+            (found, date) = self.wire.json::<Entries>(&next).await?;
+            entries.append(&mut found.entries);
+        }
+        Ok((entries, date))
+    }
+}
+
+fn is_no_folder(summary: &str) -> bool {
+    ["path/not_found", "path/not_folder"].iter().any(|words| summary.starts_with(words))
+}
+
+fn commit(path: String, mode: Value) -> Value {
+    json!({"path": path, "mode": mode, "autorename": false, "mute": true, "strict_conflict": true})
+}
+
+fn size(metadata: &Metadata) -> Result<u64, BucketError> {
+    let message = "the size of the object is not told".to_owned();
+    metadata.size.ok_or(BucketError::Unknown { message })
+}
+
+/// Whether the text can be a revision: Dropbox calls a request with anything else malformed.
+fn is_revision(text: &str) -> bool {
+    text.len() >= 9 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+#[async_trait]
+impl Bucket for DropboxBucket {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        let path = self.path(key)?;
+        if range.as_ref().is_some_and(|range| range.start >= range.end) {
+            return self.head(&path).await;
+        }
+        let ask = Ask::download("files/download", json!({"path": path}), range.clone());
+        let response = match self.wire.call(&ask).await {
+            Err(Failure::Answered(failed)) if failed.status == 416 => return self.head(&path).await,
+            answer => answer?,
+        };
+        let date = http_date(response.headers(), "date");
+        let told = response.headers().get("dropbox-api-result").map(|value| value.as_bytes().to_vec());
+        let told = told.and_then(|text| serde_json::from_slice::<Metadata>(&text).ok());
+        let found = told.ok_or(BucketError::Unknown { message: "Dropbox does not describe the object".into() })?;
+        let (size_bytes, partial) = (size(&found)?, response.status().as_u16() == 206);
+        let mut bytes = self.collect(response).await?;
+        if let Some(range) = range
+            && !partial
+        {
+            let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+            bytes = bytes.slice(cut(range.start)..cut(range.end));
+        }
+        Ok(Object { bytes, size_bytes, stamp: found.stamp(date) })
+    }
+
+    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        let path = self.path(key)?;
+        let mode = match condition {
+            Condition::Always => json!("overwrite"),
+            Condition::IfAbsent => json!("add"),
+            Condition::IfMatch(rev) if is_revision(&rev) => json!({".tag": "update", "update": rev}),
+            // No object ever has such a revision.
+            Condition::IfMatch(_) => return Err(BucketError::Exists { date: None }),
+        };
+        match body.len() <= MAX_UPLOAD_BYTES {
+            true => self.upload(path, body, mode).await,
+            false => self.upload_in_session(path, vec![body], mode).await,
+        }
+    }
+
+    async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
+        let path = self.path(key)?;
+        let total: usize = pieces.iter().map(Bytes::len).sum();
+        match total < self.wire.transfer.multipart_bytes.min(MAX_UPLOAD_BYTES) {
+            true => self.upload(path, pieces.concat().into(), json!("overwrite")).await,
+            false => self.upload_in_session(path, pieces, json!("overwrite")).await,
+        }
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
+        let (source, target) = (self.path(from)?, self.path(to)?);
+        let ask = Ask::rpc("files/copy_v2", json!({"from_path": source, "to_path": target, "autorename": false}));
+        let copied = {
+            let _turn = self.turn().await?;
+            self.wire.json::<Value>(&ask).await
+        };
+        match copied.map_err(BucketError::from) {
+            Ok((_, date)) => Ok(Stamp { etag: None, date, last_modified: date }),
+            // Dropbox does not copy over a file; an earlier attempt whose answer was lost may have made it.
+            Err(BucketError::Exists { .. }) => {
+                let content = self.get(from, None).await?.bytes;
+                self.put_large(to, vec![content]).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let (entries, date) = self.entries(folder).await?;
+        let mut objects: Vec<Listed> = entries
+            .iter()
+            .filter(|entry| entry.is_file())
+            .filter_map(|entry| {
+                let key = self.key_of(entry)?;
+                let wanted = key.starts_with(prefix) && after.is_none_or(|after| *key > *after);
+                let listed = Listed { key, size_bytes: entry.size?, last_modified: entry.last_modified() };
+                wanted.then_some(listed)
+            })
+            .collect();
+        objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let more = objects.len() > PAGE_KEYS;
+        objects.truncate(PAGE_KEYS);
+        Ok(Page { objects, more, date })
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<std::result::Result<Vec<_>, _>>()?;
+        for batch in paths.chunks(PAGE_KEYS) {
+            let _turn = self.turn().await?;
+            match batch {
+                [path] => self.delete_one(path.clone()).await?,
+                many => self.delete_batch(many).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> Place {
+        self.place.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_named_as_dropbox_wants_it_and_keys_are_found_in_it() {
+        for (given, root, path_lower) in [
+            ("", "", "/catalog/^head"),
+            ("/", "", "/catalog/^head"),
+            ("Vector DB", "/Vector DB", "/vector db/catalog/^head"),
+            ("/A//B/", "/A/B", "/a/b/catalog/^head"),
+        ] {
+            let credentials = Credentials::AccessToken("t".into());
+            let settings = DropboxSettings { root: given.into(), ..DropboxSettings::new(credentials) };
+            let bucket = DropboxBucket::connect(settings).unwrap();
+            assert_eq!(bucket.path("catalog/HEAD").unwrap(), format!("{root}/catalog/^head"));
+            let entry: Metadata = serde_json::from_value(json!({"path_lower": path_lower})).unwrap();
+            assert_eq!(bucket.key_of(&entry).as_deref(), Some("catalog/HEAD"), "{given:?}");
+            assert_eq!(bucket.place().endpoint, "");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_a_revision_is_sent_as_one() {
+        assert!(is_revision("015f9b2c0e3a1b2"));
+        for other in ["", "\"absent\"", "0123", "015F9B2C0E3A1B2", "015f9b2c0e3g"] {
+            assert!(!is_revision(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The access token: given as it is, or got with a refresh token and renewed before it ends. Its
+//! invariant: callers that find the token worn at once renew it once, and no secret shows in `Debug` or in
+//! a message.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::answer::Failed;
+use crate::bucket::BucketError;
+use crate::bucket::transfer::chain;
+
+/// A token is renewed this long before it ends.
+const MARGIN: Duration = Duration::from_secs(300);
+
+/// What proves who we are to Dropbox.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A token as it is; once it has run out, nothing renews it.
+    AccessToken(String),
+    /// What gets new access tokens.
+    Refresh {
+        /// The refresh token, from an authorization with `token_access_type=offline`.
+        refresh_token: String,
+        /// The app's key.
+        app_key: String,
+        /// The app's secret; none for an app authorized by PKCE.
+        app_secret: Option<String>,
+    },
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credentials::AccessToken(_) => "AccessToken(hidden)",
+            Credentials::Refresh { .. } => "Refresh(hidden)",
+        })
+    }
+}
+
+/// The token in use.
+#[derive(Debug, Default)]
+pub(super) struct Token {
+    current: Mutex<Option<Current>>,
+}
+
+struct Current {
+    text: String,
+    /// From when on it is renewed; `None` if that is not known.
+    worn: Option<Instant>,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("worn", &self.worn).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl Token {
+    /// The token to send; `refused` is one that the store has just refused, and is not given again.
+    pub(super) async fn get(
+        &self,
+        credentials: &Credentials,
+        client: &reqwest::Client,
+        url: &str,
+        refused: Option<&str>,
+    ) -> Result<String, BucketError> {
+        let (refresh_token, app_key, app_secret) = match credentials {
+            Credentials::AccessToken(token) if refused.is_none() => return Ok(token.clone()),
+            Credentials::AccessToken(_) => return Err(worn()),
+            Credentials::Refresh { refresh_token, app_key, app_secret } => (refresh_token, app_key, app_secret),
+        };
+        // Whoever comes while it is renewed waits for the new one.
+        let mut current = self.current.lock().await;
+        if let Some(current) = &*current
+            && refused != Some(current.text.as_str())
+            && current.worn.is_none_or(|worn| Instant::now() < worn)
+        {
+            return Ok(current.text.clone());
+        }
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.as_str())];
+        form.push(("client_id", app_key.as_str()));
+        form.extend(app_secret.as_deref().map(|secret| ("client_secret", secret)));
+        let granted = ask(client, url, &form).await?;
+        let lasts = granted.expires_in.map(|seconds| Duration::from_secs(seconds).saturating_sub(MARGIN));
+        let worn = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
+        *current = Some(Current { text: granted.access_token.clone(), worn });
+        Ok(granted.access_token)
+    }
+}
+
+fn worn() -> BucketError {
+    let message = "Dropbox refuses the access token (401), which lasts a few hours only; set DROPBOX_REFRESH_TOKEN, \
+                   DROPBOX_APP_KEY and DROPBOX_APP_SECRET, by which new ones are got";
+    BucketError::Refused { message: message.into() }
+}
+
+async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Result<Granted, BucketError> {
+    let unknown = |error: reqwest::Error| BucketError::Unknown { message: chain(&error.without_url()) };
+    let body = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&");
+    let request = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
+    let response = request.send().await.map_err(unknown)?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = response.bytes().await.map_err(unknown)?;
+    match status {
+        200 => serde_json::from_slice(&body)
+            .map_err(|_| BucketError::Unknown { message: "the answer to the refresh token cannot be read".into() }),
+        400..=403 => Err(BucketError::Refused {
+            message: format!("Dropbox refuses the refresh token or the app's key and secret (status {status})"),
+        }),
+        _ => Err(Failed::of(status, &headers, &body).sort()),
+    }
+}
+
+/// A value as a form wants it.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => text.push(char::from(byte)),
+            other => text.push_str(&format!("%{other:02X}")),
+        }
+    }
+    text
+}
