@@ -34,6 +34,7 @@ mod collection;
 mod compute;
 mod config;
 mod error;
+mod examine;
 mod filter;
 #[doc(hidden)]
 pub mod format;
@@ -59,10 +60,12 @@ pub use collection::request::{
 };
 pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
+pub use examine::{Choice, report as examination};
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
+pub use store::examination::verify;
 pub use store::modify::CollectionChange;
 pub use store::namespaces::{Database, Tenant};
 pub use store::report;

@@ -3,9 +3,13 @@
 
 mod demo;
 mod import;
+mod place;
 mod serve;
 mod settings;
 mod variables;
+mod verify;
+
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use drumlin::{Error, Kind, Result};
@@ -26,6 +30,8 @@ enum Command {
     /// Copy collections from another database.
     #[command(subcommand)]
     Import(import::Origin),
+    /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
+    Verify(verify::VerifyFlags),
     /// Print the version.
     Version,
 }
@@ -51,21 +57,20 @@ struct Flags {
 }
 
 /// Runs the command that the command line names.
-pub fn run() -> Result<()> {
-    match CommandLine::parse().command {
-        Command::Version => {
-            println!("drumlin {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        Command::Serve(flags) => {
-            load_dotenv()?;
-            serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)
-        }
-        Command::Import(origin) => {
-            load_dotenv()?;
-            import::run(origin)
-        }
+pub fn run() -> Result<ExitCode> {
+    let command = CommandLine::parse().command;
+    if let Command::Version = command {
+        println!("drumlin {}", env!("CARGO_PKG_VERSION"));
+        return Ok(ExitCode::SUCCESS);
     }
+    load_dotenv()?;
+    match command {
+        Command::Serve(flags) => serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)?,
+        Command::Import(origin) => import::run(origin)?,
+        Command::Verify(flags) => return Ok(verify::run(&flags)),
+        Command::Version => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Adds what a `.env` file in this folder or above says to the environment; what is set already wins.

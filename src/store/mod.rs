@@ -7,6 +7,7 @@ mod background;
 mod bootstrap;
 pub mod catalog;
 mod entry;
+pub mod examination;
 mod fork;
 mod lifecycle;
 mod lookup;
