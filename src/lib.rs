@@ -49,6 +49,7 @@ mod store;
 mod stream;
 #[doc(hidden)]
 pub mod testing;
+pub mod transfer;
 
 pub use bucket::s3::S3Settings;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
@@ -58,15 +59,20 @@ pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
     QueryAnswer, Scope, Selection, Write, WriteOutcome,
 };
+pub use collection::scan::Scan;
 pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
+pub use examine::garbage::{Doomed, Reason};
+pub use examine::inspect::{BucketView, StreamLine};
 pub use examine::{Choice, report as examination};
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
-pub use store::examination::verify;
+pub use store::examination::{garbage, inspect, verify};
+pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;
+pub use store::restore::Moment;
 pub use store::namespaces::{Database, Tenant};
 pub use store::report;
 

@@ -4,6 +4,8 @@
 
 mod commits;
 mod fold;
+pub mod garbage;
+pub mod inspect;
 mod inventory;
 mod names;
 mod objects;

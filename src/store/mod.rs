@@ -9,6 +9,7 @@ pub mod catalog;
 mod entry;
 pub mod examination;
 mod fork;
+pub mod garbage;
 mod lifecycle;
 mod lookup;
 pub mod modify;
@@ -17,6 +18,7 @@ mod orphans;
 mod overview;
 pub mod report;
 mod reset;
+pub mod restore;
 
 use std::collections::HashMap;
 use std::sync::Arc;
