@@ -1,9 +1,15 @@
 //! The command line: commands, flags, and where settings come from (flags, then the environment, then
 //! a `.env` file). What stops a start is one sentence on standard error.
 
+mod copy;
 mod demo;
+mod export;
+mod gc;
 mod import;
+mod inspect;
 mod place;
+mod pour;
+mod restore;
 mod serve;
 mod settings;
 mod variables;
@@ -27,9 +33,21 @@ enum Command {
     /// Run the server.
     #[command(after_help = variables::help())]
     Serve(Flags),
-    /// Copy collections from another database.
+    /// Copy collections from another database, or a file into a collection.
     #[command(subcommand)]
     Import(import::Origin),
+    /// Write a collection into a file: Parquet or JSON Lines.
+    Export(export::ExportFlags),
+    /// Copy collections into another store: migration between providers.
+    Copy(copy::CopyFlags),
+    /// Tell what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
+    Inspect(inspect::InspectFlags),
+    /// Make a collection of what another was at an earlier version or time.
+    Restore(restore::RestoreFlags),
+    /// Make a collection of what another is now.
+    Fork(restore::ForkFlags),
+    /// Collect garbage once, or tell what would go.
+    Gc(gc::GcFlags),
     /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
     Verify(verify::VerifyFlags),
     /// Print the version.
@@ -67,6 +85,12 @@ pub fn run() -> Result<ExitCode> {
     match command {
         Command::Serve(flags) => serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)?,
         Command::Import(origin) => import::run(origin)?,
+        Command::Export(flags) => export::run(&flags)?,
+        Command::Copy(flags) => copy::run(&flags)?,
+        Command::Inspect(flags) => inspect::run(&flags)?,
+        Command::Restore(flags) => restore::restore(&flags)?,
+        Command::Fork(flags) => restore::fork(&flags)?,
+        Command::Gc(flags) => gc::run(&flags)?,
         Command::Verify(flags) => return Ok(verify::run(&flags)),
         Command::Version => {}
     }
