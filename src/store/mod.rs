@@ -243,6 +243,7 @@ fn make_context(
 ) -> Context {
     Context {
         bucket: bucket.clone(),
+        serve_damaged: settings.serve_damaged && stream != StreamId::Catalog,
         stream,
         timing: settings.timing.clone(),
         commit_bytes: settings.limits.batch_bytes,

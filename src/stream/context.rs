@@ -28,6 +28,8 @@ pub struct Context {
     pub waiting_writes: usize,
     /// This instance's name in commits.
     pub writer: String,
+    /// Whether a stream whose log is damaged opens up to the damage, read-only.
+    pub serve_damaged: bool,
     /// Order of requests and answers.
     pub moments: Moments,
     /// Counters of the whole store.
