@@ -129,7 +129,9 @@ impl<'a> Walk<'a> {
         if version < self.bounds.floor {
             let gone = self.bounds.gone;
             let cause = format!("it is missing, though HEAD says that only slots below {gone} may be: it was deleted by hand, or HEAD is an old one put back");
-            self.findings.damaged(key, cause, REWRITE);
+            self.findings.damaged(key.clone(), cause, REWRITE);
+            let cause = format!("it says that slots from {gone} on are there, but {key} is missing");
+            self.findings.suspicious(self.stream.head(), cause, HEAD_AGAIN);
         } else if self.dropped {
             return;
         } else {

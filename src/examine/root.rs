@@ -21,6 +21,9 @@ pub fn judge(read: &HeadRead, stream: &StreamId, findings: &mut Findings) {
     let head = &read.head;
     let key = stream.head();
     let mut wrong = |cause: String| findings.damaged(key.clone(), cause, HEAD_AGAIN);
+    if head.gone.0 == 0 {
+        wrong("gone is 0, but the first slot is 1".to_owned());
+    }
     if head.recent.last() != Some(&head.nonce) {
         wrong("its nonce is not the last of its recent ones".to_owned());
     }

@@ -51,9 +51,8 @@ pub async fn check(
     reader: &Reader,
     id: &StreamId,
     expected: &Expected,
-    objects: Option<StreamObjects>,
+    mut objects: Option<StreamObjects>,
 ) -> Result<Checked> {
-    let mut objects = objects;
     for attempt in 1.. {
         let listed = match objects.take() {
             Some(objects) => objects,
@@ -172,21 +171,27 @@ impl<'a> Check<'a> {
                 Ok(last) => self.reader.opened(key, size, last, &mut |_| Ok(())).await.map(drop),
                 Err(fault) => Err(fault),
             };
-            self.judged(key, size, read, RESTORE)?;
+            self.judged((key, size), key, read, RESTORE)?;
         }
         Ok(BTreeMap::new())
     }
 
-    /// Reports what is wrong with an object that HEAD names, if anything is; whether it passed.
-    fn judged(&mut self, key: &str, size: u64, read: Result<(), Fault>, remedy: &str) -> Result<bool> {
-        match read {
+    /// Reports what is wrong with an object that `witness` names, if anything is; whether it passed.
+    fn judged(&mut self, (key, size): (&str, u64), witness: &str, read: Result<(), Fault>, remedy: &str) -> Result<bool> {
+        let cause = match read {
             Ok(()) => {
                 self.report.checked.add(size);
                 return Ok(true);
             }
             Err(Fault::Away(error)) => return Err(error.into()),
-            Err(Fault::Missing) => self.findings().damaged(key, "HEAD names it, but it is missing", remedy),
-            Err(Fault::Damaged(cause)) => self.findings().damaged(key, cause, remedy),
+            Err(Fault::Missing) => format!("{witness} names it, but it is missing"),
+            Err(Fault::Damaged(cause)) => cause.to_string(),
+        };
+        self.findings().damaged(key, cause, remedy);
+        if witness != key {
+            // It has no checksum of its own.
+            let cause = format!("what it says of {key} does not fit: the object is damaged, or this is");
+            self.findings().suspicious(witness, cause, HEAD_AGAIN);
         }
         Ok(false)
     }
@@ -239,7 +244,7 @@ impl<'a> Check<'a> {
                 let cause = format!("its config says dimension {dimension}, {} has embeddings of {found}", entry.key);
                 self.findings().damaged(self.id.head(), cause, HEAD_AGAIN);
             }
-            whole &= self.judged(&entry.key, entry.bytes, read.map(drop), RESTORE)?;
+            whole &= self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), RESTORE)?;
         }
         Ok((fold, whole))
     }
@@ -263,7 +268,7 @@ impl<'a> Check<'a> {
                 self.findings().note(entry.key.clone(), cause, "nothing to do: a server merges it away");
             }
         }
-        self.judged(&entry.key, entry.bytes, read.map(drop), REBUILD)?;
+        self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), REBUILD)?;
         Ok(())
     }
 
@@ -294,7 +299,7 @@ impl<'a> Check<'a> {
                 (None, true) => {
                     self.named.insert(key);
                     self.report.garbage.add(object.size_bytes);
-                    self.past(&list).await?;
+                    self.past(&list, &self.id.retired(*ulid)).await?;
                 }
                 (None, false) => {}
             }
@@ -303,7 +308,7 @@ impl<'a> Check<'a> {
         for ulid in lists.filter(|ulid| !self.objects.retired.contains_key(ulid)) {
             let key = self.id.retired(ulid);
             let there = self.reader.whole(&key, 0).await.map(drop);
-            self.judged(&key, 0, there, "put it back from a backup; else the objects it named are swept as orphans")?;
+            self.judged((&key, 0), &self.id.head(), there, "put it back from a backup; else the objects it named are swept as orphans")?;
         }
         Ok(())
     }
@@ -329,7 +334,11 @@ impl<'a> Check<'a> {
     }
 
     /// Checks what a list names and is still there: it is what restoring reads.
-    async fn past(&mut self, list: &Retired) -> Result<()> {
+    async fn past(&mut self, list: &Retired, witness: &str) -> Result<()> {
+        let strange = list.keys().into_iter().find(|key| self.id.role(key).is_none());
+        if let Some(key) = strange {
+            self.findings().damaged(witness, format!("{key:?} cannot be the key of an object of this stream"), PAST);
+        }
         let there = |key: &String| self.objects.size_of(key);
         let segs: Vec<(SegmentEntry, u64)> =
             list.segs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
@@ -339,21 +348,21 @@ impl<'a> Check<'a> {
         for (entry, size) in segs {
             self.report.garbage.add(size);
             let read = self.reader.segment(&self.name, &entry, |_| Ok(())).await.map(drop);
-            self.past_judged(&entry.key, size, read)?;
+            self.past_judged(&entry.key, size, witness, read)?;
         }
         for (entry, size) in graphs {
             self.report.garbage.add(size);
             let read = self.reader.graph(&self.name, &entry).await.map(drop);
-            self.past_judged(&entry.key, size, read)?;
+            self.past_judged(&entry.key, size, witness, read)?;
         }
         Ok(())
     }
 
-    fn past_judged(&mut self, key: &str, size: u64, read: Result<(), Fault>) -> Result<()> {
+    fn past_judged(&mut self, key: &str, size: u64, witness: &str, read: Result<(), Fault>) -> Result<()> {
         match read {
             // It has just been deleted, as it was to be.
             Err(Fault::Missing) => Ok(()),
-            read => self.judged(key, size, read, PAST).map(drop),
+            read => self.judged((key, size), witness, read, PAST).map(drop),
         }
     }
 
