@@ -34,7 +34,8 @@ mod collection;
 mod compute;
 mod config;
 mod error;
-mod examine;
+#[doc(hidden)]
+pub mod examine;
 mod filter;
 #[doc(hidden)]
 pub mod format;
@@ -72,9 +73,9 @@ pub use store::Store;
 pub use store::examination::{garbage, inspect, verify};
 pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;
-pub use store::restore::Moment;
 pub use store::namespaces::{Database, Tenant};
 pub use store::report;
+pub use store::restore::Moment;
 
 /// README's Rust program is a test of this crate.
 #[cfg(doctest)]

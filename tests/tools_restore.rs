@@ -284,7 +284,10 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     assert_eq!(told.next(), version);
     assert_eq!(found, past.states[told.0 as usize]);
     let check = examine::verify(Arc::new(bucket.clone()), &Choice::default()).await.unwrap();
-    assert_eq!(check.all_findings().map(|finding| finding.key.as_str()).collect::<BTreeSet<_>>(), BTreeSet::from([key.as_str()]));
+    assert_eq!(
+        check.all_findings().map(|finding| finding.key.as_str()).collect::<BTreeSet<_>>(),
+        BTreeSet::from([key.as_str()])
+    );
 }
 
 #[tokio::test]

@@ -207,7 +207,8 @@ fn invisible(objects: &BTreeMap<String, Bytes>, ground: &Ground, key: &str) -> b
             ground.content.objects.keys().rfind(|other| other.starts_with(&log))
         });
         // What a list of replaced objects names may have been deleted by the collection of garbage.
-        return newest.is_some_and(|newest| newest == key) || key.contains("/seg/") && !is_named(ground, key)
+        return newest.is_some_and(|newest| newest == key)
+            || key.contains("/seg/") && !is_named(ground, key)
             || key.contains("/graph/") && !is_named(ground, key);
     };
     let parse = |bytes: &Bytes| serde_json::from_slice::<Value>(bytes).ok();
@@ -267,7 +268,8 @@ async fn of_200_seeded_damages_every_damaged_object_is_named_and_none_is_served_
         let damaged = hurt(&mut objects, &ground, &key, &harm);
         let bucket = bucket_of(&objects).await;
         let check = verify(&bucket).await.unwrap_or_else(|e| panic!("{case}: {e}"));
-        let told: BTreeSet<&str> = check.all_findings().filter(|f| f.severity != Severity::Note).map(|f| f.key.as_str()).collect();
+        let told: BTreeSet<&str> =
+            check.all_findings().filter(|f| f.severity != Severity::Note).map(|f| f.key.as_str()).collect();
         let mut seen = true;
         for key in &damaged {
             let named = told.contains(key.as_str());
@@ -310,7 +312,10 @@ async fn served_right_or_not_at_all(bucket: &MemoryBucket, ground: &Ground, case
             }
         };
         assert_eq!(collection.info().condition, Condition::Ready, "{case}");
-        assert!(newest || all_of(&collection).await == ground.truth[name], "{case}: {name} is served with other records");
+        assert!(
+            newest || all_of(&collection).await == ground.truth[name],
+            "{case}: {name} is served with other records"
+        );
     }
 }
 

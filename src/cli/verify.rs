@@ -74,7 +74,8 @@ fn tell(check: &BucketCheck) {
 fn line(stream: &StreamCheck) -> String {
     let name = stream.name.as_deref().unwrap_or("(no record)");
     let StreamCheck { stream: key, state, version, records, checked, .. } = stream;
-    let mut line = format!("{name} ({key}): {state}, version {version}, {records} records, {} objects", checked.objects);
+    let mut line =
+        format!("{name} ({key}): {state}, version {version}, {records} records, {} objects", checked.objects);
     for (what, amount) in [("garbage", stream.garbage), ("orphans", stream.orphans)] {
         if amount.objects > 0 {
             line.push_str(&format!(", {what} {} ({} bytes)", amount.objects, amount.bytes));

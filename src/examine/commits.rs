@@ -24,7 +24,8 @@ const PARALLEL_SLOTS: usize = 8;
 pub const RESTORE: &str = "put the object back from a backup of the bucket, or take out what is sound before it \
                            with `drumlin restore --sound`";
 /// The way out where nothing is lost yet.
-const REWRITE: &str = "nothing is lost, its rows are in the segments; put it back from a backup, or fork the collection";
+const REWRITE: &str =
+    "nothing is lost, its rows are in the segments; put it back from a backup, or fork the collection";
 /// The way out where HEAD does not say what the log says.
 pub const HEAD_AGAIN: &str = "put HEAD back from the newest backup whose objects are all there";
 
@@ -128,7 +129,9 @@ impl<'a> Walk<'a> {
         let key = self.stream.log(version);
         if version < self.bounds.floor {
             let gone = self.bounds.gone;
-            let cause = format!("it is missing, though HEAD says that only slots below {gone} may be: it was deleted by hand, or HEAD is an old one put back");
+            let cause = format!(
+                "it is missing, though HEAD says that only slots below {gone} may be: it was deleted by hand, or HEAD is an old one put back"
+            );
             self.findings.damaged(key.clone(), cause, REWRITE);
             let cause = format!("it says that slots from {gone} on are there, but {key} is missing");
             self.findings.suspicious(self.stream.head(), cause, HEAD_AGAIN);

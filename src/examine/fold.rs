@@ -135,9 +135,8 @@ impl Fold {
                 (true, None) => false,
             };
             let of = Address(*address);
-            (!fits).then(|| {
-                format!("the log's row {} of commit {} is not what the segments hold", of.row(), of.version())
-            })
+            (!fits)
+                .then(|| format!("the log's row {} of commit {} is not what the segments hold", of.row(), of.version()))
         })
     }
 }

@@ -54,7 +54,9 @@ impl Names {
             match (uuid.parse(), serde_json::from_str(text)) {
                 (Ok(uuid), Ok(record)) => drop(names.0.insert(StreamId::Collection(CollectionId(uuid)), record)),
                 (_, parsed) => {
-                    let why = parsed.err().map_or_else(|| "its id is no UUID".to_owned(), |e: serde_json::Error| e.to_string());
+                    let why = parsed
+                        .err()
+                        .map_or_else(|| "its id is no UUID".to_owned(), |e: serde_json::Error| e.to_string());
                     let key = format!("catalog, record {id}");
                     findings.damaged(key, why, "put the catalog back from a backup");
                 }
@@ -96,7 +98,9 @@ impl Names {
         let found: BTreeSet<StreamId> = self
             .0
             .iter()
-            .filter(|(_, r)| r.state == "live" && fits(&choice.tenant, &r.tenant) && fits(&choice.database, &r.database))
+            .filter(|(_, r)| {
+                r.state == "live" && fits(&choice.tenant, &r.tenant) && fits(&choice.database, &r.database)
+            })
             .filter(|(id, record)| named(id, record))
             .map(|(id, _)| id.clone())
             .collect();

@@ -89,12 +89,8 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     fn new(reader: &'a Reader, id: &'a StreamId, expected: &'a Expected, objects: &'a StreamObjects) -> Check<'a> {
         let name = id.to_string();
-        let report = StreamCheck {
-            stream: name.clone(),
-            name: expected.name.clone(),
-            state: "live",
-            ..StreamCheck::default()
-        };
+        let report =
+            StreamCheck { stream: name.clone(), name: expected.name.clone(), state: "live", ..StreamCheck::default() };
         Check { reader, id, name, expected, objects, report, named: BTreeSet::new() }
     }
 
@@ -119,7 +115,8 @@ impl<'a> Check<'a> {
         }
         if !self.expected.recorded && *self.id != StreamId::Catalog {
             self.report.state = "orphaned";
-            let cause = "the catalog has no record of this collection: a create or fork that came to nothing or is under way";
+            let cause =
+                "the catalog has no record of this collection: a create or fork that came to nothing or is under way";
             self.findings().note(self.id.head(), cause, "nothing to do: a server sweeps it once it is a day old");
         }
         self.live(&read.head).await
@@ -177,7 +174,13 @@ impl<'a> Check<'a> {
     }
 
     /// Reports what is wrong with an object that `witness` names, if anything is; whether it passed.
-    fn judged(&mut self, (key, size): (&str, u64), witness: &str, read: Result<(), Fault>, remedy: &str) -> Result<bool> {
+    fn judged(
+        &mut self,
+        (key, size): (&str, u64),
+        witness: &str,
+        read: Result<(), Fault>,
+        remedy: &str,
+    ) -> Result<bool> {
         let cause = match read {
             Ok(()) => {
                 self.report.checked.add(size);
@@ -220,7 +223,8 @@ impl<'a> Check<'a> {
             self.graph(entry, &fold, dimension).await?;
             if applied && whole && !dropped && entry.hi > version {
                 let missing = self.id.log(version.next());
-                let cause = format!("it is missing: a graph covers commits up to {}, but the log ends at {version}", entry.hi);
+                let cause =
+                    format!("it is missing: a graph covers commits up to {}, but the log ends at {version}", entry.hi);
                 self.findings().damaged(missing, cause, RESTORE);
             }
         }
@@ -281,8 +285,8 @@ impl<'a> Check<'a> {
                 Some(list) => list,
                 None => continue,
             };
-            let mut both = list.keys().into_iter().filter(|key| self.named.contains(key));
-            match (both.next(), listed) {
+            let both = list.keys().into_iter().find(|key| self.named.contains(key));
+            match (both, listed) {
                 (Some(named), true) => {
                     let cause = format!("it would delete {named}, which HEAD names");
                     self.findings().damaged(key, cause, HEAD_AGAIN);
@@ -308,7 +312,12 @@ impl<'a> Check<'a> {
         for ulid in lists.filter(|ulid| !self.objects.retired.contains_key(ulid)) {
             let key = self.id.retired(ulid);
             let there = self.reader.whole(&key, 0).await.map(drop);
-            self.judged((&key, 0), &self.id.head(), there, "put it back from a backup; else the objects it named are swept as orphans")?;
+            self.judged(
+                (&key, 0),
+                &self.id.head(),
+                there,
+                "put it back from a backup; else the objects it named are swept as orphans",
+            )?;
         }
         Ok(())
     }
@@ -326,7 +335,8 @@ impl<'a> Check<'a> {
             Err(Fault::Away(error)) => Err(error.into()),
             Err(Fault::Damaged(cause)) => {
                 self.named.insert(key.to_owned());
-                let remedy = "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
+                let remedy =
+                    "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
                 self.findings().damaged(key, cause, remedy);
                 Ok(None)
             }

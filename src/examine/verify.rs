@@ -40,7 +40,8 @@ pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketCh
     let names = Names::of_records(&checked.texts, &mut catalog.findings);
     store_file(bucket.as_ref(), &catalog, &mut findings).await?;
     strange(&inventory, &mut findings);
-    let mut todo: BTreeMap<StreamId, _> = inventory.streams.into_iter().map(|(id, objects)| (id, Some(objects))).collect();
+    let mut todo: BTreeMap<StreamId, _> =
+        inventory.streams.into_iter().map(|(id, objects)| (id, Some(objects))).collect();
     for id in names.live() {
         todo.entry(id).or_default();
     }
@@ -81,7 +82,11 @@ async fn store_file(bucket: &dyn Bucket, catalog: &StreamCheck, findings: &mut F
         }
         Err(BucketError::NotFound { .. }) => {
             let cause = "it is missing, though the catalog has been written to: it was deleted by hand";
-            findings.damaged(keys::STORE, cause, "put it back from a backup; else the next start writes one with a new store id");
+            findings.damaged(
+                keys::STORE,
+                cause,
+                "put it back from a backup; else the next start writes one with a new store id",
+            );
         }
         Err(error) => return Err(StreamError::from(error).into()),
     }

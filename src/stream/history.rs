@@ -73,7 +73,8 @@ impl History {
                 Err(error) => return Err(error.into()),
             }
         }
-        segments.retain(|entry| there.contains(&entry.key));
+        // A listing may lag: what HEAD names counts as there until it is asked for.
+        segments.retain(|entry| there.contains(&entry.key) || head.segs.iter().any(|seg| seg.key == entry.key));
         let commits = slots(bucket, stream, &head).await?;
         Ok(History { head, segments, retired_graphs, commits })
     }
@@ -81,12 +82,14 @@ impl History {
     /// How far back the past reaches, if any of it can be read.
     pub fn reach(&self) -> Option<Reach> {
         let newest = self.newest();
-        let mut oldest = None;
-        for version in (self.head.gone.0.saturating_sub(1)..=newest.0).rev().map(Version) {
-            match self.recipe(version, &BTreeSet::new()) {
-                Some(_) => oldest = Some(version),
-                None => break,
-            }
+        let ends = self.chains(newest, &BTreeSet::new());
+        let (mut oldest, mut within) = (None, false);
+        for version in (self.head.gone.0.saturating_sub(1)..=newest.0).map(Version) {
+            within = ends.contains_key(&version.0) || (within && self.commits.contains_key(&version));
+            oldest = match within {
+                true => oldest.or(Some(version)),
+                false => None,
+            };
         }
         let oldest = oldest?;
         let also = self.chains(oldest, &BTreeSet::new());
@@ -115,7 +118,8 @@ impl History {
     /// The last version whose commit was written at `time` or before. `None` if the log does not tell: all
     /// commits that are still there came later.
     pub fn version_at(&self, time: StoreTime) -> Option<Version> {
-        let before = |(version, at): (&Version, &Option<StoreTime>)| at.is_some_and(|at| at <= time).then_some(*version);
+        let before =
+            |(version, at): (&Version, &Option<StoreTime>)| at.is_some_and(|at| at <= time).then_some(*version);
         self.commits.iter().filter_map(before).next_back()
     }
 
@@ -189,7 +193,8 @@ mod tests {
         head.gone = Version(gone);
         head.prev = Some(Chain { nonce: Nonce(1), xxh3: Checksum(1) });
         let segments = segments.iter().chain(named).map(|(lo, hi)| entry(*lo, *hi)).collect();
-        let commits = (gone..=newest).map(|version| (Version(version), Some(StoreTime(version as i64 * 1000)))).collect();
+        let commits =
+            (gone..=newest).map(|version| (Version(version), Some(StoreTime(version as i64 * 1000)))).collect();
         History { head, segments, retired_graphs: Vec::new(), commits }
     }
 

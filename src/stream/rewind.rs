@@ -75,11 +75,7 @@ pub async fn rewind(
 }
 
 /// What the version is made of, all segments of it found whole.
-async fn sound_recipe(
-    context: &Arc<Context>,
-    history: &History,
-    version: Version,
-) -> Result<Recipe, RewindError> {
+async fn sound_recipe(context: &Arc<Context>, history: &History, version: Version) -> Result<Recipe, RewindError> {
     let fetcher = Fetcher::new(context.bucket.clone());
     let (mut sound, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let mut why = None;
@@ -180,12 +176,16 @@ impl<'a> Tail<'a> {
         let (version, stream) = (self.next, &self.context.stream);
         let ends = |why| RewindError::Ends { last: Version(version.0 - 1), why };
         let damaged = |cause: FormatError| ends(StreamError::corrupted(stream.log(version), &cause));
-        let bytes = match log::read_slot(self.context.bucket.as_ref(), stream, version).await.map_err(StreamError::from)? {
-            Slot::Found { bytes, .. } => bytes,
-            Slot::Missing { .. } => {
-                return Err(ends(StreamError::Corrupted { key: stream.log(version), cause: "it is missing".to_owned() }));
-            }
-        };
+        let bytes =
+            match log::read_slot(self.context.bucket.as_ref(), stream, version).await.map_err(StreamError::from)? {
+                Slot::Found { bytes, .. } => bytes,
+                Slot::Missing { .. } => {
+                    return Err(ends(StreamError::Corrupted {
+                        key: stream.log(version),
+                        cause: "it is missing".to_owned(),
+                    }));
+                }
+            };
         if !self.chained {
             // The commit before it is in a segment, and no HEAD says any more which it was.
             self.prev = decode_commit(&bytes).map_err(damaged)?.header.prev;
@@ -212,7 +212,9 @@ async fn before(context: &Arc<Context>, history: &History, last: &SegmentEntry) 
     }
     let own = Chain { nonce: Nonce::random(), xxh3: last.xxh3 };
     match log::read_slot(context.bucket.as_ref(), &context.stream, next).await? {
-        Slot::Found { bytes, .. } => Ok(decode_commit(&bytes).ok().and_then(|commit| commit.header.prev).unwrap_or(own)),
+        Slot::Found { bytes, .. } => {
+            Ok(decode_commit(&bytes).ok().and_then(|commit| commit.header.prev).unwrap_or(own))
+        }
         Slot::Missing { .. } => Ok(own),
     }
 }

@@ -6,16 +6,17 @@ use crate::record::CollectionId;
 
 fn records() -> Vec<Record> {
     let floats = [0.1f32, -0.0, f32::MIN_POSITIVE, f32::from_bits(1), f32::MAX, 16_777_217.0, 1.0 / 3.0, 8.5e-12];
-    let mut records: Vec<Record> = (0..2_500u32)
-        .map(|i| {
-            let bits = |k: u32| f32::from_bits(i.wrapping_mul(2_654_435_761).wrapping_add(k * 40_503) & 0x7f7f_ffff);
-            Record::new(format!("r{i}"), (0..8).map(bits).collect())
-        })
-        .collect();
+    let many = (0..2_500u32).map(|i| {
+        let bits = |k: u32| f32::from_bits(i.wrapping_mul(2_654_435_761).wrapping_add(k * 40_503) & 0x7f7f_ffff);
+        Record::new(format!("r{i}"), (0..8).map(bits).collect())
+    });
     let first = [
         Record::new("plain", floats.to_vec()),
         Record::new("empty texts", floats.to_vec()).with_document("").with_metadata(Metadata::default()),
-        Record { uri: Some("s3://x/ü y".to_owned()), ..Record::new("uri", floats.to_vec()).with_document("\u{0}\"\n\u{2028}") },
+        Record {
+            uri: Some("s3://x/ü y".to_owned()),
+            ..Record::new("uri", floats.to_vec()).with_document("\u{0}\"\n\u{2028}")
+        },
         Record::new("one", floats.to_vec()).with_metadata([("n", 1)]),
         Record::new("one point oh", floats.to_vec()).with_metadata([("n", 1.0)]),
         Record::new("kinds", floats.to_vec()).with_metadata([
@@ -29,8 +30,7 @@ fn records() -> Vec<Record> {
             ("bools", MetaValue::Bools(vec![false])),
         ]),
     ];
-    records.splice(0..0, first);
-    records
+    first.into_iter().chain(many).collect()
 }
 
 fn bits(records: &[Record]) -> Vec<(Vec<u32>, Record)> {
@@ -79,7 +79,10 @@ fn records_come_out_of_both_kinds_of_file_as_they_went_in() {
     let spec = spec_of(opened.description().unwrap()).unwrap();
     assert_eq!(described(&identity(), Some(8)), *opened.description().unwrap());
     assert_eq!((spec.name.as_str(), spec.metric, spec.dimension), ("notes", Metric::Ip, Some(8)));
-    assert_eq!((spec.metadata, spec.index, spec.extension), (identity().metadata, identity().index, identity().extension));
+    assert_eq!(
+        (spec.metadata, spec.index, spec.extension),
+        (identity().metadata, identity().index, identity().extension)
+    );
     assert_eq!(bits(&read(RecordReader::Parquet(Box::new(opened))).unwrap()), bits(&records()));
     let opened = JsonLinesReader::open(&lines).unwrap();
     assert_eq!(bits(&read(RecordReader::JsonLines(opened)).unwrap()), bits(&records()));
@@ -105,9 +108,14 @@ fn a_line_that_is_no_record_is_refused_by_its_number() {
     let path = folder.path().join("x.jsonl");
     let good = r#"{"id": "a", "embedding": [1, 2.5], "metadata": null}"#;
     assert_eq!(lines(&path, &format!("\n{good}")).unwrap(), [Record::new("a", vec![1.0, 2.5])]);
-    for bad in ["{", "[]", "{}", r#"{"id": "a"}"#, r#"{"id": "a", "embedding": [1], "documnt": ""}"#,
-        r#"{"id": "a", "embedding": [1], "metadata": {"k": {}}}"#]
-    {
+    for bad in [
+        "{",
+        "[]",
+        "{}",
+        r#"{"id": "a"}"#,
+        r#"{"id": "a", "embedding": [1], "documnt": ""}"#,
+        r#"{"id": "a", "embedding": [1], "metadata": {"k": {}}}"#,
+    ] {
         let error = lines(&path, &format!("{good}\n{bad}\n")).unwrap_err();
         assert!(error.kind() == Kind::Invalid && error.message().starts_with("line 2: "), "{bad}: {error}");
     }

@@ -29,7 +29,8 @@ pub async fn collection(
     while !records.is_empty() {
         bar.set_position(offset as u64);
         offset += records.len();
-        let (added, next) = tokio::join!(pour::write(&ours, &records, How::Add), chroma.records(scope, theirs, offset, page));
+        let (added, next) =
+            tokio::join!(pour::write(&ours, &records, How::Add), chroma.records(scope, theirs, offset, page));
         added?;
         records = next?;
     }

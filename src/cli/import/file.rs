@@ -68,9 +68,8 @@ fn run(flags: &FileFlags, source: Source) -> Result<()> {
 
 /// The file, as the collection remembers it.
 fn origin(flags: &FileFlags) -> Result<Value> {
-    let size = std::fs::metadata(&flags.file).map_err(|e| {
-        Error::new(Kind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e)
-    })?;
+    let size = std::fs::metadata(&flags.file)
+        .map_err(|e| Error::new(Kind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e))?;
     let name = flags.file.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(json!({"file": name, "bytes": size.len()}))
 }

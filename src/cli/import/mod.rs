@@ -27,8 +27,10 @@ pub enum Origin {
                             is sent as x-chroma-token. A run that was cut short is gone on with by the next.")]
     Chroma(ChromaFlags),
     /// Write the records of a Parquet file into a collection.
-    #[command(after_help = "Columns: id, embedding (list of float), and where there are any document, uri and metadata \
-                            (JSON text).")]
+    #[command(
+        after_help = "Columns: id, embedding (list of float), and where there are any document, uri and metadata \
+                            (JSON text)."
+    )]
     Parquet(file::FileFlags),
     /// Write the records of a file of JSON Lines into a collection.
     #[command(after_help = "A line: {\"id\": \"a\", \"embedding\": [0.1, 0.2], \"document\": \"…\", \"uri\": \"…\", \
