@@ -10,7 +10,7 @@ use super::commits::{Bounds, HEAD_AGAIN, RESTORE, Walk};
 use super::fold::Fold;
 use super::inventory::{Inventory, StreamObjects};
 use super::objects::{Fault, Reader};
-use super::report::{Amount, Findings, StreamCheck};
+use super::report::{Amount, StreamCheck};
 use super::root;
 use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
@@ -94,13 +94,9 @@ impl<'a> Check<'a> {
         Check { reader, id, name, expected, objects, report, named: BTreeSet::new() }
     }
 
-    fn findings(&mut self) -> &mut Findings {
-        &mut self.report.findings
-    }
-
     async fn run(&mut self, read: Result<HeadRead, HeadError>) -> Result<BTreeMap<String, String>> {
         for key in self.objects.strange.clone() {
-            self.findings().note(key, "no object of a stream has such a key", "it means nothing to Drumlin; delete it");
+            self.report.findings.note(key, "no object of a stream has such a key", "it means nothing to Drumlin; delete it");
         }
         let read = match read {
             Ok(read) => read,
@@ -117,7 +113,7 @@ impl<'a> Check<'a> {
             self.report.state = "orphaned";
             let cause =
                 "the catalog has no record of this collection: a create or fork that came to nothing or is under way";
-            self.findings().note(self.id.head(), cause, "nothing to do: a server sweeps it once it is a day old");
+            self.report.findings.note(self.id.head(), cause, "nothing to do: a server sweeps it once it is a day old");
         }
         self.live(&read.head).await
     }
@@ -132,7 +128,7 @@ impl<'a> Check<'a> {
         self.report.garbage = sizes(self.objects);
         if self.expected.live {
             let cause = "it is dropped, but the catalog's record of the collection is live: a drop is under way, or was cut short";
-            self.findings().note(self.id.head(), cause, "nothing to do: any server that runs here finishes the drop");
+            self.report.findings.note(self.id.head(), cause, "nothing to do: any server that runs here finishes the drop");
         }
     }
 
@@ -143,14 +139,14 @@ impl<'a> Check<'a> {
         if missing && !self.expected.recorded && *self.id != StreamId::Catalog && self.objects.log.is_empty() {
             self.report.state = "orphaned";
             let cause = "it is missing: a fork that came to nothing or is under way left other objects";
-            self.findings().note(self.id.head(), cause, "nothing to do: a server sweeps them once they are a day old");
+            self.report.findings.note(self.id.head(), cause, "nothing to do: a server sweeps them once they are a day old");
             return Ok(BTreeMap::new());
         }
         if !self.expected.recorded && missing && *self.id != StreamId::Catalog {
             let cause = "it is missing, but the stream has a log: HEAD is never deleted by Drumlin";
-            self.findings().damaged(self.id.head(), cause, HEAD_AGAIN);
+            self.report.findings.damaged(self.id.head(), cause, HEAD_AGAIN);
         } else if !(missing && self.expected.recorded && !self.expected.live) {
-            self.findings().damaged(self.id.head(), error, HEAD_AGAIN);
+            self.report.findings.damaged(self.id.head(), error, HEAD_AGAIN);
         }
         let first = self.objects.log.keys().next().copied();
         if let Some(gone) = first {
@@ -190,11 +186,11 @@ impl<'a> Check<'a> {
             Err(Fault::Missing) => format!("{witness} names it, but it is missing"),
             Err(Fault::Damaged(cause)) => cause.to_string(),
         };
-        self.findings().damaged(key, cause, remedy);
+        self.report.findings.damaged(key, cause, remedy);
         if witness != key {
             // It has no checksum of its own.
             let cause = format!("what it says of {key} does not fit: the object is damaged, or this is");
-            self.findings().suspicious(witness, cause, HEAD_AGAIN);
+            self.report.findings.suspicious(witness, cause, HEAD_AGAIN);
         }
         Ok(false)
     }
@@ -225,7 +221,7 @@ impl<'a> Check<'a> {
                 let missing = self.id.log(version.next());
                 let cause =
                     format!("it is missing: a graph covers commits up to {}, but the log ends at {version}", entry.hi);
-                self.findings().damaged(missing, cause, RESTORE);
+                self.report.findings.damaged(missing, cause, RESTORE);
             }
         }
         self.lists(head).await?;
@@ -246,7 +242,7 @@ impl<'a> Check<'a> {
                 && found != dimension
             {
                 let cause = format!("its config says dimension {dimension}, {} has embeddings of {found}", entry.key);
-                self.findings().damaged(self.id.head(), cause, HEAD_AGAIN);
+                self.report.findings.damaged(self.id.head(), cause, HEAD_AGAIN);
             }
             whole &= self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), RESTORE)?;
         }
@@ -263,13 +259,13 @@ impl<'a> Check<'a> {
                     "it is of {} floats by {}, the collection of {dimension:?} by {metric:?}",
                     header.dim, header.metric
                 );
-                self.findings().damaged(entry.key.clone(), cause, REBUILD);
+                self.report.findings.damaged(entry.key.clone(), cause, REBUILD);
             }
             let embedded = fold.embedded();
             let alive = graph.columns().addresses.iter().filter(|address| embedded.contains(address)).count();
             if alive == 0 && !embedded.is_empty() {
                 let cause = "none of its nodes is a live record's embedding";
-                self.findings().note(entry.key.clone(), cause, "nothing to do: a server merges it away");
+                self.report.findings.note(entry.key.clone(), cause, "nothing to do: a server merges it away");
             }
         }
         self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), REBUILD)?;
@@ -289,7 +285,7 @@ impl<'a> Check<'a> {
             match (both, listed) {
                 (Some(named), true) => {
                     let cause = format!("it would delete {named}, which HEAD names");
-                    self.findings().damaged(key, cause, HEAD_AGAIN);
+                    self.report.findings.damaged(key, cause, HEAD_AGAIN);
                     continue;
                 }
                 (Some(named), false) => {
@@ -298,7 +294,7 @@ impl<'a> Check<'a> {
                          to nothing or is under way; or HEAD is an old one that was put back"
                     );
                     let remedy = "if HEAD was put back from a backup, put back the newest one";
-                    self.findings().suspicious(self.id.head(), cause, remedy);
+                    self.report.findings.suspicious(self.id.head(), cause, remedy);
                 }
                 (None, true) => {
                     self.named.insert(key);
@@ -337,7 +333,7 @@ impl<'a> Check<'a> {
                 self.named.insert(key.to_owned());
                 let remedy =
                     "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
-                self.findings().damaged(key, cause, remedy);
+                self.report.findings.damaged(key, cause, remedy);
                 Ok(None)
             }
         }
@@ -347,7 +343,7 @@ impl<'a> Check<'a> {
     async fn past(&mut self, list: &Retired, witness: &str) -> Result<()> {
         let strange = list.keys().into_iter().find(|key| self.id.role(key).is_none());
         if let Some(key) = strange {
-            self.findings().damaged(witness, format!("{key:?} cannot be the key of an object of this stream"), PAST);
+            self.report.findings.damaged(witness, format!("{key:?} cannot be the key of an object of this stream"), PAST);
         }
         let there = |key: &String| self.objects.size_of(key);
         let segs: Vec<(SegmentEntry, u64)> =
@@ -402,7 +398,7 @@ impl<'a> Check<'a> {
                     head.floor
                 );
                 let remedy = "if HEAD was put back from a backup, put back the newest one";
-                self.findings().suspicious(self.id.head(), cause, remedy);
+                self.report.findings.suspicious(self.id.head(), cause, remedy);
             }
         }
         Ok(())
