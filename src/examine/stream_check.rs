@@ -96,7 +96,11 @@ impl<'a> Check<'a> {
 
     async fn run(&mut self, read: Result<HeadRead, HeadError>) -> Result<BTreeMap<String, String>> {
         for key in self.objects.strange.clone() {
-            self.report.findings.note(key, "no object of a stream has such a key", "it means nothing to Drumlin; delete it");
+            self.report.findings.note(
+                key,
+                "no object of a stream has such a key",
+                "it means nothing to Drumlin; delete it",
+            );
         }
         let read = match read {
             Ok(read) => read,
@@ -128,7 +132,11 @@ impl<'a> Check<'a> {
         self.report.garbage = sizes(self.objects);
         if self.expected.live {
             let cause = "it is dropped, but the catalog's record of the collection is live: a drop is under way, or was cut short";
-            self.report.findings.note(self.id.head(), cause, "nothing to do: any server that runs here finishes the drop");
+            self.report.findings.note(
+                self.id.head(),
+                cause,
+                "nothing to do: any server that runs here finishes the drop",
+            );
         }
     }
 
@@ -139,7 +147,11 @@ impl<'a> Check<'a> {
         if missing && !self.expected.recorded && *self.id != StreamId::Catalog && self.objects.log.is_empty() {
             self.report.state = "orphaned";
             let cause = "it is missing: a fork that came to nothing or is under way left other objects";
-            self.report.findings.note(self.id.head(), cause, "nothing to do: a server sweeps them once they are a day old");
+            self.report.findings.note(
+                self.id.head(),
+                cause,
+                "nothing to do: a server sweeps them once they are a day old",
+            );
             return Ok(BTreeMap::new());
         }
         if !self.expected.recorded && missing && *self.id != StreamId::Catalog {
@@ -343,7 +355,11 @@ impl<'a> Check<'a> {
     async fn past(&mut self, list: &Retired, witness: &str) -> Result<()> {
         let strange = list.keys().into_iter().find(|key| self.id.role(key).is_none());
         if let Some(key) = strange {
-            self.report.findings.damaged(witness, format!("{key:?} cannot be the key of an object of this stream"), PAST);
+            self.report.findings.damaged(
+                witness,
+                format!("{key:?} cannot be the key of an object of this stream"),
+                PAST,
+            );
         }
         let there = |key: &String| self.objects.size_of(key);
         let segs: Vec<(SegmentEntry, u64)> =

@@ -24,6 +24,11 @@ def tool(place: Place, *arguments: str, expect: int = 0, **settings: str) -> str
     return done.stdout
 
 
+def objects(place: Place) -> dict[str, bytes]:
+    """What is in the bucket; of a folder, without the hidden directory, which holds no objects."""
+    return {key: body for key, body in place.objects().items() if not key.startswith(".drumlin/")}
+
+
 def filled(start: Callable[..., Drumlin], place: Place) -> dict[str, dict[str, Any]]:
     """A collection with segments and a tail; its records."""
     server = start({**place.settings, "DRUMLIN_FLUSH_COMMITS": "8"})
@@ -48,11 +53,11 @@ def served(start: Callable[..., Drumlin], place: Place, name: str) -> dict[str, 
 def test_verify_calls_a_sound_bucket_sound_and_names_damage(start: Callable[..., Drumlin], tmp_path: Path) -> None:
     place = folder_place(tmp_path / "bucket")
     filled(start, place)
-    before = place.objects()
+    before = objects(place)
     assert "sound" in tool(place, "verify")
     report = json.loads(tool(place, "verify", "--json", "--collection", "notes"))
     assert report["sound"] and report["streams"][1]["records"] == 119
-    assert place.objects() == before, "verify wrote something"
+    assert objects(place) == before, "verify wrote something"
     key = next(key for key in before if key.startswith("c/") and "/seg/" in key)
     (tmp_path / "bucket" / key).write_bytes(before[key][:-9] + b"x" + before[key][-8:])
     told = tool(place, "verify", expect=1)
@@ -77,7 +82,7 @@ def test_restore_and_fork_make_collections_of_what_was_and_is(start: Callable[..
     assert {id: record["document"] for id, record in before.items()} == {
         row["id"]: row["document"] for row in sentences()[:120]
     }
-    tool(place, "restore", "--collection", "notes", "--at", "2999-01-01T00:00:00Z", "--as", "by time")
+    tool(place, "restore", "--collection", "notes", "--at", "2199-01-01T00:00:00Z", "--as", "by time")
     tool(place, "fork", "--collection", "notes", "--as", "twin")
     assert served(start, place, "by time") == served(start, place, "twin") == records
     tool(place, "restore", "--collection", "notes", "--at", "33", "--as", "never", expect=1)
@@ -107,10 +112,10 @@ def test_gc_says_what_would_go_and_then_deletes_it(start: Callable[..., Drumlin]
     records = filled(start, place)
     short = {"DRUMLIN_T_KEEP_S": "0.001", "DRUMLIN_T_LEASE_S": "0.00001"}
     tool(place, "gc", **short)  # Notes the floor; what is below it goes at the next.
-    before = place.objects()
+    before = objects(place)
     doomed = json.loads(tool(place, "gc", "--dry-run", "--json", **short))
-    assert place.objects() == before
+    assert objects(place) == before
     tool(place, "gc", **short)
-    gone = before.keys() - place.objects().keys()
+    gone = before.keys() - objects(place).keys()
     assert gone == {entry["key"] for entry in doomed}
     assert served(start, place, "notes") == records
