@@ -178,7 +178,7 @@ async fn a_fork_and_a_scan_hold_what_the_collection_holds() {
     collection.add(&[Record::new("later", vec![0.0; DIM])]).await.unwrap();
     let mut found = Vec::new();
     loop {
-        let page = scan.next(7).await.unwrap();
+        let page = scan.next_page(7).await.unwrap();
         if page.is_empty() {
             break;
         }

@@ -88,7 +88,7 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
     scan.skip(there);
     bar.set_position(there as u64);
     loop {
-        let records = scan.next(PAGE).await?;
+        let records = scan.next_page(PAGE).await?;
         if records.is_empty() {
             break;
         }

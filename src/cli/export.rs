@@ -77,7 +77,7 @@ async fn export(collection: &Collection, kind: FileKind, path: &Path) -> Result<
     };
     let bar = pour::bar(&collection.identity().name, Some(scan.count() as u64))?;
     loop {
-        let records = scan.next(PAGE).await?;
+        let records = scan.next_page(PAGE).await?;
         if records.is_empty() {
             break;
         }

@@ -2,6 +2,7 @@
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use clap::Args;
+use drumlin::http::check_name;
 use drumlin::{Error, Kind, Moment, Result, Store, Version};
 
 use super::place::{InScope, Place};
@@ -50,6 +51,7 @@ pub fn restore(flags: &RestoreFlags) -> Result<()> {
         None => Moment::Sound,
     };
     let (scope, of, name) = (flags.scope.scope(), &flags.collection, &flags.name);
+    check_name(name)?;
     on_store(&flags.place, async |store| {
         let (collection, version) = store.restore_collection(&scope, of, moment, name).await?;
         println!("{name}: {} records, {of} as of version {version}", collection.info().count);
@@ -60,6 +62,7 @@ pub fn restore(flags: &RestoreFlags) -> Result<()> {
 /// Runs `fork`.
 pub fn fork(flags: &ForkFlags) -> Result<()> {
     let (scope, of, name) = (flags.scope.scope(), &flags.collection, &flags.name);
+    check_name(name)?;
     on_store(&flags.place, async |store| {
         let id = store.collection_in(&scope, of).await?.identity().id;
         let fork = store.fork_collection(id, name).await?.info();

@@ -56,7 +56,7 @@ impl Scan {
     ///
     /// # Errors
     /// `Corrupted` if a record's metadata cannot be read.
-    pub async fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
+    pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Record>> {
         let (start, end) = (self.at, self.at.saturating_add(limit).min(self.rows.len()));
         let (snapshot, rows) = (self.snapshot.clone(), self.rows.clone());
         let read = move || {

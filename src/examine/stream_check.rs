@@ -124,12 +124,10 @@ impl<'a> Check<'a> {
 
     fn dropped(&mut self) {
         self.report.state = "dropped";
-        let sizes = |objects: &StreamObjects| {
-            let files = objects.segments.values().chain(objects.graphs.values());
-            let files = files.chain(objects.log.values()).chain(objects.retired.values());
-            files.map(|object| object.size_bytes).collect::<Amount>()
-        };
-        self.report.garbage = sizes(self.objects);
+        let objects = self.objects;
+        let files = objects.segments.values().chain(objects.graphs.values());
+        let files = files.chain(objects.log.values()).chain(objects.retired.values());
+        self.report.garbage = files.map(|object| object.size_bytes).collect();
         if self.expected.live {
             let cause = "it is dropped, but the catalog's record of the collection is live: a drop is under way, or was cut short";
             self.report.findings.note(

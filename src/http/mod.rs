@@ -31,6 +31,7 @@ use crate::store::Store;
 use error::ApiError;
 use metrics::Metrics;
 
+pub use body::check_name;
 pub use chroma::chroma_collection;
 pub use listen::serve;
 

@@ -95,7 +95,7 @@ impl JsonLinesReader {
     ///
     /// # Errors
     /// `Invalid` with the line's number if it is no record.
-    pub fn next(&mut self) -> Result<Vec<Record>> {
+    pub fn next_page(&mut self) -> Result<Vec<Record>> {
         let (mut records, mut line) = (Vec::new(), Vec::new());
         while records.len() < PAGE {
             line.clear();

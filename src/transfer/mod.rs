@@ -55,10 +55,10 @@ pub enum RecordReader {
 
 impl RecordReader {
     /// The next records, about a thousand of them; none at the end.
-    pub fn next(&mut self) -> Result<Vec<Record>> {
+    pub fn next_page(&mut self) -> Result<Vec<Record>> {
         match self {
-            RecordReader::Parquet(reader) => reader.next(),
-            RecordReader::JsonLines(reader) => reader.next(),
+            RecordReader::Parquet(reader) => reader.next_page(),
+            RecordReader::JsonLines(reader) => reader.next_page(),
         }
     }
 }

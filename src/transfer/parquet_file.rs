@@ -162,7 +162,7 @@ impl ParquetReader {
     ///
     /// # Errors
     /// `Invalid` if the file is damaged or a row cannot be a record.
-    pub fn next(&mut self) -> Result<Vec<Record>> {
+    pub fn next_page(&mut self) -> Result<Vec<Record>> {
         let batches = &mut self.batches;
         contained(|| {
             for batch in batches {

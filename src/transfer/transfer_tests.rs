@@ -53,7 +53,7 @@ fn identity() -> Identity {
 fn read(mut reader: RecordReader) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     loop {
-        let page = reader.next()?;
+        let page = reader.next_page()?;
         if page.is_empty() {
             return Ok(records);
         }

@@ -82,9 +82,9 @@ def test_restore_and_fork_make_collections_of_what_was_and_is(start: Callable[..
     assert {id: record["document"] for id, record in before.items()} == {
         row["id"]: row["document"] for row in sentences()[:120]
     }
-    tool(place, "restore", "--collection", "notes", "--at", "2199-01-01T00:00:00Z", "--as", "by time")
+    tool(place, "restore", "--collection", "notes", "--at", "2199-01-01T00:00:00Z", "--as", "by-time")
     tool(place, "fork", "--collection", "notes", "--as", "twin")
-    assert served(start, place, "by time") == served(start, place, "twin") == records
+    assert served(start, place, "by-time") == served(start, place, "twin") == records
     tool(place, "restore", "--collection", "notes", "--at", "33", "--as", "never", expect=1)
 
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use drumlin::http::check_name;
 use drumlin::transfer::{JsonLinesReader, ParquetReader, RecordReader, spec_of};
 use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Metric, Result, Store};
 use serde_json::{Value, json};
@@ -77,6 +78,7 @@ fn origin(flags: &FileFlags) -> Result<Value> {
 /// The collection to write into: new, or begun by an earlier run, or any with `--upsert`.
 async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) -> Result<Collection> {
     let (scope, name) = (flags.scope.scope(), &flags.collection);
+    check_name(name)?;
     let mut spec = CollectionSpec { name: name.clone(), ..spec.unwrap_or_default() };
     spec.metric = flags.metric.unwrap_or(spec.metric);
     let origin = origin(flags)?;
@@ -124,7 +126,7 @@ async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source)
 /// Reads a page off the async threads.
 async fn next(mut reader: RecordReader) -> Result<(RecordReader, Vec<drumlin::Record>)> {
     let read = tokio::task::spawn_blocking(move || {
-        let page = reader.next();
+        let page = reader.next_page();
         (reader, page)
     });
     let (reader, page) =
