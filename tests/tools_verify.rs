@@ -319,6 +319,33 @@ async fn served_right_or_not_at_all(bucket: &MemoryBucket, ground: &Ground, case
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_is_written_flushed_and_cleaned_meanwhile_is_sound() {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    let mut busy = settings();
+    busy.timing.garbage = Duration::from_millis(500);
+    let store = Store::open_on(busy, Arc::new(bucket.clone())).await.unwrap();
+    let spec = CollectionSpec::new("busy").metric(Metric::L2);
+    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    let mut past = Past::new(70);
+    let writing = tokio::spawn(async move {
+        for _ in 0..60 {
+            past.live_on(&collection, 5).await;
+            store.sync().await.unwrap();
+            store.maintain().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut versions = BTreeSet::new();
+    while !writing.is_finished() {
+        let check = verify(&bucket).await.unwrap();
+        assert!(check.sound, "{:#?}", check.all_findings().collect::<Vec<_>>());
+        versions.extend(check.streams.iter().map(|stream| stream.version));
+    }
+    writing.await.unwrap();
+    assert!(versions.len() > 5, "{versions:?}");
+}
+
 #[tokio::test]
 async fn what_is_no_store_is_not_called_sound() {
     let bucket = MemoryBucket::new(StoreClock::machine());

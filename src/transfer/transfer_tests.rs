@@ -1,3 +1,5 @@
+//! What goes into a file comes out of it equal, and what is no record is refused.
+
 use std::path::Path;
 
 use super::*;

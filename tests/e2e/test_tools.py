@@ -105,6 +105,13 @@ def test_what_is_exported_is_imported_equal_and_a_copy_is_too(
     found = served(start, copied, "notes")
     assert found == records and list(found) == list(records)
     assert "sound" in tool(copied, "verify")
+    # And back, to a bucket of the first kind that is named by variables.
+    back = dict(place.settings)
+    back |= {"S3_PREFIX": f"{tmp_path.name}-back/"} if "S3_PREFIX" in back else {"DRUMLIN_DATA": str(tmp_path / "back")}
+    for _ in range(2):
+        tool(copied, "copy", "--collection", "notes", **{f"TO_{name}": value for name, value in back.items()})
+    found = served(start, Place(back, dict), "notes")
+    assert found == records and list(found) == list(records)
 
 
 def test_gc_says_what_would_go_and_then_deletes_it(start: Callable[..., Drumlin], tmp_path: Path) -> None:
