@@ -307,3 +307,41 @@ async fn a_damaged_segment_is_gone_around_where_the_past_has_others() {
     assert_eq!(version, Version(past.states.len() as u64 - 1));
     assert_eq!(found, *past.now());
 }
+
+#[tokio::test]
+async fn a_collection_whose_head_is_lost_is_put_together_from_its_segments_and_log() {
+    for (seed, lost) in [(12, None), (13, Some("{}")), (14, Some("garbage"))] {
+        let bucket = memory();
+        let mut short = settings();
+        // Of half of them the older part of the log is gone.
+        if seed % 2 == 0 {
+            (short.timing.lease, short.timing.keep, short.timing.garbage) = (HOUR / 60, 2 * HOUR, HOUR);
+        }
+        let store = open_with(&bucket, short).await;
+        let (collection, past, _) = with_past(&bucket, &store, seed).await;
+        let fork = store.fork_collection(collection.identity().id, "fork").await.unwrap();
+        for id in [collection.identity().id, fork.identity().id] {
+            let key = format!("c/{id}/HEAD");
+            match lost {
+                None => bucket.delete(&[key]).await.unwrap(),
+                Some(text) => drop(bucket.put(&key, text.into(), PutCondition::Always).await.unwrap()),
+            }
+        }
+        let store = open(&bucket).await;
+        for name in ["lived", "fork"] {
+            assert_eq!(store.collection(name).await.unwrap_err().kind(), Kind::Corrupted, "seed {seed}");
+            let saved = format!("saved {name}");
+            let restored = store.restore_collection(&Scope::default(), name, Moment::Sound, &saved).await;
+            let (saved, version) = restored.unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}"));
+            assert_eq!(version, Version(past.states.len() as u64 - 1), "seed {seed}, {name}");
+            assert_eq!(all_of(&saved).await, *past.now(), "seed {seed}, {name}");
+            saved.add(&[Record::new("new", vec![0.5; DIM])]).await.unwrap();
+        }
+        let again = open(&bucket).await;
+        let expected = past.now().len() as u64 + 1;
+        for name in ["saved lived", "saved fork"] {
+            let count = again.collection(name).await.unwrap().count(Consistency::Strong).await.unwrap();
+            assert_eq!(count, expected, "seed {seed}, {name}");
+        }
+    }
+}

@@ -73,7 +73,7 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
         copied += 1;
     }
     match copied {
-        0 => Err(Error::new(Kind::NotFound, format!("there is no collection that is {choice:?}"))),
+        0 => Err(Error::new(Kind::NotFound, format!("there is no collection {choice}"))),
         _ => Ok(()),
     }
 }

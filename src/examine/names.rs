@@ -2,6 +2,7 @@
 //! called, whether they live. Read from the records' JSON as it stands, not by the store's own state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -20,6 +21,18 @@ pub struct Choice {
     pub tenant: Option<String>,
     /// Only of this database.
     pub database: Option<String>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.collection.as_deref().unwrap_or("at all"))?;
+        for (what, asked) in [("tenant", &self.tenant), ("database", &self.database)] {
+            if let Some(asked) = asked {
+                write!(f, ", {what} {asked}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a record of a collection says.
@@ -105,7 +118,7 @@ impl Names {
             .map(|(id, _)| id.clone())
             .collect();
         match found.is_empty() {
-            true => Err(Error::not_found(format!("the catalog has no live collection that is {choice:?}"))),
+            true => Err(Error::not_found(format!("the catalog has no live collection {choice}"))),
             false => Ok(Some(found)),
         }
     }

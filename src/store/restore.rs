@@ -1,6 +1,7 @@
 //! Restoring: what a collection was at an earlier version becomes a new collection. Invariants: the old
 //! collection is only read, also where it is damaged or dropped; the new one is born as a fork is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -18,6 +19,7 @@ use crate::record::{CollectionId, Version};
 use crate::stream::context::{Context, StreamError};
 use crate::stream::history::History;
 use crate::stream::rewind::{RewindError, rewind};
+use crate::stream::salvage::salvage;
 
 /// Which state of a collection is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,8 @@ impl Store {
             self.check_name_is_free(scope, name).await?;
             let copy = CollectionId(Uuid::new_v4());
             let context = Arc::new(self.inner.context(StreamId::Collection(id)));
-            let (head, version) = copied(&context, moment, &StreamId::Collection(copy)).await?;
+            let dimension = record.configuration.dimension;
+            let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
             let (name, state) = (name.to_owned(), RecordState::Live);
             let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
             match self.bear(copy, &head, record).await {
@@ -103,11 +106,27 @@ impl Store {
     }
 }
 
+/// The collection's past. Where only what is sound is asked for, a lost HEAD does not stand in the way.
+async fn past(context: &Arc<Context>, moment: Moment, dimension: Option<usize>) -> Result<History, StreamError> {
+    let (bucket, stream) = (context.bucket.as_ref(), &context.stream);
+    match History::read(bucket, stream).await {
+        Err(StreamError::Corrupted { .. } | StreamError::Missing) if moment == Moment::Sound => {
+            salvage(bucket, stream, dimension).await
+        }
+        read => read,
+    }
+}
+
 /// Writes the objects of `target`; its HEAD, and the version.
-async fn copied(context: &Arc<Context>, moment: Moment, target: &StreamId) -> Result<(Head, Version)> {
+async fn copied(
+    context: &Arc<Context>,
+    moment: Moment,
+    dimension: Option<usize>,
+    target: &StreamId,
+) -> Result<(Head, Version)> {
     let mut why = StreamError::Missing;
     for _ in 0..ATTEMPTS {
-        let history = History::read(context.bucket.as_ref(), &context.stream).await?;
+        let history = past(context, moment, dimension).await?;
         let mut version = chosen(&history, moment)?;
         loop {
             match rewind(context, &history, version, target).await {
@@ -134,7 +153,7 @@ async fn copied(context: &Arc<Context>, moment: Moment, target: &StreamId) -> Re
 fn chosen(history: &History, moment: Moment) -> Result<Version> {
     match moment {
         Moment::Version(version) => Ok(version),
-        Moment::Sound => Ok(history.newest()),
+        Moment::Sound => Ok(history.last_without(history.newest(), &BTreeSet::new())),
         Moment::Time(ms) => history.version_at(StoreTime(ms)).ok_or_else(|| {
             let first = history.commits.iter().find_map(|(version, at)| Some((*version, at.as_ref()?.0)));
             let known = first.map_or_else(

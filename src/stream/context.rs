@@ -141,7 +141,10 @@ impl From<StreamError> for Error {
         };
         let message = match &error {
             StreamError::Corrupted { key, cause } => {
-                format!("the object {key} is damaged ({cause}); restore it from a backup of the bucket")
+                format!(
+                    "the object {key} is damaged ({cause}); put it back from a backup of the bucket, or take out what is \
+                     sound with `drumlin restore --sound`"
+                )
             }
             other => other.to_string(),
         };

@@ -8,8 +8,10 @@ use super::context::StreamError;
 use super::sweep::list_under;
 use crate::bucket::keys::StreamId;
 use crate::bucket::{Bucket, BucketError, StoreTime};
-use crate::format::head::{Head, Retired, SegmentEntry};
+use crate::format::head::{Head, Life, Retired, SegmentEntry};
+use crate::format::{CommitKind, decode_commit};
 use crate::head;
+use crate::log::{self, Slot};
 use crate::record::Version;
 
 /// The past of one stream, as one look at the bucket showed it.
@@ -75,7 +77,14 @@ impl History {
         }
         // A listing may lag: what HEAD names counts as there until it is asked for.
         segments.retain(|entry| there.contains(&entry.key) || head.segs.iter().any(|seg| seg.key == entry.key));
-        let commits = slots(bucket, stream, &head).await?;
+        let mut commits = slots(bucket, stream, &head).await?;
+        if head.state == Life::Dropped
+            && let Some((last, _)) = commits.last_key_value()
+            && is_drop(bucket, stream, *last).await?
+        {
+            // After it nothing is left: what can be restored ends before.
+            commits.pop_last();
+        }
         Ok(History { head, segments, retired_graphs, commits })
     }
 
@@ -154,6 +163,11 @@ impl History {
         }
         ends
     }
+}
+
+async fn is_drop(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<bool, StreamError> {
+    let Slot::Found { bytes, .. } = log::read_slot(bucket, stream, version).await? else { return Ok(false) };
+    Ok(decode_commit(&bytes).is_ok_and(|commit| commit.header.kind == CommitKind::Drop))
 }
 
 /// The slots from `gone` on, as far as there is no gap above the floor.

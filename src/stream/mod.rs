@@ -14,6 +14,7 @@ pub mod load;
 pub mod open;
 pub mod replica;
 pub mod rewind;
+pub mod salvage;
 pub mod shared;
 pub mod state;
 pub mod sweep;

@@ -143,7 +143,7 @@ impl<'a> Tail<'a> {
     fn new(context: &'a Arc<Context>, history: &History, recipe: &Recipe) -> Tail<'a> {
         let head = &history.head;
         let at_floor = recipe.from == head.floor;
-        let chained = at_floor || recipe.from == Version(1);
+        let chained = (at_floor && head.prev.is_some()) || recipe.from == Version(1);
         let prev = head.prev.filter(|_| at_floor);
         Tail { context, next: recipe.from, prev, chained, config: head.config.clone(), link: None }
     }
