@@ -26,6 +26,8 @@ pub struct Settings {
     pub search_threads: usize,
     /// Threads of the background pool that builds graphs.
     pub index_threads: usize,
+    /// Whether a collection whose log is damaged is served up to the damage, read-only.
+    pub serve_damaged: bool,
     /// Whether this store flushes, compacts, builds graphs and collects garbage in the background.
     pub maintenance: bool,
 }
@@ -42,6 +44,7 @@ impl Settings {
             recovery_parallel: 8,
             search_threads: cores,
             index_threads: (cores / 2).max(1),
+            serve_damaged: false,
             maintenance: true,
         }
     }

@@ -34,6 +34,8 @@ mod collection;
 mod compute;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod examine;
 mod filter;
 #[doc(hidden)]
 pub mod format;
@@ -48,6 +50,7 @@ mod store;
 mod stream;
 #[doc(hidden)]
 pub mod testing;
+pub mod transfer;
 
 pub use bucket::cloud::{AzureSettings, GcsSettings};
 pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
@@ -61,15 +64,22 @@ pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
     QueryAnswer, Scope, Selection, Write, WriteOutcome,
 };
+pub use collection::scan::Scan;
 pub use config::{Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
+pub use examine::garbage::{Doomed, Reason};
+pub use examine::inspect::{BucketView, StreamLine};
+pub use examine::{Choice, report as examination};
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
+pub use store::examination::{garbage, inspect, verify};
+pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;
 pub use store::namespaces::{Database, Tenant};
 pub use store::report;
+pub use store::restore::Moment;
 
 /// README's Rust program is a test of this crate.
 #[cfg(doctest)]

@@ -3,6 +3,7 @@
 
 pub use crate::bucket;
 pub use crate::config::Ablate;
+pub use crate::examine;
 pub use crate::filter::Columns;
 pub use crate::format;
 pub use crate::head;

@@ -195,3 +195,11 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
     assert!(error.kind() == Kind::Corrupted && error.message().contains(sentence), "{error}");
     assert!(error.message().contains("drumlin.json"), "{error}");
 }
+
+#[tokio::test]
+async fn a_format_1_bucket_is_sound() {
+    let bucket = bucket();
+    let check = drumlin::verify(&Settings::folder(bucket.path()), &drumlin::Choice::default()).await.unwrap();
+    assert!(check.sound && check.all_findings().count() == 0, "{:#?}", check.all_findings().collect::<Vec<_>>());
+    assert_eq!(check.streams.iter().filter(|stream| stream.state == "dropped").count(), 1);
+}

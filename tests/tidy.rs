@@ -22,10 +22,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("compute", &["error"]),
     ("stream", &["bucket", "config", "error", "format", "head", "log", "record"]),
     ("collection", &["bucket", "compute", "config", "error", "filter", "format", "head", "index", "record", "stream"]),
-    ("store", &["bucket", "collection", "compute", "config", "error", "format", "head", "record", "stream"]),
+    ("examine", &["bucket", "config", "error", "format", "head", "record", "stream"]),
+    ("store", &["bucket", "collection", "compute", "config", "error", "examine", "format", "head", "record", "stream"]),
     ("interchange", &["collection", "config", "error", "record"]),
+    ("transfer", &["collection", "error", "record"]),
     ("http", &["bucket", "collection", "config", "error", "filter", "interchange", "record", "store"]),
-    ("testing", &["bucket", "config", "filter", "format", "head", "index", "record"]),
+    ("testing", &["bucket", "config", "examine", "filter", "format", "head", "index", "record"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

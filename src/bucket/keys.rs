@@ -30,6 +30,9 @@ pub fn validate(key: &str) -> Result<(), BucketError> {
 /// `drumlin.json`: format and store id; written after the catalog's HEAD.
 pub const STORE: &str = "drumlin.json";
 
+/// The prefix of the probe's marks and of what it scribbles.
+pub const PROBES: &str = "probe/";
+
 /// The prefix under which collections' streams live.
 pub const COLLECTIONS: &str = "c/";
 
@@ -89,10 +92,43 @@ impl StreamId {
         format!("{self}/retired/{ulid}.json")
     }
 
+    /// What the object with this key is to the stream; `None` for a key that no object of it has.
+    pub fn role(&self, key: &str) -> Option<Role> {
+        if key == self.head() {
+            return Some(Role::Head);
+        }
+        if let Some(version) = self.log_version(key) {
+            return Some(Role::Commit(version));
+        }
+        let name = key.rsplit_once('/')?.1;
+        let ulid: Ulid = name.split_once('.')?.0.parse().ok()?;
+        let roles = [
+            (self.segment(ulid), Role::Segment),
+            (self.graph(ulid), Role::Graph),
+            (self.retired(ulid), Role::Retired(ulid)),
+        ];
+        roles.into_iter().find(|(own, _)| own == key).map(|(_, role)| role)
+    }
+
     /// Everything of the stream, HEAD included.
     pub fn prefix(&self) -> String {
         format!("{self}/")
     }
+}
+
+/// What an object is to its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The root.
+    Head,
+    /// The commit of this version.
+    Commit(Version),
+    /// A segment.
+    Segment,
+    /// A graph.
+    Graph,
+    /// The list of what one swap took off HEAD.
+    Retired(Ulid),
 }
 
 /// The collection that has an object with this key, if one has.
@@ -149,6 +185,24 @@ mod tests {
         assert_eq!(stream.log_version(&stream.log(Version(u64::MAX))), Some(Version(u64::MAX)));
         for key in ["catalog/log/42.parquet", "catalog/log/0000000000000000004x.parquet", "catalog/HEAD"] {
             assert_eq!(stream.log_version(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_a_stream_tells_its_role_and_no_other_key_has_one() {
+        let (stream, ulid) = (StreamId::Catalog, Ulid::generate());
+        for (key, role) in [
+            (stream.head(), Role::Head),
+            (stream.log(Version(7)), Role::Commit(Version(7))),
+            (stream.segment(ulid), Role::Segment),
+            (stream.graph(ulid), Role::Graph),
+            (stream.retired(ulid), Role::Retired(ulid)),
+        ] {
+            assert_eq!(stream.role(&key), Some(role), "{key}");
+        }
+        let lower = stream.segment(ulid).to_lowercase();
+        for key in [&lower, "catalog/seg/x.parquet", "catalog/HEAD2", "catalog/log/7.parquet", "c/x/HEAD", "catalog"] {
+            assert_eq!(stream.role(key), None, "{key}");
         }
     }
 

@@ -1,15 +1,25 @@
 //! The command line: commands, flags, and where settings come from (flags, then the environment, then
 //! a `.env` file). What stops a start is one sentence on standard error.
 
+mod copy;
 mod demo;
 mod encryption;
+mod export;
+mod gc;
 mod import;
+mod inspect;
 mod key;
 mod key_settings;
+mod place;
+mod pour;
+mod restore;
 mod serve;
 mod settings;
 mod storage_settings;
 mod variables;
+mod verify;
+
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use drumlin::{Error, Kind, Result};
@@ -27,12 +37,26 @@ enum Command {
     /// Run the server.
     #[command(after_help = variables::help())]
     Serve(Flags),
-    /// Copy collections from another database.
+    /// Copy collections from another database, or a file into a collection.
     #[command(subcommand)]
     Import(import::Origin),
     /// Make keys for the server.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Write a collection into a file: Parquet or JSON Lines.
+    Export(export::ExportFlags),
+    /// Copy collections into another store: migration between providers.
+    Copy(copy::CopyFlags),
+    /// Tell what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
+    Inspect(inspect::InspectFlags),
+    /// Make a collection of what another was at an earlier version or time.
+    Restore(restore::RestoreFlags),
+    /// Make a collection of what another is now.
+    Fork(restore::ForkFlags),
+    /// Collect garbage once, or tell what would go.
+    Gc(gc::GcFlags),
+    /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
+    Verify(verify::VerifyFlags),
     /// Print the version.
     Version,
 }
@@ -58,22 +82,27 @@ struct Flags {
 }
 
 /// Runs the command that the command line names.
-pub fn run() -> Result<()> {
-    match CommandLine::parse().command {
-        Command::Version => {
-            println!("drumlin {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        Command::Serve(flags) => {
-            load_dotenv()?;
-            serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)
-        }
-        Command::Import(origin) => {
-            load_dotenv()?;
-            import::run(origin)
-        }
-        Command::Key(command) => key::run(command),
+pub fn run() -> Result<ExitCode> {
+    let command = CommandLine::parse().command;
+    if let Command::Version = command {
+        println!("drumlin {}", env!("CARGO_PKG_VERSION"));
+        return Ok(ExitCode::SUCCESS);
     }
+    load_dotenv()?;
+    match command {
+        Command::Serve(flags) => serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)?,
+        Command::Import(origin) => import::run(origin)?,
+        Command::Key(command) => key::run(command)?,
+        Command::Export(flags) => export::run(&flags)?,
+        Command::Copy(flags) => copy::run(&flags)?,
+        Command::Inspect(flags) => inspect::run(&flags)?,
+        Command::Restore(flags) => restore::restore(&flags)?,
+        Command::Fork(flags) => restore::fork(&flags)?,
+        Command::Gc(flags) => gc::run(&flags)?,
+        Command::Verify(flags) => return Ok(verify::run(&flags)),
+        Command::Version => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Adds what a `.env` file in this folder or above says to the environment; what is set already wins.

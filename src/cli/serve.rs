@@ -25,7 +25,7 @@ pub fn install_tls() {
 }
 
 /// Runs the work of a command on a runtime of its own.
-pub fn on_runtime(work: impl Future<Output = Result<()>>) -> Result<()> {
+pub fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| failed("the runtime did not start", e))?;

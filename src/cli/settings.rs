@@ -53,6 +53,8 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     source.count("DRUMLIN_SEARCH_THREADS", &mut store.search_threads)?;
     source.count("DRUMLIN_INDEX_THREADS", &mut store.index_threads)?;
     source.flag("DRUMLIN_MAINTENANCE", &mut store.maintenance)?;
+    let damaged = source.choice("DRUMLIN_SERVE_DAMAGED", &["no", "read-only"])?;
+    store.serve_damaged = damaged.as_deref() == Some("read-only");
     limits(&source, &mut store.limits)?;
     timing(&source, &mut store.timing)?;
     let mut shutdown_timeout = Duration::from_secs(25);
@@ -128,6 +130,7 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
     source.seconds("DRUMLIN_T_KEEP_S", &mut timing.keep)?;
     source.seconds("DRUMLIN_T_GARBAGE_S", &mut timing.garbage)?;
     source.seconds("DRUMLIN_COLLECT_INTERVAL_S", &mut timing.collect_interval)?;
+    retention(source, timing)?;
     source.seconds("DRUMLIN_MAINTENANCE_INTERVAL_S", &mut timing.maintenance_interval)?;
     source.seconds("DRUMLIN_SWAP_INTERVAL_S", &mut timing.swap_interval)?;
     source.seconds("DRUMLIN_FLUSH_AGE_S", &mut timing.flush_age)?;
@@ -140,6 +143,18 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
     source.number("DRUMLIN_FAN_OUT", 2, &mut timing.fan_out)?;
     source.count("DRUMLIN_PREFETCH", &mut timing.prefetch)?;
     source.count("DRUMLIN_GRAPH_ROWS", &mut timing.graph_rows)
+}
+
+/// How long a collection's past is kept: raises T_KEEP, and T_GARBAGE by so much more that the segments that
+/// the oldest commits stand on are still there.
+fn retention(source: &Source, timing: &mut Timing) -> Result<()> {
+    let mut keep = timing.keep;
+    source.seconds("DRUMLIN_RETENTION_S", &mut keep)?;
+    if source.text("DRUMLIN_RETENTION_S").is_some() {
+        timing.keep = timing.keep.max(keep);
+        timing.garbage = timing.garbage.max(timing.keep.saturating_mul(5) / 4 + 2 * timing.collect_interval);
+    }
+    Ok(())
 }
 
 /// Where variables come from. An empty value counts as not set.

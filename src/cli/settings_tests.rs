@@ -223,3 +223,23 @@ fn the_defaults_shown_by_help_are_the_defaults() {
     let comparable = |s: &ServeSettings| format!("{:?}", (&s.store, &s.http, s.port, s.shutdown_timeout));
     assert_eq!(comparable(&told), comparable(&plain));
 }
+
+#[test]
+fn retention_raises_both_times_and_never_shortens_one() {
+    let hours = |settings: &ServeSettings| {
+        let timing = &settings.store.timing;
+        (timing.keep.as_secs() / 3600, timing.garbage.as_secs() / 3600)
+    };
+    assert_eq!(hours(&read(&[]).unwrap()), (24, 1));
+    assert_eq!(hours(&read(&[("DRUMLIN_RETENTION_S", "3600")]).unwrap()), (24, 32));
+    assert_eq!(hours(&read(&[("DRUMLIN_RETENTION_S", "604800")]).unwrap()), (168, 212));
+    let longer = [("DRUMLIN_RETENTION_S", "604800"), ("DRUMLIN_T_GARBAGE_S", "3600000")];
+    assert_eq!(hours(&read(&longer).unwrap()), (168, 1000));
+}
+
+#[test]
+fn damaged_collections_are_served_only_if_asked_for() {
+    assert!(!read(&[]).unwrap().store.serve_damaged);
+    assert!(read(&[("DRUMLIN_SERVE_DAMAGED", "read-only")]).unwrap().store.serve_damaged);
+    assert!(refusal(&[("DRUMLIN_SERVE_DAMAGED", "true")]).contains("DRUMLIN_SERVE_DAMAGED"));
+}

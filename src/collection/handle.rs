@@ -186,7 +186,7 @@ impl Collection {
     }
 
     /// The snapshot a read of this consistency sees.
-    async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
+    pub(super) async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
         self.used();
         if consistency == Consistency::Strong {
             self.inner.stream.sync().await?;

@@ -17,6 +17,7 @@ mod overlay;
 mod policy;
 pub mod request;
 mod resolve;
+pub mod scan;
 mod search;
 mod select;
 pub mod snapshot;

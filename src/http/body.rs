@@ -165,7 +165,10 @@ impl FromRequestParts<App> for Name {
 }
 
 /// Refuses what cannot be a collection's name: 1 to 512 of `[A-Za-z0-9._-]`, alphanumeric at both ends.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// `Invalid` with the rule.
+pub fn check_name(name: &str) -> Result<(), Error> {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
     let end = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();

@@ -38,6 +38,7 @@ use error::ApiError;
 use metrics::Metrics;
 
 pub use auth::{Key, KeyEntry, KeyScope, Keyring, Rate};
+pub use body::check_name;
 pub use chroma::chroma_collection;
 pub use headers::CorsOrigins;
 pub use listen::serve;

@@ -7,7 +7,9 @@ mod background;
 mod bootstrap;
 pub mod catalog;
 mod entry;
+pub mod examination;
 mod fork;
+pub mod garbage;
 mod lifecycle;
 mod lookup;
 pub mod modify;
@@ -16,6 +18,7 @@ mod orphans;
 mod overview;
 pub mod report;
 mod reset;
+pub mod restore;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -240,6 +243,7 @@ fn make_context(
 ) -> Context {
     Context {
         bucket: bucket.clone(),
+        serve_damaged: settings.serve_damaged && stream != StreamId::Catalog,
         stream,
         timing: settings.timing.clone(),
         commit_bytes: settings.limits.batch_bytes,

@@ -4,7 +4,9 @@
 use super::Store;
 use super::entry::{Entry, Progress, identity};
 use super::report::{CollectionSync, Counters, Damage, Health, Loading, Memory, StorageHealth, SyncReport};
+use crate::bucket::Place;
 use crate::collection::request::{CollectionInfo, Condition, Scope};
+use crate::error::Result;
 use crate::record::Version;
 use crate::stream::context::StreamError;
 
@@ -71,6 +73,20 @@ impl Store {
     pub fn collections(&self, scope: &Scope) -> Vec<CollectionInfo> {
         let entries = self.inner.live_entries();
         entries.iter().filter(|entry| entry.record().is_in(scope)).map(|entry| info_of(entry)).collect()
+    }
+
+    /// The live collections of all databases, by name, as of now: the catalog is read to its end.
+    ///
+    /// # Errors
+    /// `Unavailable` if the bucket does not answer.
+    pub async fn all_collections(&self) -> Result<Vec<CollectionInfo>> {
+        self.inner.follow_catalog().await?;
+        Ok(self.inner.live_entries().iter().map(|entry| info_of(entry)).collect())
+    }
+
+    /// Where the store's bucket is.
+    pub fn place(&self) -> Place {
+        self.inner.bucket.place()
     }
 
     /// What [`sync`](Store::sync) would find, without doing anything.

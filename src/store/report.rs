@@ -159,3 +159,48 @@ pub struct Counters {
     /// Searches answered, by query embedding.
     pub searches: u64,
 }
+
+/// How far back a collection can be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Past {
+    /// The oldest version from which on every one can be.
+    pub oldest: Version,
+    /// Older ones that can be, too.
+    pub also: Vec<Version>,
+    /// The newest version.
+    pub newest: Version,
+    /// When the commit after `oldest` was written, in milliseconds since 1970 by the store's clock.
+    pub since_ms: Option<i64>,
+}
+
+/// A time in milliseconds since 1970 as RFC 3339 has it.
+pub fn time(ms: i64) -> String {
+    let (days, ms) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    // The proleptic Gregorian calendar in eras of 400 years that begin on 1 March.
+    let day = days + 719_468;
+    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (seconds, ms) = (ms / 1_000, ms % 1_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_time_is_shown_as_rfc_3339_has_it() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_123, "2000-02-29T00:00:00.123Z"),
+            (1_763_755_199_999, "2025-11-21T19:59:59.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(super::time(ms), text);
+        }
+    }
+}

@@ -28,6 +28,8 @@ pub struct Context {
     pub waiting_writes: usize,
     /// This instance's name in commits.
     pub writer: String,
+    /// Whether a stream whose log is damaged opens up to the damage, read-only.
+    pub serve_damaged: bool,
     /// Order of requests and answers.
     pub moments: Moments,
     /// Counters of the whole store.
@@ -139,7 +141,10 @@ impl From<StreamError> for Error {
         };
         let message = match &error {
             StreamError::Corrupted { key, cause } => {
-                format!("the object {key} is damaged ({cause}); restore it from a backup of the bucket")
+                format!(
+                    "the object {key} is damaged ({cause}); put it back from a backup of the bucket, or take out what is \
+                     sound with `drumlin restore --sound`"
+                )
             }
             other => other.to_string(),
         };

@@ -54,6 +54,7 @@ async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamEr
     let bucket = MemoryBucket::new(StoreClock::machine());
     bucket.put(&entry.key, object, Condition::Always).await.unwrap();
     let context = Context {
+        serve_damaged: false,
         bucket: Arc::new(bucket),
         stream: StreamId::Catalog,
         timing: Timing::default(),

@@ -54,7 +54,11 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     let mut anchor = Anchor::default();
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
-    replica.catch_up(context.timing.prefetch).await?;
+    match replica.catch_up(context.timing.prefetch).await {
+        // What is before the damage is sound; whoever is served it is told.
+        Err(StreamError::Corrupted { key, cause }) if context.serve_damaged => replica.damage = Some((key, cause)),
+        caught_up => drop(caught_up?),
+    }
     // After the tail: a graph may cover commits that are in no segment yet.
     take_in_graphs(context, graphs, &replica.state).await?;
     replica.live = true;

@@ -54,6 +54,8 @@ pub struct Replica<S> {
     pub(super) state: Arc<Mutex<S>>,
     pub(super) tail: Arc<Mutex<Tail>>,
     pub(super) position: Position,
+    /// The damaged object that it ends before, and what is wrong with it.
+    pub(super) damage: Option<(String, String)>,
     /// Whether applied commits are shown to readers at once (not while opening).
     pub(super) live: bool,
 }
@@ -215,6 +217,7 @@ impl<S: State> Replica<S> {
             state: Arc::new(Mutex::new(state)),
             tail: Arc::new(Mutex::new(Tail::default())),
             position,
+            damage: None,
             live: false,
         }
     }

@@ -36,19 +36,28 @@ impl<S: State> Shared<S> {
     /// Shares a replica that has just been opened, and publishes its state.
     pub fn new(replica: &Replica<S>) -> Shared<S> {
         replica.state.lock().publish();
-        Shared {
+        let shared = Shared {
             current: ArcSwap::from_pointee(Current { state: replica.state.clone(), tail: replica.tail.clone() }),
             damage: Mutex::new(None),
             ended: AtomicBool::new(false),
             written: AtomicU64::new(0),
             bell: Notify::new(),
-        }
+        };
+        shared.note_damage_of(replica);
+        shared
     }
 
     /// Shares a replica that was opened anew, and publishes its state.
     pub fn adopt(&self, replica: &Replica<S>) {
         replica.state.lock().publish();
         self.current.store(Arc::new(Current { state: replica.state.clone(), tail: replica.tail.clone() }));
+        self.note_damage_of(replica);
+    }
+
+    fn note_damage_of(&self, replica: &Replica<S>) {
+        if let Some((key, cause)) = &replica.damage {
+            self.note_damage(key, cause);
+        }
     }
 
     /// State and tail at the present.

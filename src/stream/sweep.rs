@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Stream;
 use super::context::{Context, StreamError};
 use super::state::State;
-use crate::bucket::{BucketError, Listed, PAGE_KEYS, StoreTime};
+use crate::bucket::{Bucket, BucketError, Listed, PAGE_KEYS, StoreTime};
 use crate::format::head::{Head, Life, Retired};
 use crate::head::{HeadRead, Swapped};
 
@@ -110,10 +110,15 @@ pub fn older(object: &Listed, now: StoreTime, age: Duration) -> bool {
 
 /// All objects whose keys start with `prefix`.
 pub async fn list_all(context: &Context, prefix: &str) -> Result<Vec<Listed>, BucketError> {
+    list_under(context.bucket.as_ref(), prefix).await
+}
+
+/// All objects of a bucket whose keys start with `prefix`.
+pub async fn list_under(bucket: &dyn Bucket, prefix: &str) -> Result<Vec<Listed>, BucketError> {
     let mut objects = Vec::new();
     let mut after = None::<String>;
     loop {
-        let page = context.bucket.list(prefix, after.as_deref()).await?;
+        let page = bucket.list(prefix, after.as_deref()).await?;
         after = page.objects.last().map(|o| o.key.clone());
         objects.extend(page.objects);
         if !page.more || after.is_none() {

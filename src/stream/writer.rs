@@ -169,6 +169,8 @@ impl<S: State> Writer<S> {
             let opened = open(&self.context, self.fresh.as_ref()).await;
             let replica = self.noting_damage(opened)?;
             self.shared.adopt(&replica);
+            // It may be one that ends before damage: it is read from, never written on.
+            self.shared.check_damage()?;
             self.replica = Some(replica);
         }
         self.replica.as_mut().ok_or_else(|| StreamError::Unavailable("the stream is not open".to_owned()))

@@ -2,11 +2,11 @@
 //! next page being fetched while one is written. Invariant: a collection is only ever gone on with if it
 //! says that it was begun by an import of the same collection.
 
-use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Record, Result, Scope, Store};
-use indicatif::{ProgressBar, ProgressStyle};
+use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
+use crate::cli::pour::{self, How};
 
 /// Where a collection's extension says what it was imported from.
 const ORIGIN: &str = "imported_from_chroma";
@@ -21,9 +21,7 @@ pub async fn collection(
 ) -> Result<Collection> {
     let ours = begun(store, scope, theirs).await?;
     let total = chroma.count(scope, theirs).await?;
-    let bar = ProgressBar::new(total as u64).with_message(theirs.name.clone());
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} records, {per_sec}, {eta} left");
-    bar.set_style(style.map_err(|e| Error::new(Kind::Internal, format!("the progress bar: {e}")))?);
+    let bar = pour::bar(&theirs.name, Some(total as u64))?;
     // Pages are added in their order, so what is here is a beginning of what is there; were it not, adding
     // a record that is here already would do nothing.
     let mut offset = usize::try_from(ours.count(Consistency::Strong).await?).unwrap_or(usize::MAX).min(total);
@@ -31,30 +29,13 @@ pub async fn collection(
     while !records.is_empty() {
         bar.set_position(offset as u64);
         offset += records.len();
-        let (added, next) = tokio::join!(add(&ours, &records), chroma.records(scope, theirs, offset, page));
+        let (added, next) =
+            tokio::join!(pour::write(&ours, &records, How::Add), chroma.records(scope, theirs, offset, page));
         added?;
         records = next?;
     }
     bar.finish_and_clear();
     Ok(ours)
-}
-
-/// Adds a page, in halves where it is too large for one commit.
-async fn add(ours: &Collection, records: &[Record]) -> Result<()> {
-    let mut parts = vec![records];
-    while let Some(part) = parts.pop() {
-        match ours.add(part).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == Kind::Limit && part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.extend([second, first]);
-            }
-            // Adding twice is adding once.
-            Err(error) if error.kind() == Kind::OutcomeUnknown => parts.push(part),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// The collection to copy into: new, or begun by an earlier run.

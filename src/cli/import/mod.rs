@@ -1,8 +1,9 @@
-//! The `import chroma` command: copies every collection of a Chroma server into this store, over the
-//! server's own API. What was copied is durable page by page, so a run that ends early is gone on with by
+//! The `import` commands. `import chroma` copies every collection of a Chroma server into this store, over
+//! the server's own API; `import parquet` and `import jsonl` are in `file`. What was copied is durable page by page, so a run that ends early is gone on with by
 //! the next; each run ends by comparing both sides.
 
 mod copy;
+mod file;
 mod source;
 mod verify;
 
@@ -25,6 +26,16 @@ pub enum Origin {
     #[command(after_help = "For a folder of Chroma's, run `chroma run --path FOLDER` first. CHROMA_API_KEY, if set, \
                             is sent as x-chroma-token. A run that was cut short is gone on with by the next.")]
     Chroma(ChromaFlags),
+    /// Write the records of a Parquet file into a collection.
+    #[command(
+        after_help = "Columns: id, embedding (list of float), and where there are any document, uri and metadata \
+                            (JSON text)."
+    )]
+    Parquet(file::FileFlags),
+    /// Write the records of a file of JSON Lines into a collection.
+    #[command(after_help = "A line: {\"id\": \"a\", \"embedding\": [0.1, 0.2], \"document\": \"…\", \"uri\": \"…\", \
+                            \"metadata\": {\"key\": 1}}; only id and embedding are needed.")]
+    Jsonl(file::FileFlags),
 }
 
 /// Flags of `import chroma`.
@@ -52,7 +63,11 @@ pub struct ChromaFlags {
 
 /// Runs the command; blocks until all is copied and compared.
 pub fn run(origin: Origin) -> Result<()> {
-    let Origin::Chroma(flags) = origin;
+    let flags = match origin {
+        Origin::Chroma(flags) => flags,
+        Origin::Parquet(flags) => return file::parquet(&flags),
+        Origin::Jsonl(flags) => return file::json_lines(&flags),
+    };
     // No server is started: where one would listen must not stop this.
     let serving = Flags { host: Some("127.0.0.1".to_owned()), data: flags.data.clone(), ..Flags::default() };
     let settings = settings_from(|name| std::env::var(name).ok(), &serving)?;

@@ -1,0 +1,140 @@
+//! The `copy` command: collections from one store into another, wherever each is: migration between
+//! providers. Records are copied, not objects, so the other store has its own ids and versions, and nothing
+//! of the history. A run that was cut short is gone on with by the next.
+
+use clap::Args;
+use drumlin::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, Kind, Result, Scope, Store, Version};
+use serde_json::json;
+
+use super::place::{Chosen, Place};
+use super::pour::{self, How};
+use super::serve;
+
+/// Records read at once.
+const PAGE: usize = 1_000;
+/// Where a collection's extension says what it is a copy of.
+const ORIGIN: &str = "copied_from";
+/// What stands before the names of variables that say where the other store is.
+const TO: &str = "TO_";
+
+/// Flags of `copy`.
+#[derive(Debug, Args)]
+#[command(after_help = "Where to: --to-data FOLDER, or the variables of `serve` with TO_ before them, such as \
+                        TO_S3_BUCKET_NAME, TO_S3_PREFIX, TO_AWS_ENDPOINT_URL, TO_AWS_ACCESS_KEY_ID.")]
+pub struct CopyFlags {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Folder to copy into.
+    #[arg(long)]
+    to_data: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(flags: &CopyFlags) -> Result<()> {
+    let mut from = flags.place.settings()?;
+    let there = Place { data: flags.to_data.clone() };
+    let lookup = |name: &str| std::env::var(format!("{TO}{name}")).ok();
+    let named = flags.to_data.is_some() || std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(TO));
+    if !named {
+        let what = "expected where to copy to: --to-data FOLDER, or variables such as TO_S3_BUCKET_NAME";
+        return Err(Error::new(Kind::Invalid, what));
+    }
+    let to = there.settings_by(lookup)?;
+    from.store.maintenance = false;
+    serve::start_log(&from)?;
+    serve::on_runtime(async {
+        let source = Store::open(from.store).await?;
+        let target = Store::open(to.store).await?;
+        if source.place() == target.place() {
+            let what = format!("both stores are {}: nothing to copy", source.place().location);
+            return Err(Error::new(Kind::Invalid, what));
+        }
+        let copied = copy_all(&source, &target, flags).await;
+        let closed = target.close(std::time::Duration::from_secs(60)).await;
+        copied.and(closed)
+    })
+}
+
+async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<()> {
+    let choice = flags.chosen.choice();
+    let mut copied = 0;
+    for info in source.all_collections().await? {
+        let named = choice.collection.as_ref().is_none_or(|asked| *asked == info.name || *asked == info.id.to_string());
+        let inside = choice.tenant.as_ref().is_none_or(|tenant| *tenant == info.scope.tenant)
+            && choice.database.as_ref().is_none_or(|database| *database == info.scope.database);
+        if !(named && inside) {
+            continue;
+        }
+        let collection = source.collection_by_id(info.id).await?;
+        let records = copy(&collection, &info, target).await?;
+        println!("{}/{}/{}: {records} records", info.scope.tenant, info.scope.database, info.name);
+        copied += 1;
+    }
+    match copied {
+        0 => Err(Error::new(Kind::NotFound, format!("there is no collection {choice}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Copies what is missing of a collection; how many records it has.
+async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Result<usize> {
+    let mut scan = source.scan(Consistency::Strong).await?;
+    let copy = begun(source, info, scan.version(), target).await?;
+    let bar = pour::bar(&info.name, Some(scan.count() as u64))?;
+    // Pages are added in order: what is there is a beginning of what is here.
+    let there = usize::try_from(copy.count(Consistency::Strong).await?).unwrap_or(usize::MAX).min(scan.count());
+    scan.skip(there);
+    bar.set_position(there as u64);
+    loop {
+        let records = scan.next_page(PAGE).await?;
+        if records.is_empty() {
+            break;
+        }
+        pour::write(&copy, &records, How::Add).await?;
+        bar.inc(records.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(scan.count())
+}
+
+/// The collection to copy into: new, or begun by an earlier run.
+async fn begun(source: &Collection, info: &CollectionInfo, version: Version, target: &Store) -> Result<Collection> {
+    let Scope { tenant, database } = &info.scope;
+    made_sure(target.create_tenant(tenant).await)?;
+    made_sure(target.create_database(tenant, database).await)?;
+    let mut extension = info.extension.clone();
+    let origin = json!({"collection": info.id, "version": version});
+    extension.insert(ORIGIN.to_owned(), origin.clone());
+    let spec = CollectionSpec {
+        name: info.name.clone(),
+        metric: info.metric,
+        dimension: source.dimension(),
+        metadata: info.metadata.clone(),
+        index: info.index.clone(),
+        extension,
+    };
+    match target.create_collection(&info.scope, spec).await {
+        Err(error) if error.kind() == Kind::AlreadyExists => {}
+        created => return created,
+    }
+    let copy = target.collection_in(&info.scope, &info.name).await?;
+    if copy.identity().extension.get(ORIGIN) != Some(&origin) {
+        let what = format!(
+            "collection {:?} of {tenant}/{database} exists there and is no copy of {} at version {version}: drop it there \
+             and copy again",
+            info.name, info.id
+        );
+        return Err(Error::new(Kind::AlreadyExists, what));
+    }
+    Ok(copy)
+}
+
+/// What exists already was to be made.
+fn made_sure<T>(made: Result<T>) -> Result<()> {
+    match made {
+        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
+}

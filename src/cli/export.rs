@@ -1,0 +1,90 @@
+//! The `export` command: a collection into a Parquet file or JSON Lines, all of one version, in order.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use drumlin::transfer::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
+use drumlin::{Collection, Consistency, Error, Kind, Result};
+
+use super::place::{InScope, Place};
+use super::{pour, restore};
+
+/// Records read at once.
+const PAGE: usize = 1_000;
+
+/// Flags of `export`.
+#[derive(Debug, Args)]
+pub struct ExportFlags {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    scope: InScope,
+    /// The collection.
+    #[arg(long)]
+    collection: String,
+    /// File to write: .parquet, or .jsonl.
+    #[arg(long)]
+    to: PathBuf,
+}
+
+/// What a file is, by its ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Parquet.
+    Parquet,
+    /// JSON Lines.
+    JsonLines,
+}
+
+/// The kind of a file.
+pub fn kind_of(path: &Path) -> Result<FileKind> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("parquet") => Ok(FileKind::Parquet),
+        Some("jsonl" | "ndjson") => Ok(FileKind::JsonLines),
+        _ => Err(Error::new(
+            Kind::Invalid,
+            format!("--to: expected a file that ends in .parquet or .jsonl, got {}", path.display()),
+        )),
+    }
+}
+
+/// Runs the command.
+pub fn run(flags: &ExportFlags) -> Result<()> {
+    let kind = kind_of(&flags.to)?;
+    restore::on_store(&flags.place, async |store| {
+        let collection = store.collection_in(&flags.scope.scope(), &flags.collection).await?;
+        // Under another name until it is whole: what has the right name is a whole export.
+        let mut partial = flags.to.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let records = export(&collection, kind, &partial).await?;
+        std::fs::rename(&partial, &flags.to).map_err(|e| {
+            Error::new(Kind::Unavailable, format!("{} could not be renamed: {e}", partial.display())).with_source(e)
+        })?;
+        println!("{}: {records} records", flags.to.display());
+        Ok(())
+    })
+}
+
+async fn export(collection: &Collection, kind: FileKind, path: &Path) -> Result<usize> {
+    let mut scan = collection.scan(Consistency::Strong).await?;
+    let mut writer = match kind {
+        FileKind::Parquet => {
+            let description = described(&collection.identity(), collection.dimension());
+            RecordWriter::Parquet(Box::new(ParquetWriter::create(path, &description)?))
+        }
+        FileKind::JsonLines => RecordWriter::JsonLines(JsonLinesWriter::create(path)?),
+    };
+    let bar = pour::bar(&collection.identity().name, Some(scan.count() as u64))?;
+    loop {
+        let records = scan.next_page(PAGE).await?;
+        if records.is_empty() {
+            break;
+        }
+        writer.push(&records)?;
+        bar.inc(records.len() as u64);
+    }
+    writer.finish()?;
+    bar.finish_and_clear();
+    Ok(scan.count())
+}

@@ -1,0 +1,76 @@
+//! The `inspect` command: what a bucket holds, without reading the objects themselves.
+
+use clap::Args;
+use drumlin::report::time;
+use drumlin::{Result, StreamLine};
+
+use super::place::{Chosen, Place};
+use super::serve;
+use super::verify::json;
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectFlags {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Print everything as JSON, each segment and graph included.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(flags: &InspectFlags) -> Result<()> {
+    let settings = flags.place.settings()?;
+    serve::start_log(&settings)?;
+    serve::on_runtime(async {
+        let view = drumlin::inspect(&settings.store, &flags.chosen.choice()).await?;
+        if flags.json {
+            println!("{}", json(&view)?);
+            return Ok(());
+        }
+        println!("{}", view.place.location);
+        view.streams.iter().for_each(tell);
+        for finding in &view.findings {
+            println!("{}: {} (`drumlin verify` tells more)", finding.key, finding.cause);
+        }
+        Ok(())
+    })
+}
+
+fn tell(line: &StreamLine) {
+    println!("\n{} ({}): {}", line.name.as_deref().unwrap_or("(no record)"), line.stream, line.state);
+    if let Some(error) = &line.error {
+        println!("  {error}");
+        return;
+    }
+    println!("  version {}, log from {} on, floor {}, {} swaps", line.version, line.gone, line.floor, line.swaps);
+    let rows: u64 = line.segments.iter().map(|segment| segment.rows).sum();
+    let bytes: u64 = line.segments.iter().map(|segment| segment.bytes).sum();
+    println!("  segments {}: {rows} rows, {bytes} bytes", line.segments.len());
+    for segment in &line.segments {
+        let (lo, hi) = (segment.lo, segment.hi);
+        println!("    {lo} to {hi}: {} rows, {} bytes, level {}", segment.rows, segment.bytes, segment.level);
+    }
+    for graph in &line.graphs {
+        println!("  graph over {} to {}: {} nodes, {} bytes", graph.lo, graph.hi, graph.nodes, graph.bytes);
+    }
+    for (what, amount) in [
+        ("commits in no segment yet", line.tail),
+        ("older commits kept", line.kept_log),
+        ("replaced objects kept", line.retired),
+        ("garbage", line.garbage),
+    ] {
+        if amount.objects > 0 {
+            println!("  {what}: {} objects, {} bytes", amount.objects, amount.bytes);
+        }
+    }
+    match &line.reach {
+        Some(reach) => {
+            let since = reach.since.map_or_else(String::new, |since| format!(", times since {}", time(since.0)));
+            println!("  can be restored: versions {} to {}{since}", reach.oldest, reach.newest);
+        }
+        None => println!("  nothing of it can be restored"),
+    }
+}

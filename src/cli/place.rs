@@ -1,0 +1,74 @@
+//! What the commands beside `serve` share: where the store is, and which of its collections is meant.
+
+use clap::Args;
+use drumlin::{Choice, Result, Scope};
+
+use super::Flags;
+use super::settings::{ServeSettings, settings_from};
+
+/// Where the store is: as `serve` finds it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
+    #[arg(long)]
+    pub data: Option<String>,
+}
+
+impl Place {
+    /// The settings of a store there.
+    pub fn settings(&self) -> Result<ServeSettings> {
+        self.settings_by(|name| std::env::var(name).ok())
+    }
+
+    /// The same, with variables from elsewhere.
+    pub fn settings_by(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<ServeSettings> {
+        // No server is started: where one would listen must not stop this.
+        let flags = Flags { host: Some("127.0.0.1".to_owned()), data: self.data.clone(), ..Flags::default() };
+        let mut settings = settings_from(&lookup, &flags)?;
+        if lookup("DRUMLIN_LOG").is_none_or(|filter| filter.trim().is_empty()) {
+            // A tool's output is its answer; of the log only what went wrong belongs beside it.
+            settings.log = "warn".to_owned();
+        }
+        Ok(settings)
+    }
+}
+
+/// Which collections.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Chosen {
+    /// Only this collection, by name or id; else all.
+    #[arg(long)]
+    collection: Option<String>,
+    /// Only of this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only of this database.
+    #[arg(long)]
+    database: Option<String>,
+}
+
+impl Chosen {
+    /// The choice.
+    pub fn choice(&self) -> Choice {
+        let Chosen { collection, tenant, database } = self.clone();
+        Choice { collection, tenant, database }
+    }
+}
+
+/// The database that one collection is in.
+#[derive(Debug, Clone, Args)]
+pub struct InScope {
+    /// The collection's tenant.
+    #[arg(long, default_value = "default_tenant")]
+    tenant: String,
+    /// The collection's database.
+    #[arg(long, default_value = "default_database")]
+    database: String,
+}
+
+impl InScope {
+    /// Both.
+    pub fn scope(&self) -> Scope {
+        Scope { tenant: self.tenant.clone(), database: self.database.clone() }
+    }
+}

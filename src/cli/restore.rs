@@ -1,0 +1,114 @@
+//! The commands `restore` and `fork`: a collection as it was, or as it is, under a new name.
+
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use clap::Args;
+use drumlin::http::check_name;
+use drumlin::{Error, Kind, Moment, Result, Store, Version};
+
+use super::place::{InScope, Place};
+use super::serve;
+
+/// Flags of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreFlags {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    scope: InScope,
+    /// The collection; it may be damaged, or dropped not long ago.
+    #[arg(long)]
+    collection: String,
+    /// A version, or a time such as 2026-11-21T20:15:00Z: the last commit that was written by then counts.
+    #[arg(long, required_unless_present = "sound", conflicts_with = "sound")]
+    at: Option<String>,
+    /// The last version before which nothing is damaged.
+    #[arg(long)]
+    sound: bool,
+    /// Name of the new collection.
+    #[arg(long = "as")]
+    name: String,
+}
+
+/// Flags of `fork`.
+#[derive(Debug, Args)]
+pub struct ForkFlags {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    scope: InScope,
+    /// The collection.
+    #[arg(long)]
+    collection: String,
+    /// Name of the new collection.
+    #[arg(long = "as")]
+    name: String,
+}
+
+/// Runs `restore`.
+pub fn restore(flags: &RestoreFlags) -> Result<()> {
+    let moment = match &flags.at {
+        Some(at) => moment(at)?,
+        None => Moment::Sound,
+    };
+    let (scope, of, name) = (flags.scope.scope(), &flags.collection, &flags.name);
+    check_name(name)?;
+    on_store(&flags.place, async |store| {
+        let (collection, version) = store.restore_collection(&scope, of, moment, name).await?;
+        println!("{name}: {} records, {of} as of version {version}", collection.info().count);
+        Ok(())
+    })
+}
+
+/// Runs `fork`.
+pub fn fork(flags: &ForkFlags) -> Result<()> {
+    let (scope, of, name) = (flags.scope.scope(), &flags.collection, &flags.name);
+    check_name(name)?;
+    on_store(&flags.place, async |store| {
+        let id = store.collection_in(&scope, of).await?.identity().id;
+        let fork = store.fork_collection(id, name).await?.info();
+        println!("{name}: {} records, {of} as of version {}", fork.count, fork.version);
+        Ok(())
+    })
+}
+
+/// Does something with a store that keeps its hands off the rest: no upkeep, and nothing flushed at the end.
+pub fn on_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+    let mut settings = place.settings()?;
+    settings.store.maintenance = false;
+    serve::start_log(&settings)?;
+    serve::on_runtime(async {
+        let store = Store::open(settings.store).await?;
+        work(&store).await
+    })
+}
+
+/// A version or a time, as a person writes it.
+fn moment(text: &str) -> Result<Moment> {
+    if let Ok(version) = text.parse() {
+        return Ok(Moment::Version(Version(version)));
+    }
+    let expected = "a version, or a time such as 2026-11-21T20:15:00Z";
+    let nanos = string_to_timestamp_nanos(text);
+    let nanos =
+        nanos.map_err(|e| Error::new(Kind::Invalid, format!("--at: expected {expected}, got {text:?}: {e}")))?;
+    Ok(Moment::Time(nanos.div_euclid(1_000_000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_version_or_a_time_with_or_without_a_zone() {
+        assert_eq!(moment("17").unwrap(), Moment::Version(Version(17)));
+        for (text, ms) in [
+            ("1970-01-01T00:00:01Z", 1_000),
+            ("1970-01-01T01:00:01.5+01:00", 1_500),
+            ("1970-01-01 00:00:02", 2_000),
+            ("1970-01-02", 86_400_000),
+        ] {
+            assert_eq!(moment(text).unwrap(), Moment::Time(ms), "{text}");
+        }
+        assert_eq!(moment("yesterday").unwrap_err().kind(), Kind::Invalid);
+    }
+}

@@ -1,0 +1,85 @@
+//! The `verify` command: reads a whole bucket and tells what is damaged. Its exit code is for scripts: 0
+//! sound, 1 damaged, 2 could not look.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use drumlin::examination::{BucketCheck, Severity, StreamCheck};
+use drumlin::{Error, Kind, Result};
+
+use super::place::{Chosen, Place};
+use super::serve;
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyFlags {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Print the whole report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; the exit code tells what was found.
+pub fn run(flags: &VerifyFlags) -> ExitCode {
+    match checked(flags) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("drumlin: could not look: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn checked(flags: &VerifyFlags) -> Result<bool> {
+    let settings = flags.place.settings()?;
+    serve::start_log(&settings)?;
+    serve::on_runtime(async {
+        let check = drumlin::verify(&settings.store, &flags.chosen.choice()).await?;
+        match flags.json {
+            true => println!("{}", json(&check)?),
+            false => tell(&check),
+        }
+        Ok(check.sound)
+    })
+}
+
+/// A report as JSON.
+pub fn json(report: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(report).map_err(|e| Error::new(Kind::Internal, format!("the report: {e}")))
+}
+
+fn tell(check: &BucketCheck) {
+    println!("{}", check.place.location);
+    for stream in &check.streams {
+        println!("{}", line(stream));
+    }
+    for finding in check.all_findings() {
+        let weight = match finding.severity {
+            Severity::Note => "note",
+            Severity::Suspicious => "suspicious",
+            Severity::Damaged => "DAMAGED",
+        };
+        println!("{weight}: {}\n    {}\n    {}", finding.key, finding.cause, finding.remedy);
+    }
+    let damaged = check.all_findings().filter(|finding| finding.severity == Severity::Damaged).count();
+    let verdict = if check.sound { "sound".to_owned() } else { format!("{damaged} findings of damage") };
+    let (objects, bytes) = (check.checked.objects, check.checked.bytes);
+    println!("{verdict}: {objects} objects, {bytes} bytes read in {:.1} s", check.seconds);
+}
+
+fn line(stream: &StreamCheck) -> String {
+    let name = stream.name.as_deref().unwrap_or("(no record)");
+    let StreamCheck { stream: key, state, version, records, checked, .. } = stream;
+    let mut line =
+        format!("{name} ({key}): {state}, version {version}, {records} records, {} objects", checked.objects);
+    for (what, amount) in [("garbage", stream.garbage), ("orphans", stream.orphans)] {
+        if amount.objects > 0 {
+            line.push_str(&format!(", {what} {} ({} bytes)", amount.objects, amount.bytes));
+        }
+    }
+    line
+}

@@ -1,0 +1,146 @@
+//! What the collection of garbage and the sweeps would delete now (protocol sections 8 and 9), by reason.
+//! Invariant: it names only what a server's next collection deletes, from what the objects show at one moment.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::inspect::Seen;
+use super::inventory::StreamObjects;
+use super::names::Choice;
+use super::stream_check::Expected;
+use crate::bucket::keys::StreamId;
+use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
+use crate::config::Timing;
+use crate::error::Result;
+use crate::format::head::{Head, Life, Retired};
+use crate::head::{self, HeadError};
+use crate::record::Version;
+use crate::stream::context::StreamError;
+use crate::stream::sweep::older;
+
+/// Why an object goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A commit that segments hold, for longer than any reader needs it.
+    OldCommit,
+    /// A segment or graph that was replaced long enough ago, or the list that names it.
+    Replaced,
+    /// Nothing names it, and it is old: left by an upload that came to nothing.
+    Orphan,
+    /// What is left of a collection that was dropped long enough ago.
+    Dropped,
+}
+
+/// An object that would be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Doomed {
+    /// Why.
+    pub reason: Reason,
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// What would be deleted from the whole bucket. Orphans are swept once a week only, unless `sweep` asks for all.
+///
+/// # Errors
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store.
+pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> Result<Vec<Doomed>> {
+    let seen = Seen::look(bucket.clone(), &Choice::default()).await?;
+    let mut doomed = Vec::new();
+    for (id, expected, objects) in &seen.streams {
+        let read = match head::read(bucket.as_ref(), id).await {
+            Ok(read) => read,
+            Err(HeadError::Bucket(error)) => return Err(StreamError::from(error).into()),
+            // Nothing is deleted of a stream whose HEAD cannot be read.
+            Err(_) => continue,
+        };
+        let Some(date) = read.date else { continue };
+        let mut stream = Stream { id, head: &read.head, date, objects, timing, doomed: &mut doomed };
+        match read.head.state {
+            Life::Dropped => stream.dropped(expected),
+            Life::Live => stream.live(bucket.as_ref(), sweep).await?,
+        }
+    }
+    doomed.sort();
+    Ok(doomed)
+}
+
+struct Stream<'a> {
+    id: &'a StreamId,
+    head: &'a Head,
+    date: StoreTime,
+    objects: &'a StreamObjects,
+    timing: &'a Timing,
+    doomed: &'a mut Vec<Doomed>,
+}
+
+impl Stream<'_> {
+    fn past(&self, seen: StoreTime, time: std::time::Duration) -> bool {
+        u128::try_from(self.date.since_ms(seen)).is_ok_and(|age| age >= time.as_millis())
+    }
+
+    fn doom(&mut self, reason: Reason, object: &Listed) {
+        self.doomed.push(Doomed { reason, key: object.key.clone(), bytes: object.size_bytes });
+    }
+
+    /// What a burial deletes.
+    fn dropped(&mut self, expected: &Expected) {
+        let ripe = self.head.dropped_seen.is_some_and(|seen| self.past(seen, self.timing.keep));
+        if !ripe || !expected.recorded || expected.live {
+            return;
+        }
+        let objects = self.objects;
+        let files = objects.log.values().chain(objects.segments.values());
+        files
+            .chain(objects.graphs.values())
+            .chain(objects.retired.values())
+            .for_each(|object| self.doom(Reason::Dropped, object));
+    }
+
+    async fn live(&mut self, bucket: &dyn Bucket, sweep: bool) -> Result<()> {
+        let (head, objects) = (self.head, self.objects);
+        let ripe = head.aging.iter().filter(|aging| self.past(aging.seen, self.timing.keep)).map(|aging| aging.floor);
+        let gone: Version = ripe.max().unwrap_or(head.gone).max(head.gone);
+        objects.log.range(..gone).for_each(|(_, object)| self.doom(Reason::OldCommit, object));
+        let own = head.segs.iter().map(|s| s.key.clone()).chain(head.graphs.iter().map(|g| g.key.clone()));
+        let mut named: BTreeSet<String> = own.collect();
+        for entry in &head.retired {
+            let key = self.id.retired(entry.ulid);
+            let list = match bucket.get(&key, None).await {
+                Ok(object) => Retired::decode(&object.bytes, &self.id.to_string()).unwrap_or_else(|_| empty(self.id)),
+                Err(BucketError::NotFound { .. }) => empty(self.id),
+                Err(error) => return Err(StreamError::from(error).into()),
+            };
+            if self.past(entry.seen, self.timing.garbage) {
+                let there = |key: &String| objects.segments.get(key).or_else(|| objects.graphs.get(key));
+                let listed: Vec<&Listed> =
+                    list.keys().iter().filter(|key| !named.contains(*key)).filter_map(there).collect();
+                listed.into_iter().for_each(|object| self.doom(Reason::Replaced, object));
+                objects.retired.get(&entry.ulid).into_iter().for_each(|object| self.doom(Reason::Replaced, object));
+            }
+            named.extend(list.keys());
+            named.insert(key);
+        }
+        let due = match head.swept {
+            Some(swept) => self.past(swept, self.timing.sweep_interval),
+            None => head.floor.0 > 1,
+        };
+        if sweep || due {
+            let files = objects.segments.values().chain(objects.graphs.values()).chain(objects.retired.values());
+            let (date, age) = (self.date, self.timing.sweep_age);
+            files
+                .filter(|object| !named.contains(&object.key) && older(object, date, age))
+                .for_each(|object| self.doom(Reason::Orphan, object));
+        }
+        Ok(())
+    }
+}
+
+fn empty(stream: &StreamId) -> Retired {
+    Retired { format: crate::format::FORMAT, stream: stream.to_string(), segs: Vec::new(), graphs: Vec::new() }
+}

@@ -1,0 +1,205 @@
+//! What a bucket holds, stream by stream, without reading the objects themselves: versions, segments, graphs,
+//! the log's tail, what has been let go, and how far back restoring reaches.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::inventory::{Inventory, StreamObjects};
+use super::names::{Choice, Names};
+use super::objects::Reader;
+use super::report::{Amount, Finding};
+use super::stream_check::{self, Expected};
+use super::verify::no_store;
+use crate::bucket::keys::StreamId;
+use crate::bucket::{Bucket, Place};
+use crate::error::Result;
+use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
+use crate::record::Version;
+use crate::stream::context::StreamError;
+use crate::stream::history::{History, Reach};
+
+/// A segment, as HEAD names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SegmentLine {
+    /// Its key.
+    pub key: String,
+    /// First version it holds.
+    pub lo: Version,
+    /// Last version it holds.
+    pub hi: Version,
+    /// Rows, tombstones included.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// How often its rows were merged.
+    pub level: u32,
+}
+
+/// A graph, as HEAD names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GraphLine {
+    /// Its key.
+    pub key: String,
+    /// First version whose embeddings it covers.
+    pub lo: Version,
+    /// Last version whose embeddings it covers.
+    pub hi: Version,
+    /// Nodes in it.
+    pub nodes: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// One stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StreamLine {
+    /// `catalog`, or `c/` and the collection's id.
+    pub stream: String,
+    /// Tenant, database and name of the collection, as the catalog has them.
+    pub name: Option<String>,
+    /// `live` or `dropped`.
+    pub state: &'static str,
+    /// The last commit.
+    pub version: Version,
+    /// Commits below are in segments.
+    pub floor: Version,
+    /// Commits below may have been deleted.
+    pub gone: Version,
+    /// Swaps of HEAD so far.
+    pub swaps: u64,
+    /// Commits in no segment yet.
+    pub tail: Amount,
+    /// Commits that segments hold, too, and that are kept for readers and for restoring.
+    pub kept_log: Amount,
+    /// The segments.
+    pub segments: Vec<SegmentLine>,
+    /// The graphs.
+    pub graphs: Vec<GraphLine>,
+    /// Replaced objects that are kept for readers and for restoring.
+    pub retired: Amount,
+    /// Objects that nothing names, and log objects below `gone`.
+    pub garbage: Amount,
+    /// What can be restored, if anything.
+    pub reach: Option<Reach>,
+    /// Why it could not be looked at, if it could not.
+    pub error: Option<String>,
+}
+
+/// A store, seen from outside.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BucketView {
+    /// The bucket.
+    pub place: Place,
+    /// Its streams, the catalog first.
+    pub streams: Vec<StreamLine>,
+    /// What is wrong with the catalog, if anything; `verify` looks at the rest.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at the bucket, or, of its collections, only at the chosen ones.
+///
+/// # Errors
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or nothing of what was chosen.
+pub async fn inspect(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketView> {
+    let seen = Seen::look(bucket.clone(), choice).await?;
+    let mut streams = Vec::new();
+    for (id, expected, objects) in seen.streams {
+        streams.push(line(bucket.as_ref(), &id, &expected, &objects).await?);
+    }
+    Ok(BucketView { place: bucket.place(), streams, findings: seen.findings })
+}
+
+/// The streams of a bucket with what the catalog says of them.
+pub struct Seen {
+    pub streams: Vec<(StreamId, Expected, StreamObjects)>,
+    pub findings: Vec<Finding>,
+}
+
+impl Seen {
+    /// Lists the bucket and reads the catalog.
+    pub async fn look(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<Seen> {
+        let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
+        let Some(catalog) = inventory.streams.remove(&StreamId::Catalog) else { return Err(no_store(bucket.as_ref())) };
+        let expected = Expected { name: Some("the catalog".to_owned()), live: true, recorded: true, metric: None };
+        let reader = Reader::new(bucket);
+        let checked = stream_check::check(&reader, &StreamId::Catalog, &expected, Some(catalog.clone())).await?;
+        let mut findings = checked.report.findings;
+        let names = Names::of_records(&checked.texts, &mut findings);
+        let chosen = names.chosen(choice)?;
+        let mut streams: Vec<_> = inventory
+            .streams
+            .into_iter()
+            .filter(|(id, _)| chosen.as_ref().is_none_or(|chosen| chosen.contains(id)))
+            .map(|(id, objects)| (id.clone(), names.expected(&id), objects))
+            .collect();
+        streams.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        streams.insert(0, (StreamId::Catalog, expected, catalog));
+        Ok(Seen { streams, findings: findings.0 })
+    }
+}
+
+async fn line(bucket: &dyn Bucket, id: &StreamId, expected: &Expected, objects: &StreamObjects) -> Result<StreamLine> {
+    let mut line = StreamLine {
+        stream: id.to_string(),
+        name: expected.name.clone(),
+        state: "unreadable",
+        version: Version(0),
+        floor: Version(0),
+        gone: Version(0),
+        swaps: 0,
+        tail: Amount::default(),
+        kept_log: Amount::default(),
+        segments: Vec::new(),
+        graphs: Vec::new(),
+        retired: Amount::default(),
+        garbage: Amount::default(),
+        reach: None,
+        error: None,
+    };
+    match History::read(bucket, id).await {
+        Ok(history) => fill(&mut line, &history, objects),
+        Err(error @ StreamError::Unavailable(_)) => return Err(error.into()),
+        Err(error) => line.error = Some(error.to_string()),
+    }
+    Ok(line)
+}
+
+fn fill(line: &mut StreamLine, history: &History, objects: &StreamObjects) {
+    let head: &Head = &history.head;
+    line.state = if head.state == Life::Live { "live" } else { "dropped" };
+    (line.version, line.floor, line.gone, line.swaps) = (history.newest(), head.floor, head.gone, head.r#gen - 1);
+    let log = |range| objects.log.range::<Version, _>(range).map(|(_, object)| object.size_bytes).collect::<Amount>();
+    line.tail = objects.log.range(head.floor..).map(|(_, object)| object.size_bytes).collect();
+    line.kept_log = log(head.gone..head.floor.max(head.gone));
+    line.garbage = log(Version(0)..head.gone);
+    let of_segment = |SegmentEntry { key, lo, hi, rows, bytes, level, .. }: &SegmentEntry| SegmentLine {
+        key: key.clone(),
+        lo: *lo,
+        hi: *hi,
+        rows: *rows,
+        bytes: *bytes,
+        level: *level,
+    };
+    let of_graph = |GraphEntry { key, lo, hi, nodes, bytes, .. }: &GraphEntry| GraphLine {
+        key: key.clone(),
+        lo: *lo,
+        hi: *hi,
+        nodes: *nodes,
+        bytes: *bytes,
+    };
+    line.segments = head.segs.iter().map(of_segment).collect();
+    line.graphs = head.graphs.iter().map(of_graph).collect();
+    let named = head.segs.iter().map(|s| &s.key).chain(head.graphs.iter().map(|g| &g.key));
+    let named: BTreeSet<&String> = named.collect();
+    let kept: BTreeSet<&String> = history.segments.iter().map(|s| &s.key).chain(&history.retired_graphs).collect();
+    for object in objects.segments.values().chain(objects.graphs.values()) {
+        match (named.contains(&object.key), kept.contains(&object.key)) {
+            (true, _) => {}
+            (false, true) => line.retired.add(object.size_bytes),
+            (false, false) => line.garbage.add(object.size_bytes),
+        }
+    }
+    line.reach = history.reach();
+}

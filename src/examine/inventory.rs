@@ -1,0 +1,102 @@
+//! Which objects a bucket has, by stream and by what they are to it. Invariant: one listing, nothing else
+//! is asked; a key that no object of ours can have is kept apart as strange.
+
+use std::collections::BTreeMap;
+
+use ulid::Ulid;
+
+use crate::bucket::keys::{self, Role, StreamId};
+use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
+use crate::record::Version;
+
+/// The objects of one stream.
+#[derive(Debug, Clone, Default)]
+pub struct StreamObjects {
+    /// HEAD, if there is one.
+    pub head: Option<Listed>,
+    /// The log.
+    pub log: BTreeMap<Version, Listed>,
+    /// Segments, by key.
+    pub segments: BTreeMap<String, Listed>,
+    /// Graphs, by key.
+    pub graphs: BTreeMap<String, Listed>,
+    /// Lists of what was taken off HEAD.
+    pub retired: BTreeMap<Ulid, Listed>,
+    /// Keys that mean nothing.
+    pub strange: Vec<String>,
+}
+
+impl StreamObjects {
+    fn add(&mut self, stream: &StreamId, object: Listed) {
+        match stream.role(&object.key) {
+            Some(Role::Head) => self.head = Some(object),
+            Some(Role::Commit(version)) => drop(self.log.insert(version, object)),
+            Some(Role::Segment) => drop(self.segments.insert(object.key.clone(), object)),
+            Some(Role::Graph) => drop(self.graphs.insert(object.key.clone(), object)),
+            Some(Role::Retired(ulid)) => drop(self.retired.insert(ulid, object)),
+            None => self.strange.push(object.key),
+        }
+    }
+
+    /// The size of an object, if it was listed.
+    pub fn size_of(&self, key: &str) -> Option<u64> {
+        self.segments.get(key).or_else(|| self.graphs.get(key)).map(|object| object.size_bytes)
+    }
+}
+
+/// What a listing showed.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Store time of the first page.
+    pub date: Option<StoreTime>,
+    /// Whether `drumlin.json` is there.
+    pub store_file: bool,
+    /// Marks of the probe.
+    pub marks: Vec<String>,
+    /// The streams that have objects.
+    pub streams: BTreeMap<StreamId, StreamObjects>,
+    /// Keys that no object of Drumlin's has.
+    pub strange: Vec<String>,
+}
+
+impl Inventory {
+    /// Lists everything under the store's prefix.
+    pub async fn of_bucket(bucket: &dyn Bucket) -> Result<Inventory, BucketError> {
+        let mut inventory = Inventory::default();
+        inventory.list(bucket, "").await?;
+        Ok(inventory)
+    }
+
+    /// Lists one stream.
+    pub async fn of_stream(bucket: &dyn Bucket, stream: &StreamId) -> Result<StreamObjects, BucketError> {
+        let mut inventory = Inventory::default();
+        inventory.list(bucket, &stream.prefix()).await?;
+        Ok(inventory.streams.remove(stream).unwrap_or_default())
+    }
+
+    async fn list(&mut self, bucket: &dyn Bucket, prefix: &str) -> Result<(), BucketError> {
+        let mut after = None::<String>;
+        loop {
+            let page = bucket.list(prefix, after.as_deref()).await?;
+            self.date = self.date.or(page.date);
+            after = page.objects.last().map(|o| o.key.clone());
+            page.objects.into_iter().for_each(|object| self.add(object));
+            if !page.more || after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn add(&mut self, object: Listed) {
+        let stream = match keys::collection_of(&object.key) {
+            Some(id) => Some(StreamId::Collection(id)),
+            None => object.key.starts_with(&StreamId::Catalog.prefix()).then_some(StreamId::Catalog),
+        };
+        match stream {
+            Some(stream) => self.streams.entry(stream.clone()).or_default().add(&stream, object),
+            None if object.key == keys::STORE => self.store_file = true,
+            None if object.key.starts_with(keys::PROBES) => self.marks.push(object.key),
+            None => self.strange.push(object.key),
+        }
+    }
+}

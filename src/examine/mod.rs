@@ -1,0 +1,18 @@
+//! Looking at a bucket from outside, without opening a store: whether every object is what it must be, and
+//! what there is. It reads objects as `docs/format.md` describes them and folds them by a way of its own, so
+//! that it can judge what the store reads. Invariant: nothing here writes.
+
+mod commits;
+mod fold;
+pub mod garbage;
+pub mod inspect;
+mod inventory;
+mod names;
+mod objects;
+pub mod report;
+mod root;
+mod stream_check;
+mod verify;
+
+pub use names::Choice;
+pub use verify::{no_store, verify};

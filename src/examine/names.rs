@@ -1,0 +1,125 @@
+//! The catalog's records as far as an examination needs them: which collections there are, what they are
+//! called, whether they live. Read from the records' JSON as it stands, not by the store's own state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::report::Findings;
+use super::stream_check::Expected;
+use crate::bucket::keys::StreamId;
+use crate::error::{Error, Result};
+use crate::record::{CollectionId, Metric};
+
+/// Which collections to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Only collections of this name, or this one by its id; all if none.
+    pub collection: Option<String>,
+    /// Only of this tenant.
+    pub tenant: Option<String>,
+    /// Only of this database.
+    pub database: Option<String>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.collection.as_deref().unwrap_or("at all"))?;
+        for (what, asked) in [("tenant", &self.tenant), ("database", &self.database)] {
+            if let Some(asked) = asked {
+                write!(f, ", {what} {asked}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a record of a collection says.
+#[derive(Debug, Clone, Deserialize)]
+struct Record {
+    #[serde(default)]
+    tenant: String,
+    #[serde(default)]
+    database: String,
+    #[serde(default)]
+    name: String,
+    state: String,
+    #[serde(default)]
+    configuration: Option<Configuration>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Configuration {
+    metric: Metric,
+}
+
+/// The collections that the catalog knows.
+#[derive(Debug, Clone, Default)]
+pub struct Names(BTreeMap<StreamId, Record>);
+
+impl Names {
+    /// Reads the records of collections among `texts`; one that cannot be read is reported.
+    pub fn of_records(texts: &BTreeMap<String, String>, findings: &mut Findings) -> Names {
+        let mut names = Names::default();
+        for (id, text) in texts {
+            let Some(uuid) = id.strip_prefix("c:") else { continue };
+            match (uuid.parse(), serde_json::from_str(text)) {
+                (Ok(uuid), Ok(record)) => drop(names.0.insert(StreamId::Collection(CollectionId(uuid)), record)),
+                (_, parsed) => {
+                    let why = parsed
+                        .err()
+                        .map_or_else(|| "its id is no UUID".to_owned(), |e: serde_json::Error| e.to_string());
+                    let key = format!("catalog, record {id}");
+                    findings.damaged(key, why, "put the catalog back from a backup");
+                }
+            }
+        }
+        names
+    }
+
+    /// The streams of live collections.
+    pub fn live(&self) -> impl Iterator<Item = StreamId> {
+        self.0.iter().filter(|(_, record)| record.state == "live").map(|(id, _)| id.clone())
+    }
+
+    /// What the catalog says of a stream.
+    pub fn expected(&self, id: &StreamId) -> Expected {
+        let Some(record) = self.0.get(id) else { return Expected::default() };
+        let Record { tenant, database, name, state, configuration } = record;
+        Expected {
+            name: (!name.is_empty()).then(|| format!("{tenant}/{database}/{name}")),
+            metric: configuration.as_ref().map(|configuration| configuration.metric),
+            live: state == "live",
+            recorded: true,
+        }
+    }
+
+    /// The chosen streams; none if all are.
+    ///
+    /// # Errors
+    /// `NotFound` if the choice fits no live collection.
+    pub fn chosen(&self, choice: &Choice) -> Result<Option<BTreeSet<StreamId>>> {
+        if *choice == Choice::default() {
+            return Ok(None);
+        }
+        let fits = |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
+        let named = |id: &StreamId, record: &Record| match (&choice.collection, id) {
+            (Some(asked), StreamId::Collection(own)) => *asked == record.name || *asked == own.to_string(),
+            (asked, _) => asked.is_none(),
+        };
+        let found: BTreeSet<StreamId> = self
+            .0
+            .iter()
+            .filter(|(_, r)| {
+                r.state == "live" && fits(&choice.tenant, &r.tenant) && fits(&choice.database, &r.database)
+            })
+            .filter(|(id, record)| named(id, record))
+            .map(|(id, _)| id.clone())
+            .collect();
+        match found.is_empty() {
+            true => Err(Error::not_found(format!("the catalog has no live collection {choice}"))),
+            false => Ok(Some(found)),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Reading single objects to check them. Invariant: whatever an object's size, no more of it is held than
+//! a piece or a row group at a time (a graph, whole), and all readers together hold about
+//! [`BUDGET_MIB`] MiB.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::bucket::fetch::{self, Fetcher, PIECE_BYTES};
+use crate::bucket::{Bucket, BucketError};
+use crate::format::checksum::Hasher;
+use crate::format::graph::{GraphColumns, decode_graph};
+use crate::format::head::{GraphEntry, SegmentEntry};
+use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
+use crate::stream::context::StreamError;
+use crate::stream::open::{check_named, check_object, off_thread};
+
+/// Mebibytes of objects held at once.
+const BUDGET_MIB: usize = 256;
+
+/// Why an object could not be checked, or did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The bucket does not answer: nothing is known.
+    Away(StreamError),
+    /// It is not there.
+    Missing,
+    /// It is not what it must be.
+    Damaged(FormatError),
+}
+
+impl From<BucketError> for Fault {
+    fn from(error: BucketError) -> Fault {
+        match error {
+            BucketError::NotFound { .. } => Fault::Missing,
+            other => Fault::Away(other.into()),
+        }
+    }
+}
+
+impl From<FormatError> for Fault {
+    fn from(error: FormatError) -> Fault {
+        Fault::Damaged(error)
+    }
+}
+
+impl From<StreamError> for Fault {
+    fn from(error: StreamError) -> Fault {
+        Fault::Away(error)
+    }
+}
+
+fn damaged<T>(what: String) -> Result<T, Fault> {
+    Err(Fault::Damaged(FormatError::Damaged(what)))
+}
+
+/// Reads objects for all streams of an examination.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub bucket: Arc<dyn Bucket>,
+    fetcher: Fetcher,
+    budget: Arc<Semaphore>,
+}
+
+/// Bytes, and the right to hold them.
+#[derive(Debug)]
+pub struct Held {
+    pub bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    pub fn new(bucket: Arc<dyn Bucket>) -> Reader {
+        let (fetcher, budget) = (Fetcher::new(bucket.clone()), Arc::new(Semaphore::new(BUDGET_MIB)));
+        Reader { bucket, fetcher, budget }
+    }
+
+    /// Waits until `bytes` more may be held. Nobody waits here who holds some already, so that none waits
+    /// for ever.
+    async fn permit(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StreamError> {
+        let mib = (bytes >> 20).saturating_add(1).min(BUDGET_MIB as u64) as u32;
+        let permit = self.budget.clone().acquire_many_owned(mib).await;
+        permit.map_err(|e| StreamError::Unavailable(format!("the examination was cut short: {e}")))
+    }
+
+    /// A whole object of about `size` bytes.
+    pub async fn whole(&self, key: &str, size: u64) -> Result<Held, Fault> {
+        let permit = self.permit(size).await?;
+        let object = self.bucket.get(key, None).await?;
+        Ok(Held { bytes: object.bytes, _permit: permit })
+    }
+
+    /// Reads an object and compares its size and checksum; its last bytes, up to a piece of them.
+    pub async fn checksum(&self, key: &str, size: u64, xxh3: Checksum) -> Result<Bytes, Fault> {
+        let _permit = self.permit(size.min(2 * PIECE_BYTES)).await?;
+        let (mut hasher, mut last) = (Hasher::default(), Bytes::new());
+        let mut pieces = std::pin::pin!(self.fetcher.pieces(key, size, fetch::pieces(size)));
+        while let Some(object) = pieces.next().await {
+            let object = object?;
+            if object.size_bytes != size {
+                return damaged(format!("object has {} bytes, HEAD names {size}", object.size_bytes));
+            }
+            let bytes = object.bytes;
+            (hasher, last) = off_thread(move || {
+                hasher.update(&bytes);
+                (hasher, bytes)
+            })
+            .await?;
+        }
+        let found = hasher.finish();
+        match found == xxh3 {
+            true => Ok(last),
+            false => damaged(format!("object has checksum {found}, HEAD names {xxh3}")),
+        }
+    }
+
+    /// Reads a segment that HEAD names, and hands its row groups to `take` one by one, in order.
+    pub async fn segment(
+        &self,
+        stream: &str,
+        entry: &SegmentEntry,
+        mut take: impl FnMut(&Rows) -> Result<(), FormatError>,
+    ) -> Result<SegmentReader, Fault> {
+        let last = self.checksum(&entry.key, entry.bytes, entry.xxh3).await?;
+        let reader = self.opened(&entry.key, entry.bytes, last, &mut take).await?;
+        check_named(&reader, stream, entry)?;
+        Ok(reader)
+    }
+
+    /// Reads all rows of a segment of `size` bytes, of which `last` are the last ones.
+    pub async fn opened(
+        &self,
+        key: &str,
+        size: u64,
+        last: Bytes,
+        take: &mut impl FnMut(&Rows) -> Result<(), FormatError>,
+    ) -> Result<SegmentReader, Fault> {
+        let mut tail = (size - (last.len() as u64).min(size), last);
+        while !SegmentReader::can_open(&Pieces::new(size, [tail.clone()])) && tail.0 > 0 {
+            // The footer is longer than what is at hand.
+            let start = size.saturating_sub(2 * tail.1.len().max(1 << 16) as u64);
+            tail = (start, self.bucket.get(key, Some(start..size)).await?.bytes);
+        }
+        let pieces = Pieces::new(size, [tail.clone()]);
+        let reader = off_thread(move || SegmentReader::open(&pieces)).await??;
+        for group in 0..reader.groups() {
+            let range = reader.group_range(group)?;
+            let _permit = self.permit(range.end.saturating_sub(range.start)).await?;
+            let pieces = match range.start >= tail.0 {
+                true => Pieces::new(size, [tail.clone()]),
+                false => {
+                    let bytes = self.bucket.get(key, Some(range.start..range.end.min(size))).await?.bytes;
+                    Pieces::new(size, [(range.start, bytes), tail.clone()])
+                }
+            };
+            let own = reader.clone();
+            let rows = off_thread(move || own.read_group(&pieces, group)).await??;
+            take(&rows)?;
+        }
+        Ok(reader)
+    }
+
+    /// Reads a graph that HEAD names, and checks it against its entry.
+    pub async fn graph(&self, stream: &str, entry: &GraphEntry) -> Result<GraphColumns, Fault> {
+        let _permit = self.permit(entry.bytes).await?;
+        let bytes = self.fetcher.whole(&entry.key, entry.bytes).await?;
+        let (size, xxh3) = (entry.bytes, entry.xxh3);
+        let graph = off_thread(move || check_object(&bytes, size, xxh3).and_then(|()| decode_graph(bytes))).await??;
+        let header = graph.header();
+        let said = (header.stream.as_str(), header.lo, header.hi, graph.len() as u64);
+        let named = (entry.written_for(stream), entry.lo, entry.hi, entry.nodes);
+        match said == named {
+            true => Ok(graph),
+            false => damaged(format!("graph says {said:?} (stream, versions, nodes), HEAD names {named:?}")),
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Checking one stream: HEAD, every object that it names, the log, the lists of what it has let go, and
+//! what nothing names. Invariant: nothing is reported that a HEAD which moved on meanwhile explains: then
+//! the stream is looked at again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::commits::{Bounds, HEAD_AGAIN, RESTORE, Walk};
+use super::fold::Fold;
+use super::inventory::{Inventory, StreamObjects};
+use super::objects::{Fault, Reader};
+use super::report::{Amount, StreamCheck};
+use super::root;
+use crate::bucket::fetch::PIECE_BYTES;
+use crate::bucket::keys::StreamId;
+use crate::error::{Error, Result};
+use crate::format::head::{GraphEntry, Head, Life, Retired, SegmentEntry};
+use crate::head::{self, HeadError, HeadRead};
+use crate::record::{Metric, Version};
+use crate::stream::context::StreamError;
+
+/// How often a stream that others change is looked at.
+const ATTEMPTS: usize = 4;
+/// The way out of a damaged graph.
+const REBUILD: &str = "nothing is lost: searches scan these records until a server has built the graph anew";
+/// The way out of a damaged object of the past.
+const PAST: &str = "the present is not touched; what is in it can no longer be restored";
+
+/// What is known of a stream from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Tenant, database and name.
+    pub name: Option<String>,
+    /// How distance is measured.
+    pub metric: Option<Metric>,
+    /// Whether the catalog has a live record of it.
+    pub live: bool,
+    /// Whether the catalog has a record of it at all.
+    pub recorded: bool,
+}
+
+/// A check of one stream, and the catalog's records where they were asked for.
+pub struct Checked {
+    pub report: StreamCheck,
+    pub texts: BTreeMap<String, String>,
+}
+
+/// Checks the stream `id`; `objects` is what was listed of it, if it was.
+pub async fn check(
+    reader: &Reader,
+    id: &StreamId,
+    expected: &Expected,
+    mut objects: Option<StreamObjects>,
+) -> Result<Checked> {
+    for attempt in 1.. {
+        let listed = match objects.take() {
+            Some(objects) => objects,
+            None => Inventory::of_stream(reader.bucket.as_ref(), id).await.map_err(StreamError::from)?,
+        };
+        let read = head::read(reader.bucket.as_ref(), id).await;
+        let before = read.as_ref().map(|read| read.etag.clone()).ok();
+        let mut check = Check::new(reader, id, expected, &listed);
+        let texts = check.run(read).await?;
+        let report = check.report;
+        if report.findings.0.is_empty() || attempt >= ATTEMPTS {
+            return Ok(Checked { report, texts });
+        }
+        // Somebody may have moved HEAD on while this went on: then what was missing is explained.
+        let after = head::read(reader.bucket.as_ref(), id).await.map(|read| read.etag).ok();
+        if after == before {
+            return Ok(Checked { report, texts });
+        }
+    }
+    Err(Error::internal("a stream was looked at without end"))
+}
+
+struct Check<'a> {
+    reader: &'a Reader,
+    id: &'a StreamId,
+    name: String,
+    expected: &'a Expected,
+    objects: &'a StreamObjects,
+    report: StreamCheck,
+    /// Keys that HEAD names, itself or by its lists.
+    named: BTreeSet<String>,
+}
+
+impl<'a> Check<'a> {
+    fn new(reader: &'a Reader, id: &'a StreamId, expected: &'a Expected, objects: &'a StreamObjects) -> Check<'a> {
+        let name = id.to_string();
+        let report =
+            StreamCheck { stream: name.clone(), name: expected.name.clone(), state: "live", ..StreamCheck::default() };
+        Check { reader, id, name, expected, objects, report, named: BTreeSet::new() }
+    }
+
+    async fn run(&mut self, read: Result<HeadRead, HeadError>) -> Result<BTreeMap<String, String>> {
+        for key in self.objects.strange.clone() {
+            self.report.findings.note(
+                key,
+                "no object of a stream has such a key",
+                "it means nothing to Drumlin; delete it",
+            );
+        }
+        let read = match read {
+            Ok(read) => read,
+            Err(HeadError::Bucket(error)) => return Err(StreamError::from(error).into()),
+            Err(error) => return self.without_head(&error).await,
+        };
+        self.report.checked.add(self.objects.head.as_ref().map_or(0, |head| head.size_bytes));
+        root::judge(&read, self.id, &mut self.report.findings);
+        if read.head.state == Life::Dropped {
+            self.dropped();
+            return Ok(BTreeMap::new());
+        }
+        if !self.expected.recorded && *self.id != StreamId::Catalog {
+            self.report.state = "orphaned";
+            let cause =
+                "the catalog has no record of this collection: a create or fork that came to nothing or is under way";
+            self.report.findings.note(self.id.head(), cause, "nothing to do: a server sweeps it once it is a day old");
+        }
+        self.live(&read.head).await
+    }
+
+    fn dropped(&mut self) {
+        self.report.state = "dropped";
+        let objects = self.objects;
+        let files = objects.segments.values().chain(objects.graphs.values());
+        let files = files.chain(objects.log.values()).chain(objects.retired.values());
+        self.report.garbage = files.map(|object| object.size_bytes).collect();
+        if self.expected.live {
+            let cause = "it is dropped, but the catalog's record of the collection is live: a drop is under way, or was cut short";
+            self.report.findings.note(
+                self.id.head(),
+                cause,
+                "nothing to do: any server that runs here finishes the drop",
+            );
+        }
+    }
+
+    /// Judges what can be judged where HEAD cannot be read.
+    async fn without_head(&mut self, error: &HeadError) -> Result<BTreeMap<String, String>> {
+        self.report.state = "unreadable";
+        let missing = *error == HeadError::Missing;
+        if missing && !self.expected.recorded && *self.id != StreamId::Catalog && self.objects.log.is_empty() {
+            self.report.state = "orphaned";
+            let cause = "it is missing: a fork that came to nothing or is under way left other objects";
+            self.report.findings.note(
+                self.id.head(),
+                cause,
+                "nothing to do: a server sweeps them once they are a day old",
+            );
+            return Ok(BTreeMap::new());
+        }
+        if !self.expected.recorded && missing && *self.id != StreamId::Catalog {
+            let cause = "it is missing, but the stream has a log: HEAD is never deleted by Drumlin";
+            self.report.findings.damaged(self.id.head(), cause, HEAD_AGAIN);
+        } else if !(missing && self.expected.recorded && !self.expected.live) {
+            self.report.findings.damaged(self.id.head(), error, HEAD_AGAIN);
+        }
+        let first = self.objects.log.keys().next().copied();
+        if let Some(gone) = first {
+            let bounds = Bounds { gone, floor: gone, prev: None, known: false };
+            let fold = (Fold::default(), &mut self.report.findings);
+            let mut walk = Walk::new(self.reader, self.id, bounds, &self.objects.log, fold);
+            walk.run().await?;
+            let checked = walk.checked;
+            self.report.checked = self.report.checked.plus(checked);
+        }
+        for (key, object) in &self.objects.segments {
+            let size = object.size_bytes;
+            let last = self.reader.whole_tail(key, size).await;
+            let read = match last {
+                Ok(last) => self.reader.opened(key, size, last, &mut |_| Ok(())).await.map(drop),
+                Err(fault) => Err(fault),
+            };
+            self.judged((key, size), key, read, RESTORE)?;
+        }
+        Ok(BTreeMap::new())
+    }
+
+    /// Reports what is wrong with an object that `witness` names, if anything is; whether it passed.
+    fn judged(
+        &mut self,
+        (key, size): (&str, u64),
+        witness: &str,
+        read: Result<(), Fault>,
+        remedy: &str,
+    ) -> Result<bool> {
+        let cause = match read {
+            Ok(()) => {
+                self.report.checked.add(size);
+                return Ok(true);
+            }
+            Err(Fault::Away(error)) => return Err(error.into()),
+            Err(Fault::Missing) => format!("{witness} names it, but it is missing"),
+            Err(Fault::Damaged(cause)) => cause.to_string(),
+        };
+        self.report.findings.damaged(key, cause, remedy);
+        if witness != key {
+            // It has no checksum of its own.
+            let cause = format!("what it says of {key} does not fit: the object is damaged, or this is");
+            self.report.findings.suspicious(witness, cause, HEAD_AGAIN);
+        }
+        Ok(false)
+    }
+
+    async fn live(&mut self, head: &Head) -> Result<BTreeMap<String, String>> {
+        let fold = match self.id {
+            StreamId::Catalog => Fold::with_texts(),
+            StreamId::Collection(_) => Fold::default(),
+        };
+        let (fold, whole) = self.segments(head, fold).await?;
+        let bounds = Bounds { gone: head.gone, floor: head.floor, prev: head.prev, known: true };
+        let parts = (fold, &mut self.report.findings);
+        let mut walk = Walk::new(self.reader, self.id, bounds, &self.objects.log, parts);
+        walk.applies = whole;
+        walk.run().await?;
+        let (checked, version, dropped) = (walk.checked, walk.version, walk.dropped);
+        let (fold, config, applied) = (walk.fold, walk.config, walk.applies);
+        self.report.checked = self.report.checked.plus(checked);
+        (self.report.version, self.report.records) = (version, if whole { fold.live() } else { 0 });
+        if dropped {
+            self.report.state = "dropped";
+        }
+        let config: Map<String, Value> = head.config.clone().into_iter().chain(config).collect();
+        let dimension = config.get("dimension").and_then(Value::as_u64);
+        for entry in &head.graphs {
+            self.graph(entry, &fold, dimension).await?;
+            if applied && whole && !dropped && entry.hi > version {
+                let missing = self.id.log(version.next());
+                let cause =
+                    format!("it is missing: a graph covers commits up to {}, but the log ends at {version}", entry.hi);
+                self.report.findings.damaged(missing, cause, RESTORE);
+            }
+        }
+        self.lists(head).await?;
+        self.unnamed(head).await?;
+        Ok(fold.into_texts())
+    }
+
+    /// Checks the segments in order and folds their rows; whether all are whole.
+    async fn segments(&mut self, head: &Head, mut fold: Fold) -> Result<(Fold, bool)> {
+        let dimension = head.config.get("dimension").and_then(Value::as_u64).unwrap_or(0);
+        let mut whole = true;
+        for entry in &head.segs {
+            self.named.insert(entry.key.clone());
+            let read = self.reader.segment(&self.name, entry, |rows| fold.take_segment(rows, entry.lo)).await;
+            let read = read.map(|reader| reader.header().dim as u64);
+            if let Ok(found) = read
+                && found != 0
+                && found != dimension
+            {
+                let cause = format!("its config says dimension {dimension}, {} has embeddings of {found}", entry.key);
+                self.report.findings.damaged(self.id.head(), cause, HEAD_AGAIN);
+            }
+            whole &= self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), RESTORE)?;
+        }
+        Ok((fold, whole))
+    }
+
+    async fn graph(&mut self, entry: &GraphEntry, fold: &Fold, dimension: Option<u64>) -> Result<()> {
+        self.named.insert(entry.key.clone());
+        let read = self.reader.graph(&self.name, entry).await;
+        if let Ok(graph) = &read {
+            let (header, metric) = (graph.header(), self.expected.metric);
+            if Some(header.dim as u64) != dimension || metric.is_some_and(|metric| metric != header.metric) {
+                let cause = format!(
+                    "it is of {} floats by {}, the collection of {dimension:?} by {metric:?}",
+                    header.dim, header.metric
+                );
+                self.report.findings.damaged(entry.key.clone(), cause, REBUILD);
+            }
+            let embedded = fold.embedded();
+            let alive = graph.columns().addresses.iter().filter(|address| embedded.contains(address)).count();
+            if alive == 0 && !embedded.is_empty() {
+                let cause = "none of its nodes is a live record's embedding";
+                self.report.findings.note(entry.key.clone(), cause, "nothing to do: a server merges it away");
+            }
+        }
+        self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), REBUILD)?;
+        Ok(())
+    }
+
+    /// Checks the lists of what HEAD has let go, and the objects they name that are still there.
+    async fn lists(&mut self, head: &Head) -> Result<()> {
+        for (ulid, object) in &self.objects.retired {
+            let listed = head.retired.iter().any(|entry| entry.ulid == *ulid);
+            let key = self.id.retired(*ulid);
+            let list = match self.list(&key, object.size_bytes).await? {
+                Some(list) => list,
+                None => continue,
+            };
+            let both = list.keys().into_iter().find(|key| self.named.contains(key));
+            match (both, listed) {
+                (Some(named), true) => {
+                    let cause = format!("it would delete {named}, which HEAD names");
+                    self.report.findings.damaged(key, cause, HEAD_AGAIN);
+                    continue;
+                }
+                (Some(named), false) => {
+                    let cause = format!(
+                        "HEAD names {named}, which {key} was to take off it: a merge of segments or graphs that came \
+                         to nothing or is under way; or HEAD is an old one that was put back"
+                    );
+                    let remedy = "if HEAD was put back from a backup, put back the newest one";
+                    self.report.findings.suspicious(self.id.head(), cause, remedy);
+                }
+                (None, true) => {
+                    self.named.insert(key);
+                    self.report.garbage.add(object.size_bytes);
+                    self.past(&list, &self.id.retired(*ulid)).await?;
+                }
+                (None, false) => {}
+            }
+        }
+        let lists = head.retired.iter().map(|entry| entry.ulid);
+        for ulid in lists.filter(|ulid| !self.objects.retired.contains_key(ulid)) {
+            let key = self.id.retired(ulid);
+            let there = self.reader.whole(&key, 0).await.map(drop);
+            self.judged(
+                (&key, 0),
+                &self.id.head(),
+                there,
+                "put it back from a backup; else the objects it named are swept as orphans",
+            )?;
+        }
+        Ok(())
+    }
+
+    async fn list(&mut self, key: &str, size: u64) -> Result<Option<Retired>> {
+        let held = self.reader.whole(key, size).await;
+        let list = held.and_then(|held| Ok(Retired::decode(&held.bytes, &self.name)?));
+        match list {
+            Ok(list) => {
+                self.report.checked.add(size);
+                Ok(Some(list))
+            }
+            // It has just been worked off.
+            Err(Fault::Missing) => Ok(None),
+            Err(Fault::Away(error)) => Err(error.into()),
+            Err(Fault::Damaged(cause)) => {
+                self.named.insert(key.to_owned());
+                let remedy =
+                    "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
+                self.report.findings.damaged(key, cause, remedy);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Checks what a list names and is still there: it is what restoring reads.
+    async fn past(&mut self, list: &Retired, witness: &str) -> Result<()> {
+        let strange = list.keys().into_iter().find(|key| self.id.role(key).is_none());
+        if let Some(key) = strange {
+            self.report.findings.damaged(
+                witness,
+                format!("{key:?} cannot be the key of an object of this stream"),
+                PAST,
+            );
+        }
+        let there = |key: &String| self.objects.size_of(key);
+        let segs: Vec<(SegmentEntry, u64)> =
+            list.segs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
+        let graphs: Vec<(GraphEntry, u64)> =
+            list.graphs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
+        self.named.extend(list.keys());
+        for (entry, size) in segs {
+            self.report.garbage.add(size);
+            let read = self.reader.segment(&self.name, &entry, |_| Ok(())).await.map(drop);
+            self.past_judged(&entry.key, size, witness, read)?;
+        }
+        for (entry, size) in graphs {
+            self.report.garbage.add(size);
+            let read = self.reader.graph(&self.name, &entry).await.map(drop);
+            self.past_judged(&entry.key, size, witness, read)?;
+        }
+        Ok(())
+    }
+
+    fn past_judged(&mut self, key: &str, size: u64, witness: &str, read: Result<(), Fault>) -> Result<()> {
+        match read {
+            // It has just been deleted, as it was to be.
+            Err(Fault::Missing) => Ok(()),
+            read => self.judged((key, size), witness, read, PAST).map(drop),
+        }
+    }
+
+    /// Counts what nothing names, and looks whether it shows that HEAD is not the newest.
+    async fn unnamed(&mut self, head: &Head) -> Result<()> {
+        let below = self.objects.log.range(..head.gone).map(|(_, object)| object.size_bytes);
+        let below: Amount = below.collect();
+        self.report.garbage = self.report.garbage.plus(below);
+        let graphs = self.objects.graphs.values().filter(|o| !self.named.contains(&o.key)).map(|o| o.size_bytes);
+        let lists = self.objects.retired.iter().filter(|(ulid, _)| head.retired.iter().all(|r| r.ulid != **ulid));
+        let others: Amount = graphs.chain(lists.map(|(_, object)| object.size_bytes)).collect();
+        self.report.orphans = others;
+        let segments: Vec<(String, u64)> = self
+            .objects
+            .segments
+            .values()
+            .filter(|object| !self.named.contains(&object.key))
+            .map(|object| (object.key.clone(), object.size_bytes))
+            .collect();
+        for (key, size) in segments {
+            self.report.orphans.add(size);
+            let Some((lo, hi)) = self.reader.versions(&key, size).await? else { continue };
+            if hi >= head.floor && hi <= self.report.version.max(head.floor) {
+                let cause = format!(
+                    "{key} holds commits {lo} to {hi}, but HEAD's floor is {}: a flush that came to nothing or is under \
+                     way; or HEAD is an old one that was put back",
+                    head.floor
+                );
+                let remedy = "if HEAD was put back from a backup, put back the newest one";
+                self.report.findings.suspicious(self.id.head(), cause, remedy);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// The last bytes of an object, up to a piece of them.
+    async fn whole_tail(&self, key: &str, size: u64) -> Result<bytes::Bytes, Fault> {
+        let start = size.saturating_sub(PIECE_BYTES);
+        Ok(self.bucket.get(key, Some(start..size.max(1))).await?.bytes)
+    }
+
+    /// Which commits an object under `seg/` says it holds, if it can be read.
+    async fn versions(&self, key: &str, size: u64) -> Result<Option<(Version, Version)>> {
+        const FOOTER_BYTES: u64 = 64 << 10;
+        let start = size.saturating_sub(FOOTER_BYTES);
+        let last = match self.bucket.get(key, Some(start..size.max(1))).await.map_err(Fault::from) {
+            Ok(object) => object.bytes,
+            Err(Fault::Away(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let pieces = crate::format::Pieces::new(size, [(start, last)]);
+        if !crate::format::SegmentReader::can_open(&pieces) {
+            return Ok(None);
+        }
+        let opened = crate::format::SegmentReader::open(&pieces);
+        Ok(opened.ok().map(|reader| (reader.header().lo, reader.header().hi)))
+    }
+}

@@ -1,0 +1,103 @@
+//! Checking a whole bucket: what makes it a store, the catalog, and every stream. Invariant: nothing is
+//! written; what could not be looked at is an error, never a clean bill.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::inventory::Inventory;
+use super::names::{Choice, Names};
+use super::objects::Reader;
+use super::report::{Amount, BucketCheck, Findings, StreamCheck};
+use super::stream_check::{self, Expected};
+use crate::bucket::keys::{self, StreamId};
+use crate::bucket::{Bucket, BucketError};
+use crate::error::{Error, Result};
+use crate::format::store_file::StoreFile;
+use crate::stream::context::StreamError;
+
+/// Streams checked at once.
+const PARALLEL_STREAMS: usize = 4;
+
+/// Checks the bucket, or, of its collections, only the chosen ones.
+///
+/// # Errors
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or nothing of what was chosen.
+pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketCheck> {
+    let began = Instant::now();
+    let reader = Reader::new(bucket.clone());
+    let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
+    if inventory.streams.is_empty() && !inventory.store_file {
+        return Err(no_store(bucket.as_ref()));
+    }
+    let mut findings = Findings::default();
+    let objects = inventory.streams.remove(&StreamId::Catalog).unwrap_or_default();
+    let catalog = Expected { name: Some("the catalog".to_owned()), live: true, recorded: true, metric: None };
+    let checked = stream_check::check(&reader, &StreamId::Catalog, &catalog, Some(objects)).await?;
+    let mut catalog = checked.report;
+    let names = Names::of_records(&checked.texts, &mut catalog.findings);
+    store_file(bucket.as_ref(), &catalog, &mut findings).await?;
+    strange(&inventory, &mut findings);
+    let mut todo: BTreeMap<StreamId, _> =
+        inventory.streams.into_iter().map(|(id, objects)| (id, Some(objects))).collect();
+    for id in names.live() {
+        todo.entry(id).or_default();
+    }
+    let chosen = names.chosen(choice)?;
+    todo.retain(|id, _| chosen.as_ref().is_none_or(|chosen| chosen.contains(id)));
+    let checks = stream::iter(todo).map(|(id, objects)| {
+        let (reader, mut expected) = (reader.clone(), names.expected(&id));
+        // Where the catalog could not be read whole, that it does not know a stream says nothing.
+        expected.recorded |= catalog.findings.any_damage();
+        async move { stream_check::check(&reader, &id, &expected, objects).await.map(|checked| checked.report) }
+    });
+    let mut streams: Vec<StreamCheck> = checks.buffer_unordered(PARALLEL_STREAMS).try_collect().await?;
+    streams.sort_by(|a, b| (&a.name, &a.stream).cmp(&(&b.name, &b.stream)));
+    streams.insert(0, catalog);
+    let checked = streams.iter().fold(Amount::default(), |sum, stream| sum.plus(stream.checked));
+    let sound = !findings.any_damage() && streams.iter().all(|stream| !stream.findings.any_damage());
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(BucketCheck { place: bucket.place(), sound, streams, findings, checked, seconds })
+}
+
+/// The error where a bucket holds no store.
+pub fn no_store(bucket: &dyn Bucket) -> Error {
+    let at = bucket.place().location;
+    Error::not_found(format!("there is no store at {at}: expected {} and catalog/HEAD, found neither", keys::STORE))
+}
+
+async fn store_file(bucket: &dyn Bucket, catalog: &StreamCheck, findings: &mut Findings) -> Result<()> {
+    let remedy = "put it back from a backup";
+    match bucket.get(keys::STORE, None).await {
+        Ok(object) => {
+            if let Err(cause) = StoreFile::decode(&object.bytes) {
+                findings.damaged(keys::STORE, cause, remedy);
+            }
+        }
+        Err(BucketError::NotFound { .. }) if catalog.version.0 == 0 && !catalog.findings.any_damage() => {
+            let cause = "it is missing: the first start here was cut short";
+            findings.note(keys::STORE, cause, "nothing to do: the next start writes it");
+        }
+        Err(BucketError::NotFound { .. }) => {
+            let cause = "it is missing, though the catalog has been written to: it was deleted by hand";
+            findings.damaged(
+                keys::STORE,
+                cause,
+                "put it back from a backup; else the next start writes one with a new store id",
+            );
+        }
+        Err(error) => return Err(StreamError::from(error).into()),
+    }
+    Ok(())
+}
+
+fn strange(inventory: &Inventory, findings: &mut Findings) {
+    for key in &inventory.strange {
+        findings.note(key, "no object of Drumlin's has such a key", "it means nothing to Drumlin");
+    }
+    for key in inventory.marks.iter().filter(|key| key.contains("/scratch/")) {
+        findings.note(key, "a probe of the bucket was cut short and left it", "it may be deleted");
+    }
+}

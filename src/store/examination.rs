@@ -1,0 +1,53 @@
+//! Looking at the bucket that the settings name without opening a store. Invariant: no object is written,
+//! not even the probe's mark.
+
+use std::sync::Arc;
+
+use super::bootstrap;
+use crate::bucket::Bucket;
+use crate::bucket::retry::{RetrySettings, Retrying};
+use crate::config::{Settings, Storage};
+use crate::error::{Error, Result};
+use crate::examine::garbage::Doomed;
+use crate::examine::inspect::BucketView;
+use crate::examine::report::BucketCheck;
+use crate::examine::{self, Choice};
+
+/// Checks every object of the store that `settings` name: checksums, the chains of commits, HEADs, graphs,
+/// and that all fits together. Writes nothing.
+///
+/// # Errors
+/// `NotFound` if there is no store or no such collection, `Unavailable` if the bucket does not answer.
+pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck> {
+    examine::verify(connect(settings).await?, choice).await
+}
+
+/// Tells what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back
+/// restoring reaches. Of the objects only HEADs, lists and the catalog are read.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView> {
+    examine::inspect::inspect(connect(settings).await?, choice).await
+}
+
+/// Tells what the collection of garbage would delete now; orphans only where their weekly sweep is due, or
+/// `sweep` asks for them.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<Doomed>> {
+    examine::garbage::garbage(connect(settings).await?, &settings.timing, sweep).await
+}
+
+/// The bucket, to look at.
+async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
+    if let Storage::Folder(path) = &settings.storage
+        && !path.is_dir()
+    {
+        // Opening a folder would make it.
+        return Err(Error::not_found(format!("there is no store at {}: there is no such folder", path.display())));
+    }
+    let bucket = bootstrap::connect(settings).await?;
+    Ok(Arc::new(Retrying::new(bucket, RetrySettings::default())))
+}

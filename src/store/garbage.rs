@@ -1,0 +1,63 @@
+//! One round of the collection of garbage, on request: what the background does hourly and weekly.
+//! Invariant: the protocol's own steps, in its order; nothing is deleted that a server would keep.
+
+use serde::Serialize;
+
+use super::{Store, background, orphans};
+use crate::error::{Error, Result};
+use crate::stream::Stream;
+use crate::stream::state::State;
+use crate::stream::sweep::Sweep;
+
+/// What one round of the collection of garbage deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    /// Commits that segments hold.
+    pub log_objects: u64,
+    /// Lists of replaced segments and graphs that were worked off, with all they name.
+    pub retired_lists: u64,
+    /// Orphaned objects.
+    pub orphans: u64,
+    /// Streams without a collection that were condemned.
+    pub condemned: u64,
+}
+
+impl Store {
+    /// Collects the garbage of every collection and of the catalog, and buries collections that were dropped
+    /// long enough ago. Orphans are swept where that is due, or in any case if `sweep` says so. Goes on where
+    /// one stream fails; answers the first failure.
+    ///
+    /// # Errors
+    /// `Corrupted` if a stream is damaged: nothing of it is deleted. `Unavailable` if the bucket does not answer.
+    pub async fn collect_garbage(&self, sweep: bool) -> Result<Collected> {
+        let inner = &self.inner;
+        let when = if sweep { Sweep::Now } else { Sweep::IfDue };
+        let (mut collected, mut failed) = (Collected::default(), None::<Error>);
+        for entry in inner.live_entries() {
+            let done = match entry.opened().await {
+                Ok(collection) => collect(collection.stream(), when, &mut collected).await,
+                Err(error) => Err(error.into()),
+            };
+            failed = failed.or(done.err());
+        }
+        let before = collected.orphans;
+        let catalog = collect(&inner.catalog, when, &mut collected).await;
+        failed = failed.or(catalog.err());
+        if sweep || collected.orphans > before {
+            match orphans::sweep_streams(inner).await {
+                Ok(condemned) => collected.condemned = condemned,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        background::bury_dropped(inner).await;
+        failed.map_or(Ok(collected), Err)
+    }
+}
+
+async fn collect<S: State>(stream: &Stream<S>, when: Sweep, collected: &mut Collected) -> Result<()> {
+    let done = stream.collect().await?;
+    collected.log_objects += done.log_objects;
+    collected.retired_lists += done.retired;
+    collected.orphans += stream.sweep(when).await?.unwrap_or(0);
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Restoring: what a collection was at an earlier version becomes a new collection. Invariants: the old
+//! collection is only read, also where it is damaged or dropped; the new one is born as a fork is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::catalog::{self, CollectionRecord, RecordState};
+use super::lifecycle::{ATTEMPTS, check_name};
+use super::{Store, report};
+use crate::bucket::StoreTime;
+use crate::bucket::keys::StreamId;
+use crate::collection::handle::Collection;
+use crate::collection::request::Scope;
+use crate::error::{Error, Kind, Result};
+use crate::format::head::Head;
+use crate::record::{CollectionId, Version};
+use crate::stream::context::{Context, StreamError};
+use crate::stream::history::History;
+use crate::stream::rewind::{RewindError, rewind};
+use crate::stream::salvage::salvage;
+
+/// Which state of a collection is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// After this commit.
+    Version(Version),
+    /// After the last commit that the store had written by this time of its own clock, in milliseconds
+    /// since 1970.
+    Time(i64),
+    /// After the last commit before which nothing is damaged.
+    Sound,
+}
+
+impl Store {
+    /// Makes a collection called `name` that holds what the collection `of` held at `moment`; tells which
+    /// version that was. `of` may be damaged, or dropped as long as its objects are kept: of several that had
+    /// the name the live one, else the one with the newest commit, is meant. Metric, index and metadata are
+    /// those that the catalog has now.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such collection, or the moment is out of reach: the message tells how far
+    /// back it goes. `AlreadyExists` if the name is taken. `Corrupted` if what it needs is damaged.
+    pub async fn restore_collection(
+        &self,
+        scope: &Scope,
+        of: &str,
+        moment: Moment,
+        name: &str,
+    ) -> Result<(Collection, Version)> {
+        check_name("name", name)?;
+        self.inner.follow_catalog().await?;
+        let (id, record) = self.recorded(scope, of).await?;
+        for _ in 0..ATTEMPTS {
+            self.check_name_is_free(scope, name).await?;
+            let copy = CollectionId(Uuid::new_v4());
+            let context = Arc::new(self.inner.context(StreamId::Collection(id)));
+            let dimension = record.configuration.dimension;
+            let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
+            let (name, state) = (name.to_owned(), RecordState::Live);
+            let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
+            match self.bear(copy, &head, record).await {
+                // The name may be held by a collection that has been dropped: look again.
+                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                born => return Ok((born?, version)),
+            }
+        }
+        Err(catalog::already_exists(name))
+    }
+
+    /// What can be restored of a collection.
+    ///
+    /// # Errors
+    /// As [`restore_collection`](Store::restore_collection).
+    pub async fn past_of(&self, scope: &Scope, of: &str) -> Result<Option<report::Past>> {
+        self.inner.follow_catalog().await?;
+        let (id, _) = self.recorded(scope, of).await?;
+        let history = History::read(self.inner.bucket.as_ref(), &StreamId::Collection(id)).await?;
+        Ok(history.reach().map(|reach| report::Past {
+            oldest: reach.oldest,
+            also: reach.also,
+            newest: reach.newest,
+            since_ms: reach.since.map(|since| since.0),
+        }))
+    }
+
+    /// The collection of that name: the live one, else of the dropped ones whose objects are kept the last.
+    async fn recorded(&self, scope: &Scope, name: &str) -> Result<(CollectionId, CollectionRecord)> {
+        let view = self.inner.view.load_full();
+        let of_name = view.collections.iter().filter(|(_, record)| record.is_in(scope) && record.name == name);
+        let mut found = None::<(Option<StoreTime>, CollectionId, CollectionRecord)>;
+        for (id, record) in of_name {
+            if record.is_live() {
+                return Ok((*id, record.as_ref().clone()));
+            }
+            let stream = StreamId::Collection(*id);
+            let Ok(history) = History::read(self.inner.bucket.as_ref(), &stream).await else { continue };
+            let last = history.commits.values().next_back().copied().flatten();
+            if found.as_ref().is_none_or(|(best, ..)| *best < last) {
+                found = Some((last, *id, record.as_ref().clone()));
+            }
+        }
+        let found = found.map(|(_, id, record)| (id, record));
+        found.ok_or_else(|| Error::not_found(format!("there is, or was lately, no collection {name:?}")))
+    }
+}
+
+/// The collection's past. Where only what is sound is asked for, a lost HEAD does not stand in the way.
+async fn past(context: &Arc<Context>, moment: Moment, dimension: Option<usize>) -> Result<History, StreamError> {
+    let (bucket, stream) = (context.bucket.as_ref(), &context.stream);
+    match History::read(bucket, stream).await {
+        Err(StreamError::Corrupted { .. } | StreamError::Missing) if moment == Moment::Sound => {
+            salvage(bucket, stream, dimension).await
+        }
+        read => read,
+    }
+}
+
+/// Writes the objects of `target`; its HEAD, and the version.
+async fn copied(
+    context: &Arc<Context>,
+    moment: Moment,
+    dimension: Option<usize>,
+    target: &StreamId,
+) -> Result<(Head, Version)> {
+    let mut why = StreamError::Missing;
+    for _ in 0..ATTEMPTS {
+        let history = past(context, moment, dimension).await?;
+        let mut version = chosen(&history, moment)?;
+        loop {
+            match rewind(context, &history, version, target).await {
+                Ok(head) => return Ok((head, version)),
+                // IMPORTANT: only ever further back, so that this ends.
+                Err(RewindError::Ends { last, .. }) if moment == Moment::Sound && last < version => version = last,
+                // A time after the drop means the collection as it was before it.
+                Err(RewindError::Ends { last, why: StreamError::Dropped })
+                    if matches!(moment, Moment::Time(_)) && last < version =>
+                {
+                    version = last;
+                }
+                Err(RewindError::Stream(error @ StreamError::Recycled(_))) => {
+                    why = error;
+                    break;
+                }
+                Err(error) => return Err(refusal(&history, version, error)),
+            }
+        }
+    }
+    Err(Error::unavailable(format!("the collection kept changing while it was read ({why}); try again")))
+}
+
+fn chosen(history: &History, moment: Moment) -> Result<Version> {
+    match moment {
+        Moment::Version(version) => Ok(version),
+        Moment::Sound => Ok(history.last_without(history.newest(), &BTreeSet::new())),
+        Moment::Time(ms) => history.version_at(StoreTime(ms)).ok_or_else(|| {
+            let first = history.commits.iter().find_map(|(version, at)| Some((*version, at.as_ref()?.0)));
+            let known = first.map_or_else(
+                || "no commit is left in its log".to_owned(),
+                |(version, ms)| format!("the oldest commit whose time is known is {version}, of {}", report::time(ms)),
+            );
+            Error::not_found(format!("what the collection was at {} is out of reach: {known}", report::time(ms)))
+        }),
+    }
+}
+
+fn refusal(history: &History, version: Version, error: RewindError) -> Error {
+    match error {
+        RewindError::Stream(error) => error.into(),
+        RewindError::OutOfReach => Error::not_found(format!("version {version} is out of reach: {}", reach(history))),
+        RewindError::Ends { last, why: StreamError::Dropped } => {
+            Error::not_found(format!("the collection was dropped after version {last}; restore that one"))
+        }
+        RewindError::Ends { last, why } => {
+            let error = Error::from(why);
+            let sound = format!("{error}; what is sound before it, version {last}, can be restored");
+            Error::new(error.kind(), sound)
+        }
+    }
+}
+
+/// How far back a collection can be restored, in words.
+fn reach(history: &History) -> String {
+    let Some(reach) = history.reach() else { return "nothing of its past can be read".to_owned() };
+    let mut text = format!("versions {} to {} can be restored", reach.oldest, reach.newest);
+    if !reach.also.is_empty() {
+        let also: Vec<String> = reach.also.iter().map(Version::to_string).collect();
+        text.push_str(&format!(", and {}", also.join(", ")));
+    }
+    text
+}

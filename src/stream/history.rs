@@ -1,0 +1,250 @@
+//! What of a stream's past can still be read: commits from HEAD's `gone` on, on top of segments that HEAD
+//! names or that its retired lists still keep. Invariant: a version counts as reachable only if a chain of
+//! segments ends at it, or ends at an x − 1 with x ≥ `gone` and the log holds every commit from x to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::context::StreamError;
+use super::sweep::list_under;
+use crate::bucket::keys::StreamId;
+use crate::bucket::{Bucket, BucketError, StoreTime};
+use crate::format::head::{Head, Life, Retired, SegmentEntry};
+use crate::format::{CommitKind, decode_commit};
+use crate::head;
+use crate::log::{self, Slot};
+use crate::record::Version;
+
+/// The past of one stream, as one look at the bucket showed it.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// HEAD.
+    pub head: Head,
+    /// Segments that exist, named by HEAD or by a retired list.
+    pub segments: Vec<SegmentEntry>,
+    /// Keys of graphs that retired lists name.
+    pub retired_graphs: Vec<String>,
+    /// Slots from `gone` on without a gap, and when each was written, by the store's clock.
+    pub commits: BTreeMap<Version, Option<StoreTime>>,
+}
+
+/// What a version is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Segments that cover every version below `from`, ascending.
+    pub segments: Vec<SegmentEntry>,
+    /// The first commit to take from the log.
+    pub from: Version,
+    /// The version.
+    pub version: Version,
+}
+
+/// How far back the past reaches.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reach {
+    /// The oldest version from which on every one is within reach.
+    pub oldest: Version,
+    /// Older ones that are within reach too: segments end there.
+    pub also: Vec<Version>,
+    /// The newest.
+    pub newest: Version,
+    /// When the commit after the oldest version was written: from then on a time can be asked for.
+    pub since: Option<StoreTime>,
+}
+
+impl History {
+    /// Looks at the bucket.
+    pub async fn read(bucket: &dyn Bucket, stream: &StreamId) -> Result<History, StreamError> {
+        let read = head::read(bucket, stream).await;
+        let head = read.map_err(|error| StreamError::of_head(error, stream))?.head;
+        let listed = list_under(bucket, &format!("{stream}/seg/")).await?;
+        let there: BTreeSet<String> = listed.into_iter().map(|object| object.key).collect();
+        let (mut segments, mut retired_graphs) = (head.segs.clone(), Vec::new());
+        for entry in &head.retired {
+            let key = stream.retired(entry.ulid);
+            match bucket.get(&key, None).await {
+                Ok(object) => match Retired::decode(&object.bytes, &stream.to_string()) {
+                    Ok(list) => {
+                        retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
+                        segments.extend(list.segs);
+                    }
+                    // What it names cannot be used, and need not be.
+                    Err(cause) => tracing::warn!(%key, %cause, "a list of replaced segments cannot be read"),
+                },
+                // It has just been worked off.
+                Err(BucketError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // A listing may lag: what HEAD names counts as there until it is asked for.
+        segments.retain(|entry| there.contains(&entry.key) || head.segs.iter().any(|seg| seg.key == entry.key));
+        let mut commits = slots(bucket, stream, &head).await?;
+        if head.state == Life::Dropped
+            && let Some((last, _)) = commits.last_key_value()
+            && is_drop(bucket, stream, *last).await?
+        {
+            // After it nothing is left: what can be restored ends before.
+            commits.pop_last();
+        }
+        Ok(History { head, segments, retired_graphs, commits })
+    }
+
+    /// How far back the past reaches, if any of it can be read.
+    pub fn reach(&self) -> Option<Reach> {
+        let newest = self.newest();
+        let ends = self.chains(newest, &BTreeSet::new());
+        let (mut oldest, mut within) = (None, false);
+        for version in (self.head.gone.0.saturating_sub(1)..=newest.0).map(Version) {
+            within = ends.contains_key(&version.0) || (within && self.commits.contains_key(&version));
+            oldest = match within {
+                true => oldest.or(Some(version)),
+                false => None,
+            };
+        }
+        let oldest = oldest?;
+        let also = self.chains(oldest, &BTreeSet::new());
+        let also = also.into_keys().map(Version).filter(|end| *end < oldest && *end > Version(0)).collect();
+        Some(Reach { oldest, also, newest, since: self.commits.get(&oldest.next()).copied().flatten() })
+    }
+
+    /// The last version at or before `most` that can be put together without the segments of these keys.
+    pub fn last_without(&self, most: Version, without: &BTreeSet<String>) -> Version {
+        let ends = self.chains(most, without).into_keys().map(|end| {
+            let mut end = Version(end);
+            while end < most && end.next() >= self.head.gone && self.commits.contains_key(&end.next()) {
+                end = end.next();
+            }
+            end
+        });
+        ends.max().unwrap_or_default()
+    }
+
+    /// The last version that the objects show.
+    pub fn newest(&self) -> Version {
+        let floor = Version(self.head.floor.0.saturating_sub(1));
+        self.commits.keys().next_back().copied().map_or(floor, |last| last.max(floor))
+    }
+
+    /// The last version whose commit was written at `time` or before. `None` if the log does not tell: all
+    /// commits that are still there came later.
+    pub fn version_at(&self, time: StoreTime) -> Option<Version> {
+        let before =
+            |(version, at): (&Version, &Option<StoreTime>)| at.is_some_and(|at| at <= time).then_some(*version);
+        self.commits.iter().filter_map(before).next_back()
+    }
+
+    /// What `version` is made of, without the segments of these keys.
+    pub fn recipe(&self, version: Version, without: &BTreeSet<String>) -> Option<Recipe> {
+        let ends = self.chains(version, without);
+        let in_log = |from: Version| (from.0..=version.0).all(|slot| self.commits.contains_key(&Version(slot)));
+        let fits = |end: &u64| *end == version.0 || (Version(end + 1) >= self.head.gone && in_log(Version(end + 1)));
+        let end = ends.keys().rev().copied().find(fits)?;
+        let mut segments = Vec::new();
+        let mut at = end;
+        while let Some(Some(entry)) = ends.get(&at) {
+            segments.push((*entry).clone());
+            at = entry.lo.0.saturating_sub(1);
+        }
+        segments.reverse();
+        Some(Recipe { segments, from: Version(end + 1), version })
+    }
+
+    /// The versions up to `most` that chains of segments from version 1 on end at, each with the last segment
+    /// of one such chain; 0 has none.
+    fn chains(&self, most: Version, without: &BTreeSet<String>) -> BTreeMap<u64, Option<&SegmentEntry>> {
+        let usable = |entry: &&SegmentEntry| entry.hi <= most && !without.contains(&entry.key);
+        let mut entries: Vec<&SegmentEntry> = self.segments.iter().filter(usable).collect();
+        // Of segments that begin alike the longest first: fewer objects.
+        entries.sort_by_key(|entry| (entry.lo, std::cmp::Reverse(entry.hi)));
+        let mut ends: BTreeMap<u64, Option<&SegmentEntry>> = BTreeMap::from([(0, None)]);
+        for entry in entries {
+            if ends.contains_key(&(entry.lo.0.saturating_sub(1))) {
+                ends.entry(entry.hi.0).or_insert(Some(entry));
+            }
+        }
+        ends
+    }
+}
+
+async fn is_drop(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<bool, StreamError> {
+    let Slot::Found { bytes, .. } = log::read_slot(bucket, stream, version).await? else { return Ok(false) };
+    Ok(decode_commit(&bytes).is_ok_and(|commit| commit.header.kind == CommitKind::Drop))
+}
+
+/// The slots from `gone` on, as far as there is no gap above the floor.
+async fn slots(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+    head: &Head,
+) -> Result<BTreeMap<Version, Option<StoreTime>>, StreamError> {
+    let listed = list_under(bucket, &stream.log_prefix()).await?;
+    let slots = listed.into_iter().filter_map(|object| {
+        let version = stream.log_version(&object.key)?;
+        (version >= head.gone).then_some((version, object.last_modified))
+    });
+    let mut slots: BTreeMap<Version, Option<StoreTime>> = slots.collect();
+    let mut end = head.floor;
+    while slots.contains_key(&end) {
+        end = end.next();
+    }
+    drop(slots.split_off(&end));
+    Ok(slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Chain, Checksum, Nonce};
+
+    fn entry(lo: u64, hi: u64) -> SegmentEntry {
+        let (key, other) = (format!("c/x/seg/{lo}-{hi}"), serde_json::Map::new());
+        SegmentEntry { key, lo: Version(lo), hi: Version(hi), rows: 1, bytes: 1, xxh3: Checksum(0), level: 0, other }
+    }
+
+    fn history(gone: u64, segments: &[(u64, u64)], named: &[(u64, u64)], newest: u64) -> History {
+        let mut head = Head::new("c/x".to_owned(), serde_json::Map::new());
+        head.segs = named.iter().map(|(lo, hi)| entry(*lo, *hi)).collect();
+        head.floor = Version(named.last().map_or(1, |(_, hi)| hi + 1));
+        head.gone = Version(gone);
+        head.prev = Some(Chain { nonce: Nonce(1), xxh3: Checksum(1) });
+        let segments = segments.iter().chain(named).map(|(lo, hi)| entry(*lo, *hi)).collect();
+        let commits =
+            (gone..=newest).map(|version| (Version(version), Some(StoreTime(version as i64 * 1000)))).collect();
+        History { head, segments, retired_graphs: Vec::new(), commits }
+    }
+
+    fn parts(history: &History, version: u64, without: &[&str]) -> Option<(Vec<String>, u64)> {
+        let without = without.iter().map(|key| format!("c/x/seg/{key}")).collect();
+        let recipe = history.recipe(Version(version), &without)?;
+        let keys = recipe.segments.iter().map(|s| s.key.replace("c/x/seg/", "")).collect();
+        Some((keys, recipe.from.0))
+    }
+
+    #[test]
+    fn a_version_is_made_of_the_longest_segments_before_it_and_the_log() {
+        let history = history(9, &[(1, 4), (5, 8), (9, 12)], &[(1, 12), (13, 16)], 20);
+        let keys = |keys: &[&str]| keys.iter().map(|key| key.to_string()).collect::<Vec<_>>();
+        assert_eq!(parts(&history, 18, &[]), Some((keys(&["1-12", "13-16"]), 17)));
+        assert_eq!(parts(&history, 14, &[]), Some((keys(&["1-12"]), 13)));
+        assert_eq!(parts(&history, 10, &[]), Some((keys(&["1-4", "5-8"]), 9)));
+        assert_eq!(parts(&history, 14, &["1-12"]), Some((keys(&["1-4", "5-8", "9-12"]), 13)));
+        assert_eq!(parts(&history, 14, &["1-12", "9-12"]), Some((keys(&["1-4", "5-8"]), 9)));
+        assert_eq!(parts(&history, 14, &["1-12", "5-8"]), None);
+        assert_eq!(parts(&history, 7, &[]), None, "below gone the log cannot be relied on");
+        assert_eq!(parts(&history, 4, &[]), Some((keys(&["1-4"]), 5)));
+        let reach = history.reach().unwrap();
+        assert_eq!((reach.oldest, reach.newest, reach.since), (Version(8), Version(20), Some(StoreTime(9000))));
+        assert_eq!(reach.also, [Version(4)]);
+        let last = |without: &[&str]| {
+            history.last_without(Version(20), &without.iter().map(|key| format!("c/x/seg/{key}")).collect()).0
+        };
+        assert_eq!((last(&[]), last(&["13-16"]), last(&["1-12", "5-8"])), (20, 20, 4));
+    }
+
+    #[test]
+    fn without_retired_segments_only_what_the_log_has_beyond_head_is_within_reach() {
+        let history = history(9, &[], &[(1, 16)], 18);
+        assert_eq!(history.reach().map(|r| (r.oldest, r.newest)), Some((Version(16), Version(18))));
+        assert_eq!(history.version_at(StoreTime(17_999)), Some(Version(17)));
+        assert_eq!(history.version_at(StoreTime(8_999)), None);
+    }
+}

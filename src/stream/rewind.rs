@@ -1,0 +1,257 @@
+//! Copying a stream as it was at an earlier version into a new one: segments by copies inside the store
+//! after their checksums were found right, the log's part as new segments. Invariants: nothing that is
+//! damaged is copied; nothing names the copy before its HEAD is created; the stream itself is only read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde_json::{Map, Value};
+use ulid::Ulid;
+
+use super::context::{Context, StreamError};
+use super::flush::{encode, upload_segment};
+use super::history::{History, Recipe};
+use super::open::off_thread;
+use crate::bucket::BucketError;
+use crate::bucket::fetch::{self, Fetcher};
+use crate::bucket::keys::StreamId;
+use crate::format::checksum::Hasher;
+use crate::format::head::{Head, SegmentEntry};
+use crate::format::segment::SegmentHeader;
+use crate::format::{Chain, CommitKind, FormatError, Nonce, decode_commit};
+use crate::log::{self, Slot};
+use crate::record::Version;
+
+/// Segments checked and copied at once.
+const PARALLEL_COPIES: usize = 4;
+/// Commits that become one segment at most, and their bytes: as a flush makes them.
+const COMMITS: usize = 128;
+const COMMIT_BYTES: usize = 16 << 20;
+
+/// A version could not be put together; why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RewindError {
+    /// It is out of reach.
+    OutOfReach,
+    /// It lies at or behind damage, or the stream had ended by then: the last version before that.
+    Ends { last: Version, why: StreamError },
+    /// The bucket does not answer, or the past changes while it is read.
+    Stream(StreamError),
+}
+
+impl From<StreamError> for RewindError {
+    fn from(error: StreamError) -> RewindError {
+        RewindError::Stream(error)
+    }
+}
+
+/// Writes the objects of `target`, as the stream was at `version`, and answers the HEAD that makes it a
+/// stream. Segments whose bytes are damaged are gone around, where the past still has others.
+pub async fn rewind(
+    context: &Arc<Context>,
+    history: &History,
+    version: Version,
+    target: &StreamId,
+) -> Result<Head, RewindError> {
+    let recipe = sound_recipe(context, history, version).await?;
+    let mut tail = Tail::new(context, history, &recipe);
+    let segments = tail.write(recipe.version, target).await?;
+    let (config, link) = (tail.config, tail.link);
+    let mut head = Head::new(target.to_string(), config);
+    head.segs = copy(context, &recipe.segments, target).await?;
+    head.segs.extend(segments);
+    (head.floor, head.gone) = (version.next(), version.next());
+    head.prev = match (link, recipe.segments.last()) {
+        (Some(link), _) => Some(link),
+        (None, None) => None,
+        (None, Some(last)) => Some(before(context, history, last).await?),
+    };
+    copy_graphs(context, history, &mut head, target).await?;
+    let checked = head.check_invariants();
+    checked.map_err(|cause| StreamError::corrupted(context.stream.head(), &cause))?;
+    Ok(head)
+}
+
+/// What the version is made of, all segments of it found whole.
+async fn sound_recipe(context: &Arc<Context>, history: &History, version: Version) -> Result<Recipe, RewindError> {
+    let fetcher = Fetcher::new(context.bucket.clone());
+    let (mut sound, mut damaged) = (BTreeSet::new(), BTreeSet::new());
+    let mut why = None;
+    while let Some(recipe) = history.recipe(version, &damaged) {
+        let unchecked: Vec<&SegmentEntry> = recipe.segments.iter().filter(|s| !sound.contains(&s.key)).collect();
+        if unchecked.is_empty() {
+            return Ok(recipe);
+        }
+        let mut checks = stream::iter(unchecked).map(|entry| checksum(&fetcher, entry)).buffered(PARALLEL_COPIES);
+        while let Some(check) = checks.next().await {
+            match check? {
+                (key, None) => drop(sound.insert(key)),
+                (key, Some(cause)) => {
+                    tracing::warn!(%key, %cause, "a damaged segment is gone around");
+                    why = Some(StreamError::Corrupted { key: key.clone(), cause });
+                    damaged.insert(key);
+                }
+            }
+        }
+    }
+    let last = history.last_without(version, &damaged);
+    Err(why.map_or(RewindError::OutOfReach, |why| RewindError::Ends { last, why }))
+}
+
+/// A segment's key, and what is wrong with its bytes, if anything.
+async fn checksum(fetcher: &Fetcher, entry: &SegmentEntry) -> Result<(String, Option<String>), StreamError> {
+    let mut hasher = Hasher::default();
+    let mut pieces = std::pin::pin!(fetcher.pieces(&entry.key, entry.bytes, fetch::pieces(entry.bytes)));
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(object) if object.size_bytes != entry.bytes => {
+                let cause = format!("object has {} bytes, HEAD names {}", object.size_bytes, entry.bytes);
+                return Ok((entry.key.clone(), Some(cause)));
+            }
+            Ok(object) => {
+                hasher = off_thread(move || {
+                    hasher.update(&object.bytes);
+                    hasher
+                })
+                .await?;
+            }
+            Err(BucketError::NotFound { .. }) => return Ok((entry.key.clone(), Some("it is missing".to_owned()))),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let found = hasher.finish();
+    let wrong = (found != entry.xxh3).then(|| format!("object has checksum {found}, HEAD names {}", entry.xxh3));
+    Ok((entry.key.clone(), wrong))
+}
+
+/// The log's part of a recipe.
+struct Tail<'a> {
+    context: &'a Arc<Context>,
+    next: Version,
+    /// The commit before `next`, where it is known.
+    prev: Option<Chain>,
+    /// Whether `prev` is known.
+    chained: bool,
+    config: Map<String, Value>,
+    /// The last commit taken.
+    link: Option<Chain>,
+}
+
+impl<'a> Tail<'a> {
+    fn new(context: &'a Arc<Context>, history: &History, recipe: &Recipe) -> Tail<'a> {
+        let head = &history.head;
+        let at_floor = recipe.from == head.floor;
+        let chained = (at_floor && head.prev.is_some()) || recipe.from == Version(1);
+        let prev = head.prev.filter(|_| at_floor);
+        Tail { context, next: recipe.from, prev, chained, config: head.config.clone(), link: None }
+    }
+
+    /// Writes the commits up to `last` as segments of `target`.
+    async fn write(&mut self, last: Version, target: &StreamId) -> Result<Vec<SegmentEntry>, RewindError> {
+        let mut segments = Vec::new();
+        while self.next <= last {
+            let lo = self.next;
+            let mut commits: Vec<Bytes> = Vec::new();
+            let mut size = 0;
+            while self.next <= last && commits.len() < COMMITS && size < COMMIT_BYTES {
+                let bytes = self.take().await?;
+                size += bytes.len();
+                commits.push(bytes);
+            }
+            let hi = Version(self.next.0 - 1);
+            let dim = self.config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize;
+            let header = SegmentHeader { stream: target.to_string(), lo, hi, dim };
+            let encoded = off_thread(move || encode(header, commits.into_iter())).await?;
+            let damaged = |cause: FormatError| StreamError::corrupted(self.context.stream.log(lo), &cause);
+            let encoded = encoded.map_err(damaged)?;
+            segments.push(upload_segment(self.context, target, encoded, (lo, hi), 0).await?);
+        }
+        Ok(segments)
+    }
+
+    /// Reads and checks the next commit.
+    async fn take(&mut self) -> Result<Bytes, RewindError> {
+        let (version, stream) = (self.next, &self.context.stream);
+        let ends = |why| RewindError::Ends { last: Version(version.0 - 1), why };
+        let damaged = |cause: FormatError| ends(StreamError::corrupted(stream.log(version), &cause));
+        let bytes =
+            match log::read_slot(self.context.bucket.as_ref(), stream, version).await.map_err(StreamError::from)? {
+                Slot::Found { bytes, .. } => bytes,
+                Slot::Missing { .. } => {
+                    return Err(ends(StreamError::Corrupted {
+                        key: stream.log(version),
+                        cause: "it is missing".to_owned(),
+                    }));
+                }
+            };
+        if !self.chained {
+            // The commit before it is in a segment, and no HEAD says any more which it was.
+            self.prev = decode_commit(&bytes).map_err(damaged)?.header.prev;
+            self.chained = true;
+        }
+        let chained = log::chain(&bytes, stream, version, self.prev.as_ref()).map_err(damaged)?;
+        if chained.commit.header.kind == CommitKind::Drop {
+            return Err(ends(StreamError::Dropped));
+        }
+        self.config.extend(chained.commit.header.config.unwrap_or_default());
+        (self.prev, self.link, self.next) = (Some(chained.link), Some(chained.link), version.next());
+        Ok(bytes)
+    }
+}
+
+/// The commit that `last`, a segment, ends with, as the commit after it or HEAD has it. Where neither does,
+/// the copy begins a chain of its own: nothing but its own commits will be held against it.
+async fn before(context: &Arc<Context>, history: &History, last: &SegmentEntry) -> Result<Chain, StreamError> {
+    let next = last.hi.next();
+    if next == history.head.floor
+        && let Some(prev) = history.head.prev
+    {
+        return Ok(prev);
+    }
+    let own = Chain { nonce: Nonce::random(), xxh3: last.xxh3 };
+    match log::read_slot(context.bucket.as_ref(), &context.stream, next).await? {
+        Slot::Found { bytes, .. } => {
+            Ok(decode_commit(&bytes).ok().and_then(|commit| commit.header.prev).unwrap_or(own))
+        }
+        Slot::Missing { .. } => Ok(own),
+    }
+}
+
+async fn copy(
+    context: &Arc<Context>,
+    segments: &[SegmentEntry],
+    target: &StreamId,
+) -> Result<Vec<SegmentEntry>, StreamError> {
+    let own = context.stream.to_string();
+    let copies = stream::iter(segments).map(|entry| {
+        let (key, own) = (target.segment(Ulid::generate()), own.clone());
+        async move {
+            match context.bucket.copy(&entry.key, &key).await {
+                Ok(_) => Ok(entry.copied(&own, key)),
+                Err(BucketError::NotFound { .. }) => Err(StreamError::Recycled(format!("{} is gone", entry.key))),
+                Err(error) => Err(error.into()),
+            }
+        }
+    });
+    copies.buffered(PARALLEL_COPIES).try_collect().await
+}
+
+/// Copies the graphs that cover nothing after the version. They are a cache: one that is gone is left out.
+async fn copy_graphs(
+    context: &Arc<Context>,
+    history: &History,
+    head: &mut Head,
+    target: &StreamId,
+) -> Result<(), StreamError> {
+    for entry in history.head.graphs.iter().filter(|graph| graph.hi < head.floor) {
+        let key = target.graph(Ulid::generate());
+        match context.bucket.copy(&entry.key, &key).await {
+            Ok(_) => head.graphs.push(entry.copied(&context.stream.to_string(), key)),
+            Err(BucketError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The past of a stream whose HEAD is lost. Every segment says which commits it holds, and any that is whole is
+//! the fold of just these, whoever wrote it and whether or not a HEAD ever named it: so chains of segments and
+//! the log can be put together without HEAD. Invariant: nothing is guessed; a segment that cannot be decoded to
+//! its last row is left out, and of the log only the run of slots that the newest ends is believed.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::context::StreamError;
+use super::history::History;
+use super::open::off_thread;
+use super::sweep::list_under;
+use crate::bucket::keys::{Role, StreamId};
+use crate::bucket::{Bucket, BucketError, StoreTime};
+use crate::format::head::{Head, SegmentEntry};
+use crate::format::{Checksum, decode_segment};
+use crate::record::Version;
+
+/// Reads what there is. `dimension` is what the catalog says of it, for a log that does not.
+pub async fn salvage(bucket: &dyn Bucket, stream: &StreamId, dimension: Option<usize>) -> Result<History, StreamError> {
+    let mut segments = Vec::new();
+    let mut config = Map::new();
+    config.extend(dimension.map(|dimension| ("dimension".to_owned(), Value::from(dimension))));
+    for object in list_under(bucket, &format!("{stream}/seg/")).await? {
+        if stream.role(&object.key) != Some(Role::Segment) {
+            continue;
+        }
+        match segment(bucket, stream, &object.key).await? {
+            Ok((entry, dim)) => {
+                config.extend((dim > 0).then(|| ("dimension".to_owned(), Value::from(dim))));
+                segments.push(entry);
+            }
+            Err(cause) => tracing::warn!(key = object.key, cause, "a segment cannot be read and is left out"),
+        }
+    }
+    let commits = newest_run(bucket, stream).await?;
+    let end = segments.iter().map(|entry| entry.hi.next()).max().unwrap_or(Version(1));
+    let mut head = Head::new(stream.to_string(), config);
+    // As a HEAD that names nothing: where the log begins is known, what stands before it is not.
+    (head.floor, head.gone) = (end, commits.keys().next().copied().unwrap_or(end));
+    Ok(History { head, segments, retired_graphs: Vec::new(), commits })
+}
+
+/// A segment as a HEAD would name it and its dimension, or what is wrong with it.
+async fn segment(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+    key: &str,
+) -> Result<Result<(SegmentEntry, usize), String>, StreamError> {
+    let bytes = match bucket.get(key, None).await {
+        Ok(object) => object.bytes,
+        Err(BucketError::NotFound { .. }) => return Ok(Err("it is gone".to_owned())),
+        Err(error) => return Err(error.into()),
+    };
+    let decoded = off_thread(move || {
+        let segment = decode_segment(&bytes).map_err(|cause| cause.to_string())?;
+        let rows = segment.groups.iter().map(|group| group.len() as u64).sum();
+        Ok((segment.header, rows, bytes.len() as u64, Checksum::of(&bytes)))
+    });
+    let decoded: Result<_, String> = decoded.await?;
+    Ok(decoded.map(|(header, rows, bytes, xxh3)| {
+        let (key, lo, hi, other) = (key.to_owned(), header.lo, header.hi, Map::new());
+        let entry = SegmentEntry { key, lo, hi, rows, bytes, xxh3, level: 0, other };
+        let entry = match header.stream == stream.to_string() {
+            true => entry,
+            // A fork's: it carries the name of the stream that it was copied from.
+            false => entry.copied(&header.stream, entry.key.clone()),
+        };
+        (entry, header.dim)
+    }))
+}
+
+/// The slots without a gap up to the newest.
+async fn newest_run(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+) -> Result<BTreeMap<Version, Option<StoreTime>>, StreamError> {
+    let listed = list_under(bucket, &stream.log_prefix()).await?;
+    let slots = listed.into_iter().filter_map(|o| Some((stream.log_version(&o.key)?, o.last_modified)));
+    let mut run: BTreeMap<Version, Option<StoreTime>> = BTreeMap::new();
+    for (version, written) in slots {
+        if run.keys().next_back().is_some_and(|last| last.next() != version) {
+            run.clear();
+        }
+        run.insert(version, written);
+    }
+    Ok(run)
+}

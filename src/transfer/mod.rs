@@ -1,0 +1,115 @@
+//! Whole collections in files: Parquet and JSON Lines, out and in, a page of records at a time. What goes out
+//! comes in equal: bits of floats, 1 and 1.0, null and `{}`, order. Invariant: neither way holds more of a
+//! file than one page (Parquet: one row group).
+
+mod json_lines;
+mod parquet_file;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+pub use self::json_lines::{JsonLinesReader, JsonLinesWriter};
+pub use self::parquet_file::{ParquetReader, ParquetWriter};
+
+use crate::collection::handle::Identity;
+use crate::collection::request::{CollectionSpec, IndexSettings};
+use crate::error::{Error, Result};
+use crate::record::{MetaValue, Metadata, Metric, Record};
+
+/// Records into a file.
+#[derive(Debug)]
+pub enum RecordWriter {
+    /// A Parquet file.
+    Parquet(Box<ParquetWriter>),
+    /// A line of JSON per record.
+    JsonLines(JsonLinesWriter),
+}
+
+impl RecordWriter {
+    /// Appends records.
+    pub fn push(&mut self, records: &[Record]) -> Result<()> {
+        match self {
+            RecordWriter::Parquet(writer) => writer.push(records),
+            RecordWriter::JsonLines(writer) => writer.push(records),
+        }
+    }
+
+    /// Ends the file; it is on disk when this returns.
+    pub fn finish(self) -> Result<()> {
+        match self {
+            RecordWriter::Parquet(writer) => writer.finish(),
+            RecordWriter::JsonLines(writer) => writer.finish(),
+        }
+    }
+}
+
+/// Records out of a file.
+#[derive(Debug)]
+pub enum RecordReader {
+    /// A Parquet file.
+    Parquet(Box<ParquetReader>),
+    /// A line of JSON per record.
+    JsonLines(JsonLinesReader),
+}
+
+impl RecordReader {
+    /// The next records, about a thousand of them; none at the end.
+    pub fn next_page(&mut self) -> Result<Vec<Record>> {
+        match self {
+            RecordReader::Parquet(reader) => reader.next_page(),
+            RecordReader::JsonLines(reader) => reader.next_page(),
+        }
+    }
+}
+
+/// What a file says about the collection that was in it.
+pub fn described(identity: &Identity, dimension: Option<usize>) -> Value {
+    json!({
+        "name": identity.name,
+        "metric": identity.metric.name(),
+        "dimension": dimension,
+        "metadata": identity.metadata,
+        "index": identity.index,
+        "extension": identity.extension,
+    })
+}
+
+/// The collection that a file's description speaks of.
+pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
+    #[derive(serde::Deserialize)]
+    struct Description {
+        #[serde(default)]
+        name: String,
+        #[serde(default)]
+        metric: Metric,
+        dimension: Option<usize>,
+        metadata: Option<BTreeMap<String, Value>>,
+        #[serde(default)]
+        index: IndexSettings,
+        #[serde(default)]
+        extension: Map<String, Value>,
+    }
+    let bad = |e: serde_json::Error| Error::invalid(format!("the file's description of its collection: {e}"));
+    let described: Description = serde_json::from_value(description.clone()).map_err(bad)?;
+    let value = |(key, value): (String, Value)| match MetaValue::from_json(&value) {
+        Some(value) => Ok((key, value)),
+        None => Err(Error::invalid(format!("the file's description: metadata.{key} is no value of metadata: {value}"))),
+    };
+    let metadata = described.metadata.map(|map| map.into_iter().map(value).collect::<Result<_>>()).transpose()?;
+    Ok(CollectionSpec {
+        name: described.name,
+        metric: described.metric,
+        dimension: described.dimension,
+        metadata: metadata.map(Metadata),
+        index: described.index,
+        extension: described.extension,
+    })
+}
+
+fn failed(what: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::unavailable(format!("the file could not be {what}: {cause}")).with_source(cause)
+}
+
+#[cfg(test)]
+mod transfer_tests;

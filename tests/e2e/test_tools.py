@@ -1,0 +1,128 @@
+"""The tools for the bad day, as a person types them: every command on a real bucket, exit codes included."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conftest import Place, folder_place
+from drumlin import Drumlin, binary
+from sentences import sentences
+
+
+
+def tool(place: Place, *arguments: str, expect: int = 0, **settings: str) -> str:
+    """What a command prints; its exit code has to be the expected one."""
+    environment = {"PATH": os.environ["PATH"], **place.settings, **settings}
+    done = subprocess.run([binary(), *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == expect, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "panicked" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def objects(place: Place) -> dict[str, bytes]:
+    """What is in the bucket; of a folder, without the hidden directory, which holds no objects."""
+    return {key: body for key, body in place.objects().items() if not key.startswith(".drumlin/")}
+
+
+def filled(start: Callable[..., Drumlin], place: Place) -> dict[str, dict[str, Any]]:
+    """A collection with segments and a tail; its records."""
+    server = start({**place.settings, "DRUMLIN_FLUSH_COMMITS": "8"})
+    server.create("notes", metric="l2")
+    for first in range(0, 120, 4):
+        server.add("notes", sentences()[first : first + 4])
+    server.call("POST", "/api/s3/sync")
+    server.upsert("notes", [{**sentences()[3], "document": "changed"}])
+    server.delete("notes", [sentences()[5]["id"]])
+    records = server.records("notes")
+    server.close()
+    return records
+
+
+def served(start: Callable[..., Drumlin], place: Place, name: str) -> dict[str, dict[str, Any]]:
+    server = start(place.settings)
+    records = server.records(name)
+    server.close()
+    return records
+
+
+def test_verify_calls_a_sound_bucket_sound_and_names_damage(start: Callable[..., Drumlin], tmp_path: Path) -> None:
+    place = folder_place(tmp_path / "bucket")
+    filled(start, place)
+    before = objects(place)
+    assert "sound" in tool(place, "verify")
+    report = json.loads(tool(place, "verify", "--json", "--collection", "notes"))
+    assert report["sound"] and report["streams"][1]["records"] == 119
+    assert objects(place) == before, "verify wrote something"
+    key = next(key for key in before if key.startswith("c/") and "/seg/" in key)
+    (tmp_path / "bucket" / key).write_bytes(before[key][:-9] + b"x" + before[key][-8:])
+    told = tool(place, "verify", expect=1)
+    assert f"DAMAGED: {key}" in told and "checksum" in told, told
+    tool(folder_place(tmp_path / "nowhere"), "verify", expect=2)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_inspect_tells_what_there_is(start: Callable[..., Drumlin], place: Place) -> None:
+    filled(start, place)
+    view = json.loads(tool(place, "inspect", "--json"))
+    notes = view["streams"][1]
+    assert notes["name"] == "default_tenant/default_database/notes" and notes["state"] == "live"
+    assert notes["segments"] and notes["version"] == 32 and notes["reach"]["newest"] == 32
+    assert "can be restored: versions" in tool(place, "inspect", "--collection", "notes")
+
+
+def test_restore_and_fork_make_collections_of_what_was_and_is(start: Callable[..., Drumlin], place: Place) -> None:
+    records = filled(start, place)
+    tool(place, "restore", "--collection", "notes", "--at", "30", "--as", "before")
+    before = served(start, place, "before")
+    assert {id: record["document"] for id, record in before.items()} == {
+        row["id"]: row["document"] for row in sentences()[:120]
+    }
+    tool(place, "restore", "--collection", "notes", "--at", "2199-01-01T00:00:00Z", "--as", "by-time")
+    tool(place, "fork", "--collection", "notes", "--as", "twin")
+    assert served(start, place, "by-time") == served(start, place, "twin") == records
+    tool(place, "restore", "--collection", "notes", "--at", "33", "--as", "never", expect=1)
+
+
+def test_what_is_exported_is_imported_equal_and_a_copy_is_too(
+    start: Callable[..., Drumlin], place: Place, tmp_path: Path
+) -> None:
+    records = filled(start, place)
+    elsewhere = folder_place(tmp_path / "elsewhere")
+    for ending in ("parquet", "jsonl"):
+        file = str(tmp_path / f"notes.{ending}")
+        tool(place, "export", "--collection", "notes", "--to", file)
+        for _ in range(2):  # The second run finds nothing left to do.
+            tool(elsewhere, "import", ending, file, "--collection", ending, "--metric", "l2")
+        found = served(start, elsewhere, ending)
+        assert found == records and list(found) == list(records), ending
+    tool(place, "copy", "--to-data", str(tmp_path / "copied"))
+    copied = folder_place(tmp_path / "copied")
+    found = served(start, copied, "notes")
+    assert found == records and list(found) == list(records)
+    assert "sound" in tool(copied, "verify")
+    # And back, to a bucket of the first kind that is named by variables.
+    back = dict(place.settings)
+    back |= {"S3_PREFIX": f"{tmp_path.name}-back/"} if "S3_PREFIX" in back else {"DRUMLIN_DATA": str(tmp_path / "back")}
+    for _ in range(2):
+        tool(copied, "copy", "--collection", "notes", **{f"TO_{name}": value for name, value in back.items()})
+    found = served(start, Place(back, dict), "notes")
+    assert found == records and list(found) == list(records)
+
+
+def test_gc_says_what_would_go_and_then_deletes_it(start: Callable[..., Drumlin], tmp_path: Path) -> None:
+    place = folder_place(tmp_path / "bucket")
+    records = filled(start, place)
+    short = {"DRUMLIN_T_KEEP_S": "0.001", "DRUMLIN_T_LEASE_S": "0.00001"}
+    tool(place, "gc", **short)  # Notes the floor; what is below it goes at the next.
+    before = objects(place)
+    doomed = json.loads(tool(place, "gc", "--dry-run", "--json", **short))
+    assert objects(place) == before
+    tool(place, "gc", **short)
+    gone = before.keys() - objects(place).keys()
+    assert gone == {entry["key"] for entry in doomed}
+    assert served(start, place, "notes") == records

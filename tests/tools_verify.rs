@@ -1,0 +1,362 @@
+//! `verify` against damage: a sound bucket is called sound, of a bucket damaged in 200 seeded ways every
+//! damaged object is named, and no store serves what is damaged as if it were right.
+
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "support/bucket_check.rs"]
+mod bucket_check;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "support/model.rs"]
+mod model;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "support/past.rs"]
+mod past;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bucket_check::Content;
+use bytes::Bytes;
+use drumlin::bucket::clock::StoreClock;
+use drumlin::bucket::memory::MemoryBucket;
+use drumlin::examination::{BucketCheck, Severity};
+use drumlin::testing::examine;
+use drumlin::testing::format::head::{Head, Retired};
+use drumlin::{Choice, CollectionSpec, Condition, Found, Kind, Metric, Scope, Settings, Storage, Store};
+use past::{Past, all_of};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+const NAMES: [&str; 2] = ["first", "second"];
+
+fn settings() -> Settings {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.maintenance = false;
+    settings.sync_interval = Duration::from_secs(1 << 24);
+    settings.timing.fan_out = 3;
+    settings.timing.graph_rows = 8;
+    settings.timing.swap_interval = Duration::ZERO;
+    settings
+}
+
+async fn open(bucket: &MemoryBucket) -> drumlin::Result<Store> {
+    let store = Store::open_on(settings(), Arc::new(bucket.clone())).await?;
+    store.wait_until_loaded().await;
+    Ok(store)
+}
+
+async fn verify(bucket: &MemoryBucket) -> drumlin::Result<BucketCheck> {
+    examine::verify(Arc::new(bucket.clone()), &Choice::default()).await
+}
+
+/// A bucket with a past.
+struct Ground {
+    content: Content,
+    /// HEADs as they once stood.
+    old_heads: Vec<(String, Bytes)>,
+    /// What each collection holds.
+    truth: BTreeMap<String, Vec<Found>>,
+}
+
+/// Two collections with segments, graphs, lists of what was replaced, a log below the floor and a tail.
+async fn ground() -> Ground {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    let store = open(&bucket).await.unwrap();
+    let (mut old_heads, mut truth) = (Vec::new(), BTreeMap::new());
+    for (seed, name) in (40..).zip(NAMES) {
+        let spec = CollectionSpec::new(name).metric(Metric::L2);
+        let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+        let mut past = Past::new(seed);
+        for _ in 0..7 {
+            past.live_on(&collection, 12).await;
+            store.sync().await.unwrap();
+            store.maintain().await.unwrap();
+            let content = Content::read(&bucket).await;
+            old_heads.extend(content.objects.into_iter().filter(|(key, _)| key.ends_with("/HEAD")));
+        }
+        past.live_on(&collection, 9).await;
+        truth.insert(name.to_owned(), past.now().clone());
+    }
+    let content = Content::read(&bucket).await;
+    content.check().unwrap();
+    old_heads.retain(|(key, head)| content.objects[key] != *head);
+    Ground { content, old_heads, truth }
+}
+
+async fn bucket_of(objects: &BTreeMap<String, Bytes>) -> MemoryBucket {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    Content { objects: objects.clone(), date: None }.write(&bucket).await;
+    bucket
+}
+
+/// The objects whose damage must be seen: all that HEADs name, the log from `gone` on, and what makes it a store.
+fn telling(content: &Content) -> Vec<String> {
+    let mut telling: BTreeSet<String> = BTreeSet::from(["drumlin.json".to_owned()]);
+    for stream in content.streams() {
+        let head = Head::decode(&content.objects[&format!("{stream}/HEAD")], &stream).unwrap();
+        telling.insert(format!("{stream}/HEAD"));
+        telling.extend(head.segs.iter().map(|s| s.key.clone()).chain(head.graphs.iter().map(|g| g.key.clone())));
+        for entry in &head.retired {
+            let key = format!("{stream}/retired/{}.json", entry.ulid);
+            telling.extend(Retired::decode(&content.objects[&key], &stream).unwrap().keys());
+            telling.insert(key);
+        }
+        let log = format!("{stream}/log/");
+        telling.extend(content.objects.keys().filter(|key| key.starts_with(&log)).cloned());
+    }
+    telling.retain(|key| content.objects.contains_key(key));
+    telling.into_iter().collect()
+}
+
+#[derive(Debug)]
+enum Harm {
+    Flip { at: usize, bit: u8 },
+    Truncate { to: usize },
+    Swap { with: String },
+    Delete,
+    OldHead(usize),
+}
+
+/// One seeded harm, and the object it is done to.
+fn harm(random: &mut StdRng, ground: &Ground, keys: &[String]) -> (String, Harm) {
+    let key = keys[random.random_range(0..keys.len())].clone();
+    let size = ground.content.objects[&key].len();
+    match random.random_range(0..10) {
+        0..5 => (key, Harm::Flip { at: random.random_range(0..size), bit: random.random_range(0..8) }),
+        5..7 => (key, Harm::Truncate { to: random.random_range(0..size) }),
+        7 => {
+            let folder = |key: &str| key.rsplit('/').nth(1).unwrap_or_default().to_owned();
+            let alike = |other: &&String| {
+                let heads = key.ends_with("/HEAD") && other.ends_with("/HEAD");
+                **other != key && (heads || (folder(other) == folder(&key) && !other.ends_with("/HEAD")))
+            };
+            let others: Vec<&String> = keys.iter().filter(alike).collect();
+            match others.is_empty() {
+                true => (key, Harm::Delete),
+                false => (key, Harm::Swap { with: others[random.random_range(0..others.len())].clone() }),
+            }
+        }
+        8 => (key, Harm::Delete),
+        _ => {
+            let old = random.random_range(0..ground.old_heads.len());
+            (ground.old_heads[old].0.clone(), Harm::OldHead(old))
+        }
+    }
+}
+
+/// Does it; the keys that are damaged then.
+fn hurt(objects: &mut BTreeMap<String, Bytes>, ground: &Ground, key: &str, harm: &Harm) -> Vec<String> {
+    let before = objects[key].clone();
+    let mut damaged = vec![key.to_owned()];
+    match harm {
+        Harm::Flip { at, bit } => {
+            let mut bytes = before.to_vec();
+            bytes[*at] ^= 1 << bit;
+            objects.insert(key.to_owned(), bytes.into());
+        }
+        Harm::Truncate { to } => drop(objects.insert(key.to_owned(), before.slice(..*to))),
+        Harm::Swap { with } => {
+            let other = objects.insert(with.clone(), before).unwrap();
+            objects.insert(key.to_owned(), other);
+            damaged.push(with.clone());
+        }
+        Harm::Delete => drop(objects.remove(key)),
+        Harm::OldHead(old) => drop(objects.insert(key.to_owned(), ground.old_heads[*old].1.clone())),
+    }
+    damaged.retain(|key| objects.get(key) != ground.content.objects.get(key));
+    damaged
+}
+
+/// Where two JSON values differ.
+fn differences(a: &Value, b: &Value, at: String, found: &mut Vec<String>) {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().zip(b.values()).for_each(|((key, a), b)| differences(a, b, format!("{at}/{key}"), found));
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).for_each(|(a, b)| differences(a, b, format!("{at}/*"), found));
+        }
+        _ if a == b => {}
+        _ => found.push(at),
+    }
+}
+
+/// What of a JSON object no other object witnesses: a change that leaves it valid cannot be seen.
+const UNWITNESSED: [&str; 11] = [
+    "/gen",
+    "/gone",
+    "/recent/*",
+    "/segs/*/level",
+    "/sweeps",
+    "/swept",
+    "/aging/*/seen",
+    "/aging/*/floor",
+    "/retired/*/seen",
+    "/store_id",
+    "/created_by",
+];
+
+/// Whether damage cannot be seen by anybody, for the reasons that the documentation of `verify` names.
+fn invisible(objects: &BTreeMap<String, Bytes>, ground: &Ground, key: &str) -> bool {
+    let stream = key.rsplit_once("/log/").map(|(stream, _)| stream);
+    let Some(after) = objects.get(key) else {
+        // The newest commit: a log that ends before it is a log like any other.
+        let newest = stream.and_then(|stream| {
+            let log = format!("{stream}/log/");
+            ground.content.objects.keys().rfind(|other| other.starts_with(&log))
+        });
+        // What a list of replaced objects names may have been deleted by the collection of garbage.
+        return newest.is_some_and(|newest| newest == key)
+            || key.contains("/seg/") && !is_named(ground, key)
+            || key.contains("/graph/") && !is_named(ground, key);
+    };
+    let parse = |bytes: &Bytes| serde_json::from_slice::<Value>(bytes).ok();
+    match (parse(&ground.content.objects[key]), parse(after)) {
+        (Some(before), Some(after)) => {
+            let mut found = Vec::new();
+            differences(&before, &after, String::new(), &mut found);
+            let kinds = before["config"]["dimension"] == after["config"]["dimension"];
+            let replaced = key.contains("/retired/");
+            found.iter().all(|path| {
+                let of_config = kinds && path.starts_with("/config");
+                let of_list = replaced && ["/segs/*/key", "/graphs/*/key"].contains(&path.as_str());
+                of_config || of_list || UNWITNESSED.contains(&path.as_str())
+            })
+        }
+        _ => false,
+    }
+}
+
+/// Whether a HEAD names the object itself.
+fn is_named(ground: &Ground, key: &str) -> bool {
+    let heads = ground.content.objects.iter().filter(|(at, _)| at.ends_with("/HEAD"));
+    let quoted = format!("{key:?}");
+    heads.into_iter().any(|(_, head)| String::from_utf8_lossy(head).contains(&quoted))
+}
+
+#[tokio::test]
+async fn a_sound_bucket_is_sound_and_nothing_is_written_to_it() {
+    let ground = ground().await;
+    let bucket = bucket_of(&ground.content.objects).await;
+    let check = verify(&bucket).await.unwrap();
+    let wrong: Vec<_> = check.all_findings().collect();
+    assert!(check.sound && wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(Content::read(&bucket).await.objects, ground.content.objects);
+    let counted = check.streams.iter().filter(|stream| stream.stream != "catalog");
+    let counted: BTreeMap<String, u64> = counted.map(|s| (s.name.clone().unwrap(), s.records)).collect();
+    let truth = ground.truth.iter();
+    let truth = truth.map(|(name, found)| (format!("default_tenant/default_database/{name}"), found.len() as u64));
+    assert_eq!(counted, truth.collect());
+    let objects = telling(&ground.content).len() as u64;
+    assert_eq!(check.checked.objects, objects - 1, "everything but drumlin.json is read");
+    for part in ["/seg/", "/graph/", "/retired/", "/log/"] {
+        assert!(telling(&ground.content).iter().any(|key| key.starts_with("c/") && key.contains(part)), "{part}");
+    }
+}
+
+#[tokio::test]
+async fn of_200_seeded_damages_every_damaged_object_is_named_and_none_is_served_as_right() {
+    let ground = ground().await;
+    let keys = telling(&ground.content);
+    let mut kinds: BTreeMap<(&str, bool), usize> = BTreeMap::new();
+    for seed in 0..200 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (key, harm) = harm(&mut random, &ground, &keys);
+        let case = format!("seed {seed}: {key} {harm:?}");
+        let mut objects = ground.content.objects.clone();
+        let damaged = hurt(&mut objects, &ground, &key, &harm);
+        let bucket = bucket_of(&objects).await;
+        let check = verify(&bucket).await.unwrap_or_else(|e| panic!("{case}: {e}"));
+        let told: BTreeSet<&str> =
+            check.all_findings().filter(|f| f.severity != Severity::Note).map(|f| f.key.as_str()).collect();
+        let mut seen = true;
+        for key in &damaged {
+            let named = told.contains(key.as_str());
+            seen &= named;
+            // Two lists of one stream name the same objects together, whichever is which.
+            let alike = matches!(harm, Harm::Swap { .. }) && key.contains("/retired/");
+            let excused = alike || invisible(&objects, &ground, key) || matches!(harm, Harm::OldHead(_));
+            assert!(named || excused, "{case}: {key} is not named: {:#?}", check.all_findings().collect::<Vec<_>>());
+        }
+        let newest = matches!(harm, Harm::Delete) && key.contains("/log/") && invisible(&objects, &ground, &key);
+        served_right_or_not_at_all(&bucket, &ground, &case, newest).await;
+        assert!(check.all_findings().all(|f| !f.cause.is_empty() && !f.remedy.is_empty()), "{case}");
+        let kind = match harm {
+            Harm::Flip { .. } => "flip",
+            Harm::Truncate { .. } => "truncation",
+            Harm::Swap { .. } => "swap",
+            Harm::Delete => "deletion",
+            Harm::OldHead(_) => "old head",
+        };
+        *kinds.entry((kind, seen)).or_default() += 1;
+    }
+    println!("kind of damage, whether every object was named: {kinds:?}");
+    let unseen: usize = kinds.iter().filter(|((kind, seen), _)| !seen && *kind != "old head").map(|(_, n)| n).sum();
+    assert!(unseen <= 8, "{kinds:?}");
+}
+
+/// Opens a store there: what it serves is the truth, or it is called damaged. `newest`: the newest commit is
+/// missing, so that the truth is one commit further.
+async fn served_right_or_not_at_all(bucket: &MemoryBucket, ground: &Ground, case: &str, newest: bool) {
+    let store = match open(bucket).await {
+        Ok(store) => store,
+        Err(error) => return assert_eq!(error.kind(), Kind::Corrupted, "{case}: {error}"),
+    };
+    for name in NAMES {
+        let collection = match store.collection(name).await {
+            Ok(collection) => collection,
+            Err(error) => {
+                assert!(newest || error.kind() == Kind::Corrupted, "{case}: {error}");
+                continue;
+            }
+        };
+        assert_eq!(collection.info().condition, Condition::Ready, "{case}");
+        assert!(
+            newest || all_of(&collection).await == ground.truth[name],
+            "{case}: {name} is served with other records"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_is_written_flushed_and_cleaned_meanwhile_is_sound() {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    let mut busy = settings();
+    busy.timing.garbage = Duration::from_millis(500);
+    let store = Store::open_on(busy, Arc::new(bucket.clone())).await.unwrap();
+    let spec = CollectionSpec::new("busy").metric(Metric::L2);
+    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    let mut past = Past::new(70);
+    let writing = tokio::spawn(async move {
+        for _ in 0..60 {
+            past.live_on(&collection, 5).await;
+            store.sync().await.unwrap();
+            store.maintain().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut versions = BTreeSet::new();
+    while !writing.is_finished() {
+        let check = verify(&bucket).await.unwrap();
+        assert!(check.sound, "{:#?}", check.all_findings().collect::<Vec<_>>());
+        versions.extend(check.streams.iter().map(|stream| stream.version));
+    }
+    writing.await.unwrap();
+    assert!(versions.len() > 5, "{versions:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_not_called_sound() {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    assert_eq!(verify(&bucket).await.unwrap_err().kind(), Kind::NotFound);
+    let chosen = Choice { collection: Some("third".to_owned()), ..Choice::default() };
+    let ground = ground().await;
+    let bucket = bucket_of(&ground.content.objects).await;
+    let error = examine::verify(Arc::new(bucket.clone()), &chosen).await.unwrap_err();
+    assert!(error.kind() == Kind::NotFound && error.message().contains("third"), "{error}");
+    let chosen = Choice { collection: Some("second".to_owned()), ..Choice::default() };
+    let check = examine::verify(Arc::new(bucket), &chosen).await.unwrap();
+    let names: Vec<Option<&str>> = check.streams.iter().map(|stream| stream.name.as_deref()).collect();
+    assert_eq!(names, [Some("the catalog"), Some("default_tenant/default_database/second")]);
+}
