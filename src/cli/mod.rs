@@ -6,6 +6,7 @@ mod demo;
 mod encryption;
 mod export;
 mod gc;
+mod health;
 mod import;
 mod inspect;
 mod key;
@@ -57,6 +58,8 @@ enum Command {
     Gc(gc::GcFlags),
     /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
     Verify(verify::VerifyFlags),
+    /// Ask a running server whether it is alive: exit code 0 if it is. For health checks of containers.
+    Health(health::Flags),
     /// Print the version.
     Version,
 }
@@ -99,6 +102,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Restore(flags) => restore::restore(&flags)?,
         Command::Fork(flags) => restore::fork(&flags)?,
         Command::Gc(flags) => gc::run(&flags)?,
+        Command::Health(flags) => health::run(&flags)?,
         Command::Verify(flags) => return Ok(verify::run(&flags)),
         Command::Version => {}
     }
