@@ -296,6 +296,7 @@ async fn a_busy_collection_goes_on_where_one_write_a_second_and_key_is_taken() {
     let mut settings = Settings::new(Storage::S3(r2_settings(&server)));
     // A flush, and with it a swap of HEAD, is due more than once a second.
     (settings.timing.flush_commits, settings.timing.fan_out) = (4, 2);
+    settings.timing.maintenance_interval = Duration::from_millis(100);
     let store = Store::open(settings.clone()).await.unwrap();
     // The losers of the probe's races are refused, as they should be.
     let raced = server.refused_rewrites();
@@ -305,14 +306,11 @@ async fn a_busy_collection_goes_on_where_one_write_a_second_and_key_is_taken() {
     while started.elapsed() < Duration::from_secs(6) {
         notes.add(&[Record::new(format!("r{written}"), vec![written as f32, 1.0])]).await.unwrap();
         written += 1;
-        if written % 16 == 0 {
-            store.maintain().await.unwrap();
-        }
     }
     store.close(Duration::from_secs(20)).await.unwrap();
     assert_eq!(server.refused_rewrites(), raced, "a key was written twice in a second");
     let swapped = server.keys().iter().filter(|key| key.contains("/seg/")).count();
-    assert!(written >= 64 && swapped >= 2, "{written} adds and {swapped} segments are no test of it");
+    assert!(written >= 20 && swapped >= 3, "{written} adds and {swapped} segments are no test of it");
     let store = Store::open(settings).await.unwrap();
     store.wait_until_loaded().await;
     let found = store.collection("notes").await.unwrap().get(Get::default()).await.unwrap();

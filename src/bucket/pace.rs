@@ -1,6 +1,7 @@
 //! Spaces out the writes of one key, for stores that take only one a second and key (R2, Google Cloud
 //! Storage) and answer 429 to more. Its invariant: this instance begins no write of a key before `pause`
-//! has passed since its last one to that key was answered. Rivals set out together: a race stays one.
+//! has passed since its last one to that key was answered. Rivals that wait set out together: a race stays
+//! one.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -91,8 +92,11 @@ impl<B: Bucket> Bucket for Paced<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::bucket::clock::StoreClock;
+    use crate::bucket::fault::{Fault, FaultBucket};
     use crate::bucket::memory::MemoryBucket;
 
     async fn put(bucket: &impl Bucket, key: &str) {
@@ -118,7 +122,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rivals_set_out_together() {
-        let bucket = Paced::new(MemoryBucket::new(StoreClock::machine()), ONE_A_SECOND);
+        let distant = FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine())));
+        distant.set_plan(|_| Fault::SlowMs(20));
+        let bucket = Paced::new(distant, ONE_A_SECOND);
         put(&bucket, "head").await;
         let started = Instant::now();
         tokio::join!(put(&bucket, "head"), put(&bucket, "head"), put(&bucket, "head"));

@@ -10,7 +10,7 @@ use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use parking_lot::Mutex;
 
-use crate::bucket::transfer::{chain, http_date};
+use crate::bucket::transfer::http_date;
 use crate::bucket::{BucketError, StoreTime};
 
 tokio::task_local! {
@@ -98,6 +98,16 @@ impl HttpService for Listening {
     }
 }
 
+/// An error with its innermost cause: the crate's errors already repeat what lies between.
+fn told(error: &object_store::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let (text, last) = (error.to_string(), cause.to_string());
+    if text.contains(&last) { text } else { format!("{text}: {last}") }
+}
+
 /// The code in an error's XML body.
 fn code_in(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
@@ -110,7 +120,7 @@ impl Heard {
     pub(super) fn sort(&self, error: &object_store::Error) -> BucketError {
         let date = self.date;
         let code = self.code.as_deref();
-        let Some(status) = self.status else { return BucketError::Unknown { message: chain(error) } };
+        let Some(status) = self.status else { return BucketError::Unknown { message: told(error) } };
         let message = format!("status {status}, {}", code.unwrap_or("no code"));
         match (status, code) {
             // Azure's word for a failed If-None-Match: *; any other conflict proves nothing.
@@ -126,7 +136,7 @@ impl Heard {
             (408 | 409 | 425 | 429, _) => BucketError::Unknown { message },
             (300..=499 | 501, _) => BucketError::Refused { message },
             // 5xx, and a success that could not be understood.
-            _ => BucketError::Unknown { message: format!("{message}: {}", chain(error)) },
+            _ => BucketError::Unknown { message: format!("{message}: {}", told(error)) },
         }
     }
 
