@@ -71,12 +71,14 @@ impl Azure {
                 let body = String::from_utf8_lossy(&call.body).into_owned();
                 let found: Option<Vec<Bytes>> =
                     elements(&body, "Uncommitted").into_iter().map(|id| blocks.get(id).cloned()).collect();
-                return found.map_or_else(|| failed(400, "InvalidBlockList"), |all| self.write(key, all.concat().into(), 0));
+                return found
+                    .map_or_else(|| failed(400, "InvalidBlockList"), |all| self.write(key, all.concat().into(), 0));
             }
             _ => {}
         }
         if let Some(source) = call.header("x-ms-copy-source") {
-            let path = source.split('?').next().and_then(|url| url.splitn(4, '/').nth(3)).map(decoded).unwrap_or_default();
+            let path =
+                source.split('?').next().and_then(|url| url.splitn(4, '/').nth(3)).map(decoded).unwrap_or_default();
             let found = path.strip_prefix(&format!("{CONTAINER}/")).and_then(|source| self.blobs.get(source)).cloned();
             let Some(found) = found else { return failed(404, "CannotVerifyCopySource") };
             self.write(key, found.bytes, self.slow_copies);
@@ -162,7 +164,8 @@ fn failed(status: u16, code: &str) -> Reply {
 
 impl Answers for Azure {
     fn answer(&mut self, call: &Call) -> Reply {
-        let signed = call.header("authorization").is_some_and(|text| text.starts_with(&format!("SharedKey {ACCOUNT}:")));
+        let signed =
+            call.header("authorization").is_some_and(|text| text.starts_with(&format!("SharedKey {ACCOUNT}:")));
         if !signed && call.query("sig").is_none() {
             return failed(403, "AuthenticationFailed");
         }

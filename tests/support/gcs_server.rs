@@ -104,7 +104,8 @@ impl Gcs {
             self.last_generation += 1;
             let id = format!("upload-{}", self.last_generation);
             self.uploads.insert(id.clone(), BTreeMap::new());
-            let body = format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>");
+            let body =
+                format!("<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>");
             return reply(200, &[], body);
         };
         let Some(parts) = self.uploads.remove(upload) else { return failed(404, "NoSuchUpload") };

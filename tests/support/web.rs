@@ -189,7 +189,8 @@ where
             let index = shared.requests.fetch_add(1, Ordering::SeqCst);
             let (parts, body) = request.into_parts();
             let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-            let mischief = shared.plan.lock()(&Asked { index, method: parts.method.as_str(), path, headers: &parts.headers });
+            let mischief =
+                shared.plan.lock()(&Asked { index, method: parts.method.as_str(), path, headers: &parts.headers });
             match mischief {
                 Mischief::None | Mischief::CutAfter => {}
                 Mischief::Unavailable => return Ok(reply(503, &[], "as planned").map(Full::new)),
