@@ -186,7 +186,7 @@ impl Collection {
     }
 
     /// The snapshot a read of this consistency sees.
-    pub(super) async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
+    async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
         self.used();
         if consistency == Consistency::Strong {
             self.inner.stream.sync().await?;

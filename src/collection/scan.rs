@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
+use super::get::Reading;
 use super::handle::Collection;
-use super::order::in_order;
-use super::request::{Consistency, Include};
-use super::snapshot::{RowRef, Snapshot};
+use super::request::{Consistency, Found, Get, Include};
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::record::{Record, Version};
@@ -14,8 +13,7 @@ use crate::record::{Record, Version};
 /// A reading of a whole collection. It keeps the version it reads in memory as long as it lives.
 #[derive(Debug)]
 pub struct Scan {
-    snapshot: Arc<Snapshot>,
-    rows: Arc<Vec<RowRef>>,
+    reading: Arc<Reading>,
     compute: Arc<Compute>,
     at: usize,
 }
@@ -26,30 +24,25 @@ impl Collection {
     /// # Errors
     /// As a [`get`](Collection::get).
     pub async fn scan(&self, consistency: Consistency) -> Result<Scan> {
-        let (snapshot, compute) = (self.snapshot(consistency).await?, self.compute().clone());
-        let source = snapshot.clone();
-        let rows = compute.search(move || {
-            let all = source.select(None, None);
-            in_order(&source, &all).map(|(_, row)| row).collect()
-        });
-        Ok(Scan { rows: Arc::new(rows.await?), snapshot, compute, at: 0 })
+        let reading = self.read(Get { include: Include::ALL, consistency, ..Get::default() }).await?;
+        Ok(Scan { reading: Arc::new(reading), compute: self.compute().clone(), at: 0 })
     }
 }
 
 impl Scan {
     /// The version that is read.
     pub fn version(&self) -> Version {
-        self.snapshot.version()
+        self.reading.version()
     }
 
     /// Records in all.
     pub fn count(&self) -> usize {
-        self.rows.len()
+        self.reading.len()
     }
 
     /// Leaves out the next `count` records.
     pub fn skip(&mut self, count: usize) {
-        self.at = self.at.saturating_add(count).min(self.rows.len());
+        self.at = self.at.saturating_add(count).min(self.count());
     }
 
     /// The next `limit` records; none at the end.
@@ -57,25 +50,16 @@ impl Scan {
     /// # Errors
     /// `Corrupted` if a record's metadata cannot be read.
     pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Record>> {
-        let (start, end) = (self.at, self.at.saturating_add(limit).min(self.rows.len()));
-        let (snapshot, rows) = (self.snapshot.clone(), self.rows.clone());
-        let read = move || {
-            let rows = rows.get(start..end).unwrap_or_default();
-            rows.iter().map(|row| record(&snapshot, *row)).collect::<Result<Vec<Record>>>()
-        };
-        let records = self.compute.search(read).await??;
+        let (start, end) = (self.at, self.at.saturating_add(limit).min(self.count()));
+        let reading = self.reading.clone();
+        let read = move || (start..end).filter_map(|place| reading.record(place).transpose()).collect::<Result<Vec<_>>>();
+        let page = self.compute.search(read).await??;
         self.at = end;
-        Ok(records)
+        Ok(page.into_iter().map(record).collect())
     }
 }
 
-fn record(snapshot: &Snapshot, row: RowRef) -> Result<Record> {
-    let found = snapshot.found(row, Include::ALL)?;
-    Ok(Record {
-        id: found.id,
-        embedding: found.embedding.unwrap_or_default(),
-        document: found.document,
-        uri: found.uri,
-        metadata: found.metadata,
-    })
+fn record(found: Found) -> Record {
+    let Found { id, embedding, document, uri, metadata } = found;
+    Record { id, embedding: embedding.unwrap_or_default(), document, uri, metadata }
 }
