@@ -128,3 +128,19 @@ fn no_function_is_longer_than_a_screen() {
         }
     }
 }
+
+/// The table of requirements names tests as `file::test`, or a file of tests.
+#[test]
+fn every_test_that_the_table_of_requirements_names_is_there() {
+    let table = fs::read_to_string(root("docs/requirements.md")).unwrap();
+    let named = table.split('`').filter(|word| ["tests/", "src/"].iter().any(|folder| word.starts_with(folder)));
+    let mut checked = 0;
+    for name in named {
+        let (file, test) = name.split_once("::").unwrap_or((name, ""));
+        let text = fs::read_to_string(root(file)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let there = test.is_empty() || ["fn", "def"].iter().any(|word| text.contains(&format!("{word} {test}(")));
+        assert!(there, "{file} has no test {test}");
+        checked += 1;
+    }
+    assert!(checked > 30, "only {checked} tests are named");
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,21 @@ def test_every_record_is_found_after_kill_9(place: Place, start: Callable[..., D
     assert after["art-20"]["metadata"] == sentences()[-1]["metadata"]
     assert after["art-20"]["embedding"] == pytest.approx(sentences()[-1]["embedding"], rel=1e-7)
     assert_answers_the_questions(server)
+
+
+def test_the_log_tells_what_came_back(place: Place, start: Callable[..., Drumlin]) -> None:
+    server = start({**place.settings, "DRUMLIN_LOG_FORMAT": "json"})
+    server.create("sentences", metric="cosine")
+    server.add("sentences", sentences()[:80])
+    assert "the store is empty" in server.output()
+    server.kill()
+
+    server.start()
+    lines = [json.loads(line) for line in server.output().splitlines() if line.startswith("{")]
+    recovered = [line["fields"] for line in lines if line["fields"].get("message") == "recovered"]
+    assert len(recovered) == 1, lines
+    assert (recovered[0]["collections"], recovered[0]["records"]) == (1, 80)
+    assert recovered[0]["bytes"] > 80 * 4 and recovered[0]["seconds"] > 0
 
 
 def test_writes_acknowledged_just_before_kill_9_are_there(place: Place, start: Callable[..., Drumlin]) -> None:
