@@ -52,7 +52,8 @@ impl Scan {
     pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Record>> {
         let (start, end) = (self.at, self.at.saturating_add(limit).min(self.count()));
         let reading = self.reading.clone();
-        let read = move || (start..end).filter_map(|place| reading.record(place).transpose()).collect::<Result<Vec<_>>>();
+        let read =
+            move || (start..end).filter_map(|place| reading.record(place).transpose()).collect::<Result<Vec<_>>>();
         let page = self.compute.search(read).await??;
         self.at = end;
         Ok(page.into_iter().map(record).collect())
