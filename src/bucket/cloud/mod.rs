@@ -19,7 +19,7 @@ use object_store::{
     PutResult, UpdateVersion,
 };
 
-use super::body::Body;
+use super::body::collect;
 use super::parts::parts;
 use super::transfer::{Transfer, chain, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
@@ -120,21 +120,8 @@ impl CloudBucket {
     /// Reads the body of an answer into one buffer, within the time its length allows.
     async fn collect(&self, found: GetResult) -> Result<Bytes, BucketError> {
         let length = found.range.end.saturating_sub(found.range.start);
-        let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
-        let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
-        let limit = self.transfer.limit(length);
-        let reading = async {
-            let mut chunks = found.into_stream();
-            while let Some(chunk) = chunks.next().await {
-                body.buffer().extend_from_slice(&chunk.map_err(|error| broken(chain(&error)))?);
-            }
-            Ok::<(), BucketError>(())
-        };
-        tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
-        if body.len() != length {
-            return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
-        }
-        Ok(body.finish())
+        let chunks = found.into_stream().map(|chunk| chunk.map_err(|error| chain(&error)));
+        collect(chunks, length, self.transfer.limit(length)).await
     }
 
     async fn put_whole(&self, path: &Path, body: PutPayload, mode: PutMode) -> Result<Stamp, BucketError> {

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::body::Body;
+use super::body::collect;
 use super::parts::parts;
 use super::transfer::{Transfer, chain, http_date, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
@@ -181,22 +182,14 @@ impl DropboxBucket {
     }
 
     /// Reads the body of a download into one buffer, within the time its length allows.
-    async fn collect(&self, mut response: reqwest::Response) -> Result<Bytes, BucketError> {
-        let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
-        let length = response.content_length().ok_or_else(|| broken("its length is not told".into()))?;
-        let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
-        let limit = self.wire.transfer.limit(length);
-        let reading = async {
-            while let Some(chunk) = response.chunk().await.map_err(|error| broken(chain(&error.without_url())))? {
-                body.buffer().extend_from_slice(&chunk);
-            }
-            Ok::<(), BucketError>(())
-        };
-        tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
-        if body.len() != length {
-            return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
-        }
-        Ok(body.finish())
+    async fn collect(&self, response: reqwest::Response) -> Result<Bytes, BucketError> {
+        let message = "reading the body failed: its length is not told".to_owned();
+        let length = response.content_length().ok_or(BucketError::Unknown { message })?;
+        let chunks = stream::unfold(response, |mut response| async {
+            let chunk = response.chunk().await.map_err(|error| chain(&error.without_url())).transpose()?;
+            Some((chunk, response))
+        });
+        collect(chunks, length, self.wire.transfer.limit(length)).await
     }
 
     async fn delete_one(&self, path: String) -> Result<(), BucketError> {

@@ -16,9 +16,9 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 
-use super::body::Body;
+use super::body::collect;
 use super::transfer::{attempt_limit, chain, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use crate::error::Result;
@@ -129,20 +129,11 @@ impl S3Bucket {
     /// Reads the body of a response into one buffer, within the time its length allows.
     async fn collect(&self, found: &mut GetObjectOutput) -> Result<Bytes, BucketError> {
         let length = size(found.content_length)?;
-        let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
-        let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
-        let limit = self.limit(length);
-        let reading = async {
-            while let Some(chunk) = found.body.next().await {
-                body.buffer().extend_from_slice(&chunk.map_err(|error| broken(chain(&error)))?);
-            }
-            Ok::<(), BucketError>(())
-        };
-        tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
-        if body.len() != length {
-            return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
-        }
-        Ok(body.finish())
+        let chunks = stream::unfold(std::mem::take(&mut found.body), |mut body| async {
+            let chunk = body.next().await?;
+            Some((chunk.map_err(|error| chain(&error)), body))
+        });
+        collect(chunks, length, self.limit(length)).await
     }
 
     async fn delete_batch(&self, keys: &[String]) -> Result<(), BucketError> {
