@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
 
 /// Answers of up to this many records are written on the async thread.
-const INLINE_RECORDS: usize = 64;
+pub(super) const INLINE_RECORDS: usize = 64;
 
 /// A JSON answer, written here and now.
 pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, ApiError> {
@@ -24,11 +24,21 @@ pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Respon
 
 /// A JSON answer of `records` records, written where it does not hold up others.
 pub(super) async fn json_of(records: usize, answer: impl Serialize + Send + 'static) -> Result<Response, ApiError> {
-    if records <= INLINE_RECORDS {
-        return json(StatusCode::OK, &answer);
-    }
-    let bytes = tokio::task::spawn_blocking(move || encode(&answer)).await;
-    let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
+    Ok(written(records, move || serde_json::to_vec(&answer)).await?)
+}
+
+/// The same, of what `write` makes.
+pub(super) async fn written(
+    records: usize,
+    write: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
+) -> Result<Response, Error> {
+    let bytes = if records <= INLINE_RECORDS {
+        write()
+    } else {
+        let written = tokio::task::spawn_blocking(write).await;
+        written.map_err(|e| Error::internal("writing the answer failed").with_source(e))?
+    };
+    let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))?;
     Ok(response(StatusCode::OK, bytes))
 }
 
@@ -36,9 +46,10 @@ fn encode(answer: &impl Serialize) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(answer).map_err(|e| Error::internal("writing the answer failed").with_source(e))
 }
 
-fn response(status: StatusCode, bytes: Vec<u8>) -> Response {
+/// An answer whose body is JSON.
+pub(super) fn response(status: StatusCode, body: impl Into<Body>) -> Response {
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (status, json, Body::from(bytes)).into_response()
+    (status, json, body.into()).into_response()
 }
 
 /// A collection.

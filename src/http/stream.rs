@@ -7,16 +7,15 @@
 use std::convert::identity;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use futures::{Stream, StreamExt, stream};
 
+use super::answer::{INLINE_RECORDS, response};
 use crate::error::{Error, Result};
 
 /// Bytes of a piece, and a little more: what hyper hands to the socket at once.
 const PIECE_BYTES: usize = 128 << 10;
-/// Answers of up to this many records are written on the async thread.
-const INLINE_RECORDS: usize = 64;
 
 /// A JSON answer that can be written a bit at a time.
 pub(super) trait Pieces: Send + 'static {
@@ -39,8 +38,7 @@ pub(super) async fn respond(mut answer: impl Pieces) -> Result<Response> {
         None => Body::from(first),
         Some(rest) => Body::from_stream(stream::once(async { Ok(first) }).chain(pieces(rest))),
     };
-    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((StatusCode::OK, json, body).into_response())
+    Ok(response(StatusCode::OK, body))
 }
 
 /// The pieces that follow, each made when the one before has been taken.

@@ -4,20 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::super::stream::{Pieces, append};
-use super::error::ChromaError;
 use crate::collection::get::Reading;
 use crate::collection::request::{Found, Hit, Include};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::Metadata;
-
-/// Answers of up to this many records are written on the async thread.
-const INLINE_RECORDS: usize = 64;
 
 /// A name in an `include` list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,22 +160,6 @@ fn ids<'a>(records: impl Iterator<Item = &'a Found>) -> Vec<&'a str> {
 
 fn nested<'a, T>(results: &'a [Vec<Hit>], field: impl Fn(&'a Hit) -> T) -> Vec<Vec<T>> {
     results.iter().map(|hits| hits.iter().map(&field).collect()).collect()
-}
-
-/// A JSON answer of `records` records, written by `write` where it does not hold up others.
-pub(super) async fn respond(
-    records: usize,
-    write: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
-) -> Result<Response, ChromaError> {
-    let bytes = if records <= INLINE_RECORDS {
-        write()
-    } else {
-        let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(|e| Error::internal("writing the answer failed").with_source(e))?
-    };
-    let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))?;
-    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((StatusCode::OK, json, Body::from(bytes)).into_response())
 }
 
 #[cfg(test)]

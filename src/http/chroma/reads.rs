@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::App;
-use super::super::answer::json;
+use super::super::answer::{json, written};
 use super::super::stream;
 use super::super::wire::Freshness;
-use super::answer::{Field, GetBody, QueryBody, include, respond};
+use super::answer::{Field, GetBody, QueryBody, include};
 use super::body::{At, InCollection, Json, Parameters};
 use super::collections::{find, no_id};
 use super::columns::check_dimensions;
@@ -146,7 +146,7 @@ pub(super) async fn query(
         collection.search(query).await.map_err(|e| no_id(e, collection.identity().id))?.results
     };
     let records = results.iter().map(Vec::len).sum();
-    respond(records, move || serde_json::to_vec(&QueryBody::new(&results, &fields))).await
+    Ok(written(records, move || serde_json::to_vec(&QueryBody::new(&results, &fields))).await?)
 }
 
 /// Refuses to query among ids that no record has. Only a query without a filter does so: that is how Chroma's

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::App;
-use super::answer::{respond, shown_metadata};
+use super::super::answer::written;
+use super::answer::shown_metadata;
 use super::body::{At, InCollection, Json, Parameters};
 use super::collections::no_id;
 use super::error::ChromaError;
@@ -111,7 +112,7 @@ pub(super) async fn search(
         answers.push((wanted.select, found));
     }
     let records = answers.iter().map(|(_, found)| found.len()).sum();
-    respond(records, move || serde_json::to_vec(&SearchAnswer::of(answers))).await
+    Ok(written(records, move || serde_json::to_vec(&SearchAnswer::of(answers))).await?)
 }
 
 /// Records, each with its score if it was ranked.
