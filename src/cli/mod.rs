@@ -2,6 +2,7 @@
 //! a `.env` file). What stops a start is one sentence on standard error.
 
 mod copy;
+mod cost;
 mod demo;
 mod encryption;
 mod export;
@@ -54,6 +55,8 @@ enum Command {
     Restore(restore::RestoreFlags),
     /// Make a collection of what another is now.
     Fork(restore::ForkFlags),
+    /// Tell what the bucket costs in a month, at each provider's list prices.
+    Cost(cost::CostFlags),
     /// Collect garbage once, or tell what would go.
     Gc(gc::GcFlags),
     /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
@@ -98,6 +101,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Key(command) => key::run(command)?,
         Command::Export(flags) => export::run(&flags)?,
         Command::Copy(flags) => copy::run(&flags)?,
+        Command::Cost(flags) => cost::run(&flags)?,
         Command::Inspect(flags) => inspect::run(&flags)?,
         Command::Restore(flags) => restore::restore(&flags)?,
         Command::Fork(flags) => restore::fork(&flags)?,

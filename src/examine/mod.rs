@@ -11,6 +11,7 @@ mod names;
 mod objects;
 pub mod report;
 mod root;
+pub mod stored;
 mod stream_check;
 mod verify;
 

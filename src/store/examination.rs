@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use super::bootstrap;
-use crate::bucket::Bucket;
 use crate::bucket::retry::{RetrySettings, Retrying};
+use crate::bucket::{Bucket, Place};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 use crate::examine::garbage::Doomed;
 use crate::examine::inspect::BucketView;
 use crate::examine::report::BucketCheck;
+use crate::examine::stored::Stored;
 use crate::examine::{self, Choice};
+use crate::stream::context::StreamError;
 
 /// Checks every object of the store that `settings` name: checksums, the chains of commits, HEADs, graphs,
 /// and that all fits together. Writes nothing.
@@ -38,6 +40,16 @@ pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView>
 /// As [`verify`].
 pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<Doomed>> {
     examine::garbage::garbage(connect(settings).await?, &settings.timing, sweep).await
+}
+
+/// Tells where the store is that `settings` name, and how much is stored there.
+///
+/// # Errors
+/// `NotFound` if the folder is missing, `Unavailable` if the bucket does not answer.
+pub async fn stored(settings: &Settings) -> Result<(Place, Stored)> {
+    let bucket = connect(settings).await?;
+    let stored = examine::stored::stored(bucket.as_ref()).await.map_err(StreamError::from)?;
+    Ok((bucket.place(), stored))
 }
 
 /// The bucket, to look at.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Place, folder_place
 from drumlin import Drumlin, binary
 from sentences import sentences
@@ -127,3 +128,29 @@ def test_gc_says_what_would_go_and_then_deletes_it(start: Callable[..., Drumlin]
     gone = before.keys() - objects(place).keys()
     assert gone == {entry["key"] for entry in doomed}
     assert served(start, place, "notes") == records
+
+
+def test_cost_is_reckoned_from_what_is_stored_and_what_the_server_asked(
+    start: Callable[..., Drumlin], tmp_path: Path
+) -> None:
+    place = folder_place(tmp_path / "bucket")
+    key = "a-key-of-more-than-16-bytes"
+    server = start({**place.settings, "STORAGE_API_KEY": key})
+    server.client.headers["X-API-Key"] = key
+    server.create("notes", metric="l2")
+    for first in range(0, 40, 4):
+        server.add("notes", sentences()[first : first + 4])
+    told = tool(place, "cost", "--url", server.url, "--json", STORAGE_API_KEY=key)
+    report = json.loads(told)
+    counted, month = report["counted"], report["month"]
+    assert counted["writes"] >= 11 and counted["seconds"] < 60 and counted["sent_bytes"] > 40 * 384 * 4
+    assert month["writes"] == pytest.approx(counted["writes"] * 730 * 3600 / counted["seconds"])
+    amazon = next(bill for bill in report["dollars_a_month"] if bill["provider"].startswith("Amazon"))
+    assert amazon["writes"] == pytest.approx(month["writes"] / 1000 * 0.005)
+    assert amazon["total"] == pytest.approx(amazon["storage"] + amazon["writes"] + amazon["reads"])
+    tool(place, "cost", "--url", server.url, expect=1, STORAGE_API_KEY="another-key-of-16-bytes")
+    server.close()
+    stored = json.loads(tool(place, "cost", "--storage-only", "--json"))["stored"]
+    sizes = [len(body) for body in objects(place).values()]
+    assert stored == {"objects": len(sizes), "bytes": sum(sizes)}
+    assert "Cloudflare R2" in tool(place, "cost", "--storage-only")

@@ -1,0 +1,125 @@
+//! The `cost` command: what a bucket costs in a month, at each provider's list prices. What is stored is
+//! listed; how many requests are made is what a running server has counted since it started.
+
+mod prices;
+mod usage;
+
+use std::time::Duration;
+
+use clap::Args;
+use drumlin::{Error, Kind, Result, Stored};
+use serde::Serialize;
+
+use self::prices::{AS_OF, Bill, Month, TABLE};
+use self::usage::{HOURS, Usage};
+use super::place::Place;
+use super::serve;
+use super::verify::json;
+
+/// How long the server may take to answer.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// From counts of less than this a month is a guess.
+const SHORT_S: f64 = 3_600.0;
+
+/// Flags of `cost`.
+#[derive(Debug, Args)]
+pub struct CostFlags {
+    #[command(flatten)]
+    place: Place,
+    /// A running server on this bucket (default http://127.0.0.1:$PORT, or port 8000); its key is STORAGE_API_KEY.
+    #[arg(long)]
+    url: Option<String>,
+    /// Ask no server: only what is stored.
+    #[arg(long, conflicts_with = "url")]
+    storage_only: bool,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the command tells.
+#[derive(Debug, Serialize)]
+struct Report {
+    location: String,
+    stored: Stored,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<Usage>,
+    month: Month,
+    prices_as_of: &'static str,
+    dollars_a_month: Vec<Bill>,
+}
+
+/// Runs the command.
+pub fn run(flags: &CostFlags) -> Result<()> {
+    let settings = flags.place.settings()?;
+    serve::start_log(&settings)?;
+    serve::on_runtime(async {
+        let (place, stored) = drumlin::stored(&settings.store).await?;
+        let counted = match flags.storage_only {
+            true => None,
+            false => Some(ask(flags.url.as_deref()).await?),
+        };
+        let month = counted.unwrap_or_default().month(stored.bytes);
+        let dollars_a_month = TABLE.iter().map(|prices| prices.bill(&month)).collect();
+        let location = place.location;
+        let report = Report { location, stored, counted, month, prices_as_of: AS_OF, dollars_a_month };
+        match flags.json {
+            true => println!("{}", json(&report)?),
+            false => tell(&report),
+        }
+        Ok(())
+    })
+}
+
+async fn ask(url: Option<&str>) -> Result<Usage> {
+    let own = || format!("http://127.0.0.1:{}", std::env::var("PORT").unwrap_or_else(|_| "8000".to_owned()));
+    let url = format!("{}/metrics", url.map_or_else(own, |url| url.trim_end_matches('/').to_owned()));
+    let failed = |what: String| {
+        let way_out = "`--storage-only` asks no server";
+        Error::new(Kind::Unavailable, format!("{url}: {what}; {way_out}"))
+    };
+    let client = reqwest::Client::builder().timeout(TIME_LIMIT).build();
+    let client = client.map_err(|e| failed("no client".to_owned()).with_source(e))?;
+    let mut request = client.get(&url);
+    if let Some(key) = std::env::var("STORAGE_API_KEY").ok().filter(|key| !key.is_empty()) {
+        request = request.bearer_auth(key);
+    }
+    let answer = request.send().await.map_err(|e| failed(format!("no answer: {e}")))?;
+    if !answer.status().is_success() {
+        return Err(failed(format!("answered {}", answer.status())));
+    }
+    Usage::of_metrics(&answer.text().await.map_err(|e| failed(format!("the answer broke off: {e}")))?)
+}
+
+fn tell(report: &Report) {
+    let Report { location, stored, month, .. } = report;
+    println!("{location}: {} objects, {}", stored.objects, size(stored.bytes as f64));
+    match &report.counted {
+        None => println!("requests are not counted in: no server was asked"),
+        Some(counted) => {
+            let hours = counted.seconds / 3_600.0;
+            println!(
+                "in a month of {HOURS:.0} h, as in the {hours:.2} h since the server started (its start is among them): \
+                 {:.0} writes and listings, {:.0} reads, {} received",
+                month.writes,
+                month.reads,
+                size(month.received_bytes)
+            );
+            if counted.seconds < SHORT_S {
+                println!("less than an hour was counted: take the month as a guess");
+            }
+        }
+    }
+    println!("\nUS dollars a month, list prices of {}", report.prices_as_of);
+    println!("{:<42}{:>10}{:>10}{:>10}{:>10}   if the server is elsewhere", "", "storage", "writes", "reads", "total");
+    for bill in &report.dollars_a_month {
+        let Bill { provider, storage, writes, reads, total, sent_out } = bill;
+        println!("{provider:<42}{storage:>10.2}{writes:>10.2}{reads:>10.2}{total:>10.2}   + {sent_out:.2}");
+    }
+}
+
+fn size(bytes: f64) -> String {
+    let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    let unit = units.into_iter().find(|(size, _)| bytes >= *size);
+    unit.map_or_else(|| format!("{bytes:.0} bytes"), |(size, name)| format!("{:.2} {name}", bytes / size))
+}

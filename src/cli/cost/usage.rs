@@ -1,0 +1,120 @@
+//! What a server has asked of its bucket, read off its `/metrics`, and what that comes to in a month.
+//! Invariant: every attempt counts, failed ones too, as they are paid for.
+
+use drumlin::{Error, Kind, Result};
+use serde::Serialize;
+
+use super::prices::Month;
+
+/// Hours of a month, as providers count.
+pub const HOURS: f64 = 730.0;
+/// An object beyond this many bytes goes up in parts of as many, each a request.
+const PART_BYTES: f64 = (16u64 << 20) as f64;
+
+/// What was counted since the server started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Usage {
+    /// Seconds counted.
+    pub seconds: f64,
+    /// Requests that write, copy or list.
+    pub writes: f64,
+    /// Requests that read.
+    pub reads: f64,
+    /// Bytes sent to the bucket.
+    pub sent_bytes: f64,
+    /// Bytes received from it.
+    pub received_bytes: f64,
+}
+
+impl Usage {
+    /// Reads the text that `/metrics` answers.
+    ///
+    /// # Errors
+    /// `Invalid` if it is not what a Drumlin server answers.
+    pub fn of_metrics(text: &str) -> Result<Usage> {
+        let mut usage = Usage::default();
+        let mut large_bytes = 0.0;
+        let mut up = None;
+        for line in text.lines() {
+            let Some((name, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+            let operation = label(labels, "operation");
+            match name {
+                "drumlin_up_seconds" => up = Some(value),
+                "drumlin_bucket_calls_total" => match operation {
+                    Some("get") => usage.reads += value,
+                    Some("put" | "create" | "swap" | "copy" | "list") => usage.writes += value,
+                    _ => {}
+                },
+                "drumlin_bucket_sent_bytes_total" => {
+                    usage.sent_bytes += value;
+                    if operation == Some("put") {
+                        large_bytes = value;
+                    }
+                }
+                "drumlin_bucket_received_bytes_total" => usage.received_bytes += value,
+                _ => {}
+            }
+        }
+        // More than there can be: small objects are not in parts.
+        usage.writes += (large_bytes / PART_BYTES).floor();
+        usage.seconds = up.ok_or_else(|| {
+            let what = "expected the metrics of a Drumlin server, but drumlin_up_seconds is not among them";
+            Error::new(Kind::Invalid, what)
+        })?;
+        Ok(usage)
+    }
+
+    /// A month at the same pace, with `stored_bytes` kept.
+    pub fn month(&self, stored_bytes: u64) -> Month {
+        let factor = if self.seconds > 0.0 { HOURS * 3_600.0 / self.seconds } else { 0.0 };
+        Month {
+            stored_bytes: stored_bytes as f64,
+            writes: self.writes * factor,
+            reads: self.reads * factor,
+            received_bytes: self.received_bytes * factor,
+        }
+    }
+}
+
+/// The value of a label out of `a="x",b="y"}`.
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = labels.trim_end_matches('}').split(',');
+    let mut values = pairs.filter_map(|pair| pair.split_once('='));
+    values.find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# HELP drumlin_bucket_calls_total Calls.\n# TYPE drumlin_bucket_calls_total counter\n\
+        drumlin_bucket_calls_total{operation=\"create\",outcome=\"ok\"} 700\n\
+        drumlin_bucket_calls_total{operation=\"create\",outcome=\"exists\"} 20\n\
+        drumlin_bucket_calls_total{operation=\"delete\",outcome=\"ok\"} 9\n\
+        drumlin_bucket_calls_total{operation=\"get\",outcome=\"not_found\"} 4\n\
+        drumlin_bucket_calls_total{operation=\"get\",outcome=\"ok\"} 30\n\
+        drumlin_bucket_calls_total{operation=\"list\",outcome=\"ok\"} 2\n\
+        drumlin_bucket_received_bytes_total{operation=\"get\"} 5000\n\
+        drumlin_bucket_sent_bytes_total{operation=\"create\"} 1000\n\
+        drumlin_bucket_sent_bytes_total{operation=\"put\"} 67108864\n\
+        drumlin_up_seconds 3600\n";
+
+    #[test]
+    fn requests_of_every_outcome_count_and_deletes_do_not() {
+        let usage = Usage::of_metrics(TEXT).unwrap();
+        // 64 MiB of puts may have gone in four parts.
+        assert_eq!((usage.writes, usage.reads), (726.0, 34.0));
+        assert_eq!((usage.sent_bytes, usage.received_bytes, usage.seconds), (67_109_864.0, 5_000.0, 3_600.0));
+        let month = usage.month(12);
+        assert_eq!((month.writes, month.reads, month.stored_bytes), (726.0 * 730.0, 34.0 * 730.0, 12.0));
+    }
+
+    #[test]
+    fn what_is_not_a_servers_metrics_is_refused() {
+        for text in ["", "<html>", "drumlin_up_seconds many\n", "drumlin_bucket_calls_total 3"] {
+            assert_eq!(Usage::of_metrics(text).unwrap_err().kind(), Kind::Invalid, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How much a bucket holds. Invariant: one listing, and nothing is left out, whether an object means
+//! anything to the store or not: it is paid for all the same.
+
+use serde::Serialize;
+
+use crate::bucket::{Bucket, BucketError};
+
+/// Objects and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Stored {
+    /// How many objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Everything under the store's prefix.
+///
+/// # Errors
+/// What the bucket answers to a listing.
+pub async fn stored(bucket: &dyn Bucket) -> Result<Stored, BucketError> {
+    let (mut sum, mut after) = (Stored::default(), None::<String>);
+    loop {
+        let page = bucket.list("", after.as_deref()).await?;
+        sum.objects += page.objects.len() as u64;
+        sum.bytes += page.objects.iter().map(|object| object.size_bytes).sum::<u64>();
+        after = page.objects.into_iter().last().map(|object| object.key);
+        if !page.more || after.is_none() {
+            return Ok(sum);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::bucket::clock::StoreClock;
+    use crate::bucket::memory::MemoryBucket;
+    use crate::bucket::{Condition, StoreTime};
+
+    #[tokio::test]
+    async fn every_object_of_every_page_counts() {
+        let bucket = MemoryBucket::new(StoreClock::starting_at(StoreTime(0)));
+        assert_eq!(stored(&bucket).await.unwrap(), Stored::default());
+        for number in 0..2_345u64 {
+            let body = Bytes::from(vec![0; (number % 7) as usize]);
+            bucket.put(&format!("c/x/{number}"), body, Condition::Always).await.unwrap();
+        }
+        let bytes = (0..2_345u64).map(|number| number % 7).sum();
+        assert_eq!(stored(&bucket).await.unwrap(), Stored { objects: 2_345, bytes });
+    }
+}
