@@ -4,7 +4,7 @@
 //! time, so that they never take the searches' cores all at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
@@ -24,7 +24,22 @@ pub struct Compute {
     waiting: AtomicUsize,
     waiting_limit: usize,
     builds: Semaphore,
+    building: AtomicUsize,
+    built_us: AtomicU64,
     pool: Arc<rayon::ThreadPool>,
+}
+
+/// How busy the pools are.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Load {
+    /// Searches and batches of them that are computed or wait their turn.
+    pub searches: usize,
+    /// Threads that compute searches now.
+    pub search_threads_busy: usize,
+    /// Graph builds under way or waiting.
+    pub builds: usize,
+    /// Seconds spent on graph builds so far.
+    pub build_seconds: f64,
 }
 
 impl Compute {
@@ -43,6 +58,8 @@ impl Compute {
             waiting: AtomicUsize::new(0),
             waiting_limit: waiting_limit.max(1),
             builds: Semaphore::new(1),
+            building: AtomicUsize::new(0),
+            built_us: AtomicU64::new(0),
             pool: Arc::new(pool),
         })
     }
@@ -90,9 +107,23 @@ impl Compute {
 
     /// Runs a graph build on the index threads.
     pub async fn build<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.building.fetch_add(1, Ordering::SeqCst);
+        let _place = Place(&self.building);
         let _permit = self.builds.acquire().await.map_err(|_| closed())?;
-        let pool = self.pool.clone();
-        run(move || pool.install(work)).await
+        let (pool, begun) = (self.pool.clone(), Instant::now());
+        let built = run(move || pool.install(work)).await;
+        self.built_us.fetch_add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        built
+    }
+
+    /// How busy the pools are now.
+    pub fn load(&self) -> Load {
+        Load {
+            searches: self.waiting.load(Ordering::Relaxed),
+            search_threads_busy: self.search_threads.saturating_sub(self.searches.available_permits()),
+            builds: self.building.load(Ordering::Relaxed),
+            build_seconds: self.built_us.load(Ordering::Relaxed) as f64 / 1e6,
+        }
     }
 
     fn queue(&self) -> Result<Place<'_>> {
@@ -148,7 +179,7 @@ impl<F> Batch<F> {
     }
 }
 
-/// A place in the queue of searches, given back when it is dropped.
+/// A place in a queue, given back when it is dropped.
 struct Place<'a>(&'a AtomicUsize);
 
 impl Drop for Place<'_> {
@@ -191,6 +222,8 @@ mod tests {
         }
         let refused = compute.search(|| 3).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Unavailable);
+        let load = compute.load();
+        assert_eq!((load.searches, load.search_threads_busy, load.builds), (2, 1, 0));
         go.send(()).unwrap();
         assert!(first.await.unwrap().unwrap());
         assert_eq!(second.await.unwrap().unwrap(), 2);
@@ -206,6 +239,8 @@ mod tests {
         let build = compute.build(|| rayon::join(|| getpriority_process(None), || getpriority_process(None)));
         let (one, two) = build.await.unwrap();
         assert!(one.unwrap() > search && two.unwrap() > search);
+        let load = compute.load();
+        assert!(load.builds == 0 && load.build_seconds > 0.0, "{load:?}");
     }
 
     #[tokio::test]

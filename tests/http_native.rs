@@ -220,6 +220,13 @@ async fn the_server_tells_how_it_is_doing() {
         "drumlin_bucket_calls_total{operation=\"create\",outcome=\"ok\"}",
         "drumlin_bucket_sent_bytes_total{operation=\"create\"}",
         "drumlin_memory_resident_bytes",
+        "drumlin_writes_waiting 0",
+        "drumlin_searches_under_way 0",
+        "drumlin_graph_builds_under_way",
+        "drumlin_graph_build_seconds_total",
+        "drumlin_filter_cache_bytes",
+        "drumlin_lag_seconds",
+        "drumlin_catalog_lag_seconds",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }

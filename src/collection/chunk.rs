@@ -201,8 +201,13 @@ impl Chunk {
     /// Bytes of everything else.
     pub fn record_bytes(&self) -> usize {
         let texts = self.texts().iter().map(|c| c.value_data().len().min(text_bytes(c)) + c.len() * 4).sum::<usize>();
-        let built = self.by_key.get().map_or(0, Columns::size_bytes);
+        let built = self.filter_bytes().unwrap_or(0);
         texts + self.len() * 24 + self.table.size_bytes() + self.carried.len() * 16 + built
+    }
+
+    /// Bytes of metadata arranged for filters, once one has asked for it.
+    pub fn filter_bytes(&self) -> Option<usize> {
+        self.by_key.get().map(Columns::size_bytes)
     }
 
     /// Bytes that merging `row` copies.

@@ -68,6 +68,17 @@ pub struct Footprint {
     pub graph_bytes: u64,
 }
 
+/// Metadata arranged by key, which the first filter that meets a chunk makes for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FilterCache {
+    /// Chunks there are.
+    pub chunks: u64,
+    /// Chunks that have it.
+    pub built: u64,
+    /// Bytes of memory it takes.
+    pub bytes: u64,
+}
+
 /// A collection at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -127,6 +138,13 @@ impl Snapshot {
         let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
         let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum();
         Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes }
+    }
+
+    /// Bytes of metadata arranged for filters, and in how many of how many chunks it is.
+    pub fn filter_cache(&self) -> FilterCache {
+        let built: Vec<usize> = self.chunks.iter().filter_map(|view| view.chunk.filter_bytes()).collect();
+        let bytes = built.iter().sum::<usize>() as u64;
+        FilterCache { chunks: self.chunks.len() as u64, built: built.len() as u64, bytes }
     }
 
     pub(super) fn chunk_kind(&self) -> ChunkKind {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::error::{Error, Result};
@@ -67,6 +67,7 @@ impl Metrics {
         scrape.add(Ok(self.under_way.clone()))?;
         counters(&scrape, store)?;
         sizes(&scrape, store)?;
+        activity(&scrape, store)?;
         bucket(&scrape, store)?;
         scrape.text()
     }
@@ -87,6 +88,10 @@ impl Scrape {
     fn counter(&self, name: &str, about: &str, value: u64) -> Result<()> {
         let counter = IntCounter::new(format!("drumlin_{name}_total"), about);
         self.add(counter.inspect(|c| c.inc_by(value)))
+    }
+
+    fn seconds(&self, name: &str, about: &str, value: f64) -> Result<()> {
+        self.add(Counter::new(format!("drumlin_{name}_total"), about).inspect(|c| c.inc_by(value)))
     }
 
     fn gauge(&self, name: &str, about: &str, value: f64) -> Result<()> {
@@ -135,6 +140,25 @@ fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.gauge("memory_vectors_bytes", "f32 embeddings.", h.memory.vectors_bytes as f64)?;
     scrape.gauge("memory_graph_bytes", "Graphs, codes included.", h.memory.graph_bytes as f64)?;
     scrape.gauge("memory_records_bytes", "Ids, documents and metadata.", h.memory.records_bytes as f64)
+}
+
+fn activity(scrape: &Scrape, store: &Store) -> Result<()> {
+    let now = store.activity();
+    scrape.gauge("writes_waiting", "Callers that wait for their write to be durable.", now.writes_waiting as f64)?;
+    scrape.gauge("searches_under_way", "Searches computed or waiting their turn.", now.searches as f64)?;
+    let busy = now.search_threads_busy as f64;
+    scrape.gauge("search_threads_busy", "Threads that compute searches now.", busy)?;
+    scrape.gauge("graph_builds_under_way", "Graph builds under way or waiting.", now.builds as f64)?;
+    scrape.seconds("graph_build_seconds", "Time spent on building graphs.", now.build_seconds)?;
+    scrape.gauge("commits_unflushed", "Commits in no segment yet.", now.commits_unflushed as f64)?;
+    let catalog = "For how long other instances' changes to the catalog may have gone unseen.";
+    scrape.gauge("catalog_lag_seconds", catalog, now.catalog_lag_seconds)?;
+    let lag = "For how long other instances' commits may have gone unseen, of the collection furthest behind.";
+    scrape.gauge("lag_seconds", lag, now.lag_seconds)?;
+    scrape.gauge("chunks", "Immutable runs of records in memory.", now.chunks as f64)?;
+    let arranged = "Those whose metadata is arranged for filters; the first filter arranges it.";
+    scrape.gauge("chunks_arranged", arranged, now.chunks_arranged as f64)?;
+    scrape.gauge("filter_cache_bytes", "Memory of metadata arranged for filters.", now.filter_bytes as f64)
 }
 
 fn bucket(scrape: &Scrape, store: &Store) -> Result<()> {

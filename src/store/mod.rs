@@ -3,6 +3,7 @@
 //! collection going in the background. Invariant: the bucket is the only truth; a store can be dropped
 //! at any instant and opened anywhere else.
 
+mod activity;
 mod background;
 mod bootstrap;
 pub mod catalog;

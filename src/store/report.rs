@@ -56,6 +56,34 @@ pub struct StorageHealth {
     pub conditional_put: bool,
 }
 
+/// What is going on at this moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Activity {
+    /// Callers that wait for their write to be durable.
+    pub writes_waiting: u64,
+    /// Searches, and batches of them, that are computed or wait their turn.
+    pub searches: u64,
+    /// Threads that compute searches.
+    pub search_threads_busy: u64,
+    /// Graph builds under way or waiting.
+    pub builds: u64,
+    /// Seconds spent on graph builds since the store opened.
+    pub build_seconds: f64,
+    /// Commits that are in no segment yet, of all collections and the catalog.
+    pub commits_unflushed: u64,
+    /// For how long other instances' changes to the catalog may have gone unseen, in seconds.
+    pub catalog_lag_seconds: f64,
+    /// The same for the records of the collection of which it is longest. One that nobody uses is looked at
+    /// only every tenth sync interval.
+    pub lag_seconds: f64,
+    /// Immutable runs of records in memory.
+    pub chunks: u64,
+    /// Those whose metadata is arranged for filters, which the first filter does.
+    pub chunks_arranged: u64,
+    /// Bytes that takes.
+    pub filter_bytes: u64,
+}
+
 /// How far loading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Loading {

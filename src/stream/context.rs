@@ -57,11 +57,40 @@ impl Counter {
     }
 }
 
+/// How many are at something now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+/// One that is at it until this is dropped.
+#[derive(Debug)]
+pub struct Present<'a>(&'a Gauge);
+
+impl Gauge {
+    /// Counts one more until the answer is dropped.
+    pub fn enter(&self) -> Present<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Present(self)
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What streams did, in all.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Commits written.
     pub commits_written: Counter,
+    /// Callers that wait for their write to be durable.
+    pub writes_waiting: Gauge,
     /// Requests acknowledged.
     pub writes_acknowledged: Counter,
     /// Commits of others applied.

@@ -71,6 +71,7 @@ impl<S: State> Stream<S> {
 
     /// Applies a request durably, and answers when it is.
     pub async fn write(&self, request: S::Request) -> Result<Written<S::Answer>> {
+        let _waiting = self.context.counters.writes_waiting.enter();
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(Command::Write { request, reply }) {
             Ok(()) => {}

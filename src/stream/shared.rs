@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::context::StreamError;
 use super::replica::Replica;
@@ -20,6 +22,8 @@ pub struct Shared<S> {
     damage: Mutex<Option<(String, String)>>,
     ended: AtomicBool,
     written: AtomicU64,
+    /// When every commit of others was last known to be applied.
+    current_at: Mutex<Instant>,
     bell: Notify,
 }
 
@@ -41,6 +45,7 @@ impl<S: State> Shared<S> {
             damage: Mutex::new(None),
             ended: AtomicBool::new(false),
             written: AtomicU64::new(0),
+            current_at: Mutex::new(Instant::now()),
             bell: Notify::new(),
         };
         shared.note_damage_of(replica);
@@ -112,6 +117,17 @@ impl<S: State> Shared<S> {
     /// Commits of our own so far.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that every commit which was acknowledged by `at` is applied.
+    pub fn note_current(&self, at: Instant) {
+        let mut current_at = self.current_at.lock();
+        *current_at = at.max(*current_at);
+    }
+
+    /// For how long commits of others may have gone unseen.
+    pub fn lag(&self) -> Duration {
+        self.current_at.lock().elapsed()
     }
 
     /// Waits until there may be something to maintain.

@@ -149,18 +149,23 @@ impl<S: State> Writer<S> {
 
     async fn sync(&mut self) -> Result<Pulled, StreamError> {
         self.shared.check_damage()?;
+        let asked = Instant::now();
         let pulled = match self.replica().await {
             Ok(replica) => replica.catch_up(1).await,
             Err(error) => Err(error),
         };
-        match pulled {
+        let pulled = match pulled {
             Err(StreamError::Recycled(_)) => {
                 self.discard();
                 // Opening reads the log to its end.
                 self.replica().await.map(|_| Pulled::default())
             }
             other => self.noting_damage(other),
+        };
+        if pulled.is_ok() {
+            self.shared.note_current(asked);
         }
+        pulled
     }
 
     /// The replica, opened anew if it had to be discarded.
@@ -279,6 +284,7 @@ impl<S: State> Writer<S> {
             }
         };
         let Some(replica) = self.replica.as_mut() else { return (Step::Again, batch) };
+        let asked = Instant::now();
         let appended = match replica.append(&bytes, nonce, deadline).await {
             Ok(Appended::Ours(date)) => {
                 let link = Chain { nonce, xxh3: Checksum::of(&bytes) };
@@ -294,6 +300,8 @@ impl<S: State> Writer<S> {
             Ok(Appended::Ours(date)) => {
                 self.context.counters.commits_written.count();
                 self.shared.wrote();
+                // The slot was the first free one.
+                self.shared.note_current(asked);
                 self.acknowledge(batch, resolution.answers, date);
             }
             Ok(Appended::Taken(_)) => return (Step::Again, batch),

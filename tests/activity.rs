@@ -1,0 +1,90 @@
+//! What a store tells of the moment: queues, caches, and how far behind others it may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::fault::{FaultBucket, Hold};
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::{Bucket, StoreTime};
+use drumlin::{CollectionSpec, Filter, Metadata, Query, Record, Scope, Settings, Storage, Store};
+
+fn settings() -> Settings {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.maintenance = false;
+    settings.sync_interval = Duration::from_secs(1 << 24);
+    settings
+}
+
+fn memory() -> Arc<MemoryBucket> {
+    Arc::new(MemoryBucket::new(StoreClock::starting_at(StoreTime(1_700_000_000_000))))
+}
+
+fn record(id: &str) -> Record {
+    Record::new(id, vec![1.0, 2.0]).with_metadata(Metadata::from([("n", 1)]))
+}
+
+async fn open(bucket: Arc<dyn Bucket>) -> Store {
+    let store = Store::open_on(settings(), bucket).await.unwrap();
+    store.wait_until_loaded().await;
+    store
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_grows_until_the_log_was_read_to_its_end_or_written_at_it() {
+    let bucket = memory();
+    let writer = open(bucket.clone()).await;
+    let notes = writer.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let reader = open(bucket).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    for store in [&writer, &reader] {
+        let now = store.activity();
+        assert!(now.lag_seconds >= 299.0 && now.catalog_lag_seconds >= 299.0, "{now:?}");
+    }
+    notes.add(&[record("a")]).await.unwrap();
+    assert!(writer.activity().lag_seconds < 1.0 && reader.activity().lag_seconds >= 299.0);
+    reader.sync().await.unwrap();
+    let now = reader.activity();
+    assert!(now.lag_seconds < 1.0 && now.catalog_lag_seconds < 1.0, "{now:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_until_it_is_durable_and_is_in_no_segment_until_a_flush() {
+    let bucket = Arc::new(FaultBucket::new(memory()));
+    let store = open(bucket.clone()).await;
+    let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let (idle, gate) = (store.activity(), bucket.hold(Hold::Before, |call| call.op == Op::Create));
+    assert_eq!(idle.writes_waiting, 0);
+    let write = tokio::spawn(async move { notes.add(&[record("a")]).await });
+    while gate.held() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.activity().writes_waiting, 1);
+    gate.release();
+    write.await.unwrap().unwrap();
+    let now = store.activity();
+    assert_eq!((now.writes_waiting, now.commits_unflushed), (0, idle.commits_unflushed + 1));
+    store.sync().await.unwrap();
+    assert_eq!(store.activity().commits_unflushed, 0);
+}
+
+#[tokio::test]
+async fn the_first_filter_arranges_metadata_and_graphs_tell_what_they_took() {
+    let mut settings = settings();
+    (settings.maintenance, settings.timing.graph_rows) = (true, 8);
+    settings.timing.maintenance_interval = Duration::from_millis(10);
+    let store = Store::open_on(settings, memory()).await.unwrap();
+    let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let records: Vec<Record> = (0..200).map(|n| record(&n.to_string())).collect();
+    notes.add(&records).await.unwrap();
+    let before = store.activity();
+    assert_eq!((before.chunks_arranged, before.filter_bytes), (0, 0));
+    notes.search(Query::new([1.0, 2.0]).filter(Filter::gte("n", 1))).await.unwrap();
+    let after = store.activity();
+    assert!(after.chunks_arranged > 0 && after.chunks_arranged <= after.chunks && after.filter_bytes > 0, "{after:?}");
+    while store.counters().graphs_built == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(store.activity().build_seconds > 0.0);
+}
