@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use drumlin::{Error, Kind, Result};
+use drumlin::Result;
 
+use super::ask;
 use super::serve::on_runtime;
 
 /// Less than orchestrators usually wait.
@@ -24,14 +25,6 @@ pub struct Flags {
 
 /// Asks, and fails with what came instead of a good answer.
 pub fn run(flags: &Flags) -> Result<()> {
-    let own = || format!("http://127.0.0.1:{}", std::env::var("PORT").unwrap_or_else(|_| "8000".to_owned()));
-    let server = flags.url.clone().unwrap_or_else(own);
-    let url = format!("{}/{}", server.trim_end_matches('/'), if flags.ready { "ready" } else { "health" });
-    on_runtime(async {
-        let failed = |what: String| Error::new(Kind::Unavailable, format!("{url}: {what}"));
-        let client = reqwest::Client::builder().timeout(TIME_LIMIT).no_proxy().build();
-        let client = client.map_err(|e| failed("no client".to_owned()).with_source(e))?;
-        let answer = client.get(&url).send().await.map_err(|e| failed(format!("no answer: {e}")))?;
-        if answer.status().is_success() { Ok(()) } else { Err(failed(format!("answered {}", answer.status()))) }
-    })
+    let url = format!("{}/{}", ask::server(flags.url.as_deref()), if flags.ready { "ready" } else { "health" });
+    on_runtime(async { ask::get(&url, TIME_LIMIT, None).await.map(|_| ()) })
 }

@@ -1,6 +1,7 @@
 //! The command line: commands, flags, and where settings come from (flags, then the environment, then
 //! a `.env` file). What stops a start is one sentence on standard error.
 
+mod ask;
 mod copy;
 mod cost;
 mod demo;

@@ -13,8 +13,8 @@ use serde::Serialize;
 use self::prices::{AS_OF, Bill, Month, TABLE};
 use self::usage::{HOURS, Usage};
 use super::place::Place;
-use super::serve;
 use super::verify::json;
+use super::{ask, serve};
 
 /// How long the server may take to answer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub fn run(flags: &CostFlags) -> Result<()> {
         let (place, stored) = drumlin::stored(&settings.store).await?;
         let counted = match flags.storage_only {
             true => None,
-            false => Some(ask(flags.url.as_deref()).await?),
+            false => Some(counted(flags.url.as_deref()).await?),
         };
         let month = counted.unwrap_or_default().month(stored.bytes);
         let dollars_a_month = TABLE.iter().map(|prices| prices.bill(&month)).collect();
@@ -71,24 +71,16 @@ pub fn run(flags: &CostFlags) -> Result<()> {
     })
 }
 
-async fn ask(url: Option<&str>) -> Result<Usage> {
-    let own = || format!("http://127.0.0.1:{}", std::env::var("PORT").unwrap_or_else(|_| "8000".to_owned()));
-    let url = format!("{}/metrics", url.map_or_else(own, |url| url.trim_end_matches('/').to_owned()));
-    let failed = |what: String| {
-        let way_out = "`--storage-only` asks no server";
-        Error::new(Kind::Unavailable, format!("{url}: {what}; {way_out}"))
-    };
-    let client = reqwest::Client::builder().timeout(TIME_LIMIT).build();
-    let client = client.map_err(|e| failed("no client".to_owned()).with_source(e))?;
-    let mut request = client.get(&url);
-    if let Some(key) = std::env::var("STORAGE_API_KEY").ok().filter(|key| !key.is_empty()) {
-        request = request.bearer_auth(key);
-    }
-    let answer = request.send().await.map_err(|e| failed(format!("no answer: {e}")))?;
-    if !answer.status().is_success() {
-        return Err(failed(format!("answered {}", answer.status())));
-    }
-    Usage::of_metrics(&answer.text().await.map_err(|e| failed(format!("the answer broke off: {e}")))?)
+async fn counted(url: Option<&str>) -> Result<Usage> {
+    let url = format!("{}/metrics", ask::server(url));
+    let key = std::env::var("STORAGE_API_KEY").ok().filter(|key| !key.is_empty());
+    let text = async { ask::get(&url, TIME_LIMIT, key.as_deref()).await?.text().await.map_err(broken) };
+    let text = text.await.map_err(|e| Error::new(e.kind(), format!("{e}; `--storage-only` asks no server")))?;
+    Usage::of_metrics(&text)
+}
+
+fn broken(cause: reqwest::Error) -> Error {
+    Error::new(Kind::Unavailable, format!("the answer of the server broke off: {cause}"))
 }
 
 fn tell(report: &Report) {

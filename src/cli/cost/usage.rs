@@ -68,7 +68,8 @@ impl Usage {
 
     /// A month at the same pace, with `stored_bytes` kept.
     pub fn month(&self, stored_bytes: u64) -> Month {
-        let factor = if self.seconds > 0.0 { HOURS * 3_600.0 / self.seconds } else { 0.0 };
+        // A server tells whole seconds.
+        let factor = HOURS * 3_600.0 / self.seconds.max(1.0);
         Month {
             stored_bytes: stored_bytes as f64,
             writes: self.writes * factor,
