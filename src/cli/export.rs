@@ -6,7 +6,7 @@ use clap::Args;
 use drumlin::transfer::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
 use drumlin::{Collection, Consistency, Error, Kind, Result};
 
-use super::place::{InScope, Place};
+use super::place::OneCollection;
 use super::{pour, restore};
 
 /// Records read at once.
@@ -16,12 +16,7 @@ const PAGE: usize = 1_000;
 #[derive(Debug, Args)]
 pub struct ExportFlags {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    scope: InScope,
-    /// The collection.
-    #[arg(long)]
-    collection: String,
+    of: OneCollection,
     /// File to write: .parquet, or .jsonl.
     #[arg(long)]
     to: PathBuf,
@@ -51,8 +46,8 @@ pub fn kind_of(path: &Path) -> Result<FileKind> {
 /// Runs the command.
 pub fn run(flags: &ExportFlags) -> Result<()> {
     let kind = kind_of(&flags.to)?;
-    restore::on_store(&flags.place, async |store| {
-        let collection = store.collection_in(&flags.scope.scope(), &flags.collection).await?;
+    restore::on_store(&flags.of.place, async |store| {
+        let collection = store.collection_in(&flags.of.scope(), &flags.of.collection).await?;
         // Under another name until it is whole: what has the right name is a whole export.
         let mut partial = flags.to.clone().into_os_string();
         partial.push(".partial");

@@ -40,7 +40,7 @@ enum Command {
     /// Run the server.
     #[command(after_help = variables::help())]
     Serve(Flags),
-    /// Copy collections from another database, or a file into a collection.
+    /// Copy collections from another database, or a file into a collection; a run that was cut short is gone on with.
     #[command(subcommand)]
     Import(import::Origin),
     /// Make keys for the server.
@@ -52,7 +52,7 @@ enum Command {
     Copy(copy::CopyFlags),
     /// Tell what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
     Inspect(inspect::InspectFlags),
-    /// Make a collection of what another was at an earlier version or time.
+    /// Make a collection of what another, be it damaged or dropped not long ago, was at an earlier version or time.
     Restore(restore::RestoreFlags),
     /// Make a collection of what another is now.
     Fork(restore::ForkFlags),

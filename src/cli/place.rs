@@ -55,9 +55,15 @@ impl Chosen {
     }
 }
 
-/// The database that one collection is in.
+/// One collection, and where it is.
 #[derive(Debug, Clone, Args)]
-pub struct InScope {
+pub struct OneCollection {
+    /// The store.
+    #[command(flatten)]
+    pub place: Place,
+    /// The collection's name.
+    #[arg(long)]
+    pub collection: String,
     /// The collection's tenant.
     #[arg(long, default_value = "default_tenant")]
     tenant: String,
@@ -66,8 +72,8 @@ pub struct InScope {
     database: String,
 }
 
-impl InScope {
-    /// Both.
+impl OneCollection {
+    /// The database that it is in.
     pub fn scope(&self) -> Scope {
         Scope { tenant: self.tenant.clone(), database: self.database.clone() }
     }

@@ -5,19 +5,14 @@ use clap::Args;
 use drumlin::http::check_name;
 use drumlin::{Error, Kind, Moment, Result, Store, Version};
 
-use super::place::{InScope, Place};
+use super::place::{OneCollection, Place};
 use super::serve;
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
 pub struct RestoreFlags {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    scope: InScope,
-    /// The collection; it may be damaged, or dropped not long ago.
-    #[arg(long)]
-    collection: String,
+    of: OneCollection,
     /// A version, or a time such as 2026-11-21T20:15:00Z: the last commit that was written by then counts.
     #[arg(long, required_unless_present = "sound", conflicts_with = "sound")]
     at: Option<String>,
@@ -33,12 +28,7 @@ pub struct RestoreFlags {
 #[derive(Debug, Args)]
 pub struct ForkFlags {
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    scope: InScope,
-    /// The collection.
-    #[arg(long)]
-    collection: String,
+    of: OneCollection,
     /// Name of the new collection.
     #[arg(long = "as")]
     name: String,
@@ -50,9 +40,9 @@ pub fn restore(flags: &RestoreFlags) -> Result<()> {
         Some(at) => moment(at)?,
         None => Moment::Sound,
     };
-    let (scope, of, name) = (flags.scope.scope(), &flags.collection, &flags.name);
+    let (scope, of, name) = (flags.of.scope(), &flags.of.collection, &flags.name);
     check_name(name)?;
-    on_store(&flags.place, async |store| {
+    on_store(&flags.of.place, async |store| {
         let (collection, version) = store.restore_collection(&scope, of, moment, name).await?;
         println!("{name}: {} records, {of} as of version {version}", collection.info().count);
         Ok(())
@@ -61,9 +51,9 @@ pub fn restore(flags: &RestoreFlags) -> Result<()> {
 
 /// Runs `fork`.
 pub fn fork(flags: &ForkFlags) -> Result<()> {
-    let (scope, of, name) = (flags.scope.scope(), &flags.collection, &flags.name);
+    let (scope, of, name) = (flags.of.scope(), &flags.of.collection, &flags.name);
     check_name(name)?;
-    on_store(&flags.place, async |store| {
+    on_store(&flags.of.place, async |store| {
         let id = store.collection_in(&scope, of).await?.identity().id;
         let fork = store.fork_collection(id, name).await?.info();
         println!("{name}: {} records, {of} as of version {}", fork.count, fork.version);

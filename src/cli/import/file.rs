@@ -9,7 +9,7 @@ use drumlin::transfer::{JsonLinesReader, ParquetReader, RecordReader, spec_of};
 use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Metric, Result, Store};
 use serde_json::{Value, json};
 
-use crate::cli::place::{InScope, Place};
+use crate::cli::place::OneCollection;
 use crate::cli::pour::{self, How};
 use crate::cli::restore;
 
@@ -22,12 +22,7 @@ pub struct FileFlags {
     /// The file.
     file: PathBuf,
     #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    scope: InScope,
-    /// The collection; it is made unless a run that was cut short has made it.
-    #[arg(long)]
-    collection: String,
+    of: OneCollection,
     /// How distance is measured: cosine, l2 or ip. Default: what the file says, else cosine.
     #[arg(long)]
     metric: Option<Metric>,
@@ -58,11 +53,11 @@ struct Source {
 }
 
 fn run(flags: &FileFlags, source: Source) -> Result<()> {
-    restore::on_store(&flags.place, async |store| {
+    restore::on_store(&flags.of.place, async |store| {
         let collection = target(store, flags, source.spec.clone()).await?;
         let read = pour_in(&collection, flags, source).await?;
         let there = collection.count(Consistency::Strong).await?;
-        println!("{}: {read} records read, {there} in the collection", flags.collection);
+        println!("{}: {read} records read, {there} in the collection", flags.of.collection);
         Ok(())
     })
 }
@@ -77,7 +72,7 @@ fn origin(flags: &FileFlags) -> Result<Value> {
 
 /// The collection to write into: new, or begun by an earlier run, or any with `--upsert`.
 async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) -> Result<Collection> {
-    let (scope, name) = (flags.scope.scope(), &flags.collection);
+    let (scope, name) = (flags.of.scope(), &flags.of.collection);
     check_name(name)?;
     let mut spec = CollectionSpec { name: name.clone(), ..spec.unwrap_or_default() };
     spec.metric = flags.metric.unwrap_or(spec.metric);
@@ -104,7 +99,7 @@ async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source)
         false => collection.count(Consistency::Strong).await?,
     };
     let how = if flags.upsert { How::Upsert } else { How::Add };
-    let bar = pour::bar(&flags.collection, source.rows)?;
+    let bar = pour::bar(&flags.of.collection, source.rows)?;
     let mut read = 0;
     loop {
         let (reader, page) = next(source.reader).await?;
