@@ -46,6 +46,7 @@ mod index;
 mod interchange;
 mod log;
 mod record;
+mod seal;
 mod store;
 mod stream;
 #[doc(hidden)]

@@ -19,7 +19,7 @@ use crate::examine::{self, Choice};
 /// # Errors
 /// `NotFound` if there is no store or no such collection, `Unavailable` if the bucket does not answer.
 pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck> {
-    examine::verify(connect(settings).await?, choice).await
+    examine::verify(connect(settings).await?, choice, &settings.timing).await
 }
 
 /// Tells what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back
