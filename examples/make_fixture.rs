@@ -110,7 +110,7 @@ fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;
     settings.timing.fan_out = 3;
-    settings.timing.graph_rows = 12;
+    settings.timing.graph_rows = 4;
     settings.timing.swap_interval = Duration::ZERO;
     settings
 }

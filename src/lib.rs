@@ -46,6 +46,7 @@ mod index;
 mod interchange;
 mod log;
 mod record;
+mod seal;
 mod store;
 mod stream;
 #[doc(hidden)]
@@ -54,7 +55,7 @@ pub mod transfer;
 
 pub use bucket::cloud::{AzureSettings, GcsSettings};
 pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
-pub use bucket::s3::{S3Encryption, S3Settings};
+pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
 pub use bucket::transfer::Transfer;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::Reading;

@@ -1,6 +1,7 @@
 //! Buckets written by earlier versions stay readable: each fixture in `data-fixtures/format-*` is opened,
 //! compared record by record with what was put into it, written to, and opened again. What a newer
-//! version may have added is kept, and a newer format is refused.
+//! version may have added is kept, a newer format is refused, and so is a seal that does not fit, while one
+//! that an older version copied counts as none.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,8 +14,11 @@ use drumlin::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures/format-1")
+/// As format 1 was first written, and with seals in its JSON objects.
+const FIXTURES: [&str; 2] = ["format-1", "format-1-sealed"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures").join(name)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -25,10 +29,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of the fixture's bucket that a test may change.
-fn bucket() -> TempDir {
+/// A copy of a fixture's bucket that a test may change.
+fn bucket(name: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    copy(&fixture().join("bucket"), directory.path());
+    copy(&fixture(name).join("bucket"), directory.path());
     directory
 }
 
@@ -47,8 +51,8 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-fn expected() -> BTreeMap<String, Vec<Found>> {
-    let file = read_json(&fixture().join("expected.json"));
+fn expected(name: &str) -> BTreeMap<String, Vec<Found>> {
+    let file = read_json(&fixture(name).join("expected.json"));
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let found = |record: &Value| Found {
         id: text(&record["id"]).unwrap(),
@@ -68,8 +72,14 @@ async fn all_of(collection: &Collection) -> Vec<Found> {
 
 #[tokio::test]
 async fn every_record_of_a_format_1_bucket_is_read_and_the_bucket_can_be_written_on() {
-    let bucket = bucket();
-    let mut expected = expected();
+    for fixture in FIXTURES {
+        is_read_and_can_be_written_on(fixture).await;
+    }
+}
+
+async fn is_read_and_can_be_written_on(fixture: &str) {
+    let bucket = bucket(fixture);
+    let mut expected = expected(fixture);
     let store = open(&bucket).await.unwrap();
     let mut names: Vec<String> = store.collections(&Default::default()).into_iter().map(|c| c.name).collect();
     names.sort();
@@ -94,11 +104,22 @@ async fn every_record_of_a_format_1_bucket_is_read_and_the_bucket_can_be_written
             store.maintain().await.unwrap();
         }
     }
+    for name in expected.keys() {
+        let stream = stream_of(&bucket, &open(&bucket).await.unwrap().collection(name).await.unwrap());
+        let head = read_json(&stream.join("HEAD"));
+        assert_eq!(head["seal"]["nonce"], head["nonce"], "{fixture}: HEAD of {name} was swapped");
+    }
 }
 
 #[tokio::test]
 async fn what_the_catalog_says_of_a_format_1_collection_is_read() {
-    let bucket = bucket();
+    for fixture in FIXTURES {
+        the_catalog_is_read(fixture).await;
+    }
+}
+
+async fn the_catalog_is_read(fixture: &str) {
+    let bucket = bucket(fixture);
     let store = open(&bucket).await.unwrap();
     let coast = store.collection("coast").await.unwrap().info();
     assert_eq!((coast.metric, coast.dimension, coast.metadata), (Metric::L2, Some(8), None));
@@ -110,8 +131,31 @@ async fn what_the_catalog_says_of_a_format_1_collection_is_read() {
 
 /// The fixture is worth its name only while it holds every kind of object in every state.
 #[tokio::test]
-async fn the_format_1_fixture_covers_the_format() {
-    let bucket = bucket();
+async fn the_format_1_fixtures_cover_the_format() {
+    for fixture in FIXTURES {
+        covers_the_format(fixture).await;
+        let mut json = Vec::new();
+        json_objects(&self::fixture(fixture).join("bucket"), &mut json);
+        assert!(json.len() > 6, "HEADs, lists, and drumlin.json: {json:?}");
+        for path in json {
+            let sealed = read_json(&path).get("seal").is_some();
+            assert_eq!(sealed, fixture == "format-1-sealed", "{}", path.display());
+        }
+    }
+}
+
+fn json_objects(folder: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            json_objects(&path, found);
+        } else if path.ends_with("HEAD") || path.extension().is_some_and(|ending| ending == "json") {
+            found.push(path);
+        }
+    }
+}
+
+async fn covers_the_format(fixture: &str) {
+    let bucket = bucket(fixture);
     let store = open(&bucket).await.unwrap();
     store.wait_until_loaded().await;
     let collection = store.collection("coast").await.unwrap();
@@ -123,9 +167,9 @@ async fn the_format_1_fixture_covers_the_format() {
     assert!(head.gone.0 > 1 && head.gone < head.floor && !head.aging.is_empty(), "a log deleted in part: {head:?}");
     assert!(collection.info().version >= head.floor, "a tail that is only in the log");
     assert!(!stream.join(format!("log/{:020}.parquet", head.gone.0 - 1)).exists());
-    let list = head.retired.last().unwrap();
-    let list = fs::read(stream.join(format!("retired/{}.json", list.ulid))).unwrap();
-    let list = Retired::decode(&list, &name).unwrap();
+    let ulid = head.retired.last().unwrap().ulid;
+    let list = fs::read(stream.join(format!("retired/{ulid}.json"))).unwrap();
+    let list = Retired::decode(&list, &name, ulid).unwrap();
     assert!(list.keys().iter().all(|key| bucket.path().join(key).exists()), "retired objects stand until they go");
     assert!(!list.segs.is_empty() && !head.graphs.is_empty(), "{head:?}");
     assert_eq!((store.counters().graphs_loaded, store.counters().graphs_built), (head.graphs.len() as u64, 0));
@@ -147,7 +191,7 @@ fn log_of(stream: &str, version: u64) -> String {
 
 #[tokio::test]
 async fn fields_of_a_newer_version_in_head_survive_a_flush() {
-    let bucket = bucket();
+    let bucket = bucket("format-1");
     let store = open(&bucket).await.unwrap();
     let path = stream_of(&bucket, &store.collection("coast").await.unwrap()).join("HEAD");
     drop(store);
@@ -172,7 +216,7 @@ async fn fields_of_a_newer_version_in_head_survive_a_flush() {
 
 #[tokio::test]
 async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_served() {
-    let bucket = bucket();
+    let bucket = bucket("format-1");
     let store = open(&bucket).await.unwrap();
     let path = stream_of(&bucket, &store.collection("coast").await.unwrap()).join("HEAD");
     drop(store);
@@ -184,7 +228,7 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
     let error = store.collection("coast").await.unwrap_err();
     assert!(error.kind() == Kind::Corrupted && error.message().contains(sentence), "{error}");
     assert!(error.message().contains("/HEAD"), "{error}");
-    assert_eq!(all_of(&store.collection("songs").await.unwrap()).await, expected()["songs"]);
+    assert_eq!(all_of(&store.collection("songs").await.unwrap()).await, expected("format-1")["songs"]);
     drop(store);
 
     let path = bucket.path().join("drumlin.json");
@@ -198,8 +242,72 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
 
 #[tokio::test]
 async fn a_format_1_bucket_is_sound() {
-    let bucket = bucket();
-    let check = drumlin::verify(&Settings::folder(bucket.path()), &drumlin::Choice::default()).await.unwrap();
+    for fixture in FIXTURES {
+        let check = examine(&bucket(fixture)).await;
+        let found: Vec<_> = check.all_findings().collect();
+        assert!(check.sound && found.is_empty(), "{fixture}: {found:#?}");
+        assert_eq!(check.streams.iter().filter(|stream| stream.state == "dropped").count(), 1);
+    }
+}
+
+async fn examine(bucket: &TempDir) -> drumlin::examination::BucketCheck {
+    drumlin::verify(&Settings::folder(bucket.path()), &drumlin::Choice::default()).await.unwrap()
+}
+
+/// Writes the next HEAD as a version does that knows no seals: what it does not know, it copies.
+fn swap_as_an_older_version(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut head = read_json(path);
+    let nonce = format!("{:032x}", 0xabc_u32 + head["gen"].as_u64().unwrap() as u32);
+    head["gen"] = json!(head["gen"].as_u64().unwrap() + 1);
+    head["nonce"] = json!(nonce);
+    head["recent"].as_array_mut().unwrap().push(json!(nonce));
+    change(&mut head);
+    fs::write(path, serde_json::to_vec(&head).unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_seal_that_an_older_writer_copied_is_no_damage_and_the_next_swap_seals_anew() {
+    let bucket = bucket("format-1-sealed");
+    let store = open(&bucket).await.unwrap();
+    let path = stream_of(&bucket, &store.collection("coast").await.unwrap()).join("HEAD");
+    drop(store);
+    let seal = read_json(&path)["seal"].clone();
+    let older = |head: &mut Value| (head["sweeps"], head["swept"]) = (json!(3), json!(1_700_000_000_000_u64));
+    swap_as_an_older_version(&path, older);
+    let head = read_json(&path);
+    assert_eq!((&head["seal"], head["nonce"] == seal["nonce"]), (&seal, false), "{head}");
+    let check = examine(&bucket).await;
     assert!(check.sound && check.all_findings().count() == 0, "{:#?}", check.all_findings().collect::<Vec<_>>());
-    assert_eq!(check.streams.iter().filter(|stream| stream.state == "dropped").count(), 1);
+
+    let store = open(&bucket).await.unwrap();
+    let collection = store.collection("coast").await.unwrap();
+    assert_eq!(all_of(&collection).await, expected("format-1-sealed")["coast"]);
+    collection.add(&[Record::new("one more", vec![1.0; 8])]).await.unwrap();
+    store.sync().await.unwrap();
+    let flushed = read_json(&path);
+    assert_eq!((&flushed["sweeps"], &flushed["seal"]["nonce"]), (&json!(3), &flushed["nonce"]), "{flushed}");
+    assert_ne!(flushed["seal"], seal);
+}
+
+#[tokio::test]
+async fn a_value_changed_under_a_seal_is_refused_where_without_one_it_is_believed() {
+    for fixture in FIXTURES {
+        let bucket = bucket(fixture);
+        let store = open(&bucket).await.unwrap();
+        let path = stream_of(&bucket, &store.collection("coast").await.unwrap()).join("HEAD");
+        drop(store);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"level\":1", "\"level\":2")).unwrap();
+        let collection = open(&bucket).await.unwrap().collection("coast").await;
+        let sound = examine(&bucket).await.sound;
+        if fixture == "format-1" {
+            assert_eq!(all_of(&collection.unwrap()).await, expected(fixture)["coast"]);
+            assert!(sound, "nothing witnesses the level of a segment");
+        } else {
+            let error = collection.unwrap_err();
+            assert!(error.kind() == Kind::Corrupted && error.message().contains("its seal does not fit"), "{error}");
+            assert!(error.message().contains("/HEAD"), "{error}");
+            assert!(!sound);
+        }
+    }
 }

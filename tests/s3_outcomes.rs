@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drumlin::bucket::probe::{ensure_probed, probe};
 use drumlin::bucket::retry::{RetrySettings, Retrying};
-use drumlin::bucket::s3::{S3Bucket, S3Encryption, S3Settings};
+use drumlin::bucket::s3::{S3Bucket, S3CustomerKey, S3Encryption, S3Settings};
 use drumlin::bucket::{Bucket, BucketError, Condition, Stamp};
+use drumlin::{CollectionSpec, Consistency, Record, Scope, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
 
 fn settings(server: &S3Server) -> S3Settings {
@@ -209,5 +210,88 @@ async fn every_request_that_makes_an_object_asks_for_the_encryption_that_is_set(
             .map(|what| (what.to_owned(), text(algorithm), text(key_id)))
             .to_vec();
         assert_eq!(*asked.lock().unwrap(), expected);
+    }
+}
+
+/// 32 times the letter k in base64, and its MD5 (`openssl md5 -binary | base64`).
+const CUSTOMER_KEY: (&str, &str) = ("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", "mT2HRsMGJ5IX5C+0rreZ8Q==");
+
+fn customer(key: &str) -> Option<S3Encryption> {
+    Some(S3Encryption::Customer(S3CustomerKey::parse(key).unwrap()))
+}
+
+#[tokio::test]
+async fn every_request_that_makes_or_reads_an_object_carries_the_customers_key() {
+    let server = S3Server::start().await;
+    let small = S3Settings { multipart_bytes: 1_000, part_bytes: 1_000, ..settings(&server) };
+    let own = S3Settings { encryption: customer(CUSTOMER_KEY.0), ..small.clone() };
+    let bucket = S3Bucket::connect(own).await.unwrap();
+    let asked = Arc::new(Mutex::new(Vec::<String>::new()));
+    let record = asked.clone();
+    server.set_plan(move |asked| {
+        let header = |name: &str| asked.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let keys = |before: &str| {
+            ["algorithm", "key", "key-md5"].map(|part| header(&format!("{before}-encryption-customer-{part}")))
+        };
+        let expected = ["AES256", CUSTOMER_KEY.0, CUSTOMER_KEY.1].map(|part| Some(part.to_owned()));
+        let (own, source) = (keys("x-amz-server-side"), keys("x-amz-copy-source-server-side"));
+        let about_objects = !asked.path.contains("list-type") && asked.method != "DELETE";
+        assert_eq!(own, if about_objects { expected.clone() } else { [const { None }; 3] }, "{}", asked.path);
+        assert_eq!(header("x-amz-server-side-encryption"), None);
+        let copy = header("x-amz-copy-source").is_some();
+        assert_eq!(source, if copy { expected } else { [const { None }; 3] }, "{}", asked.path);
+        let query = ["uploads", "partNumber", "uploadId"].into_iter().find(|word| asked.path.contains(word));
+        let what = format!("{} {}", asked.method, if copy { "copy" } else { query.unwrap_or("object") });
+        record.lock().unwrap().push(what);
+        Mischief::None
+    });
+    let stamp = bucket.put("a", Bytes::from_static(b"x"), Condition::IfAbsent).await.unwrap();
+    bucket.put("a", Bytes::from_static(b"yz"), Condition::IfMatch(stamp.etag.unwrap())).await.unwrap();
+    bucket.put_large("large", vec![Bytes::from(vec![7; 1_500])]).await.unwrap();
+    bucket.copy("a", "b").await.unwrap();
+    assert_eq!(bucket.get("b", None).await.unwrap().bytes, "yz");
+    assert_eq!(bucket.get("large", Some(1_000..1_200)).await.unwrap().bytes.len(), 200);
+    assert_eq!(bucket.get("large", Some(0..0)).await.unwrap().size_bytes, 1_500);
+    assert_eq!(bucket.list("", None).await.unwrap().objects.len(), 3);
+    bucket.delete(&["b".to_owned()]).await.unwrap();
+    let parts = ["POST uploads", "PUT partNumber", "PUT partNumber", "POST uploadId"];
+    let expected = [&["PUT object", "PUT object"][..], &parts, &["PUT copy", "GET object", "GET object"]].concat();
+    let expected = [&expected[..], &["HEAD object", "GET object", "DELETE object"]].concat();
+    assert_eq!(*asked.lock().unwrap(), expected);
+
+    // Without the key, or with another, nobody reads; nor is such an object taken for missing.
+    server.set_plan(|_| Mischief::None);
+    let other = customer("b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28=");
+    for (encryption, word) in [(None, "customer's key"), (other, "the customer's key is another")] {
+        let bucket = S3Bucket::connect(S3Settings { encryption, ..small.clone() }).await.unwrap();
+        let message = refusal(bucket.get("a", None).await.map(|object| object.bytes));
+        assert!(message.contains(word), "{message}");
+        refusal(bucket.get("large", Some(0..0)).await.map(|object| object.bytes));
+        refusal(bucket.copy("a", "c").await);
+    }
+}
+
+#[tokio::test]
+async fn a_store_under_a_customers_key_is_read_with_it_only() {
+    let server = S3Server::start().await;
+    let store = |encryption| {
+        let mut store = Settings::new(Storage::S3(S3Settings { encryption, ..settings(&server) }));
+        store.maintenance = false;
+        Store::open(store)
+    };
+    let ours = store(customer(CUSTOMER_KEY.0)).await.unwrap();
+    let notes = ours.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    notes.add(&[Record::new("a", vec![1.0, 2.0])]).await.unwrap();
+    ours.maintain().await.unwrap();
+    ours.fork_collection(notes.identity().id, "copy").await.unwrap();
+    drop(ours);
+    let again = store(customer(CUSTOMER_KEY.0)).await.unwrap();
+    for name in ["notes", "copy"] {
+        assert_eq!(again.collection(name).await.unwrap().count(Consistency::Strong).await.unwrap(), 1, "{name}");
+    }
+    for encryption in [None, customer("b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28=")] {
+        let refused = store(encryption).await.map(drop).unwrap_err();
+        assert!(refused.message().contains("customer's key"), "{refused}");
+        assert!(!refused.message().contains("a2tra2") && !refused.message().contains("b29vb2"), "{refused}");
     }
 }

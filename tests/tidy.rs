@@ -12,9 +12,10 @@ const FUNCTION_LINES: usize = 60;
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("record", &["error"]),
-    ("bucket", &["error", "record"]),
+    ("seal", &[]),
+    ("bucket", &["error", "record", "seal"]),
     ("config", &["bucket"]),
-    ("format", &["bucket", "error", "record"]),
+    ("format", &["bucket", "error", "record", "seal"]),
     ("log", &["bucket", "format", "record"]),
     ("head", &["bucket", "config", "format", "record"]),
     ("filter", &["error", "format", "record"]),

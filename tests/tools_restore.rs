@@ -24,7 +24,7 @@ use drumlin::testing::examine;
 use drumlin::testing::format::head::Head;
 use drumlin::{
     Choice, Collection, CollectionSpec, Condition, Consistency, Found, Kind, Metric, Moment, Query, Reason, Record,
-    Scope, Settings, Storage, Store, Version,
+    Scope, Settings, Storage, Store, Timing, Version,
 };
 use past::{DIM, Past, all_of};
 
@@ -114,7 +114,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     assert_eq!(all_of(&copy).await, expected);
     let content = Content::read(&bucket).await;
     content.check().unwrap();
-    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default()).await.unwrap();
+    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &Timing::default()).await.unwrap();
     assert!(check.sound, "{:#?}", check.all_findings().collect::<Vec<_>>());
 }
 
@@ -283,7 +283,7 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     let (found, told) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(told.next(), version);
     assert_eq!(found, past.states[told.0 as usize]);
-    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default()).await.unwrap();
+    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &Timing::default()).await.unwrap();
     assert_eq!(
         check.all_findings().map(|finding| finding.key.as_str()).collect::<BTreeSet<_>>(),
         BTreeSet::from([key.as_str()])

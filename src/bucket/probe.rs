@@ -10,6 +10,7 @@ use ulid::Ulid;
 
 use super::{Bucket, BucketError, Condition, Place, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
+use crate::seal::{self, Sealed};
 
 /// Keys that are raced for at once.
 const RACES: usize = 4;
@@ -35,6 +36,17 @@ impl Mark {
     fn counts_at(&self, place: &Place) -> bool {
         self.format == MARK_FORMAT && self.endpoint == place.endpoint && self.bucket == place.bucket
     }
+
+    fn encode(&self) -> Result<Bytes> {
+        let broken = |cause: String| Error::internal(format!("the probe's mark: {cause}"));
+        let json = serde_json::to_vec(&Sealed::once(self)).map_err(|e| broken(e.to_string()))?;
+        Ok(seal::close(json).map_err(broken)?.into())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Mark, String> {
+        seal::check_once(bytes)?;
+        serde_json::from_slice(bytes).map_err(|error| format!("it is not the JSON expected: {error}"))
+    }
 }
 
 /// Probes the bucket unless its mark says that it has passed before, at this very place; writes the
@@ -48,8 +60,7 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     match bucket.get(&mark, None).await {
         Ok(object) => {
             // A mark that cannot be read, or of another place, counts for nothing.
-            let found = serde_json::from_slice::<Mark>(&object.bytes);
-            if found.is_ok_and(|found| found.counts_at(&place)) {
+            if Mark::decode(&object.bytes).is_ok_and(|found| found.counts_at(&place)) {
                 return Ok(());
             }
         }
@@ -59,9 +70,21 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     probe(bucket, FIRST_USE_RACERS).await?;
     let passed_by = format!("drumlin {}", env!("CARGO_PKG_VERSION"));
     let found = Mark { format: MARK_FORMAT, endpoint: place.endpoint, bucket: place.bucket, passed_by };
-    let body = serde_json::to_vec(&found).map_err(|e| Error::internal(format!("the probe's mark: {e}")))?;
-    let put = bucket.put(&mark, Bytes::from(body), Condition::Always).await;
+    let put = bucket.put(&mark, found.encode()?, Condition::Always).await;
     put.map(drop).map_err(|error| Failure::from(error).at(bucket))
+}
+
+/// Judges a mark as it stands in the bucket under `key`.
+///
+/// # Errors
+/// A sentence that says what is wrong with it; starts ignore such a mark, and probe again.
+pub fn check_mark(key: &str, bytes: &[u8]) -> Result<(), String> {
+    let mark = Mark::decode(bytes)?;
+    let place = keys::probe_mark(&mark.endpoint, &mark.bucket);
+    match place == key && mark.format == MARK_FORMAT {
+        true => Ok(()),
+        false => Err(format!("it is of format {} and belongs under {place}", mark.format)),
+    }
 }
 
 /// Races `racers` writers at each of several scratch keys and checks every condition the protocol

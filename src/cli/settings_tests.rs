@@ -37,6 +37,10 @@ fn folder_of(settings: &ServeSettings) -> Option<&str> {
     }
 }
 
+const OWN: &str = "DRUMLIN_S3_SSE_CUSTOMER_KEY";
+/// 32 times the letter k.
+const OWN_KEY: &str = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
+
 #[test]
 fn nothing_set_means_a_folder_here_and_a_loopback_address() {
     let settings = read(&[]).unwrap();
@@ -135,13 +139,16 @@ fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_c
         (&[bucket, ("DRUMLIN_S3_SSE", "rot13")], &["DRUMLIN_S3_SSE", "aes256, aws:kms", "rot13"]),
         (&[bucket, ("DRUMLIN_S3_SSE_KMS_KEY_ID", "k")], &["DRUMLIN_S3_SSE_KMS_KEY_ID", "aws:kms"]),
         (&[bucket, ("DRUMLIN_S3_SSE", "AES256"), ("DRUMLIN_S3_SSE_KMS_KEY_ID", "k")], &["DRUMLIN_S3_SSE_KMS_KEY_ID"]),
+        (&[bucket, (OWN, "hush")], &[OWN, "openssl rand -base64 32"]),
+        (&[bucket, (OWN, OWN_KEY), ("DRUMLIN_S3_SSE", "AES256")], &[OWN, "DRUMLIN_S3_SSE", "one key only"]),
+        (&[bucket, (OWN, OWN_KEY), ("DRUMLIN_S3_SSE_KMS_KEY_ID", "k")], &[OWN, "DRUMLIN_S3_SSE_KMS_KEY_ID"]),
     ];
     for (variables, expected) in cases {
         let message = refusal(variables);
         for part in *expected {
             assert!(message.contains(part), "{variables:?} should say {part}, says {message}");
         }
-        assert!(!message.contains("hush"), "a secret is told: {message}");
+        assert!(!message.contains("hush") && !message.contains(OWN_KEY), "a secret is told: {message}");
     }
 }
 
@@ -184,6 +191,8 @@ fn encryption_is_asked_for_as_the_variables_say() {
     assert_eq!(asked(&[kms]), Some(S3Encryption::Kms { key_id: None }));
     let named = Some(S3Encryption::Kms { key_id: Some("arn:k".to_owned()) });
     assert_eq!(asked(&[kms, ("DRUMLIN_S3_SSE_KMS_KEY_ID", "arn:k")]), named);
+    let own = drumlin::S3CustomerKey::parse(OWN_KEY).unwrap();
+    assert_eq!(asked(&[(OWN, OWN_KEY)]), Some(S3Encryption::Customer(own)));
 }
 
 #[test]

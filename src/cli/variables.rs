@@ -40,6 +40,7 @@ pub const VARIABLES: &[Variable] = &[
     v("AWS_ENDPOINT_URL", "", "the same, for all services"),
     v("DRUMLIN_S3_SSE", "the bucket's own rule", "AES256 or aws:kms: encryption of every object"),
     v("DRUMLIN_S3_SSE_KMS_KEY_ID", "AWS's own key", "the key for aws:kms"),
+    v("DRUMLIN_S3_SSE_CUSTOMER_KEY", "", "base64 of 32 bytes: your own key instead (SSE-C)"),
     v("DRUMLIN_S3_PATH_STYLE", "true with an endpoint", "bucket in the path instead of the host name"),
     v("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", "30", "seconds for one attempt at any bucket, more for large objects"),
     v("DRUMLIN_S3_CONNECT_TIMEOUT_S", "5", "seconds to connect to any bucket"),

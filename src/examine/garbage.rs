@@ -112,18 +112,21 @@ impl Stream<'_> {
         for entry in &head.retired {
             let key = self.id.retired(entry.ulid);
             let list = match bucket.get(&key, None).await {
-                Ok(object) => Retired::decode(&object.bytes, &self.id.to_string()).unwrap_or_else(|_| empty(self.id)),
-                Err(BucketError::NotFound { .. }) => empty(self.id),
+                Ok(object) => match Retired::decode(&object.bytes, &self.id.to_string(), entry.ulid) {
+                    Ok(list) => list.keys(),
+                    // A server that meets a damaged list stops here, too.
+                    Err(_) => return Ok(()),
+                },
+                Err(BucketError::NotFound { .. }) => Vec::new(),
                 Err(error) => return Err(StreamError::from(error).into()),
             };
             if self.past(entry.seen, self.timing.garbage) {
                 let there = |key: &String| objects.segments.get(key).or_else(|| objects.graphs.get(key));
-                let listed: Vec<&Listed> =
-                    list.keys().iter().filter(|key| !named.contains(*key)).filter_map(there).collect();
+                let listed: Vec<&Listed> = list.iter().filter(|key| !named.contains(*key)).filter_map(there).collect();
                 listed.into_iter().for_each(|object| self.doom(Reason::Replaced, object));
                 objects.retired.get(&entry.ulid).into_iter().for_each(|object| self.doom(Reason::Replaced, object));
             }
-            named.extend(list.keys());
+            named.extend(list);
             named.insert(key);
         }
         let due = match head.swept {
@@ -139,8 +142,4 @@ impl Stream<'_> {
         }
         Ok(())
     }
-}
-
-fn empty(stream: &StreamId) -> Retired {
-    Retired { format: crate::format::FORMAT, stream: stream.to_string(), segs: Vec::new(), graphs: Vec::new() }
 }

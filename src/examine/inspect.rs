@@ -122,7 +122,7 @@ impl Seen {
     pub async fn look(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<Seen> {
         let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
         let Some(catalog) = inventory.streams.remove(&StreamId::Catalog) else { return Err(no_store(bucket.as_ref())) };
-        let expected = Expected { name: Some("the catalog".to_owned()), live: true, recorded: true, metric: None };
+        let expected = Expected::catalog();
         let reader = Reader::new(bucket);
         let checked = stream_check::check(&reader, &StreamId::Catalog, &expected, Some(catalog.clone())).await?;
         let mut findings = checked.report.findings;

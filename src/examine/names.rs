@@ -92,6 +92,7 @@ impl Names {
             metric: configuration.as_ref().map(|configuration| configuration.metric),
             live: state == "live",
             recorded: true,
+            ..Expected::default()
         }
     }
 

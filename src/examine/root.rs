@@ -1,6 +1,6 @@
-//! Judging HEAD by itself: what every HEAD that Drumlin wrote keeps, beyond what reading one checks. HEAD
-//! has no checksum; what no other object witnesses cannot be judged: `gen` above 32, older nonces, levels,
-//! sweeps, times that have passed, the order of fields and white space.
+//! Judging HEAD by itself: what every HEAD that Drumlin wrote keeps, beyond what reading one checks. Reading
+//! checks the seal; in one of an older version, which has none, `gen` above 32, older nonces, levels, sweeps
+//! and times that have passed cannot be judged.
 
 use serde_json::{Map, Value};
 

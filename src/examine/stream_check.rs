@@ -3,8 +3,10 @@
 //! the stream is looked at again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use ulid::Ulid;
 
 use super::commits::{Bounds, HEAD_AGAIN, RESTORE, Walk};
 use super::fold::Fold;
@@ -14,8 +16,9 @@ use super::report::{Amount, StreamCheck};
 use super::root;
 use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
+use crate::bucket::{BucketError, StoreTime};
 use crate::error::{Error, Result};
-use crate::format::head::{GraphEntry, Head, Life, Retired, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, Life, Retired, RetiredEntry, SegmentEntry};
 use crate::head::{self, HeadError, HeadRead};
 use crate::record::{Metric, Version};
 use crate::stream::context::StreamError;
@@ -38,6 +41,15 @@ pub struct Expected {
     pub live: bool,
     /// Whether the catalog has a record of it at all.
     pub recorded: bool,
+    /// For how long no server deletes what was replaced (T_GARBAGE).
+    pub kept: Duration,
+}
+
+impl Expected {
+    /// What is known of the catalog.
+    pub fn catalog() -> Expected {
+        Expected { name: Some("the catalog".to_owned()), live: true, recorded: true, ..Expected::default() }
+    }
 }
 
 /// A check of one stream, and the catalog's records where they were asked for.
@@ -82,6 +94,8 @@ struct Check<'a> {
     expected: &'a Expected,
     objects: &'a StreamObjects,
     report: StreamCheck,
+    /// Store time at which HEAD was read.
+    date: Option<StoreTime>,
     /// Keys that HEAD names, itself or by its lists.
     named: BTreeSet<String>,
 }
@@ -91,7 +105,7 @@ impl<'a> Check<'a> {
         let name = id.to_string();
         let report =
             StreamCheck { stream: name.clone(), name: expected.name.clone(), state: "live", ..StreamCheck::default() };
-        Check { reader, id, name, expected, objects, report, named: BTreeSet::new() }
+        Check { reader, id, name, expected, objects, report, date: None, named: BTreeSet::new() }
     }
 
     async fn run(&mut self, read: Result<HeadRead, HeadError>) -> Result<BTreeMap<String, String>> {
@@ -108,6 +122,7 @@ impl<'a> Check<'a> {
             Err(error) => return self.without_head(&error).await,
         };
         self.report.checked.add(self.objects.head.as_ref().map_or(0, |head| head.size_bytes));
+        self.date = read.date;
         root::judge(&read, self.id, &mut self.report.findings);
         if read.head.state == Life::Dropped {
             self.dropped();
@@ -198,7 +213,7 @@ impl<'a> Check<'a> {
         };
         self.report.findings.damaged(key, cause, remedy);
         if witness != key {
-            // It has no checksum of its own.
+            // It may be an old one that was put back, or of a version that wrote no seals.
             let cause = format!("what it says of {key} does not fit: the object is damaged, or this is");
             self.report.findings.suspicious(witness, cause, HEAD_AGAIN);
         }
@@ -285,20 +300,20 @@ impl<'a> Check<'a> {
     /// Checks the lists of what HEAD has let go, and the objects they name that are still there.
     async fn lists(&mut self, head: &Head) -> Result<()> {
         for (ulid, object) in &self.objects.retired {
-            let listed = head.retired.iter().any(|entry| entry.ulid == *ulid);
+            let entry = head.retired.iter().find(|entry| entry.ulid == *ulid);
             let key = self.id.retired(*ulid);
-            let list = match self.list(&key, object.size_bytes).await? {
+            let list = match self.list(*ulid, object.size_bytes).await? {
                 Some(list) => list,
                 None => continue,
             };
             let both = list.keys().into_iter().find(|key| self.named.contains(key));
-            match (both, listed) {
-                (Some(named), true) => {
+            match (both, entry) {
+                (Some(named), Some(_)) => {
                     let cause = format!("it would delete {named}, which HEAD names");
                     self.report.findings.damaged(key, cause, HEAD_AGAIN);
                     continue;
                 }
-                (Some(named), false) => {
+                (Some(named), None) => {
                     let cause = format!(
                         "HEAD names {named}, which {key} was to take off it: a merge of segments or graphs that came \
                          to nothing or is under way; or HEAD is an old one that was put back"
@@ -306,12 +321,13 @@ impl<'a> Check<'a> {
                     let remedy = "if HEAD was put back from a backup, put back the newest one";
                     self.report.findings.suspicious(self.id.head(), cause, remedy);
                 }
-                (None, true) => {
+                (None, Some(entry)) => {
                     self.named.insert(key);
                     self.report.garbage.add(object.size_bytes);
+                    self.kept(&list, entry).await?;
                     self.past(&list, &self.id.retired(*ulid)).await?;
                 }
-                (None, false) => {}
+                (None, None) => {}
             }
         }
         let lists = head.retired.iter().map(|entry| entry.ulid);
@@ -328,9 +344,10 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    async fn list(&mut self, key: &str, size: u64) -> Result<Option<Retired>> {
-        let held = self.reader.whole(key, size).await;
-        let list = held.and_then(|held| Ok(Retired::decode(&held.bytes, &self.name)?));
+    async fn list(&mut self, ulid: Ulid, size: u64) -> Result<Option<Retired>> {
+        let key = self.id.retired(ulid);
+        let held = self.reader.whole(&key, size).await;
+        let list = held.and_then(|held| Ok(Retired::decode(&held.bytes, &self.name, ulid)?));
         match list {
             Ok(list) => {
                 self.report.checked.add(size);
@@ -340,13 +357,34 @@ impl<'a> Check<'a> {
             Err(Fault::Missing) => Ok(None),
             Err(Fault::Away(error)) => Err(error.into()),
             Err(Fault::Damaged(cause)) => {
-                self.named.insert(key.to_owned());
+                self.named.insert(key.clone());
                 let remedy =
                     "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
                 self.report.findings.damaged(key, cause, remedy);
                 Ok(None)
             }
         }
+    }
+
+    /// Looks whether what a list names is still there while no server may have deleted it.
+    async fn kept(&mut self, list: &Retired, entry: &RetiredEntry) -> Result<()> {
+        let age = self.date.map(|date| date.since_ms(entry.seen));
+        if age.is_none_or(|age| i128::from(age) >= self.expected.kept.as_millis() as i128) {
+            return Ok(());
+        }
+        let unlisted = list.keys().into_iter().filter(|key| self.objects.size_of(key).is_none());
+        for key in unlisted {
+            // The listing may be older than the object.
+            match self.reader.bucket.get(&key, Some(0..1)).await {
+                Err(BucketError::NotFound { .. }) => {
+                    let cause = "it is missing, though it was replaced so lately that no server deletes it yet";
+                    self.report.findings.suspicious(key, cause, PAST);
+                }
+                Err(error) => return Err(StreamError::from(error).into()),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Checks what a list names and is still there: it is what restoring reads.

@@ -1,7 +1,7 @@
 //! HEAD, the one mutable object of a stream, in JSON (protocol section 3), and the lists of what was
-//! taken off it. Fields this version does not know are kept and written back.
-//! Invariant of a decoded [`Head`]: its segments are adjacent and cover exactly [1, floor − 1],
-//! `gone` ≤ `floor`, graphs are disjoint and ascending.
+//! taken off it. Fields this version does not know are kept and written back. Both carry a seal.
+//! Invariant of a decoded [`Head`]: its seal fits, if it has one of its own; its segments are adjacent and
+//! cover exactly [1, floor − 1], `gone` ≤ `floor`, graphs are disjoint and ascending.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,6 +10,7 @@ use ulid::Ulid;
 use super::{Chain, Checksum, FORMAT, FormatError, Nonce};
 use crate::bucket::StoreTime;
 use crate::record::Version;
+use crate::seal::{self, Seal, Sealed};
 
 /// Nonces of the last swaps that HEAD remembers.
 const RECENT: usize = 32;
@@ -212,9 +213,9 @@ impl Head {
         next
     }
 
-    /// The JSON bytes.
+    /// The JSON bytes, sealed. The same HEAD gives the same bytes.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        serde_json::to_vec(self).map_err(|e| FormatError::Damaged(format!("HEAD does not serialise: {e}")))
+        sealed("HEAD", &Sealed::version(self, self.r#gen, self.nonce.to_string()))
     }
 
     /// Reads and checks HEAD of `stream`.
@@ -228,12 +229,40 @@ impl Head {
         if peek.format > FORMAT {
             return Err(FormatError::Newer { found: peek.format, known: FORMAT });
         }
-        let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
+        let mut head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
+        head.check_seal(bytes).map_err(|cause| FormatError::Damaged(format!("HEAD: {cause}")))?;
         if head.stream != stream {
             return Err(FormatError::Damaged(format!("HEAD is of stream {:?}, expected {stream:?}", head.stream)));
         }
         head.check_invariants()?;
         Ok(head)
+    }
+
+    /// Checks the seal among the unknown fields, and takes it out: the next HEAD has one of its own. A seal
+    /// that an older version copied from the HEAD that it replaced says nothing about this one.
+    fn check_seal(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Some(seal) = seal::take(&mut self.other)? else { return Ok(()) };
+        match self.is_own(&seal)? {
+            true => seal.check(bytes),
+            false => Ok(()),
+        }
+    }
+
+    fn is_own(&self, seal: &Seal) -> Result<bool, String> {
+        let (Some(of), Some(nonce)) = (seal.r#gen, &seal.nonce) else {
+            return Err("its seal does not say of which HEAD it is".to_owned());
+        };
+        let (own, nonce_of) = (self.nonce.to_string(), |nonce: &Nonce| nonce.to_string());
+        if of == self.r#gen || *nonce == own {
+            return Ok(true);
+        }
+        let behind = self.r#gen.checked_sub(of).and_then(|behind| usize::try_from(behind).ok());
+        match behind.map(|behind| self.recent.iter().rev().nth(behind).map(nonce_of)) {
+            // So far back that `recent` does not reach there.
+            Some(None) => Ok(false),
+            Some(Some(then)) if then == *nonce => Ok(false),
+            _ => Err(format!("its seal is of generation {of} with nonce {nonce}, which is no HEAD before this one")),
+        }
     }
 
     /// Checks what every HEAD keeps (protocol I4, I5 as far as HEAD alone shows it).
@@ -269,6 +298,12 @@ impl Head {
     }
 }
 
+fn sealed<T: Serialize>(what: &str, value: &Sealed<T>) -> Result<Vec<u8>, FormatError> {
+    let json =
+        serde_json::to_vec(value).map_err(|e| FormatError::Damaged(format!("{what} does not serialise: {e}")))?;
+    seal::close(json).map_err(|cause| FormatError::Damaged(format!("{what}: {cause}")))
+}
+
 /// What one swap took off HEAD: the content of a `retired/` object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retired {
@@ -276,6 +311,9 @@ pub struct Retired {
     pub format: u64,
     /// The stream's name.
     pub stream: String,
+    /// Names the list's object; older versions wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ulid: Option<Ulid>,
     /// Segments that left.
     pub segs: Vec<SegmentEntry>,
     /// Graphs that left.
@@ -283,18 +321,22 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// The JSON bytes.
+    /// The JSON bytes, sealed.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        serde_json::to_vec(self).map_err(|e| FormatError::Damaged(format!("retired list does not serialise: {e}")))
+        sealed("retired list", &Sealed::once(self))
     }
 
-    /// Reads the list of `stream`; a key outside the stream is refused, so that a damaged list cannot
-    /// delete what is not its own.
-    pub fn decode(bytes: &[u8], stream: &str) -> Result<Retired, FormatError> {
+    /// Reads the list `ulid` of `stream`; one whose seal does not fit, another list, and a key outside the
+    /// stream are refused, so that a damaged list cannot delete what is not its own, or not yet.
+    pub fn decode(bytes: &[u8], stream: &str, ulid: Ulid) -> Result<Retired, FormatError> {
         let retired: Retired = serde_json::from_slice(bytes)
             .map_err(|e| FormatError::Damaged(format!("retired list is not the JSON expected: {e}")))?;
         if retired.format > FORMAT {
             return Err(FormatError::Newer { found: retired.format, known: FORMAT });
+        }
+        seal::check_once(bytes).map_err(|cause| FormatError::Damaged(format!("retired list: {cause}")))?;
+        if let Some(other) = retired.ulid.filter(|own| *own != ulid) {
+            return Err(FormatError::Damaged(format!("it is the retired list {other}, expected {ulid}")));
         }
         let own = |key: &str| {
             let rest = key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/'));
@@ -314,86 +356,5 @@ impl Retired {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(lo: u64, hi: u64) -> SegmentEntry {
-        SegmentEntry {
-            key: format!("c/x/seg/{lo}.parquet"),
-            lo: Version(lo),
-            hi: Version(hi),
-            rows: 1,
-            bytes: 10,
-            xxh3: Checksum::of(b"seg"),
-            level: 0,
-            other: Map::new(),
-        }
-    }
-
-    fn head() -> Head {
-        let mut head = Head::new("c/x".to_owned(), Map::new());
-        head.segs = vec![entry(1, 4), entry(5, 9)];
-        head.floor = Version(10);
-        head.prev = Some(Chain { nonce: Nonce::random(), xxh3: Checksum::of(b"commit 9") });
-        head
-    }
-
-    #[test]
-    fn a_head_comes_back_as_it_was_with_fields_it_does_not_know() {
-        let mut head = head();
-        head.other.insert("shard".to_owned(), 7.into());
-        head.segs[0].other.insert("bloom".to_owned(), "x".into());
-        let read = Head::decode(&head.encode().unwrap(), "c/x").unwrap();
-        assert_eq!(read, head);
-        assert_eq!(read.successor().other["shard"], 7);
-    }
-
-    #[test]
-    fn a_successor_has_a_new_nonce_and_remembers_the_last_32() {
-        let mut head = head();
-        let first = head.nonce;
-        for _ in 0..31 {
-            head = head.successor();
-        }
-        assert!(head.recent.contains(&first));
-        assert!(head.recent.contains(&head.nonce));
-        assert!(!head.successor().recent.contains(&first));
-        assert_eq!(head.r#gen, 32);
-    }
-
-    #[test]
-    fn segments_that_leave_a_gap_are_damage() {
-        let mut gap = head();
-        gap.segs[1].lo = Version(6);
-        let error = Head::decode(&gap.encode().unwrap(), "c/x").unwrap_err();
-        assert_eq!(error.to_string(), "HEAD: segment c/x/seg/5.parquet covers 6..=9, expected from 5".to_owned());
-        let mut short = head();
-        short.floor = Version(12);
-        assert!(Head::decode(&short.encode().unwrap(), "c/x").unwrap_err().to_string().contains("floor is 12"));
-    }
-
-    #[test]
-    fn a_newer_format_is_refused_by_its_number() {
-        let mut newer = head();
-        newer.format = 2;
-        let error = Head::decode(&newer.encode().unwrap(), "c/x").unwrap_err();
-        assert_eq!(error, FormatError::Newer { found: 2, known: 1 });
-    }
-
-    #[test]
-    fn a_head_of_another_stream_is_damage() {
-        let error = Head::decode(&head().encode().unwrap(), "c/y").unwrap_err();
-        assert!(error.to_string().contains("HEAD is of stream \"c/x\""), "{error}");
-    }
-
-    #[test]
-    fn a_retired_list_cannot_name_objects_of_another_stream() {
-        let mut list = Retired { format: 1, stream: "c/x".to_owned(), segs: vec![entry(1, 2)], graphs: vec![] };
-        assert_eq!(Retired::decode(&list.encode().unwrap(), "c/x").unwrap(), list);
-        for key in ["c/xy/seg/a", "c/x/log/a", "c/x/seg/../../y/HEAD", "drumlin.json"] {
-            list.segs[0].key = key.to_owned();
-            let error = Retired::decode(&list.encode().unwrap(), "c/x").unwrap_err();
-            assert!(error.to_string().contains("outside stream"), "{key}: {error}");
-        }
-    }
-}
+#[path = "head_tests.rs"]
+mod tests;

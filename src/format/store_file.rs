@@ -1,11 +1,12 @@
 //! The small JSON file that makes a bucket a Drumlin store: `drumlin.json`. Unknown fields are ignored, a
-//! newer format is refused.
+//! newer format is refused, and so is one whose seal does not fit.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{FORMAT, FormatError};
+use crate::seal::{self, Sealed};
 
 /// `drumlin.json`: written once, by the first opener, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,8 @@ impl StoreFile {
 
     /// The object's bytes.
     pub fn encode(&self) -> Result<Bytes, FormatError> {
-        encode(self)
+        let json = serde_json::to_vec_pretty(&Sealed::once(self)).map_err(|e| FormatError::Invalid(e.to_string()))?;
+        Ok(seal::close([json, b"\n".to_vec()].concat()).map_err(FormatError::Invalid)?.into())
     }
 
     /// Reads the object.
@@ -40,12 +42,6 @@ fn created_by() -> String {
     format!("drumlin {}", env!("CARGO_PKG_VERSION"))
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Bytes, FormatError> {
-    let mut json = serde_json::to_vec_pretty(value).map_err(|e| FormatError::Invalid(e.to_string()))?;
-    json.push(b'\n');
-    Ok(json.into())
-}
-
 /// The format number first: of a newer format nothing else can be expected.
 fn decode<T: for<'de> Deserialize<'de>>(what: &str, bytes: &[u8]) -> Result<T, FormatError> {
     #[derive(Deserialize)]
@@ -56,7 +52,10 @@ fn decode<T: for<'de> Deserialize<'de>>(what: &str, bytes: &[u8]) -> Result<T, F
     let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
     match format {
         0 => Err(FormatError::Damaged(format!("{what}: expected format 1 or more, got 0"))),
-        1..=FORMAT => serde_json::from_slice(bytes).map_err(damaged),
+        1..=FORMAT => {
+            seal::check_once(bytes).map_err(|cause| FormatError::Damaged(format!("{what}: {cause}")))?;
+            serde_json::from_slice(bytes).map_err(damaged)
+        }
         found => Err(FormatError::Newer { found, known: FORMAT }),
     }
 }
@@ -71,6 +70,7 @@ mod tests {
         assert_eq!(StoreFile::decode(&store.encode().unwrap()), Ok(store.clone()));
         let mut json: serde_json::Value = serde_json::from_slice(&store.encode().unwrap()).unwrap();
         json["colour"] = "green".into();
+        json.as_object_mut().unwrap().remove("seal");
         assert_eq!(StoreFile::decode(json.to_string().as_bytes()), Ok(store));
     }
 
@@ -81,6 +81,19 @@ mod tests {
         for bad in ["", "{", "[]", "{\"format\": 0}", "{\"format\": 1}", "{\"format\": \"1\"}", "\u{0}"] {
             let message = StoreFile::decode(bad.as_bytes()).unwrap_err().to_string();
             assert!(message.starts_with("drumlin.json: expected "), "{bad:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn whatever_byte_of_it_is_changed_it_is_refused() {
+        let bytes = StoreFile::new().encode().unwrap();
+        for at in 0..bytes.len() {
+            for mask in 1..=255u8 {
+                let mut hurt = bytes.to_vec();
+                hurt[at] ^= mask;
+                let refused = StoreFile::decode(&hurt);
+                assert!(refused.is_err(), "byte {at} ^ {mask}: {refused:?}");
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::stream::context::StreamError;
 /// # Errors
 /// `NotFound` if there is no store or no such collection, `Unavailable` if the bucket does not answer.
 pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck> {
-    examine::verify(connect(settings).await?, choice).await
+    examine::verify(connect(settings).await?, choice, &settings.timing).await
 }
 
 /// Tells what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back

@@ -113,6 +113,8 @@ impl Store {
         match head::read(self.inner.bucket.as_ref(), &stream).await {
             Ok(read) if read.head.state == Life::Live => Ok(()),
             Err(HeadError::Bucket(error)) => Err(unclear(&format!("HEAD could not be read: {error}"))),
+            // Nothing is concluded from a damaged HEAD.
+            Err(error @ HeadError::Format(_)) => Err(StreamError::of_head(error, &stream).into()),
             _ => {
                 self.inner.catalog.write(CatalogWrite::Remove { id }).await?;
                 Err(unclear("it took too long and was cleaned up by another instance"))

@@ -154,7 +154,7 @@ async fn work_off(
     let key = context.stream.retired(entry.ulid);
     match context.bucket.get(&key, None).await {
         Ok(object) => {
-            let list = Retired::decode(&object.bytes, &context.stream.to_string())
+            let list = Retired::decode(&object.bytes, &context.stream.to_string(), entry.ulid)
                 .map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
             let named =
                 |k: &String| read.head.segs.iter().any(|s| &s.key == k) || read.head.graphs.iter().any(|g| &g.key == k);

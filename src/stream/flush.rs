@@ -179,7 +179,7 @@ pub async fn upload_retired(
     graphs: Vec<crate::format::head::GraphEntry>,
 ) -> Result<Ulid, StreamError> {
     let ulid = Ulid::generate();
-    let list = Retired { format: FORMAT, stream: context.stream.to_string(), segs, graphs };
+    let list = Retired { format: FORMAT, stream: context.stream.to_string(), ulid: Some(ulid), segs, graphs };
     let key = context.stream.retired(ulid);
     let body = list.encode().map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
     context.bucket.put(&key, body.into(), crate::bucket::Condition::Always).await?;

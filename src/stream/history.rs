@@ -62,7 +62,7 @@ impl History {
         for entry in &head.retired {
             let key = stream.retired(entry.ulid);
             match bucket.get(&key, None).await {
-                Ok(object) => match Retired::decode(&object.bytes, &stream.to_string()) {
+                Ok(object) => match Retired::decode(&object.bytes, &stream.to_string(), entry.ulid) {
                     Ok(list) => {
                         retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
                         segments.extend(list.segs);

@@ -67,7 +67,7 @@ impl<S: State> Stream<S> {
             let key = context.stream.retired(entry.ulid);
             match context.bucket.get(&key, None).await {
                 Ok(object) => {
-                    let list = Retired::decode(&object.bytes, &context.stream.to_string());
+                    let list = Retired::decode(&object.bytes, &context.stream.to_string(), entry.ulid);
                     let list = list.map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
                     named.extend(list.keys());
                 }

@@ -77,7 +77,7 @@ impl Content {
             for entry in &head.retired {
                 let key = format!("{stream}/retired/{}.json", entry.ulid);
                 let list = self.objects.get(&key).ok_or(format!("{key} is missing"))?;
-                named.extend(Retired::decode(list, &stream).map_err(|e| e.to_string())?.keys());
+                named.extend(Retired::decode(list, &stream, entry.ulid).map_err(|e| e.to_string())?.keys());
                 named.insert(key);
             }
             let other = |key: &&String| !key.ends_with("/HEAD") && !key.contains("/log/");
@@ -114,7 +114,7 @@ impl Content {
         for entry in &head.retired {
             let key = format!("{stream}/retired/{}.json", entry.ulid);
             let list = self.objects.get(&key).ok_or(format!("HEAD names {key}, which is missing"))?;
-            let list = Retired::decode(list, stream).map_err(|e| format!("{key}: {e}"))?;
+            let list = Retired::decode(list, stream, entry.ulid).map_err(|e| format!("{key}: {e}"))?;
             if let Some(named) = head.segs.iter().find(|seg| list.keys().contains(&seg.key)) {
                 return Err(format!("{key} would delete {}, which HEAD names", named.key));
             }

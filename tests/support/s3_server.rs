@@ -240,6 +240,8 @@ struct Stored {
     bytes: Bytes,
     etag: String,
     modified: SystemTime,
+    /// MD5 of the customer's key that it was written with, as the header has it.
+    customer_key: Option<String>,
 }
 
 impl Stored {
@@ -247,7 +249,7 @@ impl Stored {
     fn new(bytes: Bytes) -> Self {
         let etag = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes));
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        Stored { bytes, etag, modified: UNIX_EPOCH + Duration::from_secs(seconds) }
+        Stored { bytes, etag, modified: UNIX_EPOCH + Duration::from_secs(seconds), customer_key: None }
     }
 
     fn tag(&self) -> ETag {
@@ -255,10 +257,16 @@ impl Stored {
     }
 }
 
+/// An upload in parts that is under way.
+struct Upload {
+    parts: BTreeMap<i32, Stored>,
+    customer_key: Option<String>,
+}
+
 #[derive(Default)]
 struct Store {
     objects: BTreeMap<String, Stored>,
-    uploads: HashMap<String, BTreeMap<i32, Stored>>,
+    uploads: HashMap<String, Upload>,
     uploads_begun: u64,
 }
 
@@ -270,11 +278,18 @@ impl Store {
         self.objects.get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey, "no such key"))
     }
 
+    /// As S3 does: whoever does not come with the key that the object was written with does not read it.
+    fn read(&self, key: &str, customer_key: Option<&String>) -> S3Result<Stored> {
+        let found = self.find(key)?;
+        same_key(found.customer_key.as_ref(), customer_key)?;
+        Ok(found)
+    }
+
     /// Checks the conditions and writes, all under the caller's lock.
     fn write(
         &mut self,
         key: String,
-        bytes: Bytes,
+        (bytes, customer_key): (Bytes, Option<String>),
         if_match: Option<ETagCondition>,
         if_none_match: Option<ETagCondition>,
     ) -> S3Result<ETag> {
@@ -289,7 +304,7 @@ impl Store {
         if if_none_match.is_some() && present.is_some() {
             return Err(s3_error!(PreconditionFailed, "the key exists"));
         }
-        let stored = Stored::new(bytes);
+        let stored = Stored { customer_key, ..Stored::new(bytes) };
         let tag = stored.tag();
         self.objects.insert(key, stored);
         Ok(tag)
@@ -298,6 +313,16 @@ impl Store {
 
 fn here(bucket: &str) -> S3Result<()> {
     if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket, "no such bucket")) }
+}
+
+/// S3's answers to a read with another key than the object's, with none, and with one where there is none.
+fn same_key(own: Option<&String>, asked: Option<&String>) -> S3Result<()> {
+    match (own, asked) {
+        (own, asked) if own == asked => Ok(()),
+        (Some(_), Some(_)) => Err(s3_error!(AccessDenied, "the customer's key is another")),
+        (Some(_), None) => Err(s3_error!(InvalidRequest, "the object was stored with a customer's key")),
+        (None, _) => Err(s3_error!(InvalidRequest, "the encryption parameters are not applicable to this object")),
+    }
 }
 
 async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
@@ -310,7 +335,7 @@ async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
 impl S3 for Objects {
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         here(&request.input.bucket)?;
-        let found = self.0.lock().find(&request.input.key)?;
+        let found = self.0.lock().read(&request.input.key, request.input.sse_customer_key_md5.as_ref())?;
         let size = found.bytes.len() as u64;
         let tag = found.tag();
         let (bytes, content_range) = match request.input.range {
@@ -333,7 +358,7 @@ impl S3 for Objects {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         here(&request.input.bucket)?;
-        let found = self.0.lock().find(&request.input.key)?;
+        let found = self.0.lock().read(&request.input.key, request.input.sse_customer_key_md5.as_ref())?;
         Ok(S3Response::new(HeadObjectOutput {
             content_length: Some(found.bytes.len() as i64),
             e_tag: Some(found.tag()),
@@ -343,10 +368,10 @@ impl S3 for Objects {
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let PutObjectInput { bucket, key, body, if_match, if_none_match, .. } = request.input;
+        let PutObjectInput { bucket, key, body, if_match, if_none_match, sse_customer_key_md5, .. } = request.input;
         here(&bucket)?;
         let bytes = whole(body).await?;
-        let tag = self.0.lock().write(key, bytes, if_match, if_none_match)?;
+        let tag = self.0.lock().write(key, (bytes, sse_customer_key_md5), if_match, if_none_match)?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(tag), ..Default::default() }))
     }
 
@@ -357,8 +382,8 @@ impl S3 for Objects {
         };
         here(bucket)?;
         let mut store = self.0.lock();
-        let bytes = store.find(key)?.bytes;
-        let tag = store.write(request.input.key, bytes, None, None)?;
+        let bytes = store.read(key, request.input.copy_source_sse_customer_key_md5.as_ref())?.bytes;
+        let tag = store.write(request.input.key, (bytes, request.input.sse_customer_key_md5), None, None)?;
         let result = CopyObjectResult { e_tag: Some(tag), ..Default::default() };
         Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
     }
@@ -420,17 +445,19 @@ impl S3 for Objects {
         let mut store = self.0.lock();
         store.uploads_begun += 1;
         let id = format!("upload-{}", store.uploads_begun);
-        store.uploads.insert(id.clone(), BTreeMap::new());
+        let customer_key = request.input.sse_customer_key_md5;
+        store.uploads.insert(id.clone(), Upload { parts: BTreeMap::new(), customer_key });
         Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
     }
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        let UploadPartInput { upload_id, part_number, body, .. } = request.input;
+        let UploadPartInput { upload_id, part_number, body, sse_customer_key_md5, .. } = request.input;
         let part = Stored::new(whole(body).await?);
         let tag = part.tag();
         let mut store = self.0.lock();
         let upload = store.uploads.get_mut(&upload_id).ok_or_else(|| s3_error!(NoSuchUpload, "no such upload"))?;
-        upload.insert(part_number, part);
+        same_key(upload.customer_key.as_ref(), sse_customer_key_md5.as_ref())?;
+        upload.parts.insert(part_number, part);
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(tag), ..Default::default() }))
     }
 
@@ -442,14 +469,15 @@ impl S3 for Objects {
             request.input;
         let named = multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let mut store = self.0.lock();
-        let parts = store.uploads.get(&upload_id).ok_or_else(|| s3_error!(NoSuchUpload, "no such upload"))?;
+        let upload = store.uploads.get(&upload_id).ok_or_else(|| s3_error!(NoSuchUpload, "no such upload"))?;
         let mut bytes = Vec::new();
         for part in &named {
             let number = part.part_number.unwrap_or_default();
-            let stored = parts.get(&number).filter(|stored| part.e_tag == Some(stored.tag()));
+            let stored = upload.parts.get(&number).filter(|stored| part.e_tag == Some(stored.tag()));
             bytes.extend_from_slice(&stored.ok_or_else(|| s3_error!(InvalidPart, "part {number}"))?.bytes);
         }
-        let tag = store.write(key, bytes.into(), if_match, if_none_match)?;
+        let customer_key = upload.customer_key.clone();
+        let tag = store.write(key, (bytes.into(), customer_key), if_match, if_none_match)?;
         store.uploads.remove(&upload_id);
         Ok(S3Response::new(CompleteMultipartUploadOutput { e_tag: Some(tag), ..Default::default() }))
     }

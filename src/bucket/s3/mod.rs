@@ -25,10 +25,13 @@ use crate::error::Result;
 use answer::{Asked, Date, sort};
 
 mod answer;
+mod encryption;
 mod multipart;
 mod settings;
 
-pub use settings::{DEFAULT_PREFIX, S3Encryption, S3Settings};
+use encryption::with_customer_key;
+pub use encryption::{S3CustomerKey, S3Encryption};
+pub use settings::{DEFAULT_PREFIX, S3Settings};
 
 /// Single deletes under way at once, where the store knows no batches.
 const DELETES_IN_FLIGHT: usize = 16;
@@ -76,7 +79,12 @@ impl S3Bucket {
     /// What every request that makes an object says about its encryption: the algorithm, and its key's id.
     fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
         let encryption = self.encryption.as_ref();
-        (encryption.map(S3Encryption::algorithm), encryption.and_then(S3Encryption::kms_key_id))
+        (encryption.and_then(S3Encryption::algorithm), encryption.and_then(S3Encryption::kms_key_id))
+    }
+
+    /// What every request that makes or reads an object says about a key of the customer's own.
+    fn customer_key(&self) -> Option<(String, String, String)> {
+        self.encryption.as_ref().and_then(S3Encryption::customer_key).map(S3CustomerKey::headers)
     }
 
     fn limit(&self, body_bytes: u64) -> Duration {
@@ -106,6 +114,7 @@ impl S3Bucket {
     async fn head(&self, key: &str) -> Result<Object, BucketError> {
         let date = Date::new();
         let request = self.client.head_object().bucket(&self.name).key(self.full(key));
+        let request = with_customer_key!(request, self);
         let head = self.bounded(0, &date, Asked::Head, request.customize().interceptor(date.clone()).send()).await?;
         let stamp = Stamp { etag: head.e_tag, date: date.time(), last_modified: store_time(head.last_modified) };
         Ok(Object { bytes: Bytes::new(), size_bytes: size(head.content_length)?, stamp })
@@ -116,6 +125,7 @@ impl S3Bucket {
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.put_object().bucket(&self.name).key(self.full(key)).body(body.into());
         let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
+        let request = with_customer_key!(request, self);
         let request = match condition {
             Condition::Always => request,
             Condition::IfAbsent => request.if_none_match("*"),
@@ -197,7 +207,8 @@ impl Bucket for S3Bucket {
             return self.head(key).await;
         }
         let date = Date::new();
-        let mut request = self.client.get_object().bucket(&self.name).key(self.full(key));
+        let request = self.client.get_object().bucket(&self.name).key(self.full(key));
+        let mut request = with_customer_key!(request, self);
         if let Some(Range { start, end }) = range {
             request = request.range(format!("bytes={start}-{}", end - 1));
         }
@@ -255,6 +266,11 @@ impl Bucket for S3Bucket {
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.copy_object().bucket(&self.name).key(self.full(to)).copy_source(source);
         let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
+        let mut request = with_customer_key!(request, self);
+        if let Some((algorithm, key, md5)) = self.customer_key() {
+            request = request.copy_source_sse_customer_algorithm(algorithm).copy_source_sse_customer_key(key);
+            request = request.copy_source_sse_customer_key_md5(md5);
+        }
         let done = self.bounded(0, &date, Asked::Object, request.customize().interceptor(date.clone()).send()).await?;
         let etag = done.copy_object_result.and_then(|result| result.e_tag);
         Ok(Stamp { etag, date: date.time(), last_modified: date.time() })

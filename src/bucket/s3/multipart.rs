@@ -9,6 +9,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
 use super::S3Bucket;
 use super::answer::{Asked, Date};
+use super::encryption::with_customer_key;
 use crate::bucket::parts::parts;
 use crate::bucket::{BucketError, Stamp};
 
@@ -25,6 +26,7 @@ impl S3Bucket {
         let (algorithm, kms_key_id) = self.encryption();
         let create = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
         let create = create.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
+        let create = with_customer_key!(create, self);
         let created = self.bounded(0, &date, Asked::Other, create.customize().interceptor(date.clone()).send()).await?;
         let Some(upload) = created.upload_id else {
             return Err(BucketError::Unknown { message: "the store began an upload without an id".into() });
@@ -49,6 +51,7 @@ impl S3Bucket {
             .key(self.full(key))
             .upload_id(upload)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(done)).build());
+        let complete = with_customer_key!(complete, self);
         let completed =
             self.bounded(0, &date, Asked::Other, complete.customize().interceptor(date.clone()).send()).await?;
         Ok(Stamp { etag: completed.e_tag, date: date.time(), last_modified: date.time() })
@@ -70,6 +73,7 @@ impl S3Bucket {
             .upload_id(upload)
             .part_number(number)
             .body(part.into());
+        let request = with_customer_key!(request, self);
         let sent = self.bounded(length, &Date::new(), Asked::Other, request.send()).await?;
         Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
     }

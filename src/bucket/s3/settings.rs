@@ -10,11 +10,11 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::types::ServerSideEncryption;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::encryption::{S3Encryption, check_endpoint};
 use crate::bucket::pace::ONE_A_SECOND;
 use crate::bucket::transfer::root_of;
 use crate::error::{Error, Result};
@@ -24,36 +24,6 @@ pub const DEFAULT_PREFIX: &str = "vector_db/";
 
 /// The end of R2's endpoints; the account's id stands before it.
 const R2_HOST: &str = ".r2.cloudflarestorage.com";
-
-/// Encryption at rest that is asked for with every object that is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum S3Encryption {
-    /// By keys of the store (SSE-S3).
-    Aes256,
-    /// By a key of AWS's key service (SSE-KMS).
-    Kms {
-        /// The key's id or ARN; `None` is AWS's own key for S3.
-        key_id: Option<String>,
-    },
-}
-
-impl S3Encryption {
-    /// What the header `x-amz-server-side-encryption` says.
-    pub(super) fn algorithm(&self) -> ServerSideEncryption {
-        match self {
-            S3Encryption::Aes256 => ServerSideEncryption::Aes256,
-            S3Encryption::Kms { .. } => ServerSideEncryption::AwsKms,
-        }
-    }
-
-    /// What the header `x-amz-server-side-encryption-aws-kms-key-id` says.
-    pub(super) fn kms_key_id(&self) -> Option<String> {
-        match self {
-            S3Encryption::Aes256 => None,
-            S3Encryption::Kms { key_id } => key_id.clone(),
-        }
-    }
-}
 
 /// Where an S3 bucket is and how to use it.
 #[derive(Clone)]
@@ -148,6 +118,7 @@ impl S3Settings {
                     chain = chain.region(region);
                 }
                 let shared = chain.load().await;
+                check_endpoint(self.encryption.as_ref(), self.endpoint.as_deref().or(shared.endpoint_url()))?;
                 let region = shared.region().cloned().unwrap_or(Region::from_static("us-east-1"));
                 Builder::from(&shared).region(region)
             }
@@ -181,6 +152,7 @@ impl S3Settings {
                  environment's own credentials",
             ));
         }
+        check_endpoint(self.encryption.as_ref(), self.endpoint.as_deref())?;
         match self.endpoint.as_deref() {
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::invalid(format!(
                 "the endpoint is {url:?}; expected a url that starts with http:// or https://"
@@ -216,14 +188,17 @@ impl fmt::Debug for S3Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::s3::S3CustomerKey;
 
     #[test]
     fn secrets_do_not_show_in_debug() {
         let mut settings = S3Settings::new("b");
         settings.secret_access_key = Some("the-secret".into());
         settings.session_token = Some("the-token".into());
+        let key = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
+        settings.encryption = Some(S3Encryption::Customer(S3CustomerKey::parse(key).unwrap()));
         let text = format!("{settings:?}");
-        assert!(!text.contains("the-secret") && !text.contains("the-token"), "{text}");
+        assert!(!text.contains("the-secret") && !text.contains("the-token") && !text.contains("a2tra2"), "{text}");
     }
 
     #[test]

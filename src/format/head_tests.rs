@@ -1,0 +1,174 @@
+//! HEAD and the lists of what left it: what comes back, what is refused, and what the seal notices.
+
+use super::*;
+
+fn entry(lo: u64, hi: u64) -> SegmentEntry {
+    SegmentEntry {
+        key: format!("c/x/seg/{lo}.parquet"),
+        lo: Version(lo),
+        hi: Version(hi),
+        rows: 1,
+        bytes: 10,
+        xxh3: Checksum::of(b"seg"),
+        level: 0,
+        other: Map::new(),
+    }
+}
+
+fn head() -> Head {
+    let mut head = Head::new("c/x".to_owned(), Map::new());
+    head.segs = vec![entry(1, 4), entry(5, 9)];
+    head.floor = Version(10);
+    head.prev = Some(Chain { nonce: Nonce::random(), xxh3: Checksum::of(b"commit 9") });
+    head
+}
+
+#[test]
+fn a_head_comes_back_as_it_was_with_fields_it_does_not_know() {
+    let mut head = head();
+    head.other.insert("shard".to_owned(), 7.into());
+    head.segs[0].other.insert("bloom".to_owned(), "x".into());
+    let read = Head::decode(&head.encode().unwrap(), "c/x").unwrap();
+    assert_eq!(read, head);
+    assert_eq!(read.successor().other["shard"], 7);
+}
+
+#[test]
+fn a_successor_has_a_new_nonce_and_remembers_the_last_32() {
+    let mut head = head();
+    let first = head.nonce;
+    for _ in 0..31 {
+        head = head.successor();
+    }
+    assert!(head.recent.contains(&first));
+    assert!(head.recent.contains(&head.nonce));
+    assert!(!head.successor().recent.contains(&first));
+    assert_eq!(head.r#gen, 32);
+}
+
+#[test]
+fn segments_that_leave_a_gap_are_damage() {
+    let mut gap = head();
+    gap.segs[1].lo = Version(6);
+    let error = Head::decode(&gap.encode().unwrap(), "c/x").unwrap_err();
+    assert_eq!(error.to_string(), "HEAD: segment c/x/seg/5.parquet covers 6..=9, expected from 5".to_owned());
+    let mut short = head();
+    short.floor = Version(12);
+    assert!(Head::decode(&short.encode().unwrap(), "c/x").unwrap_err().to_string().contains("floor is 12"));
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    let mut newer = head();
+    newer.format = 2;
+    let error = Head::decode(&newer.encode().unwrap(), "c/x").unwrap_err();
+    assert_eq!(error, FormatError::Newer { found: 2, known: 1 });
+}
+
+#[test]
+fn a_head_of_another_stream_is_damage() {
+    let error = Head::decode(&head().encode().unwrap(), "c/y").unwrap_err();
+    assert!(error.to_string().contains("HEAD is of stream \"c/x\""), "{error}");
+}
+
+#[test]
+fn a_retired_list_cannot_name_objects_of_another_stream() {
+    let mut list = list();
+    assert_eq!(Retired::decode(&list.encode().unwrap(), "c/x", ULID).unwrap(), list);
+    for key in ["c/xy/seg/a", "c/x/log/a", "c/x/seg/../../y/HEAD", "drumlin.json"] {
+        list.segs[0].key = key.to_owned();
+        let error = Retired::decode(&list.encode().unwrap(), "c/x", ULID).unwrap_err();
+        assert!(error.to_string().contains("outside stream"), "{key}: {error}");
+    }
+}
+
+const ULID: Ulid = Ulid(77);
+
+fn list() -> Retired {
+    let segs = vec![entry(1, 2)];
+    Retired { format: 1, stream: "c/x".to_owned(), ulid: Some(ULID), segs, graphs: vec![] }
+}
+
+#[test]
+fn a_retired_list_under_the_key_of_another_is_refused_and_one_of_an_older_version_is_not() {
+    let error = Retired::decode(&list().encode().unwrap(), "c/x", Ulid(78)).unwrap_err();
+    assert!(error.to_string().contains("it is the retired list"), "{error}");
+    let older = Retired { ulid: None, ..list() };
+    let bytes = serde_json::to_vec(&older).unwrap();
+    assert_eq!(Retired::decode(&bytes, "c/x", Ulid(78)).unwrap(), older);
+}
+
+fn refuse_every_change(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<(), FormatError>) {
+    decode(bytes).unwrap();
+    for at in 0..bytes.len() {
+        for mask in [1, 2, 4, 8, 16, 32, 64, 128, 0x0f, 0xff] {
+            let mut hurt = bytes.to_vec();
+            hurt[at] ^= mask;
+            assert!(decode(&hurt).is_err(), "byte {at} ^ {mask}: {}", String::from_utf8_lossy(&hurt));
+        }
+    }
+    (0..bytes.len()).for_each(|length| assert!(decode(&bytes[..length]).is_err(), "{length} bytes"));
+}
+
+#[test]
+fn whatever_byte_of_a_head_or_a_list_is_changed_it_is_refused() {
+    let mut old = head();
+    old.config.insert("dimension".to_owned(), 3.into());
+    old.aging.push(Aging { floor: Version(7), seen: StoreTime(9), other: Map::new() });
+    // Also with more swaps behind it than it remembers.
+    for swaps in [0, 1, 40] {
+        let head = (0..swaps).fold(old.clone(), |head, _| head.successor());
+        refuse_every_change(&head.encode().unwrap(), |bytes| Head::decode(bytes, "c/x").map(drop));
+    }
+    refuse_every_change(&list().encode().unwrap(), |bytes| Retired::decode(bytes, "c/x", ULID).map(drop));
+}
+
+/// What an older version writes after `head`: fields that it does not know, the seal too, are copied.
+fn swapped_by_an_older_version(head: &Head, bytes: &[u8]) -> (Head, Vec<u8>) {
+    let mut next = head.successor();
+    next.sweeps += 1;
+    let mut json: Map<String, Value> = serde_json::from_slice(&serde_json::to_vec(&next).unwrap()).unwrap();
+    let before: Map<String, Value> = serde_json::from_slice(bytes).unwrap();
+    json.insert("seal".to_owned(), before["seal"].clone());
+    (next, serde_json::to_vec(&json).unwrap())
+}
+
+#[test]
+fn a_seal_that_an_older_version_copied_is_no_damage_and_is_not_written_back() {
+    let mut head = head();
+    let mut bytes = head.encode().unwrap();
+    for swap in 0..40 {
+        (head, bytes) = swapped_by_an_older_version(&head, &bytes);
+        let read = Head::decode(&bytes, "c/x").unwrap_or_else(|e| panic!("swap {swap}: {e}"));
+        assert_eq!(read, head, "swap {swap}");
+    }
+    let sealed = head.successor().encode().unwrap();
+    let text = String::from_utf8(sealed.clone()).unwrap();
+    assert_eq!(text.matches("\"seal\"").count(), 1, "{text}");
+    let mut hurt = sealed;
+    let at = text.find("\"sweeps\":").unwrap() + 9;
+    hurt[at] = b'7';
+    let error = Head::decode(&hurt, "c/x").unwrap_err();
+    assert!(error.to_string().starts_with("HEAD: its seal does not fit"), "{error}");
+}
+
+#[test]
+fn a_seal_of_no_head_before_this_one_is_damage() {
+    let first = head();
+    let bytes = first.encode().unwrap();
+    let (next, copied) = swapped_by_an_older_version(&first, &bytes);
+    let text = String::from_utf8(copied).unwrap();
+    let mut foreign = Nonce::random().to_string();
+    foreign.replace_range(..1, if first.nonce.to_string().starts_with('a') { "b" } else { "a" });
+    let nonce = format!("\"seal\":{{\"gen\":1,\"nonce\":\"{}\"", first.nonce);
+    assert!(text.contains(&nonce), "{text}");
+    for (wrong, what) in [
+        (format!("\"seal\":{{\"gen\":1,\"nonce\":\"{foreign}\""), "which is no HEAD before this one"),
+        (format!("\"seal\":{{\"gen\":9,\"nonce\":\"{foreign}\""), "which is no HEAD before this one"),
+        (format!("\"seal\":{{\"gen\":1,\"nonce\":\"{}\"", next.nonce), "its seal does not fit"),
+        ("\"seal\":{\"gen\":1".to_owned(), "does not say of which HEAD"),
+    ] {
+        let error = Head::decode(text.replace(&nonce, &wrong).as_bytes(), "c/x").unwrap_err();
+        assert!(error.to_string().contains(what), "{wrong}: {error}");
+    }
+}
