@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::bucket::cloud::{AzureSettings, GcsSettings};
 use crate::bucket::dropbox::DropboxSettings;
 use crate::bucket::s3::S3Settings;
+use crate::memory::MemoryLimit;
 
 /// Everything a [`Store`](crate::Store) needs to open.
 #[derive(Debug, Clone)]
@@ -30,6 +31,11 @@ pub struct Settings {
     pub serve_damaged: bool,
     /// Whether this store flushes, compacts, builds graphs and collects garbage in the background.
     pub maintenance: bool,
+    /// How much memory may be used; `None` for no limit. What would pass it is refused, and collections that
+    /// nobody uses are put to rest: they are loaded again when somebody does.
+    pub memory_limit: Option<MemoryLimit>,
+    /// A collection that nobody has used for so long is put to rest even where memory is plenty.
+    pub idle_rest: Option<Duration>,
 }
 
 impl Settings {
@@ -46,6 +52,8 @@ impl Settings {
             index_threads: (cores / 2).max(1),
             serve_damaged: false,
             maintenance: true,
+            memory_limit: None,
+            idle_rest: None,
         }
     }
 
@@ -115,6 +123,11 @@ pub struct Timing {
     pub graph_rows: usize,
     /// How often background work looks whether there is something to do.
     pub maintenance_interval: Duration,
+    /// How long a collection that was loaded stays at least, so that a few that take turns do not spend all
+    /// their time being loaded.
+    pub residence: Duration,
+    /// How long a load or a write waits for others to make room.
+    pub room_patience: Duration,
     /// Rules switched off to show in tests that they matter; none in production.
     #[doc(hidden)]
     pub ablate: Ablate,
@@ -154,6 +167,8 @@ impl Default for Timing {
             prefetch: 16,
             graph_rows: 256,
             maintenance_interval: Duration::from_secs(5),
+            residence: Duration::from_millis(500),
+            room_patience: Duration::from_secs(20),
             ablate: Ablate::default(),
         }
     }

@@ -23,6 +23,8 @@ pub enum Kind {
     Unauthorized,
     /// A limit was passed; the message names the limit and its setting.
     Limit,
+    /// There is no memory for it; the message names the limit, the use and the need. Nothing was applied.
+    NoRoom,
     /// Bytes in the bucket are damaged; the message names the object and the cause.
     Corrupted,
     /// A bug in Drumlin.
@@ -41,6 +43,7 @@ impl Kind {
             Kind::OutcomeUnknown => "outcome_unknown",
             Kind::Unauthorized => "unauthorized",
             Kind::Limit => "limit",
+            Kind::NoRoom => "no_room",
             Kind::Corrupted => "corrupted",
             Kind::Internal => "internal",
         }

@@ -13,6 +13,7 @@ mod import;
 mod inspect;
 mod key;
 mod key_settings;
+mod memory_settings;
 mod place;
 mod pour;
 mod restore;

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
+use super::memory_settings::MemorySetting;
 use super::settings::ServeSettings;
 use super::{demo, variables};
 
@@ -16,6 +17,7 @@ use super::{demo, variables};
 pub fn run(mut settings: ServeSettings) -> Result<()> {
     start_log(&settings)?;
     settings.http.keys = settings.keys.open()?;
+    settings.store.memory_limit = settings.memory.limit();
     on_runtime(serve(settings))
 }
 
@@ -129,6 +131,13 @@ fn banner(settings: &ServeSettings, url: &str) {
         request_timeout_s = http.request_timeout.as_secs_f64(),
         "limits"
     );
+    match store.memory_limit {
+        Some(limit) => {
+            let of = if settings.memory == MemorySetting::Container { "container" } else { "setting" };
+            tracing::info!(bytes = limit.bytes, of, "memory is limited; collections rest where it is short");
+        }
+        None => tracing::info!("memory has no limit; DRUMLIN_MEMORY_LIMIT would set one"),
+    }
     match (http.keys.asks_for_keys(), http.keys.len()) {
         (true, keys) => tracing::info!(keys, "requests need a key"),
         (false, _) => tracing::info!("no key is asked for; STORAGE_API_KEY or DRUMLIN_KEY_FILE would change that"),
@@ -144,11 +153,12 @@ fn banner(settings: &ServeSettings, url: &str) {
 
 async fn tell_when_loaded(store: Store, url: String, demo: bool) {
     let recovery = store.wait_until_loaded().await;
-    if recovery.collections == 0 {
+    if recovery.collections + recovery.resting == 0 {
         tracing::info!("nothing to recover: the store is empty");
     } else {
         tracing::info!(
             collections = recovery.collections,
+            resting = recovery.resting,
             records = recovery.records,
             bytes = recovery.bytes,
             graphs_loaded = recovery.graphs_loaded,

@@ -11,6 +11,7 @@ use drumlin::{Error, Kind, Limits, Result, Settings, Timing};
 
 use super::Flags;
 use super::key_settings::{KeySettings, access};
+use super::memory_settings::MemorySetting;
 use super::storage_settings::storage;
 
 /// Everything `serve` needs.
@@ -20,6 +21,8 @@ pub struct ServeSettings {
     pub store: Settings,
     /// The server's own.
     pub http: HttpSettings,
+    /// How much memory may be used.
+    pub memory: MemorySetting,
     /// Where keys come from; they are read when the server starts.
     pub keys: KeySettings,
     /// Address or name to listen on.
@@ -55,6 +58,10 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     source.flag("DRUMLIN_MAINTENANCE", &mut store.maintenance)?;
     let damaged = source.choice("DRUMLIN_SERVE_DAMAGED", &["no", "read-only"])?;
     store.serve_damaged = damaged.as_deref() == Some("read-only");
+    let memory = MemorySetting::read(&source)?;
+    let mut idle_rest = Duration::ZERO;
+    source.seconds("DRUMLIN_IDLE_REST", &mut idle_rest)?;
+    store.idle_rest = Some(idle_rest).filter(|rest| !rest.is_zero());
     limits(&source, &mut store.limits)?;
     timing(&source, &mut store.timing)?;
     let mut shutdown_timeout = Duration::from_secs(25);
@@ -62,6 +69,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     Ok(ServeSettings {
         store,
         http: http(&source, shutdown_timeout)?,
+        memory,
         keys,
         host,
         port,

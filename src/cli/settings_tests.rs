@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use drumlin::{S3Encryption, S3Settings, Storage};
+use drumlin::{MemoryLimit, S3Encryption, S3Settings, Storage};
 
 use super::*;
 use crate::cli::variables::VARIABLES;
@@ -209,6 +209,19 @@ fn limits_and_times_reach_their_places() {
     assert_eq!(settings.store.timing.keep, Duration::from_secs(2));
     assert_eq!((settings.store.timing.flush_commits, settings.store.timing.flush_commits_other), (200, 250));
     assert!(!settings.store.maintenance);
+}
+
+#[test]
+fn the_limit_of_memory_is_a_size_or_the_containers() {
+    let limit = |value: &str| read(&[("DRUMLIN_MEMORY_LIMIT", value)]).unwrap().memory;
+    assert_eq!(limit("400MiB"), MemorySetting::Bytes(400 << 20));
+    assert_eq!((limit("none"), limit("0")), (MemorySetting::Unlimited, MemorySetting::Unlimited));
+    assert_eq!(limit(""), MemorySetting::Container);
+    let server = MemoryLimit { bytes: 400 << 20, whole_process: true };
+    assert_eq!((limit("400MiB").limit(), limit("none").limit()), (Some(server), None));
+    assert!(refusal(&[("DRUMLIN_MEMORY_LIMIT", "a lot")]).contains("DRUMLIN_MEMORY_LIMIT: expected a size"));
+    let rest = read(&[("DRUMLIN_IDLE_REST", "600")]).unwrap().store.idle_rest;
+    assert_eq!(rest, Some(Duration::from_secs(600)));
 }
 
 #[test]

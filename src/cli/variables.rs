@@ -88,6 +88,8 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_RECOVERY_PARALLEL", "8", "collections loaded at once at start"),
     v("DRUMLIN_SEARCH_THREADS", "all cores", "searches computed at once"),
     v("DRUMLIN_INDEX_THREADS", "half the cores", "threads that build graphs"),
+    v("DRUMLIN_MEMORY_LIMIT", "the container's, less a reserve", "memory in use, such as 400MiB or 2GB, or none"),
+    v("DRUMLIN_IDLE_REST", "", "seconds without use after which a collection leaves memory until it is used"),
     v("DRUMLIN_MAINTENANCE", "true", "flush, compact, build graphs, collect garbage"),
     v("DRUMLIN_SERVE_DAMAGED", "no", "read-only: a collection whose log is damaged is served up to the damage"),
     v("DRUMLIN_RETENTION_S", "", "seconds of a collection's past that restore reaches; raises T_KEEP and T_GARBAGE"),

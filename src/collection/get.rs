@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::order::in_order;
 use super::request::{Found, Get, GetAnswer, Include};
+use super::residence::Held;
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
 use crate::record::{Metadata, Version};
@@ -16,9 +17,15 @@ pub struct Reading {
     snapshot: Arc<Snapshot>,
     rows: Vec<RowRef>,
     include: Include,
+    /// Keeps the collection in memory.
+    _held: Option<Held>,
 }
 
 impl Reading {
+    pub(super) fn of(self, held: Held) -> Reading {
+        Reading { _held: Some(held), ..self }
+    }
+
     /// How many records the answer has.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -59,7 +66,7 @@ impl Snapshot {
     /// The same, to be taken one by one.
     pub fn read(self: Arc<Self>, get: &Get) -> Result<Reading> {
         let rows = self.rows(get)?;
-        Ok(Reading { snapshot: self, rows, include: get.include })
+        Ok(Reading { snapshot: self, rows, include: get.include, _held: None })
     }
 
     fn rows(&self, get: &Get) -> Result<Vec<RowRef>> {

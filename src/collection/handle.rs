@@ -15,12 +15,14 @@ use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
     WriteOutcome,
 };
+use super::residence::{Held, Home, Residence};
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
 use super::upkeep::Calm;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::memory::{Budget, Purpose, Reservation};
 use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
 
@@ -50,16 +52,43 @@ pub struct Surroundings {
     pub compute: Arc<Compute>,
     /// What requests may ask for.
     pub limits: Arc<Limits>,
+    /// Memory.
+    pub budget: Arc<Budget>,
+    /// The store.
+    pub home: Home,
+}
+
+/// What outlives the time that a collection is in memory: handles of before see what later ones do.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// What the catalog says.
+    pub identity: Arc<ArcSwap<Identity>>,
+    /// What was published last.
+    pub published: Arc<ArcSwap<Snapshot>>,
+    /// Requests so far.
+    pub requests: Arc<AtomicU64>,
+}
+
+impl Face {
+    /// The face of a collection of which nothing is known but what the catalog says.
+    pub fn new(identity: Identity) -> Face {
+        let published = Arc::new(ArcSwap::from_pointee(Snapshot::empty(identity.metric)));
+        Face { identity: Arc::new(ArcSwap::from_pointee(identity)), published, requests: Arc::default() }
+    }
+
+    /// Bytes of memory that its records and graphs take.
+    pub fn bytes(&self) -> u64 {
+        self.published.load().footprint().sum()
+    }
 }
 
 #[derive(Debug)]
 struct Inner {
-    identity: ArcSwap<Identity>,
+    face: Face,
     stream: Stream<CollectionState>,
-    published: Arc<ArcSwap<Snapshot>>,
     surroundings: Surroundings,
-    reads: AtomicU64,
     calm: Mutex<Calm>,
+    residence: Residence,
 }
 
 /// A collection of records. Cheap to clone.
@@ -69,14 +98,9 @@ pub struct Collection {
 }
 
 impl Collection {
-    pub(crate) fn new(
-        identity: Identity,
-        stream: Stream<CollectionState>,
-        published: Arc<ArcSwap<Snapshot>>,
-        surroundings: Surroundings,
-    ) -> Collection {
-        let (identity, reads, calm) = (ArcSwap::from_pointee(identity), AtomicU64::new(0), Mutex::default());
-        Collection { inner: Arc::new(Inner { identity, stream, published, surroundings, reads, calm }) }
+    pub(crate) fn new(face: Face, stream: Stream<CollectionState>, surroundings: Surroundings) -> Collection {
+        let (calm, residence) = (Mutex::default(), Residence::default());
+        Collection { inner: Arc::new(Inner { face, stream, surroundings, calm, residence }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -85,10 +109,26 @@ impl Collection {
     /// # Errors
     /// `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was
     /// applied. `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was
-    /// dropped. `Corrupted`: an object of the collection is damaged and it is read-only.
+    /// dropped. `Corrupted`: an object of the collection is damaged and it is read-only. `NoRoom`: there is
+    /// no memory for it; nothing was applied. Deletes are never refused for that.
     pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
-        self.used();
-        self.inner.stream.write(Change::Write(write)).await.map(|written| written.answer)
+        let change = Change::Write(write);
+        // IMPORTANT: before it is held, so that a load which waits for room never waits for us.
+        let _room = self.room_for(&change).await?;
+        let held = self.used().await?;
+        held.inner.stream.write(change).await.map(|written| written.answer)
+    }
+
+    /// Memory for what a write adds.
+    async fn room_for(&self, change: &Change) -> Result<Option<Reservation>> {
+        let budget = &self.inner.surroundings.budget;
+        let Some(need) = change.growth(self.dimension().unwrap_or(0)).filter(|_| budget.limit_bytes().is_some()) else {
+            return Ok(None);
+        };
+        match budget.reserve(need, Purpose::Write) {
+            Some(room) => Ok(Some(room)),
+            None => (self.inner.surroundings.home.make_room)(self.identity().id, need).await.map(Some),
+        }
     }
 
     /// Inserts records; one whose id exists already is skipped.
@@ -118,24 +158,28 @@ impl Collection {
 
     /// Reads records in insertion order.
     pub async fn get(&self, get: Get) -> Result<GetAnswer> {
-        let snapshot = self.snapshot(get.consistency).await?;
-        self.inner.surroundings.compute.search(move || snapshot.get(&get)).await?
+        let held = self.used().await?;
+        let snapshot = held.snapshot(get.consistency).await?;
+        held.compute().search(move || snapshot.get(&get)).await?
     }
 
     /// Reads records in insertion order, to be taken one by one: whoever passes them on need not hold them all.
     pub async fn read(&self, get: Get) -> Result<Reading> {
-        let snapshot = self.snapshot(get.consistency).await?;
-        self.inner.surroundings.compute.search(move || snapshot.read(&get)).await?
+        let held = self.used().await?;
+        let snapshot = held.snapshot(get.consistency).await?;
+        let reading = held.compute().search(move || snapshot.read(&get)).await??;
+        Ok(reading.of(held))
     }
 
     /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
     /// embeddings are spread over the search threads.
     pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
-        query.ef_search = query.ef_search.or(self.inner.identity.load().index.ef_search);
-        let snapshot = self.snapshot(query.consistency).await?;
-        let limits = self.inner.surroundings.limits.clone();
-        self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
-        let compute = &self.inner.surroundings.compute;
+        let held = self.used().await?;
+        query.ef_search = query.ef_search.or(held.identity().index.ef_search);
+        let snapshot = held.snapshot(query.consistency).await?;
+        let limits = held.inner.surroundings.limits.clone();
+        held.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
+        let compute = held.compute();
         if query.embeddings.len() < 2 {
             return compute.search(move || snapshot.search(&query, &limits)).await?;
         }
@@ -149,22 +193,22 @@ impl Collection {
 
     /// Floats of an embedding, as this instance knows it; `None` until fixed.
     pub fn dimension(&self) -> Option<usize> {
-        self.inner.published.load().dimension()
+        self.inner.face.published.load().dimension()
     }
 
     /// The kinds of values that metadata keys have held, as this instance knows them.
     pub fn key_types(&self) -> Arc<KeyTypes> {
-        self.inner.published.load().key_types().clone()
+        self.inner.face.published.load().key_types().clone()
     }
 
     /// How many records there are.
     pub async fn count(&self, consistency: Consistency) -> Result<u64> {
-        Ok(self.snapshot(consistency).await?.count())
+        Ok(self.used().await?.snapshot(consistency).await?.count())
     }
 
     /// Name, dimension, count, version and condition as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
-        let snapshot = self.inner.published.load();
+        let snapshot = self.inner.face.published.load();
         let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
         let condition = match self.inner.stream.shared().damage() {
             Some((key, cause)) => Condition::Damaged { key, cause },
@@ -185,9 +229,8 @@ impl Collection {
         }
     }
 
-    /// The snapshot a read of this consistency sees.
+    /// The snapshot a read of this consistency sees. The caller holds the collection.
     async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
-        self.used();
         if consistency == Consistency::Strong {
             self.inner.stream.sync().await?;
         }
@@ -195,16 +238,20 @@ impl Collection {
             let what = format!("collection {:?} does not exist: it was dropped", self.identity().name);
             return Err(Error::not_found(what));
         }
-        Ok(self.inner.published.load_full())
+        Ok(self.inner.face.published.load_full())
     }
 
-    fn used(&self) {
-        self.inner.reads.fetch_add(1, Ordering::Relaxed);
+    /// Holds it for a request.
+    async fn used(&self) -> Result<Held> {
+        let held = self.held().await?;
+        held.residence().touch();
+        held.inner.face.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(held)
     }
 
     /// Requests so far: tells whether the collection is in use.
     pub(crate) fn requests(&self) -> u64 {
-        self.inner.reads.load(Ordering::Relaxed)
+        self.inner.face.requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stream(&self) -> &Stream<CollectionState> {
@@ -213,12 +260,7 @@ impl Collection {
 
     /// What the catalog says about it, as this instance knows it.
     pub fn identity(&self) -> Arc<Identity> {
-        self.inner.identity.load_full()
-    }
-
-    /// Takes note of what the catalog says now.
-    pub(crate) fn follow(&self, identity: Identity) {
-        self.inner.identity.store(Arc::new(identity));
+        self.inner.face.identity.load_full()
     }
 
     /// When the newest commit was seen, for upkeep.
@@ -232,11 +274,19 @@ impl Collection {
         self.present().parts()
     }
 
+    pub(crate) fn residence(&self) -> &Residence {
+        &self.inner.residence
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.inner.surroundings
+    }
+
     pub(crate) fn compute(&self) -> &Arc<Compute> {
         &self.inner.surroundings.compute
     }
 
     pub(crate) fn present(&self) -> Arc<Snapshot> {
-        self.inner.published.load_full()
+        self.inner.face.published.load_full()
     }
 }

@@ -16,6 +16,7 @@ mod order;
 mod overlay;
 mod policy;
 pub mod request;
+pub mod residence;
 mod resolve;
 pub mod scan;
 mod search;

@@ -53,13 +53,17 @@ pub struct Pace {
     pub rows: u64,
     /// Whether nobody has written for a while.
     pub quiet: bool,
+    /// Nodes that a graph may have for there to be memory to build it.
+    pub room: u64,
 }
 
 /// Decides what to do next, if anything.
 pub fn due(snapshot: &Snapshot, pace: Pace) -> Option<Due> {
     let mut graphs: Vec<&Arc<GraphView>> = snapshot.graphs.iter().collect();
     graphs.sort_by_key(|view| view.part.graph.header().lo);
-    let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= pace.rows).map(|view| renewed(view));
+    let fits = |view: &GraphView| view.alive.count() as u64 <= pace.room;
+    let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= pace.rows && fits(view));
+    let worn = worn.map(|view| renewed(view));
     let job = worn.or_else(|| merged(snapshot, &graphs, pace));
     unstored(&graphs, pace).or(job.map(Due::Build))
 }
@@ -99,19 +103,23 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
     let enough = if graphs.is_empty() { pace.rows * FIRST } else { pace.rows }.max(1);
     let fold =
         pace.quiet && largest > 0 && snapshot.count() > 0 && apart >= (pace.rows / 4).max(largest / APART_QUIET).max(1);
-    if loose < enough && !fold {
+    if (loose < enough && !fold) || loose > pace.room {
         return None;
     }
     let (mut records, mut new) = (loose, loose);
     let mut taken: Vec<&Arc<GraphView>> = Vec::new();
     for view in graphs.iter().rev() {
-        if nodes(view) > MERGE_RATIO * records && !fold {
+        if (nodes(view) > MERGE_RATIO * records && !fold) || records + nodes(view) > pace.room {
             break;
         }
         records += nodes(view);
         new += new_nodes(view);
         lo = view.part.graph.header().lo;
         taken.push(view);
+    }
+    if loose == 0 && taken.len() < 2 {
+        // Without room for more than one graph there is nothing to make one of.
+        return None;
     }
     if taken.len() == graphs.len() {
         // A graph that could not be used may have left records before the first one.

@@ -44,7 +44,7 @@ impl Kept {
     fn keep(&mut self, quiet: bool) {
         for _ in 0..20 {
             let snapshot = self.replay.snapshot();
-            match due(&snapshot, Pace { rows: ROWS, quiet }) {
+            match due(&snapshot, Pace { rows: ROWS, quiet, room: u64::MAX }) {
                 None => return,
                 Some(Due::Store(name)) => {
                     let part = snapshot.graphs.iter().find(|view| view.part.key == name).unwrap();

@@ -16,6 +16,7 @@ use crate::format::{
     Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, SegmentHeader, SegmentWriter, decode_commit,
     decode_segment, encode_commit,
 };
+use crate::memory::Budget;
 use crate::record::{Metric, Record, Version};
 use crate::stream::state::{Resolution, State};
 
@@ -32,7 +33,12 @@ impl Replay {
 
     pub fn with_limits(metric: Metric, limits: Limits) -> Replay {
         let published = Arc::new(ArcSwap::from_pointee(Snapshot::empty(metric)));
-        Replay { state: CollectionState::new(metric, limits, published.clone()), published, commits: Vec::new() }
+        let account = Budget::new(None).account();
+        Replay {
+            state: CollectionState::new(metric, limits, published.clone(), account),
+            published,
+            commits: Vec::new(),
+        }
     }
 
     /// Resolves a batch, commits what it comes to, publishes.

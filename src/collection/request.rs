@@ -297,6 +297,9 @@ pub enum Condition {
     Ready,
     /// It is being read from the bucket.
     Loading,
+    /// It is not in memory, and is loaded when somebody uses it. The count is that of when it last was; 0 if
+    /// it never was.
+    Resting,
     /// An object in the bucket is damaged; writes are refused, and reads end before the damage.
     Damaged {
         /// The object's key.

@@ -79,6 +79,18 @@ pub struct FilterCache {
     pub bytes: u64,
 }
 
+impl Footprint {
+    /// All of it.
+    pub fn sum(&self) -> u64 {
+        self.vectors_bytes + self.records_bytes + self.graph_bytes
+    }
+}
+
+/// Bytes of a graph's node beside its code, about: neighbours, address, norm.
+const NODE_BYTES: u64 = 176;
+/// Fewer records in no graph stay so.
+const FEW: u64 = 1024;
+
 /// A collection at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -94,6 +106,8 @@ pub struct Snapshot {
     pub(super) key_types: Arc<KeyTypes>,
     pub(super) dropped: bool,
     pub(super) hasher: IdHasher,
+    /// See [`Snapshot::rested_bytes`].
+    pub(super) rested_bytes: u64,
 }
 
 impl Snapshot {
@@ -110,6 +124,7 @@ impl Snapshot {
             key_types: Arc::default(),
             dropped: false,
             hasher: IdHasher::new(rand::random()),
+            rested_bytes: 0,
         }
     }
 
@@ -145,6 +160,30 @@ impl Snapshot {
         let built: Vec<usize> = self.chunks.iter().filter_map(|view| view.chunk.filter_bytes()).collect();
         let bytes = built.iter().sum::<usize>() as u64;
         FilterCache { chunks: self.chunks.len() as u64, built: built.len() as u64, bytes }
+    }
+
+    /// Bytes of a graph of so many records, about.
+    pub fn graph_bytes_of(&self, nodes: u64) -> u64 {
+        nodes.saturating_mul(NODE_BYTES + self.dimension.unwrap_or(0) as u64)
+    }
+
+    /// Bytes that graphs of the records which are in none will take.
+    pub fn owed_bytes(&self) -> u64 {
+        match self.loose() {
+            0..FEW => 0,
+            loose => self.graph_bytes_of(loose),
+        }
+    }
+
+    /// What is known of the collection without its records.
+    pub(super) fn hollow(&self) -> Snapshot {
+        let rested_bytes = self.footprint().sum();
+        Snapshot { chunks: Vec::new(), graphs: Vec::new(), rested_bytes, ..self.clone() }
+    }
+
+    /// What it took in memory before it was put to rest; 0 if it was not.
+    pub fn rested_bytes(&self) -> u64 {
+        self.rested_bytes
     }
 
     pub(super) fn chunk_kind(&self) -> ChunkKind {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
@@ -20,6 +21,7 @@ use super::tiers;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
+use crate::memory::Account;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 use crate::stream::state::{Resolution, State, Weight};
 
@@ -32,12 +34,38 @@ pub enum Change {
     Drop,
 }
 
+/// Bytes that an open collection takes without any record, about: its tasks, queues and settings.
+const STANDING_BYTES: u64 = 16 << 10;
+/// Bytes of a record's row beside its texts and embedding: addresses, offsets, and its place in the table of ids.
+const ROW_BYTES: u64 = 128;
+/// A commit is an object of its own until it is flushed: at least so many bytes.
+const COMMIT_BYTES: u64 = 8 << 10;
+
+impl Change {
+    /// Bytes of memory it may take, the room included in which it is resolved and encoded; none if it adds nothing.
+    ///
+    /// Its records are there three times at once at most: as they came, as rows, and in the commit's object, which
+    /// stays until it is flushed. A graph has a quarter of an embedding, and the neighbours.
+    pub fn growth(&self, dimension: usize) -> Option<u64> {
+        let Weight { rows, bytes } = CollectionState::weight(self);
+        let (rows, mut bytes) = (rows as u64, bytes as u64);
+        match self {
+            Change::Drop | Change::Write(Write::Delete(_)) => return None,
+            // What an update leaves as it is, is written again.
+            Change::Write(Write::Update(_) | Write::Merge(_)) => bytes += rows * dimension as u64 * 4,
+            Change::Write(Write::Add(_) | Write::Upsert(_)) => {}
+        }
+        Some(bytes * 3 + bytes / 4 + rows * 2 * ROW_BYTES + COMMIT_BYTES)
+    }
+}
+
 /// A collection's state at its newest version, and where its snapshots are published.
 #[derive(Debug)]
 pub struct CollectionState {
     pub(super) current: Snapshot,
     limits: Limits,
     published: Arc<ArcSwap<Snapshot>>,
+    account: Mutex<Account>,
 }
 
 /// A configuration, and what it says.
@@ -48,9 +76,16 @@ struct Configured {
 }
 
 impl CollectionState {
-    /// The empty collection at version 0. `published` is replaced at each [`State::publish`].
-    pub fn new(metric: Metric, limits: Limits, published: Arc<ArcSwap<Snapshot>>) -> CollectionState {
-        CollectionState { current: Snapshot::empty(metric), limits, published }
+    /// The empty collection at version 0. `published` is replaced, and `account` told, at each [`State::publish`].
+    pub fn new(metric: Metric, limits: Limits, published: Arc<ArcSwap<Snapshot>>, account: Account) -> CollectionState {
+        CollectionState { current: Snapshot::empty(metric), limits, published, account: Mutex::new(account) }
+    }
+
+    /// Lets go of the records, and shows readers that they are not here. It is of no further use.
+    pub fn let_go(&mut self) {
+        self.current = self.current.hollow();
+        self.published.store(Arc::new(self.current.clone()));
+        self.account.lock().set(0, 0);
     }
 
     /// The state as a snapshot that may not be published yet.
@@ -223,6 +258,8 @@ impl State for CollectionState {
     }
 
     fn publish(&self) {
+        let held = self.current.footprint().sum();
+        self.account.lock().set(held + STANDING_BYTES, self.current.owed_bytes());
         self.published.store(Arc::new(self.current.clone()));
     }
 

@@ -21,11 +21,15 @@ use crate::head::{HeadRead, Swapped};
 use crate::index::{
     BUILDERS, BatchBuilder, Graph, GraphBuilder, GraphParams, GraphRange, build_graph, builder_named, extend_graph,
 };
+use crate::memory::{Purpose, Reservation};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
 use crate::stream::open::{fetch_graph, off_thread};
 use crate::stream::state::State;
+
+/// What is being built takes so many times the memory of what comes out.
+const BUILD_FACTOR: u64 = 2;
 
 /// Nobody writes when there was no commit for this many rounds of upkeep.
 const QUIET_ROUNDS: u32 = 6;
@@ -49,8 +53,13 @@ impl Collection {
     /// had written for a while.
     pub(crate) async fn keep_graphs(&self, settle: bool) -> Result<bool, StreamError> {
         let context = self.stream().context();
-        let pace = Pace { rows: context.timing.graph_rows as u64, quiet: self.is_quiet() || settle };
-        if due(&self.present(), pace).is_none() {
+        let present = self.present();
+        let quiet = self.is_quiet() || settle;
+        let pace = Pace { rows: context.timing.graph_rows as u64, quiet, room: self.room_nodes(&present) };
+        if present.loose() > pace.room {
+            context.counters.put_off.count();
+        }
+        if due(&present, pace).is_none() {
             return Ok(false);
         }
         let read = self.stream().swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
@@ -67,6 +76,22 @@ impl Collection {
             Some(Due::Store(name)) => self.store(read, &snapshot, name).await,
             None => Ok(false),
         }
+    }
+
+    /// Nodes of the largest graph that there is memory to build.
+    fn room_nodes(&self, snapshot: &Snapshot) -> u64 {
+        let room = self.stream().context().budget.room_bytes().saturating_add(snapshot.owed_bytes());
+        room / (BUILD_FACTOR * snapshot.graph_bytes_of(1))
+    }
+
+    /// Memory for work on graphs; none if it has to be put off.
+    fn room_for_graph(&self, bytes: u64) -> Option<Reservation> {
+        let context = self.stream().context();
+        let room = context.budget.reserve(bytes, Purpose::Work);
+        if room.is_none() {
+            context.counters.put_off.count();
+        }
+        room
     }
 
     fn is_quiet(&self) -> bool {
@@ -98,6 +123,7 @@ impl Collection {
             if ours.iter().any(|part| part.covers(entry.lo, entry.hi)) {
                 continue;
             }
+            let Some(_room) = self.room_for_graph(entry.bytes) else { continue };
             let bytes = match fetch_graph(context, entry).await {
                 Ok(bytes) => bytes,
                 Err(error) => {
@@ -146,6 +172,10 @@ impl Collection {
     /// Builds a graph and uses it, without storing it.
     async fn build(&self, snapshot: Arc<Snapshot>, job: Job) -> Result<bool, StreamError> {
         let context = self.stream().context();
+        // What it will take in the end is owed already.
+        let nodes = snapshot.count_embedded(job.lo, job.hi) as u64;
+        let need = snapshot.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_sub(snapshot.owed_bytes());
+        let Some(_room) = self.room_for_graph(need) else { return Ok(false) };
         let range = GraphRange { stream: context.stream.to_string(), lo: job.lo, hi: job.hi };
         let (index, threads) = (self.identity().index.clone(), self.compute().index_threads());
         let extends = job.extends;
@@ -174,6 +204,7 @@ impl Collection {
             // Another instance is ahead of us: its graph is adopted once we have read its commits.
             return Ok(false);
         }
+        let Some(_room) = self.room_for_graph(graph.size_bytes() as u64) else { return Ok(false) };
         let encoded = self.compute().build(move || encode_graph(graph.content())).await;
         let bytes = encoded.map_err(|error| StreamError::Unavailable(format!("storing a graph failed: {error}")))?;
         let key = context.stream.graph(Ulid::generate());

@@ -1,7 +1,7 @@
 //! From a request to a value: reads a body within its limit, checks its media type, decodes JSON
 //! strictly and names the field that is wrong. Nothing a client sends can make this panic.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -12,6 +12,7 @@ use super::App;
 use super::error::ApiError;
 use super::wire::Object;
 use crate::error::{Error, Kind};
+use crate::memory::Reservation;
 
 /// JSON decoded on the async thread up to this size; larger bodies go to a blocking thread.
 const INLINE_BYTES: usize = 64 << 10;
@@ -22,6 +23,8 @@ pub(crate) struct Payload {
     pub(crate) media_type: String,
     /// The whole body, not longer than the limit.
     pub(crate) bytes: Bytes,
+    /// Memory for the body and what it is decoded to.
+    pub(crate) room: Room,
 }
 
 impl FromRequest<App> for Payload {
@@ -37,9 +40,18 @@ impl FromRequest<App> for Payload {
             )
         })?;
         let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let bytes = read_within(request.into_body(), app.settings.max_body_bytes).await?;
-        Ok(Payload { media_type, bytes })
+        let (bytes, room) = read_body(request.into_body(), app).await?;
+        Ok(Payload { media_type, bytes, room })
     }
+}
+
+/// Memory taken before a body is read, and for what it turned out to have more.
+pub(crate) type Room = [Option<Reservation>; 2];
+
+/// Bytes that a large body takes until it is decoded: it may come in pieces that are joined, and what it says
+/// is about as long. Small ones are not counted.
+fn roomy(bytes: u64) -> u64 {
+    if bytes <= INLINE_BYTES as u64 { 0 } else { bytes.saturating_mul(2) }
 }
 
 /// A JSON body, decoded strictly.
@@ -59,7 +71,11 @@ impl Payload {
         if self.media_type != "application/json" {
             return Err(unsupported(&self.media_type, "application/json"));
         }
-        Ok(decode_off_thread(self.bytes, |bytes| decode_json::<Object<T>>(&bytes).map(|body| body.0)).await?)
+        let room = self.room;
+        let decoded =
+            decode_off_thread(self.bytes, |bytes| decode_json::<Object<T>>(&bytes).map(|body| body.0)).await?;
+        drop(room);
+        Ok(decoded)
     }
 }
 
@@ -107,7 +123,19 @@ pub(crate) fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error>
     }
 }
 
-pub(super) async fn read_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// Reads a body within its limit, and takes memory for it and for what it is decoded to.
+pub(super) async fn read_body(body: Body, app: &App) -> Result<(Bytes, Room), ApiError> {
+    let limit = app.settings.max_body_bytes;
+    // One that is too long is refused for that, and takes no memory.
+    let said = body.size_hint().lower().min(limit as u64);
+    let room = app.store.room_for_request(roomy(said)).await?;
+    let bytes = read_within(body, limit).await?;
+    // A body whose length was not said is seen only now.
+    let rest = app.store.room_for_request(roomy(bytes.len() as u64).saturating_sub(roomy(said))).await?;
+    Ok((bytes, [room, rest]))
+}
+
+async fn read_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream();
     let mut first = Bytes::new();
     let mut joined = Vec::new();

@@ -91,6 +91,7 @@ mod tests {
             OutcomeUnknown,
             Unauthorized,
             Limit,
+            NoRoom,
             Corrupted,
             Internal,
         ] {

@@ -23,6 +23,7 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         Kind::Limit => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Corrupted | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
         Kind::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
     }
 }
@@ -86,7 +87,7 @@ mod tests {
         {
             assert!(status(kind).is_client_error(), "{}", kind.name());
         }
-        for kind in [Kind::Corrupted, Kind::Internal, Kind::Unavailable, Kind::OutcomeUnknown] {
+        for kind in [Kind::Corrupted, Kind::Internal, Kind::Unavailable, Kind::OutcomeUnknown, Kind::NoRoom] {
             assert!(status(kind).is_server_error(), "{}", kind.name());
         }
     }

@@ -10,7 +10,7 @@ impl Store {
         let inner = &self.inner;
         let (load, catalog) = (inner.compute.load(), inner.catalog.shared());
         let mut activity = Activity {
-            writes_waiting: inner.counters.writes_waiting.get(),
+            writes_waiting: inner.instance.counters.writes_waiting.get(),
             searches: load.searches as u64,
             search_threads_busy: load.search_threads_busy as u64,
             builds: load.builds as u64,
@@ -19,7 +19,7 @@ impl Store {
             catalog_lag_seconds: catalog.lag().as_secs_f64(),
             ..Activity::default()
         };
-        for collection in inner.ready_collections() {
+        for collection in inner.held_collections() {
             let shared = collection.stream().shared();
             activity.commits_unflushed += shared.current().tail.lock().len() as u64;
             activity.lag_seconds = activity.lag_seconds.max(shared.lag().as_secs_f64());

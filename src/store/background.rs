@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::catalog::{CatalogWrite, RecordState};
-use super::entry::{Entry, Progress};
+use super::entry::{Entry, Progress, Rest};
 use super::report::Recovery;
-use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans};
+use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
 use crate::error::{Error, Result};
@@ -53,23 +53,24 @@ impl Closing {
         *self.0.borrow()
     }
 
-    fn watch(&self) -> Sign {
+    pub(super) fn watch(&self) -> Sign {
         Sign(self.0.subscribe())
     }
 }
 
 /// Waits for the sign; the end of the store gives it too.
 #[derive(Clone)]
-struct Sign(watch::Receiver<bool>);
+pub struct Sign(watch::Receiver<bool>);
 
 impl Sign {
-    async fn given(&mut self) {
+    /// Waits for it.
+    pub async fn given(&mut self) {
         // An error means that the store is gone, which is the same to us.
         let _ = self.0.wait_for(|closing| *closing).await;
     }
 
     /// Sleeps; false if the sign came.
-    async fn sleep(&mut self, time: Duration) -> bool {
+    pub async fn sleep(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = self.given() => false,
             () = tokio::time::sleep(time) => true,
@@ -80,42 +81,78 @@ impl Sign {
 /// Starts the tasks of a store that has just opened.
 pub fn start(inner: &Arc<Inner>) {
     let at_start = inner.live_entries();
-    tokio::spawn(tell_recovery(Arc::downgrade(inner), at_start, inner.closing.watch()));
+    tokio::spawn(tell_recovery(Arc::downgrade(inner), at_start.clone(), inner.closing.watch()));
+    if inner.settings.memory_limit.is_some() {
+        tokio::spawn(residency::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
+    }
+    if inner.settings.memory_limit.is_some() || inner.settings.idle_rest.is_some() {
+        tokio::spawn(residency::keep_within(Arc::downgrade(inner), inner.closing.watch()));
+    }
     tokio::spawn(follow(Arc::downgrade(inner), inner.closing.watch(), inner.settings.sync_interval));
     if inner.settings.maintenance {
         tokio::spawn(keep_catalog(Arc::downgrade(inner), inner.closing.watch()));
     }
 }
 
-/// Loads a collection, then keeps it until it is let go.
+/// Loads a collection and keeps it until it is let go; one that was put to rest, as often as it is used again.
 pub fn tend(inner: &Arc<Inner>, entry: Arc<Entry>) {
     let (weak, mut sign) = (Arc::downgrade(inner), inner.closing.watch());
-    let owner = inner.clone();
+    let mut planned = inner.planned.subscribe();
     tokio::spawn(async move {
+        let decided = tokio::select! {
+            () = sign.given() => false,
+            planned = planned.wait_for(|planned| *planned) => planned.is_ok(),
+        };
+        if decided {
+            tend_for_life(weak, &entry, sign).await;
+        }
+        entry.abandon(StreamError::Unavailable("the store is closing".to_owned()));
+    });
+}
+
+async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
+    let mut upkeep = Upkeep::default();
+    loop {
         tokio::select! {
             () = sign.given() => return,
-            () = entry.load(&owner) => {}
+            wanted = entry.wanted() => if !wanted { return },
         }
-        drop(owner);
-        tokio::join!(tend_graphs(weak.clone(), &entry, sign.clone()), keep_collection(weak, &entry, sign));
-    });
+        let Some(inner) = weak.upgrade() else { return };
+        tokio::select! {
+            () = sign.given() => return,
+            () = entry.load(&inner) => {}
+        }
+        drop(inner);
+        let graphs = tend_graphs(weak.clone(), entry, sign.clone());
+        tokio::join!(graphs, keep_collection(weak.clone(), entry, sign.clone(), &mut upkeep));
+        match (entry.progress(), weak.upgrade()) {
+            (Progress::Resting(Rest::Closing(collection)), Some(inner)) => entry.finish_rest(&inner, collection).await,
+            // It may have been asked for again by now.
+            (Progress::Resting(_) | Progress::Loading, _) => {}
+            _ => return,
+        }
+    }
 }
 
 async fn tell_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
     let mut recovery = Recovery::default();
     for entry in entries {
-        let opened = tokio::select! {
+        let settled = tokio::select! {
             () = sign.given() => return,
-            opened = entry.opened() => opened,
+            settled = entry.settled() => settled,
         };
-        if let Ok(collection) = opened {
-            recovery.collections += 1;
-            recovery.records += collection.present().count();
+        match settled {
+            Ok(Progress::Ready(collection)) => {
+                recovery.collections += 1;
+                recovery.records += collection.present().count();
+            }
+            Ok(Progress::Resting(_)) => recovery.resting += 1,
+            _ => {}
         }
     }
     let Some(inner) = weak.upgrade() else { return };
     recovery.bytes = inner.traffic.snapshot().iter().map(|(_, counts)| counts.bytes_received).sum();
-    recovery.graphs_loaded = inner.counters.graphs_loaded.get() as usize;
+    recovery.graphs_loaded = inner.instance.counters.graphs_loaded.get() as usize;
     recovery.seconds = inner.opened.elapsed().as_secs_f64();
     inner.recovered.send_replace(Some(recovery));
 }
@@ -132,7 +169,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
             tracing::warn!(%error, "the catalog could not be followed");
             continue;
         }
-        let collections = inner.ready_collections();
+        let collections: Vec<Collection> = inner.live_entries().iter().filter_map(|entry| entry.ready()).collect();
         used.retain(|id, _| collections.iter().any(|c| c.identity().id == *id));
         let due = collections.into_iter().filter(|collection| {
             let requests = collection.requests();
@@ -145,6 +182,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
         let due: Vec<Collection> = due.collect();
         stream::iter(due)
             .for_each_concurrent(PARALLEL_COLLECTIONS, |collection| async move {
+                let Some(collection) = collection.hold() else { return };
                 if let Err(error) = collection.stream().sync().await {
                     tracing::warn!(collection = %collection.identity().name, %error, "could not be followed");
                 }
@@ -154,8 +192,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
 }
 
 /// Upkeep of one collection, until it has ended or the store closes.
-async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
-    let mut upkeep = Upkeep::default();
+async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkeep: &mut Upkeep) {
     loop {
         let collection = match entry.progress() {
             Progress::Ready(collection) => collection,
@@ -169,9 +206,11 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         };
         tokio::select! {
             () = sign.given() => return,
+            () = entry.left() => continue,
             () = collection.stream().shared().rung() => {}
             () = tokio::time::sleep(interval) => {}
         }
+        let Some(collection) = collection.hold() else { continue };
         let Some(inner) = weak.upgrade() else { return };
         if !inner.view.load().is_live(entry.id) {
             return;
@@ -200,9 +239,11 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             _ => return,
         };
         let Some(collection) = entry.ready() else { return };
-        if !sign.sleep(interval / GRAPH_LOOKS).await {
-            return;
+        tokio::select! {
+            slept = sign.sleep(interval / GRAPH_LOOKS) => if !slept { return },
+            () = entry.left() => return,
         }
+        let Some(collection) = collection.hold() else { return };
         let shared = collection.stream().shared();
         let live = weak.upgrade().is_some_and(|inner| inner.view.load().is_live(entry.id));
         if !live || shared.ended() || shared.damage().is_some() {

@@ -1,8 +1,11 @@
 //! The collections of a store as they come and go: each live record of the catalog has an entry, which
-//! is loading, ready, or failed. Invariants: at most one entry, and so one writer, per collection; what
-//! an open handle says about itself is what the newest record says.
+//! is loading, ready, at rest, or failed. Invariants: at most one entry, and so one writer, per collection:
+//! the old writer has ended before a new one begins; what an open handle says about itself is what the
+//! newest record says.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -10,15 +13,23 @@ use tokio::sync::watch;
 
 use super::Inner;
 use super::catalog::CollectionRecord;
+use super::residency::{self, Size};
 use crate::bucket::backoff;
 use crate::bucket::keys::StreamId;
-use crate::collection::handle::{Collection, Identity};
-use crate::collection::snapshot::Snapshot;
+use crate::collection::handle::{Collection, Face, Identity};
+use crate::collection::residence::Held;
 use crate::collection::state::CollectionState;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::StreamError;
+use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
+
+/// Commits in the tail from which on a collection is flushed before it rests: fewer are read as quickly from
+/// the log when it is loaded again.
+const FLUSH_COMMITS: usize = 16;
+/// A flush may take so long before a collection rests; what it does not finish is in the log.
+const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 
 /// How far an entry has come.
 #[derive(Debug, Clone)]
@@ -27,8 +38,21 @@ pub enum Progress {
     Loading,
     /// Open.
     Ready(Collection),
+    /// Known, but not in memory.
+    Resting(Rest),
     /// It cannot be opened.
     Failed(StreamError),
+}
+
+/// How a collection rests.
+#[derive(Debug, Clone)]
+pub enum Rest {
+    /// Its writer is being closed. Nobody holds it any more.
+    Closing(Collection),
+    /// Until somebody uses it.
+    Quiet,
+    /// There was no memory for it when somebody wanted to use it.
+    Refused(StreamError),
 }
 
 /// One live collection of the catalog in this instance.
@@ -40,13 +64,26 @@ pub struct Entry {
     progress: watch::Sender<Progress>,
     /// Held while the handle is told what the record says, so that an older record never comes last.
     telling: Mutex<()>,
+    /// What all its handles share, once there is one.
+    face: Mutex<Option<Face>>,
+    /// What it will take, if that was just found out.
+    size: Mutex<Option<Size>>,
+    /// Whether it is loaded because somebody uses it.
+    woken: AtomicBool,
 }
 
 impl Entry {
     /// An entry that begins to load.
     pub fn new(id: CollectionId, record: Arc<CollectionRecord>) -> Entry {
-        let (record, progress) = (ArcSwap::new(record), watch::Sender::new(Progress::Loading));
-        Entry { id, record, progress, telling: Mutex::new(()) }
+        Entry {
+            id,
+            record: ArcSwap::new(record),
+            progress: watch::Sender::new(Progress::Loading),
+            telling: Mutex::new(()),
+            face: Mutex::new(None),
+            size: Mutex::new(None),
+            woken: AtomicBool::new(false),
+        }
     }
 
     /// Its record in the catalog, as it is known here.
@@ -62,14 +99,19 @@ impl Entry {
         }
     }
 
-    /// Tells the handle what the record says.
+    /// Tells the handles what the record says.
     fn tell(&self) {
         let _telling = self.telling.lock();
-        let Some(collection) = self.ready() else { return };
+        let Some(face) = self.face() else { return };
         match identity(self.id, &self.record()) {
-            Ok(identity) => collection.follow(identity),
+            Ok(identity) => face.identity.store(Arc::new(identity)),
             Err(error) => tracing::error!(collection = %self.id, %error, "its record cannot be read"),
         }
+    }
+
+    /// What its handles share, if there ever was one.
+    pub fn face(&self) -> Option<Face> {
+        self.face.lock().clone()
     }
 
     /// How far it has come.
@@ -85,15 +127,129 @@ impl Entry {
         }
     }
 
-    /// Waits until it is open or cannot be opened.
-    pub async fn opened(&self) -> Result<Collection, StreamError> {
-        let mut watch = self.progress.subscribe();
-        let settled = watch.wait_for(|p| !matches!(p, Progress::Loading)).await;
-        match settled.as_deref() {
-            Ok(Progress::Ready(collection)) => Ok(collection.clone()),
-            Ok(Progress::Failed(error)) => Err(error.clone()),
-            _ => Err(StreamError::Unavailable("the store is closing".to_owned())),
+    /// The collection, held, if it is open.
+    pub fn held(&self) -> Option<Held> {
+        self.ready()?.hold()
+    }
+
+    /// Waits until it is open or cannot be opened, and holds it. One at rest is loaded.
+    pub async fn opened(&self) -> Result<Held, StreamError> {
+        let mut woken = false;
+        loop {
+            match self.settled().await? {
+                Progress::Ready(collection) => match collection.hold() {
+                    Some(held) => return Ok(held),
+                    // It was let go between the two.
+                    None => tokio::task::yield_now().await,
+                },
+                Progress::Failed(error) => return Err(error),
+                Progress::Resting(Rest::Refused(error)) if woken => return Err(error),
+                Progress::Resting(_) => woken |= self.wake(),
+                Progress::Loading => {}
+            }
         }
+    }
+
+    /// Waits while it is being loaded or closed.
+    pub async fn settled(&self) -> Result<Progress, StreamError> {
+        let mut watch = self.progress.subscribe();
+        let moving = |p: &Progress| matches!(p, Progress::Loading | Progress::Resting(Rest::Closing(_)));
+        let settled = watch.wait_for(|p| !moving(p)).await;
+        let closing = || StreamError::Unavailable("the store is closing".to_owned());
+        settled.map(|p| p.clone()).map_err(|_| closing())
+    }
+
+    /// Asks for it to be loaded; false if it is not at rest.
+    fn wake(&self) -> bool {
+        self.progress.send_if_modified(|p| match p {
+            Progress::Resting(Rest::Quiet | Rest::Refused(_)) => {
+                self.woken.store(true, Ordering::Relaxed);
+                *p = Progress::Loading;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Waits until it is to be loaded; false if it is to be forgotten instead.
+    pub async fn wanted(&self) -> bool {
+        let mut watch = self.progress.subscribe();
+        let decided = watch.wait_for(|p| matches!(p, Progress::Loading | Progress::Failed(_))).await;
+        matches!(decided.as_deref(), Ok(Progress::Loading))
+    }
+
+    /// Waits until it is no longer open.
+    pub async fn left(&self) {
+        let mut watch = self.progress.subscribe();
+        // An error means that the entry is gone, which is the same to us.
+        let _ = watch.wait_for(|p| !matches!(p, Progress::Ready(_))).await;
+    }
+
+    /// Lets it rest before it was ever loaded, unless somebody has asked for it. Remembers nothing else.
+    pub fn rest_unloaded(&self) {
+        self.size.lock().take();
+        self.progress.send_replace(Progress::Resting(Rest::Quiet));
+    }
+
+    /// Waits while it is being put to rest. By then somebody may have asked for it again.
+    pub async fn rested(&self) {
+        let mut watch = self.progress.subscribe();
+        // An error means that the entry is gone, which is the same to us.
+        let _ = watch.wait_for(|p| !matches!(p, Progress::Resting(Rest::Closing(_)))).await;
+    }
+
+    /// Begins to put it to rest, if it is open and nobody holds it. What follows is done by the task that
+    /// tends it. A damaged one stays: what is sound of it might not be served again.
+    pub fn begin_rest(&self) -> bool {
+        self.progress.send_if_modified(|p| {
+            let Progress::Ready(collection) = p else { return false };
+            let shared = collection.stream().shared();
+            if shared.ended() || shared.damage().is_some() || !collection.close_to_holders() {
+                return false;
+            }
+            *p = Progress::Resting(Rest::Closing(collection.clone()));
+            true
+        })
+    }
+
+    /// The rest of it: waiting writes finish, and the memory is freed.
+    pub async fn finish_rest(&self, inner: &Inner, collection: Collection) {
+        let name = &self.record().name;
+        collection.stream().close().await;
+        let tail = collection.stream().shared().current().tail.lock().len();
+        if tail >= FLUSH_COMMITS && inner.settings.maintenance {
+            match tokio::time::timeout(FLUSH_LIMIT, collection.stream().flush()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(%name, %error, "was not flushed; its writes are safe in the log"),
+                Err(_) => tracing::warn!(%name, "was not flushed in time; its writes are safe in the log"),
+            }
+        }
+        // Freeing much takes time. It is done or the process ends, which frees it too.
+        let _ = off_thread(move || collection.let_go()).await;
+        inner.instance.counters.rests.count();
+        tracing::info!(%name, "rests: it is not in memory until somebody uses it");
+        self.progress.send_replace(Progress::Resting(Rest::Quiet));
+    }
+
+    /// Nobody tends it any more: whoever waits for it is told why.
+    pub fn abandon(&self, why: StreamError) {
+        self.progress.send_if_modified(|p| {
+            let waits = matches!(p, Progress::Loading | Progress::Resting(Rest::Quiet | Rest::Refused(_)));
+            if waits {
+                *p = Progress::Failed(why);
+            }
+            waits
+        });
+    }
+
+    /// Remembers what it will take.
+    pub fn note_size(&self, size: Size) {
+        *self.size.lock() = Some(size);
+    }
+
+    /// What it will take, if that was noted since it was last asked.
+    pub fn take_size(&self) -> Option<Size> {
+        self.size.lock().take()
     }
 
     /// Opens the collection; the bucket being away is waited out as long as the store lives.
@@ -102,16 +258,25 @@ impl Entry {
         loop {
             let opened = {
                 let Ok(_permit) = inner.recovery.acquire().await else { return };
-                open(inner, self.id, &self.record()).await
+                self.open(inner).await
             };
             let progress = match opened {
-                Ok(collection) => Progress::Ready(collection),
+                Ok(collection) => {
+                    if self.woken.swap(false, Ordering::Relaxed) {
+                        inner.instance.counters.wakings.count();
+                    }
+                    Progress::Ready(collection)
+                }
                 Err(StreamError::Unavailable(why)) if !inner.closing.is_closing() => {
                     tracing::warn!(collection = %self.record().name, %why, "cannot be loaded now, trying again");
                     let timing = &inner.settings.timing;
                     backoff::pause(timing.backoff, timing.backoff_max, attempt).await;
                     attempt += 1;
                     continue;
+                }
+                Err(error @ StreamError::NoRoom(_)) => {
+                    tracing::warn!(collection = %self.record().name, %error, "stays at rest");
+                    Progress::Resting(Rest::Refused(error))
                 }
                 Err(error) => {
                     tracing::error!(collection = %self.record().name, %error, "cannot be loaded");
@@ -123,6 +288,30 @@ impl Entry {
             self.tell();
             return;
         }
+    }
+
+    async fn open(&self, inner: &Arc<Inner>) -> Result<Collection, StreamError> {
+        let (id, record) = (self.id, self.record());
+        let damaged =
+            |cause: Error| StreamError::Corrupted { key: format!("catalog, record c:{id}"), cause: cause.to_string() };
+        let identity = identity(id, &record).map_err(damaged)?;
+        let metric = identity.metric;
+        let face = self.face.lock().get_or_insert_with(|| Face::new(identity)).clone();
+        let _room = residency::room_for_load(inner, self).await?;
+        let fresh: Fresh<CollectionState> = {
+            let (limits, published, budget) =
+                (inner.limits.clone(), face.published.clone(), inner.instance.budget.clone());
+            Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone(), budget.account()))
+        };
+        let stream = match Stream::open(inner.context(StreamId::Collection(id)), fresh).await {
+            // HEAD stands before its record does, and is never deleted (protocol section 9).
+            Err(StreamError::Missing) => {
+                let key = StreamId::Collection(id).head();
+                return Err(StreamError::Corrupted { key, cause: "it is missing under a live record".to_owned() });
+            }
+            opened => opened?,
+        };
+        Ok(Collection::new(face, stream, inner.surroundings()))
     }
 }
 
@@ -141,25 +330,4 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
         index: record.configuration.index.clone(),
         extension: record.configuration.extension.clone(),
     })
-}
-
-async fn open(inner: &Arc<Inner>, id: CollectionId, record: &CollectionRecord) -> Result<Collection, StreamError> {
-    let damaged =
-        |cause: Error| StreamError::Corrupted { key: format!("catalog, record c:{id}"), cause: cause.to_string() };
-    let identity = identity(id, record).map_err(damaged)?;
-    let metric = identity.metric;
-    let published = Arc::new(arc_swap::ArcSwap::from_pointee(Snapshot::empty(metric)));
-    let fresh: Fresh<CollectionState> = {
-        let (limits, published) = (inner.limits.clone(), published.clone());
-        Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone()))
-    };
-    let stream = match Stream::open(inner.context(StreamId::Collection(id)), fresh).await {
-        // HEAD stands before its record does, and is never deleted (protocol section 9).
-        Err(StreamError::Missing) => {
-            let key = StreamId::Collection(id).head();
-            return Err(StreamError::Corrupted { key, cause: "it is missing under a live record".to_owned() });
-        }
-        opened => opened?,
-    };
-    Ok(Collection::new(identity, stream, published, inner.surroundings()))
 }

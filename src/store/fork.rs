@@ -23,7 +23,7 @@ impl Store {
     /// name.
     pub async fn fork_collection(&self, id: CollectionId, name: &str) -> Result<Collection> {
         check_name("name", name)?;
-        let source = self.collection_by_id(id).await?;
+        let source = self.collection_by_id(id).await?.held().await?;
         for _ in 0..ATTEMPTS {
             let record = self.entry(id).await?.record();
             self.check_name_is_free(&record.scope(), name).await?;

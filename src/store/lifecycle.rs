@@ -88,7 +88,7 @@ impl Store {
         inner.reconcile();
         let entry = inner.entry(id);
         let entry = entry.ok_or_else(|| Error::not_found(format!("collection {name:?} was dropped at once")))?;
-        Ok(entry.opened().await?)
+        Ok(entry.opened().await?.handle())
     }
 
     /// Fails if a live collection holds the name; finishes the drop of one that has ended.
@@ -141,7 +141,10 @@ impl Store {
             let id = match self.collection_in(scope, name).await {
                 Ok(collection) => collection.identity().id,
                 // A damaged collection takes no commits, but it can be thrown away.
-                Err(error) if error.kind() == Kind::Corrupted => self.inner.find(scope, name).ok_or(error)?.id,
+                // Nor need there be memory for what is thrown away.
+                Err(error) if matches!(error.kind(), Kind::Corrupted | Kind::NoRoom) => {
+                    self.inner.find(scope, name).ok_or(error)?.id
+                }
                 Err(error) => return Err(error),
             };
             if self.end(id).await? == Ended::Before {
@@ -167,20 +170,20 @@ impl Store {
         let collection = match entry.opened().await {
             Ok(collection) => collection,
             Err(StreamError::Dropped) => return Ok(Ended::Before),
-            Err(StreamError::Corrupted { .. }) => return self.end_damaged(id).await,
+            Err(StreamError::Corrupted { .. } | StreamError::NoRoom(_)) => return self.end_unopened(id).await,
             Err(error) => return Err(error.into()),
         };
         match collection.stream().write(Change::Drop).await {
             Ok(_) => Ok(Ended::Now),
             Err(error) if error.kind() == Kind::NotFound => Ok(Ended::Before),
-            Err(error) if error.kind() == Kind::Corrupted => self.end_damaged(id).await,
+            Err(error) if error.kind() == Kind::Corrupted => self.end_unopened(id).await,
             // Even a HEAD that is dropped by now would not tell whether this drop did it, or one of long ago
             // since which the name has a new holder.
             Err(error) => Err(error),
         }
     }
 
-    async fn end_damaged(&self, id: CollectionId) -> Result<Ended> {
+    async fn end_unopened(&self, id: CollectionId) -> Result<Ended> {
         self.mark_dropped(id).await?;
         Ok(Ended::Now)
     }
@@ -253,7 +256,7 @@ pub async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
             collection.stream().shared().ended()
         }
         Err(StreamError::Dropped) => true,
-        Err(StreamError::Corrupted { .. }) => false,
+        Err(StreamError::Corrupted { .. } | StreamError::NoRoom(_)) => false,
         Err(error) => return Err(error.into()),
     };
     if ended {

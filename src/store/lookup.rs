@@ -53,7 +53,7 @@ impl Store {
         loop {
             if let Some(entry) = look(&self.inner) {
                 match entry.opened().await {
-                    Ok(collection) if !collection.stream().shared().ended() => return Ok(Some(collection)),
+                    Ok(held) if !held.stream().shared().ended() => return Ok(Some(held.handle())),
                     Ok(_) | Err(StreamError::Dropped) => {
                         lifecycle::finish_drop(&self.inner, entry.id).await?;
                     }

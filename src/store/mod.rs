@@ -19,6 +19,7 @@ mod orphans;
 mod overview;
 pub mod report;
 mod reset;
+mod residency;
 pub mod restore;
 
 use std::collections::HashMap;
@@ -40,12 +41,14 @@ use crate::bucket::Bucket;
 use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
 use crate::bucket::retry::{RetrySettings, Retrying};
-use crate::collection::handle::{Collection, Surroundings};
+use crate::collection::handle::Surroundings;
+use crate::collection::residence::{Held, Home};
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
+use crate::memory::Budget;
 use crate::record::CollectionId;
-use crate::stream::context::{Context, Counters};
+use crate::stream::context::{Context, Counters, StreamError};
 use crate::stream::flush::Due;
 use crate::stream::{Fresh, Stream};
 
@@ -75,16 +78,30 @@ struct Inner {
     limits: Arc<Limits>,
     bucket: Arc<dyn Bucket>,
     traffic: Arc<count::Counters>,
-    writer: String,
+    instance: Instance,
     compute: Arc<Compute>,
-    counters: Arc<Counters>,
     catalog: Stream<CatalogState>,
     view: Arc<ArcSwap<CatalogView>>,
     entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
+    /// Held by whoever puts collections to rest to make room.
+    making_room: tokio::sync::Mutex<()>,
+    /// Whether it is decided which collections the start loads.
+    planned: watch::Sender<bool>,
+    /// How collections ask for memory, and for themselves.
+    home: Home,
     recovery: Semaphore,
     recovered: watch::Sender<Option<Recovery>>,
     opened: Instant,
     closing: Closing,
+}
+
+/// What all streams of this instance have in common.
+#[derive(Debug)]
+struct Instance {
+    /// Its name in commits.
+    writer: String,
+    counters: Arc<Counters>,
+    budget: Arc<Budget>,
 }
 
 impl Store {
@@ -114,18 +131,21 @@ impl Store {
             let view = view.clone();
             Arc::new(move || CatalogState::new(view.clone()))
         };
-        let writer = Ulid::generate().to_string();
-        let context = make_context(&settings, &bucket, &writer, &counters, StreamId::Catalog);
+        let budget = Budget::new(settings.memory_limit);
+        let instance = Instance { writer: Ulid::generate().to_string(), counters, budget };
+        let context = make_context(&settings, &bucket, &instance, StreamId::Catalog);
         let catalog = Stream::open(context, fresh).await?;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|weak| Inner {
+            home: residency::home(weak.clone()),
+            making_room: tokio::sync::Mutex::new(()),
+            planned: watch::Sender::new(settings.memory_limit.is_none()),
             limits: Arc::new(settings.limits.clone()),
             recovery: Semaphore::new(settings.recovery_parallel.max(1)),
             settings,
             bucket,
             traffic,
-            writer,
+            instance,
             compute: Arc::new(compute),
-            counters,
             catalog,
             view,
             entries: Mutex::new(HashMap::new()),
@@ -184,7 +204,8 @@ impl Store {
             let entries = self.inner.live_entries();
             stream::iter(entries)
                 .for_each_concurrent(PARALLEL_COLLECTIONS, |entry| async move {
-                    if let Some(collection) = entry.ready() {
+                    // One that is on its way to rest gets there.
+                    if let Ok(Progress::Ready(collection)) = entry.settled().await {
                         collection.stream().close().await;
                         flush_at_close(collection.stream(), &entry.record().name).await;
                     }
@@ -211,9 +232,12 @@ async fn flush_at_close<S: crate::stream::state::State>(stream: &Stream<S>, name
 async fn sync_entry(entry: &Entry) -> CollectionSync {
     let started = Instant::now();
     let mut report = overview::unsynced(entry);
-    let Ok(collection) = entry.opened().await else {
-        return overview::unsynced(entry);
+    // One at rest needs no sync: whoever loads it reads the log to its end.
+    let collection = match entry.settled().await {
+        Ok(Progress::Ready(collection)) => collection.hold(),
+        _ => None,
     };
+    let Some(collection) = collection else { return overview::unsynced(entry) };
     let before = collection.present().version();
     report.version_before = before;
     let result = async {
@@ -235,13 +259,7 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
     }
 }
 
-fn make_context(
-    settings: &Settings,
-    bucket: &Arc<dyn Bucket>,
-    writer: &str,
-    counters: &Arc<Counters>,
-    stream: StreamId,
-) -> Context {
+fn make_context(settings: &Settings, bucket: &Arc<dyn Bucket>, instance: &Instance, stream: StreamId) -> Context {
     Context {
         bucket: bucket.clone(),
         serve_damaged: settings.serve_damaged && stream != StreamId::Catalog,
@@ -249,19 +267,21 @@ fn make_context(
         timing: settings.timing.clone(),
         commit_bytes: settings.limits.batch_bytes,
         waiting_writes: settings.limits.waiting_writes,
-        writer: writer.to_owned(),
+        writer: instance.writer.clone(),
         moments: Default::default(),
-        counters: counters.clone(),
+        counters: instance.counters.clone(),
+        budget: instance.budget.clone(),
     }
 }
 
 impl Inner {
     fn context(&self, stream: StreamId) -> Context {
-        make_context(&self.settings, &self.bucket, &self.writer, &self.counters, stream)
+        make_context(&self.settings, &self.bucket, &self.instance, stream)
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings { compute: self.compute.clone(), limits: self.limits.clone() }
+        let (compute, limits) = (self.compute.clone(), self.limits.clone());
+        Surroundings { compute, limits, budget: self.instance.budget.clone(), home: self.home.clone() }
     }
 
     /// Makes the entries fit the catalog: new live collections begin to load, changed ones are told so,
@@ -270,7 +290,13 @@ impl Inner {
         let mut entries = self.entries.lock();
         // IMPORTANT: under the lock, so that no older view comes after a newer one.
         let view = self.view.load_full();
-        entries.retain(|id, _| view.is_live(*id));
+        entries.retain(|id, entry| {
+            let live = view.is_live(*id);
+            if !live {
+                entry.abandon(StreamError::Dropped);
+            }
+            live
+        });
         for (id, record) in view.live() {
             if let Some(entry) = entries.get(&id) {
                 entry.follow(record);
@@ -291,8 +317,9 @@ impl Inner {
         entries
     }
 
-    fn ready_collections(&self) -> Vec<Collection> {
-        self.live_entries().iter().filter_map(|entry| entry.ready()).collect()
+    /// The collections that are open, held.
+    fn held_collections(&self) -> Vec<Held> {
+        self.live_entries().iter().filter_map(|entry| entry.held()).collect()
     }
 
     fn loading(&self) -> (usize, usize) {

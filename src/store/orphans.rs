@@ -23,7 +23,7 @@ impl Store {
     #[doc(hidden)]
     pub async fn sweep(&self) -> Result<u64> {
         let mut swept = 0;
-        for collection in self.inner.ready_collections() {
+        for collection in self.inner.held_collections() {
             swept += collection.stream().sweep(Sweep::Now).await?.unwrap_or(0);
         }
         swept += self.inner.catalog.sweep(Sweep::Now).await?.unwrap_or(0);

@@ -1,12 +1,15 @@
 //! What a store says about itself: status, health, counters, the list of collections. All from memory;
 //! nothing here asks the bucket.
 
+use std::sync::Arc;
+
 use super::Store;
-use super::entry::{Entry, Progress, identity};
+use super::entry::{Entry, Progress, Rest, identity};
 use super::report::{CollectionSync, Counters, Damage, Health, Loading, Memory, StorageHealth, SyncReport};
 use crate::bucket::Place;
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::error::Result;
+use crate::memory::resident_bytes;
 use crate::record::Version;
 use crate::stream::context::StreamError;
 
@@ -19,8 +22,13 @@ pub fn unsynced(entry: &Entry) -> CollectionSync {
             (collection.present().version(), tail, damage.map(|(key, cause)| format!("{key}: {cause}")))
         }
         Progress::Loading => (Version(0), 0, Some("it is still loading".to_owned())),
+        Progress::Resting(rest) => {
+            let version = entry.face().map_or(Version(0), |face| face.published.load().version());
+            (version, 0, if let Rest::Refused(error) = rest { Some(error.to_string()) } else { None })
+        }
         Progress::Failed(error) => (Version(0), 0, Some(error.to_string())),
     };
+    let resting = matches!(entry.progress(), Progress::Resting(_));
     CollectionSync {
         id: entry.id,
         name: entry.record().name.clone(),
@@ -31,6 +39,7 @@ pub fn unsynced(entry: &Entry) -> CollectionSync {
         commits_flushed: 0,
         commits_unflushed: tail,
         duration_ms: 0,
+        resting,
         error,
     }
 }
@@ -50,17 +59,20 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     }
     let condition = match entry.progress() {
         Progress::Failed(StreamError::Corrupted { key, cause }) => Condition::Damaged { key, cause },
+        Progress::Resting(_) => Condition::Resting,
         _ => Condition::Loading,
     };
     let record = &entry.record();
+    let known = entry.face().map(|face| face.published.load_full());
+    let known = known.as_ref();
     CollectionInfo {
         id: entry.id,
         name: record.name.clone(),
         scope: record.scope(),
         metric: record.configuration.metric,
-        dimension: record.configuration.dimension,
-        count: 0,
-        version: Version(0),
+        dimension: known.and_then(|snapshot| snapshot.dimension()).or(record.configuration.dimension),
+        count: known.map_or(0, |snapshot| snapshot.count()),
+        version: known.map_or(Version(0), |snapshot| snapshot.version()),
         metadata: identity(entry.id, record).ok().and_then(|identity| identity.metadata),
         index: record.configuration.index.clone(),
         extension: record.configuration.extension.clone(),
@@ -106,17 +118,28 @@ impl Store {
         let fortune = self.inner.traffic.fortune();
         let connected = fortune.connected();
         let loaded = self.inner.recovered.borrow().is_some();
-        let mut memory = Memory { resident_bytes: resident_bytes(), ..Memory::default() };
+        let budget = &self.inner.instance.budget;
+        let mut memory = Memory {
+            resident_bytes: resident_bytes(),
+            held_bytes: budget.held_bytes(),
+            reserved_bytes: budget.reserved_bytes(),
+            limit_bytes: budget.limit_bytes().unwrap_or(0),
+            ..Memory::default()
+        };
         let mut records = 0;
-        for collection in self.inner.ready_collections() {
-            let snapshot = collection.present();
+        for face in entries.iter().filter_map(|entry| entry.face()) {
+            let snapshot = face.published.load();
             let footprint = snapshot.footprint();
             records += snapshot.count();
             memory.vectors_bytes += footprint.vectors_bytes;
             memory.graph_bytes += footprint.graph_bytes;
             memory.records_bytes += footprint.records_bytes;
         }
-        let status = match (damaged.is_empty() && connected, loaded) {
+        let at_rest =
+            |entry: &&Arc<Entry>| matches!(entry.progress(), Progress::Resting(Rest::Quiet | Rest::Refused(_)));
+        let refused = |entry: &Arc<Entry>| matches!(entry.progress(), Progress::Resting(Rest::Refused(_)));
+        let fine = damaged.is_empty() && connected && !entries.iter().any(refused);
+        let status = match (fine, loaded) {
             (false, _) => "degraded",
             (true, false) => "loading",
             (true, true) => "ok",
@@ -134,6 +157,7 @@ impl Store {
             collections: entries.len(),
             records,
             loading: Loading { done, total },
+            resting: entries.iter().filter(at_rest).count(),
             memory,
             damaged,
         }
@@ -146,7 +170,7 @@ impl Store {
 
     /// What the store did since it opened.
     pub fn counters(&self) -> Counters {
-        let c = &self.inner.counters;
+        let c = &self.inner.instance.counters;
         Counters {
             commits_written: c.commits_written.get(),
             writes_acknowledged: c.writes_acknowledged.get(),
@@ -161,13 +185,10 @@ impl Store {
             log_objects_deleted: c.log_objects_deleted.get(),
             zombies_deleted: c.zombies_deleted.get(),
             searches: c.searches.get(),
+            rests: c.rests.get(),
+            wakings: c.wakings.get(),
+            memory_refusals: self.inner.instance.budget.refusals(),
+            put_off: c.put_off.get(),
         }
     }
-}
-
-/// Resident size of this process; 0 where the system does not tell.
-fn resident_bytes() -> u64 {
-    const PAGE_BYTES: u64 = 4096;
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * PAGE_BYTES)
 }

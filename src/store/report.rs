@@ -27,6 +27,8 @@ pub struct CollectionSync {
     pub commits_unflushed: u64,
     /// Milliseconds it took.
     pub duration_ms: u64,
+    /// Whether it is not in memory: there is nothing to sync until somebody uses it.
+    pub resting: bool,
     /// What went wrong, if anything.
     pub error: Option<String>,
 }
@@ -104,6 +106,11 @@ pub struct Memory {
     pub graph_bytes: u64,
     /// Ids, documents, metadata.
     pub records_bytes: u64,
+    /// What counts as held by collections: these three, commits that are in no segment yet, and what an open
+    /// collection takes without any record.
+    pub held_bytes: u64,
+    /// Promised to work under way: requests, loads, builds.
+    pub reserved_bytes: u64,
     /// The limit, 0 if none is set.
     pub limit_bytes: u64,
 }
@@ -125,6 +132,8 @@ pub struct Health {
     pub records: u64,
     /// Progress of start-up.
     pub loading: Loading,
+    /// Collections that are not in memory until somebody uses them.
+    pub resting: usize,
     /// Bytes in use.
     pub memory: Memory,
     /// Collections that cannot be used fully, with the object and the cause.
@@ -147,6 +156,8 @@ pub struct Damage {
 pub struct Recovery {
     /// Collections loaded.
     pub collections: usize,
+    /// Collections that were not loaded for want of memory; they are when somebody uses them.
+    pub resting: usize,
     /// Records in them.
     pub records: u64,
     /// Bytes read.
@@ -186,6 +197,14 @@ pub struct Counters {
     pub zombies_deleted: u64,
     /// Searches answered, by query embedding.
     pub searches: u64,
+    /// Collections put to rest.
+    pub rests: u64,
+    /// Collections loaded again because somebody used them.
+    pub wakings: u64,
+    /// Requests and loads refused for want of memory.
+    pub memory_refusals: u64,
+    /// Graph builds and merges of segments put off for want of memory.
+    pub put_off: u64,
 }
 
 /// How far back a collection can be restored.

@@ -16,6 +16,7 @@ use crate::format::merge::merge_rows;
 use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};
 use crate::format::{FormatError, Rows};
 use crate::head::{HeadRead, Swapped};
+use crate::memory::Purpose;
 use crate::record::Version;
 
 /// The segments to merge next: of the lowest level of which `fan_out` segments stand side by side, with
@@ -49,6 +50,12 @@ impl<S: State> Stream<S> {
         let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(Outcome::Idle) };
         let (lo, hi) = (first.lo, last.hi);
         let level = inputs.iter().map(|s| s.level).max().unwrap_or(0) + 1;
+        // The objects, their rows, and the object that is made of them are in memory at once.
+        let need = inputs.iter().map(|s| s.bytes).sum::<u64>().saturating_mul(3);
+        let Some(_room) = context.budget.reserve(need, Purpose::Work) else {
+            context.counters.put_off.count();
+            return Ok(Outcome::Idle);
+        };
         let encoded = self.merge(&inputs, (lo, hi)).await?;
         let entry = upload_segment(context, &context.stream, encoded, (lo, hi), level).await?;
         let ulid = upload_retired(context, inputs.clone(), Vec::new()).await?;

@@ -10,6 +10,7 @@ use crate::config::Timing;
 use crate::error::{Error, Kind};
 use crate::format::FormatError;
 use crate::head::HeadError;
+use crate::memory::Budget;
 
 use super::anchor::Moments;
 
@@ -34,6 +35,8 @@ pub struct Context {
     pub moments: Moments,
     /// Counters of the whole store.
     pub counters: Arc<Counters>,
+    /// The memory of the whole store.
+    pub budget: Arc<Budget>,
 }
 
 /// One counter.
@@ -117,6 +120,12 @@ pub struct Counters {
     pub bytes_loaded: Counter,
     /// Query embeddings answered.
     pub searches: Counter,
+    /// Collections that were put to rest.
+    pub rests: Counter,
+    /// Collections that were loaded again because somebody used them.
+    pub wakings: Counter,
+    /// Graph builds and merges of segments that were put off for want of memory.
+    pub put_off: Counter,
 }
 
 /// Why a stream cannot go on.
@@ -137,6 +146,9 @@ pub enum StreamError {
     /// What was read or written had been given up by the others: start anew from HEAD.
     #[error("the log has moved on: {0}")]
     Recycled(String),
+    /// There is no memory to open it.
+    #[error("{0}")]
+    NoRoom(String),
 }
 
 impl StreamError {
@@ -166,6 +178,7 @@ impl From<StreamError> for Error {
         let kind = match &error {
             StreamError::Unavailable(_) | StreamError::Recycled(_) => Kind::Unavailable,
             StreamError::Corrupted { .. } => Kind::Corrupted,
+            StreamError::NoRoom(_) => Kind::NoRoom,
             StreamError::Dropped | StreamError::Missing => Kind::NotFound,
         };
         let message = match &error {

@@ -16,6 +16,7 @@ use crate::bucket::{Bucket, Condition};
 use crate::config::Timing;
 use crate::format::head::SegmentEntry;
 use crate::format::{Checksum, Row, Rows, SegmentHeader, decode_segment, encode_segment};
+use crate::memory::Budget;
 use crate::record::Version;
 use crate::stream::anchor::Moments;
 use crate::stream::context::{Context, Counters, StreamError};
@@ -63,6 +64,7 @@ async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamEr
         writer: "test".to_owned(),
         moments: Moments::default(),
         counters: Arc::new(Counters::default()),
+        budget: Budget::new(None),
     };
     Loader::new(Arc::new(context)).segment(entry).await
 }

@@ -212,10 +212,11 @@ impl<S: State> Replica<S> {
     /// A replica that stands at HEAD's floor with nothing of the tail read yet.
     pub(super) fn at_floor(context: Arc<Context>, state: S, head: &Head, anchor: Anchor) -> Replica<S> {
         let position = Position { next: head.floor, prev: head.prev, anchor, last_answer: None };
+        let tail = Tail::new(context.budget.account());
         Replica {
             context,
             state: Arc::new(Mutex::new(state)),
-            tail: Arc::new(Mutex::new(Tail::default())),
+            tail: Arc::new(Mutex::new(tail)),
             position,
             damage: None,
             live: false,

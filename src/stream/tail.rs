@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::format::Chain;
+use crate::memory::Account;
 use crate::record::Version;
 
 /// One commit of the tail.
@@ -23,18 +24,25 @@ pub struct TailCommit {
 }
 
 /// The commits that no segment holds yet, as far as this instance knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tail {
     commits: VecDeque<TailCommit>,
     size_bytes: u64,
+    account: Account,
 }
 
 impl Tail {
+    /// An empty tail, whose bytes are told to `account`.
+    pub fn new(account: Account) -> Tail {
+        Tail { commits: VecDeque::new(), size_bytes: 0, account }
+    }
+
     /// Adds the newest commit.
     pub fn push(&mut self, version: Version, bytes: Bytes, link: Chain) {
         debug_assert!(self.commits.back().is_none_or(|c| c.version.next() == version), "the tail has no gaps");
         self.size_bytes += bytes.len() as u64;
         self.commits.push_back(TailCommit { version, bytes, link, applied: Instant::now() });
+        self.account.set(self.size_bytes, 0);
     }
 
     /// Forgets commits below `floor`.
@@ -44,6 +52,14 @@ impl Tail {
                 self.size_bytes -= gone.bytes.len() as u64;
             }
         }
+        self.account.set(self.size_bytes, 0);
+    }
+
+    /// Lets go of all commits: the stream is closed, and whoever opens it again reads them from the log.
+    pub fn clear(&mut self) {
+        self.commits = VecDeque::new();
+        self.size_bytes = 0;
+        self.account.set(0, 0);
     }
 
     /// Commits in the tail.
@@ -75,20 +91,24 @@ impl Tail {
 mod tests {
     use super::*;
     use crate::format::{Checksum, Nonce};
+    use crate::memory::Budget;
 
     #[test]
     fn a_tail_hands_out_only_whole_ranges_and_counts_what_it_holds() {
-        let mut tail = Tail::default();
+        let budget = Budget::new(None);
+        let mut tail = Tail::new(budget.account());
         let link = Chain { nonce: Nonce(1), xxh3: Checksum(2) };
         for version in 5..=9 {
             tail.push(Version(version), Bytes::from(vec![0; version as usize]), link);
         }
-        assert_eq!((tail.len(), tail.size_bytes()), (5, 35));
+        assert_eq!((tail.len(), tail.size_bytes(), budget.held_bytes()), (5, 35, 35));
         let versions = |lo, hi| tail.range(Version(lo), Version(hi)).map(|r| r.iter().map(|c| c.version.0).collect());
         assert_eq!(versions(6, 8), Some(vec![6, 7, 8]));
         assert_eq!(versions(4, 8), None);
         assert_eq!(versions(6, 10), None);
         tail.trim(Version(8));
-        assert_eq!((tail.len(), tail.size_bytes()), (2, 17));
+        assert_eq!((tail.len(), tail.size_bytes(), budget.held_bytes()), (2, 17, 17));
+        tail.clear();
+        assert_eq!((tail.len(), tail.size_bytes(), budget.held_bytes()), (0, 0, 0));
     }
 }

@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::super::App;
-use super::super::body::{decode_off_thread, read_within};
+use super::super::body::{decode_off_thread, read_body};
 use super::error::ChromaError;
 use crate::collection::request::Scope;
 use crate::record::CollectionId;
@@ -26,8 +26,10 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Json<T> {
         if !is_json(request.headers()) {
             return Err(ChromaError::media_type());
         }
-        let bytes = read_within(request.into_body(), app.settings.max_body_bytes).await?;
-        decode_off_thread(bytes, |bytes| decode(&bytes)).await.map(Json)
+        let (bytes, room) = read_body(request.into_body(), app).await?;
+        let decoded = decode_off_thread(bytes, |bytes| decode(&bytes)).await.map(Json);
+        drop(room);
+        decoded
     }
 }
 

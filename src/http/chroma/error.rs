@@ -97,6 +97,7 @@ const fn wire(kind: Kind) -> (StatusCode, &'static str) {
         Kind::AlreadyExists | Kind::Conflict => (StatusCode::CONFLICT, "ChromaError"),
         Kind::Corrupted | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),
+        Kind::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "ChromaError"),
         Kind::OutcomeUnknown => (StatusCode::GATEWAY_TIMEOUT, "ChromaError"),
     }
 }
@@ -158,7 +159,7 @@ mod tests {
             let (status, name) = wire(kind);
             assert!(status.is_client_error() && KNOWN.contains(&name), "{}", kind.name());
         }
-        for kind in [Unavailable, OutcomeUnknown, Corrupted, Internal] {
+        for kind in [Unavailable, OutcomeUnknown, NoRoom, Corrupted, Internal] {
             let (status, name) = wire(kind);
             assert!(status.is_server_error() && KNOWN.contains(&name), "{}", kind.name());
         }

@@ -1,0 +1,135 @@
+//! Whether a collection's records are in memory, and who uses them. Invariant: whoever uses an open
+//! collection holds it; it is let go only while nobody does, and once it is, no one can hold it any more.
+//! A handle of one that was let go asks the store for it again.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+
+use super::handle::Collection;
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::record::CollectionId;
+
+/// In place of the number of holders: the collection was let go.
+const GONE: usize = usize::MAX;
+
+/// Who holds an open collection, and when it was used.
+#[derive(Debug)]
+pub struct Residence {
+    holders: AtomicUsize,
+    since: Instant,
+    /// Milliseconds from `since` to the last use.
+    used_ms: AtomicU64,
+}
+
+impl Default for Residence {
+    fn default() -> Residence {
+        Residence { holders: AtomicUsize::new(0), since: Instant::now(), used_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Residence {
+    fn enter(&self) -> bool {
+        // One more than GONE there is not.
+        let more = |holders: usize| holders.checked_add(1);
+        self.holders.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    fn leave(&self) {
+        self.holders.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn end(&self) -> bool {
+        self.holders.compare_exchange(0, GONE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Notes that somebody uses it now.
+    pub fn touch(&self) {
+        self.used_ms.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// For how long it has been in memory.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// For how long nobody has used it.
+    pub fn idle(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
+    }
+}
+
+/// A collection that stays in memory as long as this lives.
+#[derive(Debug)]
+pub struct Held(Collection);
+
+impl Deref for Held {
+    type Target = Collection;
+
+    fn deref(&self) -> &Collection {
+        &self.0
+    }
+}
+
+impl Held {
+    /// A handle of it that holds nothing.
+    pub fn handle(&self) -> Collection {
+        self.0.clone()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.residence().leave();
+    }
+}
+
+type Waking = dyn Fn(CollectionId) -> BoxFuture<'static, Result<Held>> + Send + Sync;
+type Making = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
+
+/// The store, as a collection asks it for what only the store can do.
+#[derive(Clone)]
+pub struct Home {
+    /// Loads a collection that was let go, and holds it.
+    pub wake: Arc<Waking>,
+    /// Reserves so many bytes for a write to a collection, which may put others to rest.
+    pub make_room: Arc<Making>,
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Home")
+    }
+}
+
+impl Collection {
+    /// Holds it, unless it was let go.
+    pub(crate) fn hold(&self) -> Option<Held> {
+        self.residence().enter().then(|| Held(self.clone()))
+    }
+
+    /// Holds it, or what the store loads in its place.
+    pub(crate) async fn held(&self) -> Result<Held> {
+        match self.hold() {
+            Some(held) => Ok(held),
+            None => (self.surroundings().home.wake)(self.identity().id).await,
+        }
+    }
+
+    /// From now on nobody can hold it; false if somebody does.
+    pub(crate) fn close_to_holders(&self) -> bool {
+        self.residence().end()
+    }
+
+    /// Frees its records, which every handle still keeps in memory. The stream must have been closed.
+    pub(crate) fn let_go(&self) {
+        let current = self.stream().shared().current();
+        current.state.lock().let_go();
+        current.tail.lock().clear();
+    }
+}

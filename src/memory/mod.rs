@@ -1,0 +1,339 @@
+//! How much memory there is and who has it: sums of what is held and what is promised to work under way,
+//! against one limit. Invariant: nothing is reserved beyond the limit; what cannot be refused (commits of
+//! other instances) is only counted, and whoever looks sees that the limit is passed.
+
+mod cgroup;
+mod system;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+pub use self::system::resident_bytes;
+use crate::error::{Error, Kind};
+
+/// The resident size is asked for at most this often: a look costs some 10 µs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Freed memory is given back to the system at most this often: it walks all that was freed.
+const TRIM_INTERVAL: Duration = Duration::from_millis(500);
+/// Writes may fill all of the limit but one part in so many: the rest is for graphs, merges and loads.
+const KEPT_FROM_WRITES: u64 = 8;
+
+/// A limit of memory, and what counts against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether all of the process counts, as the system sees it, or only what this store holds. A server's
+    /// process is the store's own; a program that uses the library may hold much else.
+    pub whole_process: bool,
+}
+
+/// Of a container's limit this part is left to what the system counts beside the resident size, and at least
+/// so many bytes of it.
+const RESERVE_PART: u64 = 16;
+const RESERVE_BYTES: u64 = 32 << 20;
+
+impl MemoryLimit {
+    /// The limit that the container sets for this process, less a reserve; none if it sets none.
+    pub fn of_container() -> Option<MemoryLimit> {
+        cgroup::limit_bytes().map(MemoryLimit::within)
+    }
+
+    /// All of a container of so many bytes but a reserve.
+    fn within(container: u64) -> MemoryLimit {
+        // In a tiny one there is little to keep free.
+        let reserve = (container / RESERVE_PART).max(RESERVE_BYTES).min(container / 4);
+        MemoryLimit { bytes: container - reserve, whole_process: true }
+    }
+}
+
+/// Who asks for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A write, which is there to stay.
+    Write,
+    /// Loads, builds and merges, and requests on their way.
+    Work,
+}
+
+/// What is held, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    /// By collections, tails and their like.
+    held: u64,
+    /// By graphs that are still to be built of records that are held.
+    owed: u64,
+    /// Promised to work under way.
+    reserved: u64,
+}
+
+#[derive(Debug, Default)]
+struct Look {
+    at: Option<Instant>,
+    bytes: u64,
+}
+
+/// The memory of one store.
+#[derive(Debug)]
+pub struct Budget {
+    limit: Option<MemoryLimit>,
+    sums: Mutex<Sums>,
+    look: Mutex<Look>,
+    trimmed: Mutex<Option<Instant>>,
+    refusals: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit`; none only counts.
+    pub fn new(limit: Option<MemoryLimit>) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit,
+            sums: Mutex::default(),
+            look: Mutex::default(),
+            trimmed: Mutex::default(),
+            refusals: AtomicU64::new(0),
+        })
+    }
+
+    /// The limit in bytes.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.bytes)
+    }
+
+    /// Bytes that collections hold, as they say.
+    pub fn held_bytes(&self) -> u64 {
+        self.sums.lock().held
+    }
+
+    /// Bytes promised to work under way.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.sums.lock().reserved
+    }
+
+    /// How often something was refused for want of memory.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that count against the limit now.
+    pub fn used_bytes(&self) -> u64 {
+        let resident = self.resident();
+        used(&self.sums.lock(), resident)
+    }
+
+    /// Whether more is used than may be.
+    pub fn is_over(&self) -> bool {
+        self.limit.is_some_and(|limit| self.used_bytes() > limit.bytes)
+    }
+
+    /// Bytes that may still be reserved for work.
+    pub fn room_bytes(&self) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit.bytes.saturating_sub(self.used_bytes()))
+    }
+
+    /// Takes `bytes` for work under way, if they fit.
+    pub fn reserve(self: &Arc<Self>, bytes: u64, purpose: Purpose) -> Option<Reservation> {
+        let resident = self.resident();
+        let mut sums = self.sums.lock();
+        if self.ceiling(purpose).is_some_and(|most| used(&sums, resident).saturating_add(bytes) > most) {
+            return None;
+        }
+        sums.reserved = sums.reserved.saturating_add(bytes);
+        drop(sums);
+        Some(Reservation { budget: self.clone(), bytes })
+    }
+
+    /// Whether so many bytes would fit if nothing else were held.
+    pub fn could_ever_hold(&self, bytes: u64) -> bool {
+        self.limit.is_none_or(|limit| bytes <= limit.bytes)
+    }
+
+    /// Whether so many bytes would fit if so many of those that are held were freed.
+    pub fn would_hold(&self, bytes: u64, freed: u64, purpose: Purpose) -> bool {
+        let after = self.used_bytes().saturating_sub(freed).saturating_add(bytes);
+        self.ceiling(purpose).is_none_or(|most| after <= most)
+    }
+
+    /// An account of something that holds memory.
+    pub fn account(self: &Arc<Self>) -> Account {
+        Account { budget: self.clone(), held: 0, owed: 0 }
+    }
+
+    /// Counts a refusal and tells it. `what` needs `need` bytes.
+    pub fn refusal(&self, what: &str, need: u64) -> Error {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        Error::new(Kind::NoRoom, self.shortage(what, need))
+    }
+
+    /// Says that there is no room for `what`, and what can be done.
+    pub fn shortage(&self, what: &str, need: u64) -> String {
+        let (limit, used) = (self.limit_bytes().unwrap_or(0), self.used_bytes());
+        format!(
+            "there is no memory for {what}: it needs {}, {} of {} are in use (for writes, an eighth is kept free); \
+             delete records or collections, raise DRUMLIN_MEMORY_LIMIT, or take a larger machine",
+            shown(need),
+            shown(used),
+            shown(limit)
+        )
+    }
+
+    /// Gives memory that was freed back to the system, where the allocator keeps it. Takes milliseconds: not
+    /// for threads that serve connections.
+    pub fn give_back(&self) {
+        if !self.limit.is_some_and(|limit| limit.whole_process) {
+            return;
+        }
+        {
+            let mut trimmed = self.trimmed.lock();
+            if trimmed.is_some_and(|at| at.elapsed() < TRIM_INTERVAL) {
+                return;
+            }
+            *trimmed = Some(Instant::now());
+        }
+        system::trim();
+        *self.look.lock() = Look::default();
+    }
+
+    fn ceiling(&self, purpose: Purpose) -> Option<u64> {
+        let bytes = self.limit?.bytes;
+        Some(match purpose {
+            Purpose::Write => bytes - bytes / KEPT_FROM_WRITES,
+            Purpose::Work => bytes,
+        })
+    }
+
+    /// The resident size, if it counts.
+    fn resident(&self) -> u64 {
+        if !self.limit.is_some_and(|limit| limit.whole_process) {
+            return 0;
+        }
+        let mut look = self.look.lock();
+        if look.at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL) {
+            *look = Look { at: Some(Instant::now()), bytes: resident_bytes() };
+        }
+        look.bytes
+    }
+}
+
+fn used(sums: &Sums, resident: u64) -> u64 {
+    sums.held.max(resident).saturating_add(sums.owed).saturating_add(sums.reserved)
+}
+
+/// Bytes as a person reads them.
+pub fn shown(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        0..MIB => format!("{bytes} bytes"),
+        _ => format!("{:.1} MiB", bytes as f64 / MIB as f64),
+    }
+}
+
+/// Bytes taken for work under way, given back when it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut sums = self.budget.sums.lock();
+        sums.reserved = sums.reserved.saturating_sub(self.bytes);
+    }
+}
+
+/// What one holder of memory holds, taken off the sum when it is dropped.
+#[derive(Debug)]
+pub struct Account {
+    budget: Arc<Budget>,
+    held: u64,
+    owed: u64,
+}
+
+impl Account {
+    /// States anew what is held, and what graphs that are due will add.
+    pub fn set(&mut self, held: u64, owed: u64) {
+        let mut sums = self.budget.sums.lock();
+        sums.held = sums.held.saturating_sub(self.held).saturating_add(held);
+        sums.owed = sums.owed.saturating_sub(self.owed).saturating_add(owed);
+        (self.held, self.owed) = (held, owed);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.set(0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(bytes: u64) -> Arc<Budget> {
+        Budget::new(Some(MemoryLimit { bytes, whole_process: false }))
+    }
+
+    #[test]
+    fn what_is_held_owed_and_reserved_counts_until_it_is_dropped() {
+        let budget = budget(800);
+        let mut account = budget.account();
+        account.set(500, 50);
+        let reservation = budget.reserve(150, Purpose::Write).unwrap();
+        assert_eq!((budget.used_bytes(), budget.held_bytes(), budget.reserved_bytes()), (700, 500, 150));
+        assert!(budget.reserve(1, Purpose::Write).is_none(), "writes leave an eighth");
+        let work = budget.reserve(100, Purpose::Work).unwrap();
+        assert!(budget.reserve(1, Purpose::Work).is_none());
+        drop((reservation, work));
+        account.set(300, 0);
+        assert_eq!((budget.used_bytes(), budget.room_bytes()), (300, 500));
+        drop(account);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_refused_is_seen_as_too_much() {
+        let budget = budget(100);
+        let mut account = budget.account();
+        account.set(100, 0);
+        assert!(!budget.is_over());
+        account.set(101, 0);
+        assert!(budget.is_over() && budget.room_bytes() == 0);
+        assert!(!budget.could_ever_hold(101) && budget.could_ever_hold(100));
+    }
+
+    #[test]
+    fn of_a_containers_limit_a_reserve_is_left() {
+        for (container, limit) in [(512, 480), (4096, 3840), (64, 48)] {
+            assert_eq!(MemoryLimit::within(container << 20).bytes, limit << 20);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_everything_fits() {
+        let budget = Budget::new(None);
+        let _all = budget.reserve(u64::MAX, Purpose::Write).unwrap();
+        assert!(budget.reserve(u64::MAX, Purpose::Write).is_some() && !budget.is_over());
+    }
+
+    #[test]
+    fn a_refusal_names_need_use_limit_and_the_way_out_and_is_counted() {
+        let budget = budget(3 << 20);
+        let error = budget.refusal("this write", 1 << 20);
+        assert_eq!((error.kind(), budget.refusals()), (Kind::NoRoom, 1));
+        for word in ["1.0 MiB", "0 bytes of 3.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT", "larger machine"] {
+            assert!(error.message().contains(word), "{word}: {error}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_resident_size_counts_where_the_process_is_ours() {
+        let budget = Budget::new(Some(MemoryLimit { bytes: 1, whole_process: true }));
+        budget.give_back();
+        assert!(budget.used_bytes() > 1 << 20 && budget.is_over());
+    }
+}

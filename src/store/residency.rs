@@ -1,0 +1,297 @@
+//! Which collections are in memory. At a start the smallest are loaded first, as long as they fit; later
+//! whoever needs room puts those to rest that nobody has used for longest. Invariants: nothing that somebody
+//! holds is put to rest; one at a time makes room; where no room can be made, nobody is put to rest for it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use super::background::Sign;
+use super::catalog;
+use super::entry::{Entry, Progress, Rest};
+use super::{Inner, PARALLEL_COLLECTIONS, Store};
+use crate::bucket::keys::StreamId;
+use crate::collection::residence::Home;
+use crate::error::{Error, Result};
+use crate::format::head::Head;
+use crate::head;
+use crate::memory::{Purpose, Reservation, shown};
+use crate::record::CollectionId;
+use crate::stream::context::StreamError;
+use crate::stream::open::off_thread;
+
+/// How often it is looked whether too much memory is in use, or somebody lets go of what is waited for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const WAIT_INTERVAL: Duration = Duration::from_millis(5);
+/// A write waits at most so long for room.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of a row in memory beside its embedding and texts.
+const ROW_BYTES: u64 = 160;
+/// Texts are so many times as large as in a segment, where they are compressed.
+const TEXT_FACTOR: u64 = 4;
+/// What a collection takes beside its segments: its tail, pieces of segments under way, its tasks.
+const STANDING_BYTES: u64 = 128 << 10;
+
+/// What a collection takes in memory, as its HEAD lets expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes, loading included.
+    pub need: u64,
+    /// Bytes that it takes at least.
+    pub least: u64,
+}
+
+impl Size {
+    fn of(head: &Head, dimension: Option<usize>) -> Size {
+        let configured = head.config.get("dimension").and_then(serde_json::Value::as_u64);
+        let dimension = configured.or(dimension.map(|d| d as u64)).unwrap_or(0);
+        let (mut rows, mut bytes) = (0u64, 0u64);
+        head.segs.iter().for_each(|segment| {
+            rows = rows.saturating_add(segment.rows);
+            bytes = bytes.saturating_add(segment.bytes);
+        });
+        let vectors = rows.saturating_mul(dimension.saturating_mul(4));
+        let graphs = head.graphs.iter().fold(0u64, |sum, graph| sum.saturating_add(graph.bytes));
+        let texts = bytes.saturating_sub(vectors).saturating_mul(TEXT_FACTOR);
+        let rest = rows.saturating_mul(ROW_BYTES).saturating_add(STANDING_BYTES);
+        let least = vectors.min(bytes.saturating_mul(2)).saturating_add(graphs);
+        let need = vectors.saturating_add(graphs).saturating_add(texts).saturating_add(rest);
+        Size { need, least: least.min(need) }
+    }
+}
+
+async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
+    let stream = StreamId::Collection(entry.id);
+    let read = head::read(inner.bucket.as_ref(), &stream).await.map_err(|e| StreamError::of_head(e, &stream))?;
+    let seen = entry.face().map_or(0, |face| face.published.load().rested_bytes());
+    let size = Size::of(&read.head, entry.record().configuration.dimension);
+    Ok(Size { need: size.need.max(seen), ..size })
+}
+
+/// Memory to load a collection, as far as that is known before.
+pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<Reservation>, StreamError> {
+    if inner.instance.budget.limit_bytes().is_none() {
+        return Ok(None);
+    }
+    let size = match entry.take_size() {
+        Some(size) => size,
+        None => match size_of(inner, entry).await {
+            Ok(size) => size,
+            // Whoever opens it finds what is wrong, and tells it better.
+            Err(_) => return Ok(None),
+        },
+    };
+    let patience = inner.settings.timing.room_patience;
+    match inner.make_room(size, Purpose::Work, entry.id, patience).await {
+        Some(room) => Ok(Some(room)),
+        None => {
+            let what = format!("collection {:?}", entry.record().name);
+            Err(StreamError::NoRoom(inner.instance.budget.refusal(&what, size.need).message().to_owned()))
+        }
+    }
+}
+
+/// Decides which collections a start loads: the smallest first, so that as many as can be are at hand.
+pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
+    let Some(inner) = weak.upgrade() else { return };
+    let look = |entry: Arc<Entry>| {
+        let inner = inner.clone();
+        async move { (size_of(&inner, &entry).await.ok(), entry) }
+    };
+    let looks = stream::iter(entries).map(look).buffer_unordered(PARALLEL_COLLECTIONS).collect::<Vec<_>>();
+    let mut sized = tokio::select! {
+        () = sign.given() => return,
+        sized = looks => sized,
+    };
+    sized.sort_by_key(|(size, entry)| (size.map_or(0, |size| size.need), entry.id));
+    let mut room = inner.instance.budget.room_bytes();
+    let mut resting = 0;
+    for (size, entry) in sized {
+        let Some(size) = size else { continue };
+        match room.checked_sub(size.need) {
+            Some(left) => {
+                room = left;
+                entry.note_size(size);
+            }
+            None => {
+                resting += 1;
+                entry.rest_unloaded();
+            }
+        }
+    }
+    if resting > 0 {
+        tracing::info!(resting, "collections are not loaded for want of memory until somebody uses them");
+    }
+    inner.planned.send_replace(true);
+}
+
+/// Puts collections to rest where too much memory is in use, or where nobody has used them for long.
+pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
+    let mut told: Option<Instant> = None;
+    while sign.sleep(LOOK_INTERVAL).await {
+        let Some(inner) = weak.upgrade() else { return };
+        if let Some(limit) = inner.settings.idle_rest {
+            inner.rest_idle(limit);
+        }
+        let (Some(limit), true) = (inner.instance.budget.limit_bytes(), inner.instance.budget.is_over()) else {
+            continue;
+        };
+        let relieved = tokio::select! {
+            () = sign.given() => return,
+            relieved = inner.relieve() => relieved,
+        };
+        const TELL_INTERVAL: Duration = Duration::from_secs(60);
+        if !relieved && told.is_none_or(|at| at.elapsed() > TELL_INTERVAL) {
+            told = Some(Instant::now());
+            let used = shown(inner.instance.budget.used_bytes());
+            tracing::warn!(used, limit = shown(limit), "more memory is in use than may be; writes are refused");
+        }
+    }
+}
+
+/// How the collections of a store ask for memory, and for themselves once they were let go.
+pub fn home(weak: Weak<Inner>) -> Home {
+    let closing = || Error::unavailable("the store is closed");
+    let owner = weak.clone();
+    let wake = move |id: CollectionId| {
+        let weak = owner.clone();
+        async move {
+            let inner = weak.upgrade().ok_or_else(closing)?;
+            let entry = inner.entry(id).ok_or_else(|| catalog::no_collection(id))?;
+            Ok(entry.opened().await?)
+        }
+        .boxed()
+    };
+    let make_room = move |id: CollectionId, need: u64| {
+        let weak = weak.clone();
+        async move {
+            let inner = weak.upgrade().ok_or_else(closing)?;
+            let patience = inner.settings.timing.room_patience.min(WRITE_PATIENCE);
+            let room = inner.make_room(Size { need, least: need }, Purpose::Write, id, patience).await;
+            room.ok_or_else(|| inner.instance.budget.refusal("this write", need))
+        }
+        .boxed()
+    };
+    Home { wake: Arc::new(wake), make_room: Arc::new(make_room) }
+}
+
+impl Store {
+    /// Memory for a request on its way, until it is dropped; `None` where there is no limit.
+    ///
+    /// # Errors
+    /// `NoRoom` if there is none.
+    pub(crate) async fn room_for_request(&self, bytes: u64) -> Result<Option<Reservation>> {
+        let budget = &self.inner.instance.budget;
+        if bytes == 0 || budget.limit_bytes().is_none() {
+            return Ok(None);
+        }
+        if let Some(room) = budget.reserve(bytes, Purpose::Work) {
+            return Ok(Some(room));
+        }
+        self.inner.give_back().await;
+        budget.reserve(bytes, Purpose::Work).map(Some).ok_or_else(|| budget.refusal("this request", bytes))
+    }
+}
+
+impl Inner {
+    /// Reserves memory for the collection `whose`, and puts others to rest for it.
+    async fn make_room(
+        self: &Arc<Self>,
+        size: Size,
+        purpose: Purpose,
+        whose: CollectionId,
+        patience: Duration,
+    ) -> Option<Reservation> {
+        if !self.instance.budget.could_ever_hold(size.least) {
+            return None;
+        }
+        let deadline = Instant::now() + patience;
+        let turn = tokio::time::timeout_at(deadline, self.making_room.lock()).await;
+        loop {
+            if let Some(room) = self.instance.budget.reserve(size.need, purpose) {
+                return Some(room);
+            }
+            self.give_back().await;
+            if let Some(room) = self.instance.budget.reserve(size.need, purpose) {
+                return Some(room);
+            }
+            let others = self.others(whose);
+            if turn.is_err() || others.is_empty() || !self.would_do(&others, size.least, purpose) {
+                return self.instance.budget.reserve(size.least, purpose);
+            }
+            if self.rest_one(&others).await {
+                continue;
+            }
+            if Instant::now() >= deadline {
+                return self.instance.budget.reserve(size.least, purpose);
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
+        }
+    }
+
+    /// Puts collections to rest until no more memory is in use than may be, as far as nobody uses them.
+    async fn relieve(self: &Arc<Self>) -> bool {
+        let _turn = self.making_room.lock().await;
+        self.give_back().await;
+        while self.instance.budget.is_over() {
+            let open: Vec<Arc<Entry>> = self.live_entries().into_iter().filter(|e| e.ready().is_some()).collect();
+            if !self.rest_one(&open).await {
+                return false;
+            }
+            self.give_back().await;
+        }
+        true
+    }
+
+    async fn give_back(&self) {
+        let budget = self.instance.budget.clone();
+        // Nothing depends on it.
+        let _ = off_thread(move || budget.give_back()).await;
+    }
+
+    /// The other collections that are in memory, or soon will be.
+    fn others(&self, whose: CollectionId) -> Vec<Arc<Entry>> {
+        let here = |entry: &Arc<Entry>| {
+            let moving = Progress::Resting(Rest::Quiet);
+            let progress = if entry.id == whose { moving } else { entry.progress() };
+            matches!(progress, Progress::Loading | Progress::Ready(_) | Progress::Resting(Rest::Closing(_)))
+        };
+        self.live_entries().into_iter().filter(here).collect()
+    }
+
+    /// Whether there would be room if all of these were at rest.
+    fn would_do(&self, others: &[Arc<Entry>], need: u64, purpose: Purpose) -> bool {
+        let loading = others.iter().any(|entry| entry.ready().is_none());
+        let freed = others.iter().filter_map(|entry| entry.face()).map(|face| face.bytes()).sum();
+        loading || self.instance.budget.would_hold(need, freed, purpose)
+    }
+
+    /// Puts the one to rest that nobody has used for longest; false if all are in use, or have just come.
+    async fn rest_one(&self, entries: &[Arc<Entry>]) -> bool {
+        let least = self.settings.timing.residence;
+        let open = entries.iter().filter_map(|entry| Some((entry, entry.ready()?)));
+        let stayed = open.filter(|(_, collection)| collection.residence().age() >= least);
+        let mut idle: Vec<(Duration, &Arc<Entry>)> =
+            stayed.map(|(entry, collection)| (collection.residence().idle(), entry)).collect();
+        idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+        for (_, entry) in idle {
+            if entry.begin_rest() {
+                entry.rested().await;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Puts those to rest that nobody has used for `limit`.
+    fn rest_idle(&self, limit: Duration) {
+        for entry in self.live_entries() {
+            if entry.ready().is_some_and(|collection| collection.residence().idle() >= limit) {
+                entry.begin_rest();
+            }
+        }
+    }
+}
