@@ -12,17 +12,19 @@ use super::get::Reading;
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
-    WriteOutcome,
+    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, IndexSettings, Query, QueryAnswer, Scope, Selection,
+    Write, WriteOutcome,
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
 use super::upkeep::Calm;
+use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
+use crate::stream::writer::Written;
 
 /// What the catalog says about a collection.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +91,22 @@ impl Collection {
     pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
         self.used();
         self.inner.stream.write(Change::Write(write)).await.map(|written| written.answer)
+    }
+
+    /// The same, if all guards hold right before it; tells when the store gave the answer, too.
+    ///
+    /// # Errors
+    /// `Conflict` if a guard does not hold: nothing was written.
+    pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
+        self.used();
+        self.inner.stream.write(Change::Guarded(guards, write)).await
+    }
+
+    /// Brings readers up to date; the store time at which there was no newer commit. What a snapshot shows that
+    /// was taken before the call is older than that time.
+    pub(crate) async fn caught_up(&self) -> Result<Option<StoreTime>> {
+        let nothing = Write::Delete(Selection { ids: Some(Vec::new()), ..Selection::default() });
+        Ok(self.write_guarded(Vec::new(), nothing).await?.date)
     }
 
     /// Inserts records; one whose id exists already is skipped.
@@ -186,7 +204,7 @@ impl Collection {
     }
 
     /// The snapshot a read of this consistency sees.
-    async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
+    pub(crate) async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
         self.used();
         if consistency == Consistency::Strong {
             self.inner.stream.sync().await?;

@@ -57,6 +57,9 @@ pub struct Pace {
 
 /// Decides what to do next, if anything.
 pub fn due(snapshot: &Snapshot, pace: Pace) -> Option<Due> {
+    if snapshot.dimension() == Some(0) {
+        return None;
+    }
     let mut graphs: Vec<&Arc<GraphView>> = snapshot.graphs.iter().collect();
     graphs.sort_by_key(|view| view.part.graph.header().lo);
     let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= pace.rows).map(|view| renewed(view));

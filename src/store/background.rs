@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::catalog::{CatalogWrite, RecordState};
 use super::entry::{Entry, Progress};
+use super::files::Looked;
 use super::report::Recovery;
 use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans};
 use crate::bucket::keys::StreamId;
@@ -155,7 +156,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
 
 /// Upkeep of one collection, until it has ended or the store closes.
 async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
-    let mut upkeep = Upkeep::default();
+    let (mut upkeep, mut looked) = (Upkeep::default(), Looked::default());
     loop {
         let collection = match entry.progress() {
             Progress::Ready(collection) => collection,
@@ -188,6 +189,10 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         tokio::select! {
             () = sign.given() => return,
             result = upkeep.work(collection.stream()) => told(&entry.record().name, result),
+        }
+        tokio::select! {
+            () = sign.given() => return,
+            () = looked.again(&inner, entry, inner.settings.timing.collect_interval) => {}
         }
     }
 }

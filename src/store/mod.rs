@@ -8,6 +8,7 @@ mod bootstrap;
 pub mod catalog;
 mod entry;
 pub mod examination;
+pub mod files;
 mod fork;
 pub mod garbage;
 mod lifecycle;
@@ -43,6 +44,7 @@ use crate::collection::handle::{Collection, Surroundings};
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
+use crate::files::FileShare;
 use crate::record::CollectionId;
 use crate::stream::context::{Context, Counters};
 use crate::stream::flush::Due;
@@ -77,6 +79,7 @@ struct Inner {
     writer: String,
     compute: Arc<Compute>,
     counters: Arc<Counters>,
+    files: Arc<FileShare>,
     catalog: Stream<CatalogState>,
     view: Arc<ArcSwap<CatalogView>>,
     entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
@@ -116,6 +119,7 @@ impl Store {
         let writer = Ulid::generate().to_string();
         let context = make_context(&settings, &bucket, &writer, &counters, StreamId::Catalog);
         let catalog = Stream::open(context, fresh).await?;
+        let files = Arc::new(FileShare::new(&settings.files));
         let inner = Arc::new(Inner {
             limits: Arc::new(settings.limits.clone()),
             recovery: Semaphore::new(settings.recovery_parallel.max(1)),
@@ -125,6 +129,7 @@ impl Store {
             writer,
             compute: Arc::new(compute),
             counters,
+            files,
             catalog,
             view,
             entries: Mutex::new(HashMap::new()),

@@ -80,10 +80,15 @@ fn taken(name: &str) -> ChromaError {
 pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collection, ChromaError> {
     let id = place.id().ok_or_else(|| ChromaError::invalid("Collection ID is not a valid UUIDv4"))?;
     let collection = store.collection_by_id(id).await.map_err(|e| no_id(e, id))?;
-    if !place.holds(&collection.identity().scope) {
+    if !place.holds(&collection.identity().scope) || is_reserved(&collection.identity().name) {
         return Err(no_id(Error::not_found("elsewhere"), id));
     }
     Ok(collection)
+}
+
+/// Whether a collection is Drumlin's own: the API does not show it.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with('.')
 }
 
 /// What a create is to make.
