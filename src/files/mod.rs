@@ -15,7 +15,7 @@ pub use budget::FileCounts;
 pub use download::Download;
 pub use name::check_file_name;
 pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
-pub use vault::{FileShare, Vault, no_file};
+pub use vault::{Departure, FileShare, Received, Vault, no_file};
 
 /// The name of the collection that holds the records of a database's files. No name that a user may give begins
 /// with a dot.

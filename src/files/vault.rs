@@ -150,21 +150,23 @@ impl Vault {
     {
         check_file_name(name)?;
         check_size(file.length.unwrap_or(0), &self.share.settings)?;
-        let expected = file.sha256.as_deref().map(sum_of).transpose()?;
+        file.sha256.as_deref().map(sum_of).transpose()?;
         if file.condition != FileCondition::Any {
             // What is refused anyway need not be sent first.
             let seen = self.see().await?;
             file.condition.check(name, living(find(&seen.snapshot, name)?.as_ref()))?;
         }
+        self.receive(&file, body).await?.settle(name, &file).await
+    }
+
+    /// Takes in a body that has no name yet.
+    pub async fn receive<S>(&self, file: &PutFile, body: S) -> Result<Received>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        check_size(file.length.unwrap_or(0), &self.share.settings)?;
         let uploaded = upload(self.target(), file.length, body).await?;
-        if let Some(expected) = expected.filter(|expected| *expected != uploaded.sha256) {
-            let found = uploaded.sha256;
-            let what = format!("sha256: expected {expected}, the body has {found}; nothing was stored");
-            return Err(Error::new(Kind::Invalid, what));
-        }
-        let outcome = self.name(name, &file, &uploaded).await?;
-        self.share.budget.count(Counted::Puts, 1);
-        Ok(outcome)
+        Ok(Received { vault: self.clone(), uploaded })
     }
 
     /// The commit that names a content; at most one lands, since it is tried again only where it was refused.
@@ -333,6 +335,35 @@ impl Vault {
             // The sender never sends: the end of waiting is that it is gone.
             let _ = leaving.changed().await;
         }
+    }
+}
+
+/// A body in the bucket that has no name yet. Dropped, it is swept some day.
+#[derive(Debug)]
+pub struct Received {
+    vault: Vault,
+    uploaded: Uploaded,
+}
+
+impl Received {
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.uploaded.size
+    }
+
+    /// Names it.
+    ///
+    /// # Errors
+    /// As [`put`](Vault::put).
+    pub async fn settle(self, name: &str, file: &PutFile) -> Result<PutOutcome> {
+        let (found, expected) = (self.uploaded.sha256, file.sha256.as_deref().map(sum_of).transpose()?);
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            let what = format!("sha256: expected {expected}, the body has {found}; nothing was stored");
+            return Err(Error::new(Kind::Invalid, what));
+        }
+        let outcome = self.vault.name(name, file, &self.uploaded).await?;
+        self.vault.share.budget.count(Counted::Puts, 1);
+        Ok(outcome)
     }
 }
 

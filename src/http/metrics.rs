@@ -118,6 +118,11 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("graphs_loaded", "Graphs loaded ready-made.", c.graphs_loaded)?;
     scrape.counter("log_objects_deleted", "Log objects deleted.", c.log_objects_deleted)?;
     scrape.counter("zombies_deleted", "Log objects that a stalled writer had left.", c.zombies_deleted)?;
+    let f = store.file_counters();
+    scrape.counter("files_put", "Files uploaded.", f.puts)?;
+    scrape.counter("files_in_bytes", "Bytes of files taken in.", f.bytes_in)?;
+    scrape.counter("files_out_bytes", "Bytes of files handed out.", f.bytes_out)?;
+    scrape.counter("files_waits", "Uploads and downloads that waited for memory.", f.waits)?;
     scrape.counter("searches", "Searches answered, by query embedding.", c.searches)
 }
 

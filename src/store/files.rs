@@ -18,9 +18,10 @@ use super::{Inner, Store};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, IndexSettings, Scope};
+use crate::config::FileSettings;
 use crate::error::{Error, Kind, Result};
 use crate::files::{
-    Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Vault, check_file_name, no_file,
+    Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Received, Vault, check_file_name, no_file,
 };
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
@@ -58,6 +59,11 @@ impl Store {
     /// The files of a database.
     pub fn files(&self, scope: &Scope) -> Files {
         Files { store: self.clone(), scope: scope.clone() }
+    }
+
+    /// How files are kept here.
+    pub fn file_settings(&self) -> &FileSettings {
+        &self.inner.settings.files
     }
 
     /// What went in and out of files since the store opened.
@@ -132,6 +138,20 @@ impl Files {
     {
         check_file_name(name)?;
         self.store.vault_made(&self.scope).await?.put(name, file, body).await
+    }
+
+    /// Takes in a body that has no name yet.
+    pub(crate) async fn receive<S>(&self, file: &PutFile, body: S) -> Result<Received>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        self.store.vault_made(&self.scope).await?.receive(file, body).await
+    }
+
+    /// Names a body that was taken in; refused if the database's files were dropped meanwhile.
+    pub(crate) async fn settle(&self, name: &str, file: &PutFile, received: Received) -> Result<PutOutcome> {
+        check_file_name(name)?;
+        received.settle(name, file).await
     }
 
     /// What is known of a file.
