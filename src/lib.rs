@@ -72,7 +72,7 @@ pub use examine::garbage::{Doomed, Reason};
 pub use examine::inspect::{BucketView, StreamLine};
 pub use examine::{Choice, report as examination};
 pub use files::{
-    Download, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
+    Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
 };
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};

@@ -37,7 +37,7 @@ async fn a_body_in_chunks_of_unknown_length_is_taken_and_one_that_breaks_off_is_
     let whole = [head.as_bytes(), &chunks, b"0\r\n\r\n"].concat();
     assert_eq!(server.send_raw(&whole).await.unwrap().status, 201);
     assert_eq!(server.get("/api/files/c").await.body, body);
-    let broken = server.send("PUT", "/api/files/d", &[("transfer-encoding", "chunked")], b"5\r\nabc").await;
+    let broken = server.send("PUT", "/api/files/d", &[("transfer-encoding", "chunked")], b"5\r\nhello\r\nno number\r\n").await;
     assert_eq!(broken.status, 400, "{}", broken.text());
     assert_eq!(server.get("/api/files/d").await.status, 404);
     server.stop().await;
