@@ -21,6 +21,8 @@ pub struct Settings {
     pub timing: Timing,
     /// What requests may ask for.
     pub limits: Limits,
+    /// How files are kept.
+    pub files: FileSettings,
     /// How many collections are loaded at once at start.
     pub recovery_parallel: usize,
     /// Searches computed at once; more wait their turn.
@@ -47,6 +49,7 @@ impl Settings {
             sync_interval: Duration::from_secs(60),
             timing: Timing::default(),
             limits: Limits::default(),
+            files: FileSettings::default(),
             recovery_parallel: 8,
             search_threads: cores,
             index_threads: (cores / 2).max(1),
@@ -141,6 +144,8 @@ pub struct Ablate {
     pub rule_a: bool,
     /// Answer no-ops and refusals from the state at hand.
     pub fresh_answers: bool,
+    /// Name contents of files without looking whether a sweep has passed them.
+    pub sweep_guard: bool,
 }
 
 impl Default for Timing {
@@ -170,6 +175,33 @@ impl Default for Timing {
             residence: Duration::from_millis(500),
             room_patience: Duration::from_secs(20),
             ablate: Ablate::default(),
+        }
+    }
+}
+
+/// How files are kept.
+#[derive(Debug, Clone)]
+pub struct FileSettings {
+    /// Bytes of a file.
+    pub max_bytes: u64,
+    /// Bytes of one stored part of a file.
+    pub part_bytes: usize,
+    /// Bytes of files in memory at once, on their way in or out; more wait.
+    pub memory_bytes: usize,
+    /// How long an upload or a download may stand still, or wait for memory.
+    pub idle_timeout: Duration,
+    /// How long a deleted file is remembered as deleted.
+    pub keep_deleted: Duration,
+}
+
+impl Default for FileSettings {
+    fn default() -> FileSettings {
+        FileSettings {
+            max_bytes: 5 << 30,
+            part_bytes: 4 << 20,
+            memory_bytes: 32 << 20,
+            idle_timeout: Duration::from_secs(60),
+            keep_deleted: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }

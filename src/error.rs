@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Kind {
     /// The named thing does not exist.
     NotFound,
+    /// The named thing was deleted.
+    Gone,
     /// The name is taken.
     AlreadyExists,
     /// The request can never succeed as it is.
@@ -36,6 +38,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Kind::NotFound => "not_found",
+            Kind::Gone => "gone",
             Kind::AlreadyExists => "already_exists",
             Kind::Invalid => "invalid",
             Kind::Conflict => "conflict",

@@ -36,6 +36,7 @@ mod config;
 mod error;
 #[doc(hidden)]
 pub mod examine;
+mod files;
 mod filter;
 #[doc(hidden)]
 pub mod format;
@@ -67,18 +68,22 @@ pub use collection::request::{
     QueryAnswer, Scope, Selection, Write, WriteOutcome,
 };
 pub use collection::scan::Scan;
-pub use config::{Limits, Settings, Storage, Timing};
+pub use config::{FileSettings, Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
 pub use examine::garbage::{Doomed, Reason};
 pub use examine::inspect::{BucketView, StreamLine};
 pub use examine::stored::Stored;
 pub use examine::{Choice, report as examination};
+pub use files::{
+    Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
+};
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use memory::MemoryLimit;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
 pub use store::examination::{garbage, inspect, stored, verify};
+pub use store::files::Files;
 pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;
 pub use store::namespaces::{Database, Tenant};

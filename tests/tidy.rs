@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "collection",
         &["bucket", "compute", "config", "error", "filter", "format", "head", "index", "memory", "record", "stream"],
     ),
+    ("files", &["bucket", "collection", "config", "error", "format", "record", "stream"]),
     ("examine", &["bucket", "config", "error", "format", "head", "record", "stream"]),
     (
         "store",
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "error",
             "examine",
+            "files",
             "format",
             "head",
             "memory",
@@ -46,7 +48,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("interchange", &["collection", "config", "error", "record"]),
     ("transfer", &["collection", "error", "record"]),
-    ("http", &["bucket", "collection", "config", "error", "filter", "interchange", "memory", "record", "store"]),
+    (
+        "http",
+        &["bucket", "collection", "config", "error", "files", "filter", "interchange", "memory", "record", "store"],
+    ),
     ("testing", &["bucket", "config", "examine", "filter", "format", "head", "index", "record"]),
 ];
 

@@ -92,6 +92,23 @@ impl StreamId {
         format!("{self}/retired/{ulid}.json")
     }
 
+    /// A part of a file's content; six digits, so that keys sort as numbers do.
+    pub fn file_part(&self, content: Ulid, number: u32) -> String {
+        format!("{self}/file/{content}/{number:06}")
+    }
+
+    /// Prefix of all contents of files.
+    pub fn file_prefix(&self) -> String {
+        format!("{self}/file/")
+    }
+
+    /// The content and the number of the part that has this key, if it is one of this stream.
+    fn part_of(&self, key: &str) -> Option<(Ulid, u32)> {
+        let (content, number) = key.strip_prefix(&self.file_prefix())?.split_once('/')?;
+        let (content, number) = (content.parse().ok()?, number.parse().ok()?);
+        (self.file_part(content, number) == key).then_some((content, number))
+    }
+
     /// What the object with this key is to the stream; `None` for a key that no object of it has.
     pub fn role(&self, key: &str) -> Option<Role> {
         if key == self.head() {
@@ -99,6 +116,9 @@ impl StreamId {
         }
         if let Some(version) = self.log_version(key) {
             return Some(Role::Commit(version));
+        }
+        if let Some((content, number)) = self.part_of(key) {
+            return Some(Role::FilePart { content, number });
         }
         let name = key.rsplit_once('/')?.1;
         let ulid: Ulid = name.split_once('.')?.0.parse().ok()?;
@@ -129,6 +149,8 @@ pub enum Role {
     Graph,
     /// The list of what one swap took off HEAD.
     Retired(Ulid),
+    /// A part of a file's content.
+    FilePart { content: Ulid, number: u32 },
 }
 
 /// The collection that has an object with this key, if one has.
@@ -197,11 +219,16 @@ mod tests {
             (stream.segment(ulid), Role::Segment),
             (stream.graph(ulid), Role::Graph),
             (stream.retired(ulid), Role::Retired(ulid)),
+            (stream.file_part(ulid, 1234), Role::FilePart { content: ulid, number: 1234 }),
+            (stream.file_part(ulid, 1_234_567), Role::FilePart { content: ulid, number: 1_234_567 }),
         ] {
             assert_eq!(stream.role(&key), Some(role), "{key}");
         }
         let lower = stream.segment(ulid).to_lowercase();
-        for key in [&lower, "catalog/seg/x.parquet", "catalog/HEAD2", "catalog/log/7.parquet", "c/x/HEAD", "catalog"] {
+        let short = format!("catalog/file/{ulid}/1");
+        for key in
+            [&lower, &short, "catalog/seg/x.parquet", "catalog/HEAD2", "catalog/log/7.parquet", "c/x/HEAD", "catalog"]
+        {
             assert_eq!(stream.role(key), None, "{key}");
         }
     }

@@ -3,7 +3,11 @@
 //! of the history. A run that was cut short is gone on with by the next.
 
 use clap::Args;
-use drumlin::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, Kind, Result, Scope, Store, Version};
+use drumlin::{
+    Collection, CollectionInfo, CollectionSpec, Consistency, Error, FILES, FileInfo, Files, Kind, ListFiles, PutFile,
+    Result, Scope, Store, Version,
+};
+use futures::stream;
 use serde_json::json;
 
 use super::place::{Chosen, Place};
@@ -67,6 +71,12 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
         if !(named && inside) {
             continue;
         }
+        if info.name == FILES {
+            let files = copy_files(source, &info.scope, target).await?;
+            println!("{}/{}: {files} files", info.scope.tenant, info.scope.database);
+            copied += 1;
+            continue;
+        }
         let collection = source.collection_by_id(info.id).await?;
         let records = copy(&collection, &info, target).await?;
         println!("{}/{}/{}: {records} records", info.scope.tenant, info.scope.database, info.name);
@@ -76,6 +86,51 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
         0 => Err(Error::new(Kind::NotFound, format!("there is no collection {choice}"))),
         _ => Ok(()),
     }
+}
+
+/// Copies the files of a database that are not there yet, each with its time; how many there are.
+async fn copy_files(source: &Store, scope: &Scope, target: &Store) -> Result<u64> {
+    made_sure(target.create_tenant(&scope.tenant).await)?;
+    made_sure(target.create_database(&scope.tenant, &scope.database).await)?;
+    let (from, to) = (source.files(scope), target.files(scope));
+    let bar = pour::bar(FILES, None)?;
+    let mut list = ListFiles { prefix: String::new(), after: None, limit: PAGE };
+    let mut files = 0;
+    loop {
+        let page = from.list(&list, Consistency::Strong).await?;
+        for file in page.files {
+            files += 1;
+            bar.inc(1);
+            let there = to.stat(&file.name, Consistency::Local).await;
+            if there.is_ok_and(|there| there.sha256 == file.sha256) {
+                continue;
+            }
+            copy_file(&from, &to, file).await?;
+        }
+        match page.next {
+            Some(next) => list.after = Some(next),
+            None => break,
+        }
+    }
+    bar.finish_and_clear();
+    Ok(files)
+}
+
+async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
+    let download = from.get(&file.name, Consistency::Strong).await?;
+    let said = download.info().clone();
+    let how = PutFile {
+        content_type: said.content_type,
+        length: Some(said.size),
+        sha256: Some(said.sha256),
+        auto_delete: said.auto_delete,
+        uploaded_at_ms: Some(said.uploaded_at_ms),
+        ..PutFile::default()
+    };
+    let body = stream::try_unfold(download, |mut download| async move {
+        Ok(download.next().await?.map(|piece| (piece, download)))
+    });
+    to.put(&file.name, how, body).await.map(drop)
 }
 
 /// Copies what is missing of a collection; how many records it has.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use drumlin::http::HttpSettings;
-use drumlin::{Error, Kind, Limits, Result, Settings, Timing};
+use drumlin::http::{FileKinds, HttpSettings};
+use drumlin::{Error, FileSettings, Kind, Limits, Result, Settings, Timing};
 
 use super::Flags;
 use super::key_settings::{KeySettings, access};
@@ -63,6 +63,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     source.seconds("DRUMLIN_IDLE_REST", &mut idle_rest)?;
     store.idle_rest = Some(idle_rest).filter(|rest| !rest.is_zero());
     limits(&source, &mut store.limits)?;
+    files(&source, &mut store.files)?;
     timing(&source, &mut store.timing)?;
     let mut shutdown_timeout = Duration::from_secs(25);
     source.seconds("DRUMLIN_SHUTDOWN_TIMEOUT_S", &mut shutdown_timeout)?;
@@ -116,6 +117,11 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     source.count("DRUMLIN_MAX_CONNECTIONS", &mut http.max_connections)?;
     source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
     source.flag("ALLOW_RESET", &mut http.allow_reset)?;
+    source.flag("AUTO_DELETE", &mut http.auto_delete)?;
+    if let Some(list) = source.text("DRUMLIN_FILE_TYPES").filter(|list| list != "all") {
+        http.file_kinds =
+            FileKinds::parse(&list).map_err(|e| invalid(format!("DRUMLIN_FILE_TYPES: {}", e.message())))?;
+    }
     access(source, &mut http)?;
     Ok(http)
 }
@@ -131,6 +137,13 @@ fn limits(source: &Source, limits: &mut Limits) -> Result<()> {
     source.count("DRUMLIN_MAX_QUERIES", &mut limits.queries)?;
     source.count("DRUMLIN_MAX_WAITING_WRITES", &mut limits.waiting_writes)?;
     source.count("DRUMLIN_MAX_WAITING_SEARCHES", &mut limits.waiting_searches)
+}
+
+fn files(source: &Source, files: &mut FileSettings) -> Result<()> {
+    source.number("DRUMLIN_FILE_MAX_BYTES", 1, &mut files.max_bytes)?;
+    source.count("DRUMLIN_FILE_MEMORY_BYTES", &mut files.memory_bytes)?;
+    source.seconds("DRUMLIN_FILE_IDLE_S", &mut files.idle_timeout)?;
+    source.seconds("DRUMLIN_FILE_KEEP_DELETED_S", &mut files.keep_deleted)
 }
 
 fn timing(source: &Source, timing: &mut Timing) -> Result<()> {

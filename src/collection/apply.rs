@@ -24,7 +24,7 @@ pub fn chunks(rows: &Rows, version: Option<Version>, kind: ChunkKind) -> Result<
     if !kept.iter().any(|kept| *kept) {
         return Ok(Vec::new());
     }
-    let vectors = vectors(rows, &kept, kind.dim)?;
+    let vectors = vectors(rows, &kept, kind)?;
     let columns = select(rows, addresses(rows, version)?, vectors, &kept)?;
     let count = columns.addresses.len();
     let starts = (0..count).step_by(CHUNK_ROWS);
@@ -93,8 +93,15 @@ fn addresses(rows: &Rows, version: Option<Version>) -> Result<ScalarBuffer<u64>,
 }
 
 /// The kept rows' embeddings. Shared with `rows` where all puts are kept.
-fn vectors(rows: &Rows, kept: &[bool], dim: usize) -> Result<ScalarBuffer<f32>, FormatError> {
+fn vectors(rows: &Rows, kept: &[bool], kind: ChunkKind) -> Result<ScalarBuffer<f32>, FormatError> {
     let embeddings = &rows.embeddings;
+    if kind.bare {
+        return match embeddings.dim == 0 && embeddings.values.is_empty() {
+            true => Ok(ScalarBuffer::from(Vec::new())),
+            false => Err(damaged("expected no embeddings: the collection's dimension is 0")),
+        };
+    }
+    let dim = kind.dim;
     let puts = rows.ops.iter().filter(|op| **op == Op::Put).count();
     let in_place = match &embeddings.present {
         None => puts == rows.len(),

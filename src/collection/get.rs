@@ -8,7 +8,7 @@ use super::request::{Found, Get, GetAnswer, Include};
 use super::residence::Held;
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
-use crate::record::{Metadata, Version};
+use crate::record::{Address, Metadata, Version};
 
 /// The answer to a get whose records are made one by one, when they are asked for: a reader of a whole collection
 /// need not hold it twice. It keeps its version of the collection in memory.
@@ -67,6 +67,20 @@ impl Snapshot {
     pub fn read(self: Arc<Self>, get: &Get) -> Result<Reading> {
         let rows = self.rows(get)?;
         Ok(Reading { snapshot: self, rows, include: get.include, _held: None })
+    }
+
+    /// The record of this id with all its fields, and the address of the row that made it.
+    ///
+    /// # Errors
+    /// `Corrupted` if its metadata cannot be read.
+    pub fn located(&self, id: &str) -> Result<Option<(Found, Address)>> {
+        let Some(at) = self.find(id) else { return Ok(None) };
+        Ok(Some((self.found(at, Include::ALL)?, self.address(at))))
+    }
+
+    /// The ids of live records, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.chunks.iter().flat_map(|view| view.alive.iter().map(|row| view.chunk.id(row)))
     }
 
     fn rows(&self, get: &Get) -> Result<Vec<RowRef>> {

@@ -12,19 +12,21 @@ use super::get::Reading;
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, IndexSettings, Query, QueryAnswer, Scope, Selection, Write,
-    WriteOutcome,
+    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, IndexSettings, Query, QueryAnswer, Scope, Selection,
+    Write, WriteOutcome,
 };
 use super::residence::{Held, Home, Residence};
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
 use super::upkeep::Calm;
+use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::memory::{Budget, Purpose, Reservation};
 use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
+use crate::stream::writer::Written;
 
 /// What the catalog says about a collection.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,8 +121,8 @@ impl Collection {
         held.inner.stream.write(change).await.map(|written| written.answer)
     }
 
-    /// Memory for what a write adds.
-    async fn room_for(&self, change: &Change) -> Result<Option<Reservation>> {
+    /// Memory for what a write adds; none is needed where it adds nothing, or there is no limit.
+    pub(crate) async fn room_for(&self, change: &Change) -> Result<Option<Reservation>> {
         let budget = &self.inner.surroundings.budget;
         let Some(need) = change.growth(self.dimension().unwrap_or(0)).filter(|_| budget.limit_bytes().is_some()) else {
             return Ok(None);
@@ -129,6 +131,23 @@ impl Collection {
             Some(room) => Ok(Some(room)),
             None => (self.inner.surroundings.home.make_room)(self.identity().id, need).await.map(Some),
         }
+    }
+
+    /// The same, if all guards hold right before it; tells when the store gave the answer, too. Whether there is
+    /// memory for it is for the caller to see to ([`room_for`](Self::room_for)).
+    ///
+    /// # Errors
+    /// `Conflict` if a guard does not hold: nothing was written.
+    pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
+        let held = self.used().await?;
+        held.inner.stream.write(Change::Guarded(guards, write)).await
+    }
+
+    /// Brings readers up to date; the store time at which there was no newer commit. What a snapshot shows that
+    /// was taken before the call is older than that time.
+    pub(crate) async fn caught_up(&self) -> Result<Option<StoreTime>> {
+        let nothing = Write::Delete(Selection { ids: Some(Vec::new()), ..Selection::default() });
+        Ok(self.write_guarded(Vec::new(), nothing).await?.date)
     }
 
     /// Inserts records; one whose id exists already is skipped.
@@ -230,7 +249,7 @@ impl Collection {
     }
 
     /// The snapshot a read of this consistency sees. The caller holds the collection.
-    async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
+    pub(crate) async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
         if consistency == Consistency::Strong {
             self.inner.stream.sync().await?;
         }

@@ -59,6 +59,9 @@ pub struct Pace {
 
 /// Decides what to do next, if anything.
 pub fn due(snapshot: &Snapshot, pace: Pace) -> Option<Due> {
+    if snapshot.dimension() == Some(0) {
+        return None;
+    }
     let mut graphs: Vec<&Arc<GraphView>> = snapshot.graphs.iter().collect();
     graphs.sort_by_key(|view| view.part.graph.header().lo);
     let fits = |view: &GraphView| view.alive.count() as u64 <= pace.room;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::{BUILDERS, builder_named};
-use crate::record::{CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
+use crate::record::{Address, CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
 
 /// One write request. It is applied whole, in one commit, or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,16 @@ pub enum Write {
     Merge(Vec<RecordUpdate>),
     /// Deletes the selected records.
     Delete(Selection),
+}
+
+/// What must hold right before a write for it to be applied: the record `id` is the one that the row at `address`
+/// made, or, with no address, there is none of that id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The record's id.
+    pub id: String,
+    /// Where the record's latest row was written.
+    pub address: Option<Address>,
 }
 
 /// Which records: those that satisfy all the given conditions.

@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 use super::key_types::{KeyType, KeyTypes};
 use super::order::in_order;
 use super::overlay::{Candidate, Current, Overlay};
-use super::request::{Selection, Write, WriteOutcome};
+use super::request::{Guard, Selection, Write, WriteOutcome};
 use super::snapshot::{RowRef, Snapshot};
 use super::state::Change;
 use super::validate::{check_bytes, check_metadata_text, check_write};
 use crate::config::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::{Op, Row};
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 use crate::stream::state::Resolution;
@@ -65,9 +65,30 @@ impl<'a> Resolver<'a> {
         }
         match change {
             Change::Write(write) => self.write(write),
+            Change::Guarded(guards, write) => {
+                guards.iter().try_for_each(|guard| self.check_guard(guard))?;
+                self.write(write)
+            }
             Change::Drop => {
                 self.dropping = true;
                 Ok(WriteOutcome::default())
+            }
+        }
+    }
+
+    /// Refuses a write whose guard does not hold. What an earlier request of the batch has written is at no address
+    /// that the asker can know.
+    fn check_guard(&self, guard: &Guard) -> Result<()> {
+        let holds = match (self.overlay.current(&guard.id), guard.address) {
+            (Current::Absent, None) => true,
+            (Current::Stored(at), Some(address)) => self.base.address(at) == address,
+            _ => false,
+        };
+        match holds {
+            true => Ok(()),
+            false => {
+                let what = format!("record {:?} was changed by another writer; nothing was written", guard.id);
+                Err(Error::new(Kind::Conflict, what))
             }
         }
     }

@@ -210,6 +210,9 @@ fn check(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()>
             limits.queries
         )));
     }
+    if dimension == Some(0) {
+        return Err(Error::invalid("the records of this collection have no embeddings: it cannot be searched"));
+    }
     if query.ef_search == Some(0) {
         return Err(Error::invalid("ef_search: expected at least 1, got 0"));
     }

@@ -133,7 +133,7 @@ impl Snapshot {
         self.version
     }
 
-    /// Floats of an embedding; `None` until the first record.
+    /// Floats of an embedding; `None` until the first record, 0 where records have none.
     pub fn dimension(&self) -> Option<usize> {
         self.dimension
     }
@@ -187,7 +187,8 @@ impl Snapshot {
     }
 
     pub(super) fn chunk_kind(&self) -> ChunkKind {
-        ChunkKind { metric: self.metric, dim: self.dimension.unwrap_or(0), hasher: self.hasher }
+        let (dim, bare) = (self.dimension.unwrap_or(0), self.dimension == Some(0));
+        ChunkKind { metric: self.metric, dim, bare, hasher: self.hasher }
     }
 
     pub(super) fn chunk(&self, at: RowRef) -> &Chunk {

@@ -14,7 +14,7 @@ use super::apply;
 use super::chunk::Chunk;
 use super::graphs::{self, GraphPart, Relinked};
 use super::key_types::KeyTypes;
-use super::request::{Write, WriteOutcome};
+use super::request::{Guard, Write, WriteOutcome};
 use super::resolve::resolve;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
@@ -30,6 +30,8 @@ use crate::stream::state::{Resolution, State, Weight};
 pub enum Change {
     /// Writes records.
     Write(Write),
+    /// The same, refused with `Conflict` if one of the guards does not hold.
+    Guarded(Vec<Guard>, Write),
     /// Ends the collection.
     Drop,
 }
@@ -49,11 +51,12 @@ impl Change {
     pub fn growth(&self, dimension: usize) -> Option<u64> {
         let Weight { rows, bytes } = CollectionState::weight(self);
         let (rows, mut bytes) = (rows as u64, bytes as u64);
-        match self {
-            Change::Drop | Change::Write(Write::Delete(_)) => return None,
+        let (Change::Write(write) | Change::Guarded(_, write)) = self else { return None };
+        match write {
+            Write::Delete(_) => return None,
             // What an update leaves as it is, is written again.
-            Change::Write(Write::Update(_) | Write::Merge(_)) => bytes += rows * dimension as u64 * 4,
-            Change::Write(Write::Add(_) | Write::Upsert(_)) => {}
+            Write::Update(_) | Write::Merge(_) => bytes += rows * dimension as u64 * 4,
+            Write::Add(_) | Write::Upsert(_) => {}
         }
         Some(bytes * 3 + bytes / 4 + rows * 2 * ROW_BYTES + COMMIT_BYTES)
     }
@@ -183,15 +186,15 @@ impl State for CollectionState {
     type Answer = WriteOutcome;
 
     fn weight(request: &Change) -> Weight {
-        match request {
-            Change::Drop => Weight::default(),
-            Change::Write(Write::Add(records) | Write::Upsert(records)) => {
+        let (Change::Write(write) | Change::Guarded(_, write)) = request else { return Weight::default() };
+        match write {
+            Write::Add(records) | Write::Upsert(records) => {
                 Weight { rows: records.len(), bytes: records.iter().map(record_bytes).sum() }
             }
-            Change::Write(Write::Update(updates) | Write::Merge(updates)) => {
+            Write::Update(updates) | Write::Merge(updates) => {
                 Weight { rows: updates.len(), bytes: updates.iter().map(update_bytes).sum() }
             }
-            Change::Write(Write::Delete(selection)) => {
+            Write::Delete(selection) => {
                 let ids = selection.ids.as_deref().unwrap_or_default();
                 Weight { rows: ids.len(), bytes: ids.iter().map(|id| id.len() + 16).sum() }
             }
@@ -246,7 +249,9 @@ impl State for CollectionState {
         }
         let configured = commit.header.config.as_ref().map(|delta| self.configured(delta)).transpose()?;
         let mut kind = self.current.chunk_kind();
-        kind.dim = configured.as_ref().and_then(|configured| configured.dimension).unwrap_or(kind.dim);
+        if let Some(dim) = configured.as_ref().and_then(|configured| configured.dimension) {
+            (kind.dim, kind.bare) = (dim, dim == 0);
+        }
         apply::check_claims(&self.current, &commit.rows)?;
         let chunks = apply::chunks(&commit.rows, Some(version), kind)?;
         let replaced = apply::replaced(&self.current, &commit.rows, self.current.chunks.len());
@@ -277,8 +282,8 @@ impl State for CollectionState {
 }
 
 fn read_dimension(value: &Value) -> Result<usize, FormatError> {
-    let dimension = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=1 << 20).contains(n));
-    dimension.ok_or_else(|| FormatError::Damaged(format!("config.dimension: expected 1 to 1048576, got {value}")))
+    let dimension = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (0..=1 << 20).contains(n));
+    dimension.ok_or_else(|| FormatError::Damaged(format!("config.dimension: expected 0 to 1048576, got {value}")))
 }
 
 fn record_bytes(record: &Record) -> usize {

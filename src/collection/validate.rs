@@ -18,7 +18,7 @@ pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> 
     match write {
         Write::Add(records) | Write::Upsert(records) => {
             check_count(records.len(), limits)?;
-            let dimension = dimension.or_else(|| records.first().map(|r| r.embedding.len()));
+            let dimension = dimension.or_else(|| records.first().map(|r| r.embedding.len()).filter(|len| *len > 0));
             for (i, record) in records.iter().enumerate() {
                 check_record(&format_args!("records[{i}]"), record, dimension, limits)?;
             }
@@ -26,7 +26,7 @@ pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> 
         }
         Write::Update(updates) | Write::Merge(updates) => {
             check_count(updates.len(), limits)?;
-            let first = updates.iter().find_map(|u| u.embedding.as_ref().map(Vec::len));
+            let first = updates.iter().find_map(|u| u.embedding.as_ref().map(Vec::len).filter(|len| *len > 0));
             let dimension = dimension.or(first);
             for (i, update) in updates.iter().enumerate() {
                 check_update(&format_args!("records[{i}]"), update, dimension, limits)?;
@@ -63,7 +63,7 @@ pub fn check_embedding(at: Place<'_>, embedding: &[f32], dimension: Option<usize
     if let Some(expected) = dimension.filter(|expected| *expected != got) {
         return Err(Error::invalid(format!("{at}: expected {expected} numbers, got {got}")));
     }
-    if got == 0 {
+    if got == 0 && dimension.is_none() {
         return Err(Error::invalid(format!("{at}: expected at least one number, got none")));
     }
     if got > limits.dimension {

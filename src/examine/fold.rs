@@ -26,6 +26,15 @@ pub struct Fold {
     last: Option<u64>,
     /// The metadata of live records by id, where they are asked for: the catalog's records are in them.
     texts: Option<BTreeMap<String, String>>,
+    /// Metadata and document of live records by id, where these are records of files.
+    files: Option<BTreeMap<String, Texts>>,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts {
+    pub metadata: Option<String>,
+    pub document: Option<String>,
 }
 
 fn damaged<T>(what: String) -> Result<T, FormatError> {
@@ -36,6 +45,11 @@ impl Fold {
     /// A fold that keeps the metadata of live records, too.
     pub fn with_texts() -> Fold {
         Fold { texts: Some(BTreeMap::new()), ..Fold::default() }
+    }
+
+    /// A fold that keeps what live records say of files.
+    pub fn with_files() -> Fold {
+        Fold { files: Some(BTreeMap::new()), ..Fold::default() }
     }
 
     /// Takes in a row group of the segment that begins with version `lo`.
@@ -99,6 +113,14 @@ impl Fold {
                 _ => drop(texts.remove(id)),
             }
         }
+        if let Some(files) = &mut self.files {
+            let text = |column| Rows::text(column, row).map(str::to_owned);
+            let texts = Texts { metadata: text(&rows.metadatas), document: text(&rows.documents) };
+            match own.live {
+                true => drop(files.insert(id.to_owned(), texts)),
+                false => drop(files.remove(id)),
+            }
+        }
         self.rows.insert(hash(id), own);
         Ok(())
     }
@@ -106,6 +128,14 @@ impl Fold {
     /// Forgets all: a `drop` leaves nothing.
     pub fn clear(&mut self) {
         self.rows.clear();
+        if let Some(files) = &mut self.files {
+            files.clear();
+        }
+    }
+
+    /// What live records say of files, if that was asked for.
+    pub fn files(&self) -> Option<&BTreeMap<String, Texts>> {
+        self.files.as_ref()
     }
 
     /// Live records.

@@ -99,6 +99,7 @@ impl Stream<'_> {
         files
             .chain(objects.graphs.values())
             .chain(objects.retired.values())
+            .chain(objects.file_parts.values())
             .for_each(|object| self.doom(Reason::Dropped, object));
     }
 

@@ -22,6 +22,8 @@ pub struct StreamObjects {
     pub graphs: BTreeMap<String, Listed>,
     /// Lists of what was taken off HEAD.
     pub retired: BTreeMap<Ulid, Listed>,
+    /// Parts of files' contents, by key.
+    pub file_parts: BTreeMap<String, Listed>,
     /// Keys that mean nothing.
     pub strange: Vec<String>,
 }
@@ -34,6 +36,7 @@ impl StreamObjects {
             Some(Role::Segment) => drop(self.segments.insert(object.key.clone(), object)),
             Some(Role::Graph) => drop(self.graphs.insert(object.key.clone(), object)),
             Some(Role::Retired(ulid)) => drop(self.retired.insert(ulid, object)),
+            Some(Role::FilePart { .. }) => drop(self.file_parts.insert(object.key.clone(), object)),
             None => self.strange.push(object.key),
         }
     }

@@ -3,6 +3,7 @@
 //! that it can judge what the store reads. Invariant: nothing here writes.
 
 mod commits;
+mod file_check;
 mod fold;
 pub mod garbage;
 pub mod inspect;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::commits::{Bounds, HEAD_AGAIN, RESTORE, Walk};
+use super::file_check;
 use super::fold::Fold;
 use super::inventory::{Inventory, StreamObjects};
 use super::objects::{Fault, Reader};
@@ -142,6 +143,7 @@ impl<'a> Check<'a> {
         let objects = self.objects;
         let files = objects.segments.values().chain(objects.graphs.values());
         let files = files.chain(objects.log.values()).chain(objects.retired.values());
+        let files = files.chain(objects.file_parts.values());
         self.report.garbage = files.map(|object| object.size_bytes).collect();
         if self.expected.live {
             let cause = "it is dropped, but the catalog's record of the collection is live: a drop is under way, or was cut short";
@@ -223,6 +225,10 @@ impl<'a> Check<'a> {
     async fn live(&mut self, head: &Head) -> Result<BTreeMap<String, String>> {
         let fold = match self.id {
             StreamId::Catalog => Fold::with_texts(),
+            // Records without embeddings are those of files.
+            StreamId::Collection(_) if head.config.get("dimension").and_then(Value::as_u64) == Some(0) => {
+                Fold::with_files()
+            }
             StreamId::Collection(_) => Fold::default(),
         };
         let (fold, whole) = self.segments(head, fold).await?;
@@ -251,6 +257,9 @@ impl<'a> Check<'a> {
         }
         self.lists(head).await?;
         self.unnamed(head).await?;
+        if let Some(files) = fold.files() {
+            file_check::check(self.reader, self.id, files, self.objects, &mut self.report).await?;
+        }
         Ok(fold.into_texts())
     }
 

@@ -5,6 +5,7 @@
 pub mod checksum;
 mod columns;
 pub mod commit;
+pub mod file_record;
 pub mod graph;
 pub mod head;
 pub mod merge;

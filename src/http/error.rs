@@ -19,6 +19,7 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Unauthorized => StatusCode::UNAUTHORIZED,
         Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Gone => StatusCode::GONE,
         Kind::AlreadyExists | Kind::Conflict => StatusCode::CONFLICT,
         Kind::Limit => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Corrupted | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -18,6 +18,7 @@ use super::access_log::Line;
 use super::chroma;
 use super::chroma::error::ChromaError;
 use super::error::ApiError;
+use super::files;
 use super::headers::secure;
 use crate::error::{Error, Kind, Result};
 
@@ -48,7 +49,7 @@ impl WriteBegun {
 /// Admits a request to `/api` if fewer than the limit are under way, and bounds its time.
 pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
     // Health, metrics and the like must answer exactly when the server is overrun.
-    if !request.uri().path().starts_with("/api/") {
+    if !request.uri().path().starts_with("/api/") && !files::owns(request.uri().path()) {
         return next.run(request).await;
     }
     let Ok(_permit) = app.running.clone().try_acquire_owned() else {
@@ -59,6 +60,10 @@ pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Ne
     };
     let begun = WriteBegun::default();
     request.extensions_mut().insert(begun.clone());
+    if files::brings_a_file(request.method(), request.uri().path()) {
+        // It may take as long as it goes on; whether it does is looked after where its body is read.
+        return next.run(request).await;
+    }
     let limit = app.settings.request_timeout;
     let path = request.uri().path().to_owned();
     match tokio::time::timeout(limit, next.run(request)).await {

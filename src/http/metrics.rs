@@ -127,7 +127,12 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("rests", "Collections put to rest.", c.rests)?;
     scrape.counter("wakings", "Collections loaded again because somebody used them.", c.wakings)?;
     scrape.counter("memory_refusals", "Requests and loads refused for want of memory.", c.memory_refusals)?;
-    scrape.counter("put_off", "Graph builds and merges put off for want of memory.", c.put_off)
+    scrape.counter("put_off", "Graph builds and merges put off for want of memory.", c.put_off)?;
+    let f = store.file_counters();
+    scrape.counter("files_put", "Files uploaded.", f.puts)?;
+    scrape.counter("files_in_bytes", "Bytes of files taken in.", f.bytes_in)?;
+    scrape.counter("files_out_bytes", "Bytes of files handed out.", f.bytes_out)?;
+    scrape.counter("files_waits", "Uploads and downloads that waited for memory.", f.waits)
 }
 
 fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {

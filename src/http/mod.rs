@@ -12,6 +12,7 @@ mod client;
 mod collections;
 mod documentation;
 mod error;
+mod files;
 mod guard;
 mod headers;
 mod listen;
@@ -40,6 +41,7 @@ use metrics::Metrics;
 pub use auth::{Key, KeyEntry, KeyScope, Keyring, Rate};
 pub use body::check_name;
 pub use chroma::chroma_collection;
+pub use files::FileKinds;
 pub use headers::CorsOrigins;
 pub use listen::serve;
 
@@ -58,6 +60,10 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// Time for requests under way once the server is told to stop.
     pub drain_timeout: Duration,
+    /// Which kinds of files may be uploaded.
+    pub file_kinds: FileKinds,
+    /// Whether what comes by `POST /upload` is deleted once it was downloaded.
+    pub auto_delete: bool,
     /// Whether `POST /api/v2/reset` may drop everything.
     pub allow_reset: bool,
     /// The keys that requests must bring; by default none is asked for.
@@ -79,6 +85,8 @@ impl Default for HttpSettings {
             max_connections: 8192,
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
+            file_kinds: FileKinds::default(),
+            auto_delete: false,
             allow_reset: false,
             keys: Keyring::default(),
             rate: None,
@@ -112,6 +120,7 @@ impl App {
 /// (`auth::permissions`) are checked against it.
 fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     let mut routes = native_routes();
+    routes.extend(files::routes());
     routes.extend(chroma::routes());
     routes
 }

@@ -92,7 +92,7 @@ impl From<Freshness> for Consistency {
     }
 }
 
-fn scope(tenant: Option<String>, database: Option<String>) -> Scope {
+pub(crate) fn scope(tenant: Option<String>, database: Option<String>) -> Scope {
     let default = Scope::default();
     Scope { tenant: tenant.unwrap_or(default.tenant), database: database.unwrap_or(default.database) }
 }

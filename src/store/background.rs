@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::catalog::{CatalogWrite, RecordState};
 use super::entry::{Entry, Progress, Rest};
+use super::files::Looked;
 use super::report::Recovery;
 use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
 use crate::bucket::keys::StreamId;
@@ -193,6 +194,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
 
 /// Upkeep of one collection, until it has ended or the store closes.
 async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkeep: &mut Upkeep) {
+    let mut looked = Looked::default();
     loop {
         let collection = match entry.progress() {
             Progress::Ready(collection) => collection,
@@ -227,6 +229,10 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
         tokio::select! {
             () = sign.given() => return,
             result = upkeep.work(collection.stream()) => told(&entry.record().name, result),
+        }
+        tokio::select! {
+            () = sign.given() => return,
+            () = looked.again(&inner, entry, inner.settings.timing.collect_interval) => {}
         }
     }
 }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::Store;
 use super::catalog::{self, CollectionRecord};
-use super::lifecycle::{ATTEMPTS, check_name};
+use super::files;
+use super::lifecycle::{ATTEMPTS, check_collection_name};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
 use crate::error::{Error, Kind, Result};
@@ -22,8 +23,9 @@ impl Store {
     /// `NotFound` if there is no such collection, `AlreadyExists` if the name is taken, `Invalid` for a bad
     /// name.
     pub async fn fork_collection(&self, id: CollectionId, name: &str) -> Result<Collection> {
-        check_name("name", name)?;
+        check_collection_name(name)?;
         let source = self.collection_by_id(id).await?.held().await?;
+        files::check_no_files(&source.identity().name, "forked")?;
         for _ in 0..ATTEMPTS {
             let record = self.entry(id).await?.record();
             self.check_name_is_free(&record.scope(), name).await?;

@@ -38,7 +38,9 @@ impl Store {
                 Ok(collection) => collect(collection.stream(), when, &mut collected).await,
                 Err(error) => Err(error.into()),
             };
-            failed = failed.or(done.err());
+            let swept = inner.sweep_files(&entry, when).await;
+            collected.orphans += swept.as_ref().copied().unwrap_or(0);
+            failed = failed.or(done.err()).or(swept.err());
         }
         let before = collected.orphans;
         let catalog = collect(&inner.catalog, when, &mut collected).await;

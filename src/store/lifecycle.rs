@@ -48,7 +48,7 @@ impl Store {
 
     fn check_spec(&self, spec: &CollectionSpec) -> Result<()> {
         let CollectionSpec { name, dimension, index, .. } = spec;
-        check_name("name", name)?;
+        check_collection_name(name)?;
         let limit = self.inner.limits.dimension;
         if dimension.is_some_and(|d| d == 0 || d > limit) {
             return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
@@ -211,6 +211,15 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
         true => {
             Err(Error::invalid(format!("{field}: expected 1 to {NAME_BYTES} bytes of printable text, got {name:?}")))
         }
+        false => Ok(()),
+    }
+}
+
+/// The same for a collection; names that begin with a dot are Drumlin's own.
+pub fn check_collection_name(name: &str) -> Result<()> {
+    check_name("name", name)?;
+    match name.starts_with('.') {
+        true => Err(Error::invalid(format!("name: expected no dot in front, got {name:?}"))),
         false => Ok(()),
     }
 }

@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// The collection that `look` finds, open, now or after the catalog was read to its end.
-    async fn opened(&self, look: impl Fn(&Inner) -> Option<Arc<Entry>>) -> Result<Option<Collection>> {
+    pub(super) async fn opened(&self, look: impl Fn(&Inner) -> Option<Arc<Entry>>) -> Result<Option<Collection>> {
         let mut asked = false;
         loop {
             if let Some(entry) = look(&self.inner) {

@@ -9,6 +9,7 @@ mod bootstrap;
 pub mod catalog;
 mod entry;
 pub mod examination;
+pub mod files;
 mod fork;
 pub mod garbage;
 mod lifecycle;
@@ -46,6 +47,7 @@ use crate::collection::residence::{Held, Home};
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
+use crate::files::FileShare;
 use crate::memory::Budget;
 use crate::record::CollectionId;
 use crate::stream::context::{Context, Counters, StreamError};
@@ -80,6 +82,7 @@ struct Inner {
     traffic: Arc<count::Counters>,
     instance: Instance,
     compute: Arc<Compute>,
+    files: Arc<FileShare>,
     catalog: Stream<CatalogState>,
     view: Arc<ArcSwap<CatalogView>>,
     entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
@@ -140,6 +143,7 @@ impl Store {
             making_room: tokio::sync::Mutex::new(()),
             planned: watch::Sender::new(settings.memory_limit.is_none()),
             limits: Arc::new(settings.limits.clone()),
+            files: Arc::new(FileShare::new(&settings.files)),
             recovery: Semaphore::new(settings.recovery_parallel.max(1)),
             settings,
             bucket,

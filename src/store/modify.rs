@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::Store;
 use super::catalog::{self, CatalogWrite, CollectionRecord};
-use super::lifecycle::{self, ATTEMPTS, check_name, metadata_json};
+use super::files;
+use super::lifecycle::{self, ATTEMPTS, check_collection_name, metadata_json};
 use crate::collection::request::IndexSettings;
 use crate::error::{Kind, Result};
 use crate::record::{CollectionId, Metadata};
@@ -52,13 +53,14 @@ impl Store {
     /// a bad name or setting.
     pub async fn modify_collection(&self, id: CollectionId, change: CollectionChange) -> Result<()> {
         if let Some(name) = &change.name {
-            check_name("name", name)?;
+            check_collection_name(name)?;
         }
         IndexSettings { ef_search: change.ef_search, ..IndexSettings::default() }.check()?;
         let inner = &self.inner;
         let mut refused = catalog::no_collection(id);
         for _ in 0..ATTEMPTS {
             let entry = self.entry(id).await?;
+            files::check_no_files(&entry.record().name, "changed")?;
             if lifecycle::ended(inner, &entry).await? {
                 return Err(catalog::no_collection(id));
             }

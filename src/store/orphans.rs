@@ -26,6 +26,9 @@ impl Store {
         for collection in self.inner.held_collections() {
             swept += collection.stream().sweep(Sweep::Now).await?.unwrap_or(0);
         }
+        for entry in self.inner.live_entries() {
+            swept += self.inner.sweep_files(&entry, Sweep::Now).await?;
+        }
         swept += self.inner.catalog.sweep(Sweep::Now).await?.unwrap_or(0);
         Ok(swept + sweep_streams(&self.inner).await?)
     }

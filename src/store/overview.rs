@@ -9,6 +9,7 @@ use super::report::{CollectionSync, Counters, Damage, Health, Loading, Memory, S
 use crate::bucket::Place;
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::error::Result;
+use crate::files::FILES;
 use crate::memory::resident_bytes;
 use crate::record::Version;
 use crate::stream::context::StreamError;
@@ -81,10 +82,11 @@ fn info_of(entry: &Entry) -> CollectionInfo {
 }
 
 impl Store {
-    /// The collections of a database, by name.
+    /// The collections of a database, by name; the one of its files is not among them.
     pub fn collections(&self, scope: &Scope) -> Vec<CollectionInfo> {
         let entries = self.inner.live_entries();
-        entries.iter().filter(|entry| entry.record().is_in(scope)).map(|entry| info_of(entry)).collect()
+        let shown = |entry: &&std::sync::Arc<Entry>| entry.record().is_in(scope) && entry.record().name != FILES;
+        entries.iter().filter(shown).map(|entry| info_of(entry)).collect()
     }
 
     /// The live collections of all databases, by name, as of now: the catalog is read to its end.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::catalog::{self, CollectionRecord, RecordState};
-use super::lifecycle::{ATTEMPTS, check_name};
-use super::{Store, report};
+use super::lifecycle::{ATTEMPTS, check_collection_name};
+use super::{Store, files, report};
 use crate::bucket::StoreTime;
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
@@ -49,7 +49,8 @@ impl Store {
         moment: Moment,
         name: &str,
     ) -> Result<(Collection, Version)> {
-        check_name("name", name)?;
+        check_collection_name(name)?;
+        files::check_no_files(of, "restored")?;
         self.inner.follow_catalog().await?;
         let (id, record) = self.recorded(scope, of).await?;
         for _ in 0..ATTEMPTS {

@@ -36,6 +36,7 @@ impl Route {
         self.pattern
             .replace("{collection}", if by_name && !self.pattern.contains("by-id") { HOARD } else { id })
             .replace("{name}", HOARD)
+            .replace("{job_id}", HOARD)
             .replace("{tenant}", "default_tenant")
             .replace("{database}", "default_database")
             .replace("{function}", "sum")

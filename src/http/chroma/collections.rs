@@ -80,10 +80,23 @@ fn taken(name: &str) -> ChromaError {
 pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collection, ChromaError> {
     let id = place.id().ok_or_else(|| ChromaError::invalid("Collection ID is not a valid UUIDv4"))?;
     let collection = store.collection_by_id(id).await.map_err(|e| no_id(e, id))?;
-    if !place.holds(&collection.identity().scope) {
+    if !place.holds(&collection.identity().scope) || is_reserved(&collection.identity().name) {
         return Err(no_id(Error::not_found("elsewhere"), id));
     }
     Ok(collection)
+}
+
+/// Whether a collection is Drumlin's own: the API does not show it.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+/// Refuses a name that no user can have given, in the words for one that nobody has given.
+fn check_shown(name: &str) -> Result<(), ChromaError> {
+    match is_reserved(name) {
+        true => Err(no_name(Error::not_found("reserved"), name)),
+        false => Ok(()),
+    }
 }
 
 /// What a create is to make.
@@ -195,6 +208,7 @@ pub(super) async fn count(State(app): State<App>, At(place): At<InDatabase>) -> 
 
 pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
     let name = &place.collection;
+    check_shown(name)?;
     let collection = app.store.collection_in(&place.scope(), name).await.map_err(|e| no_name(e, name))?;
     Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
 }
@@ -209,6 +223,7 @@ pub(super) async fn by_id(
         ChromaError::validation(&["collection_id: Invalid collection ID format, expected UUID".to_owned()])
     })?;
     let collection = app.store.collection_by_id(id).await.map_err(|e| no_name(e, &id.to_string()))?;
+    check_shown(&collection.identity().name).map_err(|_| no_name(Error::not_found("reserved"), &id.to_string()))?;
     if !identity.sees_everything() && !place.holds(&collection.identity().scope) {
         return Err(no_name(Error::not_found("elsewhere"), &id.to_string()));
     }
@@ -276,6 +291,7 @@ pub(super) async fn remove(
 ) -> Result<Response, ChromaError> {
     let scope: Scope = place.scope();
     let InCollection { collection: name, .. } = place;
+    check_shown(&name)?;
     let dropped = {
         let name = name.clone();
         begun.run(async move { app.store.drop_collection(&scope, &name).await }).await

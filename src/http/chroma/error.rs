@@ -94,6 +94,7 @@ const fn wire(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Invalid | Kind::Limit => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
         Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "AuthError"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
+        Kind::Gone => (StatusCode::GONE, "NotFoundError"),
         Kind::AlreadyExists | Kind::Conflict => (StatusCode::CONFLICT, "ChromaError"),
         Kind::Corrupted | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),

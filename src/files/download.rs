@@ -1,0 +1,232 @@
+//! A file on its way out of the bucket, part by part, the next one fetched while the one before is taken.
+//! Invariants: no byte of a part is handed out before the part's checksum was right, and not the last part of a whole
+//! file before the file's SHA-256 was; every part has its share of the budget while it is held.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+
+use super::budget::{Budget, Counted, Share};
+use super::request::FileInfo;
+use super::upload::Target;
+use crate::bucket::BucketError;
+use crate::error::{Error, Kind, Result};
+use crate::format::Checksum;
+use crate::format::file_record::{Content, Part, Sha256Sum};
+
+/// Why a part could not be read.
+pub enum Missed {
+    /// It is not there: swept, or lost.
+    Absent(String),
+    Failed(Error),
+}
+
+/// A part that was read and is right.
+struct Fetched {
+    bytes: Bytes,
+    share: Share,
+}
+
+/// A file being read. Its bytes are asked for piece by piece; dropping it ends the reading.
+pub struct Download {
+    info: FileInfo,
+    range: Range<u64>,
+    parts: Arc<Parts>,
+    /// The part that is handed out next, and the offset in the file at which it begins.
+    next: usize,
+    offset: u64,
+    ahead: Option<(usize, JoinHandle<Result<Fetched, Missed>>)>,
+    first: Option<Fetched>,
+    /// The part that was handed out last.
+    held: Option<Share>,
+    /// Of a whole file only.
+    sha256: Option<(Sha256, Sha256Sum)>,
+}
+
+/// The parts of a file.
+struct Parts {
+    name: String,
+    target: Target,
+    content: Content,
+}
+
+impl std::fmt::Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download").field("info", &self.info).field("range", &self.range).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if let Some((_, task)) = &self.ahead {
+            task.abort();
+        }
+    }
+}
+
+impl Parts {
+    fn part(&self, number: usize) -> Option<(u32, Part)> {
+        let part = self.content.parts.get(number)?;
+        Some((u32::try_from(number).ok()?, *part))
+    }
+
+    async fn fetch(&self, number: usize, share: Option<Share>) -> Result<Fetched, Missed> {
+        let Some((index, part)) = self.part(number) else {
+            return Err(Missed::Failed(Error::internal(format!("file {:?} has no part {number}", self.name))));
+        };
+        let size = usize::try_from(part.bytes).unwrap_or(usize::MAX);
+        let share = match share {
+            Some(share) => share,
+            None => self.target.budget.take(size, &self.target.settings).await.map_err(Missed::Failed)?,
+        };
+        let key = self.target.stream.file_part(self.content.content, index);
+        let bytes = match self.target.bucket.get(&key, None).await {
+            Ok(object) => object.bytes,
+            Err(BucketError::NotFound { .. }) => return Err(Missed::Absent(key)),
+            Err(error) => {
+                return Err(Missed::Failed(Error::unavailable(format!(
+                    "file {:?} cannot be read: {error}",
+                    self.name
+                ))));
+            }
+        };
+        let found = Checksum::of(&bytes);
+        if bytes.len() as u64 != part.bytes || found != part.xxh3 {
+            let (expected, xxh3) = (part.bytes, part.xxh3);
+            let cause = format!("expected {expected} bytes with checksum {xxh3}, found {} with {found}", bytes.len());
+            return Err(Missed::Failed(self.damage(&key, &cause)));
+        }
+        Ok(Fetched { bytes, share })
+    }
+
+    fn damage(&self, key: &str, cause: &str) -> Error {
+        tracing::error!(file = self.name, key, cause, "a part of a file is damaged");
+        Error::new(
+            Kind::Corrupted,
+            format!(
+                "file {:?} is damaged: {key}: {cause}; put the object back from a backup, or upload the file again",
+                self.name
+            ),
+        )
+    }
+
+    /// The error of a part that is not there, in words.
+    fn settle(&self, missed: Missed) -> Error {
+        match missed {
+            Missed::Failed(error) => error,
+            Missed::Absent(key) => self.damage(&key, "it is missing"),
+        }
+    }
+}
+
+impl Download {
+    /// Begins to read the bytes `range` of a file; its first part is at hand when this returns.
+    pub(super) async fn begin(
+        info: FileInfo,
+        range: Range<u64>,
+        content: Option<Content>,
+        target: Target,
+    ) -> Result<Download, Missed> {
+        let whole = range == (0..info.size);
+        let expected = info.sha256.parse().ok().filter(|_| whole);
+        let content = content.unwrap_or(Content { content: ulid::Ulid::nil(), parts: Vec::new() });
+        let (mut next, mut offset) = (0, 0u64);
+        for part in &content.parts {
+            if offset + part.bytes > range.start {
+                break;
+            }
+            (next, offset) = (next + 1, offset + part.bytes);
+        }
+        let parts = Arc::new(Parts { name: info.name.clone(), target, content });
+        let first = match range.is_empty() {
+            true => None,
+            false => Some(parts.fetch(next, None).await?),
+        };
+        let sha256 = expected.map(|sum| (Sha256::new(), sum));
+        let mut download = Download { info, range, parts, next, offset, ahead: None, first, held: None, sha256 };
+        download.look_ahead(next + 1);
+        Ok(download)
+    }
+
+    /// The file.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Which bytes of it are read.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// The next bytes, some MiB at most; `None` at the end.
+    ///
+    /// # Errors
+    /// `Corrupted` names the object that is damaged or missing: what came before was right, and nothing more comes.
+    /// `Unavailable` if the bucket does not answer.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        self.held = None;
+        if self.offset >= self.range.end {
+            return Ok(None);
+        }
+        let number = self.next;
+        let fetched = match (self.first.take(), self.ahead.take()) {
+            (Some(first), ahead) => {
+                self.ahead = ahead;
+                Ok(first)
+            }
+            (None, Some((ahead, task))) if ahead == number => match task.await {
+                Ok(fetched) => fetched,
+                Err(e) => Err(Missed::Failed(Error::internal("the reading of a part ended early").with_source(e))),
+            },
+            _ => self.parts.fetch(number, None).await,
+        };
+        let Fetched { bytes, share } = fetched.map_err(|missed| self.parts.settle(missed))?;
+        let begins = self.offset;
+        (self.next, self.offset) = (number + 1, begins.saturating_add(bytes.len() as u64));
+        self.check_sum(&bytes)?;
+        self.look_ahead(self.next);
+        self.held = Some(share);
+        let cut = |at: u64| usize::try_from(at.saturating_sub(begins)).unwrap_or(usize::MAX).min(bytes.len());
+        let (start, end) = (cut(self.range.start), cut(self.range.end));
+        self.parts.target.budget.count(Counted::BytesOut, end.saturating_sub(start) as u64);
+        Ok(Some(bytes.slice(start..end.max(start))))
+    }
+
+    /// Takes in the part just read; after the last one the sum must be the file's.
+    fn check_sum(&mut self, bytes: &Bytes) -> Result<()> {
+        let Some((mut hasher, expected)) = self.sha256.take() else { return Ok(()) };
+        hasher.update(bytes);
+        if self.offset < self.range.end {
+            self.sha256 = Some((hasher, expected));
+            return Ok(());
+        }
+        let found = Sha256Sum(hasher.finalize().into());
+        match found == expected {
+            true => Ok(()),
+            false => {
+                let key = self.parts.target.stream.file_prefix();
+                Err(self.parts.damage(&key, &format!("expected sha256 {expected}, found {found}")))
+            }
+        }
+    }
+
+    /// Begins to fetch a part if it will be wanted and there is memory for it right now.
+    fn look_ahead(&mut self, number: usize) {
+        let held = self.first.as_ref().map_or(0, |first| first.bytes.len() as u64);
+        if self.ahead.is_some() || self.offset + held >= self.range.end {
+            return;
+        }
+        let Some((_, part)) = self.parts.part(number) else { return };
+        let size = usize::try_from(part.bytes).unwrap_or(usize::MAX);
+        let Some(share) = self.budget().try_take(size) else { return };
+        let parts = self.parts.clone();
+        self.ahead = Some((number, tokio::spawn(async move { parts.fetch(number, Some(share)).await })));
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.parts.target.budget
+    }
+}

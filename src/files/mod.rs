@@ -1,0 +1,22 @@
+//! Files of a database: their records are a collection whose records have no embeddings, their bytes are immutable
+//! parts beside it. Invariants (ARCHITECTURE.md, Files): the parts of a content are in the bucket before the one
+//! commit that names it; a content that a sweep has seen unnamed is never named again, since that commit would have
+//! to come before the sweep's own; no more bytes of files are held than the budget says.
+
+mod budget;
+mod download;
+mod name;
+mod request;
+mod sweep;
+mod upload;
+mod vault;
+
+pub use budget::FileCounts;
+pub use download::Download;
+pub use name::check_file_name;
+pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
+pub use vault::{Departure, FileShare, Received, Vault, no_file};
+
+/// The name of the collection that holds the records of a database's files. No name that a user may give begins
+/// with a dot.
+pub const FILES: &str = ".files";

@@ -1,0 +1,144 @@
+//! The body of an upload as a stream that the store takes: it may take as long as it likes, but not stand still.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::{Stream, StreamExt, stream};
+
+use crate::error::{Error, Kind, Result};
+use crate::http::App;
+use crate::http::error::ApiError;
+
+pub(super) const X_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+/// Bytes of a media type at most.
+const TYPE_BYTES: usize = 255;
+
+/// The body's pieces. Ends with an error where the client stands still or goes away.
+pub(super) fn pieces(body: Body, idle: Duration) -> impl Stream<Item = Result<Bytes>> + Send {
+    stream::try_unfold(body.into_data_stream(), move |mut body| async move {
+        let Ok(next) = tokio::time::timeout(idle, body.next()).await else {
+            let seconds = idle.as_secs_f64();
+            return Err(Error::unavailable(format!("no byte of the body came for {seconds} s; nothing was stored")));
+        };
+        match next {
+            None => Ok(None),
+            Some(Ok(piece)) => Ok(Some((piece, body))),
+            Some(Err(e)) => {
+                Err(Error::invalid("body: ended before it was complete; nothing was stored").with_source(e))
+            }
+        }
+    })
+}
+
+/// A header's text, if it is there and is text.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>> {
+    let value = headers.get(name).map(|value| value.to_str());
+    value.transpose().map_err(|_| Error::invalid(format!("{name}: expected printable ASCII")))
+}
+
+/// The media type that the file is said to have.
+pub(super) fn content_type(text: Option<&str>) -> Result<Option<String>> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    match text {
+        Some(text) if text.len() > TYPE_BYTES => {
+            Err(Error::invalid(format!("content-type: expected at most {TYPE_BYTES} bytes, got {}", text.len())))
+        }
+        other => Ok(other.map(str::to_owned)),
+    }
+}
+
+/// The SHA-256 that the body is said to have, in lower-case hex.
+///
+/// # Errors
+/// `Invalid` for a sum that is none, and for two that differ.
+pub(super) fn expected_sum(headers: &HeaderMap) -> Result<Option<String>> {
+    let plain = text(headers, &X_CONTENT_SHA256)?.map(|sum| sum.trim().to_ascii_lowercase());
+    let structured = text(headers, &CONTENT_DIGEST)?.map(of_digest).transpose()?.flatten();
+    match (plain, structured) {
+        (Some(plain), Some(structured)) if plain != structured => {
+            Err(Error::invalid(format!("{X_CONTENT_SHA256} and {CONTENT_DIGEST} name different sums")))
+        }
+        (plain, structured) => Ok(plain.or(structured)),
+    }
+}
+
+/// The sum in `sha-256=:…:` (RFC 9530), in hex; other algorithms are left to others.
+fn of_digest(header: &str) -> Result<Option<String>> {
+    let entries = header.split(',').filter_map(|entry| entry.trim().split_once('='));
+    let Some((_, value)) = entries.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("sha-256")) else {
+        return Ok(None);
+    };
+    let inner = value.trim().strip_prefix(':').and_then(|value| value.strip_suffix(':'));
+    let bytes = inner.and_then(|inner| STANDARD.decode(inner).ok()).filter(|bytes| bytes.len() == 32);
+    let bytes = bytes.ok_or_else(|| {
+        Error::invalid(format!("{CONTENT_DIGEST}: expected sha-256=:base64 of 32 bytes:, got {header:?}"))
+    })?;
+    Ok(Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// Refuses what is too large before a byte of it is read; the length that it is said to have.
+pub(super) fn length(app: &App, headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let length = text(headers, &header::CONTENT_LENGTH)?.and_then(|length| length.parse::<u64>().ok());
+    let limit = app.store.file_settings().max_bytes;
+    match length.filter(|length| *length > limit) {
+        Some(got) => Err(too_large(format!("body: at most {limit} bytes, got {got} (DRUMLIN_FILE_MAX_BYTES)"))),
+        None => Ok(length),
+    }
+}
+
+fn too_large(message: String) -> ApiError {
+    ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, Kind::Limit, message)
+}
+
+/// Refuses a kind of file that is not on the list.
+pub(super) fn check_kind(app: &App, name: &str, content_type: Option<&str>) -> Result<(), ApiError> {
+    if app.settings.file_kinds.allow(name, content_type) {
+        return Ok(());
+    }
+    let shown: String = content_type.unwrap_or("none").chars().take(100).collect();
+    let message =
+        format!("files of this kind are not taken here (DRUMLIN_FILE_TYPES): name {name:?}, content-type {shown:?}");
+    Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, message))
+}
+
+/// The status of an upload that failed.
+pub(super) fn refused(error: Error) -> ApiError {
+    match error.kind() {
+        Kind::Limit => too_large(error.message().to_owned()),
+        Kind::Conflict => {
+            ApiError::with_status(StatusCode::PRECONDITION_FAILED, Kind::Conflict, error.message().to_owned())
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn sums_are_read_in_both_spellings() {
+        // From `printf 'x' | openssl dgst -sha256` in hex and in base64.
+        let hex = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        let digest = "sha-512=:AAAA:, sha-256=:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=:";
+        let of = |pairs: &[(&HeaderName, &str)]| {
+            let headers = pairs.iter().map(|(name, value)| ((*name).clone(), HeaderValue::from_str(value).unwrap()));
+            expected_sum(&headers.collect()).map_err(|e| e.kind())
+        };
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&[(&X_CONTENT_SHA256, &hex.to_uppercase())]), Ok(Some(hex.to_owned())));
+        assert_eq!(of(&[(&CONTENT_DIGEST, digest)]), Ok(Some(hex.to_owned())));
+        assert_eq!(of(&[(&X_CONTENT_SHA256, hex), (&CONTENT_DIGEST, digest)]), Ok(Some(hex.to_owned())));
+        assert_eq!(of(&[(&CONTENT_DIGEST, "sha-512=:AAAA:")]), Ok(None));
+        for bad in ["sha-256=x", "sha-256=:AAAA:", "sha-256=::"] {
+            assert_eq!(of(&[(&CONTENT_DIGEST, bad)]), Err(Kind::Invalid), "{bad}");
+        }
+        assert_eq!(of(&[(&X_CONTENT_SHA256, &"0".repeat(64)), (&CONTENT_DIGEST, digest)]), Err(Kind::Invalid));
+    }
+}

@@ -1,0 +1,43 @@
+//! Files over HTTP: `/api/files` and the routes of worker storage. Invariants: no body is ever held whole, on its way
+//! in or out; a body that is cut short is never taken, or given, for a whole one.
+
+mod body;
+mod condition;
+mod describe;
+mod kinds;
+mod range;
+mod read;
+mod send;
+mod worker;
+mod write;
+
+use axum::http::Method;
+use axum::routing::{MethodRouter, delete, get, post, put};
+
+use super::App;
+
+pub use kinds::FileKinds;
+
+/// Every route, once.
+pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+    vec![
+        (Method::GET, "/api/files", get(read::list)),
+        (Method::PUT, "/api/files/{*name}", put(write::put)),
+        (Method::GET, "/api/files/{*name}", get(read::get).head(read::head)),
+        (Method::DELETE, "/api/files/{*name}", delete(write::remove)),
+        (Method::POST, "/upload", post(worker::upload)),
+        (Method::GET, "/download/{job_id}", get(worker::download).head(worker::head)),
+        (Method::DELETE, "/delete/{job_id}", delete(worker::remove)),
+        (Method::GET, "/list", get(worker::list)),
+    ]
+}
+
+/// Whether a path is of worker storage: its routes lie outside of `/api`.
+pub(super) fn owns(path: &str) -> bool {
+    matches!(path, "/upload" | "/list") || path.starts_with("/download/") || path.starts_with("/delete/")
+}
+
+/// Whether a request brings a file: it may take as long as it goes on.
+pub(super) fn brings_a_file(method: &Method, path: &str) -> bool {
+    (method == Method::PUT && path.starts_with("/api/files/")) || (method == Method::POST && path == "/upload")
+}

@@ -1,0 +1,104 @@
+//! A file's bytes on their way to a client. Invariants: beside the parts that its budget allows, a download holds a
+//! few small pieces; one that ends early, for damage or a client that stands still, ends with an error, so that the
+//! connection is cut and nobody takes what came for the whole.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures::stream;
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::files::{Departure, Download, Vault};
+
+/// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a part.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What the body and the task that fills it share.
+struct Progress {
+    pieces: mpsc::Receiver<Result<Bytes>>,
+    taken: Arc<AtomicU64>,
+    expected: u64,
+}
+
+/// The body. Where `leave` names the files, the file is deleted once all of it was taken.
+pub(super) fn body(download: Download, leave: Option<Vault>, idle: Duration) -> Body {
+    let range = download.range();
+    let (sender, pieces) = mpsc::channel(1);
+    let taken = Arc::new(AtomicU64::new(0));
+    let progress = Progress { pieces, taken: taken.clone(), expected: range.end.saturating_sub(range.start) };
+    let sending = Sending { download, leave, sender, taken, idle, sent: 0, expected: progress.expected };
+    tokio::spawn(sending.run());
+    Body::from_stream(stream::try_unfold(progress, |mut progress| async move {
+        match progress.pieces.recv().await {
+            Some(Ok(piece)) => {
+                progress.taken.fetch_add(piece.len() as u64, Ordering::SeqCst);
+                Ok(Some((piece, progress)))
+            }
+            Some(Err(error)) => Err(error),
+            None if progress.taken.load(Ordering::SeqCst) == progress.expected => Ok(None),
+            None => Err(Error::unavailable("the download was given up")),
+        }
+    }))
+}
+
+/// The task of one download.
+struct Sending {
+    download: Download,
+    leave: Option<Vault>,
+    sender: mpsc::Sender<Result<Bytes>>,
+    taken: Arc<AtomicU64>,
+    idle: Duration,
+    sent: u64,
+    expected: u64,
+}
+
+impl Sending {
+    async fn run(mut self) {
+        let mut departure = None;
+        loop {
+            let part = match self.download.next().await {
+                Ok(Some(part)) => part,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(file = self.download.info().name, %error, "a download was cut off");
+                    // Whoever is gone need not be told.
+                    let _ = self.sender.send(Err(error)).await;
+                    return;
+                }
+            };
+            for piece in part.chunks(PIECE_BYTES) {
+                self.sent = self.sent.saturating_add(piece.len() as u64);
+                if self.sent == self.expected {
+                    // IMPORTANT: before the last piece goes. Whoever has all of it finds that the file is leaving.
+                    departure = self.departure();
+                }
+                let sent = self.sender.send_timeout(Ok(Bytes::copy_from_slice(piece)), self.idle).await;
+                if sent.is_err() {
+                    return;
+                }
+            }
+        }
+        if self.expected == 0 {
+            departure = self.departure();
+        }
+        if let Some(departure) = departure {
+            self.taken_whole(departure).await;
+        }
+    }
+
+    fn departure(&self) -> Option<Departure> {
+        self.leave.as_ref().map(|vault| vault.leave(self.download.info()))
+    }
+
+    /// Deletes the file if the connection took the last piece; that it went away with it does not matter then.
+    async fn taken_whole(self, departure: Departure) {
+        let waited = tokio::time::timeout(self.idle, self.sender.reserve()).await;
+        drop(waited);
+        if self.taken.load(Ordering::SeqCst) == self.expected {
+            departure.confirm().await;
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Files of a database, and the collection that holds their records: made when the first file comes, dropped with its
+//! database, shown to no user as a collection. Invariant: only here is a name given to a collection that begins with a
+//! dot.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::catalog::{CollectionRecord, Configuration, RecordState};
+use super::entry::Entry;
+use super::lifecycle::ATTEMPTS;
+use super::{Inner, Store};
+use crate::bucket::keys::StreamId;
+use crate::collection::request::{Consistency, IndexSettings, Scope};
+use crate::collection::residence::Held;
+use crate::config::FileSettings;
+use crate::error::{Error, Kind, Result};
+use crate::files::{
+    Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Received, Vault, check_file_name,
+    no_file,
+};
+use crate::format::head::Head;
+use crate::record::{CollectionId, Metric, Version};
+use crate::stream::sweep::Sweep;
+
+/// The files of one database: whole bodies by name, streamed in and out. Cheap to clone.
+///
+/// ```
+/// use drumlin::{Consistency, PutFile, Scope, Settings, Storage, Store};
+/// use futures::stream;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> drumlin::Result<()> {
+/// let store = Store::open(Settings::new(Storage::Memory)).await?;
+/// let files = store.files(&Scope::default());
+/// let body = stream::iter([Ok("hello, ".into()), Ok("file".into())]);
+/// files.put("notes/hello.txt", PutFile::default(), body).await?; // durable when this returns
+///
+/// let mut download = files.get("notes/hello.txt", Consistency::Local).await?;
+/// let mut bytes = Vec::new();
+/// while let Some(piece) = download.next().await? {
+///     bytes.extend_from_slice(&piece);
+/// }
+/// assert_eq!(bytes, b"hello, file");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Files {
+    store: Store,
+    scope: Scope,
+}
+
+impl Store {
+    /// The files of a database.
+    pub fn files(&self, scope: &Scope) -> Files {
+        Files { store: self.clone(), scope: scope.clone() }
+    }
+
+    /// How files are kept here.
+    pub fn file_settings(&self) -> &FileSettings {
+        &self.inner.settings.files
+    }
+
+    /// What went in and out of files since the store opened.
+    pub fn file_counters(&self) -> FileCounts {
+        self.inner.files.counts()
+    }
+
+    /// The collection of a database's files, if there is one.
+    async fn vault(&self, scope: &Scope) -> Result<Option<Vault>> {
+        let found = self.opened(|inner| inner.find(scope, FILES)).await?;
+        match found {
+            Some(collection) => Ok(Some(self.inner.vault(collection.held().await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The same, made if it is not there.
+    async fn vault_made(&self, scope: &Scope) -> Result<Vault> {
+        for _ in 0..ATTEMPTS {
+            if let Some(vault) = self.vault(scope).await? {
+                return Ok(vault);
+            }
+            self.database(&scope.tenant, &scope.database).await?;
+            let id = CollectionId(Uuid::new_v4());
+            // Dimension 0 says for good that no record has an embedding.
+            let config = Map::from_iter([("dimension".to_owned(), Value::from(0))]);
+            let head = Head::new(StreamId::Collection(id).to_string(), config);
+            match self.bear(id, &head, record(scope)).await {
+                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                born => return Ok(self.inner.vault(born?.held().await?)),
+            }
+        }
+        Err(Error::unavailable(
+            "the files of the database kept being created and dropped; nothing was stored, try again",
+        ))
+    }
+}
+
+/// The record of the collection of a database's files.
+fn record(scope: &Scope) -> CollectionRecord {
+    CollectionRecord {
+        tenant: scope.tenant.clone(),
+        database: scope.database.clone(),
+        name: FILES.to_owned(),
+        metadata: None,
+        configuration: Configuration {
+            metric: Metric::L2,
+            dimension: Some(0),
+            index: IndexSettings::default(),
+            extension: Map::new(),
+            other: Map::new(),
+        },
+        state: RecordState::Live,
+        forked_from: None,
+        other: Map::new(),
+    }
+}
+
+/// Refuses to do with the collection of files what would part its records from its contents.
+pub(super) fn check_no_files(name: &str, done: &str) -> Result<()> {
+    match name == FILES {
+        true => Err(Error::invalid(format!(
+            "{FILES} holds the records of files and cannot be {done}; copy the files instead"
+        ))),
+        false => Ok(()),
+    }
+}
+
+impl Files {
+    /// Stores a body under a name, or replaces the file of that name: durable when this returns. Memory does not
+    /// depend on the body's length.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad name or a body whose SHA-256 is not the one that was said; `Limit` if it is too large;
+    /// `Conflict` if the condition does not hold; `NotFound` if there is no such database. What the body's stream says.
+    pub async fn put<S>(&self, name: &str, file: PutFile, body: S) -> Result<PutOutcome>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        check_file_name(name)?;
+        self.store.vault_made(&self.scope).await?.put(name, file, body).await
+    }
+
+    /// Takes in a body that has no name yet.
+    pub(crate) async fn receive<S>(&self, file: &PutFile, body: S) -> Result<Received>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        self.store.vault_made(&self.scope).await?.receive(file, body).await
+    }
+
+    /// Names a body that was taken in; refused if the database's files were dropped meanwhile.
+    pub(crate) async fn settle(&self, name: &str, file: &PutFile, received: Received) -> Result<PutOutcome> {
+        check_file_name(name)?;
+        received.settle(name, file).await
+    }
+
+    /// What is known of a file.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of that name, which is said only after the bucket was asked; `Gone` if it was deleted
+    /// not long ago.
+    pub async fn stat(&self, name: &str, consistency: Consistency) -> Result<FileInfo> {
+        self.existing(name).await?.stat(name, consistency).await
+    }
+
+    /// Begins to read a file.
+    ///
+    /// # Errors
+    /// As [`stat`](Files::stat); `Corrupted` if its first part is damaged.
+    pub async fn get(&self, name: &str, consistency: Consistency) -> Result<Download> {
+        self.get_range(name, consistency, |_| None).await
+    }
+
+    /// The same with the bytes that `choose` wants when it is told what the file is; all of them for `None`.
+    pub async fn get_range(
+        &self,
+        name: &str,
+        consistency: Consistency,
+        choose: impl Fn(&FileInfo) -> Option<Range<u64>> + Send + Sync,
+    ) -> Result<Download> {
+        self.existing(name).await?.get(name, consistency, choose).await
+    }
+
+    /// Deletes a file; its name can be used again. The commit that did it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of that name, `Gone` if it was deleted before.
+    pub async fn delete(&self, name: &str) -> Result<Version> {
+        self.existing(name).await?.delete(name).await
+    }
+
+    /// Files by name; none if there is no such database.
+    pub async fn list(&self, list: &ListFiles, consistency: Consistency) -> Result<FilePage> {
+        if consistency == Consistency::Strong {
+            self.store.inner.follow_catalog().await?;
+        }
+        match self.store.vault(&self.scope).await? {
+            Some(vault) => vault.list(list, consistency).await,
+            None => Ok(FilePage::default()),
+        }
+    }
+
+    /// Where the files are, for the steps that a server adds to a download.
+    pub(crate) async fn existing(&self, name: &str) -> Result<Vault> {
+        check_file_name(name)?;
+        self.store.vault(&self.scope).await?.ok_or_else(|| no_file(name))
+    }
+}
+
+impl Inner {
+    pub(super) fn vault(&self, collection: Held) -> Vault {
+        Vault::new(collection, self.files.clone())
+    }
+
+    /// Sweeps the contents of files if `entry` is of them; how many objects were deleted.
+    pub(super) async fn sweep_files(&self, entry: &Entry, when: Sweep) -> Result<u64> {
+        match entry.held().filter(|_| entry.record().name == FILES) {
+            Some(collection) => Ok(self.vault(collection).sweep(when).await?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+}
+
+/// When this instance last looked whether contents of files are to be swept.
+#[derive(Debug, Default)]
+pub(super) struct Looked(Option<Instant>);
+
+impl Looked {
+    /// Looks again if it was long ago.
+    pub(super) async fn again(&mut self, inner: &Inner, entry: &Entry, interval: Duration) {
+        if self.0.is_some_and(|at| at.elapsed() < interval) {
+            return;
+        }
+        self.0 = Some(Instant::now());
+        if let Err(error) = inner.sweep_files(entry, Sweep::IfDue).await {
+            tracing::warn!(collection = %entry.id, %error, "contents of files could not be swept yet");
+        }
+    }
+}
