@@ -77,11 +77,6 @@ impl Face {
         let published = Arc::new(ArcSwap::from_pointee(Snapshot::empty(identity.metric)));
         Face { identity: Arc::new(ArcSwap::from_pointee(identity)), published, requests: Arc::default() }
     }
-
-    /// Bytes of memory that its records and graphs take.
-    pub fn bytes(&self) -> u64 {
-        self.published.load().footprint().sum()
-    }
 }
 
 #[derive(Debug)]

@@ -126,10 +126,20 @@ impl Collection {
         self.residence().end()
     }
 
+    /// Bytes of memory that would be freed if it were let go.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let (present, current) = (self.present(), self.stream().shared().current());
+        let tail = current.tail.lock().size_bytes();
+        present.footprint().sum() + present.owed_bytes() + tail
+    }
+
     /// Frees its records, which every handle still keeps in memory. The stream must have been closed.
     pub(crate) fn let_go(&self) {
         let current = self.stream().shared().current();
-        current.state.lock().let_go();
-        current.tail.lock().clear();
+        let mut tail = current.tail.lock();
+        let tail_bytes = tail.size_bytes();
+        tail.clear();
+        drop(tail);
+        current.state.lock().let_go(tail_bytes);
     }
 }

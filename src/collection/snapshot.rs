@@ -176,8 +176,8 @@ impl Snapshot {
     }
 
     /// What is known of the collection without its records.
-    pub(super) fn hollow(&self) -> Snapshot {
-        let rested_bytes = self.footprint().sum();
+    pub(super) fn hollow(&self, tail_bytes: u64) -> Snapshot {
+        let rested_bytes = self.footprint().sum() + tail_bytes;
         Snapshot { chunks: Vec::new(), graphs: Vec::new(), rested_bytes, ..self.clone() }
     }
 

@@ -85,8 +85,9 @@ impl CollectionState {
     }
 
     /// Lets go of the records, and shows readers that they are not here. It is of no further use.
-    pub fn let_go(&mut self) {
-        self.current = self.current.hollow();
+    /// Its tail took `tail_bytes`.
+    pub fn let_go(&mut self, tail_bytes: u64) {
+        self.current = self.current.hollow(tail_bytes);
         self.published.store(Arc::new(self.current.clone()));
         self.account.lock().set(0, 0);
     }

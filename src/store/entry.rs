@@ -25,9 +25,10 @@ use crate::stream::context::StreamError;
 use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
-/// Commits in the tail from which on a collection is flushed before it rests: fewer are read as quickly from
-/// the log when it is loaded again.
+/// Commits in the tail, and bytes of them, from which on a collection is flushed before it rests: fewer are read
+/// as quickly from the log when it is loaded again, and are then in memory twice.
 const FLUSH_COMMITS: usize = 16;
+const FLUSH_BYTES: u64 = 64 << 10;
 /// A flush may take so long before a collection rests; what it does not finish is in the log.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -216,8 +217,12 @@ impl Entry {
     pub async fn finish_rest(&self, inner: &Inner, collection: Collection) {
         let name = &self.record().name;
         collection.stream().close().await;
-        let tail = collection.stream().shared().current().tail.lock().len();
-        if tail >= FLUSH_COMMITS && inner.settings.maintenance {
+        let (commits, bytes) = {
+            let current = collection.stream().shared().current();
+            let tail = current.tail.lock();
+            (tail.len(), tail.size_bytes())
+        };
+        if (commits >= FLUSH_COMMITS || bytes >= FLUSH_BYTES) && inner.settings.maintenance {
             match tokio::time::timeout(FLUSH_LIMIT, collection.stream().flush()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::warn!(%name, %error, "was not flushed; its writes are safe in the log"),

@@ -178,6 +178,11 @@ pub fn home(weak: Weak<Inner>) -> Home {
     Home { wake: Arc::new(wake), make_room: Arc::new(make_room) }
 }
 
+/// For how long nobody has used a collection that is open.
+fn idle(entry: Arc<Entry>) -> Option<(Duration, Arc<Entry>)> {
+    Some((entry.ready()?.residence().idle(), entry))
+}
+
 impl Store {
     /// Memory for a request on its way, until it is dropped; `None` where there is no limit.
     ///
@@ -232,12 +237,16 @@ impl Inner {
         }
     }
 
-    /// Puts collections to rest until no more memory is in use than may be, as far as nobody uses them.
+    /// Puts collections to rest until no more memory is in use than may be, as far as nobody uses them. The one
+    /// that was used last stays, unless collections alone hold too much: else it is work under way that does.
     async fn relieve(self: &Arc<Self>) -> bool {
         let _turn = self.making_room.lock().await;
         self.give_back().await;
         while self.instance.budget.is_over() {
-            let open: Vec<Arc<Entry>> = self.live_entries().into_iter().filter(|e| e.ready().is_some()).collect();
+            let mut open: Vec<(Duration, Arc<Entry>)> = self.live_entries().into_iter().filter_map(idle).collect();
+            open.sort_by_key(|(idle, _)| *idle);
+            let all_may = self.instance.budget.limit_bytes() < Some(self.instance.budget.held_bytes());
+            let open: Vec<Arc<Entry>> = open.into_iter().skip(usize::from(!all_may)).map(|(_, entry)| entry).collect();
             if !self.rest_one(&open).await {
                 return false;
             }
@@ -265,7 +274,7 @@ impl Inner {
     /// Whether there would be room if all of these were at rest.
     fn would_do(&self, others: &[Arc<Entry>], need: u64, purpose: Purpose) -> bool {
         let loading = others.iter().any(|entry| entry.ready().is_none());
-        let freed = others.iter().filter_map(|entry| entry.face()).map(|face| face.bytes()).sum();
+        let freed = others.iter().filter_map(|entry| entry.ready()).map(|collection| collection.held_bytes()).sum();
         loading || self.instance.budget.would_hold(need, freed, purpose)
     }
 
@@ -293,5 +302,38 @@ impl Inner {
                 entry.begin_rest();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Checksum;
+    use crate::format::head::{GraphEntry, SegmentEntry};
+    use crate::record::Version;
+
+    fn head(rows: u64, bytes: u64, graph_bytes: u64) -> Head {
+        let mut head = Head::new("c/x".to_owned(), serde_json::Map::from_iter([("dimension".to_owned(), 100.into())]));
+        let (lo, hi, xxh3) = (Version(1), Version(9), Checksum(1));
+        let (key, other) = (String::new(), serde_json::Map::new());
+        head.segs.push(SegmentEntry { key: key.clone(), lo, hi, rows, bytes, xxh3, level: 0, other: other.clone() });
+        head.graphs.push(GraphEntry { key, lo, hi, nodes: rows, bytes: graph_bytes, xxh3, other });
+        head
+    }
+
+    #[test]
+    fn a_collection_takes_its_embeddings_its_graphs_and_its_texts_unpacked() {
+        // 1,000 × 100 floats, 10 kB of text as it is stored, 50 kB of graphs.
+        let size = Size::of(&head(1_000, 410_000, 50_000), None);
+        assert_eq!(size.least, 450_000);
+        assert_eq!(size.need, 400_000 + 50_000 + 4 * 10_000 + 1_000 * ROW_BYTES + STANDING_BYTES);
+    }
+
+    #[test]
+    fn tombstones_have_no_embeddings_and_an_absurd_head_overflows_nothing() {
+        // A segment of 1,000 rows in 3 kB holds no 1,000 embeddings.
+        assert_eq!(Size::of(&head(1_000, 3_000, 0), None).least, 6_000);
+        let size = Size::of(&head(u64::MAX, u64::MAX, u64::MAX), Some(100));
+        assert_eq!((size.need, size.least), (u64::MAX, u64::MAX));
     }
 }
