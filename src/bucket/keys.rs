@@ -226,7 +226,9 @@ mod tests {
         }
         let lower = stream.segment(ulid).to_lowercase();
         let short = format!("catalog/file/{ulid}/1");
-        for key in [&lower, &short, "catalog/seg/x.parquet", "catalog/HEAD2", "catalog/log/7.parquet", "c/x/HEAD", "catalog"] {
+        for key in
+            [&lower, &short, "catalog/seg/x.parquet", "catalog/HEAD2", "catalog/log/7.parquet", "c/x/HEAD", "catalog"]
+        {
             assert_eq!(stream.role(key), None, "{key}");
         }
     }

@@ -4,8 +4,8 @@
 
 use clap::Args;
 use drumlin::{
-    Collection, CollectionInfo, CollectionSpec, Consistency, Error, FILES, FileInfo, Files, Kind, ListFiles, PutFile, Result,
-    Scope, Store, Version,
+    Collection, CollectionInfo, CollectionSpec, Consistency, Error, FILES, FileInfo, Files, Kind, ListFiles, PutFile,
+    Result, Scope, Store, Version,
 };
 use futures::stream;
 use serde_json::json;

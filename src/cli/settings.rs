@@ -111,7 +111,8 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     source.flag("ALLOW_RESET", &mut http.allow_reset)?;
     source.flag("AUTO_DELETE", &mut http.auto_delete)?;
     if let Some(list) = source.text("DRUMLIN_FILE_TYPES").filter(|list| list != "all") {
-        http.file_kinds = FileKinds::parse(&list).map_err(|e| invalid(format!("DRUMLIN_FILE_TYPES: {}", e.message())))?;
+        http.file_kinds =
+            FileKinds::parse(&list).map_err(|e| invalid(format!("DRUMLIN_FILE_TYPES: {}", e.message())))?;
     }
     access(source, &mut http)?;
     Ok(http)

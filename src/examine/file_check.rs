@@ -42,7 +42,8 @@ pub async fn check(
         orphans.add(bytes);
         orphans
     });
-    let mut judged = stream::iter(&named).map(|named| async move { (named, judge(reader, named).await) }).buffered(PARALLEL_PARTS);
+    let mut judged =
+        stream::iter(&named).map(|named| async move { (named, judge(reader, named).await) }).buffered(PARALLEL_PARTS);
     while let Some((named, read)) = judged.next().await {
         let cause = match read {
             Ok(()) => {
@@ -63,8 +64,10 @@ fn named(id: &StreamId, records: &BTreeMap<String, Texts>, report: &mut StreamCh
     let mut named = Vec::new();
     for (name, texts) in records {
         match read(name, texts) {
-            Ok(parts) => named.extend(parts.into_iter().map(|(content, number, part)| {
-                Named { file: name.clone(), key: id.file_part(content, number), part }
+            Ok(parts) => named.extend(parts.into_iter().map(|(content, number, part)| Named {
+                file: name.clone(),
+                key: id.file_part(content, number),
+                part,
             })),
             Err(cause) => {
                 let key = format!("{id}, record {name:?}");
@@ -94,7 +97,8 @@ async fn judge(reader: &Reader, named: &Named) -> Result<(), Fault> {
         true => Ok(()),
         false => {
             let Part { bytes, xxh3 } = named.part;
-            let what = format!("the record names {bytes} bytes with checksum {xxh3}, the object has {size} with {found}");
+            let what =
+                format!("the record names {bytes} bytes with checksum {xxh3}, the object has {size} with {found}");
             Err(Fault::Damaged(FormatError::Damaged(what)))
         }
     }

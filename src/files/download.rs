@@ -87,7 +87,10 @@ impl Parts {
             Ok(object) => object.bytes,
             Err(BucketError::NotFound { .. }) => return Err(Missed::Absent(key)),
             Err(error) => {
-                return Err(Missed::Failed(Error::unavailable(format!("file {:?} cannot be read: {error}", self.name))));
+                return Err(Missed::Failed(Error::unavailable(format!(
+                    "file {:?} cannot be read: {error}",
+                    self.name
+                ))));
             }
         };
         let found = Checksum::of(&bytes);
@@ -103,7 +106,10 @@ impl Parts {
         tracing::error!(file = self.name, key, cause, "a part of a file is damaged");
         Error::new(
             Kind::Corrupted,
-            format!("file {:?} is damaged: {key}: {cause}; put the object back from a backup, or upload the file again", self.name),
+            format!(
+                "file {:?} is damaged: {key}: {cause}; put the object back from a backup, or upload the file again",
+                self.name
+            ),
         )
     }
 

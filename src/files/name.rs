@@ -41,7 +41,8 @@ mod tests {
         for good in ["a", "a/b", "ä/ü.txt", "a b", "...a".trim_start_matches('.'), "x/.hidden", &"x".repeat(1024)] {
             assert_eq!(check_file_name(good).map_err(|e| e.to_string()), Ok(()), "{good}");
         }
-        for bad in ["", "/", "/a", "a/", "a//b", ".", "..", ".a", "a/../b", "a/.", "a\nb", "a\u{7f}", &"x".repeat(1025)] {
+        for bad in ["", "/", "/a", "a/", "a//b", ".", "..", ".a", "a/../b", "a/.", "a\nb", "a\u{7f}", &"x".repeat(1025)]
+        {
             assert_eq!(check_file_name(bad).map_err(|e| e.kind()), Err(Kind::Invalid), "{bad:?}");
         }
     }

@@ -99,7 +99,8 @@ impl Vault {
             .filter(|(_, parts)| parts.iter().all(|part| older(part, began, timing.sweep_age)))
             .map(|(content, _)| *content)
             .collect();
-        let ripe = record.unnamed.iter().filter(|(content, seen)| !named.contains(content) && passed(began, **seen, keep));
+        let ripe =
+            record.unnamed.iter().filter(|(content, seen)| !named.contains(content) && passed(began, **seen, keep));
         let ripe: BTreeSet<Ulid> = ripe.map(|(content, _)| *content).collect();
         // What is named was wrongly noted and is kept; what is not there any more need not be remembered.
         record.unnamed.retain(|content, _| contents.contains_key(content) && !named.contains(content));
@@ -109,7 +110,8 @@ impl Vault {
             }
         }
         let Some(address) = self.note(&record, Some(noted)).await? else { return Ok(None) };
-        let keys: Vec<String> = ripe.iter().filter_map(|content| contents.get(content)).flatten().map(|o| o.key.clone()).collect();
+        let keys: Vec<String> =
+            ripe.iter().filter_map(|content| contents.get(content)).flatten().map(|o| o.key.clone()).collect();
         for keys in keys.chunks(PAGE_KEYS) {
             context.bucket.delete(keys).await.map_err(StreamError::from)?;
         }

@@ -150,7 +150,9 @@ impl Upload {
         }
         let (content, parts) = (self.content, self.parts);
         if !parts.is_empty() && self.began.is_none() {
-            return Err(Error::unavailable("the bucket tells no time: files cannot be swept safely and are not stored"));
+            return Err(Error::unavailable(
+                "the bucket tells no time: files cannot be swept safely and are not stored",
+            ));
         }
         Ok(Uploaded {
             size: self.size,

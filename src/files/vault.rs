@@ -130,7 +130,8 @@ impl Vault {
             // IMPORTANT: before the question, so that the answer's date is later than every commit in it.
             let snapshot = self.collection.present();
             let date = self.collection.caught_up().await?;
-            let date = date.ok_or_else(|| Error::new(Kind::Unavailable, "the bucket tells no time; nothing was written"))?;
+            let date =
+                date.ok_or_else(|| Error::new(Kind::Unavailable, "the bucket tells no time; nothing was written"))?;
             tries += 1;
             // A state that is behind does no harm, since what is written is guarded; it only costs another try.
             if self.collection.present().version() == snapshot.version() || tries >= 4 {
@@ -198,7 +199,10 @@ impl Vault {
                 return Ok(PutOutcome { file, replaced: living(before.as_ref()).is_some() });
             }
         }
-        Err(Error::new(Kind::Unavailable, format!("file {name:?} kept being changed by others; it was not stored, try again")))
+        Err(Error::new(
+            Kind::Unavailable,
+            format!("file {name:?} kept being changed by others; it was not stored, try again"),
+        ))
     }
 
     /// A content that a sweep may have taken for an orphan must not be named.
@@ -210,7 +214,10 @@ impl Vault {
             true => Ok(()),
             false => {
                 let limit = limit / 1000;
-                Err(Error::new(Kind::Unavailable, format!("the upload took longer than {limit} s; nothing was stored, upload again")))
+                Err(Error::new(
+                    Kind::Unavailable,
+                    format!("the upload took longer than {limit} s; nothing was stored, upload again"),
+                ))
             }
         }
     }
@@ -309,7 +316,10 @@ impl Vault {
                 return Ok(outcome.version);
             }
         }
-        Err(Error::new(Kind::Unavailable, format!("file {name:?} kept being changed by others; it was not deleted, try again")))
+        Err(Error::new(
+            Kind::Unavailable,
+            format!("file {name:?} kept being changed by others; it was not deleted, try again"),
+        ))
     }
 
     /// Files by name.
@@ -400,7 +410,9 @@ fn page(snapshot: &Snapshot, list: &ListFiles) -> Result<FilePage> {
     let names: BTreeSet<&str> = snapshot.ids().filter(wanted).collect();
     let mut page = FilePage::default();
     for name in names {
-        let Some((file, address)) = find(snapshot, name)?.filter(|(file, _)| file.deleted_at.is_none()) else { continue };
+        let Some((file, address)) = find(snapshot, name)?.filter(|(file, _)| file.deleted_at.is_none()) else {
+            continue;
+        };
         if page.files.len() >= list.limit {
             page.next = page.files.last().map(|file| file.name.clone());
             break;

@@ -180,10 +180,8 @@ struct Unnamed {
 impl SweepRecord {
     /// The record's metadata and document.
     pub fn encode(&self) -> (Metadata, Option<String>) {
-        let mut metadata = BTreeMap::from([
-            ("format".to_owned(), stored(FORMAT)),
-            ("sweeps".to_owned(), stored(self.sweeps)),
-        ]);
+        let mut metadata =
+            BTreeMap::from([("format".to_owned(), stored(FORMAT)), ("sweeps".to_owned(), stored(self.sweeps))]);
         if let Some(at) = self.swept {
             metadata.insert("swept".to_owned(), MetaValue::Int(at.0));
         }

@@ -21,7 +21,8 @@ use crate::collection::request::{Consistency, IndexSettings, Scope};
 use crate::config::FileSettings;
 use crate::error::{Error, Kind, Result};
 use crate::files::{
-    Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Received, Vault, check_file_name, no_file,
+    Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Received, Vault, check_file_name,
+    no_file,
 };
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
@@ -93,7 +94,9 @@ impl Store {
                 born => return born.map(|collection| self.inner.vault(collection)),
             }
         }
-        Err(Error::unavailable("the files of the database kept being created and dropped; nothing was stored, try again"))
+        Err(Error::unavailable(
+            "the files of the database kept being created and dropped; nothing was stored, try again",
+        ))
     }
 }
 
@@ -120,7 +123,9 @@ fn record(scope: &Scope) -> CollectionRecord {
 /// Refuses to do with the collection of files what would part its records from its contents.
 pub(super) fn check_no_files(name: &str, done: &str) -> Result<()> {
     match name == FILES {
-        true => Err(Error::invalid(format!("{FILES} holds the records of files and cannot be {done}; copy the files instead"))),
+        true => Err(Error::invalid(format!(
+            "{FILES} holds the records of files and cannot be {done}; copy the files instead"
+        ))),
         false => Ok(()),
     }
 }

@@ -5,8 +5,8 @@
 use uuid::Uuid;
 
 use super::Store;
-use super::files;
 use super::catalog::{self, CollectionRecord};
+use super::files;
 use super::lifecycle::{ATTEMPTS, check_collection_name};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;

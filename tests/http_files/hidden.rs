@@ -30,8 +30,14 @@ async fn neither_api_shows_or_writes_it() {
         ("POST", format!("{DB}/collections/{id}/fork"), 404),
         ("GET", format!("{DB}/collections/{id}/fork_count"), 404),
     ] {
-        let answer = server.send(method, &path, &[("content-type", "application/json")], b"{\"new_name\": \"other\"}").await;
-        assert!(answer.status == status || answer.status == 400, "{method} {path}: {} {}", answer.status, answer.text());
+        let answer =
+            server.send(method, &path, &[("content-type", "application/json")], b"{\"new_name\": \"other\"}").await;
+        assert!(
+            answer.status == status || answer.status == 400,
+            "{method} {path}: {} {}",
+            answer.status,
+            answer.text()
+        );
     }
     assert_eq!(server.get("/api/files/a").await.body, b"x");
     server.stop().await;

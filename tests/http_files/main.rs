@@ -9,6 +9,7 @@ mod durable;
 mod hidden;
 mod reads;
 mod sweeps;
+mod tools;
 mod uploads;
 mod worker;
 
@@ -61,7 +62,8 @@ async fn put(files: &Files, name: &str, bytes: &[u8]) -> drumlin::Result<PutOutc
 }
 
 async fn put_as(files: &Files, name: &str, bytes: &[u8], file: PutFile) -> drumlin::Result<PutOutcome> {
-    let pieces: Vec<drumlin::Result<Bytes>> = bytes.chunks(777).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let pieces: Vec<drumlin::Result<Bytes>> =
+        bytes.chunks(777).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     files.put(name, file, stream::iter(pieces)).await
 }
 

@@ -198,7 +198,10 @@ async fn a_sweep_that_stalled_past_another_deletes_nothing_that_is_named() {
 async fn a_deleted_file_is_forgotten_after_its_time() {
     let mut settings = settings();
     settings.files.keep_deleted = Duration::from_secs(5_000);
-    let store = Store::open_on(settings, Arc::new(MemoryBucket::new(StoreClock::starting_at(StoreTime(1_700_000_000_000))))).await.unwrap();
+    let store =
+        Store::open_on(settings, Arc::new(MemoryBucket::new(StoreClock::starting_at(StoreTime(1_700_000_000_000)))))
+            .await
+            .unwrap();
     let files = store.files(&Scope::default());
     put(&files, "a", b"x").await.unwrap();
     files.delete("a").await.unwrap();

@@ -33,11 +33,13 @@ async fn a_body_in_chunks_of_unknown_length_is_taken_and_one_that_breaks_off_is_
     let server = serve().await;
     let head = "PUT /api/files/c HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let body = bytes(1, 3500);
-    let chunks: Vec<u8> = body.chunks(600).flat_map(|c| [format!("{:x}\r\n", c.len()).as_bytes(), c, b"\r\n"].concat()).collect();
+    let chunks: Vec<u8> =
+        body.chunks(600).flat_map(|c| [format!("{:x}\r\n", c.len()).as_bytes(), c, b"\r\n"].concat()).collect();
     let whole = [head.as_bytes(), &chunks, b"0\r\n\r\n"].concat();
     assert_eq!(server.send_raw(&whole).await.unwrap().status, 201);
     assert_eq!(server.get("/api/files/c").await.body, body);
-    let broken = server.send("PUT", "/api/files/d", &[("transfer-encoding", "chunked")], b"5\r\nhello\r\nno number\r\n").await;
+    let broken =
+        server.send("PUT", "/api/files/d", &[("transfer-encoding", "chunked")], b"5\r\nhello\r\nno number\r\n").await;
     assert_eq!(broken.status, 400, "{}", broken.text());
     assert_eq!(server.get("/api/files/d").await.status, 404);
     server.stop().await;
@@ -84,10 +86,12 @@ async fn of_many_that_want_to_be_first_one_is() {
 async fn a_body_that_has_not_the_sum_it_should_is_not_stored() {
     let server = serve().await;
     let body = bytes(3, 2500);
-    for (name, value) in [("x-content-sha256", sum(b"other")), ("x-content-sha256", "zz".to_owned()),
+    for (name, value) in [
+        ("x-content-sha256", sum(b"other")),
+        ("x-content-sha256", "zz".to_owned()),
         ("content-digest", "sha-256=:LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=:".to_owned()),
-        ("content-digest", "sha-256=nonsense".to_owned())]
-    {
+        ("content-digest", "sha-256=nonsense".to_owned()),
+    ] {
         let refused = server.send("PUT", "/api/files/a", &[(name, &value)], &body).await;
         assert_eq!(refused.status, 400, "{name}: {value}: {}", refused.text());
     }

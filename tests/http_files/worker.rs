@@ -157,7 +157,9 @@ async fn a_download_that_its_client_gives_up_deletes_nothing() {
 #[tokio::test]
 async fn the_url_is_the_proxys_only_where_the_proxy_is_trusted() {
     let headers = [("x-job-id", "a b"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "files.example.org")];
-    for (trust_proxy, expected) in [(false, "http://test/download/a%20b"), (true, "https://files.example.org/download/a%20b")] {
+    for (trust_proxy, expected) in
+        [(false, "http://test/download/a%20b"), (true, "https://files.example.org/download/a%20b")]
+    {
         let server = serve_with(HttpSettings { trust_proxy, ..HttpSettings::default() }).await;
         let stored = server.send("POST", "/upload", &headers, b"x").await;
         assert_eq!(stored.json()["download_url"], expected);

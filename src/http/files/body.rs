@@ -74,7 +74,9 @@ fn of_digest(header: &str) -> Result<Option<String>> {
     };
     let inner = value.trim().strip_prefix(':').and_then(|value| value.strip_suffix(':'));
     let bytes = inner.and_then(|inner| STANDARD.decode(inner).ok()).filter(|bytes| bytes.len() == 32);
-    let bytes = bytes.ok_or_else(|| Error::invalid(format!("{CONTENT_DIGEST}: expected sha-256=:base64 of 32 bytes:, got {header:?}")))?;
+    let bytes = bytes.ok_or_else(|| {
+        Error::invalid(format!("{CONTENT_DIGEST}: expected sha-256=:base64 of 32 bytes:, got {header:?}"))
+    })?;
     Ok(Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
@@ -98,7 +100,8 @@ pub(super) fn check_kind(app: &App, name: &str, content_type: Option<&str>) -> R
         return Ok(());
     }
     let shown: String = content_type.unwrap_or("none").chars().take(100).collect();
-    let message = format!("files of this kind are not taken here (DRUMLIN_FILE_TYPES): name {name:?}, content-type {shown:?}");
+    let message =
+        format!("files of this kind are not taken here (DRUMLIN_FILE_TYPES): name {name:?}, content-type {shown:?}");
     Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, message))
 }
 

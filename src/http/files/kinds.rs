@@ -24,12 +24,15 @@ impl FileKinds {
     pub fn parse(list: &str) -> Result<FileKinds> {
         let items = list.split(',').map(|item| item.trim().to_ascii_lowercase());
         let kinds = items.filter(|item| !item.is_empty()).map(|item| {
-            let part = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"/*;,".contains(&b));
+            let part =
+                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"/*;,".contains(&b));
             match item.split_once('/') {
                 Some((family, "*")) if part(family) => Ok(Kind::Family(format!("{family}/"))),
                 Some((family, one)) if part(family) && part(one) => Ok(Kind::Type(item.clone())),
                 None if item.len() > 1 && item.starts_with('.') => Ok(Kind::Ending(item.clone())),
-                _ => Err(Error::invalid(format!("expected media types and endings such as image/*, application/pdf, .txt, got {item:?}"))),
+                _ => Err(Error::invalid(format!(
+                    "expected media types and endings such as image/*, application/pdf, .txt, got {item:?}"
+                ))),
             }
         });
         kinds.collect::<Result<_>>().map(FileKinds)

@@ -14,7 +14,8 @@ pub(super) enum Asked {
 
 /// Reads the header.
 pub(super) fn asked(header: Option<&str>, size: u64) -> Asked {
-    let spec = header.and_then(|text| text.trim().split_once('=')).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+    let spec =
+        header.and_then(|text| text.trim().split_once('=')).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
     let Some((first, last)) = spec.and_then(|(_, spec)| spec.trim().split_once('-')) else { return Asked::Whole };
     let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         // A number that does not fit is beyond every file.

@@ -98,12 +98,7 @@ pub(super) async fn head(
 }
 
 /// The answer to a request for a file's headers.
-pub(super) async fn describe(
-    app: &App,
-    name: &str,
-    read: ReadFile,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
+pub(super) async fn describe(app: &App, name: &str, read: ReadFile, headers: &HeaderMap) -> Result<Response, ApiError> {
     let files = app.store.files(&scope(read.tenant, read.database));
     let file = files.stat(name, read.consistency.into()).await?;
     if let Some(answer) = settled(headers, &file) {
@@ -115,12 +110,7 @@ pub(super) async fn describe(
 }
 
 /// The answer to a request for a file.
-pub(super) async fn download(
-    app: &App,
-    name: &str,
-    read: ReadFile,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
+pub(super) async fn download(app: &App, name: &str, read: ReadFile, headers: &HeaderMap) -> Result<Response, ApiError> {
     let files = app.store.files(&scope(read.tenant, read.database));
     let header = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let wanted = |file: &FileInfo| match range_counts(headers, file) {
@@ -175,7 +165,8 @@ fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiE
 /// No byte of the file is in the range.
 fn beyond(file: &FileInfo) -> Response {
     let error = Error::invalid(format!("range: the file has {} bytes, and none of them is in it", file.size));
-    let mut answer = ApiError::with_status(StatusCode::RANGE_NOT_SATISFIABLE, Kind::Invalid, error.message()).into_response();
+    let mut answer =
+        ApiError::with_status(StatusCode::RANGE_NOT_SATISFIABLE, Kind::Invalid, error.message()).into_response();
     insert(answer.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{}", file.size));
     answer
 }

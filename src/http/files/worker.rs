@@ -75,7 +75,8 @@ pub(super) async fn upload(
     let upload = match multer::parse_boundary(kind) {
         Ok(boundary) => form(&app, &files, id, (boundary, body)).await?,
         Err(_) => {
-            let id = id.ok_or_else(|| Error::invalid("expected the job's id in X-Job-Id, or a form with job_id and file"))?;
+            let id =
+                id.ok_or_else(|| Error::invalid("expected the job's id in X-Job-Id, or a form with job_id and file"))?;
             let content_type = content_type(Some(kind))?;
             check_kind(&app, &id, content_type.as_deref())?;
             let file = PutFile { content_type, length, ..PutFile::default() };
@@ -98,7 +99,12 @@ fn bad_form(cause: multer::Error) -> Error {
 }
 
 /// Reads a form; its fields may come in any order.
-async fn form(app: &App, files: &Files, id: Option<String>, (boundary, body): (String, Body)) -> Result<Upload, ApiError> {
+async fn form(
+    app: &App,
+    files: &Files,
+    id: Option<String>,
+    (boundary, body): (String, Body),
+) -> Result<Upload, ApiError> {
     let idle = app.store.file_settings().idle_timeout;
     let mut form = Multipart::new(pieces(body, idle), boundary);
     let (mut id, mut received) = (id, None);
@@ -138,7 +144,9 @@ async fn text_of(mut field: Field<'_>) -> Result<String> {
     let mut bytes = Vec::new();
     while let Some(piece) = field.chunk().await.map_err(bad_form)? {
         if bytes.len() + piece.len() > FIELD_BYTES {
-            return Err(Error::invalid(format!("form: expected at most {FIELD_BYTES} bytes in a field that is no file")));
+            return Err(Error::invalid(format!(
+                "form: expected at most {FIELD_BYTES} bytes in a field that is no file"
+            )));
         }
         bytes.extend_from_slice(&piece);
     }
