@@ -22,7 +22,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_RATE_PER_SECOND", "no limit", "requests a second of one key, or address without one"),
     v("DRUMLIN_RATE_BURST", "the rate", "requests at once after a pause"),
     v("DRUMLIN_CORS_ORIGINS", "", "origins, by commas, whose pages may use this server; * is all"),
-    v("DRUMLIN_TRUST_PROXY", "false", "believe X-Forwarded-For and -Proto of the proxy in front"),
+    v("DRUMLIN_TRUST_PROXY", "false", "believe X-Forwarded-For, -Proto and -Host of the proxy in front"),
     v("DRUMLIN_STORAGE", "by what is set", "s3, r2, gcs, azure, dropbox, folder or memory"),
     v("STORAGE_MODE", "", "the same"),
     v("DRUMLIN_DATA", "drumlin-data", "folder used as the bucket when no other bucket is named"),

@@ -9,6 +9,7 @@ mod durable;
 mod hidden;
 mod reads;
 mod sweeps;
+mod tools;
 mod uploads;
 mod worker;
 
