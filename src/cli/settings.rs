@@ -108,6 +108,7 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     source.count("DRUMLIN_MAX_CONNECTIONS", &mut http.max_connections)?;
     source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
     source.flag("ALLOW_RESET", &mut http.allow_reset)?;
+    source.flag("DRUMLIN_ALLOW_PUBLIC", &mut http.any_host)?;
     access(source, &mut http)?;
     Ok(http)
 }
