@@ -10,7 +10,7 @@ use drumlin::bucket::retry::{RetrySettings, Retrying};
 use drumlin::bucket::s3::{S3Bucket, S3CustomerKey, S3Encryption, S3Settings};
 use drumlin::bucket::{Bucket, BucketError, Condition, Stamp};
 use drumlin::{CollectionSpec, Consistency, Record, Scope, Settings, Storage, Store};
-use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
+use drumlin_test_s3::{ACCESS_KEY, Asked, BUCKET, Mischief, S3Server, SECRET_KEY};
 
 fn settings(server: &S3Server) -> S3Settings {
     S3Settings {
@@ -294,4 +294,40 @@ async fn a_store_under_a_customers_key_is_read_with_it_only() {
         assert!(refused.message().contains("customer's key"), "{refused}");
         assert!(!refused.message().contains("a2tra2") && !refused.message().contains("b29vb2"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn uploads_in_parts_of_a_process_that_died_are_given_up_after_a_week() {
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+    let server = S3Server::start().await;
+    let small = |prefix: &str| S3Settings {
+        prefix: prefix.into(),
+        multipart_bytes: 1_000,
+        part_bytes: 1_000,
+        ..settings(&server)
+    };
+    let bucket = S3Bucket::connect(small("vector_db/")).await.unwrap();
+    // The process dies: the upload is neither completed nor aborted.
+    let dying = |asked: &Asked<'_>| match (asked.path.contains("uploadId"), asked.method) {
+        (true, "POST" | "DELETE") => Mischief::CutBefore,
+        _ => Mischief::None,
+    };
+    server.set_plan(dying);
+    let large = || vec![Bytes::from(vec![7; 2_000])];
+    let stream = "c/00000000-0000-4000-8000-00000000000a";
+    for key in [format!("{stream}/seg/a.parquet"), "catalog/seg/b.parquet".to_owned(), "notes/c.txt".to_owned()] {
+        assert!(is_unknown(&bucket.put_large(&key, large()).await), "{key}");
+    }
+    // Another program's, outside of the store's prefix.
+    let other = S3Bucket::connect(small("elsewhere/")).await.unwrap();
+    assert!(is_unknown(&other.put_large("catalog/seg/d.parquet", large()).await));
+    server.set_plan(|_| Mischief::None);
+    assert_eq!(server.open_uploads(), 4);
+    server.age_uploads(WEEK - Duration::from_secs(60));
+    assert_eq!(bucket.abort_stale_uploads(WEEK).await.unwrap(), 0, "a minute too early");
+    server.age_uploads(Duration::from_secs(120));
+    let store = Store::open(Settings { maintenance: false, ..Settings::new(Storage::S3(small("vector_db/"))) });
+    store.await.unwrap().sweep().await.unwrap();
+    assert_eq!(server.open_uploads(), 2, "those of others stay");
+    assert_eq!(bucket.abort_stale_uploads(WEEK).await.unwrap(), 0);
 }

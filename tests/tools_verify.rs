@@ -236,6 +236,19 @@ async fn of_200_seeded_damages_every_damaged_object_is_named_and_none_is_served_
     assert!(kinds.keys().all(|(kind, seen)| *seen || *kind == "deletion"), "{kinds:?}");
 }
 
+#[tokio::test]
+async fn every_old_head_that_is_put_back_after_a_flush_is_named() {
+    let ground = ground().await;
+    assert!(ground.old_heads.len() > 12, "{}", ground.old_heads.len());
+    for (key, head) in &ground.old_heads {
+        let mut objects = ground.content.objects.clone();
+        objects.insert(key.clone(), head.clone());
+        let check = verify(&bucket_of(&objects).await).await.unwrap();
+        let mut told = check.all_findings().filter(|finding| finding.severity != Severity::Note);
+        assert!(told.any(|finding| finding.key == *key), "{key}: {}", String::from_utf8_lossy(head));
+    }
+}
+
 /// What the excuse of the test above is worth: the newest commits can go one by one without a trace, back to
 /// the floor, and not one of those that are in segments.
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -225,6 +225,10 @@ impl<B: Bucket> Bucket for Counting<B> {
 
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
         self.counted(Op::Delete, 0, |()| 0, self.inner.delete(keys)).await
+    }
+
+    async fn abort_stale_uploads(&self, age: Duration) -> Result<usize, BucketError> {
+        self.counted(Op::List, 0, |_| 0, self.inner.abort_stale_uploads(age)).await
     }
 
     fn place(&self) -> Place {

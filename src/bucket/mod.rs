@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -174,6 +175,12 @@ pub trait Bucket: fmt::Debug + Send + Sync {
 
     /// Deletes objects; one that is absent counts as deleted. Batched where the store can.
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError>;
+
+    /// Gives up uploads in parts that began more than `age` ago and came to no end, because their process died:
+    /// their parts lie there unseen, and are paid for. How many; none where a store keeps no such parts.
+    async fn abort_stale_uploads(&self, _age: Duration) -> Result<usize, BucketError> {
+        Ok(0)
+    }
 
     /// Where this bucket is.
     fn place(&self) -> Place;

@@ -85,6 +85,10 @@ impl<B: Bucket> Bucket for Paced<B> {
         self.inner.delete(keys).await
     }
 
+    async fn abort_stale_uploads(&self, age: Duration) -> Result<usize, BucketError> {
+        self.inner.abort_stale_uploads(age).await
+    }
+
     fn place(&self) -> Place {
         self.inner.place()
     }

@@ -91,6 +91,10 @@ impl<B: Bucket> Bucket for Retrying<B> {
         self.repeat(|| self.inner.delete(keys)).await
     }
 
+    async fn abort_stale_uploads(&self, age: Duration) -> Result<usize, BucketError> {
+        self.repeat(|| self.inner.abort_stale_uploads(age)).await
+    }
+
     fn place(&self) -> Place {
         self.inner.place()
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +33,10 @@ impl<B: Bucket + ?Sized> Bucket for Arc<B> {
 
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
         (**self).delete(keys).await
+    }
+
+    async fn abort_stale_uploads(&self, age: Duration) -> Result<usize, BucketError> {
+        (**self).abort_stale_uploads(age).await
     }
 
     fn place(&self) -> Place {

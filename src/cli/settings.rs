@@ -122,6 +122,7 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
         http.file_kinds =
             FileKinds::parse(&list).map_err(|e| invalid(format!("DRUMLIN_FILE_TYPES: {}", e.message())))?;
     }
+    source.flag("DRUMLIN_ALLOW_PUBLIC", &mut http.any_host)?;
     access(source, &mut http)?;
     Ok(http)
 }

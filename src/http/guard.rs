@@ -1,5 +1,6 @@
 //! What surrounds every handler: admission (how many requests at once), the time-out, catching panics,
-//! measuring, the log. Order, from outside: observe → CORS → authorise (`auth`) → admit → handler.
+//! measuring, the log. Order, from outside: observe → CORS → pages of other sites (`browser`) → authorise
+//! (`auth`) → admit → handler.
 //!
 //! A time-out tells what it knows: as long as no write was begun nothing can have been applied; once
 //! one was, its outcome is unknown, and the write itself goes on to its end, cut off from the request.

@@ -43,6 +43,11 @@ impl CorsOrigins {
         items.iter().map(origin).collect::<Result<_>>().map(CorsOrigins)
     }
 
+    /// Whether pages of `origin` may use this server.
+    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+        self.0.iter().any(|allowed| allowed == "*" || allowed == origin)
+    }
+
     /// What answers for them; nothing if there are none.
     pub(super) fn layer(&self) -> Option<CorsLayer> {
         let origin = match self.0.as_slice() {

@@ -36,13 +36,13 @@ pub async fn serve(
     settings: HttpSettings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    listener.local_addr()?;
+    let on_loopback = listener.local_addr()?.ip().is_loopback();
     let drain_timeout = settings.drain_timeout;
     let connections = Arc::new(Semaphore::new(settings.max_connections));
     // Ends with this function, however that ends.
     let mut beside = JoinSet::new();
     beside.spawn(settings.keys.clone().follow());
-    let router = router(store, settings);
+    let router = router(store, settings, on_loopback);
     let protocol = Arc::new(protocol());
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);

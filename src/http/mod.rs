@@ -7,6 +7,7 @@ mod access_log;
 mod answer;
 mod auth;
 mod body;
+mod browser;
 mod chroma;
 mod client;
 mod collections;
@@ -72,6 +73,9 @@ pub struct HttpSettings {
     pub rate: Option<Rate>,
     /// Whose pages may use this server from a browser.
     pub cors_origins: CorsOrigins,
+    /// Whether a server that listens on this machine only and asks for no keys answers to any name: something in
+    /// front passes requests on to it and protects it.
+    pub any_host: bool,
     /// Whether `X-Forwarded-For` and `X-Forwarded-Proto` come from a proxy that can be believed.
     pub trust_proxy: bool,
 }
@@ -91,6 +95,7 @@ impl Default for HttpSettings {
             keys: Keyring::default(),
             rate: None,
             cors_origins: CorsOrigins::default(),
+            any_host: false,
             trust_proxy: false,
         }
     }
@@ -105,6 +110,8 @@ struct App {
     running: Arc<Semaphore>,
     permissions: Arc<Permissions>,
     rate: Option<Arc<RateLimiter>>,
+    /// Whether nobody but this machine should be asking, so that requests must name it.
+    this_machine_only: bool,
 }
 
 impl App {
@@ -112,7 +119,8 @@ impl App {
         let running = Arc::new(Semaphore::new(settings.max_concurrent_requests));
         let rate = settings.rate.map(|rate| Arc::new(RateLimiter::new(rate)));
         let permissions = Arc::new(Permissions::new());
-        App { store, settings: Arc::new(settings), metrics: Arc::new(Metrics::new()), running, permissions, rate }
+        let (settings, metrics) = (Arc::new(settings), Arc::new(Metrics::new()));
+        App { store, settings, metrics, running, permissions, rate, this_machine_only: false }
     }
 }
 
@@ -149,8 +157,10 @@ fn native_routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     ]
 }
 
-fn router(store: Store, settings: HttpSettings) -> Router {
-    let app = App::new(store, settings);
+/// `on_loopback`: only this machine can connect.
+fn router(store: Store, settings: HttpSettings, on_loopback: bool) -> Router {
+    let this_machine_only = on_loopback && !settings.any_host && !settings.trust_proxy;
+    let app = App { this_machine_only, ..App::new(store, settings) };
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router
         // Not in the table: what is left of Chroma's first version is that it is no more.
@@ -158,7 +168,8 @@ fn router(store: Store, settings: HttpSettings) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::admit))
-        .layer(middleware::from_fn_with_state(app.clone(), auth::authorise));
+        .layer(middleware::from_fn_with_state(app.clone(), auth::authorise))
+        .layer(middleware::from_fn_with_state(app.clone(), browser::keep_out));
     // Outside of the keys: a browser asks what it may do before it shows one.
     let router = match app.settings.cors_origins.layer() {
         Some(cors) => router.layer(cors),

@@ -3,6 +3,7 @@
 //! ordered against the create's own; only when that stands is its HEAD touched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 
@@ -16,6 +17,9 @@ use crate::head::{self, Created, HeadError};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 use crate::stream::sweep::{Sweep, list_all, older};
+
+/// How old an upload in parts is before it is given up: none takes that long.
+const STALE_UPLOAD: Duration = Duration::from_secs(7 * 86_400);
 
 impl Store {
     /// Sweeps every collection, the catalog and the orphaned streams now, for stores that run without
@@ -34,8 +38,13 @@ impl Store {
     }
 }
 
-/// Condemns the streams that have objects but no record; how many.
+/// Condemns the streams that have objects but no record; how many. Gives up uploads that nobody will complete.
 pub async fn sweep_streams(inner: &Arc<Inner>) -> Result<u64> {
+    match inner.bucket.abort_stale_uploads(STALE_UPLOAD).await {
+        Ok(0) => {}
+        Ok(uploads) => tracing::info!(uploads, "uploads in parts that came to no end were given up"),
+        Err(error) => tracing::warn!(%error, "uploads in parts that came to no end could not be given up"),
+    }
     let (began, ids) = list_streams(inner.bucket.as_ref()).await.map_err(StreamError::from)?;
     let Some(began) = began else { return Ok(0) };
     // IMPORTANT: after the listing. A create that had put its HEAD by then may have its record by now.

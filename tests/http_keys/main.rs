@@ -10,6 +10,7 @@ mod browsers;
 mod command;
 mod limits;
 mod matrix;
+mod pages;
 
 use std::io::Write;
 use std::path::PathBuf;

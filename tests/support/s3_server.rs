@@ -173,6 +173,11 @@ impl S3Server {
         self.objects.0.lock().uploads.len()
     }
 
+    /// Makes the uploads in parts that are under way so much older.
+    pub fn age_uploads(&self, by: Duration) {
+        self.objects.0.lock().uploads.values_mut().for_each(|upload| upload.began -= by);
+    }
+
     /// All keys, with the store's prefix.
     pub fn keys(&self) -> Vec<String> {
         self.objects.0.lock().objects.keys().cloned().collect()
@@ -259,6 +264,8 @@ impl Stored {
 
 /// An upload in parts that is under way.
 struct Upload {
+    key: String,
+    began: SystemTime,
     parts: BTreeMap<i32, Stored>,
     customer_key: Option<String>,
 }
@@ -445,8 +452,8 @@ impl S3 for Objects {
         let mut store = self.0.lock();
         store.uploads_begun += 1;
         let id = format!("upload-{}", store.uploads_begun);
-        let customer_key = request.input.sse_customer_key_md5;
-        store.uploads.insert(id.clone(), Upload { parts: BTreeMap::new(), customer_key });
+        let CreateMultipartUploadInput { key, sse_customer_key_md5: customer_key, .. } = request.input;
+        store.uploads.insert(id.clone(), Upload { key, began: SystemTime::now(), parts: BTreeMap::new(), customer_key });
         Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
     }
 
@@ -480,6 +487,24 @@ impl S3 for Objects {
         let tag = store.write(key, (bytes.into(), customer_key), if_match, if_none_match)?;
         store.uploads.remove(&upload_id);
         Ok(S3Response::new(CompleteMultipartUploadOutput { e_tag: Some(tag), ..Default::default() }))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        here(&request.input.bucket)?;
+        let prefix = request.input.prefix.unwrap_or_default();
+        let store = self.0.lock();
+        let uploads = store.uploads.iter().filter(|(_, upload)| upload.key.starts_with(&prefix));
+        let uploads = uploads.map(|(id, upload)| MultipartUpload {
+            key: Some(upload.key.clone()),
+            upload_id: Some(id.clone()),
+            initiated: Some(upload.began.into()),
+            ..Default::default()
+        });
+        let uploads = Some(uploads.collect());
+        Ok(S3Response::new(ListMultipartUploadsOutput { uploads, ..Default::default() }))
     }
 
     async fn abort_multipart_upload(

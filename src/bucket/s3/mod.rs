@@ -320,6 +320,10 @@ impl Bucket for S3Bucket {
         Ok(())
     }
 
+    async fn abort_stale_uploads(&self, age: Duration) -> Result<usize, BucketError> {
+        self.abort_uploads_older(age).await
+    }
+
     fn place(&self) -> Place {
         Place {
             kind: "s3",

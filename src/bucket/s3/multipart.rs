@@ -2,14 +2,17 @@
 //! whole when the upload is completed; an upload that failed is aborted, so that its parts do not
 //! lie in the bucket unseen (and paid for).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
-use super::S3Bucket;
 use super::answer::{Asked, Date};
 use super::encryption::with_customer_key;
+use super::{S3Bucket, store_time};
+use crate::bucket::keys::{self, StreamId};
 use crate::bucket::parts::parts;
 use crate::bucket::{BucketError, Stamp};
 
@@ -38,6 +41,40 @@ impl S3Bucket {
             let _ = self.bounded(0, &Date::new(), Asked::Other, abort.send()).await;
         }
         uploaded
+    }
+
+    /// Aborts the uploads of this store's objects that began more than `age` ago, by the store's clock.
+    pub(super) async fn abort_uploads_older(&self, age: Duration) -> Result<usize, BucketError> {
+        let (mut key_marker, mut id_marker, mut aborted) = (None, None, 0);
+        loop {
+            let date = Date::new();
+            let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(&self.root);
+            let list = list.set_key_marker(key_marker).set_upload_id_marker(id_marker);
+            let attempt = list.customize().interceptor(date.clone()).send();
+            let page = self.bounded(0, &date, Asked::Other, attempt).await?;
+            let Some(now) = date.time() else { return Ok(aborted) };
+            for upload in page.uploads.unwrap_or_default() {
+                let began = store_time(upload.initiated);
+                let old = began.and_then(|began| u128::try_from(now.since_ms(began)).ok());
+                let (Some(key), Some(id)) = (upload.key, upload.upload_id) else { continue };
+                if old.is_some_and(|ms| ms > age.as_millis()) && self.is_of_a_stream(&key) {
+                    let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(id);
+                    let done = self.bounded(0, &Date::new(), Asked::Other, abort.send()).await;
+                    // One that fails is found again next time.
+                    aborted += usize::from(done.is_ok());
+                }
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+            if !page.is_truncated.unwrap_or(false) || key_marker.is_none() {
+                return Ok(aborted);
+            }
+        }
+    }
+
+    /// Whether a key, with the store's prefix, can be that of an upload of ours: others may use the bucket, too.
+    fn is_of_a_stream(&self, full: &str) -> bool {
+        let key = full.strip_prefix(&self.root).unwrap_or_default();
+        keys::collection_of(key).is_some() || key.starts_with(&StreamId::Catalog.prefix())
     }
 
     async fn upload_and_complete(&self, key: &str, upload: &str, parts: Vec<Bytes>) -> Result<Stamp, BucketError> {
