@@ -157,6 +157,13 @@ impl Budget {
         self.ceiling(purpose).is_none_or(|most| after <= most)
     }
 
+    /// Whether so many bytes would fit if it were not for work under way, and what the allocator has not given
+    /// back yet.
+    pub fn would_hold_soon(&self, bytes: u64, purpose: Purpose) -> bool {
+        let sums = *self.sums.lock();
+        self.ceiling(purpose).is_none_or(|most| sums.held.saturating_add(sums.owed).saturating_add(bytes) <= most)
+    }
+
     /// An account of something that holds memory.
     pub fn account(self: &Arc<Self>) -> Account {
         Account { budget: self.clone(), held: 0, owed: 0 }
@@ -212,7 +219,7 @@ impl Budget {
         }
         let mut look = self.look.lock();
         if look.at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL) {
-            *look = Look { at: Some(Instant::now()), bytes: resident_bytes() };
+            *look = Look { at: Some(Instant::now()), bytes: system::private_bytes() };
         }
         look.bytes
     }
@@ -287,6 +294,7 @@ mod tests {
         assert!(budget.reserve(1, Purpose::Write).is_none(), "writes leave an eighth");
         let work = budget.reserve(100, Purpose::Work).unwrap();
         assert!(budget.reserve(1, Purpose::Work).is_none());
+        assert!(budget.would_hold_soon(150, Purpose::Write) && !budget.would_hold_soon(151, Purpose::Write));
         drop((reservation, work));
         account.set(300, 0);
         assert_eq!((budget.used_bytes(), budget.room_bytes()), (300, 500));

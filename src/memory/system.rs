@@ -3,9 +3,20 @@
 
 /// Resident size of this process in bytes; 0 where the system does not tell.
 pub fn resident_bytes() -> u64 {
+    pages()[0].saturating_mul(page_bytes())
+}
+
+/// The same without pages of files, which the system takes back when it needs them: the program's own.
+pub fn private_bytes() -> u64 {
+    let [resident, shared] = pages();
+    resident.saturating_sub(shared).saturating_mul(page_bytes())
+}
+
+/// Resident pages, and those of them that are files' (or shared, of which there are none here).
+fn pages() -> [u64; 2] {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.map_or(0, |pages| pages.saturating_mul(page_bytes()))
+    let mut numbers = statm.split_whitespace().skip(1).map(|pages| pages.parse().unwrap_or(0));
+    [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)]
 }
 
 #[cfg(unix)]

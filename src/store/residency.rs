@@ -25,9 +25,9 @@ use crate::stream::open::off_thread;
 
 /// How often it is looked whether too much memory is in use, or somebody lets go of what is waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-const WAIT_INTERVAL: Duration = Duration::from_millis(5);
+const WAIT_INTERVAL: Duration = Duration::from_millis(10);
 /// A write waits at most so long for room.
-const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a row in memory beside its embedding and texts.
 const ROW_BYTES: u64 = 160;
 /// Texts are so many times as large as in a segment, where they are compressed.
@@ -224,13 +224,16 @@ impl Inner {
                 return Some(room);
             }
             let others = self.others(whose);
-            if turn.is_err() || others.is_empty() || !self.would_do(&others, size.least, purpose) {
-                return self.instance.budget.reserve(size.least, purpose);
-            }
-            if self.rest_one(&others).await {
+            let others_do = !others.is_empty() && self.would_do(&others, size.least, purpose);
+            if turn.is_ok() && others_do && self.rest_one(&others).await {
                 continue;
             }
-            if Instant::now() >= deadline {
+            if !others_do && let Some(room) = self.instance.budget.reserve(size.least, purpose) {
+                return Some(room);
+            }
+            // Work under way ends, and what it took is given back.
+            let soon = others_do || self.instance.budget.would_hold_soon(size.least, purpose);
+            if turn.is_err() || !soon || Instant::now() >= deadline {
                 return self.instance.budget.reserve(size.least, purpose);
             }
             tokio::time::sleep(WAIT_INTERVAL).await;

@@ -33,10 +33,11 @@ def records(first: int) -> list[dict[str, Any]]:
 
 
 def peak_bytes(server: Drumlin) -> int:
-    """The largest resident size that the process ever had."""
+    """The largest resident size that the process ever had, without the pages of its own file, which the kernel takes
+    back when it needs them (a debug build has many)."""
     text = Path(f"/proc/{server.running().pid}/status").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    sizes = {line.split(":")[0]: line.split()[1] for line in text.splitlines() if line.endswith(" kB")}
+    return (int(sizes["VmHWM"]) - int(sizes["RssFile"])) * 1024
 
 
 def count(server: Drumlin, name: str = "c") -> int:
