@@ -453,7 +453,9 @@ impl S3 for Objects {
         store.uploads_begun += 1;
         let id = format!("upload-{}", store.uploads_begun);
         let CreateMultipartUploadInput { key, sse_customer_key_md5: customer_key, .. } = request.input;
-        store.uploads.insert(id.clone(), Upload { key, began: SystemTime::now(), parts: BTreeMap::new(), customer_key });
+        store
+            .uploads
+            .insert(id.clone(), Upload { key, began: SystemTime::now(), parts: BTreeMap::new(), customer_key });
         Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(id), ..Default::default() }))
     }
 
