@@ -72,7 +72,7 @@ pub struct HttpSettings {
     pub rate: Option<Rate>,
     /// Whose pages may use this server from a browser.
     pub cors_origins: CorsOrigins,
-    /// Whether `X-Forwarded-For` and `X-Forwarded-Proto` come from a proxy that can be believed.
+    /// Whether `X-Forwarded-For`, `-Proto` and `-Host` come from a proxy that can be believed.
     pub trust_proxy: bool,
 }
 
