@@ -127,8 +127,8 @@ fn is_put_of_a_slot(call: &Call) -> bool {
     call.op == Op::Create && call.key.starts_with("c/") && call.key.contains("/log/")
 }
 
-const WITHOUT_RULE_A: Ablate = Ablate { rule_a: true, fresh_answers: false };
-const WITHOUT_FRESH_ANSWERS: Ablate = Ablate { rule_a: false, fresh_answers: true };
+const WITHOUT_RULE_A: Ablate = Ablate { rule_a: true, fresh_answers: false, sweep_guard: false };
+const WITHOUT_FRESH_ANSWERS: Ablate = Ablate { rule_a: false, fresh_answers: true, sweep_guard: false };
 
 /// A writer is held at its put of slot 5 until slot 5 has been written by another, flushed and deleted.
 /// What it is told, what the others read, and whether its commit stands in the recycled slot.
