@@ -76,7 +76,7 @@ pub struct HttpSettings {
     /// Whether a server that listens on this machine only and asks for no keys answers to any name: something in
     /// front passes requests on to it and protects it.
     pub any_host: bool,
-    /// Whether `X-Forwarded-For` and `X-Forwarded-Proto` come from a proxy that can be believed.
+    /// Whether `X-Forwarded-For`, `-Proto` and `-Host` come from a proxy that can be believed.
     pub trust_proxy: bool,
 }
 
