@@ -361,15 +361,15 @@ async fn bytes_that_are_no_http_and_bodies_cut_short_do_not_harm_the_server() {
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"POST /api/collections HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
-        b"POST /api/collections HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n",
+        b"POST /api/collections HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n",
+        b"POST /api/collections HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n",
     ];
     for input in inputs {
         let answer = server.send_raw(input).await;
         assert!(answer.as_ref().is_none_or(|a| a.status >= 400), "{input:?}: {answer:?}");
     }
-    let head = "POST /api/collections/good/add HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n";
+    let head = "POST /api/collections/good/add HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n";
     let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
     stream.try_write(format!("{head}{{\"records\": [").as_bytes()).unwrap();
     drop(stream);
@@ -381,7 +381,7 @@ async fn bytes_that_are_no_http_and_bodies_cut_short_do_not_harm_the_server() {
 async fn a_body_in_chunks_is_held_to_the_limit_though_it_does_not_tell_its_length() {
     let server = start().await;
     let piece = format!("{:x}\r\n{}\r\n", 40_000, " ".repeat(40_000));
-    let head = "POST /api/collections/good/add HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+    let head = "POST /api/collections/good/add HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let answer = server.send_raw(format!("{head}{piece}{piece}0\r\n\r\n").as_bytes()).await.unwrap();
     assert_eq!(answer.status, 413, "{}", answer.text());

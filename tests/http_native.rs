@@ -334,8 +334,7 @@ async fn requests_beyond_the_limit_are_told_to_come_back_and_health_still_answer
     let server = Arc::new(Server::with(Settings::new(Storage::Memory), http).await);
     // A request that has sent its headers and not its body keeps the one place.
     let slow = tokio::net::TcpStream::connect(server.address).await.unwrap();
-    let head =
-        "POST /api/collections HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let head = "POST /api/collections HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     slow.try_write(head.as_bytes()).unwrap();
     let mut refused = server.get("/api/collections").await;
     for _ in 0..200 {
@@ -357,7 +356,7 @@ async fn requests_beyond_the_limit_are_told_to_come_back_and_health_still_answer
 async fn a_request_that_takes_too_long_is_answered_and_says_that_nothing_was_changed() {
     let http = HttpSettings { request_timeout: Duration::from_millis(300), ..HttpSettings::default() };
     let server = Server::with(Settings::new(Storage::Memory), http).await;
-    let head = "POST /api/collections HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+    let head = "POST /api/collections HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/json\r\ncontent-length: 20\r\n\r\n{\"name\"";
     let answer = server.send_raw(head.as_bytes()).await.expect("an answer");
     assert_eq!((answer.status, &answer.json()["error"]["kind"]), (503, &json!("unavailable")));
@@ -371,7 +370,7 @@ async fn stopping_closes_idle_connections_and_does_not_wait_for_a_stuck_one_for_
     let http = HttpSettings { drain_timeout: Duration::from_millis(300), ..HttpSettings::default() };
     let server = Server::with(Settings::new(Storage::Memory), http).await;
     let stuck = tokio::net::TcpStream::connect(server.address).await.unwrap();
-    stuck.try_write(b"POST /api/collections HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n").unwrap();
+    stuck.try_write(b"POST /api/collections HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n").unwrap();
     let address = server.address;
     let stopped = tokio::time::timeout(Duration::from_secs(10), server.stop()).await;
     assert_eq!(stopped, Ok(()));

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +24,8 @@ use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+
+use crate::s3_objects::{Store, Stored, Upload, same_key};
 
 /// The one bucket of the server.
 pub const BUCKET: &str = "drumlin-test";
@@ -240,96 +242,11 @@ fn error_response(status: u16, code: &str) -> Result<http::Response<s3s::Body>, 
     Ok(http::Response::builder().status(status).body(s3s::Body::from(body))?)
 }
 
-#[derive(Clone)]
-struct Stored {
-    bytes: Bytes,
-    etag: String,
-    modified: SystemTime,
-    /// MD5 of the customer's key that it was written with, as the header has it.
-    customer_key: Option<String>,
-}
-
-impl Stored {
-    /// Like S3's, the tag is a hash of the content and time comes in whole seconds.
-    fn new(bytes: Bytes) -> Self {
-        let etag = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes));
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        Stored { bytes, etag, modified: UNIX_EPOCH + Duration::from_secs(seconds), customer_key: None }
-    }
-
-    fn tag(&self) -> ETag {
-        ETag::Strong(self.etag.clone())
-    }
-}
-
-/// An upload in parts that is under way.
-struct Upload {
-    key: String,
-    began: SystemTime,
-    parts: BTreeMap<i32, Stored>,
-    customer_key: Option<String>,
-}
-
-#[derive(Default)]
-struct Store {
-    objects: BTreeMap<String, Stored>,
-    uploads: HashMap<String, Upload>,
-    uploads_begun: u64,
-}
-
 #[derive(Clone, Default)]
 struct Objects(Arc<Mutex<Store>>);
 
-impl Store {
-    fn find(&self, key: &str) -> S3Result<Stored> {
-        self.objects.get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey, "no such key"))
-    }
-
-    /// As S3 does: whoever does not come with the key that the object was written with does not read it.
-    fn read(&self, key: &str, customer_key: Option<&String>) -> S3Result<Stored> {
-        let found = self.find(key)?;
-        same_key(found.customer_key.as_ref(), customer_key)?;
-        Ok(found)
-    }
-
-    /// Checks the conditions and writes, all under the caller's lock.
-    fn write(
-        &mut self,
-        key: String,
-        (bytes, customer_key): (Bytes, Option<String>),
-        if_match: Option<ETagCondition>,
-        if_none_match: Option<ETagCondition>,
-    ) -> S3Result<ETag> {
-        let present = self.objects.get(&key);
-        match (if_match, present) {
-            (Some(_), None) => return Err(s3_error!(NoSuchKey, "no such key")),
-            (Some(ETagCondition::ETag(tag)), Some(present)) if tag.value() != present.etag => {
-                return Err(s3_error!(PreconditionFailed, "the tag is another"));
-            }
-            _ => {}
-        }
-        if if_none_match.is_some() && present.is_some() {
-            return Err(s3_error!(PreconditionFailed, "the key exists"));
-        }
-        let stored = Stored { customer_key, ..Stored::new(bytes) };
-        let tag = stored.tag();
-        self.objects.insert(key, stored);
-        Ok(tag)
-    }
-}
-
 fn here(bucket: &str) -> S3Result<()> {
     if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket, "no such bucket")) }
-}
-
-/// S3's answers to a read with another key than the object's, with none, and with one where there is none.
-fn same_key(own: Option<&String>, asked: Option<&String>) -> S3Result<()> {
-    match (own, asked) {
-        (own, asked) if own == asked => Ok(()),
-        (Some(_), Some(_)) => Err(s3_error!(AccessDenied, "the customer's key is another")),
-        (Some(_), None) => Err(s3_error!(InvalidRequest, "the object was stored with a customer's key")),
-        (None, _) => Err(s3_error!(InvalidRequest, "the encryption parameters are not applicable to this object")),
-    }
 }
 
 async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {

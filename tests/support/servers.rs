@@ -4,6 +4,7 @@
 pub mod azure_server;
 pub mod dropbox_server;
 pub mod gcs_server;
+mod s3_objects;
 mod s3_server;
 pub mod web;
 
