@@ -249,6 +249,20 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             slept = sign.sleep(interval / GRAPH_LOOKS) => if !slept { return },
             () = entry.left() => return,
         }
+        // Where memory is short, one that waits for its turn to build can be put to rest meanwhile.
+        let turn = match weak.upgrade() {
+            Some(inner) if inner.settings.memory_limit.is_some() => Some(inner.graph_turn.clone()),
+            Some(_) => None,
+            None => return,
+        };
+        let _turn = match turn {
+            None => None,
+            Some(turn) => tokio::select! {
+                () = sign.given() => return,
+                () = entry.left() => return,
+                turn = turn.lock_owned() => Some(turn),
+            },
+        };
         let Some(collection) = collection.hold() else { return };
         let shared = collection.stream().shared();
         let live = weak.upgrade().is_some_and(|inner| inner.view.load().is_live(entry.id));

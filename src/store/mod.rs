@@ -88,6 +88,8 @@ struct Inner {
     entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
     /// Held by whoever puts collections to rest to make room.
     making_room: tokio::sync::Mutex<()>,
+    /// Held by the one collection that may build graphs, where memory is limited.
+    graph_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether it is decided which collections the start loads.
     planned: watch::Sender<bool>,
     /// How collections ask for memory, and for themselves.
@@ -141,6 +143,7 @@ impl Store {
         let inner = Arc::new_cyclic(|weak| Inner {
             home: residency::home(weak.clone()),
             making_room: tokio::sync::Mutex::new(()),
+            graph_turn: Arc::default(),
             planned: watch::Sender::new(settings.memory_limit.is_none()),
             limits: Arc::new(settings.limits.clone()),
             files: Arc::new(FileShare::new(&settings.files)),

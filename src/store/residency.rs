@@ -94,6 +94,17 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
     }
 }
 
+/// Refuses to bear a collection that could not be opened: it would be there, though its creator was told no.
+pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name: &str) -> Result<()> {
+    if inner.instance.budget.limit_bytes().is_none() {
+        return Ok(());
+    }
+    let size = Size::of(head, None);
+    let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
+    // Whoever loads it reserves it anew.
+    room.map(drop).ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need))
+}
+
 /// Decides which collections a start loads: the smallest first, so that as many as can be are at hand.
 pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
     let Some(inner) = weak.upgrade() else { return };
