@@ -46,7 +46,7 @@ fn a_commit_that_cannot_be_is_refused_and_changes_nothing() {
         (commit(3, vec![]), "expected commit 2, got 3"),
         (commit(1, vec![]), "expected commit 2, got 1"),
         (reconfigured, "config: the dimension is 2 and cannot become 3"),
-        (nonsense, "config.dimension: expected 1 to 1048576, got \"two\""),
+        (nonsense, "config.dimension: expected 0 to 1048576, got \"two\""),
         (commit(2, vec![put("x", vec![1.0; 3])]), "embeddings: expected 1 of dimension 2, got 3 floats of dimension 3"),
         (bare, "expected an embedding on every put row and on no other"),
         (
