@@ -89,6 +89,9 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit`; none only counts.
     pub fn new(limit: Option<MemoryLimit>) -> Arc<Budget> {
+        if limit.is_some_and(|limit| limit.whole_process) {
+            system::return_what_is_freed();
+        }
         Arc::new(Budget {
             limit,
             sums: Mutex::default(),
@@ -153,7 +156,8 @@ impl Budget {
 
     /// Whether so many bytes would fit if so many of those that are held were freed.
     pub fn would_hold(&self, bytes: u64, freed: u64, purpose: Purpose) -> bool {
-        let after = self.used_bytes().saturating_sub(freed).saturating_add(bytes);
+        let sums = *self.sums.lock();
+        let after = sums.held.saturating_add(sums.owed).saturating_sub(freed).saturating_add(bytes);
         self.ceiling(purpose).is_none_or(|most| after <= most)
     }
 

@@ -1,5 +1,5 @@
-//! What the system tells about this process's memory, and the one call that gives freed memory back.
-//! Invariant: the only unsafe code of this room; where the system has no such call, nothing happens.
+//! What the system tells about this process's memory, and the calls that make freed memory go back.
+//! Invariant: the only unsafe code of this room; where the system has no such calls, nothing happens.
 
 /// Resident size of this process in bytes; 0 where the system does not tell.
 pub fn resident_bytes() -> u64 {
@@ -28,6 +28,24 @@ fn page_bytes() -> u64 {
 fn page_bytes() -> u64 {
     4096
 }
+
+/// Asks the allocator to take large buffers from the system one by one, so that each goes back when it is freed.
+/// glibc otherwise begins to keep them once some were freed, and then holds more than twice what is in use. What
+/// the environment says (`MALLOC_MMAP_THRESHOLD_`) is the same call.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn return_what_is_freed() {
+    /// Buffers from this size on.
+    const LARGE_BYTES: libc::c_int = 128 << 10;
+    // SAFETY: mallopt takes the allocator's own lock and sets a number.
+    let done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+    if done != 1 {
+        tracing::debug!("the allocator keeps its own threshold");
+    }
+}
+
+/// Other allocators give them back themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn return_what_is_freed() {}
 
 /// Gives what was freed back to the system. glibc keeps it otherwise, and it would go on counting.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
