@@ -56,7 +56,7 @@ fn foreign_host(request: &Request) -> Option<String> {
 
 /// The sentence for a request by which a page of another origin would change something.
 fn foreign_page(request: &Request, allowed: &CorsOrigins) -> Option<String> {
-    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()) {
+    if !may_change(request) {
         return None;
     }
     let headers = request.headers();
@@ -77,6 +77,16 @@ fn foreign_page(request: &Request, allowed: &CorsOrigins) -> Option<String> {
              DRUMLIN_CORS_ORIGINS if they may, or set STORAGE_API_KEY"
         )
     })
+}
+
+/// Whether a request can change something; a file may go once it was downloaded.
+fn may_change(request: &Request) -> bool {
+    let downloads = ["/download/", "/api/files/"].iter().any(|prefix| request.uri().path().starts_with(prefix));
+    match *request.method() {
+        Method::HEAD | Method::OPTIONS => false,
+        Method::GET => downloads,
+        _ => true,
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -63,8 +63,9 @@ async fn an_upload_that_stands_still_is_given_up_and_one_that_only_is_slow_is_no
     let upload = async |name: &str, pause: Duration| {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        let head =
-            format!("PUT /api/files/{name} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 50\r\n\r\n");
+        let head = format!(
+            "PUT /api/files/{name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 50\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         for _ in 0..5 {
             tokio::time::sleep(pause).await;

@@ -31,7 +31,8 @@ async fn a_file_comes_back_as_it_went_whatever_its_size_and_name() {
 #[tokio::test]
 async fn a_body_in_chunks_of_unknown_length_is_taken_and_one_that_breaks_off_is_not() {
     let server = serve().await;
-    let head = "PUT /api/files/c HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "PUT /api/files/c HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let body = bytes(1, 3500);
     let chunks: Vec<u8> =
         body.chunks(600).flat_map(|c| [format!("{:x}\r\n", c.len()).as_bytes(), c, b"\r\n"].concat()).collect();
@@ -119,7 +120,7 @@ async fn what_is_too_large_or_of_another_kind_is_refused_before_it_is_read() {
     let kinds = FileKinds::parse("image/*,.txt").unwrap();
     let server = serve_with(HttpSettings { file_kinds: kinds, ..HttpSettings::default() }).await;
     let only_head = async |path: &str, headers: &str| {
-        let head = format!("PUT {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n\r\n");
+        let head = format!("PUT {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n\r\n");
         server.send_raw(head.as_bytes()).await.unwrap()
     };
     let large = only_head("/api/files/a.txt", "content-length: 100001").await;

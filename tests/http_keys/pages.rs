@@ -69,8 +69,10 @@ async fn a_page_of_another_site_changes_nothing_on_a_keyless_server() {
         &[("origin", neighbour), ("sec-fetch-site", "same-site")],
         &[("origin", &here), ("sec-fetch-site", "cross-site")],
     ];
+    // A file may be set to go once it was downloaded.
+    let downloads = [("GET", "/download/job-1"), ("GET", "/api/files/a.txt")];
     for headers in foreign {
-        for request in WRITES {
+        for request in WRITES.into_iter().chain(downloads) {
             let (status, text) = status(&server, request, headers).await;
             assert_eq!(status, 403, "{request:?} {headers:?}: {text}");
             assert!(text.contains("DRUMLIN_CORS_ORIGINS") && !text.contains(SECRET_WORD), "{text}");
