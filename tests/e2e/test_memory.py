@@ -76,9 +76,13 @@ def test_a_server_at_its_limit_refuses_lives_and_has_everything_after_kill_9(
     # Chroma's clients are told in their own way.
     collection = server.call("GET", "/api/collections/c")["id"]
     base = "/api/v2/tenants/default_tenant/databases/default_database/collections"
-    more = records(added)
-    body = {"ids": [r["id"] for r in more], "embeddings": [r["embedding"] for r in more]}
-    refused = server.client.post(f"{base}/{collection}/add", json=body)
+    for first in range(added, added + 100 * BATCH, BATCH):  # some may fit by now: work under way has ended
+        more = records(first)
+        body = {"ids": [r["id"] for r in more], "embeddings": [r["embedding"] for r in more]}
+        refused = server.client.post(f"{base}/{collection}/add", json=body)
+        if not refused.is_success:
+            break
+        added += BATCH
     assert (refused.status_code, refused.json()["error"]) == (507, "ChromaError")
 
     # Deletes are not refused, and make room.

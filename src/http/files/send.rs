@@ -2,13 +2,11 @@
 //! few small pieces; one that ends early, for damage or a client that stands still, ends with an error, so that the
 //! connection is cut and nobody takes what came for the whole.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
 use crate::files::{Departure, Download, Vault};
@@ -16,29 +14,42 @@ use crate::files::{Departure, Download, Vault};
 /// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a part.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What the body and the task that fills it share.
-struct Progress {
+/// What the connection takes. Dropped before all is taken, it says so to the task that fills it.
+struct Taking {
     pieces: mpsc::Receiver<Result<Bytes>>,
-    taken: Arc<AtomicU64>,
+    taken: u64,
     expected: u64,
+    /// Told once all of it was taken.
+    whole: Option<oneshot::Sender<()>>,
+}
+
+impl Taking {
+    fn take(&mut self, piece: &Bytes) {
+        self.taken = self.taken.saturating_add(piece.len() as u64);
+        if let Some(whole) = self.whole.take_if(|_| self.taken == self.expected) {
+            // Nobody waits for it where nothing is to be deleted.
+            let _ = whole.send(());
+        }
+    }
 }
 
 /// The body. Where `leave` names the files, the file is deleted once all of it was taken.
 pub(super) fn body(download: Download, leave: Option<Vault>, idle: Duration) -> Body {
     let range = download.range();
     let (sender, pieces) = mpsc::channel(1);
-    let taken = Arc::new(AtomicU64::new(0));
-    let progress = Progress { pieces, taken: taken.clone(), expected: range.end.saturating_sub(range.start) };
-    let sending = Sending { download, leave, sender, taken, idle, sent: 0, expected: progress.expected };
+    let (whole, taken) = oneshot::channel();
+    let expected = range.end.saturating_sub(range.start);
+    let sending = Sending { download, leave, sender, taken, idle, sent: 0, expected };
     tokio::spawn(sending.run());
-    Body::from_stream(stream::try_unfold(progress, |mut progress| async move {
-        match progress.pieces.recv().await {
+    let taking = Taking { pieces, taken: 0, expected, whole: Some(whole) };
+    Body::from_stream(stream::try_unfold(taking, |mut taking| async move {
+        match taking.pieces.recv().await {
             Some(Ok(piece)) => {
-                progress.taken.fetch_add(piece.len() as u64, Ordering::SeqCst);
-                Ok(Some((piece, progress)))
+                taking.take(&piece);
+                Ok(Some((piece, taking)))
             }
             Some(Err(error)) => Err(error),
-            None if progress.taken.load(Ordering::SeqCst) == progress.expected => Ok(None),
+            None if taking.taken == taking.expected => Ok(None),
             None => Err(Error::unavailable("the download was given up")),
         }
     }))
@@ -49,7 +60,7 @@ struct Sending {
     download: Download,
     leave: Option<Vault>,
     sender: mpsc::Sender<Result<Bytes>>,
-    taken: Arc<AtomicU64>,
+    taken: oneshot::Receiver<()>,
     idle: Duration,
     sent: u64,
     expected: u64,
@@ -95,9 +106,8 @@ impl Sending {
 
     /// Deletes the file if the connection took the last piece; that it went away with it does not matter then.
     async fn taken_whole(self, departure: Departure) {
-        let waited = tokio::time::timeout(self.idle, self.sender.reserve()).await;
-        drop(waited);
-        if self.taken.load(Ordering::SeqCst) == self.expected {
+        // Of an empty file the connection takes nothing.
+        if self.expected == 0 || matches!(tokio::time::timeout(self.idle, self.taken).await, Ok(Ok(()))) {
             departure.confirm().await;
         }
     }
