@@ -31,10 +31,10 @@ pub struct MemoryLimit {
     pub whole_process: bool,
 }
 
-/// Of a container's limit this part is left to what the system counts beside the resident size, and at least
-/// so many bytes of it.
+/// Of a container's limit this part is left to what the system counts beside the resident size, and to what flushes
+/// and merges take for a moment; at least so many bytes of it.
 const RESERVE_PART: u64 = 16;
-const RESERVE_BYTES: u64 = 32 << 20;
+const RESERVE_BYTES: u64 = 128 << 20;
 
 impl MemoryLimit {
     /// The limit that the container sets for this process, less a reserve; none if it sets none.
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn of_a_containers_limit_a_reserve_is_left() {
-        for (container, limit) in [(512, 480), (4096, 3840), (64, 48)] {
+        for (container, limit) in [(512, 384), (4096, 3840), (64, 48)] {
             assert_eq!(MemoryLimit::within(container << 20).bytes, limit << 20);
         }
     }
