@@ -25,6 +25,7 @@ pub mod folder;
 #[cfg(test)]
 mod folder_tests;
 pub mod keys;
+pub mod listing;
 pub mod memory;
 pub mod pace;
 mod parts;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ulid::Ulid;
 
 use crate::bucket::keys::{self, Role, StreamId};
+use crate::bucket::listing::each_page;
 use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
 use crate::record::Version;
 
@@ -78,16 +79,11 @@ impl Inventory {
     }
 
     async fn list(&mut self, bucket: &dyn Bucket, prefix: &str) -> Result<(), BucketError> {
-        let mut after = None::<String>;
-        loop {
-            let page = bucket.list(prefix, after.as_deref()).await?;
+        each_page(bucket, prefix, |page| {
             self.date = self.date.or(page.date);
-            after = page.objects.last().map(|o| o.key.clone());
             page.objects.into_iter().for_each(|object| self.add(object));
-            if !page.more || after.is_none() {
-                return Ok(());
-            }
-        }
+        })
+        .await
     }
 
     fn add(&mut self, object: Listed) {

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use crate::bucket::{Bucket, BucketError};
+use crate::bucket::listing::each_page;
+use crate::bucket::{Bucket, BucketError, Page};
 
 /// Objects and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -19,16 +20,13 @@ pub struct Stored {
 /// # Errors
 /// What the bucket answers to a listing.
 pub async fn stored(bucket: &dyn Bucket) -> Result<Stored, BucketError> {
-    let (mut sum, mut after) = (Stored::default(), None::<String>);
-    loop {
-        let page = bucket.list("", after.as_deref()).await?;
+    let mut sum = Stored::default();
+    let count = |page: Page| {
         sum.objects += page.objects.len() as u64;
         sum.bytes += page.objects.iter().map(|object| object.size_bytes).sum::<u64>();
-        after = page.objects.into_iter().last().map(|object| object.key);
-        if !page.more || after.is_none() {
-            return Ok(sum);
-        }
-    }
+    };
+    each_page(bucket, "", count).await?;
+    Ok(sum)
 }
 
 #[cfg(test)]

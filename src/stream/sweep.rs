@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Stream;
 use super::context::{Context, StreamError};
 use super::state::State;
+use crate::bucket::listing::each_page;
 use crate::bucket::{Bucket, BucketError, Listed, PAGE_KEYS, StoreTime};
 use crate::format::head::{Head, Life, Retired};
 use crate::head::{HeadRead, Swapped};
@@ -116,13 +117,6 @@ pub async fn list_all(context: &Context, prefix: &str) -> Result<Vec<Listed>, Bu
 /// All objects of a bucket whose keys start with `prefix`.
 pub async fn list_under(bucket: &dyn Bucket, prefix: &str) -> Result<Vec<Listed>, BucketError> {
     let mut objects = Vec::new();
-    let mut after = None::<String>;
-    loop {
-        let page = bucket.list(prefix, after.as_deref()).await?;
-        after = page.objects.last().map(|o| o.key.clone());
-        objects.extend(page.objects);
-        if !page.more || after.is_none() {
-            return Ok(objects);
-        }
-    }
+    each_page(bucket, prefix, |page| objects.extend(page.objects)).await?;
+    Ok(objects)
 }

@@ -171,14 +171,20 @@ fn download_url(app: &App, client: Client, uri: &Uri, headers: &HeaderMap, job_i
     }
 }
 
+/// The job that a path names.
+fn job(path: NamePath) -> Result<String, ApiError> {
+    let id = named(path)?;
+    check_job_id(&id)?;
+    Ok(id)
+}
+
 pub(super) async fn download(
     State(app): State<App>,
     path: NamePath,
     Parameters(parameters): Parameters<ReadFile>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = named(path)?;
-    check_job_id(&id)?;
+    let id = job(path)?;
     read::download(&app, &id, parameters, &headers).await
 }
 
@@ -188,8 +194,7 @@ pub(super) async fn head(
     Parameters(parameters): Parameters<ReadFile>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = named(path)?;
-    check_job_id(&id)?;
+    let id = job(path)?;
     read::describe(&app, &id, parameters, &headers).await
 }
 
@@ -199,8 +204,7 @@ pub(super) async fn remove(
     path: NamePath,
     Parameters(parameters): Parameters<ScopeParameters>,
 ) -> Result<Response, ApiError> {
-    let (id, files) = (named(path)?, app.store.files(&parameters.scope()));
-    check_job_id(&id)?;
+    let (id, files) = (job(path)?, app.store.files(&parameters.scope()));
     let job_id = id.clone();
     begun.run(async move { files.delete(&id).await }).await?;
     json(StatusCode::OK, &json!({"success": true, "job_id": job_id}))
