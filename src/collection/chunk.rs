@@ -18,8 +18,8 @@ use crate::record::{Address, Metadata, Metric};
 
 /// Rows of a chunk at most.
 pub const CHUNK_ROWS: usize = 16_384;
-/// Bytes of a chunk made by merging, at most (one row may be larger): what one merge copies.
-pub const CHUNK_BYTES: usize = 64 << 20;
+/// Bytes of a chunk made by merging, at most (one row may be larger).
+pub const CHUNK_BYTES: usize = 32 << 20;
 
 /// What the chunks of one collection have in common.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,11 @@
 //! What commits, segments and reads are refused for, and what taking them in costs.
 
+use std::sync::Arc;
+
 use arrow::array::UInt64Array;
 use serde_json::{Map, Value};
 
+use super::chunk::CHUNK_ROWS;
 use super::replay::{Replay, stored};
 use super::request::{Get, Include, Query, Write};
 use super::snapshot::Snapshot;
@@ -131,6 +134,25 @@ fn records_added_one_by_one_end_in_few_chunks() {
     }
     replay.state.current().check_invariants().unwrap();
     assert_eq!(replay.state.current().count(), 3000);
+}
+
+#[test]
+fn no_commit_copies_more_than_two_full_chunks() {
+    let mut replay = Replay::new(Metric::L2);
+    let mut before: Vec<usize> = Vec::new();
+    for n in 0..70_u64 {
+        let rows = (0..1000).map(|row| put(&format!("r{n}.{row}"), vec![n as f32, row as f32])).collect();
+        let mut commit = commit(n + 1, rows);
+        commit.header.config = (n == 0).then(|| Map::from_iter([("dimension".to_owned(), 2.into())]));
+        replay.state.apply(&commit).unwrap();
+        let chunks = || replay.state.current().chunks.iter().map(|view| (Arc::as_ptr(&view.chunk) as usize, view));
+        let copied: usize = chunks().filter(|(at, _)| !before.contains(at)).map(|(_, view)| view.chunk.len()).sum();
+        assert!(copied < 2 * CHUNK_ROWS, "commit {n} copied {copied} rows");
+        before = chunks().map(|(at, _)| at).collect();
+    }
+    let chunks: Vec<usize> = replay.state.current().chunks.iter().map(|view| view.chunk.len()).collect();
+    assert!(chunks.len() < 14 && chunks[..3] == [CHUNK_ROWS; 3], "{chunks:?}");
+    replay.state.current().check_invariants().unwrap();
 }
 
 fn commit_of(replay: &Replay, n: usize) -> Commit {

@@ -1,7 +1,8 @@
 //! How many chunks there are: small ones at the end are merged by size, so that a collection written
 //! record by record has few, and each row is copied a bounded number of times.
 //! Invariant: after each commit there are at most about eight chunks per size (1, 8, 64, … rows) plus
-//! one or two for every 8,192 rows, none more than half dead. Merging drops dead rows and keeps address order.
+//! one or two for every 8,192 rows, none more than half dead. Merging drops dead rows and keeps address order, and
+//! the chunks that one merge copies come to less than two full ones.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,15 +51,26 @@ fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
         let run = before.iter().rev().take_while(|view| !sealed(view)).count();
         return (run >= 2).then(|| before.len() - run..before.len());
     }
+    let open = chunks.iter().rev().take_while(|view| !sealed(view));
+    let (rows, bytes) = open.clone().map(|view| size(view)).fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+    if rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
+        return Some(chunks.len() - open.count()..chunks.len());
+    }
     let top = level(last);
-    let run = chunks.iter().rev().take_while(|view| !sealed(view) && level(view) <= top).count();
+    let run = open.take_while(|view| level(view) <= top).count();
     (run >= FAN_OUT).then(|| chunks.len() - run..chunks.len())
 }
 
 /// Large enough to stay as it is: merging two would not fit one.
 fn sealed(view: &ChunkView) -> bool {
+    let (rows, bytes) = size(view);
+    rows * 2 >= CHUNK_ROWS || bytes * 2 >= CHUNK_BYTES
+}
+
+/// Its live rows and, about, their bytes.
+fn size(view: &ChunkView) -> (usize, usize) {
     let rows = view.alive.len() as usize;
-    rows * 2 >= CHUNK_ROWS || rows * view.chunk.mean_row_bytes() * 2 >= CHUNK_BYTES
+    (rows, rows * view.chunk.mean_row_bytes())
 }
 
 /// log₈ of the live rows.
