@@ -98,15 +98,22 @@ fn renewed(view: &GraphView) -> Job {
 /// A graph over what no graph covers at the end, taking in graphs before it of like size; when nobody writes,
 /// one over everything.
 fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option<Job> {
-    let (mut lo, hi) =
+    let (mut lo, mut hi) =
         (graphs.last().map_or(Version(1), |view| view.part.graph.header().hi.next()), snapshot.version());
-    let loose = if lo > hi { 0 } else { snapshot.count_embedded(lo, hi) as u64 };
+    let mut loose = if lo > hi { 0 } else { snapshot.count_embedded(lo, hi) as u64 };
     let largest = graphs.iter().map(|view| nodes(view)).max().unwrap_or(0);
     let apart = loose + graphs.iter().map(|view| nodes(view)).sum::<u64>() - largest;
     let enough = if graphs.is_empty() { pace.rows * FIRST } else { pace.rows }.max(1);
     let fold =
         pace.quiet && largest > 0 && snapshot.count() > 0 && apart >= (pace.rows / 4).max(largest / APART_QUIET).max(1);
-    if (loose < enough && !fold) || loose > pace.room {
+    if loose > pace.room {
+        // As many of the oldest as there is memory for; the others come next.
+        (hi, loose) = fitting(snapshot, lo, hi, pace.room);
+        if loose < enough {
+            return None;
+        }
+    }
+    if loose < enough && !fold {
         return None;
     }
     let (mut records, mut new) = (loose, loose);
@@ -136,6 +143,21 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
         replaces: taken.iter().map(|view| view.part.key.clone()).collect(),
         new,
     })
+}
+
+/// The last version up to which the records from `lo` on are at most `room`, and how many they are.
+fn fitting(snapshot: &Snapshot, lo: Version, hi: Version, room: u64) -> (Version, u64) {
+    let count = |hi: u64| snapshot.count_embedded(lo, Version(hi)) as u64;
+    // Up to `fits` they do, up to `too_far` they do not.
+    let (mut fits, mut too_far) = (lo.0.saturating_sub(1), hi.0);
+    while fits + 1 < too_far {
+        let middle = fits + (too_far - fits) / 2;
+        match count(middle) <= room {
+            true => fits = middle,
+            false => too_far = middle,
+        }
+    }
+    (Version(fits), if fits < lo.0 { 0 } else { count(fits) })
 }
 
 /// The oldest graph that is not stored, once enough of the records are in no stored graph.

@@ -25,12 +25,15 @@ struct Kept {
     /// Nodes that were not kept from the graph that was extended.
     inserted: u64,
     jobs: Vec<Job>,
+    /// Nodes that there is memory to build a graph of.
+    room: u64,
 }
 
 impl Kept {
     fn new() -> Kept {
         let replay = Replay::new(Metric::L2);
-        Kept { replay, random: StdRng::seed_from_u64(3), made: 0, stored: 0, inserted: 0, jobs: Vec::new() }
+        let random = StdRng::seed_from_u64(3);
+        Kept { replay, random, made: 0, stored: 0, inserted: 0, jobs: Vec::new(), room: u64::MAX }
     }
 
     fn add(&mut self, count: usize) {
@@ -44,7 +47,7 @@ impl Kept {
     fn keep(&mut self, quiet: bool) {
         for _ in 0..20 {
             let snapshot = self.replay.snapshot();
-            match due(&snapshot, Pace { rows: ROWS, quiet, room: u64::MAX }) {
+            match due(&snapshot, Pace { rows: ROWS, quiet, room: self.room }) {
                 None => return,
                 Some(Due::Store(name)) => {
                     let part = snapshot.graphs.iter().find(|view| view.part.key == name).unwrap();
@@ -150,4 +153,23 @@ fn records_before_the_first_graph_are_covered_by_the_next_that_takes_all() {
     kept.add(4);
     kept.keep(false);
     assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![64], 0));
+}
+
+#[test]
+fn where_memory_is_short_several_smaller_graphs_are_built_and_one_when_it_is_not() {
+    let mut kept = Kept { room: 25, ..Kept::new() };
+    for _ in 0..8 {
+        kept.add(10);
+    }
+    kept.keep(false);
+    assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![20, 20, 20, 20], 0));
+    kept.add(60);
+    kept.keep(true);
+    assert_eq!(kept.replay.snapshot().loose(), 60, "a commit that does not fit waits");
+    let built = kept.jobs.len();
+    kept.keep(true);
+    assert_eq!(kept.jobs.len(), built, "nothing is built over and over");
+    kept.room = u64::MAX;
+    kept.keep(true);
+    assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![140], 0));
 }

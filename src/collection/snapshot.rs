@@ -88,6 +88,8 @@ impl Footprint {
 
 /// Bytes of a graph's node beside its code, about: neighbours, address, norm.
 const NODE_BYTES: u64 = 176;
+/// Building a graph takes so many times the memory of what comes out: codes, lists of two kinds, twins.
+const BUILD_FACTOR: u64 = 3;
 /// Fewer records in no graph stay so.
 const FEW: u64 = 1024;
 
@@ -165,6 +167,13 @@ impl Snapshot {
     /// Bytes of a graph of so many records, about.
     pub fn graph_bytes_of(&self, nodes: u64) -> u64 {
         nodes.saturating_mul(NODE_BYTES + self.dimension.unwrap_or(0) as u64)
+    }
+
+    /// Bytes of memory that building a graph of so many records takes, about, the graph included.
+    pub fn build_bytes_of(&self, nodes: u64) -> u64 {
+        // Those that compare directions or lengths make a copy of the embeddings that is comparable by distance.
+        let copied = if self.metric == Metric::L2 { 0 } else { self.dimension.unwrap_or(0) as u64 * 4 };
+        self.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_add(nodes.saturating_mul(copied))
     }
 
     /// Bytes that graphs of the records which are in none will take.

@@ -28,9 +28,6 @@ use crate::stream::flush::upload_retired;
 use crate::stream::open::{fetch_graph, off_thread};
 use crate::stream::state::State;
 
-/// What is being built takes so many times the memory of what comes out.
-const BUILD_FACTOR: u64 = 2;
-
 /// Nobody writes when there was no commit for this many rounds of upkeep.
 const QUIET_ROUNDS: u32 = 6;
 
@@ -56,10 +53,10 @@ impl Collection {
         let present = self.present();
         let quiet = self.is_quiet() || settle;
         let pace = Pace { rows: context.timing.graph_rows as u64, quiet, room: self.room_nodes(&present) };
-        if present.loose() > pace.room {
-            context.counters.put_off.count();
-        }
         if due(&present, pace).is_none() {
+            if present.loose() > pace.room {
+                context.counters.put_off.count();
+            }
             return Ok(false);
         }
         let read = self.stream().swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
@@ -80,8 +77,11 @@ impl Collection {
 
     /// Nodes of the largest graph that there is memory to build.
     fn room_nodes(&self, snapshot: &Snapshot) -> u64 {
-        let room = self.stream().context().budget.room_bytes().saturating_add(snapshot.owed_bytes());
-        room / (BUILD_FACTOR * snapshot.graph_bytes_of(1))
+        let (room, owed) = (self.stream().context().budget.room_bytes(), snapshot.owed_bytes());
+        let (building, built) = (snapshot.build_bytes_of(1), snapshot.graph_bytes_of(1));
+        // Of records that are in no graph, what will be built counts as used already.
+        let fresh = room / (building - built).max(1);
+        if owed > 0 && fresh < snapshot.loose() { fresh } else { room.saturating_add(owed) / building }
     }
 
     /// Memory for work on graphs; none if it has to be put off.
@@ -174,7 +174,8 @@ impl Collection {
         let context = self.stream().context();
         // What it will take in the end is owed already.
         let nodes = snapshot.count_embedded(job.lo, job.hi) as u64;
-        let need = snapshot.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_sub(snapshot.owed_bytes());
+        let owed = snapshot.graph_bytes_of(nodes).min(snapshot.owed_bytes());
+        let need = snapshot.build_bytes_of(nodes).saturating_sub(owed);
         let Some(_room) = self.room_for_graph(need) else { return Ok(false) };
         let range = GraphRange { stream: context.stream.to_string(), lo: job.lo, hi: job.hi };
         let (index, threads) = (self.identity().index.clone(), self.compute().index_threads());
