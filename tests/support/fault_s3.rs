@@ -18,7 +18,7 @@ use crate::fault_run::whole;
 use crate::fault_script::{self, Phase, Step};
 
 /// How long an attempt may take.
-const ATTEMPT: Duration = Duration::from_millis(250);
+const ATTEMPT: Duration = Duration::from_millis(600);
 /// Every so many requests one is failed. Phases whose cases are swept are long, and sampled on memory too.
 fn stride(phase: &Phase) -> u64 {
     if phase.sweeps() && !whole() { 40 } else { 10 }
@@ -28,7 +28,7 @@ fn stride(phase: &Phase) -> u64 {
 /// them.
 fn mischiefs(turn: u64) -> [Mischief; 2] {
     // The slow one is answered later than the attempt waits.
-    let other = [Mischief::Unavailable, Mischief::CutBefore, Mischief::SlowMs(600)];
+    let other = [Mischief::Unavailable, Mischief::CutBefore, Mischief::SlowMs(1400)];
     [Mischief::CutAfter, other[turn as usize % other.len()]]
 }
 
