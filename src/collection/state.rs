@@ -273,10 +273,6 @@ impl State for CollectionState {
         self.current.version
     }
 
-    fn config(&self) -> Map<String, Value> {
-        self.current.config.as_ref().clone()
-    }
-
     fn dropped(&self) -> bool {
         self.current.dropped
     }

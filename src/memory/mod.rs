@@ -31,10 +31,10 @@ pub struct MemoryLimit {
     pub whole_process: bool,
 }
 
-/// Of a container's limit this part is left to what the system counts beside the resident size, and to what flushes
-/// and merges take for a moment; at least so many bytes of it.
+/// Of a container's limit this part is left to what the system counts beside the resident size, and to what is copied
+/// for a moment without a reservation; at least so many bytes of it.
 const RESERVE_PART: u64 = 16;
-const RESERVE_BYTES: u64 = 128 << 20;
+const RESERVE_BYTES: u64 = 64 << 20;
 
 impl MemoryLimit {
     /// The limit that the container sets for this process, less a reserve; none if it sets none.
@@ -149,6 +149,18 @@ impl Budget {
         Some(Reservation { budget: self.clone(), bytes })
     }
 
+    /// Takes memory for work that cannot be put off: up to `wanted` bytes, as far as they fit, but `least` in any case
+    /// if they are wanted.
+    pub fn reserve_up_to(self: &Arc<Self>, wanted: u64, least: u64) -> Reservation {
+        let resident = self.resident();
+        let mut sums = self.sums.lock();
+        let room = self.limit.map_or(u64::MAX, |limit| limit.bytes.saturating_sub(used(&sums, resident)));
+        let bytes = wanted.min(room.max(least));
+        sums.reserved = sums.reserved.saturating_add(bytes);
+        drop(sums);
+        Reservation { budget: self.clone(), bytes }
+    }
+
     /// Whether so many bytes would fit if nothing else were held.
     pub fn could_ever_hold(&self, bytes: u64) -> bool {
         self.limit.is_none_or(|limit| bytes <= limit.bytes)
@@ -249,6 +261,13 @@ pub struct Reservation {
     bytes: u64,
 }
 
+impl Reservation {
+    /// How much was taken.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut sums = self.budget.sums.lock();
@@ -307,6 +326,19 @@ mod tests {
     }
 
     #[test]
+    fn work_that_cannot_be_put_off_gets_what_there_is_or_the_least() {
+        let budget = budget(100);
+        let first = budget.reserve_up_to(30, 10);
+        let second = budget.reserve_up_to(90, 10);
+        let third = budget.reserve_up_to(90, 10);
+        let fourth = budget.reserve_up_to(4, 10);
+        assert_eq!([&first, &second, &third, &fourth].map(Reservation::bytes), [30, 70, 10, 4]);
+        assert_eq!((budget.reserved_bytes(), budget.is_over()), (114, true));
+        drop((first, second, third, fourth));
+        assert_eq!(budget.reserved_bytes(), 0);
+    }
+
+    #[test]
     fn what_cannot_be_refused_is_seen_as_too_much() {
         let budget = budget(100);
         let mut account = budget.account();
@@ -319,7 +351,7 @@ mod tests {
 
     #[test]
     fn of_a_containers_limit_a_reserve_is_left() {
-        for (container, limit) in [(512, 384), (4096, 3840), (64, 48)] {
+        for (container, limit) in [(512, 448), (4096, 3840), (64, 48)] {
             assert_eq!(MemoryLimit::within(container << 20).bytes, limit << 20);
         }
     }

@@ -180,7 +180,7 @@ pub fn home(weak: Weak<Inner>) -> Home {
         let weak = weak.clone();
         async move {
             let inner = weak.upgrade().ok_or_else(closing)?;
-            let patience = inner.settings.timing.room_patience.min(WRITE_PATIENCE);
+            let patience = inner.write_patience();
             let room = inner.make_room(Size { need, least: need }, Purpose::Write, id, patience).await;
             room.ok_or_else(|| inner.instance.budget.refusal("this write", need))
         }
@@ -195,7 +195,8 @@ fn idle(entry: Arc<Entry>) -> Option<(Duration, Arc<Entry>)> {
 }
 
 impl Store {
-    /// Memory for a request on its way, until it is dropped; `None` where there is no limit.
+    /// Memory for a request on its way, until it is dropped; `None` where there is no limit. Waits a little while
+    /// work under way is what takes the memory.
     ///
     /// # Errors
     /// `NoRoom` if there is none.
@@ -204,15 +205,29 @@ impl Store {
         if bytes == 0 || budget.limit_bytes().is_none() {
             return Ok(None);
         }
-        if let Some(room) = budget.reserve(bytes, Purpose::Work) {
-            return Ok(Some(room));
+        let deadline = Instant::now() + self.inner.write_patience();
+        loop {
+            if let Some(room) = budget.reserve(bytes, Purpose::Work) {
+                return Ok(Some(room));
+            }
+            self.inner.give_back().await;
+            if let Some(room) = budget.reserve(bytes, Purpose::Work) {
+                return Ok(Some(room));
+            }
+            if Instant::now() >= deadline || !budget.would_hold_soon(bytes, Purpose::Work) {
+                return Err(budget.refusal("this request", bytes));
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
         }
-        self.inner.give_back().await;
-        budget.reserve(bytes, Purpose::Work).map(Some).ok_or_else(|| budget.refusal("this request", bytes))
     }
 }
 
 impl Inner {
+    /// For how long a request waits for room.
+    fn write_patience(&self) -> Duration {
+        self.settings.timing.room_patience.min(WRITE_PATIENCE)
+    }
+
     /// Reserves memory for the collection `whose`, and puts others to rest for it.
     async fn make_room(
         self: &Arc<Self>,

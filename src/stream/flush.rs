@@ -1,6 +1,6 @@
 //! Flush: the tail becomes a level-0 segment, and HEAD's floor moves past it (protocol section 7).
 //! Invariants: the floor never passes a `drop`; a segment holds exactly the fold of its versions;
-//! losing the swap costs only the upload.
+//! losing the swap costs only the upload; where memory is short, several small flushes do what one would.
 
 use std::sync::Arc;
 
@@ -20,7 +20,16 @@ use crate::format::merge::merge_rows;
 use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};
 use crate::format::{FORMAT, FormatError, decode_commit};
 use crate::head::{HeadRead, Swapped};
+use crate::memory::Reservation;
 use crate::record::Version;
+
+/// A flush holds so many times the bytes of its commits: their rows, the row group that is being written, and the
+/// object.
+const HELD_FACTOR: u64 = 3;
+/// A flush takes at most this part of the limit of memory, so that writes go on beside it…
+const MOST_PART: u64 = 8;
+/// … and may take this part of it however little is free: nothing else makes a tail shorter.
+const LEAST_PART: u64 = 64;
 
 /// Why maintenance of a stream was not done.
 pub type Skipped = String;
@@ -47,11 +56,10 @@ pub enum Due {
     Others,
 }
 
-/// The tail at one version, with the configuration at that version.
-pub(super) struct Cut {
-    pub(super) commits: Vec<TailCommit>,
+/// A segment and what its commits change in the configuration.
+pub(super) struct Folded {
+    pub(super) segment: EncodedSegment,
     pub(super) config: Map<String, Value>,
-    pub(super) dim: usize,
 }
 
 impl<S: State> Stream<S> {
@@ -69,8 +77,25 @@ impl<S: State> Stream<S> {
         tail.len() > 0 && (tail.len() as u64 >= commits || tail.size_bytes() >= timing.flush_bytes || aged)
     }
 
-    /// Moves the tail into a segment.
+    /// Moves the tail as it is now into a segment, or into several where there is no memory to do it at once.
     pub async fn flush(&self) -> Result<Outcome, StreamError> {
+        let newest = self.shared().state().lock().version();
+        let mut moved = 0;
+        loop {
+            match self.flush_some().await? {
+                Outcome::Landed(count) => moved += count,
+                other if moved == 0 => return Ok(other),
+                _ => return Ok(Outcome::Landed(moved)),
+            }
+            let oldest = self.shared().current().tail.lock().first();
+            if oldest.is_none_or(|oldest| oldest > newest) {
+                return Ok(Outcome::Landed(moved));
+            }
+        }
+    }
+
+    /// Moves as many of the tail's oldest commits into a segment as there is memory for.
+    async fn flush_some(&self) -> Result<Outcome, StreamError> {
         self.shared().check_damage()?;
         let context = self.context();
         let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
@@ -79,16 +104,17 @@ impl<S: State> Stream<S> {
             return Ok(Outcome::Abandoned("the stream has ended".to_owned()));
         }
         let floor = read.head.floor;
-        let Some(cut) = self.cut(floor) else { return Ok(Outcome::Idle) };
-        let (Some(last), count) = (cut.commits.last().cloned(), cut.commits.len() as u64) else {
+        let room = self.room_for_flush().await?;
+        let Some(commits) = self.cut(floor, room.bytes() / HELD_FACTOR) else { return Ok(Outcome::Idle) };
+        let (Some(last), count) = (commits.last().cloned(), commits.len() as u64) else {
             return Ok(Outcome::Idle);
         };
         let hi = last.version;
-        let (config, dim) = (cut.config, cut.dim);
-        let header = SegmentHeader { stream: context.stream.to_string(), lo: floor, hi, dim };
-        let encoded = off_thread(move || encode(header, cut.commits.iter().map(|c| c.bytes.clone()))).await?;
-        let encoded = encoded.map_err(|e| StreamError::corrupted(context.stream.log(floor), &e))?;
-        let entry = upload_segment(context, &context.stream, encoded, (floor, hi), 0).await?;
+        let header = SegmentHeader { stream: context.stream.to_string(), lo: floor, hi, dim: dim(&read.head.config) };
+        let folded = off_thread(move || fold(header, commits.into_iter().map(|commit| commit.bytes))).await?;
+        let Folded { segment, config } = folded.map_err(|e| StreamError::corrupted(context.stream.log(floor), &e))?;
+        let entry = upload_segment(context, &context.stream, segment, (floor, hi), 0).await?;
+        drop(room);
         let plan = move |read: &HeadRead| {
             if read.head.state == Life::Dropped || read.head.floor != floor {
                 return Err("another instance moved the floor".to_owned());
@@ -120,18 +146,47 @@ impl<S: State> Stream<S> {
         self.shared().current().tail.lock().trim(head.floor);
     }
 
-    /// The commits from `floor` on, unless one of them is a `drop`.
-    pub(super) fn cut(&self, floor: Version) -> Option<Cut> {
+    /// Memory to flush the tail: all that it takes if that is there, and for at least one commit in any case.
+    async fn room_for_flush(&self) -> Result<Reservation, StreamError> {
+        let budget = self.context().budget.clone();
+        let (all, first) = {
+            let current = self.shared().current();
+            let tail = current.tail.lock();
+            (tail.size_bytes(), tail.first_bytes())
+        };
+        let limit = budget.limit_bytes();
+        let first = first.saturating_mul(HELD_FACTOR);
+        let most = limit.map_or(u64::MAX, |limit| first.max(limit / MOST_PART));
+        let wanted = all.saturating_mul(HELD_FACTOR).min(most);
+        if budget.room_bytes() < wanted {
+            let budget = budget.clone();
+            off_thread(move || budget.give_back()).await?;
+        }
+        Ok(budget.reserve_up_to(wanted, first.max(limit.unwrap_or(0) / LEAST_PART)))
+    }
+
+    /// The commits from `floor` on, unless one of them is a `drop`: as many as come to `most_bytes`, but one at least.
+    pub(super) fn cut(&self, floor: Version, most_bytes: u64) -> Option<Vec<TailCommit>> {
         let current = self.shared().current();
         let state = current.state.lock();
         if state.dropped() || state.version() < floor {
             return None;
         }
-        let commits = current.tail.lock().range(floor, state.version())?;
-        let config = state.config();
-        let dim = config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize;
-        Some(Cut { commits, config, dim })
+        let mut commits = current.tail.lock().range(floor, state.version())?;
+        let mut bytes = 0;
+        let fit = commits.iter().take_while(|commit| {
+            bytes += commit.bytes.len() as u64;
+            bytes <= most_bytes
+        });
+        let fit = fit.count().max(1);
+        commits.truncate(fit);
+        Some(commits)
     }
+}
+
+/// Floats per embedding, as a stream's configuration says; 0 where it says nothing.
+pub(super) fn dim(config: &Map<String, Value>) -> usize {
+    config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize
 }
 
 /// HEAD's configuration with ours over it: keys that we do not know stay.
@@ -141,21 +196,24 @@ pub(super) fn merged(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> 
     config
 }
 
-pub(super) fn encode(
-    header: SegmentHeader,
-    commits: impl Iterator<Item = Bytes>,
-) -> Result<EncodedSegment, FormatError> {
+/// Folds commits into a segment. `header` has the dimension as it is before them.
+pub(super) fn fold(mut header: SegmentHeader, commits: impl Iterator<Item = Bytes>) -> Result<Folded, FormatError> {
+    let mut config = Map::new();
     let rows = commits.map(|bytes| {
         let commit = decode_commit(&bytes)?;
         let version = commit.header.version;
+        config.extend(commit.header.config.unwrap_or_default());
         let resolved = commit.rows.resolve_addresses(version);
         resolved.ok_or_else(|| FormatError::Damaged(format!("commit {version} has more rows than addresses")))
     });
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    if config.contains_key("dimension") {
+        header.dim = dim(&config);
+    }
     let keep_tombstones = header.lo != Version(1);
     let mut writer = SegmentWriter::new(header)?;
     merge_rows(rows, keep_tombstones, &mut writer)?;
-    writer.finish()
+    Ok(Folded { segment: writer.finish()?, config })
 }
 
 /// Uploads a segment of `stream` under a new key and answers its entry.
@@ -185,3 +243,7 @@ pub async fn upload_retired(
     context.bucket.put(&key, body.into(), crate::bucket::Condition::Always).await?;
     Ok(ulid)
 }
+
+#[cfg(test)]
+#[path = "flush_tests.rs"]
+mod tests;

@@ -3,11 +3,12 @@
 //! shares no object with the stream it came from; nothing names it before its HEAD is created.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::Stream;
 use super::context::StreamError;
-use super::flush::{encode, merged, upload_segment};
+use super::flush::{Folded, dim, fold, merged, upload_segment};
 use super::open::{off_thread, sort_missing};
 use super::state::State;
 use crate::bucket::keys::StreamId;
@@ -24,7 +25,7 @@ struct Rest {
     segment: Option<SegmentEntry>,
     version: Version,
     prev: Option<Chain>,
-    config: serde_json::Map<String, serde_json::Value>,
+    config: Map<String, Value>,
 }
 
 impl<S: State> Stream<S> {
@@ -58,23 +59,19 @@ impl<S: State> Stream<S> {
     /// Writes the commits from HEAD's floor on, if there are any, as a segment of `target`.
     async fn write_rest(&self, head: &Head, target: &StreamId) -> Result<Rest, StreamError> {
         let floor = head.floor;
-        let (version, config) = {
-            let current = self.shared().current();
-            let state = current.state.lock();
-            (state.version(), state.config())
-        };
+        let version = self.shared().state().lock().version();
         if version.next() == floor {
-            return Ok(Rest { segment: None, version, prev: head.prev, config });
+            return Ok(Rest { segment: None, version, prev: head.prev, config: Map::new() });
         }
         let ahead = || StreamError::Recycled(format!("HEAD's floor {floor} does not fit version {version}"));
-        let cut = self.cut(floor).ok_or_else(ahead)?;
-        let last = cut.commits.last().cloned().ok_or_else(ahead)?;
-        let header = SegmentHeader { stream: target.to_string(), lo: floor, hi: last.version, dim: cut.dim };
-        let encoded = off_thread(move || encode(header, cut.commits.iter().map(|c| c.bytes.clone()))).await?;
+        let commits = self.cut(floor, u64::MAX).ok_or_else(ahead)?;
+        let last = commits.last().cloned().ok_or_else(ahead)?;
+        let header = SegmentHeader { stream: target.to_string(), lo: floor, hi: last.version, dim: dim(&head.config) };
+        let folded = off_thread(move || fold(header, commits.into_iter().map(|commit| commit.bytes))).await?;
         let damaged = |cause: FormatError| StreamError::corrupted(self.context().stream.log(floor), &cause);
-        let encoded = encoded.map_err(damaged)?;
-        let segment = upload_segment(self.context(), target, encoded, (floor, last.version), 0).await?;
-        Ok(Rest { segment: Some(segment), version: last.version, prev: Some(last.link), config: cut.config })
+        let Folded { segment, config } = folded.map_err(damaged)?;
+        let segment = upload_segment(self.context(), target, segment, (floor, last.version), 0).await?;
+        Ok(Rest { segment: Some(segment), version: last.version, prev: Some(last.link), config })
     }
 
     async fn copy_segments(&self, head: &Head, target: &StreamId) -> Result<Vec<SegmentEntry>, StreamError> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::context::{Context, StreamError};
-use super::flush::{encode, upload_segment};
+use super::flush::{dim, fold, upload_segment};
 use super::history::{History, Recipe};
 use super::open::off_thread;
 use crate::bucket::BucketError;
@@ -161,12 +161,11 @@ impl<'a> Tail<'a> {
                 commits.push(bytes);
             }
             let hi = Version(self.next.0 - 1);
-            let dim = self.config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize;
-            let header = SegmentHeader { stream: target.to_string(), lo, hi, dim };
-            let encoded = off_thread(move || encode(header, commits.into_iter())).await?;
+            let header = SegmentHeader { stream: target.to_string(), lo, hi, dim: dim(&self.config) };
+            let folded = off_thread(move || fold(header, commits.into_iter())).await?;
             let damaged = |cause: FormatError| StreamError::corrupted(self.context.stream.log(lo), &cause);
-            let encoded = encoded.map_err(damaged)?;
-            segments.push(upload_segment(self.context, target, encoded, (lo, hi), 0).await?);
+            let segment = folded.map_err(damaged)?.segment;
+            segments.push(upload_segment(self.context, target, segment, (lo, hi), 0).await?);
         }
         Ok(segments)
     }

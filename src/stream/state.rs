@@ -73,9 +73,6 @@ pub trait State: Send + 'static {
     /// The last version taken in.
     fn version(&self) -> Version;
 
-    /// The configuration at `version()`, as a flush writes it into HEAD.
-    fn config(&self) -> Map<String, Value>;
-
     /// Whether the stream has ended by a `drop` commit.
     fn dropped(&self) -> bool;
 }

@@ -72,6 +72,16 @@ impl Tail {
         self.size_bytes
     }
 
+    /// The oldest of them.
+    pub fn first(&self) -> Option<Version> {
+        self.commits.front().map(|c| c.version)
+    }
+
+    /// Bytes of the oldest of them.
+    pub fn first_bytes(&self) -> u64 {
+        self.commits.front().map_or(0, |c| c.bytes.len() as u64)
+    }
+
     /// When the oldest of them was applied here.
     pub fn oldest(&self) -> Option<Instant> {
         self.commits.front().map(|c| c.applied)

@@ -14,9 +14,9 @@ from drumlin import Drumlin
 
 MIB = 1 << 20
 LIMIT_MIB = 160
-# What the limit is to protect from: the kernel would kill a process in a container of this size. Of one of 512 MiB or
-# more a server leaves so much to flushes and merges, which pass the limit for a moment.
-CONTAINER_MIB = LIMIT_MIB + 128
+# What the limit is to protect from: the kernel would kill a process in a container of this size. A server leaves more
+# of one to what the system counts besides, and to what writes copy for a moment.
+CONTAINER_MIB = LIMIT_MIB + 32
 # Memory of deleted records is free once their rows are merged away and work under way has ended.
 ROOM_TIMEOUT_S = 90
 DIMENSION = 256

@@ -152,10 +152,6 @@ impl State for CatalogState {
         self.version
     }
 
-    fn config(&self) -> Map<String, Value> {
-        self.config.clone()
-    }
-
     fn dropped(&self) -> bool {
         false
     }
