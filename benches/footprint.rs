@@ -22,7 +22,7 @@ use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use arrow::ipc::writer::StreamWriter;
-use drumlin::Record;
+use drumlin::{MemoryLimit, Record};
 use records::Source;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn main() {
     let container = arguments::number("--container-mib", 512) as u64 * MIB;
     let (dim, most) = (arguments::number("--dim", 384), arguments::number("--records", 10_000_000));
     let settle = Duration::from_secs(arguments::number("--settle-s", 60) as u64);
-    let limit = container - (container / 16).max(64 * MIB).min(container / 4);
+    let limit = MemoryLimit::within(container).bytes;
     let folder = tempfile::tempdir().unwrap();
     let mut source = Source::new(7, dim, 1_000);
 

@@ -383,6 +383,18 @@ impl Snapshot {
         self.embedded_between(lo, hi).count()
     }
 
+    /// The last version up to which at most `most` of these were written, and how many those are.
+    pub fn first_embedded(&self, lo: Version, hi: Version, most: u64) -> (Version, u64) {
+        let versions = self.embedded_between(lo, hi).map(|(address, _)| address.version());
+        let mut versions: Vec<Version> = versions.collect();
+        let Some(most) = usize::try_from(most).ok().filter(|most| *most < versions.len()) else {
+            return (hi, versions.len() as u64);
+        };
+        let (before, beyond, _) = versions.select_nth_unstable(most);
+        let count = before.iter().filter(|version| *version < beyond).count();
+        (Version(beyond.0 - 1), count as u64)
+    }
+
     /// Live records' embeddings written in versions `lo..=hi`, by ascending address: what a graph of that
     /// range is built from. Borrows the vectors where they lie.
     pub fn graph_input(&self, lo: Version, hi: Version) -> VectorSet<'_> {

@@ -106,14 +106,12 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
     let enough = if graphs.is_empty() { pace.rows * FIRST } else { pace.rows }.max(1);
     let fold =
         pace.quiet && largest > 0 && snapshot.count() > 0 && apart >= (pace.rows / 4).max(largest / APART_QUIET).max(1);
-    if loose > pace.room {
+    let short = loose > pace.room;
+    if short {
         // As many of the oldest as there is memory for; the others come next.
-        (hi, loose) = fitting(snapshot, lo, hi, pace.room);
-        if loose < enough {
-            return None;
-        }
+        (hi, loose) = snapshot.first_embedded(lo, hi, pace.room);
     }
-    if loose < enough && !fold {
+    if loose < enough && (short || !fold) {
         return None;
     }
     let (mut records, mut new) = (loose, loose);
@@ -143,21 +141,6 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
         replaces: taken.iter().map(|view| view.part.key.clone()).collect(),
         new,
     })
-}
-
-/// The last version up to which the records from `lo` on are at most `room`, and how many they are.
-fn fitting(snapshot: &Snapshot, lo: Version, hi: Version, room: u64) -> (Version, u64) {
-    let count = |hi: u64| snapshot.count_embedded(lo, Version(hi)) as u64;
-    // Up to `fits` they do, up to `too_far` they do not.
-    let (mut fits, mut too_far) = (lo.0.saturating_sub(1), hi.0);
-    while fits + 1 < too_far {
-        let middle = fits + (too_far - fits) / 2;
-        match count(middle) <= room {
-            true => fits = middle,
-            false => too_far = middle,
-        }
-    }
-    (Version(fits), if fits < lo.0 { 0 } else { count(fits) })
 }
 
 /// The oldest graph that is not stored, once enough of the records are in no stored graph.

@@ -43,7 +43,7 @@ impl MemoryLimit {
     }
 
     /// All of a container of so many bytes but a reserve.
-    fn within(container: u64) -> MemoryLimit {
+    pub fn within(container: u64) -> MemoryLimit {
         // In a tiny one there is little to keep free.
         let reserve = (container / RESERVE_PART).max(RESERVE_BYTES).min(container / 4);
         MemoryLimit { bytes: container - reserve, whole_process: true }
@@ -134,7 +134,8 @@ impl Budget {
 
     /// Bytes that may still be reserved for work.
     pub fn room_bytes(&self) -> u64 {
-        self.limit.map_or(u64::MAX, |limit| limit.bytes.saturating_sub(self.used_bytes()))
+        let resident = self.resident();
+        self.room_beside(&self.sums.lock(), resident)
     }
 
     /// Takes `bytes` for work under way, if they fit.
@@ -154,8 +155,7 @@ impl Budget {
     pub fn reserve_up_to(self: &Arc<Self>, wanted: u64, least: u64) -> Reservation {
         let resident = self.resident();
         let mut sums = self.sums.lock();
-        let room = self.limit.map_or(u64::MAX, |limit| limit.bytes.saturating_sub(used(&sums, resident)));
-        let bytes = wanted.min(room.max(least));
+        let bytes = wanted.min(self.room_beside(&sums, resident).max(least));
         sums.reserved = sums.reserved.saturating_add(bytes);
         drop(sums);
         Reservation { budget: self.clone(), bytes }
@@ -218,6 +218,10 @@ impl Budget {
         }
         system::trim();
         *self.look.lock() = Look::default();
+    }
+
+    fn room_beside(&self, sums: &Sums, resident: u64) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit.bytes.saturating_sub(used(sums, resident)))
     }
 
     fn ceiling(&self, purpose: Purpose) -> Option<u64> {

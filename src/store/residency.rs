@@ -207,11 +207,7 @@ impl Store {
         }
         let deadline = Instant::now() + self.inner.write_patience();
         loop {
-            if let Some(room) = budget.reserve(bytes, Purpose::Work) {
-                return Ok(Some(room));
-            }
-            self.inner.give_back().await;
-            if let Some(room) = budget.reserve(bytes, Purpose::Work) {
+            if let Some(room) = self.inner.reserve(bytes, Purpose::Work).await {
                 return Ok(Some(room));
             }
             if Instant::now() >= deadline || !budget.would_hold_soon(bytes, Purpose::Work) {
@@ -228,6 +224,16 @@ impl Inner {
         self.settings.timing.room_patience.min(WRITE_PATIENCE)
     }
 
+    /// Takes memory if it fits, at the latest once what was freed is given back.
+    async fn reserve(&self, bytes: u64, purpose: Purpose) -> Option<Reservation> {
+        let budget = &self.instance.budget;
+        if let Some(room) = budget.reserve(bytes, purpose) {
+            return Some(room);
+        }
+        self.give_back().await;
+        budget.reserve(bytes, purpose)
+    }
+
     /// Reserves memory for the collection `whose`, and puts others to rest for it.
     async fn make_room(
         self: &Arc<Self>,
@@ -242,11 +248,7 @@ impl Inner {
         let deadline = Instant::now() + patience;
         let turn = tokio::time::timeout_at(deadline, self.making_room.lock()).await;
         loop {
-            if let Some(room) = self.instance.budget.reserve(size.need, purpose) {
-                return Some(room);
-            }
-            self.give_back().await;
-            if let Some(room) = self.instance.budget.reserve(size.need, purpose) {
+            if let Some(room) = self.reserve(size.need, purpose).await {
                 return Some(room);
             }
             let others = self.others(whose);
