@@ -1,8 +1,8 @@
 //! How many chunks there are: small ones at the end are merged by size, so that a collection written
 //! record by record has few, and each row is copied a bounded number of times.
 //! Invariant: after each commit there are at most about eight chunks per size (1, 8, 64, … rows) plus
-//! one or two for every 8,192 rows, none more than half dead. Merging drops dead rows and keeps address order, and
-//! the chunks that one merge copies come to less than two full ones.
+//! one or two for every 8,192 rows, none more than half dead. Merging drops dead rows and keeps address order; what
+//! a merge at the end copies comes to less than two full chunks.
 
 use std::ops::Range;
 use std::sync::Arc;
