@@ -134,7 +134,7 @@ async fn a_write_too_soon_after_another_is_unknown_on_google() {
     let bucket = gcs_settings(&server).connect().unwrap();
     let stamp = create(&bucket, "k").await.unwrap();
     let again = bucket.put("k", Bytes::from_static(b"y"), Condition::IfMatch(stamp.etag.unwrap())).await;
-    let Err(BucketError::Unknown { message }) = again else { panic!("{again:?}") };
+    let Err(BucketError::Unknown { message, .. }) = again else { panic!("{again:?}") };
     assert!(message.contains("429"), "{message}");
 }
 

@@ -8,6 +8,15 @@ pub fn jittered(first: Duration, longest: Duration, attempt: u32) -> Duration {
     first.saturating_mul(1 << attempt.min(31)).min(longest).mul_f64(rand::random::<f64>())
 }
 
+/// The longest time that a store's `Retry-After` is obeyed for; whoever asks for more is asked again then.
+pub const LONGEST_ASKED: Duration = Duration::from_secs(60);
+
+/// Sleeps a [`jittered`] time on top of what the store has asked for (its `Retry-After`), up to [`LONGEST_ASKED`].
+pub async fn pause_at_least(asked: Option<Duration>, first: Duration, longest: Duration, attempt: u32) {
+    let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
+    tokio::time::sleep(asked.saturating_add(jittered(first, longest, attempt))).await;
+}
+
 /// Sleeps a [`jittered`] time.
 pub async fn pause(first: Duration, longest: Duration, attempt: u32) {
     tokio::time::sleep(jittered(first, longest, attempt)).await;

@@ -20,7 +20,7 @@ pub(super) async fn collect(
     length: u64,
     limit: Duration,
 ) -> Result<Bytes, BucketError> {
-    let broken = |message: String| BucketError::Unknown { message: format!("reading the body failed: {message}") };
+    let broken = |message: String| BucketError::unknown(format!("reading the body failed: {message}"));
     let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
     let reading = async {
         let mut chunks = pin!(chunks);

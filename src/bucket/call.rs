@@ -56,7 +56,7 @@ impl Op {
 /// A call with its arguments.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
-    Get { key: String, range: Option<Range<u64>> },
+    Get { key: String, range: Option<Range<u64>>, fresh: bool },
     Put { key: String, body: Bytes, condition: Condition },
     PutLarge { key: String, pieces: Vec<Bytes> },
     Copy { from: String, to: String },
@@ -98,7 +98,8 @@ impl Request {
 
     pub(super) async fn send(self, bucket: &dyn Bucket) -> Result<Answer, BucketError> {
         match self {
-            Request::Get { key, range } => bucket.get(&key, range).await.map(Answer::Object),
+            Request::Get { key, range, fresh: false } => bucket.get(&key, range).await.map(Answer::Object),
+            Request::Get { key, range, fresh: true } => bucket.get_fresh(&key, range).await.map(Answer::Object),
             Request::Put { key, body, condition } => bucket.put(&key, body, condition).await.map(Answer::Stamp),
             Request::PutLarge { key, pieces } => bucket.put_large(&key, pieces).await.map(Answer::Stamp),
             Request::Copy { from, to } => bucket.copy(&from, &to).await.map(Answer::Stamp),
@@ -134,5 +135,5 @@ impl Answer {
 
 /// Cannot happen, as `send` pairs each request with its answer; kept an error rather than a panic.
 fn mixed_up(expected: &str) -> BucketError {
-    BucketError::Unknown { message: format!("expected {expected}, another kind of answer came") }
+    BucketError::unknown(format!("expected {expected}, another kind of answer came"))
 }

@@ -205,6 +205,10 @@ impl<B: Bucket> Bucket for Counting<B> {
         self.counted(Op::Get, 0, |object: &Object| object.bytes.len(), self.inner.get(key, range)).await
     }
 
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        self.counted(Op::Get, 0, |object: &Object| object.bytes.len(), self.inner.get_fresh(key, range)).await
+    }
+
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
         let (op, length) = (Op::of_put(&condition), body.len());
         self.counted(op, length, |_| 0, self.inner.put(key, body, condition)).await

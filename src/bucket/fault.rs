@@ -266,7 +266,7 @@ impl FaultBucket {
     }
 
     async fn meet(&self, fault: Fault, request: Request) -> Result<Answer, BucketError> {
-        let unknown = |message: &str| Err(BucketError::Unknown { message: format!("injected fault: {message}") });
+        let unknown = |message: &str| Err(BucketError::unknown(format!("injected fault: {message}")));
         match fault {
             Fault::None => request.send(&*self.inner).await,
             Fault::RefuseBefore => Err(BucketError::Refused { message: "injected fault: refused".into() }),
@@ -330,7 +330,11 @@ fn lagging(mut answer: Answer, lag_ms: i64) -> Answer {
 #[async_trait]
 impl Bucket for FaultBucket {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
-        self.run(Request::Get { key: key.to_owned(), range }).await?.object()
+        self.run(Request::Get { key: key.to_owned(), range, fresh: false }).await?.object()
+    }
+
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        self.run(Request::Get { key: key.to_owned(), range, fresh: true }).await?.object()
     }
 
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {

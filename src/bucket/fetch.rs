@@ -127,7 +127,7 @@ fn aligned(size_bytes: u64) -> Result<BytesMut, BucketError> {
 }
 
 fn cut_short(why: impl std::fmt::Display) -> BucketError {
-    BucketError::Unknown { message: format!("fetching was cut short: {why}") }
+    BucketError::unknown(format!("fetching was cut short: {why}"))
 }
 
 /// A task that ends with whoever waits for it.

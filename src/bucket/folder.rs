@@ -68,7 +68,7 @@ impl FolderBucket {
         let folder = self.folder.clone();
         match tokio::task::spawn_blocking(move || work(&folder)).await {
             Ok(answer) => answer,
-            Err(stopped) => Err(BucketError::Unknown { message: stopped.to_string() }),
+            Err(stopped) => Err(BucketError::unknown(stopped.to_string())),
         }
     }
 }
@@ -312,7 +312,7 @@ fn not_applied(step: &str, error: &io::Error) -> BucketError {
 }
 
 fn unknown(step: &str, error: &io::Error) -> BucketError {
-    BucketError::Unknown { message: format!("cannot {step}: {error}") }
+    BucketError::unknown(format!("cannot {step}: {error}"))
 }
 
 /// Sorts a failure of a read, by the I/O error at its root where there is one.
@@ -329,7 +329,7 @@ fn sort_read(error: object_store::Error) -> BucketError {
             None => cause = now.source(),
         }
     }
-    BucketError::Unknown { message: error.to_string() }
+    BucketError::unknown(error.to_string())
 }
 
 /// Checks a key and gives it as the path of `object_store`.
@@ -360,7 +360,7 @@ impl Bucket for FolderBucket {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
         let found = self.reader.get_opts(&checked(key)?, GetOptions::default()).await.map_err(sort_read)?;
         let GetResult { payload: GetResultPayload::File(file, _), meta, .. } = found else {
-            return Err(BucketError::Unknown { message: "the folder answered with something else than a file".into() });
+            return Err(BucketError::unknown("the folder answered with something else than a file"));
         };
         let whole = range.is_none();
         let bytes = self

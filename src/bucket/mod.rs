@@ -120,7 +120,31 @@ pub enum BucketError {
     Refused { message: String },
     /// No answer that can be relied on: time-out, connection lost, 409, 429, 5xx. A put may have been
     /// applied, or may yet be.
-    Unknown { message: String },
+    Unknown {
+        message: String,
+        /// How long the store asks to be left alone (its `Retry-After`), where it says so.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl BucketError {
+    /// An unknown outcome, for the reason told.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        BucketError::Unknown { message: message.into(), retry_after: None }
+    }
+
+    /// The same, where the store has asked to be left alone for `retry_after`.
+    pub fn unknown_until(message: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        BucketError::Unknown { message: message.into(), retry_after }
+    }
+
+    /// How long the store asks to be left alone before the next attempt; `None` where it does not say.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            BucketError::Unknown { retry_after, .. } => *retry_after,
+            BucketError::Exists { .. } | BucketError::NotFound { .. } | BucketError::Refused { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for BucketError {
@@ -129,7 +153,7 @@ impl fmt::Display for BucketError {
             BucketError::Exists { .. } => f.write_str("the object exists or has changed"),
             BucketError::NotFound { .. } => f.write_str("there is no such object"),
             BucketError::Refused { message } => write!(f, "the bucket refused: {message}"),
-            BucketError::Unknown { message } => write!(f, "the bucket gave no definite answer: {message}"),
+            BucketError::Unknown { message, .. } => write!(f, "the bucket gave no definite answer: {message}"),
         }
     }
 }
@@ -159,6 +183,12 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     /// Reads an object, or `range` of its bytes. A range that reaches past the end is cut there; one
     /// that starts past the end gives no bytes. The tag is there whenever the whole object was read.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError>;
+
+    /// Reads as `get` does, over a connection that no earlier answer came over: for bytes that did not check
+    /// out, where whoever stands between us and the store may have answered with somebody else's.
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        self.get(key, range).await
+    }
 
     /// Writes a whole object atomically: readers see all of it or nothing.
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError>;

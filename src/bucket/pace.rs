@@ -56,6 +56,10 @@ impl<B: Bucket> Bucket for Paced<B> {
         self.inner.get(key, range).await
     }
 
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        self.inner.get_fresh(key, range).await
+    }
+
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
         self.turn(key).await;
         let answer = self.inner.put(key, body, condition).await;

@@ -255,7 +255,7 @@ impl Probe<'_> {
         let present = self.swap(&key, "second", stale.clone()).await?;
         match self.put(&key, "third", Condition::IfMatch(stale)).await {
             Ok(_) => return Err(lacks("a compare and swap succeeds with a stale tag (If-Match is ignored)")),
-            Err(BucketError::Unknown { message }) => return Err(BucketError::Unknown { message }.into()),
+            Err(BucketError::Unknown { message, .. }) => return Err(BucketError::unknown(message).into()),
             Err(_) if self.body(&key).await? != "second" => {
                 return Err(lacks("a refused compare and swap (If-Match) changed the object all the same"));
             }
@@ -334,5 +334,5 @@ impl Probe<'_> {
 }
 
 fn inconclusive() -> BucketError {
-    BucketError::Unknown { message: "too many of its answers were lost".into() }
+    BucketError::unknown("too many of its answers were lost")
 }

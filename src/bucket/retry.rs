@@ -48,13 +48,15 @@ impl<B: Bucket> Retrying<B> {
         let mut failed = 0;
         loop {
             match call().await {
-                Err(BucketError::Unknown { message }) => {
+                Err(BucketError::Unknown { message, retry_after }) => {
                     failed += 1;
                     if failed >= self.settings.attempts {
-                        return Err(BucketError::Unknown { message: format!("{message} (after {failed} attempts)") });
+                        let message = format!("{message} (after {failed} attempts)");
+                        return Err(BucketError::Unknown { message, retry_after });
                     }
                     tracing::debug!(failed, %message, "repeating a call to the bucket");
-                    backoff::pause(self.settings.first_pause, self.settings.longest_pause, failed - 1).await;
+                    let (first, longest) = (self.settings.first_pause, self.settings.longest_pause);
+                    backoff::pause_at_least(retry_after, first, longest, failed - 1).await;
                 }
                 answer => return answer,
             }
@@ -66,6 +68,10 @@ impl<B: Bucket> Retrying<B> {
 impl<B: Bucket> Bucket for Retrying<B> {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
         self.repeat(|| self.inner.get(key, range.clone())).await
+    }
+
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        self.repeat(|| self.inner.get_fresh(key, range.clone())).await
     }
 
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
@@ -146,6 +152,53 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Busy(MemoryBucket, std::sync::atomic::AtomicU32);
+
+    #[async_trait]
+    impl Bucket for Busy {
+        async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+            if self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                return Err(BucketError::unknown_until("status 503", Some(Duration::from_secs(17))));
+            }
+            self.0.get(key, range).await
+        }
+
+        async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+            self.0.put(key, body, condition).await
+        }
+
+        async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
+            self.0.put_large(key, pieces).await
+        }
+
+        async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
+            self.0.copy(from, to).await
+        }
+
+        async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
+            self.0.list(prefix, after).await
+        }
+
+        async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {
+            self.0.delete(keys).await
+        }
+
+        fn place(&self) -> Place {
+            self.0.place()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_asks_to_be_left_alone_is_left_alone_for_as_long() {
+        let busy = Busy(MemoryBucket::new(StoreClock::machine()), 0.into());
+        put(&busy, Condition::Always).await.unwrap();
+        let (bucket, started) = (Retrying::new(busy, RetrySettings::default()), tokio::time::Instant::now());
+        assert_eq!(bucket.get("k", None).await.unwrap().bytes, "x");
+        let took = started.elapsed();
+        assert!((Duration::from_secs(17)..Duration::from_secs(18)).contains(&took), "{took:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_conditional_put_is_made_once_whatever_comes_of_it() {
         for condition in [Condition::IfAbsent, Condition::IfMatch("\"0\"".into())] {
@@ -160,7 +213,7 @@ mod tests {
     async fn attempts_are_bounded_and_refusals_are_not_repeated() {
         let (faulty, bucket) = failing(u64::MAX, Fault::UnknownBefore);
         let answer = put(&bucket, Condition::Always).await;
-        let Err(BucketError::Unknown { message }) = answer else { panic!("{answer:?}") };
+        let Err(BucketError::Unknown { message, .. }) = answer else { panic!("{answer:?}") };
         assert!(message.contains("after 6 attempts"), "{message}");
         assert_eq!(faulty.log().len(), 6);
         let (faulty, bucket) = failing(u64::MAX, Fault::RefuseBefore);

@@ -15,6 +15,10 @@ impl<B: Bucket + ?Sized> Bucket for Arc<B> {
         (**self).get(key, range).await
     }
 
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        (**self).get_fresh(key, range).await
+    }
+
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
         (**self).put(key, body, condition).await
     }

@@ -2,7 +2,8 @@
 //! and how store time is read off an answer. Its invariant: a redirect is never followed, since it would
 //! hide whose answer this is.
 
-use std::time::Duration;
+use std::future::Future;
+use std::time::{Duration, SystemTime};
 
 use super::clock::system_time;
 use super::{BucketError, StoreTime};
@@ -42,15 +43,59 @@ impl Transfer {
         attempt_limit(self.attempt_timeout, body_bytes)
     }
 
-    /// A client of the settings. TLS is rustls with ring unless the process has chosen another provider.
-    pub(super) fn client(&self) -> Result<reqwest::Client> {
+    /// Clients of the settings. TLS is rustls with ring unless the process has chosen another provider.
+    pub(super) fn clients(&self) -> Result<Clients> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder()
-            .connect_timeout(self.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("drumlin/", env!("CARGO_PKG_VERSION")));
-        builder.build().map_err(|error| Error::internal(format!("the http client was not made: {error}")))
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| Error::internal(format!("the http client was not made: {error}")))
+        };
+        let settings = || {
+            reqwest::Client::builder()
+                .connect_timeout(self.connect_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(concat!("drumlin/", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Clients { keeping: build(settings())?, fresh: build(settings().pool_max_idle_per_host(0))? })
     }
+}
+
+tokio::task_local! {
+    /// Set while a call wants connections that no earlier answer came over.
+    static NEW_CONNECTIONS: ();
+}
+
+/// Makes the call, and whatever it asks of the store, over connections that no earlier answer came over.
+pub(super) async fn over_new_connections<T>(call: impl Future<Output = T>) -> T {
+    NEW_CONNECTIONS.scope((), call).await
+}
+
+/// Whether the call under way was made by [`over_new_connections`].
+pub(super) fn wants_new_connection() -> bool {
+    NEW_CONNECTIONS.try_with(|()| ()).is_ok()
+}
+
+/// A client that keeps its connections, and the same without.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    keeping: reqwest::Client,
+    fresh: reqwest::Client,
+}
+
+impl Clients {
+    /// The one that the call under way wants.
+    pub(super) fn of_call(&self) -> &reqwest::Client {
+        if wants_new_connection() { &self.fresh } else { &self.keeping }
+    }
+}
+
+/// What `Retry-After` says: seconds, or a moment, which is taken from the answer's own `date`.
+pub(super) fn retry_after(value: &str, date: Option<StoreTime>) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let until = system_time(httpdate::parse_http_date(value.trim()).ok()?);
+    let now = date.unwrap_or_else(|| system_time(SystemTime::now()));
+    Some(Duration::from_millis(u64::try_from(until.since_ms(now)).unwrap_or_default()))
 }
 
 /// `timeout`, and more for a body that may come over a slow link.
@@ -60,7 +105,7 @@ pub(super) fn attempt_limit(timeout: Duration, body_bytes: u64) -> Duration {
 
 /// The outcome of an attempt that was given up.
 pub(super) fn timed_out(limit: Duration) -> BucketError {
-    BucketError::Unknown { message: format!("no answer within {} s", limit.as_secs_f64()) }
+    BucketError::unknown(format!("no answer within {} s", limit.as_secs_f64()))
 }
 
 /// A date as HTTP writes it, in one of its headers.
@@ -86,5 +131,27 @@ pub(super) fn root_of(prefix: &str) -> String {
     match prefix.trim_matches('/') {
         "" => String::new(),
         inner => format!("{inner}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_moment() {
+        let date = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:30 GMT").ok().map(system_time);
+        for (text, expected) in [
+            ("7", Some(7_000)),
+            (" 0.5 ", Some(500)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7_000)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("-3", None),
+            ("soon", None),
+            ("nan", None),
+            ("1e300", None),
+        ] {
+            assert_eq!(retry_after(text, date), expected.map(Duration::from_millis), "{text:?}");
+        }
     }
 }

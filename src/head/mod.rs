@@ -264,9 +264,7 @@ pub async fn mark_dropped(swapper: &Swapper) -> Result<(), HeadError> {
         Swapped::Done(_) => Ok(()),
         Swapped::Abandoned(why) => match swapper.read().await? {
             found if found.head.state == Life::Dropped => Ok(()),
-            _ => {
-                Err(HeadError::Bucket(BucketError::Unknown { message: format!("HEAD was not marked dropped: {why}") }))
-            }
+            _ => Err(HeadError::Bucket(BucketError::unknown(format!("HEAD was not marked dropped: {why}")))),
         },
     }
 }

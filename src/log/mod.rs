@@ -48,7 +48,7 @@ pub async fn put_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version, 
         // A put does not look for an object: a 404 here is the bucket's.
         Err(BucketError::NotFound { .. }) => Put::Refused("the bucket was not found".to_owned()),
         Err(BucketError::Refused { message }) => Put::Refused(message),
-        Err(BucketError::Unknown { message }) => Put::Unknown(message),
+        Err(BucketError::Unknown { message, .. }) => Put::Unknown(message),
     }
 }
 

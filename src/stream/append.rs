@@ -139,7 +139,7 @@ impl<S: State> Replica<S> {
                         Verdict::Dropped => Err(StreamError::Dropped),
                     };
                 }
-                Err(BucketError::Refused { message }) | Err(BucketError::Unknown { message }) => {
+                Err(BucketError::Refused { message }) | Err(BucketError::Unknown { message, .. }) => {
                     if Instant::now() >= deadline {
                         return Ok(ReadBack::Decided(Appended::Unknown(message)));
                     }

@@ -97,7 +97,7 @@ impl AzureSettings {
             .with_account(&self.account)
             .with_container_name(&self.container)
             .with_retry(retry)
-            .with_http_connector(Listening(self.transfer.client()?));
+            .with_http_connector(Listening(self.transfer.clients()?));
         if let Some(key) = &self.access_key {
             builder = builder.with_access_key(key);
         }

@@ -63,7 +63,7 @@ impl GcsSettings {
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(&self.bucket)
             .with_retry(retry)
-            .with_http_connector(Listening(self.transfer.client()?));
+            .with_http_connector(Listening(self.transfer.clients()?));
         if let Some(file) = &self.credentials_file {
             let file = file.to_str().ok_or_else(|| Error::invalid("the path of the credentials is not unicode"))?;
             builder = builder.with_application_credentials(file);

@@ -4,13 +4,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use parking_lot::Mutex;
 
-use crate::bucket::transfer::http_date;
+use crate::bucket::transfer::{Clients, http_date, retry_after};
 use crate::bucket::{BucketError, StoreTime};
 
 tokio::task_local! {
@@ -33,6 +34,8 @@ pub(super) struct Heard {
     pub(super) code: Option<String>,
     /// How far a copy has come that Azure makes in the background.
     pub(super) copy_status: Option<String>,
+    /// How long the store asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// A failed call.
@@ -63,7 +66,7 @@ fn note(heard: Heard) {
 
 /// Makes `object_store` use our client, and listens in.
 #[derive(Debug, Clone)]
-pub(super) struct Listening(pub(super) reqwest::Client);
+pub(super) struct Listening(pub(super) Clients);
 
 impl HttpConnector for Listening {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -76,15 +79,17 @@ impl HttpService for Listening {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let head = request.method().as_str() == "HEAD";
         note(Heard::default());
-        let (parts, body) = HttpService::call(&self.0, request).await?.into_parts();
+        let (parts, body) = HttpService::call(self.0.of_call(), request).await?.into_parts();
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let date = http_date(&parts.headers, "date");
         let mut heard = Heard {
             status: Some(parts.status.as_u16()),
             head,
-            date: http_date(&parts.headers, "date"),
+            date,
             last_modified: http_date(&parts.headers, "last-modified"),
             code: text("x-ms-error-code"),
             copy_status: text("x-ms-copy-status"),
+            retry_after: text("retry-after").and_then(|text| retry_after(&text, date)),
         };
         if parts.status.is_success() || head {
             note(heard);
@@ -120,7 +125,7 @@ impl Heard {
     pub(super) fn sort(&self, error: &object_store::Error) -> BucketError {
         let date = self.date;
         let code = self.code.as_deref();
-        let Some(status) = self.status else { return BucketError::Unknown { message: told(error) } };
+        let Some(status) = self.status else { return BucketError::unknown(told(error)) };
         let message = format!("status {status}, {}", code.unwrap_or("no code"));
         match (status, code) {
             // Azure's word for a failed If-None-Match: *; any other conflict proves nothing.
@@ -131,12 +136,12 @@ impl Heard {
             (404, code) if self.is_absent(code) => BucketError::NotFound { date },
             // The upload, or what was uploaded of it, is gone; a new one may succeed.
             (404, Some("NoSuchUpload")) | (400, Some("InvalidBlockList" | "InvalidPart" | "RequestTimeout")) => {
-                BucketError::Unknown { message }
+                BucketError::unknown(message)
             }
-            (408 | 409 | 425 | 429, _) => BucketError::Unknown { message },
+            (408 | 409 | 425 | 429, _) => BucketError::unknown_until(message, self.retry_after),
             (300..=499 | 501, _) => BucketError::Refused { message },
             // 5xx, and a success that could not be understood.
-            _ => BucketError::Unknown { message: format!("{message}: {}", told(error)) },
+            _ => BucketError::unknown_until(format!("{message}: {}", told(error)), self.retry_after),
         }
     }
 

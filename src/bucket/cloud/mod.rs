@@ -21,7 +21,7 @@ use object_store::{
 
 use super::body::collect;
 use super::parts::parts;
-use super::transfer::{Transfer, chain, timed_out};
+use super::transfer::{Transfer, chain, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use heard::{Failure, Heard, listen};
 
@@ -164,7 +164,7 @@ impl CloudBucket {
                     Some("pending") => {}
                     None | Some("success") => return Ok(()),
                     Some(other) => {
-                        return Err(BucketError::Unknown { message: format!("the store's copying ended: {other}") });
+                        return Err(BucketError::unknown(format!("the store's copying ended: {other}")));
                     }
                 }
             }
@@ -209,6 +209,10 @@ impl Bucket for CloudBucket {
         let (stamp, size_bytes) = (self.stamp_of(&found.meta, &heard), found.meta.size);
         let bytes = self.collect(found).await?;
         Ok(Object { bytes, size_bytes, stamp })
+    }
+
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        over_new_connections(self.get(key, range)).await
     }
 
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {

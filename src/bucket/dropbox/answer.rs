@@ -89,9 +89,9 @@ impl Failed {
         let message = format!("status {}, {}", self.status, self.summary);
         match self.status {
             409 => self.sort_own(message),
-            408 | 425 | 429 => BucketError::Unknown { message },
+            408 | 425 | 429 => BucketError::unknown_until(message, self.wait),
             300..=499 | 501 => BucketError::Refused { message },
-            _ => BucketError::Unknown { message: format!("{message} at {date:?}") },
+            _ => BucketError::unknown_until(format!("{message} at {date:?}"), self.wait),
         }
     }
 
@@ -112,7 +112,7 @@ impl Failed {
             | ["path" | "path_lookup" | "from_lookup", "restricted_content", ..]
             | ["payload_too_large", ..] => BucketError::Refused { message },
             // too_many_write_operations, lost upload sessions, internal errors and words yet to come.
-            _ => BucketError::Unknown { message },
+            _ => BucketError::unknown(message),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::collect;
 use super::parts::parts;
-use super::transfer::{Transfer, chain, http_date, timed_out};
+use super::transfer::{Transfer, chain, http_date, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
 use answer::Metadata;
@@ -109,7 +109,7 @@ impl DropboxBucket {
     /// `Internal` when the client cannot be made.
     pub fn connect(settings: DropboxSettings) -> Result<Self> {
         let DropboxSettings { credentials, root, api_url, content_url, transfer } = settings;
-        let client = transfer.client()?;
+        let clients = transfer.clients()?;
         let root: String = root.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
         if root.split('/').any(|part| part == "." || part == "..") {
             return Err(Error::invalid(format!("the folder {root:?} cannot be in Dropbox; expected names of folders")));
@@ -122,7 +122,7 @@ impl DropboxBucket {
             bucket: root.clone(),
         };
         let token = Arc::<Token>::default();
-        let wire = Wire { client, credentials, token, api_url, content_url, transfer, hold: Arc::default() };
+        let wire = Wire { clients, credentials, token, api_url, content_url, transfer, hold: Arc::default() };
         Ok(DropboxBucket { wire, root, writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)), place })
     }
 
@@ -139,7 +139,7 @@ impl DropboxBucket {
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, BucketError> {
-        let closed = |_| BucketError::Unknown { message: "the bucket is closed".into() };
+        let closed = |_| BucketError::unknown("the bucket is closed");
         self.writes.acquire().await.map_err(closed)
     }
 
@@ -184,7 +184,7 @@ impl DropboxBucket {
     /// Reads the body of a download into one buffer, within the time its length allows.
     async fn collect(&self, response: reqwest::Response) -> Result<Bytes, BucketError> {
         let message = "reading the body failed: its length is not told".to_owned();
-        let length = response.content_length().ok_or(BucketError::Unknown { message })?;
+        let length = response.content_length().ok_or(BucketError::unknown(message))?;
         let chunks = stream::unfold(response, |mut response| async {
             let chunk = response.chunk().await.map_err(|error| chain(&error.without_url())).transpose()?;
             Some((chunk, response))
@@ -208,7 +208,7 @@ impl DropboxBucket {
         let limit = self.wire.transfer.limit(0);
         let deleting = async {
             while job.tag == "async_job_id" || job.tag == "in_progress" {
-                let lost = || BucketError::Unknown { message: "Dropbox deletes without saying where".into() };
+                let lost = || BucketError::unknown("Dropbox deletes without saying where");
                 let id = id.get_or_insert_default();
                 if id.is_empty() {
                     return Err(lost());
@@ -224,8 +224,8 @@ impl DropboxBucket {
         let left = |entry: &&Value| entry.get(".tag") != Some(&json!("success")) && !absent(entry);
         match job.entries.iter().find(left) {
             None if job.tag == "complete" => Ok(()),
-            None => Err(BucketError::Unknown { message: format!("Dropbox's deleting ended as {}", job.tag) }),
-            Some(entry) => Err(BucketError::Unknown { message: format!("an object was not deleted: {entry}") }),
+            None => Err(BucketError::unknown(format!("Dropbox's deleting ended as {}", job.tag))),
+            Some(entry) => Err(BucketError::unknown(format!("an object was not deleted: {entry}"))),
         }
     }
 
@@ -261,7 +261,7 @@ fn commit(path: String, mode: Value) -> Value {
 
 fn size(metadata: &Metadata) -> Result<u64, BucketError> {
     let message = "the size of the object is not told".to_owned();
-    metadata.size.ok_or(BucketError::Unknown { message })
+    metadata.size.ok_or(BucketError::unknown(message))
 }
 
 /// Whether the text can be a revision: Dropbox calls a request with anything else malformed.
@@ -284,7 +284,7 @@ impl Bucket for DropboxBucket {
         let date = http_date(response.headers(), "date");
         let told = response.headers().get("dropbox-api-result").map(|value| value.as_bytes().to_vec());
         let told = told.and_then(|text| serde_json::from_slice::<Metadata>(&text).ok());
-        let found = told.ok_or(BucketError::Unknown { message: "Dropbox does not describe the object".into() })?;
+        let found = told.ok_or(BucketError::unknown("Dropbox does not describe the object"))?;
         let (size_bytes, partial) = (size(&found)?, response.status().as_u16() == 206);
         let mut bytes = self.collect(response).await?;
         if let Some(range) = range
@@ -294,6 +294,10 @@ impl Bucket for DropboxBucket {
             bytes = bytes.slice(cut(range.start)..cut(range.end));
         }
         Ok(Object { bytes, size_bytes, stamp: found.stamp(date) })
+    }
+
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        over_new_connections(self.get(key, range)).await
     }
 
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {

@@ -106,7 +106,7 @@ fn worn() -> BucketError {
 }
 
 async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Result<Granted, BucketError> {
-    let unknown = |error: reqwest::Error| BucketError::Unknown { message: chain(&error.without_url()) };
+    let unknown = |error: reqwest::Error| BucketError::unknown(chain(&error.without_url()));
     let body = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&");
     let request = client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
     let response = request.send().await.map_err(unknown)?;
@@ -114,7 +114,7 @@ async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Resu
     let body = response.bytes().await.map_err(unknown)?;
     match status {
         200 => serde_json::from_slice(&body)
-            .map_err(|_| BucketError::Unknown { message: "the answer to the refresh token cannot be read".into() }),
+            .map_err(|_| BucketError::unknown("the answer to the refresh token cannot be read")),
         400..=403 => Err(BucketError::Refused {
             message: format!("Dropbox refuses the refresh token or the app's key and secret (status {status})"),
         }),

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use super::answer::Failed;
 use super::token::{Credentials, Token};
-use crate::bucket::transfer::{Transfer, chain, http_date, timed_out};
+use crate::bucket::transfer::{Clients, Transfer, chain, http_date, timed_out};
 use crate::bucket::{BucketError, StoreTime};
 
 /// How to reach Dropbox.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
-    pub(super) client: reqwest::Client,
+    pub(super) clients: Clients,
     pub(super) credentials: Credentials,
     pub(super) token: Arc<Token>,
     pub(super) api_url: String,
@@ -102,9 +102,8 @@ impl Wire {
         let limit = self.transfer.limit(0);
         let body = tokio::time::timeout(limit, response.bytes()).await.map_err(|_| timed_out(limit))?;
         let body = body.map_err(no_answer)?;
-        let value = serde_json::from_slice(&body).map_err(|error| BucketError::Unknown {
-            message: format!("the answer of {} cannot be read: {error}", ask.endpoint),
-        })?;
+        let value = serde_json::from_slice(&body)
+            .map_err(|error| BucketError::unknown(format!("the answer of {} cannot be read: {error}", ask.endpoint)))?;
         Ok((value, date))
     }
 
@@ -112,7 +111,7 @@ impl Wire {
         let url = format!("{}/oauth2/token", self.api_url);
         let mut refused: Option<String> = None;
         loop {
-            let token = self.token.get(&self.credentials, &self.client, &url, refused.as_deref()).await?;
+            let token = self.token.get(&self.credentials, self.clients.of_call(), &url, refused.as_deref()).await?;
             let response = self.request(ask, &token).send().await.map_err(no_answer)?;
             if response.status().is_success() {
                 return Ok(response);
@@ -134,7 +133,7 @@ impl Wire {
     fn request(&self, ask: &Ask, token: &str) -> reqwest::RequestBuilder {
         let content = ask.content.is_some() || ask.download;
         let url = if content { &self.content_url } else { &self.api_url };
-        let request = self.client.post(format!("{url}/2/{}", ask.endpoint)).bearer_auth(token);
+        let request = self.clients.of_call().post(format!("{url}/2/{}", ask.endpoint)).bearer_auth(token);
         let argument = ascii_json(&ask.argument);
         let request = match &ask.range {
             Some(Range { start, end }) => request.header("range", format!("bytes={start}-{}", end.saturating_sub(1))),
@@ -156,7 +155,7 @@ impl Wire {
         let wait = until.saturating_duration_since(Instant::now());
         if wait > self.transfer.attempt_timeout {
             let message = format!("Dropbox asks to be left alone for {} more seconds (429)", wait.as_secs());
-            return Err(BucketError::Unknown { message });
+            return Err(BucketError::unknown_until(message, Some(wait)));
         }
         tokio::time::sleep(wait).await;
         Ok(())
@@ -164,7 +163,7 @@ impl Wire {
 }
 
 fn no_answer(error: reqwest::Error) -> BucketError {
-    BucketError::Unknown { message: chain(&error.without_url()) }
+    BucketError::unknown(chain(&error.without_url()))
 }
 
 /// JSON that may stand in a header: every character beyond ASCII is `\uXXXX`.

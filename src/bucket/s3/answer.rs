@@ -5,6 +5,7 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
@@ -12,7 +13,7 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserialization
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::bucket::clock::system_time;
-use crate::bucket::transfer::chain;
+use crate::bucket::transfer::{chain, retry_after};
 use crate::bucket::{BucketError, StoreTime};
 
 /// Catches the `Date` header of one call's response, be it a success or an error. One second fine.
@@ -70,12 +71,14 @@ where
     match error {
         SdkError::ConstructionFailure(_) => BucketError::Refused { message: chain(error) },
         SdkError::ServiceError(service) => {
-            let (status, meta) = (service.raw().status().as_u16(), service.err().meta());
-            let answer = Answered { status, code: meta.code(), message: meta.message() };
+            let (raw, meta) = (service.raw(), service.err().meta());
+            let retry_after = raw.headers().get("retry-after").and_then(|text| retry_after(text, date));
+            let status = raw.status().as_u16();
+            let answer = Answered { status, code: meta.code(), message: meta.message(), retry_after };
             answer.sort(asked, date)
         }
         // A response that cannot be read, no response, no connection.
-        _ => BucketError::Unknown { message: chain(error) },
+        _ => BucketError::unknown(chain(error)),
     }
 }
 
@@ -84,6 +87,7 @@ struct Answered<'a> {
     status: u16,
     code: Option<&'a str>,
     message: Option<&'a str>,
+    retry_after: Option<Duration>,
 }
 
 impl Answered<'_> {
@@ -97,15 +101,15 @@ impl Answered<'_> {
             (412, _) => BucketError::Exists { date },
             (404, _) if absent => BucketError::NotFound { date },
             // The upload was ended by someone else; a new one may succeed.
-            (404, Some("NoSuchUpload")) => BucketError::Unknown { message: self.text() },
+            (404, Some("NoSuchUpload")) => BucketError::unknown(self.text()),
             // S3 says 400 when the body did not come in time.
-            (400, Some("RequestTimeout")) => BucketError::Unknown { message: self.text() },
+            (400, Some("RequestTimeout")) => BucketError::unknown(self.text()),
             (501, _) => BucketError::Refused { message: self.text() },
             (300..=399, _) => BucketError::Refused { message: format!("{}; check the region", self.text()) },
-            (408 | 409 | 425 | 429, _) => BucketError::Unknown { message: self.text() },
+            (408 | 409 | 425 | 429, _) => BucketError::unknown_until(self.text(), self.retry_after),
             (400..=499, _) => BucketError::Refused { message: self.text() },
             // 5xx, and an error inside a 200.
-            _ => BucketError::Unknown { message: self.text() },
+            _ => BucketError::unknown_until(self.text(), self.retry_after),
         }
     }
 
@@ -121,7 +125,7 @@ mod tests {
 
     /// The outcome's name alone.
     fn outcome(status: u16, code: Option<&str>, asked: Asked) -> &'static str {
-        match (Answered { status, code, message: None }).sort(asked, None) {
+        match (Answered { status, code, message: None, retry_after: None }).sort(asked, None) {
             BucketError::Exists { .. } => "exists",
             BucketError::NotFound { .. } => "not found",
             BucketError::Refused { .. } => "refused",

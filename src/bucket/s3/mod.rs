@@ -19,12 +19,13 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::body::collect;
-use super::transfer::{attempt_limit, chain, timed_out};
+use super::transfer::{attempt_limit, chain, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use crate::error::Result;
 use answer::{Asked, Date, sort};
 
 mod answer;
+mod connection;
 mod encryption;
 mod multipart;
 mod settings;
@@ -159,7 +160,7 @@ impl S3Bucket {
             Some(first) => {
                 let (key, code, others) = (first.key(), first.code().unwrap_or_default(), failed.count());
                 let key = key.unwrap_or_default();
-                Err(BucketError::Unknown { message: format!("{key} and {others} more were not deleted: {code}") })
+                Err(BucketError::unknown(format!("{key} and {others} more were not deleted: {code}")))
             }
         }
     }
@@ -175,7 +176,7 @@ impl S3Bucket {
 
 fn size(length: Option<i64>) -> Result<u64, BucketError> {
     let length = length.and_then(|length| u64::try_from(length).ok());
-    length.ok_or_else(|| BucketError::Unknown { message: "the store did not tell the length of its answer".into() })
+    length.ok_or_else(|| BucketError::unknown("the store did not tell the length of its answer"))
 }
 
 fn store_time(time: Option<DateTime>) -> Option<StoreTime> {
@@ -227,7 +228,7 @@ impl Bucket for S3Bucket {
             match found.content_range.as_deref().map(whole_size) {
                 Some(Some(whole)) => size_bytes = whole,
                 Some(None) => {
-                    return Err(BucketError::Unknown { message: "the size of the object is not told".into() });
+                    return Err(BucketError::unknown("the size of the object is not told"));
                 }
                 // A server that does not know ranges has sent everything.
                 None => {
@@ -238,6 +239,10 @@ impl Bucket for S3Bucket {
         }
         let stamp = Stamp { etag: found.e_tag, date: date.time(), last_modified: store_time(found.last_modified) };
         Ok(Object { bytes, size_bytes, stamp })
+    }
+
+    async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        over_new_connections(self.get(key, range)).await
     }
 
     async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {

@@ -32,7 +32,7 @@ impl S3Bucket {
         let create = with_customer_key!(create, self);
         let created = self.bounded(0, &date, Asked::Other, create.customize().interceptor(date.clone()).send()).await?;
         let Some(upload) = created.upload_id else {
-            return Err(BucketError::Unknown { message: "the store began an upload without an id".into() });
+            return Err(BucketError::unknown("the store began an upload without an id"));
         };
         let uploaded = self.upload_and_complete(key, &upload, parts(pieces, part_bytes)).await;
         if uploaded.is_err() {

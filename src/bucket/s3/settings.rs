@@ -10,10 +10,10 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::connection::connections;
 use super::encryption::{S3Encryption, check_endpoint};
 use crate::bucket::pace::ONE_A_SECOND;
 use crate::bucket::transfer::root_of;
@@ -103,8 +103,7 @@ impl S3Settings {
     /// Checks the settings and makes the client. Sends nothing to the bucket yet.
     pub(super) async fn client(&self) -> Result<Client> {
         self.check()?;
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http = connections();
         let region = self.region.clone().map(Region::new);
         let builder = match (&self.access_key_id, &self.secret_access_key) {
             (Some(id), Some(secret)) => {
