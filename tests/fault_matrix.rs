@@ -16,6 +16,8 @@ mod fault_run;
 mod fault_s3;
 #[path = "support/fault_script.rs"]
 mod fault_script;
+#[path = "support/fault_trouble.rs"]
+mod fault_trouble;
 
 use fault_run::Matrix;
 

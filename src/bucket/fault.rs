@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::call::{Answer, Op, Request};
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp};
+use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, StoreTime};
 
 /// One call that a store made, as the log keeps it and plans and gates judge it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +55,51 @@ pub enum Fault {
     DateSkewMs(i64),
     /// A listing that does not show yet what was written in the last so many milliseconds.
     ListLagMs(i64),
+    /// A read that is answered with success and with bytes that are not the object's. A write is answered by
+    /// something that is no store, which nothing proves: not applied, reported unknown.
+    Wrong(Wrong),
+    /// A read that is answered as if there were no such object.
+    Missing,
+    /// A write or a copy that is reported done, though nothing was stored.
+    Phantom,
     /// The process dies on this call: no answer to it nor to any later call, ever.
     Die {
         /// Whether the call is applied.
         applied: bool,
     },
+}
+
+/// In which way the bytes of an answer are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Wrong {
+    /// A page of text from something between us and the store, whether there is such an object or not.
+    Page,
+    /// Nothing at all; of a listing, no keys.
+    Empty,
+    /// The first half.
+    Cut,
+    /// All, with one bit changed.
+    Flipped,
+}
+
+impl Wrong {
+    /// Every way.
+    pub const ALL: [Wrong; 4] = [Wrong::Page, Wrong::Empty, Wrong::Cut, Wrong::Flipped];
+
+    /// What `bytes` become.
+    pub fn spoil(self, bytes: &Bytes) -> Bytes {
+        match self {
+            Wrong::Page => Bytes::from_static(b"<html><body>Please sign in.</body></html>"),
+            Wrong::Empty => Bytes::new(),
+            Wrong::Cut => bytes.slice(..bytes.len() / 2),
+            Wrong::Flipped => {
+                let mut spoilt = bytes.to_vec();
+                let middle = spoilt.len() / 2;
+                spoilt.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
+                spoilt.into()
+            }
+        }
+    }
 }
 
 /// How likely each fault is at a call of a random plan, from 0 to 1; what is left over goes through.
@@ -265,6 +305,15 @@ impl FaultBucket {
         answer
     }
 
+    /// The store's time, as a look at `key` tells it.
+    async fn date(&self, key: &str) -> Option<StoreTime> {
+        match self.inner.get(key, Some(0..0)).await {
+            Ok(object) => object.stamp.date,
+            Err(BucketError::NotFound { date } | BucketError::Exists { date }) => date,
+            Err(BucketError::Refused { .. } | BucketError::Unknown { .. }) => None,
+        }
+    }
+
     async fn meet(&self, fault: Fault, request: Request) -> Result<Answer, BucketError> {
         let unknown = |message: &str| Err(BucketError::unknown(format!("injected fault: {message}")));
         match fault {
@@ -297,6 +346,19 @@ impl FaultBucket {
             }
             Fault::DateSkewMs(skew_ms) => skewed(request.send(&*self.inner).await, skew_ms),
             Fault::ListLagMs(lag_ms) => request.send(&*self.inner).await.map(|answer| lagging(answer, lag_ms)),
+            Fault::Wrong(wrong) if !matches!(request.op(), Op::Get | Op::List) => {
+                unknown(&format!("answered by something that is no store ({wrong:?})"))
+            }
+            Fault::Wrong(wrong) => spoilt(request.send(&*self.inner).await, wrong),
+            Fault::Missing if request.op() == Op::Get => {
+                let date = self.date(request.key()).await;
+                Err(BucketError::NotFound { date })
+            }
+            Fault::Phantom if matches!(request.op(), Op::Put | Op::Copy) => {
+                let date = self.date(request.key()).await;
+                Ok(Answer::Stamp(Stamp { etag: Some("\"phantom\"".to_owned()), date, last_modified: date }))
+            }
+            Fault::Missing | Fault::Phantom => request.send(&*self.inner).await,
             Fault::Die { applied } => {
                 self.kill();
                 if applied {
@@ -305,6 +367,32 @@ impl FaultBucket {
                 std::future::pending().await
             }
         }
+    }
+}
+
+/// An answer of a read with wrong bytes.
+fn spoilt(answer: Result<Answer, BucketError>, wrong: Wrong) -> Result<Answer, BucketError> {
+    let page = |date: Option<StoreTime>| {
+        let bytes = wrong.spoil(&Bytes::new());
+        let stamp = Stamp { etag: Some("\"page\"".to_owned()), date, last_modified: date };
+        Ok(Answer::Object(Object { size_bytes: bytes.len() as u64, bytes, stamp }))
+    };
+    match answer {
+        Ok(Answer::Object(object)) if wrong == Wrong::Page => page(object.stamp.date),
+        Err(BucketError::NotFound { date }) if wrong == Wrong::Page => page(date),
+        Ok(Answer::Object(mut object)) => {
+            let whole = object.bytes.len() as u64 == object.size_bytes;
+            object.bytes = wrong.spoil(&object.bytes);
+            if whole {
+                object.size_bytes = object.bytes.len() as u64;
+            }
+            Ok(Answer::Object(object))
+        }
+        Ok(Answer::Page(page)) => match wrong {
+            Wrong::Empty => Ok(Answer::Page(Page { date: page.date, ..Page::default() })),
+            _ => Err(BucketError::Unknown { message: "injected fault: the listing cannot be read".to_owned() }),
+        },
+        other => other,
     }
 }
 

@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::bucket_check::Content;
 use crate::fault_examine::examine;
 use crate::fault_model::{Change, Told, World, Worlds};
-use crate::fault_script::{self, KEEP, Phase, Step};
+use crate::fault_script::{self, Phase, Step};
+use crate::fault_trouble::{Trouble, reads};
 
 /// How long an outage lasts: longer than the deadline of a write.
 const OUTAGE: Duration = Duration::from_secs(12);
@@ -28,89 +29,13 @@ pub const FOREVER: Duration = Duration::from_secs(600);
 /// Cases of one matrix that are told in full.
 const TOLD: usize = 12;
 
-/// A way in which a call fails, alone or as the first of many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Trouble {
-    Refused,
-    LostBefore,
-    LostAfter,
-    HangsUnapplied,
-    HangsApplied,
-    SlowPastTheLease,
-    SlowPastKeep,
-    LandsAtOnceLate,
-    LandsAfterTheDeadline,
-    LandsAfterKeep,
-    DiesUnapplied,
-    DiesApplied,
-    OutageRefusing,
-    OutageBefore,
-    OutageAfter,
-}
-
 impl Trouble {
-    /// Every way.
-    pub const ALL: &'static [Trouble] = &[
-        Trouble::Refused,
-        Trouble::LostBefore,
-        Trouble::LostAfter,
-        Trouble::HangsUnapplied,
-        Trouble::HangsApplied,
-        Trouble::SlowPastTheLease,
-        Trouble::SlowPastKeep,
-        Trouble::LandsAtOnceLate,
-        Trouble::LandsAfterTheDeadline,
-        Trouble::LandsAfterKeep,
-        Trouble::DiesUnapplied,
-        Trouble::DiesApplied,
-        Trouble::OutageRefusing,
-        Trouble::OutageBefore,
-        Trouble::OutageAfter,
-    ];
-
-    fn fault(self) -> Fault {
-        let keep_ms = KEEP.as_millis() as u64;
-        match self {
-            Trouble::Refused | Trouble::OutageRefusing => Fault::RefuseBefore,
-            Trouble::LostBefore | Trouble::OutageBefore => Fault::UnknownBefore,
-            Trouble::LostAfter | Trouble::OutageAfter => Fault::UnknownAfter,
-            Trouble::HangsUnapplied => Fault::Hang { applied: false },
-            Trouble::HangsApplied => Fault::Hang { applied: true },
-            Trouble::SlowPastTheLease => Fault::SlowMs(3_000),
-            Trouble::SlowPastKeep => Fault::SlowMs(keep_ms + 5_000),
-            Trouble::LandsAtOnceLate => Fault::AppliedLateMs(20),
-            Trouble::LandsAfterTheDeadline => Fault::AppliedLateMs(7_000),
-            Trouble::LandsAfterKeep => Fault::AppliedLateMs(2 * keep_ms + 30_000),
-            Trouble::DiesUnapplied => Fault::Die { applied: false },
-            Trouble::DiesApplied => Fault::Die { applied: true },
-        }
-    }
-
-    /// The ways that differ from each other at this call. A read that is lost is the same whether it
-    /// reached the bucket or not.
-    fn at(call: &Call) -> &'static [Trouble] {
-        const READ: &[Trouble] = &[
-            Trouble::Refused,
-            Trouble::LostBefore,
-            Trouble::HangsUnapplied,
-            Trouble::SlowPastKeep,
-            Trouble::DiesUnapplied,
-            Trouble::OutageRefusing,
-            Trouble::OutageBefore,
-        ];
-        if reads(call) { READ } else { Trouble::ALL }
-    }
-
-    fn lasts(self) -> bool {
-        matches!(self, Trouble::OutageRefusing | Trouble::OutageBefore | Trouble::OutageAfter)
-    }
-
     /// What may become of the process after call number `index`. The probe is only stopped at: its
     /// store is not open yet. Otherwise every third combination goes on too, all of them if
     /// `DRUMLIN_FAULT_MATRIX` is `whole`.
     fn afterwards(self, index: usize, call: &Call) -> &'static [Afterwards] {
-        let dies = matches!(self, Trouble::DiesUnapplied | Trouble::DiesApplied);
-        match !dies && !call.key.starts_with("probe/") && (whole() || (index + self as usize).is_multiple_of(3)) {
+        match !self.kills() && !call.key.starts_with("probe/") && (whole() || (index + self.number()).is_multiple_of(3))
+        {
             true => &[Afterwards::Stops, Afterwards::GoesOn],
             false => &[Afterwards::Stops],
         }
@@ -224,7 +149,7 @@ impl Matrix {
 
     /// Whether this combination is run. Neighbouring calls, which are often of one kind, get different ways.
     fn runs(&self, index: usize, trouble: Trouble) -> bool {
-        whole() || !self.phase.sweeps() || (index + trouble as usize * 3).is_multiple_of(SAMPLED)
+        whole() || !self.phase.sweeps() || (index + trouble.number() * 3).is_multiple_of(SAMPLED)
     }
 
     /// Fails each call in each way.
@@ -233,10 +158,10 @@ impl Matrix {
         let mut covered = Covered { phase: self.phase.name, calls: calls.len(), ..Covered::default() };
         for (index, call) in calls.iter().enumerate() {
             covered.kinds.insert(kind(call));
-            for trouble in Trouble::at(call).iter().filter(|trouble| self.runs(index, **trouble)) {
+            for trouble in Trouble::at(call).into_iter().filter(|trouble| self.runs(index, *trouble)) {
                 for afterwards in trouble.afterwards(index, call) {
                     covered.cases += 1;
-                    if let Err(why) = in_paused_time(self.case(index, *trouble, *afterwards)) {
+                    if let Err(why) = in_paused_time(self.case(index, trouble, *afterwards)) {
                         let case = format!("{} {index} ({call:?}), {trouble:?}, {afterwards:?}", self.phase.name);
                         covered.violations.push(format!("{case}: {why}"));
                     }
@@ -254,6 +179,7 @@ impl Matrix {
         let began = Began::default();
         faulty.set_plan(plan(index as u64, trouble, began.clone()));
         let mut run = Run::new(self, faulty.clone(), began);
+        run.may_seem_damaged = matches!(trouble, Trouble::OutageWrong(_));
         let ran = run.all(afterwards).await;
         faulty.kill();
         ran?;
@@ -286,10 +212,6 @@ fn litter(content: &mut Content) {
     ]);
 }
 
-fn reads(call: &Call) -> bool {
-    matches!(call.op, Op::Get | Op::List)
-}
-
 /// The kind of call and of object, for the record of what was covered.
 fn kind(call: &Call) -> String {
     let object = ["/log/", "/seg/", "/graph/", "/retired/", "/HEAD"].into_iter().find(|part| call.key.contains(part));
@@ -309,11 +231,13 @@ struct Run<'a> {
     bucket: Arc<FaultBucket>,
     began: Began,
     worlds: Worlds,
+    /// Whether what is wrong may be wrong for longer than anybody asks again: it may be called damaged then.
+    may_seem_damaged: bool,
 }
 
 impl Run<'_> {
     fn new(matrix: &Matrix, bucket: Arc<FaultBucket>, began: Began) -> Run<'_> {
-        Run { matrix, bucket, began, worlds: Worlds::only(matrix.world.clone()) }
+        Run { matrix, bucket, began, worlds: Worlds::only(matrix.world.clone()), may_seem_damaged: false }
     }
 
     fn has_met_trouble(&self) -> bool {
@@ -354,7 +278,23 @@ impl Run<'_> {
                 return Ok(());
             }
         }
-        Ok(())
+        match self.has_met_trouble() && !matches!(self.matrix.phase.steps.last(), Some(Step::Close)) {
+            true => self.check_health(&store).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Once the trouble is over, one look at the bucket makes everything well.
+    async fn check_health(&self, store: &Store) -> Result<(), String> {
+        sleep(OUTAGE).await;
+        let synced = timeout(FOREVER, store.sync()).await.map_err(|_| "the last sync has no end".to_owned())?;
+        let report = synced.map_err(|error| format!("the last sync: {error}"))?;
+        let failed = report.collections.iter().find_map(|c| c.error.clone());
+        let damaged = store.health().damaged;
+        match (failed, damaged.is_empty()) {
+            (None, true) => Ok(()),
+            (failed, _) => Err(format!("after the trouble: {failed:?}, damaged: {damaged:?}")),
+        }
     }
 
     async fn open(&self) -> Option<Store> {
@@ -427,7 +367,11 @@ impl Run<'_> {
         )
         .await;
         for (change, told) in changes.iter().zip(all) {
-            let told = told.unwrap_or(Told::Nothing);
+            let told = match told.unwrap_or(Told::Nothing) {
+                // Refused for damage that is none: not applied.
+                Told::Failed(Kind::Corrupted, why) if self.may_seem_damaged => Told::Failed(Kind::Unavailable, why),
+                told => told,
+            };
             if told.is_trouble() && !self.excuses(over) {
                 return Err(format!("{change:?} met no trouble and was answered {told:?}"));
             }
@@ -445,6 +389,9 @@ impl Run<'_> {
             None => Ok(()),
             Some(Ok(records)) => self.worlds.check(name, Some(&records)),
             Some(Err(error)) if error.kind() == Kind::NotFound => self.worlds.check(name, None),
+            Some(Err(error)) if error.kind() == Kind::Corrupted && !self.may_seem_damaged => {
+                Err(format!("one answer was taken for damage: {error}"))
+            }
             Some(Err(error)) => self.blame("read", Some(error.to_string()), over),
         }
     }
