@@ -1,5 +1,5 @@
 //! A tenth of the matrix through the real SDK: the requests go over the wire to the S3 server in this
-//! process, which refuses them, answers late, or cuts the connection before or after they took effect.
+//! process, which refuses them, answers late or wrongly, or cuts the connection before or after they took effect.
 //! Time is real here, so nothing waits: T_KEEP and T_GARBAGE are nought.
 
 use std::sync::Arc;
@@ -25,11 +25,12 @@ fn stride(phase: &Phase) -> u64 {
 }
 
 /// The ways in which a request fails, in turn; that it takes effect and is not answered is always among
-/// them.
-fn mischiefs(turn: u64) -> [Mischief; 2] {
+/// them, and so is a wrong answer.
+fn mischiefs(turn: u64) -> [Mischief; 3] {
     // The slow one is answered later than the attempt waits.
     let other = [Mischief::Unavailable, Mischief::CutBefore, Mischief::SlowMs(1400)];
-    [Mischief::CutAfter, other[turn as usize % other.len()]]
+    let wrong = [Mischief::Page, Mischief::Empty, Mischief::Cut, Mischief::Flipped];
+    [Mischief::CutAfter, other[turn as usize % other.len()], wrong[turn as usize % wrong.len()]]
 }
 
 fn settings() -> Settings {
@@ -150,7 +151,7 @@ async fn examine(place: &Place, worlds: &Worlds) -> Result<(), String> {
     Content::read(bucket.as_ref()).await.check()
 }
 
-/// Fails every tenth request of the workload in two ways; answers how many cases there were.
+/// Fails every tenth request of the workload in three ways; answers how many cases there were.
 pub async fn every_tenth() -> Result<usize, String> {
     let (mut start, mut world, mut cases) = (Content::default(), World::default(), 0);
     for phase in fault_script::phases() {

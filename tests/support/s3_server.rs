@@ -2,13 +2,10 @@
 //! every write, completes of uploads included, goes through one lock. It stops when it is dropped.
 //! Requests can be slowed down, refused, or have their connection cut before or after they took effect.
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,12 +16,12 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
+use crate::s3_front::{Asked, Control, Front, Mischief};
 use crate::s3_objects::{Store, Stored, Upload, same_key};
 
 /// The one bucket of the server.
@@ -33,70 +30,6 @@ pub const BUCKET: &str = "drumlin-test";
 pub const ACCESS_KEY: &str = "test-access-key";
 /// Its secret.
 pub const SECRET_KEY: &str = "test-secret-key";
-
-/// A request as a plan sees it.
-pub struct Asked<'a> {
-    /// Its number, from 0.
-    pub index: u64,
-    /// GET, PUT, …
-    pub method: &'a str,
-    /// `/bucket/key?query`, as sent.
-    pub path: &'a str,
-    /// The headers, as sent.
-    pub headers: &'a http::HeaderMap,
-}
-
-/// What happens to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mischief {
-    /// It is served.
-    None,
-    /// 503 SlowDown, not applied.
-    Unavailable,
-    /// 501 NotImplemented, not applied.
-    NotImplemented,
-    /// The connection is cut, nothing is applied.
-    CutBefore,
-    /// It is applied, then the connection is cut.
-    CutAfter,
-    /// It is served after so many milliseconds.
-    SlowMs(u64),
-}
-
-type Plan = Box<dyn FnMut(&Asked<'_>) -> Mischief + Send>;
-
-struct Control {
-    plan: Mutex<Plan>,
-    latency_ms: AtomicU64,
-    requests: AtomicU64,
-    rewrites: Mutex<Rewrites>,
-}
-
-/// The least time between two writes of one key, as R2 has it, and when each was last written.
-#[derive(Default)]
-struct Rewrites {
-    pause: Option<Duration>,
-    written: HashMap<String, Instant>,
-    refused: u64,
-}
-
-impl Rewrites {
-    /// Whether a request comes too early after the last write of its key; a write that does not counts.
-    fn too_early(&mut self, method: &str, path: &str) -> bool {
-        let (Some(pause), "PUT") = (self.pause, method) else { return false };
-        if path.contains("uploadId=") {
-            return false;
-        }
-        let key = path.split('?').next().unwrap_or_default();
-        let early = self.written.get(key).is_some_and(|written| written.elapsed() < pause);
-        if early {
-            self.refused += 1;
-        } else {
-            self.written.insert(key.to_owned(), Instant::now());
-        }
-        early
-    }
-}
 
 /// A running server.
 pub struct S3Server {
@@ -117,9 +50,7 @@ impl S3Server {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let plan: Mutex<Plan> = Mutex::new(Box::new(|_| Mischief::None));
-        let (latency_ms, requests) = (AtomicU64::new(0), AtomicU64::new(0));
-        let control = Arc::new(Control { plan, latency_ms, requests, rewrites: Mutex::default() });
+        let control = Arc::<Control>::default();
         let objects = Objects::default();
         let mut service = S3ServiceBuilder::new(objects.clone());
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
@@ -184,62 +115,6 @@ impl S3Server {
     pub fn keys(&self) -> Vec<String> {
         self.objects.0.lock().objects.keys().cloned().collect()
     }
-}
-
-/// Stands before the service and does the mischief.
-#[derive(Clone)]
-struct Front {
-    control: Arc<Control>,
-    service: S3Service,
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Served = Pin<Box<dyn Future<Output = Result<http::Response<s3s::Body>, BoxError>> + Send>>;
-
-impl<B> tower::Service<http::Request<B>> for Front
-where
-    B: Send + 'static,
-    s3s::Body: From<B>,
-{
-    type Response = http::Response<s3s::Body>;
-    type Error = BoxError;
-    type Future = Served;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Served {
-        let Front { control, service } = self.clone();
-        Box::pin(async move {
-            let index = control.requests.fetch_add(1, Ordering::SeqCst);
-            let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-            let (method, headers) = (request.method().as_str(), request.headers());
-            let mischief = control.plan.lock()(&Asked { index, method, path, headers });
-            let too_early = control.rewrites.lock().too_early(method, path);
-            if too_early {
-                return error_response(429, "TooManyRequests");
-            }
-            sleep(Duration::from_millis(control.latency_ms.load(Ordering::SeqCst))).await;
-            match mischief {
-                Mischief::None => {}
-                Mischief::Unavailable => return error_response(503, "SlowDown"),
-                Mischief::NotImplemented => return error_response(501, "NotImplemented"),
-                Mischief::CutBefore => return Err("cut before, as planned".into()),
-                Mischief::SlowMs(delay_ms) => sleep(Duration::from_millis(delay_ms)).await,
-                Mischief::CutAfter => {
-                    let _lost = service.call(request.map(s3s::Body::from)).await;
-                    return Err("cut after, as planned".into());
-                }
-            }
-            service.call(request.map(s3s::Body::from)).await.map_err(|error| format!("{error:?}").into())
-        })
-    }
-}
-
-fn error_response(status: u16, code: &str) -> Result<http::Response<s3s::Body>, BoxError> {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as planned</Message></Error>");
-    Ok(http::Response::builder().status(status).body(s3s::Body::from(body))?)
 }
 
 #[derive(Clone, Default)]

@@ -4,8 +4,10 @@
 pub mod azure_server;
 pub mod dropbox_server;
 pub mod gcs_server;
+mod s3_front;
 mod s3_objects;
 mod s3_server;
 pub mod web;
 
+pub use s3_front::{Asked, Mischief};
 pub use s3_server::*;
