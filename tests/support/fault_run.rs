@@ -102,6 +102,8 @@ impl fmt::Display for Covered {
 
 /// Of phases whose cases are swept, which takes long, one case in this many is run unless all are asked for.
 const SAMPLED: usize = 24;
+/// Of outages in which everything is answered wrongly, one in this many is run unless all are asked for.
+const SAMPLED_OUTAGES: usize = 4;
 
 /// All cases of one phase.
 pub struct Matrix {
@@ -149,7 +151,13 @@ impl Matrix {
 
     /// Whether this combination is run. Neighbouring calls, which are often of one kind, get different ways.
     fn runs(&self, index: usize, trouble: Trouble) -> bool {
-        whole() || !self.phase.sweeps() || (index + trouble.number() * 3).is_multiple_of(SAMPLED)
+        let one_in = match trouble {
+            _ if whole() => 1,
+            _ if self.phase.sweeps() => SAMPLED,
+            Trouble::OutageWrong(_) => SAMPLED_OUTAGES,
+            _ => 1,
+        };
+        (index + trouble.number() * 3).is_multiple_of(one_in)
     }
 
     /// Fails each call in each way.

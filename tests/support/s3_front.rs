@@ -164,10 +164,7 @@ fn page(content_type: &str, body: &'static str) -> Result<http::Response<s3s::Bo
 }
 
 /// The store's answer with less or other bytes.
-async fn spoilt(
-    served: http::Response<s3s::Body>,
-    mischief: Mischief,
-) -> Result<http::Response<s3s::Body>, BoxError> {
+async fn spoilt(served: http::Response<s3s::Body>, mischief: Mischief) -> Result<http::Response<s3s::Body>, BoxError> {
     let (mut head, body) = served.into_parts();
     let mut bytes = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes().to_vec();
     let middle = bytes.len() / 2;
