@@ -390,7 +390,7 @@ fn spoilt(answer: Result<Answer, BucketError>, wrong: Wrong) -> Result<Answer, B
         }
         Ok(Answer::Page(page)) => match wrong {
             Wrong::Empty => Ok(Answer::Page(Page { date: page.date, ..Page::default() })),
-            _ => Err(BucketError::Unknown { message: "injected fault: the listing cannot be read".to_owned() }),
+            _ => Err(BucketError::unknown("injected fault: the listing cannot be read")),
         },
         other => other,
     }

@@ -95,15 +95,16 @@ impl Drop for Folder {
 impl Folder {
     fn open(path: &Path) -> io::Result<Self> {
         let hidden = path.join(HIDDEN);
-        fs::create_dir_all(hidden.join("locks"))?;
-        fs::create_dir_all(hidden.join("staging"))?;
+        private_directory(&hidden.join("locks"))?;
+        private_directory(&hidden.join("staging"))?;
         let root = path.canonicalize()?;
+        warn_of_readers(&root);
         sync_above(&root)?;
         let opening = lock_file(&hidden.join("lock"))?;
         opening.lock()?;
         sweep(&hidden.join("staging"))?;
         let staging = root.join(HIDDEN).join("staging").join(Ulid::generate().to_string());
-        fs::create_dir(&staging)?;
+        private_directory(&staging)?;
         let alive = lock_file(&staging.join("alive"))?;
         alive.lock()?;
         Ok(Folder { root, staging, _alive: alive, staged: AtomicU64::new(0), durable: Mutex::default() })
@@ -115,12 +116,12 @@ impl Folder {
     }
 
     /// Fills a file of its own in the staging directory and brings it to the disk.
-    fn stage(&self, fill: impl FnOnce(&mut File, &Path) -> io::Result<()>) -> Result<Staged, BucketError> {
+    fn stage(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Staged, BucketError> {
         let path = self.staging.join(self.staged.fetch_add(1, Ordering::Relaxed).to_string());
-        let open = OpenOptions::new().write(true).create_new(true).open(&path);
+        let open = private_file().write(true).create_new(true).open(&path);
         let mut file = open.map_err(|error| not_applied("write", &error))?;
         let staged = Staged { path };
-        let filled = fill(&mut file, &staged.path).and_then(|()| file.sync_all());
+        let filled = fill(&mut file).and_then(|()| file.sync_all());
         filled.map_err(|error| not_applied("write", &error))?;
         Ok(staged)
     }
@@ -180,7 +181,7 @@ impl Folder {
         if self.durable.lock().contains(directory) {
             return Ok(());
         }
-        fs::create_dir_all(directory)?;
+        private_directory(directory)?;
         let up_to_root: Vec<_> = directory.ancestors().take_while(|above| above.starts_with(&self.root)).collect();
         for above in &up_to_root {
             sync_directory(above)?;
@@ -190,7 +191,7 @@ impl Folder {
     }
 
     fn put(&self, key: &str, pieces: &[Bytes], condition: Condition) -> Result<Stamp, BucketError> {
-        let staged = self.stage(|file, _| pieces.iter().try_for_each(|piece| file.write_all(piece)))?;
+        let staged = self.stage(|file| pieces.iter().try_for_each(|piece| file.write_all(piece)))?;
         self.publish(&staged, key, condition)?;
         let etag = match pieces {
             [whole] => etag_of(whole),
@@ -212,7 +213,7 @@ impl Folder {
             Err(error) if !is_absent(&error) => return Err(not_applied("read", &error)),
             _ => return Err(BucketError::NotFound { date: Some(machine_time()) }),
         }
-        let staged = self.stage(|_, staged| fs::copy(&source, staged).map(drop))?;
+        let staged = self.stage(|file| io::copy(&mut File::open(&source)?, file).map(drop))?;
         self.publish(&staged, to, Condition::Always)?;
         let now = Some(machine_time());
         Ok(Stamp { etag: None, date: now, last_modified: now })
@@ -252,7 +253,52 @@ impl Drop for Staged {
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+    private_file().create(true).truncate(false).write(true).open(path)
+}
+
+/// Makes a directory, and those above it that are missing, for this user alone, whatever the umask is.
+fn private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Files that are made are for this user alone, whatever the umask is.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Says so where an older Drumlin, or somebody else, has left the records open to others on this machine.
+fn warn_of_readers(root: &Path) {
+    if let Some(open) = open_to_others(root) {
+        let (open, root) = (open.display(), root.display());
+        tracing::warn!(
+            "others on this machine can read the records: {open} is open to them; what Drumlin writes now is not. \
+             To close the rest: chmod -R go= {root}"
+        );
+    }
+}
+
+/// The first entry of the folder that others than its owner can read, unless they cannot come that far.
+#[cfg(unix)]
+pub(super) fn open_to_others(root: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let open = |path: &Path, bits: u32| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & bits != 0);
+    if !open(root, 0o011) {
+        return None;
+    }
+    let entries = fs::read_dir(root).ok()?;
+    let mut entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    entries.find(|path| open(path, 0o044) && path.file_name().is_some_and(|name| name != HIDDEN))
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_root: &Path) -> Option<PathBuf> {
+    None
 }
 
 /// Removes the staging directories of processes that are dead: those whose lock is free. The caller

@@ -104,3 +104,51 @@ fn a_path_that_is_a_file_is_refused_with_its_name() {
     assert_eq!(refused.kind(), crate::Kind::Unavailable);
     assert!(refused.message().contains(&file.path().display().to_string()), "{refused}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_on_the_machine_can_read_what_is_in_the_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    fn modes(path: &Path, found: &mut Vec<(String, u32)>) {
+        let metadata = fs::metadata(path).unwrap();
+        found.push((path.display().to_string(), metadata.permissions().mode() & 0o777));
+        if metadata.is_dir() {
+            fs::read_dir(path).unwrap().for_each(|entry| modes(&entry.unwrap().path(), found));
+        }
+    }
+    let outer = tempfile::tempdir().unwrap();
+    let root = outer.path().join("data/inner");
+    let bucket = FolderBucket::open(&root).unwrap();
+    put(&bucket, "a/b/c").await;
+    bucket.put_large("a/large", vec![Bytes::from_static(b"y"); 2]).await.unwrap();
+    // A copy is as private as what is written, however open its source is.
+    fs::set_permissions(root.join("a/large"), fs::Permissions::from_mode(0o644)).unwrap();
+    bucket.copy("a/large", "a/copy").await.unwrap();
+    fs::set_permissions(root.join("a/large"), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut found = Vec::new();
+    modes(&outer.path().join("data"), &mut found);
+    assert!(found.len() > 8, "{found:?}");
+    for (path, mode) in found {
+        let expected = if Path::new(&path).is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{path} has mode {mode:o}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_others_can_read_is_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let catalog = root.path().join("catalog");
+    fs::create_dir(&catalog).unwrap();
+    for (root_mode, inner_mode, noticed) in
+        [(0o755, 0o755, true), (0o700, 0o755, false), (0o755, 0o700, false), (0o750, 0o750, true)]
+    {
+        set(&catalog, inner_mode);
+        set(root.path(), root_mode);
+        let found = super::folder::open_to_others(root.path());
+        assert_eq!(found.is_some(), noticed, "{root_mode:o} {inner_mode:o}: {found:?}");
+    }
+    set(root.path(), 0o700);
+}

@@ -32,6 +32,7 @@ mod parts;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;
+mod proof;
 pub mod retry;
 pub mod s3;
 mod shared;

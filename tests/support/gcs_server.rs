@@ -60,8 +60,7 @@ impl Gcs {
         let stored = Stored { bytes, generation: 1_700_000_000_000_000 + self.last_generation, modified: now() };
         let (generation, tag) = (stored.generation.to_string(), stored.tag());
         self.objects.insert(key.to_owned(), stored);
-        let body = format!("<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>", xml(&tag));
-        reply(200, &[("x-goog-generation", &generation), ("etag", &tag)], body)
+        reply(200, &[("x-goog-generation", &generation), ("etag", &tag)], "")
     }
 
     /// What stands against a write, if anything.
@@ -94,7 +93,10 @@ impl Gcs {
         let source = decoded(source);
         let found = source.strip_prefix(&format!("{BUCKET}/")).and_then(|source| self.objects.get(source));
         match found.map(|found| found.bytes.clone()) {
-            Some(bytes) => self.write(key, bytes),
+            Some(bytes) => {
+                let (parts, _) = self.write(key, bytes).into_parts();
+                reply(parts.status.as_u16(), &[], "<CopyObjectResult><ETag>\"copied\"</ETag></CopyObjectResult>")
+            }
             None => failed(404, "NoSuchKey"),
         }
     }
@@ -117,7 +119,10 @@ impl Gcs {
         if found.iter().rev().skip(1).any(|part| part.len() < 5 << 20) {
             return failed(400, "EntityTooSmall");
         }
-        self.write(key, found.concat().into())
+        let (parts, _) = self.write(key, found.concat().into()).into_parts();
+        let tag = parts.headers.get("etag").and_then(|tag| tag.to_str().ok()).map(xml).unwrap_or_default();
+        let body = format!("<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>");
+        Reply::from_parts(parts, body.into())
     }
 
     fn get(&self, key: &str, call: &Call) -> Reply {

@@ -25,6 +25,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// The headers, as sent.
     pub headers: &'a http::HeaderMap,
+    /// The number of the connection that it came over, from 0.
+    pub connection: u64,
 }
 
 /// What happens to a request.
@@ -50,6 +52,50 @@ pub enum Mischief {
     Cut,
     /// It is served; one bit of the answer's body is changed.
     Flipped,
+    /// Somebody else answers in the store's place; nothing is applied.
+    Instead(Instead),
+}
+
+/// An answer of somebody else than the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instead {
+    /// The status.
+    pub status: u16,
+    /// The content type; empty for none.
+    pub kind: &'static str,
+    /// Further headers.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The body.
+    pub body: &'static str,
+}
+
+impl Instead {
+    /// A page for people.
+    pub const fn page(status: u16) -> Mischief {
+        let (kind, body) = ("text/html; charset=utf-8", "<html><body>Please sign in</body></html>");
+        Mischief::Instead(Instead { status, kind, headers: &[], body })
+    }
+
+    /// Nothing at all.
+    pub const fn nothing(status: u16) -> Mischief {
+        Mischief::Instead(Instead { status, kind: "", headers: &[], body: "" })
+    }
+
+    /// A document.
+    pub const fn document(status: u16, body: &'static str) -> Mischief {
+        Mischief::Instead(Instead { status, kind: "application/xml", headers: &[], body })
+    }
+
+    /// The same as a response; one to `HEAD` has no body.
+    pub fn response(self, method: &str) -> http::Response<Bytes> {
+        let mut response = http::Response::builder().status(self.status);
+        for (name, value) in self.headers.iter().copied().chain([("content-type", self.kind)]) {
+            if !value.is_empty() {
+                response = response.header(name, value);
+            }
+        }
+        response.body(Bytes::from_static(if method == "HEAD" { b"" } else { self.body.as_bytes() })).unwrap()
+    }
 }
 
 pub(crate) type Plan = Box<dyn FnMut(&Asked<'_>) -> Mischief + Send>;
@@ -100,6 +146,7 @@ impl Rewrites {
 pub(crate) struct Front {
     pub(crate) control: Arc<Control>,
     pub(crate) service: S3Service,
+    pub(crate) connection: u64,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -119,12 +166,12 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Served {
-        let Front { control, service } = self.clone();
+        let Front { control, service, connection } = self.clone();
         Box::pin(async move {
             let index = control.requests.fetch_add(1, Ordering::SeqCst);
             let path = request.uri().path_and_query().map_or("", |path| path.as_str());
             let (method, headers) = (request.method().as_str(), request.headers());
-            let mischief = control.plan.lock()(&Asked { index, method, path, headers });
+            let mischief = control.plan.lock()(&Asked { index, method, path, headers, connection });
             let too_early = control.rewrites.lock().too_early(method, path);
             if too_early {
                 return error_response(429, "TooManyRequests");
@@ -134,6 +181,7 @@ where
                 Mischief::None => {}
                 Mischief::Unavailable => return error_response(503, "SlowDown"),
                 Mischief::NotImplemented => return error_response(501, "NotImplemented"),
+                Mischief::Instead(instead) => return Ok(in_the_stores_place(instead, method)),
                 Mischief::CutBefore => return Err("cut before, as planned".into()),
                 Mischief::SlowMs(delay_ms) => sleep(Duration::from_millis(delay_ms)).await,
                 Mischief::Page => return page("text/html", "<html><body>Please sign in.</body></html>"),
@@ -150,6 +198,10 @@ where
             service.call(request.map(s3s::Body::from)).await.map_err(|error| format!("{error:?}").into())
         })
     }
+}
+
+fn in_the_stores_place(instead: Instead, method: &str) -> http::Response<s3s::Body> {
+    instead.response(method).map(s3s::Body::from)
 }
 
 fn error_response(status: u16, code: &str) -> Result<http::Response<s3s::Body>, BoxError> {

@@ -54,14 +54,14 @@ impl S3Server {
         let objects = Objects::default();
         let mut service = S3ServiceBuilder::new(objects.clone());
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let front = Front { control: control.clone(), service: service.build() };
+        let front = Front { control: control.clone(), service: service.build(), connection: 0 };
         let task = tokio::spawn(async move {
             // Dropping the set ends the connections together with the server.
             let mut connections = tokio::task::JoinSet::new();
-            loop {
+            for connection in 0.. {
                 let Ok((socket, _)) = listener.accept().await else { continue };
                 let _ = socket.set_nodelay(true);
-                let front = TowerToHyperService::new(front.clone());
+                let front = TowerToHyperService::new(Front { connection, ..front.clone() });
                 connections.spawn(async move {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), front).await;
                 });

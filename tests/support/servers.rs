@@ -9,5 +9,5 @@ mod s3_objects;
 mod s3_server;
 pub mod web;
 
-pub use s3_front::{Asked, Mischief};
+pub use s3_front::{Asked, Instead, Mischief};
 pub use s3_server::*;

@@ -119,14 +119,14 @@ impl<A: Answers> WebServer<A> {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let plan: Mutex<Plan> = Mutex::new(Box::new(|_| Mischief::None));
         let shared = Arc::new(Shared { plan, requests: AtomicU64::new(0), answers: Mutex::new(answers) });
-        let front = Front(shared.clone());
+        let front = Front(shared.clone(), 0);
         let task = tokio::spawn(async move {
             // Dropping the set ends the connections together with the server.
             let mut connections = tokio::task::JoinSet::new();
-            loop {
+            for connection in 0.. {
                 let Ok((socket, _)) = listener.accept().await else { continue };
                 let _ = socket.set_nodelay(true);
-                let front = TowerToHyperService::new(front.clone());
+                let front = TowerToHyperService::new(Front(front.0.clone(), connection));
                 connections.spawn(async move {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), front).await;
                 });
@@ -157,11 +157,11 @@ impl<A: Answers> WebServer<A> {
     }
 }
 
-struct Front<A>(Arc<Shared<A>>);
+struct Front<A>(Arc<Shared<A>>, u64);
 
 impl<A> Clone for Front<A> {
     fn clone(&self) -> Self {
-        Front(self.0.clone())
+        Front(self.0.clone(), self.1)
     }
 }
 
@@ -184,17 +184,20 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Served {
-        let shared = self.0.clone();
+        let (shared, connection) = (self.0.clone(), self.1);
         Box::pin(async move {
             let index = shared.requests.fetch_add(1, Ordering::SeqCst);
             let (parts, body) = request.into_parts();
             let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-            let mischief =
-                shared.plan.lock()(&Asked { index, method: parts.method.as_str(), path, headers: &parts.headers });
+            let (method, headers) = (parts.method.as_str(), &parts.headers);
+            let mischief = shared.plan.lock()(&Asked { index, method, path, headers, connection });
             match mischief {
-                Mischief::None | Mischief::CutAfter => {}
+                Mischief::None | Mischief::CutAfter | Mischief::Cut | Mischief::Flipped => {}
+                Mischief::Page => return Ok(page().map(Full::new)),
+                Mischief::Empty => return Ok(reply(200, &[], "").map(Full::new)),
                 Mischief::Unavailable => return Ok(reply(503, &[], "as planned").map(Full::new)),
                 Mischief::NotImplemented => return Ok(reply(501, &[], "as planned").map(Full::new)),
+                Mischief::Instead(instead) => return Ok(instead.response(method).map(Full::new)),
                 Mischief::CutBefore => return Err("cut before, as planned".into()),
                 Mischief::SlowMs(delay_ms) => sleep(Duration::from_millis(delay_ms)).await,
             }
@@ -209,10 +212,29 @@ where
             let answer = shared.answers.lock().answer(&call);
             match mischief {
                 Mischief::CutAfter => Err("cut after, as planned".into()),
+                Mischief::Cut | Mischief::Flipped => Ok(spoilt(answer, mischief).map(Full::new)),
                 _ => Ok(answer.map(Full::new)),
             }
         })
     }
+}
+
+fn page() -> Reply {
+    reply(200, &[("content-type", "text/html")], "<html><body>Please sign in.</body></html>")
+}
+
+/// The answer with less or other bytes.
+fn spoilt(answer: Reply, mischief: Mischief) -> Reply {
+    let (mut head, body) = answer.into_parts();
+    let (mut bytes, middle) = (body.to_vec(), body.len() / 2);
+    match mischief {
+        Mischief::Cut => bytes.truncate(middle),
+        _ => bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1),
+    }
+    if middle > 0 {
+        head.headers.insert("content-length", bytes.len().into());
+    }
+    Reply::from_parts(head, bytes.into())
 }
 
 /// The pairs of a query or form.

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use parking_lot::Mutex;
+use reqwest::header::HeaderMap;
 
+use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
 use crate::bucket::transfer::{Clients, http_date, retry_after};
 use crate::bucket::{BucketError, StoreTime};
 
@@ -36,6 +38,8 @@ pub(super) struct Heard {
     pub(super) copy_status: Option<String>,
     /// How long the store asks to be left alone.
     pub(super) retry_after: Option<Duration>,
+    /// Why this is no answer of an object store, if it is none.
+    pub(super) flaw: Option<String>,
 }
 
 /// A failed call.
@@ -77,7 +81,8 @@ impl HttpConnector for Listening {
 #[async_trait]
 impl HttpService for Listening {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let head = request.method().as_str() == "HEAD";
+        let asked = Asked::of(&request);
+        let head = asked == Asked::Head;
         note(Heard::default());
         let (parts, body) = HttpService::call(self.0.of_call(), request).await?.into_parts();
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -90,16 +95,97 @@ impl HttpService for Listening {
             code: text("x-ms-error-code"),
             copy_status: text("x-ms-copy-status"),
             retry_after: text("retry-after").and_then(|text| retry_after(&text, date)),
+            flaw: None,
         };
-        if parts.status.is_success() || head {
+        // An object's content is not waited for here.
+        if head || (parts.status.is_success() && matches!(asked, Asked::Get | Asked::Token)) {
+            heard.flaw = flaw(asked, &heard, &parts.headers, &[]);
             note(heard);
             return Ok(HttpResponse::from_parts(parts, body));
         }
         note(heard.clone());
         let body = body.bytes().await?;
         heard.code = heard.code.or_else(|| code_in(&body));
+        heard.flaw = flaw(asked, &heard, &parts.headers, &body);
         note(heard);
         Ok(HttpResponse::from_parts(parts, body.into()))
+    }
+}
+
+/// What a request asks for, as far as it tells what proves the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Get,
+    Head,
+    List(&'static str),
+    Put,
+    /// A block of Azure's, which has no tag.
+    Block,
+    Copy,
+    BeginUpload,
+    CompleteUpload,
+    DeleteBatch,
+    Delete,
+    /// Credentials, of another server than the store.
+    Token,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest) -> Asked {
+        let query = request.uri().query().unwrap_or_default();
+        let has = |word: &str| query.split('&').any(|pair| pair == word || pair.split('=').next() == Some(word));
+        let header = |name: &str| request.headers().contains_key(name);
+        let form =
+            request.headers().get("content-type").is_some_and(|kind| kind == "application/x-www-form-urlencoded");
+        match request.method().as_str() {
+            _ if form || header("metadata-flavor") || header("metadata") => Asked::Token,
+            "HEAD" => Asked::Head,
+            "GET" if has("list-type") => Asked::List("ListBucketResult"),
+            "GET" if query.split('&').any(|pair| pair == "comp=list") => Asked::List("EnumerationResults"),
+            "GET" => Asked::Get,
+            "PUT" if header("x-ms-copy-source") || header("x-goog-copy-source") => Asked::Copy,
+            "PUT" if query.split('&').any(|pair| pair == "comp=block") => Asked::Block,
+            "PUT" => Asked::Put,
+            "POST" if has("uploads") => Asked::BeginUpload,
+            "POST" if has("uploadId") => Asked::CompleteUpload,
+            "POST" if query.split('&').any(|pair| pair == "comp=batch") => Asked::DeleteBatch,
+            "DELETE" => Asked::Delete,
+            _ => Asked::Token,
+        }
+    }
+}
+
+/// Why an answer is none of an object store's, or `None` if it may be one.
+fn flaw(asked: Asked, heard: &Heard, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let kind = header("content-type");
+    let came = || format!("content-type {:?}, {}", kind.unwrap_or_default(), start_of(body));
+    let lacks = |what: &str| Some(format!("{what} is expected of it, and it came with {}", came()));
+    let status = heard.status.unwrap_or_default();
+    let tagged = header("etag").is_some_and(|tag| !tag.trim().is_empty());
+    if asked == Asked::Token {
+        return None;
+    }
+    if is_page(kind) {
+        return lacks("no page for people");
+    }
+    if !(200..300).contains(&status) {
+        let known = asked == Asked::Head || heard.code.is_some() || root_element(body) == Some("Error");
+        return if known { None } else { lacks("an error in the store's words") };
+    }
+    match asked {
+        Asked::Get | Asked::Head if !tagged || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
+        Asked::Put if !tagged || !is_blank(body) => lacks("an ETag and no body"),
+        Asked::Block if status != 201 || !is_blank(body) => lacks("status 201 and no body"),
+        Asked::Copy if heard.copy_status.is_none() && !is_whole_document(body, "CopyObjectResult") => {
+            lacks("word of a copy")
+        }
+        Asked::List(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
+        Asked::BeginUpload if !is_whole_document(body, "InitiateMultipartUploadResult") => lacks("a begun upload"),
+        Asked::CompleteUpload if !is_whole_document(body, "CompleteMultipartUploadResult") => lacks("a whole object"),
+        Asked::DeleteBatch if !kind.is_some_and(|kind| kind.starts_with("multipart/mixed")) => lacks("many answers"),
+        Asked::Delete if !matches!(status, 200 | 202 | 204) || !is_blank(body) => lacks("no body"),
+        _ => None,
     }
 }
 
@@ -126,11 +212,14 @@ impl Heard {
         let date = self.date;
         let code = self.code.as_deref();
         let Some(status) = self.status else { return BucketError::unknown(told(error)) };
+        if let Some(unproven) = self.unproven() {
+            return unproven;
+        }
         let message = format!("status {status}, {}", code.unwrap_or("no code"));
         match (status, code) {
             // Azure's word for a failed If-None-Match: *; any other conflict proves nothing.
             (409, Some("BlobAlreadyExists")) => BucketError::Exists { date },
-            (412, None | Some("ConditionNotMet" | "TargetConditionNotMet" | "PreconditionFailed")) => {
+            (412, Some("ConditionNotMet" | "TargetConditionNotMet" | "PreconditionFailed")) => {
                 BucketError::Exists { date }
             }
             (404, code) if self.is_absent(code) => BucketError::NotFound { date },
@@ -143,6 +232,17 @@ impl Heard {
             // 5xx, and a success that could not be understood.
             _ => BucketError::unknown_until(format!("{message}: {}", told(error)), self.retry_after),
         }
+    }
+
+    /// What is known where the answer does not prove to be the store's.
+    pub(super) fn unproven(&self) -> Option<BucketError> {
+        let flaw = self.flaw.as_ref()?;
+        let message = format!(
+            "an answer of status {} that is none of an object store's ({flaw}); does a proxy, a login page or a load \
+             balancer answer?",
+            self.status.unwrap_or_default()
+        );
+        Some(BucketError::unknown_until(message, self.retry_after))
     }
 
     fn is_absent(&self, code: Option<&str>) -> bool {
@@ -170,7 +270,6 @@ mod tests {
     #[test]
     fn each_answer_is_sorted_as_the_protocol_says() {
         for (status, code, head, expected) in [
-            (412, None, false, "exists"),
             (412, Some("PreconditionFailed"), false, "exists"),
             (412, Some("ConditionNotMet"), false, "exists"),
             (412, Some("LeaseIdMissing"), false, "refused"),

@@ -84,7 +84,10 @@ impl CloudBucket {
         let limit = self.transfer.limit(body_bytes as u64);
         match tokio::time::timeout(limit, listen(call)).await {
             Err(_) => Err(Failure { heard: Heard::default(), error: timed_out(limit) }),
-            Ok((Ok(value), heard)) => Ok((value, heard)),
+            Ok((Ok(value), heard)) => match heard.unproven() {
+                None => Ok((value, heard)),
+                Some(error) => Err(Failure { error, heard }),
+            },
             Ok((Err(error), heard)) => Err(Failure { error: heard.sort(&error), heard }),
         }
     }
@@ -112,9 +115,27 @@ impl CloudBucket {
     /// The size and stamp of an object, without its bytes.
     async fn head(&self, path: &Path) -> Result<Object, BucketError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let (found, heard) = self.attempt(0, self.store.get_opts(path, options)).await?;
+        let (found, heard) = match self.attempt(0, self.store.get_opts(path, options)).await {
+            // No body has told why: anybody may have said so.
+            Err(Failure {
+                heard: Heard { code: None, .. },
+                error: BucketError::NotFound { .. } | BucketError::Refused { .. },
+            }) => {
+                return Err(self.denied_in_words(path).await);
+            }
+            answer => answer?,
+        };
         let stamp = self.stamp_of(&found.meta, &heard);
         Ok(Object { bytes: Bytes::new(), size_bytes: found.meta.size, stamp })
+    }
+
+    /// Why an object is not given, in the words that a GET is answered with.
+    async fn denied_in_words(&self, path: &Path) -> BucketError {
+        let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
+        match self.attempt(0, self.store.get_opts(path, options)).await {
+            Err(failure) => failure.error,
+            Ok(_) => BucketError::unknown("the store denies an object by HEAD and gives it by GET"),
+        }
     }
 
     /// Reads the body of an answer into one buffer, within the time its length allows.
@@ -127,7 +148,11 @@ impl CloudBucket {
     async fn put_whole(&self, path: &Path, body: PutPayload, mode: PutMode) -> Result<Stamp, BucketError> {
         let (length, options) = (body.content_length(), PutOptions { mode, ..PutOptions::default() });
         let (put, heard) = self.attempt(length, self.store.put_opts(path, body, options)).await?;
-        Ok(self.stamp_of_put(put, &heard))
+        let stamp = self.stamp_of_put(put, &heard);
+        if stamp.etag.is_none() {
+            return Err(BucketError::unknown("a put is answered without the object's generation"));
+        }
+        Ok(stamp)
     }
 
     async fn put_in_parts(&self, path: &Path, pieces: Vec<Bytes>, total: usize) -> Result<Stamp, BucketError> {
@@ -207,6 +232,9 @@ impl Bucket for CloudBucket {
             (answer, _) => answer?,
         };
         let (stamp, size_bytes) = (self.stamp_of(&found.meta, &heard), found.meta.size);
+        if stamp.etag.is_none() {
+            return Err(BucketError::unknown("a get is answered without the object's generation"));
+        }
         let bytes = self.collect(found).await?;
         Ok(Object { bytes, size_bytes, stamp })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_smithy_types::date_time::{DateTime, Format};
 use serde::Deserialize;
 
+use crate::bucket::proof::is_page;
 use crate::bucket::transfer::http_date;
 use crate::bucket::{BucketError, Stamp, StoreTime};
 
@@ -41,6 +42,21 @@ impl Metadata {
         time.to_millis().ok().map(StoreTime)
     }
 
+    /// The same, if it describes a file's version as Dropbox does, and of `size` bytes where that is known.
+    pub(super) fn proven(self, size: Option<u64>) -> Result<Metadata, BucketError> {
+        let fits = self.size.is_some_and(|told| size.is_none_or(|size| size == told));
+        match fits && self.rev.as_ref().is_some_and(|rev| !rev.is_empty()) {
+            true => Ok(self),
+            false => Err(BucketError::unknown(format!(
+                "an answer that is none of Dropbox's: a file's revision and {} bytes are expected, size {:?} and \
+                 revision {:?} came",
+                size.map_or("its".to_owned(), |size| size.to_string()),
+                self.size,
+                self.rev
+            ))),
+        }
+    }
+
     pub(super) fn stamp(&self, date: Option<StoreTime>) -> Stamp {
         Stamp { etag: self.rev.clone(), date, last_modified: self.last_modified() }
     }
@@ -55,6 +71,8 @@ pub(super) struct Failed {
     pub(super) wait: Option<Duration>,
     /// The endpoint's own error, as a path of words: `path/not_found/…`.
     pub(super) summary: String,
+    /// Whether Dropbox itself says so: its error as JSON, or a line of text for a request that makes no sense.
+    pub(super) spoken: bool,
 }
 
 #[derive(Deserialize)]
@@ -70,23 +88,33 @@ impl Failed {
         let asked = asked.map(|seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE));
         let busy = matches!(status, 429 | 503);
         let wait = busy.then(|| asked.unwrap_or(PATIENCE).min(LONGEST_WAIT));
-        let summary = match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(body) => body.error_summary,
-            // 400 and 401 may come as text; a line of it is enough to tell what is wrong.
-            Err(_) => String::from_utf8_lossy(body).chars().take(200).collect(),
+        let page = is_page(headers.get("content-type").and_then(|kind| kind.to_str().ok()));
+        let (summary, spoken) = match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(body) => (body.error_summary.clone(), !body.error_summary.is_empty() && !page),
+            // 400 may come as text; a line of it is enough to tell what is wrong.
+            Err(_) => {
+                let line: String = String::from_utf8_lossy(body).chars().take(200).collect();
+                let plain = status == 400 && !page && !line.trim().is_empty() && !line.trim_start().starts_with('<');
+                (line, plain)
+            }
         };
-        Failed { status, date: http_date(headers, "date"), wait, summary }
+        Failed { status, date: http_date(headers, "date"), wait, summary, spoken }
     }
 
     /// Whether the access token has run out: nothing was done, and a new token cures it.
     pub(super) fn is_token_worn(&self) -> bool {
-        self.status == 401
+        self.status == 401 && self.spoken
     }
 
     /// Sorts the failure.
     pub(super) fn sort(&self) -> BucketError {
         let date = self.date;
         let message = format!("status {}, {}", self.status, self.summary);
+        if !self.spoken && !matches!(self.status, 408 | 425 | 429 | 500..) {
+            let message =
+                format!("an answer that is none of Dropbox's: {message}; does a proxy or a login page answer?");
+            return BucketError::unknown_until(message, self.wait);
+        }
         match self.status {
             409 => self.sort_own(message),
             408 | 425 | 429 => BucketError::unknown_until(message, self.wait),
@@ -152,7 +180,10 @@ mod tests {
             (429, own("too_many_requests/"), "unknown"),
             (500, String::new(), "unknown"),
             (503, String::new(), "unknown"),
-            (302, String::new(), "refused"),
+            (302, String::new(), "unknown"),
+            (404, "<html>not here</html>".to_owned(), "unknown"),
+            (403, "<html>sign in</html>".to_owned(), "unknown"),
+            (401, String::new(), "unknown"),
         ] {
             let sorted = match failed(status, &body).sort() {
                 BucketError::Exists { .. } => "exists",

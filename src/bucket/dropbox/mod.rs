@@ -149,14 +149,15 @@ impl DropboxBucket {
         if !found.is_file() {
             return Err(BucketError::NotFound { date });
         }
+        let found = found.proven(None)?;
         Ok(Object { bytes: Bytes::new(), size_bytes: size(&found)?, stamp: found.stamp(date) })
     }
 
     async fn upload(&self, path: String, body: Bytes, mode: Value) -> Result<Stamp, BucketError> {
-        let _turn = self.turn().await?;
+        let (_turn, length) = (self.turn().await?, body.len() as u64);
         let ask = Ask::upload("files/upload", commit(path, mode), body);
         let (written, date) = self.wire.json::<Metadata>(&ask).await?;
-        Ok(written.stamp(date))
+        Ok(written.proven(Some(length))?.stamp(date))
     }
 
     /// Uploads in a session: the file appears when it is finished, whole.
@@ -178,7 +179,7 @@ impl DropboxBucket {
         let finish = json!({"cursor": cursor, "commit": commit(path, mode)});
         let ask = Ask::upload("files/upload_session/finish", finish, Bytes::new());
         let (written, date) = self.wire.json::<Metadata>(&ask).await?;
-        Ok(written.stamp(date))
+        Ok(written.proven(Some(offset))?.stamp(date))
     }
 
     /// Reads the body of a download into one buffer, within the time its length allows.
@@ -194,7 +195,7 @@ impl DropboxBucket {
 
     async fn delete_one(&self, path: String) -> Result<(), BucketError> {
         let deleted = self.wire.json::<Value>(&Ask::rpc("files/delete_v2", json!({"path": path}))).await;
-        match deleted.map(drop).map_err(BucketError::from) {
+        match deleted.map_err(BucketError::from).and_then(|(answer, _)| described(&answer)) {
             Err(BucketError::NotFound { .. }) => Ok(()),
             answer => answer,
         }
@@ -251,6 +252,14 @@ impl DropboxBucket {
     }
 }
 
+/// Checks that an answer tells of the file that it is about.
+fn described(answer: &Value) -> Result<(), BucketError> {
+    match answer.get("metadata").is_some_and(Value::is_object) {
+        true => Ok(()),
+        false => Err(BucketError::unknown("an answer that is none of Dropbox's: it does not describe the file")),
+    }
+}
+
 fn is_no_folder(summary: &str) -> bool {
     ["path/not_found", "path/not_folder"].iter().any(|words| summary.starts_with(words))
 }
@@ -285,6 +294,7 @@ impl Bucket for DropboxBucket {
         let told = response.headers().get("dropbox-api-result").map(|value| value.as_bytes().to_vec());
         let told = told.and_then(|text| serde_json::from_slice::<Metadata>(&text).ok());
         let found = told.ok_or(BucketError::unknown("Dropbox does not describe the object"))?;
+        let found = found.proven(None)?;
         let (size_bytes, partial) = (size(&found)?, response.status().as_u16() == 206);
         let mut bytes = self.collect(response).await?;
         if let Some(range) = range
@@ -332,7 +342,10 @@ impl Bucket for DropboxBucket {
             self.wire.json::<Value>(&ask).await
         };
         match copied.map_err(BucketError::from) {
-            Ok((_, date)) => Ok(Stamp { etag: None, date, last_modified: date }),
+            Ok((answer, date)) => {
+                described(&answer)?;
+                Ok(Stamp { etag: None, date, last_modified: date })
+            }
             // Dropbox does not copy over a file; an earlier attempt whose answer was lost may have made it.
             Err(BucketError::Exists { .. }) => {
                 let content = self.get(from, None).await?.bytes;

@@ -66,6 +66,13 @@ struct Granted {
     expires_in: Option<u64>,
 }
 
+/// A refusal in the words of OAuth.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(rename = "error")]
+    _error: serde_json::Value,
+}
+
 impl Token {
     /// The token to send; `refused` is one that the store has just refused, and is not given again.
     pub(super) async fn get(
@@ -115,9 +122,12 @@ async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Resu
     match status {
         200 => serde_json::from_slice(&body)
             .map_err(|_| BucketError::unknown("the answer to the refresh token cannot be read")),
-        400..=403 => Err(BucketError::Refused {
+        400..=403 if serde_json::from_slice::<Refusal>(&body).is_ok() => Err(BucketError::Refused {
             message: format!("Dropbox refuses the refresh token or the app's key and secret (status {status})"),
         }),
+        400..=403 => {
+            Err(BucketError::unknown(format!("the refresh token is answered {status} by what is not Dropbox")))
+        }
         _ => Err(Failed::of(status, &headers, &body).sort()),
     }
 }

@@ -1,85 +1,50 @@
-//! What S3's answers mean to the protocol (protocol section 1): the store's time off every response, and
-//! every failure sorted by what is known. Its invariant: in doubt a failure is `Unknown`, and a slot
-//! counts as missing only if the store says so in its own words.
+//! What S3's answers mean to the protocol (protocol section 1): every failure sorted by what is known, and
+//! successes that prove nothing. Its invariant: in doubt an answer is `Unknown`, and a slot counts as
+//! missing only if the store says so in its own words.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::bucket::clock::system_time;
-use crate::bucket::transfer::{chain, retry_after};
-use crate::bucket::{BucketError, StoreTime};
-
-/// Catches the `Date` header of one call's response, be it a success or an error. One second fine.
-#[derive(Debug, Clone)]
-pub(super) struct Date(Arc<AtomicI64>);
-
-/// No response so far, or one without a date.
-const NONE: i64 = i64::MIN;
-
-impl Date {
-    pub(super) fn new() -> Self {
-        Date(Arc::new(AtomicI64::new(NONE)))
-    }
-
-    pub(super) fn time(&self) -> Option<StoreTime> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|ms| *ms != NONE).map(StoreTime)
-    }
-}
-
-impl Intercept for Date {
-    fn name(&self) -> &'static str {
-        "store time"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date").and_then(|text| httpdate::parse_http_date(text).ok());
-        if let Some(date) = date {
-            self.0.store(system_time(date).0, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-}
-
-/// What the request was about, as far as it bears on the meaning of 404.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// About an object: 404 must name the key to count as its absence.
-    Object,
-    /// About an object, by a method whose error answers have no body to name anything.
-    Head,
-    /// About the bucket or an upload: 404 never means an absent object.
-    Other,
-}
+use super::heard::{Asked, Heard, Note};
+use crate::bucket::BucketError;
+use crate::bucket::transfer::chain;
 
 /// Sorts a failed call.
-pub(super) fn sort<E>(error: &SdkError<E, HttpResponse>, asked: Asked, date: Option<StoreTime>) -> BucketError
+pub(super) fn sort<E>(error: &SdkError<E, HttpResponse>, heard: &Heard) -> BucketError
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     match error {
         SdkError::ConstructionFailure(_) => BucketError::Refused { message: chain(error) },
         SdkError::ServiceError(service) => {
-            let (raw, meta) = (service.raw(), service.err().meta());
-            let retry_after = raw.headers().get("retry-after").and_then(|text| retry_after(text, date));
-            let status = raw.status().as_u16();
-            let answer = Answered { status, code: meta.code(), message: meta.message(), retry_after };
-            answer.sort(asked, date)
+            let (status, meta) = (service.raw().status().as_u16(), service.err().meta());
+            let answer = Answered { status, code: meta.code(), message: meta.message(), note: heard.note() };
+            answer.sort(heard.asked)
         }
         // A response that cannot be read, no response, no connection.
-        _ => BucketError::unknown(chain(error)),
+        _ => BucketError::unknown_until(chain(error), heard.note().retry_after),
     }
+}
+
+/// A success, or what is known of it where it does not prove to be the store's answer.
+pub(super) fn check(heard: &Heard) -> Result<(), BucketError> {
+    let Note { flaw, retry_after, .. } = heard.note();
+    match flaw {
+        None => Ok(()),
+        Some(flaw) => Err(BucketError::unknown_until(not_the_stores("a success", &flaw), retry_after)),
+    }
+}
+
+/// The tag out of an answer's document, without which nothing is known to be written.
+pub(super) fn tag(etag: Option<String>) -> Result<String, BucketError> {
+    let lacking = || BucketError::unknown(not_the_stores("a success", "an ETag is expected in its document"));
+    etag.filter(|etag| !etag.trim().is_empty()).ok_or_else(lacking)
+}
+
+fn not_the_stores(what: &str, flaw: &str) -> String {
+    format!("{what} that is none of an object store's ({flaw}); does a proxy, a login page or a load balancer answer?")
 }
 
 /// An error response.
@@ -87,29 +52,58 @@ struct Answered<'a> {
     status: u16,
     code: Option<&'a str>,
     message: Option<&'a str>,
-    retry_after: Option<Duration>,
+    note: Note,
 }
 
 impl Answered<'_> {
-    fn sort(&self, asked: Asked, date: Option<StoreTime>) -> BucketError {
+    fn sort(&self, asked: Asked) -> BucketError {
+        let date = self.note.date;
+        let unknown = || BucketError::unknown_until(self.text(), self.note.retry_after);
+        if let Some(flaw) = &self.note.flaw {
+            // A store that knows no batches of deletes may have no words for that either.
+            return match (asked, self.status) {
+                (Asked::DeleteBatch, 405 | 501) => BucketError::Refused { message: self.text() },
+                _ => BucketError::unknown_until(
+                    not_the_stores(&format!("an answer of status {}", self.status), flaw),
+                    self.note.retry_after,
+                ),
+            };
+        }
         let absent = match asked {
-            Asked::Object => self.code == Some("NoSuchKey"),
+            Asked::Get | Asked::Put | Asked::Copy | Asked::Delete => self.code == Some("NoSuchKey"),
             Asked::Head => self.code != Some("NoSuchBucket"),
-            Asked::Other => false,
+            _ => false,
         };
         match (self.status, self.code) {
             (412, _) => BucketError::Exists { date },
             (404, _) if absent => BucketError::NotFound { date },
             // The upload was ended by someone else; a new one may succeed.
-            (404, Some("NoSuchUpload")) => BucketError::unknown(self.text()),
+            (404, Some("NoSuchUpload")) => unknown(),
             // S3 says 400 when the body did not come in time.
-            (400, Some("RequestTimeout")) => BucketError::unknown(self.text()),
+            (400, Some("RequestTimeout")) => unknown(),
+            // Cured by the store's own time, which the answer tells.
+            (403, Some("RequestTimeTooSkewed")) => BucketError::unknown(format!(
+                "{}; the clocks of this machine and of the store differ, set this machine's",
+                self.text()
+            )),
+            (403, Some("AccessDenied")) => {
+                BucketError::Refused { message: format!("{}; {}", self.text(), needs(asked)) }
+            }
             (501, _) => BucketError::Refused { message: self.text() },
-            (300..=399, _) => BucketError::Refused { message: format!("{}; check the region", self.text()) },
-            (408 | 409 | 425 | 429, _) => BucketError::unknown_until(self.text(), self.retry_after),
+            (300..=399, _) | (400, Some("AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")) => {
+                BucketError::Refused { message: self.elsewhere() }
+            }
+            (408 | 409 | 425 | 429, _) => unknown(),
             (400..=499, _) => BucketError::Refused { message: self.text() },
             // 5xx, and an error inside a 200.
-            _ => BucketError::unknown_until(self.text(), self.retry_after),
+            _ => unknown(),
+        }
+    }
+
+    fn elsewhere(&self) -> String {
+        match &self.note.region {
+            Some(region) => format!("{}; the bucket is in the region {region}: set AWS_REGION={region}", self.text()),
+            None => format!("{}; check the region (AWS_REGION) and the endpoint", self.text()),
         }
     }
 
@@ -119,13 +113,17 @@ impl Answered<'_> {
     }
 }
 
+fn needs(asked: Asked) -> String {
+    format!("the credentials need {} (docs/aws.md has a policy to copy)", asked.rights())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The outcome's name alone.
     fn outcome(status: u16, code: Option<&str>, asked: Asked) -> &'static str {
-        match (Answered { status, code, message: None, retry_after: None }).sort(asked, None) {
+        match (Answered { status, code, message: None, note: Note::default() }).sort(asked) {
             BucketError::Exists { .. } => "exists",
             BucketError::NotFound { .. } => "not found",
             BucketError::Refused { .. } => "refused",
@@ -134,31 +132,58 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_does_not_prove_itself_is_unknown_whatever_its_status() {
+        for status in [301, 400, 401, 403, 404, 405, 412, 413, 500, 501] {
+            let note = Note { flaw: Some("a page".into()), ..Note::default() };
+            let sorted = Answered { status, code: None, message: None, note }.sort(Asked::Put);
+            assert!(
+                matches!(&sorted, BucketError::Unknown { message, .. } if message.contains("a page")),
+                "{sorted:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_credentials_need_and_where_the_bucket_is_stand_in_the_message() {
+        let note = Note { region: Some("eu-central-1".into()), ..Note::default() };
+        let moved = Answered { status: 301, code: Some("PermanentRedirect"), message: None, note }.sort(Asked::Get);
+        assert!(moved.to_string().contains("AWS_REGION=eu-central-1"), "{moved}");
+        let denied = |asked| {
+            Answered { status: 403, code: Some("AccessDenied"), message: None, note: Note::default() }.sort(asked)
+        };
+        for (asked, right) in
+            [(Asked::Get, "s3:ListBucket"), (Asked::Put, "s3:PutObject"), (Asked::Delete, "s3:DeleteObject")]
+        {
+            assert!(denied(asked).to_string().contains(right), "{asked:?}");
+        }
+    }
+
+    #[test]
     fn each_status_is_sorted_as_the_protocol_says() {
         for (status, code, asked, expected) in [
-            (412, Some("PreconditionFailed"), Asked::Object, "exists"),
-            (404, Some("NoSuchKey"), Asked::Object, "not found"),
-            (404, Some("NoSuchBucket"), Asked::Object, "refused"),
-            (404, None, Asked::Object, "refused"),
+            (412, Some("PreconditionFailed"), Asked::Get, "exists"),
+            (404, Some("NoSuchKey"), Asked::Get, "not found"),
+            (404, Some("NoSuchBucket"), Asked::Get, "refused"),
             (404, None, Asked::Head, "not found"),
             (404, Some("NotFound"), Asked::Head, "not found"),
-            (404, Some("NoSuchKey"), Asked::Other, "refused"),
-            (404, Some("NoSuchUpload"), Asked::Other, "unknown"),
-            (400, Some("InvalidArgument"), Asked::Object, "refused"),
-            (400, Some("ExpiredToken"), Asked::Object, "refused"),
-            (400, Some("RequestTimeout"), Asked::Object, "unknown"),
-            (401, None, Asked::Object, "refused"),
-            (403, Some("AccessDenied"), Asked::Object, "refused"),
-            (405, Some("MethodNotAllowed"), Asked::Object, "refused"),
-            (413, Some("EntityTooLarge"), Asked::Object, "refused"),
-            (301, Some("PermanentRedirect"), Asked::Object, "refused"),
-            (408, None, Asked::Object, "unknown"),
-            (409, Some("ConditionalRequestConflict"), Asked::Object, "unknown"),
-            (429, None, Asked::Object, "unknown"),
-            (500, Some("InternalError"), Asked::Object, "unknown"),
-            (501, Some("NotImplemented"), Asked::Other, "refused"),
-            (503, Some("SlowDown"), Asked::Object, "unknown"),
-            (200, Some("InternalError"), Asked::Object, "unknown"),
+            (404, Some("NoSuchKey"), Asked::Part, "refused"),
+            (404, Some("NoSuchUpload"), Asked::CompleteUpload, "unknown"),
+            (400, Some("InvalidArgument"), Asked::Get, "refused"),
+            (400, Some("ExpiredToken"), Asked::Get, "refused"),
+            (400, Some("RequestTimeout"), Asked::Get, "unknown"),
+            (401, None, Asked::Get, "refused"),
+            (403, Some("AccessDenied"), Asked::Get, "refused"),
+            (403, Some("RequestTimeTooSkewed"), Asked::Put, "unknown"),
+            (405, Some("MethodNotAllowed"), Asked::Get, "refused"),
+            (413, Some("EntityTooLarge"), Asked::Get, "refused"),
+            (301, Some("PermanentRedirect"), Asked::Get, "refused"),
+            (408, None, Asked::Get, "unknown"),
+            (409, Some("ConditionalRequestConflict"), Asked::Get, "unknown"),
+            (429, None, Asked::Get, "unknown"),
+            (500, Some("InternalError"), Asked::Get, "unknown"),
+            (501, Some("NotImplemented"), Asked::DeleteBatch, "refused"),
+            (503, Some("SlowDown"), Asked::Get, "unknown"),
+            (200, Some("InternalError"), Asked::Get, "unknown"),
         ] {
             assert_eq!(outcome(status, code, asked), expected, "{status} {code:?} {asked:?}");
         }

@@ -22,11 +22,15 @@ use super::body::collect;
 use super::transfer::{attempt_limit, chain, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
 use crate::error::Result;
-use answer::{Asked, Date, sort};
+use answer::{check, sort, tag};
+use clock::SigningClock;
+use heard::{Asked, Heard};
 
 mod answer;
+mod clock;
 mod connection;
 mod encryption;
+mod heard;
 mod multipart;
 mod settings;
 
@@ -41,6 +45,7 @@ const DELETES_IN_FLIGHT: usize = 16;
 #[derive(Debug, Clone)]
 pub struct S3Bucket {
     client: Client,
+    clock: SigningClock,
     /// The bucket's name.
     name: String,
     /// Before every key; empty or with a slash at its end.
@@ -60,8 +65,10 @@ impl S3Bucket {
     /// # Errors
     /// `Invalid` when the settings contradict themselves.
     pub async fn connect(settings: S3Settings) -> Result<Self> {
+        let clock = SigningClock::default();
         Ok(S3Bucket {
-            client: settings.client().await?,
+            client: settings.client(clock.clone()).await?,
+            clock,
             root: settings.root(),
             name: settings.bucket,
             endpoint: settings.endpoint.unwrap_or_default(),
@@ -92,13 +99,17 @@ impl S3Bucket {
         attempt_limit(self.attempt_timeout, body_bytes)
     }
 
-    /// Awaits one attempt of a call with `body_bytes` to send, and sorts its failure. `date` is the
-    /// call's interceptor.
+    /// Listens to a call that is about to be made.
+    fn hear(&self, asked: Asked) -> Heard {
+        Heard::of(asked, &self.clock)
+    }
+
+    /// Awaits one attempt of a call with `body_bytes` to send, sorts its failure, and takes a success only
+    /// if it proves to be the store's. `heard` is the call's interceptor.
     async fn bounded<T, E>(
         &self,
         body_bytes: usize,
-        date: &Date,
-        asked: Asked,
+        heard: &Heard,
         attempt: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, BucketError>
     where
@@ -106,23 +117,41 @@ impl S3Bucket {
     {
         let limit = self.limit(body_bytes as u64);
         match tokio::time::timeout(limit, attempt).await {
-            Ok(answer) => answer.map_err(|error| sort(&error, asked, date.time())),
+            Ok(Ok(answer)) => check(heard).map(|()| answer),
+            Ok(Err(error)) => Err(sort(&error, heard)),
             Err(_) => Err(timed_out(limit)),
         }
     }
 
     /// The size and stamp of an object, without its bytes.
     async fn head(&self, key: &str) -> Result<Object, BucketError> {
-        let date = Date::new();
+        let heard = self.hear(Asked::Head);
         let request = self.client.head_object().bucket(&self.name).key(self.full(key));
         let request = with_customer_key!(request, self);
-        let head = self.bounded(0, &date, Asked::Head, request.customize().interceptor(date.clone()).send()).await?;
-        let stamp = Stamp { etag: head.e_tag, date: date.time(), last_modified: store_time(head.last_modified) };
+        let head = match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
+            // No body has told why: anybody may have said so.
+            Err(BucketError::NotFound { .. } | BucketError::Refused { .. }) => {
+                return Err(self.denied_in_words(key).await);
+            }
+            head => head?,
+        };
+        let stamp = Stamp { etag: head.e_tag, date: heard.date(), last_modified: store_time(head.last_modified) };
         Ok(Object { bytes: Bytes::new(), size_bytes: size(head.content_length)?, stamp })
     }
 
+    /// Why an object is not given, in the words that a GET is answered with.
+    async fn denied_in_words(&self, key: &str) -> BucketError {
+        let heard = self.hear(Asked::Get);
+        let request = self.client.get_object().bucket(&self.name).key(self.full(key)).range("bytes=0-0");
+        let request = with_customer_key!(request, self);
+        match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
+            Err(error) => error,
+            Ok(_) => BucketError::unknown("the store denies an object by HEAD and gives it by GET"),
+        }
+    }
+
     async fn put_whole(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
-        let (length, date) = (body.len(), Date::new());
+        let (length, heard) = (body.len(), self.hear(Asked::Put));
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.put_object().bucket(&self.name).key(self.full(key)).body(body.into());
         let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
@@ -132,9 +161,8 @@ impl S3Bucket {
             Condition::IfAbsent => request.if_none_match("*"),
             Condition::IfMatch(etag) => request.if_match(etag),
         };
-        let attempt = request.customize().interceptor(date.clone()).send();
-        let put = self.bounded(length, &date, Asked::Object, attempt).await?;
-        Ok(Stamp { etag: put.e_tag, date: date.time(), last_modified: date.time() })
+        let put = self.bounded(length, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        Ok(Stamp { etag: Some(tag(put.e_tag)?), date: heard.date(), last_modified: heard.date() })
     }
 
     /// Reads the body of a response into one buffer, within the time its length allows.
@@ -153,7 +181,8 @@ impl S3Bucket {
         let batch = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
         let batch = batch.map_err(|error| BucketError::Refused { message: error.to_string() })?;
         let request = self.client.delete_objects().bucket(&self.name).delete(batch);
-        let done = self.bounded(0, &Date::new(), Asked::Other, request.send()).await?;
+        let heard = self.hear(Asked::DeleteBatch);
+        let done = self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await?;
         let mut failed = done.errors.unwrap_or_default().into_iter().filter(|one| one.code() != Some("NoSuchKey"));
         match failed.next() {
             None => Ok(()),
@@ -167,7 +196,8 @@ impl S3Bucket {
 
     async fn delete_one(&self, key: &str) -> Result<(), BucketError> {
         let request = self.client.delete_object().bucket(&self.name).key(self.full(key));
-        match self.bounded(0, &Date::new(), Asked::Object, request.send()).await {
+        let heard = self.hear(Asked::Delete);
+        match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
             Ok(_) | Err(BucketError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -183,9 +213,11 @@ fn store_time(time: Option<DateTime>) -> Option<StoreTime> {
     time.and_then(|time| time.to_millis().ok()).map(StoreTime)
 }
 
-/// The whole size out of `bytes 0-9/1234`.
-fn whole_size(content_range: &str) -> Option<u64> {
-    content_range.rsplit_once('/')?.1.parse().ok()
+/// The whole size out of `bytes 0-9/1234`, if these are the `length` bytes that `asked` can mean.
+fn whole_size(content_range: &str, asked: &Range<u64>, length: u64) -> Option<u64> {
+    let (bytes, whole) = content_range.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (start, whole): (u64, u64) = (bytes.split_once('-')?.0.trim().parse().ok()?, whole.trim().parse().ok()?);
+    (start == asked.start && asked.end.min(whole).checked_sub(start) == Some(length)).then_some(whole)
 }
 
 /// A key as the header `x-amz-copy-source` wants it: all but unreserved characters and the slash as %XX.
@@ -207,28 +239,29 @@ impl Bucket for S3Bucket {
         if range.as_ref().is_some_and(|range| range.start >= range.end) {
             return self.head(key).await;
         }
-        let date = Date::new();
+        let heard = self.hear(Asked::Get);
         let request = self.client.get_object().bucket(&self.name).key(self.full(key));
         let mut request = with_customer_key!(request, self);
-        if let Some(Range { start, end }) = range {
+        if let Some(Range { start, end }) = &range {
             request = request.range(format!("bytes={start}-{}", end - 1));
         }
-        let attempt = request.customize().interceptor(date.clone()).send();
+        let attempt = request.customize().interceptor(heard.clone()).send();
         let mut found = match tokio::time::timeout(self.attempt_timeout, attempt).await {
             Err(_) => return Err(timed_out(self.attempt_timeout)),
             Ok(Ok(found)) => found,
             Ok(Err(error)) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
                 return self.head(key).await;
             }
-            Ok(Err(error)) => return Err(sort(&error, Asked::Object, date.time())),
+            Ok(Err(error)) => return Err(sort(&error, &heard)),
         };
+        check(&heard)?;
         let mut bytes = self.collect(&mut found).await?;
         let mut size_bytes = bytes.len() as u64;
         if let Some(range) = range {
-            match found.content_range.as_deref().map(whole_size) {
+            match found.content_range.as_deref().map(|told| whole_size(told, &range, size_bytes)) {
                 Some(Some(whole)) => size_bytes = whole,
                 Some(None) => {
-                    return Err(BucketError::unknown("the size of the object is not told"));
+                    return Err(BucketError::unknown("the store tells of another range than was asked for"));
                 }
                 // A server that does not know ranges has sent everything.
                 None => {
@@ -236,8 +269,10 @@ impl Bucket for S3Bucket {
                     bytes = bytes.slice(cut(range.start)..cut(range.end));
                 }
             }
+        } else if found.content_range.is_some() {
+            return Err(BucketError::unknown("the store answers with a part of the object, the whole was asked for"));
         }
-        let stamp = Stamp { etag: found.e_tag, date: date.time(), last_modified: store_time(found.last_modified) };
+        let stamp = Stamp { etag: found.e_tag, date: heard.date(), last_modified: store_time(found.last_modified) };
         Ok(Object { bytes, size_bytes, stamp })
     }
 
@@ -266,7 +301,7 @@ impl Bucket for S3Bucket {
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
         keys::validate(from)?;
         keys::validate(to)?;
-        let (date, source) = (Date::new(), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
+        let (heard, source) = (self.hear(Asked::Copy), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
         // A copy is encrypted as it is asked for, not as its source is.
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.copy_object().bucket(&self.name).key(self.full(to)).copy_source(source);
@@ -276,13 +311,13 @@ impl Bucket for S3Bucket {
             request = request.copy_source_sse_customer_algorithm(algorithm).copy_source_sse_customer_key(key);
             request = request.copy_source_sse_customer_key_md5(md5);
         }
-        let done = self.bounded(0, &date, Asked::Object, request.customize().interceptor(date.clone()).send()).await?;
-        let etag = done.copy_object_result.and_then(|result| result.e_tag);
-        Ok(Stamp { etag, date: date.time(), last_modified: date.time() })
+        let done = self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        let etag = Some(tag(done.copy_object_result.and_then(|result| result.e_tag))?);
+        Ok(Stamp { etag, date: heard.date(), last_modified: heard.date() })
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
-        let date = Date::new();
+        let heard = self.hear(Asked::List);
         let request = self
             .client
             .list_objects_v2()
@@ -290,20 +325,20 @@ impl Bucket for S3Bucket {
             .prefix(self.full(prefix))
             .max_keys(PAGE_KEYS as i32)
             .set_start_after(after.map(|after| self.full(after)));
-        let found = self.bounded(0, &date, Asked::Other, request.customize().interceptor(date.clone()).send()).await?;
-        let objects: Vec<Listed> = found
-            .contents
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|object| {
-                let key = object.key?.strip_prefix(&self.root)?.to_owned();
-                let size_bytes = object.size.and_then(|size| u64::try_from(size).ok())?;
-                Some(Listed { key, size_bytes, last_modified: store_time(object.last_modified) })
-            })
-            .collect();
+        let found = self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        let mut objects = Vec::new();
+        for object in found.contents.unwrap_or_default() {
+            let (Some(key), size_bytes) = (object.key, size(object.size)?) else {
+                return Err(BucketError::unknown("the store lists an object without its key"));
+            };
+            if let Some(key) = key.strip_prefix(&self.root) {
+                let last_modified = store_time(object.last_modified);
+                objects.push(Listed { key: key.to_owned(), size_bytes, last_modified });
+            }
+        }
         // A page that claims to be cut yet holds nothing could not be continued.
         let more = found.is_truncated.unwrap_or(false) && !objects.is_empty();
-        Ok(Page { objects, more, date: date.time() })
+        Ok(Page { objects, more, date: heard.date() })
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {

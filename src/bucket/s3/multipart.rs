@@ -9,8 +9,9 @@ use futures::{StreamExt, TryStreamExt};
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
-use super::answer::{Asked, Date};
+use super::answer::tag;
 use super::encryption::with_customer_key;
+use super::heard::Asked;
 use super::{S3Bucket, store_time};
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::parts::parts;
@@ -25,20 +26,21 @@ impl S3Bucket {
     /// Uploads the pieces as one object of `total` bytes, in parts.
     pub(super) async fn put_in_parts(&self, key: &str, pieces: Vec<Bytes>, total: usize) -> Result<Stamp, BucketError> {
         let part_bytes = self.part_bytes.max(total.div_ceil(MAX_PARTS));
-        let date = Date::new();
+        let heard = self.hear(Asked::BeginUpload);
         let (algorithm, kms_key_id) = self.encryption();
         let create = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
         let create = create.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
         let create = with_customer_key!(create, self);
-        let created = self.bounded(0, &date, Asked::Other, create.customize().interceptor(date.clone()).send()).await?;
-        let Some(upload) = created.upload_id else {
+        let created = self.bounded(0, &heard, create.customize().interceptor(heard.clone()).send()).await?;
+        let Some(upload) = created.upload_id.filter(|id| !id.is_empty()) else {
             return Err(BucketError::unknown("the store began an upload without an id"));
         };
         let uploaded = self.upload_and_complete(key, &upload, parts(pieces, part_bytes)).await;
         if uploaded.is_err() {
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(self.full(key)).upload_id(upload);
             // The failure to report is the first one; a store's own rule for old uploads does the rest.
-            let _ = self.bounded(0, &Date::new(), Asked::Other, abort.send()).await;
+            let heard = self.hear(Asked::AbortUpload);
+            let _ = self.bounded(0, &heard, abort.customize().interceptor(heard.clone()).send()).await;
         }
         uploaded
     }
@@ -47,19 +49,19 @@ impl S3Bucket {
     pub(super) async fn abort_uploads_older(&self, age: Duration) -> Result<usize, BucketError> {
         let (mut key_marker, mut id_marker, mut aborted) = (None, None, 0);
         loop {
-            let date = Date::new();
+            let heard = self.hear(Asked::ListUploads);
             let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(&self.root);
             let list = list.set_key_marker(key_marker).set_upload_id_marker(id_marker);
-            let attempt = list.customize().interceptor(date.clone()).send();
-            let page = self.bounded(0, &date, Asked::Other, attempt).await?;
-            let Some(now) = date.time() else { return Ok(aborted) };
+            let page = self.bounded(0, &heard, list.customize().interceptor(heard.clone()).send()).await?;
+            let Some(now) = heard.date() else { return Ok(aborted) };
             for upload in page.uploads.unwrap_or_default() {
                 let began = store_time(upload.initiated);
                 let old = began.and_then(|began| u128::try_from(now.since_ms(began)).ok());
                 let (Some(key), Some(id)) = (upload.key, upload.upload_id) else { continue };
                 if old.is_some_and(|ms| ms > age.as_millis()) && self.is_of_a_stream(&key) {
                     let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(id);
-                    let done = self.bounded(0, &Date::new(), Asked::Other, abort.send()).await;
+                    let heard = self.hear(Asked::AbortUpload);
+                    let done = self.bounded(0, &heard, abort.customize().interceptor(heard.clone()).send()).await;
                     // One that fails is found again next time.
                     aborted += usize::from(done.is_ok());
                 }
@@ -80,7 +82,7 @@ impl S3Bucket {
     async fn upload_and_complete(&self, key: &str, upload: &str, parts: Vec<Bytes>) -> Result<Stamp, BucketError> {
         let uploads = parts.into_iter().zip(1..).map(|(part, number)| self.upload_part(key, upload, number, part));
         let done: Vec<CompletedPart> = futures::stream::iter(uploads).buffered(IN_FLIGHT).try_collect().await?;
-        let date = Date::new();
+        let heard = self.hear(Asked::CompleteUpload);
         let complete = self
             .client
             .complete_multipart_upload()
@@ -89,9 +91,8 @@ impl S3Bucket {
             .upload_id(upload)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(done)).build());
         let complete = with_customer_key!(complete, self);
-        let completed =
-            self.bounded(0, &date, Asked::Other, complete.customize().interceptor(date.clone()).send()).await?;
-        Ok(Stamp { etag: completed.e_tag, date: date.time(), last_modified: date.time() })
+        let completed = self.bounded(0, &heard, complete.customize().interceptor(heard.clone()).send()).await?;
+        Ok(Stamp { etag: Some(tag(completed.e_tag)?), date: heard.date(), last_modified: heard.date() })
     }
 
     async fn upload_part(
@@ -111,7 +112,8 @@ impl S3Bucket {
             .part_number(number)
             .body(part.into());
         let request = with_customer_key!(request, self);
-        let sent = self.bounded(length, &Date::new(), Asked::Other, request.send()).await?;
-        Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
+        let heard = self.hear(Asked::Part);
+        let sent = self.bounded(length, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        Ok(CompletedPart::builder().part_number(number).e_tag(tag(sent.e_tag)?).build())
     }
 }

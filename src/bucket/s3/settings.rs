@@ -13,6 +13,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::clock::SigningClock;
 use super::connection::connections;
 use super::encryption::{S3Encryption, check_endpoint};
 use crate::bucket::pace::ONE_A_SECOND;
@@ -101,7 +102,7 @@ impl S3Settings {
     }
 
     /// Checks the settings and makes the client. Sends nothing to the bucket yet.
-    pub(super) async fn client(&self) -> Result<Client> {
+    pub(super) async fn client(&self, clock: SigningClock) -> Result<Client> {
         self.check()?;
         let http = connections();
         let region = self.region.clone().map(Region::new);
@@ -126,6 +127,8 @@ impl S3Settings {
         let mut builder = builder
             .behavior_version(BehaviorVersion::latest())
             .http_client(http)
+            .time_source(clock)
+            .disable_clock_skew_correction(true)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -133,7 +136,7 @@ impl S3Settings {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .force_path_style(self.force_path_style.unwrap_or(self.endpoint.is_some()));
         if let Some(endpoint) = &self.endpoint {
-            builder = builder.endpoint_url(endpoint);
+            builder = builder.endpoint_url(with_slash(endpoint));
         }
         Ok(Client::from_conf(builder.build()))
     }
@@ -160,6 +163,13 @@ impl S3Settings {
             _ => Ok(()),
         }
     }
+}
+
+/// An endpoint with a slash behind its path, if it has one: the SDK glues the bucket's name to it.
+fn with_slash(endpoint: &str) -> String {
+    let path = endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let lacking = !path.is_empty() && !path.ends_with('/');
+    if lacking { format!("{endpoint}/") } else { endpoint.to_owned() }
 }
 
 impl fmt::Debug for S3Settings {
@@ -228,7 +238,7 @@ mod tests {
             (S3Settings { endpoint: Some("localhost:9000".into()), ..base() }, "http://"),
             (S3Settings { part_bytes: 0, ..base() }, "part"),
         ] {
-            let refused = settings.client().await.unwrap_err();
+            let refused = settings.client(SigningClock::default()).await.unwrap_err();
             assert_eq!(refused.kind(), crate::Kind::Invalid);
             assert!(refused.message().contains(word), "{refused}");
         }

@@ -1,0 +1,178 @@
+//! What was heard of one call to S3: status, time, and whether the answer proves to be the store's. Its
+//! invariant: a success without proof is never taken for one (protocol section 1). A captive portal, a
+//! maintenance page or a wrong load balancer answers 200 as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use parking_lot::Mutex;
+
+use super::clock::SigningClock;
+use crate::bucket::StoreTime;
+use crate::bucket::clock::system_time;
+use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
+use crate::bucket::transfer::retry_after;
+
+/// What a call asks for: what proves its answer, what 404 means, and which right it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Get,
+    Head,
+    Put,
+    Copy,
+    Delete,
+    DeleteBatch,
+    List,
+    BeginUpload,
+    Part,
+    CompleteUpload,
+    AbortUpload,
+    ListUploads,
+}
+
+impl Asked {
+    /// The root element of the document that answers it; `None` where there is no document.
+    fn document(self) -> Option<&'static str> {
+        match self {
+            Asked::Copy => Some("CopyObjectResult"),
+            Asked::DeleteBatch => Some("DeleteResult"),
+            Asked::List => Some("ListBucketResult"),
+            Asked::BeginUpload => Some("InitiateMultipartUploadResult"),
+            Asked::CompleteUpload => Some("CompleteMultipartUploadResult"),
+            Asked::ListUploads => Some("ListMultipartUploadsResult"),
+            Asked::Get | Asked::Head | Asked::Put | Asked::Part | Asked::Delete | Asked::AbortUpload => None,
+        }
+    }
+
+    /// The rights without which S3 refuses it.
+    pub(super) fn rights(self) -> &'static str {
+        match self {
+            Asked::Get | Asked::Head => {
+                "s3:GetObject, and s3:ListBucket, without which S3 says 403 of an object that is not there"
+            }
+            Asked::Put | Asked::BeginUpload | Asked::Part | Asked::CompleteUpload => "s3:PutObject",
+            Asked::Copy => "s3:GetObject and s3:PutObject",
+            Asked::Delete | Asked::DeleteBatch => "s3:DeleteObject",
+            Asked::List => "s3:ListBucket",
+            Asked::AbortUpload => "s3:AbortMultipartUpload",
+            Asked::ListUploads => "s3:ListBucketMultipartUploads",
+        }
+    }
+}
+
+/// What the last answer to a call was like.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Note {
+    /// When the store answered. One second fine.
+    pub(super) date: Option<StoreTime>,
+    /// Why this is no answer of an object store, if it is none.
+    pub(super) flaw: Option<String>,
+    /// How long the store asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    /// The region that the answer names.
+    pub(super) region: Option<String>,
+}
+
+/// Listens to one call. Clones listen to the same.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) asked: Asked,
+    note: Arc<Mutex<Note>>,
+    clock: SigningClock,
+}
+
+impl Heard {
+    pub(super) fn of(asked: Asked, clock: &SigningClock) -> Self {
+        Heard { asked, note: Arc::default(), clock: clock.clone() }
+    }
+
+    pub(super) fn note(&self) -> Note {
+        self.note.lock().clone()
+    }
+
+    /// The store's time in the answer.
+    pub(super) fn date(&self) -> Option<StoreTime> {
+        self.note.lock().date
+    }
+}
+
+impl Intercept for Heard {
+    fn name(&self) -> &'static str {
+        "what the store answers"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.response().headers();
+        let date = headers.get("date").and_then(|text| httpdate::parse_http_date(text).ok()).map(system_time);
+        let retry_after = headers.get("retry-after").and_then(|text| retry_after(text, date));
+        let region = headers.get("x-amz-bucket-region").map(str::to_owned);
+        if let Some(date) = date {
+            self.clock.told(date);
+        }
+        *self.note.lock() = Note { date, flaw: None, retry_after, region };
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let mut note = self.note.lock();
+        note.flaw = flaw(self.asked, response);
+        if note.region.is_none() {
+            note.region = response.body().bytes().and_then(|body| named_region(response.status().as_u16(), body));
+        }
+        Ok(())
+    }
+}
+
+/// Why a response is none of an object store's, or `None` if it may be one.
+fn flaw(asked: Asked, response: &HttpResponse) -> Option<String> {
+    let header = |name: &str| response.headers().get(name).map(str::trim).filter(|text| !text.is_empty());
+    // Of an object's own content only the headers are known yet.
+    let body = response.body().bytes().unwrap_or_default();
+    let kind = header("content-type");
+    let came = || format!("content-type {:?}, {}", kind.unwrap_or_default(), start_of(body));
+    let lacks = |what: &str| Some(format!("{what} is expected of it, and it came with {}", came()));
+    if is_page(kind) {
+        return lacks("no page for people");
+    }
+    let status = response.status().as_u16();
+    if !(200..300).contains(&status) {
+        let silent = asked == Asked::Head && is_blank(body);
+        let known = silent || root_element(body) == Some("Error");
+        return if known { None } else { lacks("an error in the words of S3") };
+    }
+    match asked {
+        Asked::Get if header("etag").is_none() || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
+        Asked::Head if header("etag").is_none() || status != 200 => lacks("an ETag"),
+        Asked::Put | Asked::Part if header("etag").is_none() || !is_blank(body) => lacks("an ETag and no body"),
+        Asked::Delete | Asked::AbortUpload if !matches!(status, 200 | 202 | 204) || !is_blank(body) => lacks("no body"),
+        _ => match asked.document() {
+            Some(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
+            _ => None,
+        },
+    }
+}
+
+/// The region in the words of an error that sends us elsewhere.
+fn named_region(status: u16, body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|_| matches!(status, 300..=400))?;
+    let (_, rest) = text.split_once("<Region>")?;
+    let (region, _) = rest.split_once("</Region>")?;
+    Some(region.trim().to_owned()).filter(|region| !region.is_empty() && region.len() < 64)
+}
