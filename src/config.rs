@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::bucket::cloud::{AzureSettings, GcsSettings};
 use crate::bucket::dropbox::DropboxSettings;
+use crate::bucket::reread::Reread;
 use crate::bucket::s3::S3Settings;
 use crate::memory::MemoryLimit;
 
@@ -114,6 +115,9 @@ pub struct Timing {
     pub backoff_max: Duration,
     /// After this long a write is answered `outcome unknown`.
     pub deadline: Duration,
+    /// For how long bytes that do not check out, and objects that should be there and are not found, are asked for
+    /// again before they count as damaged. What counts as damaged is looked at again later all the same.
+    pub reread_limit: Duration,
     /// Bytes of requests that share one commit at most.
     pub group_bytes: usize,
     /// Rows of requests that share one commit at most.
@@ -148,6 +152,14 @@ pub struct Ablate {
     pub sweep_guard: bool,
 }
 
+impl Timing {
+    /// How objects whose bytes do not check out are read again.
+    pub fn reread(&self) -> Reread {
+        let longest_pause = self.backoff_max.min(Reread::default().longest_pause);
+        Reread { limit: self.reread_limit, first_pause: self.backoff, longest_pause }
+    }
+}
+
 impl Default for Timing {
     fn default() -> Timing {
         const MINUTE: Duration = Duration::from_secs(60);
@@ -166,6 +178,7 @@ impl Default for Timing {
             backoff: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
             deadline: MINUTE,
+            reread_limit: Duration::from_secs(5),
             group_bytes: 8 << 20,
             group_rows: 4096,
             swap_interval: Duration::from_secs(1),

@@ -1,5 +1,6 @@
-//! Damaged objects: whatever stands where an object stood, the error names the object and the cause,
-//! nothing panics, the other collections are served, and nothing is written to the damaged stream.
+//! Damaged objects: whatever stands where an object stood for longer than it is read again, the error names the
+//! object and the cause, nothing panics, the other collections are served, and nothing is written to the damaged
+//! stream.
 
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/bucket_check.rs"]
@@ -57,6 +58,7 @@ fn settings() -> Settings {
     settings.timing.fan_out = 3;
     settings.timing.garbage = Duration::ZERO;
     settings.timing.swap_interval = Duration::ZERO;
+    settings.timing.reread_limit = Duration::from_millis(20);
     settings
 }
 

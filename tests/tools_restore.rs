@@ -37,6 +37,7 @@ fn settings() -> Settings {
     settings.timing.fan_out = 3;
     settings.timing.graph_rows = 8;
     settings.timing.swap_interval = Duration::ZERO;
+    settings.timing.reread_limit = Duration::from_millis(1);
     settings
 }
 
@@ -114,7 +115,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     assert_eq!(all_of(&copy).await, expected);
     let content = Content::read(&bucket).await;
     content.check().unwrap();
-    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &Timing::default()).await.unwrap();
+    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
     assert!(check.sound, "{:#?}", check.all_findings().collect::<Vec<_>>());
 }
 
@@ -283,7 +284,7 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     let (found, told) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(told.next(), version);
     assert_eq!(found, past.states[told.0 as usize]);
-    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &Timing::default()).await.unwrap();
+    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
     assert_eq!(
         check.all_findings().map(|finding| finding.key.as_str()).collect::<BTreeSet<_>>(),
         BTreeSet::from([key.as_str()])

@@ -23,7 +23,7 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::examination::{BucketCheck, Severity};
 use drumlin::testing::examine;
 use drumlin::testing::format::head::{Head, Retired};
-use drumlin::{Choice, CollectionSpec, Condition, Found, Kind, Metric, Scope, Settings, Storage, Store, Timing};
+use drumlin::{Choice, CollectionSpec, Condition, Found, Kind, Metric, Scope, Settings, Storage, Store};
 use past::{Past, all_of};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -37,6 +37,7 @@ fn settings() -> Settings {
     settings.timing.fan_out = 3;
     settings.timing.graph_rows = 8;
     settings.timing.swap_interval = Duration::ZERO;
+    settings.timing.reread_limit = Duration::from_millis(1);
     settings
 }
 
@@ -47,7 +48,7 @@ async fn open(bucket: &MemoryBucket) -> drumlin::Result<Store> {
 }
 
 async fn verify(bucket: &MemoryBucket) -> drumlin::Result<BucketCheck> {
-    examine::verify(Arc::new(bucket.clone()), &Choice::default(), &Timing::default()).await
+    examine::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await
 }
 
 /// A bucket with a past.
@@ -336,10 +337,10 @@ async fn what_is_no_store_is_not_called_sound() {
     let chosen = Choice { collection: Some("third".to_owned()), ..Choice::default() };
     let ground = ground().await;
     let bucket = bucket_of(&ground.content.objects).await;
-    let error = examine::verify(Arc::new(bucket.clone()), &chosen, &Timing::default()).await.unwrap_err();
+    let error = examine::verify(Arc::new(bucket.clone()), &chosen, &settings().timing).await.unwrap_err();
     assert!(error.kind() == Kind::NotFound && error.message().contains("third"), "{error}");
     let chosen = Choice { collection: Some("second".to_owned()), ..Choice::default() };
-    let check = examine::verify(Arc::new(bucket), &chosen, &Timing::default()).await.unwrap();
+    let check = examine::verify(Arc::new(bucket), &chosen, &settings().timing).await.unwrap();
     let names: Vec<Option<&str>> = check.streams.iter().map(|stream| stream.name.as_deref()).collect();
     assert_eq!(names, [Some("the catalog"), Some("default_tenant/default_database/second")]);
 }

@@ -40,7 +40,7 @@ impl Objects {
     pub async fn of(settings: &S3Settings, id: CollectionId) -> Objects {
         let bucket = S3Bucket::connect(settings.clone()).await.expect("the settings are right");
         let stream = StreamId::Collection(id);
-        let head = head::read(&bucket, &stream).await.expect("the collection has a HEAD").head;
+        let head = head::read(&bucket, &stream, Default::default()).await.expect("the collection has a HEAD").head;
         let mut objects: Vec<(String, u64)> = head.segs.iter().map(|seg| (seg.key.clone(), seg.bytes)).collect();
         objects.extend(head.graphs.iter().map(|graph| (graph.key.clone(), graph.bytes)));
         let log = bucket.list(&stream.log_prefix(), None).await.expect("the log is listed");

@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::{Bucket, BucketError, Object};
+use super::{Bucket, BucketError, Object, backoff};
 
 /// Bytes of one piece at most. Large enough that a request's latency is small beside its transfer.
 pub const PIECE_BYTES: u64 = 8 << 20;
@@ -20,6 +21,9 @@ pub const PIECE_BYTES: u64 = 8 << 20;
 pub const PIECES_IN_FLIGHT: usize = 16;
 /// Pieces of one object that are asked for, or at hand, before the one that is taken next.
 const PIECES_AHEAD: usize = 8;
+/// How often a piece is asked for again whose size is not the expected one, and the longest pause before the first time.
+const PIECE_REREADS: u32 = 4;
+const PIECE_PAUSE: Duration = Duration::from_millis(20);
 /// Alignment of a whole object's first byte: Arrow uses its arrays where they lie only if aligned.
 const ALIGNMENT: usize = 64;
 
@@ -41,20 +45,39 @@ pub fn pieces(size_bytes: u64) -> impl DoubleEndedIterator<Item = Range<u64>> + 
 pub struct Fetcher {
     bucket: Arc<dyn Bucket>,
     permits: Arc<Semaphore>,
+    /// Whether every read is over a new connection.
+    fresh: bool,
 }
 
 impl Fetcher {
     /// A fetcher with a limit of its own.
     pub fn new(bucket: Arc<dyn Bucket>) -> Fetcher {
-        Fetcher { bucket, permits: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)) }
+        Fetcher { bucket, permits: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)), fresh: false }
     }
 
-    /// One piece of the object `key`; an object of a single piece is asked for without a range. The
-    /// answer's `size_bytes` is for the caller to compare.
+    /// The same over new connections, for what did not check out.
+    pub fn fresh(&self) -> Fetcher {
+        Fetcher { fresh: true, ..self.clone() }
+    }
+
+    /// One piece of the object `key`; an object of a single piece is asked for without a range. One that is not as
+    /// large as it should be is asked for again a few times; what came last is for the caller to compare.
     pub async fn piece(&self, key: &str, piece: Range<u64>, size_bytes: u64) -> Result<Object, BucketError> {
         let _permit = self.permits.acquire().await.map_err(|_| cut_short("the limit is gone"))?;
-        let whole = piece == (0..size_bytes);
-        self.bucket.get(key, (!whole).then_some(piece)).await
+        let length = piece.end.saturating_sub(piece.start);
+        let range = (piece != (0..size_bytes)).then_some(piece);
+        let mut reads = 0;
+        loop {
+            let object = match self.fresh || reads > 0 {
+                true => self.bucket.get_fresh(key, range.clone()).await?,
+                false => self.bucket.get(key, range.clone()).await?,
+            };
+            if (object.size_bytes == size_bytes && object.bytes.len() as u64 == length) || reads >= PIECE_REREADS {
+                return Ok(object);
+            }
+            backoff::pause(PIECE_PAUSE, PIECE_PAUSE * 16, reads).await;
+            reads += 1;
+        }
     }
 
     /// The pieces `pieces` of the object `key`, in their order, fetched ahead on tasks of their own.
@@ -75,22 +98,28 @@ impl Fetcher {
     /// The whole object in one buffer whose start is aligned to 64 bytes, if it has `size_bytes` bytes;
     /// one of another size is answered with the bytes it has, or what came of them.
     pub async fn whole(&self, key: &str, size_bytes: u64) -> Result<Bytes, BucketError> {
-        let pieces = pieces(size_bytes);
-        if pieces.len() <= 1 {
+        let mut pieces = pieces(size_bytes);
+        let Some(begin) = pieces.next().filter(|_| pieces.len() > 0) else {
             return self.piece(key, 0..size_bytes, size_bytes).await.map(|object| object.bytes);
+        };
+        // IMPORTANT: before there is memory for the rest. What is said of an object's size may be made up.
+        let first = self.piece(key, begin.clone(), size_bytes).await?;
+        if first.size_bytes != size_bytes || first.bytes.len() as u64 != begin.end {
+            return Ok(first.bytes);
         }
         let (mut rest, mut parts) = (aligned(size_bytes)?, Vec::with_capacity(pieces.len()));
+        let mut whole = rest.split_to(first.bytes.len());
+        whole.copy_from_slice(&first.bytes);
+        drop(first);
         for piece in pieces {
             let part = rest.split_to((piece.end - piece.start) as usize);
             let (fetcher, key) = (self.clone(), key.to_owned());
             parts.push(async move { Task::spawn(fetcher.fill(key, piece, size_bytes, part)).await? });
         }
         let mut parts = stream::iter(parts).buffered(PIECES_IN_FLIGHT);
-        let mut whole = BytesMut::new();
         while let Some(part) = parts.try_next().await? {
             match part {
                 // Parts of one allocation are joined without a copy.
-                Ok(part) if whole.is_empty() => whole = part,
                 Ok(part) => whole.unsplit(part),
                 Err(other) => return Ok(other),
             }

@@ -1,18 +1,58 @@
-//! Walking through a listing. Invariant: every page is asked for once, each after the last key of the one before,
-//! and a page that claims more but shows nothing ends it.
+//! Walking through a listing. Invariants: every page is asked for once, each after the last key of the one before, and
+//! a page that claims more but shows nothing ends it. Keys that were not asked for are no answer, and no listing goes on
+//! for ever: a page that ends where one before it ended is no answer either.
+
+use std::collections::HashSet;
 
 use super::{Bucket, BucketError, Page};
 
 /// Lists everything under `prefix`, page by page.
+///
+/// # Errors
+/// What the bucket answers; `Unknown` if it shows keys that are not under the prefix, or the same ones again.
 pub async fn each_page(bucket: &dyn Bucket, prefix: &str, mut see: impl FnMut(Page)) -> Result<(), BucketError> {
     let mut after = None::<String>;
+    let mut ends = HashSet::new();
     loop {
         let page = bucket.list(prefix, after.as_deref()).await?;
+        if let Some(foreign) = page.objects.iter().find(|object| !object.key.starts_with(prefix)) {
+            return Err(wrong(format!("a listing of {prefix:?} shows {:?}", foreign.key)));
+        }
         let more = page.more;
         after = page.objects.last().map(|object| object.key.clone());
         see(page);
-        if !more || after.is_none() {
-            return Ok(());
+        let Some(end) = after.clone().filter(|_| more) else { return Ok(()) };
+        if !ends.insert(end) {
+            return Err(wrong(format!("a listing of {prefix:?} shows {after:?} again and again")));
         }
+    }
+}
+
+fn wrong(message: String) -> BucketError {
+    BucketError::unknown(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::bucket::Condition;
+    use crate::bucket::clock::StoreClock;
+    use crate::bucket::memory::MemoryBucket;
+
+    #[tokio::test]
+    async fn a_listing_shows_every_key_under_its_prefix_once() {
+        let bucket = Arc::new(MemoryBucket::new(StoreClock::machine()));
+        for n in 0..2_100 {
+            bucket.put(&format!("a/{n:05}"), Bytes::new(), Condition::Always).await.unwrap();
+        }
+        bucket.put("b/1", Bytes::new(), Condition::Always).await.unwrap();
+        let mut keys = Vec::new();
+        let all = each_page(bucket.as_ref(), "a/", |page| keys.extend(page.objects.into_iter().map(|o| o.key))).await;
+        assert_eq!((all, keys.len()), (Ok(()), 2_100));
+        assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }

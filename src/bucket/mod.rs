@@ -33,6 +33,7 @@ pub mod probe;
 #[cfg(test)]
 mod probe_tests;
 mod proof;
+pub mod reread;
 pub mod retry;
 pub mod s3;
 mod shared;

@@ -157,6 +157,7 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
     source.seconds("DRUMLIN_SWAP_INTERVAL_S", &mut timing.swap_interval)?;
     source.seconds("DRUMLIN_FLUSH_AGE_S", &mut timing.flush_age)?;
     source.seconds("DRUMLIN_WRITE_DEADLINE_S", &mut timing.deadline)?;
+    source.seconds("DRUMLIN_REREAD_S", &mut timing.reread_limit)?;
     source.number("DRUMLIN_FLUSH_COMMITS", 1, &mut timing.flush_commits)?;
     // Other instances wait a quarter longer than the writer unless told otherwise.
     timing.flush_commits_other = timing.flush_commits_other.max(timing.flush_commits.saturating_mul(5) / 4);

@@ -100,6 +100,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_SERVE_DAMAGED", "no", "read-only: a collection whose log is damaged is served up to the damage"),
     v("DRUMLIN_RETENTION_S", "", "seconds of a collection's past that restore reaches; raises T_KEEP and T_GARBAGE"),
     v("DRUMLIN_WRITE_DEADLINE_S", "60", "seconds until a write's outcome is called unknown"),
+    v("DRUMLIN_REREAD_S", "5", "seconds for which what does not check out is read again before it counts as damaged"),
     v("DRUMLIN_GRAPH_ROWS", "256", "records in no graph that are put into one"),
     v("DRUMLIN_FLUSH_COMMITS", "128", "commits in the tail that make its writer flush"),
     v("DRUMLIN_FLUSH_COMMITS_OTHER", "160", "commits in the tail that make any instance flush"),

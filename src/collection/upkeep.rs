@@ -27,6 +27,7 @@ use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
 use crate::stream::open::{fetch_graph, off_thread};
 use crate::stream::state::State;
+use crate::stream::upload;
 
 /// Nobody writes when there was no commit for this many rounds of upkeep.
 const QUIET_ROUNDS: u32 = 6;
@@ -59,7 +60,7 @@ impl Collection {
             }
             return Ok(false);
         }
-        let read = self.stream().swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        let read = context.read_head().await?;
         if read.head.state == Life::Dropped {
             return Ok(false);
         }
@@ -211,7 +212,7 @@ impl Collection {
         let key = context.stream.graph(Ulid::generate());
         let bytes = bytes.map_err(|error| StreamError::Unavailable(format!("storing a graph failed: {error}")))?;
         let (size, xxh3) = (bytes.len() as u64, Checksum::of(&bytes));
-        context.bucket.put_large(&key, vec![bytes.into()]).await?;
+        upload::put(context.bucket.as_ref(), &key, vec![bytes.into()], context.timing.reread()).await?;
         let entry = GraphEntry { key, lo, hi, nodes, bytes: size, xxh3, other: Map::new() };
         let retired = match replaced.is_empty() {
             true => None,

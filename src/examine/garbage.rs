@@ -11,13 +11,13 @@ use super::inventory::StreamObjects;
 use super::names::Choice;
 use super::stream_check::Expected;
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
+use crate::bucket::{Bucket, Listed, StoreTime};
 use crate::config::Timing;
 use crate::error::Result;
-use crate::format::head::{Head, Life, Retired};
+use crate::format::head::{Head, Life};
 use crate::head::{self, HeadError};
 use crate::record::Version;
-use crate::stream::context::StreamError;
+use crate::stream::context::{StreamError, read_retired};
 use crate::stream::sweep::older;
 
 /// Why an object goes.
@@ -53,7 +53,7 @@ pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> R
     let seen = Seen::look(bucket.clone(), &Choice::default()).await?;
     let mut doomed = Vec::new();
     for (id, expected, objects) in &seen.streams {
-        let read = match head::read(bucket.as_ref(), id).await {
+        let read = match head::read(bucket.as_ref(), id, timing.reread()).await {
             Ok(read) => read,
             Err(HeadError::Bucket(error)) => return Err(StreamError::from(error).into()),
             // Nothing is deleted of a stream whose HEAD cannot be read.
@@ -112,14 +112,11 @@ impl Stream<'_> {
         let mut named: BTreeSet<String> = own.collect();
         for entry in &head.retired {
             let key = self.id.retired(entry.ulid);
-            let list = match bucket.get(&key, None).await {
-                Ok(object) => match Retired::decode(&object.bytes, &self.id.to_string(), entry.ulid) {
-                    Ok(list) => list.keys(),
-                    // A server that meets a damaged list stops here, too.
-                    Err(_) => return Ok(()),
-                },
-                Err(BucketError::NotFound { .. }) => Vec::new(),
-                Err(error) => return Err(StreamError::from(error).into()),
+            let list = match read_retired(bucket, self.id, entry.ulid, self.timing.reread()).await {
+                Ok(list) => list.map(|list| list.keys()).unwrap_or_default(),
+                // A server that meets a damaged list stops here, too.
+                Err(StreamError::Corrupted { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
             };
             if self.past(entry.seen, self.timing.garbage) {
                 let there = |key: &String| objects.segments.get(key).or_else(|| objects.graphs.get(key));

@@ -13,6 +13,7 @@ use super::report::{Amount, Finding};
 use super::stream_check::{self, Expected};
 use super::verify::no_store;
 use crate::bucket::keys::StreamId;
+use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, Place};
 use crate::error::Result;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
@@ -123,7 +124,7 @@ impl Seen {
         let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
         let Some(catalog) = inventory.streams.remove(&StreamId::Catalog) else { return Err(no_store(bucket.as_ref())) };
         let expected = Expected::catalog();
-        let reader = Reader::new(bucket);
+        let reader = Reader::new(bucket, Reread::default());
         let checked = stream_check::check(&reader, &StreamId::Catalog, &expected, Some(catalog.clone())).await?;
         let mut findings = checked.report.findings;
         let names = Names::of_records(&checked.texts, &mut findings);
@@ -158,7 +159,7 @@ async fn line(bucket: &dyn Bucket, id: &StreamId, expected: &Expected, objects: 
         reach: None,
         error: None,
     };
-    match History::read(bucket, id).await {
+    match History::read(bucket, id, Reread::default()).await {
         Ok(history) => fill(&mut line, &history, objects),
         Err(error @ StreamError::Unavailable(_)) => return Err(error.into()),
         Err(error) => line.error = Some(error.to_string()),

@@ -2,6 +2,7 @@
 //! a piece or a row group at a time (a graph, whole), and all readers together hold about
 //! [`BUDGET_MIB`] MiB.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::bucket::fetch::{self, Fetcher, PIECE_BYTES};
-use crate::bucket::{Bucket, BucketError};
+use crate::bucket::reread::Reread;
+use crate::bucket::{Bucket, BucketError, Object};
 use crate::format::checksum::Hasher;
 use crate::format::graph::{GraphColumns, decode_graph};
 use crate::format::head::{GraphEntry, SegmentEntry};
@@ -60,8 +62,12 @@ fn damaged<T>(what: String) -> Result<T, Fault> {
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub bucket: Arc<dyn Bucket>,
+    /// How what does not check out is read again.
+    pub reread: Reread,
     fetcher: Fetcher,
     budget: Arc<Semaphore>,
+    /// Whether every read is over a new connection.
+    fresh: bool,
 }
 
 /// Bytes, and the right to hold them.
@@ -72,9 +78,22 @@ pub struct Held {
 }
 
 impl Reader {
-    pub fn new(bucket: Arc<dyn Bucket>) -> Reader {
+    pub fn new(bucket: Arc<dyn Bucket>, reread: Reread) -> Reader {
         let (fetcher, budget) = (Fetcher::new(bucket.clone()), Arc::new(Semaphore::new(BUDGET_MIB)));
-        Reader { bucket, fetcher, budget }
+        Reader { bucket, reread, fetcher, budget, fresh: false }
+    }
+
+    /// The same over new connections, for a second look.
+    pub fn fresh(&self) -> Reader {
+        Reader { fetcher: self.fetcher.fresh(), fresh: true, ..self.clone() }
+    }
+
+    /// An object, or a range of it.
+    pub async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
+        match self.fresh {
+            true => self.bucket.get_fresh(key, range).await,
+            false => self.bucket.get(key, range).await,
+        }
     }
 
     /// Waits until `bytes` more may be held. Nobody waits here who holds some already, so that none waits
@@ -88,7 +107,7 @@ impl Reader {
     /// A whole object of about `size` bytes.
     pub async fn whole(&self, key: &str, size: u64) -> Result<Held, Fault> {
         let permit = self.permit(size).await?;
-        let object = self.bucket.get(key, None).await?;
+        let object = self.get(key, None).await?;
         Ok(Held { bytes: object.bytes, _permit: permit })
     }
 
@@ -141,7 +160,7 @@ impl Reader {
         while !SegmentReader::can_open(&Pieces::new(size, [tail.clone()])) && tail.0 > 0 {
             // The footer is longer than what is at hand.
             let start = size.saturating_sub(2 * tail.1.len().max(1 << 16) as u64);
-            tail = (start, self.bucket.get(key, Some(start..size)).await?.bytes);
+            tail = (start, self.get(key, Some(start..size)).await?.bytes);
         }
         let pieces = Pieces::new(size, [tail.clone()]);
         let reader = off_thread(move || SegmentReader::open(&pieces)).await??;
@@ -151,7 +170,7 @@ impl Reader {
             let pieces = match range.start >= tail.0 {
                 true => Pieces::new(size, [tail.clone()]),
                 false => {
-                    let bytes = self.bucket.get(key, Some(range.start..range.end.min(size))).await?.bytes;
+                    let bytes = self.get(key, Some(range.start..range.end.min(size))).await?.bytes;
                     Pieces::new(size, [(range.start, bytes), tail.clone()])
                 }
             };

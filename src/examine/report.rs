@@ -1,6 +1,8 @@
 //! What an examination of a bucket says: plain values that serialise as `--json` prints them.
 //! Invariant: every finding names an object, what is wrong with it, and what to do about it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::bucket::Place;
@@ -54,6 +56,12 @@ impl Findings {
 
     fn push(&mut self, severity: Severity, key: String, cause: String, remedy: &str) {
         self.0.push(Finding { severity, key, cause, remedy: remedy.to_owned() });
+    }
+
+    /// Leaves out what is damaged here and was not in another look: one answer was wrong.
+    pub fn keep_damage_of(&mut self, other: &Findings) {
+        let damaged: BTreeSet<&str> = other.damaged_keys().collect();
+        self.0.retain(|finding| finding.severity != Severity::Damaged || damaged.contains(finding.key.as_str()));
     }
 
     /// Whether an object is damaged.

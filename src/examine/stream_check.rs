@@ -1,6 +1,6 @@
 //! Checking one stream: HEAD, every object that it names, the log, the lists of what it has let go, and
-//! what nothing names. Invariant: nothing is reported that a HEAD which moved on meanwhile explains: then
-//! the stream is looked at again.
+//! what nothing names. Invariants: nothing is reported that a HEAD which moved on meanwhile explains, then
+//! the stream is looked at again; nothing is called damaged that was so in one look only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::file_check;
 use super::fold::Fold;
 use super::inventory::{Inventory, StreamObjects};
 use super::objects::{Fault, Reader};
-use super::report::{Amount, StreamCheck};
+use super::report::{Amount, Findings, StreamCheck};
 use super::root;
 use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
@@ -66,24 +66,34 @@ pub async fn check(
     expected: &Expected,
     mut objects: Option<StreamObjects>,
 ) -> Result<Checked> {
+    let mut reads = reader.reread.begin();
+    let mut earlier: Option<Findings> = None;
     for attempt in 1.. {
+        let again = reader.fresh();
+        let reader = if attempt == 1 { reader } else { &again };
         let listed = match objects.take() {
             Some(objects) => objects,
             None => Inventory::of_stream(reader.bucket.as_ref(), id).await.map_err(StreamError::from)?,
         };
-        let read = head::read(reader.bucket.as_ref(), id).await;
+        let read = head::read(reader.bucket.as_ref(), id, reader.reread).await;
         let before = read.as_ref().map(|read| read.etag.clone()).ok();
         let mut check = Check::new(reader, id, expected, &listed);
         let texts = check.run(read).await?;
-        let report = check.report;
-        if report.findings.0.is_empty() || attempt >= ATTEMPTS {
+        let mut report = check.report;
+        if report.findings.0.is_empty() {
             return Ok(Checked { report, texts });
         }
         // Somebody may have moved HEAD on while this went on: then what was missing is explained.
-        let after = head::read(reader.bucket.as_ref(), id).await.map(|read| read.etag).ok();
-        if after == before {
+        let after = head::look(reader.bucket.as_ref(), id, reader.reread.once()).await.map(|read| read.etag).ok();
+        let twice = earlier.as_ref() == Some(&report.findings);
+        if (after == before && (twice || !report.findings.any_damage())) || attempt >= ATTEMPTS {
+            if let Some(earlier) = earlier.filter(|_| !twice) {
+                report.findings.keep_damage_of(&earlier);
+            }
             return Ok(Checked { report, texts });
         }
+        earlier = Some(report.findings);
+        reads.again().await;
     }
     Err(Error::internal("a stream was looked at without end"))
 }
@@ -111,11 +121,8 @@ impl<'a> Check<'a> {
 
     async fn run(&mut self, read: Result<HeadRead, HeadError>) -> Result<BTreeMap<String, String>> {
         for key in self.objects.strange.clone() {
-            self.report.findings.note(
-                key,
-                "no object of a stream has such a key",
-                "it means nothing to Drumlin; delete it",
-            );
+            let remedy = "it means nothing to Drumlin; delete it";
+            self.report.findings.note(key, "no object of a stream has such a key", remedy);
         }
         let read = match read {
             Ok(read) => read,
@@ -384,7 +391,7 @@ impl<'a> Check<'a> {
         let unlisted = list.keys().into_iter().filter(|key| self.objects.size_of(key).is_none());
         for key in unlisted {
             // The listing may be older than the object.
-            match self.reader.bucket.get(&key, Some(0..1)).await {
+            match self.reader.get(&key, Some(0..1)).await {
                 Err(BucketError::NotFound { .. }) => {
                     let cause = "it is missing, though it was replaced so lately that no server deletes it yet";
                     self.report.findings.suspicious(key, cause, PAST);
@@ -470,14 +477,14 @@ impl Reader {
     /// The last bytes of an object, up to a piece of them.
     async fn whole_tail(&self, key: &str, size: u64) -> Result<bytes::Bytes, Fault> {
         let start = size.saturating_sub(PIECE_BYTES);
-        Ok(self.bucket.get(key, Some(start..size.max(1))).await?.bytes)
+        Ok(self.get(key, Some(start..size.max(1))).await?.bytes)
     }
 
     /// Which commits an object under `seg/` says it holds, if it can be read.
     async fn versions(&self, key: &str, size: u64) -> Result<Option<(Version, Version)>> {
         const FOOTER_BYTES: u64 = 64 << 10;
         let start = size.saturating_sub(FOOTER_BYTES);
-        let last = match self.bucket.get(key, Some(start..size.max(1))).await.map_err(Fault::from) {
+        let last = match self.get(key, Some(start..size.max(1))).await.map_err(Fault::from) {
             Ok(object) => object.bytes,
             Err(Fault::Away(error)) => return Err(error.into()),
             Err(_) => return Ok(None),

@@ -13,7 +13,8 @@ use super::objects::Reader;
 use super::report::{Amount, BucketCheck, Findings, StreamCheck};
 use super::stream_check::{self, Expected};
 use crate::bucket::keys::{self, StreamId};
-use crate::bucket::{Bucket, BucketError, probe};
+use crate::bucket::reread::{self, Absence, Unsound};
+use crate::bucket::{Bucket, BucketError, Object, probe};
 use crate::config::Timing;
 use crate::error::{Error, Result};
 use crate::format::store_file::StoreFile;
@@ -28,7 +29,7 @@ const PARALLEL_STREAMS: usize = 4;
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or nothing of what was chosen.
 pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -> Result<BucketCheck> {
     let began = Instant::now();
-    let reader = Reader::new(bucket.clone());
+    let reader = Reader::new(bucket.clone(), timing.reread());
     let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
     if inventory.streams.is_empty() && !inventory.store_file {
         return Err(no_store(bucket.as_ref()));
@@ -40,7 +41,7 @@ pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -
     let checked = stream_check::check(&reader, &StreamId::Catalog, &catalog, Some(objects)).await?;
     let mut catalog = checked.report;
     let names = Names::of_records(&checked.texts, &mut catalog.findings);
-    store_file(bucket.as_ref(), &catalog, &mut findings).await?;
+    store_file(&reader, &catalog, &mut findings).await?;
     strange(&inventory, &mut findings);
     marks(bucket.as_ref(), &inventory, &mut findings).await?;
     let mut todo: BTreeMap<StreamId, _> =
@@ -72,19 +73,20 @@ pub fn no_store(bucket: &dyn Bucket) -> Error {
     Error::not_found(format!("there is no store at {at}: expected {} and catalog/HEAD, found neither", keys::STORE))
 }
 
-async fn store_file(bucket: &dyn Bucket, catalog: &StreamCheck, findings: &mut Findings) -> Result<()> {
+async fn store_file(reader: &Reader, catalog: &StreamCheck, findings: &mut Findings) -> Result<()> {
     let remedy = "put it back from a backup";
-    match bucket.get(keys::STORE, None).await {
-        Ok(object) => {
-            if let Err(cause) = StoreFile::decode(&object.bytes) {
-                findings.damaged(keys::STORE, cause, remedy);
-            }
-        }
-        Err(BucketError::NotFound { .. }) if catalog.version.0 == 0 && !catalog.findings.any_damage() => {
+    let decode = |object: Object| StoreFile::decode(&object.bytes).map(drop);
+    let read = reread::read(reader.bucket.as_ref(), keys::STORE, (reader.reread, Absence::Believed), decode).await;
+    match read {
+        Ok(()) => {}
+        Err(Unsound::Wrong(cause)) => findings.damaged(keys::STORE, cause, remedy),
+        Err(Unsound::Bucket(BucketError::NotFound { .. }))
+            if catalog.version.0 == 0 && !catalog.findings.any_damage() =>
+        {
             let cause = "it is missing: the first start here was cut short";
             findings.note(keys::STORE, cause, "nothing to do: the next start writes it");
         }
-        Err(BucketError::NotFound { .. }) => {
+        Err(Unsound::Bucket(BucketError::NotFound { .. })) => {
             let cause = "it is missing, though the catalog has been written to: it was deleted by hand";
             findings.damaged(
                 keys::STORE,
@@ -92,7 +94,7 @@ async fn store_file(bucket: &dyn Bucket, catalog: &StreamCheck, findings: &mut F
                 "put it back from a backup; else the next start writes one with a new store id",
             );
         }
-        Err(error) => return Err(StreamError::from(error).into()),
+        Err(Unsound::Bucket(error)) => return Err(StreamError::from(error).into()),
     }
     Ok(())
 }

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use super::budget::{Budget, Counted, Share};
 use super::request::FileInfo;
 use super::upload::Target;
-use crate::bucket::BucketError;
+use crate::bucket::reread::{self, Absence, Unsound};
+use crate::bucket::{BucketError, Object};
 use crate::error::{Error, Kind, Result};
 use crate::format::Checksum;
 use crate::format::file_record::{Content, Part, Sha256Sum};
@@ -73,7 +74,8 @@ impl Parts {
         Some((u32::try_from(number).ok()?, *part))
     }
 
-    async fn fetch(&self, number: usize, share: Option<Share>) -> Result<Fetched, Missed> {
+    /// Reads a part until it is right or the time for that is over. `first`: of those that are read of the file.
+    async fn fetch(&self, number: usize, share: Option<Share>, first: bool) -> Result<Fetched, Missed> {
         let Some((index, part)) = self.part(number) else {
             return Err(Missed::Failed(Error::internal(format!("file {:?} has no part {number}", self.name))));
         };
@@ -83,23 +85,26 @@ impl Parts {
             None => self.target.budget.take(size, &self.target.settings).await.map_err(Missed::Failed)?,
         };
         let key = self.target.stream.file_part(self.content.content, index);
-        let bytes = match self.target.bucket.get(&key, None).await {
-            Ok(object) => object.bytes,
-            Err(BucketError::NotFound { .. }) => return Err(Missed::Absent(key)),
-            Err(error) => {
-                return Err(Missed::Failed(Error::unavailable(format!(
-                    "file {:?} cannot be read: {error}",
-                    self.name
-                ))));
+        let check = |object: Object| {
+            let (bytes, found) = (object.bytes.len() as u64, Checksum::of(&object.bytes));
+            match bytes == part.bytes && found == part.xxh3 {
+                true => Ok(object.bytes),
+                false => Err(format!(
+                    "expected {} bytes with checksum {}, found {bytes} with {found}",
+                    part.bytes, part.xxh3
+                )),
             }
         };
-        let found = Checksum::of(&bytes);
-        if bytes.len() as u64 != part.bytes || found != part.xxh3 {
-            let (expected, xxh3) = (part.bytes, part.xxh3);
-            let cause = format!("expected {expected} bytes with checksum {xxh3}, found {} with {found}", bytes.len());
-            return Err(Missed::Failed(self.damage(&key, &cause)));
+        // Of the first part its absence may mean that the file is another by now: whoever asks looks there first.
+        let absence = if first { Absence::Believed } else { Absence::Doubted };
+        match reread::read(self.target.bucket.as_ref(), &key, (self.target.reread, absence), check).await {
+            Ok(bytes) => Ok(Fetched { bytes, share }),
+            Err(Unsound::Bucket(BucketError::NotFound { .. })) => Err(Missed::Absent(key)),
+            Err(Unsound::Bucket(error)) => {
+                Err(Missed::Failed(Error::unavailable(format!("file {:?} cannot be read: {error}", self.name))))
+            }
+            Err(Unsound::Wrong(cause)) => Err(Missed::Failed(self.damage(&key, &cause))),
         }
-        Ok(Fetched { bytes, share })
     }
 
     fn damage(&self, key: &str, cause: &str) -> Error {
@@ -143,7 +148,7 @@ impl Download {
         let parts = Arc::new(Parts { name: info.name.clone(), target, content });
         let first = match range.is_empty() {
             true => None,
-            false => Some(parts.fetch(next, None).await?),
+            false => Some(parts.fetch(next, None, true).await?),
         };
         let sha256 = expected.map(|sum| (Sha256::new(), sum));
         let mut download = Download { info, range, parts, next, offset, ahead: None, first, held: None, sha256 };
@@ -181,7 +186,7 @@ impl Download {
                 Ok(fetched) => fetched,
                 Err(e) => Err(Missed::Failed(Error::internal("the reading of a part ended early").with_source(e))),
             },
-            _ => self.parts.fetch(number, None).await,
+            _ => self.parts.fetch(number, None, false).await,
         };
         let Fetched { bytes, share } = fetched.map_err(|missed| self.parts.settle(missed))?;
         let begins = self.offset;
@@ -223,7 +228,7 @@ impl Download {
         let size = usize::try_from(part.bytes).unwrap_or(usize::MAX);
         let Some(share) = self.budget().try_take(size) else { return };
         let parts = self.parts.clone();
-        self.ahead = Some((number, tokio::spawn(async move { parts.fetch(number, Some(share)).await })));
+        self.ahead = Some((number, tokio::spawn(async move { parts.fetch(number, Some(share), false).await })));
     }
 
     fn budget(&self) -> &Budget {

@@ -12,11 +12,13 @@ use ulid::Ulid;
 
 use super::budget::{Budget, Counted, Share};
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError, Condition, Stamp, StoreTime};
+use crate::bucket::reread::Reread;
+use crate::bucket::{Bucket, BucketError, Stamp, StoreTime};
 use crate::config::FileSettings;
 use crate::error::{Error, Kind, Result};
 use crate::format::Checksum;
 use crate::format::file_record::{Content, Part, Sha256Sum};
+use crate::stream::upload;
 
 /// Parts on their way at once, beside the one that is filled.
 const IN_FLIGHT: usize = 2;
@@ -28,6 +30,8 @@ pub struct Target {
     pub stream: StreamId,
     pub budget: Arc<Budget>,
     pub settings: FileSettings,
+    /// How parts that do not check out are read again.
+    pub reread: Reread,
 }
 
 /// A content in the bucket that nothing names yet.
@@ -120,10 +124,11 @@ impl Upload {
         let too_many = |_| Error::limit(format!("a file has at most {} parts", u32::MAX));
         let key = self.target.stream.file_part(self.content, u32::try_from(number).map_err(too_many)?);
         self.parts.push(Part { bytes: bytes.len() as u64, xxh3: Checksum::of(&bytes) });
-        let bucket = self.target.bucket.clone();
+        let (bucket, reread) = (self.target.bucket.clone(), self.target.reread);
         let share = filling.share;
         self.under_way.spawn(async move {
-            let put = bucket.put(&key, bytes, Condition::Always).await;
+            // IMPORTANT: it is seen there before any record may name it.
+            let put = upload::put(bucket.as_ref(), &key, vec![bytes], reread).await;
             drop(share);
             (number, put)
         });

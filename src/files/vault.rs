@@ -122,6 +122,7 @@ impl Vault {
             stream: context.stream.clone(),
             budget: self.share.budget.clone(),
             settings: self.share.settings.clone(),
+            reread: context.timing.reread(),
         }
     }
 
@@ -277,6 +278,7 @@ impl Vault {
         choose: impl Fn(&FileInfo) -> Option<Range<u64>> + Send + Sync,
     ) -> Result<Download> {
         let mut consistency = consistency;
+        let mut looks = self.timing().reread().begin();
         loop {
             let (file, info, address) = self.locate(name, consistency).await?;
             let range = choose(&info).unwrap_or(0..info.size);
@@ -287,7 +289,7 @@ impl Vault {
                 // What is known here may be old: look whether the file is another by now.
                 Err(Missed::Absent(key)) => {
                     let (_, _, now) = self.locate(name, Consistency::Strong).await?;
-                    if now == address {
+                    if now == address && !looks.again().await {
                         let what = format!("file {name:?} is damaged: {key}: it is missing; upload the file again");
                         tracing::error!(file = name, key, "a part of a file is missing");
                         return Err(Error::new(Kind::Corrupted, what));

@@ -1,7 +1,10 @@
 //! HEAD, the one mutable object of a stream, in JSON (protocol section 3), and the lists of what was
 //! taken off it. Fields this version does not know are kept and written back. Both carry a seal.
 //! Invariant of a decoded [`Head`]: its seal fits, if it has one of its own; its segments are adjacent and
-//! cover exactly [1, floor − 1], `gone` ≤ `floor`, graphs are disjoint and ascending.
+//! cover exactly [1, floor − 1], `gone` ≤ `floor`, graphs are disjoint and ascending; every key is one of its own
+//! stream and stands there once, and there are no more entries than [`ENTRIES`] of each kind.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +19,9 @@ use crate::seal::{self, Seal, Sealed};
 const RECENT: usize = 32;
 /// Aging entries that HEAD holds at most.
 pub const AGING: usize = 16;
+/// Segments, graphs and retired lists that HEAD names at most, of each. Far more than upkeep ever leaves: a bound for
+/// what a HEAD that somebody made up can cost.
+pub const ENTRIES: usize = 65_536;
 
 /// Whether a stream lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +97,30 @@ fn written_for<'a>(other: &'a Map<String, Value>, own: &'a str) -> &'a str {
 fn note_copy(other: &mut Map<String, Value>, own: &str) {
     // A copy of a copy still carries the name of the first.
     other.entry(COPIED_FROM).or_insert_with(|| own.into());
+}
+
+/// A folder of a stream and the ending of what is in it.
+type Kind = (&'static str, &'static str);
+const SEGMENT: Kind = ("seg", ".parquet");
+const GRAPH: Kind = ("graph", ".arrow");
+
+/// Whether a key is one that `stream` gives to objects of this kind.
+fn is_own(key: &str, stream: &str, (folder, ending): Kind) -> bool {
+    let name =
+        key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(folder));
+    let ulid = name.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_suffix(ending));
+    // Other spellings of a ULID are no names.
+    ulid.is_some_and(|text| text.parse::<Ulid>().is_ok_and(|ulid| ulid.to_string() == text))
+}
+
+/// Only collections are forked, and only from other collections.
+fn check_copy(other: &Map<String, Value>, stream: &str) -> Result<(), String> {
+    let Some(from) = other.get(COPIED_FROM) else { return Ok(()) };
+    let collection = |name: &str| name.starts_with("c/") && name.len() > 2;
+    match from.as_str() {
+        Some(name) if collection(name) && collection(stream) && name != stream => Ok(()),
+        _ => Err(format!("{from} cannot be what an object of {stream:?} was copied from")),
+    }
 }
 
 impl SegmentEntry {
@@ -235,7 +265,35 @@ impl Head {
             return Err(FormatError::Damaged(format!("HEAD is of stream {:?}, expected {stream:?}", head.stream)));
         }
         head.check_invariants()?;
+        head.check_keys()?;
         Ok(head)
+    }
+
+    /// Checks that HEAD names only objects of its own stream, each once, and not too many. What it names is read,
+    /// served, copied and in the end deleted.
+    pub fn check_keys(&self) -> Result<(), FormatError> {
+        let fail = |what: String| Err(FormatError::Damaged(format!("HEAD: {what}")));
+        for (what, count) in
+            [("segments", self.segs.len()), ("graphs", self.graphs.len()), ("lists", self.retired.len())]
+        {
+            if count > ENTRIES {
+                return fail(format!("it names {count} {what}, at most {ENTRIES} are expected"));
+            }
+        }
+        let segs = self.segs.iter().map(|seg| (&seg.key, &seg.other, SEGMENT));
+        let graphs = self.graphs.iter().map(|graph| (&graph.key, &graph.other, GRAPH));
+        let mut seen = BTreeSet::new();
+        for (key, other, kind) in segs.chain(graphs) {
+            if !is_own(key, &self.stream, kind) {
+                let what = kind.0;
+                return fail(format!("{key:?} cannot be the key of an object of {:?} under {what}/", self.stream));
+            }
+            if !seen.insert(key) {
+                return fail(format!("it names {key} twice"));
+            }
+            check_copy(other, &self.stream).or_else(|cause| fail(format!("{key}: {cause}")))?;
+        }
+        Ok(())
     }
 
     /// Checks the seal among the unknown fields, and takes it out: the next HEAD has one of its own. A seal
@@ -338,13 +396,13 @@ impl Retired {
         if let Some(other) = retired.ulid.filter(|own| *own != ulid) {
             return Err(FormatError::Damaged(format!("it is the retired list {other}, expected {ulid}")));
         }
-        let own = |key: &str| {
-            let rest = key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/'));
-            rest.is_some_and(|r| r.starts_with("seg/") || r.starts_with("graph/")) && !key.contains("..")
-        };
-        let mut keys = retired.segs.iter().map(|s| &s.key).chain(retired.graphs.iter().map(|g| &g.key));
-        if retired.stream != stream || !keys.all(|k| own(k)) {
+        let segs = retired.segs.iter().map(|seg| is_own(&seg.key, stream, SEGMENT));
+        let mut own = segs.chain(retired.graphs.iter().map(|graph| is_own(&graph.key, stream, GRAPH)));
+        if retired.stream != stream || !own.all(|own| own) {
             return Err(FormatError::Damaged(format!("retired list names objects outside stream {stream:?}")));
+        }
+        if retired.segs.len().max(retired.graphs.len()) > ENTRIES {
+            return Err(FormatError::Damaged(format!("retired list names more than {ENTRIES} objects of a kind")));
         }
         Ok(retired)
     }

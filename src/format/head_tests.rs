@@ -4,7 +4,7 @@ use super::*;
 
 fn entry(lo: u64, hi: u64) -> SegmentEntry {
     SegmentEntry {
-        key: format!("c/x/seg/{lo}.parquet"),
+        key: format!("c/x/seg/{}.parquet", Ulid(lo.into())),
         lo: Version(lo),
         hi: Version(hi),
         rows: 1,
@@ -51,7 +51,7 @@ fn segments_that_leave_a_gap_are_damage() {
     let mut gap = head();
     gap.segs[1].lo = Version(6);
     let error = Head::decode(&gap.encode().unwrap(), "c/x").unwrap_err();
-    assert_eq!(error.to_string(), "HEAD: segment c/x/seg/5.parquet covers 6..=9, expected from 5".to_owned());
+    assert_eq!(error.to_string(), format!("HEAD: segment {} covers 6..=9, expected from 5", gap.segs[1].key));
     let mut short = head();
     short.floor = Version(12);
     assert!(Head::decode(&short.encode().unwrap(), "c/x").unwrap_err().to_string().contains("floor is 12"));
@@ -71,12 +71,86 @@ fn a_head_of_another_stream_is_damage() {
     assert!(error.to_string().contains("HEAD is of stream \"c/x\""), "{error}");
 }
 
+/// Keys that no segment of `c/x` has.
+fn foreign_keys() -> Vec<String> {
+    let ulid = Ulid(1);
+    let keys =
+        ["c/xy/seg/a", "c/x/log/a", "c/x/seg/a.parquet", "c/x/seg/../../y/HEAD", "drumlin.json", "catalog/HEAD", ""];
+    let like = [
+        format!("c/y/seg/{ulid}.parquet"),
+        format!("c/x/graph/{ulid}.arrow"),
+        format!("c/x/seg/{ulid}.arrow"),
+        format!("c/x/seg/{}.parquet", ulid.to_string().to_lowercase()),
+        format!("c/x/seg/{ulid}.parquet/../{ulid}.parquet"),
+        format!("/c/x/seg/{ulid}.parquet"),
+    ];
+    keys.iter().map(|key| key.to_string()).chain(like).collect()
+}
+
+fn refusal(head: &Head) -> String {
+    Head::decode(&head.encode().unwrap(), &head.stream).unwrap_err().to_string()
+}
+
+#[test]
+fn a_head_cannot_name_objects_outside_its_stream_or_one_twice() {
+    for key in foreign_keys() {
+        let mut head = head();
+        head.segs[1].key.clone_from(&key);
+        assert!(refusal(&head).contains("cannot be the key"), "{key}: {}", refusal(&head));
+    }
+    let (lo, hi) = (Version(1), Version(9));
+    let named =
+        |key: String| GraphEntry { key, lo, hi, nodes: 1, bytes: 1, xxh3: Checksum::of(b"g"), other: Map::new() };
+    for key in foreign_keys().into_iter().filter(|key| !key.starts_with("c/x/graph/")) {
+        let head = Head { graphs: vec![named(key.clone())], ..head() };
+        assert!(refusal(&head).contains("cannot be the key"), "{key}: {}", refusal(&head));
+    }
+    let mut twice = head();
+    twice.segs[1].key = twice.segs[0].key.clone();
+    assert!(refusal(&twice).contains("twice"), "{}", refusal(&twice));
+}
+
+#[test]
+fn a_copy_in_a_head_says_which_other_collection_it_was_copied_from() {
+    let head_with = |from: Value| {
+        let mut head = head();
+        head.segs[0].other.insert("copied_from".to_owned(), from);
+        head
+    };
+    let fork = head_with("c/y".into());
+    assert_eq!(Head::decode(&fork.encode().unwrap(), "c/x").unwrap().segs[0].written_for("c/x"), "c/y");
+    for from in [Value::from("c/x"), "catalog".into(), "".into(), "c/".into(), 7.into(), Value::Null] {
+        let head = head_with(from.clone());
+        assert!(refusal(&head).contains("was copied from"), "{from}: {}", refusal(&head));
+    }
+    let mut catalog = head_with("c/y".into());
+    catalog.stream = "catalog".to_owned();
+    catalog.segs.iter_mut().for_each(|seg| seg.key = seg.key.replace("c/x/", "catalog/"));
+    assert!(refusal(&catalog).contains("was copied from"), "{}", refusal(&catalog));
+}
+
+#[test]
+fn a_head_that_names_more_than_upkeep_ever_leaves_is_refused_at_once() {
+    let mut head = head();
+    let graph = |n: u64| GraphEntry {
+        key: format!("c/x/graph/{}.arrow", Ulid(n.into())),
+        lo: Version(n),
+        hi: Version(n),
+        nodes: 1,
+        bytes: 1,
+        xxh3: Checksum::of(b"g"),
+        other: Map::new(),
+    };
+    head.graphs = (1..=ENTRIES as u64 + 1).map(graph).collect();
+    assert!(refusal(&head).contains("at most 65536"), "{}", refusal(&head));
+}
+
 #[test]
 fn a_retired_list_cannot_name_objects_of_another_stream() {
     let mut list = list();
     assert_eq!(Retired::decode(&list.encode().unwrap(), "c/x", ULID).unwrap(), list);
-    for key in ["c/xy/seg/a", "c/x/log/a", "c/x/seg/../../y/HEAD", "drumlin.json"] {
-        list.segs[0].key = key.to_owned();
+    for key in foreign_keys() {
+        list.segs[0].key.clone_from(&key);
         let error = Retired::decode(&list.encode().unwrap(), "c/x", ULID).unwrap_err();
         assert!(error.to_string().contains("outside stream"), "{key}: {error}");
     }

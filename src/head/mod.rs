@@ -1,14 +1,17 @@
 //! HEAD in the bucket: reading it, creating it, and swapping it (protocol sections 3 and 7).
-//! Invariant: a swap is decided by the store's compare-and-swap alone; an unclear answer is resolved by
-//! reading HEAD back and looking for the swap's nonce, and abandoning a swap never deletes anything.
+//! Invariants: a swap is decided by the store's compare-and-swap alone; an unclear answer is resolved by
+//! reading HEAD back and looking for the swap's nonce, and abandoning a swap never deletes anything. What does not
+//! read as HEAD is read again before anything is concluded, and so is one that is older than one seen before.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError, Condition, StoreTime, backoff};
+use crate::bucket::reread::{self, Absence, Reread, Unsound};
+use crate::bucket::{Bucket, BucketError, Condition, Object, StoreTime, backoff};
 use crate::config::Timing;
 use crate::format::FormatError;
 use crate::format::head::{Head, Life};
@@ -49,14 +52,66 @@ impl From<BucketError> for HeadError {
     }
 }
 
-/// Reads HEAD of `stream`.
-pub async fn read(bucket: &dyn Bucket, stream: &StreamId) -> Result<HeadRead, HeadError> {
-    let object = bucket.get(&stream.head(), None).await?;
-    let head = Head::decode(&object.bytes, &stream.to_string())?;
-    let etag = object.stamp.etag.ok_or_else(|| {
-        HeadError::Bucket(BucketError::Refused { message: "the store sent no ETag with HEAD".to_owned() })
-    })?;
-    Ok(HeadRead { head, etag, date: object.stamp.date, last_modified: object.stamp.last_modified })
+/// Reads HEAD of `stream`, which should be there, until it checks out or the time for that is over.
+pub async fn read(bucket: &dyn Bucket, stream: &StreamId, reread: Reread) -> Result<HeadRead, HeadError> {
+    read_as(bucket, stream, (reread, Absence::Doubted), None).await
+}
+
+/// The same where there may be none.
+pub async fn look(bucket: &dyn Bucket, stream: &StreamId, reread: Reread) -> Result<HeadRead, HeadError> {
+    read_as(bucket, stream, (reread, Absence::Believed), None).await
+}
+
+async fn read_as(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+    how: (Reread, Absence),
+    newest: Option<&AtomicU64>,
+) -> Result<HeadRead, HeadError> {
+    let name = stream.to_string();
+    let check = |object: Object| {
+        let head = Head::decode(&object.bytes, &name)?;
+        newest.map_or(Ok(()), |newest| check_newest(&head, newest))?;
+        let untagged = || FormatError::Damaged("HEAD came without an ETag".to_owned());
+        let etag = object.stamp.etag.ok_or_else(untagged)?;
+        Ok(HeadRead { head, etag, date: object.stamp.date, last_modified: object.stamp.last_modified })
+    };
+    reread::read(bucket, &stream.head(), how, check).await.map_err(|unsound| match unsound {
+        Unsound::Bucket(error) => error.into(),
+        Unsound::Wrong(cause) => HeadError::Format(cause),
+    })
+}
+
+/// Reads the HEAD of one stream for one instance. Its generation never goes down: an older one is an old answer, or an
+/// old HEAD that was put back.
+#[derive(Debug)]
+pub struct Reader {
+    bucket: Arc<dyn Bucket>,
+    stream: StreamId,
+    newest: AtomicU64,
+}
+
+impl Reader {
+    /// A reader that has seen nothing yet.
+    pub fn new(bucket: Arc<dyn Bucket>, stream: StreamId) -> Reader {
+        Reader { bucket, stream, newest: AtomicU64::new(0) }
+    }
+
+    /// Reads HEAD, which should be there, until it checks out or the time for that is over.
+    pub async fn read(&self, reread: Reread) -> Result<HeadRead, HeadError> {
+        read_as(self.bucket.as_ref(), &self.stream, (reread, Absence::Doubted), Some(&self.newest)).await
+    }
+}
+
+fn check_newest(head: &Head, newest: &AtomicU64) -> Result<(), FormatError> {
+    let newest = newest.fetch_max(head.r#gen, Ordering::SeqCst);
+    match head.r#gen < newest {
+        true => {
+            let own = head.r#gen;
+            Err(FormatError::Damaged(format!("HEAD is of generation {own}, though one of {newest} was read before")))
+        }
+        false => Ok(()),
+    }
 }
 
 /// How a create ended.
@@ -68,8 +123,9 @@ pub enum Created {
     Exists,
 }
 
-/// Creates HEAD of a new stream by put-if-absent. A lost answer is resolved by reading back: it counts
-/// only if HEAD is live and carries our nonce, and then its last-modified time is the answer's date.
+/// Creates HEAD of a new stream by put-if-absent, and sees it there before it says so. A lost answer is resolved by
+/// reading back: it counts only if HEAD is live and carries our nonce, and then its last-modified time is the answer's
+/// date.
 pub async fn create(
     bucket: &dyn Bucket,
     stream: &StreamId,
@@ -80,15 +136,17 @@ pub async fn create(
     let deadline = Instant::now() + timing.deadline;
     let mut attempt = 0;
     loop {
-        let unknown = match bucket.put(&stream.head(), body.clone(), Condition::IfAbsent).await {
-            Ok(stamp) => return Ok(Created::Ours(stamp.date)),
-            Err(BucketError::Exists { .. }) => {
-                let found = read(bucket, stream).await;
-                match found {
-                    Ok(found) if found.head.nonce == head.nonce && found.head.state == Life::Live => {
-                        return Ok(Created::Ours(found.last_modified));
+        let put = bucket.put(&stream.head(), body.clone(), Condition::IfAbsent).await;
+        let unknown = match put {
+            Ok(_) | Err(BucketError::Exists { .. }) => {
+                let answered = put.ok().map(|stamp| stamp.date);
+                // IMPORTANT: also after a success. Nobody can use a collection whose HEAD is not there.
+                match read(bucket, stream, timing.reread()).await {
+                    Ok(found) if found.head.recent.contains(&head.nonce) && found.head.state == head.state => {
+                        return Ok(Created::Ours(answered.unwrap_or(found.last_modified)));
                     }
                     Ok(_) => return Ok(Created::Exists),
+                    Err(HeadError::Missing) => unclear("HEAD was put, but is not there"),
                     Err(HeadError::Bucket(error @ BucketError::Unknown { .. })) => error,
                     Err(error) => return Err(error),
                 }
@@ -102,6 +160,10 @@ pub async fn create(
         backoff::pause(timing.backoff, timing.backoff_max, attempt).await;
         attempt += 1;
     }
+}
+
+fn unclear(why: &str) -> BucketError {
+    BucketError::unknown(why)
 }
 
 /// How a swap ended.
@@ -131,7 +193,7 @@ impl<F: Fn(&HeadRead) -> Result<Head, String> + Send + Sync> Plan for F {
 #[derive(Debug)]
 pub struct Swapper {
     bucket: Arc<dyn Bucket>,
-    stream: StreamId,
+    reader: Arc<Reader>,
     timing: Timing,
     last: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -139,12 +201,18 @@ pub struct Swapper {
 impl Swapper {
     /// A swapper for `stream`.
     pub fn new(bucket: Arc<dyn Bucket>, stream: StreamId, timing: Timing) -> Swapper {
-        Swapper { bucket, stream, timing, last: tokio::sync::Mutex::new(None) }
+        let reader = Arc::new(Reader::new(bucket.clone(), stream));
+        Swapper::over(bucket, reader, timing)
+    }
+
+    /// A swapper of the HEAD that `reader` reads.
+    pub fn over(bucket: Arc<dyn Bucket>, reader: Arc<Reader>, timing: Timing) -> Swapper {
+        Swapper { bucket, reader, timing, last: tokio::sync::Mutex::new(None) }
     }
 
     /// The stream whose HEAD this swaps.
     pub fn stream(&self) -> &StreamId {
-        &self.stream
+        &self.reader.stream
     }
 
     /// Swaps HEAD as `plan` says, starting from `read` (protocol section 7, step 3): a lost race is
@@ -160,7 +228,7 @@ impl Swapper {
                 Ok(next) => next,
                 Err(why) => return Ok(Swapped::Abandoned(why)),
             };
-            if let Err(broken) = next.check_invariants() {
+            if let Err(broken) = next.check_invariants().and_then(|()| next.check_keys()) {
                 return Err(broken.into());
             }
             match self.swap_once(&ground, &next, &mut last, deadline).await? {
@@ -194,20 +262,19 @@ impl Swapper {
         let mut attempt = 0;
         loop {
             self.keep_interval(last).await;
-            let put = self.bucket.put(&self.stream.head(), body.clone(), condition.clone()).await;
+            let put = self.bucket.put(&self.stream().head(), body.clone(), condition.clone()).await;
             *last = Some(Instant::now());
             match put {
                 Ok(_) => return Ok(Once::Done),
                 Err(BucketError::Refused { message }) if !unknown => {
                     return Err(HeadError::Bucket(BucketError::Refused { message }));
                 }
-                // The object of a compare-and-swap is gone: HEAD is never deleted, so this is damage.
-                Err(BucketError::NotFound { .. }) => return Err(HeadError::Missing),
-                Err(BucketError::Exists { .. }) => {}
+                // HEAD is never deleted: that it is gone is believed only if reading it says so, too.
+                Err(BucketError::Exists { .. } | BucketError::NotFound { .. }) => {}
                 Err(BucketError::Unknown { .. } | BucketError::Refused { .. }) => unknown = true,
             }
             loop {
-                match read(self.bucket.as_ref(), &self.stream).await {
+                match self.read().await {
                     Ok(found) if found.head.recent.contains(&next.nonce) => return Ok(Once::Done),
                     Ok(found) if found.etag == ground.etag => break,
                     Ok(found) => return Ok(Once::Lost(Box::new(found))),
@@ -236,7 +303,7 @@ impl Swapper {
 
     /// Reads HEAD of the stream.
     pub async fn read(&self) -> Result<HeadRead, HeadError> {
-        read(self.bucket.as_ref(), &self.stream).await
+        self.reader.read(self.timing.reread()).await
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError, Condition, StoreTime};
+use crate::bucket::{Bucket, BucketError, Condition, Object, StoreTime};
 use crate::format::{Chain, Checksum, Commit, FormatError, decode_commit};
 use crate::record::Version;
 
@@ -20,7 +20,16 @@ pub enum Slot {
 
 /// Reads slot `version` of `stream`.
 pub async fn read_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<Slot, BucketError> {
-    match bucket.get(&stream.log(version), None).await {
+    slot(bucket.get(&stream.log(version), None).await)
+}
+
+/// The same over a new connection, where what came before does not check out.
+pub async fn reread_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<Slot, BucketError> {
+    slot(bucket.get_fresh(&stream.log(version), None).await)
+}
+
+fn slot(answer: Result<Object, BucketError>) -> Result<Slot, BucketError> {
+    match answer {
         Ok(object) => Ok(Slot::Found { bytes: object.bytes, date: object.stamp.date }),
         Err(BucketError::NotFound { date }) => Ok(Slot::Missing { date }),
         Err(error) => Err(error),
@@ -64,14 +73,8 @@ pub struct Chained {
 /// Decodes the commit in slot `version` and checks that it belongs there: stream, version, and the link
 /// to the commit before (protocol section 6).
 pub fn chain(bytes: &Bytes, stream: &StreamId, version: Version, prev: Option<&Chain>) -> Result<Chained, FormatError> {
-    let commit = decode_commit(bytes)?;
+    let commit = place(bytes, stream, version)?;
     let damaged = |what: String| Err(FormatError::Damaged(what));
-    if commit.header.stream != stream.to_string() {
-        return damaged(format!("commit is of stream {:?}, expected {stream}", commit.header.stream));
-    }
-    if commit.header.version != version {
-        return damaged(format!("commit says it is version {}, expected {version}", commit.header.version));
-    }
     if commit.header.prev.as_ref() != prev {
         return damaged(format!(
             "commit follows {}, expected {}: a commit before it was changed or replaced",
@@ -81,6 +84,19 @@ pub fn chain(bytes: &Bytes, stream: &StreamId, version: Version, prev: Option<&C
     }
     let link = Chain { nonce: commit.header.nonce, xxh3: Checksum::of(bytes) };
     Ok(Chained { commit, link })
+}
+
+/// Decodes the commit in slot `version` and checks that it was written for it, whatever stands before it.
+pub fn place(bytes: &Bytes, stream: &StreamId, version: Version) -> Result<Commit, FormatError> {
+    let commit = decode_commit(bytes)?;
+    let damaged = |what: String| Err(FormatError::Damaged(what));
+    if commit.header.stream != stream.to_string() {
+        return damaged(format!("commit is of stream {:?}, expected {stream}", commit.header.stream));
+    }
+    if commit.header.version != version {
+        return damaged(format!("commit says it is version {}, expected {version}", commit.header.version));
+    }
+    Ok(commit)
 }
 
 fn describe(link: Option<&Chain>) -> String {

@@ -128,8 +128,8 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         tokio::join!(graphs, keep_collection(weak.clone(), entry, sign.clone(), &mut upkeep));
         match (entry.progress(), weak.upgrade()) {
             (Progress::Resting(Rest::Closing(collection)), Some(inner)) => entry.finish_rest(&inner, collection).await,
-            // It may have been asked for again by now.
-            (Progress::Resting(_) | Progress::Loading, _) => {}
+            // It may have been asked for again by now. One that is damaged is loaded anew once another look finds it sound.
+            (Progress::Resting(_) | Progress::Loading | Progress::Failed(StreamError::Corrupted { .. }), _) => {}
             _ => return,
         }
     }
@@ -170,6 +170,9 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
             tracing::warn!(%error, "the catalog could not be followed");
             continue;
         }
+        stream::iter(inner.live_entries())
+            .for_each_concurrent(PARALLEL_COLLECTIONS, |entry| async move { entry.look_again().await })
+            .await;
         let collections: Vec<Collection> = inner.live_entries().iter().filter_map(|entry| entry.ready()).collect();
         used.retain(|id, _| collections.iter().any(|c| c.identity().id == *id));
         let due = collections.into_iter().filter(|collection| {
@@ -178,7 +181,9 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
             if *seen != requests {
                 (*seen, *last_use) = (requests, round);
             }
-            round - *last_use < IDLE_POLLS || round.is_multiple_of(IDLE_POLLS)
+            // What is damaged is looked at each time.
+            let damaged = collection.stream().shared().damage().is_some();
+            damaged || round - *last_use < IDLE_POLLS || round.is_multiple_of(IDLE_POLLS)
         });
         let due: Vec<Collection> = due.collect();
         stream::iter(due)

@@ -12,8 +12,9 @@ use crate::bucket::folder::FolderBucket;
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::memory::MemoryBucket;
 use crate::bucket::pace::Paced;
+use crate::bucket::reread::{self, Absence, Unsound};
 use crate::bucket::s3::S3Bucket;
-use crate::bucket::{Bucket, BucketError, Condition, probe};
+use crate::bucket::{Bucket, BucketError, Condition, Object, probe};
 use crate::config::{Settings, Storage, Timing};
 use crate::error::{Error, Result};
 use crate::format::head::Head;
@@ -40,12 +41,19 @@ fn paced(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> {
 /// Proves the bucket and makes sure that it holds a store of a format we know.
 pub async fn prepare(bucket: &Arc<dyn Bucket>, timing: &Timing) -> Result<()> {
     probe::ensure_probed(bucket.as_ref()).await?;
-    let file = match bucket.get(keys::STORE, None).await {
-        Ok(object) => Some(StoreFile::decode(&object.bytes).map_err(|cause| cause.at(keys::STORE))?),
-        Err(BucketError::NotFound { .. }) => None,
-        Err(error) => return Err(away(error)),
+    let reread = timing.reread();
+    let decode = |object: Object| StoreFile::decode(&object.bytes);
+    let file = match reread::read(bucket.as_ref(), keys::STORE, (reread, Absence::Believed), decode).await {
+        Ok(file) => Some(file),
+        Err(Unsound::Wrong(cause)) => return Err(cause.at(keys::STORE)),
+        Err(Unsound::Bucket(BucketError::NotFound { .. })) => None,
+        Err(Unsound::Bucket(error)) => return Err(away(error)),
     };
-    match (head::read(bucket.as_ref(), &StreamId::Catalog).await, file) {
+    let head = match file {
+        Some(_) => head::read(bucket.as_ref(), &StreamId::Catalog, reread).await,
+        None => head::look(bucket.as_ref(), &StreamId::Catalog, reread).await,
+    };
+    match (head, file) {
         (Ok(_), Some(_)) => Ok(()),
         (Ok(_), None) => write_store_file(bucket).await,
         (Err(HeadError::Missing), Some(_)) => Err(Error::corrupted(format!(

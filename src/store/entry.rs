@@ -1,15 +1,16 @@
 //! The collections of a store as they come and go: each live record of the catalog has an entry, which
-//! is loading, ready, at rest, or failed. Invariants: at most one entry, and so one writer, per collection:
-//! the old writer has ended before a new one begins; what an open handle says about itself is what the
-//! newest record says.
+//! is loading, ready, at rest, or failed; one that failed for damage is looked at again by polls and requests.
+//! Invariants: at most one entry, and so one writer, per collection: the old writer has ended before a new one
+//! begins; what an open handle says about itself is what the newest record says.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Inner;
 use super::catalog::CollectionRecord;
@@ -21,7 +22,8 @@ use crate::collection::residence::Held;
 use crate::collection::state::CollectionState;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
-use crate::stream::context::StreamError;
+use crate::stream::context::{Context, StreamError};
+use crate::stream::heal::{self, Damage};
 use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
@@ -71,11 +73,16 @@ pub struct Entry {
     size: Mutex<Option<Size>>,
     /// Whether it is loaded because somebody uses it.
     woken: AtomicBool,
+    inner: Weak<Inner>,
+    /// The damage for which it could not be opened last.
+    damage: Damage,
+    /// Held by whoever looks at it again.
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl Entry {
     /// An entry that begins to load.
-    pub fn new(id: CollectionId, record: Arc<CollectionRecord>) -> Entry {
+    pub fn new(id: CollectionId, record: Arc<CollectionRecord>, inner: Weak<Inner>) -> Entry {
         Entry {
             id,
             record: ArcSwap::new(record),
@@ -84,6 +91,9 @@ impl Entry {
             face: Mutex::new(None),
             size: Mutex::new(None),
             woken: AtomicBool::new(false),
+            inner,
+            damage: Damage::default(),
+            looking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -135,7 +145,7 @@ impl Entry {
 
     /// Waits until it is open or cannot be opened, and holds it. One at rest is loaded.
     pub async fn opened(&self) -> Result<Held, StreamError> {
-        let mut woken = false;
+        let (mut woken, mut looked) = (false, false);
         loop {
             match self.settled().await? {
                 Progress::Ready(collection) => match collection.hold() {
@@ -143,6 +153,10 @@ impl Entry {
                     // It was let go between the two.
                     None => tokio::task::yield_now().await,
                 },
+                Progress::Failed(_) if !looked => {
+                    looked = true;
+                    self.look_again().await;
+                }
                 Progress::Failed(error) => return Err(error),
                 Progress::Resting(Rest::Refused(error)) if woken => return Err(error),
                 Progress::Resting(_) => woken |= self.wake(),
@@ -175,8 +189,53 @@ impl Entry {
     /// Waits until it is to be loaded; false if it is to be forgotten instead.
     pub async fn wanted(&self) -> bool {
         let mut watch = self.progress.subscribe();
-        let decided = watch.wait_for(|p| matches!(p, Progress::Loading | Progress::Failed(_))).await;
+        let over = |p: &Progress| matches!(p, Progress::Failed(why) if !matches!(why, StreamError::Corrupted { .. }));
+        let decided = watch.wait_for(|p| matches!(p, Progress::Loading) || over(p)).await;
         matches!(decided.as_deref(), Ok(Progress::Loading))
+    }
+
+    /// The damage for which it could not be opened, until it is.
+    pub fn damage(&self) -> Option<(String, String)> {
+        self.damage.get()
+    }
+
+    /// Looks again at the damage for which it could not be opened, unless that was just done; if nothing is found
+    /// wrong any more, it is loaded anew.
+    pub async fn look_again(&self) {
+        let damaged = |p: &Progress| matches!(p, Progress::Failed(StreamError::Corrupted { .. }));
+        if !damaged(&self.progress.borrow()) {
+            return;
+        }
+        let _looking = self.looking.lock().await;
+        let (Some((key, _)), Some(inner)) = (self.damage.get(), self.inner.upgrade()) else { return };
+        if !damaged(&self.progress.borrow()) || !self.damage.is_due() || inner.closing.is_closing() {
+            return;
+        }
+        let began = Instant::now();
+        let looked = heal::look(&Arc::new(self.context(&inner)), &key).await;
+        self.damage.looked(began.elapsed());
+        match looked {
+            Ok(()) | Err(StreamError::Dropped) => {
+                self.progress.send_if_modified(|p| {
+                    let waits = damaged(p);
+                    if waits {
+                        *p = Progress::Loading;
+                    }
+                    waits
+                });
+            }
+            Err(error) => tracing::debug!(collection = %self.record().name, %error, "still cannot be loaded"),
+        }
+    }
+
+    /// The context to open it in.
+    fn context(&self, inner: &Inner) -> Context {
+        let context = inner.context(StreamId::Collection(self.id));
+        if let Some((key, cause)) = self.damage.get() {
+            // What was found damaged before is not waited for again.
+            context.damage.note(&key, &cause);
+        }
+        context
     }
 
     /// Waits until it is no longer open.
@@ -239,7 +298,8 @@ impl Entry {
     /// Nobody tends it any more: whoever waits for it is told why.
     pub fn abandon(&self, why: StreamError) {
         self.progress.send_if_modified(|p| {
-            let waits = matches!(p, Progress::Loading | Progress::Resting(Rest::Quiet | Rest::Refused(_)));
+            let damaged = matches!(p, Progress::Failed(StreamError::Corrupted { .. }));
+            let waits = matches!(p, Progress::Loading | Progress::Resting(Rest::Quiet | Rest::Refused(_))) || damaged;
             if waits {
                 *p = Progress::Failed(why);
             }
@@ -259,7 +319,7 @@ impl Entry {
 
     /// Opens the collection; the bucket being away is waited out as long as the store lives.
     pub async fn load(&self, inner: &Arc<Inner>) {
-        let mut attempt = 0;
+        let (mut attempt, began) = (0, Instant::now());
         loop {
             let opened = {
                 let Ok(_permit) = inner.recovery.acquire().await else { return };
@@ -270,6 +330,7 @@ impl Entry {
                     if self.woken.swap(false, Ordering::Relaxed) {
                         inner.instance.counters.wakings.count();
                     }
+                    self.damage.clear();
                     Progress::Ready(collection)
                 }
                 Err(StreamError::Unavailable(why)) if !inner.closing.is_closing() => {
@@ -284,7 +345,7 @@ impl Entry {
                     Progress::Resting(Rest::Refused(error))
                 }
                 Err(error) => {
-                    tracing::error!(collection = %self.record().name, %error, "cannot be loaded");
+                    self.note_failure(&error, began);
                     Progress::Failed(error)
                 }
             };
@@ -292,6 +353,18 @@ impl Entry {
             // The record may have changed while the collection was read.
             self.tell();
             return;
+        }
+    }
+
+    fn note_failure(&self, error: &StreamError, began: Instant) {
+        let StreamError::Corrupted { key, cause } = error else {
+            tracing::error!(collection = %self.record().name, %error, "cannot be loaded");
+            return;
+        };
+        match self.damage.note(key, cause) {
+            true => tracing::error!(collection = %self.record().name, %error, "cannot be loaded"),
+            // Another look had found nothing, so that only reading all of it tells.
+            false => self.damage.looked(began.elapsed()),
         }
     }
 
@@ -308,7 +381,7 @@ impl Entry {
                 (inner.limits.clone(), face.published.clone(), inner.instance.budget.clone());
             Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone(), budget.account()))
         };
-        let stream = match Stream::open(inner.context(StreamId::Collection(id)), fresh).await {
+        let stream = match Stream::open(self.context(inner), fresh).await {
             // HEAD stands before its record does, and is never deleted (protocol section 9).
             Err(StreamError::Missing) => {
                 let key = StreamId::Collection(id).head();

@@ -111,7 +111,7 @@ impl Store {
             return Ok(());
         }
         let stream = StreamId::Collection(id);
-        match head::read(self.inner.bucket.as_ref(), &stream).await {
+        match head::read(self.inner.bucket.as_ref(), &stream, self.inner.settings.timing.reread()).await {
             Ok(read) if read.head.state == Life::Live => Ok(()),
             Err(HeadError::Bucket(error)) => Err(unclear(&format!("HEAD could not be read: {error}"))),
             // Nothing is concluded from a damaged HEAD.
@@ -185,7 +185,19 @@ impl Store {
     }
 
     async fn end_unopened(&self, id: CollectionId) -> Result<Ended> {
-        self.mark_dropped(id).await?;
+        let (stream, inner) = (StreamId::Collection(id), &self.inner);
+        match head::mark_dropped(&inner.swapper(stream.clone())).await {
+            Ok(()) => return Ok(Ended::Now),
+            // A HEAD that is lost is put anew, as one that is dropped: else the name could never be used again.
+            Err(HeadError::Missing) => {}
+            Err(error) => return Err(StreamError::of_head(error, &stream).into()),
+        }
+        let tombstone = Head { state: Life::Dropped, ..Head::new(stream.to_string(), Map::new()) };
+        let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &inner.settings.timing).await;
+        match made.map_err(|error| StreamError::of_head(error, &stream))? {
+            Created::Ours(_) => {}
+            Created::Exists => self.mark_dropped(id).await?,
+        }
         Ok(Ended::Now)
     }
 

@@ -48,6 +48,7 @@ use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
 use crate::files::FileShare;
+use crate::head;
 use crate::memory::Budget;
 use crate::record::CollectionId;
 use crate::stream::context::{Context, Counters, StreamError};
@@ -239,6 +240,7 @@ async fn flush_at_close<S: crate::stream::state::State>(stream: &Stream<S>, name
 async fn sync_entry(entry: &Entry) -> CollectionSync {
     let started = Instant::now();
     let mut report = overview::unsynced(entry);
+    entry.look_again().await;
     // One at rest needs no sync: whoever loads it reads the log to its end.
     let collection = match entry.settled().await {
         Ok(Progress::Ready(collection)) => collection.hold(),
@@ -269,6 +271,8 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
 fn make_context(settings: &Settings, bucket: &Arc<dyn Bucket>, instance: &Instance, stream: StreamId) -> Context {
     Context {
         bucket: bucket.clone(),
+        head: Arc::new(head::Reader::new(bucket.clone(), stream.clone())),
+        damage: Default::default(),
         serve_damaged: settings.serve_damaged && stream != StreamId::Catalog,
         stream,
         timing: settings.timing.clone(),
@@ -312,7 +316,7 @@ impl Inner {
             if self.closing.is_closing() {
                 continue;
             }
-            let entry = Arc::new(Entry::new(id, record.clone()));
+            let entry = Arc::new(Entry::new(id, record.clone(), Arc::downgrade(self)));
             entries.insert(id, entry.clone());
             background::tend(self, entry);
         }

@@ -75,7 +75,11 @@ async fn list_streams(bucket: &dyn Bucket) -> Result<(Option<StoreTime>, Vec<Col
         }
         let Some(last) = page.objects.last().filter(|_| page.more) else { return Ok((began, ids)) };
         // One key of a collection is enough: the next page begins with the next collection.
-        after = Some(keys::collection_of(&last.key).map_or_else(|| last.key.clone(), keys::after_collection));
+        let next = keys::collection_of(&last.key).map_or_else(|| last.key.clone(), keys::after_collection);
+        if after.as_ref() >= Some(&next) {
+            return Err(BucketError::unknown("a listing of all collections goes round in circles"));
+        }
+        after = Some(next);
     }
 }
 
@@ -90,7 +94,7 @@ async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) ->
         Some(_) => {
             // A dropped HEAD alone is the tombstone of a collection that has been buried.
             let alone = objects.len() == 1;
-            match head::read(inner.bucket.as_ref(), &stream).await {
+            match head::read(inner.bucket.as_ref(), &stream, context.timing.reread()).await {
                 Ok(read) if alone && read.head.state == Life::Dropped => return Ok(false),
                 Ok(_) => {}
                 Err(error) => return Err(StreamError::of_head(error, &stream).into()),

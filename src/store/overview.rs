@@ -49,6 +49,8 @@ fn damage_of(entry: &Entry) -> Option<Damage> {
     let (key, cause) = match entry.progress() {
         Progress::Ready(collection) => collection.stream().shared().damage()?,
         Progress::Failed(StreamError::Corrupted { key, cause }) => (key, cause),
+        // It is being loaded anew.
+        Progress::Loading => entry.damage()?,
         _ => return None,
     };
     Some(Damage { collection: entry.record().name.clone(), key, cause })

@@ -65,7 +65,10 @@ impl Size {
 
 async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
     let stream = StreamId::Collection(entry.id);
-    let read = head::read(inner.bucket.as_ref(), &stream).await.map_err(|e| StreamError::of_head(e, &stream))?;
+    // Whoever opens it reads it again, and tells what is wrong with it.
+    let reread = inner.settings.timing.reread().once();
+    let read = head::read(inner.bucket.as_ref(), &stream, reread).await;
+    let read = read.map_err(|e| StreamError::of_head(e, &stream))?;
     let seen = entry.face().map_or(0, |face| face.published.load().rested_bytes());
     let size = Size::of(&read.head, entry.record().configuration.dimension);
     Ok(Size { need: size.need.max(seen), ..size })

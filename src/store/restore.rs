@@ -77,7 +77,9 @@ impl Store {
     pub async fn past_of(&self, scope: &Scope, of: &str) -> Result<Option<report::Past>> {
         self.inner.follow_catalog().await?;
         let (id, _) = self.recorded(scope, of).await?;
-        let history = History::read(self.inner.bucket.as_ref(), &StreamId::Collection(id)).await?;
+        let history =
+            History::read(self.inner.bucket.as_ref(), &StreamId::Collection(id), self.inner.settings.timing.reread())
+                .await?;
         Ok(history.reach().map(|reach| report::Past {
             oldest: reach.oldest,
             also: reach.also,
@@ -96,7 +98,8 @@ impl Store {
                 return Ok((*id, record.as_ref().clone()));
             }
             let stream = StreamId::Collection(*id);
-            let Ok(history) = History::read(self.inner.bucket.as_ref(), &stream).await else { continue };
+            let reread = self.inner.settings.timing.reread();
+            let Ok(history) = History::read(self.inner.bucket.as_ref(), &stream, reread).await else { continue };
             let last = history.commits.values().next_back().copied().flatten();
             if found.as_ref().is_none_or(|(best, ..)| *best < last) {
                 found = Some((last, *id, record.as_ref().clone()));
@@ -109,10 +112,10 @@ impl Store {
 
 /// The collection's past. Where only what is sound is asked for, a lost HEAD does not stand in the way.
 async fn past(context: &Arc<Context>, moment: Moment, dimension: Option<usize>) -> Result<History, StreamError> {
-    let (bucket, stream) = (context.bucket.as_ref(), &context.stream);
-    match History::read(bucket, stream).await {
+    let (bucket, stream, reread) = (context.bucket.as_ref(), &context.stream, context.timing.reread());
+    match History::read(bucket, stream, reread).await {
         Err(StreamError::Corrupted { .. } | StreamError::Missing) if moment == Moment::Sound => {
-            salvage(bucket, stream, dimension).await
+            salvage(bucket, stream, dimension, reread).await
         }
         read => read,
     }

@@ -1,6 +1,7 @@
 //! Appending one commit: put-if-absent at the next slot, repeated until its fate is known (protocol
 //! section 5, steps 2 and 3). Invariants: one put per stream in flight; after an unclear answer the same
-//! bytes go to the same slot or nowhere; a success counts only by rule A.
+//! bytes go to the same slot or nowhere; a success counts only by rule A; what is read back decides only if it
+//! is a commit that belongs into the slot.
 
 use std::time::Duration;
 
@@ -9,11 +10,10 @@ use tokio::time::Instant;
 
 use super::anchor::Moment;
 use super::context::StreamError;
-use super::replica::{Replica, Verdict};
+use super::replica::{Replica, Sound, Verdict};
 use super::state::State;
 use crate::bucket::{BucketError, StoreTime, backoff};
-use crate::format::{Nonce, decode_commit};
-use crate::head;
+use crate::format::{FormatError, Nonce};
 use crate::log::{self, Put, Slot};
 
 /// What became of a commit at its slot.
@@ -22,7 +22,7 @@ pub enum Appended {
     /// It stands there and is durable; store time of the answer.
     Ours(Option<StoreTime>),
     /// Another's commit stands there.
-    Taken(Bytes),
+    Taken(Box<Sound>),
     /// It was not written and never will be.
     Refused(String),
     /// It may or may not stand there.
@@ -54,7 +54,7 @@ impl<S: State> Replica<S> {
                 Put::Refused(why) | Put::Unknown(why) => unknown = Some(why),
                 // The holder of the slot is read below. If the read does not find it, nothing is known.
                 Put::Exists => {
-                    if let ReadBack::Decided(appended) = self.read_back(nonce, deadline).await? {
+                    if let ReadBack::Decided(appended) = self.read_back(nonce, deadline, unknown.is_some()).await? {
                         return Ok(appended);
                     }
                     unknown.get_or_insert_with(|| "the slot was taken, then it was missing".to_owned());
@@ -62,7 +62,7 @@ impl<S: State> Replica<S> {
             }
             self.back_off(attempt).await;
             attempt += 1;
-            if let ReadBack::Decided(appended) = self.read_back(nonce, deadline).await? {
+            if let ReadBack::Decided(appended) = self.read_back(nonce, deadline, unknown.is_some()).await? {
                 return Ok(appended);
             }
             if Instant::now() >= deadline {
@@ -83,7 +83,8 @@ impl<S: State> Replica<S> {
             return put.await;
         }
         let issued = context.moments.next();
-        let (put, read) = tokio::join!(put, head::read(context.bucket.as_ref(), &context.stream));
+        // The put is not to wait for a HEAD that does not check out: whoever needs it reads it again.
+        let (put, read) = tokio::join!(put, context.head.read(context.timing.reread().once()));
         if let Ok(read) = read {
             self.position.anchor.observe(&read, issued, slot);
         }
@@ -111,43 +112,84 @@ impl<S: State> Replica<S> {
             match self.judge(self.position.next, answered, date).await {
                 Err(StreamError::Unavailable(_)) if Instant::now() < give_up => self.back_off(attempt).await,
                 Err(StreamError::Unavailable(why)) => return Err(StreamError::Recycled(why)),
+                // IMPORTANT: damage of HEAD says nothing about the commit, which may stand.
+                Err(StreamError::Corrupted { key, cause }) => {
+                    return Err(StreamError::Recycled(format!("{key}: {cause}")));
+                }
                 verdict => return verdict,
             }
             attempt += 1;
         }
     }
 
-    /// Reads the next slot until it answers, and tells whose commit stands there.
-    async fn read_back(&mut self, nonce: Nonce, deadline: Instant) -> Result<ReadBack, StreamError> {
-        let slot = self.position.next;
+    /// Reads the next slot until it answers, and tells whose commit stands there. `unsure` tells whether ours may.
+    async fn read_back(&mut self, nonce: Nonce, deadline: Instant, unsure: bool) -> Result<ReadBack, StreamError> {
+        let (slot, context) = (self.position.next, self.context.clone());
         let mut attempt = 0;
+        let mut reads = context.reread().begin();
         loop {
-            let context = self.context.clone();
-            let found = log::read_slot(context.bucket.as_ref(), &context.stream, slot).await;
+            let found = match attempt {
+                0 => log::read_slot(context.bucket.as_ref(), &context.stream, slot).await,
+                _ => log::reread_slot(context.bucket.as_ref(), &context.stream, slot).await,
+            };
             let answered = context.moments.next();
+            attempt += 1;
             match found {
                 Ok(Slot::Missing { .. }) => return Ok(ReadBack::Absent),
-                Ok(Slot::Found { bytes, date }) => {
-                    // Damage is told by the chain check of whoever applies it.
-                    let whose = decode_commit(&bytes).map(|commit| commit.header.nonce);
-                    if whose == Ok(nonce) {
+                Ok(Slot::Found { bytes, date }) => match self.chain(&bytes).await? {
+                    Ok(chained) if chained.commit.header.nonce == nonce => {
                         return self.ours(answered, date).await.map(ReadBack::Decided);
                     }
-                    return match self.judge_until_answered(answered, date).await? {
-                        Verdict::Counts => Ok(ReadBack::Decided(Appended::Taken(bytes))),
-                        Verdict::Recycled(why) => Err(StreamError::Recycled(why)),
-                        Verdict::Dropped => Err(StreamError::Dropped),
-                    };
-                }
-                Err(BucketError::Refused { message }) | Err(BucketError::Unknown { message, .. }) => {
+                    Ok(chained) => return self.taken(Sound { chained, bytes }, answered, date).await,
+                    Err(cause) => {
+                        self.check_recycled(answered, date).await?;
+                        if Instant::now() >= deadline || !reads.again().await {
+                            return self.unreadable(&cause, unsure);
+                        }
+                        continue;
+                    }
+                },
+                Err(BucketError::Refused { message, .. } | BucketError::Unknown { message, .. }) => {
                     if Instant::now() >= deadline {
                         return Ok(ReadBack::Decided(Appended::Unknown(message)));
                     }
                 }
                 Err(BucketError::Exists { .. } | BucketError::NotFound { .. }) => return Ok(ReadBack::Absent),
             }
-            self.back_off(attempt).await;
-            attempt += 1;
+            self.back_off(attempt - 1).await;
+        }
+    }
+
+    /// Another's commit stands in the slot.
+    async fn taken(
+        &mut self,
+        theirs: Sound,
+        answered: Moment,
+        date: Option<StoreTime>,
+    ) -> Result<ReadBack, StreamError> {
+        match self.judge_until_answered(answered, date).await? {
+            Verdict::Counts => Ok(ReadBack::Decided(Appended::Taken(Box::new(theirs)))),
+            Verdict::Recycled(why) => Err(StreamError::Recycled(why)),
+            Verdict::Dropped => Err(StreamError::Dropped),
+        }
+    }
+
+    /// What does not fit may be what stands in a slot that was recycled.
+    async fn check_recycled(&mut self, answered: Moment, date: Option<StoreTime>) -> Result<(), StreamError> {
+        match self.judge_until_answered(answered, date).await? {
+            Verdict::Counts => Ok(()),
+            Verdict::Recycled(why) => Err(StreamError::Recycled(why)),
+            Verdict::Dropped => Err(StreamError::Recycled("the stream ended before the slot could be read".to_owned())),
+        }
+    }
+
+    /// The slot holds what is no commit of ours nor of another. If ours may stand there behind wrong answers, nothing is
+    /// known; if it cannot, the slot is damaged.
+    fn unreadable(&self, cause: &FormatError, unsure: bool) -> Result<ReadBack, StreamError> {
+        let key = self.context.stream.log(self.position.next);
+        match unsure {
+            true => Ok(ReadBack::Decided(Appended::Unknown(format!("{key} was read back wrong: {cause}")))),
+            false => Err(StreamError::corrupted(key, cause)),
         }
     }
 

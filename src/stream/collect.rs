@@ -1,20 +1,28 @@
 //! Collection of garbage (protocol section 8 a–c) and the physical end of a dropped stream (section 9).
 //! Invariants: a log slot is deleted only after a durable HEAD has `gone` above it, and `gone` passes a
 //! floor at least T_KEEP after HEAD was seen with it; an object is deleted only after a durable HEAD no
-//! longer names it. Only store time is compared.
+//! longer names it, and only while what HEAD names instead of it is there. Only store time is compared, and
+//! nothing outside the stream is deleted, whatever a listing or a list says.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt};
 use serde_json::Map;
 use ulid::Ulid;
 
-use super::Stream;
 use super::context::{Context, StreamError};
+use super::open::still_named;
 use super::state::State;
-use crate::bucket::{BucketError, StoreTime};
-use crate::format::head::{AGING, Aging, Head, Life, Retired, RetiredEntry};
+use super::sweep::list_all;
+use super::{Stream, upload};
+use crate::bucket::{PAGE_KEYS, StoreTime};
+use crate::format::head::{AGING, Aging, Head, Life, RetiredEntry};
 use crate::head::{self, HeadRead, Swapped, Swapper};
 use crate::record::Version;
+
+/// Objects asked for at once.
+const PARALLEL_REQUESTS: usize = 8;
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +36,7 @@ pub struct Collected {
 impl<S: State> Stream<S> {
     /// Collects the garbage of a live stream.
     pub async fn collect(&self) -> Result<Collected, StreamError> {
-        self.shared().check_damage()?;
+        self.check_damage().await?;
         let context = self.context();
         let mut collected = Collected::default();
         let read = self.read_head().await?;
@@ -39,10 +47,10 @@ impl<S: State> Stream<S> {
         let gone_before = read.head.gone;
         let read = self.age(read).await?;
         let read = self.let_go(read).await?;
-        collected.log_objects = delete_log(context, read.head.gone, gone_before).await?;
+        collected.log_objects = self.delete_log(&read.head, gone_before).await?;
         let mut read = read;
         for entry in ripe(&read, context.timing.garbage.as_millis()) {
-            if work_off(context, self.swapper(), &read, &entry).await? {
+            if self.work_off(&read, &entry).await? {
                 collected.retired += 1;
             }
             read = self.read_head().await?;
@@ -51,7 +59,75 @@ impl<S: State> Stream<S> {
     }
 
     async fn read_head(&self) -> Result<HeadRead, StreamError> {
-        self.swapper().read().await.map_err(|e| StreamError::of_head(e, &self.context().stream))
+        self.context().read_head().await
+    }
+
+    /// Whether the segments that HEAD names for these versions are there: if not, what they were made of must stay.
+    async fn holds(&self, head: &Head, versions: Range<Version>) -> Result<bool, StreamError> {
+        let held = segments_there(self.context(), head, versions).await;
+        if let Err(StreamError::Corrupted { key, cause }) = &held {
+            self.shared().note_damage(key, cause);
+        }
+        held
+    }
+
+    /// Deletes the slots below `gone`, also those that a stalled writer put there again.
+    async fn delete_log(&self, head: &Head, gone_before: Version) -> Result<u64, StreamError> {
+        let (context, gone) = (self.context(), head.gone);
+        let version = |key: &str| context.stream.log_version(key);
+        let mut keys = Vec::new();
+        let prefix = context.stream.log_prefix();
+        let mut after = None::<String>;
+        loop {
+            // Keys ascend: behind the first slot that stays there is nothing to delete.
+            let page = context.bucket.list(&prefix, after.as_deref()).await?;
+            let all = page.objects.len();
+            let last = page.objects.last().map(|object| object.key.clone());
+            let before = keys.len();
+            keys.extend(page.objects.into_iter().map(|o| o.key).filter(|key| version(key).is_some_and(|v| v < gone)));
+            if !page.more || keys.len() - before < all || last <= after {
+                break;
+            }
+            after = last;
+        }
+        if keys.is_empty() || !self.holds(head, Version(1)..gone).await? {
+            return Ok(0);
+        }
+        let again = keys.iter().filter(|k| version(k).is_some_and(|v| v < gone_before)).count();
+        if again > 0 {
+            tracing::warn!(stream = %context.stream, again, "log slots found below gone are deleted");
+            context.counters.zombies_deleted.add(again as u64);
+        }
+        for keys in keys.chunks(PAGE_KEYS) {
+            context.bucket.delete(keys).await?;
+            context.counters.log_objects_deleted.add(keys.len() as u64);
+        }
+        Ok(keys.len() as u64)
+    }
+
+    /// Step c for one list: the objects, then the entry, then the list itself.
+    async fn work_off(&self, read: &HeadRead, entry: &RetiredEntry) -> Result<bool, StreamError> {
+        let context = self.context();
+        // Where there is none, another instance has been faster.
+        if let Some(list) = context.read_retired(entry.ulid).await? {
+            for seg in &list.segs {
+                if !self.holds(&read.head, seg.lo..seg.hi.next()).await? {
+                    return Ok(false);
+                }
+            }
+            let named =
+                |k: &String| read.head.segs.iter().any(|s| &s.key == k) || read.head.graphs.iter().any(|g| &g.key == k);
+            let keys: Vec<String> = list.keys().into_iter().filter(|k| !named(k)).collect();
+            context.bucket.delete(&keys).await?;
+        }
+        let ulid = entry.ulid;
+        match self.swap(read.clone(), &move |read: &HeadRead| forget(read, ulid)).await? {
+            Swapped::Done(_) => {
+                context.bucket.delete(&[context.stream.retired(ulid)]).await?;
+                Ok(true)
+            }
+            Swapped::Abandoned(_) => Ok(false),
+        }
     }
 
     /// Step a: remembers when the floor was seen.
@@ -112,69 +188,33 @@ fn loosened(read: &HeadRead, keep_ms: u128) -> Result<Head, String> {
     Ok(next)
 }
 
-/// Deletes the slots below `gone`, also those that a stalled writer put there again.
-async fn delete_log(context: &Arc<Context>, gone: Version, gone_before: Version) -> Result<u64, StreamError> {
-    let mut deleted = 0;
-    let mut after = None::<String>;
-    loop {
-        let page = context.bucket.list(&context.stream.log_prefix(), after.as_deref()).await?;
-        let version = |key: &str| context.stream.log_version(key);
-        let keys: Vec<String> =
-            page.objects.iter().filter(|o| version(&o.key).is_some_and(|v| v < gone)).map(|o| o.key.clone()).collect();
-        let again = keys.iter().filter(|k| version(k).is_some_and(|v| v < gone_before)).count();
-        if again > 0 {
-            tracing::warn!(stream = %context.stream, again, "log slots found below gone are deleted");
-            context.counters.zombies_deleted.add(again as u64);
-        }
-        let whole_page = keys.len() == page.objects.len();
-        if !keys.is_empty() {
-            context.bucket.delete(&keys).await?;
-            deleted += keys.len() as u64;
-            context.counters.log_objects_deleted.add(keys.len() as u64);
-        }
-        after = page.objects.last().map(|o| o.key.clone());
-        if !page.more || !whole_page || after.is_none() {
-            return Ok(deleted);
-        }
-    }
-}
-
 fn ripe(read: &HeadRead, garbage_ms: u128) -> Vec<RetiredEntry> {
     let Some(date) = read.date else { return Vec::new() };
     read.head.retired.iter().filter(|r| old_enough(date, r.seen, garbage_ms)).cloned().collect()
 }
 
-/// Step c for one list: the objects, then the entry, then the list itself.
-async fn work_off(
-    context: &Arc<Context>,
-    swapper: &Swapper,
-    read: &HeadRead,
-    entry: &RetiredEntry,
-) -> Result<bool, StreamError> {
-    let key = context.stream.retired(entry.ulid);
-    match context.bucket.get(&key, None).await {
-        Ok(object) => {
-            let list = Retired::decode(&object.bytes, &context.stream.to_string(), entry.ulid)
-                .map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
-            let named =
-                |k: &String| read.head.segs.iter().any(|s| &s.key == k) || read.head.graphs.iter().any(|g| &g.key == k);
-            let keys: Vec<String> = list.keys().into_iter().filter(|k| !named(k)).collect();
-            context.bucket.delete(&keys).await?;
+/// Asks for the segments that HEAD names for these versions; false if HEAD has moved on meanwhile.
+async fn segments_there(context: &Arc<Context>, head: &Head, versions: Range<Version>) -> Result<bool, StreamError> {
+    let mut covering = head.segs.clone();
+    covering.retain(|seg| seg.lo < versions.end && seg.hi >= versions.start);
+    let asked = stream::iter(covering).map(|seg| async move {
+        let wrong = upload::find(context.bucket.as_ref(), &seg.key, seg.bytes, context.reread()).await;
+        Ok::<_, StreamError>((seg.key, wrong?))
+    });
+    let mut asked = asked.buffered(PARALLEL_REQUESTS);
+    while let Some(answer) = asked.next().await {
+        match answer? {
+            (_, None) => {}
+            (key, Some(wrong)) => match still_named(context, &key).await? {
+                true => {
+                    let cause = format!("HEAD names it, but {wrong}; what it was made of is kept");
+                    return Err(StreamError::Corrupted { key, cause });
+                }
+                false => return Ok(false),
+            },
         }
-        // Another instance has been faster.
-        Err(BucketError::NotFound { .. }) => {}
-        Err(error) => return Err(error.into()),
     }
-    let ulid = entry.ulid;
-    let plan = move |read: &HeadRead| forget(read, ulid);
-    let swapped = swapper.swap(read.clone(), &plan).await;
-    match swapped.map_err(|e| StreamError::of_head(e, &context.stream))? {
-        Swapped::Done(_) => {
-            context.bucket.delete(&[key]).await?;
-            Ok(true)
-        }
-        Swapped::Abandoned(_) => Ok(false),
-    }
+    Ok(true)
 }
 
 fn forget(read: &HeadRead, ulid: Ulid) -> Result<Head, String> {
@@ -230,17 +270,11 @@ pub async fn bury(context: &Arc<Context>, swapper: &Swapper) -> Result<End, Stre
 }
 
 async fn delete_all_but_head(context: &Arc<Context>) -> Result<(), StreamError> {
-    let head = context.stream.head();
-    let mut after = None::<String>;
-    loop {
-        let page = context.bucket.list(&context.stream.prefix(), after.as_deref()).await?;
-        let keys: Vec<String> = page.objects.iter().map(|o| o.key.clone()).filter(|key| *key != head).collect();
-        if !keys.is_empty() {
-            context.bucket.delete(&keys).await?;
-        }
-        after = page.objects.last().map(|o| o.key.clone());
-        if !page.more || after.is_none() {
-            return Ok(());
-        }
+    let (head, prefix) = (context.stream.head(), context.stream.prefix());
+    let mut keys: Vec<String> = list_all(context, &prefix).await?.into_iter().map(|object| object.key).collect();
+    keys.retain(|key| *key != head && key.starts_with(&prefix));
+    for keys in keys.chunks(PAGE_KEYS) {
+        context.bucket.delete(keys).await?;
     }
+    Ok(())
 }

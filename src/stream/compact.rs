@@ -9,7 +9,7 @@ use serde_json::Map;
 use super::Stream;
 use super::context::StreamError;
 use super::flush::{Outcome, upload_retired, upload_segment};
-use super::open::{check_object, fetch_named, off_thread, read_segment};
+use super::open::{fetch_segment, off_thread, read_segment};
 use super::state::State;
 use crate::format::head::{Life, RetiredEntry, SegmentEntry};
 use crate::format::merge::merge_rows;
@@ -39,9 +39,9 @@ pub fn choose(segs: &[SegmentEntry], fan_out: usize) -> Option<&[SegmentEntry]> 
 impl<S: State> Stream<S> {
     /// Merges one run of segments, if one is due.
     pub async fn compact(&self) -> Result<Outcome, StreamError> {
-        self.shared().check_damage()?;
+        self.check_damage().await?;
         let context = self.context();
-        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        let read = context.read_head().await?;
         if read.head.state == Life::Dropped {
             return Ok(Outcome::Abandoned("the stream has ended".to_owned()));
         }
@@ -51,7 +51,7 @@ impl<S: State> Stream<S> {
         let (lo, hi) = (first.lo, last.hi);
         let level = inputs.iter().map(|s| s.level).max().unwrap_or(0) + 1;
         // The objects, their rows, and the object that is made of them are in memory at once.
-        let need = inputs.iter().map(|s| s.bytes).sum::<u64>().saturating_mul(3);
+        let need = inputs.iter().fold(0u64, |sum, s| sum.saturating_add(s.bytes)).saturating_mul(3);
         let Some(_room) = context.budget.reserve(need, Purpose::Work) else {
             context.counters.put_off.count();
             return Ok(Outcome::Idle);
@@ -76,14 +76,16 @@ impl<S: State> Stream<S> {
         (lo, hi): (Version, Version),
     ) -> Result<EncodedSegment, StreamError> {
         let context = self.context().clone();
-        let fetches = inputs.iter().map(|entry| fetch_named(&context, &entry.key, entry.bytes));
-        let objects: Vec<(SegmentEntry, Bytes)> = inputs.iter().cloned().zip(try_join_all(fetches).await?).collect();
+        let fetches = try_join_all(inputs.iter().map(|entry| fetch_segment(&context, entry))).await;
+        if let Err(StreamError::Corrupted { key, cause }) = &fetches {
+            self.shared().note_damage(key, cause);
+        }
+        let objects: Vec<(SegmentEntry, Bytes)> = inputs.iter().cloned().zip(fetches?).collect();
         let stream = context.stream.to_string();
         let merged = off_thread(move || {
             let mut rows: Vec<Rows> = Vec::new();
             for (entry, bytes) in objects {
                 let at = |cause: FormatError| StreamError::corrupted(entry.key.clone(), &cause);
-                check_object(&bytes, entry.bytes, entry.xxh3).map_err(at)?;
                 rows.extend(read_segment(&bytes, &stream, &entry).map_err(at)?);
             }
             let dim = rows.iter().map(|r| r.embeddings.dim).max().unwrap_or(0);

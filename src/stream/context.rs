@@ -4,15 +4,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ulid::Ulid;
+
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError};
+use crate::bucket::reread::{self, Absence, Reread, Unsound};
+use crate::bucket::{Bucket, BucketError, Object};
 use crate::config::Timing;
 use crate::error::{Error, Kind};
 use crate::format::FormatError;
-use crate::head::HeadError;
+use crate::format::head::Retired;
+use crate::head::{self, HeadError, HeadRead};
 use crate::memory::Budget;
 
 use super::anchor::Moments;
+use super::heal::Damage;
 
 /// Shared by the writer, the flusher and the collector of one stream.
 #[derive(Debug)]
@@ -37,6 +42,45 @@ pub struct Context {
     pub counters: Arc<Counters>,
     /// The memory of the whole store.
     pub budget: Arc<Budget>,
+    /// Reads HEAD.
+    pub head: Arc<head::Reader>,
+    /// What of the stream is damaged.
+    pub damage: Damage,
+}
+
+impl Context {
+    /// How objects that do not check out are read again: what is known to be damaged is not waited for.
+    pub fn reread(&self) -> Reread {
+        let reread = self.timing.reread();
+        if self.damage.get().is_some() { reread.once() } else { reread }
+    }
+
+    /// Reads HEAD until it checks out or the time for that is over.
+    pub async fn read_head(&self) -> Result<HeadRead, StreamError> {
+        self.head.read(self.reread()).await.map_err(|error| StreamError::of_head(error, &self.stream))
+    }
+
+    /// Reads a list of what one swap took off HEAD; none if it was worked off.
+    pub async fn read_retired(&self, ulid: Ulid) -> Result<Option<Retired>, StreamError> {
+        read_retired(self.bucket.as_ref(), &self.stream, ulid, self.reread()).await
+    }
+}
+
+/// The same without a context.
+pub async fn read_retired(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+    ulid: Ulid,
+    reread: Reread,
+) -> Result<Option<Retired>, StreamError> {
+    let (key, name) = (stream.retired(ulid), stream.to_string());
+    let check = |object: Object| Retired::decode(&object.bytes, &name, ulid);
+    match reread::read(bucket, &key, (reread, Absence::Believed), check).await {
+        Ok(list) => Ok(Some(list)),
+        Err(Unsound::Bucket(BucketError::NotFound { .. })) => Ok(None),
+        Err(Unsound::Bucket(error)) => Err(error.into()),
+        Err(Unsound::Wrong(cause)) => Err(StreamError::corrupted(key, &cause)),
+    }
 }
 
 /// One counter.
@@ -184,8 +228,8 @@ impl From<StreamError> for Error {
         let message = match &error {
             StreamError::Corrupted { key, cause } => {
                 format!(
-                    "the object {key} is damaged ({cause}); put it back from a backup of the bucket, or take out what is \
-                     sound with `drumlin restore --sound`"
+                    "the object {key} is damaged ({cause}); it is looked at again from time to time: put it back from a \
+                     backup of the bucket, or take out what is sound with `drumlin restore --sound`"
                 )
             }
             other => other.to_string(),

@@ -14,6 +14,7 @@ use super::context::{Context, StreamError};
 use super::open::off_thread;
 use super::state::State;
 use super::tail::TailCommit;
+use super::upload;
 use crate::bucket::keys::StreamId;
 use crate::format::head::{Head, Life, Retired, SegmentEntry};
 use crate::format::merge::merge_rows;
@@ -96,9 +97,9 @@ impl<S: State> Stream<S> {
 
     /// Moves as many of the tail's oldest commits into a segment as there is memory for.
     async fn flush_some(&self) -> Result<Outcome, StreamError> {
-        self.shared().check_damage()?;
+        self.check_damage().await?;
         let context = self.context();
-        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        let read = context.read_head().await?;
         self.trim(&read.head);
         if read.head.state == Life::Dropped {
             return Ok(Outcome::Abandoned("the stream has ended".to_owned()));
@@ -225,7 +226,7 @@ pub(super) async fn upload_segment(
     level: u32,
 ) -> Result<SegmentEntry, StreamError> {
     let key = stream.segment(Ulid::generate());
-    context.bucket.put_large(&key, segment.pieces).await?;
+    upload::put(context.bucket.as_ref(), &key, segment.pieces, context.timing.reread()).await?;
     let (rows, bytes, xxh3) = (segment.rows, segment.bytes, segment.xxh3);
     Ok(SegmentEntry { key, lo, hi, rows, bytes, xxh3, level, other: Map::new() })
 }
@@ -240,7 +241,7 @@ pub async fn upload_retired(
     let list = Retired { format: FORMAT, stream: context.stream.to_string(), ulid: Some(ulid), segs, graphs };
     let key = context.stream.retired(ulid);
     let body = list.encode().map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
-    context.bucket.put(&key, body.into(), crate::bucket::Condition::Always).await?;
+    upload::put(context.bucket.as_ref(), &key, vec![body.into()], context.timing.reread()).await?;
     Ok(ulid)
 }
 

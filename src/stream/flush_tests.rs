@@ -12,6 +12,7 @@ use crate::bucket::Bucket;
 use crate::bucket::clock::StoreClock;
 use crate::bucket::keys::StreamId;
 use crate::bucket::memory::MemoryBucket;
+use crate::bucket::reread::Reread;
 use crate::collection::request::Write;
 use crate::collection::snapshot::Snapshot;
 use crate::collection::state::{Change, CollectionState};
@@ -22,6 +23,7 @@ use crate::memory::{Budget, MemoryLimit, Purpose};
 use crate::record::{CollectionId, Metric, Record, Version};
 use crate::stream::anchor::Moments;
 use crate::stream::context::{Context, Counters};
+use crate::stream::heal::Damage;
 use crate::stream::state::State;
 
 const DIM: usize = 64;
@@ -32,6 +34,8 @@ fn context(bucket: &Arc<dyn Bucket>, stream: StreamId, budget: &Arc<Budget>) -> 
     Context {
         serve_damaged: false,
         bucket: bucket.clone(),
+        head: Arc::new(head::Reader::new(bucket.clone(), stream.clone())),
+        damage: Damage::default(),
         stream,
         timing: Timing { swap_interval: Duration::ZERO, ..Timing::default() },
         commit_bytes: 1 << 20,
@@ -94,7 +98,7 @@ async fn a_tail_that_does_not_fit_goes_piece_by_piece_and_each_head_is_as_of_its
             break;
         };
         pieces.push(count);
-        let head = head::read(bucket.as_ref(), &id).await.unwrap().head;
+        let head = head::read(bucket.as_ref(), &id, Reread::default()).await.unwrap().head;
         let moved: u64 = pieces.iter().sum();
         assert_eq!((head.floor, head.segs.len()), (Version(moved + 1), pieces.len()));
         assert_eq!(keys(&head.config) as u64, moved, "the configuration is that of the commits below the floor");
@@ -119,7 +123,7 @@ async fn a_flush_moves_all_even_where_nothing_is_free() {
     let (bucket, id, stream) = tail(&budget).await;
     let _others = budget.reserve(budget.room_bytes(), Purpose::Work).unwrap();
     assert_eq!(stream.flush().await.unwrap(), Outcome::Landed(COMMITS));
-    let head = head::read(bucket.as_ref(), &id).await.unwrap().head;
+    let head = head::read(bucket.as_ref(), &id, Reread::default()).await.unwrap().head;
     assert_eq!(head.floor, Version(COMMITS + 1));
     assert!(head.segs.len() as u64 > COMMITS / 2, "few commits at a time: {} segments", head.segs.len());
     assert_eq!(stream.flush().await.unwrap(), Outcome::Idle);
@@ -130,7 +134,7 @@ async fn without_a_limit_a_flush_makes_one_segment() {
     let budget = Budget::new(None);
     let (bucket, id, stream) = tail(&budget).await;
     assert_eq!(stream.flush().await.unwrap(), Outcome::Landed(COMMITS));
-    let head = head::read(bucket.as_ref(), &id).await.unwrap().head;
+    let head = head::read(bucket.as_ref(), &id, Reread::default()).await.unwrap().head;
     assert_eq!((head.floor, head.segs.len()), (Version(COMMITS + 1), 1));
     assert_eq!(keys(&head.config) as u64, COMMITS);
     assert_eq!(budget.reserved_bytes(), 0);

@@ -11,6 +11,7 @@ use super::context::StreamError;
 use super::flush::{Folded, dim, fold, merged, upload_segment};
 use super::open::{off_thread, sort_missing};
 use super::state::State;
+use super::upload;
 use crate::bucket::keys::StreamId;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::format::segment::SegmentHeader;
@@ -36,9 +37,9 @@ impl<S: State> Stream<S> {
     /// `Recycled` if HEAD is ahead of this instance or moves on meanwhile: read the log, and try again.
     /// What was copied until then is left to the sweeps.
     pub async fn copy_to(&self, target: &StreamId) -> Result<Head, StreamError> {
-        self.shared().check_damage()?;
+        self.check_damage().await?;
         let context = self.context();
-        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        let read = context.read_head().await?;
         if read.head.state == Life::Dropped {
             return Err(StreamError::Dropped);
         }
@@ -77,7 +78,7 @@ impl<S: State> Stream<S> {
     async fn copy_segments(&self, head: &Head, target: &StreamId) -> Result<Vec<SegmentEntry>, StreamError> {
         let copies = stream::iter(head.segs.clone()).map(|entry| async move {
             let key = target.segment(Ulid::generate());
-            self.copy_object(&entry.key, &key).await?;
+            self.copy_object(&entry.key, &key, entry.bytes).await?;
             Ok(entry.copied(&self.context().stream.to_string(), key))
         });
         copies.buffered(PARALLEL_COPIES).try_collect().await
@@ -93,16 +94,23 @@ impl<S: State> Stream<S> {
         let graphs: Vec<GraphEntry> = head.graphs.iter().filter(|graph| graph.hi <= version).cloned().collect();
         let copies = stream::iter(graphs).map(|entry| async move {
             let key = target.graph(Ulid::generate());
-            self.copy_object(&entry.key, &key).await?;
+            self.copy_object(&entry.key, &key, entry.bytes).await?;
             Ok(entry.copied(&self.context().stream.to_string(), key))
         });
         copies.buffered(PARALLEL_COPIES).try_collect().await
     }
 
-    async fn copy_object(&self, from: &str, to: &str) -> Result<(), StreamError> {
-        match self.context().bucket.copy(from, to).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(sort_missing(self.context(), from, error).await),
+    async fn copy_object(&self, from: &str, to: &str, size: u64) -> Result<(), StreamError> {
+        let context = self.context();
+        let mut copies = context.reread().begin();
+        loop {
+            let error = match upload::copy(context.bucket.as_ref(), from, to, size, context.timing.reread()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => sort_missing(context, from, error).await,
+            };
+            if !matches!(error, StreamError::Corrupted { .. }) || !copies.again().await {
+                return Err(error);
+            }
         }
     }
 }

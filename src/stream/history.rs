@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::context::StreamError;
+use super::context::{StreamError, read_retired};
 use super::sweep::list_under;
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError, StoreTime};
-use crate::format::head::{Head, Life, Retired, SegmentEntry};
+use crate::bucket::reread::{self, Absence, Reread, Unsound};
+use crate::bucket::{Bucket, BucketError, Object, StoreTime};
+use crate::format::head::{Head, Life, SegmentEntry};
 use crate::format::{CommitKind, decode_commit};
 use crate::head;
-use crate::log::{self, Slot};
 use crate::record::Version;
 
 /// The past of one stream, as one look at the bucket showed it.
@@ -53,26 +53,25 @@ pub struct Reach {
 
 impl History {
     /// Looks at the bucket.
-    pub async fn read(bucket: &dyn Bucket, stream: &StreamId) -> Result<History, StreamError> {
-        let read = head::read(bucket, stream).await;
+    pub async fn read(bucket: &dyn Bucket, stream: &StreamId, reread: Reread) -> Result<History, StreamError> {
+        let read = head::read(bucket, stream, reread).await;
         let head = read.map_err(|error| StreamError::of_head(error, stream))?.head;
         let listed = list_under(bucket, &format!("{stream}/seg/")).await?;
         let there: BTreeSet<String> = listed.into_iter().map(|object| object.key).collect();
         let (mut segments, mut retired_graphs) = (head.segs.clone(), Vec::new());
         for entry in &head.retired {
-            let key = stream.retired(entry.ulid);
-            match bucket.get(&key, None).await {
-                Ok(object) => match Retired::decode(&object.bytes, &stream.to_string(), entry.ulid) {
-                    Ok(list) => {
-                        retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
-                        segments.extend(list.segs);
-                    }
-                    // What it names cannot be used, and need not be.
-                    Err(cause) => tracing::warn!(%key, %cause, "a list of replaced segments cannot be read"),
-                },
+            match read_retired(bucket, stream, entry.ulid, reread).await {
+                Ok(Some(list)) => {
+                    retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
+                    segments.extend(list.segs);
+                }
                 // It has just been worked off.
-                Err(BucketError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Ok(None) => {}
+                Err(StreamError::Corrupted { key, cause }) => {
+                    // What it names cannot be used, and need not be.
+                    tracing::warn!(%key, %cause, "a list of replaced segments cannot be read");
+                }
+                Err(error) => return Err(error),
             }
         }
         // A listing may lag: what HEAD names counts as there until it is asked for.
@@ -80,7 +79,7 @@ impl History {
         let mut commits = slots(bucket, stream, &head).await?;
         if head.state == Life::Dropped
             && let Some((last, _)) = commits.last_key_value()
-            && is_drop(bucket, stream, *last).await?
+            && is_drop(bucket, stream, *last, reread).await?
         {
             // After it nothing is left: what can be restored ends before.
             commits.pop_last();
@@ -165,9 +164,18 @@ impl History {
     }
 }
 
-async fn is_drop(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<bool, StreamError> {
-    let Slot::Found { bytes, .. } = log::read_slot(bucket, stream, version).await? else { return Ok(false) };
-    Ok(decode_commit(&bytes).is_ok_and(|commit| commit.header.kind == CommitKind::Drop))
+async fn is_drop(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+    version: Version,
+    reread: Reread,
+) -> Result<bool, StreamError> {
+    let check = |object: Object| decode_commit(&object.bytes);
+    match reread::read(bucket, &stream.log(version), (reread, Absence::Believed), check).await {
+        Ok(commit) => Ok(commit.header.kind == CommitKind::Drop),
+        Err(Unsound::Bucket(BucketError::NotFound { .. }) | Unsound::Wrong(_)) => Ok(false),
+        Err(Unsound::Bucket(error)) => Err(error.into()),
+    }
 }
 
 /// The slots from `gone` on, as far as there is no gap above the floor.

@@ -35,8 +35,25 @@ impl Loader {
         Loader { context, fetcher, decoders: Arc::new(Semaphore::new(cores)) }
     }
 
-    /// Fetches, checks and decodes a segment that HEAD names.
+    /// Fetches, checks and decodes a segment that HEAD names; again if what comes does not check out.
     pub async fn segment(&self, entry: &SegmentEntry) -> Result<Vec<Rows>, StreamError> {
+        let mut reads = self.context.reread().begin();
+        let mut damage = match self.load(entry).await {
+            Err(damage @ StreamError::Corrupted { .. }) => damage,
+            loaded => return loaded,
+        };
+        let fresh = Loader { fetcher: self.fetcher.fresh(), ..self.clone() };
+        while reads.again().await {
+            tracing::debug!(key = entry.key, %damage, "a segment is read again");
+            damage = match fresh.load(entry).await {
+                Err(damage @ StreamError::Corrupted { .. }) => damage,
+                loaded => return loaded,
+            };
+        }
+        Err(damage)
+    }
+
+    async fn load(&self, entry: &SegmentEntry) -> Result<Vec<Rows>, StreamError> {
         let mut load = SegmentLoad {
             loader: self,
             entry,

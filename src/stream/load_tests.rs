@@ -2,6 +2,7 @@
 //! of it passes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Map;
@@ -16,10 +17,12 @@ use crate::bucket::{Bucket, Condition};
 use crate::config::Timing;
 use crate::format::head::SegmentEntry;
 use crate::format::{Checksum, Row, Rows, SegmentHeader, decode_segment, encode_segment};
+use crate::head;
 use crate::memory::Budget;
 use crate::record::Version;
 use crate::stream::anchor::Moments;
 use crate::stream::context::{Context, Counters, StreamError};
+use crate::stream::heal::Damage;
 
 const DIM: usize = 300;
 /// Two row groups and a part of a third, in more than six pieces.
@@ -54,11 +57,14 @@ fn segment() -> (SegmentEntry, Bytes) {
 async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamError> {
     let bucket = MemoryBucket::new(StoreClock::machine());
     bucket.put(&entry.key, object, Condition::Always).await.unwrap();
+    let bucket: Arc<dyn Bucket> = Arc::new(bucket);
     let context = Context {
         serve_damaged: false,
-        bucket: Arc::new(bucket),
+        head: Arc::new(head::Reader::new(bucket.clone(), StreamId::Catalog)),
+        damage: Damage::default(),
+        bucket,
         stream: StreamId::Catalog,
-        timing: Timing::default(),
+        timing: Timing { reread_limit: Duration::ZERO, ..Timing::default() },
         commit_bytes: 1 << 20,
         waiting_writes: 1,
         writer: "test".to_owned(),

@@ -9,6 +9,7 @@ pub mod compact;
 pub mod context;
 pub mod flush;
 pub mod fork;
+pub mod heal;
 pub mod history;
 pub mod load;
 pub mod open;
@@ -19,6 +20,7 @@ pub mod shared;
 pub mod state;
 pub mod sweep;
 pub mod tail;
+pub mod upload;
 pub mod writer;
 
 use std::sync::Arc;
@@ -62,7 +64,7 @@ impl<S: State> Stream<S> {
         let context = Arc::new(context);
         let replica = open::open(&context, fresh.as_ref()).await?;
         let shared = Arc::new(Shared::new(&replica));
-        let swapper = Arc::new(Swapper::new(context.bucket.clone(), context.stream.clone(), context.timing.clone()));
+        let swapper = Arc::new(Swapper::over(context.bucket.clone(), context.head.clone(), context.timing.clone()));
         let (commands, receiver) = mpsc::channel(context.waiting_writes.max(1));
         let writer = Writer::new(context.clone(), shared.clone(), fresh, replica, receiver);
         tokio::spawn(writer.run());
@@ -91,6 +93,15 @@ impl<S: State> Stream<S> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Sync { reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Fails if something of the stream is damaged, after another look at it.
+    pub async fn check_damage(&self) -> Result<(), StreamError> {
+        if self.shared.damage().is_some() {
+            // What it finds is noted, and a writer that has stopped finds nothing new.
+            let _ = self.sync().await;
+        }
+        self.shared.check_damage()
     }
 
     /// Finishes the waiting requests and stops the writer.

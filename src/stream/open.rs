@@ -16,7 +16,6 @@ use super::state::State;
 use crate::bucket::BucketError;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
-use crate::head;
 
 /// How often an opening starts anew because HEAD moved on under it.
 const ATTEMPTS: usize = 8;
@@ -41,9 +40,7 @@ pub async fn open<S: State>(
 async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Replica<S>, StreamError> {
     let corrupted = |key: String| move |cause: FormatError| StreamError::corrupted(key, &cause);
     let issued = context.moments.next();
-    let read = head::read(context.bucket.as_ref(), &context.stream)
-        .await
-        .map_err(|error| StreamError::of_head(error, &context.stream))?;
+    let read = context.read_head().await?;
     if read.head.state == Life::Dropped {
         return Err(StreamError::Dropped);
     }
@@ -171,30 +168,38 @@ pub async fn fetch_graph(context: &Arc<Context>, entry: &GraphEntry) -> Result<B
 }
 
 async fn fetch_checked(loader: &Loader, entry: &GraphEntry) -> Result<Bytes, StreamError> {
-    let bytes = fetch_by(loader, &entry.key, entry.bytes).await?;
+    let bytes = fetch_sound(loader, &entry.key, (entry.bytes, entry.xxh3)).await?;
     loader.context.counters.bytes_loaded.add(entry.bytes);
-    let (bytes, checked) = {
-        let (size, xxh3) = (entry.bytes, entry.xxh3);
-        off_thread(move || {
-            let _span = tracing::debug_span!(target: "drumlin::load", "hash").entered();
-            let checked = check_object(&bytes, size, xxh3);
-            (bytes, checked)
-        })
-        .await?
-    };
-    checked.map_err(|cause| StreamError::corrupted(entry.key.clone(), &cause))?;
     Ok(bytes)
 }
 
-/// Fetches an object that HEAD names.
-pub async fn fetch_named(context: &Arc<Context>, key: &str, size_bytes: u64) -> Result<Bytes, StreamError> {
-    fetch_by(&Loader::new(context.clone()), key, size_bytes).await
+/// Fetches a segment that HEAD names, in one buffer.
+pub async fn fetch_segment(context: &Arc<Context>, entry: &SegmentEntry) -> Result<Bytes, StreamError> {
+    fetch_sound(&Loader::new(context.clone()), &entry.key, (entry.bytes, entry.xxh3)).await
 }
 
-async fn fetch_by(loader: &Loader, key: &str, size_bytes: u64) -> Result<Bytes, StreamError> {
-    match loader.fetcher.whole(key, size_bytes).await {
-        Ok(bytes) => Ok(bytes),
-        Err(error) => Err(sort_missing(&loader.context, key, error).await),
+/// Fetches an object that HEAD names until its bytes are the ones that HEAD names.
+async fn fetch_sound(loader: &Loader, key: &str, (size, xxh3): (u64, Checksum)) -> Result<Bytes, StreamError> {
+    let mut reads = loader.context.reread().begin();
+    let mut fetcher = loader.fetcher.clone();
+    loop {
+        let damage = match fetcher.whole(key, size).await {
+            Ok(bytes) => {
+                let checked = off_thread(move || {
+                    let _span = tracing::debug_span!(target: "drumlin::load", "hash").entered();
+                    check_object(&bytes, size, xxh3).map(|()| bytes)
+                });
+                match checked.await? {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(cause) => StreamError::corrupted(key.to_owned(), &cause),
+                }
+            }
+            Err(error) => sort_missing(&loader.context, key, error).await,
+        };
+        if !matches!(damage, StreamError::Corrupted { .. }) || !reads.again().await {
+            return Err(damage);
+        }
+        fetcher = loader.fetcher.fresh();
     }
 }
 
@@ -204,17 +209,21 @@ pub async fn sort_missing(context: &Arc<Context>, key: &str, error: BucketError)
     if !matches!(error, BucketError::NotFound { .. }) {
         return error.into();
     }
-    let head = match head::read(context.bucket.as_ref(), &context.stream).await {
-        Ok(read) => read.head,
-        Err(error) => return StreamError::of_head(error, &context.stream),
-    };
-    let named = head.segs.iter().any(|s| s.key == key) || head.graphs.iter().any(|g| g.key == key);
-    match (named, head.state) {
-        (_, Life::Dropped) => StreamError::Dropped,
-        (true, _) => {
+    match still_named(context, key).await {
+        Ok(true) => {
             StreamError::Corrupted { key: key.to_owned(), cause: "HEAD names it, but it is missing".to_owned() }
         }
-        (false, _) => StreamError::Recycled(format!("{key} is no longer named by HEAD")),
+        Ok(false) => StreamError::Recycled(format!("{key} is no longer named by HEAD")),
+        Err(error) => error,
+    }
+}
+
+/// Whether HEAD, read again, names an object.
+pub async fn still_named(context: &Arc<Context>, key: &str) -> Result<bool, StreamError> {
+    let head = context.read_head().await?.head;
+    match head.state {
+        Life::Dropped => Err(StreamError::Dropped),
+        Life::Live => Ok(head.segs.iter().any(|s| s.key == key) || head.graphs.iter().any(|g| g.key == key)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A replica: this instance's copy of a stream, brought forward commit by commit. It opens from HEAD
 //! (segments, graphs, tail) and follows the log (protocol section 6).
 //! Invariants: commits are applied strictly in order, each once, each only after rule A and the chain
-//! check; on damage the replica stops before the damaged object.
+//! check; bytes that do not check out are read again; on damage the replica stops before the damaged object.
 
 use std::sync::Arc;
 
@@ -15,8 +15,7 @@ use super::state::State;
 use super::tail::Tail;
 use crate::bucket::{BucketError, StoreTime};
 use crate::format::head::{Head, Life};
-use crate::format::{Chain, Commit};
-use crate::head::{self, HeadError};
+use crate::format::{Chain, Commit, FormatError};
 use crate::log::{self, Chained, Slot};
 use crate::record::Version;
 
@@ -60,6 +59,22 @@ pub struct Replica<S> {
     pub(super) live: bool,
 }
 
+/// Bytes that were found in a slot.
+struct Found {
+    bytes: Bytes,
+    date: Option<StoreTime>,
+    answered: Moment,
+}
+
+/// A commit that stands where it should, and its bytes.
+#[derive(Debug)]
+pub struct Sound {
+    /// The commit and its link.
+    pub chained: Chained,
+    /// The whole object.
+    pub bytes: Bytes,
+}
+
 /// What rule A says about an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -86,10 +101,10 @@ impl<S: State> Replica<S> {
             return Ok(Verdict::Counts);
         }
         let issued = self.context.moments.next();
-        let read = match head::read(self.context.bucket.as_ref(), &self.context.stream).await {
+        let read = match self.context.read_head().await {
             Ok(read) => read,
-            Err(HeadError::Missing) => return Ok(Verdict::Recycled("HEAD is missing".to_owned())),
-            Err(error) => return Err(StreamError::of_head(error, &self.context.stream)),
+            Err(StreamError::Missing) => return Ok(Verdict::Recycled("HEAD is missing".to_owned())),
+            Err(error) => return Err(error),
         };
         self.position.anchor.observe(&read, issued, self.position.next);
         Ok(if read.head.state == Life::Dropped {
@@ -133,19 +148,22 @@ impl<S: State> Replica<S> {
             match slot? {
                 Slot::Missing { date } => {
                     self.believe(next, answered, date).await?;
-                    let later = window.any(|(slot, _)| async move { matches!(slot, Ok(Slot::Found { .. })) }).await;
-                    if !later {
+                    if !self.commit_is_among(next, &mut window).await {
                         return Ok(pulled);
                     }
                     self.check_gap(next).await?;
                     (window, ahead) = (FuturesOrdered::new(), next);
                 }
                 Slot::Found { bytes, date } => {
-                    self.believe(next, answered, date).await?;
-                    let rows = self.take_in(bytes.clone()).await?;
+                    let Some(sound) = self.sound(Found { bytes, date, answered }).await? else {
+                        // What came was made up: the slot is free, as far as the next read of it says so.
+                        (window, ahead) = (FuturesOrdered::new(), next);
+                        continue;
+                    };
                     pulled.commits += 1;
-                    pulled.rows += rows as u64;
-                    pulled.bytes += bytes.len() as u64;
+                    pulled.rows += sound.chained.commit.rows.len() as u64;
+                    pulled.bytes += sound.bytes.len() as u64;
+                    self.take_in(sound)?;
                     self.context.counters.commits_pulled.count();
                     width = (width * 2).min(self.context.timing.prefetch.max(1));
                     if self.state.lock().dropped() {
@@ -156,40 +174,85 @@ impl<S: State> Replica<S> {
         }
     }
 
+    /// Whether one of the slots after `slot` that were read ahead holds a commit of the stream. Other bytes say nothing.
+    async fn commit_is_among(
+        &self,
+        slot: Version,
+        window: &mut FuturesOrdered<impl Future<Output = (Result<Slot, BucketError>, Moment)>>,
+    ) -> bool {
+        let mut version = slot;
+        while let Some((answer, _)) = window.next().await {
+            version = version.next();
+            if let Ok(Slot::Found { bytes, .. }) = answer
+                && log::place(&bytes, &self.context.stream, version).is_ok()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     /// A later slot holds a commit while `slot` was missing. Either both were written meanwhile, or the
     /// slot was recycled, or somebody deleted it: a commit is never written before the one it follows.
     async fn check_gap(&mut self, slot: Version) -> Result<(), StreamError> {
-        let (bucket, stream) = (self.context.bucket.as_ref(), &self.context.stream);
-        if let Slot::Found { .. } = log::read_slot(bucket, stream, slot).await? {
-            return Ok(());
+        let context = self.context.clone();
+        let mut reads = context.reread().begin();
+        loop {
+            if let Slot::Found { .. } = log::reread_slot(context.bucket.as_ref(), &context.stream, slot).await? {
+                return Ok(());
+            }
+            let read = context.read_head().await?;
+            if read.head.state == Life::Dropped {
+                return Err(StreamError::Dropped);
+            }
+            if read.head.gone > slot {
+                return Err(StreamError::Recycled(format!("slot {slot} is below gone = {}", read.head.gone)));
+            }
+            if !reads.again().await {
+                let cause = "it is missing, though a commit after it is there".to_owned();
+                return Err(StreamError::Corrupted { key: context.stream.log(slot), cause });
+            }
         }
-        let read = head::read(bucket, stream).await.map_err(|error| StreamError::of_head(error, stream))?;
-        if read.head.state == Life::Dropped {
-            return Err(StreamError::Dropped);
-        }
-        if read.head.gone > slot {
-            return Err(StreamError::Recycled(format!("slot {slot} is below gone = {}", read.head.gone)));
-        }
-        let cause = "it is missing, though a commit after it is there".to_owned();
-        Err(StreamError::Corrupted { key: stream.log(slot), cause })
     }
 
-    /// Checks and applies the commit that was found in the next slot; answers its number of rows.
-    pub(super) async fn take_in(&mut self, bytes: Bytes) -> Result<usize, StreamError> {
+    /// The commit in the next slot once it checks out; none if the slot turns out to be free. What does not check out is
+    /// read again.
+    async fn sound(&mut self, mut found: Found) -> Result<Option<Sound>, StreamError> {
+        let (next, context) = (self.position.next, self.context.clone());
+        let mut reads = context.reread().begin();
+        loop {
+            // IMPORTANT: before it is judged. What stands in a recycled slot follows nothing that we know.
+            self.believe(next, found.answered, found.date).await?;
+            match self.chain(&found.bytes).await? {
+                Ok(chained) => return Ok(Some(Sound { chained, bytes: found.bytes })),
+                Err(cause) if !reads.again().await => {
+                    return Err(StreamError::corrupted(context.stream.log(next), &cause));
+                }
+                Err(cause) => tracing::debug!(stream = %context.stream, %next, %cause, "a commit is read again"),
+            }
+            match log::reread_slot(context.bucket.as_ref(), &context.stream, next).await? {
+                Slot::Found { bytes, date } => found = Found { bytes, date, answered: context.moments.next() },
+                Slot::Missing { .. } => return Ok(None),
+            }
+        }
+    }
+
+    /// Decodes what was found in the next slot and checks that it belongs there.
+    pub(super) async fn chain(&self, bytes: &Bytes) -> Result<Result<Chained, FormatError>, StreamError> {
         let (next, prev) = (self.position.next, self.position.prev);
         let stream = self.context.stream.clone();
-        let checked = if bytes.len() > LARGE_COMMIT_BYTES {
-            let bytes = bytes.clone();
-            let task = tokio::task::spawn_blocking(move || log::chain(&bytes, &stream, next, prev.as_ref()));
-            task.await.map_err(|e| StreamError::Unavailable(format!("decoding was cut short: {e}")))?
-        } else {
-            log::chain(&bytes, &stream, next, prev.as_ref())
-        };
-        let Chained { commit, link } =
-            checked.map_err(|cause| StreamError::corrupted(self.context.stream.log(next), &cause))?;
-        let rows = commit.rows.len();
-        self.apply(&commit, bytes, link)?;
-        Ok(rows)
+        if bytes.len() <= LARGE_COMMIT_BYTES {
+            return Ok(log::chain(bytes, &stream, next, prev.as_ref()));
+        }
+        let bytes = bytes.clone();
+        let task = tokio::task::spawn_blocking(move || log::chain(&bytes, &stream, next, prev.as_ref()));
+        task.await.map_err(|e| StreamError::Unavailable(format!("decoding was cut short: {e}")))
+    }
+
+    /// Applies the commit that was found in the next slot.
+    pub(super) fn take_in(&mut self, sound: Sound) -> Result<(), StreamError> {
+        let Sound { chained: Chained { commit, link }, bytes } = sound;
+        self.apply(&commit, bytes, link)
     }
 
     /// Applies the commit of the next slot and moves on.

@@ -14,14 +14,16 @@ use super::context::{Context, StreamError};
 use super::flush::{dim, fold, upload_segment};
 use super::history::{History, Recipe};
 use super::open::off_thread;
+use super::upload;
 use crate::bucket::BucketError;
 use crate::bucket::fetch::{self, Fetcher};
 use crate::bucket::keys::StreamId;
+use crate::bucket::reread::Reread;
 use crate::format::checksum::Hasher;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::segment::SegmentHeader;
 use crate::format::{Chain, CommitKind, FormatError, Nonce, decode_commit};
-use crate::log::{self, Slot};
+use crate::log::{self, Chained, Slot};
 use crate::record::Version;
 
 /// Segments checked and copied at once.
@@ -76,7 +78,7 @@ pub async fn rewind(
 
 /// What the version is made of, all segments of it found whole.
 async fn sound_recipe(context: &Arc<Context>, history: &History, version: Version) -> Result<Recipe, RewindError> {
-    let fetcher = Fetcher::new(context.bucket.clone());
+    let (fetcher, reread) = (Fetcher::new(context.bucket.clone()), context.timing.reread());
     let (mut sound, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let mut why = None;
     while let Some(recipe) = history.recipe(version, &damaged) {
@@ -84,7 +86,8 @@ async fn sound_recipe(context: &Arc<Context>, history: &History, version: Versio
         if unchecked.is_empty() {
             return Ok(recipe);
         }
-        let mut checks = stream::iter(unchecked).map(|entry| checksum(&fetcher, entry)).buffered(PARALLEL_COPIES);
+        let mut checks =
+            stream::iter(unchecked).map(|entry| checksum(&fetcher, entry, reread)).buffered(PARALLEL_COPIES);
         while let Some(check) = checks.next().await {
             match check? {
                 (key, None) => drop(sound.insert(key)),
@@ -100,8 +103,21 @@ async fn sound_recipe(context: &Arc<Context>, history: &History, version: Versio
     Err(why.map_or(RewindError::OutOfReach, |why| RewindError::Ends { last, why }))
 }
 
-/// A segment's key, and what is wrong with its bytes, if anything.
-async fn checksum(fetcher: &Fetcher, entry: &SegmentEntry) -> Result<(String, Option<String>), StreamError> {
+/// A segment's key, and what is wrong with its bytes, if anything is each time that it is read.
+pub(super) async fn checksum(
+    fetcher: &Fetcher,
+    entry: &SegmentEntry,
+    reread: Reread,
+) -> Result<(String, Option<String>), StreamError> {
+    let mut reads = reread.begin();
+    let mut judged = checksum_once(fetcher, entry).await?;
+    while judged.1.is_some() && reads.again().await {
+        judged = checksum_once(&fetcher.fresh(), entry).await?;
+    }
+    Ok(judged)
+}
+
+async fn checksum_once(fetcher: &Fetcher, entry: &SegmentEntry) -> Result<(String, Option<String>), StreamError> {
     let mut hasher = Hasher::default();
     let mut pieces = std::pin::pin!(fetcher.pieces(&entry.key, entry.bytes, fetch::pieces(entry.bytes)));
     while let Some(piece) = pieces.next().await {
@@ -170,33 +186,42 @@ impl<'a> Tail<'a> {
         Ok(segments)
     }
 
-    /// Reads and checks the next commit.
+    /// Reads and checks the next commit; again if it does not check out, or is missing.
     async fn take(&mut self) -> Result<Bytes, RewindError> {
-        let (version, stream) = (self.next, &self.context.stream);
+        let (version, stream, bucket) = (self.next, &self.context.stream, self.context.bucket.as_ref());
         let ends = |why| RewindError::Ends { last: Version(version.0 - 1), why };
-        let damaged = |cause: FormatError| ends(StreamError::corrupted(stream.log(version), &cause));
-        let bytes =
-            match log::read_slot(self.context.bucket.as_ref(), stream, version).await.map_err(StreamError::from)? {
-                Slot::Found { bytes, .. } => bytes,
-                Slot::Missing { .. } => {
-                    return Err(ends(StreamError::Corrupted {
-                        key: stream.log(version),
-                        cause: "it is missing".to_owned(),
-                    }));
-                }
+        let mut reads = self.context.timing.reread().begin();
+        let mut slot = log::read_slot(bucket, stream, version).await.map_err(StreamError::from)?;
+        let (bytes, chained) = loop {
+            let cause = match slot {
+                Slot::Found { bytes, .. } => match self.chain(&bytes) {
+                    Ok(chained) => break (bytes, chained),
+                    Err(cause) => cause.to_string(),
+                },
+                Slot::Missing { .. } => "it is missing".to_owned(),
             };
-        if !self.chained {
-            // The commit before it is in a segment, and no HEAD says any more which it was.
-            self.prev = decode_commit(&bytes).map_err(damaged)?.header.prev;
-            self.chained = true;
-        }
-        let chained = log::chain(&bytes, stream, version, self.prev.as_ref()).map_err(damaged)?;
+            if !reads.again().await {
+                return Err(ends(StreamError::Corrupted { key: stream.log(version), cause }));
+            }
+            slot = log::reread_slot(bucket, stream, version).await.map_err(StreamError::from)?;
+        };
         if chained.commit.header.kind == CommitKind::Drop {
             return Err(ends(StreamError::Dropped));
         }
+        self.chained = true;
         self.config.extend(chained.commit.header.config.unwrap_or_default());
         (self.prev, self.link, self.next) = (Some(chained.link), Some(chained.link), version.next());
         Ok(bytes)
+    }
+
+    /// Decodes the next commit and checks that it belongs there.
+    fn chain(&self, bytes: &Bytes) -> Result<Chained, FormatError> {
+        let prev = match self.chained {
+            true => self.prev,
+            // The commit before it is in a segment, and no HEAD says any more which it was.
+            false => decode_commit(bytes)?.header.prev,
+        };
+        log::chain(bytes, &self.context.stream, self.next, prev.as_ref())
     }
 }
 
@@ -227,8 +252,8 @@ async fn copy(
     let copies = stream::iter(segments).map(|entry| {
         let (key, own) = (target.segment(Ulid::generate()), own.clone());
         async move {
-            match context.bucket.copy(&entry.key, &key).await {
-                Ok(_) => Ok(entry.copied(&own, key)),
+            match upload::copy(context.bucket.as_ref(), &entry.key, &key, entry.bytes, context.timing.reread()).await {
+                Ok(()) => Ok(entry.copied(&own, key)),
                 Err(BucketError::NotFound { .. }) => Err(StreamError::Recycled(format!("{} is gone", entry.key))),
                 Err(error) => Err(error.into()),
             }
@@ -246,8 +271,8 @@ async fn copy_graphs(
 ) -> Result<(), StreamError> {
     for entry in history.head.graphs.iter().filter(|graph| graph.hi < head.floor) {
         let key = target.graph(Ulid::generate());
-        match context.bucket.copy(&entry.key, &key).await {
-            Ok(_) => head.graphs.push(entry.copied(&context.stream.to_string(), key)),
+        match upload::copy(context.bucket.as_ref(), &entry.key, &key, entry.bytes, context.timing.reread()).await {
+            Ok(()) => head.graphs.push(entry.copied(&context.stream.to_string(), key)),
             Err(BucketError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::context::StreamError;
@@ -12,13 +13,19 @@ use super::history::History;
 use super::open::off_thread;
 use super::sweep::list_under;
 use crate::bucket::keys::{Role, StreamId};
+use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, StoreTime};
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::{Checksum, decode_segment};
 use crate::record::Version;
 
 /// Reads what there is. `dimension` is what the catalog says of it, for a log that does not.
-pub async fn salvage(bucket: &dyn Bucket, stream: &StreamId, dimension: Option<usize>) -> Result<History, StreamError> {
+pub async fn salvage(
+    bucket: &dyn Bucket,
+    stream: &StreamId,
+    dimension: Option<usize>,
+    reread: Reread,
+) -> Result<History, StreamError> {
     let mut segments = Vec::new();
     let mut config = Map::new();
     config.extend(dimension.map(|dimension| ("dimension".to_owned(), Value::from(dimension))));
@@ -26,7 +33,7 @@ pub async fn salvage(bucket: &dyn Bucket, stream: &StreamId, dimension: Option<u
         if stream.role(&object.key) != Some(Role::Segment) {
             continue;
         }
-        match segment(bucket, stream, &object.key).await? {
+        match segment(bucket, stream, &object.key, reread).await? {
             Ok((entry, dim)) => {
                 config.extend((dim > 0).then(|| ("dimension".to_owned(), Value::from(dim))));
                 segments.push(entry);
@@ -42,17 +49,34 @@ pub async fn salvage(bucket: &dyn Bucket, stream: &StreamId, dimension: Option<u
     Ok(History { head, segments, retired_graphs: Vec::new(), commits })
 }
 
-/// A segment as a HEAD would name it and its dimension, or what is wrong with it.
+/// A segment as a HEAD would name it and its dimension, or what is wrong with it each time that it is read.
 async fn segment(
     bucket: &dyn Bucket,
     stream: &StreamId,
     key: &str,
+    reread: Reread,
 ) -> Result<Result<(SegmentEntry, usize), String>, StreamError> {
-    let bytes = match bucket.get(key, None).await {
-        Ok(object) => object.bytes,
-        Err(BucketError::NotFound { .. }) => return Ok(Err("it is gone".to_owned())),
-        Err(error) => return Err(error.into()),
-    };
+    let mut reads = reread.begin();
+    loop {
+        let wrong = match reads.get(bucket, key).await {
+            Ok(object) => match decoded(stream, key, object.bytes).await? {
+                Ok(found) => return Ok(Ok(found)),
+                Err(wrong) => wrong,
+            },
+            Err(BucketError::NotFound { .. }) => "it is gone".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        if !reads.again().await {
+            return Ok(Err(wrong));
+        }
+    }
+}
+
+async fn decoded(
+    stream: &StreamId,
+    key: &str,
+    bytes: Bytes,
+) -> Result<Result<(SegmentEntry, usize), String>, StreamError> {
     let decoded = off_thread(move || {
         let segment = decode_segment(&bytes).map_err(|cause| cause.to_string())?;
         let rows = segment.groups.iter().map(|group| group.len() as u64).sum();

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::context::StreamError;
+use super::context::{Context, StreamError};
 use super::replica::Replica;
 use super::state::State;
 use super::tail::Tail;
@@ -18,8 +18,8 @@ use super::tail::Tail;
 /// The shared part of an open stream.
 #[derive(Debug)]
 pub struct Shared<S> {
+    context: Arc<Context>,
     current: ArcSwap<Current<S>>,
-    damage: Mutex<Option<(String, String)>>,
     ended: AtomicBool,
     written: AtomicU64,
     /// When every commit of others was last known to be applied.
@@ -41,13 +41,15 @@ impl<S: State> Shared<S> {
     pub fn new(replica: &Replica<S>) -> Shared<S> {
         replica.state.lock().publish();
         let shared = Shared {
+            context: replica.context.clone(),
             current: ArcSwap::from_pointee(Current { state: replica.state.clone(), tail: replica.tail.clone() }),
-            damage: Mutex::new(None),
             ended: AtomicBool::new(false),
             written: AtomicU64::new(0),
             current_at: Mutex::new(Instant::now()),
             bell: Notify::new(),
         };
+        // Of an earlier try to open it something else may be known.
+        shared.heal();
         shared.note_damage_of(replica);
         shared
     }
@@ -75,18 +77,23 @@ impl<S: State> Shared<S> {
         self.current.load().state.clone()
     }
 
-    /// Remembers that an object is damaged: from now on the stream is read-only.
+    /// Remembers that an object is damaged: until it checks out the stream is read-only.
     pub fn note_damage(&self, key: &str, cause: &str) {
-        let mut damage = self.damage.lock();
-        if damage.is_none() {
-            tracing::error!(%key, %cause, "a damaged object ends the log here; the stream is read-only");
-            *damage = Some((key.to_owned(), cause.to_owned()));
+        if self.context.damage.note(key, cause) {
+            tracing::error!(%key, %cause, "a damaged object: the stream is read-only, and looked at again from time to time");
+        }
+    }
+
+    /// Forgets the damage: HEAD, segments and log were read and check out.
+    pub fn heal(&self) {
+        if self.context.damage.clear() {
+            tracing::info!(stream = %self.context.stream, "what was found damaged checks out by now");
         }
     }
 
     /// The damaged object and the cause, if any.
     pub fn damage(&self) -> Option<(String, String)> {
-        self.damage.lock().clone()
+        self.context.damage.get()
     }
 
     /// Fails if the stream is damaged.

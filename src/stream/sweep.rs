@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Stream;
 use super::context::{Context, StreamError};
 use super::state::State;
+use crate::bucket::keys::Role;
 use crate::bucket::listing::each_page;
 use crate::bucket::{Bucket, BucketError, Listed, PAGE_KEYS, StoreTime};
 use crate::format::head::{Head, Life, Retired};
@@ -26,9 +27,9 @@ impl<S: State> Stream<S> {
     /// Deletes old objects that HEAD does not name, and answers how many; `None` if it was not the time, or
     /// another instance was faster.
     pub async fn sweep(&self, when: Sweep) -> Result<Option<u64>, StreamError> {
-        self.shared().check_damage()?;
+        self.check_damage().await?;
         let context = self.context();
-        let read = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
+        let read = context.read_head().await?;
         // The time of this read, not of the swap: it is earlier, so that less is old, and always known.
         let Some(began) = read.date else { return Ok(None) };
         let interval = (when == Sweep::IfDue).then_some(context.timing.sweep_interval);
@@ -40,14 +41,16 @@ impl<S: State> Stream<S> {
         }
         let mut old = Vec::new();
         for folder in ["seg", "graph", "retired"] {
-            let listed = list_all(context, &format!("{}/{folder}/", context.stream)).await?;
+            let mut listed = list_all(context, &format!("{}/{folder}/", context.stream)).await?;
+            // Nothing but such objects of this stream, whatever a listing shows.
+            listed.retain(|object| is_upload(context.stream.role(&object.key)));
             old.extend(listed.into_iter().filter(|o| older(o, began, context.timing.sweep_age)).map(|o| o.key));
         }
         if old.is_empty() {
             return Ok(Some(0));
         }
         // IMPORTANT: after the listing. What it shows may have been named since.
-        let head = self.swapper().read().await.map_err(|e| StreamError::of_head(e, &context.stream))?.head;
+        let head = context.read_head().await?.head;
         let named = self.named(&head).await?;
         old.retain(|key| !named.contains(key));
         for keys in old.chunks(PAGE_KEYS) {
@@ -65,21 +68,16 @@ impl<S: State> Stream<S> {
         let segs = head.segs.iter().map(|entry| entry.key.clone());
         let mut named: BTreeSet<String> = segs.chain(head.graphs.iter().map(|entry| entry.key.clone())).collect();
         for entry in &head.retired {
-            let key = context.stream.retired(entry.ulid);
-            match context.bucket.get(&key, None).await {
-                Ok(object) => {
-                    let list = Retired::decode(&object.bytes, &context.stream.to_string(), entry.ulid);
-                    let list = list.map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
-                    named.extend(list.keys());
-                }
-                // Another instance has worked it off: its objects are deleted.
-                Err(BucketError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            named.insert(key);
+            // Where there is none, another instance has worked it off: its objects are deleted.
+            named.extend(context.read_retired(entry.ulid).await?.iter().flat_map(Retired::keys));
+            named.insert(context.stream.retired(entry.ulid));
         }
         Ok(named)
     }
+}
+
+fn is_upload(role: Option<Role>) -> bool {
+    matches!(role, Some(Role::Segment | Role::Graph | Role::Retired(_)))
 }
 
 /// HEAD with one more sweep, if it is time for one. `interval` is none for a sweep in any case.

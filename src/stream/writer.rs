@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Fresh;
 use super::append::Appended;
 use super::context::{Context, StreamError};
+use super::heal;
 use super::open::open;
 use super::replica::{Pulled, Replica};
 use super::shared::Shared;
@@ -148,8 +149,11 @@ impl<S: State> Writer<S> {
     }
 
     async fn sync(&mut self) -> Result<Pulled, StreamError> {
-        self.shared.check_damage()?;
         let asked = Instant::now();
+        let damaged = self.shared.damage();
+        if let Some((key, cause)) = &damaged {
+            self.look_again(key, cause).await?;
+        }
         let pulled = match self.replica().await {
             Ok(replica) => replica.catch_up(1).await,
             Err(error) => Err(error),
@@ -162,10 +166,27 @@ impl<S: State> Writer<S> {
             }
             other => self.noting_damage(other),
         };
+        if damaged.is_some() {
+            self.context.damage.looked(asked.elapsed());
+        }
         if pulled.is_ok() {
             self.shared.note_current(asked);
+            self.shared.heal();
         }
         pulled
+    }
+
+    /// Looks again at what was found damaged, unless that was just done. `Ok` if it may be sound.
+    async fn look_again(&self, key: &str, cause: &str) -> Result<(), StreamError> {
+        if !self.context.damage.is_due() {
+            return Err(StreamError::Corrupted { key: key.to_owned(), cause: cause.to_owned() });
+        }
+        let began = Instant::now();
+        let looked = heal::look(&self.context, key).await;
+        if looked.is_err() {
+            self.context.damage.looked(began.elapsed());
+        }
+        self.noting_damage(looked)
     }
 
     /// The replica, opened anew if it had to be discarded.
@@ -174,8 +195,10 @@ impl<S: State> Writer<S> {
             let opened = open(&self.context, self.fresh.as_ref()).await;
             let replica = self.noting_damage(opened)?;
             self.shared.adopt(&replica);
-            // It may be one that ends before damage: it is read from, never written on.
-            self.shared.check_damage()?;
+            if let Some((key, cause)) = replica.damage {
+                // It ends before damage: it is read from, never written on.
+                return Err(StreamError::Corrupted { key, cause });
+            }
             self.replica = Some(replica);
         }
         self.replica.as_mut().ok_or_else(|| StreamError::Unavailable("the stream is not open".to_owned()))
@@ -215,9 +238,10 @@ impl<S: State> Writer<S> {
     /// Resolves the batch at the present version and tries to commit it at the next slot. Hands the
     /// batch back where it must be resolved again.
     async fn try_commit(&mut self, batch: Vec<Waiting<S>>, nonce: Nonce, deadline: Instant) -> (Step, Vec<Waiting<S>>) {
-        let ready = match self.shared.check_damage() {
-            Ok(()) => self.replica().await.map(|_| ()),
-            Err(error) => Err(error),
+        // Nothing is appended behind damage; whether it still is damaged is looked at first.
+        let ready = match self.shared.damage() {
+            None => self.replica().await.map(|_| ()),
+            Some(_) => self.sync().await.map(|_| ()),
         };
         if let Err(error) = ready {
             answer_all(batch, &error.into());
@@ -288,27 +312,27 @@ impl<S: State> Writer<S> {
         let appended = match replica.append(&bytes, nonce, deadline).await {
             Ok(Appended::Ours(date)) => {
                 let link = Chain { nonce, xxh3: Checksum::of(&bytes) };
-                replica.apply(&commit, bytes, link).map(|()| Appended::Ours(date))
+                replica.apply(&commit, bytes, link).map(|()| Some(Appended::Ours(date)))
             }
             Ok(Appended::Taken(theirs)) => {
                 self.context.counters.slots_lost.count();
-                replica.take_in(theirs).await.map(|_| Appended::Taken(Default::default()))
+                replica.take_in(*theirs).map(|()| None)
             }
-            other => other,
+            other => other.map(Some),
         };
         match self.noting_damage(appended) {
-            Ok(Appended::Ours(date)) => {
+            Ok(Some(Appended::Ours(date))) => {
                 self.context.counters.commits_written.count();
                 self.shared.wrote();
                 // The slot was the first free one.
                 self.shared.note_current(asked);
                 self.acknowledge(batch, resolution.answers, date);
             }
-            Ok(Appended::Taken(_)) => return (Step::Again, batch),
-            Ok(Appended::Refused(why)) => {
+            Ok(None | Some(Appended::Taken(_))) => return (Step::Again, batch),
+            Ok(Some(Appended::Refused(why))) => {
                 answer_all(batch, &Error::unavailable(format!("the write was not applied: {why}")));
             }
-            Ok(Appended::Unknown(why)) => self.answer_unknown(batch, &why),
+            Ok(Some(Appended::Unknown(why))) => self.answer_unknown(batch, &why),
             Err(StreamError::Recycled(why)) => {
                 self.discard();
                 self.answer_unknown(batch, &why);

@@ -1,0 +1,73 @@
+//! Another look at what was found damaged: it may have been one wrong answer after the other, or the object was put back.
+//! Invariant: a look changes nothing; that it finds nothing wrong only means that reading may be tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::context::{Context, StreamError};
+use super::open::still_named;
+use super::rewind::checksum;
+use crate::bucket::fetch::Fetcher;
+use crate::bucket::keys::Role;
+
+/// A look is waited for so many times as long as the one before took: whole segments may have to be read for it.
+const REST_FACTOR: u32 = 10;
+
+/// What was found damaged last and has not checked out since.
+#[derive(Debug, Default)]
+pub struct Damage {
+    found: Mutex<Option<(String, String)>>,
+    /// Before then it is not looked at again.
+    rests_until: Mutex<Option<Instant>>,
+}
+
+impl Damage {
+    /// The object's key and what is wrong with it.
+    pub fn get(&self) -> Option<(String, String)> {
+        self.found.lock().clone()
+    }
+
+    /// Remembers it; whether that is news.
+    pub fn note(&self, key: &str, cause: &str) -> bool {
+        let mut found = self.found.lock();
+        let news = found.as_ref().is_none_or(|(known, _)| known != key);
+        *found = Some((key.to_owned(), cause.to_owned()));
+        news
+    }
+
+    /// Forgets it: all checks out; whether there was anything.
+    pub fn clear(&self) -> bool {
+        self.found.lock().take().is_some()
+    }
+
+    /// Whether enough time has passed since the last look.
+    pub fn is_due(&self) -> bool {
+        self.rests_until.lock().is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Remembers that a look has just ended which took so long.
+    pub fn looked(&self, took: Duration) {
+        *self.rests_until.lock() = Some(Instant::now() + took.saturating_mul(REST_FACTOR));
+    }
+}
+
+/// Looks at the object `key` again. `Ok` if nothing is found wrong with it by itself.
+pub async fn look(context: &Arc<Context>, key: &str) -> Result<(), StreamError> {
+    match context.stream.role(key) {
+        Some(Role::Head) => context.read_head().await.map(drop),
+        Some(Role::Segment) => {
+            let head = context.read_head().await?.head;
+            let Some(entry) = head.segs.iter().find(|entry| entry.key == key) else { return Ok(()) };
+            match checksum(&Fetcher::new(context.bucket.clone()), entry, context.reread()).await? {
+                (_, None) => Ok(()),
+                (key, Some(cause)) if still_named(context, &key).await? => Err(StreamError::Corrupted { key, cause }),
+                (_, Some(_)) => Ok(()),
+            }
+        }
+        // Whether a commit fits is for whoever reads the log to tell.
+        _ => Ok(()),
+    }
+}
