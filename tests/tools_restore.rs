@@ -24,7 +24,7 @@ use drumlin::testing::examine;
 use drumlin::testing::format::head::Head;
 use drumlin::{
     Choice, Collection, CollectionSpec, Condition, Consistency, Found, Kind, Metric, Moment, Query, Reason, Record,
-    Scope, Settings, Storage, Store, Timing, Version,
+    Scope, Settings, Storage, Store, Version,
 };
 use past::{DIM, Past, all_of};
 
