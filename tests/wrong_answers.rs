@@ -13,7 +13,7 @@ use drumlin::bucket::s3::{S3Bucket, S3Settings};
 use drumlin::bucket::{Bucket, BucketError, Condition};
 use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, Transfer};
 use drumlin_test_s3::azure_server::{self, Azure};
-use drumlin_test_s3::dropbox_server::{self, Dropbox};
+use drumlin_test_s3::dropbox_server::Dropbox;
 use drumlin_test_s3::gcs_server::{self, Gcs};
 use drumlin_test_s3::web::{Answers, WebServer};
 use drumlin_test_s3::{ACCESS_KEY, Asked, BUCKET, Instead, Mischief, S3Server, SECRET_KEY};
