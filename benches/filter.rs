@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use arrow::array::StringArray;
 use drumlin::Filter;
-use drumlin::testing::Columns;
+use drumlin::testing::{Columns, Interrupt};
 
 const ROWS: usize = 100_000;
 const CHUNK_ROWS: usize = 16_384;
@@ -109,8 +109,14 @@ fn columns() {
         ("eq 1 % and document contains", Filter::and([Filter::document_contains("ice"), Filter::eq("group", 7)])),
         ("document regex", Filter::document_matches("number 7[0-4]$").expect("the expression is valid")),
     ];
+    let never = Interrupt::never();
     for (name, filter) in filters {
-        let select = || chunks.iter().map(|c| filter.evaluate(&c.columns, &c.documents).len()).sum::<u64>();
+        let select = || {
+            chunks
+                .iter()
+                .map(|c| filter.evaluate(&c.columns, &c.documents, &never).map_or(0, |rows| rows.len()))
+                .sum::<u64>()
+        };
         let selected = select();
         let ms = median_ms(|| _ = black_box(select()));
         println!("{name:<34} {ms:8.3} ms, {selected} rows");

@@ -1,7 +1,11 @@
 //! The one bridge between async tasks and CPU work. Searches run on blocking threads, as many at once
 //! as there are permits, and wait their turn in a bounded queue; a batch takes all permits that are free,
-//! and gives them back every few milliseconds; graph builds run on a rayon pool of their own, one at a
-//! time, so that they never take the searches' cores all at once.
+//! and gives them back every few milliseconds, and so does a search that takes long; graph builds run on a
+//! rayon pool of their own, one at a time, so that they never take the searches' cores all at once.
+//! Invariants: a permit is held as long as its thread computes, whether or not anybody still waits for the
+//! answer; whoever stops waiting interrupts the work.
+
+mod seats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,15 +15,17 @@ use futures::future::try_join_all;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
+use crate::interrupt::{Asker, Interrupt};
+use seats::Seats;
 
-/// After this long a part of a batch gives its permit back and goes to the end of the queue. Long against
-/// what handing work to a thread costs (some 10 µs), short against what a single search may wait.
+/// After this long a part of a batch, or a long search, gives its permit back and goes to the end of the queue.
+/// Long against what handing work to a thread costs (some 10 µs), short against what a single search may wait.
 const TURN: Duration = Duration::from_millis(2);
 
 /// CPU work of one store.
 #[derive(Debug)]
 pub struct Compute {
-    searches: Semaphore,
+    seats: Arc<Seats>,
     search_threads: usize,
     waiting: AtomicUsize,
     waiting_limit: usize,
@@ -53,7 +59,7 @@ impl Compute {
             .build()
             .map_err(|e| Error::internal(format!("the index threads cannot be started: {e}")))?;
         Ok(Compute {
-            searches: Semaphore::new(search_threads.max(1)),
+            seats: Arc::new(Seats::new(search_threads.max(1))),
             search_threads: search_threads.max(1),
             waiting: AtomicUsize::new(0),
             waiting_limit: waiting_limit.max(1),
@@ -64,11 +70,10 @@ impl Compute {
         })
     }
 
-    /// Runs a read; refuses it when too many wait already.
-    pub async fn search<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    /// Runs a read; refuses it when too many wait already. It is interrupted once nobody waits for its answer.
+    pub async fn search<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
         let _place = self.queue()?;
-        let _permit = self.searches.acquire().await.map_err(|_| closed())?;
-        run(work).await
+        self.seated(work, &Asker::default()).await
     }
 
     /// Runs the reads `0..count` of one batch, spread over the search threads, and answers in their order.
@@ -76,28 +81,43 @@ impl Compute {
     pub async fn search_batch<T: Send + 'static>(
         &self,
         count: usize,
-        read: impl Fn(usize) -> T + Send + Sync + 'static,
+        read: impl Fn(usize, &Interrupt) -> T + Send + Sync + 'static,
     ) -> Result<Vec<T>> {
         let _place = self.queue()?;
-        let batch = Arc::new(Batch { next: AtomicUsize::new(0), count, read });
-        let lanes = (0..self.search_threads.min(count)).map(|_| self.lane(batch.clone()));
+        let (batch, asker) = (Arc::new(Batch { next: AtomicUsize::new(0), count, read }), Asker::default());
+        let lanes = (0..self.search_threads.min(count)).map(|_| self.lane(batch.clone(), &asker));
         let mut done: Vec<(usize, T)> = try_join_all(lanes).await?.into_iter().flatten().collect();
         done.sort_unstable_by_key(|(number, _)| *number);
         Ok(done.into_iter().map(|(_, answer)| answer).collect())
     }
 
     /// Takes reads of the batch, one after the other, until none is left.
-    async fn lane<T: Send + 'static, F: Fn(usize) -> T + Send + Sync + 'static>(
+    async fn lane<T: Send + 'static, F: Fn(usize, &Interrupt) -> T + Send + Sync + 'static>(
         &self,
         batch: Arc<Batch<F>>,
+        asker: &Asker,
     ) -> Result<Vec<(usize, T)>> {
         let mut done = Vec::new();
         while batch.next.load(Ordering::Relaxed) < batch.count {
-            let _permit = self.searches.acquire().await.map_err(|_| closed())?;
             let batch = batch.clone();
-            done.extend(run(move || batch.turn()).await?);
+            done.extend(self.seated(move |interrupt| batch.turn(interrupt), asker).await?);
         }
         Ok(done)
+    }
+
+    /// Runs work on a thread once there is a permit for it.
+    async fn seated<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Interrupt) -> T + Send + 'static,
+        asker: &Asker,
+    ) -> Result<T> {
+        let seat = self.seats.take().await?;
+        let gone = asker.gone();
+        run(move || {
+            let interrupt = Interrupt::new(gone, move || seat.share());
+            work(&interrupt)
+        })
+        .await
     }
 
     /// Threads that build graphs.
@@ -120,7 +140,7 @@ impl Compute {
     pub fn load(&self) -> Load {
         Load {
             searches: self.waiting.load(Ordering::Relaxed),
-            search_threads_busy: self.search_threads.saturating_sub(self.searches.available_permits()),
+            search_threads_busy: self.search_threads.saturating_sub(self.seats.free()),
             builds: self.building.load(Ordering::Relaxed),
             build_seconds: self.built_us.load(Ordering::Relaxed) as f64 / 1e6,
         }
@@ -162,9 +182,9 @@ struct Batch<F> {
 
 impl<F> Batch<F> {
     /// Reads until nothing is left or the turn is over.
-    fn turn<T>(&self) -> Vec<(usize, T)>
+    fn turn<T>(&self, interrupt: &Interrupt) -> Vec<(usize, T)>
     where
-        F: Fn(usize) -> T,
+        F: Fn(usize, &Interrupt) -> T,
     {
         let begun = Instant::now();
         let mut done = Vec::new();
@@ -173,7 +193,7 @@ impl<F> Batch<F> {
             if number >= self.count {
                 break;
             }
-            done.push((number, (self.read)(number)));
+            done.push((number, (self.read)(number, interrupt)));
         }
         done
     }
@@ -208,26 +228,26 @@ mod tests {
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let first = tokio::spawn({
             let compute = compute.clone();
-            async move { compute.search(move || wait.recv().is_ok()).await }
+            async move { compute.search(move |_| wait.recv().is_ok()).await }
         });
         while compute.waiting.load(Ordering::SeqCst) < 1 {
             tokio::task::yield_now().await;
         }
         let second = tokio::spawn({
             let compute = compute.clone();
-            async move { compute.search(|| 2).await }
+            async move { compute.search(|_| 2).await }
         });
         while compute.waiting.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
-        let refused = compute.search(|| 3).await.unwrap_err();
+        let refused = compute.search(|_| 3).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Unavailable);
         let load = compute.load();
         assert_eq!((load.searches, load.search_threads_busy, load.builds), (2, 1, 0));
         go.send(()).unwrap();
         assert!(first.await.unwrap().unwrap());
         assert_eq!(second.await.unwrap().unwrap(), 2);
-        assert_eq!(compute.search(|| 4).await.unwrap(), 4);
+        assert_eq!(compute.search(|_| 4).await.unwrap(), 4);
     }
 
     #[cfg(target_os = "linux")]
@@ -235,7 +255,7 @@ mod tests {
     async fn graphs_are_built_at_a_lower_priority_than_searches() {
         use rustix::process::getpriority_process;
         let compute = Compute::new(1, 1, 2).unwrap();
-        let search = compute.search(|| getpriority_process(None).unwrap()).await.unwrap();
+        let search = compute.search(|_| getpriority_process(None).unwrap()).await.unwrap();
         let build = compute.build(|| rayon::join(|| getpriority_process(None), || getpriority_process(None)));
         let (one, two) = build.await.unwrap();
         assert!(one.unwrap() > search && two.unwrap() > search);
@@ -248,15 +268,15 @@ mod tests {
         let compute = Compute::new(2, 1, 1).unwrap();
         // Neither of the first two reads ends before both have begun.
         let met = std::sync::Barrier::new(2);
-        let answers = compute.search_batch(100, move |number| {
+        let answers = compute.search_batch(100, move |number, _| {
             if number < 2 {
                 met.wait();
             }
             number * 3
         });
         assert_eq!(answers.await.unwrap(), (0..100).map(|number| number * 3).collect::<Vec<_>>());
-        assert_eq!(compute.search_batch(0, |number| number).await.unwrap(), Vec::<usize>::new());
-        assert_eq!(compute.search(|| 4).await.unwrap(), 4);
+        assert_eq!(compute.search_batch(0, |number, _| number).await.unwrap(), Vec::<usize>::new());
+        assert_eq!(compute.search(|_| 4).await.unwrap(), 4);
     }
 
     #[tokio::test]
@@ -266,7 +286,7 @@ mod tests {
         let reads = Arc::new(AtomicUsize::new(0));
         let (counter, all) = (reads.clone(), compute.clone());
         let batch = tokio::spawn(async move {
-            let slow = move |number| {
+            let slow = move |number, _: &Interrupt| {
                 begun.send(number).unwrap();
                 std::thread::sleep(TURN);
                 counter.fetch_add(1, Ordering::SeqCst)
@@ -274,8 +294,59 @@ mod tests {
             all.search_batch(50, slow).await
         });
         assert!(begins.recv().await.is_some());
-        let before = compute.search(move || reads.load(Ordering::SeqCst)).await.unwrap();
+        let before = compute.search(move |_| reads.load(Ordering::SeqCst)).await.unwrap();
         assert!(before < 10, "the search waited for {before} reads of the batch");
         assert_eq!(batch.await.unwrap().unwrap().len(), 50);
+    }
+
+    /// Asks again and again until it is told to give up.
+    fn endless(begun: std::sync::mpsc::Sender<()>) -> impl FnOnce(&Interrupt) -> usize {
+        move |interrupt| {
+            begun.send(()).unwrap();
+            (0..).take_while(|_| interrupt.check().is_ok()).count()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_search_ends_once_nobody_waits_for_it_and_holds_its_thread_until_then() {
+        let compute = Arc::new(Compute::new(1, 4, 1).unwrap());
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let all = compute.clone();
+        let long = tokio::spawn(async move {
+            let work = move |interrupt: &Interrupt| {
+                let asked = endless(begun)(interrupt);
+                wait.recv().map(|()| asked)
+            };
+            all.search(work).await
+        });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+        long.abort();
+        assert!(long.await.unwrap_err().is_cancelled());
+        assert_eq!(compute.load().search_threads_busy, 1, "its thread still computes");
+        go.send(()).unwrap();
+        assert_eq!(compute.search(|_| 5).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn long_searches_take_turns_with_short_ones_and_with_each_other() {
+        let compute = Arc::new(Compute::new(1, 100, 1).unwrap());
+        let (begun, begins) = std::sync::mpsc::channel();
+        let long: Vec<_> = (0..5)
+            .map(|_| {
+                let (all, begun) = (compute.clone(), begun.clone());
+                tokio::spawn(async move { all.search(endless(begun)).await })
+            })
+            .collect();
+        // All have begun, though the only thread is never given up for good.
+        tokio::task::spawn_blocking(move || (0..5).for_each(|_| begins.recv().unwrap())).await.unwrap();
+        for short in 0..20 {
+            assert_eq!(compute.search(move |_| short).await.unwrap(), short);
+        }
+        long.iter().for_each(|long| long.abort());
+        for long in long {
+            assert!(long.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(compute.search(|_| 6).await.unwrap(), 6);
     }
 }

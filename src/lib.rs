@@ -45,6 +45,7 @@ pub mod head;
 pub mod http;
 mod index;
 mod interchange;
+mod interrupt;
 mod log;
 mod memory;
 mod record;

@@ -7,6 +7,7 @@ pub use crate::examine;
 pub use crate::filter::Columns;
 pub use crate::format;
 pub use crate::head;
+pub use crate::interrupt::Interrupt;
 
 /// Graphs without a collection around them.
 pub mod index {

@@ -1,14 +1,24 @@
-//! What a store tells of the moment: queues, caches, and how far behind others it may be.
+//! What a store tells of the moment: queues, caches, and how far behind others it may be; and that nothing goes
+//! on once nobody waits for it.
+
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "support/server.rs"]
+mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumlin::http::HttpSettings;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, StoreTime};
 use drumlin::{CollectionSpec, Filter, Metadata, Query, Record, Scope, Settings, Storage, Store};
+use serde_json::{Value, json};
+use server::Server;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
@@ -87,4 +97,75 @@ async fn the_first_filter_arranges_metadata_and_graphs_tell_what_they_took() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(store.activity().build_seconds > 0.0);
+}
+
+/// A server with one search thread, and a collection of records with documents of so many letters.
+async fn with_documents(records: usize, letters: usize, request_timeout: Duration) -> Server {
+    let settings = Settings { search_threads: 1, ..settings() };
+    let server = Server::with(settings, HttpSettings { request_timeout, ..HttpSettings::default() }).await;
+    let notes = server.store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let document = "x".repeat(letters);
+    let records = (0..records).map(|n| Record { document: Some(document.clone()), ..record(&n.to_string()) });
+    notes.add(&records.collect::<Vec<_>>()).await.unwrap();
+    server
+}
+
+/// A server and a get that it would compute for minutes.
+async fn with_much_to_do(request_timeout: Duration) -> (Server, Value) {
+    let get = json!({"where_document": {"$regex": "x{5000}y"}, "include": []});
+    (with_documents(3000, 5000, request_timeout).await, get)
+}
+
+/// Waits until no search thread computes.
+async fn idle(server: &Server) {
+    let waited = async {
+        while server.store.activity().search_threads_busy > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waited).await.expect("a search goes on though nobody waits for it");
+}
+
+#[tokio::test]
+async fn a_search_ends_with_the_time_of_its_request() {
+    let (server, get) = with_much_to_do(Duration::from_millis(200)).await;
+    let answer = server.post("/api/collections/notes/get", &get).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    idle(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_search_ends_when_its_client_is_gone() {
+    let (server, get) = with_much_to_do(Duration::from_secs(600)).await;
+    let body = get.to_string();
+    let head = format!(
+        "POST /api/collections/notes/get HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    while server.store.activity().search_threads_busy == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(client);
+    idle(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_pattern_that_is_too_large_for_a_document_is_refused_by_both_apis_and_by_a_delete() {
+    let server = with_documents(1, 100_000, Duration::from_secs(600)).await;
+    let pattern = json!({"where_document": {"$regex": "x{100000}"}});
+    let id = server.get("/api/collections/notes").await.json()["id"].as_str().unwrap().to_owned();
+    let chroma = format!("/api/v2/tenants/default_tenant/databases/default_database/collections/{id}/get");
+    for path in ["/api/collections/notes/get", "/api/collections/notes/delete", &chroma] {
+        let answer = server.post(path, &pattern).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        assert!(answer.text().contains("100000 bytes") && answer.text().contains("states"), "{}", answer.text());
+    }
+    let kept = server.store.collection_in(&Scope::default(), "notes").await.unwrap();
+    assert_eq!(kept.count(drumlin::Consistency::Local).await.unwrap(), 1);
+    server.stop().await;
 }

@@ -11,9 +11,11 @@ use arrow::compute::interleave;
 use roaring::RoaringBitmap;
 
 use super::id_table::{IdHasher, IdTable};
+use crate::error;
 use crate::filter::{Columns, Filter};
 use crate::format::FormatError;
 use crate::index::{Vectors, inverse_norms};
+use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Metric};
 
 /// Rows of a chunk at most.
@@ -181,18 +183,30 @@ impl Chunk {
     }
 
     /// Rows among `rows` that match, dead ones included.
-    pub fn matching(&self, filter: &Filter, rows: &RoaringBitmap) -> RoaringBitmap {
+    pub fn matching(
+        &self,
+        filter: &Filter,
+        rows: &RoaringBitmap,
+        interrupt: &Interrupt,
+    ) -> error::Result<RoaringBitmap> {
         // A few rows are quicker read one by one than all rows sorted by key.
         if rows.len() * 16 < self.len() as u64 && self.by_key.get().is_none() {
-            return rows.iter().filter(|row| self.matches(filter, *row)).collect();
+            let mut matching = RoaringBitmap::new();
+            for row in rows {
+                if self.matches(filter, row, interrupt)? {
+                    matching.insert(row);
+                }
+            }
+            return Ok(matching);
         }
         let by_key = self.by_key.get_or_init(|| Columns::build(&self.columns.metadatas));
-        filter.evaluate(by_key, &self.columns.documents) & rows
+        Ok(filter.evaluate(by_key, &self.columns.documents, interrupt)? & rows)
     }
 
-    fn matches(&self, filter: &Filter, row: u32) -> bool {
+    fn matches(&self, filter: &Filter, row: u32, interrupt: &Interrupt) -> error::Result<bool> {
+        interrupt.check()?;
         let metadata = self.metadata(row).and_then(|text| Metadata::from_json_text(text).ok());
-        filter.matches(metadata.as_ref(), self.document(row))
+        filter.matches_within(metadata.as_ref(), self.document(row), interrupt)
     }
 
     /// Bytes of embeddings and norms.

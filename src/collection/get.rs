@@ -8,7 +8,11 @@ use super::request::{Found, Get, GetAnswer, Include};
 use super::residence::Held;
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Version};
+
+/// Records made between two looks at whether they are still wanted.
+const BETWEEN_LOOKS: usize = 256;
 
 /// The answer to a get whose records are made one by one, when they are asked for: a reader of a whole collection
 /// need not hold it twice. It keeps its version of the collection in memory.
@@ -58,14 +62,20 @@ impl Reading {
 
 impl Snapshot {
     /// The records asked for, in insertion order.
-    pub fn get(&self, get: &Get) -> Result<GetAnswer> {
-        let records = self.rows(get)?.into_iter().map(|at| self.found(at, get.include)).collect::<Result<_>>()?;
+    pub fn get(&self, get: &Get, interrupt: &Interrupt) -> Result<GetAnswer> {
+        let mut records = Vec::new();
+        for (number, at) in self.rows(get, interrupt)?.into_iter().enumerate() {
+            if number % BETWEEN_LOOKS == 0 {
+                interrupt.check()?;
+            }
+            records.push(self.found(at, get.include)?);
+        }
         Ok(GetAnswer { records, version: self.version })
     }
 
     /// The same, to be taken one by one.
-    pub fn read(self: Arc<Self>, get: &Get) -> Result<Reading> {
-        let rows = self.rows(get)?;
+    pub fn read(self: Arc<Self>, get: &Get, interrupt: &Interrupt) -> Result<Reading> {
+        let rows = self.rows(get, interrupt)?;
         Ok(Reading { snapshot: self, rows, include: get.include, _held: None })
     }
 
@@ -83,11 +93,18 @@ impl Snapshot {
         self.chunks.iter().flat_map(|view| view.alive.iter().map(|row| view.chunk.id(row)))
     }
 
-    fn rows(&self, get: &Get) -> Result<Vec<RowRef>> {
+    fn rows(&self, get: &Get, interrupt: &Interrupt) -> Result<Vec<RowRef>> {
         self.check_alive()?;
-        let selected = self.select(get.ids.as_deref(), get.filter.as_ref());
+        let selected = self.select(get.ids.as_deref(), get.filter.as_ref(), interrupt)?;
         let rows = in_order(self, &selected).skip(get.offset).take(get.limit.unwrap_or(usize::MAX));
-        Ok(rows.map(|(_, at)| at).collect())
+        let mut found = Vec::new();
+        for (number, (_, at)) in rows.enumerate() {
+            if number % (64 * BETWEEN_LOOKS) == 0 {
+                interrupt.check()?;
+            }
+            found.push(at);
+        }
+        Ok(found)
     }
 
     /// The fields of the record at `at` that are asked for.

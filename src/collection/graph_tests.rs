@@ -18,6 +18,7 @@ use crate::format::Checksum;
 use crate::format::graph::{decode_graph, encode_graph};
 use crate::format::head::GraphEntry;
 use crate::index::{BUILDERS, Graph, GraphParams, GraphRange, build_graph};
+use crate::interrupt::Interrupt;
 use crate::record::{Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 use crate::stream::state::State;
 
@@ -55,7 +56,7 @@ fn reload(part: &GraphPart) -> (GraphEntry, Vec<u8>) {
 }
 
 fn search(snapshot: &Snapshot, query: &Query) -> Vec<Hit> {
-    snapshot.search(query, &Limits::default()).unwrap().results.remove(0)
+    snapshot.search(query, &Limits::default(), &Interrupt::never()).unwrap().results.remove(0)
 }
 
 /// Share of the exact answer's hits that the default answer is as near as; its hits must be distinct,

@@ -23,6 +23,7 @@ use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::memory::{Budget, Purpose, Reservation};
 use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
@@ -113,7 +114,30 @@ impl Collection {
         // IMPORTANT: before it is held, so that a load which waits for room never waits for us.
         let _room = self.room_for(&change).await?;
         let held = self.used().await?;
+        let change = held.prepared(change).await?;
         held.inner.stream.write(change).await.map(|written| written.answer)
+    }
+
+    /// Where a delete has a filter, finds out which records match it before other writes have to wait for it.
+    async fn prepared(&self, change: Change) -> Result<Change> {
+        let Change::Write(Write::Delete(Selection { filter: Some(_), .. })) = &change else { return Ok(change) };
+        let (snapshot, deadline) = (self.present(), self.inner.stream.context().timing.deadline);
+        let work = move |interrupt: &Interrupt| {
+            let Change::Write(Write::Delete(selection)) = change else { return Ok(change) };
+            let Some(filter) = &selection.filter else { return Ok(Change::Write(Write::Delete(selection))) };
+            let matched = snapshot.matched(selection.ids.as_deref(), filter, interrupt)?;
+            Ok(Change::Prepared(matched, Write::Delete(selection)))
+        };
+        match tokio::time::timeout(deadline, self.compute().search(work)).await {
+            Ok(prepared) => prepared?,
+            Err(_) => {
+                let seconds = deadline.as_secs_f64();
+                Err(Error::unavailable(format!(
+                    "the records to delete were not found within {seconds} s; nothing was changed. Select fewer by ids \
+                     or metadata"
+                )))
+            }
+        }
     }
 
     /// Memory for what a write adds; none is needed where it adds nothing, or there is no limit.
@@ -174,14 +198,14 @@ impl Collection {
     pub async fn get(&self, get: Get) -> Result<GetAnswer> {
         let held = self.used().await?;
         let snapshot = held.snapshot(get.consistency).await?;
-        held.compute().search(move || snapshot.get(&get)).await?
+        held.compute().search(move |interrupt| snapshot.get(&get, interrupt)).await?
     }
 
     /// Reads records in insertion order, to be taken one by one: whoever passes them on need not hold them all.
     pub async fn read(&self, get: Get) -> Result<Reading> {
         let held = self.used().await?;
         let snapshot = held.snapshot(get.consistency).await?;
-        let reading = held.compute().search(move || snapshot.read(&get)).await??;
+        let reading = held.compute().search(move |interrupt| snapshot.read(&get, interrupt)).await??;
         Ok(reading.of(held))
     }
 
@@ -195,13 +219,14 @@ impl Collection {
         held.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
         let compute = held.compute();
         if query.embeddings.len() < 2 {
-            return compute.search(move || snapshot.search(&query, &limits)).await?;
+            return compute.search(move |interrupt| snapshot.search(&query, &limits, interrupt)).await?;
         }
-        let planned = compute.search(move || (snapshot.route(&query, &limits), snapshot, query));
+        let planned = compute.search(move |interrupt| (snapshot.route(&query, &limits, interrupt), snapshot, query));
         let (route, snapshot, query) = planned.await?;
         let route = route?;
         let (version, count) = (snapshot.version(), query.embeddings.len());
-        let answers = compute.search_batch(count, move |number| snapshot.answer(&query, &route, number)).await?;
+        let answer = move |number, interrupt: &Interrupt| snapshot.answer(&query, &route, number, interrupt);
+        let answers = compute.search_batch(count, answer).await?;
         Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
     }
 

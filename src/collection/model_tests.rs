@@ -14,6 +14,7 @@ use crate::config::Limits;
 use crate::error::Kind;
 use crate::filter::Filter;
 use crate::index::distance;
+use crate::interrupt::Interrupt;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
 use crate::stream::state::State;
 
@@ -277,13 +278,13 @@ fn compare(replay: &Replay, model: &Model, generator: &mut Generator, context: &
     snapshot.check_invariants().unwrap_or_else(|broken| panic!("{context}: {broken}"));
     let all: Vec<Found> = model.ordered().into_iter().map(found).collect();
     assert_eq!(snapshot.count(), all.len() as u64, "{context}");
-    assert_eq!(snapshot.get(&everything()).unwrap().records, all, "{context}");
+    assert_eq!(snapshot.get(&everything(), &Interrupt::never()).unwrap().records, all, "{context}");
     let Selection { ids, filter, limit } = generator.selection();
     let offset = generator.rng.random_range(0..4);
     let get = Get { ids, filter, limit, offset, include: Include::NONE, ..Get::default() };
     let unlimited = Selection { ids: get.ids.clone(), filter: get.filter.clone(), limit: None };
     let want = model.select(&unlimited).into_iter().skip(offset).take(limit.unwrap_or(usize::MAX));
-    let got = snapshot.get(&get).unwrap().records.into_iter().map(|found| found.id);
+    let got = snapshot.get(&get, &Interrupt::never()).unwrap().records.into_iter().map(|found| found.id);
     assert_eq!(got.collect::<Vec<_>>(), want.collect::<Vec<_>>(), "{context}: {get:?}");
 }
 
@@ -293,7 +294,7 @@ fn compare_search(replay: &Replay, model: &Model, generator: &mut Generator, con
     let k = generator.rng.random_range(1..12);
     let Selection { ids, filter, .. } = generator.selection();
     let query = Query { ids, filter, exact: true, ..Query::new(generator.embedding()).k(k) };
-    let hits = snapshot.search(&query, &Limits::default()).unwrap().results.remove(0);
+    let hits = snapshot.search(&query, &Limits::default(), &Interrupt::never()).unwrap().results.remove(0);
     let among = model.select(&Selection { ids: query.ids.clone(), filter: query.filter.clone(), limit: None });
     let to = |id: &str| distance(snapshot.metric, &query.embeddings[0], &model.records[id].1.embedding);
     let mut want: Vec<f32> = among.iter().map(|id| to(id)).collect();
@@ -360,6 +361,6 @@ fn a_published_snapshot_never_changes() {
     }
     for (snapshot, model) in held {
         let want: Vec<Found> = model.ordered().into_iter().map(found).collect();
-        assert_eq!(snapshot.get(&everything()).unwrap().records, want);
+        assert_eq!(snapshot.get(&everything(), &Interrupt::never()).unwrap().records, want);
     }
 }

@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 
 use super::snapshot::{RowRef, Snapshot};
+use crate::error::Result;
 use crate::filter::Filter;
 use crate::format::{Op, Row};
+use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata};
 
 /// An id touched by the batch.
@@ -110,11 +112,16 @@ impl<'a> Overlay<'a> {
     }
 
     /// Records that the batch has put and that match.
-    pub fn pending(&self, filter: Option<&Filter>) -> Vec<Candidate<'a>> {
+    pub fn pending(&self, filter: Option<&Filter>, interrupt: &Interrupt) -> Result<Vec<Candidate<'a>>> {
         let live = self.touched.iter().filter(|(_, touched)| touched.live);
         let rows = live.filter_map(|(id, touched)| Some((*id, touched.slot, self.slots[touched.slot].as_ref()?)));
-        let matching = rows.filter(|(_, _, row)| filter.is_none_or(|filter| matches(filter, row)));
-        matching.map(|(id, slot, row)| Candidate { place: row.position.ok_or(slot), id }).collect()
+        let mut pending = Vec::new();
+        for (id, slot, row) in rows {
+            if filter.map(|filter| matches(filter, row, interrupt)).transpose()?.unwrap_or(true) {
+                pending.push(Candidate { place: row.position.ok_or(slot), id });
+            }
+        }
+        Ok(pending)
     }
 
     /// The commit's rows, in order of insertion.
@@ -123,7 +130,8 @@ impl<'a> Overlay<'a> {
     }
 }
 
-fn matches(filter: &Filter, row: &Row) -> bool {
+fn matches(filter: &Filter, row: &Row, interrupt: &Interrupt) -> Result<bool> {
+    interrupt.check()?;
     let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
-    row.op == Op::Put && filter.matches(metadata.as_ref(), row.document.as_deref())
+    Ok(row.op == Op::Put && filter.matches_within(metadata.as_ref(), row.document.as_deref(), interrupt)?)
 }

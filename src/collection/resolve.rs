@@ -3,6 +3,7 @@
 //! Invariants: nothing is changed here; a refused request leaves no trace; rows are complete records.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -10,12 +11,14 @@ use super::key_types::{KeyType, KeyTypes};
 use super::order::in_order;
 use super::overlay::{Candidate, Current, Overlay};
 use super::request::{Guard, Selection, Write, WriteOutcome};
+use super::select::Matched;
 use super::snapshot::{RowRef, Snapshot};
 use super::state::Change;
 use super::validate::{check_bytes, check_metadata_text, check_write};
 use crate::config::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Op, Row};
+use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 use crate::stream::state::Resolution;
 
@@ -28,6 +31,10 @@ pub fn resolve(base: &Snapshot, limits: &Limits, changes: &[&Change]) -> Resolut
     answers.iter_mut().flatten().for_each(|outcome| outcome.version = version);
     Resolution { answers, ..resolution }
 }
+
+/// How long a delete may look for its records while all other writes of the collection wait. Most of them were
+/// found before ([`Change::Prepared`]).
+const SELECT_TIME: Duration = Duration::from_secs(5);
 
 struct Resolver<'a> {
     base: &'a Snapshot,
@@ -64,10 +71,11 @@ impl<'a> Resolver<'a> {
             return Err(Error::not_found("the collection was deleted"));
         }
         match change {
-            Change::Write(write) => self.write(write),
+            Change::Write(write) => self.write(write, &Matched::default()),
+            Change::Prepared(matched, write) => self.write(write, matched),
             Change::Guarded(guards, write) => {
                 guards.iter().try_for_each(|guard| self.check_guard(guard))?;
-                self.write(write)
+                self.write(write, &Matched::default())
             }
             Change::Drop => {
                 self.dropping = true;
@@ -93,14 +101,14 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn write(&mut self, write: &'a Write) -> Result<WriteOutcome> {
+    fn write(&mut self, write: &'a Write, matched: &Matched) -> Result<WriteOutcome> {
         let dimension = check_write(write, self.dimension, self.limits)?;
         let outcome = match write {
             Write::Add(records) => self.add(records),
             Write::Upsert(records) => self.upsert(records),
             Write::Update(updates) => self.change_records(updates, Unknown::Skipped),
             Write::Merge(updates) => self.change_records(updates, Unknown::Inserted),
-            Write::Delete(selection) => self.delete(selection),
+            Write::Delete(selection) => self.delete(selection, matched),
         }?;
         // The first embeddings fix it, even those of an update that finds none of its ids.
         self.dimension = dimension;
@@ -192,18 +200,21 @@ impl<'a> Resolver<'a> {
         Ok(text)
     }
 
-    fn delete(&mut self, selection: &'a Selection) -> Result<WriteOutcome> {
+    fn delete(&mut self, selection: &'a Selection, matched: &Matched) -> Result<WriteOutcome> {
         let limit = selection.limit.unwrap_or(usize::MAX);
         let filter = selection.filter.as_ref();
-        let (mut chosen, named) = match &selection.ids {
-            Some(ids) => self.candidates_of(ids, filter),
-            None => {
-                let selected = self.base.select(None, filter);
-                let mut all = self.overlay.untouched(in_order(self.base, &selected));
-                all.extend(self.overlay.pending(filter));
-                (all, 0)
-            }
+        let interrupt = Interrupt::at(Instant::now() + SELECT_TIME);
+        let ids = selection.ids.as_deref();
+        let pending = match self.overlay.len() {
+            0 => Vec::new(),
+            _ => self.overlay.pending(filter, &interrupt)?,
         };
+        let selected = self.base.select_knowing(matched, ids, filter, &interrupt)?;
+        let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
+        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
+        let named = distinct.as_ref().map_or(0, HashSet::len);
+        let asked = |candidate: &Candidate<'a>| distinct.as_ref().is_none_or(|ids| ids.contains(candidate.id));
+        chosen.extend(pending.into_iter().filter(asked));
         if chosen.len() > limit {
             chosen.sort_unstable();
             chosen.truncate(limit);
@@ -212,19 +223,6 @@ impl<'a> Resolver<'a> {
         chosen.iter().for_each(|candidate| self.overlay.delete(candidate.id));
         let applied = chosen.len();
         Ok(WriteOutcome { applied, skipped: named.saturating_sub(applied), ..WriteOutcome::default() })
-    }
-
-    /// The live ones of these ids that match, and how many distinct ids there are.
-    fn candidates_of(&self, ids: &'a [String], filter: Option<&crate::filter::Filter>) -> (Vec<Candidate<'a>>, usize) {
-        let distinct: HashSet<&'a str> = ids.iter().map(String::as_str).collect();
-        let pending: HashMap<&str, Candidate<'a>> = match self.overlay.len() {
-            0 => HashMap::new(),
-            _ => self.overlay.pending(filter).into_iter().map(|candidate| (candidate.id, candidate)).collect(),
-        };
-        let selected = self.base.select(Some(ids), filter);
-        let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
-        chosen.extend(pending.into_values().filter(|candidate| distinct.contains(candidate.id)));
-        (chosen, distinct.len())
     }
 
     /// What a row that replaces this id's record takes over from it.

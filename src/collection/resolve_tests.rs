@@ -4,11 +4,13 @@
 use super::key_types::KeyType;
 use super::replay::Replay;
 use super::request::{Found, Get, Include, Selection, Write, WriteOutcome};
+use super::select::Matched;
 use super::state::Change;
 use crate::config::Limits;
 use crate::error::Kind;
 use crate::filter::Filter;
 use crate::format::{Op, Row};
+use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 use crate::stream::state::{Resolution, State};
 
@@ -32,7 +34,7 @@ fn abc() -> Replay {
 }
 
 fn all(replay: &Replay) -> Vec<Found> {
-    replay.snapshot().get(&Get { include: Include::ALL, ..Get::default() }).unwrap().records
+    replay.snapshot().get(&Get { include: Include::ALL, ..Get::default() }, &Interrupt::never()).unwrap().records
 }
 
 fn ids(replay: &Replay) -> Vec<String> {
@@ -199,7 +201,7 @@ fn after_a_drop_every_request_finds_nothing() {
     assert_eq!((answers[0].clone().unwrap(), answers[1].clone().unwrap()), (outcome(1, 0, 2), outcome(0, 0, 2)));
     assert!(replay.state.dropped() && replay.commits[1].rows.is_empty());
     assert_eq!(replay.write(Write::Add(vec![record("d", 4.0)])).unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(replay.snapshot().get(&Get::default()).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(replay.snapshot().get(&Get::default(), &Interrupt::never()).unwrap_err().kind(), Kind::NotFound);
 }
 
 #[test]
@@ -369,5 +371,29 @@ fn kinds_of_metadata_values_are_remembered_beyond_deletion_and_segments() {
     assert_eq!(kinds(&replay), expected);
     for ends in [&[][..], &[1], &[2], &[3], &[1, 3]] {
         assert_eq!(kinds(&replay.reopened(ends)), expected, "read back with segments {ends:?}");
+    }
+}
+
+#[test]
+fn what_was_matched_before_a_delete_waited_counts_for_the_rows_that_were_looked_at_only() {
+    let filter = Filter::document_contains("old");
+    let with = |id: &str, document: &str| Record { document: Some(document.to_owned()), ..record(id, 1.0) };
+    let mut replay = Replay::new(Metric::L2);
+    replay.add([with("a", "old"), with("b", "new"), with("c", "old")]);
+    let never = Interrupt::never();
+    let some = replay.snapshot().matched(Some(&["b".to_owned()]), &filter, &never).unwrap();
+    let all = replay.snapshot().matched(None, &filter, &never).unwrap();
+    // What happens while it waits: one of the matching ends, one is no longer so, two become so.
+    replay.write(delete(&["a"])).unwrap();
+    replay.write(Write::Update(vec![RecordUpdate { document: Some("new".to_owned()), ..update("c") }])).unwrap();
+    replay.write(Write::Update(vec![RecordUpdate { document: Some("old".to_owned()), ..update("b") }])).unwrap();
+    replay.add([with("d", "old"), with("e", "new")]);
+    for matched in [Matched::default(), some, all] {
+        let selection = Selection { filter: Some(filter.clone()), ..Selection::default() };
+        let change = Change::Prepared(matched, Write::Delete(selection));
+        let resolution = replay.state.resolve(&[&change]);
+        let mut deleted: Vec<&str> = resolution.rows.iter().map(|row| row.id.as_str()).collect();
+        deleted.sort_unstable();
+        assert_eq!(deleted, ["b", "d"]);
     }
 }

@@ -8,6 +8,7 @@ use super::handle::Collection;
 use super::request::{Consistency, Found, Get, Include};
 use crate::compute::Compute;
 use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::record::{Record, Version};
 
 /// A reading of a whole collection. It keeps the version it reads in memory as long as it lives.
@@ -52,8 +53,13 @@ impl Scan {
     pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Record>> {
         let (start, end) = (self.at, self.at.saturating_add(limit).min(self.count()));
         let reading = self.reading.clone();
-        let read =
-            move || (start..end).filter_map(|place| reading.record(place).transpose()).collect::<Result<Vec<_>>>();
+        let read = move |interrupt: &Interrupt| {
+            let record = |place| {
+                interrupt.check()?;
+                reading.record(place)
+            };
+            (start..end).filter_map(|place| record(place).transpose()).collect::<Result<Vec<_>>>()
+        };
         let page = self.compute.search(read).await??;
         self.at = end;
         Ok(page.into_iter().map(record).collect())

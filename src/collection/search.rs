@@ -17,6 +17,7 @@ use crate::index::{
     Candidate, Choice, GraphQuery, NodeBitmap, Plan, PreparedQuery, SearchScratch, TopK, default_ef, plan, scan,
     search_graph,
 };
+use crate::interrupt::Interrupt;
 use crate::record::Address;
 
 thread_local! {
@@ -61,20 +62,20 @@ fn width(ef: usize, k: usize, allowed: usize, most: usize) -> usize {
 
 impl Snapshot {
     /// One list of hits for each query embedding, nearest first.
-    pub fn search(&self, query: &Query, limits: &Limits) -> Result<QueryAnswer> {
-        let route = self.route(query, limits)?;
-        let results = (0..query.embeddings.len()).map(|number| self.answer(query, &route, number));
+    pub fn search(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<QueryAnswer> {
+        let route = self.route(query, limits, interrupt)?;
+        let results = (0..query.embeddings.len()).map(|number| self.answer(query, &route, number, interrupt));
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
     }
 
     /// Checks a query and decides how it is answered.
-    pub fn route(&self, query: &Query, limits: &Limits) -> Result<Route> {
+    pub fn route(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<Route> {
         self.check_alive()?;
         check(query, self.dimension, limits)?;
         if self.dimension.is_none() || self.live == 0 {
             return Ok(Route::default());
         }
-        let selected = self.select(query.ids.as_deref(), query.filter.as_ref());
+        let selected = self.select(query.ids.as_deref(), query.filter.as_ref(), interrupt)?;
         let walks = if query.exact { Vec::new() } else { self.walks(query, &selected) };
         let scans = match selected {
             Selected::All => self.chunks.iter().map(|view| self.unwalked(view, None, &walks)).collect(),
@@ -87,9 +88,10 @@ impl Snapshot {
     }
 
     /// The hits of one of the query's embeddings. `route` must be this query's on this snapshot.
-    pub fn answer(&self, query: &Query, route: &Route, number: usize) -> Result<Vec<Hit>> {
+    pub fn answer(&self, query: &Query, route: &Route, number: usize, interrupt: &Interrupt) -> Result<Vec<Hit>> {
         let embedding = query.embeddings.get(number).map_or(&[][..], Vec::as_slice);
-        self.hits(self.nearest(&PreparedQuery::new(self.metric, embedding), query, route), query)
+        let prepared = PreparedQuery::new(self.metric, embedding);
+        self.hits(self.nearest(&prepared, query, route, interrupt)?, query)
     }
 
     /// What is left to scan of a chunk's selected rows (`None`: all that are alive).
@@ -139,7 +141,7 @@ impl Snapshot {
     /// How many graphs a query asks.
     #[cfg(test)]
     pub(super) fn walks_of(&self, query: &Query) -> usize {
-        self.route(query, &Limits::default()).map_or(0, |route| route.walks.len())
+        self.route(query, &Limits::default(), &Interrupt::never()).map_or(0, |route| route.walks.len())
     }
 
     /// The nodes that these rows link to, for each graph.
@@ -157,9 +159,10 @@ impl Snapshot {
     }
 
     /// Keys of the answer are addresses.
-    fn nearest(&self, prepared: &PreparedQuery, query: &Query, route: &Route) -> TopK {
+    fn nearest(&self, prepared: &PreparedQuery, query: &Query, route: &Route, interrupt: &Interrupt) -> Result<TopK> {
         let mut top = TopK::new(query.k);
         for (view, rows) in self.chunks.iter().zip(&route.scans) {
+            interrupt.check()?;
             let rows = match rows {
                 Scanned::Alive => &view.alive,
                 Scanned::Loose => view.loose(),
@@ -168,6 +171,7 @@ impl Snapshot {
             scan(prepared, view.chunk.vectors(), rows, |row| view.chunk.address(row).0, &mut top);
         }
         for walk in &route.walks {
+            interrupt.check()?;
             let graph = &self.graphs[walk.graph].part.graph;
             let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
             let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
@@ -180,7 +184,7 @@ impl Snapshot {
                 }
             }
         }
-        top
+        Ok(top)
     }
 
     fn hits(&self, nearest: TopK, query: &Query) -> Result<Vec<Hit>> {

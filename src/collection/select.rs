@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use super::chunk::Chunk;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
+use crate::error::Result;
 use crate::filter::Filter;
+use crate::interrupt::Interrupt;
 
 /// Live rows of one snapshot.
 #[derive(Debug)]
@@ -27,18 +30,83 @@ impl Selected {
     }
 }
 
+/// Which rows of some chunks match a filter: found before a request waits in line, so that nobody has to wait
+/// while documents are read. Chunks never change, so it stays true.
+#[derive(Debug, Clone, Default)]
+pub struct Matched(Vec<Looked>);
+
+/// What is known of a chunk.
+#[derive(Debug, Clone)]
+struct Looked {
+    chunk: Arc<Chunk>,
+    rows: RoaringBitmap,
+    matching: RoaringBitmap,
+}
+
+impl Matched {
+    /// Those of the rows that match, where all of them were looked at.
+    fn among(&self, chunk: &Arc<Chunk>, rows: &RoaringBitmap) -> Option<RoaringBitmap> {
+        let looked = self.0.iter().find(|looked| Arc::ptr_eq(&looked.chunk, chunk))?;
+        rows.is_subset(&looked.rows).then(|| &looked.matching & rows)
+    }
+}
+
+impl PartialEq for Matched {
+    /// What is known beforehand changes no answer.
+    fn eq(&self, _: &Matched) -> bool {
+        true
+    }
+}
+
 impl Snapshot {
+    /// Finds out beforehand which of the rows with one of these ids, where given, match the filter.
+    pub(super) fn matched(&self, ids: Option<&[String]>, filter: &Filter, interrupt: &Interrupt) -> Result<Matched> {
+        let candidates = ids.map(|ids| self.rows_of(ids));
+        let look = |(chunk, view): (usize, &Arc<ChunkView>)| {
+            interrupt.check()?;
+            let rows = candidates.as_ref().map_or(&view.alive, |rows| &rows[chunk]).clone();
+            let matching =
+                if rows.is_empty() { rows.clone() } else { view.chunk.matching(filter, &rows, interrupt)? };
+            Ok(Looked { chunk: view.chunk.clone(), rows, matching })
+        };
+        Ok(Matched(self.chunks.iter().enumerate().map(look).collect::<Result<_>>()?))
+    }
+
     /// The live rows with one of these ids, where given, that match the filter, where given.
-    pub(super) fn select(&self, ids: Option<&[String]>, filter: Option<&Filter>) -> Selected {
+    ///
+    /// # Errors
+    /// `Invalid` where a regex is too large for a document; what the interrupt says.
+    pub(super) fn select(
+        &self,
+        ids: Option<&[String]>,
+        filter: Option<&Filter>,
+        interrupt: &Interrupt,
+    ) -> Result<Selected> {
+        self.select_knowing(&Matched::default(), ids, filter, interrupt)
+    }
+
+    /// The same where something is known already.
+    pub(super) fn select_knowing(
+        &self,
+        matched: &Matched,
+        ids: Option<&[String]>,
+        filter: Option<&Filter>,
+        interrupt: &Interrupt,
+    ) -> Result<Selected> {
         let candidates = ids.map(|ids| self.rows_of(ids));
         let Some(filter) = filter else {
-            return candidates.map_or(Selected::All, Selected::Rows);
+            return Ok(candidates.map_or(Selected::All, Selected::Rows));
         };
         let of_chunk = |(chunk, view): (usize, &Arc<ChunkView>)| {
+            interrupt.check()?;
             let among = candidates.as_ref().map_or(&view.alive, |rows| &rows[chunk]);
-            if among.is_empty() { RoaringBitmap::new() } else { view.chunk.matching(filter, among) }
+            match matched.among(&view.chunk, among) {
+                Some(rows) => Ok(rows),
+                None if among.is_empty() => Ok(RoaringBitmap::new()),
+                None => view.chunk.matching(filter, among, interrupt),
+            }
         };
-        Selected::Rows(self.chunks.iter().enumerate().map(of_chunk).collect())
+        Ok(Selected::Rows(self.chunks.iter().enumerate().map(of_chunk).collect::<Result<_>>()?))
     }
 
     fn rows_of(&self, ids: &[String]) -> Vec<RoaringBitmap> {

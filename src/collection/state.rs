@@ -16,6 +16,7 @@ use super::graphs::{self, GraphPart, Relinked};
 use super::key_types::KeyTypes;
 use super::request::{Guard, Write, WriteOutcome};
 use super::resolve::resolve;
+use super::select::Matched;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use super::tiers;
 use crate::config::Limits;
@@ -30,6 +31,8 @@ use crate::stream::state::{Resolution, State, Weight};
 pub enum Change {
     /// Writes records.
     Write(Write),
+    /// The same, where it was found out before which records match its filter.
+    Prepared(Matched, Write),
     /// The same, refused with `Conflict` if one of the guards does not hold.
     Guarded(Vec<Guard>, Write),
     /// Ends the collection.
@@ -51,7 +54,7 @@ impl Change {
     pub fn growth(&self, dimension: usize) -> Option<u64> {
         let Weight { rows, bytes } = CollectionState::weight(self);
         let (rows, mut bytes) = (rows as u64, bytes as u64);
-        let (Change::Write(write) | Change::Guarded(_, write)) = self else { return None };
+        let (Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write)) = self else { return None };
         match write {
             Write::Delete(_) => return None,
             // What an update leaves as it is, is written again.
@@ -187,7 +190,9 @@ impl State for CollectionState {
     type Answer = WriteOutcome;
 
     fn weight(request: &Change) -> Weight {
-        let (Change::Write(write) | Change::Guarded(_, write)) = request else { return Weight::default() };
+        let (Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write)) = request else {
+            return Weight::default();
+        };
         match write {
             Write::Add(records) | Write::Upsert(records) => {
                 Weight { rows: records.len(), bytes: records.iter().map(record_bytes).sum() }

@@ -13,6 +13,7 @@ use super::state::Change;
 use crate::config::Limits;
 use crate::error::Kind;
 use crate::format::{Commit, Embeddings, Op, Row, Rows};
+use crate::interrupt::Interrupt;
 use crate::record::{Address, Metric, Record, Version};
 use crate::stream::state::{Resolution, State};
 
@@ -65,11 +66,11 @@ fn a_commit_that_cannot_be_is_refused_and_changes_nothing() {
             "row 0: embedded: expected 16777217, the record's, got 16777216",
         ),
     ];
-    let before = replay.snapshot().get(&Get::default()).unwrap();
+    let before = replay.snapshot().get(&Get::default(), &Interrupt::never()).unwrap();
     for (commit, message) in cases {
         assert_eq!(replay.state.apply(&commit).unwrap_err().to_string(), message);
         replay.state.publish();
-        assert_eq!(replay.snapshot().get(&Get::default()).unwrap(), before);
+        assert_eq!(replay.snapshot().get(&Get::default(), &Interrupt::never()).unwrap(), before);
         replay.snapshot().check_invariants().unwrap();
     }
     replay.commit(&[Change::Drop]);
@@ -84,7 +85,7 @@ fn of_two_rows_of_one_id_in_a_commit_the_last_counts() {
     replay.state.apply(&commit(2, rows)).unwrap();
     replay.state.current().check_invariants().unwrap();
     let get = Get { include: Include::ALL, ..Get::default() };
-    let found = replay.state.current().get(&get).unwrap().records;
+    let found = replay.state.current().get(&get, &Interrupt::never()).unwrap().records;
     assert_eq!(found.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["r0", "r1", "x"]);
     assert_eq!(found[2].embedding, Some(vec![3.0, 3.0]));
 }
@@ -197,7 +198,7 @@ fn searches_that_cannot_be_answered_are_refused_by_name() {
         (Query { ef_search: Some(0), ..good() }, Kind::Invalid, "ef_search: expected at least 1, got 0"),
     ];
     for (query, kind, message) in cases {
-        let error = replay.snapshot().search(&query, &limits).unwrap_err();
+        let error = replay.snapshot().search(&query, &limits, &Interrupt::never()).unwrap_err();
         assert_eq!((error.kind(), error.message()), (kind, message));
     }
 }
@@ -205,14 +206,17 @@ fn searches_that_cannot_be_answered_are_refused_by_name() {
 #[test]
 fn an_empty_collection_answers_every_query_with_an_empty_list() {
     let snapshot = Snapshot::empty(Metric::Cosine);
-    let answer = snapshot.search(&Query::batch(vec![vec![1.0; 7]; 3]), &Limits::default()).unwrap();
+    let answer =
+        snapshot.search(&Query::batch(vec![vec![1.0; 7]; 3]), &Limits::default(), &Interrupt::never()).unwrap();
     assert_eq!((answer.results, answer.version), (vec![Vec::new(); 3], Version(0)));
 }
 
 #[test]
 fn no_ids_select_nothing_and_limits_count_after_offsets() {
     let replay = two();
-    let ids = |get: Get| replay.snapshot().get(&get).unwrap().records.into_iter().map(|f| f.id).collect::<Vec<_>>();
+    let ids = |get: Get| {
+        replay.snapshot().get(&get, &Interrupt::never()).unwrap().records.into_iter().map(|f| f.id).collect::<Vec<_>>()
+    };
     assert!(ids(Get { ids: Some(vec![]), ..Get::default() }).is_empty());
     assert!(ids(Get { limit: Some(0), ..Get::default() }).is_empty());
     assert_eq!(ids(Get { offset: 1, limit: Some(5), ..Get::default() }), ["r1"]);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Columns, Filter, Number, Scalar};
+use crate::interrupt::Interrupt;
 use crate::record::{MetaValue, Metadata};
 
 const KEYS: [&str; 4] = ["a", "b", "ключ", ""];
@@ -122,7 +123,7 @@ fn by_record(filter: &Filter, metadatas: &StringArray, documents: &StringArray) 
 }
 
 fn by_columns(filter: &Filter, metadatas: &StringArray, documents: &StringArray) -> Vec<u32> {
-    filter.evaluate(&Columns::build(metadatas), documents).iter().collect()
+    filter.evaluate(&Columns::build(metadatas), documents, &Interrupt::never()).unwrap().iter().collect()
 }
 
 proptest! {
@@ -137,7 +138,7 @@ proptest! {
         let documents: StringArray = records.iter().map(|(_, d)| d.as_deref()).collect();
         let columns = Columns::build(&metadatas);
         for filter in &filters {
-            let selected: Vec<u32> = filter.evaluate(&columns, &documents).iter().collect();
+            let selected: Vec<u32> = filter.evaluate(&columns, &documents, &Interrupt::never()).unwrap().iter().collect();
             prop_assert_eq!(selected, by_record(filter, &metadatas, &documents), "{:?}", filter);
         }
     }
@@ -258,24 +259,41 @@ fn more_rows_than_one_block_keep_their_numbers() {
     assert_eq!(columns.len(), rows as usize);
     let filter = Filter::and([Filter::gte("n", 65_530), Filter::lt("n", 131_080), Filter::document_contains("even")]);
     let expected: Vec<u32> = (65_530..131_080).filter(|i| i % 3 != 0 && i % 2 == 0).collect();
-    assert_eq!(filter.evaluate(&columns, &documents).iter().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        filter.evaluate(&columns, &documents, &Interrupt::never()).unwrap().iter().collect::<Vec<_>>(),
+        expected
+    );
     let none = !Filter::gte("n", 0);
-    assert_eq!(none.evaluate(&columns, &documents).len(), u64::from(rows.div_ceil(3)));
+    assert_eq!(none.evaluate(&columns, &documents, &Interrupt::never()).unwrap().len(), u64::from(rows.div_ceil(3)));
 }
 
 #[test]
 fn rows_past_the_documents_have_none() {
     let columns = Columns::build(&StringArray::new_null(3));
     let documents = StringArray::from(vec!["a"]);
-    assert_eq!(Filter::document_contains("a").evaluate(&columns, &documents).iter().collect::<Vec<_>>(), [0]);
-    assert_eq!((!Filter::document_contains("a")).evaluate(&columns, &documents).iter().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        Filter::document_contains("a")
+            .evaluate(&columns, &documents, &Interrupt::never())
+            .unwrap()
+            .iter()
+            .collect::<Vec<_>>(),
+        [0]
+    );
+    assert_eq!(
+        (!Filter::document_contains("a"))
+            .evaluate(&columns, &documents, &Interrupt::never())
+            .unwrap()
+            .iter()
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
 }
 
 #[test]
 fn no_rows_give_no_rows() {
     let columns = Columns::build(&StringArray::new_null(0));
     assert!(columns.is_empty());
-    assert_eq!(Filter::and([]).evaluate(&columns, &StringArray::new_null(0)).len(), 0);
+    assert_eq!(Filter::and([]).evaluate(&columns, &StringArray::new_null(0), &Interrupt::never()).unwrap().len(), 0);
 }
 
 #[test]

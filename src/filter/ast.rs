@@ -6,13 +6,9 @@
 use std::fmt;
 use std::ops::Not;
 
-use regex::{Regex, RegexBuilder};
-
+use super::pattern::Pattern;
 use super::scalar::{Number, Scalar, ScalarRef};
 use crate::error::Error;
-
-/// Bytes a compiled regex may take; the same again is allowed for its lazily built automaton.
-const REGEX_SIZE_LIMIT_BYTES: usize = 4 << 20;
 
 /// Which records to read, delete or search among. Made by constructors or parsed from JSON; combine
 /// with [`Filter::and`], [`Filter::or`] and `!`.
@@ -65,26 +61,6 @@ pub(super) enum DocumentTest {
     Contains(String),
     /// Unanchored search.
     Matches(Pattern),
-}
-
-/// A compiled regex; equal where the text is.
-#[derive(Debug, Clone)]
-pub(super) struct Pattern(pub(super) Regex);
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Pattern) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-impl Pattern {
-    pub(super) fn compile(text: &str) -> Result<Pattern, regex::Error> {
-        RegexBuilder::new(text)
-            .size_limit(REGEX_SIZE_LIMIT_BYTES)
-            .dfa_size_limit(REGEX_SIZE_LIMIT_BYTES)
-            .build()
-            .map(Pattern)
-    }
 }
 
 impl Node {

@@ -12,8 +12,11 @@ use roaring::RoaringBitmap;
 use super::ast::{DocumentTest, Filter, Node};
 use super::bitset::Bitset;
 use super::ingest::{Ingest, KeyEntries};
+use super::pattern::Searcher;
 use super::postings::Postings;
+use crate::error::Result;
 use crate::format::Rows;
+use crate::interrupt::Interrupt;
 
 /// Rows that one block numbers: a row number inside a block is a `u16`.
 const BLOCK_ROWS: usize = 1 << 16;
@@ -102,76 +105,86 @@ impl Block {
 impl Filter {
     /// The rows of a chunk that match: those for which [`Filter::matches`] is true. `documents` are the
     /// documents of the same rows; a row past its end has none.
-    pub fn evaluate(&self, columns: &Columns, documents: &StringArray) -> RoaringBitmap {
+    ///
+    /// # Errors
+    /// `Invalid` where a regex is too large for a document; what the interrupt says.
+    pub fn evaluate(&self, columns: &Columns, documents: &StringArray, interrupt: &Interrupt) -> Result<RoaringBitmap> {
         let mut selected = RoaringBitmap::new();
         for (i, block) in columns.blocks.iter().enumerate() {
             let first_row = i * BLOCK_ROWS;
-            let chunk = Chunk { block, documents, first_row };
-            selected |= chunk.select(&self.0, &Bitset::full(block.rows)).to_bitmap(first_row as u32);
+            let chunk = Chunk { block, documents, first_row, interrupt };
+            selected |= chunk.select(&self.0, &Bitset::full(block.rows))?.to_bitmap(first_row as u32);
         }
-        selected
+        Ok(selected)
     }
 }
+
+/// Bytes of documents read between two looks at whether the work is still wanted: under a millisecond.
+const BETWEEN_LOOKS_BYTES: usize = 1 << 20;
+/// What a row counts beside its document's bytes.
+const ROW_BYTES: usize = 64;
 
 /// A block with the documents of its rows, which begin at `first_row`.
 struct Chunk<'a> {
     block: &'a Block,
     documents: &'a StringArray,
     first_row: usize,
+    interrupt: &'a Interrupt,
 }
 
 impl Chunk<'_> {
     /// The rows that match `node`. The answer is right for the rows of `within`; for others it may be
     /// anything, so that costly leaves can leave them out.
-    fn select(&self, node: &Node, within: &Bitset) -> Bitset {
+    fn select(&self, node: &Node, within: &Bitset) -> Result<Bitset> {
+        self.interrupt.check()?;
         match node {
             Node::And(nodes) => self.select_all(nodes, within),
             Node::Or(nodes) => self.select_any(nodes, within),
             Node::Not(node) => {
-                let mut rows = self.select(node, within);
+                let mut rows = self.select(node, within)?;
                 rows.complement();
-                rows
+                Ok(rows)
             }
-            Node::OneOf { key, values } => self.with_scalars(key, |scalars, rows| scalars.one_of(values, rows)),
+            Node::OneOf { key, values } => Ok(self.with_scalars(key, |scalars, rows| scalars.one_of(values, rows))),
             Node::Range { key, side, limit } => {
-                self.with_scalars(key, |scalars, rows| scalars.beyond(*side, *limit, rows))
+                Ok(self.with_scalars(key, |scalars, rows| scalars.beyond(*side, *limit, rows)))
             }
             Node::Contains { key, element } => {
                 let mut rows = Bitset::empty(self.block.rows);
                 if let Some(elements) = self.block.keys.get(key.as_str()).and_then(|c| c.elements.as_ref()) {
                     elements.with_element(element.as_ref(), &mut rows);
                 }
-                rows
+                Ok(rows)
             }
             Node::Document(test) => self.select_documents(test, within),
         }
     }
 
     /// Metadata first: each test narrows the rows whose documents are read after.
-    fn select_all(&self, nodes: &[Node], within: &Bitset) -> Bitset {
+    fn select_all(&self, nodes: &[Node], within: &Bitset) -> Result<Bitset> {
         let mut rows = within.clone();
         for node in cheap_first(nodes) {
             if rows.is_empty() {
                 break;
             }
-            rows.intersect(&self.select(node, &rows));
+            rows.intersect(&self.select(node, &rows)?);
         }
-        rows
+        Ok(rows)
     }
 
-    fn select_any(&self, nodes: &[Node], within: &Bitset) -> Bitset {
+    fn select_any(&self, nodes: &[Node], within: &Bitset) -> Result<Bitset> {
         let mut rows = Bitset::empty(self.block.rows);
         let mut open = within.clone();
         for node in cheap_first(nodes) {
             if open.is_empty() {
                 break;
             }
-            rows.unite(&self.select(node, &open));
+            rows.unite(&self.select(node, &open)?);
             open.subtract(&rows);
         }
         // Rows of `within` that were no longer open are taken already; what answers held outside is cut.
         rows.intersect(within);
-        rows
+        Ok(rows)
     }
 
     fn with_scalars(&self, key: &str, test: impl FnOnce(&Postings, &mut Bitset)) -> Bitset {
@@ -182,24 +195,34 @@ impl Chunk<'_> {
         rows
     }
 
-    fn select_documents(&self, test: &DocumentTest, within: &Bitset) -> Bitset {
+    fn select_documents(&self, test: &DocumentTest, within: &Bitset) -> Result<Bitset> {
         match test {
             DocumentTest::Contains(text) => {
                 let finder = Finder::new(text);
-                self.documents_where(within, |document| finder.find(document.as_bytes()).is_some())
+                self.documents_where(within, |document| Ok(finder.find(document.as_bytes()).is_some()))
             }
-            DocumentTest::Matches(pattern) => self.documents_where(within, |document| pattern.0.is_match(document)),
+            DocumentTest::Matches(pattern) => {
+                let mut searcher = Searcher::default();
+                self.documents_where(within, |document| pattern.matches(document, &mut searcher, self.interrupt))
+            }
         }
     }
 
-    fn documents_where(&self, within: &Bitset, test: impl Fn(&str) -> bool) -> Bitset {
+    fn documents_where(&self, within: &Bitset, mut test: impl FnMut(&str) -> Result<bool>) -> Result<Bitset> {
         let mut rows = Bitset::empty(self.block.rows);
+        let mut unlooked = 0;
         for row in within.iter().take_while(|row| self.first_row + row < self.documents.len()) {
-            if Rows::text(self.documents, self.first_row + row).is_some_and(&test) {
+            let Some(document) = Rows::text(self.documents, self.first_row + row) else { continue };
+            unlooked += document.len() + ROW_BYTES;
+            if unlooked >= BETWEEN_LOOKS_BYTES {
+                self.interrupt.check()?;
+                unlooked = 0;
+            }
+            if test(document)? {
                 rows.insert(row);
             }
         }
-        rows
+        Ok(rows)
     }
 }
 

@@ -4,23 +4,57 @@
 use std::cmp::Ordering;
 
 use super::ast::{DocumentTest, Filter, Node, Side};
+use super::pattern::Searcher;
 use super::scalar::{Number, Scalar, ScalarRef};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::record::{MetaValue, Metadata};
 
 impl Filter {
     /// Whether a record with this metadata and document matches.
     pub fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>) -> bool {
-        self.0.matches(metadata, document)
+        self.0.matches(metadata, document, &|test, document| Ok(test.matches(document))).unwrap_or(false)
+    }
+
+    /// The same within bounds: a search for a regex is given up with the interrupt, and refused where it may have
+    /// no end.
+    pub(crate) fn matches_within(
+        &self,
+        metadata: Option<&Metadata>,
+        document: Option<&str>,
+        interrupt: &Interrupt,
+    ) -> Result<bool> {
+        self.0.matches(metadata, document, &|test, document| match test {
+            DocumentTest::Contains(_) => Ok(test.matches(document)),
+            DocumentTest::Matches(pattern) => pattern.matches(document, &mut Searcher::default(), interrupt),
+        })
     }
 }
 
+/// Looks at a document.
+type Reader<'a> = &'a dyn Fn(&DocumentTest, &str) -> Result<bool>;
+
 impl Node {
-    fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>) -> bool {
+    fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>, read: Reader<'_>) -> Result<bool> {
         let value_of = |key: &str| metadata.and_then(|m| m.0.get(key));
-        match self {
-            Node::And(nodes) => nodes.iter().all(|n| n.matches(metadata, document)),
-            Node::Or(nodes) => nodes.iter().any(|n| n.matches(metadata, document)),
-            Node::Not(node) => !node.matches(metadata, document),
+        Ok(match self {
+            Node::And(nodes) => {
+                for node in nodes {
+                    if !node.matches(metadata, document, read)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Node::Or(nodes) => {
+                for node in nodes {
+                    if node.matches(metadata, document, read)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Node::Not(node) => !node.matches(metadata, document, read)?,
             Node::OneOf { key, values } => value_of(key).and_then(ScalarRef::of).is_some_and(|v| is_among(v, values)),
             Node::Range { key, side, limit } => match value_of(key) {
                 Some(MetaValue::Int(i)) => side.has(Number::Int(*i), *limit),
@@ -28,8 +62,8 @@ impl Node {
                 _ => false,
             },
             Node::Contains { key, element } => value_of(key).is_some_and(|list| holds(list, element)),
-            Node::Document(test) => document.is_some_and(|d| test.matches(d)),
-        }
+            Node::Document(test) => document.map(|document| read(test, document)).transpose()?.unwrap_or(false),
+        })
     }
 }
 
@@ -65,7 +99,7 @@ impl DocumentTest {
     fn matches(&self, document: &str) -> bool {
         match self {
             DocumentTest::Contains(text) => document.contains(text.as_str()),
-            DocumentTest::Matches(pattern) => pattern.0.is_match(document),
+            DocumentTest::Matches(pattern) => pattern.is_match(document),
         }
     }
 }

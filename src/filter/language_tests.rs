@@ -4,6 +4,7 @@ use arrow::array::StringArray;
 use serde_json::{Value, json};
 
 use super::{Columns, Filter};
+use crate::interrupt::Interrupt;
 use crate::record::Metadata;
 
 /// Records as (metadata, document); null metadata means none.
@@ -27,7 +28,9 @@ impl Records {
             .map(|(m, _)| (!m.is_null()).then(|| Metadata::from_json(m).unwrap().to_json_text()))
             .collect();
         let documents: StringArray = self.0.iter().map(|(_, d)| *d).collect();
-        let by_columns = filter.evaluate(&Columns::build(&texts.iter().map(Option::as_deref).collect()), &documents);
+        let by_columns = filter
+            .evaluate(&Columns::build(&texts.iter().map(Option::as_deref).collect()), &documents, &Interrupt::never())
+            .unwrap();
         let matches = |i: &usize| {
             let metadata = texts[*i].as_deref().map(|t| Metadata::from_json_text(t).unwrap());
             filter.matches(metadata.as_ref(), self.0[*i].1)

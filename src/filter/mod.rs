@@ -8,6 +8,7 @@ mod columns;
 mod evaluate;
 mod ingest;
 mod parse;
+mod pattern;
 mod postings;
 mod scalar;
 

@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value};
 
-use super::ast::{Clause, DocumentTest, Filter, FilterError, Node, Pattern, Side};
+use super::ast::{Clause, DocumentTest, Filter, FilterError, Node, Side};
+use super::pattern::Pattern;
 use super::scalar::{Number, Scalar};
 
 /// Levels of `$and` and `$or`, the innermost test included.

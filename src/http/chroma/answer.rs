@@ -169,11 +169,12 @@ mod tests {
     use super::*;
     use crate::collection::request::Get;
     use crate::collection::snapshot::Snapshot;
+    use crate::interrupt::Interrupt;
     use crate::record::Metric;
 
     /// What a get of an empty collection answers.
     fn nothing(fields: &[Field]) -> String {
-        let reading = Arc::new(Snapshot::empty(Metric::L2)).read(&Get::default()).unwrap();
+        let reading = Arc::new(Snapshot::empty(Metric::L2)).read(&Get::default(), &Interrupt::never()).unwrap();
         let (mut body, mut text) = (GetBody::new(reading, fields.to_vec()), Vec::new());
         while body.write(&mut text).unwrap() {}
         String::from_utf8(text).unwrap()

@@ -1,0 +1,112 @@
+//! Permits to compute a search. A search that takes long hands its permit on every few milliseconds, and waits
+//! for another in a queue of its own: short searches wait for as many long ones as there are permits, never for
+//! all. Invariant: no more searches compute than there are permits.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{TURN, closed};
+use crate::error::Result;
+
+/// Threads that may wait for their next turn: each is a blocking thread, of which the runtime has 512.
+const STANDING: usize = 128;
+
+/// The permits.
+#[derive(Debug)]
+pub struct Seats {
+    searches: Arc<Semaphore>,
+    /// Which of the long searches may ask for a permit.
+    long: Arc<Semaphore>,
+    standing: Semaphore,
+    /// Searches that wait for a permit.
+    waiting: AtomicUsize,
+}
+
+impl Seats {
+    /// So many permits.
+    pub fn new(permits: usize) -> Seats {
+        Seats {
+            searches: Arc::new(Semaphore::new(permits)),
+            long: Arc::new(Semaphore::new(permits)),
+            standing: Semaphore::new(STANDING),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Permits that nobody has.
+    pub fn free(&self) -> usize {
+        self.searches.available_permits()
+    }
+
+    /// A permit, when it is its turn.
+    pub async fn take(self: &Arc<Self>) -> Result<Seat> {
+        let permit = self.wait().await?;
+        let runtime = Handle::current();
+        Ok(Seat {
+            seats: self.clone(),
+            runtime,
+            permit: RefCell::new(Some(permit)),
+            long: RefCell::default(),
+            since: Cell::new(Instant::now()),
+        })
+    }
+
+    async fn wait(&self) -> Result<OwnedSemaphorePermit> {
+        let _waiting = Waiting::begin(&self.waiting);
+        self.searches.clone().acquire_owned().await.map_err(|_| closed())
+    }
+}
+
+/// Counts one that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn begin(count: &AtomicUsize) -> Waiting<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A permit, on the thread that computes.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Arc<Seats>,
+    runtime: Handle,
+    permit: RefCell<Option<OwnedSemaphorePermit>>,
+    long: RefCell<Option<OwnedSemaphorePermit>>,
+    since: Cell<Instant>,
+}
+
+impl Seat {
+    /// Lets others come first if this one has had its turn. Waits until it has the next.
+    pub fn share(&self) {
+        if self.since.get().elapsed() < TURN {
+            return;
+        }
+        let seats = &self.seats;
+        if seats.waiting.load(Ordering::Relaxed) > 0
+            && let Ok(_standing) = seats.standing.try_acquire()
+        {
+            self.permit.take();
+            self.long.take();
+            self.runtime.block_on(async {
+                let _waiting = Waiting::begin(&seats.waiting);
+                // They are never closed.
+                self.long.replace(seats.long.clone().acquire_owned().await.ok());
+                self.permit.replace(seats.searches.clone().acquire_owned().await.ok());
+            });
+        }
+        self.since.set(Instant::now());
+    }
+}

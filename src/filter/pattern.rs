@@ -1,0 +1,212 @@
+//! A compiled regular expression whose search of one text is bounded and can be given up. A short text is one
+//! call; a long one goes byte by byte through an automaton that is made on the way, piece by piece, and what
+//! making it takes is counted. Invariant: where a search is not refused, it answers what `regex` answers.
+
+use std::sync::{Arc, OnceLock};
+
+use regex::{Regex, RegexBuilder};
+use regex_automata::Input;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson::{NFA, WhichCaptures};
+
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+
+/// Bytes a compiled regex may take; the same again is allowed for its lazily built automaton.
+const REGEX_SIZE_LIMIT_BYTES: usize = 4 << 20;
+/// States of a pattern times bytes of a text up to which a search is one call: some 30 ms at the very worst.
+const AT_ONCE: usize = 1 << 22;
+/// The same between two looks at whether the search is still wanted.
+const BETWEEN_LOOKS: usize = 1 << 20;
+/// Bytes of automaton that a search of one text may make, kept or not: about a second of work.
+const AUTOMATON_BYTES: usize = 1 << 29;
+/// States times bytes up to which a text is searched in one call where no automaton can do it: some expressions
+/// with Unicode's word boundaries, in texts beyond ASCII.
+const WITHOUT_AUTOMATON: usize = 1 << 29;
+/// Bytes of automaton kept at a time.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// A compiled regex; equal where the text is. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    regex: Regex,
+    nfa: NFA,
+    automaton: Arc<OnceLock<Option<DFA>>>,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.regex.as_str() == other.regex.as_str()
+    }
+}
+
+/// The automaton that a pattern's searches have made so far; one for each thread that searches.
+#[derive(Debug, Default)]
+pub struct Searcher(Option<Cache>);
+
+/// How the search by automaton ended.
+enum Stepped {
+    Found(bool),
+    /// It cannot tell.
+    Unable,
+}
+
+impl Pattern {
+    pub fn compile(text: &str) -> Result<Pattern, regex::Error> {
+        let regex = RegexBuilder::new(text)
+            .size_limit(REGEX_SIZE_LIMIT_BYTES)
+            .dfa_size_limit(REGEX_SIZE_LIMIT_BYTES)
+            .build()?;
+        let config = NFA::config().which_captures(WhichCaptures::None).nfa_size_limit(Some(REGEX_SIZE_LIMIT_BYTES));
+        let nfa = NFA::compiler().configure(config).build(text);
+        // What `regex` took is no syntax error, so only the size can be.
+        let nfa = nfa.map_err(|_| regex::Error::CompiledTooBig(REGEX_SIZE_LIMIT_BYTES))?;
+        Ok(Pattern { regex, nfa, automaton: Arc::default() })
+    }
+
+    /// Whether the text has a match, however long that takes.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// The same within bounds.
+    ///
+    /// # Errors
+    /// `Invalid` where pattern and text are too large for each other; what the interrupt says.
+    pub fn matches(&self, text: &str, searcher: &mut Searcher, interrupt: &Interrupt) -> Result<bool> {
+        let (states, bytes) = (self.nfa.states().len(), text.len());
+        if states.saturating_mul(bytes) <= AT_ONCE {
+            return Ok(self.is_match(text));
+        }
+        if let Some(automaton) = self.automaton.get_or_init(|| self.make_automaton()) {
+            let cache = searcher.0.get_or_insert_with(|| automaton.create_cache());
+            if let Stepped::Found(found) = self.step(automaton, cache, text, interrupt)? {
+                return Ok(found);
+            }
+        }
+        interrupt.check()?;
+        match states.saturating_mul(bytes) <= WITHOUT_AUTOMATON {
+            true => Ok(self.is_match(text)),
+            false => Err(self.too_much(bytes, "write (?-u:\\b) for \\b")),
+        }
+    }
+
+    fn make_automaton(&self) -> Option<DFA> {
+        let config =
+            DFA::config().unicode_word_boundary(true).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);
+        DFA::builder().configure(config).build_from_nfa(self.nfa.clone()).ok()
+    }
+
+    fn step(&self, automaton: &DFA, cache: &mut Cache, text: &str, interrupt: &Interrupt) -> Result<Stepped> {
+        let piece_bytes = (BETWEEN_LOOKS / self.nfa.states().len()).clamp(1, 1 << 14);
+        let (mut made, mut known, mut cleared) = (0usize, cache.memory_usage(), cache.clear_count());
+        let Ok(mut at) = automaton.start_state_forward(cache, &Input::new(text)) else { return Ok(Stepped::Unable) };
+        let mut end = 0usize;
+        for piece in text.as_bytes().chunks(piece_bytes) {
+            interrupt.check()?;
+            for byte in piece {
+                let Ok(next) = automaton.next_state(cache, at, *byte) else { return Ok(Stepped::Unable) };
+                at = next;
+                if at.is_tagged() {
+                    if at.is_match() {
+                        // A match is told one byte late. One inside a character is none.
+                        return Ok(if text.is_char_boundary(end) { Stepped::Found(true) } else { Stepped::Unable });
+                    }
+                    if at.is_dead() {
+                        return Ok(Stepped::Found(false));
+                    }
+                    if at.is_quit() {
+                        return Ok(Stepped::Unable);
+                    }
+                }
+                end += 1;
+            }
+            let (size, clears) = (cache.memory_usage(), cache.clear_count());
+            made += size.saturating_sub(known) + (clears - cleared) * CACHE_BYTES;
+            (known, cleared) = (size, clears);
+            if made > AUTOMATON_BYTES {
+                return Err(self.too_much(text.len(), "use smaller repetitions"));
+            }
+        }
+        let Ok(last) = automaton.next_eoi_state(cache, at) else { return Ok(Stepped::Unable) };
+        Ok(if last.is_quit() { Stepped::Unable } else { Stepped::Found(last.is_match()) })
+    }
+
+    fn too_much(&self, bytes: usize, advice: &str) -> Error {
+        let pattern: String = self.regex.as_str().chars().take(64).collect();
+        Error::invalid(format!(
+            "$regex: expected a pattern that a document of {bytes} bytes can be searched for in bounded time, got \
+             {pattern:?} with {} states; {advice}",
+            self.nfa.states().len()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use std::time::{Duration, Instant};
+
+    fn matches(pattern: &str, text: &str) -> Result<bool> {
+        Pattern::compile(pattern).unwrap().matches(text, &mut Searcher::default(), &Interrupt::never())
+    }
+
+    #[test]
+    fn a_pattern_too_large_for_its_text_is_refused_with_both_sizes() {
+        let text = "x".repeat(100_000);
+        let error = matches("x{100000}", &text).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(error.message().contains("100000 bytes") && error.message().contains("states"), "{error}");
+        assert!(matches("x{5000}", &text[..5000]).unwrap());
+        assert!(!matches("x{5000}", &text[..4999]).unwrap());
+    }
+
+    #[test]
+    fn a_search_of_one_text_is_given_up_once_nobody_waits_for_it() {
+        let (pattern, text) = (Pattern::compile("x{50000}y").unwrap(), "x".repeat(4_000_000));
+        let interrupt = Interrupt::at(Instant::now() + Duration::from_millis(20));
+        let error = pattern.matches(&text, &mut Searcher::default(), &interrupt).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    }
+
+    #[test]
+    fn long_texts_are_searched_as_short_ones_are() {
+        let filler = "naïve Wörter und plain words, 0123. ".repeat(4_000);
+        for pattern in [
+            "needle",
+            "(?i)NEEDLE$",
+            "^needle",
+            "\\bneedle\\b",
+            "(?-u:\\b)needle(?-u:\\b)",
+            "[a-z]{3}dle",
+            "(needle|straw){1,3}",
+            "$",
+            "\\B$",
+            "ï\\B",
+            "(?-u:\\B)",
+            "x*\\z",
+            "[[:^ascii:]]needle",
+            "\\A\\z",
+            "(?m)^needle$",
+            "(?s).*needle.*",
+            "[^\\PL]{40}",
+        ] {
+            let regex = Regex::new(pattern).unwrap();
+            for text in [
+                filler.clone(),
+                format!("{filler}needle"),
+                format!("needle{filler}"),
+                format!("{filler}\nneedle\n{filler}"),
+                format!("{filler}é needle {filler}"),
+            ] {
+                assert_eq!(
+                    matches(pattern, &text).unwrap(),
+                    regex.is_match(&text),
+                    "{pattern} in {} bytes",
+                    text.len()
+                );
+            }
+        }
+    }
+}
