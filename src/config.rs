@@ -24,6 +24,13 @@ pub struct Settings {
     pub limits: Limits,
     /// How files are kept.
     pub files: FileSettings,
+    /// For how long a start waits for a bucket that does not answer as it should, be it away, busy, or refusing
+    /// what it may yet allow.
+    pub start_timeout: Duration,
+    /// Whether a store is made where there is none. Without it, opening what is not there is an error.
+    pub create: bool,
+    /// Whether every collection is loaded when the store opens; else each when it is first used.
+    pub load_at_start: bool,
     /// How many collections are loaded at once at start.
     pub recovery_parallel: usize,
     /// Searches computed at once; more wait their turn.
@@ -51,6 +58,9 @@ impl Settings {
             timing: Timing::default(),
             limits: Limits::default(),
             files: FileSettings::default(),
+            start_timeout: Duration::from_secs(60),
+            create: true,
+            load_at_start: true,
             recovery_parallel: 8,
             search_threads: cores,
             index_threads: (cores / 2).max(1),

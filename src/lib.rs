@@ -88,6 +88,7 @@ pub use store::files::Files;
 pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;
 pub use store::namespaces::{Database, Tenant};
+pub use store::opening::Opening;
 pub use store::report;
 pub use store::restore::Moment;
 

@@ -16,7 +16,7 @@ use drumlin::bucket::call::Op;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::fault::{Call, Fault, FaultBucket};
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::{Settings, Storage, Store, Timing};
+use drumlin::{CollectionSpec, Consistency, Record, Scope, Settings, Storage, Store, Timing};
 
 /// What is added to every put, in milliseconds.
 const PUT_MS: u64 = 25;
@@ -80,4 +80,97 @@ async fn an_add_of_a_single_client_is_one_round_trip() {
     assert_eq!((alone.adds, alone.puts), (100, 100));
     let round_trips = alone.time.as_secs_f64() * 1e3 / PUT_MS as f64;
     assert!((100.0..105.0).contains(&round_trips), "100 adds took {round_trips:.1} round trips");
+}
+
+/// A bucket in memory whose calls can be looked at and held up.
+fn watched() -> Arc<FaultBucket> {
+    Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))))
+}
+
+async fn store_on(bucket: &Arc<FaultBucket>) -> Store {
+    let store = Store::open_on(Settings::new(Storage::Memory), bucket.clone()).await.unwrap();
+    store.wait_until_loaded().await;
+    store
+}
+
+fn record(id: usize) -> Record {
+    Record::new(format!("r{id}"), vec![1.0, 2.0])
+}
+
+#[tokio::test(start_paused = true)]
+async fn collections_that_nobody_uses_cost_next_to_nothing() {
+    const COLLECTIONS: usize = 25;
+    let bucket = watched();
+    let mut settings = Settings::new(Storage::Memory);
+    settings.timing.maintenance_interval = Duration::from_secs(120);
+    let store = Store::open_on(settings, bucket.clone()).await.unwrap();
+    for number in 0..COLLECTIONS {
+        let spec = CollectionSpec::new(format!("c{number}"));
+        store.create_collection(&Scope::default(), spec).await.unwrap().add(&[record(0)]).await.unwrap();
+    }
+    // What the writes leave to do is done: flushes and the first looks for garbage.
+    tokio::time::sleep(Duration::from_secs(8 * 3600)).await;
+    let before = bucket.log().len();
+    tokio::time::sleep(Duration::from_secs(64 * 60)).await;
+    let calls = bucket.log().split_off(before);
+    let of_collections = calls.iter().filter(|call| call.key.starts_with("c/")).count();
+    assert!(of_collections >= COLLECTIONS, "{of_collections} looks: commits of others would go unseen");
+    assert!(of_collections <= COLLECTIONS * 3, "{of_collections} requests in 64 intervals");
+    assert!(calls.len() <= of_collections + 80, "{} requests besides", calls.len() - of_collections);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_after_a_time_without_use_sees_what_another_server_wrote_an_interval_ago() {
+    let bucket = watched();
+    let (one, other) = (store_on(&bucket).await, store_on(&bucket).await);
+    let written = one.create_collection(&Scope::default(), CollectionSpec::new("shared")).await.unwrap();
+    other.sync().await.unwrap();
+    let read = other.collection("shared").await.unwrap();
+    for round in 0..5 {
+        tokio::time::sleep(Duration::from_secs(20 * 60 + 7)).await;
+        written.add(&[record(round)]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(read.count(Consistency::Local).await.unwrap(), round as u64 + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_is_away_keeps_a_read_after_a_time_without_use_for_a_second_once() {
+    let bucket = watched();
+    let store = store_on(&bucket).await;
+    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("c")).await.unwrap();
+    collection.add(&[record(0)]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20 * 60 + 7)).await;
+    bucket.set_plan(|_| Fault::SlowMs(3_600_000));
+    for longest_ms in [1_100, 10, 10] {
+        let began = tokio::time::Instant::now();
+        assert_eq!(collection.count(Consistency::Local).await.unwrap(), 1);
+        let took = began.elapsed();
+        assert!(took <= Duration::from_millis(longest_ms), "a read took {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_and_a_create_ask_for_few_slots_of_a_log_beyond_its_end() {
+    let bucket = watched();
+    let store = store_on(&bucket).await;
+    let slots = |from: usize| {
+        let slot = |key: &str| key.starts_with("c/") && key.contains("/log/");
+        bucket.log().iter().skip(from).filter(|call| call.op == Op::Get && slot(&call.key)).count()
+    };
+    let before = bucket.log().len();
+    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("c")).await.unwrap();
+    assert_eq!(slots(before), 2, "a create");
+    let mut commits = 0;
+    for (more, most) in [(1, 3), (1, 6), (38, 40 + 16)] {
+        for _ in 0..more {
+            commits += 1;
+            collection.add(&[record(commits)]).await.unwrap();
+        }
+        let before = bucket.log().len();
+        let again = store_on(&bucket).await;
+        assert_eq!(again.collection("c").await.unwrap().count(Consistency::Local).await.unwrap(), commits as u64);
+        let asked = slots(before);
+        assert!(asked > commits && asked <= most, "{asked} slots of a log of {commits}");
+    }
 }

@@ -116,6 +116,28 @@ impl OpCounters {
 pub struct Counters {
     by_op: [OpCounters; Op::ALL.len()],
     fortune: Mutex<Fortune>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// The calls that wait for their answer.
+#[derive(Debug, Default)]
+struct UnderWay {
+    calls: usize,
+    /// Since when none of them was answered; there is a time only while there are calls.
+    silent_since: Option<Instant>,
+}
+
+/// A call that waits for its answer; given up when this is dropped.
+struct Waiting<'a>(&'a Counters);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.0.under_way.lock();
+        under_way.calls = under_way.calls.saturating_sub(1);
+        if under_way.calls == 0 {
+            under_way.silent_since = None;
+        }
+    }
 }
 
 impl Counters {
@@ -127,6 +149,23 @@ impl Counters {
     /// How the store fares now.
     pub fn fortune(&self) -> Fortune {
         self.fortune.lock().clone()
+    }
+
+    /// For how long calls have been under way without any being answered.
+    pub fn silence(&self) -> Duration {
+        self.under_way.lock().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Notes that the store did not answer in time.
+    pub fn note_failure(&self, what: String) {
+        self.fortune.lock().last_error = Some((SystemTime::now(), what));
+    }
+
+    fn begin(&self) -> Waiting<'_> {
+        let mut under_way = self.under_way.lock();
+        under_way.calls += 1;
+        under_way.silent_since.get_or_insert_with(Instant::now);
+        Waiting(self)
     }
 
     fn add(&self, op: Op, counted: OpCounts) {
@@ -152,7 +191,10 @@ impl Counters {
             Some(error @ (BucketError::Refused { .. } | BucketError::Unknown { .. })) => {
                 fortune.last_error = Some((now, error.to_string()));
             }
-            _ => fortune.last_success = Some(now),
+            _ => {
+                fortune.last_success = Some(now);
+                self.under_way.lock().silent_since = Some(Instant::now());
+            }
         }
     }
 }
@@ -182,7 +224,7 @@ impl<B: Bucket> Counting<B> {
         received: impl Fn(&T) -> usize,
         call: impl Future<Output = Result<T, BucketError>>,
     ) -> Result<T, BucketError> {
-        let started = Instant::now();
+        let (started, waiting) = (Instant::now(), self.counters.begin());
         let answer = call.await;
         let waited_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut counted = OpCounts { calls: 1, bytes_sent: bytes_sent as u64, waited_us, ..OpCounts::default() };
@@ -195,6 +237,7 @@ impl<B: Bucket> Counting<B> {
         }
         self.counters.add(op, counted);
         self.counters.fared(answer.as_ref().err());
+        drop(waiting);
         answer
     }
 }
@@ -267,6 +310,26 @@ mod tests {
         assert_eq!((counts.of(Op::Swap).calls, counts.of(Op::Swap).bytes_sent), (1, 3));
         assert_eq!((counts.of(Op::Put).calls, counts.of(Op::Put).bytes_sent), (1, 10));
         assert_eq!((counts.calls(), counts.bytes_sent()), (6, 23));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nobody_answers_is_silence_until_one_is_answered_or_it_is_given_up() {
+        let faulty = Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))));
+        let bucket = Counting::new(faulty.clone());
+        let counters = bucket.counters();
+        assert_eq!(counters.silence(), Duration::ZERO);
+        faulty.set_plan(|call| if call.key == "hangs" { Fault::SlowMs(60_000) } else { Fault::None });
+        {
+            let hanging = bucket.get("hangs", None);
+            assert!(tokio::time::timeout(Duration::from_millis(50), hanging).await.is_err());
+        }
+        assert_eq!(counters.silence(), Duration::ZERO, "it was given up");
+        let hanging = bucket.get("hangs", None);
+        tokio::pin!(hanging);
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut hanging).await.is_err());
+        assert!(counters.silence() >= Duration::from_millis(50));
+        assert!(bucket.get("absent", None).await.is_err());
+        assert!(counters.silence() < Duration::from_millis(50), "the store has answered another call");
     }
 
     #[tokio::test]

@@ -1,23 +1,57 @@
 //! Proves, before anything is entrusted to a bucket, that it keeps the conditions the protocol stands
 //! on (protocol section 10): some stores ignore them, others keep them one at a time and lose races. Its
-//! invariant: a bucket passes only on definite answers, and no scratch object stays behind.
+//! invariants: a bucket passes only on definite answers; one wrong answer, or one that did not come, is no
+//! verdict: the step is made again on other keys; no scratch object stays behind.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use parking_lot::Mutex;
 use ulid::Ulid;
 
-use super::{Bucket, BucketError, Condition, Place, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Condition, Place, Stamp, StoreTime, backoff, keys};
 use crate::error::{Error, Result};
 use crate::seal::{self, Sealed};
 
 /// Keys that are raced for at once.
 const RACES: usize = 4;
-/// How often a race is run again when answers were lost.
-const ROUNDS: usize = 4;
+/// How often a step is made, each time on other keys, while answers are lost or refused.
+const ATTEMPTS: u32 = 6;
+/// How often a step must end in the same way until the bucket is held to lack something.
+const BELIEVED: u32 = 3;
+/// Pauses between attempts: the first at most, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Racers per key when a bucket is first used.
 const FIRST_USE_RACERS: usize = 4;
+/// Time to sweep up after a probe that has failed.
+const SWEEP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Words of refusals that waiting does not cure: there is no such bucket, or the credentials are wrong.
+const CERTAIN: &[&str] = &[
+    "NoSuchBucket",
+    "InvalidBucketName",
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ContainerNotFound",
+    "InvalidResourceName",
+    "AuthenticationFailed",
+    "AccountIsDisabled",
+    "invalid_access_token",
+];
+/// How refusals begin that no store has answered: of the folder, and of Dropbox's tokens.
+const CERTAIN_BEGINNINGS: &[&str] = &["cannot ", "Dropbox refuses "];
+
+/// Whether a refusal is certain to come again: the bucket or the credentials are wrong. Any other may pass:
+/// rights take their time to be known everywhere, and stores refuse what they cannot check just now.
+pub fn is_certain(error: &BucketError) -> bool {
+    let BucketError::Refused { message, .. } = error else { return false };
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    CERTAIN_BEGINNINGS.iter().any(|words| message.starts_with(words)) || words.any(|word| CERTAIN.contains(&word))
+}
 
 /// Format number of the mark.
 const MARK_FORMAT: u64 = 1;
@@ -57,7 +91,7 @@ impl Mark {
 pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     let place = bucket.place();
     let mark = keys::probe_mark(&place.endpoint, &place.bucket);
-    match bucket.get(&mark, None).await {
+    match patiently(|| bucket.get(&mark, None)).await {
         Ok(object) => {
             // A mark that cannot be read, or of another place, counts for nothing.
             if Mark::decode(&object.bytes).is_ok_and(|found| found.counts_at(&place)) {
@@ -70,8 +104,26 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     probe(bucket, FIRST_USE_RACERS).await?;
     let passed_by = format!("drumlin {}", env!("CARGO_PKG_VERSION"));
     let found = Mark { format: MARK_FORMAT, endpoint: place.endpoint, bucket: place.bucket, passed_by };
-    let put = bucket.put(&mark, found.encode()?, Condition::Always).await;
+    let body = found.encode()?;
+    let put = patiently(|| bucket.put(&mark, body.clone(), Condition::Always)).await;
     put.map(drop).map_err(|error| Failure::from(error).at(bucket))
+}
+
+/// Repeats a call that can do no harm, while it is refused for what may pass.
+async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, BucketError>
+where
+    F: Future<Output = Result<T, BucketError>>,
+{
+    let mut attempt = 0;
+    loop {
+        match call().await {
+            Err(error @ BucketError::Refused { .. }) if !is_certain(&error) && attempt + 1 < ATTEMPTS => {
+                backoff::pause(PAUSES.0, PAUSES.1, attempt).await;
+                attempt += 1;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Judges a mark as it stands in the bucket under `key`.
@@ -95,21 +147,27 @@ pub fn check_mark(key: &str, bytes: &[u8]) -> Result<(), String> {
 /// `Invalid` with a sentence that names what the bucket lacks; `Unavailable` when it could not be
 /// reached or did not answer definitely.
 pub async fn probe(bucket: &dyn Bucket, racers: usize) -> Result<()> {
-    let run = Probe { bucket, run: Ulid::generate(), racers: racers.max(2) };
+    let run = Probe { bucket, run: Ulid::generate(), racers: racers.max(2), scratch: Mutex::default() };
     let found = run.all().await;
-    let swept = bucket.delete(&run.scratch_keys()).await;
-    match (found, swept) {
-        (Err(failure), _) => Err(failure.at(bucket)),
-        (Ok(()), Err(error)) => Err(Failure::from(error).at(bucket)),
-        (Ok(()), Ok(())) => Ok(()),
+    let scratch = std::mem::take(&mut *run.scratch.lock());
+    let sweep = patiently(|| bucket.delete(&scratch));
+    match found {
+        // A store that does not answer must not keep back what is known.
+        Err(failure) => {
+            let _ = tokio::time::timeout(SWEEP_LIMIT, sweep).await;
+            Err(failure.at(bucket))
+        }
+        Ok(()) => sweep.await.map_err(|error| Failure::from(error).at(bucket)),
     }
 }
 
 /// Why a bucket did not pass.
 #[derive(Debug)]
 enum Failure {
-    /// It does not do what the protocol needs; the text says what.
+    /// It does not do what the protocol needs; the text says what. Believed once it is found again.
     Lacks(String),
+    /// It told several racers that they have won. No fault on the way makes that of a single success.
+    LosesRaces(String),
     /// It could not be told.
     Unreachable(BucketError),
 }
@@ -125,7 +183,7 @@ impl Failure {
         let place = bucket.place();
         let at = if place.endpoint.is_empty() { String::new() } else { format!(" at {}", place.endpoint) };
         match self {
-            Failure::Lacks(what) => Error::invalid(format!(
+            Failure::Lacks(what) | Failure::LosesRaces(what) => Error::invalid(format!(
                 "the bucket {}{at} cannot be used: {what}; writes could be lost there without a trace, so choose a \
                  store that keeps conditional writes",
                 place.location
@@ -170,36 +228,26 @@ struct Probe<'a> {
     bucket: &'a dyn Bucket,
     run: Ulid,
     racers: usize,
+    /// Every key that this run may have written.
+    scratch: Mutex<Vec<String>>,
 }
 
 impl Probe<'_> {
-    fn key(&self, name: &str) -> String {
-        keys::probe_scratch(self.run, name)
-    }
-
-    fn race_key(&self, race: usize, round: usize) -> String {
-        self.key(&format!("race-{race}-{round}"))
-    }
-
-    fn swap_race_key(&self, round: usize) -> String {
-        self.key(&format!("swap-race-{round}"))
-    }
-
-    /// Every key that this run may have written.
-    fn scratch_keys(&self) -> Vec<String> {
-        let races = (0..RACES).flat_map(|race| (0..ROUNDS).map(move |round| (race, round)));
-        let races = races.map(|(race, round)| self.race_key(race, round));
-        let swap_races = (0..ROUNDS).map(|round| self.swap_race_key(round));
-        races.chain(swap_races).chain(["plain", "absent", "swap"].map(|name| self.key(name))).collect()
+    /// A key for one attempt of a step.
+    fn key(&self, name: &str, attempt: u32) -> String {
+        let key = keys::probe_scratch(self.run, &format!("{name}-{attempt}"));
+        self.scratch.lock().push(key.clone());
+        key
     }
 
     async fn all(&self) -> Result<(), Failure> {
-        self.one_at_a_time().await?;
-        self.swaps_one_at_a_time().await?;
-        for raced in join_all((0..RACES).map(|race| self.create_race(race))).await {
+        believed(|attempt| self.one_at_a_time(attempt)).await?;
+        believed(|attempt| self.swaps_one_at_a_time(attempt)).await?;
+        let races = (0..RACES).map(|race| believed(move |attempt| self.create_race(race, attempt)));
+        for raced in join_all(races).await {
             raced?;
         }
-        self.swap_race().await
+        believed(|attempt| self.swap_race(attempt)).await
     }
 
     async fn put(&self, key: &str, text: &str, condition: Condition) -> Result<Stamp, BucketError> {
@@ -223,8 +271,8 @@ impl Probe<'_> {
     }
 
     /// Create, create again, read, delete, read.
-    async fn one_at_a_time(&self) -> Result<(), Failure> {
-        let key = self.key("plain");
+    async fn one_at_a_time(&self, attempt: u32) -> Result<(), Failure> {
+        let key = self.key("plain", attempt);
         self.absent(&key, "nothing was written").await?;
         dated(self.put(&key, "first", Condition::IfAbsent).await?.date)?;
         match self.put(&key, "second", Condition::IfAbsent).await {
@@ -245,8 +293,8 @@ impl Probe<'_> {
     /// Swap on nothing, with the right tag, with a stale one and with the right one again. No write is
     /// unconditional: one whose answer was lost and that is sent again could land twice, the second time
     /// over what came after it, and a sound bucket would be accused.
-    async fn swaps_one_at_a_time(&self) -> Result<(), Failure> {
-        let (key, absent) = (self.key("swap"), self.key("absent"));
+    async fn swaps_one_at_a_time(&self, attempt: u32) -> Result<(), Failure> {
+        let (key, absent) = (self.key("swap", attempt), self.key("absent", attempt));
         let stale = tag(self.put(&key, "first", Condition::IfAbsent).await?)?;
         if self.put(&absent, "swapped", Condition::IfMatch(stale.clone())).await.is_ok() {
             return Err(lacks("a compare and swap (If-Match) succeeds where there is no object"));
@@ -255,7 +303,7 @@ impl Probe<'_> {
         let present = self.swap(&key, "second", stale.clone()).await?;
         match self.put(&key, "third", Condition::IfMatch(stale)).await {
             Ok(_) => return Err(lacks("a compare and swap succeeds with a stale tag (If-Match is ignored)")),
-            Err(BucketError::Unknown { message, .. }) => return Err(BucketError::unknown(message).into()),
+            Err(error @ BucketError::Unknown { .. }) => return Err(error.into()),
             Err(_) if self.body(&key).await? != "second" => {
                 return Err(lacks("a refused compare and swap (If-Match) changed the object all the same"));
             }
@@ -269,7 +317,7 @@ impl Probe<'_> {
         match self.put(key, text, Condition::IfMatch(present)).await {
             Ok(stamp) if self.body(key).await? == text.as_bytes() => tag(stamp),
             Ok(_) => Err(lacks("an object is not what was just written (read after overwrite)")),
-            Err(BucketError::Refused { message }) => {
+            Err(BucketError::Refused { message, .. }) => {
                 Err(lacks(format!("it refuses a compare and swap (If-Match) with the right tag: {message}")))
             }
             Err(BucketError::Exists { .. } | BucketError::NotFound { .. }) => {
@@ -279,31 +327,19 @@ impl Probe<'_> {
         }
     }
 
-    async fn create_race(&self, race: usize) -> Result<(), Failure> {
-        for round in 0..ROUNDS {
-            if self.race(&self.race_key(race, round), Prize::Create).await? {
-                return Ok(());
-            }
-        }
-        Err(inconclusive().into())
+    async fn create_race(&self, race: usize, attempt: u32) -> Result<(), Failure> {
+        self.race(&self.key(&format!("race-{race}"), attempt), Prize::Create).await
     }
 
-    async fn swap_race(&self) -> Result<(), Failure> {
-        for round in 0..ROUNDS {
-            let key = self.swap_race_key(round);
-            let start = match self.put(&key, "start", Condition::IfAbsent).await {
-                Err(BucketError::Unknown { .. }) => continue,
-                answer => tag(answer?)?,
-            };
-            if self.race(&key, Prize::Swap(start)).await? {
-                return Ok(());
-            }
-        }
-        Err(inconclusive().into())
+    async fn swap_race(&self, attempt: u32) -> Result<(), Failure> {
+        let key = self.key("swap-race", attempt);
+        let start = tag(self.put(&key, "start", Condition::IfAbsent).await?)?;
+        self.race(&key, Prize::Swap(start)).await
     }
 
-    /// Sends the racers; `true` if exactly one won, `false` if lost answers leave it open.
-    async fn race(&self, key: &str, prize: Prize) -> Result<bool, Failure> {
+    /// Sends the racers: exactly one must win. Answers that were lost, or refused for what may pass, leave it open
+    /// if no other won.
+    async fn race(&self, key: &str, prize: Prize) -> Result<(), Failure> {
         let condition = match &prize {
             Prize::Create => Condition::IfAbsent,
             Prize::Swap(tag) => Condition::IfMatch(tag.clone()),
@@ -311,28 +347,53 @@ impl Probe<'_> {
         let texts: Vec<String> = (0..self.racers).map(|racer| format!("racer {racer}")).collect();
         let answers = join_all(texts.iter().map(|text| self.put(key, text, condition.clone()))).await;
         let mut winners = Vec::new();
-        let mut lost = false;
+        let mut lost = None;
         for (text, answer) in texts.iter().zip(answers) {
             match answer {
                 Ok(_) => winners.push(text),
                 Err(BucketError::Exists { .. }) => {}
-                Err(BucketError::Unknown { .. }) => lost = true,
-                Err(error) => return Err(error.into()),
+                Err(error) if is_certain(&error) => return Err(error.into()),
+                Err(error) => lost = Some(error),
             }
         }
         match winners.as_slice() {
-            [winner] if self.body(key).await? == winner.as_bytes() => Ok(true),
+            [winner] if self.body(key).await? == winner.as_bytes() => Ok(()),
             [_] => Err(lacks(format!("of concurrent writers that {prize}, one is told that it won and another did"))),
-            [] if lost => Ok(false),
-            [] => Err(lacks(format!("of {} concurrent writers that {prize}, none succeeds", self.racers))),
+            [] => Err(lost.map_or_else(
+                || lacks(format!("of {} concurrent writers that {prize}, none succeeds", self.racers)),
+                Failure::from,
+            )),
             many => {
                 let (won, all) = (many.len(), self.racers);
-                Err(lacks(format!("{won} of {all} concurrent writers that {prize} succeed, where one may")))
+                let what = format!("{won} of {all} concurrent writers that {prize} succeed, where one may");
+                Err(Failure::LosesRaces(what))
             }
         }
     }
 }
 
-fn inconclusive() -> BucketError {
-    BucketError::unknown("too many of its answers were lost")
+/// Makes a step, told which attempt it is, until it passes or its failure can be believed.
+async fn believed<F>(mut step: impl FnMut(u32) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let (mut attempt, mut lacked) = (0, 0);
+    loop {
+        let Err(failure) = step(attempt).await else { return Ok(()) };
+        attempt += 1;
+        let over = match &failure {
+            Failure::LosesRaces(_) => true,
+            Failure::Lacks(_) => {
+                lacked += 1;
+                lacked >= BELIEVED
+            }
+            Failure::Unreachable(error) => is_certain(error) || attempt >= ATTEMPTS,
+        };
+        if over {
+            return Err(failure);
+        }
+        tracing::debug!(?failure, attempt, "a step of the probe is made again");
+        let asked = if let Failure::Unreachable(error) = &failure { error.retry_after() } else { None };
+        backoff::pause_at_least(asked, PAUSES.0, PAUSES.1, attempt).await;
+    }
 }

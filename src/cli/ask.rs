@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use drumlin::{Error, Kind, Result};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, StatusCode};
 
 /// The server that is meant: the one named, or the one that listens on this machine as `serve` would.
 pub fn server(named: Option<&str>) -> String {
@@ -28,6 +28,31 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
         Some(key) => request.bearer_auth(key),
         None => request,
     };
-    let answer = request.send().await.map_err(|e| failed(format!("no answer: {e}")))?;
-    if answer.status().is_success() { Ok(answer) } else { Err(failed(format!("answered {}", answer.status()))) }
+    let answer = request.send().await.map_err(|e| failed(format!("no answer: {}", innermost(&e))))?;
+    match answer.status() {
+        good if good.is_success() => Ok(answer),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let shown = if key.is_some() { "the key in STORAGE_API_KEY is not one of its" } else { "it needs a key" };
+            let status = answer.status();
+            let what =
+                format!("answered {status}: {shown}; set STORAGE_API_KEY to a key that may read the server's metrics");
+            Err(Error::new(Kind::Unauthorized, format!("{url}: {what}")))
+        }
+        other => Err(failed(format!("answered {other}"))),
+    }
+}
+
+/// The text of a good answer; as [`get`].
+pub async fn text(url: &str, limit: Duration, key: Option<&str>) -> Result<String> {
+    let broken = |cause: reqwest::Error| Error::new(Kind::Unavailable, format!("{url}: the answer broke off: {cause}"));
+    get(url, limit, key).await?.text().await.map_err(broken)
+}
+
+/// The cause that lies deepest, such as `connection refused`.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }

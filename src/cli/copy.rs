@@ -45,8 +45,11 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
         let what = "expected where to copy to: --to-data FOLDER, or variables such as TO_S3_BUCKET_NAME";
         return Err(Error::new(Kind::Invalid, what));
     }
-    let to = there.settings_by(lookup)?;
+    let mut to = there.settings_by(lookup)?;
     from.store.maintenance = false;
+    from.store.create = false;
+    from.store.load_at_start = false;
+    to.store.load_at_start = false;
     serve::start_log(&from)?;
     serve::on_runtime(async {
         let source = Store::open(from.store).await?;

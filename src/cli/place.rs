@@ -1,5 +1,7 @@
 //! What the commands beside `serve` share: where the store is, and which of its collections is meant.
 
+use std::time::Duration;
+
 use clap::Args;
 use drumlin::{Choice, Result, Scope};
 
@@ -25,6 +27,10 @@ impl Place {
         // No server is started: where one would listen must not stop this.
         let flags = Flags { host: Some("127.0.0.1".to_owned()), data: self.data.clone(), ..Flags::default() };
         let mut settings = settings_from(&lookup, &flags)?;
+        if lookup("DRUMLIN_START_TIMEOUT_S").is_none_or(|seconds| seconds.trim().is_empty()) {
+            // Somebody waits for the answer.
+            settings.store.start_timeout = Duration::from_secs(10);
+        }
         if lookup("DRUMLIN_LOG").is_none_or(|filter| filter.trim().is_empty()) {
             // A tool's output is its answer; of the log only what went wrong belongs beside it.
             settings.log = "warn".to_owned();

@@ -1,7 +1,7 @@
 //! The commands `restore` and `fork`: a collection as it was, or as it is, under a new name.
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use drumlin::http::check_name;
 use drumlin::{Error, Kind, Moment, Result, Store, Version};
 
@@ -10,11 +10,12 @@ use super::serve;
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("moment").args(["at", "sound"]).required(true))]
 pub struct RestoreFlags {
     #[command(flatten)]
     of: OneCollection,
     /// A version, or a time such as 2026-11-21T20:15:00Z: the last commit that was written by then counts.
-    #[arg(long, required_unless_present = "sound", conflicts_with = "sound")]
+    #[arg(long)]
     at: Option<String>,
     /// The last version before which nothing is damaged.
     #[arg(long)]
@@ -61,10 +62,22 @@ pub fn fork(flags: &ForkFlags) -> Result<()> {
     })
 }
 
-/// Does something with a store that keeps its hands off the rest: no upkeep, and nothing flushed at the end.
+/// Does something with a store that is there already, and keeps its hands off the rest: no collection is loaded that
+/// is not used, no upkeep, and nothing is flushed at the end.
 pub fn on_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+    on(place, false, work)
+}
+
+/// The same, with a store that is made if there is none.
+pub fn on_any_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+    on(place, true, work)
+}
+
+fn on(place: &Place, create: bool, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     let mut settings = place.settings()?;
     settings.store.maintenance = false;
+    settings.store.load_at_start = false;
+    settings.store.create = create;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
         let store = Store::open(settings.store).await?;
@@ -77,10 +90,10 @@ fn moment(text: &str) -> Result<Moment> {
     if let Ok(version) = text.parse() {
         return Ok(Moment::Version(Version(version)));
     }
-    let expected = "a version, or a time such as 2026-11-21T20:15:00Z";
+    let expected = "a version such as 17, or a time such as 2026-11-21T20:15:00Z or 2026-11-21";
+    // The parser's own words speak of its insides.
     let nanos = string_to_timestamp_nanos(text);
-    let nanos =
-        nanos.map_err(|e| Error::new(Kind::Invalid, format!("--at: expected {expected}, got {text:?}: {e}")))?;
+    let nanos = nanos.map_err(|_| Error::new(Kind::Invalid, format!("--at: expected {expected}, got {text:?}")))?;
     Ok(Moment::Time(nanos.div_euclid(1_000_000)))
 }
 
@@ -99,6 +112,10 @@ mod tests {
         ] {
             assert_eq!(moment(text).unwrap(), Moment::Time(ms), "{text}");
         }
-        assert_eq!(moment("yesterday").unwrap_err().kind(), Kind::Invalid);
+        for text in ["yesterday", "", "-1", "2026-13-01", "20:15"] {
+            let refused = moment(text).unwrap_err();
+            assert_eq!(refused.kind(), Kind::Invalid);
+            assert!(refused.message().ends_with(&format!("2026-11-21, got {text:?}")), "{refused}");
+        }
     }
 }

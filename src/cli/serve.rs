@@ -1,11 +1,15 @@
 //! The `serve` command: opens the store, serves it until told to stop, drains and closes.
 
 use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use drumlin::http::Keyring;
-use drumlin::{Error, Kind, Result, Storage, Store};
+use drumlin::{Error, Kind, Opening, Result, Storage, Store};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
@@ -45,18 +49,26 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     if settings.keys.file.is_some() {
         reload_at_hang_up(settings.http.keys.clone())?;
     }
-    // Bound before the store opens: a port that is taken should not cost a recovery first.
+    // Bound before the store opens: a port that is taken should not cost a recovery first, and whoever looks is told
+    // what a start waits for.
     let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await;
     let at = format!("{}:{}", settings.host, settings.port);
-    let listener = listener.map_err(|e| failed(&format!("listening on {at} failed: {e}"), e))?;
+    let listener = listener.map_err(|e| not_listening(&at, e))?;
     let address = listener.local_addr().map_err(|e| failed("the listener has no address", e))?;
     let url = format!("http://{address}");
     banner(&settings, &url);
-    let store = tokio::select! {
-        opened = Store::open(settings.store.clone()) => opened?,
-        () = &mut stop => return Ok(()),
+    let opening = Opening::new(&settings.store);
+    // On a task of its own: what it does at one go must not keep connections waiting.
+    let opened = tokio::spawn(Store::open_watched(settings.store.clone(), opening.clone()));
+    let (opened, place) = (AbortOnDrop(opened), Arc::new(OnceLock::new()));
+    let (told_of, demo) = (place.clone(), settings.demo);
+    let store = async move {
+        let store = opened.await?;
+        // Opened once.
+        let _ = told_of.set(store.clone());
+        tokio::spawn(tell_when_loaded(store.clone(), url, demo));
+        Ok(store)
     };
-    let news = tokio::spawn(tell_when_loaded(store.clone(), url, settings.demo));
     let stopping = async {
         stop.await;
         tracing::info!("told to stop");
@@ -67,14 +79,44 @@ async fn serve(settings: ServeSettings) -> Result<()> {
         // The receiver lives until serving has ended; nobody else could have dropped it.
         let _ = told.send(stopping.await);
     };
-    drumlin::http::serve(listener, store.clone(), settings.http.clone(), shutdown)
-        .await
-        .map_err(|e| failed("serving failed", e))?;
-    news.abort();
+    drumlin::http::serve_opening(listener, opening, store, settings.http.clone(), shutdown).await?;
     let since = when.await.map_or(Duration::ZERO, |told| told.elapsed());
-    store.close(settings.shutdown_timeout.saturating_sub(since)).await?;
-    tracing::info!("stopped; everything acknowledged is in the bucket");
+    if let Some(store) = place.get() {
+        close(store, settings.shutdown_timeout.saturating_sub(since)).await;
+    }
     Ok(())
+}
+
+/// Closes the store in the time that is left. Whatever comes of it, nothing that was acknowledged is lost, and who
+/// waited has been told: so the process ends well.
+async fn close(store: &Store, left: Duration) {
+    // A bucket that is away keeps nobody: what a flush would do is done by the next start.
+    let limit = if store.is_connected() { left } else { left.min(Duration::from_secs(1)) };
+    match store.close(limit).await {
+        Ok(()) => tracing::info!("stopped; everything acknowledged is in the bucket"),
+        Err(error) => tracing::warn!(
+            "stopped before everything was flushed ({error}); everything acknowledged is in the bucket, writes without \
+             an answer were told that their outcome is unknown"
+        ),
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(JoinHandle<Result<T>>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        let ended_early = |e| Error::new(Kind::Internal, "opening the store ended early").with_source(e);
+        Pin::new(&mut self.0).poll(context).map(|ended| ended.map_err(ended_early)?)
+    }
 }
 
 /// Starts the log, on standard error.
@@ -218,6 +260,19 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
             std::future::pending::<()>().await;
         }
     })
+}
+
+/// What to do about an address that cannot be listened on.
+fn not_listening(at: &str, cause: io::Error) -> Error {
+    let way_out = match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: choose another port with PORT or --port, 0 for any free one"
+        }
+        io::ErrorKind::PermissionDenied => "; choose a port above 1023 with PORT or --port",
+        io::ErrorKind::AddrNotAvailable => "; HOST or --host must be an address of this machine",
+        _ => "",
+    };
+    failed(&format!("listening on {at} failed: {cause}{way_out}"), cause)
 }
 
 fn failed(what: &str, cause: io::Error) -> Error {

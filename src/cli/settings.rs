@@ -52,6 +52,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     let (host, port) = address(&source, flags, keys.ask_for_keys())?;
     let mut store = Settings::new(storage(&source, flags, &mut notes)?);
     source.seconds("S3_SYNC_INTERVAL", &mut store.sync_interval)?;
+    source.seconds("DRUMLIN_START_TIMEOUT_S", &mut store.start_timeout)?;
     source.count("DRUMLIN_RECOVERY_PARALLEL", &mut store.recovery_parallel)?;
     source.count("DRUMLIN_SEARCH_THREADS", &mut store.search_threads)?;
     source.count("DRUMLIN_INDEX_THREADS", &mut store.index_threads)?;

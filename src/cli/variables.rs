@@ -91,6 +91,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_MAX_QUERIES", "1000", "query embeddings of one search"),
     v("DRUMLIN_MAX_WAITING_WRITES", "10000", "writes waiting for one collection"),
     v("DRUMLIN_MAX_WAITING_SEARCHES", "10000", "searches waiting for a thread"),
+    v("DRUMLIN_START_TIMEOUT_S", "60", "seconds that a start waits for a bucket that is away or busy; commands: 10"),
     v("DRUMLIN_RECOVERY_PARALLEL", "8", "collections loaded at once at start"),
     v("DRUMLIN_SEARCH_THREADS", "all cores", "searches computed at once"),
     v("DRUMLIN_INDEX_THREADS", "half the cores", "threads that build graphs"),

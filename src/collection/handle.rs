@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -28,6 +29,9 @@ use crate::memory::{Budget, Purpose, Reservation};
 use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
 use crate::stream::writer::Written;
+
+/// A read waits at most so long for the look at the bucket that it needs after a time without use.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the catalog says about a collection.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +63,8 @@ pub struct Surroundings {
     pub budget: Arc<Budget>,
     /// The store.
     pub home: Home,
+    /// How old what a read sees of others' writes may be.
+    pub sync_interval: Duration,
 }
 
 /// What outlives the time that a collection is in memory: handles of before see what later ones do.
@@ -268,10 +274,24 @@ impl Collection {
         }
     }
 
+    /// Sees to it that a read after a time without use sees what others wrote before: nobody has looked meanwhile.
+    /// A bucket that does not answer keeps a read for no longer than a second, and others not at all.
+    async fn look_if_stale(&self) {
+        let shared = self.inner.stream.shared();
+        if !shared.may_look(self.inner.surroundings.sync_interval) {
+            return;
+        }
+        let looked = tokio::time::timeout(LOOK_LIMIT, self.inner.stream.sync()).await;
+        if !matches!(looked, Ok(Ok(_))) {
+            shared.note_missed_look();
+        }
+    }
+
     /// The snapshot a read of this consistency sees. The caller holds the collection.
     pub(crate) async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
-        if consistency == Consistency::Strong {
-            self.inner.stream.sync().await?;
+        match consistency {
+            Consistency::Strong => drop(self.inner.stream.sync().await?),
+            Consistency::Local => self.look_if_stale().await,
         }
         if self.inner.stream.shared().ended() {
             let what = format!("collection {:?} does not exist: it was dropped", self.identity().name);

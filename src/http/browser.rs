@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::App;
+use super::Front;
 use super::chroma;
 use super::chroma::error::ChromaError;
 use super::error::ApiError;
@@ -23,15 +23,15 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const TOLD_CHARS: usize = 100;
 
 /// Refuses what the page of another site has sent, unless keys decide who may do what.
-pub(super) async fn keep_out(State(app): State<App>, request: Request, next: Next) -> Response {
-    if app.settings.keys.asks_for_keys() {
+pub(super) async fn keep_out(State(front): State<Front>, request: Request, next: Next) -> Response {
+    if front.settings.keys.asks_for_keys() {
         return next.run(request).await;
     }
-    let foreign = match app.this_machine_only {
+    let foreign = match front.this_machine_only {
         true => foreign_host(&request),
         false => None,
     };
-    let Some(message) = foreign.or_else(|| foreign_page(&request, &app.settings.cors_origins)) else {
+    let Some(message) = foreign.or_else(|| foreign_page(&request, &front.settings.cors_origins)) else {
         return next.run(request).await;
     };
     match chroma::owns(request.uri().path()) {

@@ -12,7 +12,7 @@ use super::body::{Json, Name, Parameters, check_name};
 use super::error::ApiError;
 use super::guard::WriteBegun;
 use super::wire::{CreateBody, ReadParameters, ScopeParameters};
-use crate::collection::request::{CollectionSpec, Consistency};
+use crate::collection::request::CollectionSpec;
 
 pub(super) async fn create(
     State(app): State<App>,
@@ -49,10 +49,8 @@ pub(super) async fn describe(
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let collection = app.store.collection_in(&scope, &name).await?;
-    if consistency == Consistency::Strong {
-        // Counting strongly brings the collection up to date; its description then is.
-        collection.count(consistency).await?;
-    }
+    // Counting brings the collection as far up to date as is asked for; its description then is.
+    collection.count(consistency).await?;
     json(StatusCode::OK, &CollectionBody::from(collection.info()))
 }
 

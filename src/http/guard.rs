@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
-use super::App;
+use super::Front;
 use super::access_log::Line;
 use super::chroma;
 use super::chroma::error::ChromaError;
@@ -48,42 +48,45 @@ impl WriteBegun {
 }
 
 /// Admits a request to `/api` if fewer than the limit are under way, and bounds its time.
-pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     // Health, metrics and the like must answer exactly when the server is overrun.
     if !request.uri().path().starts_with("/api/") && !files::owns(request.uri().path()) {
         return next.run(request).await;
     }
-    let Ok(_permit) = app.running.clone().try_acquire_owned() else {
-        let limit = app.settings.max_concurrent_requests;
+    let Ok(_permit) = front.running.clone().try_acquire_owned() else {
+        let limit = front.settings.max_concurrent_requests;
         let message =
             format!("{limit} requests are under way, and no more are admitted (DRUMLIN_MAX_CONCURRENT_REQUESTS)");
         return refused(request.uri().path(), Error::unavailable(message));
     };
     let begun = WriteBegun::default();
     request.extensions_mut().insert(begun.clone());
-    if files::brings_a_file(request.method(), request.uri().path()) {
-        // It may take as long as it goes on; whether it does is looked after where its body is read.
-        return next.run(request).await;
-    }
-    let limit = app.settings.request_timeout;
+    // A file may take as long as it goes on; whether it does is looked after where its body is read.
+    let is_file = files::brings_a_file(request.method(), request.uri().path());
+    let limit = front.settings.request_timeout;
     let path = request.uri().path().to_owned();
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let seconds = limit.as_secs_f64();
-            let error = if begun.0.load(Ordering::Relaxed) {
-                let message = format!(
-                    "no definite answer within {seconds} s (DRUMLIN_REQUEST_TIMEOUT_S): the write may or may not be applied; \
-                     read the collection, or send the same upsert again"
-                );
-                Error::new(Kind::OutcomeUnknown, message)
-            } else {
-                Error::unavailable(format!(
-                    "not done within {seconds} s (DRUMLIN_REQUEST_TIMEOUT_S); nothing was changed"
-                ))
-            };
-            refused(&path, error)
+    let mut giving_up = front.giving_up.subscribe();
+    let cut_short = tokio::select! {
+        response = next.run(request) => return response,
+        () = tokio::time::sleep(limit), if !is_file => {
+            format!("no definite answer within {} s (DRUMLIN_REQUEST_TIMEOUT_S)", limit.as_secs_f64())
         }
+        // An error means that nobody is left to stop this server.
+        Ok(_) = giving_up.wait_for(|given_up| *given_up) => {
+            "the server stops, and the bucket has given no answer (DRUMLIN_SHUTDOWN_TIMEOUT_S)".to_owned()
+        }
+    };
+    refused(&path, unanswered(&cut_short, begun.0.load(Ordering::Relaxed)))
+}
+
+/// What is known of a request that was cut short.
+fn unanswered(why: &str, write_begun: bool) -> Error {
+    match write_begun {
+        true => Error::new(
+            Kind::OutcomeUnknown,
+            format!("{why}: the write may or may not be applied; read the collection, or send the same upsert again"),
+        ),
+        false => Error::unavailable(format!("{why}; nothing was changed")),
     }
 }
 
@@ -93,9 +96,9 @@ fn refused(path: &str, error: Error) -> Response {
 }
 
 /// Measures and logs every request, turns a panic into a 500, and gives every answer what all have.
-pub(super) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let mut line = Line::begin(&mut request, app.settings.trust_proxy);
-    let _under_way = app.metrics.begin();
+pub(super) async fn observe(State(front): State<Front>, mut request: Request, next: Next) -> Response {
+    let mut line = Line::begin(&mut request, front.settings.trust_proxy);
+    let _under_way = front.metrics.begin();
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
@@ -107,7 +110,7 @@ pub(super) async fn observe(State(app): State<App>, mut request: Request, next: 
     };
     secure(&mut response);
     let took = line.end(&mut response);
-    app.metrics.record(&line.method, &line.route, response.status(), took);
+    front.metrics.record(&line.method, &line.route, response.status(), took);
     response
 }
 
@@ -122,18 +125,16 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::config::{Settings, Storage};
     use crate::http::HttpSettings;
-    use crate::store::Store;
 
     /// What a server with this one route answers to a get of it.
     async fn answer(path: &str, route: axum::routing::MethodRouter) -> (StatusCode, String) {
         let settings = HttpSettings { request_timeout: Duration::from_millis(100), ..HttpSettings::default() };
-        let app = App::new(Store::open(Settings::new(Storage::Memory)).await.unwrap(), settings);
+        let front = Front::new(settings, true);
         let router = Router::new()
             .route(path, route)
-            .layer(middleware::from_fn_with_state(app.clone(), admit))
-            .layer(middleware::from_fn_with_state(app, observe));
+            .layer(middleware::from_fn_with_state(front.clone(), admit))
+            .layer(middleware::from_fn_with_state(front, observe));
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status();

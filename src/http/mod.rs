@@ -20,9 +20,11 @@ mod listen;
 mod metrics;
 mod operations;
 mod records;
+mod starting;
 mod stream;
 mod wire;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::{Error, Kind};
 use crate::store::Store;
@@ -44,7 +46,7 @@ pub use body::check_name;
 pub use chroma::chroma_collection;
 pub use files::FileKinds;
 pub use headers::CorsOrigins;
-pub use listen::serve;
+pub use listen::{serve, serve_opening};
 
 /// What the server allows.
 #[derive(Debug, Clone)]
@@ -105,6 +107,20 @@ impl Default for HttpSettings {
 #[derive(Clone)]
 struct App {
     store: Store,
+    front: Front,
+}
+
+impl Deref for App {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+/// What stands before the handlers, and is there before the store is open.
+#[derive(Clone)]
+struct Front {
     settings: Arc<HttpSettings>,
     metrics: Arc<Metrics>,
     running: Arc<Semaphore>,
@@ -112,15 +128,34 @@ struct App {
     rate: Option<Arc<RateLimiter>>,
     /// Whether nobody but this machine should be asking, so that requests must name it.
     this_machine_only: bool,
+    /// Becomes true when requests that still wait must be answered, because the server stops.
+    giving_up: watch::Sender<bool>,
 }
 
-impl App {
-    fn new(store: Store, settings: HttpSettings) -> App {
+impl Front {
+    /// `on_loopback`: only this machine can connect.
+    fn new(settings: HttpSettings, on_loopback: bool) -> Front {
+        let this_machine_only = on_loopback && !settings.any_host && !settings.trust_proxy;
         let running = Arc::new(Semaphore::new(settings.max_concurrent_requests));
         let rate = settings.rate.map(|rate| Arc::new(RateLimiter::new(rate)));
         let permissions = Arc::new(Permissions::new());
         let (settings, metrics) = (Arc::new(settings), Arc::new(Metrics::new()));
-        App { store, settings, metrics, running, permissions, rate, this_machine_only: false }
+        let giving_up = watch::Sender::new(false);
+        Front { settings, metrics, running, permissions, rate, this_machine_only, giving_up }
+    }
+
+    /// Puts what stands before all handlers around those of `router`.
+    fn before<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
+        let router = router
+            .layer(middleware::from_fn_with_state(self.clone(), guard::admit))
+            .layer(middleware::from_fn_with_state(self.clone(), auth::authorise))
+            .layer(middleware::from_fn_with_state(self.clone(), browser::keep_out));
+        // Outside of the keys: a browser asks what it may do before it shows one.
+        let router = match self.settings.cors_origins.layer() {
+            Some(cors) => router.layer(cors),
+            None => router,
+        };
+        router.layer(middleware::from_fn_with_state(self.clone(), guard::observe))
     }
 }
 
@@ -157,25 +192,14 @@ fn native_routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     ]
 }
 
-/// `on_loopback`: only this machine can connect.
-fn router(store: Store, settings: HttpSettings, on_loopback: bool) -> Router {
-    let this_machine_only = on_loopback && !settings.any_host && !settings.trust_proxy;
-    let app = App { this_machine_only, ..App::new(store, settings) };
+fn router(store: Store, front: &Front) -> Router {
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router
         // Not in the table: what is left of Chroma's first version is that it is no more.
         .route("/api/v1/{*rest}", any(chroma::root::first_version))
         .fallback(unknown_route)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::admit))
-        .layer(middleware::from_fn_with_state(app.clone(), auth::authorise))
-        .layer(middleware::from_fn_with_state(app.clone(), browser::keep_out));
-    // Outside of the keys: a browser asks what it may do before it shows one.
-    let router = match app.settings.cors_origins.layer() {
-        Some(cors) => router.layer(cors),
-        None => router,
-    };
-    router.layer(middleware::from_fn_with_state(app.clone(), guard::observe)).with_state(app)
+        .method_not_allowed_fallback(wrong_method);
+    front.before(router).with_state(App { store, front: front.clone() })
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Response {

@@ -40,17 +40,19 @@ pub(super) async fn health(
     State(app): State<App>,
     Extension(identity): Extension<Identity>,
 ) -> Result<Response, ApiError> {
+    app.store.check_bucket().await;
     let health = app.store.health();
     json(StatusCode::OK, &if identity.sees_everything() { health } else { without_names(health) })
 }
 
 /// What may be told to whoever asks: how it is doing, not what it holds nor where.
-fn without_names(mut health: Health) -> Health {
+pub(super) fn without_names(mut health: Health) -> Health {
     const HIDDEN: &str = "(shown with a key)";
     let hidden = || HIDDEN.to_owned();
     let place = &mut health.storage.place;
     (place.location, place.endpoint, place.bucket) = (hidden(), hidden(), hidden());
     health.storage.last_error = health.storage.last_error.map(|_| hidden());
+    health.waiting_for = health.waiting_for.map(|_| "the bucket".to_owned());
     for damage in &mut health.damaged {
         (damage.collection, damage.key, damage.cause) = (hidden(), hidden(), hidden());
     }

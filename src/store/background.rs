@@ -18,7 +18,7 @@ use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
 use crate::error::{Error, Result};
-use crate::record::CollectionId;
+use crate::record::{CollectionId, Version};
 use crate::stream::Stream;
 use crate::stream::collect::{self, End};
 use crate::stream::context::StreamError;
@@ -26,8 +26,12 @@ use crate::stream::flush::{Due, Outcome};
 use crate::stream::state::State;
 use crate::stream::sweep::Sweep;
 
-/// Polls in which a collection counts as used, and how many polls an unused one sits out.
-const IDLE_POLLS: u64 = 10;
+/// A collection that nobody uses is looked at only once in so many intervals: whoever uses it again looks first.
+const IDLE_INTERVALS: u64 = 64;
+
+/// In a collection to which nobody writes garbage is looked for ever less often, down to once in 2 to the power of
+/// this intervals.
+const MOST_QUIET: u32 = 3;
 
 /// Looks for graphs that are due in one maintenance interval: until records are in one, every search scans
 /// them, and looking costs nothing but the look.
@@ -83,7 +87,7 @@ impl Sign {
 pub fn start(inner: &Arc<Inner>) {
     let at_start = inner.live_entries();
     tokio::spawn(tell_recovery(Arc::downgrade(inner), at_start.clone(), inner.closing.watch()));
-    if inner.settings.memory_limit.is_some() {
+    if inner.settings.memory_limit.is_some() && inner.settings.load_at_start {
         tokio::spawn(residency::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
     }
     if inner.settings.memory_limit.is_some() || inner.settings.idle_rest.is_some() {
@@ -152,16 +156,17 @@ async fn tell_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Si
         }
     }
     let Some(inner) = weak.upgrade() else { return };
-    recovery.bytes = inner.traffic.snapshot().iter().map(|(_, counts)| counts.bytes_received).sum();
+    let counts = inner.at_start.get_or_init(|| inner.traffic.snapshot());
+    recovery.bytes = counts.iter().map(|(_, counts)| counts.bytes_received).sum();
     recovery.graphs_loaded = inner.instance.counters.graphs_loaded.get() as usize;
     recovery.seconds = inner.opened.elapsed().as_secs_f64();
     inner.recovered.send_replace(Some(recovery));
 }
 
-/// Reads other instances' commits at every sync interval: the catalog always, a collection that nobody
-/// has used for ten intervals only every tenth time.
+/// Reads other instances' commits at every sync interval: the catalog and what was used since the last time. What
+/// was not is looked at seldom, each collection in its own turn.
 async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
-    let mut used = std::collections::HashMap::<CollectionId, (u64, u64)>::new();
+    let mut used = std::collections::HashMap::<CollectionId, u64>::new();
     let mut round = 0u64;
     while sign.sleep(interval).await {
         let Some(inner) = weak.upgrade() else { return };
@@ -176,14 +181,12 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
         let collections: Vec<Collection> = inner.live_entries().iter().filter_map(|entry| entry.ready()).collect();
         used.retain(|id, _| collections.iter().any(|c| c.identity().id == *id));
         let due = collections.into_iter().filter(|collection| {
-            let requests = collection.requests();
-            let (seen, last_use) = used.entry(collection.identity().id).or_insert((requests, round));
-            if *seen != requests {
-                (*seen, *last_use) = (requests, round);
-            }
+            let (id, requests) = (collection.identity().id, collection.requests());
+            let seen = used.insert(id, requests).unwrap_or(0);
+            let turn = id.0.as_u128() as u64 % IDLE_INTERVALS;
             // What is damaged is looked at each time.
             let damaged = collection.stream().shared().damage().is_some();
-            damaged || round - *last_use < IDLE_POLLS || round.is_multiple_of(IDLE_POLLS)
+            damaged || seen != requests || round % IDLE_INTERVALS == turn
         });
         let due: Vec<Collection> = due.collect();
         stream::iter(due)
@@ -315,6 +318,9 @@ fn told(name: &str, result: Result<(), StreamError>) {
 struct Upkeep {
     written: u64,
     collected: Option<Instant>,
+    /// The version at which garbage was last looked for, and how often in a row it was this one.
+    collected_at: Version,
+    quiet: u32,
     /// Whether this instance was the one that swept, since it was last looked.
     swept: bool,
 }
@@ -332,9 +338,15 @@ impl Upkeep {
             self.written = written;
             while let Outcome::Landed(_) = stream.compact().await? {}
         }
-        let interval = stream.context().timing.collect_interval;
+        let version = stream.shared().state().lock().version();
+        if version != self.collected_at {
+            (self.collected_at, self.quiet) = (version, 0);
+        }
+        // Where nothing is written there is less and less garbage.
+        let interval = stream.context().timing.collect_interval * 2u32.pow(self.quiet);
         if self.collected.is_none_or(|at| at.elapsed() >= interval) {
             self.collected = Some(Instant::now());
+            self.quiet = (self.quiet + 1).min(MOST_QUIET);
             stream.collect().await?;
             self.swept |= stream.sweep(Sweep::IfDue).await?.is_some();
         }

@@ -12,10 +12,10 @@ use crate::bucket::folder::FolderBucket;
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::memory::MemoryBucket;
 use crate::bucket::pace::Paced;
-use crate::bucket::reread::{self, Absence, Unsound};
+use crate::bucket::reread::{self, Absence, Reread, Unsound};
 use crate::bucket::s3::S3Bucket;
 use crate::bucket::{Bucket, BucketError, Condition, Object, probe};
-use crate::config::{Settings, Storage, Timing};
+use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::format::store_file::StoreFile;
@@ -24,6 +24,12 @@ use crate::stream::context::StreamError;
 
 /// The bucket that the settings name.
 pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
+    if let (Storage::Folder(path), false) = (&settings.storage, settings.create)
+        && !path.is_dir()
+    {
+        // Opening a folder would make it.
+        return Err(Error::invalid(format!("there is no store at {}: there is no such folder", path.display())));
+    }
     Ok(match &settings.storage {
         Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
         Storage::Folder(path) => Arc::new(FolderBucket::open(path)?),
@@ -39,16 +45,15 @@ fn paced(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> {
 }
 
 /// Proves the bucket and makes sure that it holds a store of a format we know.
-pub async fn prepare(bucket: &Arc<dyn Bucket>, timing: &Timing) -> Result<()> {
+pub async fn prepare(bucket: &Arc<dyn Bucket>, settings: &Settings) -> Result<()> {
+    let reread = settings.timing.reread();
+    if !settings.create && store_file(bucket, reread).await?.is_none() {
+        // Before anything is written there.
+        let location = bucket.place().location;
+        return Err(Error::not_found(format!("there is no store at {location}: {} is missing", keys::STORE)));
+    }
     probe::ensure_probed(bucket.as_ref()).await?;
-    let reread = timing.reread();
-    let decode = |object: Object| StoreFile::decode(&object.bytes);
-    let file = match reread::read(bucket.as_ref(), keys::STORE, (reread, Absence::Believed), decode).await {
-        Ok(file) => Some(file),
-        Err(Unsound::Wrong(cause)) => return Err(cause.at(keys::STORE)),
-        Err(Unsound::Bucket(BucketError::NotFound { .. })) => None,
-        Err(Unsound::Bucket(error)) => return Err(away(error)),
-    };
+    let file = store_file(bucket, reread).await?;
     let head = match file {
         Some(_) => head::read(bucket.as_ref(), &StreamId::Catalog, reread).await,
         None => head::look(bucket.as_ref(), &StreamId::Catalog, reread).await,
@@ -63,11 +68,21 @@ pub async fn prepare(bucket: &Arc<dyn Bucket>, timing: &Timing) -> Result<()> {
         ))),
         (Err(HeadError::Missing), None) => {
             let head = Head::new(StreamId::Catalog.to_string(), Map::new());
-            let created = head::create(bucket.as_ref(), &StreamId::Catalog, &head, timing).await;
+            let created = head::create(bucket.as_ref(), &StreamId::Catalog, &head, &settings.timing).await;
             created.map_err(|error| StreamError::of_head(error, &StreamId::Catalog))?;
             write_store_file(bucket).await
         }
         (Err(error), _) => Err(StreamError::of_head(error, &StreamId::Catalog).into()),
+    }
+}
+
+async fn store_file(bucket: &Arc<dyn Bucket>, reread: Reread) -> Result<Option<StoreFile>> {
+    let decode = |object: Object| StoreFile::decode(&object.bytes);
+    match reread::read(bucket.as_ref(), keys::STORE, (reread, Absence::Believed), decode).await {
+        Ok(file) => Ok(Some(file)),
+        Err(Unsound::Wrong(cause)) => Err(cause.at(keys::STORE)),
+        Err(Unsound::Bucket(BucketError::NotFound { .. })) => Ok(None),
+        Err(Unsound::Bucket(error)) => Err(away(error)),
     }
 }
 

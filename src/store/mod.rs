@@ -16,15 +16,17 @@ mod lifecycle;
 mod lookup;
 pub mod modify;
 pub mod namespaces;
+pub mod opening;
 mod orphans;
 mod overview;
+mod pulse;
 pub mod report;
 mod reset;
 mod residency;
 pub mod restore;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,6 +39,8 @@ use ulid::Ulid;
 use self::background::Closing;
 use self::catalog::{CatalogState, CatalogView};
 use self::entry::{Entry, Progress};
+use self::opening::Opening;
+use self::pulse::Pulse;
 use self::report::{CollectionSync, Recovery, SyncReport};
 use crate::bucket::Bucket;
 use crate::bucket::count::{self, Counting};
@@ -80,7 +84,10 @@ struct Inner {
     settings: Settings,
     limits: Arc<Limits>,
     bucket: Arc<dyn Bucket>,
+    /// The same, without repetitions.
+    direct: Arc<dyn Bucket>,
     traffic: Arc<count::Counters>,
+    pulse: Pulse,
     instance: Instance,
     compute: Arc<Compute>,
     files: Arc<FileShare>,
@@ -97,6 +104,8 @@ struct Inner {
     home: Home,
     recovery: Semaphore,
     recovered: watch::Sender<Option<Recovery>>,
+    /// What the start has asked of the bucket, once it is over.
+    at_start: OnceLock<count::Counts>,
     opened: Instant,
     closing: Closing,
 }
@@ -112,24 +121,46 @@ struct Instance {
 
 impl Store {
     /// Opens the store at `settings.storage`: proves the bucket once, reads the catalog, and begins to
-    /// load all collections in the background.
+    /// load all collections in the background. Waits for a bucket that is away for at most
+    /// `settings.start_timeout`. Runs on a tokio runtime only.
     ///
     /// # Errors
-    /// `Invalid` if the bucket lacks what the protocol needs (the message names it), `Unavailable` if it
-    /// does not answer, `Corrupted` if the catalog is damaged.
+    /// `Invalid` if the bucket lacks what the protocol needs (the message names it), or no tokio runtime is there;
+    /// `Unavailable` if the bucket does not answer, or refuses for what waiting does not cure; `Corrupted` if the
+    /// catalog is damaged.
     pub async fn open(settings: Settings) -> Result<Store> {
-        let bucket = bootstrap::connect(&settings).await?;
-        Store::open_on(settings, bucket).await
+        let opening = Opening::new(&settings);
+        Store::open_watched(settings, opening).await
+    }
+
+    /// The same, for whoever wants to know meanwhile what is waited for.
+    ///
+    /// # Errors
+    /// As [`open`](Store::open).
+    pub async fn open_watched(settings: Settings, opening: Opening) -> Result<Store> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let what = "a store works on a tokio runtime, and there is none: await Store::open inside of one, for example \
+                        under #[tokio::main]";
+            return Err(Error::invalid(what));
+        }
+        let bucket = opening.persist(|| bootstrap::connect(&settings)).await?;
+        Store::open_in(settings, bucket, &opening).await
     }
 
     /// Opens the store on a bucket that exists already in this process.
     #[doc(hidden)]
     pub async fn open_on(settings: Settings, bucket: Arc<dyn Bucket>) -> Result<Store> {
+        let opening = Opening::new(&settings);
+        Store::open_in(settings, bucket, &opening).await
+    }
+
+    async fn open_in(settings: Settings, bucket: Arc<dyn Bucket>, opening: &Opening) -> Result<Store> {
         let opened = Instant::now();
-        let counting = Counting::new(bucket);
+        let counting = Arc::new(Counting::new(bucket));
         let traffic = counting.counters();
+        opening.connected(counting.place(), traffic.clone());
+        let direct: Arc<dyn Bucket> = counting.clone();
         let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(counting, RetrySettings::default()));
-        bootstrap::prepare(&bucket, &settings.timing).await?;
         let counters = Arc::new(Counters::default());
         let view = Arc::new(ArcSwap::default());
         let compute = Compute::new(settings.search_threads, settings.limits.waiting_searches, settings.index_threads)?;
@@ -139,25 +170,32 @@ impl Store {
         };
         let budget = Budget::new(settings.memory_limit);
         let instance = Instance { writer: Ulid::generate().to_string(), counters, budget };
-        let context = make_context(&settings, &bucket, &instance, StreamId::Catalog);
-        let catalog = Stream::open(context, fresh).await?;
+        let open_catalog = || async {
+            bootstrap::prepare(&bucket, &settings).await?;
+            let context = make_context(&settings, &bucket, &instance, StreamId::Catalog);
+            Ok(Stream::open(context, fresh.clone()).await?)
+        };
+        let catalog = opening.persist(open_catalog).await?;
         let inner = Arc::new_cyclic(|weak| Inner {
             home: residency::home(weak.clone()),
             making_room: tokio::sync::Mutex::new(()),
             graph_turn: Arc::default(),
-            planned: watch::Sender::new(settings.memory_limit.is_none()),
+            planned: watch::Sender::new(settings.memory_limit.is_none() || !settings.load_at_start),
             limits: Arc::new(settings.limits.clone()),
             files: Arc::new(FileShare::new(&settings.files)),
             recovery: Semaphore::new(settings.recovery_parallel.max(1)),
             settings,
             bucket,
+            direct,
             traffic,
+            pulse: Pulse::default(),
             instance,
             compute: Arc::new(compute),
             catalog,
             view,
             entries: Mutex::new(HashMap::new()),
             recovered: watch::Sender::new(None),
+            at_start: OnceLock::new(),
             opened,
             closing: Closing::default(),
         });
@@ -202,6 +240,12 @@ impl Store {
     /// Requests and bytes of the bucket since the store opened.
     pub fn storage_counters(&self) -> count::Counts {
         self.inner.traffic.snapshot()
+    }
+
+    /// Those of the start, and the seconds that it took; `None` while it goes on.
+    pub fn start_counters(&self) -> Option<(count::Counts, f64)> {
+        let recovery = (*self.inner.recovered.borrow())?;
+        Some((*self.inner.at_start.get()?, recovery.seconds))
     }
 
     /// Stops the background work, lets waiting writes finish, and flushes every collection; gives up
@@ -292,7 +336,8 @@ impl Inner {
 
     fn surroundings(&self) -> Surroundings {
         let (compute, limits) = (self.compute.clone(), self.limits.clone());
-        Surroundings { compute, limits, budget: self.instance.budget.clone(), home: self.home.clone() }
+        let (budget, home) = (self.instance.budget.clone(), self.home.clone());
+        Surroundings { compute, limits, budget, home, sync_interval: self.settings.sync_interval }
     }
 
     /// Makes the entries fit the catalog: new live collections begin to load, changed ones are told so,
@@ -317,6 +362,9 @@ impl Inner {
                 continue;
             }
             let entry = Arc::new(Entry::new(id, record.clone(), Arc::downgrade(self)));
+            if !self.settings.load_at_start {
+                entry.rest_unloaded();
+            }
             entries.insert(id, entry.clone());
             background::tend(self, entry);
         }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::Store;
 use super::entry::{Entry, Progress, Rest, identity};
 use super::report::{CollectionSync, Counters, Damage, Health, Loading, Memory, StorageHealth, SyncReport};
+use super::{Store, pulse};
 use crate::bucket::Place;
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::error::Result;
@@ -120,7 +120,7 @@ impl Store {
         let damaged: Vec<Damage> = entries.iter().filter_map(|entry| damage_of(entry)).collect();
         let (done, total) = self.inner.loading();
         let fortune = self.inner.traffic.fortune();
-        let connected = fortune.connected();
+        let connected = fortune.connected() && self.inner.traffic.silence() < pulse::SILENCE;
         let loaded = self.inner.recovered.borrow().is_some();
         let budget = &self.inner.instance.budget;
         let mut memory = Memory {
@@ -150,6 +150,7 @@ impl Store {
         };
         Health {
             status,
+            waiting_for: None,
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.inner.opened.elapsed().as_secs(),
             storage: StorageHealth {

@@ -76,7 +76,7 @@ pub struct Activity {
     /// For how long other instances' changes to the catalog may have gone unseen, in seconds.
     pub catalog_lag_seconds: f64,
     /// The same for the records of the collection of which it is longest. One that nobody uses is looked at
-    /// only every tenth sync interval.
+    /// only once in 64 sync intervals, and when somebody uses it again.
     pub lag_seconds: f64,
     /// Immutable runs of records in memory.
     pub chunks: u64,
@@ -118,8 +118,11 @@ pub struct Memory {
 /// `/health`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Health {
-    /// `ok`, `loading` or `degraded`.
+    /// `starting`, `loading`, `ok` or `degraded`.
     pub status: &'static str,
+    /// What a start waits for, before the store is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// Drumlin's version.
     pub version: &'static str,
     /// Seconds since the store opened.

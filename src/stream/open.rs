@@ -21,6 +21,9 @@ use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 const ATTEMPTS: usize = 8;
 /// Objects of one stream fetched at once.
 const PARALLEL_OBJECTS: usize = 8;
+/// Slots of the log asked for at first; more, as they are found to be there. Two, so that a slot which somebody
+/// has deleted from under a commit is noticed, and no more, as most logs are short.
+const FIRST_SLOTS: usize = 2;
 
 /// Opens a stream; `fresh` makes an empty state. The state is not published yet.
 pub async fn open<S: State>(
@@ -51,7 +54,7 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     let mut anchor = Anchor::default();
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
-    match replica.catch_up(context.timing.prefetch).await {
+    match replica.catch_up(FIRST_SLOTS).await {
         // What is before the damage is sound; whoever is served it is told.
         Err(StreamError::Corrupted { key, cause }) if context.serve_damaged => replica.damage = Some((key, cause)),
         caught_up => drop(caught_up?),

@@ -131,8 +131,8 @@ impl<S: State> Replica<S> {
     }
 
     /// Reads the log until the first free slot and applies what it finds. Afterwards the state holds
-    /// every commit that was acknowledged before this call began. Reads `width` slots at once, and more
-    /// the more it finds.
+    /// every commit that was acknowledged before this call began. Reads `width` slots at once, and twice as
+    /// many whenever it has found as many.
     pub async fn catch_up(&mut self, width: usize) -> Result<Pulled, StreamError> {
         let mut pulled = Pulled::default();
         let mut width = width.max(1);
@@ -165,7 +165,9 @@ impl<S: State> Replica<S> {
                     pulled.bytes += sound.bytes.len() as u64;
                     self.take_in(sound)?;
                     self.context.counters.commits_pulled.count();
-                    width = (width * 2).min(self.context.timing.prefetch.max(1));
+                    if pulled.commits >= width as u64 {
+                        width = (width * 2).min(self.context.timing.prefetch.max(1));
+                    }
                     if self.state.lock().dropped() {
                         return Ok(pulled);
                     }

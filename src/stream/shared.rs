@@ -15,6 +15,11 @@ use super::replica::Replica;
 use super::state::State;
 use super::tail::Tail;
 
+/// How late a regular look for others' commits may be before readers look themselves.
+const LATE: Duration = Duration::from_secs(1);
+/// After a look that came to nothing readers do not look for so long.
+const MISSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// The shared part of an open stream.
 #[derive(Debug)]
 pub struct Shared<S> {
@@ -24,6 +29,8 @@ pub struct Shared<S> {
     written: AtomicU64,
     /// When every commit of others was last known to be applied.
     current_at: Mutex<Instant>,
+    /// When a look for others' commits came to nothing.
+    missed_look: Mutex<Option<Instant>>,
     bell: Notify,
 }
 
@@ -46,6 +53,7 @@ impl<S: State> Shared<S> {
             ended: AtomicBool::new(false),
             written: AtomicU64::new(0),
             current_at: Mutex::new(Instant::now()),
+            missed_look: Mutex::new(None),
             bell: Notify::new(),
         };
         // Of an earlier try to open it something else may be known.
@@ -135,6 +143,18 @@ impl<S: State> Shared<S> {
     /// For how long commits of others may have gone unseen.
     pub fn lag(&self) -> Duration {
         self.current_at.lock().elapsed()
+    }
+
+    /// Whether a reader should look for commits of others, who may have written for longer than `interval`: not
+    /// while looks fail, and not where the next regular one is only a little late.
+    pub fn may_look(&self, interval: Duration) -> bool {
+        let stale = self.lag() >= interval + LATE.min(interval / 4);
+        stale && self.missed_look.lock().is_none_or(|at| at.elapsed() >= interval.min(MISSED_PAUSE))
+    }
+
+    /// Remembers that such a look came to nothing.
+    pub fn note_missed_look(&self) {
+        *self.missed_look.lock() = Some(Instant::now());
     }
 
     /// Waits until there may be something to maintain.

@@ -17,7 +17,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub store: Store,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<drumlin::Result<()>>,
 }
 
 /// What came back.

@@ -53,7 +53,7 @@ struct Source {
 }
 
 fn run(flags: &FileFlags, source: Source) -> Result<()> {
-    restore::on_store(&flags.of.place, async |store| {
+    restore::on_any_store(&flags.of.place, async |store| {
         let collection = target(store, flags, source.spec.clone()).await?;
         let read = pour_in(&collection, flags, source).await?;
         let there = collection.count(Consistency::Strong).await?;

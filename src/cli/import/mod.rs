@@ -70,7 +70,8 @@ pub fn run(origin: Origin) -> Result<()> {
     };
     // No server is started: where one would listen must not stop this.
     let serving = Flags { host: Some("127.0.0.1".to_owned()), data: flags.data.clone(), ..Flags::default() };
-    let settings = settings_from(|name| std::env::var(name).ok(), &serving)?;
+    let mut settings = settings_from(|name| std::env::var(name).ok(), &serving)?;
+    settings.store.load_at_start = false;
     serve::start_log(&settings)?;
     serve::on_runtime(import(settings, flags))
 }

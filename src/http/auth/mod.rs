@@ -19,7 +19,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::App;
+use super::Front;
 use super::access_log::Caller;
 use super::client::Client;
 use permissions::Need;
@@ -63,9 +63,9 @@ impl Identity {
 }
 
 /// Lets a request pass if its key allows what its route needs, and not too often.
-pub(super) async fn authorise(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authorise(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    match check(&app, &mut request).await {
+    match check(&front, &mut request).await {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
             next.run(request).await
@@ -74,8 +74,8 @@ pub(super) async fn authorise(State(app): State<App>, mut request: Request, next
     }
 }
 
-async fn check(app: &App, request: &mut Request) -> Result<Identity, Refusal> {
-    let keys = &app.settings.keys;
+async fn check(front: &Front, request: &mut Request) -> Result<Identity, Refusal> {
+    let keys = &front.settings.keys;
     let holder = presented::presented(request.headers()).and_then(|digest| keys.find(&digest, SystemTime::now()));
     let identity = match holder {
         Some(key) => Identity::Holder(key),
@@ -87,9 +87,9 @@ async fn check(app: &App, request: &mut Request) -> Result<Identity, Refusal> {
     }
     // A path without a route is answered 404 by the router, whoever asks.
     let Some(route) = request.extensions().get::<MatchedPath>() else { return Ok(identity) };
-    let (Need::Key(scope), place) = app.permissions.of(request.method(), route.as_str()) else { return Ok(identity) };
+    let (Need::Key(scope), place) = front.permissions.of(request.method(), route.as_str()) else { return Ok(identity) };
     // Wrong keys are counted too, by their address.
-    limit(app, request, &identity)?;
+    limit(front, request, &identity)?;
     match &identity {
         Identity::Anybody => {}
         Identity::Stranger => return Err(Refusal::Stranger),
@@ -105,8 +105,8 @@ async fn check(app: &App, request: &mut Request) -> Result<Identity, Refusal> {
     Ok(identity)
 }
 
-fn limit(app: &App, request: &Request, identity: &Identity) -> Result<(), Refusal> {
-    let Some(limiter) = &app.rate else { return Ok(()) };
+fn limit(front: &Front, request: &Request, identity: &Identity) -> Result<(), Refusal> {
+    let Some(limiter) = &front.rate else { return Ok(()) };
     let who = match identity {
         Identity::Holder(key) => Who::Key(key.name.as_str().into()),
         _ => Who::at(request.extensions().get::<Client>().and_then(|client| client.address)),

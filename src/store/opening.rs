@@ -1,0 +1,322 @@
+//! Opening a store on a bucket that may be away for the moment. What can pass is waited out for the time that the
+//! settings give; what is certainly wrong ends the opening at once. Invariants: whoever looks is told what is
+//! waited for; every attempt may be made again.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::report::{Health, Loading, Memory, StorageHealth};
+use crate::bucket::count::Counters;
+use crate::bucket::{BucketError, Place, backoff, probe};
+use crate::config::{Settings, Storage};
+use crate::error::{Error, Kind, Result};
+use crate::memory::resident_bytes;
+
+/// Pauses between attempts: the first at most, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How often it is looked whether there is something to tell, and how often it is told.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
+/// A bucket that has answered so lately is not away, however long the opening takes.
+const LATELY: Duration = Duration::from_secs(5);
+/// Calls without an answer for so long are told.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A store that is being opened, for whoever wants to know how far it is. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Opening(Arc<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    since: Instant,
+    patience: Duration,
+    place: Mutex<Place>,
+    traffic: OnceLock<Arc<Counters>>,
+    /// Why the last attempt failed.
+    failure: Mutex<Option<String>>,
+    told: Mutex<Instant>,
+}
+
+/// What is to be thought of a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It may pass.
+    Passing,
+    /// Nothing changes it.
+    Certain,
+}
+
+impl Opening {
+    /// An opening by these settings, which begins now.
+    pub fn new(settings: &Settings) -> Opening {
+        let now = Instant::now();
+        Opening(Arc::new(Watched {
+            since: now,
+            patience: settings.start_timeout,
+            place: Mutex::new(named(&settings.storage)),
+            traffic: OnceLock::new(),
+            failure: Mutex::default(),
+            told: Mutex::new(now),
+        }))
+    }
+
+    /// From now on it is known where the bucket is, and what passes to it.
+    pub(super) fn connected(&self, place: Place, traffic: Arc<Counters>) {
+        *self.0.place.lock() = place;
+        // Told once: there is one bucket.
+        let _ = self.0.traffic.set(traffic);
+    }
+
+    /// What is waited for, in words.
+    pub fn waiting_for(&self) -> String {
+        let location = self.0.place.lock().location.clone();
+        let silence = self.0.traffic.get().map_or(Duration::ZERO, |traffic| traffic.silence());
+        let last_error = self.last_error();
+        let failure = self.0.failure.lock().clone();
+        match (last_error.or(failure), silence >= SILENCE) {
+            (None, false) => format!("the store in {location} to be opened"),
+            (None, true) => format!("the bucket {location} to answer, for {:.0} s by now", silence.as_secs_f64()),
+            (Some(why), _) => format!("the bucket {location} to answer as it should; the last answer: {why}"),
+        }
+    }
+
+    fn last_error(&self) -> Option<String> {
+        let fortune = self.0.traffic.get()?.fortune();
+        if fortune.connected() { None } else { fortune.last_error.map(|(_, error)| error) }
+    }
+
+    /// `/health` before there is a store.
+    pub fn health(&self) -> Health {
+        let fortune = self.0.traffic.get().map(|traffic| traffic.fortune()).unwrap_or_default();
+        let silence = self.0.traffic.get().map_or(Duration::ZERO, |traffic| traffic.silence());
+        Health {
+            status: "starting",
+            waiting_for: Some(self.waiting_for()),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.0.since.elapsed().as_secs(),
+            storage: StorageHealth {
+                place: self.0.place.lock().clone(),
+                connected: fortune.connected() && silence < SILENCE,
+                last_error: self.last_error(),
+                conditional_put: false,
+            },
+            collections: 0,
+            records: 0,
+            loading: Loading { done: 0, total: 0 },
+            resting: 0,
+            memory: Memory { resident_bytes: resident_bytes(), ..Memory::default() },
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Makes an attempt until it succeeds, or fails for good, or the time is over.
+    pub(super) async fn persist<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let deadline = self.0.since + self.0.patience;
+        let mut tries = 0;
+        loop {
+            let error = match self.watch(attempt(), deadline).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            // Damage is certain: it was read several times before it was called so.
+            if verdict(&error) == Verdict::Certain {
+                return Err(error);
+            }
+            if Instant::now() >= deadline {
+                return Err(self.gave_up(&error));
+            }
+            *self.0.failure.lock() = Some(error.to_string());
+            if tries == 0 {
+                self.tell();
+            }
+            let pause = asked_pause(&error) + backoff::jittered(PAUSES.0, PAUSES.1, tries);
+            tokio::time::sleep_until((Instant::now() + pause).min(deadline)).await;
+            tries += 1;
+        }
+    }
+
+    /// Awaits an attempt, and tells meanwhile what it waits for; gives it up once the time is over and nothing comes.
+    async fn watch<T>(&self, attempt: impl Future<Output = Result<T>>, deadline: Instant) -> Result<T> {
+        tokio::pin!(attempt);
+        loop {
+            tokio::select! {
+                done = &mut attempt => return done,
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+            if self.answered_lately() {
+                continue;
+            }
+            if Instant::now() >= deadline {
+                let why = self.last_error().unwrap_or_else(|| "it does not answer".to_owned());
+                let location = self.0.place.lock().location.clone();
+                return Err(
+                    self.gave_up(&Error::unavailable(format!("the bucket {location} could not be used: {why}")))
+                );
+            }
+            if self.0.told.lock().elapsed() >= TELL_INTERVAL {
+                self.tell();
+            }
+        }
+    }
+
+    fn answered_lately(&self) -> bool {
+        let Some(traffic) = self.0.traffic.get() else { return false };
+        let fortune = traffic.fortune();
+        let ago = fortune.last_success.and_then(|at| SystemTime::now().duration_since(at).ok());
+        fortune.connected() && traffic.silence() < SILENCE && ago.is_some_and(|ago| ago < LATELY)
+    }
+
+    fn tell(&self) {
+        *self.0.told.lock() = Instant::now();
+        let (waited_s, limit_s) = (self.0.since.elapsed().as_secs(), self.0.patience.as_secs_f64());
+        tracing::warn!(waited_s, limit_s, "waiting for {}", self.waiting_for());
+    }
+
+    fn gave_up(&self, error: &Error) -> Error {
+        let seconds = self.0.patience.as_secs_f64();
+        let kind = if error.kind() == Kind::OutcomeUnknown { Kind::Unavailable } else { error.kind() };
+        Error::new(kind, format!("{error}; it was tried for {seconds} s (DRUMLIN_START_TIMEOUT_S)"))
+    }
+}
+
+fn verdict(error: &Error) -> Verdict {
+    // A folder that cannot be made or read.
+    if std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>()) {
+        return Verdict::Certain;
+    }
+    match (error.kind(), bucket_error(error)) {
+        (Kind::Unavailable, Some(refused)) if probe::is_certain(refused) => Verdict::Certain,
+        (Kind::Unavailable | Kind::OutcomeUnknown, _) => Verdict::Passing,
+        _ => Verdict::Certain,
+    }
+}
+
+fn bucket_error(error: &Error) -> Option<&BucketError> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+/// How long the store asks to be left alone.
+fn asked_pause(error: &Error) -> Duration {
+    bucket_error(error).and_then(BucketError::retry_after).unwrap_or_default().min(backoff::LONGEST_ASKED)
+}
+
+/// Where the settings say that the bucket is, as far as it can be told without a connection.
+fn named(storage: &Storage) -> Place {
+    let place = |kind, location: String| Place { kind, location, endpoint: String::new(), bucket: String::new() };
+    match storage {
+        Storage::S3(s3) => Place {
+            endpoint: s3.endpoint.clone().unwrap_or_default(),
+            bucket: s3.bucket.clone(),
+            ..place("s3", format!("s3://{}/{}", s3.bucket, s3.prefix))
+        },
+        Storage::Gcs(gcs) => place("gcs", format!("gs://{}/{}", gcs.bucket, gcs.prefix)),
+        Storage::Azure(azure) => place("azure", format!("{}/{}", azure.container, azure.prefix)),
+        Storage::Dropbox(dropbox) => place("dropbox", dropbox.root.clone()),
+        Storage::Folder(path) => place("folder", path.display().to_string()),
+        Storage::Memory => place("memory", "memory".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::clock::StoreClock;
+    use crate::bucket::fault::{Fault, FaultBucket};
+    use crate::bucket::memory::MemoryBucket;
+    use crate::store::Store;
+
+    fn bucket() -> Arc<FaultBucket> {
+        Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))))
+    }
+
+    /// Opens a store on `bucket`; how long that took, by the clock of the test.
+    async fn open(bucket: &Arc<FaultBucket>) -> (Result<Store>, Duration) {
+        let began = Instant::now();
+        let opened = Store::open_on(Settings::new(Storage::Memory), bucket.clone()).await;
+        (opened, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_is_away_for_a_while_is_waited_for() {
+        for fault in [Fault::UnknownBefore, Fault::RefuseBefore] {
+            let bucket = bucket();
+            let back = Instant::now() + Duration::from_secs(20);
+            bucket.set_plan(move |_| if Instant::now() < back { fault } else { Fault::None });
+            let (opened, took) = open(&bucket).await;
+            opened.unwrap();
+            assert!(took >= Duration::from_secs(20) && took < Duration::from_secs(40), "{took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_start_survives_each_single_fault() {
+        let calls = {
+            let bucket = bucket();
+            open(&bucket).await.0.unwrap();
+            bucket.log().len() as u64
+        };
+        for fault in [Fault::UnknownBefore, Fault::UnknownAfter, Fault::RefuseBefore] {
+            for nth in 0..calls {
+                let bucket = bucket();
+                bucket.set_plan(move |call| if call.index == nth { fault } else { Fault::None });
+                let (opened, _) = open(&bucket).await;
+                assert!(opened.is_ok(), "{fault:?} at call {nth}: {:?}", opened.err());
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_stays_away_ends_the_opening_when_the_time_is_over() {
+        let bucket = bucket();
+        bucket.set_plan(|_| Fault::UnknownBefore);
+        let (opened, took) = open(&bucket).await;
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.message().contains("60 s (DRUMLIN_START_TIMEOUT_S)"), "{error}");
+        assert!(took >= Duration::from_secs(60) && took < Duration::from_secs(80), "{took:?}");
+    }
+
+    #[test]
+    fn what_is_certainly_wrong_is_told_from_what_may_pass() {
+        let verdict_of = |message: &str| {
+            let refused = BucketError::Refused { message: message.to_owned() };
+            verdict(&Error::unavailable(refused.to_string()).with_source(refused))
+        };
+        for message in [
+            "status 404, NoSuchBucket: the specified bucket does not exist",
+            "status 403, InvalidAccessKeyId: no message",
+            "status 403, SignatureDoesNotMatch: no message",
+            "status 301, PermanentRedirect: no message; check the region",
+            "cannot write: permission denied",
+        ] {
+            assert_eq!(verdict_of(message), Verdict::Certain, "{message}");
+        }
+        for message in
+            ["status 403, AccessDenied: no message", "status 403, no code: no message", "status 400, ExpiredToken: x"]
+        {
+            assert_eq!(verdict_of(message), Verdict::Passing, "{message}");
+        }
+        for error in [Error::corrupted("x"), Error::invalid("x"), Error::not_found("x")] {
+            assert_eq!(verdict(&error), Verdict::Certain, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_opening_tells_where_it_is_and_what_it_waits_for() {
+        let opening = Opening::new(&Settings::folder("/data"));
+        let health = opening.health();
+        assert_eq!((health.status, health.storage.place.kind), ("starting", "folder"));
+        assert_eq!(health.waiting_for.as_deref(), Some("the store in /data to be opened"));
+        let bucket = crate::bucket::count::Counting::new(bucket());
+        opening.connected(crate::bucket::Bucket::place(&bucket), bucket.counters());
+        bucket.counters().note_failure("status 503, SlowDown".to_owned());
+        let waits = opening.waiting_for();
+        assert!(waits.contains("memory") && waits.contains("SlowDown"), "{waits}");
+    }
+}
