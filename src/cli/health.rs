@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use drumlin::Result;
+use serde_json::Value;
 
 use super::ask;
 use super::serve::on_runtime;
@@ -23,8 +24,51 @@ pub struct Flags {
     ready: bool,
 }
 
-/// Asks, and fails with what came instead of a good answer.
+/// Asks, prints one line of what was answered, and fails with what came instead of a good answer.
 pub fn run(flags: &Flags) -> Result<()> {
     let url = format!("{}/{}", ask::server(flags.url.as_deref()), if flags.ready { "ready" } else { "health" });
-    on_runtime(async { ask::get(&url, TIME_LIMIT, None).await.map(|_| ()) })
+    on_runtime(async {
+        let text = ask::text(&url, TIME_LIMIT, None).await?;
+        println!("{}", told(&url, &text));
+        Ok(())
+    })
+}
+
+/// The line for an answer: what a Drumlin server says of itself, or that something else answered.
+fn told(url: &str, text: &str) -> String {
+    let Ok(answer) = serde_json::from_str::<Value>(text) else {
+        return format!("{url} answers, but not as a Drumlin server does");
+    };
+    let field = |name: &str| answer.get(name);
+    if field("ready").is_some_and(|ready| ready == true) {
+        return "ready: every collection is loaded".to_owned();
+    }
+    let Some(status) = field("status").and_then(Value::as_str) else {
+        return format!("{url} answers, but not as a Drumlin server does");
+    };
+    let number = |name: &str| field(name).and_then(Value::as_u64).unwrap_or(0);
+    let waits =
+        field("waiting_for").and_then(Value::as_str).map_or(String::new(), |what| format!("; waits for {what}"));
+    format!("{status}: {} collections, {} records{waits}", number("collections"), number("records"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_answer_is_told_in_one_line() {
+        for (text, line) in [
+            (r#"{"status":"ok","collections":3,"records":120}"#, "ok: 3 collections, 120 records"),
+            (
+                r#"{"status":"starting","waiting_for":"the bucket","collections":0,"records":0}"#,
+                "starting: 0 collections, 0 records; waits for the bucket",
+            ),
+            (r#"{"ready":true,"loading":{"done":3,"total":3}}"#, "ready: every collection is loaded"),
+            ("<html>", "http://x answers, but not as a Drumlin server does"),
+            (r#"{"tagline":"other"}"#, "http://x answers, but not as a Drumlin server does"),
+        ] {
+            assert_eq!(told("http://x", text), line, "{text}");
+        }
+    }
 }

@@ -69,6 +69,7 @@ impl Metrics {
         sizes(&scrape, store)?;
         activity(&scrape, store)?;
         bucket(&scrape, store)?;
+        start(&scrape, store)?;
         scrape.text()
     }
 }
@@ -173,9 +174,29 @@ fn activity(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.gauge("filter_cache_bytes", "Memory of metadata arranged for filters.", now.filter_bytes as f64)
 }
 
+fn vector(name: &str, about: &str, labels: &[&str]) -> Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(name, about), labels).map_err(failed)
+}
+
+/// What of the bucket's figures was the start's, which is over once and not every hour.
+fn start(scrape: &Scrape, store: &Store) -> Result<()> {
+    let Some((counts, seconds)) = store.start_counters() else { return Ok(()) };
+    let about = |what: &str| format!("{what} while the server started, of drumlin_bucket_*.");
+    let calls = vector("drumlin_start_bucket_calls_total", &about("Calls"), &["operation"])?;
+    let sent = vector("drumlin_start_bucket_sent_bytes_total", &about("Bytes sent"), &["operation"])?;
+    let received = vector("drumlin_start_bucket_received_bytes_total", &about("Bytes received"), &["operation"])?;
+    for (op, counts) in counts.iter() {
+        calls.with_label_values(&[op.name()]).inc_by(counts.calls);
+        sent.with_label_values(&[op.name()]).inc_by(counts.bytes_sent);
+        received.with_label_values(&[op.name()]).inc_by(counts.bytes_received);
+    }
+    scrape.add(Ok(calls))?;
+    scrape.add(Ok(sent))?;
+    scrape.add(Ok(received))?;
+    scrape.gauge("start_seconds", "Seconds from the opening of the store until everything was loaded.", seconds)
+}
+
 fn bucket(scrape: &Scrape, store: &Store) -> Result<()> {
-    let vector =
-        |name: &str, about: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, about), labels).map_err(failed);
     let calls =
         vector("drumlin_bucket_calls_total", "Calls to the bucket, every attempt counted.", &["operation", "outcome"])?;
     let sent = vector("drumlin_bucket_sent_bytes_total", "Body bytes sent to the bucket.", &["operation"])?;

@@ -7,7 +7,7 @@ mod usage;
 use std::time::Duration;
 
 use clap::Args;
-use drumlin::{Error, Kind, Result, Stored};
+use drumlin::{Error, Result, Stored};
 use serde::Serialize;
 
 use self::prices::{AS_OF, Bill, Month, TABLE};
@@ -18,8 +18,6 @@ use super::{ask, serve};
 
 /// How long the server may take to answer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// From counts of less than this a month is a guess.
-const SHORT_S: f64 = 3_600.0;
 
 /// Flags of `cost`.
 #[derive(Debug, Args)]
@@ -44,6 +42,9 @@ struct Report {
     stored: Stored,
     #[serde(skip_serializing_if = "Option::is_none")]
     counted: Option<Usage>,
+    /// Why no requests are counted in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_counted: Option<String>,
     month: Month,
     prices_as_of: &'static str,
     dollars_a_month: Vec<Bill>,
@@ -55,14 +56,19 @@ pub fn run(flags: &CostFlags) -> Result<()> {
     serve::start_log(&settings)?;
     serve::on_runtime(async {
         let (place, stored) = drumlin::stored(&settings.store).await?;
-        let counted = match flags.storage_only {
-            true => None,
-            false => Some(counted(flags.url.as_deref()).await?),
+        let (counted, not_counted) = match flags.storage_only {
+            true => (None, Some("no server was asked".to_owned())),
+            false => match counted(flags.url.as_deref()).await {
+                Ok(counted) => (Some(counted), None),
+                // A server that was named is meant; the one that might run here need not be there.
+                Err(error) if flags.url.is_some() => return Err(error),
+                Err(error) => (None, Some(format!("{error}; --url names another server"))),
+            },
         };
         let month = counted.unwrap_or_default().month(stored.bytes);
         let dollars_a_month = TABLE.iter().map(|prices| prices.bill(&month)).collect();
         let location = place.location;
-        let report = Report { location, stored, counted, month, prices_as_of: AS_OF, dollars_a_month };
+        let report = Report { location, stored, counted, not_counted, month, prices_as_of: AS_OF, dollars_a_month };
         match flags.json {
             true => println!("{}", json(&report)?),
             false => tell(&report),
@@ -74,32 +80,31 @@ pub fn run(flags: &CostFlags) -> Result<()> {
 async fn counted(url: Option<&str>) -> Result<Usage> {
     let url = format!("{}/metrics", ask::server(url));
     let key = std::env::var("STORAGE_API_KEY").ok().filter(|key| !key.is_empty());
-    let text = async { ask::get(&url, TIME_LIMIT, key.as_deref()).await?.text().await.map_err(broken) };
-    let text = text.await.map_err(|e| Error::new(e.kind(), format!("{e}; `--storage-only` asks no server")))?;
-    Usage::of_metrics(&text)
-}
-
-fn broken(cause: reqwest::Error) -> Error {
-    Error::new(Kind::Unavailable, format!("the answer of the server broke off: {cause}"))
+    let text = ask::text(&url, TIME_LIMIT, key.as_deref()).await;
+    Usage::of_metrics(&text.map_err(|e| Error::new(e.kind(), format!("{e}; --storage-only asks no server")))?)
 }
 
 fn tell(report: &Report) {
     let Report { location, stored, month, .. } = report;
     println!("{location}: {} objects, {}", stored.objects, size(stored.bytes as f64));
     match &report.counted {
-        None => println!("requests are not counted in: no server was asked"),
+        None => println!("requests are not counted in: {}", report.not_counted.as_deref().unwrap_or_default()),
+        Some(counted) if counted.is_short() => println!(
+            "requests are not counted in: the server has been up for {:.0} minutes since its start was over, and less than \
+             an hour says nothing about a month ({:.0} writes and listings, {:.0} reads so far)",
+            counted.seconds / 60.0,
+            counted.writes,
+            counted.reads
+        ),
         Some(counted) => {
             let hours = counted.seconds / 3_600.0;
             println!(
-                "in a month of {HOURS:.0} h, as in the {hours:.2} h since the server started (its start is among them): \
+                "in a month of {HOURS:.0} h, as in the {hours:.2} h since the server has started: \
                  {:.0} writes and listings, {:.0} reads, {} received",
                 month.writes,
                 month.reads,
                 size(month.received_bytes)
             );
-            if counted.seconds < SHORT_S {
-                println!("less than an hour was counted: take the month as a guess");
-            }
         }
     }
     println!("\nUS dollars a month, list prices of {}", report.prices_as_of);

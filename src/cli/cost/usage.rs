@@ -11,7 +11,10 @@ pub const HOURS: f64 = 730.0;
 /// An object beyond this many bytes goes up in parts of as many, each a request.
 const PART_BYTES: f64 = (16u64 << 20) as f64;
 
-/// What was counted since the server started.
+/// From counts of less than this nothing is concluded: what happens once an hour weighs too much, or is missed.
+const SHORT_S: f64 = 3_600.0;
+
+/// What was counted since the server has started, its start left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Seconds counted.
@@ -40,36 +43,51 @@ impl Usage {
             let Ok(value) = value.parse::<f64>() else { continue };
             let (name, labels) = name.split_once('{').unwrap_or((name, ""));
             let operation = label(labels, "operation");
+            // What the start has asked for is in the other figures, too.
+            let (name, value) = match name.strip_prefix("drumlin_start_") {
+                Some(figure) => (figure, -value),
+                None => (name.strip_prefix("drumlin_").unwrap_or(""), value),
+            };
             match name {
-                "drumlin_up_seconds" => up = Some(value),
-                "drumlin_bucket_calls_total" => match operation {
+                "up_seconds" => up = Some(value),
+                "seconds" => usage.seconds += value,
+                "bucket_calls_total" => match operation {
                     Some("get") => usage.reads += value,
                     Some("put" | "create" | "swap" | "copy" | "list") => usage.writes += value,
                     _ => {}
                 },
-                "drumlin_bucket_sent_bytes_total" => {
+                "bucket_sent_bytes_total" => {
                     usage.sent_bytes += value;
                     if operation == Some("put") {
-                        large_bytes = value;
+                        large_bytes += value;
                     }
                 }
-                "drumlin_bucket_received_bytes_total" => usage.received_bytes += value,
+                "bucket_received_bytes_total" => usage.received_bytes += value,
                 _ => {}
             }
         }
         // More than there can be: small objects are not in parts.
         usage.writes += (large_bytes / PART_BYTES).floor();
-        usage.seconds = up.ok_or_else(|| {
+        let up = up.ok_or_else(|| {
             let what = "expected the metrics of a Drumlin server, but drumlin_up_seconds is not among them";
             Error::new(Kind::Invalid, what)
         })?;
+        // A server tells whole seconds.
+        usage.seconds = (usage.seconds + up).max(0.0);
         Ok(usage)
+    }
+
+    /// Whether so little was counted that a month of it would be a guess.
+    pub fn is_short(&self) -> bool {
+        self.seconds < SHORT_S
     }
 
     /// A month at the same pace, with `stored_bytes` kept.
     pub fn month(&self, stored_bytes: u64) -> Month {
-        // A server tells whole seconds.
-        let factor = HOURS * 3_600.0 / self.seconds.max(1.0);
+        if self.is_short() {
+            return Month { stored_bytes: stored_bytes as f64, ..Month::default() };
+        }
+        let factor = HOURS * 3_600.0 / self.seconds;
         Month {
             stored_bytes: stored_bytes as f64,
             writes: self.writes * factor,
@@ -110,6 +128,21 @@ mod tests {
         assert_eq!((usage.sent_bytes, usage.received_bytes, usage.seconds), (67_109_864.0, 5_000.0, 3_600.0));
         let month = usage.month(12);
         assert_eq!((month.writes, month.reads, month.stored_bytes), (726.0 * 730.0, 34.0 * 730.0, 12.0));
+    }
+
+    #[test]
+    fn what_the_start_has_asked_for_is_left_out_and_below_an_hour_only_storage_is_told() {
+        let start = "drumlin_start_bucket_calls_total{operation=\"get\"} 30\n\
+            drumlin_start_bucket_calls_total{operation=\"create\"} 120\n\
+            drumlin_start_bucket_sent_bytes_total{operation=\"create\"} 1000\n\
+            drumlin_start_bucket_sent_bytes_total{operation=\"put\"} 33554432\n\
+            drumlin_start_bucket_received_bytes_total{operation=\"get\"} 4000\ndrumlin_start_seconds ";
+        let usage = Usage::of_metrics(&format!("{TEXT}{start}0\n")).unwrap();
+        assert_eq!((usage.writes, usage.reads, usage.received_bytes), (604.0, 4.0, 1_000.0));
+        assert_eq!(usage.month(12).writes, 604.0 * 730.0);
+        let short = Usage::of_metrics(&format!("{TEXT}{start}1.5\n")).unwrap();
+        assert_eq!(short.seconds, 3_598.5);
+        assert_eq!(short.month(12), Month { stored_bytes: 12.0, ..Month::default() });
     }
 
     #[test]
