@@ -126,6 +126,22 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A failure to reach a store, with the variables that may help.
+pub(super) fn with_way_out(failure: String) -> String {
+    let holds = |words: &[&str]| words.iter().any(|word| failure.contains(word));
+    let way_out = if holds(&["invalid peer certificate", "UnknownIssuer", "CaUsedAsEndEntity"]) {
+        "the server's certificate is signed by nobody known: AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all) names \
+         a PEM file with an authority of your own"
+    } else if holds(&["unsuccessful tunnel", "proxy"]) {
+        "the proxy is that of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts that are reached without"
+    } else if holds(&["dns error", "failed to lookup address"]) {
+        "is the endpoint or the region right (for S3 AWS_ENDPOINT_URL, AWS_REGION), or is a proxy needed (HTTPS_PROXY)?"
+    } else {
+        return failure;
+    };
+    format!("{failure}; {way_out}")
+}
+
 /// A prefix as it is put before keys: without a slash in front, with one at the end, or empty.
 pub(super) fn root_of(prefix: &str) -> String {
     match prefix.trim_matches('/') {

@@ -151,6 +151,7 @@ fn s3_offer(source: &Source) -> Offer {
 fn s3(source: &Source, bucket: String) -> Result<S3Settings> {
     let region = source.text("AWS_REGION");
     let session_token = source.text("AWS_SESSION_TOKEN");
+    let ca_bundle = source.text("AWS_CA_BUNDLE").map(PathBuf::from);
     let prefix = source.text("S3_PREFIX");
     let endpoint = url(source, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
     let at_rest = encryption(source);
@@ -163,6 +164,7 @@ fn s3(source: &Source, bucket: String) -> Result<S3Settings> {
         endpoint: endpoint?,
         region,
         session_token,
+        ca_bundle,
         attempt_timeout: transfer.attempt_timeout,
         connect_timeout: transfer.connect_timeout,
         encryption: at_rest?,
@@ -191,12 +193,14 @@ fn r2(source: &Source, bucket: Option<String>) -> Result<S3Settings> {
     let bucket = bucket.ok_or_else(|| missing("R2_BUCKET_NAME", "the bucket's name", because))?;
     let (access_key_id, secret) = keys.ok_or_else(|| missing("R2_ACCESS_KEY_ID", "the key of an R2 token", because))?;
     let endpoint = endpoint?;
+    let ca_bundle = source.text("AWS_CA_BUNDLE").map(PathBuf::from);
     let mut r2 = match (&account, &endpoint) {
         (None, None) => {
             return Err(missing("R2_ACCOUNT_ID", "the account's id, or the whole R2_ENDPOINT_URL", because));
         }
         (account, _) => S3Settings::r2(account.as_deref().unwrap_or_default(), bucket),
     };
+    r2.ca_bundle = ca_bundle;
     if let Some(mut url) = endpoint {
         // The dashboard shows the endpoint with the bucket behind it.
         url.truncate(url.trim_end_matches('/').len());

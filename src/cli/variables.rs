@@ -35,6 +35,7 @@ pub const VARIABLES: &[Variable] = &[
     v("AWS_ACCESS_KEY_ID", "the SDK's own chain", "access key"),
     v("AWS_SECRET_ACCESS_KEY", "the SDK's own chain", "secret key"),
     v("AWS_SESSION_TOKEN", "", "session token of temporary keys"),
+    v("AWS_CA_BUNDLE", "the profile's ca_bundle, else the system's", "PEM file of authorities to trust for S3"),
     v("AWS_REGION", "the SDK's own chain", "region"),
     v("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "endpoint of a server that speaks S3"),
     v("AWS_ENDPOINT_URL", "", "the same, for all services"),

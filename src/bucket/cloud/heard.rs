@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use reqwest::header::HeaderMap;
 
 use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
-use crate::bucket::transfer::{Clients, http_date, retry_after};
+use crate::bucket::transfer::{Clients, http_date, retry_after, with_way_out};
 use crate::bucket::{BucketError, StoreTime};
 
 tokio::task_local! {
@@ -211,7 +211,7 @@ impl Heard {
     pub(super) fn sort(&self, error: &object_store::Error) -> BucketError {
         let date = self.date;
         let code = self.code.as_deref();
-        let Some(status) = self.status else { return BucketError::unknown(told(error)) };
+        let Some(status) = self.status else { return BucketError::unknown(with_way_out(told(error))) };
         if let Some(unproven) = self.unproven() {
             return unproven;
         }

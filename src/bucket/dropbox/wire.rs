@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::answer::Failed;
 use super::token::{Credentials, Token};
-use crate::bucket::transfer::{Clients, Transfer, chain, http_date, timed_out};
+use crate::bucket::transfer::{Clients, Transfer, chain, http_date, timed_out, with_way_out};
 use crate::bucket::{BucketError, StoreTime};
 
 /// How to reach Dropbox.
@@ -163,7 +163,7 @@ impl Wire {
 }
 
 fn no_answer(error: reqwest::Error) -> BucketError {
-    BucketError::unknown(chain(&error.without_url()))
+    BucketError::unknown(with_way_out(chain(&error.without_url())))
 }
 
 /// JSON that may stand in a header: every character beyond ASCII is `\uXXXX`.

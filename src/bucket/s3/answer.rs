@@ -7,9 +7,10 @@ use std::error::Error as StdError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::credentials::NO_CREDENTIALS;
 use super::heard::{Asked, Heard, Note};
 use crate::bucket::BucketError;
-use crate::bucket::transfer::chain;
+use crate::bucket::transfer::{chain, with_way_out};
 
 /// Sorts a failed call.
 pub(super) fn sort<E>(error: &SdkError<E, HttpResponse>, heard: &Heard) -> BucketError
@@ -17,15 +18,25 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     match error {
-        SdkError::ConstructionFailure(_) => BucketError::Refused { message: chain(error) },
+        // Nothing was sent.
+        SdkError::ConstructionFailure(_) => refused_unless_accepted(chain(error), heard),
         SdkError::ServiceError(service) => {
             let (status, meta) = (service.raw().status().as_u16(), service.err().meta());
             let answer = Answered { status, code: meta.code(), message: meta.message(), note: heard.note() };
             answer.sort(heard.asked)
         }
         // A response that cannot be read, no response, no connection.
-        _ => BucketError::unknown_until(chain(error), heard.note().retry_after),
+        SdkError::DispatchFailure(_) if chain(error).contains(NO_CREDENTIALS) => {
+            refused_unless_accepted(chain(error), heard)
+        }
+        _ => BucketError::unknown_until(with_way_out(chain(error)), heard.note().retry_after),
     }
+}
+
+/// A call that was never sent for want of keys: they may come again where there were some before.
+fn refused_unless_accepted(message: String, heard: &Heard) -> BucketError {
+    let message = message.find(NO_CREDENTIALS).and_then(|at| message.get(at..)).unwrap_or(&message).to_owned();
+    if heard.had_keys() { BucketError::unknown(message) } else { BucketError::Refused { message } }
 }
 
 /// A success, or what is known of it where it does not prove to be the store's answer.
@@ -74,6 +85,10 @@ impl Answered<'_> {
             Asked::Head => self.code != Some("NoSuchBucket"),
             _ => false,
         };
+        if self.note.renewing {
+            let message = format!("{}; the keys are read anew from where they came from", self.text());
+            return BucketError::unknown(message);
+        }
         match (self.status, self.code) {
             (412, _) => BucketError::Exists { date },
             (404, _) if absent => BucketError::NotFound { date },

@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use parking_lot::Mutex;
 
 use super::clock::SigningClock;
+use super::credentials::Keys;
 use crate::bucket::StoreTime;
 use crate::bucket::clock::system_time;
 use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
@@ -77,6 +78,8 @@ pub(super) struct Note {
     pub(super) retry_after: Option<Duration>,
     /// The region that the answer names.
     pub(super) region: Option<String>,
+    /// The keys are worn, and others may be had.
+    pub(super) renewing: bool,
 }
 
 /// Listens to one call. Clones listen to the same.
@@ -85,15 +88,21 @@ pub(super) struct Heard {
     pub(super) asked: Asked,
     note: Arc<Mutex<Note>>,
     clock: SigningClock,
+    keys: Option<Keys>,
 }
 
 impl Heard {
-    pub(super) fn of(asked: Asked, clock: &SigningClock) -> Self {
-        Heard { asked, note: Arc::default(), clock: clock.clone() }
+    pub(super) fn of(asked: Asked, clock: &SigningClock, keys: Option<&Keys>) -> Self {
+        Heard { asked, note: Arc::default(), clock: clock.clone(), keys: keys.cloned() }
     }
 
     pub(super) fn note(&self) -> Note {
         self.note.lock().clone()
+    }
+
+    /// Whether the store has taken requests signed with keys of the same origin.
+    pub(super) fn had_keys(&self) -> bool {
+        self.keys.as_ref().is_some_and(Keys::were_accepted)
     }
 
     /// The store's time in the answer.
@@ -120,7 +129,7 @@ impl Intercept for Heard {
         if let Some(date) = date {
             self.clock.told(date);
         }
-        *self.note.lock() = Note { date, flaw: None, retry_after, region };
+        *self.note.lock() = Note { date, retry_after, region, ..Note::default() };
         Ok(())
     }
 
@@ -133,6 +142,13 @@ impl Intercept for Heard {
         let response = context.response();
         let mut note = self.note.lock();
         note.flaw = flaw(self.asked, response);
+        if let Some(keys) = self.keys.as_ref().filter(|_| note.flaw.is_none()) {
+            match response.body().bytes().and_then(|body| element("Code", body)) {
+                Some(code) if !response.status().is_success() => note.renewing = keys.refused(&code),
+                _ if response.status().is_success() => keys.accepted(),
+                _ => {}
+            }
+        }
         if note.region.is_none() {
             note.region = response.body().bytes().and_then(|body| named_region(response.status().as_u16(), body));
         }
@@ -171,8 +187,13 @@ fn flaw(asked: Asked, response: &HttpResponse) -> Option<String> {
 
 /// The region in the words of an error that sends us elsewhere.
 fn named_region(status: u16, body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok().filter(|_| matches!(status, 300..=400))?;
-    let (_, rest) = text.split_once("<Region>")?;
-    let (region, _) = rest.split_once("</Region>")?;
-    Some(region.trim().to_owned()).filter(|region| !region.is_empty() && region.len() < 64)
+    if matches!(status, 300..=400) { element("Region", body) } else { None }
+}
+
+/// The short text of the first element of a name.
+fn element(name: &str, body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text.len() < 64)
 }

@@ -24,11 +24,13 @@ use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Pla
 use crate::error::Result;
 use answer::{check, sort, tag};
 use clock::SigningClock;
+use credentials::Keys;
 use heard::{Asked, Heard};
 
 mod answer;
 mod clock;
 mod connection;
+mod credentials;
 mod encryption;
 mod heard;
 mod multipart;
@@ -46,6 +48,8 @@ const DELETES_IN_FLIGHT: usize = 16;
 pub struct S3Bucket {
     client: Client,
     clock: SigningClock,
+    /// Where keys come from that may be renewed.
+    keys: Option<Keys>,
     /// The bucket's name.
     name: String,
     /// Before every key; empty or with a slash at its end.
@@ -66,9 +70,11 @@ impl S3Bucket {
     /// `Invalid` when the settings contradict themselves.
     pub async fn connect(settings: S3Settings) -> Result<Self> {
         let clock = SigningClock::default();
+        let (client, keys) = settings.client(clock.clone()).await?;
         Ok(S3Bucket {
-            client: settings.client(clock.clone()).await?,
+            client,
             clock,
+            keys,
             root: settings.root(),
             name: settings.bucket,
             endpoint: settings.endpoint.unwrap_or_default(),
@@ -101,7 +107,7 @@ impl S3Bucket {
 
     /// Listens to a call that is about to be made.
     fn hear(&self, asked: Asked) -> Heard {
-        Heard::of(asked, &self.clock)
+        Heard::of(asked, &self.clock, self.keys.as_ref())
     }
 
     /// Awaits one attempt of a call with `body_bytes` to send, sorts its failure, and takes a success only

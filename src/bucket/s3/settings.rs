@@ -3,18 +3,21 @@
 //! but ours. Secrets never show in `Debug`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider, StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, Credentials, IdentityCache, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::os_shim_internal::{Env, Fs};
 
 use super::clock::SigningClock;
 use super::connection::connections;
+use super::credentials::{Keys, load};
 use super::encryption::{S3Encryption, check_endpoint};
 use crate::bucket::pace::ONE_A_SECOND;
 use crate::bucket::transfer::root_of;
@@ -43,6 +46,8 @@ pub struct S3Settings {
     pub secret_access_key: Option<String>,
     /// For temporary credentials.
     pub session_token: Option<String>,
+    /// A PEM file of certificate authorities instead of the system's; `None` takes the profile's `ca_bundle`.
+    pub ca_bundle: Option<PathBuf>,
     /// Encryption asked for with every write; `None` leaves it to the bucket's own rule.
     pub encryption: Option<S3Encryption>,
     /// The bucket in the path, not in the host name; `None` means when an endpoint is given.
@@ -70,6 +75,7 @@ impl S3Settings {
             access_key_id: None,
             secret_access_key: None,
             session_token: None,
+            ca_bundle: None,
             encryption: None,
             force_path_style: None,
             attempt_timeout: Duration::from_secs(30),
@@ -102,25 +108,30 @@ impl S3Settings {
     }
 
     /// Checks the settings and makes the client. Sends nothing to the bucket yet.
-    pub(super) async fn client(&self, clock: SigningClock) -> Result<Client> {
+    pub(super) async fn client(&self, clock: SigningClock) -> Result<(Client, Option<Keys>)> {
         self.check()?;
-        let http = connections();
+        let bundle = match &self.ca_bundle {
+            Some(bundle) => Some(bundle.clone()),
+            None => bundle_of_profile().await,
+        };
+        let http = connections(bundle.as_deref())?;
         let region = self.region.clone().map(Region::new);
-        let builder = match (&self.access_key_id, &self.secret_access_key) {
+        let (builder, keys) = match (&self.access_key_id, &self.secret_access_key) {
             (Some(id), Some(secret)) => {
                 let credentials = Credentials::new(id, secret, self.session_token.clone(), None, "settings");
                 let provider = SharedCredentialsProvider::new(credentials);
-                Builder::new().credentials_provider(provider).region(region.unwrap_or(Region::from_static("us-east-1")))
+                let region = region.unwrap_or(Region::from_static("us-east-1"));
+                (Builder::new().credentials_provider(provider).region(region), None)
             }
             _ => {
-                let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-                if let Some(region) = region {
-                    chain = chain.region(region);
-                }
-                let shared = chain.load().await;
+                let shared = load(http.clone(), region.clone()).await;
                 check_endpoint(self.encryption.as_ref(), self.endpoint.as_deref().or(shared.endpoint_url()))?;
+                let keys = Keys::of_chain(&shared, http.clone(), region);
                 let region = shared.region().cloned().unwrap_or(Region::from_static("us-east-1"));
-                Builder::from(&shared).region(region)
+                let provider = SharedCredentialsProvider::new(keys.clone());
+                // The keys keep themselves, until the store calls them worn.
+                let builder = Builder::from(&shared).identity_cache(IdentityCache::no_cache());
+                (builder.credentials_provider(provider).region(region), Some(keys))
             }
         };
         let timeouts = TimeoutConfig::builder().connect_timeout(self.connect_timeout).build();
@@ -138,10 +149,17 @@ impl S3Settings {
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint_url(with_slash(endpoint));
         }
-        Ok(Client::from_conf(builder.build()))
+        Ok((Client::from_conf(builder.build()), keys))
     }
 
     fn check(&self) -> Result<()> {
+        if self.bucket.starts_with("arn:") {
+            return Err(Error::invalid(format!(
+                "the bucket's name is the ARN {:?}, which is not supported; expected a name, for an access point its \
+                 alias (…-s3alias)",
+                self.bucket
+            )));
+        }
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(Error::invalid(format!(
                 "the bucket's name is {:?}; expected a name without slashes (a folder in it goes into the prefix)",
@@ -165,6 +183,13 @@ impl S3Settings {
     }
 }
 
+/// The bundle of certificates that the profile in use names (`ca_bundle`).
+async fn bundle_of_profile() -> Option<PathBuf> {
+    // A file that cannot be read is told of by whoever looks for keys in it.
+    let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await.ok()?;
+    profiles.get("ca_bundle").map(PathBuf::from)
+}
+
 /// An endpoint with a slash behind its path, if it has one: the SDK glues the bucket's name to it.
 fn with_slash(endpoint: &str) -> String {
     let path = endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
@@ -183,6 +208,7 @@ impl fmt::Debug for S3Settings {
             .field("access_key_id", &self.access_key_id)
             .field("secret_access_key", &hidden(&self.secret_access_key))
             .field("session_token", &hidden(&self.session_token))
+            .field("ca_bundle", &self.ca_bundle)
             .field("encryption", &self.encryption)
             .field("force_path_style", &self.force_path_style)
             .field("attempt_timeout", &self.attempt_timeout)
@@ -234,11 +260,13 @@ mod tests {
         for (settings, word) in [
             (S3Settings::new(""), "bucket's name"),
             (S3Settings::new("b/folder"), "prefix"),
+            (S3Settings::new("arn:aws:s3:eu-west-1:1:accesspoint/a"), "alias"),
+            (S3Settings { ca_bundle: Some("/no/such.pem".into()), ..base() }, "AWS_CA_BUNDLE"),
             (S3Settings { access_key_id: Some("id".into()), ..base() }, "secret access key"),
             (S3Settings { endpoint: Some("localhost:9000".into()), ..base() }, "http://"),
             (S3Settings { part_bytes: 0, ..base() }, "part"),
         ] {
-            let refused = settings.client(SigningClock::default()).await.unwrap_err();
+            let refused = settings.client(SigningClock::default()).await.map(drop).unwrap_err();
             assert_eq!(refused.kind(), crate::Kind::Invalid);
             assert!(refused.message().contains(word), "{refused}");
         }
