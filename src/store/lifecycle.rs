@@ -89,7 +89,15 @@ impl Store {
         inner.reconcile();
         let entry = inner.entry(id);
         let entry = entry.ok_or_else(|| Error::not_found(format!("collection {name:?} was dropped at once")))?;
-        Ok(entry.opened().await?.handle())
+        match entry.opened().await {
+            Ok(held) => Ok(held.handle()),
+            // IMPORTANT: the catalog names it by now. Its creator must not be told that there is none.
+            Err(error @ StreamError::Corrupted { .. }) => {
+                let what = format!("collection {name:?} was created, but cannot be read yet: {error}");
+                Err(Error::new(Kind::OutcomeUnknown, what))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Fails if a live collection holds the name; finishes the drop of one that has ended.
