@@ -76,6 +76,12 @@ impl Error {
         self
     }
 
+    /// The same error, saying first where.
+    pub(crate) fn with_place(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -64,6 +64,7 @@ pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::Reading;
 pub use collection::handle::{Collection, Identity};
 pub use collection::key_types::{KeyType, KeyTypes};
+pub use collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
 pub use collection::request::{
     CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
     QueryAnswer, Scope, Selection, Write, WriteOutcome,

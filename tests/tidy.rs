@@ -60,8 +60,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "stream",
         ],
     ),
-    ("interchange", &["collection", "config", "error", "record"]),
-    ("transfer", &["collection", "error", "record"]),
+    ("interchange", &["collection", "config", "error", "format", "memory", "record"]),
+    ("transfer", &["collection", "config", "error", "interchange", "record"]),
     (
         "http",
         &["bucket", "collection", "config", "error", "files", "filter", "interchange", "memory", "record", "store"],

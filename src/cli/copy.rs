@@ -11,7 +11,7 @@ use futures::stream;
 use serde_json::json;
 
 use super::place::{Chosen, Place};
-use super::pour::{self, How};
+use super::pour::{self, How, Skipped};
 use super::serve;
 
 /// Records read at once.
@@ -150,7 +150,7 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
         if records.is_empty() {
             break;
         }
-        pour::write(&copy, &records, How::Add).await?;
+        pour::write(&copy, &records, How::Add, &mut Skipped::none()).await?;
         bar.inc(records.len() as u64);
     }
     bar.finish_and_clear();

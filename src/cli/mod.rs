@@ -13,6 +13,7 @@ mod import;
 mod inspect;
 mod key;
 mod key_settings;
+mod look;
 mod memory_settings;
 mod place;
 mod pour;
@@ -51,6 +52,14 @@ enum Command {
     Export(export::ExportFlags),
     /// Copy collections into another store: migration between providers.
     Copy(copy::CopyFlags),
+    /// List the collections of a store, with their records.
+    List(look::ListFlags),
+    /// Show some records of a collection.
+    Peek(look::PeekFlags),
+    /// Show the nearest records to an embedding, or to a record.
+    Search(look::SearchFlags),
+    /// Drop a collection.
+    Drop(look::DropFlags),
     /// Tell what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
     Inspect(inspect::InspectFlags),
     /// Make a collection of what another, be it damaged or dropped not long ago, was at an earlier version or time.
@@ -104,6 +113,10 @@ pub fn run() -> Result<ExitCode> {
         Command::Export(flags) => export::run(&flags)?,
         Command::Copy(flags) => copy::run(&flags)?,
         Command::Cost(flags) => cost::run(&flags)?,
+        Command::List(flags) => look::list(&flags)?,
+        Command::Peek(flags) => look::peek(&flags)?,
+        Command::Search(flags) => look::search(&flags)?,
+        Command::Drop(flags) => look::drop(&flags)?,
         Command::Inspect(flags) => inspect::run(&flags)?,
         Command::Restore(flags) => restore::restore(&flags)?,
         Command::Fork(flags) => restore::fork(&flags)?,

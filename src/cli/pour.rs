@@ -32,8 +32,33 @@ pub enum How {
     Upsert,
 }
 
-/// Writes a page of records.
-pub async fn write(target: &Collection, records: &[Record], how: How) -> Result<()> {
+/// Records that were left out because they cannot be written, if that is wanted.
+#[derive(Debug)]
+pub struct Skipped {
+    wanted: bool,
+    /// Id of each, and why.
+    pub records: Vec<(String, String)>,
+}
+
+impl Skipped {
+    /// A record that cannot be written ends the run.
+    pub fn none() -> Skipped {
+        Skipped { wanted: false, records: Vec::new() }
+    }
+
+    /// Whether they are gone past.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// They are gone past, where that is `wanted`.
+    pub fn past(wanted: bool) -> Skipped {
+        Skipped { wanted, records: Vec::new() }
+    }
+}
+
+/// Writes a page of records. An error names the record by its id, and the variable to set.
+pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<()> {
     let mut parts: Vec<&[Record]> = by_size(records);
     parts.reverse();
     while let Some(part) = parts.pop() {
@@ -41,18 +66,45 @@ pub async fn write(target: &Collection, records: &[Record], how: How) -> Result<
             How::Add => target.add(part).await,
             How::Upsert => target.upsert(part).await,
         };
-        match written {
-            Ok(_) => {}
-            Err(error) if error.kind() == Kind::Limit && part.len() > 1 => {
+        let error = match written {
+            Ok(_) => continue,
+            Err(error) => error,
+        };
+        let at_fault = named_record(&error).filter(|at| *at < part.len());
+        match (error.kind(), at_fault.and_then(|at| part.get(at))) {
+            // Writing twice is writing once.
+            (Kind::OutcomeUnknown, _) => parts.push(part),
+            (Kind::Invalid | Kind::Limit, Some(record)) => {
+                let why = in_words(&error, record);
+                if !skipped.wanted {
+                    return Err(Error::new(error.kind(), why).with_source(error));
+                }
+                skipped.records.push((record.id.clone(), why));
+                let (before, rest) = part.split_at(at_fault.unwrap_or(0));
+                parts.extend([rest.get(1..).unwrap_or_default(), before].into_iter().filter(|part| !part.is_empty()));
+            }
+            (Kind::Limit, None) if part.len() > 1 => {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
             }
-            // Writing twice is writing once.
-            Err(error) if error.kind() == Kind::OutcomeUnknown => parts.push(part),
-            Err(error) => return Err(error),
+            (_, _) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Which record of a request an error names, as in `records[3].document: …`.
+fn named_record(error: &Error) -> Option<usize> {
+    error.message().strip_prefix("records[")?.split_once(']')?.0.parse().ok()
+}
+
+/// The same error with the record's id, and the variable of a limit.
+fn in_words(error: &Error, record: &Record) -> String {
+    let rest = error.message().split_once(']').map_or(error.message(), |(_, rest)| rest);
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    let limit = rest.split_once("(limit ").and_then(|(_, rest)| Some(rest.split_once(')')?.0));
+    let variable = limit.map(|limit| format!("; set DRUMLIN_MAX_{} to allow more", limit.to_ascii_uppercase()));
+    format!("record {:?}, {rest}{}", record.id, variable.unwrap_or_default())
 }
 
 /// The records in runs of about [`PART_BYTES`].

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema};
 use ndarray::ArrayView2;
 
 use super::handle::Collection;
+use super::record_columns::ColumnChoice;
+use super::record_values::records_within;
 use super::request::{Hit, Query, QueryAnswer, Write, WriteOutcome};
+use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{Metadata, Record};
 
@@ -39,37 +42,22 @@ impl Collection {
     }
 }
 
-/// Reads records from a batch with the columns `id` (UTF-8), `embedding` (list or fixed-size list of
-/// Float32) and, if present, `document`, `uri` and `metadata` (UTF-8; metadata as a JSON object).
+/// Reads records from a batch with the columns `id` (text, integers or UUIDs), `embedding` (a list of numbers of any
+/// width, or text such as `[0.1, 0.2]`) and, if present, `document` and `uri` (text) and `metadata` (a JSON object as
+/// text, a struct, or a map with keys of text). Columns may be dictionaries.
 ///
 /// # Errors
 /// `Invalid`, naming the column that is missing, of another type, or null where it must not be; and any
 /// column that is none of these, so that a misspelt name does not pass silently.
 pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<Record>> {
-    const COLUMNS: [&str; 5] = ["id", "embedding", "document", "uri", "metadata"];
-    for field in batch.schema().fields() {
-        if !COLUMNS.contains(&field.name().as_str()) {
-            return Err(Error::invalid(format!("column {:?}: expected one of {COLUMNS:?}", field.name())));
-        }
-    }
-    let ids = required(text(batch, "id")?, "id")?;
-    let embeddings = embeddings(batch)?;
-    let (documents, uris, metadatas) = (text(batch, "document")?, text(batch, "uri")?, text(batch, "metadata")?);
-    let optional = |column: &Option<StringArray>, row: usize| {
-        column.as_ref().filter(|c| !c.is_null(row)).map(|c| c.value(row).to_owned())
-    };
-    let record = |(row, embedding): (usize, Vec<f32>)| {
-        let metadata = optional(&metadatas, row);
-        let metadata = metadata.map(|text| Metadata::from_json_text(&text)).transpose();
-        Ok(Record {
-            id: optional(&Some(ids.clone()), row).ok_or_else(|| null("id", row))?,
-            embedding,
-            document: optional(&documents, row),
-            uri: optional(&uris, row),
-            metadata: metadata.map_err(|e| Error::invalid(format!("row {row}: {e}")))?,
-        })
-    };
-    embeddings.into_iter().enumerate().map(record).collect()
+    let schema = batch.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let plan = ColumnChoice::default().plan(&names)?;
+    // A batch in memory is the caller's own; its records are held against the limits when they are written.
+    let unlimited =
+        Limits { dimension: usize::MAX, id_bytes: usize::MAX, metadata_bytes: usize::MAX, ..Limits::default() };
+    let unlimited = Limits { document_bytes: usize::MAX, ..unlimited };
+    records_within(batch, &plan, &unlimited, 0, &mut |_| Ok(()))
 }
 
 /// The hits of all queries as one batch: `query` (which of the query embeddings, from 0), `id`,
@@ -106,53 +94,10 @@ fn unbuildable(error: arrow::error::ArrowError) -> Error {
     Error::internal(format!("the answer does not fit into an Arrow batch: {error}"))
 }
 
-fn null(column: &str, row: usize) -> Error {
-    Error::invalid(format!("row {row}: {column} is null, expected a value"))
-}
-
-fn required(column: Option<StringArray>, name: &str) -> Result<StringArray> {
-    column.ok_or_else(|| Error::invalid(format!("column {name:?} is missing")))
-}
-
-fn text(batch: &RecordBatch, name: &str) -> Result<Option<StringArray>> {
-    let Some(column) = batch.column_by_name(name) else { return Ok(None) };
-    match column.data_type() {
-        DataType::Utf8 => Ok(Some(column.as_string::<i32>().clone())),
-        DataType::LargeUtf8 => Ok(Some(column.as_string::<i64>().iter().collect())),
-        DataType::Utf8View => Ok(Some(column.as_string_view().iter().collect())),
-        other => Err(Error::invalid(format!("column {name:?}: expected UTF-8 text, got {other}"))),
-    }
-}
-
-fn embeddings(batch: &RecordBatch) -> Result<Vec<Vec<f32>>> {
-    let column = batch.column_by_name("embedding").ok_or_else(|| Error::invalid("column \"embedding\" is missing"))?;
-    let wrong = || {
-        let got = column.data_type();
-        Error::invalid(format!("column \"embedding\": expected a list of Float32, got {got}"))
-    };
-    let floats = |row: usize, list: Option<ArrayRef>| {
-        let list = list.ok_or_else(|| null("embedding", row))?;
-        let values = list.as_primitive_opt::<Float32Type>().ok_or_else(wrong)?;
-        match values.null_count() {
-            0 => Ok(values.values().to_vec()),
-            _ => Err(Error::invalid(format!("row {row}: embedding has a null, expected numbers"))),
-        }
-    };
-    match column.data_type() {
-        DataType::List(_) => column.as_list::<i32>().iter().enumerate().map(|(row, list)| floats(row, list)).collect(),
-        DataType::LargeList(_) => {
-            column.as_list::<i64>().iter().enumerate().map(|(row, list)| floats(row, list)).collect()
-        }
-        DataType::FixedSizeList(..) => {
-            column.as_fixed_size_list().iter().enumerate().map(|(row, list)| floats(row, list)).collect()
-        }
-        _ => Err(wrong()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int32Array, ListArray};
+    use arrow::array::{AsArray, Int32Array, ListArray};
+    use arrow::datatypes::Float32Type;
 
     use super::*;
     use crate::collection::request::Found;
@@ -190,7 +135,7 @@ mod tests {
         let cases: Vec<(Vec<(&str, ArrayRef)>, &str)> = vec![
             (vec![embedding()], "column \"id\" is missing"),
             (vec![id()], "column \"embedding\" is missing"),
-            (vec![id(), ("embedding", Arc::new(Int32Array::from(vec![1])))], "expected a list of Float32, got Int32"),
+            (vec![id(), ("embedding", Arc::new(Int32Array::from(vec![1])))], "expected a list of numbers"),
             (vec![id(), ("embedding", lists(vec![None]))], "row 0: embedding is null"),
             (vec![id(), ("embedding", lists(vec![Some(vec![None])]))], "row 0: embedding has a null"),
             (vec![("id", text_column(&[None])), embedding()], "row 0: id is null"),

@@ -5,11 +5,13 @@
 pub mod checksum;
 mod columns;
 pub mod commit;
+pub mod contained;
 pub mod file_record;
 pub mod graph;
 pub mod head;
 pub mod merge;
 mod pages;
+pub mod parquet_pages;
 pub mod pieces;
 mod record_file;
 pub mod rows;

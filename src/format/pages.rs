@@ -7,16 +7,10 @@
 //! Levels of `optional list<required float>`: repetition 0 begins a row, 1 goes on with its list;
 //! definition 0 is a null row, 1 an empty list (never stored), 2 a float.
 
-use std::sync::Arc;
-
 use arrow::buffer::{Buffer, MutableBuffer, ScalarBuffer};
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageReader};
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::Length;
-use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::pieces::Pieces;
 use super::record_file::{damaged, parquet_damage};
 use super::{Embeddings, FormatError};
 
@@ -25,16 +19,15 @@ const _: () = assert!(cfg!(target_endian = "little"), "stored floats are little-
 const REPETITION_BITS: usize = 1;
 const DEFINITION_BITS: usize = 2;
 
-/// Reads the embeddings of one row group of `rows` rows, `dim` floats each (at least 1); `None` where
-/// the standard reader has to.
+/// Reads the embeddings of one row group of `rows` rows, `dim` floats each (at least 1), out of an object of
+/// `object_bytes`; `None` where the standard reader has to.
 pub(super) fn read_embeddings(
-    pieces: &Pieces,
-    chunk: &ColumnChunkMetaData,
+    mut pages: impl PageReader,
+    object_bytes: u64,
     rows: usize,
     dim: usize,
 ) -> Result<Option<Embeddings>, FormatError> {
-    let mut pages = SerializedPageReader::new(Arc::new(pieces.clone()), chunk, rows, None).map_err(parquet_damage)?;
-    let mut lists = Lists::new(dim, rows, usize::try_from(pieces.len()).unwrap_or(usize::MAX));
+    let mut lists = Lists::new(dim, rows, usize::try_from(object_bytes).unwrap_or(usize::MAX));
     while let Some(page) = pages.get_next_page().map_err(parquet_damage)? {
         let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
             return Ok(None);

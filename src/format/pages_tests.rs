@@ -1,15 +1,18 @@
 //! The fast reader against the standard one, and against levels it must refuse.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringBuilder};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 
 use super::*;
 use crate::format::columns::Layout;
+use crate::format::parquet_pages::{BoundedGroup, PageBounds, Values, read_metadata};
+use crate::format::pieces::Pieces;
 use crate::format::record_file::RecordFile;
 
 /// How a file of embeddings is written.
@@ -93,9 +96,11 @@ fn write(shape: &Shape) -> Bytes {
 }
 
 fn read_fast(bytes: &Bytes, group: usize, dim: usize) -> Result<Option<Embeddings>, FormatError> {
-    let metadata = ArrowReaderMetadata::load(bytes, Default::default()).unwrap();
-    let group = metadata.metadata().row_group(group);
-    read_embeddings(&Pieces::whole(bytes), group.columns().last().unwrap(), group.num_rows() as usize, dim)
+    let metadata = Arc::new(read_metadata(bytes, u64::MAX).unwrap());
+    let (rows, columns) = (metadata.row_group(group).num_rows() as usize, metadata.row_group(group).num_columns());
+    let bounds = Arc::new(PageBounds::new(u64::MAX, u64::MAX, usize::MAX, Values::Copied));
+    let pages = BoundedGroup::new(Arc::new(bytes.clone()), metadata, group, bounds).unwrap().pages(columns - 1);
+    read_embeddings(pages.unwrap(), bytes.len() as u64, rows, dim)
 }
 
 proptest! {

@@ -5,13 +5,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::Length;
 
 use super::columns::{self, EMBEDDING, Layout};
+use super::contained::contained;
+use super::parquet_pages::{BoundedGroup, PageBounds, Values, declared_bytes, read_metadata};
 use super::pieces::Pieces;
 use super::{Embeddings, FORMAT, FormatError, Rows, pages};
 use crate::record::Address;
@@ -25,8 +29,8 @@ pub(super) fn damaged(what: impl Into<String>) -> FormatError {
 /// still has assertions and slices that a hostile footer or page header reaches; a panic there means
 /// damage like any other, and nothing half-decoded survives it.
 pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(damaged("not a readable parquet file: its parts contradict each other")))
+    contained("a stored object", decode)
+        .unwrap_or_else(|| Err(damaged("not a readable parquet file: its parts contradict each other")))
 }
 
 /// What the Parquet crate says about bad bytes.
@@ -34,10 +38,20 @@ pub(super) fn parquet_damage(error: impl Display) -> FormatError {
     damaged(format!("not a readable parquet file: {error}"))
 }
 
+/// Bytes of a footer at most: a segment of a thousand million rows has less.
+const FOOTER_BYTES: u64 = 64 << 20;
+/// What a commit can be decoded to: so many times its bytes, and some. Commits are not compressed; a row of twelve
+/// bytes takes a few hundred in memory.
+const COMMIT_EXPANSION: u64 = 64;
+const COMMIT_EXPANSION_BYTES: u64 = 4 << 20;
+/// What a row of a segment takes in memory beside its texts and floats, and a row group beside its rows.
+const ROW_BYTES: u64 = 512;
+const GROUP_BYTES: u64 = 64 << 10;
+
 /// An opened commit or segment.
 #[derive(Debug, Clone)]
 pub(super) struct RecordFile {
-    metadata: ArrowReaderMetadata,
+    metadata: Arc<ParquetMetaData>,
     layout: Layout,
     properties: BTreeMap<String, String>,
     dim: usize,
@@ -47,9 +61,7 @@ impl RecordFile {
     /// Reads the footer, which must be at hand, and checks format number and columns.
     pub fn open(pieces: &Pieces, layout: Layout) -> Result<RecordFile, FormatError> {
         guarded(|| {
-            // The embedded Arrow schema is for other readers: the columns are judged by their Parquet types.
-            let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-            let metadata = ArrowReaderMetadata::load(pieces, options).map_err(parquet_damage)?;
+            let metadata = Arc::new(read_metadata(pieces, FOOTER_BYTES).map_err(parquet_damage)?);
             let properties = read_properties(&metadata)?;
             let mut file = RecordFile { metadata, layout, properties, dim: 0 };
             let format: u64 = file.parse("format")?;
@@ -67,7 +79,7 @@ impl RecordFile {
     }
 
     fn check_schema(&self) -> Result<(), FormatError> {
-        let found = self.metadata.parquet_schema().root_schema().get_fields();
+        let found = self.schema().root_schema().get_fields();
         for expected in self.layout.columns().parquet.root_schema().get_fields() {
             let name = expected.name();
             let mut same_name = found.iter().filter(|field| field.name() == name);
@@ -84,7 +96,7 @@ impl RecordFile {
     }
 
     fn check_row_counts(&self) -> Result<(), FormatError> {
-        let metadata = self.metadata.metadata();
+        let metadata = &self.metadata;
         let mut sum: i64 = 0;
         for group in metadata.row_groups() {
             let rows = group.num_rows();
@@ -126,18 +138,18 @@ impl RecordFile {
 
     /// How many row groups.
     pub fn groups(&self) -> usize {
-        self.metadata.metadata().num_row_groups()
+        self.metadata.num_row_groups()
     }
 
     /// How many rows in all groups.
     pub fn rows(&self) -> u64 {
-        self.metadata.metadata().row_groups().iter().map(|g| g.num_rows().unsigned_abs()).sum()
+        self.metadata.row_groups().iter().map(|g| g.num_rows().unsigned_abs()).sum()
     }
 
     /// Where in the file the columns of a row group lie.
     pub fn group_range(&self, group: usize) -> Result<Range<u64>, FormatError> {
         guarded(|| {
-            let row_group = self.metadata.metadata().row_groups().get(group);
+            let row_group = self.metadata.row_groups().get(group);
             let columns = row_group.ok_or_else(|| damaged(format!("there is no row group {group}")))?.columns();
             let ranges = columns.iter().map(|column| column.byte_range());
             let ends = ranges.clone().map(|(start, length)| start.saturating_add(length));
@@ -159,20 +171,46 @@ impl RecordFile {
         })
     }
 
+    /// Bytes that all columns come to once expanded, as the footer says: no more is ever taken.
+    pub fn expanded_bytes(&self) -> u64 {
+        self.metadata.row_groups().iter().fold(0, |sum, group| sum.saturating_add(declared_bytes(group)))
+    }
+
+    /// Bytes of memory that a row group is decoded to at most.
+    fn group_bytes(&self, group: &RowGroupMetaData) -> u64 {
+        let row = ROW_BYTES.saturating_add((self.dim as u64).saturating_mul(8));
+        let rows = group.num_rows().unsigned_abs().saturating_mul(row);
+        declared_bytes(group).saturating_mul(2).saturating_add(rows).saturating_add(GROUP_BYTES)
+    }
+
+    fn schema(&self) -> &parquet::schema::types::SchemaDescriptor {
+        self.metadata.file_metadata().schema_descr()
+    }
+
+    /// A row group, and the bounds within which it is decoded.
+    fn bounded(&self, pieces: &Pieces, group: usize) -> Result<BoundedGroup<Pieces>, FormatError> {
+        let row_group =
+            self.metadata.row_groups().get(group).ok_or_else(|| damaged(format!("there is no row group {group}")))?;
+        let most = match self.layout {
+            Layout::Commit => {
+                Length::len(pieces).saturating_mul(COMMIT_EXPANSION).saturating_add(COMMIT_EXPANSION_BYTES)
+            }
+            Layout::Segment => self.group_bytes(row_group),
+        };
+        let bounds = PageBounds::new(most, most, usize::MAX, Values::Copied);
+        BoundedGroup::new(Arc::new(pieces.clone()), self.metadata.clone(), group, Arc::new(bounds))
+            .map_err(parquet_damage)
+    }
+
     pub fn read_embeddings(&self, pieces: &Pieces, group: usize) -> Result<Embeddings, FormatError> {
-        let row_group = self.metadata.metadata().row_groups().get(group);
-        let leaf = self
-            .metadata
-            .parquet_schema()
-            .columns()
-            .iter()
-            .position(|c| c.path().parts().starts_with(&[EMBEDDING.into()]));
+        let row_group = self.metadata.row_groups().get(group);
+        let leaf = self.schema().columns().iter().position(|c| c.path().parts().starts_with(&[EMBEDDING.into()]));
         if let (Some(row_group), Some(leaf)) = (row_group, leaf)
             && self.dim > 0
         {
-            let chunk = row_group.columns().get(leaf).ok_or_else(|| damaged("a row group lacks a column"))?;
+            let pages = self.bounded(pieces, group)?.pages(leaf).map_err(parquet_damage)?;
             let rows = row_group.num_rows() as usize;
-            if let Some(embeddings) = pages::read_embeddings(pieces, chunk, rows, self.dim)? {
+            if let Some(embeddings) = pages::read_embeddings(pages, Length::len(pieces), rows, self.dim)? {
                 return Ok(embeddings);
             }
         }
@@ -192,21 +230,17 @@ impl RecordFile {
         group: usize,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<arrow::array::RecordBatch, FormatError> {
-        let metadata = self.metadata.metadata();
-        let row_group = metadata.row_groups().get(group);
+        let row_group = self.metadata.row_groups().get(group);
         let rows = row_group.ok_or_else(|| damaged(format!("there is no row group {group}")))?.num_rows() as usize;
         let known = &self.layout.columns().arrow;
-        let schema = self.metadata.parquet_schema();
+        let schema = self.schema();
         let roots = schema.root_schema().get_fields().iter().enumerate();
         let roots = roots.filter(|(_, f)| known.field_with_name(f.name()).is_ok() && wanted(f.name())).map(|(i, _)| i);
-        let mask = ProjectionMask::roots(schema, roots);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(pieces.clone(), self.metadata.clone());
-        let mut batches = reader
-            .with_projection(mask)
-            .with_row_groups(vec![group])
-            .with_batch_size(rows.max(1))
-            .build()
-            .map_err(parquet_damage)?;
+        // The embedded Arrow schema is for other readers: the columns are judged by their Parquet types.
+        let levels = parquet_to_arrow_field_levels(schema, ProjectionMask::roots(schema, roots), None);
+        let (levels, group_pages) = (levels.map_err(parquet_damage)?, self.bounded(pieces, group)?);
+        let batches = ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group_pages, rows.max(1), None);
+        let mut batches = batches.map_err(parquet_damage)?;
         match (batches.next().transpose().map_err(parquet_damage)?, batches.next()) {
             (Some(batch), None) if batch.num_rows() == rows => Ok(batch),
             _ => Err(damaged(format!("row group {group} does not hold the {rows} rows it says"))),
@@ -214,9 +248,9 @@ impl RecordFile {
     }
 }
 
-fn read_properties(metadata: &ArrowReaderMetadata) -> Result<BTreeMap<String, String>, FormatError> {
+fn read_properties(metadata: &ParquetMetaData) -> Result<BTreeMap<String, String>, FormatError> {
     let mut properties = BTreeMap::new();
-    for entry in metadata.metadata().file_metadata().key_value_metadata().into_iter().flatten() {
+    for entry in metadata.file_metadata().key_value_metadata().into_iter().flatten() {
         let value = entry.value.clone().unwrap_or_default();
         if properties.insert(entry.key.clone(), value).is_some() {
             return Err(damaged(format!("property {} is there twice", entry.key)));

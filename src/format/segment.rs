@@ -270,6 +270,11 @@ impl SegmentReader {
         self.file.rows()
     }
 
+    /// Bytes that its columns come to once expanded, as it says; decoding takes a small multiple at most.
+    pub fn expanded_bytes(&self) -> u64 {
+        self.file.expanded_bytes()
+    }
+
     /// Where in the object a row group lies.
     pub fn group_range(&self, group: usize) -> Result<Range<u64>, FormatError> {
         self.file.group_range(group)

@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use crate::error::{Error, Result};
+use crate::interchange::decoder_panics;
 use crate::store::Store;
 
 /// Upper bounds of the latency histogram in seconds: from a search in memory to a stalled bucket.
@@ -129,6 +130,8 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("wakings", "Collections loaded again because somebody used them.", c.wakings)?;
     scrape.counter("memory_refusals", "Requests and loads refused for want of memory.", c.memory_refusals)?;
     scrape.counter("put_off", "Graph builds and merges put off for want of memory.", c.put_off)?;
+    let panics = "Arrow and Parquet decoders that gave up on damaged bytes, of requests and of the bucket.";
+    scrape.counter("decoder_panics", panics, decoder_panics())?;
     let f = store.file_counters();
     scrape.counter("files_put", "Files uploaded.", f.puts)?;
     scrape.counter("files_in_bytes", "Bytes of files taken in.", f.bytes_in)?;

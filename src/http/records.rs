@@ -15,9 +15,10 @@ use super::stream;
 use super::wire::{
     DeleteBody, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody, filter, include,
 };
+use crate::collection::record_columns::{ColumnChoice, OtherColumns};
 use crate::collection::request::{Consistency, Get, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
-use crate::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+use crate::interchange::{Intake, ipc_from_answer};
 use crate::record::Record;
 
 /// Media type of an Arrow IPC stream.
@@ -59,14 +60,18 @@ pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<
 
 /// The records of a body: JSON, an Arrow IPC stream or a Parquet file.
 async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
-    let limits = app.store.limits().clone();
+    let intake = Intake {
+        limits: app.store.limits().clone(),
+        columns: ColumnChoice::guessing(OtherColumns::Refuse),
+        budget: Some(app.store.budget().clone()),
+    };
     match payload.media_type.as_str() {
         "application/json" => {
             let body: RecordsBody = payload.json().await?;
             Ok(body.records.into_iter().map(|record| record.0.into()).collect())
         }
-        ARROW => Ok(decode_off_thread(payload.bytes, move |bytes| records_from_ipc(bytes, &limits)).await?),
-        PARQUET => Ok(decode_off_thread(payload.bytes, move |bytes| records_from_parquet(bytes, &limits)).await?),
+        ARROW => Ok(decode_off_thread(payload.bytes, move |bytes| intake.records_from_ipc(bytes)).await?),
+        PARQUET => Ok(decode_off_thread(payload.bytes, move |bytes| intake.records_from_parquet(bytes)).await?),
         other => Err(unsupported(other, &format!("application/json, {ARROW} or {PARQUET}"))),
     }
 }

@@ -279,6 +279,58 @@ impl Drop for Reservation {
     }
 }
 
+/// Memory taken bit by bit, by work that does not know beforehand how much it will be; given back when it is dropped.
+#[derive(Debug)]
+pub struct Growth {
+    budget: Arc<Budget>,
+    taken: Mutex<(u64, Vec<Reservation>)>,
+    /// What was asked for and was not there, or nothing.
+    refused: AtomicU64,
+}
+
+/// Memory that grows is taken in pieces of so many bytes at least.
+const PIECE_BYTES: u64 = 1 << 20;
+
+impl Growth {
+    /// Nothing so far.
+    pub fn new(budget: Arc<Budget>) -> Growth {
+        Growth { budget, taken: Mutex::default(), refused: AtomicU64::new(0) }
+    }
+
+    /// Makes sure that `bytes` are taken in all; false where there is no room for them.
+    pub fn reach(&self, bytes: u64) -> bool {
+        if self.budget.limit_bytes().is_none() {
+            return true;
+        }
+        let mut taken = self.taken.lock();
+        if bytes <= taken.0 {
+            return true;
+        }
+        let more = (bytes - taken.0).max(PIECE_BYTES);
+        match self.budget.reserve(more, Purpose::Work) {
+            Some(reservation) => {
+                taken.0 += more;
+                taken.1.push(reservation);
+                true
+            }
+            None => {
+                self.refused.store(bytes, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Whether there was no room at some time.
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts and tells that there was no room for `what`.
+    pub fn refusal(&self, what: &str) -> Error {
+        self.budget.refusal(what, self.refused.load(Ordering::Relaxed))
+    }
+}
+
 /// What one holder of memory holds, taken off the sum when it is dropped.
 #[derive(Debug)]
 pub struct Account {

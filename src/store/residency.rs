@@ -18,7 +18,7 @@ use crate::collection::residence::Home;
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::head;
-use crate::memory::{Purpose, Reservation, shown};
+use crate::memory::{Budget, Purpose, Reservation, shown};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 use crate::stream::open::off_thread;
@@ -198,6 +198,11 @@ fn idle(entry: Arc<Entry>) -> Option<(Duration, Arc<Entry>)> {
 }
 
 impl Store {
+    /// What this store may hold, and holds.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.inner.instance.budget
+    }
+
     /// Memory for a request on its way, until it is dropped; `None` where there is no limit. Waits a little while
     /// work under way is what takes the memory.
     ///

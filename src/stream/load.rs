@@ -18,6 +18,7 @@ use crate::bucket::{BucketError, Object};
 use crate::format::checksum::Hasher;
 use crate::format::head::SegmentEntry;
 use crate::format::{FormatError, Pieces, Rows, SegmentReader};
+use crate::memory::{Purpose, Reservation};
 
 /// What the loads of one opening share.
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ impl Loader {
             decoding: FuturesOrdered::new(),
             decoded: Vec::new(),
             broken: None,
+            room: None,
         };
         match load.run().await {
             Ok(checked) => checked.map_err(|cause| StreamError::corrupted(entry.key.clone(), &cause)),
@@ -74,6 +76,9 @@ impl Loader {
 }
 
 /// Why a load stopped before the object was read.
+/// So many times its stored bytes a segment may expand to without more memory being reserved.
+const FORETOLD: u64 = 4;
+
 enum Stop {
     Bucket(BucketError),
     Stream(StreamError),
@@ -133,6 +138,8 @@ struct SegmentLoad<'a> {
     decoded: Vec<Rows>,
     /// What is wrong with the content. A wrong checksum is told rather than this.
     broken: Option<FormatError>,
+    /// Memory for what HEAD did not foretell.
+    room: Option<Reservation>,
 }
 
 impl SegmentLoad<'_> {
@@ -206,8 +213,26 @@ impl SegmentLoad<'_> {
         }
         let (stream, entry) = (self.loader.context.stream.to_string(), self.entry.clone());
         match off_thread(move || Groups::open(&pieces, &stream, &entry)).await? {
-            Ok(groups) => self.groups = Some(groups),
+            Ok(groups) => {
+                self.make_room(groups.reader.expanded_bytes())?;
+                self.groups = Some(groups);
+            }
             Err(cause) => self.broken = Some(cause),
+        }
+        Ok(())
+    }
+
+    /// Takes memory for a segment that expands beyond what is reckoned with by its size in HEAD.
+    fn make_room(&mut self, expanded: u64) -> Result<(), StreamError> {
+        let more = expanded.saturating_sub(self.entry.bytes.saturating_mul(FORETOLD));
+        if more > 0 && self.room.is_none() {
+            let budget = &self.loader.context.budget;
+            let room = budget.reserve(more, Purpose::Work);
+            let room = room.ok_or_else(|| {
+                let what = format!("segment {}, which is {expanded} bytes once expanded", self.entry.key);
+                StreamError::NoRoom(budget.refusal(&what, more).message().to_owned())
+            })?;
+            self.room = Some(room);
         }
         Ok(())
     }

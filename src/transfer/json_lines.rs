@@ -1,20 +1,31 @@
 //! JSON Lines: one record per line, `{"id": …, "embedding": […], "document": …, "uri": …, "metadata": {…}}`;
-//! what a record does not have is left out or null. Floats are written with as few digits as bring the same
+//! what a record does not have is left out or null. Lines that others wrote are read as [`ReadOptions`] say. Floats are written with as few digits as bring the same
 //! bits back. Invariant: a line that is no record stops the reading with its number.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::failed;
+use super::{FileName, ReadOptions, failed};
+use crate::collection::record_columns::{ColumnPlan, Part};
+use crate::collection::record_values::{metadata_of_json, metadata_of_text, numbers_of};
+use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::record::{Metadata, Record};
+use crate::record::{MetaValue, Metadata, Record};
 
 /// Records of a page.
 const PAGE: usize = 1_000;
+/// Bytes of lines at which a page ends before it has all its records.
+const PAGE_BYTES: usize = 16 << 20;
+/// How files begin that some editors write, and compressed ones.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 /// Bytes of a line at most.
 const LINE_BYTES: u64 = 64 << 20;
 
@@ -28,17 +39,6 @@ struct LineOut<'a> {
     uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a Metadata>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LineIn {
-    id: String,
-    // Read as f32 from the text itself: by way of f64 a float could be rounded twice.
-    embedding: Vec<f32>,
-    document: Option<String>,
-    uri: Option<String>,
-    metadata: Option<Value>,
 }
 
 /// Writes records as lines.
@@ -77,18 +77,56 @@ impl JsonLinesWriter {
     }
 }
 
-/// Reads records from lines.
-#[derive(Debug)]
+/// Reads records from lines, compressed with gzip or zstd or not.
 pub struct JsonLinesReader {
-    lines: BufReader<File>,
+    file: FileName,
+    lines: Box<dyn BufRead + Send>,
     number: u64,
+    options: ReadOptions,
+    /// The keys of the line before, and what they are. Most lines have the same.
+    seen: Option<(Vec<String>, ColumnPlan)>,
+}
+
+impl std::fmt::Debug for JsonLinesReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JsonLinesReader").field("file", &self.file).field("line", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl JsonLinesReader {
-    /// Opens a file.
+    /// Opens a file with our own keys.
     pub fn open(path: &Path) -> Result<JsonLinesReader> {
-        let file = File::open(path).map_err(|e| failed("opened", e))?;
-        Ok(JsonLinesReader { lines: BufReader::new(file), number: 0 })
+        JsonLinesReader::open_with(path, &ReadOptions::default())
+    }
+
+    /// Opens a file whose keys are to be understood as `options` say.
+    ///
+    /// # Errors
+    /// `Invalid` if there is none, or it is JSON of another form.
+    pub fn open_with(path: &Path, options: &ReadOptions) -> Result<JsonLinesReader> {
+        let name = FileName::of(path);
+        let file = File::open(path).map_err(|e| name.failed("opened", e))?;
+        let mut lines = expanded(BufReader::new(file)).map_err(|e| name.failed("read", e))?;
+        let start = lines.fill_buf().map_err(|e| name.failed("read", e))?;
+        if start.starts_with(BYTE_ORDER_MARK) {
+            lines.consume(BYTE_ORDER_MARK.len());
+        }
+        let start = lines.fill_buf().map_err(|e| name.failed("read", e))?;
+        match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'[') => Err(name.says(Error::invalid(
+                "expected JSON Lines (an object on each line), got a JSON array; write it as lines, for example with \
+                 jq -c '.[]'",
+            ))),
+            _ if start.starts_with(b"PAR1") => {
+                Err(name.says(Error::invalid("expected JSON Lines, got a parquet file: use import parquet")))
+            }
+            _ => Ok(JsonLinesReader { file: name, lines, number: 0, options: options.clone(), seen: None }),
+        }
+    }
+
+    /// Which key is what, as the last line had them.
+    pub fn plan(&self) -> Option<&ColumnPlan> {
+        self.seen.as_ref().map(|(_, plan)| plan)
     }
 
     /// The next records; none at the end.
@@ -96,29 +134,122 @@ impl JsonLinesReader {
     /// # Errors
     /// `Invalid` with the line's number if it is no record.
     pub fn next_page(&mut self) -> Result<Vec<Record>> {
-        let (mut records, mut line) = (Vec::new(), Vec::new());
-        while records.len() < PAGE {
+        let (mut records, mut line, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while records.len() < PAGE && bytes < PAGE_BYTES {
             line.clear();
             let mut limited = (&mut self.lines).take(LINE_BYTES);
-            let read = limited.read_until(b'\n', &mut line).map_err(|e| failed("read", e))?;
+            let read = limited.read_until(b'\n', &mut line).map_err(|e| self.file.failed("read", e))?;
             if read == 0 {
                 break;
             }
+            bytes += read;
             self.number += 1;
+            let at = |error: Error, number: u64| error.with_place(&format!("line {number}"));
             if read as u64 == LINE_BYTES && line.last() != Some(&b'\n') {
-                return Err(Error::limit(format!("line {}: expected at most {LINE_BYTES} bytes", self.number)));
+                let error = Error::limit(format!("expected at most {LINE_BYTES} bytes"));
+                return Err(self.file.says(at(error, self.number)));
             }
             if !line.iter().all(u8::is_ascii_whitespace) {
-                records.push(record(&line).map_err(|why| Error::invalid(format!("line {}: {why}", self.number)))?);
+                let record = self.record(&line);
+                records.push(record.map_err(|error| self.file.says(at(error, self.number)))?);
             }
         }
         Ok(records)
     }
+
+    fn record(&mut self, line: &[u8]) -> Result<Record> {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(line).map_err(|e| {
+            let hint = if e.is_eof() { "; a record must be on one line" } else { "" };
+            Error::invalid(format!("expected a record as a JSON object: {e}{hint}"))
+        })?;
+        let plan = self.plan_of(&fields)?;
+        let field = |part: Part| plan.column(part).and_then(|key| Some((key, *fields.get(key)?)));
+        let missing = |part: Part| Error::invalid(format!("{} is missing", part.name()));
+        let id = field(Part::Id).ok_or_else(|| missing(Part::Id))?;
+        let embedding = field(Part::Embedding).ok_or_else(|| missing(Part::Embedding))?;
+        let text = |part: Part| field(part).map_or(Ok(None), |(key, value)| text_of(key, value));
+        let mut metadata = field(Part::Metadata).map_or(Ok(None), |(_, value)| metadata_of(value))?;
+        for key in plan.into_metadata() {
+            let Some(value) = fields.get(key) else { continue };
+            if let Some(value) = meta_value(key, value)? {
+                metadata.get_or_insert_default().0.entry(key.clone()).or_insert(value);
+            }
+        }
+        Ok(Record {
+            id: id_of(id.0, id.1)?,
+            embedding: numbers(embedding.0, embedding.1, &self.options.limits)?,
+            document: text(Part::Document)?,
+            uri: text(Part::Uri)?,
+            metadata,
+        })
+    }
+
+    fn plan_of(&mut self, fields: &BTreeMap<String, &RawValue>) -> Result<ColumnPlan> {
+        let same = |(keys, _): &&(Vec<String>, ColumnPlan)| keys.iter().eq(fields.keys());
+        if let Some((_, plan)) = self.seen.as_ref().filter(same) {
+            return Ok(plan.clone());
+        }
+        let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let plan = self.options.columns.plan_of_keys(&keys)?;
+        self.seen = Some((fields.keys().cloned().collect(), plan.clone()));
+        Ok(plan)
+    }
 }
 
-fn record(line: &[u8]) -> Result<Record, String> {
-    let line: LineIn = serde_json::from_slice(line).map_err(|e| format!("expected a record as JSON: {e}"))?;
-    let metadata = line.metadata.as_ref().map(Metadata::from_json).transpose();
-    let metadata = metadata.map_err(|e| format!("record {:?}: {e}", line.id))?;
-    Ok(Record { id: line.id, embedding: line.embedding, document: line.document, uri: line.uri, metadata })
+/// What a compressed file expands to, by its first bytes.
+fn expanded(mut file: BufReader<File>) -> std::io::Result<Box<dyn BufRead + Send>> {
+    let start = file.fill_buf()?;
+    if start.starts_with(GZIP) {
+        return Ok(Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(file))));
+    }
+    if start.starts_with(ZSTD) {
+        return Ok(Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(file)?)));
+    }
+    Ok(Box::new(file))
+}
+
+fn expected(key: &str, expected: &str, got: &RawValue) -> Error {
+    let shown: String = got.get().chars().take(60).collect();
+    Error::invalid(format!("{key}: expected {expected}, got {shown}"))
+}
+
+fn id_of(key: &str, value: &RawValue) -> Result<String> {
+    let wrong = || expected(key, "a string or an integer", value);
+    match serde_json::from_str(value.get()).map_err(|_| wrong())? {
+        Value::String(id) => Ok(id),
+        Value::Number(id) if id.is_i64() || id.is_u64() => Ok(id.to_string()),
+        _ => Err(wrong()),
+    }
+}
+
+// Read as f32 from the text itself: by way of f64 a float could be rounded twice.
+fn numbers(key: &str, value: &RawValue, limits: &Limits) -> Result<Vec<f32>> {
+    if let Ok(text) = serde_json::from_str::<String>(value.get()) {
+        return numbers_of(key, &text, limits.dimension);
+    }
+    let wrong = |e: serde_json::Error| expected(key, &format!("a list of numbers ({e})"), value);
+    serde_json::from_str(value.get()).map_err(wrong)
+}
+
+fn text_of(key: &str, value: &RawValue) -> Result<Option<String>> {
+    serde_json::from_str(value.get()).map_err(|_| expected(key, "text", value))
+}
+
+fn metadata_of(value: &RawValue) -> Result<Option<Metadata>> {
+    match serde_json::from_str(value.get()).map_err(|_| expected("metadata", "an object", value))? {
+        Value::Null => Ok(None),
+        Value::String(text) => metadata_of_text(&text).map(Some),
+        json => metadata_of_json(json).map(Some),
+    }
+}
+
+fn meta_value(key: &str, value: &RawValue) -> Result<Option<MetaValue>> {
+    let wrong = || {
+        let what = "a string, number, boolean or a list of one of these for metadata (leave it out with ignore)";
+        expected(key, what, value)
+    };
+    match serde_json::from_str(value.get()).map_err(|_| wrong())? {
+        Value::Null => Ok(None),
+        json => MetaValue::from_json(&json).map(Some).ok_or_else(wrong),
+    }
 }

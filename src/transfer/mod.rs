@@ -6,6 +6,8 @@ mod json_lines;
 mod parquet_file;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -13,9 +15,46 @@ pub use self::json_lines::{JsonLinesReader, JsonLinesWriter};
 pub use self::parquet_file::{ParquetReader, ParquetWriter};
 
 use crate::collection::handle::Identity;
+use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
 use crate::collection::request::{CollectionSpec, IndexSettings};
+use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{MetaValue, Metadata, Metric, Record};
+
+/// How a file that somebody else may have written is read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// Which of its columns, or keys, is what.
+    pub columns: ColumnChoice,
+    /// What one record may hold.
+    pub limits: Limits,
+}
+
+/// A file's name, for what is said about it.
+#[derive(Debug, Clone)]
+struct FileName(String);
+
+impl FileName {
+    fn of(path: &Path) -> FileName {
+        FileName(path.display().to_string())
+    }
+
+    /// Says of which file an error is.
+    fn says(&self, error: Error) -> Error {
+        error.with_place(&self.0)
+    }
+
+    fn failed(&self, what: &str, cause: std::io::Error) -> Error {
+        let error = Error::unavailable(format!("{}: cannot be {what}: {cause}", self.0));
+        match cause.kind() {
+            ErrorKind::NotFound | ErrorKind::IsADirectory => {
+                Error::invalid(format!("{}: expected a file, got none that can be {what}: {cause}", self.0))
+            }
+            _ => error,
+        }
+        .with_source(cause)
+    }
+}
 
 /// Records into a file.
 #[derive(Debug)]
@@ -50,10 +89,18 @@ pub enum RecordReader {
     /// A Parquet file.
     Parquet(Box<ParquetReader>),
     /// A line of JSON per record.
-    JsonLines(JsonLinesReader),
+    JsonLines(Box<JsonLinesReader>),
 }
 
 impl RecordReader {
+    /// Which column is what, as far as that is known: of lines once the first was read.
+    pub fn plan(&self) -> Option<&ColumnPlan> {
+        match self {
+            RecordReader::Parquet(reader) => Some(reader.plan()),
+            RecordReader::JsonLines(reader) => reader.plan(),
+        }
+    }
+
     /// The next records, about a thousand of them; none at the end.
     pub fn next_page(&mut self) -> Result<Vec<Record>> {
         match self {

@@ -1,9 +1,8 @@
-//! Parquet: the columns `id`, `embedding` (list of float), `document`, `uri` and `metadata` (JSON text), as
-//! `records_from_batch` reads them; the property `drumlin.collection` describes the collection, so that an
-//! import makes the same. Any Parquet file with these columns can be read.
+//! Parquet: the columns `id`, `embedding` (list of float), `document`, `uri` and `metadata` (JSON text); the property
+//! `drumlin.collection` describes the collection, so that an import makes the same. Any Parquet file can be read whose
+//! columns can be taken for these, see [`ReadOptions`].
 
 use std::fs::File;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,24 +10,30 @@ use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use serde_json::Value;
 
-use super::failed;
-use crate::collection::columnar::records_from_batch;
-use crate::error::{Error, Result};
+use super::{FileName, ReadOptions, failed};
+use crate::collection::record_columns::ColumnPlan;
+use crate::collection::record_values::{RecordBytes, records_within};
+use crate::config::Limits;
+use crate::error::Result;
+use crate::interchange::{ParquetRows, Steps, within};
 use crate::record::{Metadata, Record};
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 8_192;
 /// Bytes of a row group, roughly, at which it ends before it has all its rows.
 const GROUP_BYTES: usize = 64 << 20;
-/// Records of a page.
-const PAGE: usize = 1_000;
+/// Bytes of a footer at most, and of the rows that are read at once with their pages.
+const FOOTER_BYTES: u64 = 256 << 20;
+const STEP_BYTES: u64 = 256 << 20;
+/// Bytes of records at which a page ends before it has all its rows, looked at every so many rows.
+const PAGE_BYTES: u64 = 16 << 20;
+const SLICE_ROWS: usize = 16;
 /// The property with the collection's description.
 const COLLECTION: &str = "drumlin.collection";
 
@@ -108,44 +113,40 @@ fn batch(records: &[Record]) -> Result<RecordBatch, arrow::error::ArrowError> {
 
 /// Reads records from a Parquet file.
 pub struct ParquetReader {
-    batches: ParquetRecordBatchReader,
+    file: FileName,
+    rows: ParquetRows<File>,
+    /// What is read of, and how many of its rows were.
+    batch: Option<(RecordBatch, usize)>,
+    limits: Limits,
     description: Option<Value>,
-    rows: u64,
 }
 
 impl std::fmt::Debug for ParquetReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParquetReader").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("ParquetReader").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
-/// Runs a decoder of untrusted bytes: the Parquet crate answers most damage with an error, but panics on some.
-fn contained<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(Error::invalid("expected a parquet file, got a damaged one")))
-}
-
-fn unreadable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::invalid(format!("expected a parquet file, got something else or a damaged one: {cause}")).with_source(cause)
-}
-
 impl ParquetReader {
-    /// Opens a file.
+    /// Opens a file with our own columns.
     ///
     /// # Errors
-    /// `Invalid` if it is no Parquet file.
+    /// `Invalid` if it is no Parquet file, or has others.
     pub fn open(path: &Path) -> Result<ParquetReader> {
-        let file = File::open(path).map_err(|e| failed("opened", e))?;
-        contained(|| {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(unreadable)?;
-            let metadata = builder.metadata().file_metadata();
-            let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
-            let said = metadata.key_value_metadata().into_iter().flatten();
-            let said = said.filter(|pair| pair.key == COLLECTION).find_map(|pair| pair.value.as_deref());
-            let description = said.and_then(|text| serde_json::from_str(text).ok());
-            let batches = builder.with_batch_size(PAGE).build().map_err(unreadable)?;
-            Ok(ParquetReader { batches, description, rows })
-        })
+        ParquetReader::open_with(path, &ReadOptions::default())
+    }
+
+    /// Opens a file whose columns are to be understood as `options` say.
+    ///
+    /// # Errors
+    /// `Invalid` if it is no Parquet file, or its columns do not fit.
+    pub fn open_with(path: &Path, options: &ReadOptions) -> Result<ParquetReader> {
+        let name = FileName::of(path);
+        let file = File::open(path).map_err(|e| name.failed("opened", e))?;
+        let steps = Steps { footer_bytes: FOOTER_BYTES, bytes: STEP_BYTES, room: None };
+        let rows = ParquetRows::open(file, &options.columns, steps).map_err(|e| name.says(e))?;
+        let description = rows.property(COLLECTION).and_then(|text| serde_json::from_str(text).ok());
+        Ok(ParquetReader { file: name, rows, batch: None, limits: options.limits.clone(), description })
     }
 
     /// What the file says about the collection that was in it, if Drumlin wrote it.
@@ -155,23 +156,43 @@ impl ParquetReader {
 
     /// How many rows it says it has.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.rows.count()
+    }
+
+    /// Which column is what.
+    pub fn plan(&self) -> &ColumnPlan {
+        self.rows.plan()
     }
 
     /// The next records; none at the end.
     ///
     /// # Errors
-    /// `Invalid` if the file is damaged or a row cannot be a record.
+    /// `Invalid` if the file is damaged or a row cannot be a record; `Limit` if one is too large.
     pub fn next_page(&mut self) -> Result<Vec<Record>> {
-        let batches = &mut self.batches;
-        contained(|| {
-            for batch in batches {
-                let records = records_from_batch(&batch.map_err(unreadable)?)?;
-                if !records.is_empty() {
-                    return Ok(records);
-                }
+        if self.batch.as_ref().is_none_or(|(batch, at)| *at >= batch.num_rows()) {
+            let batch = self.rows.next_batch().map_err(|e| self.file.says(e))?;
+            self.batch = batch.map(|batch| (batch, 0));
+        }
+        let Some((batch, mut at)) = self.batch.take() else { return Ok(Vec::new()) };
+        let first = self.rows.rows() - batch.num_rows() as u64;
+        let (plan, limits) = (self.rows.plan(), &self.limits);
+        let read = || {
+            let (mut records, mut bytes) = (Vec::new(), 0);
+            // A value that stands there once may come in every row.
+            while at < batch.num_rows() && bytes < PAGE_BYTES {
+                let rows = batch.slice(at, SLICE_ROWS.min(batch.num_rows() - at));
+                let mut meter = |record: RecordBytes| {
+                    bytes += record.held;
+                    Ok(())
+                };
+                records.append(&mut records_within(&rows, plan, limits, first + at as u64, &mut meter)?);
+                at += rows.num_rows();
             }
-            Ok(Vec::new())
-        })
+            Ok((records, at))
+        };
+        let read = within("a parquet file", read);
+        let (records, at) = read.map_err(|e| self.file.says(e))?;
+        self.batch = Some((batch, at));
+        Ok(records)
     }
 }

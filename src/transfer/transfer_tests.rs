@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::collection::record_columns::OtherColumns;
 use crate::error::Kind;
 use crate::record::CollectionId;
 
@@ -87,7 +88,7 @@ fn records_come_out_of_both_kinds_of_file_as_they_went_in() {
     );
     assert_eq!(bits(&read(RecordReader::Parquet(Box::new(opened))).unwrap()), bits(&records()));
     let opened = JsonLinesReader::open(&lines).unwrap();
-    assert_eq!(bits(&read(RecordReader::JsonLines(opened)).unwrap()), bits(&records()));
+    assert_eq!(bits(&read(RecordReader::JsonLines(Box::new(opened))).unwrap()), bits(&records()));
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn an_empty_collection_is_a_file_too() {
 
 fn lines(path: &Path, text: &str) -> Result<Vec<Record>> {
     std::fs::write(path, text).unwrap();
-    read(RecordReader::JsonLines(JsonLinesReader::open(path)?))
+    read(RecordReader::JsonLines(Box::new(JsonLinesReader::open(path)?)))
 }
 
 #[test]
@@ -119,8 +120,65 @@ fn a_line_that_is_no_record_is_refused_by_its_number() {
         r#"{"id": "a", "embedding": [1], "metadata": {"k": {}}}"#,
     ] {
         let error = lines(&path, &format!("{good}\n{bad}\n")).unwrap_err();
-        assert!(error.kind() == Kind::Invalid && error.message().starts_with("line 2: "), "{bad}: {error}");
+        assert!(error.kind() == Kind::Invalid && error.message().contains("x.jsonl: line 2: "), "{bad}: {error}");
     }
     let error = ParquetReader::open(&path).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
+}
+
+fn foreign(path: &Path, others: OtherColumns) -> Result<Vec<Record>> {
+    let columns = ColumnChoice::guessing(others);
+    let options = ReadOptions { columns, ..ReadOptions::default() };
+    read(RecordReader::JsonLines(Box::new(JsonLinesReader::open_with(path, &options)?)))
+}
+
+#[test]
+fn lines_that_others_wrote_are_read_whatever_stands_before_them_or_compresses_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    let line =
+        r#"{"id": 5, "vector": [0.5, 1], "text": "x", "metadata": {"k": null, "n": 1}, "year": 2024, "no": null}"#;
+    let expected = Record::new("5", vec![0.5, 1.0]).with_document("x").with_metadata([("n", 1), ("year", 2024)]);
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, line.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = zstd::bulk::compress(line.as_bytes(), 1).unwrap();
+    for bytes in [line.as_bytes().to_vec(), [b"\xef\xbb\xbf", line.as_bytes()].concat(), gzip, zstd] {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(foreign(&path, OtherColumns::Metadata).unwrap(), [expected.clone()]);
+    }
+    let ignored = foreign(&path, OtherColumns::Ignore).unwrap();
+    assert_eq!(ignored, [Record { metadata: Some(Metadata::from([("n", 1)])), ..expected }]);
+}
+
+#[test]
+fn json_of_another_form_is_told_for_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    for (text, expected) in [
+        ("\n [{\"id\": \"a\", \"embedding\": [1]}]", "got a JSON array"),
+        ("{\n  \"id\": \"a\",\n  \"embedding\": [1]\n}", "a record must be on one line"),
+        ("PAR1", "use import parquet"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let error = foreign(&path, OtherColumns::Refuse).unwrap_err();
+        assert!(error.message().contains(expected) && error.message().contains("x.jsonl"), "{error}");
+    }
+    let error = JsonLinesReader::open(&folder.path().join("nope")).unwrap_err();
+    assert!(error.message().contains("nope: expected a file"), "{error}");
+}
+
+#[test]
+fn a_parquet_file_is_read_in_steps_however_much_its_rows_repeat() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures/foreign/hostile-dictionary.parquet");
+    let mut reader = ParquetReader::open(&path).unwrap();
+    assert_eq!(reader.rows(), 2_000);
+    for _ in 0..3 {
+        let page = reader.next_page().unwrap();
+        let bytes: usize = page.iter().map(|record| record.document.as_ref().map_or(0, String::len)).sum();
+        assert!(page.iter().all(|record| record.document.as_ref().is_some_and(|text| text.len() == 1 << 20)));
+        assert!((1..=32 << 20).contains(&bytes), "{bytes}");
+    }
 }

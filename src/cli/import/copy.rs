@@ -6,10 +6,19 @@ use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Result, Scop
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
-use crate::cli::pour::{self, How};
+use crate::cli::pour::{self, How, Skipped};
 
 /// Where a collection's extension says what it was imported from.
 const ORIGIN: &str = "imported_from_chroma";
+
+/// How records are copied, and which were not.
+#[derive(Debug)]
+pub struct Copying {
+    /// Records per request to the server.
+    pub page: usize,
+    /// Those of this collection that cannot be written.
+    pub skipped: Skipped,
+}
 
 /// Copies what is missing of a collection; answers with the copy.
 pub async fn collection(
@@ -17,25 +26,38 @@ pub async fn collection(
     store: &Store,
     scope: &Scope,
     theirs: &Theirs,
-    page: usize,
+    how: &mut Copying,
 ) -> Result<Collection> {
+    let page = how.page;
     let ours = begun(store, scope, theirs).await?;
     let total = chroma.count(scope, theirs).await?;
     let bar = pour::bar(&theirs.name, Some(total as u64))?;
     // Pages are added in their order, so what is here is a beginning of what is there; were it not, adding
     // a record that is here already would do nothing.
-    let mut offset = usize::try_from(ours.count(Consistency::Strong).await?).unwrap_or(usize::MAX).min(total);
+    let here = usize::try_from(ours.count(Consistency::Strong).await?).unwrap_or(usize::MAX);
+    // Where records were left out, as many as are here need not be the first ones.
+    let mut offset = if how.skipped.is_wanted() { 0 } else { here.min(total) };
     let mut records = chroma.records(scope, theirs, offset, page).await?;
     while !records.is_empty() {
         bar.set_position(offset as u64);
         offset += records.len();
-        let (added, next) =
-            tokio::join!(pour::write(&ours, &records, How::Add), chroma.records(scope, theirs, offset, page));
-        added?;
+        let (added, next) = tokio::join!(
+            pour::write(&ours, &records, How::Add, &mut how.skipped),
+            chroma.records(scope, theirs, offset, page)
+        );
+        added.map_err(|e| in_collection(scope, theirs, e))?;
         records = next?;
     }
     bar.finish_and_clear();
     Ok(ours)
+}
+
+/// Says in which collection an error was.
+fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
+    let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
+    let hint = if error.kind() == Kind::NoRoom { "" } else { "; --skip-errors goes on past such records" };
+    let what = format!("collection {place}: {error}{hint}");
+    Error::new(error.kind(), what).with_source(error)
 }
 
 /// The collection to copy into: new, or begun by an earlier run.
@@ -82,6 +104,8 @@ fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
         Some(spec) => spec,
         None => drumlin::http::chroma_collection(body(&Value::Null, &told(&theirs.configuration_json)))?,
     };
+    // One that was emptied still has its dimension, and refuses others.
+    spec.dimension = spec.dimension.or(theirs.dimension.filter(|dimension| *dimension > 0));
     spec.extension.insert(ORIGIN.to_owned(), json!(theirs.id));
     Ok(spec)
 }
@@ -121,5 +145,13 @@ mod tests {
             assert_eq!((spec.metric, spec.name.as_str()), (metric, "notes"), "{theirs:?}");
             assert_eq!(spec.extension[ORIGIN], json!("i"));
         }
+    }
+
+    #[test]
+    fn an_emptied_collection_keeps_its_dimension() {
+        let mut emptied = theirs(Value::Null, Value::Null, Value::Null);
+        assert_eq!(spec(&emptied).unwrap().dimension, None);
+        emptied.dimension = Some(384);
+        assert_eq!(spec(&emptied).unwrap().dimension, Some(384));
     }
 }

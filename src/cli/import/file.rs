@@ -1,20 +1,28 @@
 //! The `import parquet` and `import jsonl` commands: the records of a file into a collection, in order. A run
 //! that was cut short is gone on with by the next: the collection remembers which file it is from.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use drumlin::format::Checksum;
 use drumlin::http::check_name;
-use drumlin::transfer::{JsonLinesReader, ParquetReader, RecordReader, spec_of};
-use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Metric, Result, Store};
+use drumlin::transfer::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
+use drumlin::{
+    Collection, CollectionSpec, ColumnChoice, ColumnPlan, Consistency, Error, Kind, Metric, OtherColumns, Record,
+    Result, Store,
+};
 use serde_json::{Value, json};
 
 use crate::cli::place::OneCollection;
-use crate::cli::pour::{self, How};
+use crate::cli::pour::{self, How, Skipped};
 use crate::cli::restore;
 
 /// Where a collection's extension says which file it was made of.
 const ORIGIN: &str = "imported_from_file";
+
+/// Ids that are named where they came more than once.
+const NAMED_IDS: usize = 5;
 
 /// Flags of `import parquet` and `import jsonl`.
 #[derive(Debug, Args)]
@@ -29,35 +37,108 @@ pub struct FileFlags {
     /// Write into a collection that exists, whatever it holds; records whose ids are there are replaced.
     #[arg(long)]
     upsert: bool,
+    /// Which column, or key, is what: id=NAME,embedding=NAME,document=NAME,uri=NAME,metadata=NAME, or some of these.
+    /// Common names (vector, text, …) are found, and said.
+    #[arg(long)]
+    columns: Option<String>,
+    /// What becomes of other columns: metadata, ignore or refuse.
+    #[arg(long, default_value = "metadata")]
+    other_columns: OtherColumns,
 }
 
 /// Runs `import parquet`.
 pub fn parquet(flags: &FileFlags) -> Result<()> {
-    let reader = ParquetReader::open(&flags.file)?;
+    let reader = ParquetReader::open_with(&flags.file, &options(flags)?)?;
     let (spec, rows) = (reader.description().map(spec_of).transpose()?, reader.rows());
-    let source = Source { reader: RecordReader::Parquet(Box::new(reader)), spec, rows: Some(rows) };
-    run(flags, source)
+    run(flags, Source::begin(RecordReader::Parquet(Box::new(reader)), spec, Some(rows))?)
 }
 
 /// Runs `import jsonl`.
 pub fn json_lines(flags: &FileFlags) -> Result<()> {
-    let reader = RecordReader::JsonLines(JsonLinesReader::open(&flags.file)?);
-    run(flags, Source { reader, spec: None, rows: None })
+    let reader = RecordReader::JsonLines(Box::new(JsonLinesReader::open_with(&flags.file, &options(flags)?)?));
+    run(flags, Source::begin(reader, None, None)?)
 }
 
-/// A file and what it says about itself.
+fn options(flags: &FileFlags) -> Result<ReadOptions> {
+    let columns = ColumnChoice::guessing(flags.other_columns).naming(flags.columns.as_deref().unwrap_or_default())?;
+    Ok(ReadOptions { columns, limits: flags.of.place.settings()?.store.limits })
+}
+
+/// A file, what it says about itself, and its first page: it is looked at before a collection is made for it.
 struct Source {
     reader: RecordReader,
+    first: Vec<Record>,
     spec: Option<CollectionSpec>,
     rows: Option<u64>,
 }
 
+impl Source {
+    fn begin(mut reader: RecordReader, spec: Option<CollectionSpec>, rows: Option<u64>) -> Result<Source> {
+        let first = reader.next_page()?;
+        if let Some(told) = reader.plan().and_then(ColumnPlan::told) {
+            eprintln!("{told}");
+        }
+        Ok(Source { reader, first, spec, rows })
+    }
+
+    /// The next page, read off the async threads; empty at the end.
+    async fn next(&mut self) -> Result<Vec<Record>> {
+        if !self.first.is_empty() {
+            return Ok(std::mem::take(&mut self.first));
+        }
+        tokio::task::block_in_place(|| self.reader.next_page())
+    }
+}
+
+/// What an import did.
+#[derive(Debug, Default)]
+struct Poured {
+    read: u64,
+    repeated: u64,
+    /// Some of the ids that came more than once.
+    named: Vec<String>,
+    seen: HashSet<u128>,
+}
+
+impl Poured {
+    fn see(&mut self, page: &[Record]) {
+        self.read += page.len() as u64;
+        for record in page.iter().filter(|record| !self.seen.insert(Checksum::of(record.id.as_bytes()).0)) {
+            self.repeated += 1;
+            if self.named.len() < NAMED_IDS && !self.named.contains(&record.id) {
+                self.named.push(record.id.clone());
+            }
+        }
+    }
+
+    fn tell(&self, flags: &FileFlags) {
+        if self.repeated == 0 {
+            return;
+        }
+        let kept = if flags.upsert { "last" } else { "first" };
+        let more = if self.repeated > self.named.len() as u64 { ", …" } else { "" };
+        let records =
+            if self.repeated == 1 { "1 record has an id" } else { &format!("{} records have ids", self.repeated) };
+        eprintln!("{records} that came before ({}{more}): the {kept} of each is kept", self.named.join(", "));
+    }
+}
+
 fn run(flags: &FileFlags, source: Source) -> Result<()> {
     restore::on_any_store(&flags.of.place, async |store| {
-        let collection = target(store, flags, source.spec.clone()).await?;
-        let read = pour_in(&collection, flags, source).await?;
+        let (collection, made) = target(store, flags, source.spec.clone()).await?;
+        let poured = match pour_in(&collection, flags, source).await {
+            Ok(poured) => poured,
+            Err(error) => {
+                // Nobody asked for an empty collection.
+                if made && collection.count(Consistency::Strong).await.is_ok_and(|count| count == 0) {
+                    store.drop_collection(&flags.of.scope(), &flags.of.collection).await?;
+                }
+                return Err(error);
+            }
+        };
+        poured.tell(flags);
         let there = collection.count(Consistency::Strong).await?;
-        println!("{}: {read} records read, {there} in the collection", flags.of.collection);
+        println!("{}: {} records read, {there} in the collection", flags.of.collection, poured.read);
         Ok(())
     })
 }
@@ -70,8 +151,13 @@ fn origin(flags: &FileFlags) -> Result<Value> {
     Ok(json!({"file": name, "bytes": size.len()}))
 }
 
-/// The collection to write into: new, or begun by an earlier run, or any with `--upsert`.
-async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) -> Result<Collection> {
+/// An origin in words.
+fn in_words(origin: &Value) -> String {
+    format!("{} ({} bytes)", origin["file"].as_str().unwrap_or("a file"), origin["bytes"])
+}
+
+/// The collection to write into: new, or begun by an earlier run, or any with `--upsert`; and whether it is new.
+async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) -> Result<(Collection, bool)> {
     let (scope, name) = (flags.of.scope(), &flags.of.collection);
     check_name(name)?;
     let mut spec = CollectionSpec { name: name.clone(), ..spec.unwrap_or_default() };
@@ -80,18 +166,25 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
     spec.extension.insert(ORIGIN.to_owned(), origin.clone());
     match store.create_collection(&scope, spec).await {
         Err(error) if error.kind() == Kind::AlreadyExists => {}
-        created => return created,
+        created => return created.map(|collection| (collection, true)),
     }
     let collection = store.collection_in(&scope, name).await?;
-    if flags.upsert || collection.identity().extension.get(ORIGIN) == Some(&origin) {
-        return Ok(collection);
+    let from = collection.identity().extension.get(ORIGIN).cloned();
+    if flags.upsert || from.as_ref() == Some(&origin) {
+        return Ok((collection, false));
     }
-    let what = format!("collection {name:?} exists and is no import of {origin}: name another, or use --upsert");
+    let from =
+        from.map_or_else(|| "was not made of a file".to_owned(), |from| format!("was made of {}", in_words(&from)));
+    let what = format!(
+        "collection {name:?} exists and {from}, not of {}: name another, write into it with --upsert, or drop it with \
+         drumlin drop --collection {name}",
+        in_words(&origin)
+    );
     Err(Error::new(Kind::AlreadyExists, what))
 }
 
-/// Writes the records that are missing; how many the file has.
-async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source) -> Result<u64> {
+/// Writes the records that are missing; what the file has.
+async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source) -> Result<Poured> {
     // Pages were added in order, so what is here is a beginning of the file; were it not, adding a record that
     // is here already would do nothing.
     let here = match flags.upsert {
@@ -100,31 +193,19 @@ async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source)
     };
     let how = if flags.upsert { How::Upsert } else { How::Add };
     let bar = pour::bar(&flags.of.collection, source.rows)?;
-    let mut read = 0;
+    let mut poured = Poured::default();
     loop {
-        let (reader, page) = next(source.reader).await?;
-        source.reader = reader;
+        let page = source.next().await?;
         if page.is_empty() {
             break;
         }
-        let known = usize::try_from(here.saturating_sub(read)).unwrap_or(usize::MAX).min(page.len());
-        read += page.len() as u64;
+        let known = usize::try_from(here.saturating_sub(poured.read)).unwrap_or(usize::MAX).min(page.len());
+        poured.see(&page);
         if let Some(missing) = page.get(known..).filter(|missing| !missing.is_empty()) {
-            pour::write(collection, missing, how).await?;
+            pour::write(collection, missing, how, &mut Skipped::none()).await?;
         }
-        bar.set_position(read);
+        bar.set_position(poured.read);
     }
     bar.finish_and_clear();
-    Ok(read)
-}
-
-/// Reads a page off the async threads.
-async fn next(mut reader: RecordReader) -> Result<(RecordReader, Vec<drumlin::Record>)> {
-    let read = tokio::task::spawn_blocking(move || {
-        let page = reader.next_page();
-        (reader, page)
-    });
-    let (reader, page) =
-        read.await.map_err(|e| Error::new(Kind::Internal, format!("reading the file was cut short: {e}")))?;
-    Ok((reader, page?))
+    Ok(poured)
 }

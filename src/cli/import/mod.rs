@@ -12,7 +12,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use drumlin::{Error, Kind, Result, Scope, Store};
 
+use self::copy::Copying;
 use self::source::Chroma;
+use super::pour::Skipped;
 use super::settings::{ServeSettings, settings_from};
 use super::{Flags, serve};
 
@@ -28,13 +30,15 @@ pub enum Origin {
     Chroma(ChromaFlags),
     /// Write the records of a Parquet file into a collection.
     #[command(
-        after_help = "Columns: id, embedding (list of float), and where there are any document, uri and metadata \
-                            (JSON text)."
+        after_help = "Columns: id (text, integers or UUIDs), embedding (a list of numbers, or text such as [0.1, 0.2]), \
+                      and where there are any document, uri and metadata (JSON text, a struct or a map). Columns of other \
+                      names: --columns id=key,embedding=vector. Duplicate ids are counted; the first of each is kept."
     )]
     Parquet(file::FileFlags),
     /// Write the records of a file of JSON Lines into a collection.
     #[command(after_help = "A line: {\"id\": \"a\", \"embedding\": [0.1, 0.2], \"document\": \"…\", \"uri\": \"…\", \
-                            \"metadata\": {\"key\": 1}}; only id and embedding are needed.")]
+                            \"metadata\": {\"key\": 1}}; only id and embedding are needed. The file may be compressed \
+                            with gzip or zstd.")]
     Jsonl(file::FileFlags),
 }
 
@@ -56,6 +60,9 @@ pub struct ChromaFlags {
     /// Records per request to the server.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     page: u32,
+    /// Go on past records that cannot be written, such as documents longer than the limit; they are listed at the end.
+    #[arg(long)]
+    skip_errors: bool,
     /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
     #[arg(long)]
     data: Option<String>,
@@ -91,25 +98,32 @@ async fn import_all(chroma: &Chroma, store: &Store, flags: &ChromaFlags) -> Resu
         Some(database) => vec![database.clone()],
         None => chroma.databases(&flags.tenant).await?,
     };
-    let (mut copied, mut differing) = (0, Vec::new());
+    let (mut copied, mut differing, mut left_out) = (0, Vec::new(), Vec::new());
     for database in databases {
         let scope = Scope { tenant: flags.tenant.clone(), database };
         let collections = chroma.collections(&scope).await?;
         let chosen = |name: &String| flags.only.is_empty() || flags.only.contains(name);
         for theirs in collections.into_iter().filter(|theirs| chosen(&theirs.name)) {
             let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
-            let ours = copy::collection(chroma, store, &scope, &theirs, flags.page as usize).await?;
-            match verify::compare(chroma, &scope, &theirs, &ours).await? {
+            let mut how = Copying { page: flags.page as usize, skipped: Skipped::past(flags.skip_errors) };
+            let ours = copy::collection(chroma, store, &scope, &theirs, &mut how).await?;
+            let skipped = how.skipped.records;
+            match verify::compare(chroma, &scope, &theirs, &ours, &skipped).await? {
                 verify::Outcome::Same { records, sampled } => {
                     eprintln!("{place}: {records} records, {sampled} of them compared: the same");
                 }
                 verify::Outcome::Differs(how) => {
                     eprintln!("{place}: {how}");
-                    differing.push(place);
+                    differing.push(place.clone());
                 }
             }
+            left_out.extend(skipped.into_iter().map(|(_, why)| format!("{place}: {why}")));
             copied += 1;
         }
+    }
+    if !left_out.is_empty() {
+        eprintln!("{} records were left out:", left_out.len());
+        left_out.iter().for_each(|line| eprintln!("  {line}"));
     }
     if differing.is_empty() {
         eprintln!("{copied} collections are imported");

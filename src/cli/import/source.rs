@@ -32,6 +32,9 @@ pub struct Theirs {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// Floats of its embeddings, once it has had one.
+    #[serde(default)]
+    pub dimension: Option<usize>,
     /// The values remembered with it.
     #[serde(default)]
     pub metadata: Option<Map<String, Value>>,

@@ -1,0 +1,81 @@
+//! A look at an Arrow IPC stream before it is decoded: what its buffers say they are once expanded, and how many rows
+//! its batches have. Damage is left to the decoder, which says better what is wrong.
+
+use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
+
+use crate::config::Limits;
+use crate::error::{Error, Result};
+
+/// What stands before a message's length since the format's version 5.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// How many times the limit of a batch its compressed buffers may come to: types are as wide as their writer chose.
+const EXPANSION: u64 = 4;
+
+/// Bytes that the compressed buffers of a stream say they are once expanded.
+///
+/// # Errors
+/// `Limit` if they or the rows come to more than one request may hold.
+pub(super) fn expanded_bytes(stream: &[u8], limits: &Limits) -> Result<u64> {
+    let most = (limits.batch_bytes as u64).saturating_mul(EXPANSION);
+    let (mut rest, mut expanded) = (stream, 0u64);
+    while let Some((message, body, after)) = split_message(rest) {
+        let Ok(message) = root_as_message(message) else { break };
+        let batch = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch(),
+            MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|batch| batch.data()),
+            _ => None,
+        };
+        if let Some(batch) = batch {
+            check_rows(&batch, limits)?;
+            if batch.compression().is_some() {
+                expanded = expanded.saturating_add(buffers_bytes(&batch, body));
+            }
+        }
+        if expanded > most {
+            return Err(Error::limit(format!(
+                "body: expected an arrow ipc stream of at most {most} bytes once expanded ({EXPANSION} × limit \
+                 batch_bytes), got {expanded}"
+            )));
+        }
+        rest = after;
+    }
+    Ok(expanded)
+}
+
+/// The first message's metadata, its body, and what follows; `None` at the end.
+fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let bytes = bytes.strip_prefix(&CONTINUATION).unwrap_or(bytes);
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(i32::from_le_bytes(*length)).ok().filter(|length| *length > 0)?;
+    let (metadata, rest) = rest.split_at_checked(length)?;
+    let body = usize::try_from(root_as_message(metadata).ok()?.bodyLength()).ok()?;
+    let (body, rest) = rest.split_at_checked(body)?;
+    Some((metadata, body, rest))
+}
+
+fn check_rows(batch: &RecordBatch<'_>, limits: &Limits) -> Result<()> {
+    let limit = limits.batch_records;
+    match usize::try_from(batch.length()).unwrap_or(usize::MAX) > limit {
+        true => Err(Error::limit(format!(
+            "records: expected at most {limit} in one request (limit batch_records), got {}",
+            batch.length()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Each buffer begins with its length once expanded (i64, little-endian), -1 where it was left as it is.
+fn buffers_bytes(batch: &RecordBatch<'_>, body: &[u8]) -> u64 {
+    let mut sum = 0u64;
+    for buffer in batch.buffers().into_iter().flatten() {
+        let start = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
+        let said =
+            body.get(start..).and_then(|rest| rest.split_first_chunk::<8>()).map(|(said, _)| i64::from_le_bytes(*said));
+        let bytes = match said {
+            Some(said) if buffer.length() > 0 => u64::try_from(said).unwrap_or(buffer.length().unsigned_abs()),
+            _ => 0,
+        };
+        sum = sum.saturating_add(bytes);
+    }
+    sum
+}

@@ -1,0 +1,230 @@
+//! Records in the files that data pipelines exchange: Arrow IPC streams and Parquet in, Arrow IPC out.
+//! Columns are those of [`records_from_batch`](crate::records_from_batch), or what a [`ColumnChoice`] says. Everything
+//! read here is untrusted: what a file declares is held against the limits before anything is expanded in memory, it is
+//! decoded in small steps, and every record is counted before the next is made.
+
+mod arrow_ipc;
+#[cfg(test)]
+mod interchange_tests;
+mod parquet_rows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
+
+pub use self::parquet_rows::{ParquetRows, Steps};
+use crate::collection::columnar::batch_from_hits;
+use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
+use crate::collection::record_values::{RecordBytes, records_within};
+use crate::collection::request::QueryAnswer;
+use crate::config::Limits;
+use crate::error::{Error, Result};
+use crate::format::contained::contained;
+pub use crate::format::contained::panics as decoder_panics;
+use crate::memory::{Budget, Growth};
+use crate::record::Record;
+
+/// Bytes of a Parquet body's footer at most.
+const FOOTER_BYTES: u64 = 4 << 20;
+
+/// How a body is to be understood, and what it may take.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// Limits of one request.
+    pub limits: Limits,
+    /// Which column is what.
+    pub columns: ColumnChoice,
+    /// Where memory is reserved; without one only the limits hold.
+    pub budget: Option<Arc<Budget>>,
+}
+
+impl Intake {
+    fn of(limits: &Limits) -> Intake {
+        Intake { limits: limits.clone(), columns: ColumnChoice::default(), budget: None }
+    }
+
+    /// The records of an Arrow IPC stream.
+    ///
+    /// # Errors
+    /// `Invalid` if the bytes are no such stream or a row cannot be a record; `Limit` if there are too many or they are
+    /// too large; `NoRoom` if there is no memory for them.
+    pub fn records_from_ipc(&self, bytes: Bytes) -> Result<Vec<Record>> {
+        const WHAT: &str = "an arrow ipc stream";
+        if bytes.starts_with(b"ARROW1") {
+            let what = "body: expected an arrow ipc stream, got an arrow ipc file (or feather); write it as a stream";
+            return Err(Error::invalid(what));
+        }
+        within(WHAT, || {
+            let mut tally = Tally::new(self);
+            tally.make_room(arrow_ipc::expanded_bytes(&bytes, &self.limits)?)?;
+            // The push decoder, not `StreamReader`: it shares the body's memory, and it asks the allocator
+            // politely for what a message claims to need instead of aborting.
+            let mut rest = Buffer::from(bytes);
+            let mut decoder = StreamDecoder::new();
+            while let Some(batch) = decoder.decode(&mut rest).map_err(|e| unreadable(WHAT, e))? {
+                let plan = self.columns.plan(&names_of(&batch))?;
+                tally.take(&batch, &plan)?;
+            }
+            decoder.finish().map_err(|e| unreadable(WHAT, e))?;
+            match decoder.schema() {
+                Some(_) => Ok(tally.records),
+                None => Err(Error::invalid(format!("body: expected {WHAT}, got nothing"))),
+            }
+        })
+        .map_err(in_body)
+    }
+
+    /// The records of a Parquet file.
+    ///
+    /// # Errors
+    /// As [`records_from_ipc`](Intake::records_from_ipc).
+    pub fn records_from_parquet(&self, bytes: Bytes) -> Result<Vec<Record>> {
+        const WHAT: &str = "a parquet file";
+        within(WHAT, || {
+            let mut tally = Tally::new(self);
+            let most = (self.limits.batch_bytes as u64).saturating_add(1 << 20);
+            let steps = Steps { footer_bytes: FOOTER_BYTES, bytes: most, room: tally.step_room() };
+            let mut rows = ParquetRows::open(bytes, &self.columns, steps)?;
+            check_rows(usize::try_from(rows.count()).unwrap_or(usize::MAX), &self.limits)?;
+            while let Some(batch) = rows.next_batch().map_err(|error| tally.shortage().unwrap_or(error))? {
+                tally.take(&batch, rows.plan())?;
+            }
+            Ok(tally.records)
+        })
+        .map_err(in_body)
+    }
+}
+
+/// The records of an Arrow IPC stream; see [`records_from_batch`](crate::records_from_batch) for its columns.
+///
+/// # Errors
+/// `Invalid` if the bytes are no such stream or a row cannot be a record; `Limit` if there are too many.
+pub fn records_from_ipc(bytes: Bytes, limits: &Limits) -> Result<Vec<Record>> {
+    Intake::of(limits).records_from_ipc(bytes)
+}
+
+/// The records of a Parquet file; see [`records_from_batch`](crate::records_from_batch) for its columns.
+///
+/// # Errors
+/// `Invalid` if the bytes are no such file or a row cannot be a record; `Limit` if there are too many,
+/// or they are too large once expanded.
+pub fn records_from_parquet(bytes: Bytes, limits: &Limits) -> Result<Vec<Record>> {
+    Intake::of(limits).records_from_parquet(bytes)
+}
+
+/// Runs a decoder of untrusted bytes; a panic of its crates is damage.
+pub fn within<T>(what: &str, decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    contained(what, decode).unwrap_or_else(|| Err(Error::invalid(format!("expected {what}, got a damaged one"))))
+}
+
+/// Says of what is wrong with the whole that it is the body.
+fn in_body(error: Error) -> Error {
+    if error.message().starts_with("expected ") { error.with_place("body") } else { error }
+}
+
+fn names_of(batch: &RecordBatch) -> Vec<&str> {
+    batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect()
+}
+
+/// The records so far, and what they take.
+struct Tally<'a> {
+    intake: &'a Intake,
+    records: Vec<Record>,
+    rows: u64,
+    encoded: u64,
+    held: u64,
+    /// Memory for the records, and for what they are read from.
+    room: Option<[Arc<Growth>; 2]>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(intake: &'a Intake) -> Tally<'a> {
+        let room = intake.budget.as_ref().map(|budget| [(); 2].map(|()| Arc::new(Growth::new(budget.clone()))));
+        Tally { intake, records: Vec::new(), rows: 0, encoded: 0, held: 0, room }
+    }
+
+    /// Takes memory for what the records are read from.
+    fn make_room(&self, bytes: u64) -> Result<()> {
+        match &self.room {
+            Some([_, steps]) => steps.reach(bytes).then_some(()).ok_or_else(|| steps.refusal("this request")),
+            None => Ok(()),
+        }
+    }
+
+    fn step_room(&self) -> Option<Arc<Growth>> {
+        self.room.as_ref().map(|[_, steps]| steps.clone())
+    }
+
+    /// That there was no memory to read on, if that is so.
+    fn shortage(&self) -> Option<Error> {
+        let [_, steps] = self.room.as_ref()?;
+        steps.was_refused().then(|| steps.refusal("this request"))
+    }
+
+    fn take(&mut self, batch: &RecordBatch, plan: &ColumnPlan) -> Result<()> {
+        let limits = &self.intake.limits;
+        check_rows(self.records.len().saturating_add(batch.num_rows()), limits)?;
+        let (encoded, held, room) = (&mut self.encoded, &mut self.held, &self.room);
+        let mut meter = |bytes: RecordBytes| {
+            *encoded = encoded.saturating_add(bytes.encoded);
+            *held = held.saturating_add(bytes.held);
+            check_bytes(*encoded, limits)?;
+            match room {
+                Some([records, _]) if !records.reach(*held) => Err(records.refusal("this request")),
+                _ => Ok(()),
+            }
+        };
+        let mut records = records_within(batch, plan, limits, self.rows, &mut meter)?;
+        self.rows += batch.num_rows() as u64;
+        self.records.append(&mut records);
+        Ok(())
+    }
+}
+
+fn check_rows(rows: usize, limits: &Limits) -> Result<()> {
+    let limit = limits.batch_records;
+    if rows > limit {
+        return Err(Error::limit(format!(
+            "records: expected at most {limit} in one request (limit batch_records), got {rows}"
+        )));
+    }
+    Ok(())
+}
+
+fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
+    let limit = limits.batch_bytes;
+    match bytes > limit as u64 {
+        true => Err(Error::limit(format!(
+            "records: expected at most {limit} bytes in one request once expanded (limit batch_bytes), got more; split it"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// A search's results as an Arrow IPC stream of one batch, see [`batch_from_hits`]; the schema's
+/// metadata has the `version` that was read.
+///
+/// # Errors
+/// `Internal` only: everything comes from the store.
+pub fn ipc_from_answer(answer: &QueryAnswer) -> Result<Vec<u8>> {
+    let batch = batch_from_hits(answer)?;
+    let version = HashMap::from([("version".to_owned(), answer.version.to_string())]);
+    let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(version));
+    let mut bytes = Vec::new();
+    let written = batch.with_schema(schema.clone()).and_then(|batch| {
+        let mut writer = StreamWriter::try_new(&mut bytes, &schema)?;
+        writer.write(&batch)?;
+        writer.finish()
+    });
+    written.map_err(|e| Error::internal("the answer could not be written as arrow").with_source(e))?;
+    Ok(bytes)
+}
+
+fn unreadable(what: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::invalid(format!("body: expected {what}, got something else or a damaged one: {cause}")).with_source(cause)
+}
