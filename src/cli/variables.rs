@@ -74,7 +74,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_FILE_MEMORY_BYTES", "33554432", "bytes of files in memory at once, on their way in or out; more wait"),
     v("DRUMLIN_FILE_IDLE_S", "60", "seconds that an upload or a download may stand still"),
     v("DRUMLIN_FILE_KEEP_DELETED_S", "2592000", "seconds that a deleted file is answered 410; then 404"),
-    v("AUTO_DELETE", "false", "delete what came by POST /upload once it was downloaded"),
+    v("AUTO_DELETE", "true", "GET /download deletes what it has sent whole, unless ?keep=true"),
     v("ALLOW_RESET", "false", "POST /api/v2/reset drops everything, as Chroma's tests want it"),
     v("DRUMLIN_MAX_BODY_BYTES", "67108864", "bytes of a request body"),
     v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "neighbours of one search in all"),

@@ -43,8 +43,8 @@ pub struct PutFile {
     pub sha256: Option<String>,
     /// What must hold for it to be put.
     pub condition: FileCondition,
-    /// Whether it is to be deleted once it was downloaded whole.
-    pub auto_delete: bool,
+    /// Whether it is to be deleted once it was downloaded whole, if the upload says so or denies it.
+    pub auto_delete: Option<bool>,
     /// When it was uploaded, in milliseconds since 1970, where it is a copy of one that was uploaded elsewhere.
     pub uploaded_at_ms: Option<i64>,
 }
@@ -62,8 +62,8 @@ pub struct FileInfo {
     pub content_type: Option<String>,
     /// When it was uploaded, in milliseconds since 1970 by the store's clock.
     pub uploaded_at_ms: i64,
-    /// Whether it is deleted once it was downloaded whole.
-    pub auto_delete: bool,
+    /// Whether it is deleted once it was downloaded whole, if its upload said so or denied it.
+    pub auto_delete: Option<bool>,
     /// The commit that put it.
     pub version: Version,
 }

@@ -67,8 +67,8 @@ pub struct FileRecord {
     pub uploaded_at: StoreTime,
     /// When it was deleted; the record stays for a while to tell so.
     pub deleted_at: Option<StoreTime>,
-    /// Whether it is deleted once it was downloaded whole.
-    pub auto_delete: bool,
+    /// Whether it is deleted once it was downloaded whole, if its upload said so or denied it.
+    pub auto_delete: Option<bool>,
     /// Its bytes; none if it is empty or deleted.
     pub content: Option<Content>,
 }
@@ -121,8 +121,8 @@ impl FileRecord {
         if let Some(at) = self.deleted_at {
             metadata.insert("deleted_at".to_owned(), MetaValue::Int(at.0));
         }
-        if self.auto_delete {
-            metadata.insert("auto_delete".to_owned(), MetaValue::Bool(true));
+        if let Some(said) = self.auto_delete {
+            metadata.insert("auto_delete".to_owned(), MetaValue::Bool(said));
         }
         let document = self.content.as_ref().map(|content| serde_json::json!(content).to_string());
         (Metadata(metadata), document)
@@ -155,7 +155,10 @@ impl FileRecord {
             content_type: text("content_type", metadata)?.map(str::to_owned),
             uploaded_at: StoreTime(uploaded_at),
             deleted_at,
-            auto_delete: metadata.0.get("auto_delete") == Some(&MetaValue::Bool(true)),
+            auto_delete: match metadata.0.get("auto_delete") {
+                Some(MetaValue::Bool(said)) => Some(*said),
+                _ => None,
+            },
             content,
         })
     }
@@ -218,7 +221,7 @@ mod tests {
             content_type: Some("image/png".to_owned()),
             uploaded_at: StoreTime(1_700_000_000_000),
             deleted_at: None,
-            auto_delete: true,
+            auto_delete: Some(true),
             content: Some(Content { content: Ulid::generate(), parts: vec![part(8), part(3)] }),
         }
     }
@@ -226,8 +229,9 @@ mod tests {
     #[test]
     fn a_record_comes_back_as_it_went() {
         let deleted = FileRecord { deleted_at: Some(StoreTime(5)), content: None, ..file() };
-        let empty = FileRecord { size: 0, content: None, content_type: None, auto_delete: false, ..file() };
-        for record in [file(), deleted, empty] {
+        let empty = FileRecord { size: 0, content: None, content_type: None, auto_delete: None, ..file() };
+        let stays = FileRecord { auto_delete: Some(false), ..file() };
+        for record in [file(), deleted, empty, stays] {
             let (metadata, document) = record.encode();
             assert_eq!(FileRecord::decode(Some(&metadata), document.as_deref()), Ok(record));
         }

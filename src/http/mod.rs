@@ -65,7 +65,7 @@ pub struct HttpSettings {
     pub drain_timeout: Duration,
     /// Which kinds of files may be uploaded.
     pub file_kinds: FileKinds,
-    /// Whether what comes by `POST /upload` is deleted once it was downloaded.
+    /// Whether `GET /download/{job_id}` deletes what it has sent whole, unless the upload or the download says no.
     pub auto_delete: bool,
     /// Whether `POST /api/v2/reset` may drop everything.
     pub allow_reset: bool,
@@ -92,7 +92,7 @@ impl Default for HttpSettings {
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             file_kinds: FileKinds::default(),
-            auto_delete: false,
+            auto_delete: true,
             allow_reset: false,
             keys: Keyring::default(),
             rate: None,

@@ -80,7 +80,7 @@ def download(server: Drumlin, path: str) -> tuple[int, str]:
 
 
 def test_worker_storage_as_its_document_has_it(place: Place, start: Callable[..., Drumlin]) -> None:
-    server = start({**place.settings, "STORAGE_API_KEY": KEY, "AUTO_DELETE": "true"})
+    server = start({**place.settings, "STORAGE_API_KEY": KEY})
     ask = server.client.request
     own, bearer = {"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}
     assert ask("GET", "/health").status_code == 200

@@ -135,7 +135,7 @@ async fn the_files_of_a_format_1_bucket_are_read_written_and_sound() {
         let said = &expected[&file.name];
         let told = serde_json::json!({
             "size": file.size, "sha256": file.sha256, "content_type": file.content_type,
-            "uploaded_at": file.uploaded_at_ms, "auto_delete": file.auto_delete, "version": file.version,
+            "uploaded_at": file.uploaded_at_ms, "auto_delete": file.auto_delete == Some(true), "version": file.version,
         });
         assert_eq!(*said, told, "{}", file.name);
         assert_eq!(sum(&read(&files, &file.name).await.unwrap()), file.sha256);

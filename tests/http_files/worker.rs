@@ -49,7 +49,7 @@ async fn both_forms_of_upload_store_under_the_jobs_id_and_the_second_replaces() 
     assert_eq!((got.status, got.body == first, header(&got, "content-type")), (200, true, Some("image/png")));
     let raw = server.send("POST", "/upload", &[("x-job-id", "job-1"), ("content-type", "text/plain")], &second).await;
     assert_eq!(raw.status, 201, "{}", raw.text());
-    let got = server.get("/download/job-1").await;
+    let got = server.get("/download/job-1?keep=true").await;
     assert_eq!((got.body == second, header(&got, "content-type")), (true, Some("text/plain")));
     assert_eq!(server.get("/api/files/job-1").await.body, second, "it is a file like any other");
     server.stop().await;
@@ -130,6 +130,48 @@ async fn a_result_goes_after_one_whole_download_unless_it_is_kept() {
         assert_eq!(server.get("/download/stays").await.status, 200);
     }
     assert_eq!(server.get("/download/k").await.body, body, "others stay");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whether_a_result_goes_is_judged_at_the_download_by_the_setting_of_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |auto_delete: Option<bool>| {
+        let plain = HttpSettings::default();
+        let http = HttpSettings { auto_delete: auto_delete.unwrap_or(plain.auto_delete), ..plain };
+        Server::with(small(Settings::folder(folder.path())), http)
+    };
+    let server = start(Some(false)).await;
+    for (path, id) in [("/upload", "under-false"), ("/upload?auto_delete=false", "to-stay")] {
+        assert_eq!(server.send("POST", path, &[("x-job-id", id)], b"x").await.status, 201);
+    }
+    assert_eq!(server.get("/download/under-false").await.status, 200);
+    assert_eq!(server.get("/download/under-false").await.status, 200, "it stays as long as the setting is false");
+    server.stop().await;
+
+    // Nothing set means true on the routes of workers, and only there.
+    let server = start(None).await;
+    for (path, id) in [("/upload", "under-true"), ("/upload?auto_delete=true", "to-go")] {
+        assert_eq!(server.send("POST", path, &[("x-job-id", id)], b"x").await.status, 201);
+    }
+    server.send("PUT", "/api/files/plain", &[], b"x").await;
+    for _ in 0..2 {
+        assert_eq!(server.get("/api/files/under-false").await.status, 200);
+        assert_eq!(server.get("/api/files/plain").await.status, 200);
+        assert_eq!(server.get("/download/to-stay").await.status, 200, "its upload said so");
+    }
+    assert_eq!(server.get("/download/under-false").await.status, 200);
+    assert_eq!(server.get("/download/under-false").await.status, 410, "the setting is true by now");
+    server.stop().await;
+
+    let server = start(Some(false)).await;
+    for id in ["under-true", "to-go"] {
+        for _ in 0..2 {
+            assert_eq!(server.get(&format!("/download/{id}")).await.status, 200, "{id}: the setting is false by now");
+        }
+    }
+    assert_eq!(server.get("/api/files/to-go").await.status, 200);
+    assert_eq!(server.get("/api/files/to-go").await.status, 410, "its upload said so, and no setting denies it there");
     server.stop().await;
 }
 

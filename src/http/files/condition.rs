@@ -101,7 +101,7 @@ mod tests {
             sha256: "ab".repeat(32),
             content_type: None,
             uploaded_at_ms: 784_111_777_000,
-            auto_delete: false,
+            auto_delete: None,
             version: Version(1),
         }
     }

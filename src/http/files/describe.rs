@@ -23,7 +23,8 @@ pub(super) struct FileBody {
     content_type: Option<String>,
     /// RFC 3339, by the store's clock.
     uploaded_at: String,
-    auto_delete: bool,
+    /// As its upload said; null where it did not say.
+    auto_delete: Option<bool>,
     version: Version,
 }
 

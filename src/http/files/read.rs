@@ -85,7 +85,7 @@ pub(super) async fn get(
     Parameters(parameters): Parameters<ReadFile>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    download(&app, &named(path)?, parameters, &headers).await
+    download(&app, &named(path)?, parameters, &headers, |file| file.auto_delete == Some(true)).await
 }
 
 pub(super) async fn head(
@@ -109,8 +109,14 @@ pub(super) async fn describe(app: &App, name: &str, read: ReadFile, headers: &He
     Ok((StatusCode::OK, answer).into_response())
 }
 
-/// The answer to a request for a file.
-pub(super) async fn download(app: &App, name: &str, read: ReadFile, headers: &HeaderMap) -> Result<Response, ApiError> {
+/// The answer to a request for a file. Sent whole, it is deleted if it `leaves` and the request does not keep it.
+pub(super) async fn download(
+    app: &App,
+    name: &str,
+    read: ReadFile,
+    headers: &HeaderMap,
+    leaves: impl Fn(&FileInfo) -> bool,
+) -> Result<Response, ApiError> {
     let files = app.store.files(&scope(read.tenant, read.database));
     let header = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let wanted = |file: &FileInfo| match range_counts(headers, file) {
@@ -141,7 +147,7 @@ pub(super) async fn download(app: &App, name: &str, read: ReadFile, headers: &He
     };
     let range = download.range();
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end.saturating_sub(range.start)));
-    let leaves = file.auto_delete && !read.keep && status == StatusCode::OK;
+    let leaves = leaves(&file) && !read.keep && status == StatusCode::OK;
     let body = send::body(download, leaves.then_some(vault), app.store.file_settings().idle_timeout);
     Ok((status, answer, body).into_response())
 }

@@ -67,7 +67,6 @@ pub(super) async fn upload(
 ) -> Result<Response, ApiError> {
     let UploadParameters { tenant, database, auto_delete } = parameters;
     let files = app.store.files(&scope(tenant, database));
-    let auto_delete = auto_delete.unwrap_or(app.settings.auto_delete);
     let id = text(&headers, &X_JOB_ID)?.map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned);
     id.as_deref().map_or(Ok(()), check_job_id)?;
     let length = length(&app, &headers)?;
@@ -185,7 +184,9 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = job(path)?;
-    read::download(&app, &id, parameters, &headers).await
+    // The setting as it is now, whatever it was at the upload; what was uploaded to stay stays.
+    let leaves = |file: &FileInfo| app.settings.auto_delete && file.auto_delete != Some(false);
+    read::download(&app, &id, parameters, &headers, leaves).await
 }
 
 pub(super) async fn head(

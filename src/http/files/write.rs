@@ -45,7 +45,7 @@ pub(super) async fn put(
         length: length(&app, &headers)?,
         sha256: expected_sum(&headers)?,
         condition: of_upload(&headers)?,
-        auto_delete: parameters.auto_delete.unwrap_or(false),
+        auto_delete: parameters.auto_delete,
         uploaded_at_ms: None,
     };
     let files = app.store.files(&scope(parameters.tenant, parameters.database));
