@@ -1,6 +1,7 @@
 //! JSON → filter tree, for `where` and `where_document`. Every object has exactly one key; whatever is
 //! outside the language is refused with the place it stands at (`where.$and[1].age: …`).
-//! Invariant: depth, nodes, listed values and regexes are bounded before anything is built from them.
+//! Invariant: depth, nodes, listed values and regexes are bounded before anything is built from them. A chain of one
+//! operator is one list, and is read without recursion: clients that join conditions in pairs nest them deep.
 
 use serde_json::{Map, Value};
 
@@ -8,14 +9,20 @@ use super::ast::{Clause, DocumentTest, Filter, FilterError, Node, Side};
 use super::pattern::Pattern;
 use super::scalar::{Number, Scalar};
 
-/// Levels of `$and` and `$or`, the innermost test included.
-const MAX_DEPTH: usize = 32;
+/// Levels of `$and` and `$or` in turn, the innermost test included: more than JSON of 128 levels can hold.
+const MAX_DEPTH: usize = 64;
 /// Tests, `$and`s and `$or`s in one clause.
 const MAX_NODES: usize = 1_000;
 /// Values in all `$in` and `$nin` lists of one clause.
 const MAX_VALUES: usize = 100_000;
 /// Regexes in one clause: each may take megabytes.
 const MAX_REGEXES: usize = 16;
+/// What joins conditions.
+const JOINS: [&str; 2] = ["$and", "$or"];
+/// What stands under a metadata key.
+const OPERATORS: [&str; 10] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains"];
+/// What stands in a document filter.
+const DOCUMENT_OPERATORS: [&str; 6] = ["$and", "$or", "$contains", "$not_contains", "$regex", "$not_regex"];
 /// Characters of a key or a value that an error repeats.
 const MAX_SHOWN_CHARS: usize = 64;
 
@@ -74,21 +81,25 @@ impl Parser {
 
     fn node(&mut self, json: &Value, depth: usize) -> Parsed<Node> {
         if depth > MAX_DEPTH {
-            return self.error(format!("at most {MAX_DEPTH} levels of $and and $or are allowed, flatten the filter"));
+            return self.error(format!(
+                "at most {MAX_DEPTH} levels of $and and $or in turn are allowed, got more; flatten the filter"
+            ));
         }
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return self.error(format!("at most {MAX_NODES} conditions are allowed, use $in for many values"));
-        }
+        self.count()?;
         let Value::Object(object) = json else {
             return self.error(format!("expected an object with one key, got {}", shown(json)));
         };
         let (key, value) = self.only_entry(object, "key; join several conditions with $and")?;
         self.within(&format!(".{}", shortened(key)), |parser| match key {
-            "$and" => parser.children(value, depth).map(Node::And),
-            "$or" => parser.children(value, depth).map(Node::Or),
+            "$and" => parser.children(key, value, depth).map(Node::And),
+            "$or" => parser.children(key, value, depth).map(Node::Or),
             _ if parser.clause == Clause::WhereDocument => parser.document_test(key, value),
-            _ if key.starts_with('$') => parser.error("expected $and, $or or a metadata key, got this operator"),
+            _ if key.starts_with('$') => parser.error(format!(
+                "expected $and, $or or a metadata key, got the operator {:?}{}; tests of a value are \
+                 {{\"key\": {{\"$gt\": 1}}}}",
+                shortened(key),
+                nearest_of(key, &JOINS)
+            )),
             _ => parser.metadata_test(key, value),
         })
     }
@@ -101,15 +112,46 @@ impl Parser {
         }
     }
 
-    fn children(&mut self, json: &Value, depth: usize) -> Parsed<Vec<Node>> {
-        let Value::Array(items) = json else {
-            return self.error(format!("expected a list of conditions, got {}", shown(json)));
-        };
-        let mut nodes = Vec::with_capacity(items.len().min(MAX_NODES));
-        for (i, item) in items.iter().enumerate() {
-            nodes.push(self.within(&format!("[{i}]"), |parser| parser.node(item, depth + 1))?);
+    fn count(&mut self) -> Parsed<()> {
+        self.nodes += 1;
+        match self.nodes > MAX_NODES {
+            true => {
+                self.error(format!("at most {MAX_NODES} conditions are allowed, got more; use $in for many values"))
+            }
+            false => Ok(()),
         }
+    }
+
+    /// The conditions that `$and` or `$or` joins. Those under the same operator inside join the list in their place,
+    /// however deep they lie.
+    fn children(&mut self, operator: &str, json: &Value, depth: usize) -> Parsed<Vec<Node>> {
+        let begin = self.place.len();
+        let mut nodes = Vec::new();
+        let mut open = vec![(begin, self.conditions(json)?.iter().enumerate())];
+        while let Some((outside, items)) = open.last_mut() {
+            self.place.truncate(*outside);
+            let Some((i, item)) = items.next() else {
+                open.pop();
+                continue;
+            };
+            self.place.push_str(&format!("[{i}]"));
+            let Some(inner) = same_operator(item, operator) else {
+                nodes.push(self.node(item, depth + 1)?);
+                continue;
+            };
+            self.count()?;
+            self.place.push_str(&format!(".{operator}"));
+            open.push((self.place.len(), self.conditions(inner)?.iter().enumerate()));
+        }
+        self.place.truncate(begin);
         Ok(nodes)
+    }
+
+    fn conditions<'v>(&self, json: &'v Value) -> Parsed<&'v [Value]> {
+        match json {
+            Value::Array(items) => Ok(items),
+            other => self.error(format!("expected a list of conditions, got {}", shown(other))),
+        }
     }
 
     /// What stands under a metadata key: a value, or an object of one operator.
@@ -138,12 +180,7 @@ impl Parser {
             "$contains" => Node::contains(key, self.scalar(operand)?),
             "$not_contains" => Node::contains(key, self.scalar(operand)?).negate(),
             "$regex" | "$not_regex" => return self.error("a regex is only allowed on #document, use where_document"),
-            _ => {
-                return self.error(
-                    "expected one of $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $contains, $not_contains, \
-                     got this operator",
-                );
-            }
+            _ => return self.error(unknown_operator(operator, &OPERATORS)),
         })
     }
 
@@ -151,7 +188,7 @@ impl Parser {
     fn document_test(&mut self, operator: &str, operand: &Value) -> Parsed<Node> {
         match operator {
             "$contains" | "$not_contains" | "$regex" | "$not_regex" => self.document_operator(operator, operand),
-            _ => self.error("expected one of $and, $or, $contains, $not_contains, $regex, $not_regex, got this key"),
+            _ => self.error(unknown_operator(operator, &DOCUMENT_OPERATORS)),
         }
     }
 
@@ -227,6 +264,37 @@ impl Parser {
         }
         Ok(values)
     }
+}
+
+/// What stands under `operator` in a condition that is nothing else.
+fn same_operator<'v>(item: &'v Value, operator: &str) -> Option<&'v Value> {
+    item.as_object().filter(|object| object.len() == 1)?.get(operator)
+}
+
+fn unknown_operator(operator: &str, known: &[&str]) -> String {
+    let nearest = nearest_of(operator, known);
+    format!("expected one of {}, got {:?}{nearest}", known.join(", "), shortened(operator))
+}
+
+/// A suggestion for what is no operator, if one is meant as likely as not.
+fn nearest_of(operator: &str, known: &[&str]) -> String {
+    let bare = operator.trim_start_matches('$').to_lowercase();
+    let same = |name: &&&str| name.trim_start_matches('$').replace('_', "") == bare.replace('_', "");
+    let meant = known.iter().find(same).copied().or_else(|| {
+        let meant = match bare.as_str() {
+            "=" | "==" | "equals" | "equal" | "is" => "$eq",
+            "!=" | "<>" | "neq" | "not" => "$ne",
+            ">" => "$gt",
+            ">=" | "ge" => "$gte",
+            "<" => "$lt",
+            "<=" | "le" => "$lte",
+            "notin" | "not_in" => "$nin",
+            "like" | "match" | "matches" => "$regex",
+            _ => return None,
+        };
+        known.contains(&meant).then_some(meant)
+    });
+    meant.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 /// The kinds that a list must not mix.

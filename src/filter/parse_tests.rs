@@ -272,17 +272,60 @@ fn look_around_is_named_in_the_message() {
     assert!(error.message.contains("look-around"), "{}", error.message);
 }
 
+/// `$and` and `$or` in turn.
 fn nested(levels: usize) -> Value {
-    (1..levels).fold(json!({"k": 1}), |inner, _| json!({"$and": [inner]}))
+    (1..levels).fold(json!({"k": 1}), |inner, level| json!({ (["$and", "$or"][level % 2]): [inner] }))
 }
 
 #[test]
-fn a_filter_may_nest_32_levels_and_no_more() {
-    assert!(Filter::parse_where(&nested(32)).is_ok_and(|f| f.reads_metadata()));
-    let error = where_error(nested(33));
-    assert!(error.message.contains("at most 32 levels"), "{}", error.message);
-    let error = where_error(nested(128));
-    assert!(error.message.contains("at most 32 levels"), "{}", error.message);
+fn a_filter_may_nest_64_levels_in_turn_and_no_more() {
+    assert!(Filter::parse_where(&nested(64)).is_ok_and(|f| f.reads_metadata()));
+    for levels in [65, 128] {
+        let error = where_error(nested(levels));
+        assert!(error.message.contains("at most 64 levels"), "{}", error.message);
+    }
+}
+
+/// Conditions joined in pairs, as clients do that know `and(a, b)` only.
+fn chained(operator: &str, count: i64, left: bool) -> Value {
+    (1..count).fold(json!({"k": 0}), |chain, i| match left {
+        true => json!({ operator: [chain, {"k": i}] }),
+        false => json!({ operator: [{"k": i}, chain] }),
+    })
+}
+
+#[test]
+fn a_chain_of_one_operator_is_one_list_in_its_order_however_deep_it_is() {
+    let tests = |order: &mut dyn Iterator<Item = i64>| order.map(|i| Filter::eq("k", i)).collect::<Vec<_>>();
+    for count in [2, 33, 60, 500] {
+        let (forth, back) = (tests(&mut (0..count)), tests(&mut (0..count).rev()));
+        assert_eq!(Filter::parse_where(&chained("$and", count, true)), Ok(Filter::and(forth.clone())));
+        assert_eq!(Filter::parse_where(&chained("$or", count, false)), Ok(Filter::or(back)));
+        let documents = json!({"$and": [{"$and": [{"$contains": "a"}]}, {"$and": []}, {"$contains": "b"}]});
+        let both = ["a", "b"].map(Filter::document_contains);
+        assert_eq!(Filter::parse_where_document(&documents), Ok(Filter::and(both)));
+    }
+    let error = where_error(chained("$and", 501, true));
+    assert!(error.message.contains("at most 1000 conditions"), "{}", error.message);
+    let wrong = json!({"$and": [{"k": 1}, {"$and": [{"k": 2}, {"k": null}]}, {"k": 3}]});
+    assert_eq!(where_error(wrong).message, "where.$and[1].$and[1].k: expected a string, number or boolean, got null");
+    let later = json!({"$and": [{"$and": [{"k": 2}]}, {"k": null}]});
+    assert_eq!(where_error(later).message, "where.$and[1].k: expected a string, number or boolean, got null");
+}
+
+#[test]
+fn what_is_no_operator_is_repeated_with_those_there_are_and_the_one_that_is_meant() {
+    let all = "expected one of $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $contains, $not_contains, got";
+    for (operator, meant) in [("gte", "$gte"), (">=", "$gte"), ("$GT", "$gt"), ("in", "$in"), ("==", "$eq")] {
+        let error = where_error(json!({"year": {operator: 1}})).message;
+        let expected = format!("where.year.{operator}: {all} {operator:?}; did you mean {meant}?");
+        assert_eq!(error, expected);
+    }
+    assert_eq!(where_error(json!({"year": {"$bogus": 1}})).message, format!("where.year.$bogus: {all} \"$bogus\""));
+    let error = where_error(json!({"$AND": []})).message;
+    assert!(error.contains("did you mean $and?"), "{error}");
+    let error = document_error(json!({"contains": "x"})).message;
+    assert!(error.contains("$regex, $not_regex, got \"contains\"; did you mean $contains?"), "{error}");
 }
 
 #[test]

@@ -118,8 +118,20 @@ pub(crate) fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error>
             let path = e.path().to_string();
             let path = path.trim_end_matches('?').trim_end_matches('.');
             let place = if path.is_empty() { "body" } else { path };
-            Err(Error::invalid(format!("{place}: {}", e.inner())))
+            Err(Error::invalid(format!("{place}: {}", words_of(e.inner()))))
         }
+    }
+}
+
+/// What is wrong with JSON, in serde's words; where those name no limit, with the limit.
+pub(crate) fn words_of(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    match words.starts_with("recursion limit exceeded") {
+        true => format!(
+            "{words}: at most 127 lists and objects may lie within each other; put conditions of one $and or $or into \
+             one list"
+        ),
+        false => words,
     }
 }
 

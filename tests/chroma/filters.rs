@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_invalid, create, ids, start, with_things};
+use super::{assert_invalid, create, error, ids, start, with_things};
 
 async fn with_values() -> (super::server::Server, String) {
     let server = start().await;
@@ -78,7 +78,7 @@ async fn documents_match_by_literal_text_or_regex_and_negations_match_records_wi
 }
 
 #[tokio::test]
-async fn a_malformed_where_is_refused_in_three_words() {
+async fn a_malformed_where_is_refused_in_chromas_words_with_the_reason_behind_them() {
     let (server, path) = with_things().await;
     let bad = [
         json!({}),
@@ -110,14 +110,16 @@ async fn a_malformed_where_is_refused_in_three_words() {
         {
             let mut body: Value = extra;
             body["where"] = clause.clone();
-            assert_invalid(&server.post(&format!("{path}/{route}"), &body).await, "Invalid where clause");
+            let (status, name, message) = error(&server.post(&format!("{path}/{route}"), &body).await);
+            assert_eq!((status, name.as_str()), (400, "InvalidArgumentError"), "{clause}");
+            assert!(message.starts_with("Invalid where clause: where"), "{clause}: {message}");
         }
     }
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_malformed_where_document_is_refused_in_four_words() {
+async fn a_malformed_where_document_is_refused_in_chromas_words_with_the_reason_behind_them() {
     let (server, path) = with_things().await;
     let bad = [
         json!({}),
@@ -133,7 +135,9 @@ async fn a_malformed_where_document_is_refused_in_four_words() {
     ];
     for clause in bad {
         let refused = server.post(&format!("{path}/get"), &json!({"where_document": clause})).await;
-        assert_invalid(&refused, "Invalid where document clause");
+        let (status, name, message) = error(&refused);
+        assert_eq!((status, name.as_str()), (400, "InvalidArgumentError"), "{clause}");
+        assert!(message.starts_with("Invalid where document clause: where_document"), "{clause}: {message}");
     }
     server.stop().await;
 }
@@ -150,6 +154,31 @@ async fn a_regex_that_cannot_be_read_is_told_in_its_own_words() {
         assert_eq!(refused.status, 400, "{look_around}");
         assert!(super::error(&refused).2.starts_with("Regex syntax errror: "), "{}", refused.text());
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn conditions_chained_in_pairs_are_taken_60_deep_and_a_limit_is_told_as_the_native_api_tells_it() {
+    let (server, path) = with_things().await;
+    let chained = |operator: &str, count: i64| {
+        let first = json!({"k": {"$gt": 0}});
+        (1..count).fold(first, |chain, i| json!({ operator: [chain, {"k": {"$lt": 100 + i}}] }))
+    };
+    for operator in ["$and", "$or"] {
+        for count in [2, 31, 33, 60] {
+            let found = server.post(&format!("{path}/get"), &json!({"where": chained(operator, count)})).await;
+            assert_eq!(found.status, 200, "{count} by {operator}: {}", found.text());
+        }
+    }
+    let wide = json!({"$or": vec![json!({"k": 1}); 1000]});
+    let native = server.post("/api/collections/things/get", &json!({"where": wide})).await;
+    let reason = native.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("where.$or[999]: at most 1000 conditions are allowed"), "{reason}");
+    let refused = server.post(&format!("{path}/get"), &json!({"where": wide})).await;
+    assert_invalid(&refused, &format!("Invalid where clause: {reason}"));
+    let deep = server.post(&format!("{path}/get"), &json!({"where": chained("$and", 100)})).await;
+    let (status, _, message) = error(&deep);
+    assert!(status == 400 && message.contains("at most 127 lists and objects"), "{status}: {message}");
     server.stop().await;
 }
 

@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::super::App;
-use super::super::body::{decode_off_thread, read_body};
+use super::super::body::{decode_off_thread, read_body, words_of};
 use super::error::ChromaError;
 use crate::collection::request::Scope;
 use crate::record::CollectionId;
@@ -52,7 +52,11 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ChromaError> {
         Err(e) if e.inner().classify() == Category::Data => {
             Err(ChromaError::shape(format!("Failed to deserialize the JSON body into the target type: {e}")))
         }
-        Err(e) => Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {e}"))),
+        Err(e) => {
+            let words =
+                if e.inner().to_string().starts_with("recursion") { words_of(e.inner()) } else { e.to_string() };
+            Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {words}")))
+        }
         Ok(_) => {
             let rest = json.end().err().map(|e| e.to_string()).unwrap_or_default();
             Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {rest}")))

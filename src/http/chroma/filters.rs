@@ -1,5 +1,5 @@
-//! `where` and `where_document`: the core's own language, with Chroma's words for what is refused, and
-//! refusals of filters on what the collection's schema does not index.
+//! `where` and `where_document`: the core's own language, with Chroma's words for what is refused and the reason
+//! behind them, and refusals of filters on what the collection's schema does not index.
 
 use serde_json::Value;
 
@@ -41,8 +41,8 @@ pub(super) fn check_indexed(
 
 fn refused(error: FilterError) -> ChromaError {
     match error.clause {
-        Clause::Where => ChromaError::invalid("Invalid where clause"),
-        Clause::WhereDocument => ChromaError::invalid("Invalid where document clause"),
+        Clause::Where => ChromaError::invalid(format!("Invalid where clause: {}", error.message)),
+        Clause::WhereDocument => ChromaError::invalid(format!("Invalid where document clause: {}", error.message)),
         Clause::Regex => {
             // What follows the place is the regex's own sentence.
             let words = error.message.split_once(": ").map_or(error.message.as_str(), |(_, words)| words);

@@ -11,10 +11,11 @@ UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 # Distances are sums of f32 in an order that each server chooses.
 NOISE = 2e-5
 # What follows is the sentence of a parser or validator, of serde's or its kin: their words, types and positions, the
-# last even in an order that changes from request to request.
+# last even in an order that changes from request to request. Of a filter ours adds the reason behind the same words.
 DETAIL = re.compile(
     r"^(Failed to (?:deserialize the JSON body into the target type|parse the request body as JSON"
-    r"|deserialize query string): |Validation error: name: (?=Validation error: length|expected at least)).*$",
+    r"|deserialize query string): |Validation error: name: (?=Validation error: length|expected at least)"
+    r"|Invalid where(?: document)? clause(?=$|: )).*$",
     re.DOTALL,
 )
 
