@@ -136,7 +136,7 @@ impl S3Bucket {
         let request = with_customer_key!(request, self);
         let head = match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
             // No body has told why: anybody may have said so.
-            Err(BucketError::NotFound { .. } | BucketError::Refused { .. }) => {
+            Err(BucketError::NotFound { .. } | BucketError::Exists { .. } | BucketError::Refused { .. }) => {
                 return Err(self.denied_in_words(key).await);
             }
             head => head?,
