@@ -58,7 +58,7 @@ fn routes() -> Vec<Row> {
         row("PUT", "/api/collections", 405, "PUT"),
         row("PATCH", "/api/collections/good", 405, "PATCH"),
         row("GET", "/api/collections/good/add", 405, "GET"),
-        row("POST", "/api/collections/good/count", 405, "POST"),
+        row("PUT", "/api/collections/good/count", 405, "PUT"),
         row("GET", "/api/s3/sync", 405, "GET"),
         row("POST", "/health", 405, "POST"),
         row("BREW", "/api/collections", 405, "BREW"),

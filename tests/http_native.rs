@@ -292,6 +292,60 @@ async fn arrow_and_parquet_bodies_are_taken_and_arrow_is_answered_when_asked_for
 }
 
 #[tokio::test]
+async fn queries_come_as_tables_and_whole_collections_go_out_as_one() {
+    let server = start().await;
+    server.post("/api/collections", &json!({"name": "things", "metric": "l2"})).await;
+    let batch = points(3_000);
+    let stream = ipc(&batch);
+    server.send("POST", &format!("{C}/add"), &[("content-type", ARROW)], &stream).await;
+
+    let queries = ipc(&batch.slice(7, 2));
+    let path = format!("{C}/search?k=1&include=&consistency=strong");
+    let found = server.send("POST", &path, &[("content-type", ARROW)], &queries).await;
+    let expected = json!([[{"id": "p7", "distance": 0.0}], [{"id": "p8", "distance": 0.0}]]);
+    assert_eq!((found.status, &found.json()["results"]), (200, &expected));
+    let wrong = server.send("POST", &format!("{C}/search?k=1"), &[("content-type", "application/json")], b"{}").await;
+    assert!(wrong.status == 400 && wrong.json().to_string().contains("k belongs into the body"), "{}", wrong.json());
+
+    let headers = [("content-type", "application/json"), ("accept", ARROW)];
+    let whole = server.send("POST", &format!("{C}/get"), &headers, br#"{"include": ["embedding"]}"#).await;
+    let reader = StreamReader::try_new(whole.body.as_slice(), None).unwrap();
+    assert_eq!(reader.schema().metadata().get("version").map(String::as_str), Some("1"));
+    let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3_000);
+    assert_eq!(batches[0]["id"].as_string::<i32>().value(1), "p1");
+    assert_eq!(batches[0]["embedding"].as_fixed_size_list().value_length(), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_nearest_to_a_record_are_found_by_its_id_and_matching_ones_are_counted() {
+    let server = start().await;
+    server.post("/api/collections", &json!({"name": "things", "metric": "l2"})).await;
+    let record = |i: i32| json!({"id": format!("p{i}"), "embedding": [i, 0], "metadata": {"even": i % 2 == 0}});
+    let records: Vec<Value> = (0..5).map(record).collect();
+    server.post(&format!("{C}/add"), &json!({"records": records})).await;
+    let near = server.post(&format!("{C}/search"), &json!({"id": "p0", "k": 2, "include": []})).await;
+    assert_eq!(near.json()["results"], json!([[{"id": "p1", "distance": 1.0}, {"id": "p2", "distance": 4.0}]]));
+    let missing = server.post(&format!("{C}/search"), &json!({"id": "nobody"})).await;
+    assert_eq!(missing.status, 404, "{}", missing.json());
+    let counted = server.post(&format!("{C}/count"), &json!({"where": {"even": true}})).await;
+    assert_eq!((counted.status, counted.json()), (200, json!({"count": 3})));
+    let listed = server.get("/api/collections?consistency=strong").await;
+    assert_eq!(listed.json()[0]["name"], "things");
+    server.stop().await;
+}
+
+fn ipc(batch: &RecordBatch) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut stream, &batch.schema()).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+    drop(writer);
+    stream
+}
+
+#[tokio::test]
 async fn a_large_json_batch_goes_in_whole_and_comes_out_whole() {
     let server = start().await;
     server.post("/api/collections", &json!({"name": "things"})).await;

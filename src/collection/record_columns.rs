@@ -85,6 +85,8 @@ pub struct ColumnChoice {
     named: BTreeMap<Part, String>,
     /// What becomes of the others.
     pub others: OtherColumns,
+    /// Only this part is wanted; every other column is left out.
+    only: Option<Part>,
     /// Whether a part that no column is called after is looked for under the names that others use.
     pub guess: bool,
 }
@@ -92,7 +94,16 @@ pub struct ColumnChoice {
 impl ColumnChoice {
     /// Looks for parts under the names that others use, too.
     pub fn guessing(others: OtherColumns) -> ColumnChoice {
-        ColumnChoice { named: BTreeMap::new(), others, guess: true }
+        ColumnChoice { named: BTreeMap::new(), others, only: None, guess: true }
+    }
+
+    /// Looks for embeddings alone: a table of queries.
+    pub fn embeddings() -> ColumnChoice {
+        ColumnChoice { only: Some(Part::Embedding), ..ColumnChoice::guessing(OtherColumns::Ignore) }
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
     }
 
     /// Names the columns, as in `id=key,embedding=vector`.
@@ -143,7 +154,7 @@ impl ColumnChoice {
             }
         }
         for part in Part::ALL {
-            if self.named.contains_key(&part) {
+            if self.named.contains_key(&part) || !self.wants(part) {
                 continue;
             }
             if let Some(column) = self.find(part, columns, &plan) {
@@ -153,7 +164,9 @@ impl ColumnChoice {
                 plan.parts.insert(part, column.to_owned());
             }
         }
-        if let Some(part) = Part::ALL.into_iter().find(|part| part.is_needed() && !plan.parts.contains_key(part)) {
+        if let Some(part) =
+            Part::ALL.into_iter().find(|part| part.is_needed() && self.wants(*part) && !plan.parts.contains_key(part))
+        {
             return Err(missing(part, part.name(), columns));
         }
         let others = columns.iter().filter(|column| !plan.parts.values().any(|used| used == *column));

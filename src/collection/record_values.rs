@@ -82,7 +82,8 @@ pub fn records_within(
 
 /// The columns of one batch.
 struct Table<'a> {
-    id: Column<'a>,
+    /// Queries have none.
+    id: Option<Column<'a>>,
     embedding: Column<'a>,
     document: Option<Column<'a>>,
     uri: Option<Column<'a>>,
@@ -103,7 +104,7 @@ impl<'a> Table<'a> {
         let needed = |part: Part| column(plan.column(part).unwrap_or(part.name()));
         let optional = |part: Part| plan.column(part).map(column).transpose();
         Ok(Table {
-            id: needed(Part::Id)?,
+            id: optional(Part::Id)?,
             embedding: needed(Part::Embedding)?,
             document: optional(Part::Document)?,
             uri: optional(Part::Uri)?,
@@ -122,7 +123,7 @@ impl<'a> Table<'a> {
             None => Ok(None),
         };
         Ok(Record {
-            id: self.id.id(row, limits).map_err(at)?,
+            id: self.id.as_ref().map_or(Ok(String::new()), |column| column.id(row, limits)).map_err(at)?,
             embedding: self.embedding.embedding(row, limits).map_err(at)?,
             document: text(&self.document, limits.document_bytes, "document_bytes").map_err(at)?,
             uri: text(&self.uri, limits.document_bytes, "document_bytes").map_err(at)?,

@@ -12,7 +12,7 @@ use super::body::{Json, Name, Parameters, check_name};
 use super::error::ApiError;
 use super::guard::WriteBegun;
 use super::wire::{CreateBody, ReadParameters, ScopeParameters};
-use crate::collection::request::CollectionSpec;
+use crate::collection::request::{CollectionSpec, Consistency};
 
 pub(super) async fn create(
     State(app): State<App>,
@@ -36,9 +36,17 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     State(app): State<App>,
-    Parameters(parameters): Parameters<ScopeParameters>,
+    Parameters(parameters): Parameters<ReadParameters>,
 ) -> Result<Response, ApiError> {
-    let collections = app.store.collections(&parameters.scope()).into_iter();
+    let (scope, consistency) = parameters.split();
+    let collections = match consistency {
+        // The catalog is read to its end.
+        Consistency::Strong => {
+            app.store.all_collections().await?.into_iter().filter(|info| info.scope == scope).collect()
+        }
+        Consistency::Local => app.store.collections(&scope),
+    }
+    .into_iter();
     json(StatusCode::OK, &collections.map(CollectionBody::from).collect::<Vec<_>>())
 }
 

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod answer;
+mod arrow;
 mod auth;
 mod body;
 mod browser;
@@ -181,6 +182,7 @@ fn native_routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
         (Method::POST, "/api/collections/{name}/get", post(records::fetch)),
         (Method::POST, "/api/collections/{name}/search", post(records::search)),
         (Method::GET, "/api/collections/{name}/count", get(records::count)),
+        (Method::POST, "/api/collections/{name}/count", post(records::count_matching)),
         (Method::POST, "/api/s3/sync", post(operations::sync)),
         (Method::GET, "/api/s3/status", get(operations::status)),
         (Method::GET, "/health", get(operations::health)),

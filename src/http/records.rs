@@ -8,23 +8,20 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{self, json, json_of};
+use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
 use super::body::{Json, Name, Parameters, Payload, decode_off_thread, unsupported};
 use super::error::ApiError;
 use super::guard::WriteBegun;
 use super::stream;
 use super::wire::{
-    DeleteBody, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody, filter, include,
+    CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
+    filter, include,
 };
-use crate::collection::record_columns::{ColumnChoice, OtherColumns};
-use crate::collection::request::{Consistency, Get, Query, Scope, Selection, Write, WriteOutcome};
+use crate::collection::handle::Collection;
+use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
-use crate::interchange::{Intake, ipc_from_answer};
+use crate::interchange::ipc_from_answer;
 use crate::record::Record;
-
-/// Media type of an Arrow IPC stream.
-const ARROW: &str = "application/vnd.apache.arrow.stream";
-/// Media type of a Parquet file.
-const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// What every write needs beside its body.
 type WriteTo = (State<App>, Extension<WriteBegun>, Name, Parameters<ScopeParameters>);
@@ -60,11 +57,7 @@ pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<
 
 /// The records of a body: JSON, an Arrow IPC stream or a Parquet file.
 async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
-    let intake = Intake {
-        limits: app.store.limits().clone(),
-        columns: ColumnChoice::guessing(OtherColumns::Refuse),
-        budget: Some(app.store.budget().clone()),
-    };
+    let intake = arrow::intake(app);
     match payload.media_type.as_str() {
         "application/json" => {
             let body: RecordsBody = payload.json().await?;
@@ -92,38 +85,69 @@ pub(super) async fn fetch(
     State(app): State<App>,
     Name(name): Name,
     Parameters(parameters): Parameters<ReadParameters>,
+    headers: HeaderMap,
     Json(body): Json<GetBody>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
+    let include = include(body.include);
     let get = Get {
         filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
         ids: body.ids,
         limit: body.limit,
         offset: body.offset,
-        include: include(body.include),
+        include,
         consistency,
     };
-    let reading = app.store.collection_in(&scope, &name).await?.read(get).await?;
+    let collection = app.store.collection_in(&scope, &name).await?;
+    let reading = collection.read(get).await?;
+    if arrow::is_wanted(&headers) {
+        let dimension = collection.dimension().unwrap_or(0);
+        return Ok(stream::respond(ArrowGet::new(reading, include, dimension)?).await?);
+    }
     Ok(stream::respond(answer::GetBody::from(reading)).await?)
 }
 
 pub(super) async fn search(
     State(app): State<App>,
     Name(name): Name,
-    Parameters(parameters): Parameters<ReadParameters>,
+    Parameters(parameters): Parameters<SearchParameters>,
     headers: HeaderMap,
-    Json(body): Json<SearchBody>,
+    payload: Payload,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
+    let mut body = parameters.body(&app, payload).await?;
+    let (like, k) = (body.id.take(), body.k);
+    if let Some(id) = &like {
+        if body.embedding.is_some() || body.embeddings.is_some() {
+            return Err(ApiError::invalid("id: expected it, embedding or embeddings, got more than one of them"));
+        }
+        let collection = app.store.collection_in(&scope, &name).await?;
+        body.embedding = Some(embedding_of(&collection, id, consistency).await?);
+        // It is the nearest to itself, and left out.
+        body.k += usize::from((1..app.store.limits().k).contains(&k));
+    }
     let query = query(&app, body, consistency)?;
-    let found = app.store.collection_in(&scope, &name).await?.search(query).await?;
-    let wanted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if wanted.contains(ARROW) {
+    let mut found = app.store.collection_in(&scope, &name).await?.search(query).await?;
+    if let Some(id) = like {
+        for hits in &mut found.results {
+            hits.retain(|hit| hit.record.id != id);
+            hits.truncate(k);
+        }
+    }
+    if arrow::is_wanted(&headers) {
         let bytes = tokio::task::spawn_blocking(move || ipc_from_answer(&found)).await;
         let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
         return Ok(([(header::CONTENT_TYPE, ARROW)], bytes).into_response());
     }
     json_of(found.results.iter().map(Vec::len).sum(), answer::SearchBody::from(found)).await
+}
+
+async fn embedding_of(collection: &Collection, id: &str, consistency: Consistency) -> Result<Embedding, ApiError> {
+    let include = Include { embedding: true, ..Include::NONE };
+    let get = Get { ids: Some(vec![id.to_owned()]), include, consistency, ..Get::default() };
+    let found = collection.get(get).await?.records.pop().and_then(|record| record.embedding);
+    let missing = || Error::not_found(format!("id: there is no record {id:?} in the collection"));
+    Ok(found.map(Embedding).ok_or_else(missing)?)
 }
 
 fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query, ApiError> {
@@ -164,5 +188,18 @@ pub(super) async fn count(
     let (scope, consistency) = parameters.split();
     let collection = app.store.collection_in(&scope, &name).await?;
     let count = collection.count(consistency).await?;
+    json(StatusCode::OK, &json!({"count": count}))
+}
+
+pub(super) async fn count_matching(
+    State(app): State<App>,
+    Name(name): Name,
+    Parameters(parameters): Parameters<ReadParameters>,
+    Json(body): Json<CountBody>,
+) -> Result<Response, ApiError> {
+    let (scope, consistency) = parameters.split();
+    let filter = filter(body.r#where.as_ref(), body.where_document.as_ref())?;
+    let get = Get { filter, ids: body.ids, include: Include::NONE, consistency, ..Get::default() };
+    let count = app.store.collection_in(&scope, &name).await?.read(get).await?.len();
     json(StatusCode::OK, &json!({"count": count}))
 }

@@ -7,7 +7,7 @@
 use std::convert::identity;
 
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::{Stream, StreamExt, stream};
 
@@ -19,6 +19,11 @@ const PIECE_BYTES: usize = 128 << 10;
 
 /// A JSON answer that can be written a bit at a time.
 pub(super) trait Pieces: Send + 'static {
+    /// What it is written as.
+    fn media_type(&self) -> &'static str {
+        "application/json"
+    }
+
     /// How many records it has in all.
     fn records(&self) -> usize;
 
@@ -28,6 +33,7 @@ pub(super) trait Pieces: Send + 'static {
 
 /// The answer: whole if it is small, else in pieces as the client takes them.
 pub(super) async fn respond(mut answer: impl Pieces) -> Result<Response> {
+    let media_type = HeaderValue::from_static(answer.media_type());
     let (first, rest) = if answer.records() <= INLINE_RECORDS {
         let first = piece(&mut answer)?;
         (first.bytes, first.more.then_some(answer))
@@ -38,7 +44,9 @@ pub(super) async fn respond(mut answer: impl Pieces) -> Result<Response> {
         None => Body::from(first),
         Some(rest) => Body::from_stream(stream::once(async { Ok(first) }).chain(pieces(rest))),
     };
-    Ok(response(StatusCode::OK, body))
+    let mut answer = response(StatusCode::OK, body);
+    answer.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    Ok(answer)
 }
 
 /// The pieces that follow, each made when the one before has been taken.

@@ -215,10 +215,21 @@ pub(crate) struct GetBody {
     pub(crate) include: Option<Vec<Field>>,
 }
 
+/// `POST …/count`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CountBody {
+    pub(crate) ids: Option<Vec<String>>,
+    pub(crate) r#where: Option<Value>,
+    pub(crate) where_document: Option<Value>,
+}
+
 /// `POST …/search`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchBody {
+    /// A record whose embedding is the query.
+    pub(crate) id: Option<String>,
     pub(crate) embedding: Option<Embedding>,
     pub(crate) embeddings: Option<Vec<Embedding>>,
     #[serde(default = "default_k")]
@@ -232,7 +243,7 @@ pub(crate) struct SearchBody {
     pub(crate) exact: bool,
 }
 
-fn default_k() -> usize {
+pub(crate) fn default_k() -> usize {
     10
 }
 

@@ -3,7 +3,7 @@
 
 use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
 
-use crate::config::Limits;
+use super::Intake;
 use crate::error::{Error, Result};
 
 /// What stands before a message's length since the format's version 5.
@@ -15,8 +15,8 @@ const EXPANSION: u64 = 4;
 ///
 /// # Errors
 /// `Limit` if they or the rows come to more than one request may hold.
-pub(super) fn expanded_bytes(stream: &[u8], limits: &Limits) -> Result<u64> {
-    let most = (limits.batch_bytes as u64).saturating_mul(EXPANSION);
+pub(super) fn expanded_bytes(stream: &[u8], intake: &Intake) -> Result<u64> {
+    let most = (intake.limits.batch_bytes as u64).saturating_mul(EXPANSION);
     let (mut rest, mut expanded) = (stream, 0u64);
     while let Some((message, body, after)) = split_message(rest) {
         let Ok(message) = root_as_message(message) else { break };
@@ -26,7 +26,7 @@ pub(super) fn expanded_bytes(stream: &[u8], limits: &Limits) -> Result<u64> {
             _ => None,
         };
         if let Some(batch) = batch {
-            check_rows(&batch, limits)?;
+            intake.check_rows(usize::try_from(batch.length()).unwrap_or(usize::MAX))?;
             if batch.compression().is_some() {
                 expanded = expanded.saturating_add(buffers_bytes(&batch, body));
             }
@@ -51,17 +51,6 @@ fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let body = usize::try_from(root_as_message(metadata).ok()?.bodyLength()).ok()?;
     let (body, rest) = rest.split_at_checked(body)?;
     Some((metadata, body, rest))
-}
-
-fn check_rows(batch: &RecordBatch<'_>, limits: &Limits) -> Result<()> {
-    let limit = limits.batch_records;
-    match usize::try_from(batch.length()).unwrap_or(usize::MAX) > limit {
-        true => Err(Error::limit(format!(
-            "records: expected at most {limit} in one request (limit batch_records), got {}",
-            batch.length()
-        ))),
-        false => Ok(()),
-    }
 }
 
 /// Each buffer begins with its length once expanded (i64, little-endian), -1 where it was left as it is.

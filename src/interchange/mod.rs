@@ -7,6 +7,7 @@ mod arrow_ipc;
 #[cfg(test)]
 mod interchange_tests;
 mod parquet_rows;
+mod records_out;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 
 pub use self::parquet_rows::{ParquetRows, Steps};
+pub use self::records_out::RecordStream;
 use crate::collection::columnar::batch_from_hits;
 use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
 use crate::collection::record_values::{RecordBytes, records_within};
@@ -41,11 +43,42 @@ pub struct Intake {
     pub columns: ColumnChoice,
     /// Where memory is reserved; without one only the limits hold.
     pub budget: Option<Arc<Budget>>,
+    /// What a row is called, and the limit of their number.
+    rows: RowLimit,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RowLimit {
+    what: &'static str,
+    most: usize,
+    setting: &'static str,
 }
 
 impl Intake {
+    /// Reads records.
+    pub fn new(limits: Limits, columns: ColumnChoice, budget: Arc<Budget>) -> Intake {
+        Intake { columns, budget: Some(budget), ..Intake::of(&limits) }
+    }
+
+    /// Reads queries: records of which only the embedding is wanted.
+    pub fn queries(limits: Limits, budget: Arc<Budget>) -> Intake {
+        let rows = RowLimit { what: "queries", most: limits.queries, setting: "queries" };
+        Intake { rows, ..Intake::new(limits, ColumnChoice::embeddings(), budget) }
+    }
+
     fn of(limits: &Limits) -> Intake {
-        Intake { limits: limits.clone(), columns: ColumnChoice::default(), budget: None }
+        let rows = RowLimit { what: "records", most: limits.batch_records, setting: "batch_records" };
+        Intake { limits: limits.clone(), columns: ColumnChoice::default(), budget: None, rows }
+    }
+
+    fn check_rows(&self, rows: usize) -> Result<()> {
+        let RowLimit { what, most, setting } = self.rows;
+        match rows > most {
+            true => Err(Error::limit(format!(
+                "{what}: expected at most {most} in one request (limit {setting}), got {rows}"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// The records of an Arrow IPC stream.
@@ -61,7 +94,7 @@ impl Intake {
         }
         within(WHAT, || {
             let mut tally = Tally::new(self);
-            tally.make_room(arrow_ipc::expanded_bytes(&bytes, &self.limits)?)?;
+            tally.make_room(arrow_ipc::expanded_bytes(&bytes, self)?)?;
             // The push decoder, not `StreamReader`: it shares the body's memory, and it asks the allocator
             // politely for what a message claims to need instead of aborting.
             let mut rest = Buffer::from(bytes);
@@ -90,7 +123,7 @@ impl Intake {
             let most = (self.limits.batch_bytes as u64).saturating_add(1 << 20);
             let steps = Steps { footer_bytes: FOOTER_BYTES, bytes: most, room: tally.step_room() };
             let mut rows = ParquetRows::open(bytes, &self.columns, steps)?;
-            check_rows(usize::try_from(rows.count()).unwrap_or(usize::MAX), &self.limits)?;
+            self.check_rows(usize::try_from(rows.count()).unwrap_or(usize::MAX))?;
             while let Some(batch) = rows.next_batch().map_err(|error| tally.shortage().unwrap_or(error))? {
                 tally.take(&batch, rows.plan())?;
             }
@@ -168,7 +201,7 @@ impl<'a> Tally<'a> {
 
     fn take(&mut self, batch: &RecordBatch, plan: &ColumnPlan) -> Result<()> {
         let limits = &self.intake.limits;
-        check_rows(self.records.len().saturating_add(batch.num_rows()), limits)?;
+        self.intake.check_rows(self.records.len().saturating_add(batch.num_rows()))?;
         let (encoded, held, room) = (&mut self.encoded, &mut self.held, &self.room);
         let mut meter = |bytes: RecordBytes| {
             *encoded = encoded.saturating_add(bytes.encoded);
@@ -184,16 +217,6 @@ impl<'a> Tally<'a> {
         self.records.append(&mut records);
         Ok(())
     }
-}
-
-fn check_rows(rows: usize, limits: &Limits) -> Result<()> {
-    let limit = limits.batch_records;
-    if rows > limit {
-        return Err(Error::limit(format!(
-            "records: expected at most {limit} in one request (limit batch_records), got {rows}"
-        )));
-    }
-    Ok(())
 }
 
 fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {

@@ -75,6 +75,7 @@ const TABLE: &[Group] = &[
         ("GET", "/{name}", READ),
         ("DELETE", "/{name}", ADMIN),
         ("GET", "/{name}/count", READ),
+        ("POST", "/{name}/count", READ),
         ("POST", "/{name}/get", READ),
         ("POST", "/{name}/search", READ),
         ("POST", "/{name}/add", WRITE),

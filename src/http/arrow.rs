@@ -1,0 +1,163 @@
+//! Arrow and Parquet on the wire: which bodies they are, how a batch of queries says what else it wants, and a get that
+//! is answered as an Arrow IPC stream while it is read.
+
+use axum::http::{HeaderMap, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::App;
+use super::body::{Payload, decode_off_thread};
+use super::error::ApiError;
+use super::stream::Pieces;
+use super::wire::{Embedding, Field, Freshness, SearchBody, default_k, scope};
+use crate::collection::get::Reading;
+use crate::collection::record_columns::{ColumnChoice, OtherColumns};
+use crate::collection::request::{Consistency, Found, Include, Scope};
+use crate::error::{Error, Result};
+use crate::interchange::{Intake, RecordStream};
+
+/// Media type of an Arrow IPC stream.
+pub(super) const ARROW: &str = "application/vnd.apache.arrow.stream";
+/// Media type of a Parquet file.
+pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
+/// Records of a batch of an answer, and bytes of them at which it ends before.
+const BATCH_RECORDS: usize = 1_000;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Whether the client asks for an Arrow answer.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains(ARROW)))
+}
+
+/// How a body of records is read.
+pub(super) fn intake(app: &App) -> Intake {
+    let limits = app.store.limits().clone();
+    Intake::new(limits, ColumnChoice::guessing(OtherColumns::Refuse), app.store.budget().clone())
+}
+
+/// `?tenant=&database=&consistency=` of a search, and with a table of queries as its body all that JSON says there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SearchParameters {
+    tenant: Option<String>,
+    database: Option<String>,
+    consistency: Freshness,
+    k: Option<usize>,
+    ef_search: Option<usize>,
+    exact: Option<bool>,
+    include: Option<String>,
+    r#where: Option<String>,
+    where_document: Option<String>,
+}
+
+impl SearchParameters {
+    /// Where, and how fresh.
+    pub(super) fn split(&self) -> (Scope, Consistency) {
+        (scope(self.tenant.clone(), self.database.clone()), self.consistency.into())
+    }
+
+    /// The search that a body asks for, together with these.
+    pub(super) async fn body(self, app: &App, payload: Payload) -> Result<SearchBody, ApiError> {
+        let table = [ARROW, PARQUET].contains(&payload.media_type.as_str());
+        if !table {
+            self.check_unsaid()?;
+            return payload.json().await;
+        }
+        let (limits, budget) = (app.store.limits().clone(), app.store.budget().clone());
+        let (intake, parquet) = (Intake::queries(limits, budget), payload.media_type == PARQUET);
+        let queries = decode_off_thread(payload.bytes, move |bytes| match parquet {
+            true => intake.records_from_parquet(bytes),
+            false => intake.records_from_ipc(bytes),
+        });
+        let embeddings = queries.await?.into_iter().map(|record| Embedding(record.embedding)).collect();
+        Ok(SearchBody {
+            embedding: None,
+            embeddings: Some(embeddings),
+            id: None,
+            k: self.k.unwrap_or(default_k()),
+            ids: None,
+            r#where: json("where", self.r#where)?,
+            where_document: json("where_document", self.where_document)?,
+            include: self.include.map(|names| fields(&names)).transpose()?,
+            ef_search: self.ef_search,
+            exact: self.exact.unwrap_or(false),
+        })
+    }
+
+    fn check_unsaid(&self) -> Result<(), ApiError> {
+        let said = [
+            ("k", self.k.is_some()),
+            ("ef_search", self.ef_search.is_some()),
+            ("exact", self.exact.is_some()),
+            ("include", self.include.is_some()),
+            ("where", self.r#where.is_some()),
+            ("where_document", self.where_document.is_some()),
+        ];
+        match said.into_iter().find(|(_, said)| *said) {
+            Some((name, _)) => Err(ApiError::invalid(format!(
+                "query: {name} belongs into the body, unless that is an arrow stream or a parquet file"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn json(name: &str, text: Option<String>) -> Result<Option<Value>, ApiError> {
+    let read = |text: String| {
+        serde_json::from_str(&text)
+            .map_err(|e| ApiError::invalid(format!("query: {name}: expected JSON, got {text:?}: {e}")))
+    };
+    text.map(read).transpose()
+}
+
+fn fields(names: &str) -> Result<Vec<Field>, ApiError> {
+    let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let field = |name: &str| {
+        serde_json::from_value(Value::from(name)).map_err(|e| ApiError::invalid(format!("query: include: {e}")))
+    };
+    names.map(field).collect()
+}
+
+/// Answer to a get as an Arrow IPC stream, batch by batch.
+pub(super) struct ArrowGet {
+    reading: Reading,
+    stream: RecordStream,
+    next: usize,
+}
+
+impl ArrowGet {
+    pub(super) fn new(reading: Reading, include: Include, dimension: usize) -> Result<ArrowGet> {
+        let stream = RecordStream::begin(include, dimension, reading.version())?;
+        Ok(ArrowGet { reading, stream, next: 0 })
+    }
+}
+
+impl Pieces for ArrowGet {
+    fn media_type(&self) -> &'static str {
+        ARROW
+    }
+
+    fn records(&self) -> usize {
+        self.reading.len()
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
+            let Some(found) = self.reading.record(self.next)? else { break };
+            self.next += 1;
+            bytes += bytes_of(&found);
+            records.push(found);
+        }
+        match records.is_empty() {
+            true => self.stream.finish(into)?,
+            false => self.stream.push(&records, into)?,
+        }
+        Ok(!records.is_empty())
+    }
+}
+
+fn bytes_of(found: &Found) -> usize {
+    let texts = [&found.document, &found.uri].into_iter().flatten().map(String::len).sum::<usize>();
+    texts + found.id.len() + found.embedding.as_ref().map_or(0, |embedding| embedding.len() * size_of::<f32>()) + 64
+}
