@@ -2,6 +2,9 @@
 
     python benches/ann_data.py clustered /tmp/data/clustered-200k-128 --rows 200000 --dim 128
     python benches/ann_data.py embedding-like /tmp/data/like-100k-384 --rows 100000 --dim 384
+    python benches/ann_data.py falling /tmp/data/falling-60k-384 --rows 60000 --dim 384 --exponent 0.6
+    python benches/ann_data.py outliers /tmp/data/outliers-60k-384 --rows 60000 --dim 384 --outliers 5 --factor 30
+    python benches/ann_data.py shifted /tmp/data/shifted-60k-384 --rows 60000 --dim 384
 
 Needs numpy only. Each writes base.npy and queries.npy; the queries come from the same distribution as the base
 and are none of its rows. The same arguments write the same bytes with the same numpy.
@@ -36,7 +39,42 @@ def embedding_like(rows: int, dim: int, rng: np.random.Generator) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-GENERATORS = {"clustered": clustered, "embedding-like": embedding_like}
+def topics(rows: int, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Topics of many sizes, as in `embedding_like`, whose dimensions have these sizes and are not rotated."""
+    count, dim = max(1, rows // 100), len(sizes)
+    centres = rng.standard_normal((count, dim), dtype=np.float32)
+    spreads = rng.uniform(0.3, 1.0, count).astype(np.float32)
+    member = rng.choice(count, size=rows, p=rng.dirichlet(np.full(count, 0.5)))
+    return (centres[member] + spreads[member, None] * rng.standard_normal((rows, dim), dtype=np.float32)) * sizes
+
+
+def falling(rows: int, dim: int, rng: np.random.Generator, exponent: float) -> np.ndarray:
+    """The i-th dimension is of size 1 / i^exponent."""
+    return topics(rows, (np.arange(1, dim + 1) ** -exponent).astype(np.float32), rng)
+
+
+def outliers(rows: int, dim: int, rng: np.random.Generator, outliers: int, factor: float) -> np.ndarray:
+    """A few dimensions, anywhere, are so many times as large as the others."""
+    sizes = np.ones(dim, dtype=np.float32)
+    sizes[rng.choice(dim, size=outliers, replace=False)] = factor
+    return topics(rows, sizes, rng)
+
+
+def shifted(rows: int, dim: int, rng: np.random.Generator, factor: float) -> np.ndarray:
+    """A mean as many times as large as the spread, in all dimensions; and these fall off a little."""
+    sizes = (np.arange(1, dim + 1) ** -0.3).astype(np.float32)
+    mean = np.float32(factor) * rng.standard_normal(dim, dtype=np.float32) * sizes
+    return mean + topics(rows, sizes, rng)
+
+
+# Each with the names of the options that it takes.
+GENERATORS = {
+    "clustered": (clustered, ()),
+    "embedding-like": (embedding_like, ()),
+    "falling": (falling, ("exponent",)),
+    "outliers": (outliers, ("outliers", "factor")),
+    "shifted": (shifted, ("factor",)),
+}
 
 
 def main() -> None:
@@ -47,9 +85,14 @@ def main() -> None:
     parser.add_argument("--dim", type=int, required=True)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--exponent", type=float, default=0.6, help="falling: how fast")
+    parser.add_argument("--outliers", type=int, default=5, help="outliers: how many dimensions")
+    parser.add_argument("--factor", type=float, default=10, help="outliers, shifted: how many times as large")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    vectors = GENERATORS[options.kind](options.rows + options.queries, options.dim, rng).astype(np.float32)
+    generate, names = GENERATORS[options.kind]
+    given = {name: getattr(options, name) for name in names}
+    vectors = generate(options.rows + options.queries, options.dim, rng, **given).astype(np.float32)
     options.target.mkdir(parents=True, exist_ok=True)
     np.save(options.target / "base.npy", vectors[: options.rows])
     np.save(options.target / "queries.npy", vectors[options.rows :])

@@ -31,7 +31,7 @@ pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -
     let order = node_order(adjacency);
     let columns = frozen_columns(adjacency, &order, &set.addresses)?;
     let rows: Vec<&[f32]> = order.iter().map(|old| set.vectors[*old as usize]).collect();
-    let quantiser = Quantiser::fit(set.metric, set.dim, &rows);
+    let quantiser = Quantiser::fit(set.metric, set.dim, &rows, source.params.seed);
     // Aligned to cache lines, so that a walk reads no line for one end of a code.
     let mut codes = MutableBuffer::with_capacity(rows.len() * set.dim);
     prefer_large_pages(codes.as_ptr(), codes.capacity());
@@ -57,6 +57,7 @@ pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -
         builder: source.builder.to_owned(),
         traversal: frozen.traversal(),
         entry: 0,
+        rotation: quantiser.rotation(),
         scale: quantiser.scale(),
         mean: quantiser.mean().to_vec(),
     };

@@ -18,7 +18,7 @@ impl Graph {
     /// The graph of checked columns, built or read from the bucket.
     pub fn new(content: GraphColumns) -> Graph {
         let header = content.header();
-        let quantiser = Quantiser::new(header.metric, header.mean.clone(), header.scale);
+        let quantiser = Quantiser::new(header.metric, header.mean.clone(), header.scale, header.rotation);
         let columns = content.columns();
         prefer_large_pages(columns.codes.inner().as_ptr(), columns.codes.inner().len());
         prefer_large_pages(columns.neighbours.values.inner().as_ptr(), columns.neighbours.values.inner().len());

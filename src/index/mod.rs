@@ -18,6 +18,7 @@ mod plan;
 mod pool;
 mod quantiser;
 mod repair;
+mod rotation;
 mod search;
 mod space;
 mod topk;

@@ -94,3 +94,68 @@ fn damaged_bytes_are_refused_or_searched_without_harm() {
     }
     assert!(refused > 0, "no damage was noticed");
 }
+
+fn fixture(path: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures").join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The vectors of `data-fixtures/graph-format-2`: its README has the formula.
+fn vectors_of_format_2() -> Vec<f32> {
+    let value = |i: usize| ((i * 7919) % 1009) as f32 / 100.0 - 5.0;
+    (0..60 * 12).map(|i| if i % 12 == 3 { 10.0 * value(i) } else { value(i) }).collect()
+}
+
+#[test]
+fn a_stored_graph_of_format_2_is_read_and_vectors_get_the_codes_that_are_stored() {
+    let content = decode_graph(fixture("graph-format-2/graph.arrow").into()).expect("decodes");
+    let values = vectors_of_format_2();
+    let graph = Graph::new(content);
+    assert_eq!((graph.len(), graph.header().dim, graph.header().rotation), (60, 12, Some(0x5eed)));
+    let vector = |node: u32| graph.address(node).and_then(|address| values.chunks_exact(12).nth(address.row()));
+    for node in 0..60 {
+        let mut code = Vec::new();
+        let bias = graph.quantiser().encode(vector(node).expect("has a vector"), &mut code);
+        assert_eq!((code.as_slice(), bias), (graph.code(node), graph.bias(node)), "node {node}");
+    }
+    let mut scratch = SearchScratch::new();
+    for own in values.chunks_exact(12) {
+        let query = PreparedQuery::new(Metric::L2, own);
+        let search = GraphQuery { query: &query, k: 5, ef: Some(30), allowed: None };
+        let truth = scan_graph(&graph, search, vector);
+        assert_eq!(search_graph(&graph, search, vector, &mut scratch), truth);
+    }
+}
+
+/// Embeddings of the records that the fixture of format 1 must hold in its collection `coast`.
+fn embeddings_of_format_1() -> Vec<Vec<f32>> {
+    let expected: serde_json::Value = serde_json::from_slice(&fixture("format-1/expected.json")).expect("is JSON");
+    let records = expected["coast"]["records"].as_array().expect("records");
+    let floats = |record: &serde_json::Value| {
+        let embedding = record["embedding"].as_array().expect("an embedding");
+        embedding.iter().filter_map(serde_json::Value::as_f64).map(|x| x as f32).collect()
+    };
+    records.iter().map(floats).collect()
+}
+
+#[test]
+fn stored_graphs_of_format_1_are_read_as_not_rotated_and_written_back_as_they_were() {
+    let stream = "format-1/bucket/c/4ef53dd0-d446-4abf-9277-6b6e52dd70bf/graph";
+    for name in ["01M7YZ6S9YVZJHHAA65ABVRNMF", "01M7YZ6RBC7DC7TXK4D5B9W463"] {
+        let content = decode_graph(fixture(&format!("{stream}/{name}.arrow")).into()).expect("decodes");
+        let again = encode_graph(&content).expect("encodes");
+        assert_eq!(decode_graph(again.into()).expect("decodes"), content, "{name}");
+        let graph = Graph::new(content);
+        assert_eq!(graph.header().rotation, None);
+        let codes: Vec<&[i8]> = (0..graph.len() as u32).map(|node| graph.code(node)).collect();
+        let mut code = Vec::new();
+        let embeddings = embeddings_of_format_1();
+        let coded_alike = |embedding: &&Vec<f32>| {
+            code.clear();
+            graph.quantiser().encode(embedding, &mut code);
+            codes.contains(&code.as_slice())
+        };
+        let found = embeddings.iter().filter(coded_alike).count();
+        assert!(2 * found >= graph.len(), "{name}: {found} of {} nodes' codes are those of records", graph.len());
+    }
+}

@@ -11,7 +11,9 @@ use arrow::datatypes::ArrowNativeType;
 use arrow::ipc::{Endianness, MessageHeader, MetadataVersion, RecordBatch, Type, root_as_footer, root_as_message};
 use bytes::Bytes;
 
-use super::{Columns, FormatError, GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, Traversal, damaged};
+use super::{
+    Columns, FormatError, GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, Traversal, UNROTATED_FORMAT, damaged,
+};
 use crate::record::Version;
 
 const MAGIC: &[u8] = b"ARROW1";
@@ -82,9 +84,11 @@ fn footer_of(bytes: &[u8]) -> Result<&[u8], FormatError> {
 
 fn read_header(said: &HashMap<&str, &str>) -> Result<GraphHeader, FormatError> {
     let format: u64 = value(said, "graph_format")?;
-    if format != GRAPH_FORMAT {
-        return Err(FormatError::Newer { found: format, known: GRAPH_FORMAT });
-    }
+    let rotation = match format {
+        GRAPH_FORMAT => Some(value(said, "rotation_seed")?),
+        UNROTATED_FORMAT => None,
+        _ => return Err(FormatError::Newer { found: format, known: GRAPH_FORMAT }),
+    };
     let traversal = match text(said, "traversal")? {
         "codes" => Traversal::Codes,
         "exact" => Traversal::Exact,
@@ -106,6 +110,7 @@ fn read_header(said: &HashMap<&str, &str>) -> Result<GraphHeader, FormatError> {
         builder: text(said, "builder")?.to_owned(),
         traversal,
         entry: value(said, "entry")?,
+        rotation,
         scale: value(said, "scale")?,
         mean: mean.map_err(|e| broken("mean", e))?,
     })

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::FileWriter;
 
-use super::{GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, Traversal};
+use super::{GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, Traversal, UNROTATED_FORMAT};
 use crate::error::{Error, Result};
 
 /// The graph object of `graph`.
@@ -67,8 +67,9 @@ fn metadata(header: &GraphHeader) -> HashMap<String, String> {
         Traversal::Exact => "exact",
     };
     let mean: Vec<String> = header.mean.iter().map(f32::to_string).collect();
+    let format = if header.rotation.is_some() { GRAPH_FORMAT } else { UNROTATED_FORMAT };
     let pairs = [
-        ("graph_format", GRAPH_FORMAT.to_string()),
+        ("graph_format", format.to_string()),
         ("stream", header.stream.clone()),
         ("lo", header.lo.to_string()),
         ("hi", header.hi.to_string()),
@@ -84,5 +85,6 @@ fn metadata(header: &GraphHeader) -> HashMap<String, String> {
         ("scale", header.scale.to_string()),
         ("mean", mean.join(",")),
     ];
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let rotation = header.rotation.map(|seed| ("rotation_seed", seed.to_string()));
+    pairs.into_iter().chain(rotation).map(|(key, value)| (key.to_owned(), value)).collect()
 }

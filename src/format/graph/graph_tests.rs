@@ -25,6 +25,7 @@ fn ring() -> (GraphHeader, Columns) {
         builder: "hand".into(),
         traversal: Traversal::Codes,
         entry: 0,
+        rotation: Some(u64::MAX),
         scale: 0.1,
         mean: vec![0.25, -1e-7, 1.0 / 3.0],
     };
@@ -133,8 +134,19 @@ fn with_metadata(key: &str, value: &str) -> Bytes {
 
 #[test]
 fn another_format_number_is_told_apart_from_damage() {
-    let result = decode_graph(with_metadata("graph_format", "2"));
-    assert_eq!(result, Err(FormatError::Newer { found: 2, known: 1 }));
+    let result = decode_graph(with_metadata("graph_format", "3"));
+    assert_eq!(result, Err(FormatError::Newer { found: 3, known: 2 }));
+}
+
+#[test]
+fn a_graph_that_is_not_rotated_is_of_format_1_and_reads_back() {
+    let (header, columns) = ring();
+    let plain = GraphColumns::checked(GraphHeader { rotation: None, ..header }, columns).expect("is whole");
+    let bytes = encode_graph(&plain).expect("encodes");
+    let batch = read_by_arrow(bytes.clone());
+    assert_eq!(batch.schema().metadata()["graph_format"], "1");
+    assert!(!batch.schema().metadata().contains_key("rotation_seed"));
+    assert_eq!(decode_graph(bytes.into()).expect("decodes"), plain);
 }
 
 #[test]
@@ -146,6 +158,7 @@ fn metadata_that_cannot_be_is_refused_by_name() {
         ("dim", "-3", "dim"),
         ("mean", "0.5,x,1", "mean"),
         ("mean", "0.5", "mean of 1"),
+        ("rotation_seed", "-1", "rotation_seed"),
         ("scale", "0", "quantiser"),
         ("scale", "NaN", "quantiser"),
         ("entry", "9", "entry point 9"),

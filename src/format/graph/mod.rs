@@ -16,8 +16,10 @@ use crate::record::{Address, Metric, Version};
 pub use decode::decode_graph;
 pub use encode::encode_graph;
 
-/// Format number of graph objects written by this version; it has nothing to do with [`super::FORMAT`].
-pub const GRAPH_FORMAT: u64 = 1;
+/// Highest format number of graph objects; it has nothing to do with [`super::FORMAT`].
+pub const GRAPH_FORMAT: u64 = 2;
+/// The number of graphs whose vectors were coded as they are, not rotated.
+pub const UNROTATED_FORMAT: u64 = 1;
 
 /// Nodes a graph can have: lists have 32-bit offsets, and every node has a link.
 pub const MAX_NODES: usize = i32::MAX as usize;
@@ -59,7 +61,9 @@ pub struct GraphHeader {
     pub traversal: Traversal,
     /// The node a search starts at; it has the most levels.
     pub entry: u32,
-    /// Codes are (x − mean) / scale, rounded and clamped to ±127.
+    /// Seed of the rotation of x − mean; `None`: it is not rotated.
+    pub rotation: Option<u64>,
+    /// Codes are x − mean, rotated, / `scale`, rounded and clamped to ±127.
     pub scale: f32,
     /// `dim` floats.
     pub mean: Vec<f32>,

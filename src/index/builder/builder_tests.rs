@@ -1,7 +1,9 @@
 //! What holds for every graph our builder makes, whatever the threads.
 
 use super::*;
-use crate::index::recall_tests::clustered;
+use crate::index::recall_tests::{clustered, normal};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 fn built(values: &[f32], dim: usize, params: GraphParams) -> Adjacency {
     let space = Space { dim, rows: values.chunks_exact(dim).collect() };
@@ -21,6 +23,28 @@ fn one_two_and_four_threads_build_the_same_graph() {
             assert!(built(&values, 24, GraphParams { threads, ..params }) == one, "{threads} threads");
         }
         assert!(built(&values, 24, GraphParams { seed: 7, ..params }) != one, "another seed, another graph");
+    }
+}
+
+#[test]
+fn graphs_are_built_on_codes_whatever_the_sizes_of_the_dimensions() {
+    let dim = 100;
+    let falling = |i: usize| 1.0 / (i + 1) as f32;
+    let outlier = |i: usize| if i == 40 { 100.0 } else { 1.0 };
+    let outliers = |i: usize| if i.is_multiple_of(5) { 30.0 } else { 1.0 };
+    let sets: [(&str, &dyn Fn(usize) -> f32); 3] =
+        [("falling", &falling), ("an outlier", &outlier), ("twenty outliers", &outliers)];
+    for (name, size) in sets {
+        let mut rng = StdRng::seed_from_u64(1);
+        let values: Vec<f32> = (0..3000 * dim).map(|i| size(i % dim) * normal(&mut rng)).collect();
+        let rows: Vec<&[f32]> = values.chunks_exact(dim).collect();
+        let params = GraphParams::default();
+        let ordering = Ordering::new(&draw_levels(rows.len(), None, &params));
+        let coded = CodedPoints::encode(dim, &rows, &params);
+        let mut inserter = Inserter::new(&coded, Layers::empty(&ordering, params.m), &params);
+        let new: Vec<u32> = (0..rows.len() as u32).collect();
+        let suffices = |inserter: &Inserter<'_, CodedPoints>| judge::codes_suffice(&coded, &rows, inserter.layers());
+        assert!(inserter.insert_while(&new, suffices), "{name}: codes were given up");
     }
 }
 

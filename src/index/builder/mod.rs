@@ -52,7 +52,7 @@ pub fn grow(space: &Space<'_>, start: Option<&Adjacency>, params: &GraphParams) 
     };
     let linked = start.map_or(0, |start| start.lists.len() as u32);
     let new: Vec<u32> = (0u32..).zip(&ordering.order).filter(|(_, node)| **node >= linked).map(|(at, _)| at).collect();
-    let coded = CodedPoints::encode(space.dim, &rows, params.threads);
+    let coded = CodedPoints::encode(space.dim, &rows, params);
     let mut inserter = Inserter::new(&coded, begin(), params);
     if inserter.insert_while(&new, |inserter| judge::codes_suffice(&coded, &rows, inserter.layers())) {
         return inserter.into_layers().into_adjacency(&ordering);

@@ -5,6 +5,7 @@
 use arrow::buffer::{MutableBuffer, ScalarBuffer};
 use rayon::prelude::*;
 
+use crate::index::build::GraphParams;
 use crate::index::kernel::{CodeRows, kernels, prefer_large_pages, prefetch};
 use crate::index::quantiser::Quantiser;
 use crate::record::Metric;
@@ -32,9 +33,9 @@ pub struct CodedPoints {
 }
 
 impl CodedPoints {
-    /// Encodes `rows` of `dim` floats, on the pool this is called in if `threads` > 1.
-    pub fn encode(dim: usize, rows: &[&[f32]], threads: usize) -> CodedPoints {
-        let quantiser = Quantiser::fit(Metric::L2, dim, rows);
+    /// Encodes `rows` of `dim` floats, rotated by the seed, on the pool this is called in if `threads` > 1.
+    pub fn encode(dim: usize, rows: &[&[f32]], params: &GraphParams) -> CodedPoints {
+        let quantiser = Quantiser::fit(Metric::L2, dim, rows, params.seed);
         let stride = dim.next_multiple_of(LINE);
         let mut bytes = MutableBuffer::new(rows.len() * stride);
         prefer_large_pages(bytes.as_ptr(), bytes.capacity());
@@ -46,7 +47,7 @@ impl CodedPoints {
             kernels().dot_i8(place, place) as u32
         };
         let places = bytes.typed_data_mut::<i8>();
-        let squares = if threads > 1 {
+        let squares = if params.threads > 1 {
             places.par_chunks_mut(stride).zip(rows).map(encode).collect()
         } else {
             places.chunks_mut(stride).zip(rows).map(encode).collect()
@@ -126,7 +127,7 @@ mod tests {
     fn distances_of_codes_are_those_of_the_codes_and_order_as_those_of_floats() {
         let values: Vec<f32> = (0..40 * 70).map(|i| ((i * 7919) % 1009) as f32 - 500.0).collect();
         let rows: Vec<&[f32]> = values.chunks_exact(70).collect();
-        let (coded, exact) = (CodedPoints::encode(70, &rows, 1), FloatPoints::new(&rows));
+        let (coded, exact) = (CodedPoints::encode(70, &rows, &GraphParams::default()), FloatPoints::new(&rows));
         let direct = |a: u32, b: u32| -> u32 {
             let pairs = coded.code(a).iter().zip(coded.code(b));
             pairs.map(|(x, y)| (i32::from(*x) - i32::from(*y)).pow(2) as u32).sum()
@@ -145,10 +146,10 @@ mod tests {
 
     #[test]
     fn the_farthest_codes_of_the_largest_dimension_have_a_distance() {
-        let (low, high) = (vec![-1.0f32; 16_384], vec![1.0f32; 16_384]);
-        let coded = CodedPoints::encode(16_384, &[&low, &high], 1);
-        let step = coded.code(1)[0].abs_diff(coded.code(0)[0]);
-        assert_eq!(coded.distance(0, 1), 16_384 * u32::from(step).pow(2));
+        let codes: Vec<i8> = [vec![-127; 16_384], vec![127; 16_384]].concat();
+        let square = 16_384 * 127 * 127;
+        let coded = CodedPoints { stride: 16_384, codes: codes.into(), squares: vec![square; 2] };
+        assert_eq!(coded.distance(0, 1), 4 * square);
         assert_eq!(coded.distance(1, 1), 0);
     }
 }

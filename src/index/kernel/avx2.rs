@@ -1,9 +1,9 @@
 //! 256-bit forms: AVX2 with fused multiply-add.
 
-use super::Kernels;
+use super::{Kernels, scalar};
 use std::arch::x86_64::*;
 
-pub const KERNELS: Kernels = Kernels { name: "avx2", dot_f32, l2_f32, dot_i8, dot_i8_rows };
+pub const KERNELS: Kernels = Kernels { name: "avx2", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
 
 #[target_feature(enable = "avx2,fma")]
 fn sum(v: __m256) -> f32 {
@@ -91,4 +91,10 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
         // SAFETY: the row lies in `codes` and is as long as the query.
         *product = unsafe { dot_i8(query, codes.get_unchecked(*row as usize * dim..(*row as usize + 1) * dim)) };
     }
+}
+
+/// SAFETY: the caller is on a CPU with AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn hadamard(values: &mut [f32]) {
+    scalar::hadamard(values);
 }

@@ -1,9 +1,9 @@
 //! 512-bit forms; the remainder is read under a mask instead of one by one.
 
-use super::Kernels;
+use super::{Kernels, scalar};
 use std::arch::x86_64::*;
 
-pub const KERNELS: Kernels = Kernels { name: "avx512", dot_f32, l2_f32, dot_i8, dot_i8_rows };
+pub const KERNELS: Kernels = Kernels { name: "avx512", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
 
 /// SAFETY: the caller passes slices of equal length, on a CPU with AVX-512 F and BW.
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -88,4 +88,10 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
 #[inline]
 fn tail_mask(left: usize) -> __mmask16 {
     if left >= 16 { u16::MAX } else { (1 << left) - 1 }
+}
+
+/// SAFETY: the caller is on a CPU with AVX-512 F and BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn hadamard(values: &mut [f32]) {
+    scalar::hadamard(values);
 }

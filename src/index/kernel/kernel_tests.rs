@@ -42,6 +42,25 @@ proptest! {
     }
 
     #[test]
+    fn every_hadamard_form_follows_the_definition_and_gives_the_same_bits(
+        values in prop::collection::vec(-100f32..100f32, 256), power in 0u32..=8, skip in 0usize..8,
+    ) {
+        let n = 1usize << power;
+        let values = &values[skip.min(256 - n)..][..n];
+        let signed = |i: usize, j: usize| if (i & j).count_ones() % 2 == 1 { -1.0 } else { 1.0 };
+        let want: Vec<f64> =
+            (0..n).map(|i| values.iter().enumerate().map(|(j, x)| signed(i, j) * f64::from(*x)).sum()).collect();
+        let mut portable = values.to_vec();
+        scalar::KERNELS.hadamard(&mut portable);
+        prop_assert!(portable.iter().zip(&want).all(|(got, want)| (f64::from(*got) - want).abs() < 0.05));
+        for form in Kernels::available() {
+            let mut got = values.to_vec();
+            form.hadamard(&mut got);
+            prop_assert_eq!(&got, &portable, "{}", form.name);
+        }
+    }
+
+    #[test]
     fn products_with_rows_equal_those_with_each_row(
         (query, codes, skip) in codes(), dim in 1usize..=150, rows in prop::collection::vec(any::<u32>(), 0..14),
     ) {

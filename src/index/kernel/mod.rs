@@ -1,5 +1,5 @@
 //! The arithmetic of distances: inner product and squared Euclidean distance of `f32` vectors, inner
-//! product of `i8` codes; one form per instruction set, chosen once at run time.
+//! product of `i8` codes, the Hadamard transform; one form per instruction set, chosen once at run time.
 //! The only unsafe code of the index. Invariant: a form is reachable only through [`Kernels::available`],
 //! which lists it only where the CPU has its instructions, and it is only ever given slices whose lengths
 //! agree and rows that exist. Every SIMD form is tested against the scalar one.
@@ -54,6 +54,7 @@ pub struct Kernels {
     l2_f32: unsafe fn(&[f32], &[f32]) -> f32,
     dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
     dot_i8_rows: RowsForm,
+    hadamard: unsafe fn(&mut [f32]),
 }
 
 impl Kernels {
@@ -93,6 +94,17 @@ impl Kernels {
             // SAFETY: all of `rows` are rows of `codes`, as long as the query; as many products as rows;
             // this CPU has the features.
             unsafe { (self.dot_i8_rows)(query, codes.codes, rows, products) }
+        }
+    }
+
+    /// The Hadamard transform, in place and not normalised: value i becomes the sum of all values j, each negated
+    /// where i and j have an odd number of bits in common. Every form gives the same bits. Nothing is done unless
+    /// the length is a power of two.
+    #[inline]
+    pub fn hadamard(&self, values: &mut [f32]) {
+        if values.len().is_power_of_two() {
+            // SAFETY: this CPU has the features, or `available` had not listed the form.
+            unsafe { (self.hadamard)(values) }
         }
     }
 

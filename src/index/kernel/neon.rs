@@ -1,9 +1,9 @@
 //! 128-bit forms of aarch64.
 
-use super::Kernels;
+use super::{Kernels, scalar};
 use std::arch::aarch64::*;
 
-pub const KERNELS: Kernels = Kernels { name: "neon", dot_f32, l2_f32, dot_i8, dot_i8_rows };
+pub const KERNELS: Kernels = Kernels { name: "neon", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
 
 /// SAFETY: the caller passes slices of equal length, on a CPU with NEON.
 #[target_feature(enable = "neon")]
@@ -68,4 +68,10 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
         // SAFETY: the row lies in `codes` and is as long as the query.
         *product = unsafe { dot_i8(query, codes.get_unchecked(*row as usize * dim..(*row as usize + 1) * dim)) };
     }
+}
+
+/// SAFETY: the caller is on a CPU with NEON.
+#[target_feature(enable = "neon")]
+unsafe fn hadamard(values: &mut [f32]) {
+    scalar::hadamard(values);
 }

@@ -2,7 +2,7 @@
 
 use super::Kernels;
 
-pub const KERNELS: Kernels = Kernels { name: "scalar", dot_f32, l2_f32, dot_i8, dot_i8_rows };
+pub const KERNELS: Kernels = Kernels { name: "scalar", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
 
 fn sum_f32(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = [0f32; 8];
@@ -32,5 +32,43 @@ fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [i32]) {
     let dim = query.len();
     for (row, product) in rows.iter().zip(products) {
         *product = dot_i8(query, &codes[*row as usize * dim..][..dim]);
+    }
+}
+
+/// Values that are transformed at once before whole registers are.
+const LANES: usize = 8;
+
+/// Sums and differences of halves, then of quarters, and so on. Other forms are this one, compiled for their
+/// instruction set: additions in this order give the same bits on each.
+#[inline]
+pub(super) fn hadamard(values: &mut [f32]) {
+    let n = values.len();
+    let mut half = n / 2;
+    while half >= LANES {
+        for pair in values.chunks_exact_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            low.iter_mut().zip(high).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
+        }
+        half /= 2;
+    }
+    if n < LANES {
+        return few(values);
+    }
+    for lanes in values.as_chunks_mut::<LANES>().0 {
+        let [a, b, c, d, e, f, g, h] = *lanes;
+        let [a, b, c, d, e, f, g, h] = [a + e, b + f, c + g, d + h, a - e, b - f, c - g, d - h];
+        let [a, b, c, d, e, f, g, h] = [a + c, b + d, a - c, b - d, e + g, f + h, e - g, f - h];
+        *lanes = [a + b, a - b, c + d, c - d, e + f, e - f, g + h, g - h];
+    }
+}
+
+fn few(values: &mut [f32]) {
+    let mut half = values.len() / 2;
+    while half > 0 {
+        for pair in values.chunks_exact_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            low.iter_mut().zip(high).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
+        }
+        half /= 2;
     }
 }

@@ -5,8 +5,14 @@
 use super::{Kernels, avx512};
 use std::arch::x86_64::*;
 
-pub const KERNELS: Kernels =
-    Kernels { name: "avx512vnni", dot_f32: avx512::dot_f32, l2_f32: avx512::l2_f32, dot_i8, dot_i8_rows };
+pub const KERNELS: Kernels = Kernels {
+    name: "avx512vnni",
+    dot_f32: avx512::dot_f32,
+    l2_f32: avx512::l2_f32,
+    dot_i8,
+    dot_i8_rows,
+    hadamard: avx512::hadamard,
+};
 
 /// Codes a register holds.
 const WIDTH: usize = 64;
