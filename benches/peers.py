@@ -1,4 +1,4 @@
-"""Drumlin's graph beside hnswlib, faiss and usearch: same files, same M and efConstruction, same sweep, one core.
+"""Drumlin's graph beside hnswlib, faiss, usearch, ScaNN and Glass: same files, same M and efConstruction, same sweep, one core.
 
     python -m venv /tmp/peers && /tmp/peers/bin/pip install -r benches/requirements.txt
     /tmp/peers/bin/python benches/peers.py --data /tmp/data/clustered-200k-128:l2 /tmp/data/minilm-100k-384:cosine
@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -176,12 +177,95 @@ class Usearch:
         return self.index.search(self.queries, K, threads=1).keys
 
 
-PEERS = {name: kind for kind in (Hnswlib, Faiss, Usearch) for name in kind.NAMES}
+class Scann:
+    """A tree of √n leaves and anisotropic product codes of two dimensions each, the best re-ranked by f32, as its
+    documentation advises. It has no ef: `ef` re-ranks as many, and searches one leaf for each four of them."""
+
+    NAMES = ("ScaNN",)
+    LEAVES_PER_EF = 4
+
+    def __init__(self, _name: str, data: Data, _m: int, _ef_construction: int) -> None:
+        self.data = data
+
+    def build(self) -> None:
+        import scann
+
+        metric = "squared_l2" if self.data.metric == "l2" else "dot_product"
+        leaves = int(math.sqrt(self.data.rows))
+        builder = scann.scann_ops_pybind.builder(self.data.base, K, metric).set_n_training_threads(1)
+        builder = builder.tree(num_leaves=leaves, num_leaves_to_search=leaves, training_sample_size=self.data.rows)
+        # The threshold is meant for normalised vectors and inner products.
+        codes = {} if self.data.metric == "l2" else {"anisotropic_quantization_threshold": 0.2}
+        self.index = builder.score_ah(2, **codes).reorder(100).build()
+
+    def save(self, file: Path) -> None:
+        # A folder of files; the file counts their bytes.
+        folder = file.with_suffix(".scann")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        self.index.serialize(str(folder))
+        with open(file, "wb") as whole:
+            whole.truncate(sum(part.stat().st_size for part in folder.iterdir()))
+
+    def load(self, file: Path) -> None:
+        import scann
+
+        self.index = scann.scann_ops_pybind.load_searcher(str(file.with_suffix(".scann")))
+
+    def search(self, ef: int) -> np.ndarray:
+        leaves = max(1, ef // self.LEAVES_PER_EF)
+        return self.index.search_batched(self.data.queries, K, max(ef, K), leaves)[0]
+
+
+class Glass:
+    """An HNSW graph searched on its 8-bit codes (`SQ8U`), the best re-ranked by f32."""
+
+    NAMES = ("glass",)
+
+    def __init__(self, _name: str, data: Data, m: int, ef_construction: int) -> None:
+        self.data, self.m, self.ef_construction = data, m, ef_construction
+        self.metric = "L2" if data.metric == "l2" else "IP"
+
+    def build(self) -> None:
+        import glass
+
+        glass.set_num_threads(1)
+        index = glass.Index("HNSW", self.metric, "FP32", R=2 * self.m, L=self.ef_construction)
+        self.graph = index.build(self.data.base)
+        self.prepare()
+
+    def prepare(self) -> None:
+        import glass
+
+        glass.set_num_threads(1)
+        self.index = glass.Searcher(self.graph, self.data.base, self.metric, "SQ8U", "FP32")
+
+    def save(self, file: Path) -> None:
+        self.graph.save(str(file))
+
+    def load(self, file: Path) -> None:
+        import glass
+
+        self.graph = glass.Graph()
+        self.graph.load(str(file))
+        self.prepare()
+
+    def search(self, ef: int) -> np.ndarray:
+        self.index.set_ef(ef)
+        found = self.index.batch_search(self.data.queries, K, 1)
+        found = found[0] if isinstance(found, tuple) else found
+        return np.asarray(found).reshape(len(self.data.queries), K)
+
+
+PEERS = {name: kind for kind in (Hnswlib, Faiss, Usearch, Scann, Glass) for name in kind.NAMES}
 F32 = ("hnswlib", "faiss HNSWFlat", "usearch f32")
 
 
 def run_child(options: argparse.Namespace) -> None:
     """One peer in this process: prints what `benches/ann.rs` prints."""
+    # What peers print themselves goes to standard error.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     data = Data(*options.data[0])
     peer = PEERS[options.child](options.child, data, options.m, options.ef_construction)
     file = options.index
@@ -193,7 +277,7 @@ def run_child(options: argparse.Namespace) -> None:
         peer.build()
         build_cpu_s = time.process_time() - start
         peer.save(file)
-    print(json.dumps({"build_cpu_s": build_cpu_s, "bytes_per_vector": file.stat().st_size / data.rows}), flush=True)
+    print(json.dumps({"build_cpu_s": build_cpu_s, "bytes_per_vector": file.stat().st_size / data.rows}), file=out, flush=True)
     for ef in options.ef.split(","):
         passes = []
         for _ in range(PASSES):
@@ -202,7 +286,7 @@ def run_child(options: argparse.Namespace) -> None:
             passes.append(time.process_time() - start)
         qps = len(answers) / statistics.median(passes)
         recall = data.recall(answers)
-        print(json.dumps({"ef": int(ef), "recall": recall, "qps_cpu": qps}), flush=True)
+        print(json.dumps({"ef": int(ef), "recall": recall, "qps_cpu": qps}), file=out, flush=True)
         if recall >= ENOUGH:
             break
 
