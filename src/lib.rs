@@ -61,7 +61,7 @@ pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
 pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
 pub use bucket::transfer::Transfer;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
-pub use collection::get::Reading;
+pub use collection::get::{Matches, Reading};
 pub use collection::handle::{Collection, Identity};
 pub use collection::key_types::{KeyType, KeyTypes};
 pub use collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};

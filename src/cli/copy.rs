@@ -124,6 +124,7 @@ async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
     let said = download.info().clone();
     let how = PutFile {
         content_type: said.content_type,
+        content_encoding: said.content_encoding,
         length: Some(said.size),
         sha256: Some(said.sha256),
         auto_delete: said.auto_delete,

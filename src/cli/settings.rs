@@ -113,9 +113,12 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     // Requests get at most the first half of the time to stop; the flush needs the rest.
     let mut http = HttpSettings { drain_timeout: shutdown_timeout / 2, ..HttpSettings::default() };
     source.count("DRUMLIN_MAX_BODY_BYTES", &mut http.max_body_bytes)?;
+    source.count("DRUMLIN_MAX_QUERY_BYTES", &mut http.max_query_bytes)?;
     source.count("DRUMLIN_MAX_ANSWER_RECORDS", &mut http.max_answer_records)?;
     source.count("DRUMLIN_MAX_CONCURRENT_REQUESTS", &mut http.max_concurrent_requests)?;
     source.count("DRUMLIN_MAX_CONNECTIONS", &mut http.max_connections)?;
+    source.seconds("DRUMLIN_CONNECTION_IDLE_S", &mut http.connection_idle)?;
+    source.seconds("DRUMLIN_BODY_IDLE_S", &mut http.body_idle)?;
     source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
     source.flag("ALLOW_RESET", &mut http.allow_reset)?;
     source.flag("AUTO_DELETE", &mut http.auto_delete)?;

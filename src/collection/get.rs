@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::order::in_order;
-use super::request::{Found, Get, GetAnswer, Include};
+use super::request::{Found, Get, GetAnswer, Hit, Include, QueryAnswer};
 use super::residence::Held;
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
@@ -54,11 +54,115 @@ impl Reading {
         self.part(place, self.include)
     }
 
+    /// About how many bytes a record takes in an answer with these fields; 0 beyond the end.
+    pub fn weight(&self, place: usize, include: Include) -> usize {
+        self.rows.get(place).map_or(0, |at| self.snapshot.weight(*at, include))
+    }
+
+    /// The fields that the get asked for.
+    pub fn include(&self) -> Include {
+        self.include
+    }
+
     /// The same with other fields.
     pub fn part(&self, place: usize, include: Include) -> Result<Option<Found>> {
         self.rows.get(place).map(|at| self.snapshot.found(*at, include)).transpose()
     }
 }
+
+/// The answer to a search whose records are made one by one, when they are asked for. It keeps its version of the
+/// collection in memory.
+#[derive(Debug)]
+pub struct Matches {
+    snapshot: Arc<Snapshot>,
+    results: Vec<Vec<(RowRef, f32)>>,
+    include: Include,
+    /// Keeps the collection in memory.
+    _held: Held,
+}
+
+impl Matches {
+    pub(super) fn of(
+        snapshot: Arc<Snapshot>,
+        results: Vec<Vec<(RowRef, f32)>>,
+        include: Include,
+        held: Held,
+    ) -> Matches {
+        Matches { snapshot, results, include, _held: held }
+    }
+
+    /// The same without the record of this id, and with at most `k` neighbours of each query embedding.
+    pub fn without(mut self, id: &str, k: usize) -> Matches {
+        for rows in &mut self.results {
+            rows.retain(|(at, _)| self.snapshot.chunk(*at).id(at.row) != id);
+            rows.truncate(k);
+        }
+        self
+    }
+
+    /// How many neighbours each query embedding has.
+    pub fn counts(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.results.iter().map(Vec::len)
+    }
+
+    /// The version that was searched.
+    pub fn version(&self) -> Version {
+        self.snapshot.version
+    }
+
+    /// How far this neighbour of a query embedding is; `None` beyond the end.
+    pub fn distance(&self, query: usize, place: usize) -> Option<f32> {
+        self.at(query, place).map(|(_, distance)| *distance)
+    }
+
+    /// A neighbour of a query embedding, nearest first, with the fields that the search asked for; `None` beyond the
+    /// end.
+    ///
+    /// # Errors
+    /// `Corrupted` names a record whose metadata cannot be read.
+    pub fn hit(&self, query: usize, place: usize) -> Result<Option<Hit>> {
+        let Some((at, distance)) = self.at(query, place) else { return Ok(None) };
+        Ok(Some(Hit { distance: *distance, record: self.snapshot.found(*at, self.include)? }))
+    }
+
+    /// The same record with other fields.
+    ///
+    /// # Errors
+    /// `Corrupted` names a record whose metadata cannot be read.
+    pub fn part(&self, query: usize, place: usize, include: Include) -> Result<Option<Found>> {
+        self.at(query, place).map(|(at, _)| self.snapshot.found(*at, include)).transpose()
+    }
+
+    /// About how many bytes a record takes in an answer with the fields that the search asked for; 0 beyond the end.
+    pub fn weight(&self, query: usize, place: usize) -> usize {
+        self.weight_of(query, place, self.include)
+    }
+
+    /// The same with other fields.
+    pub fn weight_of(&self, query: usize, place: usize, include: Include) -> usize {
+        self.at(query, place).map_or(0, |(at, _)| self.snapshot.weight(*at, include))
+    }
+
+    /// All records at once.
+    ///
+    /// # Errors
+    /// `Corrupted` names a record whose metadata cannot be read.
+    pub fn answer(&self) -> Result<QueryAnswer> {
+        let hits = |query: usize| {
+            let count = self.results.get(query).map_or(0, Vec::len);
+            (0..count).filter_map(|place| self.hit(query, place).transpose()).collect::<Result<Vec<_>>>()
+        };
+        let results = (0..self.results.len()).map(hits).collect::<Result<_>>()?;
+        Ok(QueryAnswer { results, version: self.version() })
+    }
+
+    fn at(&self, query: usize, place: usize) -> Option<&(RowRef, f32)> {
+        self.results.get(query)?.get(place)
+    }
+}
+
+/// Bytes of a number as JSON.
+const NUMBER_BYTES: usize = 16;
 
 impl Snapshot {
     /// The records asked for, in insertion order.
@@ -118,6 +222,21 @@ impl Snapshot {
             uri: chunk.uri(row).filter(|_| include.uri).map(str::to_owned),
             metadata: metadata.map_err(|e| Error::corrupted(format!("record {:?}: {e}", chunk.id(row))))?,
         })
+    }
+
+    /// About how many bytes the record at `at` takes while it is answered: its fields once more, and as JSON.
+    fn weight(&self, at: RowRef, include: Include) -> usize {
+        let (chunk, row) = (self.chunk(at), at.row);
+        let embedding = if include.embedding { chunk.vector(row).len() * (size_of::<f32>() + NUMBER_BYTES) } else { 0 };
+        let texts = [
+            Some(chunk.id(row)),
+            chunk.document(row).filter(|_| include.document),
+            chunk.uri(row).filter(|_| include.uri),
+        ];
+        let texts: usize = texts.into_iter().flatten().map(|text| 2 * text.len()).sum();
+        // Metadata becomes a map before it is text again.
+        let metadata = chunk.metadata(row).filter(|_| include.metadata).map_or(0, |text| 16 * text.len());
+        embedding + texts + metadata
     }
 
     pub(super) fn check_alive(&self) -> Result<()> {

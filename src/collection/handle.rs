@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::get::Reading;
+use super::get::{Matches, Reading};
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
 use super::request::{
@@ -218,22 +218,45 @@ impl Collection {
     /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
     /// embeddings are spread over the search threads.
     pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
-        let held = self.used().await?;
-        query.ef_search = query.ef_search.or(held.identity().index.ef_search);
-        let snapshot = held.snapshot(query.consistency).await?;
-        let limits = held.inner.surroundings.limits.clone();
-        held.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
-        let compute = held.compute();
         if query.embeddings.len() < 2 {
-            return compute.search(move |interrupt| snapshot.search(&query, &limits, interrupt)).await?;
+            let held = self.used().await?;
+            let (snapshot, limits) = held.prepare(&mut query).await?;
+            return held.compute().search(move |interrupt| snapshot.search(&query, &limits, interrupt)).await?;
+        }
+        let matches = self.find(query).await?;
+        self.compute().search(move |_| matches.answer()).await?
+    }
+
+    /// The same, whose records are to be taken one by one: whoever passes them on need not hold them all.
+    pub async fn find(&self, mut query: Query) -> Result<Matches> {
+        let held = self.used().await?;
+        let (snapshot, limits) = held.prepare(&mut query).await?;
+        let (compute, include) = (held.compute(), query.include);
+        if query.embeddings.len() < 2 {
+            let searched = compute.search(move |interrupt| {
+                let route = snapshot.route(&query, &limits, interrupt);
+                let rows = route.and_then(|route| snapshot.answer(&query, &route, 0, interrupt));
+                (rows, snapshot)
+            });
+            let (rows, snapshot) = searched.await?;
+            return Ok(Matches::of(snapshot, vec![rows?], include, held));
         }
         let planned = compute.search(move |interrupt| (snapshot.route(&query, &limits, interrupt), snapshot, query));
         let (route, snapshot, query) = planned.await?;
         let route = route?;
-        let (version, count) = (snapshot.version(), query.embeddings.len());
-        let answer = move |number, interrupt: &Interrupt| snapshot.answer(&query, &route, number, interrupt);
+        let (searched, count) = (snapshot.clone(), query.embeddings.len());
+        let answer = move |number, interrupt: &Interrupt| searched.answer(&query, &route, number, interrupt);
         let answers = compute.search_batch(count, answer).await?;
-        Ok(QueryAnswer { results: answers.into_iter().collect::<Result<_>>()?, version })
+        let results = answers.into_iter().collect::<Result<_>>()?;
+        Ok(Matches::of(snapshot, results, include, held))
+    }
+
+    /// What a search reads, and within what limits; completes the query, and counts it.
+    async fn prepare(&self, query: &mut Query) -> Result<(Arc<Snapshot>, Arc<Limits>)> {
+        query.ef_search = query.ef_search.or(self.identity().index.ef_search);
+        let snapshot = self.snapshot(query.consistency).await?;
+        self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
+        Ok((snapshot, self.inner.surroundings.limits.clone()))
     }
 
     /// Floats of an embedding, as this instance knows it; `None` until fixed.

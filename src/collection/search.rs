@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use super::graphs::{GraphView, Link};
 use super::request::{Hit, Query, QueryAnswer};
 use super::select::Selected;
-use super::snapshot::{ChunkView, Snapshot};
+use super::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::index::{
@@ -64,7 +64,12 @@ impl Snapshot {
     /// One list of hits for each query embedding, nearest first.
     pub fn search(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<QueryAnswer> {
         let route = self.route(query, limits, interrupt)?;
-        let results = (0..query.embeddings.len()).map(|number| self.answer(query, &route, number, interrupt));
+        let results = (0..query.embeddings.len()).map(|number| {
+            let rows = self.answer(query, &route, number, interrupt)?;
+            rows.into_iter()
+                .map(|(at, distance)| Ok(Hit { distance, record: self.found(at, query.include)? }))
+                .collect()
+        });
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
     }
 
@@ -87,11 +92,18 @@ impl Snapshot {
         Ok(Route { scans, walks })
     }
 
-    /// The hits of one of the query's embeddings. `route` must be this query's on this snapshot.
-    pub fn answer(&self, query: &Query, route: &Route, number: usize, interrupt: &Interrupt) -> Result<Vec<Hit>> {
+    /// The rows nearest to one of the query's embeddings, and how far each is. `route` must be this query's on this
+    /// snapshot.
+    pub fn answer(
+        &self,
+        query: &Query,
+        route: &Route,
+        number: usize,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<(RowRef, f32)>> {
         let embedding = query.embeddings.get(number).map_or(&[][..], Vec::as_slice);
         let prepared = PreparedQuery::new(self.metric, embedding);
-        self.hits(self.nearest(&prepared, query, route, interrupt)?, query)
+        self.found_rows(self.nearest(&prepared, query, route, interrupt)?)
     }
 
     /// What is left to scan of a chunk's selected rows (`None`: all that are alive).
@@ -187,11 +199,11 @@ impl Snapshot {
         Ok(top)
     }
 
-    fn hits(&self, nearest: TopK, query: &Query) -> Result<Vec<Hit>> {
+    fn found_rows(&self, nearest: TopK) -> Result<Vec<(RowRef, f32)>> {
         let rows = nearest.into_sorted().into_iter().map(|neighbour| {
             let at = self.row_at(Address(neighbour.key));
             let at = at.ok_or_else(|| Error::internal(format!("no live row at address {}", neighbour.key)))?;
-            Ok(Hit { distance: neighbour.distance, record: self.found(at, query.include)? })
+            Ok((at, neighbour.distance))
         });
         rows.collect()
     }

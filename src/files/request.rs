@@ -37,6 +37,8 @@ impl FileCondition {
 pub struct PutFile {
     /// Its media type.
     pub content_type: Option<String>,
+    /// How its bytes are coded (`Content-Encoding`); they are stored as they come.
+    pub content_encoding: Option<String>,
     /// How many bytes will come, if that is known: more memory than that is not reserved.
     pub length: Option<u64>,
     /// The SHA-256 that the bytes must have, in lower-case hex.
@@ -60,6 +62,8 @@ pub struct FileInfo {
     pub sha256: String,
     /// The media type that came with it.
     pub content_type: Option<String>,
+    /// How its bytes are coded, as it came with them.
+    pub content_encoding: Option<String>,
     /// When it was uploaded, in milliseconds since 1970 by the store's clock.
     pub uploaded_at_ms: i64,
     /// Whether it is deleted once it was downloaded whole, if its upload said so or denied it.
@@ -75,6 +79,7 @@ impl FileInfo {
             size: file.size,
             sha256: file.sha256.to_string(),
             content_type: file.content_type.clone(),
+            content_encoding: file.content_encoding.clone(),
             uploaded_at_ms: file.uploaded_at.0,
             auto_delete: file.auto_delete,
             version,

@@ -192,6 +192,7 @@ impl Vault {
                 size: uploaded.size,
                 sha256: uploaded.sha256,
                 content_type: file.content_type.clone(),
+                content_encoding: file.content_encoding.clone(),
                 uploaded_at: file.uploaded_at_ms.map_or(seen.date, StoreTime),
                 deleted_at: None,
                 auto_delete: file.auto_delete,

@@ -17,6 +17,8 @@ const MAX_NODES: usize = 1_000;
 const MAX_VALUES: usize = 100_000;
 /// Regexes in one clause: each may take megabytes.
 const MAX_REGEXES: usize = 16;
+/// Bytes of a regex: it is a tree of many times its size before it is compiled.
+const MAX_REGEX_BYTES: usize = 16 << 10;
 /// What joins conditions.
 const JOINS: [&str; 2] = ["$and", "$or"];
 /// What stands under a metadata key.
@@ -209,6 +211,9 @@ impl Parser {
         self.regexes += 1;
         if self.regexes > MAX_REGEXES {
             return self.error(format!("at most {MAX_REGEXES} regexes are allowed, join them with |"));
+        }
+        if text.len() > MAX_REGEX_BYTES {
+            return self.error(format!("expected a regex of at most {MAX_REGEX_BYTES} bytes, got {}", text.len()));
         }
         Pattern::compile(text)
             .map_err(|e| FilterError { clause: Clause::Regex, message: format!("{}: {e}", self.place) })

@@ -63,6 +63,8 @@ pub struct FileRecord {
     pub sha256: Sha256Sum,
     /// The media type that came with it.
     pub content_type: Option<String>,
+    /// How the bytes are coded, as it came with them.
+    pub content_encoding: Option<String>,
     /// When it was uploaded, by the store's clock.
     pub uploaded_at: StoreTime,
     /// When it was deleted; the record stays for a while to tell so.
@@ -118,6 +120,9 @@ impl FileRecord {
         if let Some(kind) = &self.content_type {
             metadata.insert("content_type".to_owned(), MetaValue::Str(kind.clone()));
         }
+        if let Some(coding) = &self.content_encoding {
+            metadata.insert("content_encoding".to_owned(), MetaValue::Str(coding.clone()));
+        }
         if let Some(at) = self.deleted_at {
             metadata.insert("deleted_at".to_owned(), MetaValue::Int(at.0));
         }
@@ -153,6 +158,7 @@ impl FileRecord {
             size,
             sha256: sha256.parse()?,
             content_type: text("content_type", metadata)?.map(str::to_owned),
+            content_encoding: text("content_encoding", metadata)?.map(str::to_owned),
             uploaded_at: StoreTime(uploaded_at),
             deleted_at,
             auto_delete: match metadata.0.get("auto_delete") {
@@ -219,6 +225,7 @@ mod tests {
             size: 11,
             sha256: Sha256Sum([0xab; 32]),
             content_type: Some("image/png".to_owned()),
+            content_encoding: Some("gzip".to_owned()),
             uploaded_at: StoreTime(1_700_000_000_000),
             deleted_at: None,
             auto_delete: Some(true),
@@ -229,7 +236,14 @@ mod tests {
     #[test]
     fn a_record_comes_back_as_it_went() {
         let deleted = FileRecord { deleted_at: Some(StoreTime(5)), content: None, ..file() };
-        let empty = FileRecord { size: 0, content: None, content_type: None, auto_delete: None, ..file() };
+        let empty = FileRecord {
+            size: 0,
+            content: None,
+            content_type: None,
+            content_encoding: None,
+            auto_delete: None,
+            ..file()
+        };
         let stays = FileRecord { auto_delete: Some(false), ..file() };
         for record in [file(), deleted, empty, stays] {
             let (metadata, document) = record.encode();

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::stream::{Pieces, append};
-use crate::collection::get::Reading;
-use crate::collection::request::{CollectionInfo, Condition, Found, Hit, IndexSettings, QueryAnswer};
+use crate::collection::get::{Matches, Reading};
+use crate::collection::request::{CollectionInfo, Condition, Found, IndexSettings};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
 
@@ -20,26 +20,6 @@ pub(super) const INLINE_RECORDS: usize = 64;
 /// A JSON answer, written here and now.
 pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, ApiError> {
     Ok(response(status, encode(answer)?))
-}
-
-/// A JSON answer of `records` records, written where it does not hold up others.
-pub(super) async fn json_of(records: usize, answer: impl Serialize + Send + 'static) -> Result<Response, ApiError> {
-    Ok(written(records, move || serde_json::to_vec(&answer)).await?)
-}
-
-/// The same, of what `write` makes.
-pub(super) async fn written(
-    records: usize,
-    write: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
-) -> Result<Response, Error> {
-    let bytes = if records <= INLINE_RECORDS {
-        write()
-    } else {
-        let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(|e| Error::internal("writing the answer failed").with_source(e))?
-    };
-    let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))?;
-    Ok(response(StatusCode::OK, bytes))
 }
 
 fn encode(answer: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -122,9 +102,16 @@ impl From<Reading> for GetBody {
     }
 }
 
+/// What stands around a record.
+const AROUND_BYTES: usize = 128;
+
 impl Pieces for GetBody {
     fn records(&self) -> usize {
         self.reading.len()
+    }
+
+    fn weight(&self) -> usize {
+        AROUND_BYTES + self.reading.weight(self.next, self.reading.include())
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
@@ -146,17 +133,51 @@ impl Pieces for GetBody {
     }
 }
 
-/// Answer to a search: one list per query embedding, nearest first.
-#[derive(Serialize)]
+/// Answer to a search, record by record: one list per query embedding, nearest first.
 pub(super) struct SearchBody {
-    results: Vec<Vec<RecordAnswer>>,
-    version: Version,
+    matches: Matches,
+    query: usize,
+    place: usize,
 }
 
-impl From<QueryAnswer> for SearchBody {
-    fn from(answer: QueryAnswer) -> SearchBody {
-        let hit = |hit: Hit| RecordAnswer::new(hit.record, Some(hit.distance));
-        let results = answer.results.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect();
-        SearchBody { results, version: answer.version }
+impl From<Matches> for SearchBody {
+    fn from(matches: Matches) -> SearchBody {
+        SearchBody { matches, query: 0, place: 0 }
+    }
+}
+
+impl Pieces for SearchBody {
+    fn records(&self) -> usize {
+        self.matches.counts().sum()
+    }
+
+    fn weight(&self) -> usize {
+        AROUND_BYTES + self.matches.weight(self.query, self.place)
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+        if (self.query, self.place) == (0, 0) {
+            into.extend_from_slice(br#"{"results":["#);
+        }
+        if self.query >= self.matches.counts().len() {
+            into.extend_from_slice(br#"],"version":"#);
+            append(into, &self.matches.version())?;
+            into.push(b'}');
+            return Ok(false);
+        }
+        if self.place == 0 {
+            into.extend_from_slice(if self.query == 0 { b"[" } else { b",[" });
+        }
+        let Some(hit) = self.matches.hit(self.query, self.place)? else {
+            into.push(b']');
+            (self.query, self.place) = (self.query + 1, 0);
+            return Ok(true);
+        };
+        if self.place > 0 {
+            into.push(b',');
+        }
+        append(into, &RecordAnswer::new(hit.record, Some(hit.distance)))?;
+        self.place += 1;
+        Ok(true)
     }
 }

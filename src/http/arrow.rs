@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::App;
 use super::body::{Payload, decode_off_thread};
+use super::bounded::{List, Tree};
 use super::error::ApiError;
 use super::stream::Pieces;
 use super::wire::{Embedding, Field, Freshness, SearchBody, default_k, scope};
@@ -61,7 +62,7 @@ impl SearchParameters {
         let table = [ARROW, PARQUET].contains(&payload.media_type.as_str());
         if !table {
             self.check_unsaid()?;
-            return payload.json().await;
+            return payload.json(app).await;
         }
         let (limits, budget) = (app.store.limits().clone(), app.store.budget().clone());
         let (intake, parquet) = (Intake::queries(limits, budget), payload.media_type == PARQUET);
@@ -69,10 +70,10 @@ impl SearchParameters {
             true => intake.records_from_parquet(bytes),
             false => intake.records_from_ipc(bytes),
         });
-        let embeddings = queries.await?.into_iter().map(|record| Embedding(record.embedding)).collect();
+        let embeddings: Vec<Embedding> = queries.await?.into_iter().map(|record| Embedding(record.embedding)).collect();
         Ok(SearchBody {
             embedding: None,
-            embeddings: Some(embeddings),
+            embeddings: Some(List::from(embeddings)),
             id: None,
             k: self.k.unwrap_or(default_k()),
             ids: None,
@@ -102,7 +103,7 @@ impl SearchParameters {
     }
 }
 
-fn json(name: &str, text: Option<String>) -> Result<Option<Value>, ApiError> {
+fn json(name: &str, text: Option<String>) -> Result<Option<Tree>, ApiError> {
     let read = |text: String| {
         serde_json::from_str(&text)
             .map_err(|e| ApiError::invalid(format!("query: {name}: expected JSON, got {text:?}: {e}")))
@@ -139,6 +140,10 @@ impl Pieces for ArrowGet {
 
     fn records(&self) -> usize {
         self.reading.len()
+    }
+
+    fn weight(&self) -> usize {
+        BATCH_BYTES + self.reading.weight(self.next, self.reading.include())
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {

@@ -1,36 +1,138 @@
 //! From a request to a value: reads a body within its limit, checks its media type, decodes JSON
 //! strictly and names the field that is wrong. Nothing a client sends can make this panic.
 
+use std::fmt::{self, Display, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use futures::StreamExt;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use super::App;
+use super::coding::Coding;
 use super::error::ApiError;
+use super::meter::Meter;
 use super::wire::Object;
 use crate::error::{Error, Kind};
-use crate::memory::Reservation;
+use crate::memory::Purpose;
+use crate::store::room::Room;
 
 /// JSON decoded on the async thread up to this size; larger bodies go to a blocking thread.
 const INLINE_BYTES: usize = 64 << 10;
+
+/// What a body is for: how long it may be, and who shares the memory for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// Records to write.
+    Records,
+    /// What to look for, or to delete.
+    Query,
+    /// A collection, a database and the like. Not metered while it is decoded: what it can grow to is taken before.
+    Settings,
+}
+
+/// Bytes of a body of settings: metadata is at most a quarter of it, unless the limit is raised.
+const SETTINGS_BYTES: usize = 1 << 20;
+/// Small objects take so many times their length once they are decoded.
+const SETTINGS_FACTOR: u64 = 96;
+
+impl BodyKind {
+    fn limit(self, app: &App) -> (usize, &'static str) {
+        match self {
+            BodyKind::Records => (app.settings.max_body_bytes, "send smaller batches (DRUMLIN_MAX_BODY_BYTES)"),
+            BodyKind::Query => (
+                app.settings.max_query_bytes.min(app.settings.max_body_bytes),
+                "ask for less at a time (DRUMLIN_MAX_QUERY_BYTES)",
+            ),
+            BodyKind::Settings => {
+                let metadata = app.store.limits().metadata_bytes.saturating_mul(4);
+                (metadata.max(SETTINGS_BYTES).min(app.settings.max_body_bytes), "it is more than any collection needs")
+            }
+        }
+    }
+
+    fn purpose(self) -> Purpose {
+        match self {
+            BodyKind::Query => Purpose::Read,
+            BodyKind::Records | BodyKind::Settings => Purpose::Work,
+        }
+    }
+}
+
+/// A type that a body is decoded to.
+pub(crate) trait RequestBody: DeserializeOwned + Send + 'static {
+    /// What it is for.
+    const KIND: BodyKind;
+}
+
+/// Names what each type of body is for.
+macro_rules! bodies {
+    ($($kind:ident: $($body:ty),+;)+) => {$($(
+        impl $crate::http::body::RequestBody for $body {
+            const KIND: $crate::http::body::BodyKind = $crate::http::body::BodyKind::$kind;
+        }
+    )+)+};
+}
+pub(crate) use bodies;
+
+/// Memory of bodies that were decoded, until the handler is done with what they say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rooms(Arc<Mutex<Vec<Room>>>);
+
+impl Rooms {
+    pub(crate) fn keep(&self, room: Room) {
+        self.0.lock().push(room);
+    }
+}
 
 /// A request body and what it claims to be.
 pub(crate) struct Payload {
     /// The media type without parameters, lower case; empty if none was given.
     pub(crate) media_type: String,
-    /// The whole body, not longer than the limit.
+    /// The whole body, not longer than the limit, decoded if it came coded.
     pub(crate) bytes: Bytes,
-    /// Memory for the body and what it is decoded to.
+    /// Memory for the body and what it says.
     pub(crate) room: Room,
+    rooms: Rooms,
 }
 
 impl FromRequest<App> for Payload {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Payload, ApiError> {
+        Payload::read(request, app, BodyKind::Records).await
+    }
+}
+
+/// The body of a read.
+pub(crate) struct QueryPayload(pub(crate) Payload);
+
+impl FromRequest<App> for QueryPayload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<QueryPayload, ApiError> {
+        Payload::read(request, app, BodyKind::Query).await.map(QueryPayload)
+    }
+}
+
+/// A JSON body, decoded strictly.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: RequestBody> FromRequest<App> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Json<T>, ApiError> {
+        Payload::read(request, app, T::KIND).await?.json(app).await.map(Json)
+    }
+}
+
+impl Payload {
+    async fn read(request: Request, app: &App, kind: BodyKind) -> Result<Payload, ApiError> {
         let header = request.headers().get(header::CONTENT_TYPE);
         let text = header.map_or(Ok(""), |h| h.to_str()).map_err(|_| {
             ApiError::with_status(
@@ -40,42 +142,41 @@ impl FromRequest<App> for Payload {
             )
         })?;
         let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let (bytes, room) = read_body(request.into_body(), app).await?;
-        Ok(Payload { media_type, bytes, room })
+        let rooms = rooms(&request);
+        let (bytes, room) = read_body(request, app, kind).await?;
+        Ok(Payload { media_type, bytes, room, rooms })
     }
-}
 
-/// Memory taken before a body is read, and for what it turned out to have more.
-pub(crate) type Room = [Option<Reservation>; 2];
-
-/// Bytes that a large body takes until it is decoded: it may come in pieces that are joined, and what it says
-/// is about as long. Small ones are not counted.
-fn roomy(bytes: u64) -> u64 {
-    if bytes <= INLINE_BYTES as u64 { 0 } else { bytes.saturating_mul(2) }
-}
-
-/// A JSON body, decoded strictly.
-pub(crate) struct Json<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Json<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, app: &App) -> Result<Json<T>, ApiError> {
-        Payload::from_request(request, app).await?.json().await.map(Json)
-    }
-}
-
-impl Payload {
     /// Decodes a JSON body.
-    pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(self) -> Result<T, ApiError> {
+    pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(self, app: &App) -> Result<T, ApiError> {
         if self.media_type != "application/json" {
             return Err(unsupported(&self.media_type, "application/json"));
         }
-        let room = self.room;
-        let decoded =
-            decode_off_thread(self.bytes, |bytes| decode_json::<Object<T>>(&bytes).map(|body| body.0)).await?;
-        drop(room);
-        Ok(decoded)
+        let Payload { bytes, mut room, rooms, .. } = self;
+        let before = room.bytes();
+        grow_for_escapes(&bytes, &mut room).await?;
+        let gone = bytes.len() as u64 + room.bytes() - before;
+        let mut meter = Meter::new(app.store.limits().clone(), Some(room));
+        let (decoded, room) = decode_off_thread(bytes, move |bytes| {
+            let decoded = decode_json_metered::<Object<T>>(&bytes, &mut meter).map(|body| body.0);
+            Ok::<_, Error>((decoded, meter.into_room()))
+        })
+        .await?;
+        keep(&rooms, room, gone);
+        Ok(decoded?)
+    }
+}
+
+/// Where a request's decoded bodies are counted.
+pub(super) fn rooms(request: &Request) -> Rooms {
+    request.extensions().get::<Rooms>().cloned().unwrap_or_default()
+}
+
+/// Keeps what a decoded body takes; `gone` bytes of it are free.
+pub(super) fn keep(rooms: &Rooms, room: Option<Room>, gone: u64) {
+    if let Some(mut room) = room {
+        room.shrink(gone);
+        rooms.keep(room);
     }
 }
 
@@ -101,31 +202,44 @@ pub(crate) async fn decode_off_thread<T: Send + 'static, E: From<Error> + Send +
     decoded.map_err(|e| Error::internal("decoding the body failed").with_source(e))?
 }
 
-/// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds the path.
+/// Decodes JSON, of which nothing but the default limits is asked.
+#[cfg(test)]
 pub(crate) fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    decode_json_metered(bytes, &mut Meter::new(crate::config::Limits::default(), None))
+}
+
+/// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds the path.
+fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> Result<T, Error> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::invalid("body: expected a JSON object, got nothing"));
     }
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    if let Ok(value) = meter.run(|| serde_json::from_slice(bytes)) {
         return Ok(value);
     }
+    if let Some(fault) = meter.fault().filter(|fault| fault.kind() == Kind::NoRoom) {
+        return Err(fault);
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let located: Result<T, _> = serde_path_to_error::deserialize(&mut json);
+    let located: Result<T, _> = meter.run(|| serde_path_to_error::deserialize(&mut json));
     match located {
         Ok(_) => Err(Error::invalid("body: expected one JSON value, got more after it")),
         Err(e) => {
             // `.` is the whole body, `?` a place inside an object before its key was read.
-            let path = e.path().to_string();
+            let path = shortened(e.path());
             let path = path.trim_end_matches('?').trim_end_matches('.');
             let place = if path.is_empty() { "body" } else { path };
-            Err(Error::invalid(format!("{place}: {}", words_of(e.inner()))))
+            Err(match meter.fault() {
+                Some(fault) if fault.kind() == Kind::NoRoom => fault,
+                Some(fault) => Error::new(fault.kind(), format!("{place}: {}", fault.message())),
+                None => Error::invalid(format!("{place}: {}", words_of(e.inner()))),
+            })
         }
     }
 }
 
 /// What is wrong with JSON, in serde's words; where those name no limit, with the limit.
 pub(crate) fn words_of(error: &serde_json::Error) -> String {
-    let words = error.to_string();
+    let words = shortened(error);
     match words.starts_with("recursion limit exceeded") {
         true => format!(
             "{words}: at most 127 lists and objects may lie within each other; put conditions of one $and or $or into \
@@ -135,42 +249,129 @@ pub(crate) fn words_of(error: &serde_json::Error) -> String {
     }
 }
 
-/// Reads a body within its limit, and takes memory for it and for what it is decoded to.
-pub(super) async fn read_body(body: Body, app: &App) -> Result<(Bytes, Room), ApiError> {
-    let limit = app.settings.max_body_bytes;
-    // One that is too long is refused for that, and takes no memory.
-    let said = body.size_hint().lower().min(limit as u64);
-    let room = app.store.room_for_request(roomy(said)).await?;
-    let bytes = read_within(body, limit).await?;
-    // A body whose length was not said is seen only now.
-    let rest = app.store.room_for_request(roomy(bytes.len() as u64).saturating_sub(roomy(said))).await?;
-    Ok((bytes, [room, rest]))
-}
+/// Characters of what a decoder says that an answer repeats: it may quote what came, however long.
+const SHOWN_CHARS: usize = 500;
 
-async fn read_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    let mut stream = body.into_data_stream();
-    let mut first = Bytes::new();
-    let mut joined = Vec::new();
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|e| {
-            ApiError::from(Error::invalid("body: ended before it was complete").with_source(std::io::Error::other(e)))
-        })?;
-        if first.len() + joined.len() + piece.len() > limit {
-            return Err(ApiError::with_status(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                Kind::Limit,
-                format!("body: at most {limit} bytes, got more; send smaller batches (DRUMLIN_MAX_BODY_BYTES)"),
-            ));
-        }
-        // One piece, the usual case, is taken as it is; more are joined.
-        if joined.is_empty() && first.is_empty() {
-            first = piece;
-        } else {
-            joined.extend_from_slice(&std::mem::take(&mut first));
-            joined.extend_from_slice(&piece);
+/// What somebody says, as far as a person reads on.
+pub(super) fn shortened(told: &impl Display) -> String {
+    struct Short(String, usize);
+
+    impl fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for c in text.chars() {
+                if self.1 == 0 {
+                    self.0.push('…');
+                    return Err(fmt::Error);
+                }
+                self.0.push(c);
+                self.1 -= 1;
+            }
+            Ok(())
         }
     }
-    Ok(if joined.is_empty() { first } else { joined.into() })
+
+    let mut short = Short(String::new(), SHOWN_CHARS);
+    // It ends with an error where there is more.
+    let _ = write!(short, "{told}");
+    short.0
+}
+
+/// Takes memory for the text without escapes that a decoder makes beside the body, where it has to.
+pub(super) async fn grow_for_escapes(bytes: &[u8], room: &mut Room) -> Result<(), Error> {
+    if bytes.len() > INLINE_BYTES && memchr::memchr(b'\\', bytes).is_some() {
+        room.grow(2 * bytes.len() as u64).await?;
+    }
+    Ok(())
+}
+
+/// Reads a body within its limit, decodes it if it comes coded, and takes memory for it and for what it says.
+pub(super) async fn read_body(request: Request, app: &App, kind: BodyKind) -> Result<(Bytes, Room), ApiError> {
+    let coding = Coding::of(request.headers())?;
+    let limit = kind.limit(app);
+    let mut room = app.store.room(kind.purpose());
+    let read = ReadWithin { limit, idle: app.settings.body_idle, room: &mut room };
+    let mut bytes = read.all(request.into_body()).await?;
+    if let Some(coding) = coding {
+        let coded = std::mem::take(&mut bytes);
+        let before = room.bytes();
+        let decoding = tokio::task::spawn_blocking(move || {
+            let decoded = coding.decode(&coded, limit.0, &mut room);
+            (decoded, room)
+        });
+        let (decoded, decoded_room) =
+            decoding.await.map_err(|e| Error::internal("decoding the body failed").with_source(e))?;
+        room = decoded_room;
+        room.shrink(before);
+        bytes = decoded?.into();
+    }
+    if kind == BodyKind::Settings && bytes.len() > SETTINGS_FREE_BYTES {
+        room.grow(SETTINGS_FACTOR.saturating_mul(bytes.len() as u64)).await?;
+    }
+    Ok((bytes, room))
+}
+
+/// Bytes of settings that are decoded unasked.
+const SETTINGS_FREE_BYTES: usize = 4 << 10;
+
+/// How a body is read.
+struct ReadWithin<'r> {
+    limit: (usize, &'static str),
+    idle: Duration,
+    room: &'r mut Room,
+}
+
+impl ReadWithin<'_> {
+    async fn all(self, body: Body) -> Result<Bytes, ApiError> {
+        let said = body.size_hint().lower();
+        if said > self.limit.0 as u64 {
+            return Err(self.too_long());
+        }
+        let mut stream = body.into_data_stream();
+        let mut first = Bytes::new();
+        let mut joined = Vec::new();
+        loop {
+            let next = tokio::time::timeout(self.idle, stream.next()).await.map_err(|_| stands_still(self.idle))?;
+            let Some(piece) = next else { break };
+            let piece = piece.map_err(|e| {
+                let cause = std::io::Error::other(e);
+                ApiError::from(Error::invalid("body: ended before it was complete").with_source(cause))
+            })?;
+            let len = first.len() + joined.len() + piece.len();
+            if len > self.limit.0 {
+                return Err(self.too_long());
+            }
+            // For the bytes twice over: they are joined, and what they say is about as long. Of small ones nothing is
+            // counted.
+            let need = if len <= INLINE_BYTES { 0 } else { 2 * len as u64 };
+            if need > self.room.bytes() {
+                let step = ROOM_STEP_BYTES.max(need - self.room.bytes());
+                self.room.grow(step).await?;
+            }
+            // One piece, the usual case, is taken as it is; more are joined.
+            if joined.is_empty() && first.is_empty() {
+                first = piece;
+            } else {
+                joined.extend_from_slice(&std::mem::take(&mut first));
+                joined.extend_from_slice(&piece);
+            }
+        }
+        Ok(if joined.is_empty() { first } else { joined.into() })
+    }
+
+    fn too_long(&self) -> ApiError {
+        let (limit, way_out) = self.limit;
+        let message = format!("body: at most {limit} bytes, got more; {way_out}");
+        ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, Kind::Limit, message)
+    }
+}
+
+/// By how much the room of a body grows at least.
+const ROOM_STEP_BYTES: u64 = 256 << 10;
+
+fn stands_still(idle: Duration) -> ApiError {
+    let seconds = idle.as_secs_f64();
+    let message = format!("body: no byte came for {seconds} s (DRUMLIN_BODY_IDLE_S); nothing was changed");
+    ApiError::with_status(StatusCode::REQUEST_TIMEOUT, Kind::Unavailable, message)
 }
 
 /// Query parameters, decoded strictly.
@@ -235,16 +436,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_decoder_quotes_is_cut_short() {
+        let long = "ü".repeat(SHOWN_CHARS + 1);
+        assert_eq!(shortened(&"ü".repeat(SHOWN_CHARS)), "ü".repeat(SHOWN_CHARS));
+        assert_eq!(shortened(&long), format!("{}…", "ü".repeat(SHOWN_CHARS)));
+        let body = format!(r#"{{"{long}": "{long}"}}"#);
+        let told = decode_json::<super::super::wire::DeleteBody>(body.as_bytes()).map(drop).unwrap_err();
+        assert!(told.message().chars().count() < 2 * SHOWN_CHARS, "{told}");
+        let body = format!(r#"{{"ids": "{long}"}}"#);
+        let told = decode_json::<super::super::wire::DeleteBody>(body.as_bytes()).map(drop).unwrap_err();
+        assert!(told.message().starts_with("ids: ") && told.message().ends_with('…'), "{told}");
+    }
+
     #[tokio::test]
     async fn a_body_in_pieces_is_joined_and_one_over_the_limit_is_refused() {
+        use crate::config::{Settings, Storage};
+        let store = crate::store::Store::open(Settings::new(Storage::Memory)).await.unwrap();
         let pieces = |n: usize| {
             let items = (0..n).map(|i| Ok::<_, std::io::Error>(Bytes::from(vec![i as u8; 10])));
             Body::from_stream(futures::stream::iter(items.collect::<Vec<_>>()))
         };
+        let read = async |body: Body| {
+            let mut room = store.room(Purpose::Work);
+            let read = ReadWithin { limit: (30, "ask less"), idle: Duration::from_millis(50), room: &mut room };
+            read.all(body).await.map_err(|e| e.status().as_u16())
+        };
         for n in [0, 1, 2, 3] {
             let expected: Vec<u8> = (0..n).flat_map(|i| vec![i as u8; 10]).collect();
-            assert_eq!(read_within(pieces(n), 30).await.ok(), Some(Bytes::from(expected)), "{n} pieces");
+            assert_eq!(read(pieces(n)).await, Ok(Bytes::from(expected)), "{n} pieces");
         }
-        assert!(read_within(pieces(4), 30).await.is_err());
+        assert_eq!(read(pieces(4)).await, Err(413));
+        let silent = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read(silent).await, Err(408));
     }
 }

@@ -16,8 +16,10 @@ use futures::FutureExt;
 
 use super::Front;
 use super::access_log::Line;
+use super::body::Rooms;
 use super::chroma;
 use super::chroma::error::ChromaError;
+use super::connections::Ticket;
 use super::error::ApiError;
 use super::files;
 use super::headers::secure;
@@ -53,14 +55,25 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
     if !request.uri().path().starts_with("/api/") && !files::owns(request.uri().path()) {
         return next.run(request).await;
     }
-    let Ok(_permit) = front.running.clone().try_acquire_owned() else {
+    let Ok(admission) = front.running.clone().try_acquire_owned() else {
         let limit = front.settings.max_concurrent_requests;
         let message =
             format!("{limit} requests are under way, and no more are admitted (DRUMLIN_MAX_CONCURRENT_REQUESTS)");
         return refused(request.uri().path(), Error::unavailable(message));
     };
+    // Admitted until the last byte of the answer is sent.
+    let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
+    let _admission = match ticket {
+        Some(ticket) => {
+            ticket.keep(admission);
+            None
+        }
+        None => Some(admission),
+    };
     let begun = WriteBegun::default();
     request.extensions_mut().insert(begun.clone());
+    // Dropped with the request, once the handler has answered.
+    request.extensions_mut().insert(Rooms::default());
     // A file may take as long as it goes on; whether it does is looked after where its body is read.
     let is_file = files::brings_a_file(request.method(), request.uri().path());
     let limit = front.settings.request_timeout;

@@ -1,33 +1,40 @@
 //! Accepting connections, and ending them in order. Bounded: no more than the set number of
-//! connections are open, and one that does not finish its headers in time is closed. Who waits for an answer when
-//! the server stops gets one.
+//! connections are open, and those that only wait make room for those that ask (`connections`). Who waits for an
+//! answer when the server stops gets one.
 
-use std::io;
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::http::Request;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, Version};
+use axum::response::Response;
+use futures::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::Service;
 
 use super::client::Peer;
+use super::connections::{Connection, Connections, Patience};
+use super::incoming::Incoming;
+use super::sent::Sent;
+use super::socket::Socket;
 use super::{Front, HttpSettings, router, starting};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::opening::Opening;
 
-/// How long a client may take to send the headers of a request, and keep an idle connection open.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// Bytes of the headers of a request: what a connection may hold without one.
+const HEADER_BYTES: usize = 32 << 10;
+/// How many files the process may have open beside its connections: requests to the bucket, the log.
+const OTHER_FILES: u64 = 256;
 
 /// How long a bucket may be away before requests that wait for it are answered, once the server is told to stop.
 const AWAY_LIMIT: Duration = Duration::from_secs(5);
@@ -38,7 +45,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves `store` over HTTP/1 and HTTP/2 on `listener` until `shutdown` resolves; then accepts no more,
 /// lets requests under way finish for at most `settings.drain_timeout` and returns. The store stays
-/// open: closing it is the caller's.
+/// open: closing it is the caller's. The process's limit of open files is raised as far as the system allows without
+/// asking, where the connections need it.
 ///
 /// # Errors
 /// Only if the listener cannot be used at all; failures of single connections are logged.
@@ -91,7 +99,7 @@ impl Routers {
 /// A listener with what its connections share.
 struct Server {
     listener: TcpListener,
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
     protocol: Arc<Builder<TokioExecutor>>,
     graceful: GracefulShutdown,
 }
@@ -100,9 +108,9 @@ impl Server {
     fn new(listener: TcpListener, settings: HttpSettings) -> Result<(Server, Routers)> {
         let address = listener.local_addr();
         let address = address.map_err(|e| Error::unavailable("the listener has no address").with_source(e))?;
-        let connections = Arc::new(Semaphore::new(settings.max_connections));
+        let connections = Connections::new(affordable(settings.max_connections));
+        let (protocol, graceful) = (Arc::new(protocol(settings.connection_idle)), GracefulShutdown::new());
         let front = Front::new(settings, address.ip().is_loopback());
-        let (protocol, graceful) = (Arc::new(protocol()), GracefulShutdown::new());
         let server = Server { listener, connections, protocol, graceful };
         Ok((server, Routers { front, current: Arc::default(), store: None }))
     }
@@ -115,19 +123,17 @@ impl Server {
     ) -> Result<()> {
         // Ends with this function, however that ends.
         let mut beside = JoinSet::new();
-        beside.spawn(routers.front.settings.keys.clone().follow());
+        let settings = &routers.front.settings;
+        let patience = Patience { idle: settings.connection_idle, stalled: settings.body_idle };
+        beside.spawn(settings.keys.clone().follow());
+        beside.spawn(self.connections.clone().watch(patience));
         tokio::pin!(shutdown);
         tokio::pin!(store);
         loop {
             tokio::select! {
-                (accepted, permit) = self.accept() => match accepted {
-                    Ok((stream, address)) => self.take(stream, Peer(address), permit, &routers),
-                    Err(e) => {
-                        // Out of file descriptors, or a client gone already: neither ends the server.
-                        tracing::warn!("accepting a connection failed: {e}");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                },
+                (socket, peer, connection) = accept(&self.listener, &self.connections) => {
+                    self.take(socket, peer, connection, &routers);
+                }
                 opened = &mut store, if routers.store.is_none() => routers.open(opened?),
                 () = &mut shutdown => break,
             }
@@ -136,24 +142,18 @@ impl Server {
         Ok(())
     }
 
-    async fn accept(&self) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
-        // Never closed, so acquiring cannot fail; if it did, the connection would go uncounted.
-        let permit = self.connections.clone().acquire_owned().await.ok();
-        (self.listener.accept().await, permit)
-    }
-
-    fn take(&self, stream: TcpStream, peer: Peer, permit: Option<OwnedSemaphorePermit>, routers: &Routers) {
-        if let Err(e) = stream.set_nodelay(true) {
-            tracing::debug!("setting nodelay failed: {e}");
-        }
-        let service = TowerToHyperService::new(FromPeer { router: routers.current.clone(), peer });
+    fn take(&self, socket: Socket, peer: Peer, connection: Arc<Connection>, routers: &Routers) {
+        let service = FromPeer { router: routers.current.clone(), peer, connection: connection.clone() };
         let (protocol, watcher) = (self.protocol.clone(), self.graceful.watcher());
         tokio::spawn(async move {
-            let connection = protocol.serve_connection(TokioIo::new(stream), service);
-            if let Err(e) = watcher.watch(connection).await {
+            let serving = protocol.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
+            let served = tokio::select! {
+                served = watcher.watch(serving) => served,
+                () = connection.ended() => Ok(()),
+            };
+            if let Err(e) = served {
                 tracing::debug!("a connection ended: {e}");
             }
-            drop(permit);
         });
     }
 
@@ -197,35 +197,94 @@ async fn bucket_stays_away(store: Option<&Store>) {
     }
 }
 
-/// The router, for the requests of one connection: it tells each where it comes from.
+/// The next connection that there is a place for.
+async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> (Socket, Peer, Arc<Connection>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                if let Err(e) = stream.set_nodelay(true) {
+                    tracing::debug!("setting nodelay failed: {e}");
+                }
+                let (place, connection) = connections.enter().await;
+                return (Socket::new(stream, place), Peer(address), connection);
+            }
+            Err(e) => {
+                // Out of file descriptors, or a client gone already: neither ends the server.
+                tracing::warn!("accepting a connection failed: {e}");
+                connections.make_room();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+/// As many connections as the process may have files open for, if so many are wanted.
+#[cfg(unix)]
+fn affordable(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let need = (wanted as u64).saturating_add(OTHER_FILES);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < need) {
+        let raised = Some(limit.maximum.map_or(need, |most| need.min(most)));
+        let asked = rustix::process::Rlimit { current: raised, ..limit };
+        if raised > limit.current && setrlimit(Resource::Nofile, asked).is_ok() {
+            limit.current = raised;
+        }
+    }
+    let Some(current) = limit.current.filter(|current| *current < need) else { return wanted };
+    let fits = usize::try_from(current.saturating_sub(OTHER_FILES).max(current / 2).max(1)).unwrap_or(wanted);
+    tracing::warn!(
+        "this process may open {current} files: at most {fits} connections are held instead of {wanted} \
+         (DRUMLIN_MAX_CONNECTIONS); raise the limit (ulimit -n)"
+    );
+    fits.min(wanted)
+}
+
+#[cfg(not(unix))]
+fn affordable(wanted: usize) -> usize {
+    wanted
+}
+
+/// The router, for the requests of one connection: it tells each where it comes from, and looks after its answer
+/// until the last byte.
 #[derive(Clone)]
 struct FromPeer {
     router: Arc<ArcSwap<Router>>,
     peer: Peer,
+    connection: Arc<Connection>,
 }
 
 impl<B> Service<Request<B>> for FromPeer
 where
-    Router: Service<Request<B>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
 {
-    type Response = <Router as Service<Request<B>>>::Response;
-    type Error = <Router as Service<Request<B>>>::Error;
-    type Future = <Router as Service<Request<B>>>::Future;
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, std::result::Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
         // A router is always ready.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let ticket = self.connection.ticket();
+        let (parts, body) = request.into_parts();
+        // HTTP/2 ends a stream without touching the others.
+        let body = if parts.version < Version::HTTP_2 { Incoming::body(body, &parts.headers) } else { Body::new(body) };
+        let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(self.peer);
-        Router::clone(&self.router.load()).call(request)
+        request.extensions_mut().insert(ticket.clone());
+        let answer = Router::clone(&self.router.load()).call(request);
+        Box::pin(async move { answer.await.map(|response| response.map(|body| Sent::body(body, ticket))) })
     }
 }
 
-fn protocol() -> Builder<TokioExecutor> {
+fn protocol(idle: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT).max_concurrent_streams(256);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(HEADER_BYTES);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(idle).max_concurrent_streams(256);
     builder
 }

@@ -8,19 +8,26 @@ mod answer;
 mod arrow;
 mod auth;
 mod body;
+mod bounded;
 mod browser;
 mod chroma;
 mod client;
+mod coding;
 mod collections;
+mod connections;
 mod documentation;
 mod error;
 mod files;
 mod guard;
 mod headers;
+mod incoming;
 mod listen;
+mod meter;
 mod metrics;
 mod operations;
 mod records;
+mod sent;
+mod socket;
 mod starting;
 mod stream;
 mod wire;
@@ -54,12 +61,18 @@ pub use listen::{serve, serve_opening};
 pub struct HttpSettings {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
+    /// Bytes of the body of a search, a get or a delete, where that is less.
+    pub max_query_bytes: usize,
     /// Neighbours of one search in all; one for more is refused. A get is written while it is sent, and has no limit.
     pub max_answer_records: usize,
     /// Requests to `/api` under way at once; more are answered 503.
     pub max_concurrent_requests: usize,
-    /// Open connections; more wait to be accepted.
+    /// Open connections. Where all are taken, one without a request under way makes room; else more wait.
     pub max_connections: usize,
+    /// How long a connection may be open without a whole request.
+    pub connection_idle: Duration,
+    /// How long a request's body may stand still, and an answer whose client takes nothing.
+    pub body_idle: Duration,
     /// Time for one request, from its headers to its answer.
     pub request_timeout: Duration,
     /// Time for requests under way once the server is told to stop.
@@ -87,9 +100,12 @@ impl Default for HttpSettings {
     fn default() -> HttpSettings {
         HttpSettings {
             max_body_bytes: 64 << 20,
+            max_query_bytes: 32 << 20,
             max_answer_records: 100_000,
             max_concurrent_requests: 1024,
             max_connections: 8192,
+            connection_idle: Duration::from_secs(75),
+            body_idle: Duration::from_secs(20),
             request_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             file_kinds: FileKinds::default(),

@@ -19,7 +19,7 @@ pub(super) async fn sync(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     if !payload.bytes.is_empty() {
-        let EmptyBody {} = payload.json().await?;
+        let EmptyBody {} = payload.json(&app).await?;
     }
     // A flush that was begun is finished whether or not the client waits for the report.
     let store = app.store.clone();

@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::App;
-use super::answer::{self, json, json_of};
+use super::answer::{self, json};
 use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
-use super::body::{Json, Name, Parameters, Payload, decode_off_thread, unsupported};
+use super::body::{Json, Name, Parameters, Payload, QueryPayload, decode_off_thread, unsupported};
 use super::error::ApiError;
 use super::guard::WriteBegun;
 use super::stream;
@@ -17,11 +17,14 @@ use super::wire::{
     CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
     filter, include,
 };
+use crate::collection::get::Matches;
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
 use crate::interchange::ipc_from_answer;
+use crate::memory::Purpose;
 use crate::record::Record;
+use crate::store::room::Room;
 
 /// What every write needs beside its body.
 type WriteTo = (State<App>, Extension<WriteBegun>, Name, Parameters<ScopeParameters>);
@@ -39,7 +42,7 @@ pub(super) async fn upsert(to: WriteTo, payload: Payload) -> Result<Response, Ap
 }
 
 pub(super) async fn update(to: WriteTo, Json(body): Json<UpdatesBody>) -> Result<Response, ApiError> {
-    let updates = body.records.into_iter().map(|update| update.0.into()).collect();
+    let updates = body.records.0.into_iter().map(|update| update.0.into()).collect();
     let done = write(to, Write::Update(updates)).await?;
     json(StatusCode::OK, &outcome("updated", done))
 }
@@ -51,7 +54,8 @@ pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<
             "ids: expected ids, where or where_document, got none of them; to delete everything drop the collection",
         ));
     }
-    let done = write(to, Write::Delete(Selection { ids: body.ids, filter, limit: body.limit })).await?;
+    let done =
+        write(to, Write::Delete(Selection { ids: body.ids.map(|ids| ids.0), filter, limit: body.limit })).await?;
     json(StatusCode::OK, &outcome("deleted", done))
 }
 
@@ -60,8 +64,8 @@ async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
     let intake = arrow::intake(app);
     match payload.media_type.as_str() {
         "application/json" => {
-            let body: RecordsBody = payload.json().await?;
-            Ok(body.records.into_iter().map(|record| record.0.into()).collect())
+            let body: RecordsBody = payload.json(app).await?;
+            Ok(body.records.0.into_iter().map(|record| record.0.into()).collect())
         }
         ARROW => Ok(decode_off_thread(payload.bytes, move |bytes| intake.records_from_ipc(bytes)).await?),
         PARQUET => Ok(decode_off_thread(payload.bytes, move |bytes| intake.records_from_parquet(bytes)).await?),
@@ -92,7 +96,7 @@ pub(super) async fn fetch(
     let include = include(body.include);
     let get = Get {
         filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
-        ids: body.ids,
+        ids: body.ids.map(|ids| ids.0),
         limit: body.limit,
         offset: body.offset,
         include,
@@ -100,11 +104,12 @@ pub(super) async fn fetch(
     };
     let collection = app.store.collection_in(&scope, &name).await?;
     let reading = collection.read(get).await?;
+    let room = app.store.room(Purpose::Answer);
     if arrow::is_wanted(&headers) {
         let dimension = collection.dimension().unwrap_or(0);
-        return Ok(stream::respond(ArrowGet::new(reading, include, dimension)?).await?);
+        return Ok(stream::respond(ArrowGet::new(reading, include, dimension)?, room).await?);
     }
-    Ok(stream::respond(answer::GetBody::from(reading)).await?)
+    Ok(stream::respond(answer::GetBody::from(reading), room).await?)
 }
 
 pub(super) async fn search(
@@ -112,7 +117,7 @@ pub(super) async fn search(
     Name(name): Name,
     Parameters(parameters): Parameters<SearchParameters>,
     headers: HeaderMap,
-    payload: Payload,
+    QueryPayload(payload): QueryPayload,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let mut body = parameters.body(&app, payload).await?;
@@ -127,19 +132,42 @@ pub(super) async fn search(
         body.k += usize::from((1..app.store.limits().k).contains(&k));
     }
     let query = query(&app, body, consistency)?;
-    let mut found = app.store.collection_in(&scope, &name).await?.search(query).await?;
+    let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
+    let mut found = app.store.collection_in(&scope, &name).await?.find(query).await?;
     if let Some(id) = like {
-        for hits in &mut found.results {
-            hits.retain(|hit| hit.record.id != id);
-            hits.truncate(k);
-        }
+        found = found.without(&id, k);
     }
     if arrow::is_wanted(&headers) {
-        let bytes = tokio::task::spawn_blocking(move || ipc_from_answer(&found)).await;
-        let bytes = bytes.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
-        return Ok(([(header::CONTENT_TYPE, ARROW)], bytes).into_response());
+        return Ok(arrow_answer(&app, found).await?);
     }
-    json_of(found.results.iter().map(Vec::len).sum(), answer::SearchBody::from(found)).await
+    Ok(stream::respond(answer::SearchBody::from(found), room).await?)
+}
+
+/// Bytes of a row that was found, before it is answered.
+const ROW_BYTES: usize = 32;
+/// Rows that are not counted.
+const FREE_ROWS: usize = 512;
+
+/// Memory for the rows of an answer.
+pub(super) async fn room_for_rows(app: &App, rows: usize) -> Result<Room, Error> {
+    let mut room = app.store.room(Purpose::Answer);
+    if rows > FREE_ROWS {
+        room.grow((rows.saturating_mul(ROW_BYTES) as u64).min(room.share())).await?;
+    }
+    Ok(room)
+}
+
+/// The answer as an Arrow IPC stream, which is made whole before it is sent.
+async fn arrow_answer(app: &App, found: Matches) -> Result<Response, Error> {
+    let weights = found
+        .counts()
+        .enumerate()
+        .map(|(query, count)| (0..count).map(|place| found.weight(query, place)).sum::<usize>());
+    let mut room = app.store.room(Purpose::Read);
+    room.grow(weights.sum::<usize>() as u64).await?;
+    let written = tokio::task::spawn_blocking(move || ipc_from_answer(&found.answer()?)).await;
+    let bytes = written.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
+    Ok(([(header::CONTENT_TYPE, ARROW)], stream::kept(bytes, room)).into_response())
 }
 
 async fn embedding_of(collection: &Collection, id: &str, consistency: Consistency) -> Result<Embedding, ApiError> {
@@ -153,7 +181,7 @@ async fn embedding_of(collection: &Collection, id: &str, consistency: Consistenc
 fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query, ApiError> {
     let embeddings = match (body.embedding, body.embeddings) {
         (Some(one), None) => vec![one.0],
-        (None, Some(many)) => many.into_iter().map(|e| e.0).collect(),
+        (None, Some(many)) => many.0.into_iter().map(|e| e.0).collect(),
         (Some(_), Some(_)) => return Err(ApiError::invalid("embedding: expected it or embeddings, got both")),
         (None, None) => return Err(ApiError::invalid("embedding: expected it or embeddings, got neither")),
     };
@@ -165,7 +193,7 @@ fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query,
         embeddings,
         k: body.k,
         filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
-        ids: body.ids,
+        ids: body.ids.map(|ids| ids.0),
         ef_search: body.ef_search,
         exact: body.exact,
         include: include(body.include),
@@ -199,7 +227,7 @@ pub(super) async fn count_matching(
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let filter = filter(body.r#where.as_ref(), body.where_document.as_ref())?;
-    let get = Get { filter, ids: body.ids, include: Include::NONE, consistency, ..Get::default() };
+    let get = Get { filter, ids: body.ids.map(|ids| ids.0), include: Include::NONE, consistency, ..Get::default() };
     let count = app.store.collection_in(&scope, &name).await?.read(get).await?.len();
     json(StatusCode::OK, &json!({"count": count}))
 }

@@ -13,9 +13,12 @@ use futures::{Stream, StreamExt, stream};
 
 use super::answer::{INLINE_RECORDS, response};
 use crate::error::{Error, Result};
+use crate::store::room::Room;
 
 /// Bytes of a piece, and a little more: what hyper hands to the socket at once.
 const PIECE_BYTES: usize = 128 << 10;
+/// Of a small answer at least so much is expected.
+const LEAST_BYTES: usize = 4 << 10;
 
 /// A JSON answer that can be written a bit at a time.
 pub(super) trait Pieces: Send + 'static {
@@ -27,22 +30,22 @@ pub(super) trait Pieces: Send + 'static {
     /// How many records it has in all.
     fn records(&self) -> usize;
 
-    /// Appends the next bit, some KiB at most. False: that was the last.
+    /// About how many bytes the next bit takes while it is written.
+    fn weight(&self) -> usize;
+
+    /// Appends the next bit, some KiB at most unless the record is larger. False: that was the last.
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool>;
 }
 
-/// The answer: whole if it is small, else in pieces as the client takes them.
-pub(super) async fn respond(mut answer: impl Pieces) -> Result<Response> {
+/// The answer: whole if it is small, else in pieces as the client takes them. Each piece has memory of its own in
+/// `room`'s share, taken before it is written and given back when it is sent or dropped; `room` itself lasts as long as
+/// there is more to write.
+pub(super) async fn respond(answer: impl Pieces, room: Room) -> Result<Response> {
     let media_type = HeaderValue::from_static(answer.media_type());
-    let (first, rest) = if answer.records() <= INLINE_RECORDS {
-        let first = piece(&mut answer)?;
-        (first.bytes, first.more.then_some(answer))
-    } else {
-        next_piece(answer).await?
-    };
+    let (first, rest) = next_piece(answer, &room).await?;
     let body = match rest {
         None => Body::from(first),
-        Some(rest) => Body::from_stream(stream::once(async { Ok(first) }).chain(pieces(rest))),
+        Some(rest) => Body::from_stream(stream::once(async { Ok(first) }).chain(pieces(rest, room))),
     };
     let mut answer = response(StatusCode::OK, body);
     answer.headers_mut().insert(header::CONTENT_TYPE, media_type);
@@ -50,36 +53,62 @@ pub(super) async fn respond(mut answer: impl Pieces) -> Result<Response> {
 }
 
 /// The pieces that follow, each made when the one before has been taken.
-fn pieces(answer: impl Pieces) -> impl Stream<Item = Result<Bytes>> {
-    stream::try_unfold(Some(answer), |answer| async {
-        match answer {
-            Some(answer) => next_piece(answer).await.map(Some),
-            None => Ok(None),
-        }
+fn pieces(answer: impl Pieces, room: Room) -> impl Stream<Item = Result<Bytes>> {
+    stream::try_unfold((Some(answer), room), |(answer, room)| async {
+        let Some(answer) = answer else { return Ok(None) };
+        let (bytes, rest) = next_piece(answer, &room).await.inspect_err(|error| {
+            tracing::error!(%error, "an answer was cut off");
+        })?;
+        Ok(Some((bytes, (rest, room))))
     })
 }
 
 /// A piece, written where it does not hold up others, and the answer if there is more of it.
-async fn next_piece<P: Pieces>(mut answer: P) -> Result<(Bytes, Option<P>)> {
-    let written = tokio::task::spawn_blocking(move || piece(&mut answer).map(|piece| (piece, answer))).await;
-    let written = written.map_err(|e| Error::internal("writing the answer failed").with_source(e));
-    let (piece, answer) = written.and_then(identity).inspect_err(|error| {
-        tracing::error!(%error, "an answer could not be written");
-    })?;
-    Ok((piece.bytes, piece.more.then_some(answer)))
+async fn next_piece<P: Pieces>(mut answer: P, room: &Room) -> Result<(Bytes, Option<P>)> {
+    let expected = answer.weight().saturating_mul(answer.records().max(1)).clamp(LEAST_BYTES, PIECE_BYTES);
+    let allowed = expected.max(answer.weight());
+    let mut taken = room.another();
+    // A record that is larger than all answers may be is answered all the same, but no two at once.
+    taken.grow((allowed as u64).min(room.share())).await?;
+    let (piece, answer) = if answer.records() <= INLINE_RECORDS && allowed <= PIECE_BYTES {
+        (piece(&mut answer, allowed)?, answer)
+    } else {
+        let written = tokio::task::spawn_blocking(move || piece(&mut answer, allowed).map(|piece| (piece, answer)));
+        written.await.map_err(|e| Error::internal("writing the answer failed").with_source(e)).and_then(identity)?
+    };
+    taken.shrink((allowed as u64).saturating_sub(piece.bytes.capacity() as u64));
+    let more = piece.more;
+    Ok((kept(piece.bytes, taken), more.then_some(answer)))
+}
+
+/// Bytes that have their room until they are sent or dropped.
+pub(super) fn kept(bytes: Vec<u8>, room: Room) -> Bytes {
+    struct Kept {
+        bytes: Vec<u8>,
+        _room: Room,
+    }
+
+    impl AsRef<[u8]> for Kept {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+
+    Bytes::from_owner(Kept { bytes, _room: room })
 }
 
 struct Piece {
-    bytes: Bytes,
+    bytes: Vec<u8>,
     more: bool,
 }
 
-fn piece(answer: &mut impl Pieces) -> Result<Piece> {
-    let mut bytes = Vec::with_capacity(PIECE_BYTES.min(256 * (answer.records() + 1)));
+/// Writes until a piece is full, or the next bit would take more than is allowed.
+fn piece(answer: &mut impl Pieces, allowed: usize) -> Result<Piece> {
+    let mut bytes = Vec::with_capacity(allowed.min(PIECE_BYTES));
     loop {
         let more = answer.write(&mut bytes)?;
-        if !more || bytes.len() >= PIECE_BYTES {
-            return Ok(Piece { bytes: bytes.into(), more });
+        if !more || bytes.len() >= PIECE_BYTES || bytes.len().saturating_add(answer.weight()) > allowed {
+            return Ok(Piece { bytes, more });
         }
     }
 }
@@ -92,6 +121,9 @@ pub(super) fn append(into: &mut Vec<u8>, value: &impl serde::Serialize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Settings, Storage};
+    use crate::memory::{MemoryLimit, Purpose};
+    use crate::store::Store;
 
     /// Numbers up to a limit, and a fault where one is wanted.
     struct Numbers {
@@ -105,6 +137,10 @@ mod tests {
             self.end
         }
 
+        fn weight(&self) -> usize {
+            10
+        }
+
         fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
             if self.fault == Some(self.next) {
                 return Err(Error::corrupted("number is damaged"));
@@ -114,6 +150,17 @@ mod tests {
             self.next += 1;
             Ok(self.next < self.end)
         }
+    }
+
+    async fn store() -> Store {
+        let mut settings = Settings::new(Storage::Memory);
+        settings.memory_limit = Some(MemoryLimit { bytes: 8 << 20, whole_process: false });
+        settings.timing.room_patience = std::time::Duration::ZERO;
+        Store::open(settings).await.unwrap()
+    }
+
+    async fn respond(numbers: Numbers) -> Result<Response> {
+        super::respond(numbers, store().await.room(Purpose::Answer)).await
     }
 
     async fn text_of(response: Response) -> std::result::Result<String, axum::Error> {
@@ -147,5 +194,26 @@ mod tests {
         assert!(early.unwrap_err().to_string().contains("damaged"));
         let late = respond(Numbers { next: 0, end: 100_000, fault: Some(90_000) }).await.unwrap();
         assert!(text_of(late).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_takes_are_counted_until_they_are_dropped_and_leave_others_no_room() {
+        let store = store().await;
+        let answer = || async {
+            super::respond(Numbers { next: 0, end: 200_000, fault: None }, store.room(Purpose::Answer)).await
+        };
+        let mut waiting = Vec::new();
+        let refused = loop {
+            match answer().await {
+                Ok(response) => waiting.push(response),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), crate::error::Kind::NoRoom);
+        // An eighth of 8 MiB, in pieces of 128 KiB.
+        assert_eq!(waiting.len(), 8);
+        waiting.pop();
+        let response = answer().await.unwrap();
+        assert_eq!(text_of(response).await.unwrap(), expected(200_000));
     }
 }

@@ -11,6 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::bounded::{self, Ids, List, Queries, Records, Tree};
+use super::meter;
 use crate::collection::request::{Consistency, Include, IndexSettings, Scope};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -138,7 +140,7 @@ impl From<IndexBody> for IndexSettings {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordsBody {
-    pub(crate) records: Vec<Object<RecordBody>>,
+    pub(crate) records: List<Object<RecordBody>, Records>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,7 +169,7 @@ impl From<RecordBody> for Record {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdatesBody {
-    pub(crate) records: Vec<Object<UpdateBody>>,
+    pub(crate) records: List<Object<UpdateBody>, Records>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -196,9 +198,9 @@ impl From<UpdateBody> for RecordUpdate {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeleteBody {
-    pub(crate) ids: Option<Vec<String>>,
-    pub(crate) r#where: Option<Value>,
-    pub(crate) where_document: Option<Value>,
+    pub(crate) ids: Option<List<String, Ids>>,
+    pub(crate) r#where: Option<Tree>,
+    pub(crate) where_document: Option<Tree>,
     pub(crate) limit: Option<usize>,
 }
 
@@ -206,9 +208,9 @@ pub(crate) struct DeleteBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GetBody {
-    pub(crate) ids: Option<Vec<String>>,
-    pub(crate) r#where: Option<Value>,
-    pub(crate) where_document: Option<Value>,
+    pub(crate) ids: Option<List<String, Ids>>,
+    pub(crate) r#where: Option<Tree>,
+    pub(crate) where_document: Option<Tree>,
     pub(crate) limit: Option<usize>,
     #[serde(default)]
     pub(crate) offset: usize,
@@ -219,9 +221,9 @@ pub(crate) struct GetBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CountBody {
-    pub(crate) ids: Option<Vec<String>>,
-    pub(crate) r#where: Option<Value>,
-    pub(crate) where_document: Option<Value>,
+    pub(crate) ids: Option<List<String, Ids>>,
+    pub(crate) r#where: Option<Tree>,
+    pub(crate) where_document: Option<Tree>,
 }
 
 /// `POST …/search`.
@@ -231,12 +233,12 @@ pub(crate) struct SearchBody {
     /// A record whose embedding is the query.
     pub(crate) id: Option<String>,
     pub(crate) embedding: Option<Embedding>,
-    pub(crate) embeddings: Option<Vec<Embedding>>,
+    pub(crate) embeddings: Option<List<Embedding, Queries>>,
     #[serde(default = "default_k")]
     pub(crate) k: usize,
-    pub(crate) ids: Option<Vec<String>>,
-    pub(crate) r#where: Option<Value>,
-    pub(crate) where_document: Option<Value>,
+    pub(crate) ids: Option<List<String, Ids>>,
+    pub(crate) r#where: Option<Tree>,
+    pub(crate) where_document: Option<Tree>,
     pub(crate) include: Option<Vec<Field>>,
     pub(crate) ef_search: Option<usize>,
     #[serde(default)]
@@ -251,6 +253,12 @@ pub(crate) fn default_k() -> usize {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmptyBody {}
+
+super::body::bodies! {
+    Records: RecordsBody, UpdatesBody;
+    Query: CountBody, DeleteBody, GetBody;
+    Settings: CreateBody, EmptyBody;
+}
 
 /// A name in an `include` list.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -278,9 +286,9 @@ pub(crate) fn include(fields: Option<Vec<Field>>) -> Include {
 }
 
 /// One filter from the two clauses; records must satisfy both.
-pub(crate) fn filter(metadata: Option<&Value>, document: Option<&Value>) -> Result<Option<Filter>> {
-    let metadata = metadata.map(Filter::parse_where).transpose().map_err(Error::from)?;
-    let document = document.map(Filter::parse_where_document).transpose().map_err(Error::from)?;
+pub(crate) fn filter(metadata: Option<&Tree>, document: Option<&Tree>) -> Result<Option<Filter>> {
+    let metadata = metadata.map(|tree| Filter::parse_where(tree)).transpose().map_err(Error::from)?;
+    let document = document.map(|tree| Filter::parse_where_document(tree)).transpose().map_err(Error::from)?;
     Ok(match (metadata, document) {
         (Some(a), Some(b)) => Some(Filter::and([a, b])),
         (one, other) => one.or(other),
@@ -307,11 +315,8 @@ impl<'de> Visitor<'de> for EmbeddingVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<f32>, A::Error> {
-        let mut floats = Vec::new();
-        while let Some(Component(x)) = items.next_element()? {
-            floats.push(x);
-        }
-        Ok(floats)
+        let numbers: Vec<Component> = bounded::numbers(&mut items)?;
+        Ok(numbers.into_iter().map(|Component(x)| x).collect())
     }
 }
 
@@ -363,6 +368,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
+            bounded::grow_map(pairs.len())?;
             let value = if self.0 {
                 map.next_value::<Option<ValueBody>>()?.map(|v| v.0)
             } else {
@@ -380,13 +386,17 @@ struct ValueBody(MetaValue);
 
 impl<'de> Deserialize<'de> for ValueBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ValueBody, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        MetaValue::from_json(&value).map(ValueBody).ok_or_else(|| {
-            D::Error::custom(format_args!(
-                "expected a string, number, boolean or a list of one of these, got {}",
-                kind_of(&value)
-            ))
-        })
+        let value = meter::scratch(|| {
+            let Tree(value) = Tree::deserialize(deserializer)?;
+            MetaValue::from_json(&value).ok_or_else(|| {
+                D::Error::custom(format_args!(
+                    "expected a string, number, boolean or a list of one of these, got {}",
+                    kind_of(&value)
+                ))
+            })
+        })?;
+        meter::take(bounded::value_bytes(&value))?;
+        Ok(ValueBody(value))
     }
 }
 

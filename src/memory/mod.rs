@@ -18,6 +18,10 @@ use crate::error::{Error, Kind};
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Freed memory is given back to the system at most this often: it walks all that was freed.
 const TRIM_INTERVAL: Duration = Duration::from_millis(500);
+/// Bodies of reads may take one part in so many of the limit, and answers one part in so many: the rest is for writes
+/// and for what the server does by itself.
+const PART_FOR_READS: u64 = 4;
+const PART_FOR_ANSWERS: u64 = 8;
 /// Writes may fill all of the limit but one part in so many: the rest is for graphs, merges and loads.
 const KEPT_FROM_WRITES: u64 = 8;
 
@@ -55,8 +59,12 @@ impl MemoryLimit {
 pub enum Purpose {
     /// A write, which is there to stay.
     Write,
-    /// Loads, builds and merges, and requests on their way.
+    /// Loads, builds and merges, and bodies of writes on their way.
     Work,
+    /// Bodies of reads on their way. All together have a share that they cannot pass.
+    Read,
+    /// Answers on their way. They have a share of their own, however much else is in use: a full server must be read.
+    Answer,
 }
 
 /// What is held, in bytes.
@@ -68,6 +76,33 @@ struct Sums {
     owed: u64,
     /// Promised to work under way.
     reserved: u64,
+    /// What of it bodies of reads have, answers, and all others.
+    reads: u64,
+    answers: u64,
+    others: u64,
+}
+
+impl Sums {
+    fn reserve(&mut self, bytes: u64, purpose: Purpose) {
+        let part = self.part(purpose);
+        *part = part.saturating_add(bytes);
+        self.reserved = self.reserved.saturating_add(bytes);
+    }
+
+    fn release(&mut self, bytes: u64, purpose: Purpose) {
+        let part = self.part(purpose);
+        *part = part.saturating_sub(bytes);
+        self.reserved = self.reserved.saturating_sub(bytes);
+    }
+
+    /// What those of one purpose have together.
+    fn part(&mut self, purpose: Purpose) -> &mut u64 {
+        match purpose {
+            Purpose::Read => &mut self.reads,
+            Purpose::Answer => &mut self.answers,
+            Purpose::Write | Purpose::Work => &mut self.others,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -140,14 +175,37 @@ impl Budget {
 
     /// Takes `bytes` for work under way, if they fit.
     pub fn reserve(self: &Arc<Self>, bytes: u64, purpose: Purpose) -> Option<Reservation> {
-        let resident = self.resident();
+        // Answers have a share whatever else is in use.
+        let resident = if purpose == Purpose::Answer { 0 } else { self.resident() };
         let mut sums = self.sums.lock();
-        if self.ceiling(purpose).is_some_and(|most| used(&sums, resident).saturating_add(bytes) > most) {
+        if !self.fits(&sums, resident, bytes, purpose) {
             return None;
         }
-        sums.reserved = sums.reserved.saturating_add(bytes);
+        sums.reserve(bytes, purpose);
         drop(sums);
-        Some(Reservation { budget: self.clone(), bytes })
+        Some(Reservation { budget: self.clone(), bytes, purpose })
+    }
+
+    fn fits(&self, sums: &Sums, resident: u64, bytes: u64, purpose: Purpose) -> bool {
+        let shared = match purpose {
+            Purpose::Write | Purpose::Work => 0,
+            Purpose::Read => sums.reads,
+            Purpose::Answer => sums.answers,
+        };
+        let within_share = self.share(purpose).is_none_or(|most| shared.saturating_add(bytes) <= most);
+        let beside_others = purpose == Purpose::Answer
+            || self.ceiling(purpose).is_none_or(|most| used(sums, resident).saturating_add(bytes) <= most);
+        within_share && beside_others
+    }
+
+    /// What all of one purpose may take together.
+    pub fn share(&self, purpose: Purpose) -> Option<u64> {
+        let bytes = self.limit?.bytes;
+        match purpose {
+            Purpose::Write | Purpose::Work => None,
+            Purpose::Read => Some(bytes / PART_FOR_READS),
+            Purpose::Answer => Some(bytes / PART_FOR_ANSWERS),
+        }
     }
 
     /// Takes memory for work that cannot be put off: up to `wanted` bytes, as far as they fit, but `least` in any case
@@ -156,9 +214,9 @@ impl Budget {
         let resident = self.resident();
         let mut sums = self.sums.lock();
         let bytes = wanted.min(self.room_beside(&sums, resident).max(least));
-        sums.reserved = sums.reserved.saturating_add(bytes);
+        sums.reserve(bytes, Purpose::Work);
         drop(sums);
-        Reservation { budget: self.clone(), bytes }
+        Reservation { budget: self.clone(), bytes, purpose: Purpose::Work }
     }
 
     /// Whether so many bytes would fit if nothing else were held.
@@ -177,7 +235,13 @@ impl Budget {
     /// back yet.
     pub fn would_hold_soon(&self, bytes: u64, purpose: Purpose) -> bool {
         let sums = *self.sums.lock();
-        self.ceiling(purpose).is_none_or(|most| sums.held.saturating_add(sums.owed).saturating_add(bytes) <= most)
+        if self.share(purpose).is_some_and(|most| bytes > most) {
+            return false;
+        }
+        purpose == Purpose::Answer
+            || self
+                .ceiling(purpose)
+                .is_none_or(|most| sums.held.saturating_add(sums.owed).saturating_add(bytes) <= most)
     }
 
     /// An account of something that holds memory.
@@ -228,7 +292,7 @@ impl Budget {
         let bytes = self.limit?.bytes;
         Some(match purpose {
             Purpose::Write => bytes - bytes / KEPT_FROM_WRITES,
-            Purpose::Work => bytes,
+            Purpose::Work | Purpose::Read | Purpose::Answer => bytes,
         })
     }
 
@@ -263,6 +327,7 @@ pub fn shown(bytes: u64) -> String {
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: u64,
+    purpose: Purpose,
 }
 
 impl Reservation {
@@ -270,12 +335,25 @@ impl Reservation {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Gives so many bytes back, at most all.
+    pub fn shrink(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.budget.sums.lock().release(bytes, self.purpose);
+        self.bytes -= bytes;
+    }
+
+    /// Takes over what another of the same budget and purpose has taken.
+    pub fn absorb(&mut self, mut other: Reservation) {
+        if Arc::ptr_eq(&self.budget, &other.budget) && self.purpose == other.purpose {
+            self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
+        }
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut sums = self.budget.sums.lock();
-        sums.reserved = sums.reserved.saturating_sub(self.bytes);
+        self.budget.sums.lock().release(self.bytes, self.purpose);
     }
 }
 
@@ -356,84 +434,4 @@ impl Drop for Account {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn budget(bytes: u64) -> Arc<Budget> {
-        Budget::new(Some(MemoryLimit { bytes, whole_process: false }))
-    }
-
-    #[test]
-    fn what_is_held_owed_and_reserved_counts_until_it_is_dropped() {
-        let budget = budget(800);
-        let mut account = budget.account();
-        account.set(500, 50);
-        let reservation = budget.reserve(150, Purpose::Write).unwrap();
-        assert_eq!((budget.used_bytes(), budget.held_bytes(), budget.reserved_bytes()), (700, 500, 150));
-        assert!(budget.reserve(1, Purpose::Write).is_none(), "writes leave an eighth");
-        let work = budget.reserve(100, Purpose::Work).unwrap();
-        assert!(budget.reserve(1, Purpose::Work).is_none());
-        assert!(budget.would_hold_soon(150, Purpose::Write) && !budget.would_hold_soon(151, Purpose::Write));
-        drop((reservation, work));
-        account.set(300, 0);
-        assert_eq!((budget.used_bytes(), budget.room_bytes()), (300, 500));
-        drop(account);
-        assert_eq!(budget.used_bytes(), 0);
-    }
-
-    #[test]
-    fn work_that_cannot_be_put_off_gets_what_there_is_or_the_least() {
-        let budget = budget(100);
-        let first = budget.reserve_up_to(30, 10);
-        let second = budget.reserve_up_to(90, 10);
-        let third = budget.reserve_up_to(90, 10);
-        let fourth = budget.reserve_up_to(4, 10);
-        assert_eq!([&first, &second, &third, &fourth].map(Reservation::bytes), [30, 70, 10, 4]);
-        assert_eq!((budget.reserved_bytes(), budget.is_over()), (114, true));
-        drop((first, second, third, fourth));
-        assert_eq!(budget.reserved_bytes(), 0);
-    }
-
-    #[test]
-    fn what_cannot_be_refused_is_seen_as_too_much() {
-        let budget = budget(100);
-        let mut account = budget.account();
-        account.set(100, 0);
-        assert!(!budget.is_over());
-        account.set(101, 0);
-        assert!(budget.is_over() && budget.room_bytes() == 0);
-        assert!(!budget.could_ever_hold(101) && budget.could_ever_hold(100));
-    }
-
-    #[test]
-    fn of_a_containers_limit_a_reserve_is_left() {
-        for (container, limit) in [(512, 448), (4096, 3840), (64, 48)] {
-            assert_eq!(MemoryLimit::within(container << 20).bytes, limit << 20);
-        }
-    }
-
-    #[test]
-    fn without_a_limit_everything_fits() {
-        let budget = Budget::new(None);
-        let _all = budget.reserve(u64::MAX, Purpose::Write).unwrap();
-        assert!(budget.reserve(u64::MAX, Purpose::Write).is_some() && !budget.is_over());
-    }
-
-    #[test]
-    fn a_refusal_names_need_use_limit_and_the_way_out_and_is_counted() {
-        let budget = budget(3 << 20);
-        let error = budget.refusal("this write", 1 << 20);
-        assert_eq!((error.kind(), budget.refusals()), (Kind::NoRoom, 1));
-        for word in ["1.0 MiB", "0 bytes of 3.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT", "larger machine"] {
-            assert!(error.message().contains(word), "{word}: {error}");
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_resident_size_counts_where_the_process_is_ours() {
-        let budget = Budget::new(Some(MemoryLimit { bytes: 1, whole_process: true }));
-        budget.give_back();
-        assert!(budget.used_bytes() > 1 << 20 && budget.is_over());
-    }
-}
+mod memory_tests;

@@ -24,6 +24,7 @@ pub mod report;
 mod reset;
 mod residency;
 pub mod restore;
+pub(crate) mod room;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -25,7 +25,7 @@ use crate::stream::open::off_thread;
 
 /// How often it is looked whether too much memory is in use, or somebody lets go of what is waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-const WAIT_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const WAIT_INTERVAL: Duration = Duration::from_millis(10);
 /// A write waits at most so long for room.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a row in memory beside its embedding and texts.
@@ -202,33 +202,11 @@ impl Store {
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.inner.instance.budget
     }
-
-    /// Memory for a request on its way, until it is dropped; `None` where there is no limit. Waits a little while
-    /// work under way is what takes the memory.
-    ///
-    /// # Errors
-    /// `NoRoom` if there is none.
-    pub(crate) async fn room_for_request(&self, bytes: u64) -> Result<Option<Reservation>> {
-        let budget = &self.inner.instance.budget;
-        if bytes == 0 || budget.limit_bytes().is_none() {
-            return Ok(None);
-        }
-        let deadline = Instant::now() + self.inner.write_patience();
-        loop {
-            if let Some(room) = self.inner.reserve(bytes, Purpose::Work).await {
-                return Ok(Some(room));
-            }
-            if Instant::now() >= deadline || !budget.would_hold_soon(bytes, Purpose::Work) {
-                return Err(budget.refusal("this request", bytes));
-            }
-            tokio::time::sleep(WAIT_INTERVAL).await;
-        }
-    }
 }
 
 impl Inner {
     /// For how long a request waits for room.
-    fn write_patience(&self) -> Duration {
+    pub(super) fn write_patience(&self) -> Duration {
         self.settings.timing.room_patience.min(WRITE_PATIENCE)
     }
 

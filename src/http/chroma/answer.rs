@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::stream::{Pieces, append};
-use crate::collection::get::Reading;
-use crate::collection::request::{Found, Hit, Include};
+use crate::collection::get::{Matches, Reading};
+use crate::collection::request::{Found, Include};
 use crate::error::Result;
 use crate::record::Metadata;
 
@@ -75,13 +75,7 @@ impl GetBody {
         if self.next > 0 {
             into.push(b',');
         }
-        match field {
-            Some(Field::Embeddings) => append(into, &found.embedding.as_deref().unwrap_or(&[]))?,
-            Some(Field::Documents) => append(into, &found.document)?,
-            Some(Field::Uris) => append(into, &found.uri)?,
-            Some(Field::Metadatas) => append(into, &shown_metadata(&found))?,
-            None | Some(Field::Distances) => append(into, &found.id)?,
-        }
+        write_field(&found, field, into)?;
         Ok(true)
     }
 
@@ -90,9 +84,17 @@ impl GetBody {
     }
 }
 
+/// What stands around a value.
+const AROUND_BYTES: usize = 128;
+
 impl Pieces for GetBody {
     fn records(&self) -> usize {
         self.reading.len()
+    }
+
+    fn weight(&self) -> usize {
+        let field = LISTS.get(self.list).and_then(|(_, field)| *field);
+        AROUND_BYTES + self.reading.weight(self.next, field.map_or(Include::NONE, |field| include(&[field])))
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
@@ -122,44 +124,111 @@ impl Pieces for GetBody {
     }
 }
 
-/// For each query embedding one list per field, nearest first.
-#[derive(Debug, Serialize)]
-pub(super) struct QueryBody<'a> {
-    ids: Vec<Vec<&'a str>>,
-    embeddings: Option<Vec<Vec<&'a [f32]>>>,
-    documents: Option<Vec<Vec<Option<&'a str>>>>,
-    uris: Option<Vec<Vec<Option<&'a str>>>>,
-    metadatas: Option<Vec<Vec<Option<&'a Metadata>>>>,
-    distances: Option<Vec<Vec<f32>>>,
-    include: &'a [Field],
-}
-
-impl<'a> QueryBody<'a> {
-    pub(super) fn new(results: &'a [Vec<Hit>], fields: &'a [Field]) -> QueryBody<'a> {
-        let asked = include(fields);
-        let distances = fields.contains(&Field::Distances);
-        QueryBody {
-            ids: results.iter().map(|hits| ids(found(hits))).collect(),
-            embeddings: asked.embedding.then(|| nested(results, |hit| hit.record.embedding.as_deref().unwrap_or(&[]))),
-            documents: asked.document.then(|| nested(results, |hit| hit.record.document.as_deref())),
-            uris: fields.contains(&Field::Uris).then(|| nested(results, |hit| hit.record.uri.as_deref())),
-            metadatas: asked.metadata.then(|| nested(results, |hit| shown_metadata(&hit.record))),
-            distances: distances.then(|| nested(results, |hit| hit.distance)),
-            include: fields,
-        }
+/// What a field's list holds of a record; without a field, its id.
+pub(super) fn write_field(found: &Found, field: Option<Field>, into: &mut Vec<u8>) -> Result<()> {
+    match field {
+        Some(Field::Embeddings) => append(into, &found.embedding.as_deref().unwrap_or(&[])),
+        Some(Field::Documents) => append(into, &found.document),
+        Some(Field::Uris) => append(into, &found.uri),
+        Some(Field::Metadatas) => append(into, &shown_metadata(found)),
+        None | Some(Field::Distances) => append(into, &found.id),
     }
 }
 
-fn found(hits: &[Hit]) -> impl Iterator<Item = &Found> {
-    hits.iter().map(|hit| &hit.record)
+/// Answer to a query: for each query embedding one list per field, nearest first, each read when its turn comes.
+pub(super) struct QueryBody {
+    /// `None`: nothing can be found, whatever is asked.
+    matches: Option<Matches>,
+    queries: usize,
+    fields: Vec<Field>,
+    /// Place in [`QUERY_LISTS`], the query in it, and its next record.
+    list: usize,
+    query: usize,
+    next: usize,
 }
 
-fn ids<'a>(records: impl Iterator<Item = &'a Found>) -> Vec<&'a str> {
-    records.map(|found| found.id.as_str()).collect()
+/// The lists of an answer to a query.
+const QUERY_LISTS: [(&str, Option<Field>); 6] = [
+    ("ids", None),
+    ("embeddings", Some(Field::Embeddings)),
+    ("documents", Some(Field::Documents)),
+    ("uris", Some(Field::Uris)),
+    ("metadatas", Some(Field::Metadatas)),
+    ("distances", Some(Field::Distances)),
+];
+
+impl QueryBody {
+    pub(super) fn new(matches: Option<Matches>, queries: usize, fields: Vec<Field>) -> QueryBody {
+        QueryBody { matches, queries, fields, list: 0, query: 0, next: 0 }
+    }
+
+    /// Appends what a list holds of the next record. False: no record is left.
+    fn element(&self, field: Option<Field>, into: &mut Vec<u8>) -> Result<bool> {
+        let Some(matches) = &self.matches else { return Ok(false) };
+        let Some(distance) = matches.distance(self.query, self.next) else { return Ok(false) };
+        if self.next > 0 {
+            into.push(b',');
+        }
+        if field == Some(Field::Distances) {
+            append(into, &distance)?;
+            return Ok(true);
+        }
+        let asked = field.map_or(Include::NONE, |field| include(&[field]));
+        if let Some(found) = matches.part(self.query, self.next, asked)? {
+            write_field(&found, field, into)?;
+        }
+        Ok(true)
+    }
+
+    fn end_list(&mut self) {
+        (self.list, self.query, self.next) = (self.list + 1, 0, 0);
+    }
 }
 
-fn nested<'a, T>(results: &'a [Vec<Hit>], field: impl Fn(&'a Hit) -> T) -> Vec<Vec<T>> {
-    results.iter().map(|hits| hits.iter().map(&field).collect()).collect()
+impl Pieces for QueryBody {
+    fn records(&self) -> usize {
+        self.matches.as_ref().map_or(0, |matches| matches.counts().sum())
+    }
+
+    fn weight(&self) -> usize {
+        let field = QUERY_LISTS.get(self.list).and_then(|(_, field)| *field);
+        let asked = field.map_or(Include::NONE, |field| include(&[field]));
+        AROUND_BYTES + self.matches.as_ref().map_or(0, |matches| matches.weight_of(self.query, self.next, asked))
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
+        let Some((name, field)) = QUERY_LISTS.get(self.list) else {
+            into.extend_from_slice(br#","include":"#);
+            append(into, &self.fields)?;
+            into.push(b'}');
+            return Ok(false);
+        };
+        if (self.query, self.next) == (0, 0) {
+            into.push(if self.list == 0 { b'{' } else { b',' });
+            append(into, name)?;
+            if field.is_some_and(|field| !self.fields.contains(&field)) {
+                into.extend_from_slice(b":null");
+                self.end_list();
+                return Ok(true);
+            }
+            into.extend_from_slice(b":[");
+        }
+        if self.query >= self.queries {
+            into.push(b']');
+            self.end_list();
+            return Ok(true);
+        }
+        if self.next == 0 {
+            into.extend_from_slice(if self.query == 0 { b"[" } else { b",[" });
+        }
+        if self.element(*field, into)? {
+            self.next += 1;
+        } else {
+            into.push(b']');
+            (self.query, self.next) = (self.query + 1, 0);
+        }
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
@@ -185,10 +254,15 @@ mod tests {
         let fields = [Field::Distances, Field::Documents, Field::Documents];
         let expected = r#"{"ids":[],"embeddings":null,"documents":[],"uris":null,"metadatas":null,"#;
         assert_eq!(nothing(&fields), format!(r#"{expected}"include":["distances","documents","documents"]}}"#));
-        let results = [Vec::new(), Vec::new()];
-        let text = serde_json::to_string(&QueryBody::new(&results, &fields)).unwrap();
-        assert!(text.starts_with(r#"{"ids":[[],[]],"embeddings":null,"documents":[[],[]],"#), "{text}");
-        assert!(text.contains(r#""distances":[[],[]],"#), "{text}");
+        let (mut body, mut text) = (QueryBody::new(None, 2, fields.to_vec()), Vec::new());
+        while body.write(&mut text).unwrap() {}
+        let text = String::from_utf8(text).unwrap();
+        let expected = r#"{"ids":[[],[]],"embeddings":null,"documents":[[],[]],"uris":null,"metadatas":null,"#;
+        let rest = r#""distances":[[],[]],"include":["distances","documents","documents"]}"#;
+        assert_eq!(text, format!("{expected}{rest}"));
+        let (mut body, mut text) = (QueryBody::new(None, 0, Vec::new()), Vec::new());
+        while body.write(&mut text).unwrap() {}
+        assert!(text.starts_with(br#"{"ids":[],"embeddings":null,"#));
     }
 
     #[test]
@@ -200,9 +274,13 @@ mod tests {
             metadata: Some(metadata),
             ..Found::default()
         };
-        let results = [vec![Hit { record, distance: 0.5 }]];
-        let text = serde_json::to_string(&QueryBody::new(&results, &[Field::Embeddings, Field::Metadatas])).unwrap();
-        assert!(text.contains(r#""embeddings":[[[0.1,1.0,1e+20]]]"#), "{text}");
-        assert!(text.contains(r#""metadatas":[[{"f":1.0,"g":1e+20}]]"#), "{text}");
+        let text = |field| {
+            let mut text = Vec::new();
+            write_field(&record, field, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(text(Some(Field::Embeddings)), "[0.1,1.0,1e+20]");
+        assert_eq!(text(Some(Field::Metadatas)), r#"{"f":1.0,"g":1e+20}"#);
+        assert_eq!((text(None).as_str(), text(Some(Field::Documents)).as_str()), ("\"a\"", "null"));
     }
 }

@@ -11,25 +11,38 @@ use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::super::App;
-use super::super::body::{decode_off_thread, read_body, words_of};
+use super::super::body::{
+    RequestBody, decode_off_thread, grow_for_escapes, keep, read_body, rooms, shortened, words_of,
+};
+use super::super::meter::Meter;
 use super::error::ChromaError;
 use crate::collection::request::Scope;
+use crate::error::{Error, Kind};
 use crate::record::CollectionId;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Json<T> {
+impl<T: RequestBody> FromRequest<App> for Json<T> {
     type Rejection = ChromaError;
 
     async fn from_request(request: Request, app: &App) -> Result<Json<T>, ChromaError> {
         if !is_json(request.headers()) {
             return Err(ChromaError::media_type());
         }
-        let (bytes, room) = read_body(request.into_body(), app).await?;
-        let decoded = decode_off_thread(bytes, |bytes| decode(&bytes)).await.map(Json);
-        drop(room);
-        decoded
+        let rooms = rooms(&request);
+        let (bytes, mut room) = read_body(request, app, T::KIND).await?;
+        let before = room.bytes();
+        grow_for_escapes(&bytes, &mut room).await?;
+        let gone = bytes.len() as u64 + room.bytes() - before;
+        let mut meter = Meter::new(app.store.limits().clone(), Some(room));
+        let (decoded, room) = decode_off_thread(bytes, move |bytes| {
+            let decoded = decode(&bytes, &mut meter);
+            Ok::<_, Error>((decoded, meter.into_room()))
+        })
+        .await?;
+        keep(&rooms, room, gone);
+        decoded.map(Json)
     }
 }
 
@@ -42,22 +55,30 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds it.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ChromaError> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
+fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> Result<T, ChromaError> {
+    if let Ok(value) = meter.run(|| serde_json::from_slice(bytes)) {
         return Ok(value);
     }
+    if let Some(fault) = meter.fault().filter(|fault| fault.kind() == Kind::NoRoom) {
+        return Err(fault.into());
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let located: Result<T, _> = serde_path_to_error::deserialize(&mut json);
-    match located {
-        Err(e) if e.inner().classify() == Category::Data => {
-            Err(ChromaError::shape(format!("Failed to deserialize the JSON body into the target type: {e}")))
+    let located: Result<T, _> = meter.run(|| serde_path_to_error::deserialize(&mut json));
+    match (located, meter.fault()) {
+        (Err(_), Some(fault)) if fault.kind() == Kind::NoRoom => Err(fault.into()),
+        (Err(e), Some(fault)) => {
+            Err(Error::new(fault.kind(), format!("{}: {}", shortened(e.path()), fault.message())).into())
         }
-        Err(e) => {
-            let words =
-                if e.inner().to_string().starts_with("recursion") { words_of(e.inner()) } else { e.to_string() };
+        (Err(e), None) if e.inner().classify() == Category::Data => {
+            let told = shortened(&e);
+            Err(ChromaError::shape(format!("Failed to deserialize the JSON body into the target type: {told}")))
+        }
+        (Err(e), None) => {
+            let words = words_of(e.inner());
+            let words = if words.starts_with("recursion") { words } else { shortened(&e) };
             Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {words}")))
         }
-        Ok(_) => {
+        (Ok(_), _) => {
             let rest = json.end().err().map(|e| e.to_string()).unwrap_or_default();
             Err(ChromaError::invalid(format!("Failed to parse the request body as JSON: {rest}")))
         }
@@ -150,7 +171,8 @@ mod tests {
     }
 
     fn refusal(bytes: &str) -> String {
-        format!("{:?}", decode::<Body>(bytes.as_bytes()).map(|body| body.ids))
+        let mut meter = Meter::new(crate::config::Limits::default(), None);
+        format!("{:?}", decode::<Body>(bytes.as_bytes(), &mut meter).map(|body| body.ids))
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(super) struct ForkBody {
     new_name: String,
 }
 
+super::super::body::bodies! { Settings: CreateBody, ChangeBody, ForkBody; }
+
 pub(super) fn no_name(error: Error, name: &str) -> ChromaError {
     match error.kind() {
         Kind::NotFound => ChromaError::not_found(format!("Collection [{name}] does not exist")),

@@ -4,13 +4,17 @@
 
 use serde::Deserialize;
 
+use super::super::body::bodies;
+use super::super::bounded::{List, Records as Listed};
 use super::embeddings::EmbeddingColumn;
 use super::error::ChromaError;
 use super::metadata::{self, FieldValue, Fields};
 use crate::record::{Record, RecordUpdate};
 
 type Texts = Option<Vec<Option<String>>>;
-type FieldRows<const NULLS: bool> = Option<Vec<Option<Fields<NULLS>>>>;
+/// The same as a body has it.
+type TextRows = Option<List<Option<String>, Listed>>;
+type FieldRows<const NULLS: bool> = Option<List<Option<Fields<NULLS>>, Listed>>;
 /// The same, whether null was a value or not.
 type PlainRows = Option<Vec<Option<Vec<(String, FieldValue)>>>>;
 
@@ -18,10 +22,10 @@ type PlainRows = Option<Vec<Option<Vec<(String, FieldValue)>>>>;
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "struct AddCollectionRecordsPayload")]
 pub(super) struct AddBody {
-    ids: Vec<String>,
+    ids: List<String, Listed>,
     embeddings: EmbeddingColumn<false>,
-    documents: Texts,
-    uris: Texts,
+    documents: TextRows,
+    uris: TextRows,
     metadatas: FieldRows<false>,
 }
 
@@ -29,10 +33,10 @@ pub(super) struct AddBody {
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "struct UpsertCollectionRecordsPayload")]
 pub(super) struct UpsertBody {
-    ids: Vec<String>,
+    ids: List<String, Listed>,
     embeddings: EmbeddingColumn<false>,
-    documents: Texts,
-    uris: Texts,
+    documents: TextRows,
+    uris: TextRows,
     metadatas: FieldRows<true>,
 }
 
@@ -40,12 +44,14 @@ pub(super) struct UpsertBody {
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "struct UpdateCollectionRecordsPayload")]
 pub(super) struct UpdateBody {
-    ids: Vec<String>,
+    ids: List<String, Listed>,
     embeddings: Option<EmbeddingColumn<true>>,
-    documents: Texts,
-    uris: Texts,
+    documents: TextRows,
+    uris: TextRows,
     metadatas: FieldRows<true>,
 }
+
+bodies! { Records: AddBody, UpsertBody, UpdateBody; }
 
 /// What all three have in common; absent lists are `None`.
 #[derive(Debug)]
@@ -57,25 +63,47 @@ pub(super) struct Columns {
     metadatas: PlainRows,
 }
 
+fn texts(rows: TextRows) -> Texts {
+    rows.map(|rows| rows.0)
+}
+
 fn fields<const NULLS: bool>(rows: FieldRows<NULLS>) -> PlainRows {
-    rows.map(|rows| rows.into_iter().map(|row| row.map(|fields| fields.0)).collect())
+    rows.map(|rows| rows.0.into_iter().map(|row| row.map(|fields| fields.0)).collect())
 }
 
 impl From<AddBody> for Columns {
     fn from(AddBody { ids, embeddings, documents, uris, metadatas }: AddBody) -> Columns {
-        Columns { ids, embeddings: Some(embeddings.0), documents, uris, metadatas: fields(metadatas) }
+        Columns {
+            ids: ids.0,
+            embeddings: Some(embeddings.0),
+            documents: texts(documents),
+            uris: texts(uris),
+            metadatas: fields(metadatas),
+        }
     }
 }
 
 impl From<UpsertBody> for Columns {
     fn from(UpsertBody { ids, embeddings, documents, uris, metadatas }: UpsertBody) -> Columns {
-        Columns { ids, embeddings: Some(embeddings.0), documents, uris, metadatas: fields(metadatas) }
+        Columns {
+            ids: ids.0,
+            embeddings: Some(embeddings.0),
+            documents: texts(documents),
+            uris: texts(uris),
+            metadatas: fields(metadatas),
+        }
     }
 }
 
 impl From<UpdateBody> for Columns {
     fn from(UpdateBody { ids, embeddings, documents, uris, metadatas }: UpdateBody) -> Columns {
-        Columns { ids, embeddings: embeddings.map(|e| e.0), documents, uris, metadatas: fields(metadatas) }
+        Columns {
+            ids: ids.0,
+            embeddings: embeddings.map(|e| e.0),
+            documents: texts(documents),
+            uris: texts(uris),
+            metadatas: fields(metadatas),
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::super::{bounded, meter};
+
 /// Base64 characters decoded at a time: 768 floats.
 const STEP: usize = 4096;
 
@@ -40,6 +42,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for ColumnVisitor<NULLS> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut column = Ok(Vec::new());
         let (mut lists, mut texts, mut others, mut len) = (false, false, false, 0);
+        let (most, mut count) = (meter::limit(|limits| limits.batch_records), 0);
         while let Some(item) = items.next_element_seed(ItemSeed { len })? {
             let floats = match item {
                 Item::List(floats) => {
@@ -57,8 +60,17 @@ impl<'de, const NULLS: bool> Visitor<'de> for ColumnVisitor<NULLS> {
                 }
             };
             len = floats.as_ref().ok().and_then(|f| f.as_ref().map(Vec::len)).unwrap_or(len);
+            count += 1;
+            if count > most {
+                return Err(meter::passed(format!(
+                    "expected at most {most} in one request (limit batch_records), got more"
+                )));
+            }
             match (&mut column, floats) {
-                (Ok(rows), Ok(floats)) => rows.push(floats),
+                (Ok(rows), Ok(floats)) => {
+                    bounded::grow(rows)?;
+                    rows.push(floats);
+                }
                 (Ok(_), Err(fault)) => column = Err(fault),
                 (Err(_), _) => {}
             }
@@ -111,18 +123,26 @@ impl<'de> Visitor<'de> for ItemSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
-        let mut floats = Vec::with_capacity(self.len);
+        let most = meter::limit(|limits| limits.dimension);
+        let mut floats = Vec::with_capacity(self.len.min(most));
         let mut numbers_only = true;
         while let Some(Component(x)) = items.next_element()? {
             match x {
+                Some(_) if floats.len() >= most => return Err(bounded::too_many_numbers(most)),
                 Some(x) => floats.push(x),
                 None => numbers_only = false,
             }
         }
+        meter::take(size_of_val(floats.as_slice()))?;
         Ok(if numbers_only { Item::List(floats) } else { Item::Other })
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Item, E> {
+        let most = meter::limit(|limits| limits.dimension);
+        if text.len() / 16 * 3 > most {
+            return Err(bounded::too_many_numbers(most));
+        }
+        meter::take(text.len())?;
         Ok(Item::Text(decode_base64(text)))
     }
 

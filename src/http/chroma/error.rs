@@ -119,6 +119,9 @@ impl From<ApiError> for ChromaError {
     fn from(error: ApiError) -> ChromaError {
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ChromaError::new(StatusCode::PAYLOAD_TOO_LARGE, "", "Payload too large"),
+            status @ (StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::REQUEST_TIMEOUT) => {
+                ChromaError::new(status, "ChromaError", error.into_error().message())
+            }
             _ => error.into_error().into(),
         }
     }

@@ -13,6 +13,8 @@ use super::error::ChromaError;
 #[derive(Deserialize)]
 pub(super) struct AnyBody {}
 
+super::super::body::bodies! { Settings: AnyBody; }
+
 pub(super) async fn change(State(app): State<App>, At(place): At<InCollection>, _: Json<AnyBody>) -> ChromaError {
     match find(&app.store, &place).await {
         Ok(_) => ChromaError::unimplemented("Functions cannot be attached to collections here"),

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::super::bounded::{self, Tree};
+use super::super::meter;
 use crate::record::{MetaValue, Metadata, MetadataPatch};
 
 /// What the keys begin with under which Chroma keeps fields of its own among the metadata.
@@ -53,6 +55,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for FieldsVisitor<NULLS> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while let Some(key) = map.next_key()? {
+            bounded::grow_map(fields.len())?;
             fields.push((key, map.next_value_seed(ValueSeed::<NULLS>)?));
         }
         Ok(fields)
@@ -110,19 +113,22 @@ impl<'de, const NULLS: bool> Visitor<'de> for ValueSeed<NULLS> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<FieldValue, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element::<Value>()? {
-            list.push(item);
+        let value = meter::scratch(|| {
+            let tree = Tree::deserialize(SeqAccessDeserializer::new(&mut items))?;
+            if tree.as_array().is_some_and(Vec::is_empty) {
+                return Ok(FieldValue::Empty);
+            }
+            MetaValue::from_json(&tree).map(FieldValue::Value).ok_or_else(mismatch::<A::Error, NULLS>)
+        })?;
+        if let FieldValue::Value(value) = &value {
+            meter::take(bounded::value_bytes(value))?;
         }
-        if list.is_empty() {
-            return Ok(FieldValue::Empty);
-        }
-        MetaValue::from_json(&Value::Array(list)).map(FieldValue::Value).ok_or_else(mismatch::<A::Error, NULLS>)
+        Ok(value)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldValue, A::Error> {
-        let object = Map::deserialize(MapAccessDeserializer::new(map))?;
-        sparse(&object).ok_or_else(mismatch::<A::Error, NULLS>)
+        let tree = meter::scratch(|| Tree::deserialize(MapAccessDeserializer::new(map)))?;
+        tree.as_object().and_then(sparse).ok_or_else(mismatch::<A::Error, NULLS>)
     }
 }
 

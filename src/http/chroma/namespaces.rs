@@ -38,6 +38,8 @@ pub(super) struct NewDatabase {
     name: String,
 }
 
+super::super::body::bodies! { Settings: NewTenant, TenantChange, NewDatabase; }
+
 /// A database in an answer.
 #[derive(Serialize)]
 struct DatabaseBody {

@@ -7,10 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::super::App;
-use super::super::answer::{json, written};
+use super::super::answer::json;
+use super::super::body::bodies;
+use super::super::bounded::{Floats, Ids, List, Queries, Tree};
+use super::super::records::room_for_rows;
 use super::super::stream;
 use super::super::wire::Freshness;
 use super::answer::{Field, GetBody, QueryBody, include};
@@ -22,6 +24,7 @@ use super::filters::{check_indexed, filter, parse};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Query};
 use crate::error::Error;
+use crate::memory::Purpose;
 
 /// How many neighbours where the request does not say.
 const DEFAULT_RESULTS: u32 = 10;
@@ -73,9 +76,9 @@ fn query_fields() -> Vec<Field> {
 #[derive(Deserialize)]
 #[serde(expecting = "struct GetRequestPayload")]
 pub(super) struct GetRequest {
-    ids: Option<Vec<String>>,
-    r#where: Option<Value>,
-    where_document: Option<Value>,
+    ids: Option<List<String, Ids>>,
+    r#where: Option<Tree>,
+    where_document: Option<Tree>,
     limit: Option<u32>,
     offset: Option<u32>,
     #[serde(default = "get_fields")]
@@ -90,14 +93,14 @@ pub(super) async fn get(
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
     let get = Get {
-        filter: filter(&collection, body.r#where.as_ref(), body.where_document.as_ref())?,
-        ids: body.ids,
+        filter: filter(&collection, body.r#where.as_deref(), body.where_document.as_deref())?,
+        ids: body.ids.map(|ids| ids.0),
         limit: body.limit.map(|limit| limit as usize),
         offset: body.offset.unwrap_or(0) as usize,
         ..Get::default()
     };
     let reading = collection.read(get).await.map_err(|e| no_id(e, collection.identity().id))?;
-    Ok(stream::respond(GetBody::new(reading, body.include)).await?)
+    Ok(stream::respond(GetBody::new(reading, body.include), app.store.room(Purpose::Answer)).await?)
 }
 
 pub(super) fn too_large(field: &str, most: usize) -> ChromaError {
@@ -112,14 +115,16 @@ pub(super) fn too_large(field: &str, most: usize) -> ChromaError {
 #[derive(Deserialize)]
 #[serde(expecting = "struct QueryRequestPayload")]
 pub(super) struct QueryRequest {
-    ids: Option<Vec<String>>,
-    r#where: Option<Value>,
-    where_document: Option<Value>,
-    query_embeddings: Vec<Vec<f32>>,
+    ids: Option<List<String, Ids>>,
+    r#where: Option<Tree>,
+    where_document: Option<Tree>,
+    query_embeddings: List<Floats, Queries>,
     n_results: Option<u32>,
     #[serde(default = "query_fields")]
     include: Vec<Field>,
 }
+
+bodies! { Query: GetRequest, QueryRequest; }
 
 pub(super) async fn query(
     State(app): State<App>,
@@ -128,25 +133,27 @@ pub(super) async fn query(
     Json(body): Json<QueryRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
-    let (metadata, document) = (body.r#where.as_ref(), body.where_document.as_ref());
+    let (metadata, document) = (body.r#where.as_deref(), body.where_document.as_deref());
     let filter = parse(metadata, document)?;
-    let embeddings = body.query_embeddings;
+    let embeddings: Vec<Vec<f32>> = body.query_embeddings.0.into_iter().map(|floats| floats.0).collect();
+    let ids = body.ids.map(|ids| ids.0);
     check_query(&embeddings, collection.dimension(), body.n_results)?;
     check_indexed(&collection, metadata, document)?;
-    if let (Some(ids), None) = (&body.ids, &filter) {
+    if let (Some(ids), None) = (&ids, &filter) {
         check_known(&collection, ids).await?;
     }
     let fields = body.include;
-    let results = if embeddings.is_empty() || collection.dimension().is_none() {
-        vec![Vec::new(); embeddings.len()]
+    let queries = embeddings.len();
+    let (matches, room) = if embeddings.is_empty() || collection.dimension().is_none() {
+        (None, app.store.room(Purpose::Answer))
     } else {
         let count = collection.count(Consistency::Local).await?;
-        let k = neighbours(&app, body.n_results.unwrap_or(DEFAULT_RESULTS), count, embeddings.len())?;
-        let query = Query { k, filter, ids: body.ids, include: include(&fields), ..Query::batch(embeddings) };
-        collection.search(query).await.map_err(|e| no_id(e, collection.identity().id))?.results
+        let k = neighbours(&app, body.n_results.unwrap_or(DEFAULT_RESULTS), count, queries)?;
+        let query = Query { k, filter, ids, include: include(&fields), ..Query::batch(embeddings) };
+        let room = room_for_rows(&app, queries.saturating_mul(k)).await?;
+        (Some(collection.find(query).await.map_err(|e| no_id(e, collection.identity().id))?), room)
     };
-    let records = results.iter().map(Vec::len).sum();
-    Ok(written(records, move || serde_json::to_vec(&QueryBody::new(&results, &fields))).await?)
+    Ok(stream::respond(QueryBody::new(matches, queries, fields), room).await?)
 }
 
 /// Refuses to query among ids that no record has. Only a query without a filter does so: that is how Chroma's

@@ -5,10 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::App;
 use super::super::answer::json;
+use super::super::body::bodies;
+use super::super::bounded::{Ids, List, Tree};
 use super::super::guard::WriteBegun;
 use super::body::{At, InCollection, Json};
 use super::collections::{find, no_id};
@@ -69,21 +71,24 @@ async fn write(begun: &WriteBegun, collection: &Collection, write: Write) -> Res
 #[derive(Deserialize)]
 #[serde(expecting = "struct DeleteCollectionRecordsPayload")]
 pub(super) struct DeleteBody {
-    ids: Option<Vec<String>>,
-    r#where: Option<Value>,
-    where_document: Option<Value>,
+    ids: Option<List<String, Ids>>,
+    r#where: Option<Tree>,
+    where_document: Option<Tree>,
     limit: Option<u32>,
 }
+
+bodies! { Query: DeleteBody; }
 
 pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<Response, ChromaError> {
     let (State(app), Extension(begun), At(place)) = to;
     let collection = find(&app.store, &place).await?;
     let DeleteBody { ids, r#where, where_document, limit } = body;
-    let filter = filter(&collection, r#where.as_ref(), where_document.as_ref())?;
+    let filter = filter(&collection, r#where.as_deref(), where_document.as_deref())?;
     if limit.is_some() && filter.is_none() {
         let fault = "limit, where: limit can only be specified when a where clause is provided";
         return Err(ChromaError::validation(&[fault.to_owned()]));
     }
+    let ids = ids.map(|ids| ids.0);
     let (named, filtered) = (ids.as_ref().map(Vec::len), filter.is_some());
     let deleted = match (named, filtered) {
         (None, false) => 0,

@@ -2,13 +2,18 @@
 //! filter, limit and select. What ranks by more than the distance of one dense embedding is answered 501
 //! with a sentence that names it.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::App;
-use super::super::answer::written;
+use super::super::body::bodies;
+use super::super::bounded::{Keys, List, Searches, Tree};
+use super::super::records::room_for_rows;
+use super::super::stream::{self, Pieces, append};
 use super::answer::shown_metadata;
 use super::body::{At, InCollection, Json, Parameters};
 use super::collections::no_id;
@@ -16,13 +21,13 @@ use super::error::ChromaError;
 use super::filters::filter;
 use super::reads::{ReadLevel, ReadParameters, check_query, neighbours, open, too_large};
 use super::schema::{DOCUMENT, EMBEDDING};
+use crate::collection::get::{Matches, Reading};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Found, Get, Include, Query};
+use crate::error::Error;
 use crate::filter::Filter;
 use crate::record::Metadata;
 
-/// Searches in one request at most.
-const MAX_SEARCHES: usize = 100;
 /// Neighbours that are ranked where the request does not say.
 const DEFAULT_CANDIDATES: u32 = 16;
 
@@ -30,16 +35,16 @@ const DEFAULT_CANDIDATES: u32 = 16;
 #[derive(Deserialize)]
 #[serde(expecting = "struct SearchRequestPayload")]
 pub(super) struct SearchRequest {
-    searches: Vec<SearchBody>,
+    searches: List<SearchBody, Searches>,
     #[serde(default, rename = "read_level")]
     _read_level: ReadLevel,
 }
 
 #[derive(Debug, Deserialize)]
 struct SearchBody {
-    filter: Option<Value>,
-    rank: Option<Value>,
-    group_by: Option<Value>,
+    filter: Option<Tree>,
+    rank: Option<Tree>,
+    group_by: Option<Tree>,
     #[serde(default)]
     limit: LimitBody,
     #[serde(default)]
@@ -56,7 +61,7 @@ struct LimitBody {
 #[derive(Debug, Default, Deserialize)]
 struct SelectBody {
     #[serde(default)]
-    keys: Vec<String>,
+    keys: List<String, Keys>,
 }
 
 /// `$knn` of a rank.
@@ -80,16 +85,7 @@ fn default_candidates() -> u32 {
     DEFAULT_CANDIDATES
 }
 
-/// One list per field for each search; a field that was not selected is null.
-#[derive(Serialize)]
-struct SearchAnswer {
-    ids: Vec<Vec<String>>,
-    documents: Vec<Option<Vec<Option<String>>>>,
-    embeddings: Vec<Option<Vec<Option<Vec<f32>>>>>,
-    metadatas: Vec<Option<Vec<Option<Metadata>>>>,
-    scores: Vec<Option<Vec<Option<f32>>>>,
-    select: Vec<Vec<String>>,
-}
+bodies! { Query: SearchRequest; }
 
 fn missing(what: &str) -> ChromaError {
     ChromaError::unimplemented(format!("Search does not support {what} here; it ranks by one dense $knn or not at all"))
@@ -102,21 +98,16 @@ pub(super) async fn search(
     Json(body): Json<SearchRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
-    if body.searches.len() > MAX_SEARCHES {
-        return Err(ChromaError::invalid(format!("searches: expected at most {MAX_SEARCHES} in one request")));
-    }
-    let mut answers = Vec::with_capacity(body.searches.len());
-    for search in body.searches {
+    let mut answers = Vec::with_capacity(body.searches.0.len());
+    for search in body.searches.0 {
         let wanted = Wanted::of(&collection, search)?;
         let found = run(&app, &collection, &wanted).await?;
         answers.push((wanted.select, found));
     }
-    let records = answers.iter().map(|(_, found)| found.len()).sum();
-    Ok(written(records, move || serde_json::to_vec(&SearchAnswer::of(answers))).await?)
+    let rows = answers.iter().map(|(_, found): &(_, Records)| found.len()).sum();
+    let room = room_for_rows(&app, rows).await?;
+    Ok(stream::respond(SearchAnswer::new(answers), room).await?)
 }
-
-/// Records, each with its score if it was ranked.
-type Ranked = Vec<(Found, Option<f32>)>;
 
 /// A search that can be answered.
 struct Wanted {
@@ -139,15 +130,15 @@ impl Wanted {
         if body.group_by.is_some_and(|group| group.as_object().is_none_or(|fields| !fields.is_empty())) {
             return Err(missing("group_by"));
         }
-        let (ids, clause) = split_ids(body.filter.filter(|clause| !clause.is_null()))?;
-        let rank = body.rank.filter(|rank| rank.as_object().is_none_or(|rank| !rank.is_empty()));
+        let (ids, clause) = split_ids(body.filter.map(|tree| tree.0).filter(|clause| !clause.is_null()))?;
+        let rank = body.rank.map(|tree| tree.0).filter(|rank| rank.as_object().is_none_or(|rank| !rank.is_empty()));
         Ok(Wanted {
             ids,
             filter: filter(collection, clause.as_ref(), None)?,
             rank: rank.filter(|rank| !rank.is_null()).map(Knn::of).transpose()?,
             offset: body.limit.offset as usize,
             limit: body.limit.limit,
-            select: body.select.keys,
+            select: body.select.keys.0,
         })
     }
 
@@ -220,6 +211,7 @@ fn split_ids(clause: Option<Value>) -> Result<(Option<Vec<String>>, Option<Value
 }
 
 fn both(ids: Vec<String>, others: &[String]) -> Vec<String> {
+    let others: HashSet<&String> = others.iter().collect();
     ids.into_iter().filter(|id| others.contains(id)).collect()
 }
 
@@ -243,7 +235,7 @@ fn names_ids(clause: &Value) -> bool {
 }
 
 /// The records of one search, each with its score if it was ranked.
-async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Ranked, ChromaError> {
+async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Records, ChromaError> {
     let gone = |e| no_id(e, collection.identity().id);
     let Some(knn) = &wanted.rank else {
         let most = app.settings.max_answer_records;
@@ -258,15 +250,15 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Rank
             include: wanted.include(),
             consistency: Consistency::Local,
         };
-        let records = collection.get(get).await.map_err(gone)?.records;
-        if records.len() > most {
+        let reading = collection.read(get).await.map_err(gone)?;
+        if reading.len() > most {
             return Err(too_large("limit", most));
         }
-        return Ok(records.into_iter().map(|found| (found, None)).collect());
+        return Ok(Records::Listed(reading));
     };
     check_query(std::slice::from_ref(&knn.embedding), collection.dimension(), Some(knn.candidates))?;
     if collection.dimension().is_none() {
-        return Ok(Vec::new());
+        return Ok(Records::None);
     }
     let count = collection.count(Consistency::Local).await.map_err(gone)?;
     let query = Query {
@@ -276,42 +268,160 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Rank
         include: wanted.include(),
         ..Query::new(knn.embedding.clone())
     };
-    let hits = collection.search(query).await.map_err(gone)?.results.pop().unwrap_or_default();
-    let score = |(rank, distance): (usize, f32)| if knn.return_rank { rank as f32 } else { distance };
-    let ranked = hits.into_iter().enumerate().map(|(rank, hit)| (hit.record, Some(score((rank, hit.distance)))));
+    let matches = collection.find(query).await.map_err(gone)?;
     let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize);
-    Ok(ranked.skip(wanted.offset).take(limit).collect())
+    Ok(Records::Ranked { matches, offset: wanted.offset, limit, return_rank: knn.return_rank })
 }
 
-impl SearchAnswer {
-    fn of(answers: Vec<(Vec<String>, Ranked)>) -> SearchAnswer {
-        let mut answer = SearchAnswer {
-            ids: Vec::new(),
-            documents: Vec::new(),
-            embeddings: Vec::new(),
-            metadatas: Vec::new(),
-            scores: Vec::new(),
-            select: Vec::new(),
-        };
-        for (select, found) in answers {
-            let has = |key: &str| select.iter().any(|selected| selected == key);
-            let fields = select.iter().any(|key| !key.starts_with('#'));
-            let scores = found.iter().map(|(_, score)| *score).collect();
-            let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            for (record, _) in found {
-                columns.3.push(shown_metadata(&record).map(|metadata| selected(metadata.clone(), &select)));
-                columns.0.push(record.id);
-                columns.1.push(record.document);
-                columns.2.push(record.embedding);
+/// The records of one search, each made when its turn comes.
+enum Records {
+    None,
+    Listed(Reading),
+    Ranked { matches: Matches, offset: usize, limit: usize, return_rank: bool },
+}
+
+impl Records {
+    fn len(&self) -> usize {
+        match self {
+            Records::None => 0,
+            Records::Listed(reading) => reading.len(),
+            Records::Ranked { matches, offset, limit, .. } => {
+                matches.counts().next().unwrap_or(0).saturating_sub(*offset).min(*limit)
             }
-            answer.ids.push(columns.0);
-            answer.documents.push(has(DOCUMENT).then_some(columns.1));
-            answer.embeddings.push(has(EMBEDDING).then_some(columns.2));
-            answer.metadatas.push((fields || has(METADATA)).then_some(columns.3));
-            answer.scores.push(has(SCORE).then_some(scores));
-            answer.select.push(select);
         }
-        answer
+    }
+
+    fn part(&self, place: usize, include: Include) -> Result<Option<Found>, Error> {
+        match self {
+            Records::None => Ok(None),
+            Records::Listed(reading) => reading.part(place, include),
+            Records::Ranked { matches, offset, .. } => matches.part(0, offset.saturating_add(place), include),
+        }
+    }
+
+    fn weight(&self, place: usize, include: Include) -> usize {
+        match self {
+            Records::None => 0,
+            Records::Listed(reading) => reading.weight(place, include),
+            Records::Ranked { matches, offset, .. } => matches.weight_of(0, offset.saturating_add(place), include),
+        }
+    }
+
+    /// What the record was ranked by, if it was.
+    fn score(&self, place: usize) -> Option<f32> {
+        let Records::Ranked { matches, offset, return_rank, .. } = self else { return None };
+        let place = offset.saturating_add(place);
+        if *return_rank { Some(place as f32) } else { matches.distance(0, place) }
+    }
+}
+
+/// One list per field for each search; a field that was not selected is null. Written a record at a time.
+struct SearchAnswer {
+    answers: Vec<(Vec<String>, Records)>,
+    /// Place in [`LISTS`], the search in it, and its next record.
+    list: usize,
+    search: usize,
+    next: usize,
+}
+
+/// The lists of an answer, with what selects each.
+const LISTS: [(&str, Option<&str>); 5] = [
+    ("ids", None),
+    ("documents", Some(DOCUMENT)),
+    ("embeddings", Some(EMBEDDING)),
+    ("metadatas", Some(METADATA)),
+    ("scores", Some(SCORE)),
+];
+
+impl SearchAnswer {
+    fn new(answers: Vec<(Vec<String>, Records)>) -> SearchAnswer {
+        SearchAnswer { answers, list: 0, search: 0, next: 0 }
+    }
+
+    /// What a record must have for a list.
+    fn include(key: Option<&str>) -> Include {
+        Include {
+            embedding: key == Some(EMBEDDING),
+            document: key == Some(DOCUMENT),
+            uri: key == Some(METADATA),
+            metadata: key == Some(METADATA),
+        }
+    }
+
+    /// Appends what a list holds of a record.
+    fn element(&self, key: Option<&str>, into: &mut Vec<u8>) -> Result<(), Error> {
+        let Some((select, records)) = self.answers.get(self.search) else { return Ok(()) };
+        if key == Some(SCORE) {
+            return append(into, &records.score(self.next));
+        }
+        let Some(found) = records.part(self.next, Self::include(key))? else { return Ok(()) };
+        match key {
+            Some(DOCUMENT) => append(into, &found.document),
+            Some(EMBEDDING) => append(into, &found.embedding),
+            Some(METADATA) => append(into, &shown_metadata(&found).map(|metadata| selected(metadata.clone(), select))),
+            _ => append(into, &found.id),
+        }
+    }
+
+    fn write_select(&self, into: &mut Vec<u8>) -> Result<(), Error> {
+        into.extend_from_slice(br#","select":"#);
+        append(into, &self.answers.iter().map(|(select, _)| select).collect::<Vec<_>>())?;
+        into.push(b'}');
+        Ok(())
+    }
+}
+
+/// Whether these keys select a list.
+fn selects(select: &[String], key: Option<&str>) -> bool {
+    let fields = key == Some(METADATA) && select.iter().any(|selected| !selected.starts_with('#'));
+    fields || key.is_none_or(|key| select.iter().any(|selected| selected == key))
+}
+
+impl Pieces for SearchAnswer {
+    fn records(&self) -> usize {
+        self.answers.iter().map(|(_, records)| records.len()).sum()
+    }
+
+    fn weight(&self) -> usize {
+        const AROUND_BYTES: usize = 128;
+        let key = LISTS.get(self.list).and_then(|(_, key)| *key);
+        let records = self.answers.get(self.search).map(|(_, records)| records);
+        AROUND_BYTES + records.map_or(0, |records| records.weight(self.next, Self::include(key)))
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+        let Some((name, key)) = LISTS.get(self.list) else {
+            self.write_select(into)?;
+            return Ok(false);
+        };
+        if (self.search, self.next) == (0, 0) {
+            into.push(if self.list == 0 { b'{' } else { b',' });
+            append(into, name)?;
+            into.extend_from_slice(b":[");
+        }
+        let Some((select, records)) = self.answers.get(self.search) else {
+            into.push(b']');
+            (self.list, self.search, self.next) = (self.list + 1, 0, 0);
+            return Ok(true);
+        };
+        let is_selected = selects(select, *key);
+        if self.next == 0 {
+            into.extend_from_slice(if self.search == 0 { b"" } else { b"," });
+            into.extend_from_slice(if is_selected { b"[" } else { b"null" });
+        }
+        if is_selected && self.next < records.len() {
+            if self.next > 0 {
+                into.push(b',');
+            }
+            self.element(*key, into)?;
+            self.next += 1;
+            return Ok(true);
+        }
+        if is_selected {
+            into.push(b']');
+        }
+        (self.search, self.next) = (self.search + 1, 0);
+        Ok(true)
     }
 }
 

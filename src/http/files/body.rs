@@ -51,6 +51,16 @@ pub(super) fn content_type(text: Option<&str>) -> Result<Option<String>> {
     }
 }
 
+/// How the file's bytes are said to be coded; they are kept as they come.
+pub(super) fn content_encoding(headers: &HeaderMap) -> Result<Option<String>> {
+    let text = text(headers, &header::CONTENT_ENCODING)?.map(str::trim).unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_., ".contains(&byte);
+    if text.len() > TYPE_BYTES || !text.bytes().all(allowed) {
+        return Err(Error::invalid(format!("{}: expected names of codings", header::CONTENT_ENCODING)));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("identity")))
+}
+
 /// The SHA-256 that the body is said to have, in lower-case hex.
 ///
 /// # Errors

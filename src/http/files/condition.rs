@@ -100,6 +100,7 @@ mod tests {
             size: 3,
             sha256: "ab".repeat(32),
             content_type: None,
+            content_encoding: None,
             uploaded_at_ms: 784_111_777_000,
             auto_delete: None,
             version: Version(1),

@@ -21,6 +21,8 @@ pub(super) struct FileBody {
     sha256: String,
     etag: String,
     content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
     /// RFC 3339, by the store's clock.
     uploaded_at: String,
     /// As its upload said; null where it did not say.
@@ -31,14 +33,15 @@ pub(super) struct FileBody {
 impl From<FileInfo> for FileBody {
     fn from(file: FileInfo) -> FileBody {
         let (etag, uploaded_at) = (etag(&file), report::time(file.uploaded_at_ms));
-        let FileInfo { name, size, sha256, content_type, auto_delete, version, .. } = file;
-        FileBody { name, size, sha256, etag, content_type, uploaded_at, auto_delete, version }
+        let FileInfo { name, size, sha256, content_type, content_encoding, auto_delete, version, .. } = file;
+        FileBody { name, size, sha256, etag, content_type, content_encoding, uploaded_at, auto_delete, version }
     }
 }
 
 /// What every answer about a file's bytes says of it.
 pub(super) fn headers_of(file: &FileInfo) -> HeaderMap {
     let kind = file.content_type.as_deref().unwrap_or("application/octet-stream");
+    let coding = file.content_encoding.iter().map(|coding| (header::CONTENT_ENCODING, coding.clone()));
     let texts = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::ETAG, etag(file)),
@@ -49,7 +52,8 @@ pub(super) fn headers_of(file: &FileInfo) -> HeaderMap {
         (REPR_DIGEST, digest(&file.sha256)),
         (X_CONTENT_SHA256, file.sha256.clone()),
     ];
-    let valid = texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?)));
+    let valid =
+        texts.into_iter().chain(coding).filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?)));
     valid.collect()
 }
 

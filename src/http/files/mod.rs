@@ -4,6 +4,7 @@
 mod body;
 mod condition;
 mod describe;
+mod form;
 mod kinds;
 mod range;
 mod read;

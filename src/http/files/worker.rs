@@ -11,11 +11,12 @@ use multer::{Field, Multipart};
 use serde::Serialize;
 use serde_json::json;
 
-use super::body::{check_kind, content_type, expected_sum, length, pieces, refused, text};
+use super::body::{check_kind, content_encoding, content_type, expected_sum, length, pieces, refused, text};
 use super::describe::FileBody;
+use super::form::{Fed, Unparsed};
 use super::read::{self, ListParameters, NamePath, ReadFile, named};
 use super::write::UploadParameters;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files::{FileInfo, PutFile, Received, check_file_name};
 use crate::http::App;
 use crate::http::answer::json;
@@ -71,14 +72,19 @@ pub(super) async fn upload(
     id.as_deref().map_or(Ok(()), check_job_id)?;
     let length = length(&app, &headers)?;
     let kind = text(&headers, &header::CONTENT_TYPE)?.unwrap_or_default();
+    let content_encoding = content_encoding(&headers)?;
     let upload = match multer::parse_boundary(kind) {
+        Ok(_) if content_encoding.is_some() => {
+            let message = "content-encoding: expected a form that is not coded; a file that is comes as a raw body";
+            return Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, message));
+        }
         Ok(boundary) => form(&app, &files, id, (boundary, body)).await?,
         Err(_) => {
             let id =
                 id.ok_or_else(|| Error::invalid("expected the job's id in X-Job-Id, or a form with job_id and file"))?;
             let content_type = content_type(Some(kind))?;
             check_kind(&app, &id, content_type.as_deref())?;
-            let file = PutFile { content_type, length, ..PutFile::default() };
+            let file = PutFile { content_type, content_encoding, length, ..PutFile::default() };
             let body = pieces(body, app.store.file_settings().idle_timeout);
             Upload { job_id: id, received: files.receive(&file, body).await.map_err(refused)?, file }
         }
@@ -94,6 +100,11 @@ pub(super) async fn upload(
 }
 
 fn bad_form(cause: multer::Error) -> Error {
+    if let multer::Error::StreamReadFailed(inner) = &cause
+        && let Some(error) = inner.downcast_ref::<Error>()
+    {
+        return Error::new(error.kind(), error.message());
+    }
     Error::invalid(format!("form: {cause}")).with_source(cause)
 }
 
@@ -105,22 +116,24 @@ async fn form(
     (boundary, body): (String, Body),
 ) -> Result<Upload, ApiError> {
     let idle = app.store.file_settings().idle_timeout;
-    let mut form = Multipart::new(pieces(body, idle), boundary);
+    let unparsed = Unparsed::default();
+    let mut form = Multipart::new(Fed::new(pieces(body, idle), unparsed.clone()), boundary);
     let (mut id, mut received) = (id, None);
     for _ in 0..FIELDS {
         let Some(field) = form.next_field().await.map_err(bad_form)? else { break };
+        unparsed.clear();
         match field.name() {
             Some("job_id") => {
-                let said = text_of(field).await?.trim().to_owned();
+                let said = text_of(field, &unparsed).await?.trim().to_owned();
                 check_job_id(&said)?;
                 if id.as_ref().is_some_and(|id| *id != said) {
                     return Err(Error::invalid("job_id: the form and X-Job-Id name different jobs").into());
                 }
                 id = Some(said);
             }
-            Some("file") if received.is_none() => received = Some(file_of(app, files, field).await?),
+            Some("file") if received.is_none() => received = Some(file_of(app, files, field, &unparsed).await?),
             Some("file") => return Err(Error::invalid("file: expected one, got two").into()),
-            _ => drop(text_of(field).await?),
+            _ => drop(text_of(field, &unparsed).await?),
         }
     }
     let job_id = id.ok_or_else(|| Error::invalid("job_id: expected the job's id, got none"))?;
@@ -128,20 +141,29 @@ async fn form(
     Ok(Upload { job_id, received, file })
 }
 
-async fn file_of(app: &App, files: &Files, field: Field<'_>) -> Result<(Received, PutFile), ApiError> {
+async fn file_of(
+    app: &App,
+    files: &Files,
+    field: Field<'_>,
+    unparsed: &Unparsed,
+) -> Result<(Received, PutFile), ApiError> {
     let name = field.file_name().unwrap_or_default().to_owned();
     let content_type = content_type(field.content_type().map(AsRef::as_ref))?;
     check_kind(app, &name, content_type.as_deref())?;
     let file = PutFile { content_type, ..PutFile::default() };
-    let body = field.map(|piece| piece.map_err(bad_form));
+    let body = field.map(|piece| {
+        unparsed.clear();
+        piece.map_err(bad_form)
+    });
     let received = files.receive(&file, body).await.map_err(refused)?;
     Ok((received, file))
 }
 
 /// The text of a small field.
-async fn text_of(mut field: Field<'_>) -> Result<String> {
+async fn text_of(mut field: Field<'_>, unparsed: &Unparsed) -> Result<String> {
     let mut bytes = Vec::new();
     while let Some(piece) = field.chunk().await.map_err(bad_form)? {
+        unparsed.clear();
         if bytes.len() + piece.len() > FIELD_BYTES {
             return Err(Error::invalid(format!(
                 "form: expected at most {FIELD_BYTES} bytes in a field that is no file"

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::{check_kind, content_type, expected_sum, length, pieces, refused, text};
+use super::body::{check_kind, content_encoding, content_type, expected_sum, length, pieces, refused, text};
 use super::condition::{etag, of_upload};
 use super::describe::FileBody;
 use super::read::{NamePath, named};
@@ -42,6 +42,7 @@ pub(super) async fn put(
     check_kind(&app, &name, content_type.as_deref())?;
     let file = PutFile {
         content_type,
+        content_encoding: content_encoding(&headers)?,
         length: length(&app, &headers)?,
         sha256: expected_sum(&headers)?,
         condition: of_upload(&headers)?,

@@ -1,0 +1,325 @@
+//! Lists and trees of a body that are metered while they are decoded, and end at a limit. Invariant: nothing here
+//! grows before the meter was told.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::meter;
+use crate::config::Limits;
+use crate::record::MetaValue;
+
+/// Bytes that a block of memory takes beside what was asked for.
+const BLOCK_BYTES: usize = 16;
+/// Bytes of a tree's map: its first entry takes room for eleven.
+const MAP_BYTES: usize = 640;
+const ENTRY_BYTES: usize = 112;
+/// Values, lists and objects of one tree. A filter may list 100,000 values, and a query have as many numbers as an
+/// embedding.
+const TREE_VALUES: usize = 120_000;
+
+/// What a list holds, and how much of it.
+pub(super) trait Listed {
+    /// Its name and how many there may be, as a refusal says it.
+    fn most(limits: &Limits) -> (usize, String);
+}
+
+macro_rules! listed {
+    ($($(#[$doc:meta])* $name:ident: $most:expr, $words:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) enum $name {}
+
+        impl Listed for $name {
+            fn most(limits: &Limits) -> (usize, String) {
+                let most: fn(&Limits) -> usize = $most;
+                let most = most(limits);
+                (most, format!($words, most))
+            }
+        }
+    )*};
+}
+
+listed! {
+    /// Records of a write, or one of their columns.
+    Records: |limits| limits.batch_records, "expected at most {} in one request (limit batch_records), got more";
+    /// Ids of a read or a delete.
+    Ids: |limits| limits.batch_records, "expected at most {} in one request (limit batch_records), got more";
+    /// Query embeddings.
+    Queries: |limits| limits.queries, "expected at most {} (limit queries), got more";
+    /// Searches of one request.
+    Searches: |_| 100, "expected at most {} in one request";
+    /// Keys that a search selects.
+    Keys: |_| 1_000, "expected at most {} keys, got more";
+}
+
+/// A list of at most so many.
+#[derive(Debug)]
+pub(super) struct List<T, L>(pub(super) Vec<T>, PhantomData<L>);
+
+impl<T, L> From<Vec<T>> for List<T, L> {
+    fn from(list: Vec<T>) -> List<T, L> {
+        List(list, PhantomData)
+    }
+}
+
+impl<T, L> Default for List<T, L> {
+    fn default() -> List<T, L> {
+        List(Vec::new(), PhantomData)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, L: Listed> Deserialize<'de> for List<T, L> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+struct ListVisitor<T, L>(PhantomData<(T, L)>);
+
+impl<'de, T: Deserialize<'de>, L: Listed> Visitor<'de> for ListVisitor<T, L> {
+    type Value = List<T, L>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<T, L>, A::Error> {
+        let (most, words) = meter::limit(L::most);
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if list.len() >= most {
+                return Err(meter::passed(words));
+            }
+            grow(&mut list)?;
+            list.push(item);
+        }
+        Ok(List(list, PhantomData))
+    }
+}
+
+/// Makes room for one more, and tells the meter: the old room and the new one are there at once for a moment.
+pub(super) fn grow<T, E: serde::de::Error>(list: &mut Vec<T>) -> Result<(), E> {
+    if list.len() == list.capacity() {
+        let more = list.capacity().max(4);
+        meter::take(more * size_of::<T>() + BLOCK_BYTES * more)?;
+        list.reserve_exact(more);
+    }
+    Ok(())
+}
+
+/// An embedding's numbers, at most as many as an embedding may have; `T` is one of them.
+pub(super) fn numbers<'de, T, A>(items: &mut A) -> Result<Vec<T>, A::Error>
+where
+    T: Deserialize<'de>,
+    A: SeqAccess<'de>,
+{
+    let most = meter::limit(|limits| limits.dimension);
+    let mut numbers = Vec::new();
+    while let Some(number) = items.next_element()? {
+        if numbers.len() >= most {
+            return Err(too_many_numbers(most));
+        }
+        numbers.push(number);
+    }
+    meter::take(numbers.capacity() * size_of::<T>() + BLOCK_BYTES)?;
+    Ok(numbers)
+}
+
+/// The refusal of an embedding of more than so many numbers.
+pub(super) fn too_many_numbers<E: serde::de::Error>(most: usize) -> E {
+    meter::passed(format!("expected at most {most} numbers (limit dimension), got more"))
+}
+
+/// Tells the meter of one more entry in a map of so many.
+pub(super) fn grow_map<E: serde::de::Error>(entries: usize) -> Result<(), E> {
+    meter::take(if entries == 0 { MAP_BYTES } else { ENTRY_BYTES })
+}
+
+/// Bytes of a value of metadata beside its entry.
+pub(super) fn value_bytes(value: &MetaValue) -> usize {
+    let of_texts = |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>() + BLOCK_BYTES).sum();
+    match value {
+        MetaValue::Str(text) => text.len() + BLOCK_BYTES,
+        MetaValue::Strs(texts) => of_texts(texts),
+        MetaValue::Ints(list) => size_of_val(list.as_slice()),
+        MetaValue::Floats(list) => size_of_val(list.as_slice()),
+        MetaValue::Bools(list) => list.len(),
+        MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Bool(_) => 0,
+    }
+}
+
+/// A JSON value whose shape is judged later: a filter, a rank, a value of metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tree(pub(super) Value);
+
+impl Deref for Tree {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
+        let mut left = TREE_VALUES;
+        serde::de::DeserializeSeed::deserialize(TreeSeed(&mut left), deserializer).map(Tree)
+    }
+}
+
+/// Decodes one value of a tree that may have so many more.
+struct TreeSeed<'l>(&'l mut usize);
+
+impl<'de> serde::de::DeserializeSeed<'de> for TreeSeed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.0.checked_sub(1) else {
+            let message = format!("expected at most {TREE_VALUES} values and conditions in all; split the request");
+            return Err(meter::passed(message));
+        };
+        *self.0 = left;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TreeSeed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any valid JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        meter::take(value.len() + BLOCK_BYTES)?;
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(TreeSeed(self.0))? {
+            grow(&mut list)?;
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            grow_map(map.len())?;
+            let value = entries.next_value_seed(TreeSeed(self.0))?;
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// Numbers of an embedding as Chroma's requests have them: whether they are finite is judged later.
+#[derive(Debug)]
+pub(super) struct Floats(pub(super) Vec<f32>);
+
+impl<'de> Deserialize<'de> for Floats {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Floats, D::Error> {
+        struct FloatsVisitor;
+
+        impl<'de> Visitor<'de> for FloatsVisitor {
+            type Value = Floats;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Floats, A::Error> {
+                numbers(&mut items).map(Floats)
+            }
+        }
+
+        deserializer.deserialize_seq(FloatsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::meter::Meter;
+    use super::*;
+    use crate::config::{Settings, Storage};
+    use crate::error::Kind;
+    use crate::memory::{MemoryLimit, Purpose};
+    use crate::store::Store;
+
+    fn decode<T: for<'de> Deserialize<'de>>(meter: &mut Meter, json: &str) -> Result<T, Option<Kind>> {
+        let decoded = meter.run(|| serde_json::from_str(json));
+        decoded.map_err(|_| meter.fault().map(|fault| fault.kind()))
+    }
+
+    #[test]
+    fn a_tree_is_the_value_that_serde_reads() {
+        for json in [
+            json!({"a": {"$in": [1, -2, 1.5, "x", null, true, 18_446_744_073_709_551_615_u64]}, "b": {}}),
+            json!([[], [[1e300]], {"k": {"k": {"k": "ü\n"}}}]),
+            json!("text"),
+            json!(null),
+        ] {
+            assert_eq!(serde_json::from_str::<Tree>(&json.to_string()).unwrap().0, json);
+        }
+    }
+
+    #[test]
+    fn decoding_stops_at_the_first_value_over_a_limit() {
+        let limits = Limits { batch_records: 3, dimension: 2, ..Limits::default() };
+        let mut meter = Meter::new(limits, None);
+        assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3]").map(|list| list.0), Ok(vec![1, 2, 3]));
+        // What is not JSON any more is not reached.
+        assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3,4,!").map(|list| list.0), Err(Some(Kind::Limit)));
+        assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,!").map(|list| list.0), Err(None));
+        assert_eq!(decode::<Floats>(&mut meter, "[1,2,3,!").map(|floats| floats.0), Err(Some(Kind::Limit)));
+        let long = format!("[{}!", "1,".repeat(TREE_VALUES));
+        assert_eq!(decode::<Tree>(&mut meter, &long).map(|tree| tree.0), Err(Some(Kind::Limit)));
+        let deep = "{\"a\":".repeat(1000);
+        assert_eq!(decode::<Tree>(&mut meter, &deep).map(|tree| tree.0), Err(None), "serde's own limit of depth");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn decoding_stops_where_there_is_no_memory_for_more() {
+        let mut settings = Settings::new(Storage::Memory);
+        settings.memory_limit = Some(MemoryLimit { bytes: 16 << 20, whole_process: false });
+        settings.timing.room_patience = std::time::Duration::ZERO;
+        let store = Store::open(settings).await.unwrap();
+        let maps = format!("[{}{{}}]", "{\"a\":1},".repeat(50_000));
+        let mut meter = Meter::new(Limits::default(), Some(store.room(Purpose::Read)));
+        assert_eq!(decode::<Tree>(&mut meter, &maps).map(|tree| tree.0), Err(Some(Kind::NoRoom)));
+        let few = format!("[{}{{}}]", "{\"a\":1},".repeat(1_000));
+        let mut meter = Meter::new(Limits::default(), Some(store.room(Purpose::Read)));
+        assert!(decode::<Tree>(&mut meter, &few).is_ok());
+        let room = meter.into_room().unwrap();
+        assert!(room.bytes() > 500_000, "{}", room.bytes());
+    }
+}

@@ -1,0 +1,103 @@
+//! Memory of a request on its way: it grows as bytes come and as they are decoded, and is given back when it is
+//! dropped. Invariant: nothing is taken for what a client only announces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Store;
+use super::residency::WAIT_INTERVAL;
+use crate::error::Result;
+use crate::memory::{Budget, Purpose, Reservation};
+use crate::stream::open::off_thread;
+
+/// What one request has taken.
+#[derive(Debug)]
+pub(crate) struct Room {
+    budget: Arc<Budget>,
+    purpose: Purpose,
+    patience: Duration,
+    taken: Option<Reservation>,
+}
+
+impl Room {
+    /// Bytes taken so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.taken.as_ref().map_or(0, Reservation::bytes)
+    }
+
+    /// Room for something else of the same purpose, of no bytes yet.
+    pub(crate) fn another(&self) -> Room {
+        Room { budget: self.budget.clone(), purpose: self.purpose, patience: self.patience, taken: None }
+    }
+
+    /// What all rooms of this purpose may take together.
+    pub(crate) fn share(&self) -> u64 {
+        self.budget.share(self.purpose).unwrap_or(u64::MAX)
+    }
+
+    /// Takes so many bytes more. Waits a little while work under way is what takes the memory.
+    ///
+    /// # Errors
+    /// `NoRoom` if there is none.
+    pub(crate) async fn grow(&mut self, bytes: u64) -> Result<()> {
+        let deadline = Instant::now() + self.patience;
+        while !self.took(bytes) {
+            let budget = self.budget.clone();
+            // Nothing depends on it but that what was freed is seen.
+            let _ = off_thread(move || budget.give_back()).await;
+            if self.took(bytes) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline || !self.budget.would_hold_soon(bytes, self.purpose) {
+                return Err(self.budget.refusal("this request", bytes));
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// The same, on a thread that may block.
+    ///
+    /// # Errors
+    /// `NoRoom` if there is none.
+    pub(crate) fn grow_blocking(&mut self, bytes: u64) -> Result<()> {
+        let deadline = Instant::now() + self.patience;
+        while !self.took(bytes) {
+            self.budget.give_back();
+            if self.took(bytes) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline || !self.budget.would_hold_soon(bytes, self.purpose) {
+                return Err(self.budget.refusal("this request", bytes));
+            }
+            std::thread::sleep(WAIT_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Gives so many bytes back.
+    pub(crate) fn shrink(&mut self, bytes: u64) {
+        if let Some(taken) = &mut self.taken {
+            taken.shrink(bytes);
+        }
+    }
+
+    fn took(&mut self, bytes: u64) -> bool {
+        let Some(more) = self.budget.reserve(bytes, self.purpose) else { return false };
+        match &mut self.taken {
+            Some(taken) => taken.absorb(more),
+            None => self.taken = Some(more),
+        }
+        true
+    }
+}
+
+impl Store {
+    /// Room for a request, of no bytes yet.
+    pub(crate) fn room(&self, purpose: Purpose) -> Room {
+        let patience = self.inner.write_patience();
+        Room { budget: self.inner.instance.budget.clone(), purpose, patience, taken: None }
+    }
+}
