@@ -84,18 +84,20 @@ pub fn list(flags: &ListFlags) -> Result<()> {
             }
             shown += 1;
             let count = count(store, &info.scope, name).await;
+            // Known once its records are.
+            let dimension = store.collection_in(&info.scope, name).await.ok().and_then(|opened| opened.dimension());
             let records = count.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-            let dimension = info.dimension.map_or_else(|| "?".to_owned(), |dimension| dimension.to_string());
+            let dimensions = dimension.map_or_else(|| "?".to_owned(), |dimension| dimension.to_string());
             if flags.json {
                 let (id, metric) = (info.id.to_string(), info.metric.name());
                 let line = json!({"name": name, "id": id, "tenant": tenant, "database": database, "metric": metric,
-                                  "dimension": info.dimension, "records": count.as_ref().ok(),
+                                  "dimension": dimension, "records": count.as_ref().ok(),
                                   "error": count.as_ref().err().map(ToString::to_string)});
                 println!("{line}");
             } else {
                 let place =
                     if info.scope == Scope::default() { String::new() } else { format!("{tenant}/{database}/") };
-                println!("{place}{name}: {records} records of {dimension} dimensions, {}", info.metric.name());
+                println!("{place}{name}: {records} records of {dimensions} dimensions, {}", info.metric.name());
             }
         }
         if shown == 0 && !flags.json {

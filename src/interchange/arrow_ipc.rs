@@ -1,5 +1,6 @@
 //! A look at an Arrow IPC stream before it is decoded: what its buffers say they are once expanded, and how many rows
-//! its batches have. Damage is left to the decoder, which says better what is wrong.
+//! its batches have, and whether they lie where they can. Other damage is left to the decoder, which says better what
+//! is wrong.
 
 use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
 
@@ -14,7 +15,7 @@ const EXPANSION: u64 = 4;
 /// Bytes that the compressed buffers of a stream say they are once expanded.
 ///
 /// # Errors
-/// `Limit` if they or the rows come to more than one request may hold.
+/// `Limit` if they or the rows come to more than one request may hold; `Invalid` if they lie outside of the stream.
 pub(super) fn expanded_bytes(stream: &[u8], intake: &Intake) -> Result<u64> {
     let most = (intake.limits.batch_bytes as u64).saturating_mul(EXPANSION);
     let (mut rest, mut expanded) = (stream, 0u64);
@@ -27,6 +28,7 @@ pub(super) fn expanded_bytes(stream: &[u8], intake: &Intake) -> Result<u64> {
         };
         if let Some(batch) = batch {
             intake.check_rows(usize::try_from(batch.length()).unwrap_or(usize::MAX))?;
+            check_buffers(&batch, body)?;
             if batch.compression().is_some() {
                 expanded = expanded.saturating_add(buffers_bytes(&batch, body));
             }
@@ -51,6 +53,20 @@ fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let body = usize::try_from(root_as_message(metadata).ok()?.bodyLength()).ok()?;
     let (body, rest) = rest.split_at_checked(body)?;
     Some((metadata, body, rest))
+}
+
+/// Refuses buffers that lie outside of their body: the decoder slices where they say.
+fn check_buffers(batch: &RecordBatch<'_>, body: &[u8]) -> Result<()> {
+    for buffer in batch.buffers().into_iter().flatten() {
+        let end = buffer.offset().checked_add(buffer.length());
+        let fits = buffer.offset() >= 0 && buffer.length() >= 0;
+        if !fits || end.and_then(|end| usize::try_from(end).ok()).is_none_or(|end| end > body.len()) {
+            return Err(Error::invalid(
+                "body: expected an arrow ipc stream, got a damaged one: a buffer lies outside of it",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Each buffer begins with its length once expanded (i64, little-endian), -1 where it was left as it is.

@@ -230,3 +230,16 @@ fn reading_stops_where_the_budget_ends_and_gives_all_back() {
     assert_eq!(budget.reserved_bytes(), 0);
     assert_eq!(intake.records_from_parquet(foreign("codec-gzip.parquet")).unwrap(), with_documents());
 }
+
+#[test]
+fn a_buffer_that_lies_outside_of_its_stream_is_refused_before_it_is_decoded() {
+    let stream = ipc(&[batch(3)]);
+    let mut seen = 0;
+    for at in 0..stream.len() {
+        let mut hurt = stream.to_vec();
+        hurt[at] ^= 0x80;
+        let read = records_from_ipc(hurt.into(), &Limits::default());
+        seen += usize::from(read.is_err_and(|error| error.message().contains("a buffer lies outside of it")));
+    }
+    assert!(seen > 5, "{seen} of {}", stream.len());
+}

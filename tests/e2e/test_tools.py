@@ -116,6 +116,48 @@ def test_what_is_exported_is_imported_equal_and_a_copy_is_too(
     assert found == records and list(found) == list(records)
 
 
+def test_an_import_that_fails_on_its_file_leaves_no_collection_and_the_corrected_file_goes_in(tmp_path: Path) -> None:
+    place = folder_place(tmp_path / "store")
+    file = tmp_path / "theirs.jsonl"
+    to = ["--collection", "theirs"]
+    assert "/nope" in refused(place, "import", "parquet", "/nope", *to)
+    file.write_text('{"id": "a", "embedding": [1, 2]}\n{"id": "b", "embedding": [1]}\n')
+    assert 'record "b", embedding: expected 2 numbers, got 1' in refused(place, "import", "jsonl", str(file), *to)
+    assert "no collections" in tool(place, "list")
+    file.write_text('{"id": 1, "vector": [1, 2], "text": "one", "year": 2024}\n{"id": 1, "vector": [3, 4]}\n')
+    tool(place, "import", "jsonl", str(file), *to)
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "a", "embedding": [1, 2]}\n')
+    told = refused(place, "import", "jsonl", str(other), *to)
+    assert "was made of theirs.jsonl" in told and "{" not in told, told
+
+
+def test_a_store_is_looked_at_without_a_server(tmp_path: Path) -> None:
+    place = folder_place(tmp_path / "store")
+    file = tmp_path / "x.jsonl"
+    lines = [{"id": name, "embedding": [at, 0], "document": f"text of {name}"} for at, name in enumerate("abc")]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tool(place, "import", "jsonl", str(file), "--collection", "x", "--metric", "l2")
+    assert tool(place, "list") == "x: 3 records of 2 dimensions, l2\n"
+    assert [json.loads(line) for line in tool(place, "peek", "--collection", "x", "--json").splitlines()] == [
+        {**line, "embedding": [float(number) for number in line["embedding"]]} for line in lines
+    ]
+    near = tool(place, "search", "--collection", "x", "--like", "a", "--k", "1", "--json")
+    assert (json.loads(near)["id"], json.loads(near)["distance"]) == ("b", 1.0)
+    assert json.loads(tool(place, "search", "--collection", "x", "--embedding", "[2, 0]", "--k", "1", "--json"))["id"] == "c"
+    assert "--yes" in refused(place, "drop", "--collection", "x")
+    tool(place, "drop", "--collection", "x", "--yes")
+    assert "no collections" in tool(place, "list")
+
+
+def refused(place: Place, *arguments: str) -> str:
+    """What a command that fails says."""
+    environment = {"PATH": os.environ["PATH"], **place.settings}
+    done = subprocess.run([binary(), *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "panicked" not in done.stderr, done.stderr
+    return done.stderr
+
+
 def test_gc_says_what_would_go_and_then_deletes_it(start: Callable[..., Drumlin], tmp_path: Path) -> None:
     place = folder_place(tmp_path / "bucket")
     records = filled(start, place)
