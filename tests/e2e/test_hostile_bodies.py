@@ -4,6 +4,7 @@ stays within its limit of memory, and serves others."""
 from __future__ import annotations
 
 import gzip
+import io
 import socket
 import threading
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import folder_place
 from drumlin import Drumlin
@@ -134,6 +137,23 @@ def coded_bodies() -> list[Hostile]:
     ]
 
 
+def columnar_bodies() -> list[Hostile]:
+    """A few kB each that say a document of 1 MiB a thousand times."""
+    rows = 1_000
+    ids = pa.array([f"r{number}" for number in range(rows)])
+    embeddings = pa.FixedSizeListArray.from_arrays(pa.array([1.0] * (2 * rows), pa.float32()), 2)
+    document = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["d" * MIB]))
+    table = pa.table({"id": ids, "embedding": embeddings, "document": document})
+    parquet, arrow = io.BytesIO(), io.BytesIO()
+    pq.write_table(table, parquet, compression="zstd", store_schema=False)
+    zeros = pa.table({"id": ids.slice(0, 60), "embedding": embeddings.slice(0, 60), "document": ["\0" * MIB] * 60})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(arrow, zeros.schema, options=options) as writer:
+        writer.write_table(zeros)
+    kinds = {"application/vnd.apache.parquet": parquet, "application/vnd.apache.arrow.stream": arrow}
+    return [Hostile(native("add"), body.getvalue(), headers=(("content-type", kind),)) for kind, body in kinds.items()]
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_bodies_that_grow_are_refused_within_the_limit_of_memory(
     tmp_path: Path, start: Callable[..., Drumlin]
@@ -144,7 +164,7 @@ def test_bodies_that_grow_are_refused_within_the_limit_of_memory(
     server.add("c", [{"id": "a", "embedding": [1, 2], "metadata": {"k": "a"}}])
     base = "/api/v2/tenants/default_tenant/databases/default_database/collections"
     collection = server.call("GET", "/api/collections/c")["id"]
-    bodies = native_bodies() + chroma_bodies(base, collection) + coded_bodies()
+    bodies = native_bodies() + chroma_bodies(base, collection) + coded_bodies() + columnar_bodies()
     assert len(bodies) >= 40
     before_mib = peak_bytes(server) // MIB
 
