@@ -232,7 +232,6 @@ class Glass:
         glass.set_num_threads(1)
         index = glass.Index("HNSW", self.metric, "FP32", R=2 * self.m, L=self.ef_construction)
         self.graph = index.build(self.data.base)
-        self.prepare()
 
     def prepare(self) -> None:
         import glass
@@ -241,7 +240,9 @@ class Glass:
         self.index = glass.Searcher(self.graph, self.data.base, self.metric, "SQ8U", "FP32")
 
     def save(self, file: Path) -> None:
+        # Before the searcher takes what the graph holds.
         self.graph.save(str(file))
+        self.prepare()
 
     def load(self, file: Path) -> None:
         import glass
