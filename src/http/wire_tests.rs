@@ -42,7 +42,7 @@ fn every_wrong_field_is_named_by_its_path() {
 fn null_removes_a_key_in_an_update_and_is_refused_in_an_add() {
     let body: UpdatesBody =
         decode_json(br#"{"records": [{"id": "a", "metadata": {"gone": null, "set": 1}}]}"#).unwrap();
-    let update = RecordUpdate::from(body.records.into_iter().next().unwrap().0);
+    let update = RecordUpdate::from(body.records.0.into_iter().next().unwrap().0);
     let patch = update.metadata.unwrap();
     assert_eq!(patch.0.get("gone"), Some(&None));
     assert_eq!(patch.0.get("set"), Some(&Some(MetaValue::Int(1))));
@@ -69,7 +69,7 @@ fn include_is_everything_but_the_embedding_unless_it_says_otherwise() {
 
 #[test]
 fn both_filter_clauses_must_hold() {
-    let both = filter(Some(&json!({"k": 1})), Some(&json!({"$contains": "x"}))).unwrap().unwrap();
+    let both = filter(Some(&Tree(json!({"k": 1}))), Some(&Tree(json!({"$contains": "x"})))).unwrap().unwrap();
     let metadata = Metadata::from([("k", 1i64)]);
     assert!(both.matches(Some(&metadata), Some("xyz")));
     assert!(!both.matches(Some(&metadata), Some("abc")));
