@@ -316,6 +316,7 @@ mod tests {
         let maps = format!("[{}{{}}]", "{\"a\":1},".repeat(50_000));
         let mut meter = Meter::new(Limits::default(), Some(store.room(Purpose::Read)));
         assert_eq!(decode::<Tree>(&mut meter, &maps).map(|tree| tree.0), Err(Some(Kind::NoRoom)));
+        drop(meter);
         let few = format!("[{}{{}}]", "{\"a\":1},".repeat(1_000));
         let mut meter = Meter::new(Limits::default(), Some(store.room(Purpose::Read)));
         assert!(decode::<Tree>(&mut meter, &few).is_ok());
