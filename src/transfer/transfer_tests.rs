@@ -147,7 +147,7 @@ fn lines_that_others_wrote_are_read_whatever_stands_before_them_or_compresses_th
     let zstd = zstd::bulk::compress(line.as_bytes(), 1).unwrap();
     for bytes in [line.as_bytes().to_vec(), [b"\xef\xbb\xbf", line.as_bytes()].concat(), gzip, zstd] {
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(foreign(&path, OtherColumns::Metadata).unwrap(), [expected.clone()]);
+        assert_eq!(foreign(&path, OtherColumns::Metadata).unwrap(), std::slice::from_ref(&expected));
     }
     let ignored = foreign(&path, OtherColumns::Ignore).unwrap();
     assert_eq!(ignored, [Record { metadata: Some(Metadata::from([("n", 1)])), ..expected }]);
