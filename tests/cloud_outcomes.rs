@@ -322,7 +322,8 @@ async fn without_that_pace_such_a_store_answers_429_and_the_probe_says_so() {
     let server = S3Server::start().await;
     server.limit_rewrites(Duration::from_secs(1));
     let hasty = S3Settings { rewrite_pause: Duration::ZERO, ..r2_settings(&server) };
-    let error = Store::open(Settings::new(Storage::S3(hasty))).await.unwrap_err();
+    let settings = Settings { start_timeout: Duration::from_secs(5), ..Settings::new(Storage::S3(hasty)) };
+    let error = Store::open(settings).await.unwrap_err();
     assert!(error.message().contains("429"), "{error}");
     assert!(server.refused_rewrites() > 0);
 }

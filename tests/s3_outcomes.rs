@@ -277,6 +277,8 @@ async fn a_store_under_a_customers_key_is_read_with_it_only() {
     let store = |encryption| {
         let mut store = Settings::new(Storage::S3(S3Settings { encryption, ..settings(&server) }));
         store.maintenance = false;
+        // A refusal of this kind may pass, and is waited out.
+        store.start_timeout = Duration::from_secs(3);
         Store::open(store)
     };
     let ours = store(customer(CUSTOMER_KEY.0)).await.unwrap();
