@@ -65,6 +65,8 @@ pub fn settings() -> Settings {
     settings.sync_interval = Duration::from_secs(1 << 24);
     settings.search_threads = 1;
     settings.index_threads = 1;
+    // Longer than the slowest answer: here no attempt has a time-out of its own.
+    settings.start_timeout = 3 * KEEP;
     let timing = &mut settings.timing;
     timing.lease = Duration::from_secs(2);
     timing.keep = KEEP;
