@@ -146,7 +146,7 @@ def columnar_bodies() -> list[Hostile]:
     table = pa.table({"id": ids, "embedding": embeddings, "document": document})
     parquet, arrow = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet, compression="zstd", store_schema=False)
-    zeros = pa.table({"id": ids.slice(0, 60), "embedding": embeddings.slice(0, 60), "document": ["\0" * MIB] * 60})
+    zeros = pa.table({"id": ids.slice(0, 90), "embedding": embeddings.slice(0, 90), "document": ["\0" * MIB] * 90})
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_stream(arrow, zeros.schema, options=options) as writer:
         writer.write_table(zeros)

@@ -170,4 +170,5 @@ def test_an_endpoint_where_nobody_listens_stops_the_start(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        assert endpoint in refusal({**s3_settings, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION})
+        settings = {**s3_settings, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION, "DRUMLIN_START_TIMEOUT_S": "3"}
+        assert endpoint in refusal(settings)

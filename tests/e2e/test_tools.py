@@ -186,10 +186,10 @@ def test_cost_is_reckoned_from_what_is_stored_and_what_the_server_asked(
     report = json.loads(told)
     counted, month = report["counted"], report["month"]
     assert counted["writes"] >= 11 and counted["seconds"] < 60 and counted["sent_bytes"] > 40 * 384 * 4
-    assert month["writes"] == pytest.approx(counted["writes"] * 730 * 3600 / max(counted["seconds"], 1))
+    # Less than an hour says nothing about a month: only the storage is reckoned.
+    assert (month["writes"], month["reads"]) == (0, 0) and month["stored_bytes"] == report["stored"]["bytes"] > 0
     amazon = next(bill for bill in report["dollars_a_month"] if bill["provider"].startswith("Amazon"))
-    assert amazon["writes"] == pytest.approx(month["writes"] / 1000 * 0.005)
-    assert amazon["total"] == pytest.approx(amazon["storage"] + amazon["writes"] + amazon["reads"])
+    assert amazon["total"] == pytest.approx(amazon["storage"]) and amazon["storage"] > 0
     tool(place, "cost", "--url", server.url, expect=1, STORAGE_API_KEY="another-key-of-16-bytes")
     server.close()
     stored = json.loads(tool(place, "cost", "--storage-only", "--json"))["stored"]
