@@ -431,3 +431,41 @@ async fn stopping_closes_idle_connections_and_does_not_wait_for_a_stuck_one_for_
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is free again");
     drop(stuck);
 }
+
+#[tokio::test]
+async fn a_newcomer_finds_links_and_collections_and_a_page_works_under_a_prefix() {
+    let server =
+        Server::with(Settings::new(Storage::Memory), HttpSettings { trust_proxy: true, ..HttpSettings::default() })
+            .await;
+    server.post("/api/collections", &json!({"name": "things"})).await;
+    let text = server.get("/").await.text();
+    assert!(
+        text.contains("/docs") && text.contains("/api/collections") && text.contains("things (0 records)"),
+        "{text}"
+    );
+    for (prefix, link) in [(None, "href=\"docs\""), (Some("/vec"), "href=\"/vec/docs\"")] {
+        let mut headers = vec![("accept", "text/html,*/*")];
+        headers.extend(prefix.map(|prefix| ("x-forwarded-prefix", prefix)));
+        let page = server.send("GET", "/", &headers, b"").await;
+        assert!(page.headers.contains("text/html") && page.text().contains(link), "{}", page.text());
+        assert!(page.text().contains(">things</a> (0 records)"), "{}", page.text());
+    }
+    let moved = server.get("/docs/").await;
+    assert_eq!(moved.status, 308);
+    assert!(moved.headers.contains("location: ../docs"), "{}", moved.headers);
+    let icon = server.get("/favicon.ico").await;
+    assert!(icon.status == 200 && icon.headers.contains("image/svg+xml"), "{}", icon.headers);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_chromas_api_cannot_reach_is_said_at_create() {
+    let server = start().await;
+    for (name, noted) in [("a", true), ("ab", true), ("a..b", true), ("1.2.3.4", true), ("abc", false)] {
+        let created = server.post("/api/collections", &json!({"name": name})).await;
+        assert_eq!(created.status, 201, "{}", created.text());
+        let note = created.json()["notes"][0].as_str().unwrap_or_default().to_owned();
+        assert_eq!(note.starts_with("Chroma's API and its clients cannot reach"), noted, "{name}: {note}");
+    }
+    server.stop().await;
+}

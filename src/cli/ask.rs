@@ -1,15 +1,30 @@
 //! Asking a running server: where it is unless told otherwise, and one GET. Invariant: a server at an `http`
 //! address is asked on a machine without CA certificates, too, such as a bare container.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use drumlin::{Error, Kind, Result};
 use reqwest::{Client, Response, StatusCode};
 
+use super::settings;
+
 /// The server that is meant: the one named, or the one that listens on this machine as `serve` would.
 pub fn server(named: Option<&str>) -> String {
-    let own = || format!("http://127.0.0.1:{}", std::env::var("PORT").unwrap_or_else(|_| "8000".to_owned()));
     named.map_or_else(own, |url| url.trim_end_matches('/').to_owned())
+}
+
+/// The server of this machine: where the variables let it listen, or on the loopback address if that is any of them.
+fn own() -> String {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let at = settings::address_from(lookup).unwrap_or_else(|_| ("127.0.0.1".to_owned(), 8000));
+    let (host, port) = match at.0.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() && ip.is_ipv4() => ("127.0.0.1".to_owned(), at.1),
+        Ok(ip) if ip.is_unspecified() => ("[::1]".to_owned(), at.1),
+        Ok(IpAddr::V6(ip)) => (format!("[{ip}]"), at.1),
+        _ => at,
+    };
+    format!("http://{host}:{port}")
 }
 
 /// A good answer to a GET of `url`, which shows `key` if there is one.

@@ -10,6 +10,7 @@ use drumlin::{
 use futures::stream;
 use serde_json::json;
 
+use super::names;
 use super::place::{Chosen, Place};
 use super::pour::{self, How, Skipped};
 use super::serve;
@@ -46,6 +47,8 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
         return Err(Error::new(Kind::Invalid, what));
     }
     let mut to = there.settings_by(lookup)?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.to_str()?.strip_prefix(TO).map(str::to_owned));
+    names::check(names, &mut to, false).map_err(|e| Error::new(e.kind(), format!("{TO}{}", e.message())))?;
     from.store.maintenance = false;
     from.store.create = false;
     from.store.load_at_start = false;

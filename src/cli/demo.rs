@@ -4,6 +4,8 @@
 use drumlin::{CollectionSpec, Kind, Limits, Result, Scope, Store, records_from_parquet};
 
 const COLLECTION: &str = "demo";
+/// The sentence that is shown with its neighbours.
+const SENTENCE: &str = "databases-07";
 const SENTENCES: &[u8] = include_bytes!("../../data-fixtures/sentences/sentences.parquet");
 
 /// Loads the demo collection unless it exists, and logs a line that searches it.
@@ -15,22 +17,14 @@ pub async fn load(store: &Store, url: &str) -> Result<()> {
     // Adding skips what is there: a load that was cut short is completed by the next.
     let records = records_from_parquet(bytes::Bytes::from_static(SENTENCES), &Limits::default())?;
     let done = collection.write(drumlin::Write::Add(records)).await?;
-    tracing::info!(
-        added = done.applied,
-        "the collection {COLLECTION:?} holds sentences; the nearest to its first one:"
-    );
+    tracing::info!(added = done.applied, "the collection {COLLECTION:?} holds sentences; the nearest to one of them:");
     // To standard output, bare: a line of a log would have to be cut before it can be pasted.
     println!("\n{}\n", search_line(url));
     Ok(())
 }
 
-/// Two requests in one line: fetch the first record's embedding, search with it.
+/// The nearest records to one of them, by its id.
 fn search_line(url: &str) -> String {
-    let collection = format!("{url}/api/collections/{COLLECTION}");
-    let json = "-H 'content-type: application/json'";
-    format!(
-        "curl -s {collection}/get {json} -d '{{\"limit\": 1, \"include\": [\"embedding\"]}}' \
-         | sed 's/.*\"embedding\":\\(\\[[^]]*\\]\\).*/{{\"embedding\": \\1, \"k\": 5}}/' \
-         | curl -s {collection}/search {json} -d @-"
-    )
+    let body = format!("{{\"id\": \"{SENTENCE}\", \"k\": 5, \"include\": [\"document\"]}}");
+    format!("curl -s {url}/api/collections/{COLLECTION}/search -H 'content-type: application/json' -d '{body}'")
 }

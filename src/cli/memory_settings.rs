@@ -1,4 +1,4 @@
-//! How much memory may be used: as said, else what the container allows. A size is a number of bytes, or of
+//! How much memory may be used: as said, else what the container allows, else a share of the machine. A size is a number of bytes, or of
 //! MiB, GB and the like.
 
 use drumlin::{MemoryLimit, Result};
@@ -8,8 +8,8 @@ use super::settings::{Source, expected};
 /// What `DRUMLIN_MEMORY_LIMIT` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemorySetting {
-    /// Nothing: the container's own limit counts, if it has one.
-    Container,
+    /// Nothing: the container's own limit counts, or a share of the machine's memory.
+    Found,
     /// There is no limit.
     Unlimited,
     /// So many bytes.
@@ -19,7 +19,7 @@ pub enum MemorySetting {
 impl MemorySetting {
     pub(super) fn read(source: &Source) -> Result<MemorySetting> {
         const NAME: &str = "DRUMLIN_MEMORY_LIMIT";
-        let Some(text) = source.text(NAME) else { return Ok(MemorySetting::Container) };
+        let Some(text) = source.text(NAME) else { return Ok(MemorySetting::Found) };
         if text == "0" || text.eq_ignore_ascii_case("none") {
             return Ok(MemorySetting::Unlimited);
         }
@@ -30,9 +30,18 @@ impl MemorySetting {
     /// The limit of a server's process.
     pub fn limit(self) -> Option<MemoryLimit> {
         match self {
-            MemorySetting::Container => MemoryLimit::of_container(),
+            MemorySetting::Found => MemoryLimit::of_container().or_else(MemoryLimit::of_machine),
             MemorySetting::Unlimited => None,
             MemorySetting::Bytes(bytes) => Some(MemoryLimit { bytes, whole_process: true }),
+        }
+    }
+
+    /// What the limit is made of, in a word.
+    pub fn origin(self) -> &'static str {
+        match self {
+            MemorySetting::Found if MemoryLimit::of_container().is_some() => "container",
+            MemorySetting::Found => "machine",
+            MemorySetting::Unlimited | MemorySetting::Bytes(_) => "setting",
         }
     }
 }

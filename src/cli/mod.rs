@@ -1,10 +1,12 @@
 //! The command line: commands, flags, and where settings come from (flags, then the environment, then
-//! a `.env` file). What stops a start is one sentence on standard error.
+//! the `.env` file of the working directory). What stops a start is one sentence on standard error.
 
+mod allocator;
 mod ask;
 mod copy;
 mod cost;
 mod demo;
+mod dotenv;
 mod encryption;
 mod export;
 mod gc;
@@ -13,8 +15,10 @@ mod import;
 mod inspect;
 mod key;
 mod key_settings;
+mod listen_settings;
 mod look;
 mod memory_settings;
+mod names;
 mod place;
 mod pour;
 mod restore;
@@ -27,7 +31,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use drumlin::{Error, Kind, Result};
+use drumlin::Result;
 
 /// A vector database whose only disk is a bucket.
 #[derive(Debug, Parser)]
@@ -81,10 +85,10 @@ enum Command {
 /// Flags of `serve`; each wins over its variable.
 #[derive(Debug, Default, Args)]
 struct Flags {
-    /// Address to listen on (HOST; default 127.0.0.1).
+    /// Address or name to listen on (DRUMLIN_HOST, HOST; default 127.0.0.1).
     #[arg(long)]
     host: Option<String>,
-    /// Port to listen on, 0 for any free one (PORT; default 8000).
+    /// Port to listen on, 0 for any free one (DRUMLIN_PORT, PORT; default 8000).
     #[arg(long)]
     port: Option<String>,
     /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
@@ -105,9 +109,15 @@ pub fn run() -> Result<ExitCode> {
         println!("drumlin {}", env!("CARGO_PKG_VERSION"));
         return Ok(ExitCode::SUCCESS);
     }
-    load_dotenv()?;
+    allocator::return_what_is_freed();
+    let dotenv = dotenv::load()?;
     match command {
-        Command::Serve(flags) => serve::run(settings::settings_from(|name| std::env::var(name).ok(), &flags)?)?,
+        Command::Serve(flags) => {
+            let mut settings = settings::settings_of_process(&flags, true)?;
+            settings.env_file = dotenv.path;
+            settings.notes.extend(dotenv.notes);
+            serve::run(settings)?;
+        }
         Command::Import(origin) => import::run(origin)?,
         Command::Key(command) => key::run(command)?,
         Command::Export(flags) => export::run(&flags)?,
@@ -126,19 +136,4 @@ pub fn run() -> Result<ExitCode> {
         Command::Version => {}
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Adds what a `.env` file in this folder or above says to the environment; what is set already wins.
-/// Runs before any thread is started: changing the environment is safe only then.
-fn load_dotenv() -> Result<()> {
-    match dotenvy::dotenv() {
-        Ok(_) => Ok(()),
-        Err(e) if e.not_found() => Ok(()),
-        // dotenvy's message may hold the line, and the line a secret.
-        Err(dotenvy::Error::LineParse(_, at)) => Err(Error::new(
-            Kind::Invalid,
-            format!(".env: expected NAME=value lines, one cannot be read near character {at}"),
-        )),
-        Err(e) => Err(Error::new(Kind::Invalid, format!(".env: cannot be read: {e}"))),
-    }
 }

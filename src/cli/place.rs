@@ -6,7 +6,7 @@ use clap::Args;
 use drumlin::{Choice, Result, Scope};
 
 use super::Flags;
-use super::settings::{ServeSettings, settings_from};
+use super::settings::{ServeSettings, settings_from, settings_of_process};
 
 /// Where the store is: as `serve` finds it.
 #[derive(Debug, Clone, Default, Args)]
@@ -19,24 +19,31 @@ pub struct Place {
 impl Place {
     /// The settings of a store there.
     pub fn settings(&self) -> Result<ServeSettings> {
-        self.settings_by(|name| std::env::var(name).ok())
+        Ok(quiet(settings_of_process(&self.flags(), false)?, |name| std::env::var(name).ok()))
     }
 
     /// The same, with variables from elsewhere.
     pub fn settings_by(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<ServeSettings> {
-        // No server is started: where one would listen must not stop this.
-        let flags = Flags { host: Some("127.0.0.1".to_owned()), data: self.data.clone(), ..Flags::default() };
-        let mut settings = settings_from(&lookup, &flags)?;
-        if lookup("DRUMLIN_START_TIMEOUT_S").is_none_or(|seconds| seconds.trim().is_empty()) {
-            // Somebody waits for the answer.
-            settings.store.start_timeout = Duration::from_secs(10);
-        }
-        if lookup("DRUMLIN_LOG").is_none_or(|filter| filter.trim().is_empty()) {
-            // A tool's output is its answer; of the log only what went wrong belongs beside it.
-            settings.log = "warn".to_owned();
-        }
-        Ok(settings)
+        Ok(quiet(settings_from(&lookup, &self.flags())?, lookup))
     }
+
+    fn flags(&self) -> Flags {
+        // No server is started: where one would listen must not stop this.
+        let listen = Flags { host: Some("127.0.0.1".to_owned()), port: Some("0".to_owned()), ..Flags::default() };
+        Flags { data: self.data.clone(), ..listen }
+    }
+}
+
+/// A tool's output is its answer; of the log only what went wrong belongs beside it.
+fn quiet(mut settings: ServeSettings, lookup: impl Fn(&str) -> Option<String>) -> ServeSettings {
+    if lookup("DRUMLIN_START_TIMEOUT_S").is_none_or(|seconds| seconds.trim().is_empty()) {
+        // Somebody waits for the answer.
+        settings.store.start_timeout = Duration::from_secs(10);
+    }
+    if lookup("DRUMLIN_LOG").is_none_or(|filter| filter.trim().is_empty()) {
+        settings.log = "warn".to_owned();
+    }
+    settings
 }
 
 /// Which collections.

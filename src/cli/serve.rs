@@ -13,9 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
-use super::memory_settings::MemorySetting;
+use super::demo;
 use super::settings::ServeSettings;
-use super::{demo, variables};
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn run(mut settings: ServeSettings) -> Result<()> {
@@ -173,23 +172,20 @@ fn banner(settings: &ServeSettings, url: &str) {
         request_timeout_s = http.request_timeout.as_secs_f64(),
         "limits"
     );
-    match store.memory_limit {
-        Some(limit) => {
-            let of = if settings.memory == MemorySetting::Container { "container" } else { "setting" };
-            tracing::info!(bytes = limit.bytes, of, "memory is limited; collections rest where it is short");
-        }
-        None => tracing::info!("memory has no limit; DRUMLIN_MEMORY_LIMIT would set one"),
+    // That there is none is told once it is known how much is in use.
+    if let Some(limit) = store.memory_limit {
+        let of = settings.memory.origin();
+        tracing::info!(bytes = limit.bytes, of, "memory is limited; collections rest where it is short");
     }
     match (http.keys.asks_for_keys(), http.keys.len()) {
         (true, keys) => tracing::info!(keys, "requests need a key"),
         (false, _) => tracing::info!("no key is asked for; STORAGE_API_KEY or DRUMLIN_KEY_FILE would change that"),
     }
+    if let Some(file) = &settings.env_file {
+        tracing::info!(file = %file.display(), "settings that the environment lacks are read from a file");
+    }
     for note in &settings.notes {
         tracing::warn!("{note}");
-    }
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in variables::unknown(names) {
-        tracing::warn!("{name} is set, but there is no such setting; `drumlin serve --help` lists all");
     }
 }
 
@@ -215,6 +211,11 @@ async fn tell_when_loaded(store: Store, url: String, demo: bool) {
             cause = damage.cause,
             "damaged; the others are served"
         );
+    }
+    let memory = store.health().memory;
+    if memory.limit_bytes == 0 {
+        let in_use = memory.resident_bytes;
+        tracing::info!(bytes = in_use, "memory has no limit, this much is in use; DRUMLIN_MEMORY_LIMIT would set one");
     }
     tracing::info!("ready at {url}, documentation at {url}/docs");
     if demo && let Err(error) = demo::load(&store, &url).await {

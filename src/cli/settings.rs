@@ -2,7 +2,7 @@
 //! value that cannot be used stops the start with the variable's name, what was expected and what came.
 //! Secrets never appear in a message.
 
-use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use drumlin::{Error, FileSettings, Kind, Limits, Result, Settings, Timing};
 use super::Flags;
 use super::key_settings::{KeySettings, access};
 use super::memory_settings::MemorySetting;
-use super::storage_settings::storage;
+use super::storage_settings::{nothing_named, storage};
+use super::{listen_settings, names};
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -37,8 +38,39 @@ pub struct ServeSettings {
     pub log: String,
     /// Whether the log is JSON.
     pub log_json: bool,
+    /// The `.env` file that was read.
+    pub env_file: Option<PathBuf>,
+    /// Whether nothing says where the data is, so that it is in the folder of nobody's choice.
+    pub by_default: bool,
     /// What a person should be told though it does not stop the start.
     pub notes: Vec<String>,
+}
+
+/// Reads all settings from the environment of this process, and looks at what else is set there that may have been meant.
+///
+/// # Errors
+/// As [`settings_from`]; also for a value that is no text, and for a name without which data would go elsewhere or, where
+/// a server is started (`serves`), be open to all.
+pub fn settings_of_process(flags: &Flags, serves: bool) -> Result<ServeSettings> {
+    for (name, value) in std::env::vars_os() {
+        let (name, value) = (name.to_string_lossy(), value.to_str());
+        if value.is_none() && names::may_be_ours(&name) {
+            return Err(invalid(format!("{name}: expected UTF-8, got other bytes")));
+        }
+    }
+    let set = || std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let read = settings_from(|name| std::env::var(name).ok(), flags);
+    let mut settings = read.map_err(|error| invalid(names::hint(set(), error.message())))?;
+    names::check(set(), &mut settings, serves)?;
+    Ok(settings)
+}
+
+/// Where a server with these variables listens.
+///
+/// # Errors
+/// `Invalid` for a port that is none.
+pub fn address_from(lookup: impl Fn(&str) -> Option<String>) -> Result<(String, u16)> {
+    listen_settings::address(&Source(&lookup), &Flags::default(), true, &mut Vec::new())
 }
 
 /// Reads all settings. `lookup` gives a variable's value; a flag wins over its variable.
@@ -49,7 +81,8 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     let source = Source(&lookup);
     let mut notes = Vec::new();
     let keys = KeySettings::read(&source)?;
-    let (host, port) = address(&source, flags, keys.ask_for_keys())?;
+    let (host, port) = listen_settings::address(&source, flags, keys.ask_for_keys(), &mut notes)?;
+    let log = listen_settings::log(&source, &mut notes)?;
     let mut store = Settings::new(storage(&source, flags, &mut notes)?);
     source.seconds("S3_SYNC_INTERVAL", &mut store.sync_interval)?;
     source.seconds("DRUMLIN_START_TIMEOUT_S", &mut store.start_timeout)?;
@@ -77,36 +110,12 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
         port,
         shutdown_timeout,
         demo: flags.demo,
-        log: log(&source)?,
+        log,
         log_json: source.choice("DRUMLIN_LOG_FORMAT", &["text", "json"])?.as_deref() == Some("json"),
+        env_file: None,
+        by_default: nothing_named(&source, flags),
         notes,
     })
-}
-
-/// The log filter: as said, else by `DEBUG`.
-fn log(source: &Source) -> Result<String> {
-    let mut debug = false;
-    source.flag("DEBUG", &mut debug)?;
-    Ok(source.text("DRUMLIN_LOG").unwrap_or_else(|| if debug { "debug" } else { "info" }.to_owned()))
-}
-
-fn address(source: &Source, flags: &Flags, keys: bool) -> Result<(String, u16)> {
-    let host = flags.host.clone().or_else(|| source.text("HOST")).unwrap_or_else(|| "127.0.0.1".to_owned());
-    let flag = flags.port.clone().map(|port| ("--port", port));
-    let port = match flag.or_else(|| source.text("PORT").map(|port| ("PORT", port))) {
-        Some((name, text)) => text.parse().map_err(|_| expected(name, "a number from 0 to 65535", &text))?,
-        None => 8000,
-    };
-    let mut allow_public = false;
-    source.flag("DRUMLIN_ALLOW_PUBLIC", &mut allow_public)?;
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !loopback && !keys && !allow_public {
-        return Err(invalid(format!(
-            "HOST: {host} can be reached from other machines, and no key protects this server; set STORAGE_API_KEY \
-             or DRUMLIN_KEY_FILE, use 127.0.0.1, or set DRUMLIN_ALLOW_PUBLIC=true if something in front protects it"
-        )));
-    }
-    Ok((host, port))
 }
 
 fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {

@@ -127,7 +127,14 @@ fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_c
         (&[bucket, ("AWS_ACCESS_KEY_ID", "key")], &["AWS_SECRET_ACCESS_KEY"]),
         (&[bucket, ("AWS_SECRET_ACCESS_KEY", "hush")], &["AWS_ACCESS_KEY_ID"]),
         (&[("HOST", "0.0.0.0")], &["HOST", "0.0.0.0", "DRUMLIN_ALLOW_PUBLIC"]),
-        (&[("HOST", "example.org")], &["HOST", "DRUMLIN_ALLOW_PUBLIC"]),
+        (&[("DRUMLIN_HOST", "example.org")], &["DRUMLIN_HOST", "DRUMLIN_ALLOW_PUBLIC"]),
+        (&[("DRUMLIN_HOST", "[::1]:9000")], &["DRUMLIN_HOST", "without a port", "[::1]:9000"]),
+        (&[("DRUMLIN_HOST", "http://a")], &["DRUMLIN_HOST", "an address", "http://a"]),
+        (&[("HOST", "[::]")], &["HOST", "::", "DRUMLIN_ALLOW_PUBLIC"]),
+        (&[("DRUMLIN_PORT", "eighty")], &["DRUMLIN_PORT", "eighty"]),
+        (&[("DRUMLIN_LOG", "verbose")], &["DRUMLIN_LOG", "error, warn, info, debug, trace, off", "verbose"]),
+        (&[("DRUMLIN_LOG", "info,chatty")], &["DRUMLIN_LOG", "\"chatty\" is no level"]),
+        (&[("DRUMLIN_LOG", "drumlin=loud")], &["DRUMLIN_LOG", "drumlin=loud"]),
         (&[("DRUMLIN_LOG_FORMAT", "xml")], &["DRUMLIN_LOG_FORMAT", "xml"]),
         (&[("STORAGE_API_KEY", "default-api-key")], &["STORAGE_API_KEY", "placeholder", "drumlin key new"]),
         (&[("STORAGE_API_KEY", "hush-hush")], &["STORAGE_API_KEY", "16 bytes"]),
@@ -150,6 +157,48 @@ fn what_cannot_be_used_stops_the_start_and_is_named_with_what_was_expected_and_c
         }
         assert!(!message.contains("hush") && !message.contains(OWN_KEY), "a secret is told: {message}");
     }
+}
+
+#[test]
+fn what_other_programs_mean_by_host_and_debug_is_told_and_stops_nothing() {
+    for (name, value) in [
+        ("HOST", "x86_64-conda-linux-gnu"),
+        ("HOST", "arm64-apple-darwin20.0.0"),
+        ("HOST", "build.example.org"),
+        ("HOST", "0.0.0.0:80"),
+        ("DEBUG", "app:*"),
+        ("DEBUG", "release"),
+        ("DRUMLIN_PORT", "tcp://10.0.0.1:8000"),
+    ] {
+        let settings = read(&[(name, value)]).unwrap();
+        assert_eq!((settings.host.as_str(), settings.port, settings.log.as_str()), ("127.0.0.1", 8000, "info"));
+        let told = settings.notes.iter().any(|note| note.contains(name) && note.contains(value));
+        assert!(told, "{name}={value}: {:?}", settings.notes);
+    }
+}
+
+#[test]
+fn our_own_names_win_over_the_general_ones() {
+    let general = [("HOST", "127.0.0.2"), ("PORT", "1"), ("DEBUG", "true")];
+    let own = [("DRUMLIN_HOST", "localhost"), ("DRUMLIN_PORT", "2"), ("DRUMLIN_DEBUG", "false")];
+    let seen = |variables: &[(&str, &str)]| {
+        let settings = read(variables).unwrap();
+        (settings.host, settings.port, settings.log)
+    };
+    assert_eq!(seen(&general), ("127.0.0.2".to_owned(), 1, "debug".to_owned()));
+    assert_eq!(seen(&[&general[..], &own].concat()), ("localhost".to_owned(), 2, "info".to_owned()));
+    // A name of a machine is asked for by ours only.
+    let named = [("DRUMLIN_HOST", "db.example.org"), ("DRUMLIN_ALLOW_PUBLIC", "true")];
+    assert_eq!(read(&named).unwrap().host, "db.example.org");
+}
+
+#[test]
+fn an_address_in_brackets_is_the_address() {
+    for name in ["HOST", "DRUMLIN_HOST"] {
+        assert_eq!(read(&[(name, "[::1]")]).unwrap().host, "::1");
+    }
+    let flags = Flags { host: Some("[::1]".to_owned()), ..Flags::default() };
+    assert_eq!(read_with(&[], &flags).unwrap().host, "::1");
 }
 
 #[test]
@@ -216,7 +265,7 @@ fn the_limit_of_memory_is_a_size_or_the_containers() {
     let limit = |value: &str| read(&[("DRUMLIN_MEMORY_LIMIT", value)]).unwrap().memory;
     assert_eq!(limit("400MiB"), MemorySetting::Bytes(400 << 20));
     assert_eq!((limit("none"), limit("0")), (MemorySetting::Unlimited, MemorySetting::Unlimited));
-    assert_eq!(limit(""), MemorySetting::Container);
+    assert_eq!(limit(""), MemorySetting::Found);
     let server = MemoryLimit { bytes: 400 << 20, whole_process: true };
     assert_eq!((limit("400MiB").limit(), limit("none").limit()), (Some(server), None));
     assert!(refusal(&[("DRUMLIN_MEMORY_LIMIT", "a lot")]).contains("DRUMLIN_MEMORY_LIMIT: expected a size"));
@@ -234,6 +283,44 @@ fn the_table_shown_by_help_holds_exactly_the_variables_that_are_read() {
     settings_from(lookup, &Flags::default()).unwrap();
     let shown: BTreeSet<String> = VARIABLES.iter().map(|v| v.name.to_owned()).collect();
     assert_eq!(*asked.borrow(), shown);
+}
+
+#[test]
+fn the_example_file_names_every_setting_with_the_default_and_the_meaning_that_help_shows() {
+    let lines: Vec<&str> = include_str!("../../.env.example").lines().collect();
+    let named =
+        |line: &&str| line.strip_prefix('#').and_then(|line| line.split_once('=')).is_some_and(|(n, _)| is_name(n));
+    let shown: Vec<&str> = lines.iter().copied().filter(named).collect();
+    assert_eq!(shown.len(), VARIABLES.len(), "a setting is missing, or named twice");
+    for v in VARIABLES {
+        // What is no value is told in words, in brackets behind the meaning.
+        let value = if v.default.contains(' ') || is_name(v.default) { "" } else { v.default };
+        let words = if value.is_empty() && !v.default.is_empty() { format!(" ({})", v.default) } else { String::new() };
+        let line = format!("#{}={value}", v.name);
+        let at = lines.iter().position(|l| *l == line).unwrap_or_else(|| panic!(".env.example has no line {line}"));
+        let about = at.checked_sub(1).map(|above| lines[above]).unwrap_or_default();
+        assert_eq!(about, format!("# {}{words}", v.meaning), "above {line}");
+    }
+}
+
+/// Whether a text is the name of a variable.
+fn is_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    text.bytes().all(allowed) && text.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+#[test]
+fn what_readme_says_of_a_setting_is_what_help_says() {
+    let mut compared = 0;
+    let settings = include_str!("../../README.md").lines().skip_while(|line| *line != "## Settings");
+    for line in settings {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", name, default, _, ""] = cells.as_slice() else { continue };
+        let Some(v) = VARIABLES.iter().find(|v| format!("`{}`", v.name) == *name) else { continue };
+        compared += 1;
+        assert_eq!(default.replace('`', ""), v.default, "README's default of {}", v.name);
+    }
+    assert!(compared >= 10, "only {compared} rows were compared");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, R
 
 use super::Flags;
 use super::encryption::encryption;
+use super::names::WHERE;
 use super::settings::{Source, expected, invalid};
 
 /// The kinds of buckets, as `DRUMLIN_STORAGE` and `STORAGE_MODE` name them.
@@ -58,12 +59,22 @@ pub fn storage(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Resul
             }
             Ok(Storage::Folder(folder))
         }
-        [_] => offers.into_iter().find(|o| o.asked_by.is_some()).map_or(Ok(Storage::Folder(folder)), |o| o.storage),
+        [(by, kind)] => {
+            if *kind != "folder" && source.text("DRUMLIN_DATA").is_some() {
+                notes.push(format!("DRUMLIN_DATA is not used: {by} asks for {kind}, and everything is stored there"));
+            }
+            offers.into_iter().find(|o| o.asked_by.is_some()).map_or(Ok(Storage::Folder(folder)), |o| o.storage)
+        }
         [(one, one_kind), (other, other_kind), ..] => Err(invalid(format!(
             "{one} asks for {one_kind} as the bucket and {other} for {other_kind}: expected one bucket; unset one of \
              them, or set DRUMLIN_STORAGE={one_kind} or {other_kind}"
         ))),
     }
+}
+
+/// Whether nothing says where the data is.
+pub fn nothing_named(source: &Source, flags: &Flags) -> bool {
+    !flags.memory && flags.data.is_none() && WHERE.iter().all(|name| source.text(name).is_none())
 }
 
 /// What `DRUMLIN_STORAGE` or `STORAGE_MODE` says, with the variable's name.

@@ -4,6 +4,7 @@ use drumlin::Kind;
 
 use super::*;
 use crate::cli::settings::settings_from;
+use crate::cli::variables::VARIABLES;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
@@ -142,7 +143,7 @@ fn what_is_missing_or_contradicts_itself_is_named() {
         (&[("STORAGE_MODE", "dropbox"), ("DRUMLIN_STORAGE", "s3")], &["STORAGE_MODE", "DRUMLIN_STORAGE"]),
         (&[("STORAGE_MODE", "floppy")], &["STORAGE_MODE", "floppy", "dropbox"]),
         (&[("STORAGE_PATH", "/a"), ("DRUMLIN_DATA", "/b")], &["STORAGE_PATH", "DRUMLIN_DATA"]),
-        (&[("DEBUG", "very")], &["DEBUG", "very"]),
+        (&[("DRUMLIN_DEBUG", "very")], &["DRUMLIN_DEBUG", "very"]),
     ];
     for (variables, expected) in cases {
         let message = read(variables).map(|(storage, _)| short(&storage)).unwrap_err();
@@ -155,6 +156,22 @@ fn what_is_missing_or_contradicts_itself_is_named() {
 }
 
 #[test]
+fn a_folder_that_is_named_beside_a_bucket_is_said_to_be_unused() {
+    let (storage, notes) = read(&[("DRUMLIN_DATA", "/data"), ("S3_BUCKET_NAME", "b")]).unwrap();
+    assert_eq!(short(&storage), "s3 b None vector_db/");
+    assert_eq!(notes, ["DRUMLIN_DATA is not used: S3_BUCKET_NAME asks for s3, and everything is stored there"]);
+    // STORAGE_PATH asks for the folder: two are asked for, and the start stops.
+    let refused = read(&[("STORAGE_PATH", "/data"), ("S3_BUCKET_NAME", "b")]).unwrap_err();
+    assert!(refused.message().contains("STORAGE_PATH for folder"), "{refused}");
+    let told = |name: &str| VARIABLES.iter().find(|v| v.name == name).unwrap().meaning;
+    assert!(told("DRUMLIN_DATA").contains("not used where a bucket is named"), "{}", told("DRUMLIN_DATA"));
+    let readme = include_str!("../../README.md");
+    let row = |name: &str| readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+    assert!(row("DRUMLIN_DATA").contains(told("DRUMLIN_DATA")), "{}", row("DRUMLIN_DATA"));
+    assert!(row("STORAGE_PATH").contains("a folder"), "{}", row("STORAGE_PATH"));
+}
+
+#[test]
 fn what_is_not_used_is_said_and_debug_is_the_log_level() {
     let (_, notes) = read(&[("DATABASE_PATH", "/db.sqlite")]).unwrap();
     assert!(notes.iter().any(|note| note.contains("DATABASE_PATH")), "{notes:?}");
@@ -162,6 +179,12 @@ fn what_is_not_used_is_said_and_debug_is_the_log_level() {
         (&[("DEBUG", "true")][..], "debug"),
         (&[("DEBUG", "False")], "info"),
         (&[("DEBUG", "1"), ("DRUMLIN_LOG", "warn")], "warn"),
+        (&[("DEBUG", "1"), ("DRUMLIN_DEBUG", "false")], "info"),
+        (&[("DEBUG", "app:*"), ("DRUMLIN_DEBUG", "yes")], "debug"),
+        (&[("DEBUG", "release")], "info"),
+        (&[("DRUMLIN_LOG", "info,drumlin::access=off")], "info,drumlin::access=off"),
+        (&[("DRUMLIN_LOG", "DEBUG")], "DEBUG"),
+        (&[("DRUMLIN_LOG", "drumlin")], "drumlin"),
     ] {
         let lookup = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         assert_eq!(settings_from(lookup, &Flags::default()).unwrap().log, log);

@@ -1,5 +1,5 @@
-//! Every variable that `serve` reads, once: for `--help`, for the warning about unknown names, and for
-//! the test that the table and the reading agree.
+//! Every variable that `serve` reads, once: for `--help`, for what is said of names that are not read (`names`), and for
+//! the tests that the table, the reading, `.env.example` and README agree.
 
 /// A variable, its default and its meaning.
 pub struct Variable {
@@ -14,19 +14,21 @@ const fn v(name: &'static str, default: &'static str, meaning: &'static str) -> 
 
 /// All of them, in the order they are shown.
 pub const VARIABLES: &[Variable] = &[
-    v("HOST", "127.0.0.1", "address to listen on"),
+    v("HOST", "127.0.0.1", "address to listen on; what is no address is another program's and ignored"),
     v("PORT", "8000", "port to listen on, 0 for any free one"),
+    v("DRUMLIN_HOST", "HOST", "address or name to listen on; wins over HOST"),
+    v("DRUMLIN_PORT", "PORT", "port to listen on; wins over PORT"),
     v("DRUMLIN_ALLOW_PUBLIC", "false", "listen on a public address without a key"),
-    v("STORAGE_API_KEY", "", "a key that allows everything; with it requests need a key"),
+    v("STORAGE_API_KEY", "", "a key that allows everything; with it requests need a key (drumlin key new makes one)"),
     v("DRUMLIN_KEY_FILE", "", "JSON list of keys with scopes, read anew when it changes"),
     v("DRUMLIN_RATE_PER_SECOND", "no limit", "requests a second of one key, or address without one"),
     v("DRUMLIN_RATE_BURST", "the rate", "requests at once after a pause"),
     v("DRUMLIN_CORS_ORIGINS", "", "origins, by commas, whose pages may use this server; * is all"),
-    v("DRUMLIN_TRUST_PROXY", "false", "believe X-Forwarded-For, -Proto and -Host of the proxy in front"),
+    v("DRUMLIN_TRUST_PROXY", "false", "believe X-Forwarded-For, -Proto, -Host and -Prefix of the proxy in front"),
     v("DRUMLIN_STORAGE", "by what is set", "s3, r2, gcs, azure, dropbox, folder or memory"),
     v("STORAGE_MODE", "", "the same"),
-    v("DRUMLIN_DATA", "drumlin-data", "folder used as the bucket when no other bucket is named"),
-    v("STORAGE_PATH", "", "the same, and asks for the folder"),
+    v("DRUMLIN_DATA", "drumlin-data", "the folder that is the bucket; not used where a bucket is named"),
+    v("STORAGE_PATH", "", "the same, and asks for the folder: with a bucket named beside it the start stops"),
     v("DATABASE_PATH", "", "not used, and the log says so: there is no database file"),
     v("S3_ENABLED", "true if a bucket is named", "false uses the folder though a bucket is named"),
     v("S3_BUCKET_NAME", "", "bucket; naming one stores everything in S3"),
@@ -99,7 +101,11 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_RECOVERY_PARALLEL", "8", "collections loaded at once at start"),
     v("DRUMLIN_SEARCH_THREADS", "all cores", "searches computed at once"),
     v("DRUMLIN_INDEX_THREADS", "half the cores", "threads that build graphs"),
-    v("DRUMLIN_MEMORY_LIMIT", "the container's, less a reserve", "memory in use, such as 400MiB or 2GB, or none"),
+    v(
+        "DRUMLIN_MEMORY_LIMIT",
+        "the container's, less a reserve; else 3/4 of the machine's",
+        "memory in use, such as 400MiB or 2GB, or none",
+    ),
     v("DRUMLIN_IDLE_REST", "", "seconds without use after which a collection leaves memory until it is used"),
     v("DRUMLIN_MAINTENANCE", "true", "flush, compact, build graphs, collect garbage"),
     v("DRUMLIN_SERVE_DAMAGED", "no", "read-only: a collection whose log is damaged is served up to the damage"),
@@ -119,35 +125,19 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_MAINTENANCE_INTERVAL_S", "5", "seconds between looks for background work"),
     v("DRUMLIN_SWAP_INTERVAL_S", "1", "least seconds between two swaps of one HEAD"),
     v("DRUMLIN_PREFETCH", "16", "log objects fetched ahead"),
-    v("DEBUG", "false", "log at level debug unless DRUMLIN_LOG says otherwise"),
+    v("DEBUG", "false", "log at level debug unless DRUMLIN_LOG says otherwise; what is no boolean is ignored"),
+    v("DRUMLIN_DEBUG", "DEBUG", "the same; wins over DEBUG"),
     v("DRUMLIN_LOG", "info", "log filter, for example debug or info,drumlin::access=off"),
     v("DRUMLIN_LOG_FORMAT", "text", "text or json"),
 ];
 
 /// The table as shown by `--help`.
 pub fn help() -> String {
-    let mut text = String::from("Variables, from the environment or a .env file (default in brackets):\n");
+    let mut text =
+        String::from("Variables, from the environment or .env in the working directory (default in brackets):\n");
     for v in VARIABLES {
         let default = if v.default.is_empty() { String::new() } else { format!(" [{}]", v.default) };
         text.push_str(&format!("  {:<33} {}{default}\n", v.name, v.meaning));
     }
     text
-}
-
-/// Names that look like ours and mean nothing: most likely typos.
-pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<String> {
-    // DRUMLIN_TEST_* steer the test suite.
-    let ours = |name: &str| name.starts_with("DRUMLIN_") && !name.starts_with("DRUMLIN_TEST_");
-    names.into_iter().filter(|name| ours(name) && VARIABLES.iter().all(|v| v.name != name)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_variable_is_noticed_and_a_known_one_is_not() {
-        let names = ["DRUMLIN_MAX_KK", "DRUMLIN_MAX_K", "PATH", "DRUMLIN_TEST_S3_ENDPOINT"].map(str::to_owned);
-        assert_eq!(unknown(names), vec!["DRUMLIN_MAX_KK".to_owned()]);
-    }
 }

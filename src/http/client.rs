@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
 /// The other end of the connection; `listen` puts it into every request.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +33,25 @@ impl Client {
 
     /// The last address counts: the proxy next to us wrote it, those before it may be the client's invention.
     fn forwarded(headers: &HeaderMap, peer: Option<IpAddr>) -> Client {
-        let last = |name: &str| {
-            let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
-            value.rsplit(',').next().map(str::trim)
-        };
-        let https = last(FORWARDED_PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        let address = last(FORWARDED_FOR).and_then(address).or(peer);
+        let https = last(headers, FORWARDED_PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let address = last(headers, FORWARDED_FOR).and_then(address).or(peer);
         Client { address, scheme: if https { "https" } else { "http" } }
     }
+}
+
+/// The last of the values that the lines of a header list.
+fn last<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').next().map(str::trim)
+}
+
+/// What a trusted proxy has taken off the front of the path, to be put before links: `/vec`, or nothing. What is no
+/// path that could stand in a URL as it is counts as nothing.
+pub(super) fn prefix(headers: &HeaderMap, trust_proxy: bool) -> &str {
+    let said = last(headers, FORWARDED_PREFIX).filter(|_| trust_proxy).unwrap_or_default().trim_end_matches('/');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    let path = said.starts_with('/') && said.bytes().all(plain) && !said.contains("//");
+    if path && !said.split('/').any(|part| matches!(part, "." | "..")) { said } else { "" }
 }
 
 /// An address, with or without a port.
@@ -70,6 +82,29 @@ mod tests {
         assert_eq!(client(&headers, false), ("192.0.2.1".to_owned(), "http"));
         assert_eq!(client(&headers, true), ("203.0.113.9".to_owned(), "https"));
         assert_eq!(client(&[], true), ("192.0.2.1".to_owned(), "http"));
+    }
+
+    #[test]
+    fn a_prefix_is_a_path_and_counts_only_if_the_proxy_is_trusted() {
+        let of = |value: &str, trust: bool| {
+            let headers = HeaderMap::from_iter([(FORWARDED_PREFIX.parse().unwrap(), value.parse().unwrap())]);
+            prefix(&headers, trust).to_owned()
+        };
+        for (value, expected) in [
+            ("/vec", "/vec"),
+            ("/a/b-c_d/", "/a/b-c_d"),
+            ("/inner, /outer", "/outer"),
+            ("vec", ""),
+            ("/", ""),
+            ("//evil.example", ""),
+            ("/a/../b", ""),
+            ("/a\"onload=", ""),
+            ("/a b", ""),
+        ] {
+            assert_eq!(of(value, true), expected, "{value}");
+            assert_eq!(of(value, false), "", "{value}");
+        }
+        assert_eq!(prefix(&HeaderMap::new(), true), "");
     }
 
     #[test]

@@ -4,15 +4,27 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Serialize;
 use serde_json::json;
 
 use super::App;
 use super::answer::{CollectionBody, json};
 use super::body::{Json, Name, Parameters, check_name};
+use super::chroma;
 use super::error::ApiError;
 use super::guard::WriteBegun;
 use super::wire::{CreateBody, ReadParameters, ScopeParameters};
 use crate::collection::request::{CollectionSpec, Consistency};
+
+/// The answer to a create.
+#[derive(Serialize)]
+struct CreatedBody {
+    #[serde(flatten)]
+    collection: CollectionBody,
+    /// What whoever creates it should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
 
 pub(super) async fn create(
     State(app): State<App>,
@@ -21,6 +33,7 @@ pub(super) async fn create(
     Json(body): Json<CreateBody>,
 ) -> Result<Response, ApiError> {
     check_name(&body.name)?;
+    let notes = chroma::out_of_reach(&body.name).into_iter().collect();
     let spec = CollectionSpec {
         name: body.name,
         metric: body.metric,
@@ -31,7 +44,7 @@ pub(super) async fn create(
     };
     let scope = parameters.scope();
     let created = begun.run(async move { app.store.create_collection(&scope, spec).await }).await?;
-    json(StatusCode::CREATED, &CollectionBody::from(created.info()))
+    json(StatusCode::CREATED, &CreatedBody { collection: created.info().into(), notes })
 }
 
 pub(super) async fn list(

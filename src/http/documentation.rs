@@ -1,26 +1,113 @@
 //! What the server tells about itself to people: a greeting, the API's description, a page that shows
-//! it. All three are part of the program and load nothing from elsewhere.
+//! it. All three are part of the program, load nothing from elsewhere, and hold behind a proxy that cuts off a prefix.
 
-use axum::http::header;
-use axum::response::{Html, IntoResponse};
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
 
+use super::App;
+use super::auth::Identity;
+use super::client::prefix;
 use super::headers::page_policy;
+use crate::collection::request::{CollectionInfo, Scope};
 
 /// The API, in OpenAPI 3.1; a test holds it against the table of routes.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 /// The page; its policy allows exactly its own script and style.
 const PAGE: &str = include_str!("documentation.html");
 
-pub(super) async fn greeting() -> impl IntoResponse {
-    const TEXT: &str = concat!(
-        "drumlin ",
-        env!("CARGO_PKG_VERSION"),
-        ", a vector database whose only disk is a bucket\n\n",
-        "  /docs          the API, to read\n",
-        "  /openapi.json  the API, for programs\n",
-        "  /health        how it is doing\n",
+/// A hill, as the glaciers left them.
+const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>\
+                    <path d='M1 13C3 6 7 3 10 3c2 0 4 4 5 10z' fill='#3a7'/></svg>";
+/// Names of collections that the greeting tells at most.
+const NAMES: usize = 50;
+
+/// What a newcomer sees first: where to go from here and, for whoever may see everything, what collections there are.
+pub(super) async fn greeting(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+) -> Response {
+    let collections = match identity.sees_everything() {
+        true => app.store.collections(&Scope::default()),
+        false => Vec::new(),
+    };
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("text/html") {
+        let page = greeting_page(&collections, prefix(&headers, app.settings.trust_proxy));
+        return ([(header::CONTENT_SECURITY_POLICY, page_policy(&page))], Html(page)).into_response();
+    }
+    greeting_text(&collections).into_response()
+}
+
+const TITLE: &str = concat!("drumlin ", env!("CARGO_PKG_VERSION"), ", a vector database whose only disk is a bucket");
+/// Paths, without the slash before them, and what is there.
+const PLACES: [(&str, &str); 4] = [
+    ("docs", "the API, to read"),
+    ("openapi.json", "the API, for programs"),
+    ("health", "how it is doing"),
+    ("api/collections", "the collections"),
+];
+
+fn greeting_text(collections: &[CollectionInfo]) -> String {
+    let mut text = format!("{TITLE}\n\n");
+    for (path, about) in PLACES {
+        text.push_str(&format!("  {:<17} {about}\n", format!("/{path}")));
+    }
+    if !collections.is_empty() {
+        text.push_str("\ncollections:\n");
+    }
+    for info in collections.iter().take(NAMES) {
+        text.push_str(&format!("  {} ({} records)\n", info.name, info.count));
+    }
+    text.push_str(&rest(collections).map_or_else(String::new, |rest| format!("  {rest}\n")));
+    text
+}
+
+/// The same with links. They begin with what a proxy has cut off, or else stand beside the page.
+fn greeting_page(collections: &[CollectionInfo], prefix: &str) -> String {
+    let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    let link = |path: &str, text: &str| format!("<a href=\"{base}{path}\">{}</a>", escaped(text));
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Drumlin</title>\n\
+         <link rel=\"icon\" href=\"{base}favicon.ico\">\n<h1>Drumlin</h1>\n<p>{TITLE}</p>\n<ul>\n"
     );
-    TEXT
+    for (path, about) in PLACES {
+        page.push_str(&format!("<li>{}: {about}</li>\n", link(path, &format!("/{path}"))));
+    }
+    page.push_str("</ul>\n");
+    if !collections.is_empty() {
+        page.push_str("<h2>Collections</h2>\n<ul>\n");
+        for info in collections.iter().take(NAMES) {
+            // A name is made of letters, digits and `._-`, and stands in a path as it is.
+            let name = link(&format!("api/collections/{}", escaped(&info.name)), &info.name);
+            page.push_str(&format!("<li>{name} ({} records)</li>\n", info.count));
+        }
+        page.push_str(&rest(collections).map_or_else(String::new, |rest| format!("<li>{rest}</li>\n")));
+        page.push_str("</ul>\n");
+    }
+    page.push_str("</html>\n");
+    page
+}
+
+/// How many collections are not named.
+fn rest(collections: &[CollectionInfo]) -> Option<String> {
+    let more = collections.len().saturating_sub(NAMES);
+    (more > 0).then(|| format!("and {more} more"))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+pub(super) async fn icon() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "max-age=86400")], ICON)
+}
+
+/// The page lies at the path without the slash; relative, since a proxy may have cut off a prefix.
+pub(super) async fn without_slash() -> impl IntoResponse {
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "../docs")])
 }
 
 pub(super) async fn openapi() -> impl IntoResponse {
@@ -102,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
-        assert!(PAGE.contains("/openapi.json"));
+        assert!(PAGE.contains("fetch(\"openapi.json\")") && !PAGE.contains("\"/"), "links are relative");
         // The policy knows one script and one style, and nothing inline besides.
         for foreign in ["http://", "https://", "//cdn", "src=", "style=", "onclick"] {
             assert!(!PAGE.contains(foreign), "{foreign}");

@@ -95,7 +95,7 @@ pub(super) fn secure(response: &mut Response) {
 /// The policy of a page of ours: its own style and script, by their hashes, and requests to this server.
 pub(super) fn page_policy(page: &str) -> String {
     format!(
-        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
         hash_of(page, "style"),
         hash_of(page, "script")

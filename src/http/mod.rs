@@ -92,7 +92,7 @@ pub struct HttpSettings {
     /// Whether a server that listens on this machine only and asks for no keys answers to any name: something in
     /// front passes requests on to it and protects it.
     pub any_host: bool,
-    /// Whether `X-Forwarded-For`, `-Proto` and `-Host` come from a proxy that can be believed.
+    /// Whether `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` come from a proxy that can be believed.
     pub trust_proxy: bool,
 }
 
@@ -215,6 +215,9 @@ fn router(store: Store, front: &Front) -> Router {
     let router = router
         // Not in the table: what is left of Chroma's first version is that it is no more.
         .route("/api/v1/{*rest}", any(chroma::root::first_version))
+        // Nor these: what browsers and people ask for by themselves.
+        .route("/docs/", get(documentation::without_slash))
+        .route("/favicon.ico", get(documentation::icon))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method);
     front.before(router).with_state(App { store, front: front.clone() })

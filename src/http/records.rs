@@ -183,7 +183,7 @@ fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query,
         (Some(one), None) => vec![one.0],
         (None, Some(many)) => many.0.into_iter().map(|e| e.0).collect(),
         (Some(_), Some(_)) => return Err(ApiError::invalid("embedding: expected it or embeddings, got both")),
-        (None, None) => return Err(ApiError::invalid("embedding: expected it or embeddings, got neither")),
+        (None, None) => return Err(ApiError::invalid("embedding: expected it, embeddings or id, got none of them")),
     };
     let most = app.settings.max_answer_records;
     if embeddings.len() > 1 && embeddings.len().saturating_mul(body.k) > most {

@@ -40,10 +40,20 @@ pub struct MemoryLimit {
 const RESERVE_PART: u64 = 16;
 const RESERVE_BYTES: u64 = 64 << 20;
 
+/// What a server may use of a machine that sets it no limit: so many parts of so many.
+const MACHINE_PARTS: (u64, u64) = (3, 4);
+
 impl MemoryLimit {
     /// The limit that the container sets for this process, less a reserve; none if it sets none.
     pub fn of_container() -> Option<MemoryLimit> {
         cgroup::limit_bytes().map(MemoryLimit::within)
+    }
+
+    /// A share of the machine's memory, for a process that no container limits: the rest is for everything else on
+    /// it. None where the system does not tell how much there is.
+    pub fn of_machine() -> Option<MemoryLimit> {
+        let share = system::machine_bytes()? / MACHINE_PARTS.1 * MACHINE_PARTS.0;
+        Some(MemoryLimit { bytes: share, whole_process: true })
     }
 
     /// All of a container of so many bytes but a reserve.

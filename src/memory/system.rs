@@ -6,6 +6,18 @@ pub fn resident_bytes() -> u64 {
     pages()[0].saturating_mul(page_bytes())
 }
 
+/// Bytes of memory that this machine has, as far as the system tells.
+pub fn machine_bytes() -> Option<u64> {
+    total_of(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// The total in the text of `/proc/meminfo`.
+fn total_of(meminfo: &str) -> Option<u64> {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024).filter(|bytes| *bytes > 0)
+}
+
 /// The same without pages of files, which the system takes back when it needs them: the program's own.
 pub fn private_bytes() -> u64 {
     let [resident, shared] = pages();
@@ -58,3 +70,16 @@ pub fn trim() {
 /// Other allocators give it back themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn trim() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_memory_is_read_where_the_system_tells_it() {
+        assert_eq!(total_of("MemFree: 1 kB\nMemTotal:       16315412 kB\n"), Some(16_315_412 * 1024));
+        for nothing in ["", "MemTotal: much", "MemTotal: 0 kB", "MemTotal: 99999999999999999999 kB"] {
+            assert_eq!(total_of(nothing), None, "{nothing}");
+        }
+    }
+}

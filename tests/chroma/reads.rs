@@ -114,7 +114,9 @@ async fn queries_that_cannot_be_asked_are_refused() {
         "Inconsistent dimensions in provided embeddings",
     );
     assert_eq!(query(json!({"query_embeddings": [[1e40, 0]]})).await.status, 400);
-    assert_eq!(query(json!({"query_embeddings": [[1, 0]], "n_results": 0})).await.status, 400);
+    let none = query(json!({"query_embeddings": [[1, 0], [0, 1]], "n_results": 0})).await;
+    assert_eq!((none.status, &none.json()["ids"]), (200, &json!([[], []])), "{}", none.text());
+    assert_eq!(none.json()["distances"], json!([[], []]));
     let none = query(json!({"query_embeddings": []})).await.json();
     assert_eq!((&none["ids"], &none["distances"]), (&json!([]), &json!([])));
     server.stop().await;

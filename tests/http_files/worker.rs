@@ -198,11 +198,16 @@ async fn a_download_that_its_client_gives_up_deletes_nothing() {
 
 #[tokio::test]
 async fn the_url_is_the_proxys_only_where_the_proxy_is_trusted() {
-    let headers = [("x-job-id", "a b"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "files.example.org")];
+    let headers = [
+        ("x-job-id", "a b"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "files.example.org"),
+        ("x-forwarded-prefix", "/vec/"),
+    ];
     for trust_proxy in [false, true] {
         let server = serve_with(HttpSettings { trust_proxy, ..HttpSettings::default() }).await;
         let own = format!("http://{}", server.address);
-        let origin = if trust_proxy { "https://files.example.org" } else { &own };
+        let origin = if trust_proxy { "https://files.example.org/vec" } else { &own };
         let stored = server.send("POST", "/upload", &headers, b"x").await;
         assert_eq!(stored.json()["download_url"], format!("{origin}/download/a%20b"));
         server.stop().await;

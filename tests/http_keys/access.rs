@@ -19,6 +19,7 @@ async fn open_routes_answer_without_a_key_and_name_nothing() {
     for path in [
         "/",
         "/docs",
+        "/favicon.ico",
         "/openapi.json",
         "/health",
         "/ready",

@@ -15,7 +15,7 @@ use drumlin::{Error, Kind, Result, Scope, Store};
 use self::copy::Copying;
 use self::source::Chroma;
 use super::pour::Skipped;
-use super::settings::{ServeSettings, settings_from};
+use super::settings::{ServeSettings, settings_of_process};
 use super::{Flags, serve};
 
 /// Time to flush at the end.
@@ -76,8 +76,8 @@ pub fn run(origin: Origin) -> Result<()> {
         Origin::Jsonl(flags) => return file::json_lines(&flags),
     };
     // No server is started: where one would listen must not stop this.
-    let serving = Flags { host: Some("127.0.0.1".to_owned()), data: flags.data.clone(), ..Flags::default() };
-    let mut settings = settings_from(|name| std::env::var(name).ok(), &serving)?;
+    let listen = Flags { host: Some("127.0.0.1".to_owned()), port: Some("0".to_owned()), ..Flags::default() };
+    let mut settings = settings_of_process(&Flags { data: flags.data.clone(), ..listen }, false)?;
     settings.store.load_at_start = false;
     serve::start_log(&settings)?;
     serve::on_runtime(import(settings, flags))

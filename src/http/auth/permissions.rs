@@ -57,6 +57,8 @@ const TABLE: &[Group] = &[
     Group { prefix: "", place: Place::Nothing, routes: &[
         ("GET", "/", Open),
         ("GET", "/docs", Open),
+        ("GET", "/docs/", Open),
+        ("GET", "/favicon.ico", Open),
         ("GET", "/openapi.json", Open),
         // Names what is damaged, and where everything is stored, only to a key that sees all of it.
         ("GET", "/health", Open),
@@ -218,6 +220,7 @@ mod tests {
         let mut served: BTreeSet<(String, String)> =
             crate::http::routes().iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
         served.insert((ANY.to_owned(), "/api/v1/{*rest}".to_owned()));
+        served.extend(["/docs/", "/favicon.ico"].map(|path| ("GET".to_owned(), path.to_owned())));
         let rows = TABLE.iter().flat_map(|group| group.routes.iter().map(move |row| (row.0, group.prefix, row.1)));
         let rows: Vec<(String, String)> =
             rows.map(|(method, prefix, rest)| (method.to_owned(), format!("{prefix}{rest}"))).collect();

@@ -40,6 +40,12 @@ pub(super) fn owns(path: &str) -> bool {
     within(PREFIX) || within(FIRST_PREFIX)
 }
 
+/// What keeps Chroma's API from reaching a collection of this name, in a sentence.
+pub(super) fn out_of_reach(name: &str) -> Option<String> {
+    let rule = names::check_name(name).err()?;
+    Some(format!("Chroma's API and its clients cannot reach a collection of this name: {rule}"))
+}
+
 /// Every route, once.
 pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     vec![

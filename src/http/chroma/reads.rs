@@ -137,18 +137,19 @@ pub(super) async fn query(
     let filter = parse(metadata, document)?;
     let embeddings: Vec<Vec<f32>> = body.query_embeddings.0.into_iter().map(|floats| floats.0).collect();
     let ids = body.ids.map(|ids| ids.0);
-    check_query(&embeddings, collection.dimension(), body.n_results)?;
+    check_query(&embeddings, collection.dimension())?;
+    let wanted = body.n_results.unwrap_or(DEFAULT_RESULTS);
     check_indexed(&collection, metadata, document)?;
     if let (Some(ids), None) = (&ids, &filter) {
         check_known(&collection, ids).await?;
     }
     let fields = body.include;
     let queries = embeddings.len();
-    let (matches, room) = if embeddings.is_empty() || collection.dimension().is_none() {
+    let (matches, room) = if embeddings.is_empty() || wanted == 0 || collection.dimension().is_none() {
         (None, app.store.room(Purpose::Answer))
     } else {
         let count = collection.count(Consistency::Local).await?;
-        let k = neighbours(&app, body.n_results.unwrap_or(DEFAULT_RESULTS), count, queries)?;
+        let k = neighbours(&app, wanted, count, queries)?;
         let query = Query { k, filter, ids, include: include(&fields), ..Query::batch(embeddings) };
         let room = room_for_rows(&app, queries.saturating_mul(k)).await?;
         (Some(collection.find(query).await.map_err(|e| no_id(e, collection.identity().id))?), room)
@@ -169,20 +170,13 @@ async fn check_known(collection: &Collection, ids: &[String]) -> Result<(), Chro
 }
 
 /// Refuses what cannot be searched for.
-pub(super) fn check_query(
-    embeddings: &[Vec<f32>],
-    dimension: Option<usize>,
-    results: Option<u32>,
-) -> Result<(), ChromaError> {
+pub(super) fn check_query(embeddings: &[Vec<f32>], dimension: Option<usize>) -> Result<(), ChromaError> {
     check_dimensions(embeddings.iter(), dimension)?;
     if embeddings.iter().flatten().any(|x| !x.is_finite()) {
         let fault = "query_embeddings: Embeddings must not contain NaN or Infinity values";
         return Err(ChromaError::validation(&[fault.to_owned()]));
     }
-    match results {
-        Some(0) => Err(ChromaError::validation(&["n_results: expected at least 1, got 0".to_owned()])),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// How many neighbours to look for: a number beyond the collection's size means all there are.

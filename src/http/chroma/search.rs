@@ -256,7 +256,10 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Reco
         }
         return Ok(Records::Listed(reading));
     };
-    check_query(std::slice::from_ref(&knn.embedding), collection.dimension(), Some(knn.candidates))?;
+    check_query(std::slice::from_ref(&knn.embedding), collection.dimension())?;
+    if knn.candidates == 0 {
+        return Err(ChromaError::validation(&["n_results: expected at least 1, got 0".to_owned()]));
+    }
     if collection.dimension().is_none() {
         return Ok(Records::None);
     }

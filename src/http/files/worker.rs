@@ -21,7 +21,7 @@ use crate::files::{FileInfo, PutFile, Received, check_file_name};
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::body::Parameters;
-use crate::http::client::Client;
+use crate::http::client::{Client, prefix};
 use crate::http::error::ApiError;
 use crate::http::guard::WriteBegun;
 use crate::http::wire::{ScopeParameters, scope};
@@ -186,9 +186,10 @@ fn download_url(app: &App, client: Client, uri: &Uri, headers: &HeaderMap, job_i
     let path: String =
         job_id.bytes().map(|b| if kept(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
     let host = host.filter(|host| host.parse::<axum::http::uri::Authority>().is_ok());
+    let prefix = prefix(headers, app.settings.trust_proxy);
     match host {
-        Some(host) => format!("{}://{host}/download/{path}", client.scheme),
-        None => format!("/download/{path}"),
+        Some(host) => format!("{}://{host}{prefix}/download/{path}", client.scheme),
+        None => format!("{prefix}/download/{path}"),
     }
 }
 

@@ -37,7 +37,6 @@ DIFFERENCES: dict[str, Difference] = {
     ),
     "list in a collection's metadata": Difference("theirs panics and drops the connection", DROPPED, 400),
     "rename to a name that is taken": Difference("theirs says 500 with SQLite's words for a conflict", 500, 409),
-    "n_results 0": Difference("theirs answers nothing, and has been seen to panic; ours refuses it", 200, 400),
     "query with an unknown id": Difference(
         "theirs says 500, ours that the id is unknown; both skip it by a filter", 500, 400
     ),

@@ -245,4 +245,36 @@ def fractions() -> list[Request]:
     return by_get("fractions", FRACTIONS, "where", "fraction against an integer")
 
 
-STORIES = [valid, invalid, by_query, by_delete, documents, fractions]
+def chained(operator: str, conditions: list[Any], left: bool = True) -> Any:
+    """Conditions joined in pairs, as clients do that know only `and(a, b)`."""
+    chain = conditions[0]
+    for condition in conditions[1:]:
+        chain = {operator: [chain, condition] if left else [condition, chain]}
+    return chain
+
+
+def deep() -> list[Request]:
+    """Filters nested as deep as JSON goes, of one operator and of both in turn."""
+    clauses, texts = [], []
+    for depth in (2, 16, 31, 32, 33, 34, 48, 60):
+        numbers = [{"i": {"$gt": -5}}, *({"i": {"$lt": 100 + n}} for n in range(depth - 1))]
+        words = [{"$contains": "fox"}, *({"$not_contains": f"word {n}"} for n in range(depth - 1))]
+        for left in (True, False):
+            clauses += [chained(operator, numbers, left) for operator in ("$and", "$or")]
+            texts += [chained(operator, words, left) for operator in ("$and", "$or")]
+        turns: Any = {"s": "red"}
+        for level in range(depth - 1):
+            turns = {("$and", "$or")[level % 2]: [turns, {"i": {"$lt": level}}]}
+        clauses.append(turns)
+    clauses += [chained("$and", [{"i": {"$gt": 0}}] * 59 + [{"i": {"$bad": 1}}]), chained("$or", [{}] * 40)]
+    point = {"query_embeddings": [[0.5, -0.5, 0.25]], "n_results": 3, "include": ["distances"]}
+    return [
+        *filled("deep", "c"),
+        *(on("c", "get", {"where": clause, "include": []}) for clause in clauses),
+        *(on("c", "get", {"where_document": clause, "include": []}) for clause in texts),
+        *(on("c", "query", {"where": clause, **point}) for clause in clauses[::5]),
+        *(on("c", "delete", {"where": clause, "limit": 0}) for clause in clauses[::7]),
+    ]
+
+
+STORIES = [valid, invalid, by_query, by_delete, documents, fractions, deep]

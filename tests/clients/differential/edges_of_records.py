@@ -340,7 +340,8 @@ def queries() -> list[Request]:
         *({"query_embeddings": point, "include": include} for include in (["data"], ["nosuch"], "documents")),
     ]
     odd = [
-        on("c", "query", {"query_embeddings": point, "n_results": 0}, "n_results 0"),
+        on("c", "query", {"query_embeddings": point, "n_results": 0}),
+        on("c", "query", {"query_embeddings": [*point, [0.0, 1.0, 0.0]], "n_results": 0, "where": {"s": "red"}}),
         on("c", "query", {"query_embeddings": point, "ids": ["r3", "nosuch"]}, "query with an unknown id"),
         on(
             "c",

@@ -1,0 +1,183 @@
+//! Names of variables that look like settings and are none: most likely typos, or what other programs call the same.
+//! Invariant: a name that is set and not read, and without which data would go elsewhere or a server be open to all,
+//! stops the start; every other one is told.
+
+use drumlin::Result;
+
+use super::settings::{ServeSettings, invalid};
+use super::variables::VARIABLES;
+
+/// Beginnings of names that are ours, or that a store's settings have here.
+const FAMILIES: [&str; 7] = ["DRUMLIN_", "S3_", "R2_", "GCS_", "AZURE_STORAGE_", "DROPBOX_", "STORAGE_"];
+/// What other programs, and people, call the same.
+const OTHER_NAMES: [(&str, &str); 37] = [
+    ("S3_BUCKET", "S3_BUCKET_NAME"),
+    ("AWS_BUCKET", "S3_BUCKET_NAME"),
+    ("AWS_BUCKET_NAME", "S3_BUCKET_NAME"),
+    ("AWS_S3_BUCKET", "S3_BUCKET_NAME"),
+    ("AWS_S3_BUCKET_NAME", "S3_BUCKET_NAME"),
+    ("AWS_STORAGE_BUCKET_NAME", "S3_BUCKET_NAME"),
+    ("DRUMLIN_BUCKET", "S3_BUCKET_NAME"),
+    ("DRUMLIN_S3_BUCKET", "S3_BUCKET_NAME"),
+    ("DRUMLIN_BUCKET_NAME", "S3_BUCKET_NAME"),
+    ("DRUMLIN_PREFIX", "S3_PREFIX"),
+    ("DRUMLIN_SYNC_INTERVAL", "S3_SYNC_INTERVAL"),
+    ("S3_ENDPOINT", "AWS_ENDPOINT_URL"),
+    ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL"),
+    ("S3_URL", "AWS_ENDPOINT_URL"),
+    ("AWS_ENDPOINT", "AWS_ENDPOINT_URL"),
+    ("AWS_S3_ENDPOINT", "AWS_ENDPOINT_URL"),
+    ("AWS_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL"),
+    ("S3_REGION", "AWS_REGION"),
+    ("S3_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
+    ("S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+    ("AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
+    ("S3_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"),
+    ("S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+    ("AWS_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"),
+    ("R2_BUCKET", "R2_BUCKET_NAME"),
+    ("R2_ENDPOINT", "R2_ENDPOINT_URL"),
+    ("R2_SECRET_KEY", "R2_SECRET_ACCESS_KEY"),
+    ("GCS_BUCKET", "GCS_BUCKET_NAME"),
+    ("GCS_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"),
+    ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY"),
+    ("AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"),
+    ("DROPBOX_TOKEN", "DROPBOX_ACCESS_TOKEN"),
+    ("STORAGE_KEY", "STORAGE_API_KEY"),
+    ("DRUMLIN_API_KEY", "STORAGE_API_KEY"),
+    ("DRUMLIN_KEY", "STORAGE_API_KEY"),
+    ("DRUMLIN_LOG_LEVEL", "DRUMLIN_LOG"),
+    ("DRUMLIN_RUST_LOG", "DRUMLIN_LOG"),
+];
+/// Names that decide where data is. With any of them set, it does not go to the folder that nobody named.
+pub const WHERE: [&str; 10] = [
+    "S3_BUCKET_NAME",
+    "R2_BUCKET_NAME",
+    "GCS_BUCKET_NAME",
+    "AZURE_STORAGE_CONTAINER",
+    "DROPBOX_REFRESH_TOKEN",
+    "DROPBOX_ACCESS_TOKEN",
+    "DRUMLIN_STORAGE",
+    "STORAGE_MODE",
+    "STORAGE_PATH",
+    "DRUMLIN_DATA",
+];
+/// Names that decide who may come in.
+const KEYS: [&str; 2] = ["STORAGE_API_KEY", "DRUMLIN_KEY_FILE"];
+/// Edits that a typo takes at most.
+const TYPO_EDITS: usize = 2;
+/// Names shorter than this are too near to too much.
+const TYPO_LETTERS: usize = 8;
+/// How alike a name of a family must be to be suggested, from 0 to 1.
+const ALIKE: f64 = 0.87;
+
+/// A name that is set, looks like a setting and is not read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stranger {
+    name: String,
+    /// What it most likely stands for.
+    meant: Option<&'static str>,
+    /// Whether it is a typo of that, or another program's word in a family of ours; else it may be another's.
+    near: bool,
+}
+
+impl Stranger {
+    fn sentence(&self) -> String {
+        let name = &self.name;
+        match self.meant {
+            Some(meant) => format!("{name} is set, but there is no such setting; did you mean {meant}?"),
+            None => format!("{name} is set, but there is no such setting; `drumlin serve --help` lists all"),
+        }
+    }
+}
+
+/// Which names look like settings and are none.
+pub fn strangers(names: impl IntoIterator<Item = String>) -> Vec<Stranger> {
+    let mut found: Vec<Stranger> = names.into_iter().filter_map(stranger).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// Whether a name is a setting or looks like one.
+pub fn may_be_ours(name: &str) -> bool {
+    is_read(name) || stranger(name.to_owned()).is_some()
+}
+
+fn is_read(name: &str) -> bool {
+    VARIABLES.iter().any(|variable| variable.name == name)
+}
+
+fn stranger(name: String) -> Option<Stranger> {
+    // DRUMLIN_TEST_* steer the test suite.
+    if is_read(&name) || is_of_the_sdk(&name) || is_service_link(&name) || name.starts_with("DRUMLIN_TEST_") {
+        return None;
+    }
+    let upper = name.to_ascii_uppercase().replace('-', "_");
+    let of_family = FAMILIES.iter().any(|family| upper.starts_with(family));
+    let other = OTHER_NAMES.iter().find(|(other, _)| *other == upper).map(|(_, meant)| *meant);
+    let typo = VARIABLES.iter().map(|v| (strsim::osa_distance(v.name, &upper), v.name)).min();
+    let typo =
+        typo.filter(|(edits, meant)| *edits <= TYPO_EDITS && meant.len() >= TYPO_LETTERS).map(|(_, meant)| meant);
+    let near = typo.is_some() || (of_family && other.is_some());
+    let meant = other.or(typo).or_else(|| of_family.then(|| most_alike(&upper)).flatten());
+    (of_family || meant.is_some()).then_some(Stranger { name, meant, near })
+}
+
+fn most_alike(name: &str) -> Option<&'static str> {
+    // Ours begin in several ways: what stands behind the beginning may be another's own name.
+    let bare = FAMILIES.iter().find_map(|family| name.strip_prefix(family)).unwrap_or(name);
+    if let Some(same) = VARIABLES.iter().find(|v| v.name == bare && bare.len() >= TYPO_LETTERS) {
+        return Some(same.name);
+    }
+    let alike = VARIABLES.iter().map(|v| (strsim::jaro_winkler(v.name, name), v.name));
+    let best = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= ALIKE).then_some(best.1)
+}
+
+/// Whether Amazon's SDK reads it, or may some day, so that nothing near to it is a typo.
+fn is_of_the_sdk(name: &str) -> bool {
+    const READ: [&str; 4] = ["AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_STS_REGIONAL_ENDPOINTS"];
+    READ.contains(&name) || name.starts_with("AWS_ENDPOINT_URL_")
+}
+
+/// Whether Kubernetes sets it for a service, as `DRUMLIN_SERVICE_HOST` and `DRUMLIN_PORT_8000_TCP` for one of our name.
+fn is_service_link(name: &str) -> bool {
+    let behind = |word: &str| name.split_once(word).map(|(_, rest)| rest);
+    let of_port = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains("_TCP");
+    name.ends_with("_SERVICE_HOST")
+        || behind("_SERVICE_PORT").is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        || behind("_PORT_").is_some_and(of_port)
+}
+
+/// Tells of names that look like settings, and stops where one of them must have been meant: nothing says where the
+/// data is, or nobody asks for a key, but for that name.
+///
+/// # Errors
+/// `Invalid` names it and what it most likely stands for.
+pub fn check(names: impl IntoIterator<Item = String>, settings: &mut ServeSettings, serves: bool) -> Result<()> {
+    for stranger in strangers(names) {
+        let decides = |group: &[&str]| stranger.near && stranger.meant.is_some_and(|meant| group.contains(&meant));
+        if decides(&WHERE) && settings.by_default {
+            let more = "without it everything would be stored in the folder drumlin-data; set that, or DRUMLIN_DATA if \
+                        the folder is meant";
+            return Err(invalid(format!("{} ({more})", stranger.sentence())));
+        }
+        if decides(&KEYS) && serves && !settings.keys.ask_for_keys() {
+            let more = "without it no request would need a key; set that, or unset this";
+            return Err(invalid(format!("{} ({more})", stranger.sentence())));
+        }
+        settings.notes.push(stranger.sentence());
+    }
+    Ok(())
+}
+
+/// What a refusal of settings adds where names that are not read may be the cause.
+pub fn hint(names: impl IntoIterator<Item = String>, message: &str) -> String {
+    let meant = |stranger: &Stranger| stranger.meant.is_some_and(|meant| message.contains(meant));
+    let sentences: Vec<String> = strangers(names).iter().filter(|s| meant(s)).map(Stranger::sentence).collect();
+    if sentences.is_empty() { message.to_owned() } else { format!("{message} ({})", sentences.join("; ")) }
+}
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod names_tests;
