@@ -1,7 +1,9 @@
 //! The one bridge between async tasks and CPU work. Searches run on blocking threads, as many at once
 //! as there are permits, and wait their turn in a bounded queue; a batch takes all permits that are free,
-//! and gives them back every few milliseconds, and so does a search that takes long; graph builds run on a
-//! rayon pool of their own, one at a time, so that they never take the searches' cores all at once.
+//! and gives them back every few milliseconds, and so does a search that takes long; graph builds run on
+//! rayon pools of their own, one at a time: at a low priority, so that they never take the searches' cores all at
+//! once, or, where searches spend their time on scans that a graph would spare them, at the searches' own and with
+//! some of their permits.
 //! Invariants: a permit is held as long as its thread computes, whether or not anybody still waits for the
 //! answer; whoever stops waiting interrupts the work.
 
@@ -33,6 +35,37 @@ pub struct Compute {
     building: AtomicUsize,
     built_us: AtomicU64,
     pool: Arc<rayon::ThreadPool>,
+    urgent: Arc<rayon::ThreadPool>,
+}
+
+/// How much searches would gain by a graph: the share of their time that they spend on what it spares them, 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Urgency(f64);
+
+/// From this share on a build is urgent.
+const URGENT: f64 = 0.1;
+
+impl Urgency {
+    /// Nobody waits.
+    pub const NONE: Urgency = Urgency(0.0);
+    /// There is nothing else to do.
+    pub const FULL: Urgency = Urgency(1.0);
+
+    /// Of `threads` threads that have spent `spent` on such work in the last `elapsed`.
+    pub fn of(spent: Duration, elapsed: Duration, threads: usize) -> Urgency {
+        let whole = elapsed.as_secs_f64() * threads.max(1) as f64;
+        Urgency(if whole > 0.0 { (spent.as_secs_f64() / whole).min(1.0) } else { 0.0 })
+    }
+
+    fn is_urgent(self) -> bool {
+        self.0 >= URGENT
+    }
+
+    /// Permits of searches that a build takes: half of what they spend on what it spares them, and never all.
+    fn permits(self, threads: usize) -> usize {
+        let wanted = (self.0 * threads as f64 / 2.0).round() as usize;
+        if self.is_urgent() { wanted.min(threads.saturating_sub(1)) } else { 0 }
+    }
 }
 
 /// How busy the pools are.
@@ -52,12 +85,12 @@ impl Compute {
     /// Room for `search_threads` searches at once, `waiting_limit` waiting, and `index_threads` threads
     /// that build graphs.
     pub fn new(search_threads: usize, waiting_limit: usize, index_threads: usize) -> Result<Compute> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(index_threads.max(1))
-            .thread_name(|i| format!("index-{i}"))
-            .start_handler(|_| yield_to_others())
-            .build()
-            .map_err(|e| Error::internal(format!("the index threads cannot be started: {e}")))?;
+        let threads = |count: usize| rayon::ThreadPoolBuilder::new().num_threads(count.max(1));
+        let failed = |e| Error::internal(format!("the index threads cannot be started: {e}"));
+        let later = threads(index_threads).thread_name(|i| format!("index-{i}")).start_handler(|_| yield_to_others());
+        let pool = later.build().map_err(failed)?;
+        let urgent = threads(search_threads.max(index_threads)).thread_name(|i| format!("index-now-{i}"));
+        let urgent = urgent.build().map_err(failed)?;
         Ok(Compute {
             seats: Arc::new(Seats::new(search_threads.max(1))),
             search_threads: search_threads.max(1),
@@ -67,6 +100,7 @@ impl Compute {
             building: AtomicUsize::new(0),
             built_us: AtomicU64::new(0),
             pool: Arc::new(pool),
+            urgent: Arc::new(urgent),
         })
     }
 
@@ -120,18 +154,29 @@ impl Compute {
         .await
     }
 
-    /// Threads that build graphs.
-    pub fn index_threads(&self) -> usize {
-        self.pool.current_num_threads()
+    /// Threads that compute searches.
+    pub fn search_threads(&self) -> usize {
+        self.search_threads
     }
 
-    /// Runs a graph build on the index threads.
-    pub async fn build<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    /// Runs a graph build on index threads, of which it is told the number.
+    pub async fn build<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        work: impl FnOnce(usize) -> T + Send + 'static,
+    ) -> Result<T> {
         self.building.fetch_add(1, Ordering::SeqCst);
         let _place = Place(&self.building);
         let _permit = self.builds.acquire().await.map_err(|_| closed())?;
-        let (pool, begun) = (self.pool.clone(), Instant::now());
-        let built = run(move || pool.install(work)).await;
+        let pool = if urgency.is_urgent() { self.urgent.clone() } else { self.pool.clone() };
+        let (begun, share) = (Instant::now(), self.seats.take_some(urgency.permits(self.search_threads)).await?);
+        let threads = pool.current_num_threads();
+        let built = run(move || {
+            let built = pool.install(|| work(threads));
+            drop(share);
+            built
+        })
+        .await;
         self.built_us.fetch_add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         built
     }
@@ -256,11 +301,26 @@ mod tests {
         use rustix::process::getpriority_process;
         let compute = Compute::new(1, 1, 2).unwrap();
         let search = compute.search(|_| getpriority_process(None).unwrap()).await.unwrap();
-        let build = compute.build(|| rayon::join(|| getpriority_process(None), || getpriority_process(None)));
-        let (one, two) = build.await.unwrap();
+        let priorities = |_: usize| rayon::join(|| getpriority_process(None), || getpriority_process(None));
+        let (one, two) = compute.build(Urgency::NONE, priorities).await.unwrap();
         assert!(one.unwrap() > search && two.unwrap() > search);
+        let (one, two) = compute.build(Urgency::FULL, priorities).await.unwrap();
+        assert!(one.unwrap() == search && two.unwrap() == search, "where searches wait for it it comes first");
         let load = compute.load();
         assert!(load.builds == 0 && load.build_seconds > 0.0, "{load:?}");
+    }
+
+    #[tokio::test]
+    async fn a_build_takes_as_many_permits_of_searches_as_they_spend_time_on_what_it_spares_them() {
+        let second = Duration::from_secs(1);
+        for (threads, spent, permits) in [(1, 1, 0), (2, 2, 1), (4, 4, 2), (8, 4, 2), (8, 1, 1), (16, 1, 0)] {
+            assert_eq!(Urgency::of(second * spent, second, threads).permits(threads), permits, "{spent} of {threads}");
+        }
+        let compute = Arc::new(Compute::new(4, 10, 1).unwrap());
+        let all = compute.clone();
+        let busy = compute.build(Urgency::FULL, move |_| all.load().search_threads_busy).await.unwrap();
+        assert_eq!((busy, compute.load().search_threads_busy), (2, 0));
+        assert_eq!(Urgency::of(second, Duration::ZERO, 2), Urgency::NONE);
     }
 
     #[tokio::test]

@@ -70,6 +70,7 @@ pub use collection::request::{
     QueryAnswer, Scope, Selection, Write, WriteOutcome,
 };
 pub use collection::scan::Scan;
+pub use collection::upkeep::GraphProgress;
 pub use config::{FileSettings, Limits, Settings, Storage, Timing};
 pub use error::{Error, Kind, Result};
 pub use examine::garbage::{Doomed, Reason};

@@ -132,3 +132,61 @@ async fn deleted_and_updated_records_are_right_while_graphs_come_and_go_in_two_s
         assert_eq!(ids.len(), 1280);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn graphs_that_are_asked_for_are_in_the_bucket_when_the_call_returns() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
+    let mut random = StdRng::seed_from_u64(8);
+    let mut settings = Settings::new(Storage::Memory);
+    settings.maintenance = false;
+    let store = Store::open_on(settings.clone(), bucket.clone()).await.unwrap();
+    let spec = CollectionSpec::new("a").metric(Metric::L2);
+    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    for from in (0..6000).step_by(1000) {
+        collection.add(&records(&mut random, from, 1000)).await.unwrap();
+    }
+    let behind = store.health().graphs;
+    let told: Vec<(&str, u64, u64)> =
+        behind.iter().map(|g| (g.collection.as_str(), g.progress.in_graphs, g.progress.records)).collect();
+    assert_eq!(told, [("a", 0, 6000)]);
+    let seen = std::cell::RefCell::new(Vec::new());
+    collection.build_graphs(|progress| seen.borrow_mut().push(progress.in_graphs)).await.unwrap();
+    let seen = seen.into_inner();
+    assert!(seen.is_sorted() && seen.first() == Some(&0) && seen.last() == Some(&6000), "{seen:?}");
+    assert!(store.health().graphs.is_empty());
+    store.close(Duration::from_secs(10)).await.unwrap();
+    drop((collection, store));
+
+    let store = Store::open_on(settings, bucket).await.unwrap();
+    store.wait_until_loaded().await;
+    let collection = store.collection_in(&Scope::default(), "a").await.unwrap();
+    let parts = collection.parts();
+    assert_eq!((parts.graphs.len(), parts.loose, parts.unstored), (1, 0, 0));
+    assert!(recall(&collection, &mut random).await >= 0.95);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_finds_what_its_queries_find_one_by_one_with_and_without_codes() {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.maintenance = false;
+    let store = Store::open(settings).await.unwrap();
+    let mut random = StdRng::seed_from_u64(9);
+    let wide = |random: &mut StdRng| (0..6).flat_map(|_| vector(random)).collect::<Vec<f32>>();
+    for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
+        let spec = CollectionSpec::new(format!("in-{metric}")).metric(metric);
+        let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+        let records: Vec<Record> = (0..3000).map(|i| Record::new(format!("r{i}"), wide(&mut random))).collect();
+        collection.add(&records).await.unwrap();
+        let queries: Vec<Vec<f32>> = (0..37).map(|_| wide(&mut random)).collect();
+        let exact = collection.search(Query::batch(queries.clone()).exact(true)).await.unwrap().results;
+        for (query, expected) in queries.iter().zip(&exact) {
+            let one = collection.search(Query::new(query.clone()).exact(true)).await.unwrap().results;
+            assert_eq!(&one[0], expected);
+        }
+        // Without a graph nothing is found but by scans; from the third on they go over codes.
+        for _ in 0..4 {
+            assert_eq!(collection.search(Query::batch(queries.clone())).await.unwrap().results, exact, "{metric}");
+        }
+        assert_eq!(&collection.search(Query::new(queries[5].clone())).await.unwrap().results[0], &exact[5]);
+    }
+}

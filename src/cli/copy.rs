@@ -158,6 +158,7 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
         bar.inc(records.len() as u64);
     }
     bar.finish_and_clear();
+    pour::build_graphs(&copy).await?;
     Ok(scan.count())
 }
 

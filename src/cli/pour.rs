@@ -23,6 +23,18 @@ pub fn bar(name: &str, total: Option<u64>) -> Result<ProgressBar> {
     Ok(bar)
 }
 
+/// Puts the records of a collection into graphs before a command ends, with a bar: whoever serves the bucket next
+/// finds them ready.
+pub async fn build_graphs(collection: &Collection) -> Result<()> {
+    let bar = ProgressBar::new(collection.graph_progress().records).with_message("graph");
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} records, {elapsed}");
+    bar.set_style(style.map_err(|e| Error::new(Kind::Internal, format!("the progress bar: {e}")))?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let built = collection.build_graphs(|progress| bar.set_position(progress.in_graphs)).await;
+    bar.finish_and_clear();
+    built
+}
+
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {

@@ -182,7 +182,8 @@ fn link_all(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     let links: Vec<Option<Link>> = (0..chunk.len() as u32).map(link_to).collect();
     let live: Vec<Link> = view.alive.iter().filter_map(|row| links[row as usize]).collect();
     live.into_iter().for_each(|link| begin_node(graphs, link));
-    view.links = Links::among(links, &view.alive);
+    let links = Links::among(links, &view.alive);
+    view.set_links(links);
 }
 
 /// Takes out the graphs of `keys` and puts `part` in, judging its nodes by the live rows.
@@ -248,7 +249,7 @@ impl Relinked {
                 after.link(row).into_iter().for_each(|link| end_node(&mut graphs, link));
             }
             let links = after.links.as_ref().map(|links| links.among_alive(&view.alive));
-            Arc::make_mut(view).links = links;
+            Arc::make_mut(view).set_links(links);
         }
         let gone = self.after.chunks.iter().zip(&kept).filter(|(_, kept)| !**kept);
         for (view, _) in gone {
@@ -285,7 +286,7 @@ fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]
     let live = view.alive.iter().filter_map(|row| links[row as usize]);
     live.for_each(|link| begin_node(graphs, link));
     let links = Links::among(links, &view.alive);
-    Arc::make_mut(view).links = links;
+    Arc::make_mut(view).set_links(links);
 }
 
 /// Links the rows of a chunk that have no link to the nodes of `graph`. `nodes` are those of the graph by
@@ -316,7 +317,7 @@ fn link_to(
         }
     }
     let links = Links::among(links, &view.alive);
-    Arc::make_mut(view).links = links;
+    Arc::make_mut(view).set_links(links);
 }
 
 /// Decodes a graph object and checks that it is the one HEAD names.

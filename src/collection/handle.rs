@@ -235,20 +235,23 @@ impl Collection {
         if query.embeddings.len() < 2 {
             let searched = compute.search(move |interrupt| {
                 let route = snapshot.route(&query, &limits, interrupt);
-                let rows = route.and_then(|route| snapshot.answer(&query, &route, 0, interrupt));
+                let rows =
+                    route.and_then(|route| snapshot.answer(&query, &route, 0..query.embeddings.len(), interrupt));
                 (rows, snapshot)
             });
             let (rows, snapshot) = searched.await?;
-            return Ok(Matches::of(snapshot, vec![rows?], include, held));
+            return Ok(Matches::of(snapshot, rows?, include, held));
         }
         let planned = compute.search(move |interrupt| (snapshot.route(&query, &limits, interrupt), snapshot, query));
         let (route, snapshot, query) = planned.await?;
         let route = route?;
         let (searched, count) = (snapshot.clone(), query.embeddings.len());
-        let answer = move |number, interrupt: &Interrupt| searched.answer(&query, &route, number, interrupt);
-        let answers = compute.search_batch(count, answer).await?;
-        let results = answers.into_iter().collect::<Result<_>>()?;
-        Ok(Matches::of(snapshot, results, include, held))
+        let parts = route.parts(count, compute.search_threads());
+        let answer = move |part: usize, interrupt: &Interrupt| {
+            searched.answer(&query, &route, part * count / parts..(part + 1) * count / parts, interrupt)
+        };
+        let answers = compute.search_batch(parts, answer).await?.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, held))
     }
 
     /// What a search reads, and within what limits; completes the query, and counts it.

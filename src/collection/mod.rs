@@ -27,7 +27,7 @@ mod select;
 pub mod snapshot;
 pub mod state;
 mod tiers;
-mod upkeep;
+pub mod upkeep;
 mod validate;
 
 #[cfg(test)]

@@ -12,6 +12,10 @@ use crate::record::Version;
 /// A graph is merged with what comes after it while it has at most this many times as many nodes: inserting
 /// is most of the work, what grows with the larger graph (copying it) is some thirty times less a node.
 const MERGE_RATIO: u64 = 16;
+/// Where this many times as many records as are worth a graph are in none, they are put into one step by step, so
+/// that each step serves searches as soon as it is done; or half as many as the graph has, if these are more. What
+/// is copied with each step comes to a few in a hundred of the work.
+const STEP: u64 = 64;
 /// The first graph is made of this many times as many records as later additions: fewer are quicker scanned.
 const FIRST: u64 = 4;
 /// A graph sheds its dead when they are more than one in this many of its nodes. Merging sheds them too.
@@ -67,8 +71,22 @@ pub fn due(snapshot: &Snapshot, pace: Pace) -> Option<Due> {
     let fits = |view: &GraphView| view.alive.count() as u64 <= pace.room;
     let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= pace.rows && fits(view));
     let worn = worn.map(|view| renewed(view));
-    let job = worn.or_else(|| merged(snapshot, &graphs, pace));
-    unstored(&graphs, pace).or(job.map(Due::Build))
+    let job = worn.or_else(|| merged(snapshot, &graphs, pace)).map(Due::Build);
+    // Where many records are in no graph, searches wait for one now; a start would some day.
+    let loose = snapshot.loose();
+    match loose >= pace.rows * STEP && loose * UNSTORED > snapshot.count() {
+        true => job.or_else(|| unstored(&graphs, pace)),
+        false => unstored(&graphs, pace).or(job),
+    }
+}
+
+/// The end of the oldest records of these versions, about `most` of them, and how many these are. A commit is not
+/// divided.
+fn oldest(snapshot: &Snapshot, lo: Version, hi: Version, most: u64) -> (Version, u64) {
+    match snapshot.first_embedded(lo, hi, most) {
+        (end, 0) if end < hi => (end.next(), snapshot.count_embedded(lo, end.next()) as u64),
+        step => step,
+    }
 }
 
 fn nodes(view: &GraphView) -> u64 {
@@ -114,6 +132,13 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
     if loose < enough && (short || !fold) {
         return None;
     }
+    let step = (pace.rows * STEP).max(largest / 2);
+    if loose > step + step / 2 {
+        let (end, some) = oldest(snapshot, lo, hi, step);
+        if some <= pace.room {
+            (hi, loose) = (end, some);
+        }
+    }
     let (mut records, mut new) = (loose, loose);
     let mut taken: Vec<&Arc<GraphView>> = Vec::new();
     for view in graphs.iter().rev() {
@@ -133,7 +158,7 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
         // A graph that could not be used may have left records before the first one.
         lo = Version(1);
     }
-    let extends = taken.iter().max_by_key(|view| nodes(view)).filter(|view| nodes(view) * 2 > records);
+    let extends = taken.iter().max_by_key(|view| nodes(view)).filter(|view| nodes(view) * 2 >= records);
     Some(Job {
         lo,
         hi,

@@ -173,3 +173,28 @@ fn where_memory_is_short_several_smaller_graphs_are_built_and_one_when_it_is_not
     kept.keep(true);
     assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![140], 0));
 }
+
+#[test]
+fn many_records_at_once_come_into_a_graph_step_by_step_and_each_once() {
+    const RECORDS: usize = 2_000;
+    let mut kept = Kept::new();
+    for _ in 0..RECORDS / 50 {
+        kept.add(50);
+    }
+    kept.keep(false);
+    let nodes = |job: &Job| kept.replay.snapshot().count_embedded(job.lo, job.hi);
+    let steps: Vec<usize> = kept.jobs.iter().map(nodes).collect();
+    assert!(steps[0] <= ROWS as usize * 64 && steps.len() >= 4, "{steps:?}");
+    assert!(steps.windows(2).all(|pair| pair[0] < pair[1] && pair[1] <= pair[0] * 9 / 4), "{steps:?}");
+    assert_eq!((kept.sizes(), kept.inserted), (vec![RECORDS], RECORDS as u64));
+    assert!(kept.stored <= 2 * RECORDS as u64, "{} nodes stored", kept.stored);
+}
+
+#[test]
+fn a_commit_that_is_larger_than_a_step_is_taken_whole() {
+    let mut kept = Kept::new();
+    kept.add(900);
+    kept.add(10);
+    kept.keep(false);
+    assert_eq!(kept.sizes(), [900, 10]);
+}

@@ -3,7 +3,10 @@
 //! that every instance at one version gives one answer.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
@@ -33,6 +36,56 @@ pub struct Route {
     scans: Vec<Scanned>,
     walks: Vec<Walk>,
 }
+
+impl Route {
+    /// Into how many parts `queries` embeddings are divided: as many as have work for all `threads`, and where rows
+    /// are scanned as few as that, since those of one part read each row together.
+    pub fn parts(&self, queries: usize, threads: usize) -> usize {
+        let together = if self.scans.iter().any(|rows| !matches!(rows, Scanned::Loose)) { TOGETHER } else { 1 };
+        queries.div_ceil(together).max(threads.min(queries))
+    }
+}
+
+/// Queries that read a row together at most: their embeddings, and some rows, stay near the CPU.
+const TOGETHER: usize = 16;
+/// Bytes of rows that are compared with one query after the other: they stay in the cache meanwhile.
+const NEAR_BYTES: usize = 64 << 10;
+
+/// Offers the rows of a chunk to each of the answers.
+fn scan_chunk(view: &ChunkView, rows: &Scanned, prepared: &[PreparedQuery], exact: bool, tops: &mut [TopK]) {
+    let (vectors, key) = (view.chunk.vectors(), |row| view.chunk.address(row).0);
+    let rows = match rows {
+        Scanned::Alive => &view.alive,
+        Scanned::Loose => view.loose(),
+        Scanned::These(rows) => rows,
+    };
+    // Of a few rows codes are not worth making; what an exact search asks for is not read twice.
+    let codes = (!exact && view.links.is_none() && rows.len() >= FEW_ROWS).then(|| view.codes.wanted(vectors));
+    if let Some(codes) = codes.flatten() {
+        for (query, top) in prepared.iter().zip(tops) {
+            codes.scan(query, vectors, rows, key, top);
+        }
+        return;
+    }
+    if let ([query], [top]) = (prepared, &mut *tops) {
+        return scan(query, vectors, rows, key, top);
+    }
+    let together = (NEAR_BYTES / (vectors.dim.max(1) * size_of::<f32>())).max(1);
+    let (mut rows, mut some) = (rows.iter(), Vec::with_capacity(together));
+    loop {
+        some.clear();
+        some.extend(rows.by_ref().take(together));
+        for (query, top) in prepared.iter().zip(&mut *tops) {
+            scan(query, vectors, some.iter().copied(), key, top);
+        }
+        if some.len() < together {
+            return;
+        }
+    }
+}
+
+/// Fewer rows of a chunk are compared as they are.
+const FEW_ROWS: u64 = 1024;
 
 /// Rows of a chunk.
 #[derive(Debug)]
@@ -64,12 +117,9 @@ impl Snapshot {
     /// One list of hits for each query embedding, nearest first.
     pub fn search(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<QueryAnswer> {
         let route = self.route(query, limits, interrupt)?;
-        let results = (0..query.embeddings.len()).map(|number| {
-            let rows = self.answer(query, &route, number, interrupt)?;
-            rows.into_iter()
-                .map(|(at, distance)| Ok(Hit { distance, record: self.found(at, query.include)? }))
-                .collect()
-        });
+        let found = self.answer(query, &route, 0..query.embeddings.len(), interrupt)?;
+        let hit = |(at, distance)| Ok(Hit { distance, record: self.found(at, query.include)? });
+        let results = found.into_iter().map(|rows| rows.into_iter().map(hit).collect());
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
     }
 
@@ -92,18 +142,19 @@ impl Snapshot {
         Ok(Route { scans, walks })
     }
 
-    /// The rows nearest to one of the query's embeddings, and how far each is. `route` must be this query's on this
-    /// snapshot.
+    /// The rows nearest to each of some of the query's embeddings, and how far each is; a row is read once for all of
+    /// them. `route` must be this query's on this snapshot.
     pub fn answer(
         &self,
         query: &Query,
         route: &Route,
-        number: usize,
+        numbers: Range<usize>,
         interrupt: &Interrupt,
-    ) -> Result<Vec<(RowRef, f32)>> {
-        let embedding = query.embeddings.get(number).map_or(&[][..], Vec::as_slice);
-        let prepared = PreparedQuery::new(self.metric, embedding);
-        self.found_rows(self.nearest(&prepared, query, route, interrupt)?)
+    ) -> Result<Vec<Vec<(RowRef, f32)>>> {
+        let embeddings = query.embeddings.get(numbers).unwrap_or_default();
+        let prepared = embeddings.iter().map(|embedding| PreparedQuery::new(self.metric, embedding));
+        let nearest = self.nearest(&prepared.collect::<Vec<_>>(), query, route, interrupt)?;
+        nearest.into_iter().map(|top| self.found_rows(top)).collect()
     }
 
     /// What is left to scan of a chunk's selected rows (`None`: all that are alive).
@@ -170,33 +221,45 @@ impl Snapshot {
         nodes
     }
 
-    /// Keys of the answer are addresses.
-    fn nearest(&self, prepared: &PreparedQuery, query: &Query, route: &Route, interrupt: &Interrupt) -> Result<TopK> {
-        let mut top = TopK::new(query.k);
+    /// For each of the prepared queries; keys of the answers are addresses.
+    fn nearest(
+        &self,
+        prepared: &[PreparedQuery],
+        query: &Query,
+        route: &Route,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<TopK>> {
+        let mut tops: Vec<TopK> = prepared.iter().map(|_| TopK::new(query.k)).collect();
         for (view, rows) in self.chunks.iter().zip(&route.scans) {
             interrupt.check()?;
-            let rows = match rows {
-                Scanned::Alive => &view.alive,
-                Scanned::Loose => view.loose(),
-                Scanned::These(rows) => rows,
-            };
-            scan(prepared, view.chunk.vectors(), rows, |row| view.chunk.address(row).0, &mut top);
-        }
-        for walk in &route.walks {
-            interrupt.check()?;
-            let graph = &self.graphs[walk.graph].part.graph;
-            let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
-            let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
-            let allowed = Some(self.allowed(walk));
-            let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.ef), allowed };
-            let found = SCRATCH.with_borrow_mut(|scratch| search_graph(graph, search, vector, scratch));
-            for Candidate { node, distance } in found {
-                if let Some(at) = row(node) {
-                    top.push(distance, self.address(at).0);
-                }
+            let begun = Instant::now();
+            scan_chunk(view, rows, prepared, query.exact, &mut tops);
+            // A graph spares neither exact searches nor those among a few.
+            if !query.exact && !matches!(rows, Scanned::These(_)) {
+                let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.scanned_us.fetch_add(us, Ordering::Relaxed);
             }
         }
-        Ok(top)
+        for (prepared, top) in prepared.iter().zip(&mut tops) {
+            for walk in &route.walks {
+                interrupt.check()?;
+                self.walk(prepared, query, walk, top);
+            }
+        }
+        Ok(tops)
+    }
+
+    fn walk(&self, prepared: &PreparedQuery, query: &Query, walk: &Walk, top: &mut TopK) {
+        let graph = &self.graphs[walk.graph].part.graph;
+        let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
+        let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
+        let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.ef), allowed: Some(self.allowed(walk)) };
+        let found = SCRATCH.with_borrow_mut(|scratch| search_graph(graph, search, vector, scratch));
+        for Candidate { node, distance } in found {
+            if let Some(at) = row(node) {
+                top.push(distance, self.address(at).0);
+            }
+        }
     }
 
     fn found_rows(&self, nearest: TopK) -> Result<Vec<(RowRef, f32)>> {

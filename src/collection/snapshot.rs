@@ -3,6 +3,8 @@
 //! Invariants: see `invariants.rs`, which states and checks them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
@@ -11,6 +13,7 @@ use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{GraphView, Link, Links};
 use super::id_table::IdHasher;
 use super::key_types::KeyTypes;
+use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
 
 /// A chunk and what has become of its rows.
@@ -21,6 +24,8 @@ pub struct ChunkView {
     pub alive: RoaringBitmap,
     /// Which rows' embeddings are nodes of graphs; `None` where none is.
     pub links: Option<Links>,
+    /// Codes of the rows, as long as none is in a graph.
+    pub codes: Arc<LazyCodes>,
 }
 
 impl ChunkView {
@@ -28,7 +33,15 @@ impl ChunkView {
     pub fn new(chunk: Chunk) -> ChunkView {
         let mut alive = RoaringBitmap::new();
         alive.insert_range(0..chunk.len() as u32);
-        ChunkView { chunk: Arc::new(chunk), alive, links: None }
+        ChunkView { chunk: Arc::new(chunk), alive, links: None, codes: Arc::default() }
+    }
+
+    /// Sets which rows are nodes. Rows that a graph has are not scanned, so their codes are let go.
+    pub fn set_links(&mut self, links: Option<Links>) {
+        if links.is_some() {
+            self.codes = Arc::default();
+        }
+        self.links = links;
     }
 
     /// The node that a row's embedding is.
@@ -110,6 +123,8 @@ pub struct Snapshot {
     pub(super) hasher: IdHasher,
     /// See [`Snapshot::rested_bytes`].
     pub(super) rested_bytes: u64,
+    /// Microseconds that searches have spent on records that no graph has, of all versions.
+    pub(super) scanned_us: Arc<AtomicU64>,
 }
 
 impl Snapshot {
@@ -127,6 +142,7 @@ impl Snapshot {
             dropped: false,
             hasher: IdHasher::new(rand::random()),
             rested_bytes: 0,
+            scanned_us: Arc::default(),
         }
     }
 
@@ -145,6 +161,11 @@ impl Snapshot {
         &self.key_types
     }
 
+    /// Time that searches have spent so far on records that no graph has.
+    pub fn scanned(&self) -> Duration {
+        Duration::from_micros(self.scanned_us.load(Ordering::Relaxed))
+    }
+
     /// Live records.
     pub fn count(&self) -> u64 {
         self.live
@@ -153,7 +174,8 @@ impl Snapshot {
     /// Bytes of memory its parts take. Snapshots share parts: the sum over two is not what both take.
     pub fn footprint(&self) -> Footprint {
         let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
-        let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum();
+        let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum::<u64>()
+            + self.chunks.iter().map(|view| view.codes.size_bytes() as u64).sum::<u64>();
         Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes }
     }
 

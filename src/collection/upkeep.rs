@@ -4,7 +4,9 @@
 //! Invariant: a graph is only a cache; whatever goes wrong here costs time, never an answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Map;
 use tokio::time::Instant;
 use ulid::Ulid;
@@ -14,6 +16,7 @@ use super::handle::Collection;
 use super::policy::{Due, Job, Pace, due};
 use super::request::IndexSettings;
 use super::snapshot::Snapshot;
+use crate::compute::Urgency;
 use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
@@ -32,27 +35,68 @@ use crate::stream::upload;
 /// Nobody writes when there was no commit for this many rounds of upkeep.
 const QUIET_ROUNDS: u32 = 6;
 
-/// Since when a collection has been at its version.
+/// Builds of fewer new nodes are not worth a line of the log.
+const TOLD: u64 = 8192;
+/// Time over which it is looked at how searches spend theirs, at least.
+const LOOKED: Duration = Duration::from_millis(100);
+
+/// What upkeep of a collection's graphs remembers between rounds.
 #[derive(Debug)]
 pub struct Calm {
     version: Version,
+    /// Since when the collection has been at that version.
     since: Instant,
+    /// When it was last looked how much time searches had spent on scans, and how much.
+    looked: (std::time::Instant, Duration),
+    urgency: Urgency,
+    /// Since when a graph is being built.
+    building: Option<std::time::Instant>,
 }
 
 impl Default for Calm {
     fn default() -> Calm {
-        Calm { version: Version(0), since: Instant::now() }
+        Calm {
+            version: Version(0),
+            since: Instant::now(),
+            looked: (std::time::Instant::now(), Duration::ZERO),
+            urgency: Urgency::NONE,
+            building: None,
+        }
     }
+}
+
+/// How the records of a collection come into graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct GraphProgress {
+    /// Live records that can be in one.
+    pub records: u64,
+    /// Those that are. Searches scan the others.
+    pub in_graphs: u64,
+    /// Whether a graph is being built now.
+    pub building: bool,
+    /// For how long, in seconds.
+    pub building_seconds: u64,
+}
+
+/// How far a round of upkeep goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// What is due, behind everything else.
+    Due,
+    /// As if nobody had written for a while.
+    Settle,
+    /// The same, with all there is to compute with.
+    Hurry,
 }
 
 impl Collection {
     /// One round of upkeep: adopts graphs that HEAD names, or builds or stores one that is due. Answers
-    /// whether anything changed, so that the caller may go on until nothing does. `settle`: as if nobody
-    /// had written for a while.
-    pub(crate) async fn keep_graphs(&self, settle: bool) -> Result<bool, StreamError> {
+    /// whether anything changed, so that the caller may go on until nothing does.
+    pub(crate) async fn keep_graphs(&self, effort: Effort) -> Result<bool, StreamError> {
         let context = self.stream().context();
         let present = self.present();
-        let quiet = self.is_quiet() || settle;
+        let quiet = self.is_quiet() || effort != Effort::Due;
+        let urgency = if effort == Effort::Hurry { Urgency::FULL } else { self.urgency(&present) };
         let pace = Pace { rows: context.timing.graph_rows as u64, quiet, room: self.room_nodes(&present) };
         if due(&present, pace).is_none() {
             if present.loose() > pace.room {
@@ -70,7 +114,7 @@ impl Collection {
         // Adopting may have dropped graphs that HEAD no longer names.
         let snapshot = self.present();
         match due(&snapshot, pace) {
-            Some(Due::Build(job)) => self.build(snapshot, job).await,
+            Some(Due::Build(job)) => self.build(snapshot, job, urgency).await,
             Some(Due::Store(name)) => self.store(read, &snapshot, name).await,
             None => Ok(false),
         }
@@ -95,11 +139,50 @@ impl Collection {
         room
     }
 
+    /// Puts all records into graphs and these into the bucket, and returns when that is done: after many writes at
+    /// once, so that nobody has to search without. Tells `progress` of how many of how many records are in one. A
+    /// collection of a thousand records or fewer needs none.
+    ///
+    /// # Errors
+    /// `Unavailable` if the bucket does not answer; what is done then is kept.
+    pub async fn build_graphs(&self, progress: impl Fn(GraphProgress)) -> crate::error::Result<()> {
+        let held = self.held().await?;
+        progress(held.graph_progress());
+        while held.keep_graphs(Effort::Hurry).await? {
+            progress(held.graph_progress());
+        }
+        Ok(())
+    }
+
+    /// How its records come into graphs.
+    pub fn graph_progress(&self) -> GraphProgress {
+        let (present, building) = (self.present(), self.calm().lock().building);
+        let records = if present.dimension() == Some(0) { 0 } else { present.count() };
+        GraphProgress {
+            records,
+            in_graphs: records.saturating_sub(present.loose()),
+            building: building.is_some(),
+            building_seconds: building.map_or(0, |since| since.elapsed().as_secs()),
+        }
+    }
+
+    /// How much searches would gain by a graph, as far as the last moments tell.
+    fn urgency(&self, snapshot: &Snapshot) -> Urgency {
+        let mut calm = self.calm().lock();
+        let (at, before) = calm.looked;
+        if at.elapsed() >= LOOKED {
+            let spent = snapshot.scanned();
+            calm.urgency = Urgency::of(spent.saturating_sub(before), at.elapsed(), self.compute().search_threads());
+            calm.looked = (std::time::Instant::now(), spent);
+        }
+        calm.urgency
+    }
+
     fn is_quiet(&self) -> bool {
         let version = self.present().version();
         let mut calm = self.calm().lock();
         if calm.version != version {
-            *calm = Calm { version, since: Instant::now() };
+            (calm.version, calm.since) = (version, Instant::now());
         }
         calm.since.elapsed() >= self.stream().context().timing.maintenance_interval * QUIET_ROUNDS
     }
@@ -171,7 +254,7 @@ impl Collection {
     }
 
     /// Builds a graph and uses it, without storing it.
-    async fn build(&self, snapshot: Arc<Snapshot>, job: Job) -> Result<bool, StreamError> {
+    async fn build(&self, snapshot: Arc<Snapshot>, job: Job, urgency: Urgency) -> Result<bool, StreamError> {
         let context = self.stream().context();
         // What it will take in the end is owed already.
         let nodes = snapshot.count_embedded(job.lo, job.hi) as u64;
@@ -179,10 +262,10 @@ impl Collection {
         let need = snapshot.build_bytes_of(nodes).saturating_sub(owed);
         let Some(_room) = self.room_for_graph(need) else { return Ok(false) };
         let range = GraphRange { stream: context.stream.to_string(), lo: job.lo, hi: job.hi };
-        let (index, threads) = (self.identity().index.clone(), self.compute().index_threads());
-        let extends = job.extends;
-        let work = move || build(&snapshot, range, extends.as_deref(), &index, threads);
-        let built = self.compute().build(work).await.and_then(|built| built);
+        let (index, extends) = (self.identity().index.clone(), job.extends);
+        let _told = Told::begin(self, nodes, job.new);
+        let work = move |threads: usize| build(&snapshot, range, extends.as_deref(), &index, threads);
+        let built = self.compute().build(urgency, work).await.and_then(|built| built);
         let built = built.map_err(|error| StreamError::Unavailable(format!("building a graph failed: {error}")))?;
         let part = built.map(|graph| GraphPart {
             key: format!("not stored {}", Ulid::generate()),
@@ -207,7 +290,7 @@ impl Collection {
             return Ok(false);
         }
         let Some(_room) = self.room_for_graph(graph.size_bytes() as u64) else { return Ok(false) };
-        let encoded = self.compute().build(move || encode_graph(graph.content())).await;
+        let encoded = self.compute().build(Urgency::NONE, move |_| encode_graph(graph.content())).await;
         let bytes = encoded.map_err(|error| StreamError::Unavailable(format!("storing a graph failed: {error}")))?;
         let key = context.stream.graph(Ulid::generate());
         let bytes = bytes.map_err(|error| StreamError::Unavailable(format!("storing a graph failed: {error}")))?;
@@ -233,6 +316,36 @@ impl Collection {
                 tracing::debug!(%why, "a graph was stored in vain");
                 Ok(false)
             }
+        }
+    }
+}
+
+/// Says that a graph is being built for as long as it lives, and the log of large ones.
+struct Told<'a> {
+    collection: &'a Collection,
+    begun: std::time::Instant,
+    large: bool,
+}
+
+impl Told<'_> {
+    fn begin(collection: &Collection, nodes: u64, new: u64) -> Told<'_> {
+        let begun = std::time::Instant::now();
+        collection.calm().lock().building = Some(begun);
+        let large = new >= TOLD;
+        if large {
+            tracing::info!(collection = %collection.identity().name, nodes, new, "a graph is being built");
+        }
+        Told { collection, begun, large }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.collection.calm().lock().building = None;
+        if self.large {
+            let GraphProgress { records, in_graphs, .. } = self.collection.graph_progress();
+            let (name, seconds) = (&self.collection.identity().name, self.begun.elapsed().as_secs_f64());
+            tracing::info!(collection = %name, in_graphs, records, seconds, "a graph was built");
         }
     }
 }

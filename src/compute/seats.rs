@@ -56,6 +56,13 @@ impl Seats {
         })
     }
 
+    /// So many permits at once, for other work; none if none are wanted.
+    pub async fn take_some(&self, count: usize) -> Result<Option<OwnedSemaphorePermit>> {
+        let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) else { return Ok(None) };
+        let _waiting = Waiting::begin(&self.waiting);
+        self.searches.clone().acquire_many_owned(count).await.map(Some).map_err(|_| closed())
+    }
+
     async fn wait(&self) -> Result<OwnedSemaphorePermit> {
         let _waiting = Waiting::begin(&self.waiting);
         self.searches.clone().acquire_owned().await.map_err(|_| closed())

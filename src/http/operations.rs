@@ -53,6 +53,9 @@ pub(super) fn without_names(mut health: Health) -> Health {
     (place.location, place.endpoint, place.bucket) = (hidden(), hidden(), hidden());
     health.storage.last_error = health.storage.last_error.map(|_| hidden());
     health.waiting_for = health.waiting_for.map(|_| "the bucket".to_owned());
+    for behind in &mut health.graphs {
+        behind.collection = hidden();
+    }
     for damage in &mut health.damaged {
         (damage.collection, damage.key, damage.cause) = (hidden(), hidden(), hidden());
     }

@@ -17,6 +17,7 @@ use super::report::Recovery;
 use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
+use crate::collection::upkeep as graphs;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Version};
 use crate::stream::Stream;
@@ -128,8 +129,8 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             () = entry.load(&inner) => {}
         }
         drop(inner);
-        let graphs = tend_graphs(weak.clone(), entry, sign.clone());
-        tokio::join!(graphs, keep_collection(weak.clone(), entry, sign.clone(), &mut upkeep));
+        let tended = tend_graphs(weak.clone(), entry, sign.clone());
+        tokio::join!(tended, keep_collection(weak.clone(), entry, sign.clone(), &mut upkeep));
         match (entry.progress(), weak.upgrade()) {
             (Progress::Resting(Rest::Closing(collection)), Some(inner)) => entry.finish_rest(&inner, collection).await,
             // It may have been asked for again by now. One that is damaged is loaded anew once another look finds it sound.
@@ -279,14 +280,14 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = keep_graphs(&collection, false) => told(&entry.record().name, result),
+            result = keep_graphs(&collection, graphs::Effort::Due) => told(&entry.record().name, result),
         }
     }
 }
 
 /// Brings a collection's graphs up to date.
-async fn keep_graphs(collection: &Collection, settle: bool) -> Result<(), StreamError> {
-    while collection.keep_graphs(settle).await? {}
+async fn keep_graphs(collection: &Collection, how: graphs::Effort) -> Result<(), StreamError> {
+    while collection.keep_graphs(how).await? {}
     Ok(())
 }
 
@@ -376,7 +377,7 @@ async fn maintain_entry(inner: &Arc<Inner>, entry: &Entry) -> Result<()> {
     match entry.opened().await {
         Ok(collection) if !collection.stream().shared().ended() => {
             round(collection.stream()).await?;
-            Ok(keep_graphs(&collection, true).await?)
+            Ok(keep_graphs(&collection, graphs::Effort::Settle).await?)
         }
         Ok(_) | Err(StreamError::Dropped) => lifecycle::finish_drop(inner, entry.id).await,
         Err(error) => Err(error.into()),

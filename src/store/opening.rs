@@ -108,6 +108,7 @@ impl Opening {
             loading: Loading { done: 0, total: 0 },
             resting: 0,
             memory: Memory { resident_bytes: resident_bytes(), ..Memory::default() },
+            graphs: Vec::new(),
             damaged: Vec::new(),
         }
     }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::entry::{Entry, Progress, Rest, identity};
-use super::report::{CollectionSync, Counters, Damage, Health, Loading, Memory, StorageHealth, SyncReport};
+use super::report::{
+    CollectionSync, Counters, Damage, GraphsBehind, Health, Loading, Memory, StorageHealth, SyncReport,
+};
 use super::{Store, pulse};
 use crate::bucket::Place;
 use crate::collection::request::{CollectionInfo, Condition, Scope};
@@ -54,6 +56,15 @@ fn damage_of(entry: &Entry) -> Option<Damage> {
         _ => return None,
     };
     Some(Damage { collection: entry.record().name.clone(), key, cause })
+}
+
+/// What is told of a collection with so many records in no graph that searches feel it.
+fn behind(entry: &Entry) -> Option<GraphsBehind> {
+    const FELT: u64 = 4096;
+    let Progress::Ready(collection) = entry.progress() else { return None };
+    let progress = collection.graph_progress();
+    let behind = progress.building || progress.records - progress.in_graphs >= FELT;
+    behind.then(|| GraphsBehind { collection: entry.record().name.clone(), progress })
 }
 
 fn info_of(entry: &Entry) -> CollectionInfo {
@@ -164,6 +175,7 @@ impl Store {
             loading: Loading { done, total },
             resting: entries.iter().filter(at_rest).count(),
             memory,
+            graphs: entries.iter().filter_map(|entry| behind(entry)).collect(),
             damaged,
         }
     }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::bucket::Place;
+use crate::collection::upkeep::GraphProgress;
 use crate::record::{CollectionId, Version};
 
 /// What a sync did for one collection, or would find (status).
@@ -139,8 +140,20 @@ pub struct Health {
     pub resting: usize,
     /// Bytes in use.
     pub memory: Memory,
+    /// Collections with many records that are in no graph yet: until they are, searches scan them.
+    pub graphs: Vec<GraphsBehind>,
     /// Collections that cannot be used fully, with the object and the cause.
     pub damaged: Vec<Damage>,
+}
+
+/// A collection whose graphs are behind its records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GraphsBehind {
+    /// The collection's name.
+    pub collection: String,
+    /// How far they are.
+    #[serde(flatten)]
+    pub progress: GraphProgress,
 }
 
 /// A damaged collection.

@@ -123,6 +123,21 @@ async fn queries_that_cannot_be_asked_are_refused() {
 }
 
 #[tokio::test]
+async fn a_distance_beyond_every_float_is_the_largest_float_in_both_apis() {
+    let (server, path) = with_things().await;
+    let far = json!({"ids": ["far"], "embeddings": [[3e38, -3e38]]});
+    assert_eq!(server.post(&format!("{path}/add"), &far).await.status, 201);
+    let query = json!({"query_embeddings": [[-3e38, 3e38]], "n_results": 10, "include": ["distances"]});
+    let theirs = server.post(&format!("{path}/query"), &query).await.json();
+    let search = json!({"embedding": [-3e38, 3e38], "k": 10, "include": []});
+    let ours = server.post("/api/collections/things/search", &search).await.json();
+    let last = |list: &Value| list.as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last(&theirs["distances"][0]).as_f64().map(|d| d as f32), Some(f32::MAX), "{theirs}");
+    assert_eq!(last(&ours["results"][0])["distance"].as_f64().map(|d| d as f32), Some(f32::MAX), "{ours}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_empty_collection_answers_any_query_with_nothing() {
     let server = start().await;
     let path = create(&server, json!({"name": "empty"})).await;

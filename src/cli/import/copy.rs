@@ -49,6 +49,7 @@ pub async fn collection(
         records = next?;
     }
     bar.finish_and_clear();
+    pour::build_graphs(&ours).await?;
     Ok(ours)
 }
 

@@ -137,6 +137,7 @@ fn run(flags: &FileFlags, source: Source) -> Result<()> {
             }
         };
         poured.tell(flags);
+        pour::build_graphs(&collection).await?;
         let there = collection.count(Consistency::Strong).await?;
         println!("{}: {} records read, {there} in the collection", flags.of.collection, poured.read);
         Ok(())

@@ -257,10 +257,7 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Reco
         return Ok(Records::Listed(reading));
     };
     check_query(std::slice::from_ref(&knn.embedding), collection.dimension())?;
-    if knn.candidates == 0 {
-        return Err(ChromaError::validation(&["n_results: expected at least 1, got 0".to_owned()]));
-    }
-    if collection.dimension().is_none() {
+    if collection.dimension().is_none() || knn.candidates == 0 {
         return Ok(Records::None);
     }
     let count = collection.count(Consistency::Local).await.map_err(gone)?;

@@ -1,0 +1,224 @@
+//! A scan that reads a quarter of the bytes: rows as int8 codes, each with a scale of its own, and by how much an
+//! estimate from codes can be off. Only rows that may be among the nearest are compared exactly.
+//! Invariant: the answer is that of [`scan`](super::scan), bit for bit.
+//!
+//! With v = s·c + e and q = t·d + f (c, d codes): q·v = t·s·(d·c) + f·(s·c) + q·e, and the last two are at most
+//! |f|·|s·c| + |q|·|e|.
+
+use std::cmp::Ordering;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering as Memory};
+
+use super::distance::PreparedQuery;
+use super::flat::{Vectors, scan};
+use super::kernel::{CodeRows, kernels};
+use super::topk::TopK;
+use crate::record::Metric;
+
+/// Codes lie in −127..=127.
+const CODE_MAX: f32 = 127.0;
+/// Rows compared in one call.
+const BATCH: usize = 256;
+/// What sums of floats may be off by beside the codes, as a share of the product of the lengths.
+const ROUNDING: f32 = 1e-4;
+/// Shorter vectors are as quickly compared as their codes.
+const LEAST_DIM: usize = 32;
+/// Codes are worth making when a chunk is scanned for this time: making them costs about two scans.
+const WORTH_FROM: u32 = 3;
+
+/// A vector's code.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    scale: f32,
+    /// |v|; infinite where estimates are worth nothing.
+    length: f32,
+    /// |v − scale · code|.
+    lost: f32,
+}
+
+/// Codes of all rows of a chunk.
+#[derive(Debug)]
+pub struct RowCodes {
+    codes: Vec<i8>,
+    made: Vec<Made>,
+    dim: usize,
+}
+
+fn length(v: &[f32]) -> f32 {
+    kernels().dot_f32(v, v).sqrt()
+}
+
+/// Appends the code of a vector.
+fn encode(v: &[f32], codes: &mut Vec<i8>) -> Made {
+    let largest = v.iter().fold(0f32, |most, x| most.max(x.abs()));
+    let scale = largest / CODE_MAX;
+    // Squares of others leave what f32 holds well.
+    if !(1e-12..1e12).contains(&largest) {
+        codes.resize(codes.len() + v.len(), 0);
+        return Made { scale: 0.0, length: f32::INFINITY, lost: f32::INFINITY };
+    }
+    let inverse = CODE_MAX / largest;
+    let mut lost = 0f32;
+    codes.extend(v.iter().map(|x| {
+        let code = (x * inverse).round().clamp(-CODE_MAX, CODE_MAX);
+        lost += (x - code * scale).powi(2);
+        code as i8
+    }));
+    Made { scale, length: length(v), lost: lost.sqrt() }
+}
+
+impl RowCodes {
+    /// Codes of rows of floats.
+    pub fn encode(vectors: Vectors<'_>) -> RowCodes {
+        let rows = vectors.values.chunks_exact(vectors.dim.max(1));
+        let (mut codes, mut made) = (Vec::with_capacity(vectors.values.len()), Vec::with_capacity(rows.len()));
+        rows.for_each(|row| made.push(encode(row, &mut codes)));
+        RowCodes { codes, made, dim: vectors.dim }
+    }
+
+    /// Bytes of memory.
+    pub fn size_bytes(&self) -> usize {
+        self.codes.len() + self.made.len() * size_of::<Made>()
+    }
+
+    /// What [`scan`] does; how many rows were compared exactly.
+    pub fn scan(
+        &self,
+        query: &PreparedQuery,
+        vectors: Vectors<'_>,
+        rows: impl IntoIterator<Item = u32>,
+        key: impl Fn(u32) -> u64,
+        top: &mut TopK,
+    ) -> usize {
+        let mut code = Vec::with_capacity(self.dim);
+        let of = encode(query.vector(), &mut code);
+        if !of.length.is_finite() || query.dim() != self.dim {
+            scan(query, vectors, rows, key, top);
+            return self.made.len();
+        }
+        let (mut compared, mut rows) = (0, rows.into_iter().filter(|row| (*row as usize) < self.made.len()));
+        let (mut batch, mut products) = (Vec::with_capacity(BATCH), Vec::new());
+        loop {
+            batch.clear();
+            batch.extend(rows.by_ref().take(BATCH));
+            kernels().dot_i8_rows(&code, CodeRows::new(&self.codes, self.dim), &batch, &mut products);
+            let near = batch.iter().zip(&products).filter(|(row, product)| {
+                // Not "at most": what cannot be compared is compared exactly.
+                let floor = self.floor(query.metric(), of, **row, **product as f32, vectors);
+                floor.partial_cmp(&top.bound()) != Some(Ordering::Greater)
+            });
+            let near: Vec<u32> = near.map(|(row, _)| *row).collect();
+            compared += near.len();
+            scan(query, vectors, near, &key, top);
+            if batch.len() < BATCH {
+                return compared;
+            }
+        }
+    }
+
+    /// The least that the distance can be.
+    fn floor(&self, metric: Metric, of: Made, row: u32, product: f32, vectors: Vectors<'_>) -> f32 {
+        let Some(made) = self.made.get(row as usize) else { return f32::NEG_INFINITY };
+        let off = of.lost * (made.length + made.lost) + of.length * made.lost + ROUNDING * of.length * made.length;
+        let most = of.scale * made.scale * product + off;
+        match metric {
+            Metric::Ip => 1.0 - most - ROUNDING,
+            Metric::L2 => {
+                let squares = of.length * of.length + made.length * made.length;
+                squares - 2.0 * most - ROUNDING * squares
+            }
+            Metric::Cosine => {
+                let norms = vectors.inverse_norms.and_then(|norms| norms.get(row as usize));
+                let inverse = norms.copied().unwrap_or(1.0 / made.length);
+                1.0 - most * inverse - ROUNDING
+            }
+        }
+    }
+}
+
+/// Codes that are made once a chunk has been scanned often enough.
+#[derive(Debug, Default)]
+pub struct LazyCodes {
+    scans: AtomicU32,
+    codes: OnceLock<RowCodes>,
+}
+
+impl LazyCodes {
+    /// Counts a scan; the codes, if they are worth having.
+    pub fn wanted(&self, vectors: Vectors<'_>) -> Option<&RowCodes> {
+        let scans = self.scans.fetch_add(1, Memory::Relaxed).saturating_add(1);
+        let worth = vectors.dim >= LEAST_DIM && scans >= WORTH_FROM;
+        worth.then(|| self.codes.get_or_init(|| RowCodes::encode(vectors)))
+    }
+
+    /// Bytes of memory.
+    pub fn size_bytes(&self) -> usize {
+        self.codes.get().map_or(0, RowCodes::size_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::inverse_norms;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    /// Rows of very different lengths and dimensions, twins and zero vectors among them.
+    fn rows(n: usize, dim: usize, seed: u64) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut values: Vec<f32> = Vec::with_capacity(n * dim);
+        for row in 0..n {
+            let size = [1.0, 0.01, 100.0, 1e20, 1e-20, 0.0][if row % 7 == 3 { row / 7 % 6 } else { 0 }];
+            if row % 11 == 10 {
+                values.extend_from_within((row - 7) * dim..(row - 6) * dim);
+            } else {
+                values.extend((0..dim).map(|d| size * rng.random_range(-1f32..1.0) / (1.0 + d as f32).powf(0.7)));
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn a_scan_over_codes_finds_exactly_what_a_scan_finds() {
+        for dim in [32, 65, 384] {
+            let (values, queries) = (rows(1500, dim, 1), rows(40, dim, 2));
+            let norms = inverse_norms(&values, dim);
+            for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
+                for inverse_norms in [None, Some(norms.as_slice())] {
+                    let vectors = Vectors { values: &values, dim, inverse_norms };
+                    let codes = RowCodes::encode(vectors);
+                    for (n, query) in queries.chunks_exact(dim).enumerate() {
+                        let (query, k) = (PreparedQuery::new(metric, query), [1, 10, 1000, 2000][n % 4]);
+                        let accepted = || (0..1510u32).filter(|row| n % 3 == 0 || row % 5 != 1);
+                        let (mut want, mut got) = (TopK::new(k), TopK::new(k));
+                        scan(&query, vectors, accepted(), u64::from, &mut want);
+                        codes.scan(&query, vectors, accepted(), u64::from, &mut got);
+                        assert_eq!(got.into_sorted(), want.into_sorted(), "{metric}, {dim}, query {n}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn most_rows_are_told_apart_by_their_codes() {
+        let dim = 384;
+        let mut rng = StdRng::seed_from_u64(5);
+        let values: Vec<f32> = (0..4000 * dim).map(|_| rng.random_range(-1f32..1.0)).collect();
+        let vectors = Vectors { values: &values, dim, inverse_norms: None };
+        let (codes, query) = (RowCodes::encode(vectors), PreparedQuery::new(Metric::L2, &values[..dim]));
+        let compared = codes.scan(&query, vectors, 0..4000, u64::from, &mut TopK::new(10));
+        assert!(compared < 800, "{compared} of 4000 rows were compared exactly");
+    }
+
+    #[test]
+    fn codes_are_made_for_chunks_that_are_scanned_often() {
+        let values = rows(10, 64, 1);
+        let vectors = Vectors { values: &values, dim: 64, inverse_norms: None };
+        let lazy = LazyCodes::default();
+        let made: Vec<bool> = (0..4).map(|_| lazy.wanted(vectors).is_some()).collect();
+        assert_eq!(made, [false, false, true, true]);
+        assert!(lazy.size_bytes() > 640);
+    }
+}
