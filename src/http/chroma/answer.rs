@@ -48,20 +48,24 @@ pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
 pub(super) struct GetBody {
     reading: Reading,
     fields: Vec<Field>,
-    /// Place in [`LISTS`].
+    /// Place in [`GET_LISTS`].
     list: usize,
     /// Next record of it.
     next: usize,
 }
 
-/// The lists of an answer to a get, with the field that asks for each; ids are there always.
-const LISTS: [(&str, Option<Field>); 5] = [
+/// The lists of an answer, with the field that asks for each; ids are there always.
+static LISTS: [(&str, Option<Field>); 6] = [
     ("ids", None),
     ("embeddings", Some(Field::Embeddings)),
     ("documents", Some(Field::Documents)),
     ("uris", Some(Field::Uris)),
     ("metadatas", Some(Field::Metadatas)),
+    ("distances", Some(Field::Distances)),
 ];
+
+/// Those of an answer to a get, which has no distances.
+static GET_LISTS: &[(&str, Option<Field>)] = LISTS.split_at(5).0;
 
 impl GetBody {
     pub(super) fn new(reading: Reading, fields: Vec<Field>) -> GetBody {
@@ -93,12 +97,12 @@ impl Pieces for GetBody {
     }
 
     fn weight(&self) -> usize {
-        let field = LISTS.get(self.list).and_then(|(_, field)| *field);
+        let field = GET_LISTS.get(self.list).and_then(|(_, field)| *field);
         AROUND_BYTES + self.reading.weight(self.next, field.map_or(Include::NONE, |field| include(&[field])))
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
-        let Some((name, field)) = LISTS.get(self.list) else {
+        let Some((name, field)) = GET_LISTS.get(self.list) else {
             into.extend_from_slice(br#","include":"#);
             append(into, &self.fields)?;
             into.push(b'}');
@@ -141,21 +145,11 @@ pub(super) struct QueryBody {
     matches: Option<Matches>,
     queries: usize,
     fields: Vec<Field>,
-    /// Place in [`QUERY_LISTS`], the query in it, and its next record.
+    /// Place in [`LISTS`], the query in it, and its next record.
     list: usize,
     query: usize,
     next: usize,
 }
-
-/// The lists of an answer to a query.
-const QUERY_LISTS: [(&str, Option<Field>); 6] = [
-    ("ids", None),
-    ("embeddings", Some(Field::Embeddings)),
-    ("documents", Some(Field::Documents)),
-    ("uris", Some(Field::Uris)),
-    ("metadatas", Some(Field::Metadatas)),
-    ("distances", Some(Field::Distances)),
-];
 
 impl QueryBody {
     pub(super) fn new(matches: Option<Matches>, queries: usize, fields: Vec<Field>) -> QueryBody {
@@ -191,13 +185,13 @@ impl Pieces for QueryBody {
     }
 
     fn weight(&self) -> usize {
-        let field = QUERY_LISTS.get(self.list).and_then(|(_, field)| *field);
+        let field = LISTS.get(self.list).and_then(|(_, field)| *field);
         let asked = field.map_or(Include::NONE, |field| include(&[field]));
         AROUND_BYTES + self.matches.as_ref().map_or(0, |matches| matches.weight_of(self.query, self.next, asked))
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
-        let Some((name, field)) = QUERY_LISTS.get(self.list) else {
+        let Some((name, field)) = LISTS.get(self.list) else {
             into.extend_from_slice(br#","include":"#);
             append(into, &self.fields)?;
             into.push(b'}');
