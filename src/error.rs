@@ -3,6 +3,7 @@
 //! Modules keep `thiserror` enums of their own and convert at their border.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What kind of failure this is, and so what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,13 +62,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     kind: Kind,
     message: String,
+    retry_after: Option<Duration>,
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
+
+/// What passes by itself has mostly passed then.
+const SOON: Duration = Duration::from_secs(1);
 
 impl Error {
     /// An error of `kind` with a sentence in lower case.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None }
+        let retry_after = (kind == Kind::Unavailable).then_some(SOON);
+        Error { kind, message: message.into(), retry_after, source: None }
+    }
+
+    /// Says that the cause passes by itself: work under way ends.
+    pub(crate) fn passing(self) -> Self {
+        Error { retry_after: Some(SOON), ..self }
     }
 
     /// The same error with its cause attached.
@@ -85,6 +96,11 @@ impl Error {
     /// What kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// How long to wait before the request is worth making again; `None` where waiting does not help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The sentence for a person, without the causes.

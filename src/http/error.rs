@@ -70,8 +70,8 @@ impl IntoResponse for ApiError {
         }
         let body = Json(json!({"error": {"kind": error.kind().name(), "message": error.message()}}));
         let mut response = (status, body).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = error.retry_after().map(|wait| wait.as_secs().max(1)) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

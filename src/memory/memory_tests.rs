@@ -82,11 +82,24 @@ fn without_a_limit_everything_fits() {
 #[test]
 fn a_refusal_names_need_use_limit_and_the_way_out_and_is_counted() {
     let budget = budget(3 << 20);
-    let error = budget.refusal("this write", 1 << 20);
+    let error = budget.refusal("this write", 1 << 20, Purpose::Write);
     assert_eq!((error.kind(), budget.refusals()), (Kind::NoRoom, 1));
     for word in ["1.0 MiB", "0 bytes of 3.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT", "larger machine"] {
         assert!(error.message().contains(word), "{word}: {error}");
     }
+}
+
+#[test]
+fn a_refusal_says_to_come_again_only_where_work_under_way_has_the_memory() {
+    let budget = budget(64 << 20);
+    let mut held = budget.account();
+    let work = budget.reserve(40 << 20, Purpose::Work).unwrap();
+    assert!(budget.reserve(30 << 20, Purpose::Write).is_none());
+    assert!(budget.refusal("this write", 30 << 20, Purpose::Write).retry_after().is_some());
+    assert_eq!(budget.refusal("this write", 70 << 20, Purpose::Write).retry_after(), None);
+    drop(work);
+    held.set(40 << 20, 0);
+    assert_eq!(budget.refusal("this write", 30 << 20, Purpose::Write).retry_after(), None);
 }
 
 #[cfg(target_os = "linux")]

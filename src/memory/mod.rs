@@ -259,10 +259,11 @@ impl Budget {
         Account { budget: self.clone(), held: 0, owed: 0 }
     }
 
-    /// Counts a refusal and tells it. `what` needs `need` bytes.
-    pub fn refusal(&self, what: &str, need: u64) -> Error {
+    /// Counts a refusal and makes its error, which says whether waiting helps. `what` needs `need` bytes.
+    pub fn refusal(&self, what: &str, need: u64, purpose: Purpose) -> Error {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        Error::new(Kind::NoRoom, self.shortage(what, need))
+        let error = Error::new(Kind::NoRoom, self.shortage(what, need));
+        if self.would_hold_soon(need, purpose) { error.passing() } else { error }
     }
 
     /// Says that there is no room for `what`, and what can be done.
@@ -415,7 +416,7 @@ impl Growth {
 
     /// Counts and tells that there was no room for `what`.
     pub fn refusal(&self, what: &str) -> Error {
-        self.budget.refusal(what, self.refused.load(Ordering::Relaxed))
+        self.budget.refusal(what, self.refused.load(Ordering::Relaxed), Purpose::Work)
     }
 }
 

@@ -92,7 +92,9 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
         Some(room) => Ok(Some(room)),
         None => {
             let what = format!("collection {:?}", entry.record().name);
-            Err(StreamError::NoRoom(inner.instance.budget.refusal(&what, size.need).message().to_owned()))
+            Err(StreamError::NoRoom(
+                inner.instance.budget.refusal(&what, size.need, Purpose::Work).message().to_owned(),
+            ))
         }
     }
 }
@@ -105,7 +107,8 @@ pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name:
     let size = Size::of(head, None);
     let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
     // Whoever loads it reserves it anew.
-    room.map(drop).ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need))
+    room.map(drop)
+        .ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need, Purpose::Work))
 }
 
 /// Decides which collections a start loads: the smallest first, so that as many as can be are at hand.
@@ -185,7 +188,7 @@ pub fn home(weak: Weak<Inner>) -> Home {
             let inner = weak.upgrade().ok_or_else(closing)?;
             let patience = inner.write_patience();
             let room = inner.make_room(Size { need, least: need }, Purpose::Write, id, patience).await;
-            room.ok_or_else(|| inner.instance.budget.refusal("this write", need))
+            room.ok_or_else(|| inner.instance.budget.refusal("this write", need, Purpose::Write))
         }
         .boxed()
     };

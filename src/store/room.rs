@@ -51,7 +51,7 @@ impl Room {
                 return Ok(());
             }
             if Instant::now() >= deadline || !self.budget.would_hold_soon(bytes, self.purpose) {
-                return Err(self.budget.refusal("this request", bytes));
+                return Err(self.budget.refusal("this request", bytes, self.purpose));
             }
             tokio::time::sleep(WAIT_INTERVAL).await;
         }
@@ -70,7 +70,7 @@ impl Room {
                 return Ok(());
             }
             if Instant::now() >= deadline || !self.budget.would_hold_soon(bytes, self.purpose) {
-                return Err(self.budget.refusal("this request", bytes));
+                return Err(self.budget.refusal("this request", bytes, self.purpose));
             }
             std::thread::sleep(WAIT_INTERVAL);
         }

@@ -230,7 +230,7 @@ impl SegmentLoad<'_> {
             let room = budget.reserve(more, Purpose::Work);
             let room = room.ok_or_else(|| {
                 let what = format!("segment {}, which is {expanded} bytes once expanded", self.entry.key);
-                StreamError::NoRoom(budget.refusal(&what, more).message().to_owned())
+                StreamError::NoRoom(budget.refusal(&what, more, Purpose::Work).message().to_owned())
             })?;
             self.room = Some(room);
         }

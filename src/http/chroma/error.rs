@@ -18,11 +18,13 @@ pub(in crate::http) struct ChromaError {
     status: StatusCode,
     name: &'static str,
     message: String,
+    /// After how many seconds to ask again, where that helps.
+    retry_after: Option<u64>,
 }
 
 impl ChromaError {
     fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> ChromaError {
-        ChromaError { status, name, message: message.into() }
+        ChromaError { status, name, message: message.into(), retry_after: None }
     }
 
     /// What a person is told.
@@ -110,7 +112,8 @@ impl From<Error> for ChromaError {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(status = status.as_u16(), kind = error.kind().name(), %cause, "{error}");
         }
-        ChromaError::new(status, name, error.message())
+        let retry_after = error.retry_after().map(|wait| wait.as_secs().max(1));
+        ChromaError { retry_after, ..ChromaError::new(status, name, error.message()) }
     }
 }
 
@@ -129,14 +132,14 @@ impl From<ApiError> for ChromaError {
 
 impl IntoResponse for ChromaError {
     fn into_response(self) -> Response {
-        let ChromaError { status, name, message } = self;
+        let ChromaError { status, name, message, retry_after } = self;
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             return (status, message).into_response();
         }
         let mut response = (status, axum::Json(json!({"error": name, "message": message}))).into_response();
         response.headers_mut().insert("chroma-trace-id", HeaderValue::from_static(NO_TRACE));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
