@@ -133,6 +133,35 @@ async fn keys_come_from_the_program_that_a_profile_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_come_from_the_sign_on_that_a_profile_names() {
+    let (server, portal) = (S3Server::start().await, S3Server::start().await);
+    let keys = json!({"roleCredentials": {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY,
+                      "sessionToken": "of the role", "expiration": 4_102_444_800_000_u64}});
+    let keys: &'static str = keys.to_string().leak();
+    portal.set_plan(move |asked| {
+        let signed_on = asked.headers.get("x-amz-sso_bearer_token").is_some_and(|token| token == "signed on");
+        if signed_on { Instead::document(200, keys) } else { Instead::document(401, "{}") }
+    });
+    let home = home();
+    let (config, cache) = (home.path().join("config"), home.path().join(".aws/sso/cache"));
+    let profile = "sso_start_url = https://drumlin.example/start\nsso_region = us-east-1\n\
+                   sso_account_id = 123456789012\nsso_role_name = Writer\n";
+    std::fs::write(&config, format!("[default]\n{profile}")).unwrap();
+    std::fs::create_dir_all(&cache).unwrap();
+    // As `aws sso login` leaves it: named by the SHA-1 of the address.
+    let token = json!({"startUrl": "https://drumlin.example/start", "region": "us-east-1", "accessToken": "signed on",
+                       "expiresAt": "2100-01-01T00:00:00Z"});
+    std::fs::write(cache.join("b20df9122069a2c7b05970f642fd51fb2028c72d.json"), token.to_string()).unwrap();
+    let variables = [
+        ("AWS_CONFIG_FILE", config.to_str().unwrap().to_owned()),
+        ("AWS_ENDPOINT_URL_SSO", portal.endpoint().to_owned()),
+    ];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let served = Served::start(home, server.endpoint(), &variables).await;
+    assert_eq!(served.post("/api/collections", json!({"name": "notes"})).await, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_to_reach_the_bucket_is_named_with_the_variable_to_set() {
     let server = S3Server::start().await;
     let keys = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
