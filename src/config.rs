@@ -94,7 +94,7 @@ pub enum Storage {
     Memory,
 }
 
-/// The protocol's constants (protocol section 11).
+/// The protocol's constants (docs/protocol.md#constants).
 #[derive(Debug, Clone)]
 pub struct Timing {
     /// T_LEASE: how far an answer's store time may be from the anchor before HEAD must be read.

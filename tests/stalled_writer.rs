@@ -1,6 +1,6 @@
-//! Writers and readers that stand still while the others flush and collect past them (protocol section
-//! 5): whatever a stalled instance is answered when it wakes, it tells nobody a lie and nobody else
-//! takes over what it left behind. Each scenario runs a second time with its rule switched off, to show
+//! Writers and readers that stand still while the others flush and collect past them
+//! (docs/protocol.md#rule-a): whatever a stalled instance is answered when it wakes, it tells nobody a lie and nobody
+//! else takes over what it left behind. Each scenario runs a second time with its rule switched off, to show
 //! that the rule is what holds.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use drumlin::{
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// T_LEASE, T_KEEP and so on, all shorter, in the proportions of section 11.
+/// T_LEASE, T_KEEP and so on, all shorter, in the proportions of docs/protocol.md#constants.
 fn timing() -> Timing {
     let seconds = Duration::from_secs;
     Timing {

@@ -1,4 +1,4 @@
-//! Every key name in the bucket, and nowhere else (protocol section 2). Keys are relative to the
+//! Every key name in the bucket, and nowhere else (docs/protocol.md#objects). Keys are relative to the
 //! store's prefix R, which the backends add.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The storage seam: everything Drumlin asks of an object store, and nothing a store cannot give.
 //! Only this module knows a cloud. A [`Bucket`] is handed around as `Arc<dyn Bucket>`; keys are made
 //! in [`keys`] and nowhere else. The answers sort failures the way the protocol needs them
-//! (protocol section 1): *known not applied* is never mixed up with *outcome unknown*.
+//! (docs/protocol.md#outcomes): *known not applied* is never mixed up with *outcome unknown*.
 
 use std::fmt;
 use std::ops::Range;
@@ -103,9 +103,9 @@ pub struct Page {
 pub enum Condition {
     /// Whatever is there is replaced. Only for keys that are written once by their nature (ULIDs).
     Always,
-    /// Only if the key is absent (protocol P1).
+    /// Only if the key is absent (P1 of docs/protocol.md#store-promises).
     IfAbsent,
-    /// Only if the object's tag is still this one (protocol P2).
+    /// Only if the object's tag is still this one (P2 of docs/protocol.md#store-promises).
     IfMatch(String),
 }
 
@@ -135,7 +135,7 @@ impl BucketError {
         BucketError::Unknown { message: message.into(), retry_after: None }
     }
 
-    /// The same, where the store has asked to be left alone for `retry_after`.
+    /// An unknown outcome of a store that asks to be left alone for `retry_after`.
     pub fn unknown_until(message: impl Into<String>, retry_after: Option<Duration>) -> Self {
         BucketError::Unknown { message: message.into(), retry_after }
     }

@@ -1,5 +1,5 @@
 //! Proves, before anything is entrusted to a bucket, that it keeps the conditions the protocol stands
-//! on (protocol section 10): some stores ignore them, others keep them one at a time and lose races. Its
+//! on (docs/protocol.md#probe): some stores ignore them, others keep them one at a time and lose races. Its
 //! invariants: a bucket passes only on definite answers; one wrong answer, or one that did not come, is no
 //! verdict: the step is made again on other keys; no scratch object stays behind.
 

@@ -1,5 +1,6 @@
 //! What tells an answer of an object store from somebody else's: a captive portal's, a maintenance page's, a
-//! wrong load balancer's. Looked at are the kind and the outline of a body, never its sense.
+//! wrong load balancer's (docs/protocol.md#proof-of-an-answer). Looked at are the kind and the outline of a body, never
+//! its sense.
 
 /// How much of a body a message quotes.
 const QUOTED: usize = 80;

@@ -1,7 +1,7 @@
 //! Reading again what does not check out. One wrong answer of a bucket (a page of some gateway, a flipped bit, half a
 //! body) is an answer, not a verdict: the object is read anew over a new connection, with pauses, until its bytes check
-//! out or the time for that is over. Invariant: nothing is called damaged, or missing where it was expected, after one
-//! read only.
+//! out or the time for that is over (docs/protocol.md#reading-again). Invariant: nothing is called damaged, or missing
+//! where it was expected, after one read only.
 
 use std::time::Duration;
 

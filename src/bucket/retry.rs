@@ -1,6 +1,7 @@
 //! Repeats calls whose outcome is unknown, where a repetition can do no harm: reads, deletes, copies
 //! and unconditional puts (their keys are unique by nature). Its invariant: a conditional put passes
-//! exactly once, because after an unknown outcome only the protocol knows what the next answer means.
+//! exactly once, because after an unknown outcome only the protocol knows what the next answer means
+//! (docs/protocol.md#attempts).
 
 use std::future::Future;
 use std::ops::Range;

@@ -1,6 +1,7 @@
 //! Upkeep of a collection's graphs in the background: take over what other instances stored, build and
-//! merge what `policy` says is due, and from time to time store the result and name it in HEAD (protocol
-//! section 7). Graphs serve searches before they are stored, and most are merged before they ever are.
+//! merge what `policy` says is due, and from time to time store the result and name it in HEAD
+//! (docs/protocol.md#graph-upkeep). Graphs serve searches before they are stored, and most are merged before they ever
+//! are.
 //! Invariant: a graph is only a cache; whatever goes wrong here costs time, never an answer.
 
 use std::sync::Arc;

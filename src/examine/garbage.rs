@@ -1,4 +1,4 @@
-//! What the collection of garbage and the sweeps would delete now (protocol sections 8 and 9), by reason.
+//! What the collection of garbage and the sweeps would delete now (docs/protocol.md#garbage), by reason.
 //! Invariant: it names only what a server's next collection deletes, from what the objects show at one moment.
 
 use std::collections::BTreeSet;

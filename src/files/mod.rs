@@ -1,5 +1,5 @@
 //! Files of a database: their records are a collection whose records have no embeddings, their bytes are immutable
-//! parts beside it. Invariants (ARCHITECTURE.md, Files): the parts of a content are in the bucket before the one
+//! parts beside it. Invariants (docs/protocol.md#files): the parts of a content are in the bucket before the one
 //! commit that names it; a content that a sweep has seen unnamed is never named again, since that commit would have
 //! to come before the sweep's own; no more bytes of files are held than the budget says.
 

@@ -1,4 +1,4 @@
-//! Deletes contents that no record names. Weekly, by any instance:
+//! Deletes contents that no record names (docs/protocol.md#file-sweep). Weekly, by any instance:
 //!
 //! 1. A strong read of the records at store time X; then the sweep record is written anew, guarded by its own address.
 //! 2. All parts are listed, and the records strongly read again. A content is *unnamed* if no record names it and all

@@ -1,4 +1,4 @@
-//! A commit: one durable, numbered change of one stream, as a Parquet object (protocol section 4).
+//! A commit: one durable, numbered change of one stream, as a Parquet object (docs/protocol.md#commits).
 //! The writer settings keep one record small; the properties chain a commit to the one before it.
 //! Invariant: a commit that decodes has a sound `xxh3` over all its bytes, rows that obey the
 //! format's rules, and a `prev` unless it is commit 1.

@@ -1,4 +1,4 @@
-//! HEAD, the one mutable object of a stream, in JSON (protocol section 3), and the lists of what was
+//! HEAD, the one mutable object of a stream, in JSON (docs/protocol.md#head), and the lists of what was
 //! taken off it. Fields this version does not know are kept and written back. Both carry a seal.
 //! Invariant of a decoded [`Head`]: its seal fits, if it has one of its own; its segments are adjacent and
 //! cover exactly [1, floor − 1], `gone` ≤ `floor`, graphs are disjoint and ascending; every key is one of its own
@@ -232,7 +232,7 @@ impl Head {
         }
     }
 
-    /// The same HEAD with a fresh nonce and the next generation: the ground of every swap.
+    /// This HEAD with a fresh nonce and the next generation: the ground of every swap.
     pub fn successor(&self) -> Head {
         let mut next = self.clone();
         next.r#gen += 1;
@@ -323,7 +323,7 @@ impl Head {
         }
     }
 
-    /// Checks what every HEAD keeps (protocol I4, I5 as far as HEAD alone shows it).
+    /// Checks what every HEAD keeps (I4 and I5 of docs/protocol.md#invariants, as far as HEAD alone shows them).
     pub fn check_invariants(&self) -> Result<(), FormatError> {
         let fail = |what: String| Err(FormatError::Damaged(format!("HEAD: {what}")));
         if self.format != FORMAT || self.floor.0 == 0 || self.gone > self.floor {

@@ -1,5 +1,5 @@
 //! A segment: the latest row per id of the commits of a version range, as a Parquet object that any
-//! Parquet reader understands (protocol section 4). Written as a stream into pieces for a multipart
+//! Parquet reader understands (docs/protocol.md#segments-and-graphs). Written as a stream into pieces for a multipart
 //! put, read group by group, so that several threads can share the work.
 //! Invariant: addresses ascend strictly and lie in commits lo..=hi; `position` and `embedded` are filled
 //! and never later than the row itself.

@@ -1,4 +1,4 @@
-//! HEAD in the bucket: reading it, creating it, and swapping it (protocol sections 3 and 7).
+//! HEAD in the bucket: reading it, creating it, and swapping it (docs/protocol.md#head-swap).
 //! Invariants: a swap is decided by the store's compare-and-swap alone; an unclear answer is resolved by
 //! reading HEAD back and looking for the swap's nonce, and abandoning a swap never deletes anything. What does not
 //! read as HEAD is read again before anything is concluded, and so is one that is older than one seen before.
@@ -57,7 +57,7 @@ pub async fn read(bucket: &dyn Bucket, stream: &StreamId, reread: Reread) -> Res
     read_as(bucket, stream, (reread, Absence::Doubted), None).await
 }
 
-/// The same where there may be none.
+/// Reads HEAD of `stream` where there may be none: its absence is believed at once.
 pub async fn look(bucket: &dyn Bucket, stream: &StreamId, reread: Reread) -> Result<HeadRead, HeadError> {
     read_as(bucket, stream, (reread, Absence::Believed), None).await
 }
@@ -215,7 +215,7 @@ impl Swapper {
         &self.reader.stream
     }
 
-    /// Swaps HEAD as `plan` says, starting from `read` (protocol section 7, step 3): a lost race is
+    /// Swaps HEAD as `plan` says, starting from `read` (docs/protocol.md#head-swap): a lost race is
     /// planned anew on the HEAD that won, unless an orphan sweep began since `read`.
     pub async fn swap(&self, read: HeadRead, plan: &dyn Plan) -> Result<Swapped, HeadError> {
         let mut last = self.last.lock().await;

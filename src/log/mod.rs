@@ -1,5 +1,6 @@
 //! The log of a stream: numbered slots, one immutable commit each. Here are the single steps — put a
-//! slot, read a slot, check that a commit follows the one before; `stream` joins them by the protocol.
+//! slot, read a slot, check that a commit follows the one before; `stream` joins them by the protocol
+//! (docs/protocol.md#append).
 //! Invariant: a slot is only ever written by put-if-absent.
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ pub async fn read_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version)
     slot(bucket.get(&stream.log(version), None).await)
 }
 
-/// The same over a new connection, where what came before does not check out.
+/// Reads slot `version` over a new connection, where what came before does not check out.
 pub async fn reread_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<Slot, BucketError> {
     slot(bucket.get_fresh(&stream.log(version), None).await)
 }
@@ -71,7 +72,7 @@ pub struct Chained {
 }
 
 /// Decodes the commit in slot `version` and checks that it belongs there: stream, version, and the link
-/// to the commit before (protocol section 6).
+/// to the commit before (docs/protocol.md#open).
 pub fn chain(bytes: &Bytes, stream: &StreamId, version: Version, prev: Option<&Chain>) -> Result<Chained, FormatError> {
     let commit = place(bytes, stream, version)?;
     let damaged = |what: String| Err(FormatError::Damaged(what));

@@ -382,7 +382,7 @@ impl Entry {
             Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone(), budget.account()))
         };
         let stream = match Stream::open(self.context(inner), fresh).await {
-            // HEAD stands before its record does, and is never deleted (protocol section 9).
+            // HEAD stands before its record does, and is never deleted (docs/protocol.md#create).
             Err(StreamError::Missing) => {
                 let key = StreamId::Collection(id).head();
                 return Err(StreamError::Corrupted { key, cause: "it is missing under a live record".to_owned() });

@@ -1,5 +1,5 @@
-//! Forking a collection: a copy as of one version that shares no object with the original (protocol
-//! section 9). Invariant: until its HEAD is created nobody can see the fork, and until the catalog commit
+//! Forking a collection: a copy as of one version that shares no object with the original
+//! (docs/protocol.md#fork). Invariant: until its HEAD is created nobody can see the fork, and until the catalog commit
 //! nobody can find it; what a fork that fails in between has copied is left to the sweeps.
 
 use uuid::Uuid;

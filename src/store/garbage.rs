@@ -1,5 +1,6 @@
 //! One round of the collection of garbage, on request: what the background does hourly and weekly.
-//! Invariant: the protocol's own steps, in its order; nothing is deleted that a server would keep.
+//! Invariant: the protocol's own steps (docs/protocol.md#garbage), in its order; nothing is deleted that a server would
+//! keep.
 
 use serde::Serialize;
 

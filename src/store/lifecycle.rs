@@ -1,5 +1,5 @@
-//! Birth and death of collections (protocol section 9). Invariants: the catalog commit is the commit
-//! point of a create, the `drop` commit in the collection's log that of a drop; whoever sees a `drop`
+//! Birth and death of collections (docs/protocol.md#create, docs/protocol.md#drop). Invariants: the catalog commit is
+//! the commit point of a create, the `drop` commit in the collection's log that of a drop; whoever sees a `drop`
 //! finishes it.
 
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Store {
         residency::check_room(inner, id, head, &name).await?;
         let made = head::create(inner.bucket.as_ref(), &stream, head, &inner.settings.timing).await;
         let Created::Ours(head_date) = made.map_err(|e| StreamError::of_head(e, &stream))? else {
-            // A sweep took it for an orphan, for this took too long (protocol section 8e).
+            // A sweep took it for an orphan, for this took too long (docs/protocol.md#orphan-streams).
             let what = format!("collection {name:?} was not created: the HEAD of {id} stands already; try again");
             return Err(Error::unavailable(what));
         };
@@ -236,7 +236,7 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
     }
 }
 
-/// The same for a collection; names that begin with a dot are Drumlin's own.
+/// Refuses what [`check_name`] refuses, and names that begin with a dot, which are Drumlin's own.
 pub fn check_collection_name(name: &str) -> Result<()> {
     check_name("name", name)?;
     match name.starts_with('.') {

@@ -1,5 +1,5 @@
 //! Finding collections by name and by id, and listing them. Invariant: that something does not exist is
-//! answered only from a catalog that was just read to its end (protocol section 5): the name may have
+//! answered only from a catalog that was just read to its end (docs/protocol.md#no-stale-answers): the name may have
 //! been taken anew.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Tenants and databases: the places in which collections have names. They are records of the catalog
-//! (protocol section 2), so each change is one durable commit. Invariant: `NotFound` and `AlreadyExists`
+//! (docs/protocol.md#catalog), so each change is one durable commit. Invariant: `NotFound` and `AlreadyExists`
 //! are answered only from a catalog that was just read to its end.
 
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! The sweep for orphaned streams (protocol section 8e): what a create or fork left that never became a
+//! The sweep for orphaned streams (docs/protocol.md#orphan-streams): what a create or fork left that never became a
 //! collection. Invariant: a stream without a record is condemned by a catalog commit first, which is
 //! ordered against the create's own; only when that stands is its HEAD touched.
 

@@ -1,4 +1,4 @@
-//! The end of many collections at once: dropping a database, and reset (protocol section 9). Invariant:
+//! The end of many collections at once: dropping a database, and reset (docs/protocol.md#drop-many). Invariant:
 //! each collection's own `drop` commit comes first, then one catalog commit for all, which is refused
 //! while a live collection has not ended: one that was born meanwhile is dropped before the next try.
 

@@ -1,5 +1,6 @@
 //! Restoring: what a collection was at an earlier version becomes a new collection. Invariants: the old
-//! collection is only read, also where it is damaged or dropped; the new one is born as a fork is.
+//! collection is only read, also where it is damaged or dropped; the new one is born as a fork is
+//! (docs/protocol.md#restore).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Rule A (protocol section 5): which answers about a log slot may be believed. A slot can be recycled
+//! Rule A (docs/protocol.md#rule-a): which answers about a log slot may be believed. A slot can be recycled
 //! only long after its number fell below `gone`, so an answer counts if it came within a lease of a
 //! HEAD read that showed the slot still ahead of the floor, or if a HEAD read *issued after the answer*
 //! shows that the slot was never let go.

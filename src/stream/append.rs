@@ -1,5 +1,5 @@
-//! Appending one commit: put-if-absent at the next slot, repeated until its fate is known (protocol
-//! section 5, steps 2 and 3). Invariants: one put per stream in flight; after an unclear answer the same
+//! Appending one commit: put-if-absent at the next slot, repeated until its fate is known
+//! (docs/protocol.md#append). Invariants: one put per stream in flight; after an unclear answer the same
 //! bytes go to the same slot or nowhere; a success counts only by rule A; what is read back decides only if it
 //! is a commit that belongs into the slot.
 

@@ -1,4 +1,5 @@
-//! Collection of garbage (protocol section 8 a–c) and the physical end of a dropped stream (section 9).
+//! Collection of garbage (docs/protocol.md#log-garbage, docs/protocol.md#retired-lists) and the physical end of a
+//! dropped stream (docs/protocol.md#burial).
 //! Invariants: a log slot is deleted only after a durable HEAD has `gone` above it, and `gone` passes a
 //! floor at least T_KEEP after HEAD was seen with it; an object is deleted only after a durable HEAD no
 //! longer names it, and only while what HEAD names instead of it is there. Only store time is compared, and
@@ -105,7 +106,7 @@ impl<S: State> Stream<S> {
         Ok(keys.len() as u64)
     }
 
-    /// Step c for one list: the objects, then the entry, then the list itself.
+    /// Works off one retired list: the objects, then the entry, then the list itself.
     async fn work_off(&self, read: &HeadRead, entry: &RetiredEntry) -> Result<bool, StreamError> {
         let context = self.context();
         // Where there is none, another instance has been faster.
@@ -130,7 +131,7 @@ impl<S: State> Stream<S> {
         }
     }
 
-    /// Step a: remembers when the floor was seen.
+    /// Remembers when the floor was seen.
     async fn age(&self, read: HeadRead) -> Result<HeadRead, StreamError> {
         let apart = self.context().timing.keep.as_millis() / 16;
         if aged(&read, apart).is_err() {
@@ -142,7 +143,7 @@ impl<S: State> Stream<S> {
         }
     }
 
-    /// Step b: lets `gone` follow a floor that has been visible for T_KEEP.
+    /// Lets `gone` follow a floor that has been visible for T_KEEP.
     async fn let_go(&self, read: HeadRead) -> Result<HeadRead, StreamError> {
         let keep = self.context().timing.keep.as_millis();
         if loosened(&read, keep).is_err() {
@@ -240,7 +241,7 @@ pub enum End {
 pub async fn bury(context: &Arc<Context>, swapper: &Swapper) -> Result<End, StreamError> {
     let read = swapper.read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
     if read.head.state != Life::Dropped {
-        // Whoever condemned it died before the HEAD was marked: its record is dropped for good, or nobody would ask.
+        // Its condemner died before the HEAD was marked: its record is dropped for good, or nobody would ask.
         head::mark_dropped(swapper).await.map_err(|e| StreamError::of_head(e, &context.stream))?;
         return Ok(End::Waiting);
     }

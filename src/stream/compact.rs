@@ -1,4 +1,4 @@
-//! Compaction: adjacent segments of low levels become one of the next level (protocol section 7), so
+//! Compaction: adjacent segments of low levels become one of the next level (docs/protocol.md#compaction), so
 //! that a record is rewritten O(log n) times. Invariant: the new segment holds the fold of the ones it
 //! replaces, which stay in the bucket until they have been retired for T_GARBAGE.
 

@@ -66,7 +66,7 @@ impl Context {
     }
 }
 
-/// The same without a context.
+/// Reads a list of what one swap took off HEAD, without a context; none if it was worked off.
 pub async fn read_retired(
     bucket: &dyn Bucket,
     stream: &StreamId,

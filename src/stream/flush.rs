@@ -1,4 +1,4 @@
-//! Flush: the tail becomes a level-0 segment, and HEAD's floor moves past it (protocol section 7).
+//! Flush: the tail becomes a level-0 segment, and HEAD's floor moves past it (docs/protocol.md#flush).
 //! Invariants: the floor never passes a `drop`; a segment holds exactly the fold of its versions;
 //! losing the swap costs only the upload; where memory is short, several small flushes do what one would.
 
@@ -51,9 +51,9 @@ pub enum Outcome {
 pub enum Due {
     /// Whatever there is.
     Always,
-    /// What section 7 says for the instance that wrote the newest commit.
+    /// What is due for the instance that wrote the newest commit (docs/protocol.md#flush).
     Own,
-    /// What section 7 says for the others.
+    /// What is due for the others.
     Others,
 }
 

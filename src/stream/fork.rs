@@ -1,4 +1,4 @@
-//! Copying a stream into a new one (protocol section 9, fork): its segments and graphs by copies inside
+//! Copying a stream into a new one (docs/protocol.md#fork): its segments and graphs by copies inside
 //! the store, its tail as one segment. Invariants: the copy holds every commit up to one version and
 //! shares no object with the stream it came from; nothing names it before its HEAD is created.
 

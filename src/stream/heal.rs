@@ -1,4 +1,5 @@
-//! Another look at what was found damaged: it may have been one wrong answer after the other, or the object was put back.
+//! Another look at what was found damaged: it may have been one wrong answer after the other, or the object was put
+//! back (docs/protocol.md#damage).
 //! Invariant: a look changes nothing; that it finds nothing wrong only means that reading may be tried again.
 
 use std::sync::Arc;

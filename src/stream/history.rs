@@ -1,6 +1,6 @@
 //! What of a stream's past can still be read: commits from HEAD's `gone` on, on top of segments that HEAD
-//! names or that its retired lists still keep. Invariant: a version counts as reachable only if a chain of
-//! segments ends at it, or ends at an x − 1 with x ≥ `gone` and the log holds every commit from x to it.
+//! names or that its retired lists still keep (docs/protocol.md#restore). Invariant: a version counts as reachable only
+//! if a chain of segments ends at it, or ends at an x − 1 with x ≥ `gone` and the log holds every commit from x to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! Opening a stream: HEAD, then segments and graphs in parallel straight into memory, then the tail
-//! (protocol section 6). Invariant: the replica that comes out holds every commit acknowledged before
+//! (docs/protocol.md#open). Invariant: the replica that comes out holds every commit acknowledged before
 //! opening began, and has touched nothing but its own memory.
 
 use std::sync::Arc;

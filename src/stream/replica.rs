@@ -1,5 +1,5 @@
 //! A replica: this instance's copy of a stream, brought forward commit by commit. It opens from HEAD
-//! (segments, graphs, tail) and follows the log (protocol section 6).
+//! (segments, graphs, tail) and follows the log (docs/protocol.md#open, docs/protocol.md#follow).
 //! Invariants: commits are applied strictly in order, each once, each only after rule A and the chain
 //! check; bytes that do not check out are read again; on damage the replica stops before the damaged object.
 

@@ -1,4 +1,4 @@
-//! The sweep for orphans of one stream (protocol section 8d): objects that were uploaded and never named,
+//! The sweep for orphans of one stream (docs/protocol.md#orphan-sweep): objects that were uploaded and never named,
 //! because their uploader died or lost the swap. Invariant: a sweep first raises `sweeps` in HEAD, so that
 //! every upload that began before it can no longer be named; only then does it look and delete.
 

@@ -1,4 +1,5 @@
-//! Putting objects that HEAD, or a record, is going to name: each is asked for once more before anybody may name it.
+//! Putting objects that HEAD, or a record, is going to name: each is asked for once more before anybody may name it
+//! (docs/protocol.md#upload).
 //! A success that something else than the store gave (a gateway, a maintenance page) must not become a name without an
 //! object. Invariant: what comes out of here stood in the bucket, whole, after it was put.
 

@@ -1,6 +1,6 @@
 //! The writer: the one task of a stream that appends and follows. It takes all waiting requests up to a
 //! limit (group commit), resolves them against the state, puts one commit, applies, acknowledges
-//! (protocol section 5). Invariants: a request is answered with success only after its commit is
+//! (docs/protocol.md#group-commit). Invariants: a request is answered with success only after its commit is
 //! durable and believed; nothing is answered from stale state; a caller that goes away cancels nothing.
 
 use std::collections::VecDeque;
@@ -259,8 +259,8 @@ impl<S: State> Writer<S> {
         self.commit_rows(batch, resolution, nonce, deadline).await
     }
 
-    /// Nothing to write: the answers hold only if no other commit came meanwhile (protocol section 5,
-    /// "no silent answers from stale state").
+    /// Nothing to write: the answers hold only if no other commit came meanwhile
+    /// (docs/protocol.md#no-stale-answers).
     async fn answer_unchanged(
         &mut self,
         batch: Vec<Waiting<S>>,

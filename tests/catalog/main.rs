@@ -20,7 +20,7 @@ fn memory() -> MemoryBucket {
     MemoryBucket::new(StoreClock::starting_at(StoreTime(1_700_000_000_000)))
 }
 
-/// Constants of the protocol in the proportions of its section 11.
+/// The constants (docs/protocol.md#constants), shorter, in their proportions.
 fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;

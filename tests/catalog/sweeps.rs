@@ -1,6 +1,6 @@
-//! Sweeps for orphans (protocol section 8d and 8e): what nobody names is deleted, what somebody is still
-//! about to name is not, or can no longer be named: each step of a create, a fork or a flush is held
-//! until a sweep has passed it.
+//! Sweeps for orphans (docs/protocol.md#orphan-sweep, docs/protocol.md#orphan-streams): what nobody names is deleted,
+//! what somebody is still about to name is not, or can no longer be named: each step of a create, a fork or a flush is
+//! held until a sweep has passed it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The protocol's invariants as far as the objects of a bucket show them at one moment (protocol
-//! section 12): every HEAD decodes and names only objects that are there and whole; the log has no gap
-//! from `gone` on and each commit names the one before it.
+//! The protocol's invariants as far as the objects of a bucket show them at one moment
+//! (docs/protocol.md#invariants): every HEAD decodes and names only objects that are there and whole; the log has no
+//! gap from `gone` on and each commit names the one before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

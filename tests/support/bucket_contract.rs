@@ -1,5 +1,5 @@
 //! The one suite that every bucket has to pass, whatever stands behind it: what the protocol takes
-//! for granted (protocol section 1). Each check works below a prefix of its own, so that checks may run at
+//! for granted (docs/protocol.md#store-promises). Each check works below a prefix of its own, so that checks may run at
 //! once on one bucket, and cleans up after itself.
 
 use std::sync::Arc;

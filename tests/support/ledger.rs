@@ -1,6 +1,6 @@
 //! A bucket that watches: it sits right above the memory bucket, sees every change that any store
 //! makes, and keeps the true history of each stream, the commits that stood in their slots first.
-//! Invariant: every successful change is held against the protocol's invariants (section 12) in the
+//! Invariant: every successful change is held against the protocol's invariants (docs/protocol.md#invariants) in the
 //! same step as it happens; what breaks one is a violation, kept with its text.
 
 use std::collections::BTreeMap;

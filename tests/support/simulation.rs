@@ -24,7 +24,7 @@ use super::client::Client;
 use super::convergence;
 use super::ledger::WatchedBucket;
 
-/// Constants of the protocol, shortened all alike: T_KEEP ≥ 12 × T_LEASE + margin (section 11).
+/// Constants of the protocol, shortened all alike: T_KEEP ≥ 12 × T_LEASE + margin (docs/protocol.md#constants).
 pub fn short_timing() -> Timing {
     let seconds = Duration::from_secs;
     Timing {

@@ -1,6 +1,6 @@
 //! What a store said on the wire: the status, time and code of the last answer to a call, caught below
-//! `object_store`, and every failure sorted by it (protocol section 1). Its invariant: in doubt a failure
-//! is `Unknown`, and an object counts as missing only if the store says so of the object.
+//! `object_store`, and every failure sorted by it (docs/protocol.md#proof-of-an-answer). Its invariant: in doubt a
+//! failure is `Unknown`, and an object counts as missing only if the store says so of the object.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What Dropbox's answers mean to the protocol (protocol section 1), after its HTTP API: 409 carries the
+//! What Dropbox's answers mean to the protocol (docs/protocol.md#outcomes), after its HTTP API: 409 carries the
 //! error of the endpoint itself as JSON, 429 and 503 ask for patience. Its invariant: in doubt a failure is
 //! `Unknown`.
 

@@ -1,4 +1,4 @@
-//! What S3's answers mean to the protocol (protocol section 1): every failure sorted by what is known, and
+//! What S3's answers mean to the protocol (docs/protocol.md#outcomes): every failure sorted by what is known, and
 //! successes that prove nothing. Its invariant: in doubt an answer is `Unknown`, and a slot counts as
 //! missing only if the store says so in its own words.
 

@@ -1,5 +1,5 @@
 //! What was heard of one call to S3: status, time, and whether the answer proves to be the store's. Its
-//! invariant: a success without proof is never taken for one (protocol section 1). A captive portal, a
+//! invariant: a success without proof is never taken for one (docs/protocol.md#proof-of-an-answer). A captive portal, a
 //! maintenance page or a wrong load balancer answers 200 as well.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The catalog: a stream whose records are the tenants, databases and collections (protocol section 2).
+//! The catalog: a stream whose records are the tenants, databases and collections (docs/protocol.md#catalog).
 //! Invariant: a fold of commits in order; kinds of records that this version does not know stay as they
 //! are.
 

@@ -1,4 +1,4 @@
-//! The records of the catalog as they are stored: tenants, databases, collections (protocol section 2).
+//! The records of the catalog as they are stored: tenants, databases, collections (docs/protocol.md#catalog).
 //! Invariants: the id of a record follows from its content; fields of newer versions are kept.
 
 use std::sync::Arc;
