@@ -1,4 +1,5 @@
-//! The one bridge between async tasks and CPU work. Searches run on blocking threads, as many at once
+//! The bridge between async tasks and the CPU work of reads and graph builds. Decoding, encoding and hashing
+//! run on blocking threads without it (`stream::open::off_thread`). Searches run on blocking threads, as many at once
 //! as there are permits, and wait their turn in a bounded queue; a batch takes all permits that are free,
 //! and gives them back every few milliseconds, and so does a search that takes long; graph builds run on
 //! rayon pools of their own, one at a time: at a low priority, so that they never take the searches' cores all at

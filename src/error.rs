@@ -81,13 +81,13 @@ impl Error {
         Error { retry_after: Some(SOON), ..self }
     }
 
-    /// The same error with its cause attached.
+    /// This error with its cause attached.
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(std::sync::Arc::new(source));
         self
     }
 
-    /// The same error, saying first where.
+    /// This error, saying first where.
     pub(crate) fn with_place(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
         self

@@ -1,4 +1,4 @@
-//! Whether work is still wanted: whoever computes for long asks at short intervals, and gives up once nobody
+//! Whether work is still wanted: long computations ask at short intervals, and give up once nobody
 //! waits for the answer or its time is over. Plain values, so that CPU work knows no async runtime.
 //! Invariant: one that said "give up" once says so from then on.
 
@@ -61,7 +61,7 @@ impl Interrupt {
     }
 }
 
-/// Ends work when it is dropped: held by whoever waits for the answer.
+/// Ends work when it is dropped: held by the waiter for the answer.
 #[derive(Debug, Default)]
 pub struct Asker(Arc<AtomicBool>);
 

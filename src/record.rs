@@ -272,13 +272,13 @@ impl Record {
         Record { id: id.into(), embedding, ..Record::default() }
     }
 
-    /// The same record with a document.
+    /// This record with a document.
     pub fn with_document(mut self, document: impl Into<String>) -> Record {
         self.document = Some(document.into());
         self
     }
 
-    /// The same record with metadata.
+    /// This record with metadata.
     pub fn with_metadata(mut self, metadata: impl Into<Metadata>) -> Record {
         self.metadata = Some(metadata.into());
         self

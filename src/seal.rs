@@ -1,5 +1,5 @@
 //! The seal of the store's JSON objects: a last field that holds the checksum (XXH3-128) of the whole object
-//! with the checksum's own 32 digits taken as zeros. Invariant: whoever changes a byte of a sealed object, be
+//! with the checksum's own 32 digits taken as zeros. Invariant: a changed byte of a sealed object, be
 //! it white space or the seal itself, is noticed; an object without a seal is of an older version, and passes.
 
 use serde::{Deserialize, Serialize};

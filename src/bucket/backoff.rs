@@ -8,7 +8,7 @@ pub fn jittered(first: Duration, longest: Duration, attempt: u32) -> Duration {
     first.saturating_mul(1 << attempt.min(31)).min(longest).mul_f64(rand::random::<f64>())
 }
 
-/// The longest time that a store's `Retry-After` is obeyed for; whoever asks for more is asked again then.
+/// The longest time that a store's `Retry-After` is obeyed for; a store that asks for more is asked again then.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
 /// Sleeps a [`jittered`] time on top of what the store has asked for (its `Retry-After`), up to [`LONGEST_ASKED`].

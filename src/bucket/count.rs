@@ -111,7 +111,7 @@ impl OpCounters {
     }
 }
 
-/// The counters themselves, shared by a counting bucket with whoever reports them.
+/// The counters themselves, shared by a counting bucket and the reports.
 #[derive(Debug, Default)]
 pub struct Counters {
     by_op: [OpCounters; Op::ALL.len()],

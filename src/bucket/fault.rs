@@ -227,7 +227,7 @@ impl FaultBucket {
         }
     }
 
-    /// The same with another time after which a hanging call is given up; 30 s otherwise.
+    /// Sets the time after which a hanging call is given up; 30 s otherwise.
     pub fn with_attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
         self.attempt_timeout = attempt_timeout;
         self

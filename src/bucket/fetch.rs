@@ -55,7 +55,7 @@ impl Fetcher {
         Fetcher { bucket, permits: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)), fresh: false }
     }
 
-    /// The same over new connections, for what did not check out.
+    /// A fetcher over new connections, for what did not check out. Shares the limit.
     pub fn fresh(&self) -> Fetcher {
         Fetcher { fresh: true, ..self.clone() }
     }
@@ -159,7 +159,7 @@ fn cut_short(why: impl std::fmt::Display) -> BucketError {
     BucketError::unknown(format!("fetching was cut short: {why}"))
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that ends with its waiter.
 struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {

@@ -1,5 +1,6 @@
 //! One collection in memory: what its commits come to, the snapshots readers see, the resolution of
-//! writes, and the reads. Pure, synchronous code: it knows neither the bucket nor tokio.
+//! writes, and the reads. That core is synchronous and touches no bucket. Around it stand the parts that do:
+//! [`handle`] waits for the stream and the pools, [`upkeep`] stores graphs, [`residence`] asks the store to load.
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
 mod apply;

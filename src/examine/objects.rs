@@ -83,7 +83,7 @@ impl Reader {
         Reader { bucket, reread, fetcher, budget, fresh: false }
     }
 
-    /// The same over new connections, for a second look.
+    /// A reader over new connections, for a second look.
     pub fn fresh(&self) -> Reader {
         Reader { fetcher: self.fetcher.fresh(), fresh: true, ..self.clone() }
     }

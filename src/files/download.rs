@@ -95,7 +95,7 @@ impl Parts {
                 )),
             }
         };
-        // Of the first part its absence may mean that the file is another by now: whoever asks looks there first.
+        // Of the first part its absence may mean that the file is another by now: the caller looks there first.
         let absence = if first { Absence::Believed } else { Absence::Doubted };
         match reread::read(self.target.bucket.as_ref(), &key, (self.target.reread, absence), check).await {
             Ok(bytes) => Ok(Fetched { bytes, share }),

@@ -338,7 +338,7 @@ impl Vault {
         listed.map_err(|e| Error::new(Kind::Internal, "the listing ended early").with_source(e))?
     }
 
-    /// The deletion of a file whose last bytes are on their way: whoever asks for the file waits until it is settled.
+    /// The deletion of a file whose last bytes are on their way: requests for the file wait until it is settled.
     pub fn leave(&self, info: &FileInfo) -> Departure {
         let key = (self.collection.identity().id, info.name.clone());
         let (sender, receiver) = watch::channel(());

@@ -16,8 +16,8 @@ impl Filter {
         self.0.matches(metadata, document, &|test, document| Ok(test.matches(document))).unwrap_or(false)
     }
 
-    /// The same within bounds: a search for a regex is given up with the interrupt, and refused where it may have
-    /// no end.
+    /// Whether a record matches, within bounds: a search for a regex is given up with the interrupt, and refused where
+    /// it may have no end.
     pub(crate) fn matches_within(
         &self,
         metadata: Option<&Metadata>,

@@ -16,7 +16,7 @@ use crate::interrupt::Interrupt;
 const REGEX_SIZE_LIMIT_BYTES: usize = 4 << 20;
 /// States of a pattern times bytes of a text up to which a search is one call: some 30 ms at the very worst.
 const AT_ONCE: usize = 1 << 22;
-/// The same between two looks at whether the search is still wanted.
+/// States times bytes between two looks at whether the search is still wanted.
 const BETWEEN_LOOKS: usize = 1 << 20;
 /// Bytes of automaton that a search of one text may make, kept or not: about a second of work.
 const AUTOMATON_BYTES: usize = 1 << 29;
@@ -69,7 +69,7 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
-    /// The same within bounds.
+    /// Whether the text has a match, found within bounds.
     ///
     /// # Errors
     /// `Invalid` where pattern and text are too large for each other; what the interrupt says.

@@ -217,7 +217,7 @@ impl RecordFile {
         self.read_embeddings_standard(pieces, group)
     }
 
-    /// The same by the standard reader, which knows every page there is.
+    /// Reads embeddings by the standard reader, which knows every page there is.
     pub fn read_embeddings_standard(&self, pieces: &Pieces, group: usize) -> Result<Embeddings, FormatError> {
         let batch = self.read_columns(pieces, group, |name| name == EMBEDDING)?;
         columns::from_list(&batch, self.dim).map_err(FormatError::Damaged)

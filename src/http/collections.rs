@@ -21,7 +21,7 @@ use crate::collection::request::{CollectionSpec, Consistency};
 struct CreatedBody {
     #[serde(flatten)]
     collection: CollectionBody,
-    /// What whoever creates it should know.
+    /// What its creator should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }

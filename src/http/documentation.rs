@@ -65,7 +65,7 @@ fn greeting_text(collections: &[CollectionInfo]) -> String {
     text
 }
 
-/// The same with links. They begin with what a proxy has cut off, or else stand beside the page.
+/// The greeting as a page with links. They begin with what a proxy has cut off, or else stand beside the page.
 fn greeting_page(collections: &[CollectionInfo], prefix: &str) -> String {
     let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let link = |path: &str, text: &str| format!("<a href=\"{base}{path}\">{}</a>", escaped(text));

@@ -61,8 +61,8 @@ pub async fn serve(
     server.run(routers, std::future::pending(), shutdown).await
 }
 
-/// The same from before the store is open: until `store` resolves, `/health` and `/ready` tell what `opening` waits
-/// for, and all else is answered 503.
+/// Serves from before the store is open: until `store` resolves, `/health` and `/ready` tell what `opening` waits
+/// for, and all else is answered 503. Then as [`serve`].
 ///
 /// # Errors
 /// That of `store`, which ends the serving.

@@ -1,4 +1,4 @@
-//! What decoding a body takes, while it is decoded: whoever makes a list, a tree or a map says so before it grows, and
+//! What decoding a body takes, while it is decoded: each maker of a list, a tree or a map says so before it grows, and
 //! a body that passes a limit or finds no memory is given up at that place. Serde hands nothing down to what it
 //! decodes, so the meter belongs to the thread for as long as one body is decoded.
 

@@ -1,4 +1,4 @@
-//! Routes for whoever runs the server: sync and status, health and readiness, metrics.
+//! Routes for operators: sync and status, health and readiness, metrics.
 
 use axum::Extension;
 use axum::extract::State;

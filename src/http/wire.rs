@@ -345,7 +345,7 @@ impl<'de> Deserialize<'de> for MetadataBody {
     }
 }
 
-/// The same for an update: null removes a key.
+/// Metadata of an update: null removes a key.
 #[derive(Debug)]
 pub(crate) struct PatchBody(pub(crate) MetadataPatch);
 

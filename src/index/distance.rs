@@ -83,7 +83,7 @@ impl PreparedQuery {
         }
     }
 
-    /// The same, given `inverse_norm(v)`, which only cosine uses.
+    /// The distance to `v`, given `inverse_norm(v)`, which only cosine uses.
     #[inline]
     pub fn distance_with_norm(&self, v: &[f32], inverse_norm: f32) -> f32 {
         let raw = match self.metric {

@@ -98,7 +98,7 @@ impl Pool {
         self.kept.peek().filter(|farthest| nearest <= farthest).and(Some(*nearest))
     }
 
-    /// The same, expanded from now on.
+    /// The nearest node that was not expanded yet; it counts as expanded from now on.
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
         if self.wide {

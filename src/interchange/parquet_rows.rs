@@ -184,7 +184,7 @@ fn at_once(bytes: u64, rows: i64) -> usize {
     usize::try_from((BATCH_BYTES / each).clamp(1, BATCH_ROWS)).unwrap_or(1)
 }
 
-/// The same columns with texts as views.
+/// The fields of a schema, with texts as views.
 fn viewed(schema: &Schema) -> Fields {
     fn kind(shown: &DataType) -> DataType {
         let inner = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_data_type(kind(field.data_type())));

@@ -14,7 +14,7 @@ pub fn limit_bytes() -> Option<u64> {
     smallest(Path::new("/sys/fs/cgroup"), &groups)
 }
 
-/// The same for what `/proc/self/cgroup` says, with the groups mounted at `root`.
+/// The smallest limit of the groups that the text of `/proc/self/cgroup` names, mounted at `root`.
 fn smallest(root: &Path, groups: &str) -> Option<u64> {
     let mut found = Vec::new();
     for line in groups.lines() {

@@ -18,7 +18,7 @@ fn total_of(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024).filter(|bytes| *bytes > 0)
 }
 
-/// The same without pages of files, which the system takes back when it needs them: the program's own.
+/// Resident bytes of the program's own: without pages of files, which the system takes back when it needs them.
 pub fn private_bytes() -> u64 {
     let [resident, shared] = pages();
     resident.saturating_sub(shared).saturating_mul(page_bytes())

@@ -27,7 +27,7 @@ use crate::stream::flush::{Due, Outcome};
 use crate::stream::state::State;
 use crate::stream::sweep::Sweep;
 
-/// A collection that nobody uses is looked at only once in so many intervals: whoever uses it again looks first.
+/// A collection that nobody uses is looked at only once in so many intervals: its next use looks first.
 const IDLE_INTERVALS: u64 = 64;
 
 /// In a collection to which nobody writes garbage is looked for ever less often, down to once in 2 to the power of
@@ -207,7 +207,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
     loop {
         let collection = match entry.progress() {
             Progress::Ready(collection) => collection,
-            // HEAD is dropped under a live record: whoever finds that finishes the drop.
+            // HEAD is dropped under a live record: the finder finishes the drop.
             Progress::Failed(StreamError::Dropped) => return finish_found_drop(weak, entry, sign).await,
             _ => return,
         };
@@ -417,7 +417,7 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
             result = upkeep.work(&catalog) => told("catalog", result),
         }
         let Some(inner) = weak.upgrade() else { return };
-        // Orphaned streams are swept by whoever has swept the catalog.
+        // Orphaned streams are swept by the instance that has swept the catalog.
         if std::mem::take(&mut upkeep.swept) {
             let swept = tokio::select! {
                 () = sign.given() => return,

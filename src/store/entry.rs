@@ -76,7 +76,7 @@ pub struct Entry {
     inner: Weak<Inner>,
     /// The damage for which it could not be opened last.
     damage: Damage,
-    /// Held by whoever looks at it again.
+    /// Held while it is looked at again.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -295,7 +295,7 @@ impl Entry {
         self.progress.send_replace(Progress::Resting(Rest::Quiet));
     }
 
-    /// Nobody tends it any more: whoever waits for it is told why.
+    /// Nobody tends it any more: its waiters are told why.
     pub fn abandon(&self, why: StreamError) {
         self.progress.send_if_modified(|p| {
             let damaged = matches!(p, Progress::Failed(StreamError::Corrupted { .. }));

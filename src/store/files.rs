@@ -81,7 +81,7 @@ impl Store {
         }
     }
 
-    /// The same, made if it is not there.
+    /// The collection of a database's files, made if it is not there.
     async fn vault_made(&self, scope: &Scope) -> Result<Vault> {
         for _ in 0..ATTEMPTS {
             if let Some(vault) = self.vault(scope).await? {
@@ -179,7 +179,7 @@ impl Files {
         self.get_range(name, consistency, |_| None).await
     }
 
-    /// The same with the bytes that `choose` wants when it is told what the file is; all of them for `None`.
+    /// Begins to read the bytes that `choose` wants when it is told what the file is; all of them for `None`.
     pub async fn get_range(
         &self,
         name: &str,

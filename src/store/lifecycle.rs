@@ -161,7 +161,7 @@ impl Store {
                 finish_drop(&self.inner, id).await?;
                 continue;
             }
-            // The drop is durable: what is left to do is done by whoever meets it next.
+            // The drop is durable: what is left to do is done by the next to meet it.
             if let Err(error) = finish_drop(&self.inner, id).await {
                 tracing::warn!(%name, %error, "the drop is durable, but HEAD or the catalog does not show it yet");
             }

@@ -85,7 +85,7 @@ struct Inner {
     settings: Settings,
     limits: Arc<Limits>,
     bucket: Arc<dyn Bucket>,
-    /// The same, without repetitions.
+    /// The bucket without repetitions of calls.
     direct: Arc<dyn Bucket>,
     traffic: Arc<count::Counters>,
     pulse: Pulse,
@@ -95,7 +95,7 @@ struct Inner {
     catalog: Stream<CatalogState>,
     view: Arc<ArcSwap<CatalogView>>,
     entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
-    /// Held by whoever puts collections to rest to make room.
+    /// Held while collections are put to rest to make room.
     making_room: tokio::sync::Mutex<()>,
     /// Held by the one collection that may build graphs, where memory is limited.
     graph_turn: Arc<tokio::sync::Mutex<()>>,
@@ -134,7 +134,7 @@ impl Store {
         Store::open_watched(settings, opening).await
     }
 
-    /// The same, for whoever wants to know meanwhile what is waited for.
+    /// Opens the store as [`open`](Store::open) does; `opening` tells meanwhile what is waited for.
     ///
     /// # Errors
     /// As [`open`](Store::open).
@@ -286,7 +286,7 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
     let started = Instant::now();
     let mut report = overview::unsynced(entry);
     entry.look_again().await;
-    // One at rest needs no sync: whoever loads it reads the log to its end.
+    // One at rest needs no sync: loading it reads the log to its end.
     let collection = match entry.settled().await {
         Ok(Progress::Ready(collection)) => collection.hold(),
         _ => None,

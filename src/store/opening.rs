@@ -25,7 +25,7 @@ const LATELY: Duration = Duration::from_secs(5);
 /// Calls without an answer for so long are told.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A store that is being opened, for whoever wants to know how far it is. Cheap to clone.
+/// A store that is being opened, and how far it is. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Opening(Arc<Watched>);
 

@@ -1,5 +1,5 @@
 //! Whether the bucket answers now: asked of it when somebody wants to know and nothing was heard of it lately.
-//! Invariants: one such question at a time, and none while answers come anyway; whoever asks waits for two seconds
+//! Invariants: one such question at a time, and none while answers come anyway; a caller waits for two seconds
 //! at most, and not at all once the bucket is known to be away.
 
 use std::sync::Arc;

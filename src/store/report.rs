@@ -76,8 +76,8 @@ pub struct Activity {
     pub commits_unflushed: u64,
     /// For how long other instances' changes to the catalog may have gone unseen, in seconds.
     pub catalog_lag_seconds: f64,
-    /// The same for the records of the collection of which it is longest. One that nobody uses is looked at
-    /// only once in 64 sync intervals, and when somebody uses it again.
+    /// For how long other instances' records may have gone unseen, in the collection where that is longest. One that
+    /// nobody uses is looked at only once in 64 sync intervals, and when somebody uses it again.
     pub lag_seconds: f64,
     /// Immutable runs of records in memory.
     pub chunks: u64,

@@ -1,5 +1,5 @@
 //! Which collections are in memory. At a start the smallest are loaded first, as long as they fit; later
-//! whoever needs room puts those to rest that nobody has used for longest. Invariants: nothing that somebody
+//! a request for room puts those to rest that nobody has used for longest. Invariants: nothing that somebody
 //! holds is put to rest; one at a time makes room; where no room can be made, nobody is put to rest for it.
 
 use std::sync::{Arc, Weak};
@@ -65,7 +65,7 @@ impl Size {
 
 async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
     let stream = StreamId::Collection(entry.id);
-    // Whoever opens it reads it again, and tells what is wrong with it.
+    // Opening it reads HEAD again, and tells what is wrong with it.
     let reread = inner.settings.timing.reread().once();
     let read = head::read(inner.bucket.as_ref(), &stream, reread).await;
     let read = read.map_err(|e| StreamError::of_head(e, &stream))?;
@@ -83,7 +83,7 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
         Some(size) => size,
         None => match size_of(inner, entry).await {
             Ok(size) => size,
-            // Whoever opens it finds what is wrong, and tells it better.
+            // Opening it finds what is wrong, and tells it better.
             Err(_) => return Ok(None),
         },
     };
@@ -106,7 +106,7 @@ pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name:
     }
     let size = Size::of(head, None);
     let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
-    // Whoever loads it reserves it anew.
+    // Loading it reserves the memory anew.
     room.map(drop)
         .ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need, Purpose::Work))
 }

@@ -58,7 +58,7 @@ impl Room {
         Ok(())
     }
 
-    /// The same, on a thread that may block.
+    /// Takes `bytes` more, on a thread that may block.
     ///
     /// # Errors
     /// `NoRoom` if there is none.

@@ -83,7 +83,7 @@ impl<S: State> Replica<S> {
             return put.await;
         }
         let issued = context.moments.next();
-        // The put is not to wait for a HEAD that does not check out: whoever needs it reads it again.
+        // The put is not to wait for a HEAD that does not check out: rule A reads it again where it needs it.
         let (put, read) = tokio::join!(put, context.head.read(context.timing.reread().once()));
         if let Ok(read) = read {
             self.position.anchor.observe(&read, issued, slot);

@@ -68,7 +68,7 @@ pub async fn look(context: &Arc<Context>, key: &str) -> Result<(), StreamError> 
                 (_, Some(_)) => Ok(()),
             }
         }
-        // Whether a commit fits is for whoever reads the log to tell.
+        // Whether a commit fits is for the reader of the log to tell.
         _ => Ok(()),
     }
 }

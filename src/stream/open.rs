@@ -55,7 +55,7 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
     match replica.catch_up(FIRST_SLOTS).await {
-        // What is before the damage is sound; whoever is served it is told.
+        // What is before the damage is sound; readers are told of the damage.
         Err(StreamError::Corrupted { key, cause }) if context.serve_damaged => replica.damage = Some((key, cause)),
         caught_up => drop(caught_up?),
     }

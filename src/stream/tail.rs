@@ -55,7 +55,7 @@ impl Tail {
         self.account.set(self.size_bytes, 0);
     }
 
-    /// Lets go of all commits: the stream is closed, and whoever opens it again reads them from the log.
+    /// Lets go of all commits: the stream is closed, and opening it again reads them from the log.
     pub fn clear(&mut self) {
         self.commits = VecDeque::new();
         self.size_bytes = 0;

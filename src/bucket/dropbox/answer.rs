@@ -42,7 +42,7 @@ impl Metadata {
         time.to_millis().ok().map(StoreTime)
     }
 
-    /// The same, if it describes a file's version as Dropbox does, and of `size` bytes where that is known.
+    /// This metadata, if it describes a file's version as Dropbox does, and of `size` bytes where that is known.
     pub(super) fn proven(self, size: Option<u64>) -> Result<Metadata, BucketError> {
         let fits = self.size.is_some_and(|told| size.is_none_or(|size| size == told));
         match fits && self.rev.as_ref().is_some_and(|rev| !rev.is_empty()) {

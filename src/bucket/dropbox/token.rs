@@ -87,7 +87,7 @@ impl Token {
             Credentials::AccessToken(_) => return Err(worn()),
             Credentials::Refresh { refresh_token, app_key, app_secret } => (refresh_token, app_key, app_secret),
         };
-        // Whoever comes while it is renewed waits for the new one.
+        // A call that comes while the token is renewed waits for the new one.
         let mut current = self.current.lock().await;
         if let Some(current) = &*current
             && refused != Some(current.text.as_str())

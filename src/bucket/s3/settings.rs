@@ -185,7 +185,7 @@ impl S3Settings {
 
 /// The bundle of certificates that the profile in use names (`ca_bundle`).
 async fn bundle_of_profile() -> Option<PathBuf> {
-    // A file that cannot be read is told of by whoever looks for keys in it.
+    // A file that cannot be read is told of where keys are looked for in it.
     let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await.ok()?;
     profiles.get("ca_bundle").map(PathBuf::from)
 }

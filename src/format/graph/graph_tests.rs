@@ -53,7 +53,7 @@ fn graph() -> GraphColumns {
     GraphColumns::checked(header, columns).expect("the ring is whole")
 }
 
-/// The same bytes, `skip` past a multiple of 64.
+/// A copy of the bytes that begins `skip` past a multiple of 64.
 fn placed(bytes: &[u8], skip: usize) -> Bytes {
     let mut buffer = MutableBuffer::new(bytes.len() + skip);
     buffer.extend_from_slice(&vec![0u8; skip]);

@@ -1,7 +1,7 @@
 //! A graph object's content: what it says about itself and its columns, one row per node.
 //! Invariant, kept by [`GraphColumns::checked`] and so true of every value: all columns agree on the
 //! number of nodes, every list lies inside its values, every neighbour is a node of that level, addresses
-//! are distinct and inside the version range. Whoever walks a graph may rely on it.
+//! are distinct and inside the version range. Graph walks rely on it.
 
 mod decode;
 mod encode;

@@ -68,7 +68,7 @@ impl PageBounds {
         }
     }
 
-    /// The same bounds, with memory reserved as steps grow.
+    /// These bounds, with memory reserved as steps grow.
     pub fn with_room(mut self, room: StepRoom) -> PageBounds {
         self.room = Some(room);
         self

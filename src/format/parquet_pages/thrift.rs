@@ -73,7 +73,7 @@ impl<'a> Thrift<'a> {
         Err(Stop::Wrong("a number beyond all bounds"))
     }
 
-    /// The same in zigzag.
+    /// A signed number: a varint in zigzag.
     fn signed(&mut self) -> Read<i64> {
         let number = self.unsigned()?;
         Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))

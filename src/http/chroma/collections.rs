@@ -132,7 +132,7 @@ fn spec(body: CreateBody) -> Result<CollectionSpec, ChromaError> {
     })
 }
 
-/// What a create with this body would make, for whoever has one without being a server.
+/// What a create with this body would make, for callers that have one without being a server.
 ///
 /// # Errors
 /// `Invalid` where the API would refuse it.

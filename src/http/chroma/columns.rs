@@ -12,10 +12,10 @@ use super::metadata::{self, FieldValue, Fields};
 use crate::record::{Record, RecordUpdate};
 
 type Texts = Option<Vec<Option<String>>>;
-/// The same as a body has it.
+/// Texts as a body lists them, one per record.
 type TextRows = Option<List<Option<String>, Listed>>;
 type FieldRows<const NULLS: bool> = Option<List<Option<Fields<NULLS>>, Listed>>;
-/// The same, whether null was a value or not.
+/// Fields of metadata per record, whether null was a value or not.
 type PlainRows = Option<Vec<Option<Vec<(String, FieldValue)>>>>;
 
 /// `POST …/add`.

@@ -37,7 +37,7 @@ impl ChromaError {
         ChromaError::new(StatusCode::BAD_REQUEST, "InvalidArgumentError", message)
     }
 
-    /// The same, with the fields that are wrong.
+    /// A request that can never succeed, and the fields that are wrong.
     pub(super) fn validation(errors: &[String]) -> ChromaError {
         ChromaError::invalid(format!("Validation error: {}", errors.join("\n")))
     }

@@ -19,7 +19,7 @@ pub(super) fn filter(
     Ok(filter)
 }
 
-/// The same, whatever is indexed.
+/// One filter from both clauses, whether or not the collection indexes what they name.
 pub(super) fn parse(metadata: Option<&Value>, document: Option<&Value>) -> Result<Option<Filter>, ChromaError> {
     Filter::parse(metadata, document).map_err(refused)
 }

@@ -31,7 +31,7 @@ pub use collections::chroma_collection;
 
 /// What the path of every route begins with.
 const PREFIX: &str = "/api/v2";
-/// The same of the version before.
+/// What the paths of Chroma's first version begin with.
 const FIRST_PREFIX: &str = "/api/v1";
 
 /// Whether the path is one of Chroma's API, so that failures of any kind are told in its words.

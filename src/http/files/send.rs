@@ -75,7 +75,7 @@ impl Sending {
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(file = self.download.info().name, %error, "a download was cut off");
-                    // Whoever is gone need not be told.
+                    // A receiver that is gone need not be told.
                     let _ = self.sender.send(Err(error)).await;
                     return;
                 }
@@ -83,7 +83,7 @@ impl Sending {
             for piece in part.chunks(PIECE_BYTES) {
                 self.sent = self.sent.saturating_add(piece.len() as u64);
                 if self.sent == self.expected {
-                    // IMPORTANT: before the last piece goes. Whoever has all of it finds that the file is leaving.
+                    // IMPORTANT: before the last piece goes. A client that has it all finds that the file is leaving.
                     departure = self.departure();
                 }
                 let sent = self.sender.send_timeout(Ok(Bytes::copy_from_slice(piece)), self.idle).await;

@@ -33,7 +33,7 @@ pub struct Configuration {
     /// How graphs are built.
     #[serde(default)]
     pub index: IndexSettings,
-    /// Remembered for whoever created the collection, never read here.
+    /// Remembered for the creator of the collection, never read here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extension: Map<String, Value>,
     /// Fields of newer versions.
