@@ -1,5 +1,6 @@
 //! Every citation of the protocol leads to a rule that is there: `docs/protocol.md#name` to a heading, `P1` to `P4`,
 //! `I1` to `I12` and `T_…` to a definition, "rule A" to its rule. Comments and documents cite by these names only.
+//! And what the documents for readers of the code name, files and what is in them, is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -196,4 +197,48 @@ fn what_the_document_does_not_have_is_found() {
         assert_eq!(wrong(line), 1, "{line}: {:?}", of_rust(line));
     }
     assert_eq!(of_rust("// Nothing of the kind: `I`, P, T_, section."), []);
+}
+
+/// Whether `text` defines something of that name.
+fn defines(text: &str, name: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(is_word);
+    ["fn", "struct", "enum", "trait", "const"].iter().any(|kind| {
+        let begin = format!("{kind} {name}");
+        text.match_indices(&begin).any(|(at, _)| ends(&text[at + begin.len()..]))
+    })
+}
+
+/// What is wrong with a word in back quotes that looks like a file, a folder or something in a file.
+fn misplaced(word: &str) -> Option<String> {
+    let (path, name) = word.split_once("::").unwrap_or((word, ""));
+    let looks = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '/');
+    if !path.chars().all(looks) || !(path.ends_with(".rs") || path.ends_with('/')) {
+        return None;
+    }
+    let Some(found) = ["", "src"].iter().map(|folder| root(folder).join(path)).find(|file| file.exists()) else {
+        return Some(format!("{path} is not there"));
+    };
+    let there = name.is_empty() || defines(&fs::read_to_string(found).unwrap(), name);
+    (!there).then(|| format!("{path} has no {name}"))
+}
+
+#[test]
+fn what_the_documents_name_is_there() {
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for (document, folders) in [("ARCHITECTURE.md", true), (PROTOCOL, false)] {
+        let text = fs::read_to_string(root(document)).unwrap();
+        let (_, prose) = text.split_at(text.rfind("\n```\n").unwrap_or_default());
+        // Keys of the bucket look like folders.
+        let words = prose.split('`').skip(1).step_by(2).filter(|word| folders || !word.ends_with('/'));
+        for word in words {
+            named += 1;
+            wrong.extend(misplaced(word).map(|why| format!("{document}: {why}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(named > 200, "only {named} words stand in back quotes");
+    for gone in ["tests/no_such.rs", "stream/append.rs::prepend", "streams/"] {
+        assert!(misplaced(gone).is_some(), "{gone}");
+    }
 }
