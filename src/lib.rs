@@ -98,3 +98,8 @@ pub use store::restore::Moment;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are the Rust programs of the book.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct Book;

@@ -171,8 +171,7 @@ fn no_function_is_longer_than_a_screen() {
 /// The table of requirements names tests as `file::test`, or a file of tests.
 #[test]
 fn every_test_that_the_table_of_requirements_names_is_there() {
-    let readme = fs::read_to_string(root("README.md")).unwrap();
-    let (_, table) = readme.split_once("\n## What was asked").unwrap();
+    let table = fs::read_to_string(root("docs/requirements.md")).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| ")).count();
     assert!(rows > 35 && !table.contains("**open**"), "{rows} rows");
     let named = table.split('`').filter(|word| ["tests/", "src/"].iter().any(|folder| word.starts_with(folder)));
