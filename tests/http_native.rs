@@ -327,6 +327,8 @@ async fn the_nearest_to_a_record_are_found_by_its_id_and_matching_ones_are_count
     server.post(&format!("{C}/add"), &json!({"records": records})).await;
     let near = server.post(&format!("{C}/search"), &json!({"id": "p0", "k": 2, "include": []})).await;
     assert_eq!(near.json()["results"], json!([[{"id": "p1", "distance": 1.0}, {"id": "p2", "distance": 4.0}]]));
+    let most = server.post(&format!("{C}/search"), &json!({"id": "p0", "k": 10_000})).await;
+    assert!(most.status == 422 && most.text().contains("at most 9999 beside id"), "{}", most.text());
     let missing = server.post(&format!("{C}/search"), &json!({"id": "nobody"})).await;
     assert_eq!(missing.status, 404, "{}", missing.json());
     let counted = server.post(&format!("{C}/count"), &json!({"where": {"even": true}})).await;

@@ -312,13 +312,13 @@ fn is_name(text: &str) -> bool {
 #[test]
 fn what_readme_says_of_a_setting_is_what_help_says() {
     let mut compared = 0;
-    let settings = include_str!("../../README.md").lines().skip_while(|line| *line != "## Settings");
+    let settings = include_str!("../../docs/configuration.md").lines().skip_while(|line| *line != "## Settings");
     for line in settings {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let ["", name, default, _, ""] = cells.as_slice() else { continue };
         let Some(v) = VARIABLES.iter().find(|v| format!("`{}`", v.name) == *name) else { continue };
         compared += 1;
-        assert_eq!(default.replace('`', ""), v.default, "README's default of {}", v.name);
+        assert_eq!(default.replace('`', ""), v.default, "docs/configuration.md's default of {}", v.name);
     }
     assert!(compared >= 10, "only {compared} rows were compared");
 }

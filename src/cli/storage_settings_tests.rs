@@ -165,7 +165,7 @@ fn a_folder_that_is_named_beside_a_bucket_is_said_to_be_unused() {
     assert!(refused.message().contains("STORAGE_PATH for folder"), "{refused}");
     let told = |name: &str| VARIABLES.iter().find(|v| v.name == name).unwrap().meaning;
     assert!(told("DRUMLIN_DATA").contains("not used where a bucket is named"), "{}", told("DRUMLIN_DATA"));
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../docs/configuration.md");
     let row = |name: &str| readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
     assert!(row("DRUMLIN_DATA").contains(told("DRUMLIN_DATA")), "{}", row("DRUMLIN_DATA"));
     assert!(row("STORAGE_PATH").contains("a folder"), "{}", row("STORAGE_PATH"));

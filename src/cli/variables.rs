@@ -1,5 +1,5 @@
 //! Every variable that `serve` reads, once: for `--help`, for what is said of names that are not read (`names`), and for
-//! the tests that the table, the reading, `.env.example` and README agree.
+//! the tests that the table, the reading, `.env.example` and docs/configuration.md agree.
 
 /// A variable, its default and its meaning.
 pub struct Variable {

@@ -128,8 +128,12 @@ pub(super) async fn search(
         }
         let collection = app.store.collection_in(&scope, &name).await?;
         body.embedding = Some(embedding_of(&collection, id, consistency).await?);
-        // It is the nearest to itself, and left out.
-        body.k += usize::from((1..app.store.limits().k).contains(&k));
+        // The record itself is found too, and left out.
+        let most = app.store.limits().k.saturating_sub(1);
+        if k > most {
+            return Err(Error::limit(format!("k: expected at most {most} beside id (limit k), got {k}")).into());
+        }
+        body.k += usize::from(k > 0);
     }
     let query = query(&app, body, consistency)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
