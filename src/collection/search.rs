@@ -17,8 +17,8 @@ use super::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::index::{
-    Candidate, Choice, GraphQuery, NodeBitmap, Plan, PreparedQuery, SearchScratch, TopK, default_ef, plan, scan,
-    search_graph,
+    Candidate, Choice, GraphQuery, NodeBitmap, Plan, PreparedQuery, QueryMatrix, SearchScratch, TopK, default_ef, plan,
+    scan, search_graph,
 };
 use crate::interrupt::Interrupt;
 use crate::record::Address;
@@ -46,13 +46,18 @@ impl Route {
     }
 }
 
-/// Queries that read a row together at most: their embeddings, and some rows, stay near the CPU.
-const TOGETHER: usize = 16;
-/// Bytes of rows that are compared with one query after the other: they stay in the cache meanwhile.
-const NEAR_BYTES: usize = 64 << 10;
+/// Queries that read a row together at most.
+const TOGETHER: usize = 64;
 
-/// Offers the rows of a chunk to each of the answers.
-fn scan_chunk(view: &ChunkView, rows: &Scanned, prepared: &[PreparedQuery], exact: bool, tops: &mut [TopK]) {
+/// Offers the rows of a chunk to each of the answers. `matrix` has the queries where they are several.
+fn scan_chunk(
+    view: &ChunkView,
+    rows: &Scanned,
+    (prepared, matrix): (&[PreparedQuery], Option<&QueryMatrix<'_>>),
+    exact: bool,
+    tops: &mut [TopK],
+    interrupt: &Interrupt,
+) -> Result<()> {
     let (vectors, key) = (view.chunk.vectors(), |row| view.chunk.address(row).0);
     let rows = match rows {
         Scanned::Alive => &view.alive,
@@ -61,27 +66,20 @@ fn scan_chunk(view: &ChunkView, rows: &Scanned, prepared: &[PreparedQuery], exac
     };
     // Of a few rows codes are not worth making; what an exact search asks for is not read twice.
     let codes = (!exact && view.links.is_none() && rows.len() >= FEW_ROWS).then(|| view.codes.wanted(vectors));
-    if let Some(codes) = codes.flatten() {
-        for (query, top) in prepared.iter().zip(tops) {
-            codes.scan(query, vectors, rows, key, top);
+    match (codes.flatten(), matrix) {
+        (Some(codes), _) => {
+            for (query, top) in prepared.iter().zip(tops) {
+                codes.scan(query, vectors, rows, key, top);
+            }
         }
-        return;
-    }
-    if let ([query], [top]) = (prepared, &mut *tops) {
-        return scan(query, vectors, rows, key, top);
-    }
-    let together = (NEAR_BYTES / (vectors.dim.max(1) * size_of::<f32>())).max(1);
-    let (mut rows, mut some) = (rows.iter(), Vec::with_capacity(together));
-    loop {
-        some.clear();
-        some.extend(rows.by_ref().take(together));
-        for (query, top) in prepared.iter().zip(&mut *tops) {
-            scan(query, vectors, some.iter().copied(), key, top);
-        }
-        if some.len() < together {
-            return;
+        (None, Some(matrix)) => matrix.scan(vectors, rows, key, tops, interrupt)?,
+        (None, None) => {
+            for (query, top) in prepared.iter().zip(tops) {
+                scan(query, vectors, rows, key, top);
+            }
         }
     }
+    Ok(())
 }
 
 /// Fewer rows of a chunk are compared as they are.
@@ -230,10 +228,14 @@ impl Snapshot {
         interrupt: &Interrupt,
     ) -> Result<Vec<TopK>> {
         let mut tops: Vec<TopK> = prepared.iter().map(|_| TopK::new(query.k)).collect();
+        let matrix = match (prepared, self.dimension) {
+            ([_, _, ..], Some(dim)) => Some(QueryMatrix::new(prepared, dim)?),
+            _ => None,
+        };
         for (view, rows) in self.chunks.iter().zip(&route.scans) {
             interrupt.check()?;
             let begun = Instant::now();
-            scan_chunk(view, rows, prepared, query.exact, &mut tops);
+            scan_chunk(view, rows, (prepared, matrix.as_ref()), query.exact, &mut tops, interrupt)?;
             // A graph spares neither exact searches nor those among a few.
             if !query.exact && !matches!(rows, Scanned::These(_)) {
                 let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
