@@ -80,7 +80,7 @@ pub const VARIABLES: &[Variable] = &[
     v("ALLOW_RESET", "false", "POST /api/v2/reset drops everything, as Chroma's tests want it"),
     v("DRUMLIN_MAX_BODY_BYTES", "67108864", "bytes of a request body"),
     v("DRUMLIN_MAX_QUERY_BYTES", "33554432", "bytes of the body of a search, a get or a delete"),
-    v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "neighbours of one search in all"),
+    v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "neighbours of one search with several queries, in all"),
     v("DRUMLIN_MAX_CONCURRENT_REQUESTS", "1024", "requests under way; more are answered 503"),
     v("DRUMLIN_MAX_CONNECTIONS", "8192", "open connections; for one more, one without a request is closed"),
     v("DRUMLIN_CONNECTION_IDLE_S", "75", "seconds that a connection may be open without a whole request"),
