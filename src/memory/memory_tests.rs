@@ -80,6 +80,18 @@ fn without_a_limit_everything_fits() {
 }
 
 #[test]
+fn a_full_server_still_takes_small_bodies_of_reads_and_deletes() {
+    let budget = budget(160);
+    let mut account = budget.account();
+    account.set(170, 0);
+    let small = budget.reserve(10, Purpose::Read).unwrap();
+    assert!(budget.reserve(1, Purpose::Read).is_none(), "a sixteenth is theirs");
+    drop(small);
+    assert!(budget.reserve(10, Purpose::Read).is_some() && budget.reserve(1, Purpose::Write).is_none());
+    assert!(budget.would_hold_soon(10, Purpose::Read) && !budget.would_hold_soon(11, Purpose::Read));
+}
+
+#[test]
 fn a_refusal_names_need_use_limit_and_the_way_out_and_is_counted() {
     let budget = budget(3 << 20);
     let error = budget.refusal("this write", 1 << 20, Purpose::Write);

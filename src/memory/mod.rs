@@ -22,6 +22,9 @@ const TRIM_INTERVAL: Duration = Duration::from_millis(500);
 /// and for what the server does by itself.
 const PART_FOR_READS: u64 = 4;
 const PART_FOR_ANSWERS: u64 = 8;
+/// So much of it bodies of reads and deletes have however much else is in use: a full server must be read, and
+/// deletes are what makes room.
+const PART_ALWAYS_FOR_READS: u64 = 16;
 /// Writes may fill all of the limit but one part in so many: the rest is for graphs, merges and loads.
 const KEPT_FROM_WRITES: u64 = 8;
 
@@ -71,7 +74,8 @@ pub enum Purpose {
     Write,
     /// Loads, builds and merges, and bodies of writes on their way.
     Work,
-    /// Bodies of reads on their way. All together have a share that they cannot pass.
+    /// Bodies of reads and deletes on their way. All together have a share that they cannot pass, and a smaller one
+    /// that nothing else takes from them.
     Read,
     /// Answers on their way. They have a share of their own, however much else is in use: a full server must be read.
     Answer,
@@ -203,7 +207,7 @@ impl Budget {
             Purpose::Answer => sums.answers,
         };
         let within_share = self.share(purpose).is_none_or(|most| shared.saturating_add(bytes) <= most);
-        let beside_others = purpose == Purpose::Answer
+        let beside_others = self.always(purpose).is_some_and(|most| shared.saturating_add(bytes) <= most)
             || self.ceiling(purpose).is_none_or(|most| used(sums, resident).saturating_add(bytes) <= most);
         within_share && beside_others
     }
@@ -214,6 +218,16 @@ impl Budget {
         match purpose {
             Purpose::Write | Purpose::Work => None,
             Purpose::Read => Some(bytes / PART_FOR_READS),
+            Purpose::Answer => Some(bytes / PART_FOR_ANSWERS),
+        }
+    }
+
+    /// What all of one purpose may take together however much else is in use.
+    fn always(&self, purpose: Purpose) -> Option<u64> {
+        let bytes = self.limit?.bytes;
+        match purpose {
+            Purpose::Write | Purpose::Work => None,
+            Purpose::Read => Some(bytes / PART_ALWAYS_FOR_READS),
             Purpose::Answer => Some(bytes / PART_FOR_ANSWERS),
         }
     }
@@ -248,7 +262,7 @@ impl Budget {
         if self.share(purpose).is_some_and(|most| bytes > most) {
             return false;
         }
-        purpose == Purpose::Answer
+        self.always(purpose).is_some_and(|most| bytes <= most)
             || self
                 .ceiling(purpose)
                 .is_none_or(|most| sums.held.saturating_add(sums.owed).saturating_add(bytes) <= most)
