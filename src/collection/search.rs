@@ -51,7 +51,7 @@ const TOGETHER: usize = 64;
 
 /// Offers the rows of a chunk to each of the answers. `matrix` has the queries where they are several.
 fn scan_chunk(
-    view: &ChunkView,
+    (view, may_code): (&ChunkView, bool),
     rows: &Scanned,
     (prepared, matrix): (&[PreparedQuery], Option<&QueryMatrix<'_>>),
     exact: bool,
@@ -65,7 +65,8 @@ fn scan_chunk(
         Scanned::These(rows) => rows,
     };
     // Of a few rows codes are not worth making; what an exact search asks for is not read twice.
-    let codes = (!exact && view.links.is_none() && rows.len() >= FEW_ROWS).then(|| view.codes.wanted(vectors));
+    let codes =
+        (!exact && view.links.is_none() && rows.len() >= FEW_ROWS).then(|| view.codes.wanted(vectors, may_code));
     match (codes.flatten(), matrix) {
         (Some(codes), _) => {
             for (query, top) in prepared.iter().zip(tops) {
@@ -232,10 +233,11 @@ impl Snapshot {
             ([_, _, ..], Some(dim)) => Some(QueryMatrix::new(prepared, dim)?),
             _ => None,
         };
+        let may_code = !self.codes_put_off.load(Ordering::Relaxed);
         for (view, rows) in self.chunks.iter().zip(&route.scans) {
             interrupt.check()?;
             let begun = Instant::now();
-            scan_chunk(view, rows, (prepared, matrix.as_ref()), query.exact, &mut tops, interrupt)?;
+            scan_chunk((view, may_code), rows, (prepared, matrix.as_ref()), query.exact, &mut tops, interrupt)?;
             // A graph spares neither exact searches nor those among a few.
             if !query.exact && !matches!(rows, Scanned::These(_)) {
                 let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -3,7 +3,7 @@
 //! Invariants: see `invariants.rs`, which states and checks them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use roaring::RoaringBitmap;
@@ -15,6 +15,9 @@ use super::id_table::IdHasher;
 use super::key_types::KeyTypes;
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
+
+/// Bytes of a row's code beside one for each float.
+const CODE_NOTES: u64 = 12;
 
 /// A chunk and what has become of its rows.
 #[derive(Debug, Clone)]
@@ -125,6 +128,8 @@ pub struct Snapshot {
     pub(super) rested_bytes: u64,
     /// Microseconds that searches have spent on records that no graph has, of all versions.
     pub(super) scanned_us: Arc<AtomicU64>,
+    /// Whether memory is too short to make codes of rows, of all versions.
+    pub(super) codes_put_off: Arc<AtomicBool>,
 }
 
 impl Snapshot {
@@ -143,6 +148,7 @@ impl Snapshot {
             hasher: IdHasher::new(rand::random()),
             rested_bytes: 0,
             scanned_us: Arc::default(),
+            codes_put_off: Arc::default(),
         }
     }
 
@@ -164,6 +170,16 @@ impl Snapshot {
     /// Time that searches have spent so far on records that no graph has.
     pub fn scanned(&self) -> Duration {
         Duration::from_micros(self.scanned_us.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that codes of all rows that no graph has would take.
+    pub fn code_bytes(&self) -> u64 {
+        self.loose().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
+    }
+
+    /// Says whether there is memory to make codes of rows.
+    pub fn allow_codes(&self, allowed: bool) {
+        self.codes_put_off.store(!allowed, Ordering::Relaxed);
     }
 
     /// Live records.

@@ -144,11 +144,11 @@ pub struct LazyCodes {
 }
 
 impl LazyCodes {
-    /// Counts a scan; the codes, if they are worth having.
-    pub fn wanted(&self, vectors: Vectors<'_>) -> Option<&RowCodes> {
+    /// Counts a scan; the codes, if they are worth having. They are made only if they `may` be.
+    pub fn wanted(&self, vectors: Vectors<'_>, may: bool) -> Option<&RowCodes> {
         let scans = self.scans.fetch_add(1, Memory::Relaxed).saturating_add(1);
-        let worth = vectors.dim >= LEAST_DIM && scans >= WORTH_FROM;
-        worth.then(|| self.codes.get_or_init(|| RowCodes::encode(vectors)))
+        let worth = may && vectors.dim >= LEAST_DIM && scans >= WORTH_FROM;
+        self.codes.get().or_else(|| worth.then(|| self.codes.get_or_init(|| RowCodes::encode(vectors))))
     }
 
     /// Bytes of memory.
@@ -213,12 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_made_for_chunks_that_are_scanned_often() {
+    fn codes_are_made_for_chunks_that_are_scanned_often_where_there_is_memory() {
         let values = rows(10, 64, 1);
         let vectors = Vectors { values: &values, dim: 64, inverse_norms: None };
         let lazy = LazyCodes::default();
-        let made: Vec<bool> = (0..4).map(|_| lazy.wanted(vectors).is_some()).collect();
-        assert_eq!(made, [false, false, true, true]);
+        let made = [true, true, false, true, false].map(|may| lazy.wanted(vectors, may).is_some());
+        assert_eq!(made, [false, false, false, true, true]);
         assert!(lazy.size_bytes() > 640);
     }
 }
