@@ -333,3 +333,15 @@ async fn uploads_in_parts_of_a_process_that_died_are_given_up_after_a_week() {
     assert_eq!(server.open_uploads(), 2, "those of others stay");
     assert_eq!(bucket.abort_stale_uploads(WEEK).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn requests_are_sent_as_they_were_signed_whatever_their_keys_are_made_of() {
+    let server = S3Server::start().await;
+    let prefix = "a/./b/../c//it's (100 %)+é~[]^|";
+    let endpoint = server.endpoint().replace("127.0.0.1", "LocalHost");
+    let settings = S3Settings { prefix: prefix.into(), endpoint: Some(endpoint), ..settings(&server) };
+    let bucket = S3Bucket::connect(settings).await.unwrap();
+    create(&bucket, "k").await.unwrap();
+    assert_eq!(server.keys(), [format!("{prefix}/k")]);
+    assert_eq!(bucket.get("k", None).await.unwrap().bytes, "x");
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use drumlin_test_s3::tls::{Certificate, TlsFront};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, Instead, Mischief, S3Server, SECRET_KEY};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
@@ -176,5 +177,72 @@ async fn what_is_missing_to_reach_the_bucket_is_named_with_the_variable_to_set()
         let ended = command.arg("verify").stderr(Stdio::piped()).output().await.unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(!ended.status.success() && said.contains(word) && !said.contains("panicked"), "{word}: {said}");
+    }
+}
+
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+
+/// Whether a server starts and writes over TLS with `certificate`, told of the PEM in `bundle` by `variable`.
+async fn serves(certificate: &Certificate, bundle: &str, variable: &str) {
+    let server = S3Server::start().await;
+    let front = TlsFront::before(server.endpoint(), certificate).await;
+    let home = home();
+    let (pem, config) = (home.path().join("bundle.pem"), home.path().join("config"));
+    std::fs::write(&pem, bundle).unwrap();
+    std::fs::write(&config, format!("[default]\nca_bundle = {}\n", pem.display())).unwrap();
+    let named = if variable == "AWS_CONFIG_FILE" { config } else { pem };
+    let variables = [&KEYS[..], &[(variable, named.to_str().unwrap())]].concat();
+    let served = Served::start(home, front.endpoint(), &variables).await;
+    assert_eq!(served.post("/api/collections", json!({"name": "notes"})).await, 201);
+    assert!(!server.keys().is_empty());
+}
+
+/// What the program says where it does not believe `certificate`, with the PEM in `bundle` trusted.
+async fn refuses(certificate: &Certificate, bundle: &str) -> String {
+    let server = S3Server::start().await;
+    let front = TlsFront::before(server.endpoint(), certificate).await;
+    let home = home();
+    let pem = home.path().join("bundle.pem");
+    std::fs::write(&pem, bundle).unwrap();
+    let variables = [&KEYS[..], &[("AWS_CA_BUNDLE", pem.to_str().unwrap()), ("DRUMLIN_START_TIMEOUT_S", "1")]].concat();
+    let mut command = command(home.path(), front.endpoint(), &variables);
+    let ended = command.arg("serve").env("PORT", "0").stderr(Stdio::piped()).output().await.unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success() && !said.contains("panicked"), "{said}");
+    assert_eq!(server.requests(), 0, "a server was asked that is not believed");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_self_signed_certificate_is_believed_where_it_is_itself_among_the_trusted() {
+    let certificate = Certificate::self_signed("127.0.0.1");
+    for variable in ["AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "SSL_CERT_FILE"] {
+        serves(&certificate, &certificate.pem, variable).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_believed_that_an_authority_of_the_bundle_signed_or_that_is_in_the_bundle_itself() {
+    let certificate = Certificate::by_authority("127.0.0.1");
+    serves(&certificate, &certificate.signer_pem, "AWS_CA_BUNDLE").await;
+    serves(&certificate, &certificate.pem, "AWS_CA_BUNDLE").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_another_host_or_another_time_is_refused_with_what_to_do_though_it_is_trusted() {
+    let elsewhere = Certificate::self_signed("bucket.example");
+    let said = refuses(&elsewhere, &elsewhere.pem).await;
+    assert!(said.contains("not valid for name") && said.contains("AWS_ENDPOINT_URL"), "{said}");
+    let ended = Certificate::ended("127.0.0.1");
+    let said = refuses(&ended, &ended.pem).await;
+    assert!(said.contains("certificate expired") && said.contains("clock"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_refused_that_the_bundle_has_not_and_nobody_of_the_bundle_signed() {
+    let other = Certificate::self_signed("127.0.0.1");
+    for certificate in [Certificate::self_signed("127.0.0.1"), Certificate::by_authority("127.0.0.1")] {
+        let said = refuses(&certificate, &other.pem).await;
+        assert!(said.contains("AWS_CA_BUNDLE"), "{said}");
     }
 }

@@ -7,10 +7,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use drumlin::CollectionId;
 use drumlin::bucket::keys::StreamId;
-use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::bucket::s3::{S3Bucket, S3Settings, connections};
 use drumlin::bucket::{Bucket, fetch};
 use drumlin::testing::head;
 use futures::stream::{self, StreamExt};
@@ -84,7 +83,7 @@ async fn get(client: Client, bucket: String, (key, start, end): Range) -> u64 {
 }
 
 async fn client(settings: &S3Settings) -> Client {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let http = connections(settings.ca_bundle.as_deref()).expect("the certificates can be read");
     let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let region = shared.region().cloned().unwrap_or(Region::from_static("us-east-1"));
     let mut builder = aws_sdk_s3::config::Builder::from(&shared)

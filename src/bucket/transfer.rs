@@ -129,10 +129,14 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// A failure to reach a store, with the variables that may help.
 pub(super) fn with_way_out(failure: String) -> String {
     let holds = |words: &[&str]| words.iter().any(|word| failure.contains(word));
-    let way_out = if holds(&["invalid peer certificate", "UnknownIssuer", "CaUsedAsEndEntity"]) {
+    let way_out = if holds(&["not valid for name", "NotValidForName"]) {
+        "the certificate is of another host: the endpoint (for S3 AWS_ENDPOINT_URL) must name one of the certificate's"
+    } else if holds(&["certificate expired", "certificate not valid yet"]) {
+        "the certificate's dates do not hold by the clock of this machine"
+    } else if holds(&["invalid peer certificate", "UnknownIssuer", "CaUsedAsEndEntity"]) {
         "the server's certificate is signed by nobody known: AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all) names \
-         a PEM file with an authority of your own"
-    } else if holds(&["unsuccessful tunnel", "proxy"]) {
+         a PEM file with an authority of your own, or for S3 with the server's certificate itself"
+    } else if holds(&["unsuccessful tunnel", "tunnel error", "proxy"]) {
         "the proxy is that of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts that are reached without"
     } else if holds(&["dns error", "failed to lookup address"]) {
         "is the endpoint or the region right (for S3 AWS_ENDPOINT_URL, AWS_REGION), or is a proxy needed (HTTPS_PROXY)?"

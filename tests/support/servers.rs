@@ -7,6 +7,7 @@ pub mod gcs_server;
 mod s3_front;
 mod s3_objects;
 mod s3_server;
+pub mod tls;
 pub mod web;
 
 pub use s3_front::{Asked, Instead, Mischief};

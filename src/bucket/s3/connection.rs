@@ -1,96 +1,169 @@
-//! The connections to S3: through the proxies that the environment names, and with a bundle of certificate
-//! authorities instead of the system's where one is given. Its invariant: a call made by
-//! [`over_new_connections`](super::over_new_connections) goes over a connection that no earlier answer came
-//! over, and none is kept of it.
+//! The HTTP client under the SDK: two pools of connections, one that keeps them and one that does not. Its
+//! invariants: a call made by [`over_new_connections`](super::over_new_connections) goes over a connection
+//! that no earlier answer came over, and none is kept of it. A request is sent as the SDK signed it: its
+//! address is not rewritten, no redirect is followed, and an answer is not unpacked.
 
+use std::collections::HashMap;
+use std::error::Error as StdError;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::shared::IntoShared;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
+use hyper::Request;
+use hyper::header::PROXY_AUTHORIZATION;
+use hyper::http::Extensions;
+use hyper::http::uri::Scheme;
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, HttpInfo, capture_connection};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
+use rustls::ClientConfig;
 
+use super::route::{Connector, TimedOut, within};
+use super::trust::tls;
 use crate::bucket::transfer::wants_new_connection;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// A client that keeps its connections, and the same without.
-#[derive(Debug)]
-struct Connections {
-    keeping: SharedHttpClient,
-    fresh: SharedHttpClient,
+/// Which connections are kept, and how long making one and waiting for an answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Kind {
+    fresh: bool,
+    connect_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
 }
 
-/// The client for all calls, which trusts the authorities of `bundle` alone if there is one.
+/// The client; see the module's text.
+#[derive(Debug)]
+struct Connections {
+    tls: Arc<ClientConfig>,
+    proxies: Arc<Matcher>,
+    pools: Mutex<HashMap<Kind, SharedHttpConnector>>,
+}
+
+/// The client for all calls, which trusts the certificates of `bundle` alone if there is one.
 ///
 /// # Errors
 /// `Invalid` if the bundle cannot be read or holds no certificates.
-pub(super) fn connections(bundle: Option<&Path>) -> Result<SharedHttpClient> {
-    if bundle.is_none() {
-        check_the_systems()?;
-    }
-    let context = match bundle {
-        Some(bundle) => TlsContext::builder().with_trust_store(authorities(bundle)?).build(),
-        None => TlsContext::builder().build(),
-    };
-    let context = context.map_err(|error| Error::internal(format!("TLS was not set up: {error}")))?;
-    let client = |idle: Option<usize>| {
-        let context = context.clone();
-        Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
-            connector.set_connector_settings(settings.cloned());
-            connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-            connector.set_pool_max_idle_per_host(idle);
-            connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context.clone()).build()
-        })
-    };
-    Ok(Connections { keeping: client(None), fresh: client(Some(0)) }.into_shared())
-}
-
-/// Refuses a `SSL_CERT_FILE` that is not there: it would leave no authority to trust, and the client a reason
-/// to panic.
-fn check_the_systems() -> Result<()> {
-    let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) else { return Ok(()) };
-    match std::fs::File::open(&file) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::invalid(format!(
-            "SSL_CERT_FILE is {}, which cannot be read: {error}; expected a PEM file of certificate authorities, or \
-             nothing for the system's",
-            Path::new(&file).display()
-        ))),
-    }
-}
-
-/// The certificates of a PEM file.
-fn authorities(bundle: &Path) -> Result<TrustStore> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Error::invalid(format!(
-            "the certificates in {} cannot be used: {why}; expected a PEM file of certificate authorities \
-             (AWS_CA_BUNDLE, or ca_bundle of the profile)",
-            bundle.display()
-        ))
-    };
-    let pem = std::fs::read(bundle).map_err(|error| wrong(&error))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<std::result::Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| wrong(&error))?;
-    if certificates.is_empty() {
-        return Err(wrong(&"no certificate was found"));
-    }
-    // The client takes for granted that they can be read.
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| wrong(&error))?;
-    }
-    Ok(TrustStore::empty().with_pem_certificate(pem))
+pub fn connections(bundle: Option<&Path>) -> Result<SharedHttpClient> {
+    let (tls, proxies) = (Arc::new(tls(bundle)?), Arc::new(Matcher::from_env()));
+    Ok(Connections { tls, proxies, pools: Mutex::default() }.into_shared())
 }
 
 impl HttpClient for Connections {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let client = if wants_new_connection() { &self.fresh } else { &self.keeping };
-        client.http_connector(settings, components)
+    fn http_connector(&self, settings: &HttpConnectorSettings, _components: &RuntimeComponents) -> SharedHttpConnector {
+        let kind = Kind {
+            fresh: wants_new_connection(),
+            connect_timeout: settings.connect_timeout(),
+            read_timeout: settings.read_timeout(),
+        };
+        let mut pools = self.pools.lock();
+        pools.entry(kind).or_insert_with(|| Pool::new(kind, self).into_shared()).clone()
     }
+}
+
+/// Connections of one kind.
+#[derive(Debug)]
+struct Pool {
+    client: Client<Connector, SdkBody>,
+    proxies: Arc<Matcher>,
+    read_timeout: Option<Duration>,
+}
+
+impl Pool {
+    fn new(kind: Kind, of: &Connections) -> Self {
+        let mut client = Client::builder(TokioExecutor::new());
+        client.pool_timer(TokioTimer::new());
+        if kind.fresh {
+            client.pool_max_idle_per_host(0);
+        }
+        let connector = Connector::new(of.tls.clone(), of.proxies.clone(), kind.connect_timeout);
+        Pool { client: client.build(connector), proxies: of.proxies.clone(), read_timeout: kind.read_timeout }
+    }
+
+    /// Adds the keys of a proxy that passes the request on. One that a tunnel goes through was shown them before.
+    fn with_keys_of_proxy(&self, mut request: Request<SdkBody>) -> Request<SdkBody> {
+        if request.uri().scheme() == Some(&Scheme::HTTP)
+            && let Some(proxy) = self.proxies.intercept(request.uri())
+            && let Some(keys) = proxy.basic_auth()
+        {
+            request.headers_mut().entry(PROXY_AUTHORIZATION).or_insert_with(|| keys.clone());
+        }
+        request
+    }
+}
+
+impl HttpConnector for Pool {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut request = match request.try_into_http1x() {
+            Ok(request) => self.with_keys_of_proxy(request),
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        let connection = capture_connection(&mut request);
+        if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+            capture.set_connection_retriever(move || told_of(&connection));
+        }
+        let answer = within(self.read_timeout, "HTTP read", self.client.request(request));
+        HttpConnectorFuture::new(async {
+            let response = answer.await.map_err(sorted)?.map(SdkBody::from_body_1_x);
+            HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// What clients of the SDK that repeat a call want of a connection: where it leads, and a way to end its use.
+fn told_of(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
+    let mut told = ConnectionMetadata::builder();
+    {
+        let made = connection.connection_metadata();
+        let made = made.as_ref()?;
+        let mut extras = Extensions::new();
+        made.get_extras(&mut extras);
+        let addresses = extras.get::<HttpInfo>();
+        told.set_local_addr(addresses.map(HttpInfo::local_addr)).set_remote_addr(addresses.map(HttpInfo::remote_addr));
+        told = told.proxied(made.is_proxied());
+    }
+    let connection = connection.clone();
+    let poison = move || connection.connection_metadata().iter().for_each(Connected::poison);
+    Some(told.poison_fn(poison).build())
+}
+
+/// A failure as the SDK tells kinds of them apart.
+fn sorted(error: BoxError) -> ConnectorError {
+    let within = error.as_ref();
+    if cause::<TimedOut>(within).is_some() {
+        return ConnectorError::timeout(error);
+    }
+    if let Some(http) = cause::<hyper::Error>(within) {
+        return match http {
+            http if http.is_timeout() => ConnectorError::timeout(error),
+            http if http.is_user() => ConnectorError::user(error),
+            http if http.is_closed() || http.is_canceled() || cause::<std::io::Error>(http).is_some() => {
+                ConnectorError::io(error)
+            }
+            // The answer broke off.
+            http if http.is_incomplete_message() => ConnectorError::other(error, Some(ErrorKind::TransientError)),
+            _ => ConnectorError::other(error, None),
+        };
+    }
+    match cause::<ClientError>(within) {
+        Some(client) if client.is_connect() || cause::<std::io::Error>(client).is_some() => ConnectorError::io(error),
+        _ => ConnectorError::other(error, None),
+    }
+}
+
+/// The outermost of the error and its causes that is an `E`.
+fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(<dyn StdError>::downcast_ref)
 }

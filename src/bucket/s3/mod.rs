@@ -34,8 +34,12 @@ mod credentials;
 mod encryption;
 mod heard;
 mod multipart;
+mod route;
 mod settings;
+mod trust;
 
+#[doc(hidden)]
+pub use connection::connections;
 use encryption::with_customer_key;
 pub use encryption::{S3CustomerKey, S3Encryption};
 pub use settings::{DEFAULT_PREFIX, S3Settings};
