@@ -24,6 +24,8 @@ pub struct DotEnv {
 type Parsed = (Vec<(String, String)>, Vec<String>);
 /// Lines of one value in quotes, such as a certificate, at most.
 const ENTRY_LINES: usize = 100;
+/// Bytes of the file, at most.
+const FILE_BYTES: u64 = 1 << 20;
 
 /// Adds what the working directory's `.env` says to the environment.
 ///
@@ -31,15 +33,21 @@ const ENTRY_LINES: usize = 100;
 /// `Invalid`, with the file's path, where it cannot be read or a setting's line cannot.
 pub fn load() -> Result<DotEnv> {
     let path = std::env::current_dir().unwrap_or_default().join(".env");
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
+    let at = path.display();
+    let metadata = match fs::metadata(&path) {
+        Ok(metadata) => metadata,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(DotEnv::default()),
-        Err(e) if e.kind() == ErrorKind::IsADirectory => {
-            let notes = vec![format!("{} is a directory and no file of settings; it is not read", path.display())];
-            return Ok(DotEnv { path: None, notes });
-        }
-        Err(e) => return Err(invalid(format!("{}: cannot be read: {e}", path.display()))),
+        Err(e) => return Err(invalid(format!("{at}: cannot be read: {e}"))),
     };
+    if !metadata.is_file() {
+        let notes = vec![format!("{at} is no file of settings; it is not read")];
+        return Ok(DotEnv { path: None, notes });
+    }
+    if metadata.len() > FILE_BYTES {
+        let bytes = metadata.len();
+        return Err(invalid(format!("{at}: expected settings, at most {FILE_BYTES} bytes, got {bytes}")));
+    }
+    let bytes = fs::read(&path).map_err(|e| invalid(format!("{at}: cannot be read: {e}")))?;
     let (pairs, notes) = parse(&path, &bytes)?;
     for (name, value) in pairs {
         if std::env::var_os(&name).is_none() {
@@ -52,25 +60,25 @@ pub fn load() -> Result<DotEnv> {
 
 /// Reads the lines of the file at `path`.
 fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
-    let at = path.display();
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let line = bytes.iter().take(e.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
-        invalid(format!("{at}: expected UTF-8, line {line} is not"))
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if bytes.contains(&0) {
+        return Err(invalid(format!("{}: expected text in UTF-8, got a NUL byte (is it UTF-16?)", path.display())));
+    }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    // What is no UTF-8 stays a line that cannot be read, and has no name that could be taken for another.
+    let text: Vec<_> = bytes.split(|byte| *byte == b'\n').map(String::from_utf8_lossy).collect();
+    let lines: Vec<&str> = text.iter().map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
     let (mut pairs, mut seen, mut notes) = (Vec::new(), BTreeSet::new(), Vec::new());
-    let (lines, mut next, mut good) = (text.lines().collect::<Vec<_>>(), 0, String::new());
+    let (mut next, mut good) = (0, String::new());
     while next < lines.len() {
         let (read, taken) = entry(&good, lines.get(next..).unwrap_or_default());
         let taken_lines = lines.get(next..next + taken).unwrap_or_default();
         match read {
             Ok(items) => {
+                check_entry(path, next + 1, taken_lines, &seen)?;
                 good.push_str(&taken_lines.join("\n"));
                 good.push('\n');
-                // The first counts, as the environment counts before the file. A NUL cannot be in it.
-                pairs.extend(
-                    items.into_iter().filter(|(name, value)| !value.contains('\0') && seen.insert(name.clone())),
-                );
+                // The first counts, as the environment counts before the file.
+                pairs.extend(items.into_iter().filter(|(name, _)| seen.insert(name.clone())));
             }
             Err(()) => notes.push(unreadable(path, next + 1, lines.get(next..).unwrap_or_default())?),
         }
@@ -85,11 +93,17 @@ type Entry = std::result::Result<Vec<(String, String)>, ()>;
 /// Reads the entry at the head of `lines`, which may name what those before it (`good`) have set, and how many lines it
 /// takes: several where a quote is open at the end of the first.
 fn entry(good: &str, lines: &[&str]) -> (Entry, usize) {
-    let before = dotenvy::from_read_iter(good.as_bytes()).count();
     let first = lines.first().copied().unwrap_or_default();
+    if first.contains('\u{fffd}') {
+        return (if first.trim_start().starts_with('#') { Ok(Vec::new()) } else { Err(()) }, 1);
+    }
     let most = if first.contains(['"', '\'']) { lines.len().min(ENTRY_LINES) } else { 1 };
     for taken in 1..=most {
-        let text = format!("{good}{}\n", lines.get(..taken).unwrap_or_default().join("\n"));
+        let text = lines.get(..taken).unwrap_or_default().join("\n");
+        // Only what has a $ can depend on what was set before.
+        let good = if text.contains('$') { good } else { "" };
+        let before = dotenvy::from_read_iter(good.as_bytes()).count();
+        let text = format!("{good}{text}\n");
         let items: std::result::Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).skip(before).collect();
         if let Ok(items) = items {
             return (Ok(items), taken);
@@ -98,21 +112,63 @@ fn entry(good: &str, lines: &[&str]) -> (Entry, usize) {
     (Err(()), 1)
 }
 
+/// Refuses an entry that can be read and cannot be meant: a quote that takes settings with it, or a setting in which a
+/// `$` stands for nothing.
+fn check_entry(path: &Path, number: usize, lines: &[&str], set: &BTreeSet<String>) -> Result<()> {
+    let ours = |line: &&str| line.contains('=') && name_of(line).is_some_and(|name| names::may_be_ours(&name));
+    let (Some(first), rest) = (lines.first(), lines.get(1..).unwrap_or_default()) else { return Ok(()) };
+    let at = format!("{}: line {number}", path.display());
+    if let Some(name) = rest.iter().find(|line| ours(line)).and_then(|line| name_of(line)) {
+        return Err(invalid(format!(
+            "{at}: a quote is open here, and the line of {name} is within it; close it before"
+        )));
+    }
+    let Some(name) = Some(first).filter(|line| ours(line)).and_then(|line| name_of(line)) else { return Ok(()) };
+    let is_set = |variable: &str| set.contains(variable) || std::env::var_os(variable).is_some();
+    match substituted(&lines.join("\n")).into_iter().find(|variable| !is_set(variable)) {
+        Some(_) => Err(invalid(format!(
+            "{at}: in the value of {name} a $ stands for a variable that is not set; put the value into single quotes \
+             if it holds a $ of its own"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The variables that the `$` of an entry stand for.
+fn substituted(entry: &str) -> Vec<String> {
+    let value = entry.split_once('=').map_or("", |(_, value)| value.trim_start());
+    if value.starts_with('\'') {
+        return Vec::new();
+    }
+    let (mut found, mut rest) = (Vec::new(), value);
+    while let Some((before, behind)) = rest.split_once('$') {
+        let bare = behind.strip_prefix('{').unwrap_or(behind);
+        let name: String = bare.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        if !before.ends_with('\\') {
+            found.push(name);
+        }
+        rest = behind;
+    }
+    found
+}
+
 /// The note on a line that is no `NAME=value`. Where it opens a quote, those behind it may have been lost with it.
 fn unreadable(path: &Path, number: usize, lines: &[&str]) -> Result<String> {
     let at = format!("{}: line {number}", path.display());
-    let form = "expected NAME=value, with quotes around a value that holds spaces or #";
+    let form = "expected NAME=value in UTF-8, with quotes around a value that holds spaces or #";
     match lines.first().copied().and_then(name_of).filter(|name| names::may_be_ours(name)) {
         Some(name) => Err(invalid(format!("{at}: {form}; the line of {name} cannot be read"))),
         None => Ok(format!("{at}: {form}; it is skipped as another program's")),
     }
 }
 
-/// The name that a line sets.
-fn name_of(line: &str) -> Option<&str> {
-    let name = line.split_once('=').map_or(line, |(name, _)| name).trim();
-    let name = name.strip_prefix("export ").map_or(name, str::trim);
-    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then_some(name)
+/// The name that a line sets or means to: its first word.
+fn name_of(line: &str) -> Option<String> {
+    let words = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let line = line.trim_start();
+    let line = line.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(line);
+    let name = line.trim_start().split(words).next().unwrap_or_default();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -160,8 +216,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_told_with_its_line() {
-        let refused = parse(Path::new("/x/.env"), b"A=1\nB=\xff\n").unwrap_err();
-        assert_eq!(refused.message(), "/x/.env: expected UTF-8, line 2 is not");
+    fn a_setting_that_is_no_pair_stops_the_start_however_it_is_written() {
+        for text in [
+            "STORAGE_API_KEY: hush\n",
+            "S3_BUCKET_NAME hush-bucket\n",
+            "STORAGE-API-KEY=hush\n",
+            "export\tSTORAGE_API_KEY=two hush words\n",
+        ] {
+            let message = refusal(text);
+            assert!(message.contains("line 1: expected NAME=value") && !message.contains("hush"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_closed_too_late_takes_no_setting_with_it() {
+        let message = refusal("A=\"one\nSTORAGE_API_KEY=hush\nS3_BUCKET_NAME=b\nB=\"two\n");
+        assert!(message.contains("line 1: a quote is open here, and the line of STORAGE_API_KEY"), "{message}");
+        let (pairs, _) = read("CERTIFICATE=\"-----BEGIN\nAb+/=\n-----END\"\nPORT=81\n").unwrap();
+        assert_eq!(pairs.len(), 2);
+    }
+
+    #[test]
+    fn a_dollar_in_a_setting_that_stands_for_nothing_is_refused() {
+        for text in ["STORAGE_API_KEY=$hush_not_set\n", "STORAGE_API_KEY=\"pa${hush_not_set}\"\n"] {
+            let message = refusal(text);
+            assert!(message.contains("single quotes") && !message.contains("hush"), "{message}");
+        }
+        let (pairs, _) = read("BASE=a\nS3_PREFIX=$BASE/b\nSTORAGE_API_KEY='pa$word'\nOTHER=$hush_not_set\n").unwrap();
+        assert_eq!((pairs[1].1.as_str(), pairs[2].1.as_str()), ("a/b", "pa$word"));
+    }
+
+    #[test]
+    fn what_is_no_text_is_skipped_in_other_programs_lines_and_refused_in_settings() {
+        let (pairs, notes) = parse(Path::new("/x/.env"), b"# cl\xe9 de Jean\nA=1\r\nB=\xff\nPORT=81\n").unwrap();
+        assert_eq!((pairs.len(), notes.len()), (2, 1), "{notes:?}");
+        assert!(notes[0].starts_with("/x/.env: line 3: expected NAME=value in UTF-8"), "{notes:?}");
+        for bytes in [&b"STORAGE_API_KEY=\xff\n"[..], b"STORAGE_API_KEY=a\0b\n", b"P\0O\0R\0T\0=\08\0\n\0"] {
+            assert!(parse(Path::new("/x/.env"), bytes).is_err());
+        }
     }
 }

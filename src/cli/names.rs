@@ -68,6 +68,8 @@ const KEYS: [&str; 2] = ["STORAGE_API_KEY", "DRUMLIN_KEY_FILE"];
 const TYPO_EDITS: usize = 2;
 /// Names shorter than this are too near to too much.
 const TYPO_LETTERS: usize = 8;
+/// A beginning that other programs' names have as well: what stands behind it decides.
+const COMMON: &str = "STORAGE_";
 /// How alike a name of a family must be to be suggested, from 0 to 1.
 const ALIKE: f64 = 0.87;
 
@@ -116,11 +118,19 @@ fn stranger(name: String) -> Option<Stranger> {
     let of_family = FAMILIES.iter().any(|family| upper.starts_with(family));
     let other = OTHER_NAMES.iter().find(|(other, _)| *other == upper).map(|(_, meant)| *meant);
     let typo = VARIABLES.iter().map(|v| (strsim::osa_distance(v.name, &upper), v.name)).min();
-    let typo =
-        typo.filter(|(edits, meant)| *edits <= TYPO_EDITS && meant.len() >= TYPO_LETTERS).map(|(_, meant)| meant);
-    let near = typo.is_some() || (of_family && other.is_some());
+    let typo = typo.filter(|(edits, meant)| *edits <= edits_of(meant)).map(|(_, meant)| meant);
+    let near = typo.is_some() || (of_family && other.is_some() && !upper.starts_with(COMMON));
     let meant = other.or(typo).or_else(|| of_family.then(|| most_alike(&upper)).flatten());
     (of_family || meant.is_some()).then_some(Stranger { name, meant, near })
+}
+
+/// Edits that a typo of this name takes at most.
+fn edits_of(name: &str) -> usize {
+    match name.strip_prefix(COMMON) {
+        Some(rest) => rest.len() / 5,
+        None if name.len() < TYPO_LETTERS => 0,
+        None => TYPO_EDITS,
+    }
 }
 
 fn most_alike(name: &str) -> Option<&'static str> {
@@ -143,7 +153,10 @@ fn is_of_the_sdk(name: &str) -> bool {
 /// Whether Kubernetes sets it for a service, as `DRUMLIN_SERVICE_HOST` and `DRUMLIN_PORT_8000_TCP` for one of our name.
 fn is_service_link(name: &str) -> bool {
     let behind = |word: &str| name.split_once(word).map(|(_, rest)| rest);
-    let of_port = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains("_TCP");
+    let of_port = |rest: &str| {
+        rest.starts_with(|c: char| c.is_ascii_digit())
+            && ["_TCP", "_UDP", "_SCTP"].iter().any(|kind| rest.contains(kind))
+    };
     name.ends_with("_SERVICE_HOST")
         || behind("_SERVICE_PORT").is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
         || behind("_PORT_").is_some_and(of_port)

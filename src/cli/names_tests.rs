@@ -69,6 +69,7 @@ fn settings_and_what_others_set_are_left_alone() {
         "S3_SERVICE_HOST",
         "GOOGLE_API_KEY",
         "DATABASE_URL",
+        "DRUMLIN_PORT_53_UDP_ADDR",
     ];
     assert_eq!(told(&ours.chain(others).collect::<Vec<_>>()), Vec::<String>::new());
 }
@@ -102,6 +103,10 @@ fn a_near_miss_stops_the_start_where_data_would_go_elsewhere_or_a_server_be_open
         assert!(!message.contains("hush"), "{message}");
         let with_key = [(name, "x"), ("STORAGE_API_KEY", "k7Qw-93hf_0aZx81"), ("DRUMLIN_DATA", "/d")];
         assert_eq!(checked(&with_key, &none).map(|notes| notes.len()).map_err(|e| e.to_string()), Ok(1));
+    }
+    // Words that are common elsewhere are told and no more.
+    for name in ["STORAGE_HOME", "STORAGE_NODE", "STORAGE_MODEL", "STORAGE_DATA", "STORAGE_PASS", "STORAGE_KEY"] {
+        assert_eq!(checked(&[(name, "x")], &none).map(|notes| notes.len()).map_err(|e| e.to_string()), Ok(1));
     }
     // Another program's bucket is told and no more.
     let other = checked(&[("AWS_S3_BUCKET", "x")], &none).unwrap();
