@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::catalog::{self, CatalogWrite, CollectionRecord, Configuration, RecordState};
 use super::entry::Entry;
 use super::{Inner, Store, residency};
-use crate::bucket::StoreTime;
 use crate::bucket::keys::StreamId;
+use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Scope};
 use crate::collection::state::Change;
@@ -78,25 +78,30 @@ impl Store {
             return Err(Error::unavailable(what));
         };
         match inner.catalog.write(CatalogWrite::Create { id, record: Box::new(record) }).await {
-            Ok(written) => self.check_birth(id, head_date, written.date).await?,
+            // IMPORTANT: the catalog names it by now. Its creator must not be told that there is none.
+            Ok(written) => self.newborn(id, &name, (head_date, written.date)).await.map_err(|e| born(&name, e)),
             Err(error) => {
                 if error.kind() != Kind::OutcomeUnknown {
                     self.abandon_head(&stream).await;
                 }
-                return Err(error);
+                Err(error)
             }
         }
-        inner.reconcile();
-        let entry = inner.entry(id);
-        let entry = entry.ok_or_else(|| Error::not_found(format!("collection {name:?} was dropped at once")))?;
-        match entry.opened().await {
-            Ok(held) => Ok(held.handle()),
-            // IMPORTANT: the catalog names it by now. Its creator must not be told that there is none.
-            Err(error @ StreamError::Corrupted { .. }) => {
-                let what = format!("collection {name:?} was created, but cannot be read yet: {error}");
-                Err(Error::new(Kind::OutcomeUnknown, what))
-            }
-            Err(error) => Err(error.into()),
+    }
+
+    /// Opens a collection that the catalog names since just now. `dates` are those of its HEAD and of its record.
+    async fn newborn(
+        &self,
+        id: CollectionId,
+        name: &str,
+        dates: (Option<StoreTime>, Option<StoreTime>),
+    ) -> Result<Collection> {
+        self.check_birth(id, dates).await?;
+        self.inner.reconcile();
+        match self.inner.entry(id) {
+            Some(entry) => Ok(entry.opened().await?.handle()),
+            None if self.inner.view.load().is_live(id) => Err(Error::unavailable("the store is closing")),
+            None => Err(Error::not_found(format!("collection {name:?} was dropped at once"))),
         }
     }
 
@@ -109,9 +114,9 @@ impl Store {
     }
 
     /// If much time passed between HEAD and the catalog commit, a sweep may have taken HEAD away.
-    async fn check_birth(&self, id: CollectionId, head: Option<StoreTime>, catalog: Option<StoreTime>) -> Result<()> {
+    async fn check_birth(&self, id: CollectionId, dates: (Option<StoreTime>, Option<StoreTime>)) -> Result<()> {
         let lease = self.inner.settings.timing.lease.as_millis();
-        let in_time = match (head, catalog) {
+        let in_time = match dates {
             (Some(head), Some(catalog)) => u128::try_from(catalog.since_ms(head)).unwrap_or(0) <= lease,
             _ => false,
         };
@@ -194,17 +199,19 @@ impl Store {
 
     async fn end_unopened(&self, id: CollectionId) -> Result<Ended> {
         let (stream, inner) = (StreamId::Collection(id), &self.inner);
-        match head::mark_dropped(&inner.swapper(stream.clone())).await {
+        let told = |error| undecided(error, &stream);
+        let swapper = inner.swapper(stream.clone());
+        match head::mark_dropped(&swapper).await {
             Ok(()) => return Ok(Ended::Now),
             // A HEAD that is lost is put anew, as one that is dropped: else the name could never be used again.
             Err(HeadError::Missing) => {}
-            Err(error) => return Err(StreamError::of_head(error, &stream).into()),
+            Err(error) => return Err(told(error)),
         }
         let tombstone = Head { state: Life::Dropped, ..Head::new(stream.to_string(), Map::new()) };
         let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &inner.settings.timing).await;
-        match made.map_err(|error| StreamError::of_head(error, &stream))? {
+        match made.map_err(told)? {
             Created::Ours(_) => {}
-            Created::Exists => self.mark_dropped(id).await?,
+            Created::Exists => head::mark_dropped(&swapper).await.map_err(told)?,
         }
         Ok(Ended::Now)
     }
@@ -272,6 +279,28 @@ fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
 
 fn unclear(why: &str) -> Error {
     Error::new(Kind::OutcomeUnknown, format!("whether the collection was created is not known: {why}"))
+}
+
+/// A failed swap that is the commit point of a drop: HEAD may be dropped, unless the bucket refused.
+fn undecided(error: HeadError, stream: &StreamId) -> Error {
+    match error {
+        HeadError::Bucket(error @ BucketError::Unknown { .. }) => {
+            let what = format!("whether the collection was dropped is not known: {error}; drop it again");
+            Error::new(Kind::OutcomeUnknown, what)
+        }
+        other => StreamError::of_head(other, stream).into(),
+    }
+}
+
+/// What the creator of a collection that the catalog names is told, where it could not be opened.
+fn born(name: &str, error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound | Kind::OutcomeUnknown => error,
+        _ => {
+            let what = format!("collection {name:?} was created, but cannot be used yet: {error}");
+            Error::new(Kind::OutcomeUnknown, what).with_source(error)
+        }
+    }
 }
 
 /// Whether the holder of a name has been dropped, by a strong read of its log; finishes the drop.

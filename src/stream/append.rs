@@ -36,9 +36,23 @@ enum ReadBack {
 }
 
 impl<S: State> Replica<S> {
-    /// Puts `bytes`, a commit with `nonce`, into the next slot. An error means that the log has moved
-    /// on or is damaged; the commit's fate is then unknown too.
+    /// Puts `bytes`, a commit with `nonce`, into the next slot. An error means that the log has moved on, and the
+    /// commit's fate is unknown too, or that another's stands in the slot, or nobody's: then the stream has ended, or is
+    /// damaged.
     pub(super) async fn append(
+        &mut self,
+        bytes: &Bytes,
+        nonce: Nonce,
+        deadline: Instant,
+    ) -> Result<Appended, StreamError> {
+        match self.put_until_decided(bytes, nonce, deadline).await {
+            // IMPORTANT: what was cut short here says nothing about the commit, which may stand.
+            Err(StreamError::Unavailable(why) | StreamError::NoRoom(why)) => Ok(Appended::Unknown(why)),
+            decided => decided,
+        }
+    }
+
+    async fn put_until_decided(
         &mut self,
         bytes: &Bytes,
         nonce: Nonce,
@@ -198,3 +212,7 @@ impl<S: State> Replica<S> {
         backoff::pause(first, longest, attempt).await;
     }
 }
+
+#[cfg(test)]
+#[path = "append_tests.rs"]
+mod tests;

@@ -310,10 +310,7 @@ impl<S: State> Writer<S> {
         let Some(replica) = self.replica.as_mut() else { return (Step::Again, batch) };
         let asked = Instant::now();
         let appended = match replica.append(&bytes, nonce, deadline).await {
-            Ok(Appended::Ours(date)) => {
-                let link = Chain { nonce, xxh3: Checksum::of(&bytes) };
-                replica.apply(&commit, bytes, link).map(|()| Some(Appended::Ours(date)))
-            }
+            Ok(Appended::Ours(date)) => Ok(Some(self.apply_own(&commit, bytes, date))),
             Ok(Appended::Taken(theirs)) => {
                 self.context.counters.slots_lost.count();
                 replica.take_in(*theirs).map(|()| None)
@@ -340,6 +337,20 @@ impl<S: State> Writer<S> {
             Err(error) => answer_all(batch, &error.into()),
         }
         (Step::Done, Vec::new())
+    }
+
+    /// Applies the batch's own commit.
+    fn apply_own(&mut self, commit: &Commit, bytes: bytes::Bytes, date: Option<StoreTime>) -> Appended {
+        let Some(replica) = self.replica.as_mut() else {
+            return Appended::Unknown("the stream is not open".to_owned());
+        };
+        let link = Chain { nonce: commit.header.nonce, xxh3: Checksum::of(&bytes) };
+        let applied = replica.apply(commit, bytes, link);
+        match self.noting_damage(applied) {
+            Ok(()) => Appended::Ours(date),
+            // IMPORTANT: it is durable, whatever cannot be made of it. It must not be said to have failed.
+            Err(error) => Appended::Unknown(format!("it is in the bucket, but cannot be applied: {error}")),
+        }
     }
 
     /// A batch whose requests are small but resolve to too much is committed request by request.

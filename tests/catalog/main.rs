@@ -1,6 +1,7 @@
 //! The catalog through the public API, on a bucket in memory whose time is tokio's paused one: several
 //! stores without upkeep of their own, so that each sees only what it must.
 
+mod answers;
 mod namespaces;
 mod sweeps;
 

@@ -1,0 +1,201 @@
+//! What callers are told of commits: never that one failed which may stand.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Polled, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Map;
+use tokio::runtime::{Builder, Handle};
+use tokio::time::Instant;
+
+use super::super::Stream;
+use super::super::context::Context;
+use super::super::open::open;
+use super::super::replica::Replica;
+use super::super::state::{Resolution, State, Weight};
+use super::*;
+use crate::bucket::Bucket;
+use crate::bucket::call::Op;
+use crate::bucket::clock::StoreClock;
+use crate::bucket::fault::{Call, Fault, FaultBucket};
+use crate::bucket::keys::StreamId;
+use crate::bucket::memory::MemoryBucket;
+use crate::bucket::retry::{RetrySettings, Retrying};
+use crate::config::Timing;
+use crate::error::{Kind, Result};
+use crate::format::head::{GraphEntry, Head};
+use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, encode_commit};
+use crate::head;
+use crate::memory::Budget;
+use crate::record::Version;
+
+/// A state that keeps nothing; a request is an id to delete, an empty one asks for nothing.
+#[derive(Default)]
+struct Plain {
+    version: Version,
+    /// The commit that it cannot apply.
+    breaks_at: Option<Version>,
+}
+
+impl State for Plain {
+    type Request = String;
+    type Answer = ();
+
+    fn weight(_: &String) -> Weight {
+        Weight::default()
+    }
+
+    fn resolve(&self, requests: &[&String]) -> Resolution<()> {
+        let rows = requests.iter().filter(|id| !id.is_empty()).map(|id| Row::delete(id.as_str())).collect();
+        Resolution { rows, config: None, drop: false, answers: requests.iter().map(|_| Ok(())).collect() }
+    }
+
+    fn load(&mut self, _: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+        self.version = version;
+        Ok(())
+    }
+
+    fn configure(&mut self, _: &Map<String, serde_json::Value>) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn load_graph(&mut self, _: &GraphEntry, _: Bytes) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {
+        if self.breaks_at == Some(commit.header.version) {
+            return Err(FormatError::Damaged("it does not fit".to_owned()));
+        }
+        self.version = commit.header.version;
+        Ok(())
+    }
+
+    fn publish(&self) {}
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn dropped(&self) -> bool {
+        false
+    }
+}
+
+/// A bucket with an empty catalog, and what spoils its answers.
+async fn bucket() -> Arc<FaultBucket> {
+    let memory = MemoryBucket::new(StoreClock::machine());
+    let begun = Head::new(StreamId::Catalog.to_string(), Map::new());
+    head::create(&memory, &StreamId::Catalog, &begun, &Timing::default()).await.unwrap();
+    Arc::new(FaultBucket::new(Arc::new(memory)))
+}
+
+fn context(faulty: &Arc<FaultBucket>) -> Context {
+    let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(faulty.clone(), RetrySettings::default()));
+    Context {
+        serve_damaged: false,
+        head: Arc::new(head::Reader::new(bucket.clone(), StreamId::Catalog)),
+        bucket,
+        damage: Default::default(),
+        stream: StreamId::Catalog,
+        timing: Timing::default(),
+        commit_bytes: 64 << 20,
+        waiting_writes: 16,
+        writer: "test".to_owned(),
+        moments: Default::default(),
+        counters: Default::default(),
+        budget: Budget::new(None),
+    }
+}
+
+async fn stream(faulty: &Arc<FaultBucket>, breaks_at: Option<Version>) -> Stream<Plain> {
+    let fresh = move || Plain { version: Version(0), breaks_at };
+    Stream::open(context(faulty), Arc::new(fresh)).await.unwrap()
+}
+
+fn is_put_of_a_slot(call: &Call) -> bool {
+    call.op == Op::Create && call.key.contains("/log/")
+}
+
+fn is_read_of_a_slot(call: &Call) -> bool {
+    call.op == Op::Get && call.key.contains("/log/")
+}
+
+/// Writes; what it is told.
+async fn told(stream: &Stream<Plain>, id: &str) -> Option<Kind> {
+    stream.write(id.to_owned()).await.err().map(|error| error.kind())
+}
+
+/// Work that sees, once `over` says so, a runtime that has been shut down.
+struct AtTheEnd<F> {
+    work: Pin<Box<F>>,
+    over: Arc<AtomicBool>,
+    ended: Handle,
+}
+
+impl<F: Future> Future for AtTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Polled<'_>) -> Poll<F::Output> {
+        let ended = self.ended.clone();
+        let _inside = self.over.load(Ordering::SeqCst).then(|| ended.enter());
+        self.work.as_mut().poll(context)
+    }
+}
+
+/// A commit of slot 1 that is decoded off the async threads.
+fn large_commit(nonce: Nonce) -> Bytes {
+    let header = CommitHeader {
+        stream: StreamId::Catalog.to_string(),
+        version: Version(1),
+        kind: CommitKind::Data,
+        writer: "test".to_owned(),
+        nonce,
+        prev: None,
+        config: None,
+    };
+    let rows = (0..60_000_u64).map(|n| Row::delete(format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+    let bytes = encode_commit(&header, &Rows::from_iter(rows)).unwrap();
+    assert!(bytes.len() > 1 << 20, "{} bytes", bytes.len());
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_decoding_is_cut_short_is_of_unknown_outcome() {
+    let faulty = bucket().await;
+    let context = Arc::new(context(&faulty));
+    let mut replica: Replica<Plain> = open(&context, &Plain::default).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let ends = over.clone();
+    faulty.set_plan(move |call| match call {
+        call if is_put_of_a_slot(call) => Fault::UnknownAfter,
+        call if is_read_of_a_slot(call) => {
+            ends.store(true, Ordering::SeqCst);
+            // So that the answer is taken in by a poll of its own.
+            Fault::SlowMs(1)
+        }
+        _ => Fault::None,
+    });
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let ended = runtime.handle().clone();
+    runtime.shutdown_background();
+    let (nonce, deadline) = (Nonce(5), Instant::now() + Duration::from_secs(60));
+    let bytes = large_commit(nonce);
+    let work = Box::pin(replica.append(&bytes, nonce, deadline));
+    let appended = AtTheEnd { work, over, ended }.await;
+    assert!(matches!(appended, Ok(Appended::Unknown(_))), "{appended:?}");
+}
+
+#[tokio::test]
+async fn an_own_commit_that_is_durable_and_cannot_be_applied_is_not_said_to_have_failed() {
+    let faulty = bucket().await;
+    let stream = stream(&faulty, Some(Version(2))).await;
+    assert_eq!(told(&stream, "a").await, None);
+    assert_eq!(told(&stream, "b").await, Some(Kind::OutcomeUnknown));
+    // It stands there, and the stream goes no further.
+    assert!(faulty.get(&StreamId::Catalog.log(Version(2)), None).await.is_ok());
+    assert_eq!(told(&stream, "c").await, Some(Kind::Corrupted));
+}
