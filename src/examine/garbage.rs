@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::format::head::{Head, Life};
 use crate::head::{self, HeadError};
 use crate::record::Version;
-use crate::stream::context::{StreamError, read_retired};
+use crate::stream::context::{StreamError, look_at_retired};
 use crate::stream::sweep::older;
 
 /// Why an object goes.
@@ -112,13 +112,16 @@ impl Stream<'_> {
         let mut named: BTreeSet<String> = own.collect();
         for entry in &head.retired {
             let key = self.id.retired(entry.ulid);
-            let list = match read_retired(bucket, self.id, entry.ulid, self.timing.reread()).await {
+            let ripe = self.past(entry.seen, self.timing.garbage);
+            let list = match look_at_retired(bucket, self.id, entry.ulid, self.timing.reread()).await {
+                // What a lost list named is swept once it is old enough.
+                Ok(None) if !ripe => return Ok(()),
                 Ok(list) => list.map(|list| list.keys()).unwrap_or_default(),
                 // A server that meets a damaged list stops here, too.
                 Err(StreamError::Corrupted { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            if self.past(entry.seen, self.timing.garbage) {
+            if ripe {
                 let there = |key: &String| objects.segments.get(key).or_else(|| objects.graphs.get(key));
                 let listed: Vec<&Listed> = list.iter().filter(|key| !named.contains(*key)).filter_map(there).collect();
                 listed.into_iter().for_each(|object| self.doom(Reason::Replaced, object));

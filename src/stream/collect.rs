@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt};
 use serde_json::Map;
 use ulid::Ulid;
 
-use super::context::{Context, StreamError};
+use super::context::{Context, List, StreamError};
 use super::open::still_named;
 use super::state::State;
 use super::sweep::list_all;
@@ -109,8 +109,13 @@ impl<S: State> Stream<S> {
     /// Works off one retired list: the objects, then the entry, then the list itself.
     async fn work_off(&self, read: &HeadRead, entry: &RetiredEntry) -> Result<bool, StreamError> {
         let context = self.context();
-        // Where there is none, another instance has been faster.
-        if let Some(list) = context.read_retired(entry.ulid).await? {
+        let list = context.read_retired(entry.ulid).await?;
+        if let List::Lost = list {
+            // Its objects are old enough, and left to the orphan sweep.
+            tracing::warn!(stream = %context.stream, ulid = %entry.ulid, "a list of replaced objects is lost");
+        }
+        // Where it is worked off, another instance has been faster.
+        if let List::There(list) = list {
             for seg in &list.segs {
                 if !self.holds(&read.head, seg.lo..seg.hi.next()).await? {
                     return Ok(false);

@@ -12,7 +12,7 @@ use crate::bucket::{Bucket, BucketError, Object};
 use crate::config::Timing;
 use crate::error::{Error, Kind};
 use crate::format::FormatError;
-use crate::format::head::Retired;
+use crate::format::head::{Life, Retired};
 use crate::head::{self, HeadError, HeadRead};
 use crate::memory::Budget;
 
@@ -60,14 +60,49 @@ impl Context {
         self.head.read(self.reread()).await.map_err(|error| StreamError::of_head(error, &self.stream))
     }
 
-    /// Reads a list of what one swap took off HEAD; none if it was worked off.
-    pub async fn read_retired(&self, ulid: Ulid) -> Result<Option<Retired>, StreamError> {
-        read_retired(self.bucket.as_ref(), &self.stream, ulid, self.reread()).await
+    /// Reads a list of what one swap took off HEAD. One that is missing is asked for again, as long as HEAD, read
+    /// again, names it.
+    pub async fn read_retired(&self, ulid: Ulid) -> Result<List, StreamError> {
+        let (key, name) = (self.stream.retired(ulid), self.stream.to_string());
+        let mut reads = self.reread().begin();
+        loop {
+            let wrong = match reads.get(self.bucket.as_ref(), &key).await {
+                Ok(object) => match Retired::decode(&object.bytes, &name, ulid) {
+                    Ok(list) => return Ok(List::There(list)),
+                    Err(cause) => Err(StreamError::corrupted(key.clone(), &cause)),
+                },
+                // IMPORTANT: an absence alone tells nothing. What a list names must not be taken for orphans.
+                Err(BucketError::NotFound { .. }) if self.names_list(ulid).await? => Ok(List::Lost),
+                Err(BucketError::NotFound { .. }) => return Ok(List::WorkedOff),
+                Err(error) => return Err(error.into()),
+            };
+            if !reads.again().await {
+                return wrong;
+            }
+            tracing::debug!(%key, "a retired list is read again");
+        }
+    }
+
+    async fn names_list(&self, ulid: Ulid) -> Result<bool, StreamError> {
+        let head = self.read_head().await?.head;
+        Ok(head.state == Life::Live && head.retired.iter().any(|entry| entry.ulid == ulid))
     }
 }
 
-/// Reads a list of what one swap took off HEAD, without a context; none if it was worked off.
-pub async fn read_retired(
+/// A list of what one swap took off HEAD, as it was read.
+#[derive(Debug)]
+pub enum List {
+    /// This.
+    There(Retired),
+    /// HEAD does not name it any more: what it named is deleted.
+    WorkedOff,
+    /// HEAD names it, and it is missing.
+    Lost,
+}
+
+/// Reads a list of what one swap took off HEAD, to look at only; none if it stays missing, as one that was worked off
+/// since HEAD was read.
+pub async fn look_at_retired(
     bucket: &dyn Bucket,
     stream: &StreamId,
     ulid: Ulid,
@@ -75,7 +110,7 @@ pub async fn read_retired(
 ) -> Result<Option<Retired>, StreamError> {
     let (key, name) = (stream.retired(ulid), stream.to_string());
     let check = |object: Object| Retired::decode(&object.bytes, &name, ulid);
-    match reread::read(bucket, &key, (reread, Absence::Believed), check).await {
+    match reread::read(bucket, &key, (reread, Absence::Doubted), check).await {
         Ok(list) => Ok(Some(list)),
         Err(Unsound::Bucket(BucketError::NotFound { .. })) => Ok(None),
         Err(Unsound::Bucket(error)) => Err(error.into()),

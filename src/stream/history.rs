@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::context::{StreamError, read_retired};
+use super::context::{StreamError, look_at_retired};
 use super::sweep::list_under;
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
@@ -60,7 +60,7 @@ impl History {
         let there: BTreeSet<String> = listed.into_iter().map(|object| object.key).collect();
         let (mut segments, mut retired_graphs) = (head.segs.clone(), Vec::new());
         for entry in &head.retired {
-            match read_retired(bucket, stream, entry.ulid, reread).await {
+            match look_at_retired(bucket, stream, entry.ulid, reread).await {
                 Ok(Some(list)) => {
                     retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
                     segments.extend(list.segs);

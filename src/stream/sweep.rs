@@ -6,13 +6,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Stream;
-use super::context::{Context, StreamError};
+use super::context::{Context, List, StreamError};
 use super::state::State;
 use crate::bucket::keys::Role;
 use crate::bucket::listing::each_page;
 use crate::bucket::{Bucket, BucketError, Listed, PAGE_KEYS, StoreTime};
-use crate::format::head::{Head, Life, Retired};
+use crate::format::head::{Head, Life};
 use crate::head::{HeadRead, Swapped};
+
+/// What is wrong with a list that is lost.
+const LOST: &str = "HEAD names it, but it is missing; nothing is swept until its objects are old enough";
 
 /// When to sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +71,15 @@ impl<S: State> Stream<S> {
         let segs = head.segs.iter().map(|entry| entry.key.clone());
         let mut named: BTreeSet<String> = segs.chain(head.graphs.iter().map(|entry| entry.key.clone())).collect();
         for entry in &head.retired {
-            // Where there is none, another instance has worked it off: its objects are deleted.
-            named.extend(context.read_retired(entry.ulid).await?.iter().flat_map(Retired::keys));
-            named.insert(context.stream.retired(entry.ulid));
+            let key = context.stream.retired(entry.ulid);
+            match context.read_retired(entry.ulid).await? {
+                List::There(list) => named.extend(list.keys()),
+                // By another instance: its objects are deleted.
+                List::WorkedOff => {}
+                // What it named cannot be told from orphans, until the collector takes it off HEAD.
+                List::Lost => return Err(StreamError::Corrupted { key, cause: LOST.to_owned() }),
+            }
+            named.insert(key);
         }
         Ok(named)
     }

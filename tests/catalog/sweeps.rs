@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drumlin::testing::bucket::call::Op;
-use drumlin::testing::bucket::fault::{Call, FaultBucket, Hold};
+use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, Condition};
 use drumlin::testing::format::head::{Head, Life};
-use drumlin::{Collection, CollectionSpec, Consistency, Kind, Metric, Record, Scope, Store};
+use drumlin::{Collection, CollectionSpec, Consistency, Kind, Metric, Record, Scope, Settings, Store};
 use tokio::time::sleep;
 
 use crate::{KEEP, SWEEP_AGE, memory, settings};
@@ -26,10 +26,14 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
+    scene_with(settings()).await
+}
+
+async fn scene_with(settings: Settings) -> Scene {
     let memory = memory();
     let faulty = Arc::new(FaultBucket::new(Arc::new(memory.clone())));
-    let stalled = Store::open_on(settings(), faulty.clone()).await.unwrap();
-    let sweeper = Store::open_on(settings(), Arc::new(memory.clone())).await.unwrap();
+    let stalled = Store::open_on(settings.clone(), faulty.clone()).await.unwrap();
+    let sweeper = Store::open_on(settings, Arc::new(memory.clone())).await.unwrap();
     Scene { memory, faulty, stalled, sweeper }
 }
 
@@ -325,4 +329,59 @@ async fn stores_with_upkeep_sweep_once_in_a_while_by_the_clock_of_the_bucket() {
     let orphan = Head::decode(&orphan, "c/00000000-0000-4000-8000-00000000000a").unwrap();
     assert_eq!(orphan.state, Life::Dropped, "condemned");
     assert!(stores.iter().all(|store| store.is_ok()));
+}
+
+/// T_GARBAGE of the tests of lists.
+const GARBAGE: Duration = Duration::from_secs(2_000);
+
+/// A collection of the stalled store with a retired list, older than what a sweep deletes and not yet to be worked
+/// off; all keys there are.
+async fn with_retired_list() -> (Scene, Vec<String>) {
+    let mut settings = settings();
+    settings.timing.garbage = GARBAGE;
+    let scene = scene_with(settings).await;
+    let collection = create(&scene.stalled, "a").await.unwrap();
+    for n in 0..8 {
+        collection.add(&records(n..n + 1)).await.unwrap();
+        scene.stalled.sync().await.unwrap();
+    }
+    scene.stalled.maintain().await.unwrap();
+    let keys = scene.keys().await;
+    assert!(keys.iter().any(|key| key.contains("/retired/")), "segments were merged");
+    sleep(LONG).await;
+    (scene, keys)
+}
+
+fn is_read_of_a_list(call: &Call) -> bool {
+    call.op == Op::Get && call.key.contains("/retired/")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_said_to_be_missing_once_makes_nothing_an_orphan() {
+    let (scene, before) = with_retired_list().await;
+    let mut lied = false;
+    scene.faulty.set_plan(move |call| match is_read_of_a_list(call) && !std::mem::replace(&mut lied, true) {
+        true => Fault::Missing,
+        false => Fault::None,
+    });
+    assert_eq!(scene.stalled.sweep().await.unwrap(), 0);
+    assert_eq!(scene.keys().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_list_named_stays_until_it_may_be_deleted() {
+    let (scene, before) = with_retired_list().await;
+    let uploads =
+        |keys: &[String]| keys.iter().filter(|key| key.contains("/seg/") || key.contains("/retired/")).count();
+    scene.faulty.set_plan(|call| if is_read_of_a_list(call) { Fault::Missing } else { Fault::None });
+    assert_eq!(scene.stalled.sweep().await.unwrap_err().kind(), Kind::Corrupted);
+    scene.stalled.maintain().await.unwrap();
+    assert_eq!(uploads(&scene.keys().await), uploads(&before));
+    sleep(GARBAGE).await;
+    scene.stalled.maintain().await.unwrap();
+    assert_eq!(uploads(&scene.keys().await), uploads(&before) - 1, "its entry was taken off HEAD, and it with it");
+    assert_eq!(scene.stalled.sweep().await.unwrap(), 8, "what it named is in nobody's list any more");
+    scene.faulty.set_plan(|_| Fault::None);
+    let again = Store::open_on(settings(), Arc::new(scene.memory.clone())).await.unwrap();
+    assert_eq!(again.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap(), 8);
 }
