@@ -53,6 +53,8 @@ pub enum Fault {
     AppliedLateMs(u64),
     /// Goes through; the store's time in the answer is shifted by so many milliseconds.
     DateSkewMs(i64),
+    /// A read that goes through, and whose answer does not tell the store's time.
+    Undated,
     /// A listing that does not show yet what was written in the last so many milliseconds.
     ListLagMs(i64),
     /// A read that is answered with success and with bytes that are not the object's. A write is answered by
@@ -345,6 +347,7 @@ impl FaultBucket {
                 unknown("still under way")
             }
             Fault::DateSkewMs(skew_ms) => skewed(request.send(&*self.inner).await, skew_ms),
+            Fault::Undated => undated(request.send(&*self.inner).await),
             Fault::ListLagMs(lag_ms) => request.send(&*self.inner).await.map(|answer| lagging(answer, lag_ms)),
             Fault::Wrong(wrong) if !matches!(request.op(), Op::Get | Op::List) => {
                 unknown(&format!("answered by something that is no store ({wrong:?})"))
@@ -406,6 +409,17 @@ fn skewed(mut answer: Result<Answer, BucketError>, skew_ms: i64) -> Result<Answe
         date.0 = date.0.saturating_add(skew_ms);
     }
     answer
+}
+
+fn undated(answer: Result<Answer, BucketError>) -> Result<Answer, BucketError> {
+    match answer {
+        Ok(Answer::Object(mut object)) => {
+            object.stamp.date = None;
+            Ok(Answer::Object(object))
+        }
+        Err(BucketError::NotFound { .. }) => Err(BucketError::NotFound { date: None }),
+        other => other,
+    }
 }
 
 fn lagging(mut answer: Answer, lag_ms: i64) -> Answer {

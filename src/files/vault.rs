@@ -133,12 +133,16 @@ impl Vault {
             // IMPORTANT: before the question, so that the answer's date is later than every commit in it.
             let snapshot = self.collection.present();
             let date = self.collection.caught_up().await?;
-            let date =
-                date.ok_or_else(|| Error::new(Kind::Unavailable, "the bucket tells no time; nothing was written"))?;
             tries += 1;
-            // A state that is behind does no harm, since what is written is guarded; it only costs another try.
-            if self.collection.present().version() == snapshot.version() || tries >= 4 {
-                return Ok(Seen { snapshot, date });
+            match date {
+                // One answer may lack its date.
+                None if tries < 4 => {}
+                None => return Err(Error::new(Kind::Unavailable, "the bucket tells no time; nothing was written")),
+                // A state that is behind does no harm, since what is written is guarded; it only costs another try.
+                Some(date) if self.collection.present().version() == snapshot.version() || tries >= 4 => {
+                    return Ok(Seen { snapshot, date });
+                }
+                Some(_) => {}
             }
         }
     }

@@ -199,3 +199,12 @@ async fn an_own_commit_that_is_durable_and_cannot_be_applied_is_not_said_to_have
     assert!(faulty.get(&StreamId::Catalog.log(Version(2)), None).await.is_ok());
     assert_eq!(told(&stream, "c").await, Some(Kind::Corrupted));
 }
+
+#[tokio::test]
+async fn an_answer_that_the_store_did_not_date_is_not_given_the_date_of_an_older_one() {
+    let faulty = bucket().await;
+    let stream = stream(&faulty, None).await;
+    assert!(stream.write(String::new()).await.unwrap().date.is_some());
+    faulty.set_plan(|call| if is_read_of_a_slot(call) { Fault::Undated } else { Fault::None });
+    assert_eq!(stream.write(String::new()).await.unwrap().date, None);
+}

@@ -31,7 +31,7 @@ pub struct Position {
     pub prev: Option<Chain>,
     /// Which answers count.
     pub anchor: Anchor,
-    /// Store time of the last answer.
+    /// Store time of the last answer, if it had one.
     pub last_answer: Option<StoreTime>,
 }
 
@@ -94,7 +94,8 @@ impl<S: State> Replica<S> {
         answered: Moment,
         date: Option<StoreTime>,
     ) -> Result<Verdict, StreamError> {
-        self.position.last_answer = date.or(self.position.last_answer);
+        // IMPORTANT: never the date of an older answer, which could be before writes that this one shows.
+        self.position.last_answer = date;
         let ablated = self.context.timing.ablate.rule_a;
         let anchor = &self.position.anchor;
         if ablated || anchor.within_lease(date, self.context.timing.lease) || anchor.proven(slot, answered) {
