@@ -99,7 +99,7 @@ pub(super) fn retry_after(value: &str, date: Option<StoreTime>) -> Option<Durati
 }
 
 /// `timeout`, and more for a body that may come over a slow link.
-pub(super) fn attempt_limit(timeout: Duration, body_bytes: u64) -> Duration {
+pub fn attempt_limit(timeout: Duration, body_bytes: u64) -> Duration {
     timeout.saturating_add(SLOW_LINK_TIME.mul_f64(body_bytes as f64 / SLOW_LINK_BYTES as f64))
 }
 

@@ -1,20 +1,25 @@
 //! Appending one commit: put-if-absent at the next slot, repeated until its fate is known
 //! (docs/protocol.md#append). Invariants: one put per stream in flight; after an unclear answer the same
 //! bytes go to the same slot or nowhere; a success counts only by rule A; what is read back decides only if it
-//! is a commit that belongs into the slot.
+//! is a commit that belongs into the slot; no call is waited for beyond the deadline.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::anchor::Moment;
 use super::context::StreamError;
 use super::replica::{Replica, Sound, Verdict};
 use super::state::State;
+use crate::bucket::transfer::attempt_limit;
 use crate::bucket::{BucketError, StoreTime, backoff};
 use crate::format::{FormatError, Nonce};
 use crate::log::{self, Put, Slot};
+
+/// What is told of a call that was given up.
+const LATE: &str = "no answer by the write's deadline";
 
 /// What became of a commit at its slot.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ impl<S: State> Replica<S> {
         nonce: Nonce,
         deadline: Instant,
     ) -> Result<Appended, StreamError> {
+        // A large commit may take as much longer as an attempt to put it may.
+        let deadline = deadline + attempt_limit(Duration::ZERO, bytes.len() as u64);
         match self.put_until_decided(bytes, nonce, deadline).await {
             // IMPORTANT: what was cut short here says nothing about the commit, which may stand.
             Err(StreamError::Unavailable(why) | StreamError::NoRoom(why)) => Ok(Appended::Unknown(why)),
@@ -61,7 +68,7 @@ impl<S: State> Replica<S> {
         let mut unknown = None::<String>;
         let mut attempt = 0;
         loop {
-            let (put, answered) = self.put_once(bytes).await;
+            let (put, answered) = self.put_once(bytes, deadline).await;
             match put {
                 Put::Created { date } => return self.ours(answered, date).await,
                 Put::Refused(why) if unknown.is_none() => return Ok(Appended::Refused(why)),
@@ -74,7 +81,7 @@ impl<S: State> Replica<S> {
                     unknown.get_or_insert_with(|| "the slot was taken, then it was missing".to_owned());
                 }
             }
-            self.back_off(attempt).await;
+            self.back_off(attempt, deadline).await;
             attempt += 1;
             if let ReadBack::Decided(appended) = self.read_back(nonce, deadline, unknown.is_some()).await? {
                 return Ok(appended);
@@ -85,21 +92,33 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// One put, with a HEAD read beside it when the anchor grows old.
-    async fn put_once(&mut self, bytes: &Bytes) -> (Put, Moment) {
+    /// One put, with a HEAD read beside it when the anchor grows old. What has not been answered by the deadline is given
+    /// up.
+    async fn put_once(&mut self, bytes: &Bytes, deadline: Instant) -> (Put, Moment) {
         let context = self.context.clone();
         let (slot, lease) = (self.position.next, context.timing.lease);
         let put = async {
-            let put = log::put_slot(context.bucket.as_ref(), &context.stream, slot, bytes.clone()).await;
+            let put = log::put_slot(context.bucket.as_ref(), &context.stream, slot, bytes.clone());
+            let put = timeout_at(deadline, put).await.unwrap_or_else(|_| Put::Unknown(LATE.to_owned()));
             (put, context.moments.next())
         };
         if !self.position.anchor.wants_refresh(self.position.last_answer, lease) {
             return put.await;
         }
         let issued = context.moments.next();
-        // The put is not to wait for a HEAD that does not check out: rule A reads it again where it needs it.
-        let (put, read) = tokio::join!(put, context.head.read(context.timing.reread().once()));
-        if let Ok(read) = read {
+        // A HEAD that does not check out is not waited for: rule A reads it again where it needs it.
+        let read = timeout_at(deadline, context.head.read(context.timing.reread().once()));
+        let (mut put, mut read) = (pin!(put), pin!(read));
+        let (put, read) = tokio::select! {
+            biased;
+            read = &mut read => (put.await, read),
+            put = &mut put => match &put.0 {
+                // Only where the old anchor proves nothing any more the answer has to wait for HEAD.
+                Put::Created { date } if !self.position.anchor.within_lease(*date, lease) => (put, read.await),
+                _ => return put,
+            },
+        };
+        if let Ok(Ok(read)) = read {
             self.position.anchor.observe(&read, issued, slot);
         }
         put
@@ -123,8 +142,9 @@ impl<S: State> Replica<S> {
         let give_up = Instant::now() + self.context.timing.deadline;
         let mut attempt = 0;
         loop {
-            match self.judge(self.position.next, answered, date).await {
-                Err(StreamError::Unavailable(_)) if Instant::now() < give_up => self.back_off(attempt).await,
+            let judged = timeout_at(give_up, self.judge(self.position.next, answered, date)).await;
+            match judged.unwrap_or_else(|_| Err(StreamError::Unavailable(LATE.to_owned()))) {
+                Err(StreamError::Unavailable(_)) if Instant::now() < give_up => self.back_off(attempt, give_up).await,
                 Err(StreamError::Unavailable(why)) => return Err(StreamError::Recycled(why)),
                 // IMPORTANT: damage of HEAD says nothing about the commit, which may stand.
                 Err(StreamError::Corrupted { key, cause }) => {
@@ -142,10 +162,13 @@ impl<S: State> Replica<S> {
         let mut attempt = 0;
         let mut reads = context.reread().begin();
         loop {
-            let found = match attempt {
-                0 => log::read_slot(context.bucket.as_ref(), &context.stream, slot).await,
-                _ => log::reread_slot(context.bucket.as_ref(), &context.stream, slot).await,
+            let read = async {
+                match attempt {
+                    0 => log::read_slot(context.bucket.as_ref(), &context.stream, slot).await,
+                    _ => log::reread_slot(context.bucket.as_ref(), &context.stream, slot).await,
+                }
             };
+            let found = timeout_at(deadline, read).await.unwrap_or_else(|_| Err(BucketError::unknown(LATE)));
             let answered = context.moments.next();
             attempt += 1;
             match found {
@@ -170,7 +193,7 @@ impl<S: State> Replica<S> {
                 }
                 Err(BucketError::Exists { .. } | BucketError::NotFound { .. }) => return Ok(ReadBack::Absent),
             }
-            self.back_off(attempt - 1).await;
+            self.back_off(attempt - 1, deadline).await;
         }
     }
 
@@ -207,9 +230,10 @@ impl<S: State> Replica<S> {
         }
     }
 
-    pub(super) async fn back_off(&self, attempt: u32) {
+    async fn back_off(&self, attempt: u32, until: Instant) {
         let (first, longest): (Duration, Duration) = (self.context.timing.backoff, self.context.timing.backoff_max);
-        backoff::pause(first, longest, attempt).await;
+        // Beyond the deadline nothing is waited for.
+        let _ = timeout_at(until, backoff::pause(first, longest, attempt)).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What callers are told of commits: never that one failed which may stand.
+//! What callers are told of commits: never that one failed which may stand, and not later than the deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Map;
 use tokio::runtime::{Builder, Handle};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::super::Stream;
 use super::super::context::Context;
@@ -124,9 +124,19 @@ fn is_read_of_a_slot(call: &Call) -> bool {
     call.op == Op::Get && call.key.contains("/log/")
 }
 
+fn is_read_of_head(call: &Call) -> bool {
+    call.op == Op::Get && call.key.ends_with("/HEAD")
+}
+
 /// Writes; what it is told.
 async fn told(stream: &Stream<Plain>, id: &str) -> Option<Kind> {
     stream.write(id.to_owned()).await.err().map(|error| error.kind())
+}
+
+/// Writes; what it is told, and after how long.
+async fn told_after(stream: &Stream<Plain>, id: &str) -> (Option<Kind>, Duration) {
+    let began = Instant::now();
+    (told(stream, id).await, began.elapsed())
 }
 
 /// Work that sees, once `over` says so, a runtime that has been shut down.
@@ -207,4 +217,59 @@ async fn an_answer_that_the_store_did_not_date_is_not_given_the_date_of_an_older
     assert!(stream.write(String::new()).await.unwrap().date.is_some());
     faulty.set_plan(|call| if is_read_of_a_slot(call) { Fault::Undated } else { Fault::None });
     assert_eq!(stream.write(String::new()).await.unwrap().date, None);
+}
+
+/// A minute, and what pauses and the other tasks take.
+const DEADLINE: Duration = Duration::from_secs(61);
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_slot_does_not_answer_is_told_so_at_its_deadline() {
+    let slow = Fault::SlowMs(600_000);
+    let lost = |call: &Call| match call {
+        call if is_put_of_a_slot(call) => Fault::UnknownAfter,
+        call if is_read_of_a_slot(call) => Fault::Hang { applied: false },
+        _ => Fault::None,
+    };
+    let hanging = move |call: &Call| if is_put_of_a_slot(call) { slow } else { Fault::None };
+    let taken = |call: &Call| match call {
+        call if is_put_of_a_slot(call) => Fault::UnknownAfter,
+        call if is_read_of_a_slot(call) => Fault::UnknownBefore,
+        _ => Fault::None,
+    };
+    for (what, plan) in [("lost", lost as fn(&Call) -> Fault), ("taken", taken)] {
+        let faulty = bucket().await;
+        let stream = stream(&faulty, None).await;
+        faulty.set_plan(plan);
+        let (kind, took) = told_after(&stream, "a").await;
+        assert!(kind == Some(Kind::OutcomeUnknown) && took < DEADLINE, "{what}: {kind:?} after {took:?}");
+    }
+    let faulty = bucket().await;
+    let stream = stream(&faulty, None).await;
+    faulty.set_plan(hanging);
+    let (kind, took) = told_after(&stream, "a").await;
+    assert!(kind == Some(Kind::OutcomeUnknown) && took < DEADLINE, "{kind:?} after {took:?}");
+    faulty.set_plan(|_| Fault::None);
+    assert_eq!(told(&stream, "b").await, None, "the next write goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_does_not_wait_for_the_head_that_is_read_beside_it() {
+    let faulty = bucket().await;
+    let stream = stream(&faulty, None).await;
+    // Half a lease has passed: HEAD is read beside the next put. The lease itself holds.
+    sleep(Duration::from_secs(400)).await;
+    assert_eq!(told(&stream, "a").await, None);
+    faulty.set_plan(|call| if is_read_of_head(call) { Fault::Hang { applied: false } } else { Fault::None });
+    let (kind, took) = told_after(&stream, "b").await;
+    assert!(kind.is_none() && took < Duration::from_secs(1), "{kind:?} after {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_only_head_can_prove_waits_for_it_for_another_deadline_and_no_longer() {
+    let faulty = bucket().await;
+    let stream = stream(&faulty, None).await;
+    faulty.set_plan(|call| if is_read_of_head(call) { Fault::Hang { applied: false } } else { Fault::None });
+    sleep(Duration::from_secs(700)).await;
+    let (kind, took) = told_after(&stream, "a").await;
+    assert!(kind == Some(Kind::OutcomeUnknown) && took < 2 * DEADLINE, "{kind:?} after {took:?}");
 }

@@ -29,7 +29,9 @@ async fn scene() -> Scene {
     scene_with(settings()).await
 }
 
-async fn scene_with(settings: Settings) -> Scene {
+async fn scene_with(mut settings: Settings) -> Scene {
+    // Nobody gives up waiting: what is refused is refused for what a sweep did.
+    settings.timing.deadline = 100 * LONG;
     let memory = memory();
     let faulty = Arc::new(FaultBucket::new(Arc::new(memory.clone())));
     let stalled = Store::open_on(settings.clone(), faulty.clone()).await.unwrap();
