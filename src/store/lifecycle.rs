@@ -105,8 +105,12 @@ impl Store {
         }
     }
 
-    /// Fails if a live collection holds the name; finishes the drop of one that has ended.
+    /// Fails if a live collection holds the name by now; finishes the drop of one that has ended.
     pub(super) async fn check_name_is_free(&self, scope: &Scope, name: &str) -> Result<()> {
+        if self.inner.find(scope, name).is_some() {
+            // IMPORTANT: the holder may have been renamed elsewhere. Its own log does not tell.
+            self.inner.follow_catalog().await?;
+        }
         match self.inner.find(scope, name) {
             Some(holder) if !ended(&self.inner, &holder).await? => Err(catalog::already_exists(name)),
             _ => Ok(()),

@@ -11,7 +11,7 @@ use drumlin::testing::bucket::fault::{FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
     Collection, CollectionChange, CollectionId, CollectionSpec, Consistency, Get, Include, Kind, Metadata, Metric,
-    Query, Record, Scope, Store,
+    Moment, Query, Record, Scope, Store,
 };
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
@@ -140,6 +140,27 @@ async fn a_rename_shows_in_handles_at_once_here_and_after_a_sync_there() {
     first.drop_collection(&Scope::default(), "a").await.unwrap();
     assert_eq!(new.count(Consistency::Strong).await.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(names(&open(Arc::new(memory)).await, &Scope::default()).await, ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_a_rename_elsewhere_has_freed_can_be_taken_at_once() {
+    for make in 0..3 {
+        let (first, second, _) = two().await;
+        let (here, other) = (create(&first, "a").await, create(&first, "other").await);
+        fill(&other, 0..3).await;
+        for name in ["a", "other"] {
+            second.collection(name).await.unwrap();
+        }
+        first.modify_collection(here.info().id, rename("b")).await.unwrap();
+        let made = match make {
+            0 => create(&second, "a").await,
+            1 => second.fork_collection(other.info().id, "a").await.unwrap(),
+            _ => second.restore_collection(&Scope::default(), "other", Moment::Sound, "a").await.unwrap().0,
+        };
+        assert_eq!(first.collection("a").await.unwrap().info().id, made.info().id);
+        let taken = second.create_collection(&Scope::default(), CollectionSpec::new("b")).await.unwrap_err();
+        assert_eq!(taken.kind(), Kind::AlreadyExists);
+    }
 }
 
 #[tokio::test(start_paused = true)]
