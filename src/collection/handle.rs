@@ -116,12 +116,23 @@ impl Collection {
     /// dropped. `Corrupted`: an object of the collection is damaged and it is read-only. `NoRoom`: there is
     /// no memory for it; nothing was applied. Deletes are never refused for that.
     pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
+        self.offer(write).await.map_err(|(error, _)| error)
+    }
+
+    /// Applies a write request as [`write`](Self::write) does; one that is refused comes back, where it can.
+    pub(crate) async fn offer(&self, write: Write) -> Result<WriteOutcome, (Error, Option<Box<Write>>)> {
+        let lost = |error| (error, None);
         let change = Change::Write(write);
         // IMPORTANT: before it is held, so that a load which waits for room never waits for us.
-        let _room = self.room_for(&change).await?;
-        let held = self.used().await?;
-        let change = held.prepared(change).await?;
-        held.inner.stream.write(change).await.map(|written| written.answer)
+        let _room = self.room_for(&change).await.map_err(lost)?;
+        let held = match self.used().await {
+            Ok(held) => held,
+            Err(error) => return Err((error, change.into_write().map(Box::new))),
+        };
+        let change = held.prepared(change).await.map_err(lost)?;
+        let offered = held.inner.stream.offer(change).await;
+        let back = |change: Box<Change>| change.into_write().map(Box::new);
+        offered.map(|written| written.answer).map_err(|refusal| (refusal.error, refusal.request.and_then(back)))
     }
 
     /// Where a delete has a filter, finds out which records match it before other writes have to wait for it.

@@ -47,6 +47,14 @@ const ROW_BYTES: u64 = 128;
 const COMMIT_BYTES: u64 = 8 << 10;
 
 impl Change {
+    /// The write that it is, if it is one.
+    pub fn into_write(self) -> Option<Write> {
+        match self {
+            Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => Some(write),
+            Change::Drop => None,
+        }
+    }
+
     /// Bytes of memory it may take, the room included in which it is resolved and encoded; none if it adds nothing.
     ///
     /// Its records are there three times at once at most: as they came, as rows, and in the commit's object, which

@@ -111,6 +111,11 @@ impl Vault {
         Vault { collection: Arc::new(collection), share }
     }
 
+    /// The identity of the collection of its records.
+    pub fn id(&self) -> CollectionId {
+        self.collection.identity().id
+    }
+
     pub(super) fn timing(&self) -> &Timing {
         &self.collection.stream().context().timing
     }

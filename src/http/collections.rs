@@ -69,9 +69,7 @@ pub(super) async fn describe(
     Parameters(parameters): Parameters<ReadParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
-    let collection = app.store.collection_in(&scope, &name).await?;
-    // Counting brings the collection as far up to date as is asked for; its description then is.
-    collection.count(consistency).await?;
+    let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
     json(StatusCode::OK, &CollectionBody::from(collection.info()))
 }
 

@@ -78,7 +78,8 @@ async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
     let scope: Scope = parameters.scope();
     // Opening may have to wait while the collection loads; nothing is written before.
     let collection = app.store.collection_in(&scope, &name).await?;
-    Ok(begun.run(async move { collection.write(write).await }).await?)
+    let store = app.store;
+    Ok(begun.run(async move { store.write_by_name((&scope, &name), &collection, write).await }).await?)
 }
 
 fn outcome(verb: &str, done: WriteOutcome) -> Value {
@@ -100,9 +101,9 @@ pub(super) async fn fetch(
         limit: body.limit,
         offset: body.offset,
         include,
-        consistency,
+        ..Get::default()
     };
-    let collection = app.store.collection_in(&scope, &name).await?;
+    let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
     let reading = collection.read(get).await?;
     let room = app.store.room(Purpose::Answer);
     if arrow::is_wanted(&headers) {
@@ -126,8 +127,8 @@ pub(super) async fn search(
         if body.embedding.is_some() || body.embeddings.is_some() {
             return Err(ApiError::invalid("id: expected it, embedding or embeddings, got more than one of them"));
         }
-        let collection = app.store.collection_in(&scope, &name).await?;
-        body.embedding = Some(embedding_of(&collection, id, consistency).await?);
+        let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
+        body.embedding = Some(embedding_of(&collection, id).await?);
         // The record itself is found too, and left out.
         let most = app.store.limits().k.saturating_sub(1);
         if k > most {
@@ -135,9 +136,9 @@ pub(super) async fn search(
         }
         body.k += usize::from(k > 0);
     }
-    let query = query(&app, body, consistency)?;
+    let query = query(&app, body)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
-    let mut found = app.store.collection_in(&scope, &name).await?.find(query).await?;
+    let mut found = app.store.collection_to_read(&scope, &name, consistency).await?.find(query).await?;
     if let Some(id) = like {
         found = found.without(&id, k);
     }
@@ -174,15 +175,15 @@ async fn arrow_answer(app: &App, found: Matches) -> Result<Response, Error> {
     Ok(([(header::CONTENT_TYPE, ARROW)], stream::kept(bytes, room)).into_response())
 }
 
-async fn embedding_of(collection: &Collection, id: &str, consistency: Consistency) -> Result<Embedding, ApiError> {
+async fn embedding_of(collection: &Collection, id: &str) -> Result<Embedding, ApiError> {
     let include = Include { embedding: true, ..Include::NONE };
-    let get = Get { ids: Some(vec![id.to_owned()]), include, consistency, ..Get::default() };
+    let get = Get { ids: Some(vec![id.to_owned()]), include, ..Get::default() };
     let found = collection.get(get).await?.records.pop().and_then(|record| record.embedding);
     let missing = || Error::not_found(format!("id: there is no record {id:?} in the collection"));
     Ok(found.map(Embedding).ok_or_else(missing)?)
 }
 
-fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query, ApiError> {
+fn query(app: &App, body: SearchBody) -> Result<Query, ApiError> {
     let embeddings = match (body.embedding, body.embeddings) {
         (Some(one), None) => vec![one.0],
         (None, Some(many)) => many.0.into_iter().map(|e| e.0).collect(),
@@ -201,7 +202,7 @@ fn query(app: &App, body: SearchBody, consistency: Consistency) -> Result<Query,
         ef_search: body.ef_search,
         exact: body.exact,
         include: include(body.include),
-        consistency,
+        consistency: Consistency::Local,
     })
 }
 
@@ -218,8 +219,8 @@ pub(super) async fn count(
     Parameters(parameters): Parameters<ReadParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
-    let collection = app.store.collection_in(&scope, &name).await?;
-    let count = collection.count(consistency).await?;
+    let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
+    let count = collection.count(Consistency::Local).await?;
     json(StatusCode::OK, &json!({"count": count}))
 }
 
@@ -231,7 +232,7 @@ pub(super) async fn count_matching(
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let filter = filter(body.r#where.as_ref(), body.where_document.as_ref())?;
-    let get = Get { filter, ids: body.ids.map(|ids| ids.0), include: Include::NONE, consistency, ..Get::default() };
-    let count = app.store.collection_in(&scope, &name).await?.read(get).await?.len();
+    let get = Get { filter, ids: body.ids.map(|ids| ids.0), include: Include::NONE, ..Get::default() };
+    let count = app.store.collection_to_read(&scope, &name, consistency).await?.read(get).await?.len();
     json(StatusCode::OK, &json!({"count": count}))
 }

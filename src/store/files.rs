@@ -168,7 +168,11 @@ impl Files {
     /// `NotFound` if there is none of that name, which is said only after the bucket was asked; `Gone` if it was deleted
     /// not long ago.
     pub async fn stat(&self, name: &str, consistency: Consistency) -> Result<FileInfo> {
-        self.existing(name).await?.stat(name, consistency).await
+        let vault = self.existing(name).await?;
+        match vault.stat(name, consistency).await {
+            Err(error) => self.remade(&vault, error).await?.stat(name, consistency).await,
+            found => found,
+        }
     }
 
     /// Begins to read a file.
@@ -186,7 +190,11 @@ impl Files {
         consistency: Consistency,
         choose: impl Fn(&FileInfo) -> Option<Range<u64>> + Send + Sync,
     ) -> Result<Download> {
-        self.existing(name).await?.get(name, consistency, choose).await
+        let vault = self.existing(name).await?;
+        match vault.get(name, consistency, &choose).await {
+            Err(error) => self.remade(&vault, error).await?.get(name, consistency, choose).await,
+            found => found,
+        }
     }
 
     /// Deletes a file; its name can be used again. The commit that did it.
@@ -194,7 +202,11 @@ impl Files {
     /// # Errors
     /// `NotFound` if there is none of that name, `Gone` if it was deleted before.
     pub async fn delete(&self, name: &str) -> Result<Version> {
-        self.existing(name).await?.delete(name).await
+        let vault = self.existing(name).await?;
+        match vault.delete(name).await {
+            Err(error) => self.remade(&vault, error).await?.delete(name).await,
+            deleted => deleted,
+        }
     }
 
     /// Files by name; none if there is no such database.
@@ -202,9 +214,22 @@ impl Files {
         if consistency == Consistency::Strong {
             self.store.inner.follow_catalog().await?;
         }
+        let Some(vault) = self.store.vault(&self.scope).await? else { return Ok(FilePage::default()) };
+        match vault.list(list, consistency).await {
+            Err(error) => self.remade(&vault, error).await?.list(list, consistency).await,
+            listed => listed,
+        }
+    }
+
+    /// Where the files are, if those of `before` turn out to have been dropped, which was told as `error`, and others were
+    /// made since; else that error.
+    pub(crate) async fn remade(&self, before: &Vault, error: Error) -> Result<Vault> {
+        if error.kind() != Kind::NotFound {
+            return Err(error);
+        }
         match self.store.vault(&self.scope).await? {
-            Some(vault) => vault.list(list, consistency).await,
-            None => Ok(FilePage::default()),
+            Some(vault) if vault.id() != before.id() => Ok(vault),
+            _ => Err(error),
         }
     }
 

@@ -32,7 +32,7 @@ use self::context::{Context, StreamError};
 use self::replica::Pulled;
 use self::shared::Shared;
 use self::state::State;
-use self::writer::{Command, Writer, Written};
+use self::writer::{Answered, Command, Writer, Written};
 use crate::error::{Error, Result};
 use crate::head::Swapper;
 
@@ -74,17 +74,23 @@ impl<S: State> Stream<S> {
 
     /// Applies a request durably, and answers when it is.
     pub async fn write(&self, request: S::Request) -> Result<Written<S::Answer>> {
+        self.offer(request).await.map_err(|refusal| refusal.error)
+    }
+
+    /// Applies a request durably; one that is refused comes back.
+    pub async fn offer(&self, request: S::Request) -> Answered<S> {
         let _waiting = self.context.counters.writes_waiting.enter();
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(Command::Write { request, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(Error::unavailable(format!(
+                let what = format!(
                     "{} writes wait for this collection already; nothing was written, try again later",
                     self.context.waiting_writes
-                )));
+                );
+                return Err(Error::unavailable(what).into());
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(closed()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(closed().into()),
         }
         answer.await.map_err(|_| unknown_at_close())?
     }

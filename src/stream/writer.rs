@@ -33,17 +33,34 @@ pub struct Written<A> {
 /// What the writer is asked to do.
 pub enum Command<S: State> {
     /// Apply a request.
-    Write { request: S::Request, reply: Reply<S::Answer> },
+    Write { request: S::Request, reply: Reply<S> },
     /// Read the log to its end.
     Sync { reply: oneshot::Sender<Result<Pulled, Error>> },
     /// Finish what is waiting and stop.
     Close { reply: oneshot::Sender<()> },
 }
 
-/// Where a write request's answer goes.
-type Reply<A> = oneshot::Sender<Result<Written<A>, Error>>;
+/// Why a request was not answered with success, and the request, if it comes back.
+#[derive(Debug)]
+pub struct Refusal<R> {
+    /// Why.
+    pub error: Error,
+    /// The request.
+    pub request: Option<Box<R>>,
+}
+
+impl<R> From<Error> for Refusal<R> {
+    fn from(error: Error) -> Refusal<R> {
+        Refusal { error, request: None }
+    }
+}
+
+/// What a write request comes to.
+pub type Answered<S> = Result<Written<<S as State>::Answer>, Refusal<<S as State>::Request>>;
+/// Where it goes.
+type Reply<S> = oneshot::Sender<Answered<S>>;
 /// A write request and where its answer goes.
-type Waiting<S> = (<S as State>::Request, Reply<<S as State>::Answer>);
+type Waiting<S> = (<S as State>::Request, Reply<S>);
 
 /// How the attempt to commit a batch at one slot ended.
 enum Step {
@@ -228,7 +245,7 @@ impl<S: State> Writer<S> {
                 (Step::Done, _) => {}
                 (Step::Again, back) if Instant::now() >= deadline => {
                     let why = "other writers kept winning until the deadline; nothing was written, try again";
-                    answer_all(back, &Error::unavailable(why));
+                    answer_all::<S>(back, &Error::unavailable(why));
                 }
                 (Step::Again, back) => batch = Some(back),
             }
@@ -244,7 +261,7 @@ impl<S: State> Writer<S> {
             Some(_) => self.sync().await.map(|_| ()),
         };
         if let Err(error) = ready {
-            answer_all(batch, &error.into());
+            answer_all::<S>(batch, &error.into());
             return (Step::Done, Vec::new());
         }
         let resolution = {
@@ -280,7 +297,7 @@ impl<S: State> Writer<S> {
             Ok(_) => (Step::Again, batch),
             // The stream has ended, which is what the requests are told.
             Err(error) => {
-                answer_all(batch, &error.into());
+                answer_all::<S>(batch, &error.into());
                 (Step::Done, Vec::new())
             }
         }
@@ -303,7 +320,7 @@ impl<S: State> Writer<S> {
                 return self.commit_one_by_one(batch).await;
             }
             Err(error) => {
-                answer_all(batch, &error);
+                answer_all::<S>(batch, &error);
                 return (Step::Done, Vec::new());
             }
         };
@@ -327,14 +344,14 @@ impl<S: State> Writer<S> {
             }
             Ok(None | Some(Appended::Taken(_))) => return (Step::Again, batch),
             Ok(Some(Appended::Refused(why))) => {
-                answer_all(batch, &Error::unavailable(format!("the write was not applied: {why}")));
+                answer_all::<S>(batch, &Error::unavailable(format!("the write was not applied: {why}")));
             }
             Ok(Some(Appended::Unknown(why))) => self.answer_unknown(batch, &why),
             Err(StreamError::Recycled(why)) => {
                 self.discard();
                 self.answer_unknown(batch, &why);
             }
-            Err(error) => answer_all(batch, &error.into()),
+            Err(error) => answer_all::<S>(batch, &error.into()),
         }
         (Step::Done, Vec::new())
     }
@@ -393,21 +410,22 @@ impl<S: State> Writer<S> {
 
     fn acknowledge(&self, batch: Vec<Waiting<S>>, answers: Vec<Result<S::Answer, Error>>, date: Option<StoreTime>) {
         debug_assert_eq!(batch.len(), answers.len(), "a resolution answers every request");
-        for ((_, reply), answer) in batch.into_iter().zip(answers) {
+        for ((request, reply), answer) in batch.into_iter().zip(answers) {
             self.context.counters.writes_acknowledged.count();
-            let _ = reply.send(answer.map(|answer| Written { answer, date }));
+            let refused = |error| Refusal { error, request: Some(Box::new(request)) };
+            let _ = reply.send(answer.map(|answer| Written { answer, date }).map_err(refused));
         }
     }
 
     fn answer_unknown(&self, batch: Vec<Waiting<S>>, why: &str) {
         self.context.counters.outcomes_unknown.add(batch.len() as u64);
         let message = format!("the write may or may not have been applied ({why}); read before repeating it");
-        answer_all(batch, &Error::new(Kind::OutcomeUnknown, message));
+        answer_all::<S>(batch, &Error::new(Kind::OutcomeUnknown, message));
     }
 }
 
-fn answer_all<R, A>(batch: Vec<(R, Reply<A>)>, error: &Error) {
-    for (_, reply) in batch {
-        let _ = reply.send(Err(error.clone()));
+fn answer_all<S: State>(batch: Vec<Waiting<S>>, error: &Error) {
+    for (request, reply) in batch {
+        let _ = reply.send(Err(Refusal { error: error.clone(), request: Some(Box::new(request)) }));
     }
 }

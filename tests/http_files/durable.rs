@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use drumlin::{Kind, Scope, Store};
+use drumlin::{Kind, ListFiles, Scope, Store};
 
 use super::*;
 
@@ -122,4 +122,32 @@ async fn parts_that_were_exchanged_are_found_though_each_is_sound() {
     std::fs::write(&parts[0], two).unwrap();
     std::fs::write(&parts[1], one).unwrap();
     assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(Kind::Corrupted));
+}
+
+#[tokio::test]
+async fn files_of_a_database_that_another_store_has_dropped_and_made_anew_are_found_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = open(folder.path()).await;
+    let two = {
+        let mut settings = small(Settings::folder(folder.path()));
+        settings.sync_interval = std::time::Duration::from_secs(1 << 24);
+        Store::open(settings).await.unwrap()
+    };
+    let (here, there) = (one.files(&Scope::default()), two.files(&Scope::default()));
+    let all = ListFiles { prefix: String::new(), limit: 10, after: None };
+    for what in ["stat", "get", "delete", "list"] {
+        let scope = Scope::default();
+        put(&here, "old", b"old").await.unwrap();
+        there.stat("old", Consistency::Strong).await.unwrap();
+        one.drop_database(&scope.tenant, &scope.database).await.unwrap();
+        one.create_database(&scope.tenant, &scope.database).await.unwrap();
+        put(&here, "new", b"new").await.unwrap();
+        let found = match what {
+            "stat" => there.stat("new", Consistency::Local).await.map(drop),
+            "get" => read(&there, "new").await.map(|bytes| assert_eq!(bytes, b"new")),
+            "delete" => there.delete("new").await.map(drop),
+            _ => there.list(&all, Consistency::Strong).await.map(|page| assert_eq!(page.files.len(), 1)),
+        };
+        assert_eq!(found.map_err(|error| error.to_string()), Ok(()), "{what}");
+    }
 }

@@ -123,14 +123,20 @@ pub(super) async fn download(
         true => asked(header, file.size),
         false => Asked::Whole,
     };
-    let vault = files.existing(name).await?;
+    let mut vault = files.existing(name).await?;
     let choose = |file: &FileInfo| match (of_read(headers, file), wanted(file)) {
         (Verdict::Send, Asked::Whole) => None,
         (Verdict::Send, Asked::Part(range)) => Some(range),
         // Nothing of it is sent, so nothing need be fetched.
         _ => Some(0..0),
     };
-    let download = vault.get(name, read.consistency.into(), choose).await?;
+    let download = match vault.get(name, read.consistency.into(), choose).await {
+        Err(error) => {
+            vault = files.remade(&vault, error).await?;
+            vault.get(name, read.consistency.into(), choose).await?
+        }
+        begun => begun?,
+    };
     let file = download.info().clone();
     if let Some(answer) = settled(headers, &file) {
         return answer;
