@@ -9,6 +9,8 @@ use std::time::Duration;
 use drumlin::bucket::Bucket;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::fault::{Fault, FaultBucket};
 use drumlin::{
     Collection, CollectionSpec, Condition, Consistency, Get, Include, Kind, MemoryLimit, Query, Record, Scope,
     Selection, Settings, Storage, Store,
@@ -335,4 +337,43 @@ async fn collections_beyond_the_limit_answer_right_under_concurrent_reads_and_wr
         }
         rows
     }
+}
+
+/// A store without a limit, behind what can end its process, that holds a collection `huge`, and one that has no memory
+/// for it.
+async fn roomy_and_narrow() -> (Arc<FaultBucket>, Store, Collection, Store) {
+    let bucket = bucket();
+    let faulty = Arc::new(FaultBucket::new(bucket.clone()));
+    let roomy = Store::open_on(settings(None), faulty.clone()).await.unwrap();
+    let huge = create(&roomy, "huge").await;
+    fill(&huge, 8000).await;
+    roomy.sync().await.unwrap();
+    huge.add(&records(8000, 5)).await.unwrap();
+    let narrow = open(&bucket, Some(MIB)).await;
+    narrow.wait_until_loaded().await;
+    assert_eq!(narrow.collection("huge").await.unwrap_err().kind(), Kind::NoRoom);
+    (faulty, roomy, huge, narrow)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_there_is_no_memory_for_is_dropped_for_all_by_a_commit_in_its_log() {
+    let (_, _roomy, huge, narrow) = roomy_and_narrow().await;
+    narrow.drop_collection(&Scope::default(), "huge").await.unwrap();
+    let told = huge.add(&records(8005, 1)).await;
+    assert_eq!(told.unwrap_err().kind(), Kind::NotFound, "nothing is acknowledged once the drop was");
+    create(&narrow, "huge").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_free_once_its_holder_was_dropped_elsewhere_though_there_is_no_memory_for_it() {
+    let (faulty, roomy, _, narrow) = roomy_and_narrow().await;
+    // The process dies between the commit point and what shows it.
+    faulty.set_plan(|call| match call.op == Op::Swap && call.key.starts_with("c/") {
+        true => Fault::Die { applied: false },
+        false => Fault::None,
+    });
+    let dropping = tokio::spawn(async move { roomy.drop_collection(&Scope::default(), "huge").await });
+    until("the process is dead", || faulty.is_dead()).await;
+    dropping.abort();
+    create(&narrow, "huge").await;
 }

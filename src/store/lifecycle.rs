@@ -20,6 +20,7 @@ use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::StreamError;
+use crate::stream::ending::Ending;
 
 /// Bytes of a collection's name at most.
 const NAME_BYTES: usize = 512;
@@ -188,7 +189,8 @@ impl Store {
         let collection = match entry.opened().await {
             Ok(collection) => collection,
             Err(StreamError::Dropped) => return Ok(Ended::Before),
-            Err(StreamError::Corrupted { .. } | StreamError::NoRoom(_)) => return self.end_unopened(id).await,
+            Err(StreamError::NoRoom(_)) => return self.end_by_log(id).await,
+            Err(StreamError::Corrupted { .. }) => return self.end_unopened(id).await,
             Err(error) => return Err(error.into()),
         };
         match collection.stream().write(Change::Drop).await {
@@ -201,6 +203,24 @@ impl Store {
         }
     }
 
+    /// Ends a collection that there is no memory for: the `drop` commit needs its log alone. The writer that puts it stands
+    /// beside the collection's own, if somebody loads that meanwhile, as another instance's would.
+    async fn end_by_log(&self, id: CollectionId) -> Result<Ended> {
+        let stream = match Ending::open(self.inner.context(StreamId::Collection(id))).await {
+            Ok(stream) => stream,
+            Err(StreamError::Dropped) => return Ok(Ended::Before),
+            Err(StreamError::Corrupted { .. } | StreamError::Missing) => return self.end_unopened(id).await,
+            Err(error) => return Err(error.into()),
+        };
+        match stream.write(()).await {
+            Ok(_) => Ok(Ended::Now),
+            Err(error) if error.kind() == Kind::NotFound => Ok(Ended::Before),
+            Err(error) if error.kind() == Kind::Corrupted => self.end_unopened(id).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a collection that is damaged: nothing is appended behind damage.
     async fn end_unopened(&self, id: CollectionId) -> Result<Ended> {
         let (stream, inner) = (StreamId::Collection(id), &self.inner);
         let told = |error| undecided(error, &stream);
@@ -319,13 +339,24 @@ pub async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
             collection.stream().shared().ended()
         }
         Err(StreamError::Dropped) => true,
-        Err(StreamError::Corrupted { .. } | StreamError::NoRoom(_)) => false,
+        Err(StreamError::NoRoom(_)) => ended_by_log(inner, holder.id).await?,
+        Err(StreamError::Corrupted { .. }) => false,
         Err(error) => return Err(error.into()),
     };
     if ended {
         finish_drop(inner, holder.id).await?;
     }
     Ok(ended)
+}
+
+/// Whether the log of a collection that there is no memory for has ended.
+async fn ended_by_log(inner: &Inner, id: CollectionId) -> Result<bool> {
+    match Ending::open(inner.context(StreamId::Collection(id))).await {
+        Ok(stream) => Ok(stream.shared().ended()),
+        Err(StreamError::Dropped) => Ok(true),
+        Err(StreamError::Corrupted { .. } | StreamError::Missing) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The rest of a drop, after the `drop` commit or a dropped HEAD was seen: HEAD, then the catalog.

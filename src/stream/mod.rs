@@ -8,6 +8,7 @@ pub mod append;
 pub mod collect;
 pub mod compact;
 pub mod context;
+pub mod ending;
 pub mod flush;
 pub mod fork;
 pub mod heal;

@@ -16,6 +16,7 @@ use super::state::State;
 use crate::bucket::BucketError;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
+use crate::record::Version;
 
 /// How often an opening starts anew because HEAD moved on under it.
 const ATTEMPTS: usize = 8;
@@ -49,8 +50,17 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     }
     state.configure(&read.head.config).map_err(corrupted(context.stream.head()))?;
     let loader = Loader::new(context.clone());
-    let (state, graphs) =
-        futures::future::try_join(load_segments(&loader, &read.head, state), fetch_graphs(&loader, &read.head)).await?;
+    let (state, graphs) = match S::READS_OBJECTS {
+        true => {
+            let segments = load_segments(&loader, &read.head, state);
+            futures::future::try_join(segments, fetch_graphs(&loader, &read.head)).await?
+        }
+        false => {
+            let below = Version(read.head.floor.0.saturating_sub(1));
+            state.load(Vec::new(), below).map_err(corrupted(context.stream.head()))?;
+            (state, Vec::new())
+        }
+    };
     let mut anchor = Anchor::default();
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);

@@ -1,5 +1,5 @@
 //! The seam between a stream (numbered commits in a bucket) and what its records mean. Two states
-//! exist: the catalog (tenants, databases, collections) and a collection's records.
+//! exist: the catalog (tenants, databases, collections) and a collection's records; and `ending`, which keeps none.
 //! Invariant: a state is a pure fold of commits in order, so all instances agree.
 
 use bytes::Bytes;
@@ -46,6 +46,9 @@ pub trait State: Send + 'static {
     type Request: Send + Sync + 'static;
     /// Its answer.
     type Answer: Send + 'static;
+
+    /// Whether opening the stream reads segments and graphs. If not, an empty `load` tells up to where they go.
+    const READS_OBJECTS: bool = true;
 
     /// How much of a group commit `request` takes.
     fn weight(request: &Self::Request) -> Weight;

@@ -1,0 +1,82 @@
+//! A stream as one sees it who only means to end it, or to know whether it has ended: its log from HEAD's floor on, and
+//! no records. Invariant: its only commit is the `drop` commit, so nothing is written that would have to fit the records.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::Stream;
+use super::context::{Context, StreamError};
+use super::state::{Resolution, State, Weight};
+use crate::error::Error;
+use crate::format::head::GraphEntry;
+use crate::format::{Commit, CommitKind, FormatError, Rows};
+use crate::record::Version;
+
+/// How far the log goes, and whether it has ended.
+#[derive(Debug, Default)]
+pub struct Ending {
+    version: Version,
+    dropped: bool,
+}
+
+impl Ending {
+    /// Opens a stream so.
+    pub async fn open(context: Context) -> Result<Stream<Ending>, StreamError> {
+        Stream::open(context, Arc::new(Ending::default)).await
+    }
+}
+
+impl State for Ending {
+    /// To end the stream.
+    type Request = ();
+    type Answer = ();
+
+    const READS_OBJECTS: bool = false;
+
+    fn weight((): &()) -> Weight {
+        Weight::default()
+    }
+
+    fn resolve(&self, requests: &[&()]) -> Resolution<()> {
+        let ended = |before: bool| match before {
+            true => Err(Error::not_found("the collection was deleted")),
+            false => Ok(()),
+        };
+        let answers = (0..requests.len()).map(|nth| ended(self.dropped || nth > 0)).collect();
+        Resolution { rows: Vec::new(), config: None, drop: !self.dropped, answers }
+    }
+
+    fn load(&mut self, _: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+        self.version = version;
+        Ok(())
+    }
+
+    fn configure(&mut self, _: &Map<String, Value>) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn load_graph(&mut self, _: &GraphEntry, _: Bytes) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {
+        let (version, next) = (commit.header.version, self.version.next());
+        if version != next || self.dropped {
+            return Err(FormatError::Damaged(format!("expected commit {next} of a live stream, got {version}")));
+        }
+        (self.version, self.dropped) = (version, commit.header.kind == CommitKind::Drop);
+        Ok(())
+    }
+
+    fn publish(&self) {}
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn dropped(&self) -> bool {
+        self.dropped
+    }
+}
