@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::anchor::Moment;
 use super::context::StreamError;
@@ -18,6 +18,8 @@ use crate::bucket::{BucketError, StoreTime, backoff};
 use crate::format::{FormatError, Nonce};
 use crate::log::{self, Put, Slot};
 
+/// An answer that counts waits at most so long for the HEAD read that was sent beside its put.
+const BESIDE: Duration = Duration::from_secs(1);
 /// What is told of a call that was given up.
 const LATE: &str = "no answer by the write's deadline";
 
@@ -113,9 +115,13 @@ impl<S: State> Replica<S> {
             biased;
             read = &mut read => (put.await, read),
             put = &mut put => match &put.0 {
-                // Only where the old anchor proves nothing any more the answer has to wait for HEAD.
+                // Where the old anchor proves nothing any more, the answer has to wait for HEAD.
                 Put::Created { date } if !self.position.anchor.within_lease(*date, lease) => (put, read.await),
-                _ => return put,
+                // Else a short while: taken in, it spares the next write a read of its own.
+                _ => match timeout(BESIDE, read).await {
+                    Ok(read) => (put, read),
+                    Err(_) => return put,
+                },
             },
         };
         if let Ok(Ok(read)) = read {
