@@ -12,7 +12,7 @@ use crate::bucket::{Bucket, BucketError, Object};
 use crate::config::Timing;
 use crate::error::{Error, Kind};
 use crate::format::FormatError;
-use crate::format::head::{Life, Retired};
+use crate::format::head::Retired;
 use crate::head::{self, HeadError, HeadRead};
 use crate::memory::Budget;
 
@@ -84,8 +84,7 @@ impl Context {
     }
 
     async fn names_list(&self, ulid: Ulid) -> Result<bool, StreamError> {
-        let head = self.read_head().await?.head;
-        Ok(head.state == Life::Live && head.retired.iter().any(|entry| entry.ulid == ulid))
+        Ok(self.read_head().await?.head.retired.iter().any(|entry| entry.ulid == ulid))
     }
 }
 
