@@ -22,7 +22,7 @@ impl Place {
         Ok(quiet(settings_of_process(&self.flags(), false)?, |name| std::env::var(name).ok()))
     }
 
-    /// The same, with variables from elsewhere.
+    /// The settings of these flags and of variables from elsewhere.
     pub fn settings_by(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<ServeSettings> {
         Ok(quiet(settings_from(&lookup, &self.flags())?, lookup))
     }

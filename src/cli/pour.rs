@@ -110,7 +110,7 @@ fn named_record(error: &Error) -> Option<usize> {
     error.message().strip_prefix("records[")?.split_once(']')?.0.parse().ok()
 }
 
-/// The same error with the record's id, and the variable of a limit.
+/// An error with the record's id, and the variable of a limit.
 fn in_words(error: &Error, record: &Record) -> String {
     let rest = error.message().split_once(']').map_or(error.message(), |(_, rest)| rest);
     let rest = rest.strip_prefix('.').unwrap_or(rest);

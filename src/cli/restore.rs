@@ -68,7 +68,7 @@ pub fn on_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> 
     on(place, false, work)
 }
 
-/// The same, with a store that is made if there is none.
+/// Runs work on a store, which is made if there is none.
 pub fn on_any_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     on(place, true, work)
 }

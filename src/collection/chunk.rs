@@ -232,7 +232,7 @@ impl Chunk {
         texts + self.dim * 4 + 24
     }
 
-    /// The same, on average.
+    /// Bytes of a row as it is answered, on average.
     pub fn mean_row_bytes(&self) -> usize {
         let texts = self.texts().iter().map(|c| text_bytes(c)).sum::<usize>();
         texts / self.len().max(1) + self.dim * 4 + 24

@@ -64,7 +64,7 @@ impl Reading {
         self.include
     }
 
-    /// The same with other fields.
+    /// The record at a place, with other fields.
     pub fn part(&self, place: usize, include: Include) -> Result<Option<Found>> {
         self.rows.get(place).map(|at| self.snapshot.found(*at, include)).transpose()
     }
@@ -91,7 +91,7 @@ impl Matches {
         Matches { snapshot, results, include, _held: held }
     }
 
-    /// The same without the record of this id, and with at most `k` neighbours of each query embedding.
+    /// These matches without the record of this id, at most `k` of each query embedding.
     pub fn without(mut self, id: &str, k: usize) -> Matches {
         for rows in &mut self.results {
             rows.retain(|(at, _)| self.snapshot.chunk(*at).id(at.row) != id);
@@ -125,7 +125,7 @@ impl Matches {
         Ok(Some(Hit { distance: *distance, record: self.snapshot.found(*at, self.include)? }))
     }
 
-    /// The same record with other fields.
+    /// The record of a match, with other fields.
     ///
     /// # Errors
     /// `Corrupted` names a record whose metadata cannot be read.
@@ -138,7 +138,7 @@ impl Matches {
         self.weight_of(query, place, self.include)
     }
 
-    /// The same with other fields.
+    /// Bytes that a match takes with other fields.
     pub fn weight_of(&self, query: usize, place: usize, include: Include) -> usize {
         self.at(query, place).map_or(0, |(at, _)| self.snapshot.weight(*at, include))
     }
@@ -177,7 +177,7 @@ impl Snapshot {
         Ok(GetAnswer { records, version: self.version })
     }
 
-    /// The same, to be taken one by one.
+    /// Reads records, to be taken one by one.
     pub fn read(self: Arc<Self>, get: &Get, interrupt: &Interrupt) -> Result<Reading> {
         let rows = self.rows(get, interrupt)?;
         Ok(Reading { snapshot: self, rows, include: get.include, _held: None })

@@ -144,7 +144,7 @@ impl Links {
         })
     }
 
-    /// The same links where fewer rows are live.
+    /// These links, where fewer rows are live.
     fn among_alive(&self, alive: &RoaringBitmap) -> Links {
         Links { links: self.links.clone(), loose: &self.loose & alive }
     }
@@ -209,8 +209,8 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
     snapshot.graphs.push(Arc::new(added));
 }
 
-/// The same as [`relink`], most of it already done on an earlier snapshot, so that the part that nobody may
-/// write meanwhile is short: it takes as long as what has changed since is large.
+/// [`relink`], most of it done on an earlier snapshot. The rest, during which nobody may write, takes only as long as
+/// what has changed since.
 #[derive(Debug)]
 pub struct Relinked {
     before: Arc<Snapshot>,

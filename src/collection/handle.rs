@@ -169,8 +169,8 @@ impl Collection {
         }
     }
 
-    /// The same, if all guards hold right before it; tells when the store gave the answer, too. Whether there is
-    /// memory for it is for the caller to see to ([`room_for`](Self::room_for)).
+    /// Writes if all guards hold right before, and says when the store gave the answer. Whether there is memory for it
+    /// is for the caller to see to ([`room_for`](Self::room_for)).
     ///
     /// # Errors
     /// `Conflict` if a guard does not hold: nothing was written.
@@ -238,7 +238,7 @@ impl Collection {
         self.compute().search(move |_| matches.answer()).await?
     }
 
-    /// The same, whose records are to be taken one by one: whoever passes them on need not hold them all.
+    /// Finds the nearest records, to be taken one by one, so that a caller who passes them on need not hold them all.
     pub async fn find(&self, mut query: Query) -> Result<Matches> {
         let held = self.used().await?;
         let (snapshot, limits) = held.prepare(&mut query).await?;

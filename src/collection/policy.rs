@@ -23,7 +23,7 @@ const WORN: u64 = 4;
 /// What is in no stored graph is stored when it is one in this many of all records: so a record's part in
 /// stored graphs is written about eight times, at a quarter of its own size each.
 const UNSTORED: u64 = 8;
-/// The same when nobody writes.
+/// [`UNSTORED`] when nobody writes.
 const UNSTORED_QUIET: u64 = 16;
 /// When nobody writes, graphs become one as soon as one in this many records is not in the largest.
 const APART_QUIET: u64 = 1024;

@@ -140,7 +140,7 @@ impl ColumnChoice {
         self.plan_of_keys(columns)
     }
 
-    /// The same for the keys of one object, which need not have a part that it can do without.
+    /// The plan for the keys of one object, which need not have the optional parts.
     ///
     /// # Errors
     /// As [`plan`](ColumnChoice::plan).

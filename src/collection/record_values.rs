@@ -306,7 +306,7 @@ pub fn metadata_of_text(text: &str) -> Result<Metadata> {
     metadata_of_json(json)
 }
 
-/// The same, of JSON that was parsed.
+/// Metadata of JSON that was parsed before.
 pub fn metadata_of_json(mut json: serde_json::Value) -> Result<Metadata> {
     if let Some(object) = json.as_object_mut() {
         object.retain(|_, value| !value.is_null());

@@ -292,7 +292,7 @@ impl CollectionSpec {
         CollectionSpec { name: name.into(), ..CollectionSpec::default() }
     }
 
-    /// The same with another metric.
+    /// Sets the metric.
     pub fn metric(mut self, metric: Metric) -> CollectionSpec {
         self.metric = metric;
         self

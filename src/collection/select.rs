@@ -85,7 +85,7 @@ impl Snapshot {
         self.select_knowing(&Matched::default(), ids, filter, interrupt)
     }
 
-    /// The same where something is known already.
+    /// Selects rows, of which some were matched before.
     pub(super) fn select_knowing(
         &self,
         matched: &Matched,

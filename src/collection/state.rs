@@ -31,9 +31,9 @@ use crate::stream::state::{Resolution, State, Weight};
 pub enum Change {
     /// Writes records.
     Write(Write),
-    /// The same, where it was found out before which records match its filter.
+    /// Writes records, of which those that match the filter were found before.
     Prepared(Matched, Write),
-    /// The same, refused with `Conflict` if one of the guards does not hold.
+    /// Writes records, unless one of the guards does not hold: then it is refused with `Conflict`.
     Guarded(Vec<Guard>, Write),
     /// Ends the collection.
     Drop,
@@ -118,7 +118,7 @@ impl CollectionState {
         Ok(())
     }
 
-    /// The same, prepared on an earlier snapshot of this collection: as long as what has changed since.
+    /// Puts a graph in place that was prepared on an earlier snapshot. Takes as long as what has changed since.
     pub fn relink(&mut self, relinked: &Relinked) {
         relinked.finish(&mut self.current);
     }

@@ -86,7 +86,7 @@ pub enum Effort {
     Due,
     /// As if nobody had written for a while.
     Settle,
-    /// The same, with all there is to compute with.
+    /// As if nobody had written for a while, with all there is to compute with.
     Hurry,
 }
 

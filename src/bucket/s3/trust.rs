@@ -50,7 +50,7 @@ pub(super) fn tls(bundle: Option<&Path>) -> Result<ClientConfig> {
 #[derive(Debug)]
 struct Verifier {
     trusted: Cow<'static, [CertificateDer<'static>]>,
-    /// The same, as whoever may sign.
+    /// The trusted, as authorities that may sign.
     authorities: RootCertStore,
     algorithms: WebPkiSupportedAlgorithms,
 }

@@ -41,7 +41,7 @@ pub struct Theirs {
     /// Index and embedding function.
     #[serde(default)]
     pub configuration_json: Value,
-    /// The same and more, from servers that have schemas.
+    /// Index, embedding function and more, from servers that have schemas.
     #[serde(default)]
     pub schema: Value,
 }
