@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use drumlin::bucket::call::Op;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
 use drumlin::bucket::{Bucket, PAGE_KEYS};
-use drumlin::{Collection, CollectionSpec, Kind, Query, Scope, Settings, Storage, Store};
+use drumlin::{Collection, CollectionSpec, ErrorKind, Query, Scope, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use link::Objects;
 use phases::Phases;
@@ -130,7 +130,7 @@ impl Bench {
         let store = Store::open(self.settings.clone()).await.expect("a store opens on the server");
         store.wait_until_loaded().await;
         let collection = match store.collection(COLLECTION).await {
-            Err(error) if error.kind() == Kind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let spec = CollectionSpec::new(COLLECTION);
                 store.create_collection(&Scope::default(), spec).await.expect("the name is free")
             }

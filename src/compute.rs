@@ -266,7 +266,7 @@ fn closed() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[tokio::test]
     async fn a_search_beyond_the_waiting_limit_is_refused_and_the_place_is_given_back() {
@@ -287,7 +287,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let refused = compute.search(|_| 3).await.unwrap_err();
-        assert_eq!(refused.kind(), Kind::Unavailable);
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
         let load = compute.load();
         assert_eq!((load.searches, load.search_threads_busy, load.builds), (2, 1, 0));
         go.send(()).unwrap();

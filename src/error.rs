@@ -1,4 +1,4 @@
-//! The one public error. Its [`Kind`] is what a caller acts on (and what the HTTP layer turns into
+//! The one public error. Its [`ErrorKind`] is what a caller acts on (and what the HTTP layer turns into
 //! a status, in one table); its message says what was expected, what came and what to do.
 //! Modules keep `thiserror` enums of their own and convert at their border.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What kind of failure this is, and so what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The named thing does not exist.
     NotFound,
     /// The named thing was deleted.
@@ -34,22 +34,22 @@ pub enum Kind {
     Internal,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The kind's name on the wire, snake_case.
     pub const fn name(self) -> &'static str {
         match self {
-            Kind::NotFound => "not_found",
-            Kind::Gone => "gone",
-            Kind::AlreadyExists => "already_exists",
-            Kind::Invalid => "invalid",
-            Kind::Conflict => "conflict",
-            Kind::Unavailable => "unavailable",
-            Kind::OutcomeUnknown => "outcome_unknown",
-            Kind::Unauthorized => "unauthorized",
-            Kind::Limit => "limit",
-            Kind::NoRoom => "no_room",
-            Kind::Corrupted => "corrupted",
-            Kind::Internal => "internal",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Gone => "gone",
+            ErrorKind::AlreadyExists => "already_exists",
+            ErrorKind::Invalid => "invalid",
+            ErrorKind::Conflict => "conflict",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::OutcomeUnknown => "outcome_unknown",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::Limit => "limit",
+            ErrorKind::NoRoom => "no_room",
+            ErrorKind::Corrupted => "corrupted",
+            ErrorKind::Internal => "internal",
         }
     }
 }
@@ -60,7 +60,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of Drumlin: what kind, a sentence for a person, and the cause where there is one.
 #[derive(Debug, Clone)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     message: String,
     retry_after: Option<Duration>,
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
@@ -71,8 +71,8 @@ const SOON: Duration = Duration::from_secs(1);
 
 impl Error {
     /// An error of `kind` with a sentence in lower case.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let retry_after = (kind == Kind::Unavailable).then_some(SOON);
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let retry_after = (kind == ErrorKind::Unavailable).then_some(SOON);
         Error { kind, message: message.into(), retry_after, source: None }
     }
 
@@ -94,7 +94,7 @@ impl Error {
     }
 
     /// What kind of failure this is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
@@ -109,27 +109,27 @@ impl Error {
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(Kind::NotFound, message)
+        Self::new(ErrorKind::NotFound, message)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, message)
+        Self::new(ErrorKind::Invalid, message)
     }
 
     pub(crate) fn limit(message: impl Into<String>) -> Self {
-        Self::new(Kind::Limit, message)
+        Self::new(ErrorKind::Limit, message)
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(Kind::Unavailable, message)
+        Self::new(ErrorKind::Unavailable, message)
     }
 
     pub(crate) fn corrupted(message: impl Into<String>) -> Self {
-        Self::new(Kind::Corrupted, message)
+        Self::new(ErrorKind::Corrupted, message)
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(Kind::Internal, message)
+        Self::new(ErrorKind::Internal, message)
     }
 }
 

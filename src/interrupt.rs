@@ -81,7 +81,7 @@ impl Drop for Asker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn work_is_wanted_until_its_asker_is_gone() {
@@ -89,13 +89,13 @@ mod tests {
         let interrupt = Interrupt::new(asker.gone(), || {});
         assert!(interrupt.check().is_ok());
         drop(asker);
-        assert_eq!(interrupt.check().unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(interrupt.check().unwrap_err().kind(), ErrorKind::Unavailable);
     }
 
     #[test]
     fn work_is_wanted_until_its_deadline() {
         assert!(Interrupt::at(Instant::now() + std::time::Duration::from_secs(60)).check().is_ok());
-        assert_eq!(Interrupt::at(Instant::now()).check().unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(Interrupt::at(Instant::now()).check().unwrap_err().kind(), ErrorKind::Unavailable);
         assert!(Interrupt::never().check().is_ok());
     }
 }

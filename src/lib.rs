@@ -72,7 +72,7 @@ pub use collection::request::{
 pub use collection::scan::Scan;
 pub use collection::upkeep::GraphProgress;
 pub use config::{FileSettings, Limits, Settings, Storage, Timing};
-pub use error::{Error, Kind, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use examine::garbage::{Doomed, Reason};
 pub use examine::inspect::{BucketView, StreamLine};
 pub use examine::stored::Stored;

@@ -308,7 +308,8 @@ fn number(status: &str) -> &'static str {
 
 #[test]
 fn every_kind_of_error_is_described_with_its_status() {
-    // `Kind::NotFound => "not_found",` in one file, `Kind::A | Kind::B => StatusCode::CONFLICT,` in the other.
+    // `ErrorKind::NotFound => "not_found",` in one file, `ErrorKind::A | ErrorKind::B => StatusCode::CONFLICT,` in the
+    // other.
     let arms = |text: &str, of: &str| -> Vec<(String, String)> {
         let (_, body) = text.split_once(of).unwrap();
         let (body, _) = body.split_once("\n    }\n").unwrap();
@@ -318,7 +319,7 @@ fn every_kind_of_error_is_described_with_its_status() {
     let errors = read("src/error.rs");
     let names: BTreeMap<String, String> = arms(&errors, "fn name(self)").into_iter().collect();
     let mut expected = BTreeMap::new();
-    for (kinds, status) in arms(&read("src/http/error.rs"), "fn status(kind: Kind)") {
+    for (kinds, status) in arms(&read("src/http/error.rs"), "fn status(kind: ErrorKind)") {
         for kind in kinds.split(" | ") {
             let status = number(status.trim_start_matches("StatusCode::"));
             expected.insert(names[kind].trim_matches('"').to_owned(), status.to_owned());

@@ -18,8 +18,8 @@ use drumlin::bucket::{Bucket, Condition as PutCondition};
 use drumlin::testing::format::Checksum;
 use drumlin::testing::format::head::{GraphEntry, Head};
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, Kind, Metric, Query, Record, Scope, Settings, Storage, Store,
-    Version,
+    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Metric, Query, Record, Scope, Settings, Storage,
+    Store, Version,
 };
 
 /// What is done to an object.
@@ -171,7 +171,7 @@ async fn only_hurt_is_damaged(bucket: &MemoryBucket, stream: &str, key: &str, ca
     let before = objects_of(bucket, stream).await;
     let store = open(bucket).await.unwrap_or_else(|e| panic!("{case}: {e}"));
     let error = store.collection("hurt").await.map(|c| c.info()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Corrupted, "{case}: {error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "{case}: {error}");
     assert!(error.message().contains(key), "{case}: {error}");
     let health = store.health();
     assert_eq!(health.status, "degraded", "{case}");
@@ -188,7 +188,7 @@ async fn only_hurt_is_damaged(bucket: &MemoryBucket, stream: &str, key: &str, ca
     let report = store.sync().await.unwrap();
     assert!(report.collections.iter().any(|c| c.name == "hurt" && c.error.is_some()), "{case}: {report:?}");
     let upkeep = store.maintain().await.unwrap_err();
-    assert_eq!(upkeep.kind(), Kind::Corrupted, "{case}: {upkeep}");
+    assert_eq!(upkeep.kind(), ErrorKind::Corrupted, "{case}: {upkeep}");
     store.close(Duration::from_secs(5)).await.unwrap();
     assert!(objects_of(bucket, stream).await == before, "{case}: something was written to the damaged stream");
 }
@@ -284,7 +284,7 @@ async fn a_damaged_store_file_or_catalog_is_named_and_the_store_does_not_open() 
             let bucket = bucket_with(&content, &key, harmed(&content, &key, &other, harm)).await;
             let before = Content::read(&bucket).await.objects;
             let error = open(&bucket).await.map(|s| s.health()).unwrap_err();
-            assert_eq!(error.kind(), Kind::Corrupted, "{key} {harm:?}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Corrupted, "{key} {harm:?}: {error}");
             assert!(error.message().contains(&key), "{key} {harm:?}: {error}");
             assert!(Content::read(&bucket).await.objects == before, "{key} {harm:?}: something was written");
         }
@@ -305,7 +305,7 @@ async fn a_damaged_retired_list_is_named_deletes_nothing_and_costs_no_data() {
         let bucket = bucket_with(&content, key, harmed(&content, key, &other, harm)).await;
         let store = open(&bucket).await.unwrap();
         let error = store.maintain().await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Corrupted, "{harm:?}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{harm:?}: {error}");
         assert!(error.message().contains(key.as_str()), "{harm:?}: {error}");
         let left = Content::read(&bucket).await;
         assert!(segments.iter().all(|segment| left.objects.contains_key(segment)), "{harm:?}: a segment was deleted");
@@ -328,16 +328,16 @@ async fn a_running_store_that_meets_a_damaged_commit_serves_reads_before_it_and_
     let before = objects_of(&bucket, &stream).await;
 
     let refused = collection.add(&[Record::new("new", vec![0.0, 0.0])]).await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::Corrupted, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Corrupted, "{refused}");
     assert!(refused.message().contains(&key), "{refused}");
     let stale = collection.count(Consistency::Strong).await.unwrap_err();
-    assert_eq!(stale.kind(), Kind::Corrupted, "{stale}");
+    assert_eq!(stale.kind(), ErrorKind::Corrupted, "{stale}");
     assert_eq!(collection.count(Consistency::Local).await.unwrap(), 16);
     let answer = collection.search(Query::new(vec![5.1, 1.0]).k(1)).await.unwrap();
     assert_eq!(answer.results[0][0].record.id, "r5");
     assert_eq!(answer.version.next(), next);
     assert_eq!(store.health().damaged[0].key, key);
-    assert_eq!(store.maintain().await.unwrap_err().kind(), Kind::Corrupted);
+    assert_eq!(store.maintain().await.unwrap_err().kind(), ErrorKind::Corrupted);
     store.close(Duration::from_secs(5)).await.unwrap();
     assert!(objects_of(&bucket, &stream).await == before, "something was written to the damaged stream");
 }
@@ -365,7 +365,7 @@ async fn a_running_store_that_meets_a_broken_seal_deletes_and_writes_nothing() {
         let before = objects_of(&bucket, &stream).await;
 
         let error = store.maintain().await.unwrap_err();
-        assert!(error.kind() == Kind::Corrupted && error.message().contains(&head_key), "{field}: {error}");
+        assert!(error.kind() == ErrorKind::Corrupted && error.message().contains(&head_key), "{field}: {error}");
         assert!(error.message().contains("its seal does not fit"), "{field}: {error}");
         let report = store.sync().await.unwrap();
         assert!(report.collections.iter().any(|c| c.name == "hurt" && c.error.is_some()), "{field}: {report:?}");

@@ -7,7 +7,7 @@ use drumlin::bucket::Bucket;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
 use drumlin::{
-    CollectionSpec, Consistency, Get, Kind, Metric, Query, Record, Scope, Selection, Settings, Storage, Store,
+    CollectionSpec, Consistency, ErrorKind, Get, Metric, Query, Record, Scope, Selection, Settings, Storage, Store,
 };
 
 fn memory() -> Arc<dyn Bucket> {
@@ -74,12 +74,12 @@ async fn a_dropped_collection_is_gone_for_every_store_and_its_name_is_free() {
     let seen = two.collection("a").await.unwrap();
     one.drop_collection(&scope, "a").await.unwrap();
     let error = seen.add(&[Record::new("x", vec![1.0])]).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound);
-    assert_eq!(two.collection("a").await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(one.drop_collection(&scope, "a").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(two.collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(one.drop_collection(&scope, "a").await.unwrap_err().kind(), ErrorKind::NotFound);
     let fresh = two.create_collection(&scope, CollectionSpec::new("a")).await.unwrap();
     assert_eq!(fresh.count(Consistency::Local).await.unwrap(), 0);
     assert_eq!(one.collection("a").await.unwrap().info().id, fresh.info().id);
     let taken = one.create_collection(&scope, CollectionSpec::new("a")).await.unwrap_err();
-    assert_eq!(taken.kind(), Kind::AlreadyExists);
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
 }

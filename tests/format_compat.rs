@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use drumlin::testing::format::head::{Head, Life, Retired};
 use drumlin::{
-    Collection, Consistency, Found, Get, Include, Kind, Metadata, Metric, Query, Record, Settings, Storage, Store,
+    Collection, Consistency, ErrorKind, Found, Get, Include, Metadata, Metric, Query, Record, Settings, Storage, Store,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -126,7 +126,7 @@ async fn the_catalog_is_read(fixture: &str) {
     let songs = store.collection("songs").await.unwrap().info();
     let metadata = Some(Metadata::from([("made", "by hand")]));
     assert_eq!((songs.metric, songs.dimension, songs.metadata), (Metric::Cosine, Some(4), metadata));
-    assert_eq!(store.collection("scratch").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(store.collection("scratch").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// The fixture is worth its name only while it holds every kind of object in every state.
@@ -226,7 +226,7 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
     fs::write(&path, serde_json::to_vec(&head).unwrap()).unwrap();
     let store = open(&bucket).await.unwrap();
     let error = store.collection("coast").await.unwrap_err();
-    assert!(error.kind() == Kind::Corrupted && error.message().contains(sentence), "{error}");
+    assert!(error.kind() == ErrorKind::Corrupted && error.message().contains(sentence), "{error}");
     assert!(error.message().contains("/HEAD"), "{error}");
     assert_eq!(all_of(&store.collection("songs").await.unwrap()).await, expected("format-1")["songs"]);
     drop(store);
@@ -236,7 +236,7 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
     file["format"] = json!(2);
     fs::write(&path, serde_json::to_vec(&file).unwrap()).unwrap();
     let error = open(&bucket).await.unwrap_err();
-    assert!(error.kind() == Kind::Corrupted && error.message().contains(sentence), "{error}");
+    assert!(error.kind() == ErrorKind::Corrupted && error.message().contains(sentence), "{error}");
     assert!(error.message().contains("drumlin.json"), "{error}");
 }
 
@@ -305,7 +305,10 @@ async fn a_value_changed_under_a_seal_is_refused_where_without_one_it_is_believe
             assert!(sound, "nothing witnesses the level of a segment");
         } else {
             let error = collection.unwrap_err();
-            assert!(error.kind() == Kind::Corrupted && error.message().contains("its seal does not fit"), "{error}");
+            assert!(
+                error.kind() == ErrorKind::Corrupted && error.message().contains("its seal does not fit"),
+                "{error}"
+            );
             assert!(error.message().contains("/HEAD"), "{error}");
             assert!(!sound);
         }

@@ -12,7 +12,7 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{Fault, FaultBucket};
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, Get, Include, Kind, MemoryLimit, Query, Record, Scope,
+    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Get, Include, MemoryLimit, Query, Record, Scope,
     Selection, Settings, Storage, Store,
 };
 use rand::rngs::StdRng;
@@ -87,7 +87,7 @@ async fn writes_are_refused_at_the_limit_and_go_on_after_deletes_and_nothing_is_
         }
         assert!(added < 100_000, "nothing was ever refused");
     };
-    assert_eq!(refused.kind(), Kind::NoRoom);
+    assert_eq!(refused.kind(), ErrorKind::NoRoom);
     for word in ["this write", "4.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT"] {
         assert!(refused.message().contains(word), "{word}: {refused}");
     }
@@ -146,7 +146,7 @@ async fn a_handle_kept_from_before_finds_its_collection_again_after_it_was_put_t
 
     // A drop needs no more than the handle's name.
     store.drop_collection(&Scope::default(), "notes").await.unwrap();
-    assert_eq!(notes.count(Consistency::Strong).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(notes.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(store.health().resting, 0);
 }
 
@@ -202,7 +202,7 @@ async fn a_collection_larger_than_the_limit_answers_so_and_the_others_answer() {
     store.wait_until_loaded().await;
     for _ in 0..2 {
         let error = store.collection("huge").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::NoRoom);
+        assert_eq!(error.kind(), ErrorKind::NoRoom);
         assert!(error.message().contains("collection \"huge\""), "{error}");
         assert_eq!(store.collection("small").await.unwrap().count(Consistency::Strong).await.unwrap(), 100);
     }
@@ -213,7 +213,7 @@ async fn a_collection_larger_than_the_limit_answers_so_and_the_others_answer() {
     store.drop_collection(&Scope::default(), "huge").await.unwrap();
     assert_eq!(store.health().status, "ok");
     let again = open(&bucket, None).await;
-    assert_eq!(again.collection("huge").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(again.collection("huge").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,7 +236,7 @@ async fn what_another_instance_writes_beyond_the_limit_is_never_served_wrong() {
         match ours.count(Consistency::Strong).await {
             Ok(count) => assert_eq!(count, 8000),
             Err(error) => {
-                assert_eq!(error.kind(), Kind::NoRoom, "{error}");
+                assert_eq!(error.kind(), ErrorKind::NoRoom, "{error}");
                 refused = true;
             }
         }
@@ -351,7 +351,7 @@ async fn roomy_and_narrow() -> (Arc<FaultBucket>, Store, Collection, Store) {
     huge.add(&records(8000, 5)).await.unwrap();
     let narrow = open(&bucket, Some(MIB)).await;
     narrow.wait_until_loaded().await;
-    assert_eq!(narrow.collection("huge").await.unwrap_err().kind(), Kind::NoRoom);
+    assert_eq!(narrow.collection("huge").await.unwrap_err().kind(), ErrorKind::NoRoom);
     (faulty, roomy, huge, narrow)
 }
 
@@ -360,7 +360,7 @@ async fn a_collection_that_there_is_no_memory_for_is_dropped_for_all_by_a_commit
     let (_, _roomy, huge, narrow) = roomy_and_narrow().await;
     narrow.drop_collection(&Scope::default(), "huge").await.unwrap();
     let told = huge.add(&records(8005, 1)).await;
-    assert_eq!(told.unwrap_err().kind(), Kind::NotFound, "nothing is acknowledged once the drop was");
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::NotFound, "nothing is acknowledged once the drop was");
     create(&narrow, "huge").await;
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use drumlin::http::HttpSettings;
-use drumlin::{Error, Kind, Opening, Result, S3Settings, Settings, Storage, Store};
+use drumlin::{Error, ErrorKind, Opening, Result, S3Settings, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,7 +185,7 @@ async fn a_start_into_a_black_hole_answers_at_once_and_ends_with_a_sentence_when
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let error = tokio::time::timeout(Duration::from_secs(20), server.served).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("6 s (DRUMLIN_START_TIMEOUT_S)"), "{error}");
 }
 
@@ -241,6 +241,6 @@ fn a_store_that_is_opened_outside_of_a_runtime_says_so_and_does_not_panic() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(opened) = opening.as_mut().poll(&mut context) else { panic!("it waits for something") };
     let error: Error = opened.unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("tokio runtime"), "{error}");
 }

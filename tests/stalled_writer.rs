@@ -14,8 +14,8 @@ use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, StoreTime};
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Collection, CollectionSpec, Consistency, Error, Get, Kind, Metric, Record, Scope, Selection, Settings, Storage,
-    Store, Timing, WriteOutcome,
+    Collection, CollectionSpec, Consistency, Error, ErrorKind, Get, Metric, Record, Scope, Selection, Settings,
+    Storage, Store, Timing, WriteOutcome,
 };
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -78,7 +78,7 @@ impl Scene {
         let store = Store::open_on(settings, faulty.clone() as Arc<dyn Bucket>).await.unwrap();
         let collection = match store.collection("a").await {
             Ok(collection) => collection,
-            Err(error) if error.kind() == Kind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let spec = CollectionSpec::new("a").metric(Metric::L2);
                 store.create_collection(&Scope::default(), spec).await.unwrap()
             }
@@ -165,7 +165,7 @@ async fn writer_stalled_before_its_put(ablate: Ablate) -> (Result<WriteOutcome, 
 async fn a_writer_stalled_before_its_put_does_not_acknowledge_into_a_recycled_slot() {
     let expected: Vec<String> = ["r0", "r1", "r2", "r3", "s0", "s1", "s2", "s3"].map(str::to_owned).into();
     let (told, seen, zombie) = writer_stalled_before_its_put(Ablate::default()).await;
-    assert_eq!(told.unwrap_err().kind(), Kind::OutcomeUnknown);
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     assert!(zombie, "the put landed in the empty slot");
     assert_eq!(seen, expected);
 
@@ -203,9 +203,9 @@ async fn writer_stalled_after_its_put(ablate: Ablate) -> ([Result<WriteOutcome, 
 #[tokio::test(start_paused = true)]
 async fn a_writer_whose_answer_was_lost_while_it_stalled_tells_no_lie_and_goes_on_with_the_others() {
     let ([told, next, third], seen) = writer_stalled_after_its_put(Ablate::default()).await;
-    assert_eq!(told.unwrap_err().kind(), Kind::OutcomeUnknown);
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     // The next write goes to the slot in doubt, and there it learns that the log has moved on.
-    assert_eq!(next.unwrap_err().kind(), Kind::OutcomeUnknown);
+    assert_eq!(next.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     assert_eq!(third.unwrap().version.0, 9);
     assert_eq!(seen, ["r0", "r1", "r2", "r3", "late", "s0", "s1", "s2", "third"]);
 
@@ -248,7 +248,7 @@ async fn a_writer_stalled_for_days_is_told_that_the_outcome_is_unknown() {
     sleep(Duration::from_secs(3 * 24 * 3600)).await;
     assert!(scene.head(&busy.collection).await.gone.0 > 5);
     gate.release();
-    assert_eq!(write.await.unwrap().unwrap_err().kind(), Kind::OutcomeUnknown);
+    assert_eq!(write.await.unwrap().unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     let again = stalled.collection.upsert(&[record("again", 1.0)]).await.unwrap();
     assert_eq!((again.applied, again.version.0), (1, 9));
     assert!(!ids(&busy.collection, Consistency::Strong).await.contains(&"zombie".to_owned()));
@@ -334,7 +334,7 @@ async fn a_stale_instance_takes_the_dimension_that_another_has_fixed() {
     let second = scene.instance(false).await;
     fill(&first.collection, "r", 1).await;
     let error = second.collection.add(&[Record::new("x", vec![1.0, 2.0, 3.0])]).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(ids(&first.collection, Consistency::Strong).await, ["r0"]);
     let told = second.collection.add(&[record("x", 3.0)]).await.unwrap();
     assert_eq!((told.applied, told.version.0), (1, 2));
@@ -351,7 +351,7 @@ async fn names_are_never_answered_from_a_stale_catalog() {
     let again = second.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap();
     assert_ne!(again.info().id, born.info().id);
     let taken = first.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap_err();
-    assert_eq!(taken.kind(), Kind::AlreadyExists);
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
 }
 
 #[tokio::test(start_paused = true)]
@@ -364,8 +364,8 @@ async fn a_drop_by_an_instance_that_missed_the_names_next_holder_drops_that_one(
     second.store.drop_collection(&scope, "a").await.unwrap();
     // The lookup of a name asks the bucket only if the name is unknown; a write always asks.
     let left = first.store.collection("a").await.unwrap();
-    assert_eq!(left.add(&[record("x", 1.0)]).await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(second.store.drop_collection(&scope, "a").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(left.add(&[record("x", 1.0)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(second.store.drop_collection(&scope, "a").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,8 +23,8 @@ use drumlin::bucket::{Bucket, Condition as PutCondition};
 use drumlin::testing::examine;
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Choice, Collection, CollectionSpec, Condition, Consistency, Found, Kind, Metric, Moment, Query, Reason, Record,
-    Scope, Settings, Storage, Store, Version,
+    Choice, Collection, CollectionSpec, Condition, Consistency, ErrorKind, Found, Metric, Moment, Query, Reason,
+    Record, Scope, Settings, Storage, Store, Version,
 };
 use past::{DIM, Past, all_of};
 
@@ -100,7 +100,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
         assert!(found == past.states[version as usize], "version {version}");
     }
     let beyond = store.restore_collection(&Scope::default(), "lived", Moment::Version(Version(newest + 1)), "x").await;
-    assert_eq!(beyond.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(beyond.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(all_of(&collection).await, *past.now(), "the collection itself is as it was");
 
     // Another instance reads them all, and goes on writing on one.
@@ -135,7 +135,7 @@ async fn a_time_means_the_last_commit_written_by_then() {
         assert!(found == past.states[last], "hour {hour}");
     }
     let before = store.restore_collection(&Scope::default(), "lived", Moment::Time(start), "x").await.unwrap_err();
-    assert!(before.kind() == Kind::NotFound && before.message().contains("is out of reach"), "{before}");
+    assert!(before.kind() == ErrorKind::NotFound && before.message().contains("is out of reach"), "{before}");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn what_is_out_of_reach_is_refused_and_how_far_back_it_goes_is_told() {
     let unreachable = (1..reach.oldest.0).rev().find(|version| !reach.also.contains(&Version(*version))).unwrap();
     let moment = Moment::Version(Version(unreachable));
     let error = store.restore_collection(&Scope::default(), "lived", moment, "x").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.message().contains(&format!("versions {} to {}", reach.oldest, reach.newest)), "{error}");
 }
 
@@ -248,7 +248,7 @@ async fn what_is_before_damage_is_served_only_if_asked_for_and_every_report_says
     let bucket = memory();
     let (past, version, key) = damaged(&bucket, 9, 3).await;
     let closed = open(&bucket).await;
-    assert_eq!(closed.collection("lived").await.unwrap_err().kind(), Kind::Corrupted);
+    assert_eq!(closed.collection("lived").await.unwrap_err().kind(), ErrorKind::Corrupted);
 
     let before = Content::read(&bucket).await.objects;
     let store = open_with(&bucket, Settings { serve_damaged: true, ..settings() }).await;
@@ -264,9 +264,9 @@ async fn what_is_before_damage_is_served_only_if_asked_for_and_every_report_says
     assert_eq!((health.status, health.damaged.len()), ("degraded", 1));
     assert_eq!(health.damaged[0].key, key);
     let stale = collection.count(Consistency::Strong).await.unwrap_err();
-    assert_eq!(stale.kind(), Kind::Corrupted);
+    assert_eq!(stale.kind(), ErrorKind::Corrupted);
     let refused = collection.add(&[Record::new("new", vec![0.0; DIM])]).await.unwrap_err();
-    assert!(refused.kind() == Kind::Corrupted && refused.message().contains(&key), "{refused}");
+    assert!(refused.kind() == ErrorKind::Corrupted && refused.message().contains(&key), "{refused}");
     assert!(store.sync().await.unwrap().collections[0].error.is_some());
     store.close(Duration::from_secs(5)).await.unwrap();
     assert!(Content::read(&bucket).await.objects == before, "nothing is written to a damaged collection");
@@ -280,7 +280,7 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     let scope = Scope::default();
     let newest = Moment::Version(Version(past.states.len() as u64 - 1));
     let error = store.restore_collection(&scope, "lived", newest, "x").await.unwrap_err();
-    assert!(error.kind() == Kind::Corrupted && error.message().contains(&key), "{error}");
+    assert!(error.kind() == ErrorKind::Corrupted && error.message().contains(&key), "{error}");
     let (found, told) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(told.next(), version);
     assert_eq!(found, past.states[told.0 as usize]);
@@ -303,7 +303,7 @@ async fn a_damaged_segment_is_gone_around_where_the_past_has_others() {
     let key = head.segs[0].key.clone();
     bucket.put(&key, Bytes::from_static(b"PAR1 no segment PAR1"), PutCondition::Always).await.unwrap();
     let store = open(&bucket).await;
-    assert_eq!(store.collection("lived").await.unwrap_err().kind(), Kind::Corrupted);
+    assert_eq!(store.collection("lived").await.unwrap_err().kind(), ErrorKind::Corrupted);
     let (found, version) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(version, Version(past.states.len() as u64 - 1));
     assert_eq!(found, *past.now());
@@ -330,7 +330,7 @@ async fn a_collection_whose_head_is_lost_is_put_together_from_its_segments_and_l
         }
         let store = open(&bucket).await;
         for name in ["lived", "fork"] {
-            assert_eq!(store.collection(name).await.unwrap_err().kind(), Kind::Corrupted, "seed {seed}");
+            assert_eq!(store.collection(name).await.unwrap_err().kind(), ErrorKind::Corrupted, "seed {seed}");
             let saved = format!("saved {name}");
             let restored = store.restore_collection(&Scope::default(), name, Moment::Sound, &saved).await;
             let (saved, version) = restored.unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}"));

@@ -23,7 +23,7 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::examination::{BucketCheck, Severity};
 use drumlin::testing::examine;
 use drumlin::testing::format::head::{Head, Retired};
-use drumlin::{Choice, CollectionSpec, Condition, Found, Kind, Metric, Scope, Settings, Storage, Store};
+use drumlin::{Choice, CollectionSpec, Condition, ErrorKind, Found, Metric, Scope, Settings, Storage, Store};
 use past::{Past, all_of};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -285,13 +285,13 @@ async fn of_deleted_objects_only_the_newest_commits_of_an_unflushed_tail_are_mis
 async fn served_right_or_not_at_all(bucket: &MemoryBucket, ground: &Ground, case: &str, newest: bool) {
     let store = match open(bucket).await {
         Ok(store) => store,
-        Err(error) => return assert_eq!(error.kind(), Kind::Corrupted, "{case}: {error}"),
+        Err(error) => return assert_eq!(error.kind(), ErrorKind::Corrupted, "{case}: {error}"),
     };
     for name in NAMES {
         let collection = match store.collection(name).await {
             Ok(collection) => collection,
             Err(error) => {
-                assert!(newest || error.kind() == Kind::Corrupted, "{case}: {error}");
+                assert!(newest || error.kind() == ErrorKind::Corrupted, "{case}: {error}");
                 continue;
             }
         };
@@ -333,12 +333,12 @@ async fn a_bucket_that_is_written_flushed_and_cleaned_meanwhile_is_sound() {
 #[tokio::test]
 async fn what_is_no_store_is_not_called_sound() {
     let bucket = MemoryBucket::new(StoreClock::machine());
-    assert_eq!(verify(&bucket).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(verify(&bucket).await.unwrap_err().kind(), ErrorKind::NotFound);
     let chosen = Choice { collection: Some("third".to_owned()), ..Choice::default() };
     let ground = ground().await;
     let bucket = bucket_of(&ground.content.objects).await;
     let error = examine::verify(Arc::new(bucket.clone()), &chosen, &settings().timing).await.unwrap_err();
-    assert!(error.kind() == Kind::NotFound && error.message().contains("third"), "{error}");
+    assert!(error.kind() == ErrorKind::NotFound && error.message().contains("third"), "{error}");
     let chosen = Choice { collection: Some("second".to_owned()), ..Choice::default() };
     let check = examine::verify(Arc::new(bucket), &chosen, &settings().timing).await.unwrap();
     let names: Vec<Option<&str>> = check.streams.iter().map(|stream| stream.name.as_deref()).collect();

@@ -19,8 +19,8 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::bucket::{Bucket, Condition as PutCondition};
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Choice, Collection, CollectionSpec, Consistency, Kind, Metric, PutFile, Query, Record, Scope, Settings, Storage,
-    Store,
+    Choice, Collection, CollectionSpec, Consistency, ErrorKind, Metric, PutFile, Query, Record, Scope, Settings,
+    Storage, Store,
 };
 use lying_bucket::{Call, Lie, LyingBucket};
 use tokio::time::sleep;
@@ -116,7 +116,7 @@ async fn a_flush_whose_segment_never_comes_to_stand_names_and_deletes_nothing() 
     let before = Content::read(&bucket.inner).await.objects;
     bucket.set_plan(|call, key| (call == Call::Put && key.contains("/seg/")).then_some(Lie::Nothing));
     let error = store.maintain().await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains("put again and again, but it is missing"), "{error}");
     sleep(2 * KEEP).await;
     assert!(store.maintain().await.is_err());
@@ -158,7 +158,7 @@ async fn a_collection_whose_head_was_not_stored_is_made_all_the_same_and_one_wit
     let head = format!("c/{}/HEAD", new.info().id);
     bucket.inner.delete(&[head]).await.unwrap();
     let store = open(&bucket).await.unwrap();
-    assert_eq!(store.collection("new").await.unwrap_err().kind(), Kind::Corrupted);
+    assert_eq!(store.collection("new").await.unwrap_err().kind(), ErrorKind::Corrupted);
     store.drop_collection(&Scope::default(), "new").await.unwrap();
     fill(&create(&store, "new").await, 0, 1).await;
     all_is_well(&bucket, 15, "a lost HEAD").await;
@@ -180,7 +180,7 @@ async fn commits_stay_while_a_segment_that_holds_them_is_not_there() {
         let _ = store.maintain().await;
     }
     let collected = store.collect_garbage(true).await.unwrap_err();
-    assert!(collected.kind() == Kind::Corrupted && collected.message().contains(&last), "{collected}");
+    assert!(collected.kind() == ErrorKind::Corrupted && collected.message().contains(&last), "{collected}");
     let there = Content::read(&bucket.inner).await;
     let of_last = (13..=15).map(|version| format!("{stream}/log/{version:020}.parquet"));
     assert!(of_last.into_iter().all(|key| there.objects.contains_key(&key)), "{:?}", there.objects.keys());
@@ -263,7 +263,7 @@ async fn what_counted_as_damaged_while_running_heals_with_the_next_request_and_r
             sleep(LONG).await;
             bucket.set_plan(move |call, key| (call == Call::Get && key.contains(part)).then_some(lie));
             let refused = good.count(Consistency::Strong).await.unwrap_err();
-            assert_eq!(refused.kind(), Kind::Corrupted, "{case}: {refused}");
+            assert_eq!(refused.kind(), ErrorKind::Corrupted, "{case}: {refused}");
             assert!(good.add(&[record(500)]).await.is_err(), "{case}");
             let answer = good.search(Query::new(vec![5.1, 1.0]).k(1)).await.unwrap();
             assert_eq!(answer.results[0][0].record.id, "r5", "{case}");
@@ -295,7 +295,7 @@ async fn a_collection_that_could_not_be_opened_is_opened_by_a_later_request_or_p
             store.wait_until_loaded().await;
             assert_eq!(store.health().damaged.len(), 1, "{case}");
             let refused = store.collection("good").await.unwrap_err();
-            assert_eq!(refused.kind(), Kind::Corrupted, "{case}: {refused}");
+            assert_eq!(refused.kind(), ErrorKind::Corrupted, "{case}: {refused}");
             bucket.be_honest();
             sleep(Duration::from_secs(150)).await;
             if by_request {
@@ -335,7 +335,7 @@ async fn a_write_whose_answer_was_lost_and_whose_read_back_is_wrong_is_never_cal
         _ => None,
     });
     let unknown = good.add(&[record(201)]).await.unwrap_err();
-    assert_eq!(unknown.kind(), Kind::OutcomeUnknown, "{unknown}");
+    assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown, "{unknown}");
     bucket.be_honest();
     sleep(LONG).await;
     fill(&good, 202, 1).await;
@@ -385,7 +385,7 @@ async fn a_head_that_names_what_is_not_its_own_is_damaged_alone_and_verify_tells
         bucket.inner.put(&format!("{mine}/HEAD"), bytes, PutCondition::Always).await.unwrap();
         let store = open(&bucket).await.unwrap();
         let error = store.collection("other").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Corrupted, "{case}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupted, "{case}: {error}");
         let good = store.collection("good").await.unwrap();
         assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
         assert_eq!(store.health().damaged.len(), 1, "{case}");

@@ -101,7 +101,7 @@ async fn a_folder_deleted_under_its_bucket_is_made_again() {
 fn a_path_that_is_a_file_is_refused_with_its_name() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = FolderBucket::open(file.path()).unwrap_err();
-    assert_eq!(refused.kind(), crate::Kind::Unavailable);
+    assert_eq!(refused.kind(), crate::ErrorKind::Unavailable);
     assert!(refused.message().contains(&file.path().display().to_string()), "{refused}");
 }
 

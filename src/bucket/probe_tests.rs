@@ -13,7 +13,7 @@ use super::fault::{Fault, FaultBucket};
 use super::memory::MemoryBucket;
 use super::probe::{ensure_probed, probe};
 use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, keys};
-use crate::Kind;
+use crate::ErrorKind;
 
 fn memory() -> MemoryBucket {
     MemoryBucket::new(StoreClock::machine())
@@ -147,7 +147,7 @@ async fn a_flawed_bucket_is_refused_with_the_name_of_its_flaw() {
     ] {
         let bucket = Flawed::new(flaw);
         let refused = probe(&bucket, 4).await.unwrap_err();
-        assert_eq!(refused.kind(), Kind::Invalid, "{flaw:?}: {refused}");
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{flaw:?}: {refused}");
         assert!(refused.message().contains(words), "{flaw:?}: {refused}");
         let left = bucket.inner.list("", None).await.unwrap().objects;
         assert_eq!(left, [], "{flaw:?} left scratch objects");
@@ -179,7 +179,7 @@ async fn a_sound_bucket_passes_once_and_is_marked() {
 async fn a_refused_bucket_is_not_marked() {
     let bucket = Flawed::new(Flaw::LosesCreateRaces);
     for _ in 0..2 {
-        assert_eq!(ensure_probed(&bucket).await.unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(ensure_probed(&bucket).await.unwrap_err().kind(), ErrorKind::Invalid);
     }
 }
 
@@ -198,7 +198,7 @@ async fn a_lost_answer_in_a_race_is_raced_again_and_too_many_make_it_unavailable
     let race = |key: &str| key.contains("/race-");
     bucket.set_plan(move |call| if race(&call.key) { Fault::UnknownBefore } else { Fault::None });
     let failed = probe(&bucket, 4).await.unwrap_err();
-    assert_eq!(failed.kind(), Kind::Unavailable, "{failed}");
+    assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
 }
 
 #[tokio::test]
@@ -211,6 +211,6 @@ async fn an_unreachable_bucket_is_unavailable_and_not_accused() {
     let bucket = FaultBucket::new(Arc::new(memory()));
     bucket.set_plan(|_| Fault::RefuseBefore);
     let failed = ensure_probed(&bucket).await.unwrap_err();
-    assert_eq!(failed.kind(), Kind::Unavailable);
+    assert_eq!(failed.kind(), ErrorKind::Unavailable);
     assert!(failed.message().contains("could not be probed"), "{failed}");
 }

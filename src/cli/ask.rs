@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use drumlin::{Error, Kind, Result};
+use drumlin::{Error, ErrorKind, Result};
 use reqwest::{Client, Response, StatusCode};
 
 use super::settings;
@@ -32,7 +32,7 @@ fn own() -> String {
 /// # Errors
 /// `Unavailable`, with what came instead.
 pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Response> {
-    let failed = |what: String| Error::new(Kind::Unavailable, format!("{url}: {what}"));
+    let failed = |what: String| Error::new(ErrorKind::Unavailable, format!("{url}: {what}"));
     let mut client = Client::builder().timeout(limit).no_proxy();
     if url.starts_with("http:") {
         client = client.tls_certs_only([]);
@@ -51,7 +51,7 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
             let status = answer.status();
             let what =
                 format!("answered {status}: {shown}; set STORAGE_API_KEY to a key that may read the server's metrics");
-            Err(Error::new(Kind::Unauthorized, format!("{url}: {what}")))
+            Err(Error::new(ErrorKind::Unauthorized, format!("{url}: {what}")))
         }
         other => Err(failed(format!("answered {other}"))),
     }
@@ -59,7 +59,8 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
 
 /// The text of a good answer; as [`get`].
 pub async fn text(url: &str, limit: Duration, key: Option<&str>) -> Result<String> {
-    let broken = |cause: reqwest::Error| Error::new(Kind::Unavailable, format!("{url}: the answer broke off: {cause}"));
+    let broken =
+        |cause: reqwest::Error| Error::new(ErrorKind::Unavailable, format!("{url}: the answer broke off: {cause}"));
     get(url, limit, key).await?.text().await.map_err(broken)
 }
 

@@ -4,8 +4,8 @@
 
 use clap::Args;
 use drumlin::{
-    Collection, CollectionInfo, CollectionSpec, Consistency, Error, FILES, FileInfo, Files, Kind, ListFiles, PutFile,
-    Result, Scope, Store, Version,
+    Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, FILES, FileInfo, Files, ListFiles,
+    PutFile, Result, Scope, Store, Version,
 };
 use futures::stream;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
     let named = flags.to_data.is_some() || std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(TO));
     if !named {
         let what = "expected where to copy to: --to-data FOLDER, or variables such as TO_S3_BUCKET_NAME";
-        return Err(Error::new(Kind::Invalid, what));
+        return Err(Error::new(ErrorKind::Invalid, what));
     }
     let mut to = there.settings_by(lookup)?;
     let names = std::env::vars_os().filter_map(|(name, _)| name.to_str()?.strip_prefix(TO).map(str::to_owned));
@@ -59,7 +59,7 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
         let target = Store::open(to.store).await?;
         if source.place() == target.place() {
             let what = format!("both stores are {}: nothing to copy", source.place().location);
-            return Err(Error::new(Kind::Invalid, what));
+            return Err(Error::new(ErrorKind::Invalid, what));
         }
         let copied = copy_all(&source, &target, flags).await;
         let closed = target.close(std::time::Duration::from_secs(60)).await;
@@ -89,7 +89,7 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
         copied += 1;
     }
     match copied {
-        0 => Err(Error::new(Kind::NotFound, format!("there is no collection {choice}"))),
+        0 => Err(Error::new(ErrorKind::NotFound, format!("there is no collection {choice}"))),
         _ => Ok(()),
     }
 }
@@ -179,7 +179,7 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
         extension,
     };
     match target.create_collection(&info.scope, spec).await {
-        Err(error) if error.kind() == Kind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created,
     }
     let copy = target.collection_in(&info.scope, &info.name).await?;
@@ -189,7 +189,7 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
              and copy again",
             info.name, info.id
         );
-        return Err(Error::new(Kind::AlreadyExists, what));
+        return Err(Error::new(ErrorKind::AlreadyExists, what));
     }
     Ok(copy)
 }
@@ -197,7 +197,7 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
 /// What exists already was to be made.
 fn made_sure<T>(made: Result<T>) -> Result<()> {
     match made {
-        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.map(drop),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use drumlin::transfer::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
-use drumlin::{Collection, Consistency, Error, Kind, Result};
+use drumlin::{Collection, Consistency, Error, ErrorKind, Result};
 
 use super::place::OneCollection;
 use super::{pour, restore};
@@ -37,7 +37,7 @@ pub fn kind_of(path: &Path) -> Result<FileKind> {
         Some("parquet") => Ok(FileKind::Parquet),
         Some("jsonl" | "ndjson") => Ok(FileKind::JsonLines),
         _ => Err(Error::new(
-            Kind::Invalid,
+            ErrorKind::Invalid,
             format!("--to: expected a file that ends in .parquet or .jsonl, got {}", path.display()),
         )),
     }
@@ -54,7 +54,8 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
         let partial = PathBuf::from(partial);
         let records = export(&collection, kind, &partial).await?;
         std::fs::rename(&partial, &flags.to).map_err(|e| {
-            Error::new(Kind::Unavailable, format!("{} could not be renamed: {e}", partial.display())).with_source(e)
+            Error::new(ErrorKind::Unavailable, format!("{} could not be renamed: {e}", partial.display()))
+                .with_source(e)
         })?;
         println!("{}: {records} records", flags.to.display());
         Ok(())

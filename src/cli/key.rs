@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use drumlin::http::{KeyEntry, KeyScope};
-use drumlin::{Error, Kind, Result};
+use drumlin::{Error, ErrorKind, Result};
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -35,7 +35,7 @@ pub fn run(command: KeyCommand) -> Result<()> {
     let wanted = KeyEntry { name: name.unwrap_or_default(), sha256, scope, tenant, database, expires };
     let (key, entry) = KeyEntry::fresh(wanted)?;
     let entry = serde_json::to_string(&entry)
-        .map_err(|e| Error::new(Kind::Internal, "the entry could not be written").with_source(e))?;
+        .map_err(|e| Error::new(ErrorKind::Internal, "the entry could not be written").with_source(e))?;
     eprintln!("The key, which is shown only now, and its entry for the list in the file of DRUMLIN_KEY_FILE:");
     println!("{key}\n{entry}");
     Ok(())

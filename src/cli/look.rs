@@ -3,7 +3,7 @@
 //! they do as soon as it looks.
 
 use clap::Args;
-use drumlin::{Collection, Consistency, Error, Found, Get, Include, Kind, Query, Result, Scope, Store};
+use drumlin::{Collection, Consistency, Error, ErrorKind, Found, Get, Include, Query, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::place::{Chosen, OneCollection, Place};
@@ -152,7 +152,7 @@ pub fn drop(flags: &DropFlags) -> Result<()> {
     restore::on_store(&flags.of.place, async |store| {
         let records = match count(store, &flags.of.scope(), &flags.of.collection).await {
             // What cannot be read can be dropped.
-            Err(error) if error.kind() == Kind::NotFound => return Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             counted => counted.ok(),
         };
         let what = records.map_or_else(String::new, |records| format!(" with its {records} records"));
@@ -183,7 +183,7 @@ async fn embedding_of(collection: &Collection, id: &str) -> Result<Vec<f32>> {
     let include = Include { embedding: true, ..Include::NONE };
     let get = Get { ids: Some(vec![id.to_owned()]), include, consistency: Consistency::Strong, ..Get::default() };
     let found = collection.get(get).await?.records.pop().and_then(|record| record.embedding);
-    found.ok_or_else(|| Error::new(Kind::NotFound, format!("there is no record {id:?}")))
+    found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no record {id:?}")))
 }
 
 /// A record as one line: for people, or as JSON.
@@ -215,5 +215,5 @@ fn shown(record: Found, distance: Option<f32>, as_json: bool) -> String {
 }
 
 fn invalid(what: impl Into<String>) -> Error {
-    Error::new(Kind::Invalid, what)
+    Error::new(ErrorKind::Invalid, what)
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use drumlin::{Collection, Error, Kind, Record, Result};
+use drumlin::{Collection, Error, ErrorKind, Record, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Bytes of a page's records, roughly, above which it is written in parts.
@@ -18,7 +18,7 @@ pub fn bar(name: &str, total: Option<u64>) -> Result<ProgressBar> {
     };
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_message(name.to_owned());
     let style = ProgressStyle::with_template(template);
-    bar.set_style(style.map_err(|e| Error::new(Kind::Internal, format!("the progress bar: {e}")))?);
+    bar.set_style(style.map_err(|e| Error::new(ErrorKind::Internal, format!("the progress bar: {e}")))?);
     bar.enable_steady_tick(Duration::from_millis(200));
     Ok(bar)
 }
@@ -28,7 +28,7 @@ pub fn bar(name: &str, total: Option<u64>) -> Result<ProgressBar> {
 pub async fn build_graphs(collection: &Collection) -> Result<()> {
     let bar = ProgressBar::new(collection.graph_progress().records).with_message("graph");
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} records, {elapsed}");
-    bar.set_style(style.map_err(|e| Error::new(Kind::Internal, format!("the progress bar: {e}")))?);
+    bar.set_style(style.map_err(|e| Error::new(ErrorKind::Internal, format!("the progress bar: {e}")))?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let built = collection.build_graphs(|progress| bar.set_position(progress.in_graphs)).await;
     bar.finish_and_clear();
@@ -85,8 +85,8 @@ pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &
         let at_fault = named_record(&error).filter(|at| *at < part.len());
         match (error.kind(), at_fault.and_then(|at| part.get(at))) {
             // Writing twice is writing once.
-            (Kind::OutcomeUnknown, _) => parts.push(part),
-            (Kind::Invalid | Kind::Limit, Some(record)) => {
+            (ErrorKind::OutcomeUnknown, _) => parts.push(part),
+            (ErrorKind::Invalid | ErrorKind::Limit, Some(record)) => {
                 let why = in_words(&error, record);
                 if !skipped.wanted {
                     return Err(Error::new(error.kind(), why).with_source(error));
@@ -95,7 +95,7 @@ pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &
                 let (before, rest) = part.split_at(at_fault.unwrap_or(0));
                 parts.extend([rest.get(1..).unwrap_or_default(), before].into_iter().filter(|part| !part.is_empty()));
             }
-            (Kind::Limit, None) if part.len() > 1 => {
+            (ErrorKind::Limit, None) if part.len() > 1 => {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
             }

@@ -3,7 +3,7 @@
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use clap::{ArgGroup, Args};
 use drumlin::http::check_name;
-use drumlin::{Error, Kind, Moment, Result, Store, Version};
+use drumlin::{Error, ErrorKind, Moment, Result, Store, Version};
 
 use super::place::{OneCollection, Place};
 use super::serve;
@@ -93,7 +93,8 @@ fn moment(text: &str) -> Result<Moment> {
     let expected = "a version such as 17, or a time such as 2026-11-21T20:15:00Z or 2026-11-21";
     // The parser's own words speak of its insides.
     let nanos = string_to_timestamp_nanos(text);
-    let nanos = nanos.map_err(|_| Error::new(Kind::Invalid, format!("--at: expected {expected}, got {text:?}")))?;
+    let nanos =
+        nanos.map_err(|_| Error::new(ErrorKind::Invalid, format!("--at: expected {expected}, got {text:?}")))?;
     Ok(Moment::Time(nanos.div_euclid(1_000_000)))
 }
 
@@ -114,7 +115,7 @@ mod tests {
         }
         for text in ["yesterday", "", "-1", "2026-13-01", "20:15"] {
             let refused = moment(text).unwrap_err();
-            assert_eq!(refused.kind(), Kind::Invalid);
+            assert_eq!(refused.kind(), ErrorKind::Invalid);
             assert!(refused.message().ends_with(&format!("2026-11-21, got {text:?}")), "{refused}");
         }
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use drumlin::http::Keyring;
-use drumlin::{Error, Kind, Opening, Result, Storage, Store};
+use drumlin::{Error, ErrorKind, Opening, Result, Storage, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -113,7 +113,7 @@ impl<T> Future for AbortOnDrop<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let ended_early = |e| Error::new(Kind::Internal, "opening the store ended early").with_source(e);
+        let ended_early = |e| Error::new(ErrorKind::Internal, "opening the store ended early").with_source(e);
         Pin::new(&mut self.0).poll(context).map(|ended| ended.map_err(ended_early)?)
     }
 }
@@ -122,13 +122,13 @@ impl<T> Future for AbortOnDrop<T> {
 pub fn start_log(settings: &ServeSettings) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
         Error::new(
-            Kind::Invalid,
+            ErrorKind::Invalid,
             format!("DRUMLIN_LOG: expected a log filter such as info, got {:?}: {e}", settings.log),
         )
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if settings.log_json { log.json().try_init() } else { log.with_ansi(false).try_init() };
-    started.map_err(|e| Error::new(Kind::Internal, format!("the log did not start: {e}")))
+    started.map_err(|e| Error::new(ErrorKind::Internal, format!("the log did not start: {e}")))
 }
 
 /// What is stored where, and the limits; never a secret.
@@ -277,5 +277,5 @@ fn not_listening(at: &str, cause: io::Error) -> Error {
 }
 
 fn failed(what: &str, cause: io::Error) -> Error {
-    Error::new(Kind::Unavailable, what).with_source(cause)
+    Error::new(ErrorKind::Unavailable, what).with_source(cause)
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drumlin::http::{FileKinds, HttpSettings};
-use drumlin::{Error, FileSettings, Kind, Limits, Result, Settings, Timing};
+use drumlin::{Error, ErrorKind, FileSettings, Limits, Result, Settings, Timing};
 
 use super::Flags;
 use super::key_settings::{KeySettings, access};
@@ -76,7 +76,7 @@ pub fn address_from(lookup: impl Fn(&str) -> Option<String>) -> Result<(String, 
 /// Reads all settings. `lookup` gives a variable's value; a flag wins over its variable.
 ///
 /// # Errors
-/// [`Kind::Invalid`] names the variable, what was expected and what came.
+/// [`ErrorKind::Invalid`] names the variable, what was expected and what came.
 pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> Result<ServeSettings> {
     let source = Source(&lookup);
     let mut notes = Vec::new();
@@ -253,7 +253,7 @@ pub(super) fn expected(name: &str, expected: &str, got: &str) -> Error {
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(Kind::Invalid, message)
+    Error::new(ErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn read_with(variables: &[(&str, &str)], flags: &Flags) -> Result<ServeSettings>
 
 fn refusal(variables: &[(&str, &str)]) -> String {
     let error = read(variables).map(|_| ()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
     error.message().to_owned()
 }
 

@@ -1,6 +1,6 @@
 //! Tables of variables: which bucket they mean, and which sentence stops a start.
 
-use drumlin::Kind;
+use drumlin::ErrorKind;
 
 use super::*;
 use crate::cli::settings::settings_from;
@@ -110,7 +110,7 @@ fn two_that_are_asked_for_stop_the_start_and_are_named_and_one_may_be_chosen() {
     for (at, (one, one_name, one_kind)) in all.iter().enumerate() {
         for (other, other_name, _) in all.iter().skip(at + 1) {
             let error = read(&with(one, other)).unwrap_err();
-            assert_eq!(error.kind(), Kind::Invalid);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
             let message = error.message();
             assert!([*one_name, *other_name, "DRUMLIN_STORAGE"].iter().all(|w| message.contains(w)), "{message}");
             let alone = short(&read(one).unwrap().0);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use drumlin::examination::{BucketCheck, Severity, StreamCheck};
-use drumlin::{Error, Kind, Result};
+use drumlin::{Error, ErrorKind, Result};
 
 use super::place::{Chosen, Place};
 use super::serve;
@@ -49,7 +49,7 @@ fn checked(flags: &VerifyFlags) -> Result<bool> {
 
 /// A report as JSON.
 pub fn json(report: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(report).map_err(|e| Error::new(Kind::Internal, format!("the report: {e}")))
+    serde_json::to_string_pretty(report).map_err(|e| Error::new(ErrorKind::Internal, format!("the report: {e}")))
 }
 
 fn tell(check: &BucketCheck) {

@@ -11,7 +11,7 @@ use super::replay::Replay;
 use super::request::{Found, Get, Include, Query, Selection, Write};
 use super::state::Change;
 use crate::config::Limits;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::filter::Filter;
 use crate::index::distance;
 use crate::interrupt::Interrupt;
@@ -267,7 +267,7 @@ fn step(replay: &mut Replay, model: &mut Model, generator: &mut Generator, conte
                 assert_eq!((outcome.applied, outcome.skipped), *wanted, "{context}: {change:?}");
                 assert_eq!(outcome.version, replay.state.version(), "{context}");
             }
-            (Err(error), None) => assert_eq!(error.kind(), Kind::Invalid, "{context}: {error}"),
+            (Err(error), None) => assert_eq!(error.kind(), ErrorKind::Invalid, "{context}: {error}"),
             other => panic!("{context}: {change:?} in {version}: {other:?}"),
         }
     }

@@ -16,7 +16,7 @@ use super::snapshot::{RowRef, Snapshot};
 use super::state::Change;
 use super::validate::{check_bytes, check_metadata_text, check_write};
 use crate::config::Limits;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Op, Row};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
@@ -96,7 +96,7 @@ impl<'a> Resolver<'a> {
             true => Ok(()),
             false => {
                 let what = format!("record {:?} was changed by another writer; nothing was written", guard.id);
-                Err(Error::new(Kind::Conflict, what))
+                Err(Error::new(ErrorKind::Conflict, what))
             }
         }
     }

@@ -7,7 +7,7 @@ use super::request::{Found, Get, Include, Selection, Write, WriteOutcome};
 use super::select::Matched;
 use super::state::Change;
 use crate::config::Limits;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::filter::Filter;
 use crate::format::{Op, Row};
 use crate::interrupt::Interrupt;
@@ -165,10 +165,13 @@ fn the_first_records_fix_the_dimension_for_the_batch_and_for_good() {
     let answers = replay.commit(&[vec![record("a", 1.0)], vec![three.clone()]].map(|r| Change::Write(Write::Add(r))));
     assert_eq!(answers[0].clone().unwrap(), outcome(1, 0, 1));
     let refused = answers[1].clone().unwrap_err();
-    assert_eq!((refused.kind(), refused.message()), (Kind::Invalid, "records[0].embedding: expected 2 numbers, got 3"));
+    assert_eq!(
+        (refused.kind(), refused.message()),
+        (ErrorKind::Invalid, "records[0].embedding: expected 2 numbers, got 3")
+    );
     assert_eq!(replay.commits[0].header.config.as_ref().unwrap()["dimension"], 2);
     replay.delete(&["a"]);
-    assert_eq!(replay.write(Write::Add(vec![three])).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(replay.write(Write::Add(vec![three])).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(replay.commits.len(), 2);
 }
 
@@ -185,7 +188,7 @@ fn a_refused_request_leaves_nothing_of_itself_and_harms_no_other() {
     let answers =
         replay.commit(&[Change::Write(Write::Update(halves)), Change::Write(Write::Add(vec![record("c", 3.0)]))]);
     let refused = answers[0].clone().unwrap_err();
-    assert_eq!(refused.kind(), Kind::Limit);
+    assert_eq!(refused.kind(), ErrorKind::Limit);
     assert_eq!(refused.message(), "records[1].metadata: expected at most 20 bytes (limit metadata_bytes), got 35");
     assert_eq!(answers[1].clone().unwrap(), outcome(1, 0, 2));
     assert_eq!((ids(&replay).len(), all(&replay)[0].document.clone()), (3, None));
@@ -196,12 +199,12 @@ fn after_a_drop_every_request_finds_nothing() {
     let mut replay = abc();
     let add = || Change::Write(Write::Add(vec![record("d", 4.0)]));
     let answers = replay.commit(&[add(), Change::Drop, add(), Change::Drop]);
-    let kinds: Vec<Option<Kind>> = answers.iter().map(|answer| answer.as_ref().err().map(|e| e.kind())).collect();
-    assert_eq!(kinds, [None, None, Some(Kind::NotFound), Some(Kind::NotFound)]);
+    let kinds: Vec<Option<ErrorKind>> = answers.iter().map(|answer| answer.as_ref().err().map(|e| e.kind())).collect();
+    assert_eq!(kinds, [None, None, Some(ErrorKind::NotFound), Some(ErrorKind::NotFound)]);
     assert_eq!((answers[0].clone().unwrap(), answers[1].clone().unwrap()), (outcome(1, 0, 2), outcome(0, 0, 2)));
     assert!(replay.state.dropped() && replay.commits[1].rows.is_empty());
-    assert_eq!(replay.write(Write::Add(vec![record("d", 4.0)])).unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(replay.snapshot().get(&Get::default(), &Interrupt::never()).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(replay.write(Write::Add(vec![record("d", 4.0)])).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(replay.snapshot().get(&Get::default(), &Interrupt::never()).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -216,18 +219,18 @@ fn what_cannot_be_stored_is_refused_by_name() {
         ..Limits::default()
     };
     let mut replay = Replay::with_limits(Metric::L2, limits);
-    let refused = |replay: &mut Replay, write: Write, kind: Kind, message: &str| {
+    let refused = |replay: &mut Replay, write: Write, kind: ErrorKind, message: &str| {
         let error = replay.write(write).unwrap_err();
         assert_eq!((error.kind(), error.message()), (kind, message));
     };
     let add = |records: Vec<Record>| Write::Add(records);
-    let (a, invalid, limit) = (record("a", 1.0), Kind::Invalid, Kind::Limit);
+    let (a, invalid, limit) = (record("a", 1.0), ErrorKind::Invalid, ErrorKind::Limit);
     let with = |change: fn(&mut Record)| {
         let mut record = record("a", 1.0);
         change(&mut record);
         record
     };
-    let cases: Vec<(Write, Kind, &str)> = vec![
+    let cases: Vec<(Write, ErrorKind, &str)> = vec![
         (
             add(vec![with(|r| r.embedding = vec![1.0; 5])]),
             limit,
@@ -343,7 +346,7 @@ fn an_update_that_finds_none_of_its_ids_fixes_the_dimension_too() {
     assert_eq!(replay.write(Write::Update(vec![unknown])).unwrap(), outcome(0, 1, 1));
     assert_eq!((replay.snapshot().dimension(), replay.snapshot().count()), (Some(2), 0));
     let other = Record::new("a", vec![1.0; 3]);
-    assert_eq!(replay.write(Write::Add(vec![other])).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(replay.write(Write::Add(vec![other])).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(replay.reopened(&[1]).snapshot().dimension(), Some(2));
 }
 

@@ -11,7 +11,7 @@ use super::request::{Get, Include, Query, Write};
 use super::snapshot::Snapshot;
 use super::state::Change;
 use crate::config::Limits;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::format::{Commit, Embeddings, Op, Row, Rows};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metric, Record, Version};
@@ -185,17 +185,21 @@ fn searches_that_cannot_be_answered_are_refused_by_name() {
     let limits = Limits { k: 100, queries: 2, ..Limits::default() };
     let good = || Query::new([1.0, 2.0]);
     let cases = [
-        (good().k(0), Kind::Invalid, "k: expected at least 1, got 0"),
-        (good().k(101), Kind::Limit, "k: expected at most 100 (limit k), got 101"),
-        (Query::batch(vec![]), Kind::Invalid, "embeddings: expected at least one, got none"),
-        (Query::batch(vec![vec![1.0; 2]; 3]), Kind::Limit, "embeddings: expected at most 2 (limit queries), got 3"),
-        (Query::new([1.0]), Kind::Invalid, "embeddings[0]: expected 2 numbers, got 1"),
+        (good().k(0), ErrorKind::Invalid, "k: expected at least 1, got 0"),
+        (good().k(101), ErrorKind::Limit, "k: expected at most 100 (limit k), got 101"),
+        (Query::batch(vec![]), ErrorKind::Invalid, "embeddings: expected at least one, got none"),
+        (
+            Query::batch(vec![vec![1.0; 2]; 3]),
+            ErrorKind::Limit,
+            "embeddings: expected at most 2 (limit queries), got 3",
+        ),
+        (Query::new([1.0]), ErrorKind::Invalid, "embeddings[0]: expected 2 numbers, got 1"),
         (
             Query::batch(vec![vec![1.0; 2], vec![f32::NAN; 2]]),
-            Kind::Invalid,
+            ErrorKind::Invalid,
             "embeddings[1][0]: expected a finite number, got NaN",
         ),
-        (Query { ef_search: Some(0), ..good() }, Kind::Invalid, "ef_search: expected at least 1, got 0"),
+        (Query { ef_search: Some(0), ..good() }, ErrorKind::Invalid, "ef_search: expected at least 1, got 0"),
     ];
     for (query, kind, message) in cases {
         let error = replay.snapshot().search(&query, &limits, &Interrupt::never()).unwrap_err();

@@ -14,7 +14,7 @@ use super::request::FileInfo;
 use super::upload::Target;
 use crate::bucket::reread::{self, Absence, Unsound};
 use crate::bucket::{BucketError, Object};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::Checksum;
 use crate::format::file_record::{Content, Part, Sha256Sum};
 
@@ -110,7 +110,7 @@ impl Parts {
     fn damage(&self, key: &str, cause: &str) -> Error {
         tracing::error!(file = self.name, key, cause, "a part of a file is damaged");
         Error::new(
-            Kind::Corrupted,
+            ErrorKind::Corrupted,
             format!(
                 "file {:?} is damaged: {key}: {cause}; put the object back from a backup, or upload the file again",
                 self.name

@@ -34,7 +34,7 @@ pub fn check_file_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn names_are_paths_that_stay_where_they_are() {
@@ -43,7 +43,7 @@ mod tests {
         }
         for bad in ["", "/", "/a", "a/", "a//b", ".", "..", ".a", "a/../b", "a/.", "a\nb", "a\u{7f}", &"x".repeat(1025)]
         {
-            assert_eq!(check_file_name(bad).map_err(|e| e.kind()), Err(Kind::Invalid), "{bad:?}");
+            assert_eq!(check_file_name(bad).map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{bad:?}");
         }
     }
 }

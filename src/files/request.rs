@@ -1,6 +1,6 @@
 //! What a caller asks about files and what it answers.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, Sha256Sum};
 use crate::record::Version;
 
@@ -28,7 +28,7 @@ impl FileCondition {
             (FileCondition::Matches(_), None) => "does not exist".to_owned(),
             (FileCondition::Matches(_), Some(sum)) => format!("is another by now (sha256 {sum})"),
         };
-        Err(Error::new(Kind::Conflict, format!("file {name:?} {why}; nothing was changed")))
+        Err(Error::new(ErrorKind::Conflict, format!("file {name:?} {why}; nothing was changed")))
     }
 }
 

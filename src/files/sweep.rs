@@ -23,7 +23,7 @@ use super::vault::{Seen, Vault};
 use crate::bucket::keys::Role;
 use crate::bucket::{Bucket, Listed, PAGE_KEYS, StoreTime};
 use crate::collection::request::{Guard, Selection, Write};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, SWEEP_ID, SweepRecord};
 use crate::record::{Address, Record};
 use crate::stream::context::StreamError;
@@ -40,7 +40,8 @@ type Noted = (SweepRecord, Option<Address>);
 fn noted(seen: &Seen) -> Result<Noted> {
     let Some((found, address)) = seen.snapshot.located(SWEEP_ID)? else { return Ok((SweepRecord::default(), None)) };
     let record = SweepRecord::decode(found.metadata.as_ref(), found.document.as_deref());
-    let record = record.map_err(|cause| Error::new(Kind::Corrupted, format!("the record of the sweeps: {cause}")))?;
+    let record =
+        record.map_err(|cause| Error::new(ErrorKind::Corrupted, format!("the record of the sweeps: {cause}")))?;
     Ok((record, Some(address)))
 }
 

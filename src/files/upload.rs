@@ -15,7 +15,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, Stamp, StoreTime};
 use crate::config::FileSettings;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::Checksum;
 use crate::format::file_record::{Content, Part, Sha256Sum};
 use crate::stream::upload;
@@ -173,7 +173,7 @@ pub fn check_size(size: u64, settings: &FileSettings) -> Result<()> {
     let limit = settings.max_bytes;
     match size > limit {
         true => Err(Error::new(
-            Kind::Limit,
+            ErrorKind::Limit,
             format!("file: expected at most {limit} bytes (DRUMLIN_FILE_MAX_BYTES), got more"),
         )),
         false => Ok(()),

@@ -22,7 +22,7 @@ use crate::collection::residence::Held;
 use crate::collection::snapshot::Snapshot;
 use crate::collection::state::Change;
 use crate::config::{FileSettings, Timing};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, SWEEP_ID};
 use crate::record::{Address, CollectionId, Record, Version};
 
@@ -82,7 +82,8 @@ impl Seen {
 pub(super) fn find(snapshot: &Snapshot, name: &str) -> Result<Option<Located>> {
     let Some((found, address)) = snapshot.located(name)? else { return Ok(None) };
     let file = FileRecord::decode(found.metadata.as_ref(), found.document.as_deref());
-    let file = file.map_err(|cause| Error::new(Kind::Corrupted, format!("the record of file {name:?}: {cause}")))?;
+    let file =
+        file.map_err(|cause| Error::new(ErrorKind::Corrupted, format!("the record of file {name:?}: {cause}")))?;
     Ok(Some((file, address)))
 }
 
@@ -98,11 +99,11 @@ fn record(name: &str, file: &FileRecord) -> Record {
 
 /// The error of a file that is not there.
 pub fn no_file(name: &str) -> Error {
-    Error::new(Kind::NotFound, format!("file {name:?} does not exist"))
+    Error::new(ErrorKind::NotFound, format!("file {name:?} does not exist"))
 }
 
 fn gone(name: &str) -> Error {
-    Error::new(Kind::Gone, format!("file {name:?} was deleted"))
+    Error::new(ErrorKind::Gone, format!("file {name:?} was deleted"))
 }
 
 impl Vault {
@@ -142,7 +143,9 @@ impl Vault {
             match date {
                 // One answer may lack its date.
                 None if tries < 4 => {}
-                None => return Err(Error::new(Kind::Unavailable, "the bucket tells no time; nothing was written")),
+                None => {
+                    return Err(Error::new(ErrorKind::Unavailable, "the bucket tells no time; nothing was written"));
+                }
                 // A state that is behind does no harm, since what is written is guarded; it only costs another try.
                 Some(date) if self.collection.present().version() == snapshot.version() || tries >= 4 => {
                     return Ok(Seen { snapshot, date });
@@ -216,7 +219,7 @@ impl Vault {
             }
         }
         Err(Error::new(
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             format!("file {name:?} kept being changed by others; it was not stored, try again"),
         ))
     }
@@ -231,7 +234,7 @@ impl Vault {
             false => {
                 let limit = limit / 1000;
                 Err(Error::new(
-                    Kind::Unavailable,
+                    ErrorKind::Unavailable,
                     format!("the upload took longer than {limit} s; nothing was stored, upload again"),
                 ))
             }
@@ -242,7 +245,7 @@ impl Vault {
     pub(super) async fn write(&self, guards: Vec<Guard>, write: Write) -> Result<Option<WriteOutcome>> {
         match self.collection.write_guarded(guards, write).await {
             Ok(written) => Ok(Some(written.answer)),
-            Err(error) if error.kind() == Kind::Conflict => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -302,7 +305,7 @@ impl Vault {
                     if now == address && !looks.again().await {
                         let what = format!("file {name:?} is damaged: {key}: it is missing; upload the file again");
                         tracing::error!(file = name, key, "a part of a file is missing");
-                        return Err(Error::new(Kind::Corrupted, what));
+                        return Err(Error::new(ErrorKind::Corrupted, what));
                     }
                     consistency = Consistency::Strong;
                 }
@@ -334,7 +337,7 @@ impl Vault {
             }
         }
         Err(Error::new(
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             format!("file {name:?} kept being changed by others; it was not deleted, try again"),
         ))
     }
@@ -344,7 +347,7 @@ impl Vault {
         let snapshot = self.collection.snapshot(consistency).await?;
         let list = list.clone();
         let listed = tokio::task::spawn_blocking(move || page(&snapshot, &list)).await;
-        listed.map_err(|e| Error::new(Kind::Internal, "the listing ended early").with_source(e))?
+        listed.map_err(|e| Error::new(ErrorKind::Internal, "the listing ended early").with_source(e))?
     }
 
     /// The deletion of a file whose last bytes are on their way: requests for the file wait until it is settled.
@@ -386,7 +389,7 @@ impl Received {
         let (found, expected) = (self.uploaded.sha256, file.sha256.as_deref().map(sum_of).transpose()?);
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             let what = format!("sha256: expected {expected}, the body has {found}; nothing was stored");
-            return Err(Error::new(Kind::Invalid, what));
+            return Err(Error::new(ErrorKind::Invalid, what));
         }
         let outcome = self.vault.name(name, file, &self.uploaded).await?;
         self.vault.share.budget.count(Counted::Puts, 1);
@@ -408,7 +411,7 @@ impl Departure {
     pub async fn confirm(self) {
         match self.vault.delete_if(&self.key.1, Some(self.version)).await {
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), Kind::Gone | Kind::NotFound) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound) => {}
             Err(error) => tracing::warn!(file = self.key.1, %error, "it was downloaded, but could not be deleted"),
         }
     }

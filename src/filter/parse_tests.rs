@@ -364,7 +364,7 @@ fn an_error_repeats_only_the_beginning_of_a_long_key_or_value() {
 #[test]
 fn an_error_becomes_an_invalid_request_with_the_same_message() {
     let error: crate::Error = where_error(json!({"age": null})).into();
-    assert_eq!(error.kind(), crate::Kind::Invalid);
+    assert_eq!(error.kind(), crate::ErrorKind::Invalid);
     assert_eq!(error.message(), "where.age: expected a string, number or boolean, got null");
 }
 

@@ -145,7 +145,7 @@ impl Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
     use std::time::{Duration, Instant};
 
     fn matches(pattern: &str, text: &str) -> Result<bool> {
@@ -156,7 +156,7 @@ mod tests {
     fn a_pattern_too_large_for_its_text_is_refused_with_both_sizes() {
         let text = "x".repeat(100_000);
         let error = matches("x{100000}", &text).unwrap_err();
-        assert_eq!(error.kind(), Kind::Invalid);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains("100000 bytes") && error.message().contains("states"), "{error}");
         assert!(matches("x{5000}", &text[..5000]).unwrap());
         assert!(!matches("x{5000}", &text[..4999]).unwrap());
@@ -167,7 +167,7 @@ mod tests {
         let (pattern, text) = (Pattern::compile("x{50000}y").unwrap(), "x".repeat(4_000_000));
         let interrupt = Interrupt::at(Instant::now() + Duration::from_millis(20));
         let error = pattern.matches(&text, &mut Searcher::default(), &interrupt).unwrap_err();
-        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::coding::Coding;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::wire::Object;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::memory::Purpose;
 use crate::store::room::Room;
 
@@ -137,7 +137,7 @@ impl Payload {
         let text = header.map_or(Ok(""), |h| h.to_str()).map_err(|_| {
             ApiError::with_status(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                Kind::Invalid,
+                ErrorKind::Invalid,
                 "content-type: expected application/json, got bytes that are no text",
             )
         })?;
@@ -185,7 +185,7 @@ pub(crate) fn unsupported(media_type: &str, expected: &str) -> ApiError {
     let got = if media_type.is_empty() { "none".to_owned() } else { format!("{media_type:?}") };
     ApiError::with_status(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Kind::Invalid,
+        ErrorKind::Invalid,
         format!("content-type: expected {expected}, got {got}"),
     )
 }
@@ -216,7 +216,7 @@ fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> 
     if let Ok(value) = meter.run(|| serde_json::from_slice(bytes)) {
         return Ok(value);
     }
-    if let Some(fault) = meter.fault().filter(|fault| fault.kind() == Kind::NoRoom) {
+    if let Some(fault) = meter.fault().filter(|fault| fault.kind() == ErrorKind::NoRoom) {
         return Err(fault);
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -229,7 +229,7 @@ fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> 
             let path = path.trim_end_matches('?').trim_end_matches('.');
             let place = if path.is_empty() { "body" } else { path };
             Err(match meter.fault() {
-                Some(fault) if fault.kind() == Kind::NoRoom => fault,
+                Some(fault) if fault.kind() == ErrorKind::NoRoom => fault,
                 Some(fault) => Error::new(fault.kind(), format!("{place}: {}", fault.message())),
                 None => Error::invalid(format!("{place}: {}", words_of(e.inner()))),
             })
@@ -361,7 +361,7 @@ impl ReadWithin<'_> {
     fn too_long(&self) -> ApiError {
         let (limit, way_out) = self.limit;
         let message = format!("body: at most {limit} bytes, got more; {way_out}");
-        ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, Kind::Limit, message)
+        ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::Limit, message)
     }
 }
 
@@ -371,7 +371,7 @@ const ROOM_STEP_BYTES: u64 = 256 << 10;
 fn stands_still(idle: Duration) -> ApiError {
     let seconds = idle.as_secs_f64();
     let message = format!("body: no byte came for {seconds} s (DRUMLIN_BODY_IDLE_S); nothing was changed");
-    ApiError::with_status(StatusCode::REQUEST_TIMEOUT, Kind::Unavailable, message)
+    ApiError::with_status(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unavailable, message)
 }
 
 /// Query parameters, decoded strictly.
@@ -432,7 +432,7 @@ mod tests {
             assert_eq!(check_name(good).map_err(|e| e.to_string()), Ok(()), "{good}");
         }
         for bad in ["", ".", "-a", "a-", "a b", "a/b", "ä", "a\0b", "..", &"x".repeat(513)] {
-            assert_eq!(check_name(bad).map_err(|e| e.kind()), Err(Kind::Invalid), "{bad}");
+            assert_eq!(check_name(bad).map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{bad}");
         }
     }
 

@@ -271,11 +271,11 @@ mod tests {
     use super::super::meter::Meter;
     use super::*;
     use crate::config::{Settings, Storage};
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
     use crate::memory::{MemoryLimit, Purpose};
     use crate::store::Store;
 
-    fn decode<T: for<'de> Deserialize<'de>>(meter: &mut Meter, json: &str) -> Result<T, Option<Kind>> {
+    fn decode<T: for<'de> Deserialize<'de>>(meter: &mut Meter, json: &str) -> Result<T, Option<ErrorKind>> {
         let decoded = meter.run(|| serde_json::from_str(json));
         decoded.map_err(|_| meter.fault().map(|fault| fault.kind()))
     }
@@ -298,11 +298,11 @@ mod tests {
         let mut meter = Meter::new(limits, None);
         assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3]").map(|list| list.0), Ok(vec![1, 2, 3]));
         // What is not JSON any more is not reached.
-        assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3,4,!").map(|list| list.0), Err(Some(Kind::Limit)));
+        assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3,4,!").map(|list| list.0), Err(Some(ErrorKind::Limit)));
         assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,!").map(|list| list.0), Err(None));
-        assert_eq!(decode::<Floats>(&mut meter, "[1,2,3,!").map(|floats| floats.0), Err(Some(Kind::Limit)));
+        assert_eq!(decode::<Floats>(&mut meter, "[1,2,3,!").map(|floats| floats.0), Err(Some(ErrorKind::Limit)));
         let long = format!("[{}!", "1,".repeat(TREE_VALUES));
-        assert_eq!(decode::<Tree>(&mut meter, &long).map(|tree| tree.0), Err(Some(Kind::Limit)));
+        assert_eq!(decode::<Tree>(&mut meter, &long).map(|tree| tree.0), Err(Some(ErrorKind::Limit)));
         let deep = "{\"a\":".repeat(1000);
         assert_eq!(decode::<Tree>(&mut meter, &deep).map(|tree| tree.0), Err(None), "serde's own limit of depth");
     }
@@ -315,7 +315,7 @@ mod tests {
         let store = Store::open(settings).await.unwrap();
         let maps = format!("[{}{{}}]", "{\"a\":1},".repeat(50_000));
         let mut meter = Meter::new(Limits::default(), Some(store.room(Purpose::Read)));
-        assert_eq!(decode::<Tree>(&mut meter, &maps).map(|tree| tree.0), Err(Some(Kind::NoRoom)));
+        assert_eq!(decode::<Tree>(&mut meter, &maps).map(|tree| tree.0), Err(Some(ErrorKind::NoRoom)));
         drop(meter);
         let few = format!("[{}{{}}]", "{\"a\":1},".repeat(1_000));
         let mut meter = Meter::new(Limits::default(), Some(store.room(Purpose::Read)));

@@ -15,7 +15,7 @@ use super::chroma;
 use super::chroma::error::ChromaError;
 use super::error::ApiError;
 use super::headers::CorsOrigins;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 /// What a browser says of the page behind a request; no page can write it.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -36,7 +36,7 @@ pub(super) async fn keep_out(State(front): State<Front>, request: Request, next:
     };
     match chroma::owns(request.uri().path()) {
         true => ChromaError::refused(StatusCode::FORBIDDEN, message).into_response(),
-        false => ApiError::with_status(StatusCode::FORBIDDEN, Kind::Unauthorized, message).into_response(),
+        false => ApiError::with_status(StatusCode::FORBIDDEN, ErrorKind::Unauthorized, message).into_response(),
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::ApiError;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::store::room::Room;
 
 /// Bytes decoded at a time.
@@ -68,7 +68,7 @@ fn read(decoder: impl Read, limit: usize, room: &mut Room) -> Result<Vec<u8>, Ap
         if decoded.len() + len > limit {
             return Err(ApiError::with_status(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                Kind::Limit,
+                ErrorKind::Limit,
                 format!("body: at most {limit} bytes once it is decoded, got more; send smaller batches"),
             ));
         }
@@ -90,7 +90,7 @@ fn damaged(cause: &std::io::Error) -> ApiError {
 fn unsupported(got: &str) -> ApiError {
     ApiError::with_status(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Kind::Invalid,
+        ErrorKind::Invalid,
         format!("content-encoding: expected gzip, zstd or identity, got {got}"),
     )
 }

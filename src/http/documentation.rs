@@ -168,7 +168,7 @@ mod tests {
     fn every_kind_of_error_is_in_the_description() {
         let api = description();
         let kinds = api.pointer("/components/schemas/Error/properties/error/properties/kind/enum").unwrap();
-        use crate::error::Kind::*;
+        use crate::error::ErrorKind::*;
         for kind in [
             NotFound,
             Gone,

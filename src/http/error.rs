@@ -1,4 +1,4 @@
-//! What a failed request answers: one table from [`Kind`] to status, and the JSON body
+//! What a failed request answers: one table from [`ErrorKind`] to status, and the JSON body
 //! `{"error": {"kind", "message"}}`. A few failures exist only in HTTP (media type, method, body size):
 //! they keep a kind of the core and bring a status of their own.
 
@@ -7,25 +7,25 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The status of each kind.
 ///
 /// 422 for a limit says that the request is well-formed and will never be accepted as it is; a body
 /// over its limit is 413 before it is even parsed. 504 for an unknown outcome says what happened: the
 /// bucket behind this server gave no definite answer. Damage is 500, not 503: waiting does not heal it.
-pub(crate) const fn status(kind: Kind) -> StatusCode {
+pub(crate) const fn status(kind: ErrorKind) -> StatusCode {
     match kind {
-        Kind::Invalid => StatusCode::BAD_REQUEST,
-        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
-        Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::Gone => StatusCode::GONE,
-        Kind::AlreadyExists | Kind::Conflict => StatusCode::CONFLICT,
-        Kind::Limit => StatusCode::UNPROCESSABLE_ENTITY,
-        Kind::Corrupted | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
-        Kind::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Gone => StatusCode::GONE,
+        ErrorKind::AlreadyExists | ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::Limit => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Corrupted | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     /// An error whose status is not the one of its kind.
-    pub(crate) fn with_status(status: StatusCode, kind: Kind, message: impl Into<String>) -> ApiError {
+    pub(crate) fn with_status(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> ApiError {
         ApiError { status, error: Error::new(kind, message) }
     }
 
@@ -83,19 +83,30 @@ mod tests {
 
     #[test]
     fn a_callers_fault_is_4xx_and_everything_else_is_5xx() {
-        for kind in
-            [Kind::Invalid, Kind::Unauthorized, Kind::NotFound, Kind::AlreadyExists, Kind::Conflict, Kind::Limit]
-        {
+        for kind in [
+            ErrorKind::Invalid,
+            ErrorKind::Unauthorized,
+            ErrorKind::NotFound,
+            ErrorKind::AlreadyExists,
+            ErrorKind::Conflict,
+            ErrorKind::Limit,
+        ] {
             assert!(status(kind).is_client_error(), "{}", kind.name());
         }
-        for kind in [Kind::Corrupted, Kind::Internal, Kind::Unavailable, Kind::OutcomeUnknown, Kind::NoRoom] {
+        for kind in [
+            ErrorKind::Corrupted,
+            ErrorKind::Internal,
+            ErrorKind::Unavailable,
+            ErrorKind::OutcomeUnknown,
+            ErrorKind::NoRoom,
+        ] {
             assert!(status(kind).is_server_error(), "{}", kind.name());
         }
     }
 
     #[test]
     fn a_write_of_unknown_outcome_is_told_from_one_that_was_not_applied() {
-        assert_ne!(status(Kind::OutcomeUnknown), status(Kind::Unavailable));
+        assert_ne!(status(ErrorKind::OutcomeUnknown), status(ErrorKind::Unavailable));
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use super::connections::Ticket;
 use super::error::ApiError;
 use super::files;
 use super::headers::secure;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Whether this request has begun a write.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +41,7 @@ impl WriteBegun {
         let ended = tokio::spawn(write).await;
         ended.map_err(|e| {
             Error::new(
-                Kind::OutcomeUnknown,
+                ErrorKind::OutcomeUnknown,
                 "the write's task ended early; read the collection to see whether it was applied",
             )
             .with_source(e)
@@ -96,7 +96,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
 fn unanswered(why: &str, write_begun: bool) -> Error {
     match write_begun {
         true => Error::new(
-            Kind::OutcomeUnknown,
+            ErrorKind::OutcomeUnknown,
             format!("{why}: the write may or may not be applied; read the collection, or send the same upsert again"),
         ),
         false => Error::unavailable(format!("{why}; nothing was changed")),

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use serde::de;
 
 use crate::config::Limits;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::store::room::Room;
 
 /// Decoded bytes that a body may take unasked, and by which its room grows.
@@ -115,7 +115,7 @@ pub(super) fn passed<E: de::Error>(message: String) -> E {
     let told = E::custom(&message);
     METER.with_borrow_mut(|meter| {
         if let Some(meter) = meter {
-            meter.fault = Some(Error::new(Kind::Limit, message));
+            meter.fault = Some(Error::new(ErrorKind::Limit, message));
         }
     });
     told

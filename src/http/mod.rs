@@ -43,7 +43,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
 use tokio::sync::{Semaphore, watch};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::store::Store;
 use auth::{Permissions, RateLimiter};
 use error::ApiError;
@@ -238,5 +238,5 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     }
     let path: String = uri.path().chars().take(200).collect();
     let message = format!("{path} exists, but not for {method}; GET /docs lists all routes");
-    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, message).into_response()
+    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid, message).into_response()
 }

@@ -209,7 +209,7 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(refused.kind(), crate::error::Kind::NoRoom);
+        assert_eq!(refused.kind(), crate::error::ErrorKind::NoRoom);
         // An eighth of 8 MiB, in pieces of 128 KiB.
         assert_eq!(waiting.len(), 8);
         waiting.pop();

@@ -181,7 +181,7 @@ fn check(set: &VectorSet<'_>, range: &GraphRange) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     fn build(vectors: Vec<&[f32]>, versions: &[u64], params: GraphParams) -> Result<Graph> {
         let addresses = versions.iter().filter_map(|v| Address::new(Version(*v), 0)).collect();
@@ -206,7 +206,7 @@ mod tests {
         ] {
             let error = build(vectors, &versions, params).expect_err(expected);
             assert!(error.message().contains(expected), "{error}");
-            assert!([Kind::Internal, Kind::Invalid].contains(&error.kind()));
+            assert!([ErrorKind::Internal, ErrorKind::Invalid].contains(&error.kind()));
         }
     }
 

@@ -65,7 +65,7 @@ fn too_many_rows_are_refused_and_the_limit_is_named() {
     let by_ipc = records_from_ipc(ipc(&[batch(3), batch(2)]), &limits).unwrap_err();
     let by_parquet = records_from_parquet(parquet(&batch(5)), &limits).unwrap_err();
     for error in [by_ipc, by_parquet] {
-        assert_eq!(error.kind(), crate::Kind::Limit);
+        assert_eq!(error.kind(), crate::ErrorKind::Limit);
         assert!(error.message().contains("batch_records"), "{error}");
     }
 }
@@ -74,7 +74,7 @@ fn too_many_rows_are_refused_and_the_limit_is_named() {
 fn a_file_whose_records_come_to_more_than_the_limit_is_refused() {
     let limits = Limits { batch_bytes: 10, ..Limits::default() };
     let error = records_from_parquet(parquet(&batch(100)), &limits).unwrap_err();
-    assert_eq!(error.kind(), crate::Kind::Limit);
+    assert_eq!(error.kind(), crate::ErrorKind::Limit);
     assert!(error.message().contains("once expanded"), "{error}");
 }
 
@@ -85,12 +85,12 @@ fn files_cut_anywhere_or_with_a_flipped_byte_never_panic() {
         // A stream may end after its schema or a whole batch, without a mark.
         match records_from_ipc(stream.slice(..cut), &Limits::default()) {
             Ok(read) => assert!(read.is_empty() || read == expected(3), "cut at {cut}: {read:?}"),
-            Err(error) => assert_eq!(error.kind(), crate::Kind::Invalid, "cut at {cut}"),
+            Err(error) => assert_eq!(error.kind(), crate::ErrorKind::Invalid, "cut at {cut}"),
         }
     }
     for cut in 0..file.len() {
         let cut_short = records_from_parquet(file.slice(..cut), &Limits::default());
-        assert_eq!(cut_short.map_err(|e| e.kind()), Err(crate::Kind::Invalid), "cut at {cut}");
+        assert_eq!(cut_short.map_err(|e| e.kind()), Err(crate::ErrorKind::Invalid), "cut at {cut}");
     }
     for at in 0..file.len().max(stream.len()) {
         let flip = |bytes: &[u8]| {
@@ -203,11 +203,11 @@ fn a_few_bytes_that_stand_for_gigabytes_are_stopped_at_the_limit() {
     let limits = Limits { batch_bytes: 4 << 20, ..Limits::default() };
     for name in ["hostile-dictionary.parquet", "hostile-zeros.parquet", "hostile-gzip.parquet"] {
         let error = records_from_parquet(foreign(name), &limits).unwrap_err();
-        assert_eq!(error.kind(), crate::Kind::Limit, "{name}: {error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Limit, "{name}: {error}");
     }
     for name in ["hostile-lz4.arrows", "hostile-zstd.arrows"] {
         let error = records_from_ipc(foreign(name), &Limits { batch_bytes: 1 << 20, ..Limits::default() }).unwrap_err();
-        assert_eq!(error.kind(), crate::Kind::Limit, "{name}: {error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Limit, "{name}: {error}");
     }
 }
 
@@ -215,7 +215,7 @@ fn a_few_bytes_that_stand_for_gigabytes_are_stopped_at_the_limit() {
 fn a_footer_that_would_exhaust_the_stack_or_memory_is_refused() {
     for name in ["hostile-deep.parquet", "hostile-wide.parquet"] {
         let error = records_from_parquet(foreign(name), &Limits::default()).unwrap_err();
-        assert_eq!(error.kind(), crate::Kind::Invalid, "{name}: {error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{name}: {error}");
         assert!(error.message().contains("schema deeper or wider"), "{name}: {error}");
     }
 }
@@ -226,7 +226,7 @@ fn reading_stops_where_the_budget_ends_and_gives_all_back() {
     let budget = Budget::new(Some(limit));
     let intake = Intake { budget: Some(budget.clone()), ..Intake::of(&Limits::default()) };
     let error = intake.records_from_parquet(foreign("hostile-dictionary.parquet")).unwrap_err();
-    assert_eq!(error.kind(), crate::Kind::NoRoom, "{error}");
+    assert_eq!(error.kind(), crate::ErrorKind::NoRoom, "{error}");
     assert_eq!(budget.reserved_bytes(), 0);
     assert_eq!(intake.records_from_parquet(foreign("codec-gzip.parquet")).unwrap(), with_documents());
 }

@@ -95,7 +95,7 @@ fn a_full_server_still_takes_small_bodies_of_reads_and_deletes() {
 fn a_refusal_names_need_use_limit_and_the_way_out_and_is_counted() {
     let budget = budget(3 << 20);
     let error = budget.refusal("this write", 1 << 20, Purpose::Write);
-    assert_eq!((error.kind(), budget.refusals()), (Kind::NoRoom, 1));
+    assert_eq!((error.kind(), budget.refusals()), (ErrorKind::NoRoom, 1));
     for word in ["1.0 MiB", "0 bytes of 3.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT", "larger machine"] {
         assert!(error.message().contains(word), "{word}: {error}");
     }

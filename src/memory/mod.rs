@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 pub use self::system::resident_bytes;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The resident size is asked for at most this often: a look costs some 10 µs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -276,7 +276,7 @@ impl Budget {
     /// Counts a refusal and makes its error, which says whether waiting helps. `what` needs `need` bytes.
     pub fn refusal(&self, what: &str, need: u64, purpose: Purpose) -> Error {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        let error = Error::new(Kind::NoRoom, self.shortage(what, need));
+        let error = Error::new(ErrorKind::NoRoom, self.shortage(what, need));
         if self.would_hold_soon(need, purpose) { error.passing() } else { error }
     }
 

@@ -19,7 +19,7 @@ use crate::bucket::keys::StreamId;
 use crate::collection::request::{Consistency, IndexSettings, Scope};
 use crate::collection::residence::Held;
 use crate::config::FileSettings;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::{
     Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Received, Vault, check_file_name,
     no_file,
@@ -93,7 +93,7 @@ impl Store {
             let config = Map::from_iter([("dimension".to_owned(), Value::from(0))]);
             let head = Head::new(StreamId::Collection(id).to_string(), config);
             match self.bear(id, &head, record(scope)).await {
-                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 born => return Ok(self.inner.vault(born?.held().await?)),
             }
         }
@@ -224,7 +224,7 @@ impl Files {
     /// Where the files are, if those of `before` turn out to have been dropped, which was told as `error`, and others were
     /// made since; else that error.
     pub(crate) async fn remade(&self, before: &Vault, error: Error) -> Result<Vault> {
-        if error.kind() != Kind::NotFound {
+        if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
         match self.store.vault(&self.scope).await? {

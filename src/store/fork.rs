@@ -10,7 +10,7 @@ use super::files;
 use super::lifecycle::{ATTEMPTS, check_collection_name};
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::head::Head;
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
@@ -34,7 +34,7 @@ impl Store {
             let record = CollectionRecord { name: name.to_owned(), forked_from: Some(id), ..record.as_ref().clone() };
             match self.bear(fork, &head, record).await {
                 // The name may be held by a collection that has been dropped: look again.
-                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 other => return other,
             }
         }

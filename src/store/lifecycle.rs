@@ -15,7 +15,7 @@ use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Scope};
 use crate::collection::state::Change;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};
 use crate::record::{CollectionId, Metadata};
@@ -40,7 +40,7 @@ impl Store {
             self.check_name_is_free(scope, &spec.name).await?;
             match self.try_create(scope, &spec).await {
                 // The name may be held by a collection that has been dropped: look again.
-                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 other => return other,
             }
         }
@@ -82,7 +82,7 @@ impl Store {
             // IMPORTANT: the catalog names it by now. Its creator must not be told that there is none.
             Ok(written) => self.newborn(id, &name, (head_date, written.date)).await.map_err(|e| born(&name, e)),
             Err(error) => {
-                if error.kind() != Kind::OutcomeUnknown {
+                if error.kind() != ErrorKind::OutcomeUnknown {
                     self.abandon_head(&stream).await;
                 }
                 Err(error)
@@ -161,7 +161,7 @@ impl Store {
                 Ok(collection) => collection.identity().id,
                 // A damaged collection takes no commits, but it can be thrown away.
                 // Nor need there be memory for what is thrown away.
-                Err(error) if matches!(error.kind(), Kind::Corrupted | Kind::NoRoom) => {
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::NoRoom) => {
                     self.inner.find(scope, name).ok_or(error)?.id
                 }
                 Err(error) => return Err(error),
@@ -195,8 +195,8 @@ impl Store {
         };
         match collection.stream().write(Change::Drop).await {
             Ok(_) => Ok(Ended::Now),
-            Err(error) if error.kind() == Kind::NotFound => Ok(Ended::Before),
-            Err(error) if error.kind() == Kind::Corrupted => self.end_unopened(id).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ended::Before),
+            Err(error) if error.kind() == ErrorKind::Corrupted => self.end_unopened(id).await,
             // Even a HEAD that is dropped by now would not tell whether this drop did it, or one of long ago
             // since which the name has a new holder.
             Err(error) => Err(error),
@@ -214,8 +214,8 @@ impl Store {
         };
         match stream.write(()).await {
             Ok(_) => Ok(Ended::Now),
-            Err(error) if error.kind() == Kind::NotFound => Ok(Ended::Before),
-            Err(error) if error.kind() == Kind::Corrupted => self.end_unopened(id).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ended::Before),
+            Err(error) if error.kind() == ErrorKind::Corrupted => self.end_unopened(id).await,
             Err(error) => Err(error),
         }
     }
@@ -302,7 +302,7 @@ fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
 }
 
 fn unclear(why: &str) -> Error {
-    Error::new(Kind::OutcomeUnknown, format!("whether the collection was created is not known: {why}"))
+    Error::new(ErrorKind::OutcomeUnknown, format!("whether the collection was created is not known: {why}"))
 }
 
 /// A failed swap that is the commit point of a drop: HEAD may be dropped, unless the bucket refused.
@@ -310,7 +310,7 @@ fn undecided(error: HeadError, stream: &StreamId) -> Error {
     match error {
         HeadError::Bucket(error @ BucketError::Unknown { .. }) => {
             let what = format!("whether the collection was dropped is not known: {error}; drop it again");
-            Error::new(Kind::OutcomeUnknown, what)
+            Error::new(ErrorKind::OutcomeUnknown, what)
         }
         other => StreamError::of_head(other, stream).into(),
     }
@@ -319,10 +319,10 @@ fn undecided(error: HeadError, stream: &StreamId) -> Error {
 /// What the creator of a collection that the catalog names is told, where it could not be opened.
 fn born(name: &str, error: Error) -> Error {
     match error.kind() {
-        Kind::NotFound | Kind::OutcomeUnknown => error,
+        ErrorKind::NotFound | ErrorKind::OutcomeUnknown => error,
         _ => {
             let what = format!("collection {name:?} was created, but cannot be used yet: {error}");
-            Error::new(Kind::OutcomeUnknown, what).with_source(error)
+            Error::new(ErrorKind::OutcomeUnknown, what).with_source(error)
         }
     }
 }
@@ -333,7 +333,7 @@ pub async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
         Ok(collection) => {
             match collection.stream().sync().await {
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupted) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupted) => {}
                 Err(error) => return Err(error),
             }
             collection.stream().shared().ended()
@@ -373,8 +373,8 @@ pub async fn finish_drop(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
     while let Err(error) = inner.catalog.write(CatalogWrite::MarkDropped { id }).await {
         lost += 1;
         match error.kind() {
-            Kind::OutcomeUnknown if lost < ATTEMPTS => {}
-            Kind::OutcomeUnknown => {
+            ErrorKind::OutcomeUnknown if lost < ATTEMPTS => {}
+            ErrorKind::OutcomeUnknown => {
                 return Err(Error::unavailable(format!("collection {id} has ended, the catalog may not show it yet")));
             }
             _ => return Err(error),

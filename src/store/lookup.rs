@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::{Inner, Store, lifecycle};
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionInfo, Consistency, Scope, Write, WriteOutcome};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 
@@ -68,12 +68,12 @@ impl Store {
         before: &Collection,
         error: Error,
     ) -> Result<Collection> {
-        if error.kind() != Kind::NotFound {
+        if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
         match self.collection_in(scope, name).await {
             Ok(holder) if holder.identity().id != before.identity().id => Ok(holder),
-            Err(other) if other.kind() != Kind::NotFound => Err(other),
+            Err(other) if other.kind() != ErrorKind::NotFound => Err(other),
             _ => Err(error),
         }
     }

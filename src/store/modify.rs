@@ -8,7 +8,7 @@ use super::catalog::{self, CatalogWrite, CollectionRecord};
 use super::files;
 use super::lifecycle::{self, ATTEMPTS, check_collection_name, metadata_json};
 use crate::collection::request::IndexSettings;
-use crate::error::{Kind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::record::{CollectionId, Metadata};
 
 /// What to change about a collection; what is `None` stays as it is.
@@ -70,7 +70,7 @@ impl Store {
                     return Ok(());
                 }
                 // The name may be held by a collection that has been dropped: look again.
-                Err(error) if error.kind() == Kind::AlreadyExists => refused = error,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => refused = error,
                 Err(error) => return Err(error),
             }
             inner.reconcile();

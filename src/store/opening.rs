@@ -12,7 +12,7 @@ use super::report::{Health, Loading, Memory, StorageHealth};
 use crate::bucket::count::Counters;
 use crate::bucket::{BucketError, Place, backoff, probe};
 use crate::config::{Settings, Storage};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory::resident_bytes;
 
 /// Pauses between attempts: the first at most, and the longest.
@@ -181,7 +181,7 @@ impl Opening {
 
     fn gave_up(&self, error: &Error) -> Error {
         let seconds = self.0.patience.as_secs_f64();
-        let kind = if error.kind() == Kind::OutcomeUnknown { Kind::Unavailable } else { error.kind() };
+        let kind = if error.kind() == ErrorKind::OutcomeUnknown { ErrorKind::Unavailable } else { error.kind() };
         Error::new(kind, format!("{error}; it was tried for {seconds} s (DRUMLIN_START_TIMEOUT_S)"))
     }
 }
@@ -192,8 +192,8 @@ fn verdict(error: &Error) -> Verdict {
         return Verdict::Certain;
     }
     match (error.kind(), bucket_error(error)) {
-        (Kind::Unavailable, Some(refused)) if probe::is_certain(refused) => Verdict::Certain,
-        (Kind::Unavailable | Kind::OutcomeUnknown, _) => Verdict::Passing,
+        (ErrorKind::Unavailable, Some(refused)) if probe::is_certain(refused) => Verdict::Certain,
+        (ErrorKind::Unavailable | ErrorKind::OutcomeUnknown, _) => Verdict::Passing,
         _ => Verdict::Certain,
     }
 }
@@ -278,7 +278,7 @@ mod tests {
         bucket.set_plan(|_| Fault::UnknownBefore);
         let (opened, took) = open(&bucket).await;
         let error = opened.unwrap_err();
-        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains("60 s (DRUMLIN_START_TIMEOUT_S)"), "{error}");
         assert!(took >= Duration::from_secs(60) && took < Duration::from_secs(80), "{took:?}");
     }

@@ -11,7 +11,7 @@ use super::catalog::CatalogWrite;
 use super::{Inner, Store};
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError};
 use crate::record::CollectionId;
@@ -119,7 +119,7 @@ async fn condemn(inner: &Arc<Inner>, id: CollectionId) -> Result<bool> {
     match inner.catalog.write(CatalogWrite::Condemn { id }).await {
         Ok(_) => {}
         // It has become a collection meanwhile.
-        Err(error) if error.kind() == Kind::Conflict => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
         Err(error) => return Err(error),
     }
     match head::mark_dropped(&inner.swapper(stream.clone())).await {

@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::lifecycle::ATTEMPTS;
 use super::namespaces::scope;
 use super::{PARALLEL_COLLECTIONS, Store};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::CollectionId;
 
 /// How one try to commit the end ended.
@@ -35,7 +35,7 @@ impl Store {
         let inside = |entry: &Entry| entry.record().is_in(&scope);
         let write = |ended| CatalogWrite::DropDatabase { scope: scope.clone(), ended };
         self.end_all(inside, write).await.map_err(|error| match error.kind() {
-            Kind::NotFound => catalog::no_database(&scope),
+            ErrorKind::NotFound => catalog::no_database(&scope),
             _ => error,
         })
     }
@@ -77,7 +77,7 @@ impl Store {
             match result {
                 Ok(()) => drop(ended.insert(id)),
                 // One that may have ended must not be hidden behind one that certainly has not.
-                Err(error) if failed.as_ref().is_none_or(|first| first.kind() != Kind::OutcomeUnknown) => {
+                Err(error) if failed.as_ref().is_none_or(|first| first.kind() != ErrorKind::OutcomeUnknown) => {
                     failed = Some(error);
                 }
                 Err(_) => {}
@@ -93,8 +93,8 @@ impl Store {
         self.end(id).await?;
         // The log has ended, so whatever happens to HEAD now, the collection is gone.
         match self.mark_dropped(id).await {
-            Err(error) if error.kind() != Kind::NotFound => {
-                Err(Error::new(Kind::OutcomeUnknown, format!("collection {id} was dropped, but {error}")))
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::new(ErrorKind::OutcomeUnknown, format!("collection {id} was dropped, but {error}")))
             }
             _ => Ok(()),
         }
@@ -105,7 +105,7 @@ impl Store {
         self.inner.reconcile();
         match written {
             Ok(_) => Ok(Try::Done),
-            Err(error) if error.kind() == Kind::Conflict => Ok(Try::Again),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Try::Again),
             Err(error) => Err(error),
         }
     }
@@ -114,11 +114,11 @@ impl Store {
 /// What a failure means once collections have ended: no longer that nothing was changed.
 fn in_part(error: Error, ended: &BTreeSet<CollectionId>) -> Error {
     match error.kind() {
-        Kind::NotFound => error,
+        ErrorKind::NotFound => error,
         _ if ended.is_empty() => error,
         _ => {
             let what = format!("{} collections were dropped, the rest may not have been: {error}", ended.len());
-            Error::new(Kind::OutcomeUnknown, what).with_source(error)
+            Error::new(ErrorKind::OutcomeUnknown, what).with_source(error)
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::bucket::StoreTime;
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
 use crate::collection::request::Scope;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::head::Head;
 use crate::record::{CollectionId, Version};
 use crate::stream::context::{Context, StreamError};
@@ -64,7 +64,7 @@ impl Store {
             let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
             match self.bear(copy, &head, record).await {
                 // The name may be held by a collection that has been dropped: look again.
-                Err(error) if error.kind() == Kind::AlreadyExists => self.inner.reconcile(),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 born => return Ok((born?, version)),
             }
         }

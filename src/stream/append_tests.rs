@@ -25,7 +25,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::memory::MemoryBucket;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::config::Timing;
-use crate::error::{Kind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format::head::{GraphEntry, Head};
 use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, encode_commit};
 use crate::head;
@@ -129,12 +129,12 @@ fn is_read_of_head(call: &Call) -> bool {
 }
 
 /// Writes; what it is told.
-async fn told(stream: &Stream<Plain>, id: &str) -> Option<Kind> {
+async fn told(stream: &Stream<Plain>, id: &str) -> Option<ErrorKind> {
     stream.write(id.to_owned()).await.err().map(|error| error.kind())
 }
 
 /// Writes; what it is told, and after how long.
-async fn told_after(stream: &Stream<Plain>, id: &str) -> (Option<Kind>, Duration) {
+async fn told_after(stream: &Stream<Plain>, id: &str) -> (Option<ErrorKind>, Duration) {
     let began = Instant::now();
     (told(stream, id).await, began.elapsed())
 }
@@ -204,10 +204,10 @@ async fn an_own_commit_that_is_durable_and_cannot_be_applied_is_not_said_to_have
     let faulty = bucket().await;
     let stream = stream(&faulty, Some(Version(2))).await;
     assert_eq!(told(&stream, "a").await, None);
-    assert_eq!(told(&stream, "b").await, Some(Kind::OutcomeUnknown));
+    assert_eq!(told(&stream, "b").await, Some(ErrorKind::OutcomeUnknown));
     // It stands there, and the stream goes no further.
     assert!(faulty.get(&StreamId::Catalog.log(Version(2)), None).await.is_ok());
-    assert_eq!(told(&stream, "c").await, Some(Kind::Corrupted));
+    assert_eq!(told(&stream, "c").await, Some(ErrorKind::Corrupted));
 }
 
 #[tokio::test]
@@ -241,13 +241,13 @@ async fn a_write_whose_slot_does_not_answer_is_told_so_at_its_deadline() {
         let stream = stream(&faulty, None).await;
         faulty.set_plan(plan);
         let (kind, took) = told_after(&stream, "a").await;
-        assert!(kind == Some(Kind::OutcomeUnknown) && took < DEADLINE, "{what}: {kind:?} after {took:?}");
+        assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < DEADLINE, "{what}: {kind:?} after {took:?}");
     }
     let faulty = bucket().await;
     let stream = stream(&faulty, None).await;
     faulty.set_plan(hanging);
     let (kind, took) = told_after(&stream, "a").await;
-    assert!(kind == Some(Kind::OutcomeUnknown) && took < DEADLINE, "{kind:?} after {took:?}");
+    assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < DEADLINE, "{kind:?} after {took:?}");
     faulty.set_plan(|_| Fault::None);
     assert_eq!(told(&stream, "b").await, None, "the next write goes on");
 }
@@ -271,5 +271,5 @@ async fn a_write_that_only_head_can_prove_waits_for_it_for_another_deadline_and_
     faulty.set_plan(|call| if is_read_of_head(call) { Fault::Hang { applied: false } } else { Fault::None });
     sleep(Duration::from_secs(700)).await;
     let (kind, took) = told_after(&stream, "a").await;
-    assert!(kind == Some(Kind::OutcomeUnknown) && took < 2 * DEADLINE, "{kind:?} after {took:?}");
+    assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < 2 * DEADLINE, "{kind:?} after {took:?}");
 }

@@ -10,7 +10,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
 use crate::bucket::{Bucket, BucketError, Object};
 use crate::config::Timing;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::format::FormatError;
 use crate::format::head::Retired;
 use crate::head::{self, HeadError, HeadRead};
@@ -254,10 +254,10 @@ impl From<BucketError> for StreamError {
 impl From<StreamError> for Error {
     fn from(error: StreamError) -> Error {
         let kind = match &error {
-            StreamError::Unavailable(_) | StreamError::Recycled(_) => Kind::Unavailable,
-            StreamError::Corrupted { .. } => Kind::Corrupted,
-            StreamError::NoRoom(_) => Kind::NoRoom,
-            StreamError::Dropped | StreamError::Missing => Kind::NotFound,
+            StreamError::Unavailable(_) | StreamError::Recycled(_) => ErrorKind::Unavailable,
+            StreamError::Corrupted { .. } => ErrorKind::Corrupted,
+            StreamError::NoRoom(_) => ErrorKind::NoRoom,
+            StreamError::Dropped | StreamError::Missing => ErrorKind::NotFound,
         };
         let message = match &error {
             StreamError::Corrupted { key, cause } => {

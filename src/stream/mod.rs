@@ -143,7 +143,7 @@ fn closed() -> Error {
 
 fn unknown_at_close() -> Error {
     Error::new(
-        crate::error::Kind::OutcomeUnknown,
+        crate::error::ErrorKind::OutcomeUnknown,
         "the writer stopped before it answered; the write may or may not have been applied",
     )
 }

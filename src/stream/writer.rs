@@ -18,7 +18,7 @@ use super::replica::{Pulled, Replica};
 use super::shared::Shared;
 use super::state::{Resolution, State, Weight};
 use crate::bucket::StoreTime;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::format::{Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, encode_commit};
 
 /// A request's answer and when the store gave it.
@@ -316,7 +316,7 @@ impl<S: State> Writer<S> {
     ) -> (Step, Vec<Waiting<S>>) {
         let (commit, bytes) = match self.encode(resolution.rows, resolution.config, resolution.drop, nonce) {
             Ok(encoded) => encoded,
-            Err(error) if batch.len() > 1 && error.kind() == Kind::Limit => {
+            Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Limit => {
                 return self.commit_one_by_one(batch).await;
             }
             Err(error) => {
@@ -420,7 +420,7 @@ impl<S: State> Writer<S> {
     fn answer_unknown(&self, batch: Vec<Waiting<S>>, why: &str) {
         self.context.counters.outcomes_unknown.add(batch.len() as u64);
         let message = format!("the write may or may not have been applied ({why}); read before repeating it");
-        answer_all::<S>(batch, &Error::new(Kind::OutcomeUnknown, message));
+        answer_all::<S>(batch, &Error::new(ErrorKind::OutcomeUnknown, message));
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::collection::record_columns::OtherColumns;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::record::CollectionId;
 
 fn records() -> Vec<Record> {
@@ -120,10 +120,10 @@ fn a_line_that_is_no_record_is_refused_by_its_number() {
         r#"{"id": "a", "embedding": [1], "metadata": {"k": {}}}"#,
     ] {
         let error = lines(&path, &format!("{good}\n{bad}\n")).unwrap_err();
-        assert!(error.kind() == Kind::Invalid && error.message().contains("x.jsonl: line 2: "), "{bad}: {error}");
+        assert!(error.kind() == ErrorKind::Invalid && error.message().contains("x.jsonl: line 2: "), "{bad}: {error}");
     }
     let error = ParquetReader::open(&path).unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 fn foreign(path: &Path, others: OtherColumns) -> Result<Vec<Record>> {

@@ -8,7 +8,7 @@ use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Wrong};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, Condition};
-use drumlin::{Collection, CollectionSpec, Consistency, Kind, Record, Scope, Store};
+use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Record, Scope, Store};
 
 use crate::{memory, settings};
 
@@ -54,7 +54,7 @@ async fn a_create_whose_record_stands_is_not_said_to_have_failed_for_a_head_that
     };
     faulty.set_plan(from(late, |call| is_read_of_head(call).then_some(Fault::Wrong(Wrong::Page))));
     let error = create(&first, "a").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::OutcomeUnknown, "{error}");
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
     assert_eq!(second.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap(), 0);
 }
 
@@ -67,13 +67,13 @@ async fn a_drop_of_a_damaged_collection_whose_swap_is_not_answered_is_of_unknown
     let listed = memory.list("c/", None).await.unwrap().objects;
     let segment = listed.into_iter().map(|object| object.key).find(|key| key.contains("/seg/")).unwrap();
     memory.put(&segment, b"damaged".to_vec().into(), Condition::Always).await.unwrap();
-    assert_eq!(first.collection("a").await.unwrap_err().kind(), Kind::Corrupted);
+    assert_eq!(first.collection("a").await.unwrap_err().kind(), ErrorKind::Corrupted);
     let lost = |call: &Call| (call.op == Op::Swap && call.key.starts_with("c/")).then_some(Fault::UnknownAfter);
     faulty.set_plan(from(lost, |call| is_read_of_head(call).then_some(Fault::UnknownBefore)));
     let error = first.drop_collection(&Scope::default(), "a").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::OutcomeUnknown, "{error}");
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
     assert_eq!(
         second.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap_err().kind(),
-        Kind::NotFound
+        ErrorKind::NotFound
     );
 }

@@ -10,7 +10,7 @@ use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
-    Collection, CollectionChange, CollectionId, CollectionSpec, Consistency, Get, Include, Kind, Metadata, Metric,
+    Collection, CollectionChange, CollectionId, CollectionSpec, Consistency, ErrorKind, Get, Include, Metadata, Metric,
     Moment, Query, Record, Scope, Store,
 };
 use serde_json::{Map, Value, json};
@@ -86,21 +86,21 @@ async fn tenants_and_databases_made_by_one_store_are_known_to_the_other_at_once(
 async fn what_there_is_not_is_refused_by_name_and_what_there_is_cannot_be_made_again() {
     let (first, second, _) = two().await;
     let missing = first.tenant("acme").await.unwrap_err();
-    assert_eq!((missing.kind(), missing.message()), (Kind::NotFound, r#"tenant "acme" does not exist"#));
+    assert_eq!((missing.kind(), missing.message()), (ErrorKind::NotFound, r#"tenant "acme" does not exist"#));
     let missing = first.create_database("acme", "shop").await.unwrap_err();
-    assert_eq!((missing.kind(), missing.message()), (Kind::NotFound, r#"tenant "acme" does not exist"#));
+    assert_eq!((missing.kind(), missing.message()), (ErrorKind::NotFound, r#"tenant "acme" does not exist"#));
     first.create_tenant("acme").await.unwrap();
-    assert_eq!(second.create_tenant("acme").await.unwrap_err().kind(), Kind::AlreadyExists);
+    assert_eq!(second.create_tenant("acme").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     second.create_database("acme", "shop").await.unwrap();
-    assert_eq!(first.create_database("acme", "shop").await.unwrap_err().kind(), Kind::AlreadyExists);
+    assert_eq!(first.create_database("acme", "shop").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     let nowhere = scope("acme", "cellar");
     let error = first.create_collection(&nowhere, CollectionSpec::new("a")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.message(), r#"database "cellar" of tenant "acme" does not exist"#);
-    assert_eq!(first.drop_database("acme", "cellar").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(first.drop_database("acme", "cellar").await.unwrap_err().kind(), ErrorKind::NotFound);
     for name in ["", "a\nb", &"x".repeat(513)] {
-        assert_eq!(first.create_tenant(name).await.unwrap_err().kind(), Kind::Invalid);
-        assert_eq!(first.create_database("acme", name).await.unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(first.create_tenant(name).await.unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(first.create_database("acme", name).await.unwrap_err().kind(), ErrorKind::Invalid);
     }
 }
 
@@ -117,11 +117,11 @@ async fn a_collection_is_found_by_its_id_wherever_it_is_and_by_a_store_that_did_
     first.drop_collection(&scope("default_tenant", "shop"), "a").await.unwrap();
     fill(&create(&first, "other").await, 0..1).await;
     // What is dropped elsewhere is known here once the log was read.
-    assert_eq!(found.count(Consistency::Strong).await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(second.collection_by_id(made.info().id).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(found.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(second.collection_by_id(made.info().id).await.unwrap_err().kind(), ErrorKind::NotFound);
     let nobody = CollectionId(uuid::Uuid::from_u128(1));
     let error = second.collection_by_id(nobody).await.unwrap_err();
-    assert_eq!((error.kind(), error.message().contains(&nobody.to_string())), (Kind::NotFound, true));
+    assert_eq!((error.kind(), error.message().contains(&nobody.to_string())), (ErrorKind::NotFound, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,14 +131,17 @@ async fn a_rename_shows_in_handles_at_once_here_and_after_a_sync_there() {
     let there = second.collection("a").await.unwrap();
     first.modify_collection(here.info().id, rename("b")).await.unwrap();
     assert_eq!((here.info().name.as_str(), there.info().name.as_str()), ("b", "a"));
-    assert_eq!(first.collection("a").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(first.collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(second.collection("b").await.unwrap().info().id, here.info().id);
     assert_eq!(there.info().name, "b");
     let new = create(&second, "a").await;
-    assert_eq!(first.modify_collection(here.info().id, rename("a")).await.unwrap_err().kind(), Kind::AlreadyExists);
+    assert_eq!(
+        first.modify_collection(here.info().id, rename("a")).await.unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
     // A drop by name goes to who has it now, whatever this store knew.
     first.drop_collection(&Scope::default(), "a").await.unwrap();
-    assert_eq!(new.count(Consistency::Strong).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(new.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&open(Arc::new(memory)).await, &Scope::default()).await, ["b"]);
 }
 
@@ -159,7 +162,7 @@ async fn a_name_that_a_rename_elsewhere_has_freed_can_be_taken_at_once() {
         };
         assert_eq!(first.collection("a").await.unwrap().info().id, made.info().id);
         let taken = second.create_collection(&Scope::default(), CollectionSpec::new("b")).await.unwrap_err();
-        assert_eq!(taken.kind(), Kind::AlreadyExists);
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
     }
 }
 
@@ -171,7 +174,7 @@ async fn a_name_is_free_for_a_rename_as_soon_as_its_holder_was_dropped_elsewhere
     first.modify_collection(a.info().id, rename("b")).await.unwrap();
     assert_eq!(names(&second, &Scope::default()).await, ["b"]);
     second.drop_collection(&Scope::default(), "b").await.unwrap();
-    assert_eq!(first.modify_collection(a.info().id, rename("c")).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(first.modify_collection(a.info().id, rename("c")).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,9 +201,9 @@ async fn metadata_extension_and_search_width_change_and_come_back_after_a_restar
     first.modify_collection(id, none).await.unwrap();
     assert_eq!((collection.info().metadata, collection.info().index.ef_search), (None, Some(77)));
     let wrong = CollectionChange { ef_search: Some(0), ..CollectionChange::default() };
-    assert_eq!(first.modify_collection(id, wrong).await.unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(first.modify_collection(id, wrong).await.unwrap_err().kind(), ErrorKind::Invalid);
     let wrong = first.modify_collection(id, rename("")).await.unwrap_err();
-    assert_eq!(wrong.kind(), Kind::Invalid);
+    assert_eq!(wrong.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +215,7 @@ async fn many_creates_of_one_name_at_once_make_one_collection_that_all_find() {
             match store.create_collection(&Scope::default(), CollectionSpec::new("one")).await {
                 Ok(collection) => (true, collection.info().id),
                 Err(error) => {
-                    assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
+                    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
                     (false, store.collection("one").await.unwrap().info().id)
                 }
             }
@@ -236,11 +239,11 @@ async fn a_dropped_database_takes_its_collections_along_and_comes_back_empty() {
     }
     let there = second.collection_in(&shop, "a").await.unwrap();
     second.drop_database("default_tenant", "shop").await.unwrap();
-    assert_eq!(there.add(&[record(9)]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(there.add(&[record(9)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&first, &shop).await, Vec::<String>::new());
-    assert_eq!(first.database("default_tenant", "shop").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(first.database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
     let error = first.create_collection(&shop, CollectionSpec::new("a")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     first.create_database("default_tenant", "shop").await.unwrap();
     let again = second.create_collection(&shop, CollectionSpec::new("a")).await.unwrap();
     assert_eq!(ids(&again).await, Vec::<String>::new());
@@ -253,10 +256,10 @@ async fn the_default_database_can_be_dropped_and_created_anew() {
     create(&first, "a").await;
     second.drop_database("default_tenant", "default_database").await.unwrap();
     let again = open(Arc::new(memory)).await;
-    assert_eq!(again.database("default_tenant", "default_database").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(again.database("default_tenant", "default_database").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(
         first.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap_err().kind(),
-        Kind::NotFound
+        ErrorKind::NotFound
     );
     first.create_database("default_tenant", "default_database").await.unwrap();
     create(&again, "a").await;
@@ -282,9 +285,9 @@ async fn a_collection_born_while_its_database_is_dropped_is_dropped_too() {
     fill(&born, 0..1).await;
     gate.release();
     dropping.await.unwrap().unwrap();
-    assert_eq!(born.add(&[record(1)]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(born.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &shop).await, Vec::<String>::new());
-    assert_eq!(second.database("default_tenant", "shop").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(second.database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,10 +298,10 @@ async fn a_reset_leaves_nothing_for_any_store_and_all_can_be_made_anew() {
     let made = first.create_collection(&scope("acme", "shop"), CollectionSpec::new("a")).await.unwrap();
     let there = create(&second, "b").await;
     first.reset().await.unwrap();
-    assert_eq!(made.count(Consistency::Local).await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(there.add(&[record(1)]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(made.count(Consistency::Local).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(there.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &Scope::default()).await, Vec::<String>::new());
-    assert_eq!(second.tenant("acme").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(second.tenant("acme").await.unwrap_err().kind(), ErrorKind::NotFound);
     second.create_tenant("acme").await.unwrap();
     create(&second, "b").await;
     first.reset().await.unwrap();
@@ -367,11 +370,11 @@ async fn forks_are_counted_while_they_live_and_an_empty_collection_can_be_forked
     second.fork_collection(id, "c").await.unwrap();
     let grandchild = first.fork_collection(fork.info().id, "d").await.unwrap();
     assert_eq!(second.fork_count(id).await.unwrap(), 2);
-    assert_eq!(second.fork_collection(id, "c").await.unwrap_err().kind(), Kind::AlreadyExists);
+    assert_eq!(second.fork_collection(id, "c").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     second.drop_collection(&Scope::default(), "b").await.unwrap();
     assert_eq!(second.fork_count(id).await.unwrap(), 1);
     let nobody = CollectionId(uuid::Uuid::from_u128(1));
-    assert_eq!(second.fork_count(nobody).await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(second.fork_collection(nobody, "x").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(second.fork_count(nobody).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(second.fork_collection(nobody, "x").await.unwrap_err().kind(), ErrorKind::NotFound);
     fill(&grandchild, 0..2).await;
 }

@@ -10,7 +10,7 @@ use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, Condition};
 use drumlin::testing::format::head::{Head, Life};
-use drumlin::{Collection, CollectionSpec, Consistency, Kind, Metric, Record, Scope, Settings, Store};
+use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Metric, Record, Scope, Settings, Store};
 use tokio::time::sleep;
 
 use crate::{KEEP, SWEEP_AGE, memory, settings};
@@ -163,7 +163,7 @@ async fn a_flush_that_stalled_past_a_sweep_cannot_name_what_was_swept() {
 
 /// A create that is held at the call that `matches` while a sweep passes; what it is told, what is
 /// left in the end, and whether the collection exists.
-async fn create_held(hold: Hold, matches: fn(&Call) -> bool) -> (Option<Kind>, Vec<String>, bool) {
+async fn create_held(hold: Hold, matches: fn(&Call) -> bool) -> (Option<ErrorKind>, Vec<String>, bool) {
     let scene = scene().await;
     let mut gate = scene.faulty.hold(hold, matches);
     let creating = tokio::spawn({
@@ -201,7 +201,10 @@ async fn a_create_that_a_sweep_took_for_an_orphan_is_told_so_and_leaves_nothing(
         [(Hold::After, is_head_of_collection as fn(&Call) -> bool), (Hold::Before, is_catalog_commit)]
     {
         let (told, remains, exists) = create_held(hold, matches).await;
-        assert!(matches!(told, Some(Kind::Conflict | Kind::OutcomeUnknown | Kind::Unavailable)), "{told:?}");
+        assert!(
+            matches!(told, Some(ErrorKind::Conflict | ErrorKind::OutcomeUnknown | ErrorKind::Unavailable)),
+            "{told:?}"
+        );
         assert_eq!((remains, exists), (vec![], false));
     }
 }
@@ -213,7 +216,10 @@ async fn a_create_whose_record_stands_is_never_taken_for_an_orphan() {
 }
 
 /// The same for a fork of a collection with a segment and a tail.
-async fn fork_held(hold: Hold, matches: impl Fn(&Call) -> bool + Send + 'static) -> (Option<Kind>, bool, Vec<String>) {
+async fn fork_held(
+    hold: Hold,
+    matches: impl Fn(&Call) -> bool + Send + 'static,
+) -> (Option<ErrorKind>, bool, Vec<String>) {
     let scene = scene().await;
     let source = create(&scene.stalled, "a").await.unwrap();
     source.add(&records(0..10)).await.unwrap();
@@ -236,7 +242,7 @@ async fn fork_held(hold: Hold, matches: impl Fn(&Call) -> bool + Send + 'static)
     let count = match scene.sweeper.collection("b").await {
         Ok(fork) => Some(fork.count(Consistency::Strong).await.unwrap()),
         Err(error) => {
-            assert_eq!(error.kind(), Kind::NotFound, "{error}");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
             None
         }
     };
@@ -252,19 +258,19 @@ async fn fork_held(hold: Hold, matches: impl Fn(&Call) -> bool + Send + 'static)
 async fn a_fork_that_stalled_among_its_copies_cannot_come_to_be_and_leaves_nothing() {
     let is_copy = |call: &Call| call.op == Op::Copy;
     let (told, exists, remains) = fork_held(Hold::After, is_copy).await;
-    assert_eq!((told, exists, remains), (Some(Kind::Unavailable), false, vec![]));
+    assert_eq!((told, exists, remains), (Some(ErrorKind::Unavailable), false, vec![]));
     // Before its copy nothing may be there yet that a sweep could see but the tail.
     let (told, exists, remains) = fork_held(Hold::Before, is_copy).await;
-    assert_eq!((told, exists, remains), (Some(Kind::Unavailable), false, vec![]));
+    assert_eq!((told, exists, remains), (Some(ErrorKind::Unavailable), false, vec![]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fork_that_stalled_around_its_head_cannot_come_to_be_and_leaves_nothing() {
     let (told, exists, remains) = fork_held(Hold::Before, is_head_of_fork).await;
-    assert_eq!((told, exists, remains), (Some(Kind::Unavailable), false, vec![]));
+    assert_eq!((told, exists, remains), (Some(ErrorKind::Unavailable), false, vec![]));
     // Its HEAD is seen dropped before the catalog is asked: it definitely did not come to be.
     let (told, exists, remains) = fork_held(Hold::After, is_head_of_fork).await;
-    assert_eq!((told, exists, remains), (Some(Kind::Unavailable), false, vec![]));
+    assert_eq!((told, exists, remains), (Some(ErrorKind::Unavailable), false, vec![]));
 }
 
 fn is_head_of_fork(call: &Call) -> bool {
@@ -376,7 +382,7 @@ async fn what_a_lost_list_named_stays_until_it_may_be_deleted() {
     let uploads =
         |keys: &[String]| keys.iter().filter(|key| key.contains("/seg/") || key.contains("/retired/")).count();
     scene.faulty.set_plan(|call| if is_read_of_a_list(call) { Fault::Missing } else { Fault::None });
-    assert_eq!(scene.stalled.sweep().await.unwrap_err().kind(), Kind::Corrupted);
+    assert_eq!(scene.stalled.sweep().await.unwrap_err().kind(), ErrorKind::Corrupted);
     scene.stalled.maintain().await.unwrap();
     assert_eq!(uploads(&scene.keys().await), uploads(&before));
     sleep(GARBAGE).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumlin::{Kind, Scope, Store};
+use drumlin::{ErrorKind, Scope, Store};
 use futures::StreamExt;
 
 use super::*;
@@ -47,7 +47,7 @@ async fn who_waits_for_memory_too_long_is_told_and_what_is_given_up_frees_it() {
     let mut held = files.get("a", Consistency::Local).await.unwrap();
     held.next().await.unwrap();
     let refused = files.get("a", Consistency::Local).await.map(|_| ()).unwrap_err();
-    assert_eq!(refused.kind(), Kind::Unavailable);
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
     assert!(refused.message().contains("DRUMLIN_FILE_MEMORY_BYTES"), "{refused}");
     drop(held);
     assert_eq!(read(&files, "a").await.unwrap(), bytes(1, 3 << 20));
@@ -86,9 +86,9 @@ async fn an_upload_that_stands_still_is_given_up_and_one_that_only_is_slow_is_no
 async fn a_body_whose_stream_fails_is_not_stored() {
     let store = store(4, Duration::from_secs(5)).await;
     let files = store.files(&Scope::default());
-    let broken = drumlin::Error::new(Kind::Invalid, "the source broke off");
+    let broken = drumlin::Error::new(ErrorKind::Invalid, "the source broke off");
     let body = futures::stream::iter(vec![Ok(Bytes::from(vec![1; 3 << 20])), Err(broken)]).boxed();
     let refused = files.put("a", PutFile::default(), body).await.unwrap_err();
     assert_eq!(refused.message(), "the source broke off");
-    assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(Kind::NotFound));
+    assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
 }

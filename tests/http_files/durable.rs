@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use drumlin::{Kind, ListFiles, Scope, Store};
+use drumlin::{ErrorKind, ListFiles, Scope, Store};
 
 use super::*;
 
@@ -47,7 +47,7 @@ async fn files_survive_the_process_with_sum_and_time() {
         let files = store.files(&Scope::default());
         assert_eq!(files.stat("vault/a", Consistency::Local).await.unwrap(), before);
         assert_eq!(read(&files, "vault/a").await.unwrap(), body);
-        assert_eq!(files.stat("gone", Consistency::Local).await.map_err(|e| e.kind()), Err(Kind::Gone));
+        assert_eq!(files.stat("gone", Consistency::Local).await.map_err(|e| e.kind()), Err(ErrorKind::Gone));
         // The second time from segments.
         store.maintain().await.unwrap();
         store.close(std::time::Duration::from_secs(5)).await.unwrap();
@@ -65,8 +65,8 @@ async fn two_stores_see_each_others_files() {
     assert_eq!(here.stat("a", Consistency::Local).await.unwrap().size, 5, "as this instance knows it");
     assert_eq!(here.stat("a", Consistency::Strong).await.unwrap().size, 6);
     there.delete("a").await.unwrap();
-    assert_eq!(here.delete("a").await.map_err(|e| e.kind()), Err(Kind::Gone));
-    assert_eq!(here.get("a", Consistency::Strong).await.map(|_| ()).map_err(|e| e.kind()), Err(Kind::Gone));
+    assert_eq!(here.delete("a").await.map_err(|e| e.kind()), Err(ErrorKind::Gone));
+    assert_eq!(here.get("a", Consistency::Strong).await.map(|_| ()).map_err(|e| e.kind()), Err(ErrorKind::Gone));
     // Both make the collection of the files at once: it is one.
     one.create_database("default_tenant", "d").await.unwrap();
     let scope = Scope { database: "d".to_owned(), ..Scope::default() };
@@ -121,7 +121,7 @@ async fn parts_that_were_exchanged_are_found_though_each_is_sound() {
     let (one, two) = (std::fs::read(&parts[0]).unwrap(), std::fs::read(&parts[1]).unwrap());
     std::fs::write(&parts[0], two).unwrap();
     std::fs::write(&parts[1], one).unwrap();
-    assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(Kind::Corrupted));
+    assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(ErrorKind::Corrupted));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The collection that holds the records of files is no user's: no listing, count or lookup shows it, nobody writes it,
 //! and nobody can make one of that name.
 
-use drumlin::{CollectionSpec, Kind, Moment, Record, Scope};
+use drumlin::{CollectionSpec, ErrorKind, Moment, Record, Scope};
 use serde_json::json;
 
 use super::*;
@@ -49,7 +49,7 @@ async fn no_user_can_give_such_a_name_and_none_can_part_records_from_contents() 
     let (store, scope) = (&server.store, Scope::default());
     for name in [".files", ".x"] {
         let made = store.create_collection(&scope, CollectionSpec::new(name)).await.map(|_| ());
-        assert_eq!(made.map_err(|e| e.kind()), Err(Kind::Invalid), "{name}");
+        assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{name}");
         assert_eq!(server.post("/api/collections", &json!({"name": name})).await.status, 400);
         assert_eq!(server.post(&format!("{DB}/collections"), &json!({"name": name})).await.status, 400);
     }
@@ -58,20 +58,20 @@ async fn no_user_can_give_such_a_name_and_none_can_part_records_from_contents() 
     let files = store.collection(".files").await.unwrap();
     let id = files.identity().id;
     let named = |name: &str| drumlin::CollectionChange { name: Some(name.to_owned()), ..Default::default() };
-    assert_eq!(store.fork_collection(id, "b").await.map(|_| ()).map_err(|e| e.kind()), Err(Kind::Invalid));
-    assert_eq!(store.fork_collection(other, ".b").await.map(|_| ()).map_err(|e| e.kind()), Err(Kind::Invalid));
-    assert_eq!(store.modify_collection(id, named("b")).await.map_err(|e| e.kind()), Err(Kind::Invalid));
-    assert_eq!(store.modify_collection(other, named(".b")).await.map_err(|e| e.kind()), Err(Kind::Invalid));
+    assert_eq!(store.fork_collection(id, "b").await.map(|_| ()).map_err(|e| e.kind()), Err(ErrorKind::Invalid));
+    assert_eq!(store.fork_collection(other, ".b").await.map(|_| ()).map_err(|e| e.kind()), Err(ErrorKind::Invalid));
+    assert_eq!(store.modify_collection(id, named("b")).await.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
+    assert_eq!(store.modify_collection(other, named(".b")).await.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     for (of, name) in [(".files", "b"), ("other", ".b")] {
         let restored = store.restore_collection(&scope, of, Moment::Sound, name).await.map(|_| ());
-        assert_eq!(restored.map_err(|e| e.kind()), Err(Kind::Invalid), "{of}");
+        assert_eq!(restored.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{of}");
     }
     // Records with embeddings and records without are never in one collection.
     let mixed = files.add(&[Record::new("v", vec![1.0])]).await.map(|_| ());
-    assert_eq!(mixed.map_err(|e| e.kind()), Err(Kind::Invalid));
+    assert_eq!(mixed.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     let bare = store.collection("other").await.unwrap().add(&[Record::new("v", Vec::new())]).await.map(|_| ());
-    assert_eq!(bare.map_err(|e| e.kind()), Err(Kind::Invalid));
+    assert_eq!(bare.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     let searched = files.search(drumlin::Query::new([1.0])).await.map(|_| ());
-    assert_eq!(searched.map_err(|e| e.kind()), Err(Kind::Invalid));
+    assert_eq!(searched.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     server.stop().await;
 }

@@ -9,7 +9,7 @@ use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{Call, FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, StoreTime};
-use drumlin::{Kind, Scope, Store};
+use drumlin::{ErrorKind, Scope, Store};
 use tokio::time::sleep;
 
 use super::*;
@@ -130,10 +130,10 @@ async fn an_upload_that_stalled_past_a_sweep_is_refused_and_loses_nothing() {
     ] {
         let scene = Scene::with(settings()).await;
         let told = scene.put_held(hold, matches).await.map(|_| ()).map_err(|e| e.kind());
-        assert_eq!(told, Err(Kind::Unavailable), "held {hold:?}");
+        assert_eq!(told, Err(ErrorKind::Unavailable), "held {hold:?}");
         scene.sweep().await;
         let files = scene.sweeper.files(&Scope::default());
-        assert_eq!(read(&files, "held").await.map_err(|e| e.kind()), Err(Kind::NotFound));
+        assert_eq!(read(&files, "held").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
         assert_eq!((read(&files, "first").await.unwrap(), scene.parts().await), (bytes(1, 2500), 3), "nothing is left");
         // The next one is stored.
         put(&scene.stalled.files(&Scope::default()), "held", b"again").await.unwrap();
@@ -147,7 +147,7 @@ async fn an_upload_whose_commit_landed_is_never_taken_for_an_orphan() {
     let scene = Scene::with(settings()).await;
     let told = scene.put_held(Hold::After, is_commit_of_files).await;
     // Its answer came a day late: the writer had to look what became of it.
-    assert!(told.is_ok() || told.as_ref().is_err_and(|e| e.kind() == Kind::OutcomeUnknown), "{told:?}");
+    assert!(told.is_ok() || told.as_ref().is_err_and(|e| e.kind() == ErrorKind::OutcomeUnknown), "{told:?}");
     scene.sweep().await;
     assert_eq!(read(&scene.sweeper.files(&Scope::default()), "held").await.unwrap(), bytes(2, 2500));
 }
@@ -160,7 +160,7 @@ async fn without_the_guard_an_acknowledged_file_is_lost() {
     let told = scene.put_held(Hold::After, is_look_at_the_log).await.map(|_| ()).map_err(|e| e.kind());
     assert_eq!(told, Ok(()), "the rule is switched off");
     let lost = read(&scene.stalled.files(&Scope::default()), "held").await.map_err(|e| e.kind());
-    assert_eq!(lost, Err(Kind::Corrupted));
+    assert_eq!(lost, Err(ErrorKind::Corrupted));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +205,7 @@ async fn a_deleted_file_is_forgotten_after_its_time() {
     let files = store.files(&Scope::default());
     put(&files, "a", b"x").await.unwrap();
     files.delete("a").await.unwrap();
-    for (pause, expected) in [(4_900, Kind::Gone), (200, Kind::NotFound)] {
+    for (pause, expected) in [(4_900, ErrorKind::Gone), (200, ErrorKind::NotFound)] {
         sleep(Duration::from_secs(pause)).await;
         store.sweep().await.unwrap();
         assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(expected), "after {pause} s more");

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use drumlin::examination::BucketCheck;
-use drumlin::{Choice, Kind, ListFiles, Scope, Store};
+use drumlin::{Choice, ErrorKind, ListFiles, Scope, Store};
 
 use super::*;
 
@@ -92,7 +92,7 @@ async fn what_a_dropped_database_leaves_of_its_files_is_garbage_and_goes() {
     let files = store.files(&Scope { database: "d".to_owned(), ..Scope::default() });
     put(&files, "a", &bytes(1, 2500)).await.unwrap();
     store.drop_database("default_tenant", "d").await.unwrap();
-    assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(Kind::NotFound));
+    assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     store.maintain().await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let doomed = drumlin::garbage(&settings, false).await.unwrap();
@@ -140,7 +140,7 @@ async fn the_files_of_a_format_1_bucket_are_read_written_and_sound() {
         assert_eq!(*said, told, "{}", file.name);
         assert_eq!(sum(&read(&files, &file.name).await.unwrap()), file.sha256);
     }
-    assert_eq!(files.stat("deleted", Consistency::Local).await.map_err(|e| e.kind()), Err(Kind::Gone));
+    assert_eq!(files.stat("deleted", Consistency::Local).await.map_err(|e| e.kind()), Err(ErrorKind::Gone));
     put(&files, "written/later", &bytes(1, 1500)).await.unwrap();
     store.maintain().await.unwrap();
     assert_eq!(read(&files, "written/later").await.unwrap(), bytes(1, 1500));

@@ -1,7 +1,7 @@
 //! `PUT /api/files/{name}`: what comes back, what is refused, and that nothing is stored where it is.
 
 use drumlin::http::FileKinds;
-use drumlin::{Consistency, Kind, ListFiles, Scope};
+use drumlin::{Consistency, ErrorKind, ListFiles, Scope};
 
 use super::*;
 
@@ -155,6 +155,6 @@ async fn a_database_has_its_own_files_and_takes_them_along() {
     let list = ListFiles { prefix: String::new(), after: None, limit: 10 };
     assert_eq!(server.store.files(&scope).list(&list, Consistency::Strong).await.unwrap().files, []);
     assert_eq!(put(&server.store.files(&scope), "x", b"x").await.map_err(|e| e.kind()).map(|p| p.replaced), Ok(false));
-    assert_eq!(read(&server.store.files(&scope), "y").await.map_err(|e| e.kind()), Err(Kind::NotFound));
+    assert_eq!(read(&server.store.files(&scope), "y").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     server.stop().await;
 }

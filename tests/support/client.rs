@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drumlin::{
-    Collection, CollectionSpec, Consistency, Error, Get, Include, Kind, Metadata, Metric, Query, Record, Scope, Store,
-    WriteOutcome,
+    Collection, CollectionSpec, Consistency, Error, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Scope,
+    Store, WriteOutcome,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -78,7 +78,7 @@ impl Client {
             2..=4 => self.create(name).await,
             5..=6 => {
                 if let Err(error) = self.store.sync().await {
-                    self.unexpected("sync", &error, &[Kind::Unavailable]);
+                    self.unexpected("sync", &error, &[ErrorKind::Unavailable]);
                 }
             }
             choice => {
@@ -103,19 +103,19 @@ impl Client {
                 self.handles.insert(name, (collection.clone(), 0));
                 Some(collection)
             }
-            Err(error) if error.kind() == Kind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.check_free("open", name, began, &error);
                 self.create(name).await;
                 None
             }
             Err(error) => {
-                self.unexpected("open", &error, &[Kind::Unavailable]);
+                self.unexpected("open", &error, &[ErrorKind::Unavailable]);
                 None
             }
         }
     }
 
-    fn unexpected(&self, what: &str, error: &Error, expected: &[Kind]) {
+    fn unexpected(&self, what: &str, error: &Error, expected: &[ErrorKind]) {
         if !expected.contains(&error.kind()) {
             self.world.wrong(format!("{what} by store {}: {:?}: {error}", self.node, error.kind()));
         }
@@ -156,21 +156,21 @@ impl Client {
                 }
                 self.handles.insert(name, (collection, 0));
             }
-            Err(error) if error.kind() == Kind::OutcomeUnknown => self.world.count("creates unknown"),
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => self.world.count("creates unknown"),
             // It came to be, and another store dropped it before this one had it open.
-            Err(error) if error.kind() == Kind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 if !tenures.iter().any(|t| t.token == token && t.until.is_some()) {
                     self.world
                         .wrong(format!("create {name} by store {}: {error}, but it lives: {tenures:?}", self.node));
                 }
             }
             Err(error) => {
-                self.unexpected("create", &error, &[Kind::Unavailable, Kind::AlreadyExists]);
+                self.unexpected("create", &error, &[ErrorKind::Unavailable, ErrorKind::AlreadyExists]);
                 if ours > 0 {
                     self.world.wrong(format!("create {name} was refused ({error}), but the catalog has it"));
                 }
                 let taken = tenures.iter().any(|t| t.from <= now && t.until.is_none_or(|until| until > began));
-                if error.kind() == Kind::AlreadyExists && !taken {
+                if error.kind() == ErrorKind::AlreadyExists && !taken {
                     self.world.wrong(format!("create {name}: {error}, but it was free from {began} to {now}"));
                 }
             }
@@ -192,8 +192,8 @@ impl Client {
                     ));
                 }
             }
-            Err(error) if error.kind() == Kind::NotFound => self.check_free("drop", name, began, &error),
-            Err(error) => self.unexpected("drop", &error, &[Kind::Unavailable, Kind::OutcomeUnknown]),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.check_free("drop", name, began, &error),
+            Err(error) => self.unexpected("drop", &error, &[ErrorKind::Unavailable, ErrorKind::OutcomeUnknown]),
         }
         self.handles.remove(name);
     }
@@ -214,14 +214,14 @@ impl Client {
 
     /// A read of a collection that was dropped says so; any other failure must be the bucket's.
     fn read_failed(&mut self, name: &'static str, stream: &str, error: &Error) {
-        if error.kind() == Kind::NotFound {
+        if error.kind() == ErrorKind::NotFound {
             let ended = self.world.bucket.look(|ledger| ledger.streams[stream].ended());
             if !ended {
                 self.world.wrong(format!("{stream} ({name}) lives, but store {} says: {error}", self.node));
             }
             self.handles.remove(name);
         } else {
-            self.unexpected("read", error, &[Kind::Unavailable]);
+            self.unexpected("read", error, &[ErrorKind::Unavailable]);
         }
     }
 
@@ -282,7 +282,7 @@ impl Client {
                 }
             }
             // The collection may be of another dimension.
-            Err(error) if error.kind() == Kind::Invalid => {}
+            Err(error) if error.kind() == ErrorKind::Invalid => {}
             Err(error) => self.read_failed(name, &stream, &error),
         }
     }
@@ -301,7 +301,7 @@ impl Client {
         };
         let answer = match collection.write(change.request()).await {
             Ok(outcome) => self.acked(name, &stream, outcome),
-            Err(error) if error.kind() == Kind::OutcomeUnknown => {
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 self.world.count("writes unknown");
                 Answer::Unknown
             }
@@ -319,8 +319,8 @@ impl Client {
     fn refused(&mut self, name: &'static str, stream: &str, change: &Change, error: &Error) -> Answer {
         self.world.count("writes refused");
         match error.kind() {
-            Kind::Unavailable => {}
-            Kind::Invalid => {
+            ErrorKind::Unavailable => {}
+            ErrorKind::Invalid => {
                 let version = self.world.bucket.look(|ledger| ledger.streams[stream].commits.len() as u64);
                 let state = self.world.bucket.look(|ledger| ledger.streams[stream].state(version));
                 let fixed = state.and_then(|state| state.dimension);

@@ -71,7 +71,7 @@ async fn content(world: &World, store: &Store) -> Content {
     for info in store.collections(&Scope::default()) {
         let collection = match store.collection(&info.name).await {
             Ok(collection) => collection,
-            Err(error) if error.kind() == drumlin::Kind::NotFound => continue,
+            Err(error) if error.kind() == drumlin::ErrorKind::NotFound => continue,
             Err(error) => {
                 world.wrong(format!("{} after the storm: {error}", info.name));
                 continue;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drumlin::{Filter, Kind, Record, RecordUpdate, Selection};
+use drumlin::{ErrorKind, Filter, Record, RecordUpdate, Selection};
 
 /// Records of one collection in the order in which they are listed.
 pub type Records = Vec<Record>;
@@ -68,7 +68,7 @@ pub enum Change {
 }
 
 /// How a change is answered: records applied and skipped, or the kind of refusal.
-pub type Answer = Result<(usize, usize), Kind>;
+pub type Answer = Result<(usize, usize), ErrorKind>;
 
 impl World {
     /// What the change makes of this world, and how it is answered.
@@ -80,17 +80,17 @@ impl World {
 
     fn apply(&mut self, change: &Change) -> Answer {
         match change {
-            Change::Create { name, .. } if self.collections.contains_key(*name) => Err(Kind::AlreadyExists),
-            Change::Create { name, .. } if !self.has_database_of(name) => Err(Kind::NotFound),
+            Change::Create { name, .. } if self.collections.contains_key(*name) => Err(ErrorKind::AlreadyExists),
+            Change::Create { name, .. } if !self.has_database_of(name) => Err(ErrorKind::NotFound),
             Change::Create { name, .. } => {
                 self.collections.insert((*name).to_owned(), Records::new());
                 Ok((0, 0))
             }
-            Change::Drop(name) => self.collections.remove(*name).map(|_| (0, 0)).ok_or(Kind::NotFound),
+            Change::Drop(name) => self.collections.remove(*name).map(|_| (0, 0)).ok_or(ErrorKind::NotFound),
             Change::Rename { from, to } | Change::Fork { from, to } => {
                 let records = self.records(from)?.clone();
                 if self.collections.contains_key(*to) {
-                    return Err(Kind::AlreadyExists);
+                    return Err(ErrorKind::AlreadyExists);
                 }
                 if matches!(change, Change::Rename { .. }) {
                     self.collections.remove(*from);
@@ -100,9 +100,9 @@ impl World {
             }
             Change::CreateDatabase(name) => match self.databases.insert((*name).to_owned()) {
                 true => Ok((0, 0)),
-                false => Err(Kind::AlreadyExists),
+                false => Err(ErrorKind::AlreadyExists),
             },
-            Change::DropDatabase(name) if !self.databases.remove(*name) => Err(Kind::NotFound),
+            Change::DropDatabase(name) if !self.databases.remove(*name) => Err(ErrorKind::NotFound),
             Change::DropDatabase(name) => {
                 self.collections.retain(|path, _| database_of(path) != Some(name));
                 Ok((0, 0))
@@ -150,8 +150,8 @@ impl World {
         database_of(path).is_none_or(|database| self.databases.contains(database))
     }
 
-    fn records(&mut self, name: &str) -> Result<&mut Records, Kind> {
-        self.collections.get_mut(name).ok_or(Kind::NotFound)
+    fn records(&mut self, name: &str) -> Result<&mut Records, ErrorKind> {
+        self.collections.get_mut(name).ok_or(ErrorKind::NotFound)
     }
 }
 
@@ -162,7 +162,7 @@ fn database_of(path: &str) -> Option<&str> {
 fn put(records: &mut Records, given: &[Record], replace: bool) -> Answer {
     let dim = records.first().or(given.first()).map_or(0, |r| r.embedding.len());
     if given.iter().any(|r| r.embedding.len() != dim) {
-        return Err(Kind::Invalid);
+        return Err(ErrorKind::Invalid);
     }
     let mut applied = 0;
     for record in given {
@@ -199,7 +199,7 @@ fn update(records: &mut Records, updates: &[RecordUpdate]) -> Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
     Done(usize, usize),
-    Failed(Kind, String),
+    Failed(ErrorKind, String),
     /// The process died before it could answer.
     Nothing,
 }
@@ -207,7 +207,7 @@ pub enum Told {
 impl Told {
     /// Whether the answer says that the bucket was in the way, not that the change cannot be made.
     pub fn is_trouble(&self) -> bool {
-        matches!(self, Told::Nothing | Told::Failed(Kind::Unavailable | Kind::OutcomeUnknown, _))
+        matches!(self, Told::Nothing | Told::Failed(ErrorKind::Unavailable | ErrorKind::OutcomeUnknown, _))
     }
 }
 
@@ -238,11 +238,11 @@ impl Worlds {
             match told {
                 Told::Done(applied, skipped) if answer == Ok((*applied, *skipped)) => self.allow(after),
                 Told::Done(..) => {}
-                Told::Failed(Kind::OutcomeUnknown, _) | Told::Nothing => {
+                Told::Failed(ErrorKind::OutcomeUnknown, _) | Told::Nothing => {
                     world.partly(change).into_iter().for_each(|partly| self.allow(partly));
                     self.allow(after);
                 }
-                Told::Failed(Kind::Unavailable, _) => self.allow(world),
+                Told::Failed(ErrorKind::Unavailable, _) => self.allow(world),
                 Told::Failed(kind, _) if answer == Err(*kind) => self.allow(world),
                 Told::Failed(..) => {}
             }

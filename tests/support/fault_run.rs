@@ -12,7 +12,7 @@ use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::fault::{Call, Fault, FaultBucket};
 use drumlin::bucket::memory::MemoryBucket;
 use drumlin::testing::format::head::{Head, Life};
-use drumlin::{Kind, Store};
+use drumlin::{ErrorKind, Store};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -377,7 +377,9 @@ impl Run<'_> {
         for (change, told) in changes.iter().zip(all) {
             let told = match told.unwrap_or(Told::Nothing) {
                 // Refused for damage that is none: not applied.
-                Told::Failed(Kind::Corrupted, why) if self.may_seem_damaged => Told::Failed(Kind::Unavailable, why),
+                Told::Failed(ErrorKind::Corrupted, why) if self.may_seem_damaged => {
+                    Told::Failed(ErrorKind::Unavailable, why)
+                }
                 told => told,
             };
             if told.is_trouble() && !self.excuses(over) {
@@ -396,8 +398,8 @@ impl Run<'_> {
         match self.unless_dead(read).await {
             None => Ok(()),
             Some(Ok(records)) => self.worlds.check(name, Some(&records)),
-            Some(Err(error)) if error.kind() == Kind::NotFound => self.worlds.check(name, None),
-            Some(Err(error)) if error.kind() == Kind::Corrupted && !self.may_seem_damaged => {
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound => self.worlds.check(name, None),
+            Some(Err(error)) if error.kind() == ErrorKind::Corrupted && !self.may_seem_damaged => {
                 Err(format!("one answer was taken for damage: {error}"))
             }
             Some(Err(error)) => self.blame("read", Some(error.to_string()), over),

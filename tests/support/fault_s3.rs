@@ -143,7 +143,7 @@ async fn examine(place: &Place, worlds: &Worlds) -> Result<(), String> {
     }
     for info in store.collections(&Default::default()) {
         let collection = match store.collection(&info.name).await {
-            Err(error) if error.kind() == drumlin::Kind::NotFound => continue,
+            Err(error) if error.kind() == drumlin::ErrorKind::NotFound => continue,
             opened => opened.map_err(told)?,
         };
         collection.upsert(&[fault_script::record("after", 7)]).await.map_err(told)?;

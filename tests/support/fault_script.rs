@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use drumlin::{
-    Collection, CollectionChange, CollectionSpec, Consistency, Error, Found, Get, Include, Kind, Metadata,
+    Collection, CollectionChange, CollectionSpec, Consistency, Error, ErrorKind, Found, Get, Include, Metadata,
     MetadataPatch, Metric, Record, RecordUpdate, Scope, Settings, Storage, Store, WriteOutcome,
 };
 
@@ -353,7 +353,7 @@ pub async fn read_all(store: &Store) -> Result<World, Error> {
             };
             match read {
                 Ok(records) => drop(world.collections.insert(path, records)),
-                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }

@@ -200,7 +200,7 @@ impl Node {
             let bucket: Arc<dyn Bucket> = faulty.clone();
             match Store::open_on(self.world.settings.clone(), bucket).await {
                 Ok(store) => return store,
-                Err(error) if error.kind() == drumlin::Kind::Unavailable => {}
+                Err(error) if error.kind() == drumlin::ErrorKind::Unavailable => {}
                 Err(error) => self.world.wrong(format!("a store could not be opened: {error}")),
             }
             sleep(Duration::from_secs(1)).await;

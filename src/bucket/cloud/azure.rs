@@ -166,7 +166,7 @@ mod tests {
             (Ok(AzureSettings { access_key: Some("hush!".into()), ..AzureSettings::new("a", "c") }), "Azure"),
         ] {
             let refused = settings.and_then(|settings| settings.connect()).unwrap_err();
-            assert_eq!(refused.kind(), crate::Kind::Invalid);
+            assert_eq!(refused.kind(), crate::ErrorKind::Invalid);
             assert!(refused.message().contains(word) && !refused.message().contains("hush"), "{refused}");
         }
         let settings = of("AccountName=a;AccountKey=hush;SharedAccessSignature=hush").unwrap();

@@ -99,7 +99,7 @@ mod tests {
             (GcsSettings { credentials_file: missing, ..GcsSettings::new("b") }, "/no/such/key.json"),
         ] {
             let refused = settings.connect().unwrap_err();
-            assert_eq!(refused.kind(), crate::Kind::Invalid);
+            assert_eq!(refused.kind(), crate::ErrorKind::Invalid);
             assert!(refused.message().contains(word), "{refused}");
         }
     }

@@ -267,7 +267,7 @@ mod tests {
             (S3Settings { part_bytes: 0, ..base() }, "part"),
         ] {
             let refused = settings.client(SigningClock::default()).await.map(drop).unwrap_err();
-            assert_eq!(refused.kind(), crate::Kind::Invalid);
+            assert_eq!(refused.kind(), crate::ErrorKind::Invalid);
             assert!(refused.message().contains(word), "{refused}");
         }
     }

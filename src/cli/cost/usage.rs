@@ -1,7 +1,7 @@
 //! What a server has asked of its bucket, read off its `/metrics`, and what that comes to in a month.
 //! Invariant: every attempt counts, failed ones too, as they are paid for.
 
-use drumlin::{Error, Kind, Result};
+use drumlin::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::prices::Month;
@@ -70,7 +70,7 @@ impl Usage {
         usage.writes += (large_bytes / PART_BYTES).floor();
         let up = up.ok_or_else(|| {
             let what = "expected the metrics of a Drumlin server, but drumlin_up_seconds is not among them";
-            Error::new(Kind::Invalid, what)
+            Error::new(ErrorKind::Invalid, what)
         })?;
         // A server tells whole seconds.
         usage.seconds = (usage.seconds + up).max(0.0);
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_not_a_servers_metrics_is_refused() {
         for text in ["", "<html>", "drumlin_up_seconds many\n", "drumlin_bucket_calls_total 3"] {
-            assert_eq!(Usage::of_metrics(text).unwrap_err().kind(), Kind::Invalid, "{text:?}");
+            assert_eq!(Usage::of_metrics(text).unwrap_err().kind(), ErrorKind::Invalid, "{text:?}");
         }
     }
 }

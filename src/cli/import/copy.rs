@@ -2,7 +2,7 @@
 //! next page being fetched while one is written. Invariant: a collection is only ever gone on with if it
 //! says that it was begun by an import of the same collection.
 
-use drumlin::{Collection, CollectionSpec, Consistency, Error, Kind, Result, Scope, Store};
+use drumlin::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
@@ -56,7 +56,7 @@ pub async fn collection(
 /// Says in which collection an error was.
 fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
     let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
-    let hint = if error.kind() == Kind::NoRoom { "" } else { "; --skip-errors goes on past such records" };
+    let hint = if error.kind() == ErrorKind::NoRoom { "" } else { "; --skip-errors goes on past such records" };
     let what = format!("collection {place}: {error}{hint}");
     Error::new(error.kind(), what).with_source(error)
 }
@@ -66,13 +66,13 @@ async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collecti
     made_sure(store.create_tenant(&scope.tenant).await)?;
     made_sure(store.create_database(&scope.tenant, &scope.database).await)?;
     match store.create_collection(scope, spec(theirs)?).await {
-        Err(error) if error.kind() == Kind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created,
     }
     let ours = store.collection_in(scope, &theirs.name).await?;
     if ours.identity().extension.get(ORIGIN) != Some(&json!(theirs.id)) {
         return Err(Error::new(
-            Kind::AlreadyExists,
+            ErrorKind::AlreadyExists,
             format!(
                 "collection {:?} of {}/{} exists and is no import of {}: rename or drop it, or name what to import \
                  with --only",
@@ -86,7 +86,7 @@ async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collecti
 /// What exists already was to be made.
 fn made_sure<T>(made: Result<T>) -> Result<()> {
     match made {
-        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.map(drop),
     }
 }

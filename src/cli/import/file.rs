@@ -9,7 +9,7 @@ use drumlin::format::Checksum;
 use drumlin::http::check_name;
 use drumlin::transfer::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
 use drumlin::{
-    Collection, CollectionSpec, ColumnChoice, ColumnPlan, Consistency, Error, Kind, Metric, OtherColumns, Record,
+    Collection, CollectionSpec, ColumnChoice, ColumnPlan, Consistency, Error, ErrorKind, Metric, OtherColumns, Record,
     Result, Store,
 };
 use serde_json::{Value, json};
@@ -147,7 +147,7 @@ fn run(flags: &FileFlags, source: Source) -> Result<()> {
 /// The file, as the collection remembers it.
 fn origin(flags: &FileFlags) -> Result<Value> {
     let size = std::fs::metadata(&flags.file)
-        .map_err(|e| Error::new(Kind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e))?;
+        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e))?;
     let name = flags.file.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(json!({"file": name, "bytes": size.len()}))
 }
@@ -166,7 +166,7 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
     let origin = origin(flags)?;
     spec.extension.insert(ORIGIN.to_owned(), origin.clone());
     match store.create_collection(&scope, spec).await {
-        Err(error) if error.kind() == Kind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created.map(|collection| (collection, true)),
     }
     let collection = store.collection_in(&scope, name).await?;
@@ -181,7 +181,7 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
          drumlin drop --collection {name}",
         in_words(&origin)
     );
-    Err(Error::new(Kind::AlreadyExists, what))
+    Err(Error::new(ErrorKind::AlreadyExists, what))
 }
 
 /// Writes the records that are missing; what the file has.

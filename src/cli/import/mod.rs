@@ -10,7 +10,7 @@ mod verify;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use drumlin::{Error, Kind, Result, Scope, Store};
+use drumlin::{Error, ErrorKind, Result, Scope, Store};
 
 use self::copy::Copying;
 use self::source::Chroma;
@@ -130,7 +130,7 @@ async fn import_all(chroma: &Chroma, store: &Store, flags: &ChromaFlags) -> Resu
         return Ok(());
     }
     Err(Error::new(
-        Kind::Conflict,
+        ErrorKind::Conflict,
         format!(
             "{} of {copied} collections differ from the server's ({}): was either side written to meanwhile? What was \
              added there since can be fetched by running this again",

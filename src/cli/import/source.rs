@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use drumlin::{Error, Kind, MetaValue, Metadata, Record, Result, Scope};
+use drumlin::{Error, ErrorKind, MetaValue, Metadata, Record, Result, Scope};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
@@ -78,7 +78,8 @@ impl Chroma {
         }
         install_tls();
         let client = Client::builder().timeout(ANSWER_LIMIT).default_headers(headers).build();
-        let client = client.map_err(|e| Error::new(Kind::Internal, format!("the HTTP client did not start: {e}")))?;
+        let client =
+            client.map_err(|e| Error::new(ErrorKind::Internal, format!("the HTTP client did not start: {e}")))?;
         Ok(Chroma { client, root })
     }
 
@@ -170,20 +171,20 @@ fn metadata_of(route: &str, id: &str, fields: Map<String, Value>) -> Result<Meta
 /// Sends a request and reads the JSON of its answer.
 async fn answered<T: DeserializeOwned>(route: &str, request: RequestBuilder) -> Result<T> {
     let unreachable =
-        |e: reqwest::Error| Error::new(Kind::Unavailable, format!("{route} did not answer: {e}")).with_source(e);
+        |e: reqwest::Error| Error::new(ErrorKind::Unavailable, format!("{route} did not answer: {e}")).with_source(e);
     let answer = request.send().await.map_err(unreachable)?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(unreachable)?;
     if !status.is_success() {
         let told = String::from_utf8_lossy(body.get(..body.len().min(300)).unwrap_or_default()).into_owned();
-        let kind = if matches!(status.as_u16(), 401 | 403) { Kind::Unauthorized } else { Kind::Unavailable };
+        let kind = if matches!(status.as_u16(), 401 | 403) { ErrorKind::Unauthorized } else { ErrorKind::Unavailable };
         return Err(Error::new(kind, format!("{route} answered {status}: {told}")));
     }
     serde_json::from_slice(&body).map_err(|e| unusable(route, &e.to_string()))
 }
 
 fn invalid(message: impl Into<String>) -> Error {
-    Error::new(Kind::Invalid, message)
+    Error::new(ErrorKind::Invalid, message)
 }
 
 fn unusable(route: &str, how: &str) -> Error {
@@ -200,7 +201,7 @@ mod tests {
         let (route, _) = chroma.route(&["tenants", "a b/ü"]).unwrap();
         assert_eq!(route, "http://localhost:1234/behind/api/v2/tenants/a%20b%2F%C3%BC");
         for url in ["localhost:8000", "ftp://host", "", "http://"] {
-            assert_eq!(Chroma::connect(url, None).unwrap_err().kind(), Kind::Invalid, "{url}");
+            assert_eq!(Chroma::connect(url, None).unwrap_err().kind(), ErrorKind::Invalid, "{url}");
         }
     }
 
@@ -217,6 +218,6 @@ mod tests {
         assert_eq!(records[0], Record::new("a", vec![1.0]));
         let fields = Metadata::from([("k", 1.0)]);
         assert_eq!(records[1], Record::new("b", vec![2.0]).with_document("").with_metadata(fields));
-        assert_eq!(columns(vec![None]).into_records("get").unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(columns(vec![None]).into_records("get").unwrap_err().kind(), ErrorKind::Invalid);
     }
 }

@@ -10,7 +10,7 @@ use super::super::chroma;
 use super::super::chroma::error::ChromaError;
 use super::super::error::ApiError;
 use super::rate::Rate;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 const STRANGER: &str = "a valid key is needed: send it as X-API-Key, X-Chroma-Token, Authorization: Bearer, or as the \
                         password of Authorization: Basic";
@@ -32,15 +32,15 @@ impl Refusal {
     /// The answer to a request of this path.
     pub(super) fn response(self, path: &str) -> Response {
         let (status, kind, message) = match &self {
-            Refusal::Stranger => (StatusCode::UNAUTHORIZED, Kind::Unauthorized, STRANGER.to_owned()),
-            Refusal::Forbidden => (StatusCode::FORBIDDEN, Kind::Unauthorized, FORBIDDEN.to_owned()),
+            Refusal::Stranger => (StatusCode::UNAUTHORIZED, ErrorKind::Unauthorized, STRANGER.to_owned()),
+            Refusal::Forbidden => (StatusCode::FORBIDDEN, ErrorKind::Unauthorized, FORBIDDEN.to_owned()),
             Refusal::TooOften { rate, .. } => {
                 let Rate { per_second, burst } = rate;
                 let message = format!(
                     "more than {per_second} requests a second (DRUMLIN_RATE_PER_SECOND), {burst} at once \
                      (DRUMLIN_RATE_BURST); wait as Retry-After says"
                 );
-                (StatusCode::TOO_MANY_REQUESTS, Kind::Limit, message)
+                (StatusCode::TOO_MANY_REQUESTS, ErrorKind::Limit, message)
             }
         };
         let mut response = match chroma::owns(path) {

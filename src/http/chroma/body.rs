@@ -17,7 +17,7 @@ use super::super::body::{
 use super::super::meter::Meter;
 use super::error::ChromaError;
 use crate::collection::request::Scope;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::record::CollectionId;
 
 /// A JSON body.
@@ -59,13 +59,13 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> Result<T, Chr
     if let Ok(value) = meter.run(|| serde_json::from_slice(bytes)) {
         return Ok(value);
     }
-    if let Some(fault) = meter.fault().filter(|fault| fault.kind() == Kind::NoRoom) {
+    if let Some(fault) = meter.fault().filter(|fault| fault.kind() == ErrorKind::NoRoom) {
         return Err(fault.into());
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let located: Result<T, _> = meter.run(|| serde_path_to_error::deserialize(&mut json));
     match (located, meter.fault()) {
-        (Err(_), Some(fault)) if fault.kind() == Kind::NoRoom => Err(fault.into()),
+        (Err(_), Some(fault)) if fault.kind() == ErrorKind::NoRoom => Err(fault.into()),
         (Err(e), Some(fault)) => {
             Err(Error::new(fault.kind(), format!("{}: {}", shortened(e.path()), fault.message())).into())
         }

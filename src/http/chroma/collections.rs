@@ -21,7 +21,7 @@ use super::names::check_name;
 use super::schema::Schema;
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Condition, Scope};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::record::CollectionId;
 use crate::store::Store;
 use crate::store::modify::CollectionChange;
@@ -61,7 +61,7 @@ super::super::body::bodies! { Settings: CreateBody, ChangeBody, ForkBody; }
 
 pub(super) fn no_name(error: Error, name: &str) -> ChromaError {
     match error.kind() {
-        Kind::NotFound => ChromaError::not_found(format!("Collection [{name}] does not exist")),
+        ErrorKind::NotFound => ChromaError::not_found(format!("Collection [{name}] does not exist")),
         _ => error.into(),
     }
 }
@@ -69,7 +69,7 @@ pub(super) fn no_name(error: Error, name: &str) -> ChromaError {
 /// The refusal of a route that takes a collection's id.
 pub(super) fn no_id(error: Error, id: CollectionId) -> ChromaError {
     match error.kind() {
-        Kind::NotFound => ChromaError::not_found(format!("Collection [{id}] does not exist.")),
+        ErrorKind::NotFound => ChromaError::not_found(format!("Collection [{id}] does not exist.")),
         _ => error.into(),
     }
 }
@@ -163,18 +163,18 @@ pub(super) async fn create(
             begun.run(async move { store.create_collection(&scope, spec).await }).await
         };
         let found = match created {
-            Err(error) if error.kind() == Kind::AlreadyExists && get => {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && get => {
                 app.store.collection_in(&scope, &spec.name).await
             }
-            Err(error) if error.kind() == Kind::AlreadyExists => return Err(taken(&spec.name)),
-            Err(error) if error.kind() == Kind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(&spec.name)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(ChromaError::invalid(format!("Database [{}] does not exist", scope.database)));
             }
             created => created,
         };
         match found {
             // It was dropped meanwhile: the name is free again.
-            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return Ok(json(StatusCode::OK, &CollectionBody::of(&found?)?)?),
         }
     }
@@ -194,7 +194,7 @@ pub(super) async fn list(
         let body = match info.condition {
             Condition::Ready => match app.store.collection_by_id(info.id).await {
                 Ok(collection) => CollectionBody::of(&collection)?,
-                Err(error) if error.kind() == Kind::NotFound => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error.into()),
             },
             _ => CollectionBody::of_info(info)?,
@@ -246,7 +246,7 @@ pub(super) async fn modify(
     if change != CollectionChange::default() {
         let changed = begun.run(async move { app.store.modify_collection(id, change).await }).await;
         changed.map_err(|e| match (e.kind(), &new_name) {
-            (Kind::AlreadyExists, Some(name)) => taken(name),
+            (ErrorKind::AlreadyExists, Some(name)) => taken(name),
             _ => no_id(e, id),
         })?;
     }
@@ -315,7 +315,7 @@ pub(super) async fn fork(
         begun.run(async move { app.store.fork_collection(id, &name).await }).await
     };
     let forked = forked.map_err(|e| match e.kind() {
-        Kind::AlreadyExists => taken(&new_name),
+        ErrorKind::AlreadyExists => taken(&new_name),
         _ => no_id(e, id),
     })?;
     Ok(json(StatusCode::OK, &CollectionBody::of(&forked)?)?)

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::super::error::ApiError;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// What Chroma's server answers where nothing traces it; Python's client hangs it on its exceptions.
 const NO_TRACE: &str = "00000000000000000000000000000000";
@@ -91,17 +91,17 @@ impl ChromaError {
 }
 
 /// The status and name of each kind.
-const fn wire(kind: Kind) -> (StatusCode, &'static str) {
+const fn wire(kind: ErrorKind) -> (StatusCode, &'static str) {
     match kind {
-        Kind::Invalid | Kind::Limit => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
-        Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "AuthError"),
-        Kind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
-        Kind::Gone => (StatusCode::GONE, "NotFoundError"),
-        Kind::AlreadyExists | Kind::Conflict => (StatusCode::CONFLICT, "ChromaError"),
-        Kind::Corrupted | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),
-        Kind::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "ChromaError"),
-        Kind::OutcomeUnknown => (StatusCode::GATEWAY_TIMEOUT, "ChromaError"),
+        ErrorKind::Invalid | ErrorKind::Limit => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
+        ErrorKind::Unauthorized => (StatusCode::UNAUTHORIZED, "AuthError"),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
+        ErrorKind::Gone => (StatusCode::GONE, "NotFoundError"),
+        ErrorKind::AlreadyExists | ErrorKind::Conflict => (StatusCode::CONFLICT, "ChromaError"),
+        ErrorKind::Corrupted | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),
+        ErrorKind::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "ChromaError"),
+        ErrorKind::OutcomeUnknown => (StatusCode::GATEWAY_TIMEOUT, "ChromaError"),
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_that_pythons_client_knows_and_blames_the_right_side() {
-        use Kind::*;
+        use ErrorKind::*;
         for kind in [NotFound, AlreadyExists, Invalid, Conflict, Unauthorized, Limit] {
             let (status, name) = wire(kind);
             assert!(status.is_client_error() && KNOWN.contains(&name), "{}", kind.name());

@@ -14,7 +14,7 @@ use super::super::guard::WriteBegun;
 use super::body::{At, InDatabase, Json, Page, Parameters};
 use super::error::ChromaError;
 use super::names::check_name;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::store::namespaces::Database;
 
 /// Characters of a tenant's name at least.
@@ -55,16 +55,16 @@ impl From<Database> for DatabaseBody {
 }
 
 /// The refusal in Chroma's words, by what kind of failure it is.
-fn worded(error: Error, kind: Kind, words: impl FnOnce() -> String) -> ChromaError {
+fn worded(error: Error, kind: ErrorKind, words: impl FnOnce() -> String) -> ChromaError {
     match error.kind() {
-        Kind::NotFound if kind == Kind::NotFound => ChromaError::not_found(words()),
-        Kind::AlreadyExists if kind == Kind::AlreadyExists => ChromaError::exists(words()),
+        ErrorKind::NotFound if kind == ErrorKind::NotFound => ChromaError::not_found(words()),
+        ErrorKind::AlreadyExists if kind == ErrorKind::AlreadyExists => ChromaError::exists(words()),
         _ => error.into(),
     }
 }
 
 fn no_tenant(error: Error, name: &str) -> ChromaError {
-    worded(error, Kind::NotFound, || format!("Tenant [{name}] not found"))
+    worded(error, ErrorKind::NotFound, || format!("Tenant [{name}] not found"))
 }
 
 fn done() -> Result<Response, ChromaError> {
@@ -85,7 +85,7 @@ pub(super) async fn create_tenant(
         let name = name.clone();
         begun.run(async move { app.store.create_tenant(&name).await }).await
     };
-    created.map_err(|e| worded(e, Kind::AlreadyExists, || format!("Tenant [{name}] already exists")))?;
+    created.map_err(|e| worded(e, ErrorKind::AlreadyExists, || format!("Tenant [{name}] already exists")))?;
     done()
 }
 
@@ -120,8 +120,8 @@ pub(super) async fn create_database(
         begun.run(async move { app.store.create_database(&tenant, &name).await }).await
     };
     created.map_err(|e| match e.kind() {
-        Kind::NotFound => no_tenant(e, &tenant),
-        _ => worded(e, Kind::AlreadyExists, || format!("Database [{name}] already exists")),
+        ErrorKind::NotFound => no_tenant(e, &tenant),
+        _ => worded(e, ErrorKind::AlreadyExists, || format!("Database [{name}] already exists")),
     })?;
     done()
 }
@@ -140,7 +140,7 @@ pub(super) async fn database(State(app): State<App>, At(place): At<InDatabase>) 
     let InDatabase { tenant, database } = place;
     let found = app.store.database(&tenant, &database).await;
     let words = || format!("Database [{database}] not found. Are you sure it exists?");
-    let found = found.map_err(|e| worded(e, Kind::NotFound, words))?;
+    let found = found.map_err(|e| worded(e, ErrorKind::NotFound, words))?;
     Ok(json(StatusCode::OK, &DatabaseBody::from(found))?)
 }
 
@@ -154,6 +154,6 @@ pub(super) async fn drop_database(
         let (tenant, database) = (tenant, database.clone());
         begun.run(async move { app.store.drop_database(&tenant, &database).await }).await
     };
-    dropped.map_err(|e| worded(e, Kind::NotFound, || format!("Database [{database}] not found")))?;
+    dropped.map_err(|e| worded(e, ErrorKind::NotFound, || format!("Database [{database}] not found")))?;
     done()
 }

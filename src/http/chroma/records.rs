@@ -19,7 +19,7 @@ use super::error::ChromaError;
 use super::filters::filter;
 use crate::collection::handle::Collection;
 use crate::collection::request::{Selection, Write, WriteOutcome};
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 /// What every write needs beside its body.
 type WriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
@@ -62,7 +62,7 @@ async fn write(begun: &WriteBegun, collection: &Collection, write: Write) -> Res
     let writing = collection.clone();
     let done = begun.run(async move { writing.write(write).await }).await;
     done.map_err(|e| match e.kind() {
-        Kind::NotFound => no_id(e, collection.identity().id),
+        ErrorKind::NotFound => no_id(e, collection.identity().id),
         _ => e.into(),
     })
 }

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{Stream, StreamExt, stream};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::App;
 use crate::http::error::ApiError;
 
@@ -101,7 +101,7 @@ pub(super) fn length(app: &App, headers: &HeaderMap) -> Result<Option<u64>, ApiE
 }
 
 fn too_large(message: String) -> ApiError {
-    ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, Kind::Limit, message)
+    ApiError::with_status(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::Limit, message)
 }
 
 /// Refuses a kind of file that is not on the list.
@@ -112,15 +112,15 @@ pub(super) fn check_kind(app: &App, name: &str, content_type: Option<&str>) -> R
     let shown: String = content_type.unwrap_or("none").chars().take(100).collect();
     let message =
         format!("files of this kind are not taken here (DRUMLIN_FILE_TYPES): name {name:?}, content-type {shown:?}");
-    Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, message))
+    Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Invalid, message))
 }
 
 /// The status of an upload that failed.
 pub(super) fn refused(error: Error) -> ApiError {
     match error.kind() {
-        Kind::Limit => too_large(error.message().to_owned()),
-        Kind::Conflict => {
-            ApiError::with_status(StatusCode::PRECONDITION_FAILED, Kind::Conflict, error.message().to_owned())
+        ErrorKind::Limit => too_large(error.message().to_owned()),
+        ErrorKind::Conflict => {
+            ApiError::with_status(StatusCode::PRECONDITION_FAILED, ErrorKind::Conflict, error.message().to_owned())
         }
         _ => error.into(),
     }
@@ -147,8 +147,8 @@ mod tests {
         assert_eq!(of(&[(&X_CONTENT_SHA256, hex), (&CONTENT_DIGEST, digest)]), Ok(Some(hex.to_owned())));
         assert_eq!(of(&[(&CONTENT_DIGEST, "sha-512=:AAAA:")]), Ok(None));
         for bad in ["sha-256=x", "sha-256=:AAAA:", "sha-256=::"] {
-            assert_eq!(of(&[(&CONTENT_DIGEST, bad)]), Err(Kind::Invalid), "{bad}");
+            assert_eq!(of(&[(&CONTENT_DIGEST, bad)]), Err(ErrorKind::Invalid), "{bad}");
         }
-        assert_eq!(of(&[(&X_CONTENT_SHA256, &"0".repeat(64)), (&CONTENT_DIGEST, digest)]), Err(Kind::Invalid));
+        assert_eq!(of(&[(&X_CONTENT_SHA256, &"0".repeat(64)), (&CONTENT_DIGEST, digest)]), Err(ErrorKind::Invalid));
     }
 }

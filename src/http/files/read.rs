@@ -10,7 +10,7 @@ use super::describe::{FileBody, headers_of};
 use super::range::{Asked, asked};
 use super::send;
 use crate::collection::request::{Consistency, Scope};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::files::{FileInfo, ListFiles};
 use crate::http::App;
 use crate::http::answer::json;
@@ -169,7 +169,7 @@ fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiE
         }
         Verdict::Failed => {
             let message = format!("if-match: file {:?} has the tag \"{}\"", file.name, file.sha256);
-            Some(Err(ApiError::with_status(StatusCode::PRECONDITION_FAILED, Kind::Conflict, message)))
+            Some(Err(ApiError::with_status(StatusCode::PRECONDITION_FAILED, ErrorKind::Conflict, message)))
         }
     }
 }
@@ -178,7 +178,7 @@ fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiE
 fn beyond(file: &FileInfo) -> Response {
     let error = Error::invalid(format!("range: the file has {} bytes, and none of them is in it", file.size));
     let mut answer =
-        ApiError::with_status(StatusCode::RANGE_NOT_SATISFIABLE, Kind::Invalid, error.message()).into_response();
+        ApiError::with_status(StatusCode::RANGE_NOT_SATISFIABLE, ErrorKind::Invalid, error.message()).into_response();
     insert(answer.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{}", file.size));
     answer
 }

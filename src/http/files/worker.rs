@@ -16,7 +16,7 @@ use super::describe::FileBody;
 use super::form::{Fed, Unparsed};
 use super::read::{self, ListParameters, NamePath, ReadFile, named};
 use super::write::UploadParameters;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::{FileInfo, PutFile, Received, check_file_name};
 use crate::http::App;
 use crate::http::answer::json;
@@ -76,7 +76,7 @@ pub(super) async fn upload(
     let upload = match multer::parse_boundary(kind) {
         Ok(_) if content_encoding.is_some() => {
             let message = "content-encoding: expected a form that is not coded; a file that is comes as a raw body";
-            return Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Invalid, message));
+            return Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Invalid, message));
         }
         Ok(boundary) => form(&app, &files, id, (boundary, body)).await?,
         Err(_) => {

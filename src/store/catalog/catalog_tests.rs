@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::collection::request::{IndexSettings, Scope};
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::format::{CommitHeader, Nonce};
 use crate::record::{CollectionId, Metadata, Metric};
 use crate::store::modify::CollectionChange;
@@ -34,7 +34,7 @@ fn id(n: u128) -> CollectionId {
     CollectionId(Uuid::from_u128(n))
 }
 
-fn run(state: &mut CatalogState, requests: &[CatalogWrite]) -> Vec<Option<Kind>> {
+fn run(state: &mut CatalogState, requests: &[CatalogWrite]) -> Vec<Option<ErrorKind>> {
     let resolution = state.resolve(&requests.iter().collect::<Vec<_>>());
     let header = CommitHeader {
         stream: "catalog".to_owned(),
@@ -58,8 +58,8 @@ fn a_name_is_taken_within_a_batch_and_after_it_until_its_collection_is_dropped()
     let mut state = catalog();
     let create = |n, name| CatalogWrite::Create { id: id(n), record: record(name) };
     let answers = run(&mut state, &[create(1, "a"), create(2, "a"), create(3, "b")]);
-    assert_eq!(answers, [None, Some(Kind::AlreadyExists), None]);
-    assert_eq!(run(&mut state, &[create(4, "a")]), [Some(Kind::AlreadyExists)]);
+    assert_eq!(answers, [None, Some(ErrorKind::AlreadyExists), None]);
+    assert_eq!(run(&mut state, &[create(4, "a")]), [Some(ErrorKind::AlreadyExists)]);
     let answers = run(&mut state, &[CatalogWrite::MarkDropped { id: id(1) }, create(5, "a")]);
     assert_eq!(answers, [None, None]);
     assert_eq!(state.view.find(&Scope::default(), "a"), Some(id(5)));
@@ -74,10 +74,10 @@ fn an_id_is_never_used_twice_and_an_unknown_database_is_refused() {
     let mut state = catalog();
     let create = |record| CatalogWrite::Create { id: id(1), record };
     assert_eq!(run(&mut state, &[create(record("a"))]), [None]);
-    assert_eq!(run(&mut state, &[create(record("b"))]), [Some(Kind::Conflict)]);
+    assert_eq!(run(&mut state, &[create(record("b"))]), [Some(ErrorKind::Conflict)]);
     let mut elsewhere = record("c");
     elsewhere.database = "nowhere".to_owned();
-    assert_eq!(run(&mut state, &[CatalogWrite::Create { id: id(2), record: elsewhere }]), [Some(Kind::NotFound)]);
+    assert_eq!(run(&mut state, &[CatalogWrite::Create { id: id(2), record: elsewhere }]), [Some(ErrorKind::NotFound)]);
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn databases_and_tenants_are_unique_and_the_default_ones_need_no_record() {
     let tenant = |name: &str| CatalogWrite::CreateTenant { name: name.to_owned() };
     let answers =
         run(&mut state, &[tenant("a/b"), tenant("a/b"), tenant("default_tenant"), create_database("a/b", "x y")]);
-    let exists = Some(Kind::AlreadyExists);
+    let exists = Some(ErrorKind::AlreadyExists);
     assert_eq!(answers, [None, exists, exists, None]);
     let answers = run(&mut state, &[create_database("a/b", "x y"), create_database("nobody", "x")]);
-    assert_eq!(answers, [exists, Some(Kind::NotFound)]);
+    assert_eq!(answers, [exists, Some(ErrorKind::NotFound)]);
     let answers = run(&mut state, &[create_database("default_tenant", "default_database")]);
     assert_eq!(answers, [exists]);
     assert_eq!(state.records.keys().collect::<Vec<_>>(), ["d:a%2Fb/x%20y", "t:a%2Fb"]);
@@ -146,7 +146,7 @@ fn a_tenant_is_updated_even_the_default_one_and_an_unknown_one_is_refused() {
         resource_name: to.map(str::to_owned),
     };
     let answers = run(&mut state, &[update("default_tenant", Some("r")), update("x", Some("r"))]);
-    assert_eq!(answers, [None, Some(Kind::NotFound)]);
+    assert_eq!(answers, [None, Some(ErrorKind::NotFound)]);
     assert_eq!(state.view.tenant("default_tenant").unwrap().resource_name.as_deref(), Some("r"));
     let again = [update("default_tenant", Some("r"))];
     assert!(state.resolve(&again.iter().collect::<Vec<_>>()).is_empty(), "the same name again writes nothing");
@@ -161,7 +161,7 @@ fn a_name_is_unique_in_its_database_only() {
         &[create_database("default_tenant", "x"), create(1, in_database("a", "x")), create(2, record("a"))],
     );
     assert_eq!(answers, [None, None, None]);
-    assert_eq!(run(&mut state, &[create(3, in_database("a", "x"))]), [Some(Kind::AlreadyExists)]);
+    assert_eq!(run(&mut state, &[create(3, in_database("a", "x"))]), [Some(ErrorKind::AlreadyExists)]);
     assert_eq!(state.view.find(&scope("default_tenant", "x"), "a"), Some(id(1)));
 }
 
@@ -176,14 +176,14 @@ fn a_database_is_dropped_with_all_its_collections_or_not_at_all() {
         create(3, record("a")),
     ];
     run(&mut state, &born);
-    assert_eq!(run(&mut state, &[drop_database("default_tenant", "x", &[1])]), [Some(Kind::Conflict)]);
+    assert_eq!(run(&mut state, &[drop_database("default_tenant", "x", &[1])]), [Some(ErrorKind::Conflict)]);
     assert!(state.view.is_live(id(1)) && state.view.is_live(id(2)), "a refusal changes nothing");
     let answers =
         run(&mut state, &[drop_database("default_tenant", "x", &[1, 2, 3]), create(4, in_database("late", "x"))]);
-    assert_eq!(answers, [None, Some(Kind::NotFound)]);
+    assert_eq!(answers, [None, Some(ErrorKind::NotFound)]);
     let live: Vec<CollectionId> = state.view.live().map(|(id, _)| id).collect();
     assert_eq!(live, [id(3)], "what is not in the database lives on");
-    assert_eq!(run(&mut state, &[drop_database("default_tenant", "x", &[])]), [Some(Kind::NotFound)]);
+    assert_eq!(run(&mut state, &[drop_database("default_tenant", "x", &[])]), [Some(ErrorKind::NotFound)]);
     assert!(!state.records.contains_key("d:default_tenant/x"));
     run(&mut state, &[create_database("default_tenant", "x")]);
     assert_eq!(state.view.find(&scope("default_tenant", "x"), "a"), None, "a database created anew is empty");
@@ -197,7 +197,7 @@ fn the_default_database_can_be_dropped_and_created_anew() {
     assert_eq!(state.view.database(&Scope::default()), None);
     assert_eq!(replayed(&state).database(&Scope::default()), None, "it is remembered");
     let create = CatalogWrite::Create { id: id(2), record: record("a") };
-    assert_eq!(run(&mut state, std::slice::from_ref(&create)), [Some(Kind::NotFound)]);
+    assert_eq!(run(&mut state, std::slice::from_ref(&create)), [Some(ErrorKind::NotFound)]);
     assert_eq!(run(&mut state, &[create_database("default_tenant", "default_database"), create]), [None, None]);
     assert_eq!(state.view.find(&Scope::default(), "a"), Some(id(2)));
 }
@@ -216,7 +216,7 @@ fn a_reset_leaves_the_default_tenant_and_database_and_nothing_else() {
         },
     ];
     assert_eq!(run(&mut state, &born), [None; 5]);
-    assert_eq!(run(&mut state, &[CatalogWrite::Reset { ended: BTreeSet::new() }]), [Some(Kind::Conflict)]);
+    assert_eq!(run(&mut state, &[CatalogWrite::Reset { ended: BTreeSet::new() }]), [Some(ErrorKind::Conflict)]);
     assert_eq!(run(&mut state, &[CatalogWrite::Reset { ended: BTreeSet::from([id(2)]) }]), [None]);
     assert_eq!(state.view.live().count(), 0);
     assert_eq!(state.view.tenant("t"), None);
@@ -236,7 +236,7 @@ fn a_collection_is_renamed_only_to_a_free_name_and_its_old_name_is_free() {
         change: Box::new(CollectionChange { name: Some(name.to_owned()), ..CollectionChange::default() }),
     };
     let answers = run(&mut state, &[rename(1, "b"), rename(9, "c"), rename(1, "c"), create(3, "a"), rename(2, "b")]);
-    assert_eq!(answers, [Some(Kind::AlreadyExists), Some(Kind::NotFound), None, None, None]);
+    assert_eq!(answers, [Some(ErrorKind::AlreadyExists), Some(ErrorKind::NotFound), None, None, None]);
     let find = |view: &CatalogView, name| view.find(&Scope::default(), name);
     for view in [&state.view, &replayed(&state)] {
         let found = ["a", "b", "c"].map(|name| find(view, name));
@@ -276,7 +276,7 @@ fn a_condemned_id_cannot_be_created_and_a_created_one_cannot_be_condemned() {
     let mut state = catalog();
     let condemn = |n| CatalogWrite::Condemn { id: id(n) };
     let create = |n, name| CatalogWrite::Create { id: id(n), record: record(name) };
-    let conflict = Some(Kind::Conflict);
+    let conflict = Some(ErrorKind::Conflict);
     assert_eq!(run(&mut state, &[condemn(1), create(1, "a"), condemn(1)]), [None, conflict, conflict]);
     assert_eq!(run(&mut state, &[create(2, "a"), condemn(2)]), [None, conflict]);
     assert!(!state.view.is_live(id(1)) && state.view.is_live(id(2)));

@@ -16,7 +16,7 @@ use super::records::{
     tenant_id,
 };
 use crate::collection::request::{IndexSettings, Scope};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Op, Row};
 use crate::record::{CollectionId, Metric};
 use crate::store::modify::CollectionChange;
@@ -127,7 +127,7 @@ impl<'a> Overlay<'a> {
 
     fn create_tenant(&mut self, name: &str) -> Result<()> {
         if self.has_tenant(name) {
-            return Err(Error::new(Kind::AlreadyExists, format!("tenant {name:?} exists already")));
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("tenant {name:?} exists already")));
         }
         self.put_tenant(TenantRecord { name: name.to_owned(), resource_name: None, other: Map::new() })
     }
@@ -152,7 +152,7 @@ impl<'a> Overlay<'a> {
         }
         if self.has_database(scope) {
             let what = format!("database {:?} of tenant {:?} exists already", scope.database, scope.tenant);
-            return Err(Error::new(Kind::AlreadyExists, what));
+            return Err(Error::new(ErrorKind::AlreadyExists, what));
         }
         self.put_database(database_record(scope, id, RecordState::Live))
     }
@@ -223,7 +223,7 @@ impl<'a> Overlay<'a> {
 
     fn check_new(&self, id: CollectionId) -> Result<()> {
         match self.collection(id) {
-            Some(_) => Err(Error::new(Kind::Conflict, format!("collection {id} has a record already"))),
+            Some(_) => Err(Error::new(ErrorKind::Conflict, format!("collection {id} has a record already"))),
             None => Ok(()),
         }
     }
@@ -276,7 +276,7 @@ impl<'a> Overlay<'a> {
 /// Refuses an end of many collections if one of them has not ended: it was born meanwhile.
 fn check_ended(live: &[CollectionId], ended: &BTreeSet<CollectionId>) -> Result<()> {
     match live.iter().find(|id| !ended.contains(id)) {
-        Some(id) => Err(Error::new(Kind::Conflict, format!("collection {id} was created meanwhile"))),
+        Some(id) => Err(Error::new(ErrorKind::Conflict, format!("collection {id} was created meanwhile"))),
         None => Ok(()),
     }
 }
@@ -310,7 +310,7 @@ fn condemned(id: CollectionId) -> CollectionRecord {
 
 /// The error of a create whose name is taken.
 pub fn already_exists(name: &str) -> Error {
-    Error::new(Kind::AlreadyExists, format!("collection {name:?} exists already; choose another name or use it"))
+    Error::new(ErrorKind::AlreadyExists, format!("collection {name:?} exists already; choose another name or use it"))
 }
 
 /// The error of a request for a tenant that does not exist.
