@@ -204,9 +204,9 @@ every_check!(conforms, external_s3_bucket, external, [ignore = "needs an S3 serv
 
 #[tokio::test(start_paused = true)]
 async fn a_memory_buckets_time_is_tokios_time_plus_its_skew() {
-    use drumlin::bucket::{Bucket, Condition, StoreTime};
+    use drumlin::bucket::{Bucket, PutCondition, StoreTime};
     let bucket = MemoryBucket::new(StoreClock::starting_at(StoreTime(1_000_000)));
-    let put = |key: &'static str| bucket.put(key, bytes::Bytes::from_static(b"x"), Condition::Always);
+    let put = |key: &'static str| bucket.put(key, bytes::Bytes::from_static(b"x"), PutCondition::Always);
     assert_eq!(put("a").await.unwrap().date, Some(StoreTime(1_000_000)));
     tokio::time::advance(std::time::Duration::from_millis(2_500)).await;
     assert_eq!(put("b").await.unwrap().date, Some(StoreTime(1_002_500)));

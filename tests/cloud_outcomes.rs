@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drumlin::bucket::dropbox::DropboxBucket;
 use drumlin::bucket::probe::ensure_probed;
-use drumlin::bucket::{Bucket, BucketError, Condition, Stamp};
+use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
 use drumlin::{
     AzureSettings, CollectionSpec, DropboxCredentials, DropboxSettings, GcsSettings, Get, Record, S3Settings, Scope,
     Settings, Storage, Store, Transfer,
@@ -44,7 +44,7 @@ fn dropbox_settings(server: &WebServer<Dropbox>, credentials: DropboxCredentials
 }
 
 async fn create(bucket: &dyn Bucket, key: &str) -> Result<Stamp, BucketError> {
-    bucket.put(key, Bytes::from_static(b"x"), Condition::IfAbsent).await
+    bucket.put(key, Bytes::from_static(b"x"), PutCondition::IfAbsent).await
 }
 
 fn is_unknown<T>(answer: &Result<T, BucketError>) -> bool {
@@ -133,7 +133,7 @@ async fn a_write_too_soon_after_another_is_unknown_on_google() {
     server.with(|google| google.limit_rewrites(Duration::from_secs(5)));
     let bucket = gcs_settings(&server).connect().unwrap();
     let stamp = create(&bucket, "k").await.unwrap();
-    let again = bucket.put("k", Bytes::from_static(b"y"), Condition::IfMatch(stamp.etag.unwrap())).await;
+    let again = bucket.put("k", Bytes::from_static(b"y"), PutCondition::IfMatch(stamp.etag.unwrap())).await;
     let Err(BucketError::Unknown { message, .. }) = again else { panic!("{again:?}") };
     assert!(message.contains("429"), "{message}");
 }
@@ -227,7 +227,7 @@ async fn in_dropbox_keys_that_differ_in_case_differ_and_foreign_files_are_not_se
     let bucket = DropboxBucket::connect(dropbox_settings(&server, refresh_token())).unwrap();
     server.with(|dropbox| dropbox.add_file("/vector_db/Notes of mine.txt"));
     for key in ["a/HEAD", "a/head", "a/Head"] {
-        bucket.put(key, Bytes::from(key), Condition::IfAbsent).await.unwrap();
+        bucket.put(key, Bytes::from(key), PutCondition::IfAbsent).await.unwrap();
     }
     for key in ["a/HEAD", "a/head", "a/Head"] {
         assert_eq!(bucket.get(key, None).await.unwrap().bytes, key);

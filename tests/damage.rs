@@ -14,7 +14,7 @@ use bucket_check::Content;
 use bytes::Bytes;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, Condition as PutCondition};
+use drumlin::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::Checksum;
 use drumlin::testing::format::head::{GraphEntry, Head};
 use drumlin::{

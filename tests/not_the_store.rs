@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use drumlin::bucket::dropbox::DropboxBucket;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
-use drumlin::bucket::{Bucket, BucketError, Condition};
+use drumlin::bucket::{Bucket, BucketError, PutCondition};
 use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, Transfer};
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::Dropbox;
@@ -111,16 +111,16 @@ fn x() -> Bytes {
 async fn no_call_to_any_store_believes_an_answer_that_is_none_of_the_stores() {
     for faked in all().await {
         let bucket = &*faked.bucket;
-        let tag = bucket.put("k", x(), Condition::Always).await.unwrap().etag.unwrap();
+        let tag = bucket.put("k", x(), PutCondition::Always).await.unwrap().etag.unwrap();
         for lie in LIES {
             faked.lie(lie);
             let what = |call: &str| format!("{call} on {}, answered with {lie:?},", faked.name);
             is_unknown(&what("get"), bucket.get("k", None)).await;
             is_unknown(&what("a range"), bucket.get("k", Some(0..1))).await;
             is_unknown(&what("the size"), bucket.get("k", Some(0..0))).await;
-            is_unknown(&what("put"), bucket.put("k", x(), Condition::Always)).await;
-            is_unknown(&what("create"), bucket.put("l", x(), Condition::IfAbsent)).await;
-            is_unknown(&what("swap"), bucket.put("k", x(), Condition::IfMatch(tag.clone()))).await;
+            is_unknown(&what("put"), bucket.put("k", x(), PutCondition::Always)).await;
+            is_unknown(&what("create"), bucket.put("l", x(), PutCondition::IfAbsent)).await;
+            is_unknown(&what("swap"), bucket.put("k", x(), PutCondition::IfMatch(tag.clone()))).await;
             is_unknown(&what("an upload"), bucket.put_large("m", vec![Bytes::from(vec![7; 2_500])])).await;
             is_unknown(&what("copy"), bucket.copy("k", "n")).await;
             is_unknown(&what("list"), bucket.list("", None)).await;
@@ -130,7 +130,7 @@ async fn no_call_to_any_store_believes_an_answer_that_is_none_of_the_stores() {
         (faked.plan)(Box::new(|_| Mischief::None));
         let left: Vec<String> = bucket.list("", None).await.unwrap().objects.into_iter().map(|one| one.key).collect();
         assert_eq!(left, ["k"], "{}", faked.name);
-        bucket.put("k", Bytes::from_static(b"yz"), Condition::IfMatch(tag)).await.unwrap();
+        bucket.put("k", Bytes::from_static(b"yz"), PutCondition::IfMatch(tag)).await.unwrap();
         assert_eq!(bucket.get("k", None).await.unwrap().bytes, "yz");
         assert_eq!(bucket.get("k", Some(0..0)).await.unwrap().size_bytes, 2);
     }
@@ -158,11 +158,11 @@ async fn every_step_of_an_upload_in_parts_is_proven() {
 async fn an_error_inside_a_success_and_a_tag_that_is_missing_are_no_success() {
     let server = S3Server::start().await;
     let bucket = S3Bucket::connect(s3_settings(&server)).await.unwrap();
-    bucket.put("k", x(), Condition::Always).await.unwrap();
+    bucket.put("k", x(), PutCondition::Always).await.unwrap();
     let error = "<?xml version=\"1.0\"?><Error><Code>InternalError</Code><Message>m</Message></Error>";
     for lie in [Instead::document(200, error), Instead::nothing(200)] {
         server.set_plan(move |_| lie);
-        is_unknown("put", bucket.put("k", x(), Condition::Always)).await;
+        is_unknown("put", bucket.put("k", x(), PutCondition::Always)).await;
         is_unknown("copy", bucket.copy("k", "l")).await;
         is_unknown("deletes", bucket.delete(&["k".into(), "l".into()])).await;
         is_unknown("list", bucket.list("", None)).await;
@@ -179,14 +179,14 @@ async fn an_error_inside_a_success_and_a_tag_that_is_missing_are_no_success() {
     let headers = &[("etag", "\"page\"")];
     let page = Instead { status: 200, kind: "text/html", headers, body: "<html>Please sign in</html>" };
     server.set_plan(move |_| Mischief::Instead(page));
-    is_unknown("put", bucket.put("k", x(), Condition::Always)).await;
+    is_unknown("put", bucket.put("k", x(), PutCondition::Always)).await;
     is_unknown("get", bucket.get("k", None)).await;
     is_unknown("the size", bucket.get("k", Some(0..0))).await;
     // Some servers answer a delete with 200 and nothing, and call any empty body a page.
     server.set_plan(|_| Instead::nothing(200));
     bucket.delete(&["k".into()]).await.unwrap();
     server.set_plan(move |_| Mischief::Instead(Instead { body: "", ..page }));
-    bucket.put("k", x(), Condition::Always).await.unwrap();
+    bucket.put("k", x(), PutCondition::Always).await.unwrap();
     bucket.delete(&["k".into()]).await.unwrap();
 }
 
@@ -194,7 +194,7 @@ async fn an_error_inside_a_success_and_a_tag_that_is_missing_are_no_success() {
 async fn a_fresh_read_comes_over_a_connection_of_its_own_on_every_store() {
     for faked in all().await {
         let bucket = &*faked.bucket;
-        bucket.put("k", x(), Condition::Always).await.unwrap();
+        bucket.put("k", x(), PutCondition::Always).await.unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let record = connections.clone();
         (faked.plan)(Box::new(move |asked| {
@@ -223,7 +223,7 @@ async fn how_long_a_store_asks_to_be_left_alone_is_told() {
         Mischief::Instead(Instead { status: 503, kind: "", headers, body: "<Error><Code>SlowDown</Code></Error>" });
     for faked in all().await {
         faked.lie(busy);
-        let error = faked.bucket.put("k", x(), Condition::IfAbsent).await.unwrap_err();
+        let error = faked.bucket.put("k", x(), PutCondition::IfAbsent).await.unwrap_err();
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{}: {error:?}", faked.name);
     }
 }
@@ -263,7 +263,7 @@ async fn a_bucket_in_another_region_and_a_right_that_is_missing_are_named() {
         (Instead::document(403, denied), "s3:PutObject"),
     ] {
         server.set_plan(move |_| answer);
-        let answer = bucket.put("k", x(), Condition::IfAbsent).await;
+        let answer = bucket.put("k", x(), PutCondition::IfAbsent).await;
         let Err(BucketError::Refused { message }) = answer else { panic!("{answer:?}") };
         assert!(message.contains(word), "{message}");
     }

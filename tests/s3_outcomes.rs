@@ -8,7 +8,7 @@ use bytes::Bytes;
 use drumlin::bucket::probe::{ensure_probed, probe};
 use drumlin::bucket::retry::{RetrySettings, Retrying};
 use drumlin::bucket::s3::{S3Bucket, S3CustomerKey, S3Encryption, S3Settings};
-use drumlin::bucket::{Bucket, BucketError, Condition, Stamp};
+use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
 use drumlin::{CollectionSpec, Consistency, Record, Scope, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, Asked, BUCKET, Mischief, S3Server, SECRET_KEY};
 
@@ -28,7 +28,7 @@ async fn started() -> (S3Server, S3Bucket) {
 }
 
 async fn create(bucket: &impl Bucket, key: &str) -> Result<Stamp, BucketError> {
-    bucket.put(key, Bytes::from_static(b"x"), Condition::IfAbsent).await
+    bucket.put(key, Bytes::from_static(b"x"), PutCondition::IfAbsent).await
 }
 
 fn is_unknown<T>(answer: &Result<T, BucketError>) -> bool {
@@ -200,8 +200,8 @@ async fn every_request_that_makes_an_object_asks_for_the_encryption_that_is_set(
             record.lock().unwrap().push((what.to_owned(), algorithm, key_id));
             Mischief::None
         });
-        let stamp = bucket.put("a", Bytes::from_static(b"x"), Condition::IfAbsent).await.unwrap();
-        bucket.put("a", Bytes::from_static(b"y"), Condition::IfMatch(stamp.etag.unwrap())).await.unwrap();
+        let stamp = bucket.put("a", Bytes::from_static(b"x"), PutCondition::IfAbsent).await.unwrap();
+        bucket.put("a", Bytes::from_static(b"y"), PutCondition::IfMatch(stamp.etag.unwrap())).await.unwrap();
         bucket.put_large("small", vec![Bytes::from_static(b"x")]).await.unwrap();
         bucket.put_large("large", vec![Bytes::from(vec![7; 2_500])]).await.unwrap();
         bucket.copy("a", "b").await.unwrap();
@@ -245,8 +245,8 @@ async fn every_request_that_makes_or_reads_an_object_carries_the_customers_key()
         record.lock().unwrap().push(what);
         Mischief::None
     });
-    let stamp = bucket.put("a", Bytes::from_static(b"x"), Condition::IfAbsent).await.unwrap();
-    bucket.put("a", Bytes::from_static(b"yz"), Condition::IfMatch(stamp.etag.unwrap())).await.unwrap();
+    let stamp = bucket.put("a", Bytes::from_static(b"x"), PutCondition::IfAbsent).await.unwrap();
+    bucket.put("a", Bytes::from_static(b"yz"), PutCondition::IfMatch(stamp.etag.unwrap())).await.unwrap();
     bucket.put_large("large", vec![Bytes::from(vec![7; 1_500])]).await.unwrap();
     bucket.copy("a", "b").await.unwrap();
     assert_eq!(bucket.get("b", None).await.unwrap().bytes, "yz");

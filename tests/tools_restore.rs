@@ -19,7 +19,7 @@ use bucket_check::Content;
 use bytes::Bytes;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, Condition as PutCondition};
+use drumlin::bucket::{Bucket, PutCondition};
 use drumlin::testing::examine;
 use drumlin::testing::format::head::Head;
 use drumlin::{

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Bucket, BucketError, Condition, Object, Page, Stamp, StoreTime};
+use super::{Bucket, BucketError, Object, Page, PutCondition, Stamp, StoreTime};
 
 /// The kinds of calls to a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,11 +44,11 @@ impl Op {
     }
 
     /// The kind of a put under `condition`.
-    pub fn of_put(condition: &Condition) -> Op {
+    pub fn of_put(condition: &PutCondition) -> Op {
         match condition {
-            Condition::Always => Op::Put,
-            Condition::IfAbsent => Op::Create,
-            Condition::IfMatch(_) => Op::Swap,
+            PutCondition::Always => Op::Put,
+            PutCondition::IfAbsent => Op::Create,
+            PutCondition::IfMatch(_) => Op::Swap,
         }
     }
 }
@@ -57,7 +57,7 @@ impl Op {
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     Get { key: String, range: Option<Range<u64>>, fresh: bool },
-    Put { key: String, body: Bytes, condition: Condition },
+    Put { key: String, body: Bytes, condition: PutCondition },
     PutLarge { key: String, pieces: Vec<Bytes> },
     Copy { from: String, to: String },
     List { prefix: String, after: Option<String> },

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::call::Op;
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp};
+use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp};
 
 /// What was counted of one kind of call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -252,7 +252,7 @@ impl<B: Bucket> Bucket for Counting<B> {
         self.counted(Op::Get, 0, |object: &Object| object.bytes.len(), self.inner.get_fresh(key, range)).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let (op, length) = (Op::of_put(&condition), body.len());
         self.counted(op, length, |_| 0, self.inner.put(key, body, condition)).await
     }
@@ -295,9 +295,9 @@ mod tests {
         let bucket = Counting::new(MemoryBucket::new(StoreClock::machine()));
         let counters = bucket.counters();
         let five = || Bytes::from_static(b"12345");
-        let tag = bucket.put("k", five(), Condition::IfAbsent).await.unwrap().etag.unwrap();
-        assert!(bucket.put("k", five(), Condition::IfAbsent).await.is_err());
-        bucket.put("k", Bytes::from_static(b"123"), Condition::IfMatch(tag)).await.unwrap();
+        let tag = bucket.put("k", five(), PutCondition::IfAbsent).await.unwrap().etag.unwrap();
+        assert!(bucket.put("k", five(), PutCondition::IfAbsent).await.is_err());
+        bucket.put("k", Bytes::from_static(b"123"), PutCondition::IfMatch(tag)).await.unwrap();
         bucket.put_large("l", vec![five(), five()]).await.unwrap();
         assert_eq!(bucket.get("l", Some(2..6)).await.unwrap().bytes.len(), 4);
         assert!(bucket.get("absent", None).await.is_err());

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::call::{Answer, Op, Request};
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, StoreTime};
+use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, StoreTime};
 
 /// One call that a store made, as the log keeps it and plans and gates judge it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -439,7 +439,7 @@ impl Bucket for FaultBucket {
         self.run(Request::Get { key: key.to_owned(), range, fresh: true }).await?.object()
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         self.run(Request::Put { key: key.to_owned(), body, condition }).await?.stamp()
     }
 

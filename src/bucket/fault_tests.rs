@@ -10,7 +10,7 @@ use super::call::Op;
 use super::clock::StoreClock;
 use super::fault::{Fault, FaultBucket, Hold, Odds, only, random};
 use super::memory::MemoryBucket;
-use super::{Bucket, BucketError, Condition, Stamp, StoreTime};
+use super::{Bucket, BucketError, PutCondition, Stamp, StoreTime};
 
 fn faulty(fault: Fault) -> (Arc<MemoryBucket>, Arc<FaultBucket>) {
     let memory = Arc::new(MemoryBucket::new(StoreClock::starting_at(StoreTime(1_000_000))));
@@ -20,7 +20,7 @@ fn faulty(fault: Fault) -> (Arc<MemoryBucket>, Arc<FaultBucket>) {
 }
 
 async fn create(bucket: &dyn Bucket, key: &str) -> Result<Stamp, BucketError> {
-    bucket.put(key, Bytes::from_static(b"x"), Condition::IfAbsent).await
+    bucket.put(key, Bytes::from_static(b"x"), PutCondition::IfAbsent).await
 }
 
 async fn is_there(bucket: &dyn Bucket, key: &str) -> bool {
@@ -71,7 +71,7 @@ async fn a_slow_call_arrives_late_and_a_late_one_after_its_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_late_create_gives_way_to_one_that_came_first() {
     let (memory, bucket) = faulty(Fault::AppliedLateMs(700));
-    let answer = bucket.put("k", Bytes::from_static(b"late"), Condition::IfAbsent).await;
+    let answer = bucket.put("k", Bytes::from_static(b"late"), PutCondition::IfAbsent).await;
     assert!(matches!(answer, Err(BucketError::Unknown { .. })), "{answer:?}");
     create(&*bucket, "k").await.unwrap();
     sleep(Duration::from_secs(1)).await;

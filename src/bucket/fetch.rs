@@ -185,7 +185,7 @@ impl<T> Drop for Task<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bucket::Condition;
+    use crate::bucket::PutCondition;
     use crate::bucket::clock::StoreClock;
     use crate::bucket::memory::MemoryBucket;
 
@@ -205,7 +205,7 @@ mod tests {
     async fn bucket_of(size: u64) -> (Arc<dyn Bucket>, Bytes) {
         let content: Bytes = (0..size).map(|n| (n * n / 7) as u8).collect::<Vec<u8>>().into();
         let bucket = MemoryBucket::new(StoreClock::machine());
-        bucket.put("k", content.clone(), Condition::Always).await.unwrap();
+        bucket.put("k", content.clone(), PutCondition::Always).await.unwrap();
         (Arc::new(bucket), content)
     }
 

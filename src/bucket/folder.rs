@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::body::Body;
 use super::clock::machine_time;
-use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
 
 /// The hidden directory.
@@ -127,7 +127,7 @@ impl Folder {
     }
 
     /// Makes the staged file the object of `key`, under `condition`.
-    fn publish(&self, staged: &Staged, key: &str, condition: Condition) -> Result<(), BucketError> {
+    fn publish(&self, staged: &Staged, key: &str, condition: PutCondition) -> Result<(), BucketError> {
         let file = self.file_of(key);
         let parent = file.parent().unwrap_or(&self.root).to_owned();
         let mut placed = self.durable_directory(&parent).and_then(|()| self.place_file(staged, key, &file, &condition));
@@ -144,18 +144,18 @@ impl Folder {
         }
     }
 
-    fn place_file(&self, staged: &Staged, key: &str, file: &Path, condition: &Condition) -> io::Result<Placed> {
+    fn place_file(&self, staged: &Staged, key: &str, file: &Path, condition: &PutCondition) -> io::Result<Placed> {
         match condition {
-            Condition::IfAbsent => match fs::hard_link(&staged.path, file) {
+            PutCondition::IfAbsent => match fs::hard_link(&staged.path, file) {
                 Ok(()) => Ok(Placed::Done),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Placed::ConditionFailed),
                 Err(error) => Err(error),
             },
-            Condition::Always => {
+            PutCondition::Always => {
                 let _lock = self.lock_key(key)?;
                 fs::rename(&staged.path, file).map(|()| Placed::Done)
             }
-            Condition::IfMatch(expected) => {
+            PutCondition::IfMatch(expected) => {
                 let _lock = self.lock_key(key)?;
                 match fs::read(file) {
                     Ok(present) if etag_of(&present) != *expected => Ok(Placed::ConditionFailed),
@@ -190,7 +190,7 @@ impl Folder {
         Ok(())
     }
 
-    fn put(&self, key: &str, pieces: &[Bytes], condition: Condition) -> Result<Stamp, BucketError> {
+    fn put(&self, key: &str, pieces: &[Bytes], condition: PutCondition) -> Result<Stamp, BucketError> {
         let staged = self.stage(|file| pieces.iter().try_for_each(|piece| file.write_all(piece)))?;
         self.publish(&staged, key, condition)?;
         let etag = match pieces {
@@ -214,7 +214,7 @@ impl Folder {
             _ => return Err(BucketError::NotFound { date: Some(machine_time()) }),
         }
         let staged = self.stage(|file| io::copy(&mut File::open(&source)?, file).map(drop))?;
-        self.publish(&staged, to, Condition::Always)?;
+        self.publish(&staged, to, PutCondition::Always)?;
         let now = Some(machine_time());
         Ok(Stamp { etag: None, date: now, last_modified: now })
     }
@@ -420,7 +420,7 @@ impl Bucket for FolderBucket {
         Ok(Object { bytes, size_bytes: meta.size, stamp })
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         checked(key)?;
         let key = key.to_owned();
         self.blocking(move |folder| folder.put(&key, &[body], condition)).await
@@ -429,7 +429,7 @@ impl Bucket for FolderBucket {
     async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
         checked(key)?;
         let key = key.to_owned();
-        self.blocking(move |folder| folder.put(&key, &pieces, Condition::Always)).await
+        self.blocking(move |folder| folder.put(&key, &pieces, PutCondition::Always)).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {

@@ -7,10 +7,10 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::folder::FolderBucket;
-use super::{Bucket, BucketError, Condition};
+use super::{Bucket, BucketError, PutCondition};
 
 async fn put(bucket: &FolderBucket, key: &str) {
-    bucket.put(key, Bytes::from_static(b"x"), Condition::IfAbsent).await.unwrap();
+    bucket.put(key, Bytes::from_static(b"x"), PutCondition::IfAbsent).await.unwrap();
 }
 
 fn staging_directories(root: &Path) -> usize {
@@ -43,11 +43,11 @@ async fn no_staged_file_is_left_after_a_put_whatever_its_answer() {
     let root = tempfile::tempdir().unwrap();
     let bucket = FolderBucket::open(root.path()).unwrap();
     put(&bucket, "k").await;
-    let taken = bucket.put("k", Bytes::from_static(b"y"), Condition::IfAbsent).await;
+    let taken = bucket.put("k", Bytes::from_static(b"y"), PutCondition::IfAbsent).await;
     assert!(matches!(taken, Err(BucketError::Exists { .. })), "{taken:?}");
-    let stale = bucket.put("k", Bytes::from_static(b"y"), Condition::IfMatch("\"0\"".into())).await;
+    let stale = bucket.put("k", Bytes::from_static(b"y"), PutCondition::IfMatch("\"0\"".into())).await;
     assert!(matches!(stale, Err(BucketError::Exists { .. })), "{stale:?}");
-    bucket.put("k", Bytes::from_static(b"z"), Condition::Always).await.unwrap();
+    bucket.put("k", Bytes::from_static(b"z"), PutCondition::Always).await.unwrap();
     bucket.copy("k", "l").await.unwrap();
     let staging = fs::read_dir(root.path().join(".drumlin/staging")).unwrap().next().unwrap().unwrap().path();
     let left: Vec<_> = fs::read_dir(staging).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -61,11 +61,11 @@ async fn two_openings_of_one_folder_share_their_conditions() {
     for round in 0..20 {
         let key = format!("head-{round}");
         let [a, b] = &openings;
-        let tag = a.put(&key, Bytes::from_static(b"start"), Condition::IfAbsent).await.unwrap().etag.unwrap();
+        let tag = a.put(&key, Bytes::from_static(b"start"), PutCondition::IfAbsent).await.unwrap().etag.unwrap();
         let swap = |bucket: &FolderBucket, text: &'static str| {
             let (bucket, key, tag) = (bucket.clone(), key.clone(), tag.clone());
             tokio::spawn(async move {
-                bucket.put(&key, Bytes::from_static(text.as_bytes()), Condition::IfMatch(tag)).await.is_ok()
+                bucket.put(&key, Bytes::from_static(text.as_bytes()), PutCondition::IfMatch(tag)).await.is_ok()
             })
         };
         let (first, second) = (swap(a, "a"), swap(b, "b"));
@@ -79,7 +79,7 @@ async fn two_openings_of_one_folder_share_their_conditions() {
 async fn the_hidden_directory_is_no_place_for_keys() {
     let root = tempfile::tempdir().unwrap();
     let bucket = FolderBucket::open(root.path()).unwrap();
-    let answer = bucket.put(".drumlin/lock", Bytes::new(), Condition::Always).await;
+    let answer = bucket.put(".drumlin/lock", Bytes::new(), PutCondition::Always).await;
     assert!(matches!(answer, Err(BucketError::Refused { .. })), "{answer:?}");
     let listed = bucket.list("", None).await.unwrap().objects;
     assert_eq!(listed, []);

@@ -39,7 +39,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::bucket::Condition;
+    use crate::bucket::PutCondition;
     use crate::bucket::clock::StoreClock;
     use crate::bucket::memory::MemoryBucket;
 
@@ -47,9 +47,9 @@ mod tests {
     async fn a_listing_shows_every_key_under_its_prefix_once() {
         let bucket = Arc::new(MemoryBucket::new(StoreClock::machine()));
         for n in 0..2_100 {
-            bucket.put(&format!("a/{n:05}"), Bytes::new(), Condition::Always).await.unwrap();
+            bucket.put(&format!("a/{n:05}"), Bytes::new(), PutCondition::Always).await.unwrap();
         }
-        bucket.put("b/1", Bytes::new(), Condition::Always).await.unwrap();
+        bucket.put("b/1", Bytes::new(), PutCondition::Always).await.unwrap();
         let mut keys = Vec::new();
         let all = each_page(bucket.as_ref(), "a/", |page| keys.extend(page.objects.into_iter().map(|o| o.key))).await;
         assert_eq!((all, keys.len()), (Ok(()), 2_100));

@@ -15,7 +15,7 @@ use object_store::{
 };
 
 use super::clock::StoreClock;
-use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 
 /// The attribute that holds an object's last-modified store time, as decimal milliseconds.
 const WRITTEN: Attribute = Attribute::Metadata(Cow::Borrowed("written-ms"));
@@ -91,13 +91,13 @@ impl Bucket for MemoryBucket {
         Ok(Object { bytes, size_bytes, stamp })
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let path = path(key)?;
         let now = self.clock.now();
         let mode = match condition {
-            Condition::Always => PutMode::Overwrite,
-            Condition::IfAbsent => PutMode::Create,
-            Condition::IfMatch(etag) => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
+            PutCondition::Always => PutMode::Overwrite,
+            PutCondition::IfAbsent => PutMode::Create,
+            PutCondition::IfMatch(etag) => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
         };
         let mut attributes = Attributes::new();
         attributes.insert(WRITTEN, now.0.to_string().into());
@@ -107,12 +107,12 @@ impl Bucket for MemoryBucket {
     }
 
     async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
-        self.put(key, Bytes::from(pieces.concat()), Condition::Always).await
+        self.put(key, Bytes::from(pieces.concat()), PutCondition::Always).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
         let body = self.get(from, None).await?.bytes;
-        self.put(to, body, Condition::Always).await
+        self.put(to, body, PutCondition::Always).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {

@@ -100,7 +100,7 @@ pub struct Page {
 
 /// Under which condition a put may happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub enum PutCondition {
     /// Whatever is there is replaced. Only for keys that are written once by their nature (ULIDs).
     Always,
     /// Only if the key is absent (P1 of docs/protocol.md#store-promises).
@@ -193,7 +193,7 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     }
 
     /// Writes a whole object atomically: readers see all of it or nothing.
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError>;
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError>;
 
     /// Writes a large object from consecutive pieces (multipart where the store has it), atomically.
     /// Unconditional: only for keys that are unique by their nature.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp};
+use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp};
 
 /// What one write a second and key takes, with a margin for the store's own counting.
 pub const ONE_A_SECOND: Duration = Duration::from_millis(1_100);
@@ -60,7 +60,7 @@ impl<B: Bucket> Bucket for Paced<B> {
         self.inner.get_fresh(key, range).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         self.turn(key).await;
         let answer = self.inner.put(key, body, condition).await;
         self.answered(key);
@@ -108,7 +108,7 @@ mod tests {
     use crate::bucket::memory::MemoryBucket;
 
     async fn put(bucket: &impl Bucket, key: &str) {
-        bucket.put(key, Bytes::from_static(b"x"), Condition::Always).await.unwrap();
+        bucket.put(key, Bytes::from_static(b"x"), PutCondition::Always).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use ulid::Ulid;
 
-use super::{Bucket, BucketError, Condition, Place, Stamp, StoreTime, backoff, keys};
+use super::{Bucket, BucketError, Place, PutCondition, Stamp, StoreTime, backoff, keys};
 use crate::error::{Error, Result};
 use crate::seal::{self, Sealed};
 
@@ -105,7 +105,7 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     let passed_by = format!("drumlin {}", env!("CARGO_PKG_VERSION"));
     let found = Mark { format: MARK_FORMAT, endpoint: place.endpoint, bucket: place.bucket, passed_by };
     let body = found.encode()?;
-    let put = patiently(|| bucket.put(&mark, body.clone(), Condition::Always)).await;
+    let put = patiently(|| bucket.put(&mark, body.clone(), PutCondition::Always)).await;
     put.map(drop).map_err(|error| Failure::from(error).at(bucket))
 }
 
@@ -250,7 +250,7 @@ impl Probe<'_> {
         believed(|attempt| self.swap_race(attempt)).await
     }
 
-    async fn put(&self, key: &str, text: &str, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, text: &str, condition: PutCondition) -> Result<Stamp, BucketError> {
         self.bucket.put(key, Bytes::from(text.to_owned()), condition).await
     }
 
@@ -274,8 +274,8 @@ impl Probe<'_> {
     async fn one_at_a_time(&self, attempt: u32) -> Result<(), Failure> {
         let key = self.key("plain", attempt);
         self.absent(&key, "nothing was written").await?;
-        dated(self.put(&key, "first", Condition::IfAbsent).await?.date)?;
-        match self.put(&key, "second", Condition::IfAbsent).await {
+        dated(self.put(&key, "first", PutCondition::IfAbsent).await?.date)?;
+        match self.put(&key, "second", PutCondition::IfAbsent).await {
             Err(BucketError::Exists { date }) => dated(date)?,
             Ok(_) => {
                 return Err(lacks("it overwrites an object under the condition that there is none (If-None-Match: *)"));
@@ -295,13 +295,13 @@ impl Probe<'_> {
     /// over what came after it, and a sound bucket would be accused.
     async fn swaps_one_at_a_time(&self, attempt: u32) -> Result<(), Failure> {
         let (key, absent) = (self.key("swap", attempt), self.key("absent", attempt));
-        let stale = tag(self.put(&key, "first", Condition::IfAbsent).await?)?;
-        if self.put(&absent, "swapped", Condition::IfMatch(stale.clone())).await.is_ok() {
+        let stale = tag(self.put(&key, "first", PutCondition::IfAbsent).await?)?;
+        if self.put(&absent, "swapped", PutCondition::IfMatch(stale.clone())).await.is_ok() {
             return Err(lacks("a compare and swap (If-Match) succeeds where there is no object"));
         }
         self.absent(&absent, "a compare and swap (If-Match) on nothing was refused").await?;
         let present = self.swap(&key, "second", stale.clone()).await?;
-        match self.put(&key, "third", Condition::IfMatch(stale)).await {
+        match self.put(&key, "third", PutCondition::IfMatch(stale)).await {
             Ok(_) => return Err(lacks("a compare and swap succeeds with a stale tag (If-Match is ignored)")),
             Err(error @ BucketError::Unknown { .. }) => return Err(error.into()),
             Err(_) if self.body(&key).await? != "second" => {
@@ -314,7 +314,7 @@ impl Probe<'_> {
 
     /// A swap with the right tag, which must succeed; answers with the new tag.
     async fn swap(&self, key: &str, text: &str, present: String) -> Result<String, Failure> {
-        match self.put(key, text, Condition::IfMatch(present)).await {
+        match self.put(key, text, PutCondition::IfMatch(present)).await {
             Ok(stamp) if self.body(key).await? == text.as_bytes() => tag(stamp),
             Ok(_) => Err(lacks("an object is not what was just written (read after overwrite)")),
             Err(BucketError::Refused { message, .. }) => {
@@ -333,7 +333,7 @@ impl Probe<'_> {
 
     async fn swap_race(&self, attempt: u32) -> Result<(), Failure> {
         let key = self.key("swap-race", attempt);
-        let start = tag(self.put(&key, "start", Condition::IfAbsent).await?)?;
+        let start = tag(self.put(&key, "start", PutCondition::IfAbsent).await?)?;
         self.race(&key, Prize::Swap(start)).await
     }
 
@@ -341,8 +341,8 @@ impl Probe<'_> {
     /// if no other won.
     async fn race(&self, key: &str, prize: Prize) -> Result<(), Failure> {
         let condition = match &prize {
-            Prize::Create => Condition::IfAbsent,
-            Prize::Swap(tag) => Condition::IfMatch(tag.clone()),
+            Prize::Create => PutCondition::IfAbsent,
+            Prize::Swap(tag) => PutCondition::IfMatch(tag.clone()),
         };
         let texts: Vec<String> = (0..self.racers).map(|racer| format!("racer {racer}")).collect();
         let answers = join_all(texts.iter().map(|text| self.put(key, text, condition.clone()))).await;

@@ -12,7 +12,7 @@ use super::clock::StoreClock;
 use super::fault::{Fault, FaultBucket};
 use super::memory::MemoryBucket;
 use super::probe::{ensure_probed, probe};
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, keys};
+use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, keys};
 use crate::ErrorKind;
 
 fn memory() -> MemoryBucket {
@@ -51,17 +51,17 @@ impl Flawed {
         Flawed { inner: memory(), flaw, late: Mutex::new(None) }
     }
 
-    async fn look_then_write(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn look_then_write(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let present = self.inner.get(key, None).await.ok().map(|object| object.stamp.etag.unwrap());
         tokio::task::yield_now().await;
         let holds = match condition {
-            Condition::IfMatch(tag) => present == Some(tag),
+            PutCondition::IfMatch(tag) => present == Some(tag),
             _ => present.is_none(),
         };
         if !holds {
             return Err(BucketError::Exists { date: Some(self.inner.clock().now()) });
         }
-        self.inner.put(key, body, Condition::Always).await
+        self.inner.put(key, body, PutCondition::Always).await
     }
 }
 
@@ -77,34 +77,34 @@ impl Bucket for Flawed {
         }
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let answer = match (self.flaw, &condition) {
-            (Flaw::IgnoresIfAbsent, Condition::IfAbsent) | (Flaw::IgnoresIfMatch, Condition::IfMatch(_)) => {
-                self.inner.put(key, body, Condition::Always).await
+            (Flaw::IgnoresIfAbsent, PutCondition::IfAbsent) | (Flaw::IgnoresIfMatch, PutCondition::IfMatch(_)) => {
+                self.inner.put(key, body, PutCondition::Always).await
             }
-            (Flaw::LosesCreateRaces, Condition::IfAbsent) | (Flaw::LosesSwapRaces, Condition::IfMatch(_)) => {
+            (Flaw::LosesCreateRaces, PutCondition::IfAbsent) | (Flaw::LosesSwapRaces, PutCondition::IfMatch(_)) => {
                 self.look_then_write(key, body, condition).await
             }
-            (Flaw::SwapsOnNothing, Condition::IfMatch(_)) if self.inner.get(key, None).await.is_err() => {
-                self.inner.put(key, body, Condition::Always).await
+            (Flaw::SwapsOnNothing, PutCondition::IfMatch(_)) if self.inner.get(key, None).await.is_err() => {
+                self.inner.put(key, body, PutCondition::Always).await
             }
-            (Flaw::RefusesYetWrites, Condition::IfAbsent) => {
+            (Flaw::RefusesYetWrites, PutCondition::IfAbsent) => {
                 let answer = self.inner.put(key, body.clone(), condition).await;
-                self.inner.put(key, body, Condition::Always).await?;
+                self.inner.put(key, body, PutCondition::Always).await?;
                 answer
             }
             (Flaw::WritesLandLate, _) => {
                 let answer = self.inner.put(key, body.clone(), condition.clone()).await;
                 let late = self.late.lock().take();
                 if let Some((key, body)) = late {
-                    self.inner.put(&key, body, Condition::Always).await?;
+                    self.inner.put(&key, body, PutCondition::Always).await?;
                 }
-                if condition == Condition::Always {
+                if condition == PutCondition::Always {
                     *self.late.lock() = Some((key.to_owned(), body));
                 }
                 answer
             }
-            (Flaw::DeniesEverySwap, Condition::IfMatch(_)) => Err(BucketError::Exists { date: None }),
+            (Flaw::DeniesEverySwap, PutCondition::IfMatch(_)) => Err(BucketError::Exists { date: None }),
             _ => self.inner.put(key, body, condition).await,
         };
         answer.map(|stamp| if self.flaw == Flaw::TellsNoTag { Stamp { etag: None, ..stamp } } else { stamp })
@@ -169,7 +169,7 @@ async fn a_sound_bucket_passes_once_and_is_marked() {
     for worthless in [&moved[..], b"{}", b"not JSON"] {
         let before = bucket.log().len();
         let body = Bytes::copy_from_slice(worthless);
-        inner.put(&keys::probe_mark("", "memory"), body, Condition::Always).await.unwrap();
+        inner.put(&keys::probe_mark("", "memory"), body, PutCondition::Always).await.unwrap();
         ensure_probed(&bucket).await.unwrap();
         assert!(bucket.log().len() > before + 40, "a mark that came with a copy was believed");
     }

@@ -122,7 +122,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::bucket::Condition;
+    use crate::bucket::PutCondition;
     use crate::bucket::clock::StoreClock;
     use crate::bucket::fault::{Call, Fault, FaultBucket};
     use crate::bucket::memory::MemoryBucket;
@@ -135,7 +135,7 @@ mod tests {
 
     async fn bucket() -> FaultBucket {
         let memory = MemoryBucket::new(StoreClock::machine());
-        memory.put("k", Bytes::from_static(b"sound"), Condition::Always).await.unwrap();
+        memory.put("k", Bytes::from_static(b"sound"), PutCondition::Always).await.unwrap();
         FaultBucket::new(Arc::new(memory))
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, backoff};
+use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, backoff};
 
 /// How often and how fast to repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +75,9 @@ impl<B: Bucket> Bucket for Retrying<B> {
         self.repeat(|| self.inner.get_fresh(key, range.clone())).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         match condition {
-            Condition::Always => self.repeat(|| self.inner.put(key, body.clone(), Condition::Always)).await,
+            PutCondition::Always => self.repeat(|| self.inner.put(key, body.clone(), PutCondition::Always)).await,
             conditional => self.inner.put(key, body, conditional).await,
         }
     }
@@ -124,14 +124,14 @@ mod tests {
         (faulty.clone(), Retrying::new(faulty, RetrySettings::default()))
     }
 
-    async fn put(bucket: &impl Bucket, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(bucket: &impl Bucket, condition: PutCondition) -> Result<Stamp, BucketError> {
         bucket.put("k", Bytes::from_static(b"x"), condition).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn safe_calls_are_repeated_until_they_are_answered() {
         let (faulty, bucket) = failing(3, Fault::UnknownBefore);
-        put(&bucket, Condition::Always).await.unwrap();
+        put(&bucket, PutCondition::Always).await.unwrap();
         assert_eq!(faulty.log().len(), 4);
         let (faulty, bucket) = failing(5, Fault::UnknownAfter);
         let missing = bucket.get("k", None).await.map(|object| object.bytes);
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(faulty.log().len(), 6);
         for op in [Op::Delete, Op::List, Op::Put, Op::Copy] {
             let (faulty, bucket) = failing(0, Fault::None);
-            put(&bucket, Condition::Always).await.unwrap();
+            put(&bucket, PutCondition::Always).await.unwrap();
             faulty.set_plan(|call| if call.index < 3 { Fault::UnknownAfter } else { Fault::None });
             let answer = match op {
                 Op::Delete => bucket.delete(&["k".into()]).await,
@@ -165,7 +165,7 @@ mod tests {
             self.0.get(key, range).await
         }
 
-        async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+        async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
             self.0.put(key, body, condition).await
         }
 
@@ -193,7 +193,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_asks_to_be_left_alone_is_left_alone_for_as_long() {
         let busy = Busy(MemoryBucket::new(StoreClock::machine()), 0.into());
-        put(&busy, Condition::Always).await.unwrap();
+        put(&busy, PutCondition::Always).await.unwrap();
         let (bucket, started) = (Retrying::new(busy, RetrySettings::default()), tokio::time::Instant::now());
         assert_eq!(bucket.get("k", None).await.unwrap().bytes, "x");
         let took = started.elapsed();
@@ -202,7 +202,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_conditional_put_is_made_once_whatever_comes_of_it() {
-        for condition in [Condition::IfAbsent, Condition::IfMatch("\"0\"".into())] {
+        for condition in [PutCondition::IfAbsent, PutCondition::IfMatch("\"0\"".into())] {
             let (faulty, bucket) = failing(1, Fault::UnknownBefore);
             let answer = put(&bucket, condition).await;
             assert!(matches!(answer, Err(BucketError::Unknown { .. })), "{answer:?}");
@@ -213,12 +213,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attempts_are_bounded_and_refusals_are_not_repeated() {
         let (faulty, bucket) = failing(u64::MAX, Fault::UnknownBefore);
-        let answer = put(&bucket, Condition::Always).await;
+        let answer = put(&bucket, PutCondition::Always).await;
         let Err(BucketError::Unknown { message, .. }) = answer else { panic!("{answer:?}") };
         assert!(message.contains("after 6 attempts"), "{message}");
         assert_eq!(faulty.log().len(), 6);
         let (faulty, bucket) = failing(u64::MAX, Fault::RefuseBefore);
-        let answer = put(&bucket, Condition::Always).await;
+        let answer = put(&bucket, PutCondition::Always).await;
         assert!(matches!(answer, Err(BucketError::Refused { .. })), "{answer:?}");
         assert_eq!(faulty.log().len(), 1);
     }

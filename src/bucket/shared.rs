@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Bucket, BucketError, Condition, Object, Page, Place, Stamp};
+use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp};
 
 #[async_trait]
 impl<B: Bucket + ?Sized> Bucket for Arc<B> {
@@ -19,7 +19,7 @@ impl<B: Bucket + ?Sized> Bucket for Arc<B> {
         (**self).get_fresh(key, range).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         (**self).put(key, body, condition).await
     }
 

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
     use crate::bucket::clock::StoreClock;
     use crate::bucket::memory::MemoryBucket;
-    use crate::bucket::{Condition, StoreTime};
+    use crate::bucket::{PutCondition, StoreTime};
 
     #[tokio::test]
     async fn every_object_of_every_page_counts() {
@@ -44,7 +44,7 @@ mod tests {
         assert_eq!(stored(&bucket).await.unwrap(), Stored::default());
         for number in 0..2_345u64 {
             let body = Bytes::from(vec![0; (number % 7) as usize]);
-            bucket.put(&format!("c/x/{number}"), body, Condition::Always).await.unwrap();
+            bucket.put(&format!("c/x/{number}"), body, PutCondition::Always).await.unwrap();
         }
         let bytes = (0..2_345u64).map(|number| number % 7).sum();
         assert_eq!(stored(&bucket).await.unwrap(), Stored { objects: 2_345, bytes });

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
-use crate::bucket::{Bucket, BucketError, Condition, Object, StoreTime, backoff};
+use crate::bucket::{Bucket, BucketError, Object, PutCondition, StoreTime, backoff};
 use crate::config::Timing;
 use crate::format::FormatError;
 use crate::format::head::{Head, Life};
@@ -136,7 +136,7 @@ pub async fn create(
     let deadline = Instant::now() + timing.deadline;
     let mut attempt = 0;
     loop {
-        let put = bucket.put(&stream.head(), body.clone(), Condition::IfAbsent).await;
+        let put = bucket.put(&stream.head(), body.clone(), PutCondition::IfAbsent).await;
         let unknown = match put {
             Ok(_) | Err(BucketError::Exists { .. }) => {
                 let answered = put.ok().map(|stamp| stamp.date);
@@ -257,7 +257,7 @@ impl Swapper {
         deadline: Instant,
     ) -> Result<Once, HeadError> {
         let body = Bytes::from(next.encode()?);
-        let condition = Condition::IfMatch(ground.etag.clone());
+        let condition = PutCondition::IfMatch(ground.etag.clone());
         let mut unknown = false;
         let mut attempt = 0;
         loop {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::bucket::keys::StreamId;
-use crate::bucket::{Bucket, BucketError, Condition, Object, StoreTime};
+use crate::bucket::{Bucket, BucketError, Object, PutCondition, StoreTime};
 use crate::format::{Chain, Checksum, Commit, FormatError, decode_commit};
 use crate::record::Version;
 
@@ -52,7 +52,7 @@ pub enum Put {
 
 /// Writes slot `version` if it is absent: one attempt.
 pub async fn put_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version, bytes: Bytes) -> Put {
-    match bucket.put(&stream.log(version), bytes, Condition::IfAbsent).await {
+    match bucket.put(&stream.log(version), bytes, PutCondition::IfAbsent).await {
         Ok(stamp) => Put::Created { date: stamp.date },
         Err(BucketError::Exists { .. }) => Put::Exists,
         // A put does not look for an object: a 404 here is the bucket's.

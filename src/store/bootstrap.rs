@@ -14,7 +14,7 @@ use crate::bucket::memory::MemoryBucket;
 use crate::bucket::pace::Paced;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
 use crate::bucket::s3::S3Bucket;
-use crate::bucket::{Bucket, BucketError, Condition, Object, probe};
+use crate::bucket::{Bucket, BucketError, Object, PutCondition, probe};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 use crate::format::head::Head;
@@ -88,7 +88,7 @@ async fn store_file(bucket: &Arc<dyn Bucket>, reread: Reread) -> Result<Option<S
 
 async fn write_store_file(bucket: &Arc<dyn Bucket>) -> Result<()> {
     let body = StoreFile::new().encode().map_err(|cause| cause.at(keys::STORE))?;
-    match bucket.put(keys::STORE, body, Condition::IfAbsent).await {
+    match bucket.put(keys::STORE, body, PutCondition::IfAbsent).await {
         // Another first opener has been faster, or an unclear answer was ours: the next start repeats it.
         Ok(_) | Err(BucketError::Exists { .. } | BucketError::Unknown { .. }) => Ok(()),
         Err(error) => Err(away(error)),

@@ -13,7 +13,7 @@ use crate::bucket::clock::StoreClock;
 use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
 use crate::bucket::memory::MemoryBucket;
-use crate::bucket::{Bucket, Condition};
+use crate::bucket::{Bucket, PutCondition};
 use crate::config::Timing;
 use crate::format::head::SegmentEntry;
 use crate::format::{Checksum, Row, Rows, SegmentHeader, decode_segment, encode_segment};
@@ -56,7 +56,7 @@ fn segment() -> (SegmentEntry, Bytes) {
 /// Loads the segment `entry` from a bucket where `object` stands in its place.
 async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamError> {
     let bucket = MemoryBucket::new(StoreClock::machine());
-    bucket.put(&entry.key, object, Condition::Always).await.unwrap();
+    bucket.put(&entry.key, object, PutCondition::Always).await.unwrap();
     let bucket: Arc<dyn Bucket> = Arc::new(bucket);
     let context = Context {
         serve_damaged: false,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Wrong};
 use drumlin::testing::bucket::memory::MemoryBucket;
-use drumlin::testing::bucket::{Bucket, Condition};
+use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Record, Scope, Store};
 
 use crate::{memory, settings};
@@ -66,7 +66,7 @@ async fn a_drop_of_a_damaged_collection_whose_swap_is_not_answered_is_of_unknown
     second.sync().await.unwrap();
     let listed = memory.list("c/", None).await.unwrap().objects;
     let segment = listed.into_iter().map(|object| object.key).find(|key| key.contains("/seg/")).unwrap();
-    memory.put(&segment, b"damaged".to_vec().into(), Condition::Always).await.unwrap();
+    memory.put(&segment, b"damaged".to_vec().into(), PutCondition::Always).await.unwrap();
     assert_eq!(first.collection("a").await.unwrap_err().kind(), ErrorKind::Corrupted);
     let lost = |call: &Call| (call.op == Op::Swap && call.key.starts_with("c/")).then_some(Fault::UnknownAfter);
     faulty.set_plan(from(lost, |call| is_read_of_head(call).then_some(Fault::UnknownBefore)));

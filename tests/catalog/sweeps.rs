@@ -8,7 +8,7 @@ use std::time::Duration;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
-use drumlin::testing::bucket::{Bucket, Condition};
+use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::head::{Head, Life};
 use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Metric, Record, Scope, Settings, Store};
 use tokio::time::sleep;
@@ -72,7 +72,7 @@ impl Scene {
     }
 
     async fn litter(&self, key: &str) {
-        self.memory.put(key, b"never named".to_vec().into(), Condition::Always).await.unwrap();
+        self.memory.put(key, b"never named".to_vec().into(), PutCondition::Always).await.unwrap();
     }
 }
 
@@ -322,8 +322,8 @@ async fn stores_with_upkeep_sweep_once_in_a_while_by_the_clock_of_the_bucket() {
     assert_eq!(head().await.sweeps, 1, "a first time once it was flushed");
     let orphans = ["c/00000000-0000-4000-8000-00000000000a/HEAD".to_owned(), format!("{stream}/seg/{ULID}.parquet")];
     let left = Head::new("c/00000000-0000-4000-8000-00000000000a".to_owned(), Default::default());
-    memory.put(&orphans[0], left.encode().unwrap().into(), Condition::Always).await.unwrap();
-    memory.put(&orphans[1], vec![1].into(), Condition::Always).await.unwrap();
+    memory.put(&orphans[0], left.encode().unwrap().into(), PutCondition::Always).await.unwrap();
+    memory.put(&orphans[1], vec![1].into(), PutCondition::Always).await.unwrap();
     drop(store);
     // A restart does not begin the count anew, and two stores sweep no more often than one.
     let stores = [(); 2].map(|()| Store::open_on(settings.clone(), Arc::new(memory.clone())));

@@ -38,7 +38,7 @@ impl Content {
     /// Writes everything into a bucket.
     pub async fn write(&self, bucket: &dyn Bucket) {
         for (key, bytes) in &self.objects {
-            bucket.put(key, bytes.clone(), drumlin::bucket::Condition::Always).await.unwrap();
+            bucket.put(key, bytes.clone(), drumlin::bucket::PutCondition::Always).await.unwrap();
         }
     }
 

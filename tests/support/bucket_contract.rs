@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use drumlin::bucket::probe::probe;
-use drumlin::bucket::{Bucket, BucketError, Condition, Object, PAGE_KEYS};
+use drumlin::bucket::{Bucket, BucketError, Object, PAGE_KEYS, PutCondition};
 use futures::future::join_all;
 use ulid::Ulid;
 
@@ -34,7 +34,7 @@ async fn body(bucket: &dyn Bucket, key: &str) -> Bytes {
 }
 
 async fn put(bucket: &dyn Bucket, key: &str, text: &str) -> String {
-    let stamp = bucket.put(key, Bytes::from(text.to_owned()), Condition::Always).await.unwrap();
+    let stamp = bucket.put(key, Bytes::from(text.to_owned()), PutCondition::Always).await.unwrap();
     stamp.etag.expect("a put hands out a tag")
 }
 
@@ -49,7 +49,7 @@ fn is_definite_no(answer: &Result<impl std::fmt::Debug, BucketError>) -> bool {
 
 /// Sends `racers` conditional puts with different bodies at one key; answers with the winners' numbers.
 /// A loser must say Exists, or 409 as Unknown, which AWS answers to some of the conditional puts that cross.
-async fn race(subject: &Subject, key: &str, condition: Condition) -> Vec<usize> {
+async fn race(subject: &Subject, key: &str, condition: PutCondition) -> Vec<usize> {
     let puts = (0..subject.racers).map(|racer| {
         let (bucket, key, condition) = (subject.bucket.clone(), key.to_owned(), condition.clone());
         tokio::spawn(async move { bucket.put(&key, Bytes::from(format!("racer {racer}")), condition).await })
@@ -65,7 +65,7 @@ async fn race(subject: &Subject, key: &str, condition: Condition) -> Vec<usize> 
 pub async fn of_concurrent_creators_exactly_one_wins_and_its_body_stays(subject: Subject) {
     for round in 0..4 {
         let key = fresh(&format!("create-{round}"));
-        let winners = race(&subject, &key, Condition::IfAbsent).await;
+        let winners = race(&subject, &key, PutCondition::IfAbsent).await;
         assert_eq!(winners.len(), 1, "racers {winners:?} all created {key}");
         assert_eq!(body(&*subject.bucket, &key).await, format!("racer {}", winners[0]));
         remove(&*subject.bucket, &[&key]).await;
@@ -74,19 +74,19 @@ pub async fn of_concurrent_creators_exactly_one_wins_and_its_body_stays(subject:
 
 pub async fn a_create_on_an_existing_key_is_refused_and_keeps_the_body(subject: Subject) {
     let (bucket, key) = (&*subject.bucket, fresh("existing"));
-    bucket.put(&key, Bytes::from_static(b"first"), Condition::IfAbsent).await.unwrap();
-    let second = bucket.put(&key, Bytes::from_static(b"second"), Condition::IfAbsent).await;
+    bucket.put(&key, Bytes::from_static(b"first"), PutCondition::IfAbsent).await.unwrap();
+    let second = bucket.put(&key, Bytes::from_static(b"second"), PutCondition::IfAbsent).await;
     assert!(matches!(second, Err(BucketError::Exists { .. })), "{second:?}");
     assert_eq!(body(bucket, &key).await, "first");
     remove(bucket, &[&key]).await;
-    bucket.put(&key, Bytes::from_static(b"third"), Condition::IfAbsent).await.unwrap();
+    bucket.put(&key, Bytes::from_static(b"third"), PutCondition::IfAbsent).await.unwrap();
     assert_eq!(body(bucket, &key).await, "third");
     remove(bucket, &[&key]).await;
 }
 
 pub async fn a_swap_needs_the_present_tag(subject: Subject) {
     let (bucket, key) = (&*subject.bucket, fresh("swap"));
-    let on_absent = bucket.put(&key, Bytes::from_static(b"x"), Condition::IfMatch("\"absent\"".into())).await;
+    let on_absent = bucket.put(&key, Bytes::from_static(b"x"), PutCondition::IfMatch("\"absent\"".into())).await;
     assert!(is_definite_no(&on_absent), "{on_absent:?}");
     let gone = bucket.get(&key, None).await.map(|object| object.bytes);
     assert!(matches!(gone, Err(BucketError::NotFound { .. })), "{gone:?}");
@@ -94,14 +94,14 @@ pub async fn a_swap_needs_the_present_tag(subject: Subject) {
     let first = put(bucket, &key, "one").await;
     let read = bucket.get(&key, None).await.unwrap().stamp.etag.unwrap();
     assert_eq!(first, read, "put and get must name the same tag");
-    let second = bucket.put(&key, Bytes::from_static(b"two"), Condition::IfMatch(first.clone())).await.unwrap();
+    let second = bucket.put(&key, Bytes::from_static(b"two"), PutCondition::IfMatch(first.clone())).await.unwrap();
     let second = second.etag.expect("a swap hands out a tag");
     assert_ne!(first, second);
-    let stale = bucket.put(&key, Bytes::from_static(b"three"), Condition::IfMatch(first)).await;
+    let stale = bucket.put(&key, Bytes::from_static(b"three"), PutCondition::IfMatch(first)).await;
     assert!(matches!(stale, Err(BucketError::Exists { .. })), "{stale:?}");
     assert_eq!(body(bucket, &key).await, "two");
     remove(bucket, &[&key]).await;
-    let after_delete = bucket.put(&key, Bytes::from_static(b"four"), Condition::IfMatch(second)).await;
+    let after_delete = bucket.put(&key, Bytes::from_static(b"four"), PutCondition::IfMatch(second)).await;
     assert!(is_definite_no(&after_delete), "{after_delete:?}");
 }
 
@@ -109,13 +109,13 @@ pub async fn of_concurrent_swaps_with_one_tag_exactly_one_wins(subject: Subject)
     let key = fresh("swap-race");
     let mut tag = put(&*subject.bucket, &key, "start").await;
     for round in 0..4 {
-        let winners = race(&subject, &key, Condition::IfMatch(tag)).await;
+        let winners = race(&subject, &key, PutCondition::IfMatch(tag)).await;
         assert_eq!(winners.len(), 1, "racers {winners:?} all swapped in round {round}");
         let now = subject.bucket.get(&key, None).await.unwrap();
         assert_eq!(now.bytes, format!("racer {}", winners[0]));
         // A body that no racer writes, so that the tag is new even where it is a hash of the body.
         let next = Bytes::from(format!("round {round}"));
-        let swapped = subject.bucket.put(&key, next, Condition::IfMatch(now.stamp.etag.unwrap())).await.unwrap();
+        let swapped = subject.bucket.put(&key, next, PutCondition::IfMatch(now.stamp.etag.unwrap())).await.unwrap();
         tag = swapped.etag.unwrap();
     }
     remove(&*subject.bucket, &[&key]).await;
@@ -152,8 +152,8 @@ pub async fn a_range_is_cut_at_the_end_of_the_object(subject: Subject) {
 
 pub async fn an_empty_object_is_an_object(subject: Subject) {
     let (bucket, key) = (&*subject.bucket, fresh("empty"));
-    bucket.put(&key, Bytes::new(), Condition::IfAbsent).await.unwrap();
-    let again = bucket.put(&key, Bytes::new(), Condition::IfAbsent).await;
+    bucket.put(&key, Bytes::new(), PutCondition::IfAbsent).await.unwrap();
+    let again = bucket.put(&key, Bytes::new(), PutCondition::IfAbsent).await;
     assert!(matches!(again, Err(BucketError::Exists { .. })), "{again:?}");
     let found = bucket.get(&key, None).await.unwrap();
     assert_eq!((found.bytes.len(), found.size_bytes), (0, 0));
@@ -284,7 +284,7 @@ pub async fn unusual_keys_are_kept_to_the_letter_and_impossible_ones_refused(sub
 
     for key in ["", "/x", "x/", "x//y", "../x", "x/../../y", "x/./y", "x\ny"] {
         let get = bucket.get(key, None).await.map(|object| object.bytes);
-        let put = bucket.put(key, Bytes::new(), Condition::Always).await;
+        let put = bucket.put(key, Bytes::new(), PutCondition::Always).await;
         for refused in [get.map(drop), put.map(drop), bucket.delete(&[key.to_owned()]).await] {
             assert!(matches!(refused, Err(BucketError::Refused { .. })), "{key:?} gave {refused:?}");
         }
@@ -293,8 +293,8 @@ pub async fn unusual_keys_are_kept_to_the_letter_and_impossible_ones_refused(sub
 
 pub async fn every_answer_carries_the_stores_time(subject: Subject) {
     let (bucket, key) = (&*subject.bucket, fresh("dates"));
-    let put = bucket.put(&key, Bytes::from_static(b"x"), Condition::IfAbsent).await.unwrap().date.unwrap();
-    let exists = bucket.put(&key, Bytes::from_static(b"y"), Condition::IfAbsent).await;
+    let put = bucket.put(&key, Bytes::from_static(b"x"), PutCondition::IfAbsent).await.unwrap().date.unwrap();
+    let exists = bucket.put(&key, Bytes::from_static(b"y"), PutCondition::IfAbsent).await;
     let Err(BucketError::Exists { date: Some(exists) }) = exists else { panic!("{exists:?}") };
     let got = bucket.get(&key, None).await.unwrap().stamp;
     let (read, modified) = (got.date.unwrap(), got.last_modified.unwrap());
@@ -314,7 +314,7 @@ pub async fn every_answer_carries_the_stores_time(subject: Subject) {
 pub async fn a_reader_never_sees_half_an_overwrite(subject: Subject) {
     let key = fresh("torn");
     let filled = |round: u8| Bytes::from(vec![round; 300_000 + usize::from(round) * 1_000]);
-    subject.bucket.put(&key, filled(0), Condition::Always).await.unwrap();
+    subject.bucket.put(&key, filled(0), PutCondition::Always).await.unwrap();
     let readers: Vec<_> = (0..4)
         .map(|_| {
             let (bucket, key) = (subject.bucket.clone(), key.clone());
@@ -330,7 +330,7 @@ pub async fn a_reader_never_sees_half_an_overwrite(subject: Subject) {
         })
         .collect();
     for round in 1..=20 {
-        subject.bucket.put(&key, filled(round), Condition::Always).await.unwrap();
+        subject.bucket.put(&key, filled(round), PutCondition::Always).await.unwrap();
         tokio::task::yield_now().await;
     }
     for reader in readers {

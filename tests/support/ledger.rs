@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use drumlin::testing::bucket::memory::MemoryBucket;
-use drumlin::testing::bucket::{Bucket, BucketError, Condition, Object, Page, Place, Stamp, StoreTime};
+use drumlin::testing::bucket::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, StoreTime};
 use drumlin::testing::format::head::{Head, Life};
 use drumlin::testing::format::{Chain, Checksum, Commit, CommitKind, Op, Rows, decode_commit, decode_segment};
 use parking_lot::Mutex;
@@ -126,7 +126,7 @@ impl WatchedBucket {
         look(&mut self.ledger.lock())
     }
 
-    async fn note_put(&self, key: &str, body: &Bytes, condition: &Condition) {
+    async fn note_put(&self, key: &str, body: &Bytes, condition: &PutCondition) {
         let (stream, kind) = parts(key);
         let now = self.inner.clock().now();
         match kind {
@@ -166,8 +166,8 @@ impl Ledger {
         self.violations.push(format!("[change {}] {what}", self.event));
     }
 
-    fn log_put(&mut self, stream: &str, version: u64, body: &Bytes, condition: &Condition) {
-        if *condition != Condition::IfAbsent {
+    fn log_put(&mut self, stream: &str, version: u64, body: &Bytes, condition: &PutCondition) {
+        if *condition != PutCondition::IfAbsent {
             self.violation(format!("I1: {stream} slot {version} was put with {condition:?}"));
         }
         let commit = match decode_commit(body) {
@@ -252,7 +252,7 @@ impl Ledger {
     }
 
     /// Checks a new HEAD against the one before; the keys that it names anew.
-    fn head_put(&mut self, stream: &str, body: &Bytes, condition: &Condition, now: StoreTime) -> Vec<String> {
+    fn head_put(&mut self, stream: &str, body: &Bytes, condition: &PutCondition, now: StoreTime) -> Vec<String> {
         let new = match Head::decode(body, stream) {
             Ok(head) => head,
             Err(error) => {
@@ -271,7 +271,7 @@ impl Ledger {
             let stepped = new.r#gen == old.r#gen + 1;
             let grows = new.floor >= old.floor && new.gone >= old.gone && new.sweeps >= old.sweeps;
             let undead = old.state == Life::Dropped && new.state == Life::Live;
-            if !stepped || !grows || undead || *condition == Condition::Always {
+            if !stepped || !grows || undead || *condition == PutCondition::Always {
                 broken.push(format!("I3: HEAD of {stream} went from {old:?} to {new:?} by {condition:?}"));
             }
             if new.gone > old.gone {
@@ -280,7 +280,7 @@ impl Ledger {
                     broken.push(format!("I4: gone of {stream} is {} too early, floor passed at {passed:?}", new.gone));
                 }
             }
-        } else if *condition != Condition::IfAbsent {
+        } else if *condition != PutCondition::IfAbsent {
             broken.push(format!("HEAD of {stream} was made by {condition:?}"));
         }
         let expected = new.floor.0.checked_sub(2).and_then(|at| entry.commits.get(at as usize)).map(|e| e.link);
@@ -367,7 +367,7 @@ impl Bucket for WatchedBucket {
         self.inner.get(key, range).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let put = self.inner.put(key, body.clone(), condition.clone()).await;
         if put.is_ok() {
             self.note_put(key, &body, &condition).await;
@@ -376,12 +376,12 @@ impl Bucket for WatchedBucket {
     }
 
     async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
-        self.put(key, Bytes::from(pieces.concat()), Condition::Always).await
+        self.put(key, Bytes::from(pieces.concat()), PutCondition::Always).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
         let body = self.get(from, None).await?.bytes;
-        self.put(to, body, Condition::Always).await
+        self.put(to, body, PutCondition::Always).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, BucketError, Condition, Listed, Object, Page, Place, Stamp};
+use drumlin::bucket::{Bucket, BucketError, Listed, Object, Page, Place, PutCondition, Stamp};
 use parking_lot::Mutex;
 
 /// What is wrong with an answer.
@@ -114,7 +114,7 @@ impl Bucket for LyingBucket {
         }
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         match self.lie(Call::Put, key) {
             Some(Lie::Nothing) => {
                 let date = self.inner.list("", None).await?.date;
@@ -129,7 +129,7 @@ impl Bucket for LyingBucket {
     }
 
     async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
-        self.put(key, pieces.concat().into(), Condition::Always).await
+        self.put(key, pieces.concat().into(), PutCondition::Always).await
     }
 
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {

@@ -22,7 +22,7 @@ use object_store::{
 use super::body::collect;
 use super::parts::parts;
 use super::transfer::{Transfer, chain, over_new_connections, timed_out};
-use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use heard::{Failure, Heard, listen};
 
 mod azure;
@@ -243,12 +243,12 @@ impl Bucket for CloudBucket {
         over_new_connections(self.get(key, range)).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let path = self.path(key)?;
         let mode = match condition {
-            Condition::Always => PutMode::Overwrite,
-            Condition::IfAbsent => PutMode::Create,
-            Condition::IfMatch(tag) => match self.tag {
+            PutCondition::Always => PutMode::Overwrite,
+            PutCondition::IfAbsent => PutMode::Create,
+            PutCondition::IfMatch(tag) => match self.tag {
                 Tag::ETag => PutMode::Update(UpdateVersion { e_tag: Some(tag), version: None }),
                 Tag::Generation if tag.parse::<u64>().is_ok() => {
                     PutMode::Update(UpdateVersion { e_tag: None, version: Some(tag) })

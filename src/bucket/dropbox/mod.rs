@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::body::collect;
 use super::parts::parts;
 use super::transfer::{Transfer, chain, http_date, over_new_connections, timed_out};
-use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
 use answer::Metadata;
 use token::Token;
@@ -310,14 +310,14 @@ impl Bucket for DropboxBucket {
         over_new_connections(self.get(key, range)).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let path = self.path(key)?;
         let mode = match condition {
-            Condition::Always => json!("overwrite"),
-            Condition::IfAbsent => json!("add"),
-            Condition::IfMatch(rev) if is_revision(&rev) => json!({".tag": "update", "update": rev}),
+            PutCondition::Always => json!("overwrite"),
+            PutCondition::IfAbsent => json!("add"),
+            PutCondition::IfMatch(rev) if is_revision(&rev) => json!({".tag": "update", "update": rev}),
             // No object ever has such a revision.
-            Condition::IfMatch(_) => return Err(BucketError::Exists { date: None }),
+            PutCondition::IfMatch(_) => return Err(BucketError::Exists { date: None }),
         };
         match body.len() <= MAX_UPLOAD_BYTES {
             true => self.upload(path, body, mode).await,

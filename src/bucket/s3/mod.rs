@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::body::collect;
 use super::transfer::{attempt_limit, chain, over_new_connections, timed_out};
-use super::{Bucket, BucketError, Condition, Listed, Object, PAGE_KEYS, Page, Place, Stamp, StoreTime, keys};
+use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::Result;
 use answer::{check, sort, tag};
 use clock::SigningClock;
@@ -160,16 +160,16 @@ impl S3Bucket {
         }
     }
 
-    async fn put_whole(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put_whole(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         let (length, heard) = (body.len(), self.hear(Asked::Put));
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.put_object().bucket(&self.name).key(self.full(key)).body(body.into());
         let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
         let request = with_customer_key!(request, self);
         let request = match condition {
-            Condition::Always => request,
-            Condition::IfAbsent => request.if_none_match("*"),
-            Condition::IfMatch(etag) => request.if_match(etag),
+            PutCondition::Always => request,
+            PutCondition::IfAbsent => request.if_none_match("*"),
+            PutCondition::IfMatch(etag) => request.if_match(etag),
         };
         let put = self.bounded(length, &heard, request.customize().interceptor(heard.clone()).send()).await?;
         Ok(Stamp { etag: Some(tag(put.e_tag)?), date: heard.date(), last_modified: heard.date() })
@@ -290,7 +290,7 @@ impl Bucket for S3Bucket {
         over_new_connections(self.get(key, range)).await
     }
 
-    async fn put(&self, key: &str, body: Bytes, condition: Condition) -> Result<Stamp, BucketError> {
+    async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
         keys::validate(key)?;
         self.put_whole(key, body, condition).await
     }
@@ -299,9 +299,9 @@ impl Bucket for S3Bucket {
         keys::validate(key)?;
         let total = pieces.iter().map(Bytes::len).sum();
         match <[Bytes; 1]>::try_from(pieces) {
-            Ok([whole]) if total < self.multipart_bytes => self.put_whole(key, whole, Condition::Always).await,
+            Ok([whole]) if total < self.multipart_bytes => self.put_whole(key, whole, PutCondition::Always).await,
             Err(pieces) if total < self.multipart_bytes => {
-                self.put_whole(key, pieces.concat().into(), Condition::Always).await
+                self.put_whole(key, pieces.concat().into(), PutCondition::Always).await
             }
             Ok(whole) => self.put_in_parts(key, whole.into(), total).await,
             Err(pieces) => self.put_in_parts(key, pieces, total).await,
