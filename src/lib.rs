@@ -58,8 +58,8 @@ pub mod transfer;
 
 pub use bucket::cloud::{AzureSettings, GcsSettings};
 pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
+pub use bucket::http_client::HttpOptions;
 pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
-pub use bucket::transfer::Transfer;
 pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::{Matches, Reading};
 pub use collection::handle::{Collection, Identity};

@@ -18,7 +18,7 @@ use drumlin::bucket::folder::FolderBucket;
 use drumlin::bucket::memory::MemoryBucket;
 use drumlin::bucket::pace::Paced;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
-use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, Transfer};
+use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::{self, Dropbox};
 use drumlin_test_s3::gcs_server::{self, Gcs};
@@ -123,14 +123,14 @@ async fn r2() -> Subject {
 every_check!(conforms, r2_bucket, r2, [cfg(all())]);
 
 /// Large objects in parts from a size that a test can afford.
-fn small_parts() -> Transfer {
-    Transfer { multipart_bytes: 6 << 20, part_bytes: 5 << 20, ..Transfer::default() }
+fn small_parts() -> HttpOptions {
+    HttpOptions { multipart_bytes: 6 << 20, part_bytes: 5 << 20, ..HttpOptions::default() }
 }
 
 async fn gcs() -> Subject {
     let server = Gcs::start().await;
     let endpoint = Some(server.endpoint().to_owned());
-    let bucket = GcsSettings { endpoint, transfer: small_parts(), ..GcsSettings::new(gcs_server::BUCKET) };
+    let bucket = GcsSettings { endpoint, http: small_parts(), ..GcsSettings::new(gcs_server::BUCKET) };
     let bucket = Arc::new(bucket.connect().unwrap());
     Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
 }
@@ -142,7 +142,7 @@ async fn azure() -> Subject {
     let settings = AzureSettings {
         endpoint: Some(server.endpoint().to_owned()),
         access_key: Some(azure_server::KEY.to_owned()),
-        transfer: small_parts(),
+        http: small_parts(),
         ..AzureSettings::new(azure_server::ACCOUNT, azure_server::CONTAINER)
     };
     let bucket = Arc::new(settings.connect().unwrap());
@@ -162,7 +162,7 @@ async fn dropbox() -> Subject {
         api_url: server.endpoint().into(),
         content_url: server.endpoint().into(),
         root: "/Apps/Vector DB".into(),
-        transfer: small_parts(),
+        http: small_parts(),
         ..DropboxSettings::new(credentials)
     };
     let bucket = Arc::new(DropboxBucket::connect(settings).unwrap());
@@ -177,7 +177,7 @@ async fn azurite() -> Subject {
     let variable = |name: &str| std::env::var(format!("DRUMLIN_TEST_AZURE_{name}"));
     let connection = variable("CONNECTION_STRING").expect("DRUMLIN_TEST_AZURE_CONNECTION_STRING names the server");
     let container = variable("CONTAINER").expect("DRUMLIN_TEST_AZURE_CONTAINER names a container that exists");
-    let settings = AzureSettings { transfer: small_parts(), ..AzureSettings::new("", container) };
+    let settings = AzureSettings { http: small_parts(), ..AzureSettings::new("", container) };
     let bucket = Arc::new(settings.with_connection_string(&connection).unwrap().connect().unwrap());
     Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(()) }
 }

@@ -9,8 +9,8 @@ use drumlin::bucket::dropbox::DropboxBucket;
 use drumlin::bucket::probe::ensure_probed;
 use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
 use drumlin::{
-    AzureSettings, CollectionSpec, DropboxCredentials, DropboxSettings, GcsSettings, Get, Record, S3Settings, Scope,
-    Settings, Storage, Store, Transfer,
+    AzureSettings, CollectionSpec, DropboxCredentials, DropboxSettings, GcsSettings, Get, HttpOptions, Record,
+    S3Settings, Scope, Settings, Storage, Store,
 };
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::{self, Dropbox};
@@ -94,14 +94,14 @@ async fn a_write_without_an_answer_is_unknown_and_sent_once() {
 
 #[tokio::test]
 async fn an_attempt_ends_at_its_time_out() {
-    let transfer = Transfer { attempt_timeout: Duration::from_millis(200), ..Transfer::default() };
+    let http = HttpOptions { attempt_timeout: Duration::from_millis(200), ..HttpOptions::default() };
     let (google, microsoft, dropbox) = (Gcs::start().await, Azure::start().await, Dropbox::start().await);
     google.set_plan(|_| Mischief::SlowMs(1_500));
     microsoft.set_plan(|_| Mischief::SlowMs(1_500));
     dropbox.set_plan(|_| Mischief::SlowMs(1_500));
-    let gcs = GcsSettings { transfer: transfer.clone(), ..gcs_settings(&google) }.connect().unwrap();
-    let azure = AzureSettings { transfer: transfer.clone(), ..azure_settings(&microsoft) }.connect().unwrap();
-    let settings = DropboxSettings { transfer, ..dropbox_settings(&dropbox, refresh_token()) };
+    let gcs = GcsSettings { http: http.clone(), ..gcs_settings(&google) }.connect().unwrap();
+    let azure = AzureSettings { http: http.clone(), ..azure_settings(&microsoft) }.connect().unwrap();
+    let settings = DropboxSettings { http, ..dropbox_settings(&dropbox, refresh_token()) };
     let dropbox = DropboxBucket::connect(settings).unwrap();
     for bucket in [&gcs as &dyn Bucket, &azure, &dropbox] {
         let started = Instant::now();
@@ -140,14 +140,14 @@ async fn a_write_too_soon_after_another_is_unknown_on_google() {
 
 #[tokio::test]
 async fn an_upload_in_parts_that_fails_leaves_no_object() {
-    let transfer = Transfer { multipart_bytes: 1 << 20, part_bytes: 5 << 20, ..Transfer::default() };
+    let http = HttpOptions { multipart_bytes: 1 << 20, part_bytes: 5 << 20, ..HttpOptions::default() };
     let (google, microsoft, dropbox) = (Gcs::start().await, Azure::start().await, Dropbox::start().await);
     google.set_plan(|asked| if asked.path.contains("partNumber=2") { Mischief::Unavailable } else { Mischief::None });
     microsoft.set_plan(|asked| if asked.path.contains("blocklist") { Mischief::Unavailable } else { Mischief::None });
     dropbox.set_plan(|asked| if asked.path.contains("finish") { Mischief::CutBefore } else { Mischief::None });
-    let gcs = GcsSettings { transfer: transfer.clone(), ..gcs_settings(&google) }.connect().unwrap();
-    let azure = AzureSettings { transfer: transfer.clone(), ..azure_settings(&microsoft) }.connect().unwrap();
-    let settings = DropboxSettings { transfer, ..dropbox_settings(&dropbox, refresh_token()) };
+    let gcs = GcsSettings { http: http.clone(), ..gcs_settings(&google) }.connect().unwrap();
+    let azure = AzureSettings { http: http.clone(), ..azure_settings(&microsoft) }.connect().unwrap();
+    let settings = DropboxSettings { http, ..dropbox_settings(&dropbox, refresh_token()) };
     let boxed = DropboxBucket::connect(settings).unwrap();
     for bucket in [&gcs as &dyn Bucket, &azure, &boxed] {
         let pieces = vec![Bytes::from(vec![7; 6 << 20]), Bytes::from(vec![8; 1 << 20])];

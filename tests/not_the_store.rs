@@ -10,7 +10,7 @@ use bytes::Bytes;
 use drumlin::bucket::dropbox::DropboxBucket;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
 use drumlin::bucket::{Bucket, BucketError, PutCondition};
-use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, Transfer};
+use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::Dropbox;
 use drumlin_test_s3::gcs_server::{self, Gcs};
@@ -63,32 +63,27 @@ fn faked<A: Answers>(name: &'static str, server: WebServer<A>, bucket: impl Buck
 }
 
 async fn all() -> Vec<Faked> {
-    let transfer = || Transfer { multipart_bytes: 1_000, ..Transfer::default() };
+    let http = || HttpOptions { multipart_bytes: 1_000, ..HttpOptions::default() };
     let s3 = S3Server::start().await;
     let s3_bucket = S3Bucket::connect(s3_settings(&s3)).await.unwrap();
     let gcs = Gcs::start().await;
     let endpoint = Some(gcs.endpoint().to_owned());
     let rewrite_pause = Duration::ZERO;
-    let settings =
-        GcsSettings { endpoint, transfer: transfer(), rewrite_pause, ..GcsSettings::new(gcs_server::BUCKET) };
+    let settings = GcsSettings { endpoint, http: http(), rewrite_pause, ..GcsSettings::new(gcs_server::BUCKET) };
     let gcs_bucket = settings.connect().unwrap();
     let azure = Azure::start().await;
     let settings = AzureSettings {
         endpoint: Some(azure.endpoint().to_owned()),
         access_key: Some(azure_server::KEY.to_owned()),
-        transfer: transfer(),
+        http: http(),
         ..AzureSettings::new(azure_server::ACCOUNT, azure_server::CONTAINER)
     };
     let azure_bucket = settings.connect().unwrap();
     let dropbox = Dropbox::start().await;
     let url = dropbox.endpoint().to_owned();
     let credentials = DropboxCredentials::AccessToken(dropbox.with(Dropbox::grant_token));
-    let settings = DropboxSettings {
-        api_url: url.clone(),
-        content_url: url,
-        transfer: transfer(),
-        ..DropboxSettings::new(credentials)
-    };
+    let settings =
+        DropboxSettings { api_url: url.clone(), content_url: url, http: http(), ..DropboxSettings::new(credentials) };
     let dropbox_bucket = DropboxBucket::connect(settings).unwrap();
     vec![
         Faked { name: "s3", bucket: Arc::new(s3_bucket), plan: Box::new(move |plan| s3.set_plan(plan)) },

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
 use super::BucketError;
-use super::transfer::timed_out;
+use super::http_client::timed_out;
 
 /// Alignment of the first byte.
 const ALIGNMENT: usize = 64;

@@ -24,6 +24,7 @@ pub mod fetch;
 pub mod folder;
 #[cfg(test)]
 mod folder_tests;
+pub mod http_client;
 pub mod keys;
 pub mod listing;
 pub mod memory;
@@ -37,7 +38,6 @@ pub mod reread;
 pub mod retry;
 pub mod s3;
 mod shared;
-pub mod transfer;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;

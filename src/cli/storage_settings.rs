@@ -4,7 +4,9 @@
 
 use std::path::PathBuf;
 
-use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, Result, S3Settings, Storage, Transfer};
+use drumlin::{
+    AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions, Result, S3Settings, Storage,
+};
 
 use super::Flags;
 use super::encryption::encryption;
@@ -127,11 +129,11 @@ fn url(source: &Source, names: &[&'static str]) -> Result<Option<String>> {
     }
 }
 
-fn transfer(source: &Source) -> Result<Transfer> {
-    let mut transfer = Transfer::default();
-    source.seconds("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", &mut transfer.attempt_timeout)?;
-    source.seconds("DRUMLIN_S3_CONNECT_TIMEOUT_S", &mut transfer.connect_timeout)?;
-    Ok(transfer)
+fn http_options(source: &Source) -> Result<HttpOptions> {
+    let mut http = HttpOptions::default();
+    source.seconds("DRUMLIN_S3_ATTEMPT_TIMEOUT_S", &mut http.attempt_timeout)?;
+    source.seconds("DRUMLIN_S3_CONNECT_TIMEOUT_S", &mut http.connect_timeout)?;
+    Ok(http)
 }
 
 /// The bucket that is named while `S3_ENABLED` is false.
@@ -169,15 +171,15 @@ fn s3(source: &Source, bucket: String) -> Result<S3Settings> {
     let mut path_style = endpoint.as_ref().is_ok_and(Option::is_some);
     source.flag("DRUMLIN_S3_PATH_STYLE", &mut path_style)?;
     let keys = both(source, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")?;
-    let transfer = transfer(source)?;
+    let http = http_options(source)?;
     let mut s3 = S3Settings {
         force_path_style: Some(path_style),
         endpoint: endpoint?,
         region,
         session_token,
         ca_bundle,
-        attempt_timeout: transfer.attempt_timeout,
-        connect_timeout: transfer.connect_timeout,
+        attempt_timeout: http.attempt_timeout,
+        connect_timeout: http.connect_timeout,
         encryption: at_rest?,
         ..S3Settings::new(bucket)
     };
@@ -218,8 +220,8 @@ fn r2(source: &Source, bucket: Option<String>) -> Result<S3Settings> {
         let inner = url.strip_suffix(&format!("/{}", r2.bucket)).map(str::to_owned);
         r2.endpoint = Some(inner.unwrap_or(url));
     }
-    let transfer = transfer(source)?;
-    (r2.attempt_timeout, r2.connect_timeout) = (transfer.attempt_timeout, transfer.connect_timeout);
+    let http = http_options(source)?;
+    (r2.attempt_timeout, r2.connect_timeout) = (http.attempt_timeout, http.connect_timeout);
     (r2.access_key_id, r2.secret_access_key) = (Some(access_key_id), Some(secret));
     if let Some(prefix) = prefix {
         r2.prefix = prefix;
@@ -238,7 +240,7 @@ fn gcs_offer(source: &Source) -> Offer {
     let storage = bucket
         .ok_or_else(|| missing("GCS_BUCKET_NAME", "the bucket's name", "Google Cloud Storage is the bucket"))
         .and_then(|bucket| {
-            let mut gcs = GcsSettings { transfer: transfer(source)?, ..GcsSettings::new(bucket) };
+            let mut gcs = GcsSettings { http: http_options(source)?, ..GcsSettings::new(bucket) };
             gcs.credentials_file = credentials.map(PathBuf::from);
             // Google's own libraries take the emulator's host with and without the scheme.
             gcs.endpoint = emulator.map(|host| if host.contains("://") { host } else { format!("http://{host}") });
@@ -279,7 +281,7 @@ fn azure(source: &Source, container: Option<String>) -> Result<AzureSettings> {
     azure.sas_token = sas_token.or(azure.sas_token);
     azure.endpoint = endpoint?.or(azure.endpoint);
     azure.prefix = prefix.unwrap_or(azure.prefix);
-    azure.transfer = transfer(source)?;
+    azure.http = http_options(source)?;
     Ok(azure)
 }
 
@@ -315,7 +317,7 @@ fn dropbox(source: &Source) -> Result<DropboxSettings> {
             return Err(missing("DROPBOX_REFRESH_TOKEN", what, "Dropbox is the bucket"));
         }
     };
-    let mut dropbox = DropboxSettings { transfer: transfer(source)?, ..DropboxSettings::new(credentials) };
+    let mut dropbox = DropboxSettings { http: http_options(source)?, ..DropboxSettings::new(credentials) };
     dropbox.root = root.unwrap_or(dropbox.root);
     Ok(dropbox)
 }

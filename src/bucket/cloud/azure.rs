@@ -10,8 +10,8 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use super::heard::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
+use crate::bucket::http_client::{HttpOptions, root_of};
 use crate::bucket::s3::DEFAULT_PREFIX;
-use crate::bucket::transfer::{Transfer, root_of};
 use crate::error::{Error, Result};
 
 /// Azure takes no more deletes in one request.
@@ -34,7 +34,7 @@ pub struct AzureSettings {
     /// the account's in Azure's public cloud.
     pub endpoint: Option<String>,
     /// How calls are made and large objects cut.
-    pub transfer: Transfer,
+    pub http: HttpOptions,
 }
 
 impl AzureSettings {
@@ -47,7 +47,7 @@ impl AzureSettings {
             access_key: None,
             sas_token: None,
             endpoint: None,
-            transfer: Transfer::default(),
+            http: HttpOptions::default(),
         }
     }
 
@@ -97,7 +97,7 @@ impl AzureSettings {
             .with_account(&self.account)
             .with_container_name(&self.container)
             .with_retry(retry)
-            .with_http_connector(Listening(self.transfer.clients()?));
+            .with_http_connector(Listening(self.http.clients()?));
         if let Some(key) = &self.access_key {
             builder = builder.with_access_key(key);
         }
@@ -117,8 +117,8 @@ impl AzureSettings {
             endpoint: self.endpoint.clone().unwrap_or_default(),
             bucket: format!("{}/{}", self.account, self.container),
         };
-        let transfer = self.transfer.clone();
-        Ok(CloudBucket { store: Arc::new(store), tag: Tag::ETag, delete_batch: DELETE_BATCH, root, transfer, place })
+        let http = self.http.clone();
+        Ok(CloudBucket { store: Arc::new(store), tag: Tag::ETag, delete_batch: DELETE_BATCH, root, http, place })
     }
 }
 
@@ -132,7 +132,7 @@ impl fmt::Debug for AzureSettings {
             .field("access_key", &hidden(&self.access_key))
             .field("sas_token", &hidden(&self.sas_token))
             .field("endpoint", &self.endpoint)
-            .field("transfer", &self.transfer)
+            .field("http", &self.http)
             .finish()
     }
 }

@@ -12,9 +12,9 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use super::heard::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
+use crate::bucket::http_client::{HttpOptions, root_of};
 use crate::bucket::pace::ONE_A_SECOND;
 use crate::bucket::s3::DEFAULT_PREFIX;
-use crate::bucket::transfer::{Transfer, root_of};
 use crate::error::{Error, Result};
 
 /// Where a bucket of Google Cloud Storage is and how to use it.
@@ -30,7 +30,7 @@ pub struct GcsSettings {
     /// The URL of an emulator, which is sent no credentials; `None` is Google.
     pub endpoint: Option<String>,
     /// How calls are made and large objects cut.
-    pub transfer: Transfer,
+    pub http: HttpOptions,
     /// Least time between two writes of one key: Google takes one a second.
     pub rewrite_pause: Duration,
 }
@@ -43,7 +43,7 @@ impl GcsSettings {
             prefix: DEFAULT_PREFIX.into(),
             credentials_file: None,
             endpoint: None,
-            transfer: Transfer::default(),
+            http: HttpOptions::default(),
             rewrite_pause: ONE_A_SECOND,
         }
     }
@@ -63,7 +63,7 @@ impl GcsSettings {
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(&self.bucket)
             .with_retry(retry)
-            .with_http_connector(Listening(self.transfer.clients()?));
+            .with_http_connector(Listening(self.http.clients()?));
         if let Some(file) = &self.credentials_file {
             let file = file.to_str().ok_or_else(|| Error::invalid("the path of the credentials is not unicode"))?;
             builder = builder.with_application_credentials(file);
@@ -81,8 +81,8 @@ impl GcsSettings {
             endpoint: self.endpoint.clone().unwrap_or_default(),
             bucket: self.bucket.clone(),
         };
-        let transfer = self.transfer.clone();
-        Ok(CloudBucket { store: Arc::new(store), tag: Tag::Generation, delete_batch: 1, root, transfer, place })
+        let http = self.http.clone();
+        Ok(CloudBucket { store: Arc::new(store), tag: Tag::Generation, delete_batch: 1, root, http, place })
     }
 }
 

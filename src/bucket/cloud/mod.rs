@@ -20,8 +20,8 @@ use object_store::{
 };
 
 use super::body::collect;
+use super::http_client::{HttpOptions, chain, over_new_connections, timed_out};
 use super::parts::parts;
-use super::transfer::{Transfer, chain, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use heard::{Failure, Heard, listen};
 
@@ -64,7 +64,7 @@ pub struct CloudBucket {
     delete_batch: usize,
     /// Before every key; empty or with a slash at its end.
     root: String,
-    transfer: Transfer,
+    http: HttpOptions,
     place: Place,
 }
 
@@ -81,7 +81,7 @@ impl CloudBucket {
         body_bytes: usize,
         call: impl Future<Output = object_store::Result<T>>,
     ) -> Result<(T, Heard), Failure> {
-        let limit = self.transfer.limit(body_bytes as u64);
+        let limit = self.http.limit(body_bytes as u64);
         match tokio::time::timeout(limit, listen(call)).await {
             Err(_) => Err(Failure { heard: Heard::default(), error: timed_out(limit) }),
             Ok((Ok(value), heard)) => match heard.unproven() {
@@ -142,7 +142,7 @@ impl CloudBucket {
     async fn collect(&self, found: GetResult) -> Result<Bytes, BucketError> {
         let length = found.range.end.saturating_sub(found.range.start);
         let chunks = found.into_stream().map(|chunk| chunk.map_err(|error| chain(&error)));
-        collect(chunks, length, self.transfer.limit(length)).await
+        collect(chunks, length, self.http.limit(length)).await
     }
 
     async fn put_whole(&self, path: &Path, body: PutPayload, mode: PutMode) -> Result<Stamp, BucketError> {
@@ -156,7 +156,7 @@ impl CloudBucket {
     }
 
     async fn put_in_parts(&self, path: &Path, pieces: Vec<Bytes>, total: usize) -> Result<Stamp, BucketError> {
-        let part_bytes = self.transfer.part_bytes.max(total.div_ceil(MAX_PARTS)).max(1);
+        let part_bytes = self.http.part_bytes.max(total.div_ceil(MAX_PARTS)).max(1);
         let (upload, _) = self.attempt(0, self.store.create_multipart(path)).await?;
         let uploads = parts(pieces, part_bytes).into_iter().enumerate().map(|(number, part)| {
             let (length, upload) = (part.len(), upload.clone());
@@ -179,7 +179,7 @@ impl CloudBucket {
 
     /// Waits for a copy that the store has begun and not finished.
     async fn copied(&self, to: &Path) -> Result<(), BucketError> {
-        let limit = self.transfer.limit(0);
+        let limit = self.http.limit(0);
         let looking = async {
             loop {
                 tokio::time::sleep(COPY_POLL).await;
@@ -263,7 +263,7 @@ impl Bucket for CloudBucket {
     async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
         let path = self.path(key)?;
         let total = pieces.iter().map(Bytes::len).sum();
-        match total < self.transfer.multipart_bytes {
+        match total < self.http.multipart_bytes {
             true => self.put_whole(&path, pieces.into_iter().collect(), PutMode::Overwrite).await,
             false => self.put_in_parts(&path, pieces, total).await,
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_smithy_types::date_time::{DateTime, Format};
 use serde::Deserialize;
 
+use crate::bucket::http_client::http_date;
 use crate::bucket::proof::is_page;
-use crate::bucket::transfer::http_date;
 use crate::bucket::{BucketError, Stamp, StoreTime};
 
 /// How long to wait when told to wait and not how long.

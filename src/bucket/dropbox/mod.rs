@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::body::collect;
+use super::http_client::{HttpOptions, chain, http_date, over_new_connections, timed_out};
 use super::parts::parts;
-use super::transfer::{Transfer, chain, http_date, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
 use answer::Metadata;
@@ -54,7 +54,7 @@ pub struct DropboxSettings {
     /// The URL of the calls with content.
     pub content_url: String,
     /// How calls are made and large objects cut.
-    pub transfer: Transfer,
+    pub http: HttpOptions,
 }
 
 impl DropboxSettings {
@@ -65,7 +65,7 @@ impl DropboxSettings {
             root: DEFAULT_ROOT.into(),
             api_url: "https://api.dropboxapi.com".into(),
             content_url: "https://content.dropboxapi.com".into(),
-            transfer: Transfer::default(),
+            http: HttpOptions::default(),
         }
     }
 }
@@ -108,8 +108,8 @@ impl DropboxBucket {
     /// # Errors
     /// `Internal` when the client cannot be made.
     pub fn connect(settings: DropboxSettings) -> Result<Self> {
-        let DropboxSettings { credentials, root, api_url, content_url, transfer } = settings;
-        let clients = transfer.clients()?;
+        let DropboxSettings { credentials, root, api_url, content_url, http } = settings;
+        let clients = http.clients()?;
         let root: String = root.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
         if root.split('/').any(|part| part == "." || part == "..") {
             return Err(Error::invalid(format!("the folder {root:?} cannot be in Dropbox; expected names of folders")));
@@ -122,7 +122,7 @@ impl DropboxBucket {
             bucket: root.clone(),
         };
         let token = Arc::<Token>::default();
-        let wire = Wire { clients, credentials, token, api_url, content_url, transfer, hold: Arc::default() };
+        let wire = Wire { clients, credentials, token, api_url, content_url, http, hold: Arc::default() };
         Ok(DropboxBucket { wire, root, writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)), place })
     }
 
@@ -163,7 +163,7 @@ impl DropboxBucket {
     /// Uploads in a session: the file appears when it is finished, whole.
     async fn upload_in_session(&self, path: String, pieces: Vec<Bytes>, mode: Value) -> Result<Stamp, BucketError> {
         let _turn = self.turn().await?;
-        let mut rest = parts(pieces, self.wire.transfer.part_bytes.max(1)).into_iter();
+        let mut rest = parts(pieces, self.wire.http.part_bytes.max(1)).into_iter();
         let first = rest.next().unwrap_or_default();
         let mut offset = first.len() as u64;
         let start = Ask::upload("files/upload_session/start", json!({"close": false}), first);
@@ -190,7 +190,7 @@ impl DropboxBucket {
             let chunk = response.chunk().await.map_err(|error| chain(&error.without_url())).transpose()?;
             Some((chunk, response))
         });
-        collect(chunks, length, self.wire.transfer.limit(length)).await
+        collect(chunks, length, self.wire.http.limit(length)).await
     }
 
     async fn delete_one(&self, path: String) -> Result<(), BucketError> {
@@ -206,7 +206,7 @@ impl DropboxBucket {
         let ask = Ask::rpc("files/delete_batch", json!({"entries": entries}));
         let (mut job, _) = self.wire.json::<Job>(&ask).await?;
         let mut id = job.async_job_id.take();
-        let limit = self.wire.transfer.limit(0);
+        let limit = self.wire.http.limit(0);
         let deleting = async {
             while job.tag == "async_job_id" || job.tag == "in_progress" {
                 let lost = || BucketError::unknown("Dropbox deletes without saying where");
@@ -328,7 +328,7 @@ impl Bucket for DropboxBucket {
     async fn put_large(&self, key: &str, pieces: Vec<Bytes>) -> Result<Stamp, BucketError> {
         let path = self.path(key)?;
         let total: usize = pieces.iter().map(Bytes::len).sum();
-        match total < self.wire.transfer.multipart_bytes.min(MAX_UPLOAD_BYTES) {
+        match total < self.wire.http.multipart_bytes.min(MAX_UPLOAD_BYTES) {
             true => self.upload(path, pieces.concat().into(), json!("overwrite")).await,
             false => self.upload_in_session(path, pieces, json!("overwrite")).await,
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::answer::Failed;
 use crate::bucket::BucketError;
-use crate::bucket::transfer::chain;
+use crate::bucket::http_client::chain;
 
 /// A token is renewed this long before it ends.
 const MARGIN: Duration = Duration::from_secs(300);

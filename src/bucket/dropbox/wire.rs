@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::answer::Failed;
 use super::token::{Credentials, Token};
-use crate::bucket::transfer::{Clients, Transfer, chain, http_date, timed_out, with_way_out};
+use crate::bucket::http_client::{Clients, HttpOptions, chain, http_date, timed_out, with_way_out};
 use crate::bucket::{BucketError, StoreTime};
 
 /// How to reach Dropbox.
@@ -24,7 +24,7 @@ pub(super) struct Wire {
     pub(super) token: Arc<Token>,
     pub(super) api_url: String,
     pub(super) content_url: String,
-    pub(super) transfer: Transfer,
+    pub(super) http: HttpOptions,
     /// Until when the store has asked to be left alone.
     pub(super) hold: Arc<Mutex<Option<Instant>>>,
 }
@@ -88,7 +88,7 @@ impl Wire {
     /// Makes the call; a success whose body is still to be read.
     pub(super) async fn call(&self, ask: &Ask) -> Result<reqwest::Response, Failure> {
         self.wait().await?;
-        let limit = self.transfer.limit(ask.content.as_ref().map_or(0, Bytes::len) as u64);
+        let limit = self.http.limit(ask.content.as_ref().map_or(0, Bytes::len) as u64);
         match tokio::time::timeout(limit, self.attempt(ask)).await {
             Ok(answer) => answer,
             Err(_) => Err(timed_out(limit).into()),
@@ -99,7 +99,7 @@ impl Wire {
     pub(super) async fn json<T: DeserializeOwned>(&self, ask: &Ask) -> Result<(T, Option<StoreTime>), Failure> {
         let response = self.call(ask).await?;
         let date = http_date(response.headers(), "date");
-        let limit = self.transfer.limit(0);
+        let limit = self.http.limit(0);
         let body = tokio::time::timeout(limit, response.bytes()).await.map_err(|_| timed_out(limit))?;
         let body = body.map_err(no_answer)?;
         let value = serde_json::from_slice(&body)
@@ -153,7 +153,7 @@ impl Wire {
     async fn wait(&self) -> Result<(), BucketError> {
         let Some(until) = *self.hold.lock() else { return Ok(()) };
         let wait = until.saturating_duration_since(Instant::now());
-        if wait > self.transfer.attempt_timeout {
+        if wait > self.http.attempt_timeout {
             let message = format!("Dropbox asks to be left alone for {} more seconds (429)", wait.as_secs());
             return Err(BucketError::unknown_until(message, Some(wait)));
         }

@@ -17,8 +17,8 @@ use super::clock::SigningClock;
 use super::credentials::Keys;
 use crate::bucket::StoreTime;
 use crate::bucket::clock::system_time;
+use crate::bucket::http_client::retry_after;
 use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
-use crate::bucket::transfer::retry_after;
 
 /// What a call asks for: what proves its answer, what 404 means, and which right it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

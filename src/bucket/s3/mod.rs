@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::body::collect;
-use super::transfer::{attempt_limit, chain, over_new_connections, timed_out};
+use super::http_client::{attempt_limit, chain, over_new_connections, timed_out};
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::Result;
 use answer::{check, sort, tag};

@@ -19,8 +19,8 @@ use super::clock::SigningClock;
 use super::connection::connections;
 use super::credentials::{Keys, load};
 use super::encryption::{S3Encryption, check_endpoint};
+use crate::bucket::http_client::root_of;
 use crate::bucket::pace::ONE_A_SECOND;
-use crate::bucket::transfer::root_of;
 use crate::error::{Error, Result};
 
 /// Where keys live in the bucket unless told otherwise.

@@ -15,7 +15,7 @@ const SLOW_LINK_TIME: Duration = Duration::from_secs(60);
 
 /// How calls are made and large objects cut.
 #[derive(Debug, Clone)]
-pub struct Transfer {
+pub struct HttpOptions {
     /// How long one attempt may take; a minute more is given per 64 MiB of a body.
     pub attempt_timeout: Duration,
     /// How long making a connection may take.
@@ -26,9 +26,9 @@ pub struct Transfer {
     pub part_bytes: usize,
 }
 
-impl Default for Transfer {
+impl Default for HttpOptions {
     fn default() -> Self {
-        Transfer {
+        HttpOptions {
             attempt_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             multipart_bytes: 64 << 20,
@@ -37,7 +37,7 @@ impl Default for Transfer {
     }
 }
 
-impl Transfer {
+impl HttpOptions {
     /// How long an attempt may take whose body, there or back, has so many bytes.
     pub(super) fn limit(&self, body_bytes: u64) -> Duration {
         attempt_limit(self.attempt_timeout, body_bytes)
