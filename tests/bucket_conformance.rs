@@ -16,8 +16,8 @@ use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::dropbox::DropboxBucket;
 use drumlin::bucket::folder::FolderBucket;
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::pace::Paced;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::bucket::throttle::Throttled;
 use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::{self, Dropbox};
@@ -103,7 +103,7 @@ async fn s3() -> Subject {
 
 every_check!(conforms, s3_bucket, s3, [cfg(all())]);
 
-/// An S3 server that takes one write a second and key, as R2 does, and the pace that R2 is written at.
+/// An S3 server that takes one write a second and key, as R2 does, and the throttle that keeps to it.
 async fn r2() -> Subject {
     let server = S3Server::start().await;
     server.limit_rewrites(Duration::from_secs(1));
@@ -116,7 +116,7 @@ async fn r2() -> Subject {
         ..S3Settings::r2("account", BUCKET)
     };
     let pause = settings.pause();
-    let bucket = Arc::new(Paced::new(S3Bucket::connect(settings).await.unwrap(), pause));
+    let bucket = Arc::new(Throttled::new(S3Bucket::connect(settings).await.unwrap(), pause));
     Subject { bucket, racers: 16, large_bytes: 12 << 20, lists_by_bytes: true, _keeps: Box::new(server) }
 }
 

@@ -28,7 +28,6 @@ pub mod http_client;
 pub mod keys;
 pub mod listing;
 pub mod memory;
-pub mod pace;
 mod parts;
 pub mod probe;
 #[cfg(test)]
@@ -38,6 +37,7 @@ pub mod reread;
 pub mod retry;
 pub mod s3;
 mod shared;
+pub mod throttle;
 
 /// How many keys one page of a listing holds at most, and one batched delete.
 pub const PAGE_KEYS: usize = 1000;

@@ -11,9 +11,9 @@ use crate::bucket::dropbox::DropboxBucket;
 use crate::bucket::folder::FolderBucket;
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::memory::MemoryBucket;
-use crate::bucket::pace::Paced;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
 use crate::bucket::s3::S3Bucket;
+use crate::bucket::throttle::Throttled;
 use crate::bucket::{Bucket, BucketError, Object, PutCondition, probe};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
@@ -33,15 +33,15 @@ pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
     Ok(match &settings.storage {
         Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
         Storage::Folder(path) => Arc::new(FolderBucket::open(path)?),
-        Storage::S3(s3) => paced(S3Bucket::connect(s3.clone()).await?, s3.pause()),
-        Storage::Gcs(gcs) => paced(gcs.connect()?, gcs.rewrite_pause),
+        Storage::S3(s3) => throttled(S3Bucket::connect(s3.clone()).await?, s3.pause()),
+        Storage::Gcs(gcs) => throttled(gcs.connect()?, gcs.rewrite_pause),
         Storage::Azure(azure) => Arc::new(azure.connect()?),
         Storage::Dropbox(dropbox) => Arc::new(DropboxBucket::connect(dropbox.clone())?),
     })
 }
 
-fn paced(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> {
-    if pause.is_zero() { Arc::new(bucket) } else { Arc::new(Paced::new(bucket, pause)) }
+fn throttled(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> {
+    if pause.is_zero() { Arc::new(bucket) } else { Arc::new(Throttled::new(bucket, pause)) }
 }
 
 /// Proves the bucket and makes sure that it holds a store of a format we know.

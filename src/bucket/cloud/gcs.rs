@@ -13,8 +13,8 @@ use super::heard::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
 use crate::bucket::http_client::{HttpOptions, root_of};
-use crate::bucket::pace::ONE_A_SECOND;
 use crate::bucket::s3::DEFAULT_PREFIX;
+use crate::bucket::throttle::ONE_A_SECOND;
 use crate::error::{Error, Result};
 
 /// Where a bucket of Google Cloud Storage is and how to use it.

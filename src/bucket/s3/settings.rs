@@ -20,7 +20,7 @@ use super::connection::connections;
 use super::credentials::{Keys, load};
 use super::encryption::{S3Encryption, check_endpoint};
 use crate::bucket::http_client::root_of;
-use crate::bucket::pace::ONE_A_SECOND;
+use crate::bucket::throttle::ONE_A_SECOND;
 use crate::error::{Error, Result};
 
 /// Where keys live in the bucket unless told otherwise.

@@ -19,17 +19,17 @@ pub const ONE_A_SECOND: Duration = Duration::from_millis(1_100);
 
 /// The decorator; see the module's text.
 #[derive(Debug)]
-pub struct Paced<B> {
+pub struct Throttled<B> {
     inner: B,
     pause: Duration,
     /// When the last write of a key was answered; what is older than `pause` is forgotten.
     answered: Mutex<HashMap<String, Instant>>,
 }
 
-impl<B: Bucket> Paced<B> {
+impl<B: Bucket> Throttled<B> {
     /// `inner`, with at least `pause` between two writes of one key.
     pub fn new(inner: B, pause: Duration) -> Self {
-        Paced { inner, pause, answered: Mutex::default() }
+        Throttled { inner, pause, answered: Mutex::default() }
     }
 
     async fn turn(&self, key: &str) {
@@ -51,7 +51,7 @@ impl<B: Bucket> Paced<B> {
 }
 
 #[async_trait]
-impl<B: Bucket> Bucket for Paced<B> {
+impl<B: Bucket> Bucket for Throttled<B> {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
         self.inner.get(key, range).await
     }
@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_key_is_written_once_in_a_pause_and_others_at_once() {
-        let bucket = Paced::new(MemoryBucket::new(StoreClock::machine()), ONE_A_SECOND);
+        let bucket = Throttled::new(MemoryBucket::new(StoreClock::machine()), ONE_A_SECOND);
         let started = Instant::now();
         for n in 0..50 {
             put(&bucket, &format!("other-{n}")).await;
@@ -132,7 +132,7 @@ mod tests {
     async fn rivals_set_out_together() {
         let distant = FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine())));
         distant.set_plan(|_| Fault::SlowMs(20));
-        let bucket = Paced::new(distant, ONE_A_SECOND);
+        let bucket = Throttled::new(distant, ONE_A_SECOND);
         put(&bucket, "head").await;
         let started = Instant::now();
         tokio::join!(put(&bucket, "head"), put(&bucket, "head"), put(&bucket, "head"));
