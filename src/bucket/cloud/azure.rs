@@ -7,7 +7,7 @@ use std::sync::Arc;
 use object_store::RetryConfig;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
-use super::heard::Listening;
+use super::response::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
 use crate::bucket::http_client::{HttpOptions, root_of};

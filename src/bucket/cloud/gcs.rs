@@ -9,7 +9,7 @@ use std::time::Duration;
 use object_store::RetryConfig;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
-use super::heard::Listening;
+use super::response::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
 use crate::bucket::http_client::{HttpOptions, root_of};

@@ -1,6 +1,6 @@
 //! Google Cloud Storage and Azure Blob, by their native APIs through the `object_store` crate, whose own
 //! retries are off. Its invariant: what an answer means is judged by what the store said on the wire
-//! (`heard`), because the crate's errors confuse a conflict (409), which proves nothing, with an existing
+//! (`response`), because the crate's errors confuse a conflict (409), which proves nothing, with an existing
 //! object, and drop the store's time.
 
 use std::future::Future;
@@ -23,11 +23,11 @@ use super::body::collect;
 use super::http_client::{HttpOptions, chain, over_new_connections, timed_out};
 use super::parts::parts;
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
-use heard::{Failure, Heard, listen};
+use response::{FailedCall, StoreResponse, listen};
 
 mod azure;
 mod gcs;
-mod heard;
+mod response;
 
 pub use azure::AzureSettings;
 pub use gcs::GcsSettings;
@@ -80,15 +80,15 @@ impl CloudBucket {
         &self,
         body_bytes: usize,
         call: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<(T, Heard), Failure> {
+    ) -> Result<(T, StoreResponse), FailedCall> {
         let limit = self.http.limit(body_bytes as u64);
         match tokio::time::timeout(limit, listen(call)).await {
-            Err(_) => Err(Failure { heard: Heard::default(), error: timed_out(limit) }),
-            Ok((Ok(value), heard)) => match heard.unproven() {
-                None => Ok((value, heard)),
-                Some(error) => Err(Failure { error, heard }),
+            Err(_) => Err(FailedCall { response: StoreResponse::default(), error: timed_out(limit) }),
+            Ok((Ok(value), response)) => match response.unproven() {
+                None => Ok((value, response)),
+                Some(error) => Err(FailedCall { error, response }),
             },
-            Ok((Err(error), heard)) => Err(Failure { error: heard.sort(&error), heard }),
+            Ok((Err(error), response)) => Err(FailedCall { error: response.sort(&error), response }),
         }
     }
 
@@ -99,33 +99,33 @@ impl CloudBucket {
         }
     }
 
-    fn stamp_of(&self, meta: &ObjectMeta, heard: &Heard) -> Stamp {
+    fn stamp_of(&self, meta: &ObjectMeta, response: &StoreResponse) -> Stamp {
         Stamp {
             etag: self.tag_of(meta.e_tag.clone(), meta.version.clone()),
-            date: heard.date,
+            date: response.date,
             last_modified: Some(StoreTime(meta.last_modified.timestamp_millis())),
         }
     }
 
-    fn stamp_of_put(&self, put: PutResult, heard: &Heard) -> Stamp {
+    fn stamp_of_put(&self, put: PutResult, response: &StoreResponse) -> Stamp {
         let etag = self.tag_of(put.e_tag, put.version);
-        Stamp { etag, date: heard.date, last_modified: heard.last_modified.or(heard.date) }
+        Stamp { etag, date: response.date, last_modified: response.last_modified.or(response.date) }
     }
 
     /// The size and stamp of an object, without its bytes.
     async fn head(&self, path: &Path) -> Result<Object, BucketError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let (found, heard) = match self.attempt(0, self.store.get_opts(path, options)).await {
+        let (found, response) = match self.attempt(0, self.store.get_opts(path, options)).await {
             // No body has told why: anybody may have said so.
-            Err(Failure {
-                heard: Heard { code: None, .. },
+            Err(FailedCall {
+                response: StoreResponse { code: None, .. },
                 error: BucketError::NotFound { .. } | BucketError::Refused { .. },
             }) => {
                 return Err(self.denied_in_words(path).await);
             }
             answer => answer?,
         };
-        let stamp = self.stamp_of(&found.meta, &heard);
+        let stamp = self.stamp_of(&found.meta, &response);
         Ok(Object { bytes: Bytes::new(), size_bytes: found.meta.size, stamp })
     }
 
@@ -147,8 +147,8 @@ impl CloudBucket {
 
     async fn put_whole(&self, path: &Path, body: PutPayload, mode: PutMode) -> Result<Stamp, BucketError> {
         let (length, options) = (body.content_length(), PutOptions { mode, ..PutOptions::default() });
-        let (put, heard) = self.attempt(length, self.store.put_opts(path, body, options)).await?;
-        let stamp = self.stamp_of_put(put, &heard);
+        let (put, response) = self.attempt(length, self.store.put_opts(path, body, options)).await?;
+        let stamp = self.stamp_of_put(put, &response);
         if stamp.etag.is_none() {
             return Err(BucketError::unknown("a put is answered without the object's generation"));
         }
@@ -168,7 +168,7 @@ impl CloudBucket {
             self.attempt(0, self.store.complete_multipart(path, &upload, uploaded)).await
         };
         match completed.await {
-            Ok((put, heard)) => Ok(self.stamp_of_put(put, &heard)),
+            Ok((put, response)) => Ok(self.stamp_of_put(put, &response)),
             Err(failure) => {
                 // The failure to report is the first one; a store's own rule for old uploads does the rest.
                 let _ = self.attempt(0, self.store.abort_multipart(path, &upload)).await;
@@ -184,8 +184,8 @@ impl CloudBucket {
             loop {
                 tokio::time::sleep(COPY_POLL).await;
                 let options = GetOptions { head: true, ..GetOptions::default() };
-                let (_, heard) = self.attempt(0, self.store.get_opts(to, options)).await?;
-                match heard.copy_status.as_deref() {
+                let (_, response) = self.attempt(0, self.store.get_opts(to, options)).await?;
+                match response.copy_status.as_deref() {
                     Some("pending") => {}
                     None | Some("success") => return Ok(()),
                     Some(other) => {
@@ -223,15 +223,15 @@ impl Bucket for CloudBucket {
         }
         let start = range.as_ref().map(|range| range.start);
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let (found, heard) = match (self.attempt(0, self.store.get_opts(&path, options)).await, start) {
+        let (found, response) = match (self.attempt(0, self.store.get_opts(&path, options)).await, start) {
             // A range that starts past the end; Azurite answers 206 to one that starts right at it.
-            (Err(Failure { heard: Heard { status: Some(206 | 416), .. }, error }), Some(start)) => {
+            (Err(FailedCall { response: StoreResponse { status: Some(206 | 416), .. }, error }), Some(start)) => {
                 let found = self.head(&path).await?;
                 return if found.size_bytes <= start { Ok(found) } else { Err(error) };
             }
             (answer, _) => answer?,
         };
-        let (stamp, size_bytes) = (self.stamp_of(&found.meta, &heard), found.meta.size);
+        let (stamp, size_bytes) = (self.stamp_of(&found.meta, &response), found.meta.size);
         if stamp.etag.is_none() {
             return Err(BucketError::unknown("a get is answered without the object's generation"));
         }
@@ -271,11 +271,11 @@ impl Bucket for CloudBucket {
 
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
         let (from, to) = (self.path(from)?, self.path(to)?);
-        let ((), heard) = self.attempt(0, self.store.copy(&from, &to)).await?;
-        if heard.copy_status.as_deref() == Some("pending") {
+        let ((), response) = self.attempt(0, self.store.copy(&from, &to)).await?;
+        if response.copy_status.as_deref() == Some("pending") {
             self.copied(&to).await?;
         }
-        Ok(Stamp { etag: None, date: heard.date, last_modified: heard.date })
+        Ok(Stamp { etag: None, date: response.date, last_modified: response.date })
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
@@ -294,8 +294,8 @@ impl Bucket for CloudBucket {
                 page_token: page_token.take(),
                 ..PaginatedListOptions::default()
             };
-            let (found, heard) = self.attempt(0, self.store.list_paginated(Some(&begin), options)).await?;
-            page.date = heard.date;
+            let (found, response) = self.attempt(0, self.store.list_paginated(Some(&begin), options)).await?;
+            page.date = response.date;
             page.objects.extend(found.result.objects.into_iter().filter_map(|meta| {
                 let key = meta.location.as_ref().strip_prefix(&self.root)?.to_owned();
                 // Azurite ignores where to begin; its pages are gone through.

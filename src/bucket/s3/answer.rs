@@ -8,40 +8,40 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::credentials::NO_CREDENTIALS;
-use super::heard::{Asked, Heard, Note};
+use super::response::{Note, Operation, ResponseWatch};
 use crate::bucket::BucketError;
 use crate::bucket::http_client::{chain, with_way_out};
 
 /// Sorts a failed call.
-pub(super) fn sort<E>(error: &SdkError<E, HttpResponse>, heard: &Heard) -> BucketError
+pub(super) fn sort<E>(error: &SdkError<E, HttpResponse>, response: &ResponseWatch) -> BucketError
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     match error {
         // Nothing was sent.
-        SdkError::ConstructionFailure(_) => refused_unless_accepted(chain(error), heard),
+        SdkError::ConstructionFailure(_) => refused_unless_accepted(chain(error), response),
         SdkError::ServiceError(service) => {
             let (status, meta) = (service.raw().status().as_u16(), service.err().meta());
-            let answer = Answered { status, code: meta.code(), message: meta.message(), note: heard.note() };
-            answer.sort(heard.asked)
+            let answer = Answered { status, code: meta.code(), message: meta.message(), note: response.note() };
+            answer.sort(response.asked)
         }
         // A response that cannot be read, no response, no connection.
         SdkError::DispatchFailure(_) if chain(error).contains(NO_CREDENTIALS) => {
-            refused_unless_accepted(chain(error), heard)
+            refused_unless_accepted(chain(error), response)
         }
-        _ => BucketError::unknown_until(with_way_out(chain(error)), heard.note().retry_after),
+        _ => BucketError::unknown_until(with_way_out(chain(error)), response.note().retry_after),
     }
 }
 
 /// A call that was never sent for want of keys: they may come again where there were some before.
-fn refused_unless_accepted(message: String, heard: &Heard) -> BucketError {
+fn refused_unless_accepted(message: String, response: &ResponseWatch) -> BucketError {
     let message = message.find(NO_CREDENTIALS).and_then(|at| message.get(at..)).unwrap_or(&message).to_owned();
-    if heard.had_keys() { BucketError::unknown(message) } else { BucketError::Refused { message } }
+    if response.had_keys() { BucketError::unknown(message) } else { BucketError::Refused { message } }
 }
 
 /// A success, or what is known of it where it does not prove to be the store's answer.
-pub(super) fn check(heard: &Heard) -> Result<(), BucketError> {
-    let Note { flaw, retry_after, .. } = heard.note();
+pub(super) fn check(response: &ResponseWatch) -> Result<(), BucketError> {
+    let Note { flaw, retry_after, .. } = response.note();
     match flaw {
         None => Ok(()),
         Some(flaw) => Err(BucketError::unknown_until(not_the_stores("a success", &flaw), retry_after)),
@@ -67,13 +67,13 @@ struct Answered<'a> {
 }
 
 impl Answered<'_> {
-    fn sort(&self, asked: Asked) -> BucketError {
+    fn sort(&self, asked: Operation) -> BucketError {
         let date = self.note.date;
         let unknown = || BucketError::unknown_until(self.text(), self.note.retry_after);
         if let Some(flaw) = &self.note.flaw {
             // A store that knows no batches of deletes may have no words for that either.
             return match (asked, self.status) {
-                (Asked::DeleteBatch, 405 | 501) => BucketError::Refused { message: self.text() },
+                (Operation::DeleteBatch, 405 | 501) => BucketError::Refused { message: self.text() },
                 _ => BucketError::unknown_until(
                     not_the_stores(&format!("an answer of status {}", self.status), flaw),
                     self.note.retry_after,
@@ -81,8 +81,8 @@ impl Answered<'_> {
             };
         }
         let absent = match asked {
-            Asked::Get | Asked::Put | Asked::Copy | Asked::Delete => self.code == Some("NoSuchKey"),
-            Asked::Head => self.code != Some("NoSuchBucket"),
+            Operation::Get | Operation::Put | Operation::Copy | Operation::Delete => self.code == Some("NoSuchKey"),
+            Operation::Head => self.code != Some("NoSuchBucket"),
             _ => false,
         };
         if self.note.renewing {
@@ -128,7 +128,7 @@ impl Answered<'_> {
     }
 }
 
-fn needs(asked: Asked) -> String {
+fn needs(asked: Operation) -> String {
     format!("the credentials need {} (docs/aws.md has a policy to copy)", asked.rights())
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     /// The outcome's name alone.
-    fn outcome(status: u16, code: Option<&str>, asked: Asked) -> &'static str {
+    fn outcome(status: u16, code: Option<&str>, asked: Operation) -> &'static str {
         match (Answered { status, code, message: None, note: Note::default() }).sort(asked) {
             BucketError::Exists { .. } => "exists",
             BucketError::NotFound { .. } => "not found",
@@ -150,7 +150,7 @@ mod tests {
     fn an_error_that_does_not_prove_itself_is_unknown_whatever_its_status() {
         for status in [301, 400, 401, 403, 404, 405, 412, 413, 500, 501] {
             let note = Note { flaw: Some("a page".into()), ..Note::default() };
-            let sorted = Answered { status, code: None, message: None, note }.sort(Asked::Put);
+            let sorted = Answered { status, code: None, message: None, note }.sort(Operation::Put);
             assert!(
                 matches!(&sorted, BucketError::Unknown { message, .. } if message.contains("a page")),
                 "{sorted:?}"
@@ -161,14 +161,16 @@ mod tests {
     #[test]
     fn what_the_credentials_need_and_where_the_bucket_is_stand_in_the_message() {
         let note = Note { region: Some("eu-central-1".into()), ..Note::default() };
-        let moved = Answered { status: 301, code: Some("PermanentRedirect"), message: None, note }.sort(Asked::Get);
+        let moved = Answered { status: 301, code: Some("PermanentRedirect"), message: None, note }.sort(Operation::Get);
         assert!(moved.to_string().contains("AWS_REGION=eu-central-1"), "{moved}");
         let denied = |asked| {
             Answered { status: 403, code: Some("AccessDenied"), message: None, note: Note::default() }.sort(asked)
         };
-        for (asked, right) in
-            [(Asked::Get, "s3:ListBucket"), (Asked::Put, "s3:PutObject"), (Asked::Delete, "s3:DeleteObject")]
-        {
+        for (asked, right) in [
+            (Operation::Get, "s3:ListBucket"),
+            (Operation::Put, "s3:PutObject"),
+            (Operation::Delete, "s3:DeleteObject"),
+        ] {
             assert!(denied(asked).to_string().contains(right), "{asked:?}");
         }
     }
@@ -176,29 +178,29 @@ mod tests {
     #[test]
     fn each_status_is_sorted_as_the_protocol_says() {
         for (status, code, asked, expected) in [
-            (412, Some("PreconditionFailed"), Asked::Get, "exists"),
-            (404, Some("NoSuchKey"), Asked::Get, "not found"),
-            (404, Some("NoSuchBucket"), Asked::Get, "refused"),
-            (404, None, Asked::Head, "not found"),
-            (404, Some("NotFound"), Asked::Head, "not found"),
-            (404, Some("NoSuchKey"), Asked::Part, "refused"),
-            (404, Some("NoSuchUpload"), Asked::CompleteUpload, "unknown"),
-            (400, Some("InvalidArgument"), Asked::Get, "refused"),
-            (400, Some("ExpiredToken"), Asked::Get, "refused"),
-            (400, Some("RequestTimeout"), Asked::Get, "unknown"),
-            (401, None, Asked::Get, "refused"),
-            (403, Some("AccessDenied"), Asked::Get, "refused"),
-            (403, Some("RequestTimeTooSkewed"), Asked::Put, "unknown"),
-            (405, Some("MethodNotAllowed"), Asked::Get, "refused"),
-            (413, Some("EntityTooLarge"), Asked::Get, "refused"),
-            (301, Some("PermanentRedirect"), Asked::Get, "refused"),
-            (408, None, Asked::Get, "unknown"),
-            (409, Some("ConditionalRequestConflict"), Asked::Get, "unknown"),
-            (429, None, Asked::Get, "unknown"),
-            (500, Some("InternalError"), Asked::Get, "unknown"),
-            (501, Some("NotImplemented"), Asked::DeleteBatch, "refused"),
-            (503, Some("SlowDown"), Asked::Get, "unknown"),
-            (200, Some("InternalError"), Asked::Get, "unknown"),
+            (412, Some("PreconditionFailed"), Operation::Get, "exists"),
+            (404, Some("NoSuchKey"), Operation::Get, "not found"),
+            (404, Some("NoSuchBucket"), Operation::Get, "refused"),
+            (404, None, Operation::Head, "not found"),
+            (404, Some("NotFound"), Operation::Head, "not found"),
+            (404, Some("NoSuchKey"), Operation::Part, "refused"),
+            (404, Some("NoSuchUpload"), Operation::CompleteUpload, "unknown"),
+            (400, Some("InvalidArgument"), Operation::Get, "refused"),
+            (400, Some("ExpiredToken"), Operation::Get, "refused"),
+            (400, Some("RequestTimeout"), Operation::Get, "unknown"),
+            (401, None, Operation::Get, "refused"),
+            (403, Some("AccessDenied"), Operation::Get, "refused"),
+            (403, Some("RequestTimeTooSkewed"), Operation::Put, "unknown"),
+            (405, Some("MethodNotAllowed"), Operation::Get, "refused"),
+            (413, Some("EntityTooLarge"), Operation::Get, "refused"),
+            (301, Some("PermanentRedirect"), Operation::Get, "refused"),
+            (408, None, Operation::Get, "unknown"),
+            (409, Some("ConditionalRequestConflict"), Operation::Get, "unknown"),
+            (429, None, Operation::Get, "unknown"),
+            (500, Some("InternalError"), Operation::Get, "unknown"),
+            (501, Some("NotImplemented"), Operation::DeleteBatch, "refused"),
+            (503, Some("SlowDown"), Operation::Get, "unknown"),
+            (200, Some("InternalError"), Operation::Get, "unknown"),
         ] {
             assert_eq!(outcome(status, code, asked), expected, "{status} {code:?} {asked:?}");
         }

@@ -25,15 +25,15 @@ use crate::error::Result;
 use answer::{check, sort, tag};
 use clock::SigningClock;
 use credentials::Keys;
-use heard::{Asked, Heard};
+use response::{Operation, ResponseWatch};
 
 mod answer;
 mod clock;
 mod connection;
 mod credentials;
 mod encryption;
-mod heard;
 mod multipart;
+mod response;
 mod route;
 mod settings;
 mod trust;
@@ -110,16 +110,16 @@ impl S3Bucket {
     }
 
     /// Listens to a call that is about to be made.
-    fn hear(&self, asked: Asked) -> Heard {
-        Heard::of(asked, &self.clock, self.keys.as_ref())
+    fn watch(&self, asked: Operation) -> ResponseWatch {
+        ResponseWatch::of(asked, &self.clock, self.keys.as_ref())
     }
 
     /// Awaits one attempt of a call with `body_bytes` to send, sorts its failure, and takes a success only
-    /// if it proves to be the store's. `heard` is the call's interceptor.
+    /// if it proves to be the store's. `response` is the call's interceptor.
     async fn bounded<T, E>(
         &self,
         body_bytes: usize,
-        heard: &Heard,
+        response: &ResponseWatch,
         attempt: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, BucketError>
     where
@@ -127,41 +127,41 @@ impl S3Bucket {
     {
         let limit = self.limit(body_bytes as u64);
         match tokio::time::timeout(limit, attempt).await {
-            Ok(Ok(answer)) => check(heard).map(|()| answer),
-            Ok(Err(error)) => Err(sort(&error, heard)),
+            Ok(Ok(answer)) => check(response).map(|()| answer),
+            Ok(Err(error)) => Err(sort(&error, response)),
             Err(_) => Err(timed_out(limit)),
         }
     }
 
     /// The size and stamp of an object, without its bytes.
     async fn head(&self, key: &str) -> Result<Object, BucketError> {
-        let heard = self.hear(Asked::Head);
+        let response = self.watch(Operation::Head);
         let request = self.client.head_object().bucket(&self.name).key(self.full(key));
         let request = with_customer_key!(request, self);
-        let head = match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
+        let head = match self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await {
             // No body has told why: anybody may have said so.
             Err(BucketError::NotFound { .. } | BucketError::Exists { .. } | BucketError::Refused { .. }) => {
                 return Err(self.denied_in_words(key).await);
             }
             head => head?,
         };
-        let stamp = Stamp { etag: head.e_tag, date: heard.date(), last_modified: store_time(head.last_modified) };
+        let stamp = Stamp { etag: head.e_tag, date: response.date(), last_modified: store_time(head.last_modified) };
         Ok(Object { bytes: Bytes::new(), size_bytes: size(head.content_length)?, stamp })
     }
 
     /// Why an object is not given, in the words that a GET is answered with.
     async fn denied_in_words(&self, key: &str) -> BucketError {
-        let heard = self.hear(Asked::Get);
+        let response = self.watch(Operation::Get);
         let request = self.client.get_object().bucket(&self.name).key(self.full(key)).range("bytes=0-0");
         let request = with_customer_key!(request, self);
-        match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
+        match self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await {
             Err(error) => error,
             Ok(_) => BucketError::unknown("the store denies an object by HEAD and gives it by GET"),
         }
     }
 
     async fn put_whole(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Stamp, BucketError> {
-        let (length, heard) = (body.len(), self.hear(Asked::Put));
+        let (length, response) = (body.len(), self.watch(Operation::Put));
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.put_object().bucket(&self.name).key(self.full(key)).body(body.into());
         let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
@@ -171,8 +171,8 @@ impl S3Bucket {
             PutCondition::IfAbsent => request.if_none_match("*"),
             PutCondition::IfMatch(etag) => request.if_match(etag),
         };
-        let put = self.bounded(length, &heard, request.customize().interceptor(heard.clone()).send()).await?;
-        Ok(Stamp { etag: Some(tag(put.e_tag)?), date: heard.date(), last_modified: heard.date() })
+        let put = self.bounded(length, &response, request.customize().interceptor(response.clone()).send()).await?;
+        Ok(Stamp { etag: Some(tag(put.e_tag)?), date: response.date(), last_modified: response.date() })
     }
 
     /// Reads the body of a response into one buffer, within the time its length allows.
@@ -191,8 +191,8 @@ impl S3Bucket {
         let batch = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
         let batch = batch.map_err(|error| BucketError::Refused { message: error.to_string() })?;
         let request = self.client.delete_objects().bucket(&self.name).delete(batch);
-        let heard = self.hear(Asked::DeleteBatch);
-        let done = self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        let response = self.watch(Operation::DeleteBatch);
+        let done = self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await?;
         let mut failed = done.errors.unwrap_or_default().into_iter().filter(|one| one.code() != Some("NoSuchKey"));
         match failed.next() {
             None => Ok(()),
@@ -206,8 +206,8 @@ impl S3Bucket {
 
     async fn delete_one(&self, key: &str) -> Result<(), BucketError> {
         let request = self.client.delete_object().bucket(&self.name).key(self.full(key));
-        let heard = self.hear(Asked::Delete);
-        match self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await {
+        let response = self.watch(Operation::Delete);
+        match self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await {
             Ok(_) | Err(BucketError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -249,22 +249,22 @@ impl Bucket for S3Bucket {
         if range.as_ref().is_some_and(|range| range.start >= range.end) {
             return self.head(key).await;
         }
-        let heard = self.hear(Asked::Get);
+        let response = self.watch(Operation::Get);
         let request = self.client.get_object().bucket(&self.name).key(self.full(key));
         let mut request = with_customer_key!(request, self);
         if let Some(Range { start, end }) = &range {
             request = request.range(format!("bytes={start}-{}", end - 1));
         }
-        let attempt = request.customize().interceptor(heard.clone()).send();
+        let attempt = request.customize().interceptor(response.clone()).send();
         let mut found = match tokio::time::timeout(self.attempt_timeout, attempt).await {
             Err(_) => return Err(timed_out(self.attempt_timeout)),
             Ok(Ok(found)) => found,
             Ok(Err(error)) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
                 return self.head(key).await;
             }
-            Ok(Err(error)) => return Err(sort(&error, &heard)),
+            Ok(Err(error)) => return Err(sort(&error, &response)),
         };
-        check(&heard)?;
+        check(&response)?;
         let mut bytes = self.collect(&mut found).await?;
         let mut size_bytes = bytes.len() as u64;
         if let Some(range) = range {
@@ -282,7 +282,7 @@ impl Bucket for S3Bucket {
         } else if found.content_range.is_some() {
             return Err(BucketError::unknown("the store answers with a part of the object, the whole was asked for"));
         }
-        let stamp = Stamp { etag: found.e_tag, date: heard.date(), last_modified: store_time(found.last_modified) };
+        let stamp = Stamp { etag: found.e_tag, date: response.date(), last_modified: store_time(found.last_modified) };
         Ok(Object { bytes, size_bytes, stamp })
     }
 
@@ -311,7 +311,8 @@ impl Bucket for S3Bucket {
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError> {
         keys::validate(from)?;
         keys::validate(to)?;
-        let (heard, source) = (self.hear(Asked::Copy), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
+        let (response, source) =
+            (self.watch(Operation::Copy), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
         // A copy is encrypted as it is asked for, not as its source is.
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.copy_object().bucket(&self.name).key(self.full(to)).copy_source(source);
@@ -321,13 +322,13 @@ impl Bucket for S3Bucket {
             request = request.copy_source_sse_customer_algorithm(algorithm).copy_source_sse_customer_key(key);
             request = request.copy_source_sse_customer_key_md5(md5);
         }
-        let done = self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        let done = self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await?;
         let etag = Some(tag(done.copy_object_result.and_then(|result| result.e_tag))?);
-        Ok(Stamp { etag, date: heard.date(), last_modified: heard.date() })
+        Ok(Stamp { etag, date: response.date(), last_modified: response.date() })
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
-        let heard = self.hear(Asked::List);
+        let response = self.watch(Operation::List);
         let request = self
             .client
             .list_objects_v2()
@@ -335,7 +336,7 @@ impl Bucket for S3Bucket {
             .prefix(self.full(prefix))
             .max_keys(PAGE_KEYS as i32)
             .set_start_after(after.map(|after| self.full(after)));
-        let found = self.bounded(0, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        let found = self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await?;
         let mut objects = Vec::new();
         for object in found.contents.unwrap_or_default() {
             let (Some(key), size_bytes) = (object.key, size(object.size)?) else {
@@ -348,7 +349,7 @@ impl Bucket for S3Bucket {
         }
         // A page that claims to be cut yet holds nothing could not be continued.
         let more = found.is_truncated.unwrap_or(false) && !objects.is_empty();
-        Ok(Page { objects, more, date: heard.date() })
+        Ok(Page { objects, more, date: response.date() })
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {

@@ -11,7 +11,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
 use super::answer::tag;
 use super::encryption::with_customer_key;
-use super::heard::Asked;
+use super::response::Operation;
 use super::{S3Bucket, store_time};
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::parts::parts;
@@ -26,12 +26,12 @@ impl S3Bucket {
     /// Uploads the pieces as one object of `total` bytes, in parts.
     pub(super) async fn put_in_parts(&self, key: &str, pieces: Vec<Bytes>, total: usize) -> Result<Stamp, BucketError> {
         let part_bytes = self.part_bytes.max(total.div_ceil(MAX_PARTS));
-        let heard = self.hear(Asked::BeginUpload);
+        let response = self.watch(Operation::BeginUpload);
         let (algorithm, kms_key_id) = self.encryption();
         let create = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
         let create = create.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
         let create = with_customer_key!(create, self);
-        let created = self.bounded(0, &heard, create.customize().interceptor(heard.clone()).send()).await?;
+        let created = self.bounded(0, &response, create.customize().interceptor(response.clone()).send()).await?;
         let Some(upload) = created.upload_id.filter(|id| !id.is_empty()) else {
             return Err(BucketError::unknown("the store began an upload without an id"));
         };
@@ -39,8 +39,8 @@ impl S3Bucket {
         if uploaded.is_err() {
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(self.full(key)).upload_id(upload);
             // The failure to report is the first one; a store's own rule for old uploads does the rest.
-            let heard = self.hear(Asked::AbortUpload);
-            let _ = self.bounded(0, &heard, abort.customize().interceptor(heard.clone()).send()).await;
+            let response = self.watch(Operation::AbortUpload);
+            let _ = self.bounded(0, &response, abort.customize().interceptor(response.clone()).send()).await;
         }
         uploaded
     }
@@ -49,19 +49,19 @@ impl S3Bucket {
     pub(super) async fn abort_uploads_older(&self, age: Duration) -> Result<usize, BucketError> {
         let (mut key_marker, mut id_marker, mut aborted) = (None, None, 0);
         loop {
-            let heard = self.hear(Asked::ListUploads);
+            let response = self.watch(Operation::ListUploads);
             let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(&self.root);
             let list = list.set_key_marker(key_marker).set_upload_id_marker(id_marker);
-            let page = self.bounded(0, &heard, list.customize().interceptor(heard.clone()).send()).await?;
-            let Some(now) = heard.date() else { return Ok(aborted) };
+            let page = self.bounded(0, &response, list.customize().interceptor(response.clone()).send()).await?;
+            let Some(now) = response.date() else { return Ok(aborted) };
             for upload in page.uploads.unwrap_or_default() {
                 let began = store_time(upload.initiated);
                 let old = began.and_then(|began| u128::try_from(now.since_ms(began)).ok());
                 let (Some(key), Some(id)) = (upload.key, upload.upload_id) else { continue };
                 if old.is_some_and(|ms| ms > age.as_millis()) && self.is_of_a_stream(&key) {
                     let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(id);
-                    let heard = self.hear(Asked::AbortUpload);
-                    let done = self.bounded(0, &heard, abort.customize().interceptor(heard.clone()).send()).await;
+                    let response = self.watch(Operation::AbortUpload);
+                    let done = self.bounded(0, &response, abort.customize().interceptor(response.clone()).send()).await;
                     // One that fails is found again next time.
                     aborted += usize::from(done.is_ok());
                 }
@@ -82,7 +82,7 @@ impl S3Bucket {
     async fn upload_and_complete(&self, key: &str, upload: &str, parts: Vec<Bytes>) -> Result<Stamp, BucketError> {
         let uploads = parts.into_iter().zip(1..).map(|(part, number)| self.upload_part(key, upload, number, part));
         let done: Vec<CompletedPart> = futures::stream::iter(uploads).buffered(IN_FLIGHT).try_collect().await?;
-        let heard = self.hear(Asked::CompleteUpload);
+        let response = self.watch(Operation::CompleteUpload);
         let complete = self
             .client
             .complete_multipart_upload()
@@ -91,8 +91,8 @@ impl S3Bucket {
             .upload_id(upload)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(done)).build());
         let complete = with_customer_key!(complete, self);
-        let completed = self.bounded(0, &heard, complete.customize().interceptor(heard.clone()).send()).await?;
-        Ok(Stamp { etag: Some(tag(completed.e_tag)?), date: heard.date(), last_modified: heard.date() })
+        let completed = self.bounded(0, &response, complete.customize().interceptor(response.clone()).send()).await?;
+        Ok(Stamp { etag: Some(tag(completed.e_tag)?), date: response.date(), last_modified: response.date() })
     }
 
     async fn upload_part(
@@ -112,8 +112,8 @@ impl S3Bucket {
             .part_number(number)
             .body(part.into());
         let request = with_customer_key!(request, self);
-        let heard = self.hear(Asked::Part);
-        let sent = self.bounded(length, &heard, request.customize().interceptor(heard.clone()).send()).await?;
+        let response = self.watch(Operation::Part);
+        let sent = self.bounded(length, &response, request.customize().interceptor(response.clone()).send()).await?;
         Ok(CompletedPart::builder().part_number(number).e_tag(tag(sent.e_tag)?).build())
     }
 }

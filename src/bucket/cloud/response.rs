@@ -18,12 +18,12 @@ use crate::bucket::{BucketError, StoreTime};
 
 tokio::task_local! {
     /// Where the answers to the call under way are noted.
-    static HEARD: Arc<Mutex<Heard>>;
+    static LAST_RESPONSE: Arc<Mutex<StoreResponse>>;
 }
 
 /// The last answer to a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct StoreResponse {
     /// `None` as long as there is no answer.
     pub(super) status: Option<u16>,
     /// Whether it answers a HEAD request, which has no body to name anything.
@@ -44,28 +44,28 @@ pub(super) struct Heard {
 
 /// A failed call.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) heard: Heard,
+pub(super) struct FailedCall {
+    pub(super) response: StoreResponse,
     pub(super) error: BucketError,
 }
 
-impl From<Failure> for BucketError {
-    fn from(failure: Failure) -> Self {
+impl From<FailedCall> for BucketError {
+    fn from(failure: FailedCall) -> Self {
         failure.error
     }
 }
 
-/// Awaits a call and tells what was heard on the wire meanwhile.
-pub(super) async fn listen<T>(call: impl Future<Output = T>) -> (T, Heard) {
-    let heard = Arc::new(Mutex::new(Heard::default()));
-    let answer = HEARD.scope(heard.clone(), call).await;
-    let heard = heard.lock().clone();
-    (answer, heard)
+/// Awaits a call and tells what was answered on the wire meanwhile.
+pub(super) async fn listen<T>(call: impl Future<Output = T>) -> (T, StoreResponse) {
+    let response = Arc::new(Mutex::new(StoreResponse::default()));
+    let answer = LAST_RESPONSE.scope(response.clone(), call).await;
+    let response = response.lock().clone();
+    (answer, response)
 }
 
-fn note(heard: Heard) {
+fn note(response: StoreResponse) {
     // A request outside of any call has nobody who asks.
-    let _ = HEARD.try_with(|cell| *cell.lock() = heard);
+    let _ = LAST_RESPONSE.try_with(|cell| *cell.lock() = response);
 }
 
 /// Makes `object_store` use our client, and listens in.
@@ -81,13 +81,13 @@ impl HttpConnector for Listening {
 #[async_trait]
 impl HttpService for Listening {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let asked = Asked::of(&request);
-        let head = asked == Asked::Head;
-        note(Heard::default());
+        let asked = RequestKind::of(&request);
+        let head = asked == RequestKind::Head;
+        note(StoreResponse::default());
         let (parts, body) = HttpService::call(self.0.of_call(), request).await?.into_parts();
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let date = http_date(&parts.headers, "date");
-        let mut heard = Heard {
+        let mut response = StoreResponse {
             status: Some(parts.status.as_u16()),
             head,
             date,
@@ -98,23 +98,23 @@ impl HttpService for Listening {
             flaw: None,
         };
         // An object's content is not waited for here.
-        if head || (parts.status.is_success() && matches!(asked, Asked::Get | Asked::Token)) {
-            heard.flaw = flaw(asked, &heard, &parts.headers, &[]);
-            note(heard);
+        if head || (parts.status.is_success() && matches!(asked, RequestKind::Get | RequestKind::Token)) {
+            response.flaw = flaw(asked, &response, &parts.headers, &[]);
+            note(response);
             return Ok(HttpResponse::from_parts(parts, body));
         }
-        note(heard.clone());
+        note(response.clone());
         let body = body.bytes().await?;
-        heard.code = heard.code.or_else(|| code_in(&body));
-        heard.flaw = flaw(asked, &heard, &parts.headers, &body);
-        note(heard);
+        response.code = response.code.or_else(|| code_in(&body));
+        response.flaw = flaw(asked, &response, &parts.headers, &body);
+        note(response);
         Ok(HttpResponse::from_parts(parts, body.into()))
     }
 }
 
 /// What a request asks for, as far as it tells what proves the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum RequestKind {
     Get,
     Head,
     List(&'static str),
@@ -130,60 +130,68 @@ enum Asked {
     Token,
 }
 
-impl Asked {
-    fn of(request: &HttpRequest) -> Asked {
+impl RequestKind {
+    fn of(request: &HttpRequest) -> RequestKind {
         let query = request.uri().query().unwrap_or_default();
         let has = |word: &str| query.split('&').any(|pair| pair == word || pair.split('=').next() == Some(word));
         let header = |name: &str| request.headers().contains_key(name);
         let form =
             request.headers().get("content-type").is_some_and(|kind| kind == "application/x-www-form-urlencoded");
         match request.method().as_str() {
-            _ if form || header("metadata-flavor") || header("metadata") => Asked::Token,
-            "HEAD" => Asked::Head,
-            "GET" if has("list-type") => Asked::List("ListBucketResult"),
-            "GET" if query.split('&').any(|pair| pair == "comp=list") => Asked::List("EnumerationResults"),
-            "GET" => Asked::Get,
-            "PUT" if header("x-ms-copy-source") || header("x-goog-copy-source") => Asked::Copy,
-            "PUT" if query.split('&').any(|pair| pair == "comp=block") => Asked::Block,
-            "PUT" => Asked::Put,
-            "POST" if has("uploads") => Asked::BeginUpload,
-            "POST" if has("uploadId") => Asked::CompleteUpload,
-            "POST" if query.split('&').any(|pair| pair == "comp=batch") => Asked::DeleteBatch,
-            "DELETE" => Asked::Delete,
-            _ => Asked::Token,
+            _ if form || header("metadata-flavor") || header("metadata") => RequestKind::Token,
+            "HEAD" => RequestKind::Head,
+            "GET" if has("list-type") => RequestKind::List("ListBucketResult"),
+            "GET" if query.split('&').any(|pair| pair == "comp=list") => RequestKind::List("EnumerationResults"),
+            "GET" => RequestKind::Get,
+            "PUT" if header("x-ms-copy-source") || header("x-goog-copy-source") => RequestKind::Copy,
+            "PUT" if query.split('&').any(|pair| pair == "comp=block") => RequestKind::Block,
+            "PUT" => RequestKind::Put,
+            "POST" if has("uploads") => RequestKind::BeginUpload,
+            "POST" if has("uploadId") => RequestKind::CompleteUpload,
+            "POST" if query.split('&').any(|pair| pair == "comp=batch") => RequestKind::DeleteBatch,
+            "DELETE" => RequestKind::Delete,
+            _ => RequestKind::Token,
         }
     }
 }
 
 /// Why an answer is none of an object store's, or `None` if it may be one.
-fn flaw(asked: Asked, heard: &Heard, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let kind = header("content-type");
     let came = || format!("content-type {:?}, {}", kind.unwrap_or_default(), start_of(body));
     let lacks = |what: &str| Some(format!("{what} is expected of it, and it came with {}", came()));
-    let status = heard.status.unwrap_or_default();
+    let status = response.status.unwrap_or_default();
     let tagged = header("etag").is_some_and(|tag| !tag.trim().is_empty());
-    if asked == Asked::Token {
+    if asked == RequestKind::Token {
         return None;
     }
     if !(200..300).contains(&status) {
-        let known = asked == Asked::Head || heard.code.is_some() || root_element(body) == Some("Error");
+        let known = asked == RequestKind::Head || response.code.is_some() || root_element(body) == Some("Error");
         return if known { None } else { lacks("an error in the store's words") };
     }
     match asked {
         // An object tells the kind of its content. Elsewhere some servers send it of a body that is empty.
-        Asked::Get | Asked::Head if is_page(kind) => lacks("no page for people"),
-        Asked::Get | Asked::Head if !tagged || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
-        Asked::Put if !tagged || !is_blank(body) => lacks("an ETag and no body"),
-        Asked::Block if status != 201 || !is_blank(body) => lacks("status 201 and no body"),
-        Asked::Copy if heard.copy_status.is_none() && !is_whole_document(body, "CopyObjectResult") => {
+        RequestKind::Get | RequestKind::Head if is_page(kind) => lacks("no page for people"),
+        RequestKind::Get | RequestKind::Head if !tagged || !matches!(status, 200 | 206) => {
+            lacks("an object with an ETag")
+        }
+        RequestKind::Put if !tagged || !is_blank(body) => lacks("an ETag and no body"),
+        RequestKind::Block if status != 201 || !is_blank(body) => lacks("status 201 and no body"),
+        RequestKind::Copy if response.copy_status.is_none() && !is_whole_document(body, "CopyObjectResult") => {
             lacks("word of a copy")
         }
-        Asked::List(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
-        Asked::BeginUpload if !is_whole_document(body, "InitiateMultipartUploadResult") => lacks("a begun upload"),
-        Asked::CompleteUpload if !is_whole_document(body, "CompleteMultipartUploadResult") => lacks("a whole object"),
-        Asked::DeleteBatch if !kind.is_some_and(|kind| kind.starts_with("multipart/mixed")) => lacks("many answers"),
-        Asked::Delete if !matches!(status, 200 | 202 | 204) || !is_blank(body) => lacks("no body"),
+        RequestKind::List(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
+        RequestKind::BeginUpload if !is_whole_document(body, "InitiateMultipartUploadResult") => {
+            lacks("a begun upload")
+        }
+        RequestKind::CompleteUpload if !is_whole_document(body, "CompleteMultipartUploadResult") => {
+            lacks("a whole object")
+        }
+        RequestKind::DeleteBatch if !kind.is_some_and(|kind| kind.starts_with("multipart/mixed")) => {
+            lacks("many answers")
+        }
+        RequestKind::Delete if !matches!(status, 200 | 202 | 204) || !is_blank(body) => lacks("no body"),
         _ => None,
     }
 }
@@ -205,7 +213,7 @@ fn code_in(body: &[u8]) -> Option<String> {
     rest.split_once("</Code>").map(|(code, _)| code.trim().to_owned())
 }
 
-impl Heard {
+impl StoreResponse {
     /// Sorts a failed call by the last answer.
     pub(super) fn sort(&self, error: &object_store::Error) -> BucketError {
         let date = self.date;
@@ -257,8 +265,9 @@ mod tests {
     use super::*;
 
     fn outcome(status: u16, code: Option<&str>, head: bool) -> &'static str {
-        let heard = Heard { status: Some(status), code: code.map(str::to_owned), head, ..Heard::default() };
-        match heard.sort(&object_store::Error::NotImplemented { operation: "x".into(), implementer: "y".into() }) {
+        let response =
+            StoreResponse { status: Some(status), code: code.map(str::to_owned), head, ..StoreResponse::default() };
+        match response.sort(&object_store::Error::NotImplemented { operation: "x".into(), implementer: "y".into() }) {
             BucketError::Exists { .. } => "exists",
             BucketError::NotFound { .. } => "not found",
             BucketError::Refused { .. } => "refused",
@@ -302,14 +311,14 @@ mod tests {
     #[test]
     fn a_call_without_an_answer_is_unknown() {
         let error = object_store::Error::NotImplemented { operation: "x".into(), implementer: "y".into() };
-        let sorted = Heard::default().sort(&error);
+        let sorted = StoreResponse::default().sort(&error);
         assert!(matches!(sorted, BucketError::Unknown { .. }), "{sorted:?}");
     }
 
     #[tokio::test]
     async fn what_is_heard_belongs_to_its_own_call() {
         let call = |status: u16| async move {
-            note(Heard { status: Some(status), ..Heard::default() });
+            note(StoreResponse { status: Some(status), ..StoreResponse::default() });
             tokio::task::yield_now().await;
         };
         let (one, two) = tokio::join!(listen(call(200)), listen(call(503)));

@@ -1,4 +1,4 @@
-//! What was heard of one call to S3: status, time, and whether the answer proves to be the store's. Its
+//! What was answered to one call to S3: status, time, and whether the answer proves to be the store's. Its
 //! invariant: a success without proof is never taken for one (docs/protocol.md#proof-of-an-answer). A captive portal, a
 //! maintenance page or a wrong load balancer answers 200 as well.
 
@@ -22,7 +22,7 @@ use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, s
 
 /// What a call asks for: what proves its answer, what 404 means, and which right it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Operation {
     Get,
     Head,
     Put,
@@ -37,32 +37,37 @@ pub(super) enum Asked {
     ListUploads,
 }
 
-impl Asked {
+impl Operation {
     /// The root element of the document that answers it; `None` where there is no document.
     fn document(self) -> Option<&'static str> {
         match self {
-            Asked::Copy => Some("CopyObjectResult"),
-            Asked::DeleteBatch => Some("DeleteResult"),
-            Asked::List => Some("ListBucketResult"),
-            Asked::BeginUpload => Some("InitiateMultipartUploadResult"),
-            Asked::CompleteUpload => Some("CompleteMultipartUploadResult"),
-            Asked::ListUploads => Some("ListMultipartUploadsResult"),
-            Asked::Get | Asked::Head | Asked::Put | Asked::Part | Asked::Delete | Asked::AbortUpload => None,
+            Operation::Copy => Some("CopyObjectResult"),
+            Operation::DeleteBatch => Some("DeleteResult"),
+            Operation::List => Some("ListBucketResult"),
+            Operation::BeginUpload => Some("InitiateMultipartUploadResult"),
+            Operation::CompleteUpload => Some("CompleteMultipartUploadResult"),
+            Operation::ListUploads => Some("ListMultipartUploadsResult"),
+            Operation::Get
+            | Operation::Head
+            | Operation::Put
+            | Operation::Part
+            | Operation::Delete
+            | Operation::AbortUpload => None,
         }
     }
 
     /// The rights without which S3 refuses it.
     pub(super) fn rights(self) -> &'static str {
         match self {
-            Asked::Get | Asked::Head => {
+            Operation::Get | Operation::Head => {
                 "s3:GetObject, and s3:ListBucket, without which S3 says 403 of an object that is not there"
             }
-            Asked::Put | Asked::BeginUpload | Asked::Part | Asked::CompleteUpload => "s3:PutObject",
-            Asked::Copy => "s3:GetObject and s3:PutObject",
-            Asked::Delete | Asked::DeleteBatch => "s3:DeleteObject",
-            Asked::List => "s3:ListBucket",
-            Asked::AbortUpload => "s3:AbortMultipartUpload",
-            Asked::ListUploads => "s3:ListBucketMultipartUploads",
+            Operation::Put | Operation::BeginUpload | Operation::Part | Operation::CompleteUpload => "s3:PutObject",
+            Operation::Copy => "s3:GetObject and s3:PutObject",
+            Operation::Delete | Operation::DeleteBatch => "s3:DeleteObject",
+            Operation::List => "s3:ListBucket",
+            Operation::AbortUpload => "s3:AbortMultipartUpload",
+            Operation::ListUploads => "s3:ListBucketMultipartUploads",
         }
     }
 }
@@ -84,16 +89,16 @@ pub(super) struct Note {
 
 /// Listens to one call. Clones listen to the same.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
-    pub(super) asked: Asked,
+pub(super) struct ResponseWatch {
+    pub(super) asked: Operation,
     note: Arc<Mutex<Note>>,
     clock: SigningClock,
     keys: Option<Keys>,
 }
 
-impl Heard {
-    pub(super) fn of(asked: Asked, clock: &SigningClock, keys: Option<&Keys>) -> Self {
-        Heard { asked, note: Arc::default(), clock: clock.clone(), keys: keys.cloned() }
+impl ResponseWatch {
+    pub(super) fn of(asked: Operation, clock: &SigningClock, keys: Option<&Keys>) -> Self {
+        ResponseWatch { asked, note: Arc::default(), clock: clock.clone(), keys: keys.cloned() }
     }
 
     pub(super) fn note(&self) -> Note {
@@ -111,7 +116,7 @@ impl Heard {
     }
 }
 
-impl Intercept for Heard {
+impl Intercept for ResponseWatch {
     fn name(&self) -> &'static str {
         "what the store answers"
     }
@@ -157,7 +162,7 @@ impl Intercept for Heard {
 }
 
 /// Why a response is none of an object store's, or `None` if it may be one.
-fn flaw(asked: Asked, response: &HttpResponse) -> Option<String> {
+fn flaw(asked: Operation, response: &HttpResponse) -> Option<String> {
     let header = |name: &str| response.headers().get(name).map(str::trim).filter(|text| !text.is_empty());
     // Of an object's own content only the headers are known yet.
     let body = response.body().bytes().unwrap_or_default();
@@ -166,17 +171,19 @@ fn flaw(asked: Asked, response: &HttpResponse) -> Option<String> {
     let lacks = |what: &str| Some(format!("{what} is expected of it, and it came with {}", came()));
     let status = response.status().as_u16();
     if !(200..300).contains(&status) {
-        let silent = asked == Asked::Head && is_blank(body);
+        let silent = asked == Operation::Head && is_blank(body);
         let known = silent || root_element(body) == Some("Error");
         return if known { None } else { lacks("an error in the words of S3") };
     }
     match asked {
         // An object tells the kind of its content. Elsewhere some servers send it of a body that is empty.
-        Asked::Get | Asked::Head if is_page(kind) => lacks("no page for people"),
-        Asked::Get if header("etag").is_none() || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
-        Asked::Head if header("etag").is_none() || status != 200 => lacks("an ETag"),
-        Asked::Put | Asked::Part if header("etag").is_none() || !is_blank(body) => lacks("an ETag and no body"),
-        Asked::Delete | Asked::AbortUpload if !matches!(status, 200 | 202 | 204) || !is_blank(body) => lacks("no body"),
+        Operation::Get | Operation::Head if is_page(kind) => lacks("no page for people"),
+        Operation::Get if header("etag").is_none() || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
+        Operation::Head if header("etag").is_none() || status != 200 => lacks("an ETag"),
+        Operation::Put | Operation::Part if header("etag").is_none() || !is_blank(body) => lacks("an ETag and no body"),
+        Operation::Delete | Operation::AbortUpload if !matches!(status, 200 | 202 | 204) || !is_blank(body) => {
+            lacks("no body")
+        }
         _ => match asked.document() {
             Some(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
             _ => None,
