@@ -142,7 +142,7 @@ pub struct Timing {
     pub maintenance_interval: Duration,
     /// How long a collection that was loaded stays at least, so that a few that take turns do not spend all
     /// their time being loaded.
-    pub residence: Duration,
+    pub min_loaded: Duration,
     /// How long a load or a write waits for others to make room.
     pub room_patience: Duration,
     /// Rules switched off to show in tests that they matter; none in production.
@@ -195,7 +195,7 @@ impl Default for Timing {
             prefetch: 16,
             graph_rows: 256,
             maintenance_interval: Duration::from_secs(5),
-            residence: Duration::from_millis(500),
+            min_loaded: Duration::from_millis(500),
             room_patience: Duration::from_secs(20),
             ablate: Ablate::default(),
         }

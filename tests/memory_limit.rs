@@ -32,7 +32,7 @@ fn settings(limit: Option<u64>) -> Settings {
     settings.timing.maintenance_interval = Duration::from_millis(20);
     settings.timing.swap_interval = Duration::ZERO;
     settings.timing.flush_commits = 8;
-    settings.timing.residence = Duration::from_millis(5);
+    settings.timing.min_loaded = Duration::from_millis(5);
     settings
 }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::order::in_order;
+use super::pin::PinGuard;
 use super::request::{Found, Get, GetAnswer, Hit, Include, QueryAnswer};
-use super::residence::Held;
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -22,12 +22,12 @@ pub struct Reading {
     rows: Vec<RowRef>,
     include: Include,
     /// Keeps the collection in memory.
-    _held: Option<Held>,
+    _pin: Option<PinGuard>,
 }
 
 impl Reading {
-    pub(super) fn of(self, held: Held) -> Reading {
-        Reading { _held: Some(held), ..self }
+    pub(super) fn of(self, pin: PinGuard) -> Reading {
+        Reading { _pin: Some(pin), ..self }
     }
 
     /// How many records the answer has.
@@ -78,7 +78,7 @@ pub struct Matches {
     results: Vec<Vec<(RowRef, f32)>>,
     include: Include,
     /// Keeps the collection in memory.
-    _held: Held,
+    _pin: PinGuard,
 }
 
 impl Matches {
@@ -86,9 +86,9 @@ impl Matches {
         snapshot: Arc<Snapshot>,
         results: Vec<Vec<(RowRef, f32)>>,
         include: Include,
-        held: Held,
+        pin: PinGuard,
     ) -> Matches {
-        Matches { snapshot, results, include, _held: held }
+        Matches { snapshot, results, include, _pin: pin }
     }
 
     /// These matches without the record of this id, at most `k` of each query embedding.
@@ -180,7 +180,7 @@ impl Snapshot {
     /// Reads records, to be taken one by one.
     pub fn read(self: Arc<Self>, get: &Get, interrupt: &Interrupt) -> Result<Reading> {
         let rows = self.rows(get, interrupt)?;
-        Ok(Reading { snapshot: self, rows, include: get.include, _held: None })
+        Ok(Reading { snapshot: self, rows, include: get.include, _pin: None })
     }
 
     /// The record of this id with all its fields, and the address of the row that made it.

@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 use super::get::{Matches, Reading};
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
+use super::pin::{Home, PinGuard, Pins};
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, IndexSettings, Query, QueryAnswer, Scope, Selection,
     Write, WriteOutcome,
 };
-use super::residence::{Held, Home, Residence};
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
 use super::upkeep::Calm;
@@ -92,7 +92,7 @@ struct Inner {
     stream: Stream<CollectionState>,
     surroundings: Surroundings,
     calm: Mutex<Calm>,
-    residence: Residence,
+    pins: Pins,
 }
 
 /// A collection of records. Cheap to clone.
@@ -103,8 +103,8 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn new(face: Face, stream: Stream<CollectionState>, surroundings: Surroundings) -> Collection {
-        let (calm, residence) = (Mutex::default(), Residence::default());
-        Collection { inner: Arc::new(Inner { face, stream, surroundings, calm, residence }) }
+        let (calm, pins) = (Mutex::default(), Pins::default());
+        Collection { inner: Arc::new(Inner { face, stream, surroundings, calm, pins }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -123,14 +123,14 @@ impl Collection {
     pub(crate) async fn offer(&self, write: Write) -> Result<WriteOutcome, (Error, Option<Box<Write>>)> {
         let lost = |error| (error, None);
         let change = Change::Write(write);
-        // IMPORTANT: before it is held, so that a load which waits for room never waits for us.
+        // IMPORTANT: before it is pinned, so that a load which waits for room never waits for us.
         let _room = self.room_for(&change).await.map_err(lost)?;
-        let held = match self.used().await {
-            Ok(held) => held,
+        let pinned = match self.used().await {
+            Ok(pinned) => pinned,
             Err(error) => return Err((error, change.into_write().map(Box::new))),
         };
-        let change = held.prepared(change).await.map_err(lost)?;
-        let offered = held.inner.stream.offer(change).await;
+        let change = pinned.prepared(change).await.map_err(lost)?;
+        let offered = pinned.inner.stream.offer(change).await;
         let back = |change: Box<Change>| change.into_write().map(Box::new);
         offered.map(|written| written.answer).map_err(|refusal| (refusal.error, refusal.request.and_then(back)))
     }
@@ -175,8 +175,8 @@ impl Collection {
     /// # Errors
     /// `Conflict` if a guard does not hold: nothing was written.
     pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
-        let held = self.used().await?;
-        held.inner.stream.write(Change::Guarded(guards, write)).await
+        let pinned = self.used().await?;
+        pinned.inner.stream.write(Change::Guarded(guards, write)).await
     }
 
     /// Brings readers up to date; the store time at which there was no newer commit. What a snapshot shows that
@@ -213,26 +213,26 @@ impl Collection {
 
     /// Reads records in insertion order.
     pub async fn get(&self, get: Get) -> Result<GetAnswer> {
-        let held = self.used().await?;
-        let snapshot = held.snapshot(get.consistency).await?;
-        held.compute().search(move |interrupt| snapshot.get(&get, interrupt)).await?
+        let pinned = self.used().await?;
+        let snapshot = pinned.snapshot(get.consistency).await?;
+        pinned.compute().search(move |interrupt| snapshot.get(&get, interrupt)).await?
     }
 
     /// Reads records in insertion order, to be taken one by one: whoever passes them on need not hold them all.
     pub async fn read(&self, get: Get) -> Result<Reading> {
-        let held = self.used().await?;
-        let snapshot = held.snapshot(get.consistency).await?;
-        let reading = held.compute().search(move |interrupt| snapshot.read(&get, interrupt)).await??;
-        Ok(reading.of(held))
+        let pinned = self.used().await?;
+        let snapshot = pinned.snapshot(get.consistency).await?;
+        let reading = pinned.compute().search(move |interrupt| snapshot.read(&get, interrupt)).await??;
+        Ok(reading.of(pinned))
     }
 
     /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
     /// embeddings are spread over the search threads.
     pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
         if query.embeddings.len() < 2 {
-            let held = self.used().await?;
-            let (snapshot, limits) = held.prepare(&mut query).await?;
-            return held.compute().search(move |interrupt| snapshot.search(&query, &limits, interrupt)).await?;
+            let pinned = self.used().await?;
+            let (snapshot, limits) = pinned.prepare(&mut query).await?;
+            return pinned.compute().search(move |interrupt| snapshot.search(&query, &limits, interrupt)).await?;
         }
         let matches = self.find(query).await?;
         self.compute().search(move |_| matches.answer()).await?
@@ -240,9 +240,9 @@ impl Collection {
 
     /// Finds the nearest records, to be taken one by one, so that a caller who passes them on need not hold them all.
     pub async fn find(&self, mut query: Query) -> Result<Matches> {
-        let held = self.used().await?;
-        let (snapshot, limits) = held.prepare(&mut query).await?;
-        let (compute, include) = (held.compute(), query.include);
+        let pinned = self.used().await?;
+        let (snapshot, limits) = pinned.prepare(&mut query).await?;
+        let (compute, include) = (pinned.compute(), query.include);
         if query.embeddings.len() < 2 {
             let searched = compute.search(move |interrupt| {
                 let route = snapshot.route(&query, &limits, interrupt);
@@ -251,7 +251,7 @@ impl Collection {
                 (rows, snapshot)
             });
             let (rows, snapshot) = searched.await?;
-            return Ok(Matches::of(snapshot, rows?, include, held));
+            return Ok(Matches::of(snapshot, rows?, include, pinned));
         }
         let planned = compute.search(move |interrupt| (snapshot.route(&query, &limits, interrupt), snapshot, query));
         let (route, snapshot, query) = planned.await?;
@@ -262,7 +262,7 @@ impl Collection {
             searched.answer(&query, &route, part * count / parts..(part + 1) * count / parts, interrupt)
         };
         let answers = compute.search_batch(parts, answer).await?.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, held))
+        Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, pinned))
     }
 
     /// What a search reads, and within what limits; completes the query, and counts it.
@@ -339,11 +339,11 @@ impl Collection {
     }
 
     /// Holds it for a request.
-    async fn used(&self) -> Result<Held> {
-        let held = self.held().await?;
-        held.residence().touch();
-        held.inner.face.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(held)
+    async fn used(&self) -> Result<PinGuard> {
+        let pinned = self.pinned().await?;
+        pinned.pins().touch();
+        pinned.inner.face.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(pinned)
     }
 
     /// Requests so far: tells whether the collection is in use.
@@ -371,8 +371,8 @@ impl Collection {
         self.present().parts()
     }
 
-    pub(crate) fn residence(&self) -> &Residence {
-        &self.inner.residence
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.inner.pins
     }
 
     pub(crate) fn surroundings(&self) -> &Surroundings {

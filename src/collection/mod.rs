@@ -1,6 +1,6 @@
 //! One collection in memory: what its commits come to, the snapshots readers see, the resolution of
 //! writes, and the reads. That core is synchronous and touches no bucket. Around it stand the parts that do:
-//! [`handle`] waits for the stream and the pools, [`upkeep`] stores graphs, [`residence`] asks the store to load.
+//! [`handle`] waits for the stream and the pools, [`upkeep`] stores graphs, [`pin`] asks the store to load.
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
 mod apply;
@@ -15,12 +15,12 @@ mod invariants;
 pub mod key_types;
 mod order;
 mod overlay;
+pub mod pin;
 mod policy;
 pub mod record_columns;
 mod record_meta;
 pub mod record_values;
 pub mod request;
-pub mod residence;
 mod resolve;
 pub mod scan;
 mod search;

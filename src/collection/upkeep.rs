@@ -147,10 +147,10 @@ impl Collection {
     /// # Errors
     /// `Unavailable` if the bucket does not answer; what is done then is kept.
     pub async fn build_graphs(&self, progress: impl Fn(GraphProgress)) -> crate::error::Result<()> {
-        let held = self.held().await?;
-        progress(held.graph_progress());
-        while held.keep_graphs(Effort::Hurry).await? {
-            progress(held.graph_progress());
+        let pinned = self.pinned().await?;
+        progress(pinned.graph_progress());
+        while pinned.keep_graphs(Effort::Hurry).await? {
+            progress(pinned.graph_progress());
         }
         Ok(())
     }

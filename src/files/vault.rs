@@ -17,8 +17,8 @@ use super::name::check_file_name;
 use super::request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, sum_of};
 use super::upload::{Target, Uploaded, check_size, upload};
 use crate::bucket::StoreTime;
+use crate::collection::pin::PinGuard;
 use crate::collection::request::{Consistency, Guard, Write, WriteOutcome};
-use crate::collection::residence::Held;
 use crate::collection::snapshot::Snapshot;
 use crate::collection::state::Change;
 use crate::config::{FileSettings, Timing};
@@ -57,7 +57,7 @@ impl FileShare {
 #[derive(Debug, Clone)]
 pub struct Vault {
     /// Held as long as anybody works on its files.
-    pub(super) collection: Arc<Held>,
+    pub(super) collection: Arc<PinGuard>,
     pub(super) share: Arc<FileShare>,
 }
 
@@ -108,7 +108,7 @@ fn gone(name: &str) -> Error {
 
 impl Vault {
     /// The files whose records are in `collection`.
-    pub fn new(collection: Held, share: Arc<FileShare>) -> Vault {
+    pub fn new(collection: PinGuard, share: Arc<FileShare>) -> Vault {
         Vault { collection: Arc::new(collection), share }
     }
 

@@ -19,7 +19,7 @@ impl Store {
             catalog_lag_seconds: catalog.lag().as_secs_f64(),
             ..Activity::default()
         };
-        for collection in inner.held_collections() {
+        for collection in inner.pinned_collections() {
             let shared = collection.stream().shared();
             activity.commits_unflushed += shared.current().tail.lock().len() as u64;
             activity.lag_seconds = activity.lag_seconds.max(shared.lag().as_secs_f64());

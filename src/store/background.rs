@@ -192,7 +192,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
         let due: Vec<Collection> = due.collect();
         stream::iter(due)
             .for_each_concurrent(PARALLEL_COLLECTIONS, |collection| async move {
-                let Some(collection) = collection.hold() else { return };
+                let Some(collection) = collection.pin() else { return };
                 if let Err(error) = collection.stream().sync().await {
                     tracing::warn!(collection = %collection.identity().name, %error, "could not be followed");
                 }
@@ -221,7 +221,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
             () = collection.stream().shared().rung() => {}
             () = tokio::time::sleep(interval) => {}
         }
-        let Some(collection) = collection.hold() else { continue };
+        let Some(collection) = collection.pin() else { continue };
         let Some(inner) = weak.upgrade() else { return };
         if !inner.view.load().is_live(entry.id) {
             return;
@@ -272,7 +272,7 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
                 turn = turn.lock_owned() => Some(turn),
             },
         };
-        let Some(collection) = collection.hold() else { return };
+        let Some(collection) = collection.pin() else { return };
         let shared = collection.stream().shared();
         let live = weak.upgrade().is_some_and(|inner| inner.view.load().is_live(entry.id));
         if !live || shared.ended() || shared.damage().is_some() {

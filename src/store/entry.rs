@@ -18,7 +18,7 @@ use super::residency::{self, Size};
 use crate::bucket::backoff;
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::{Collection, Face, Identity};
-use crate::collection::residence::Held;
+use crate::collection::pin::PinGuard;
 use crate::collection::state::CollectionState;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
@@ -138,18 +138,18 @@ impl Entry {
         }
     }
 
-    /// The collection, held, if it is open.
-    pub fn held(&self) -> Option<Held> {
-        self.ready()?.hold()
+    /// The collection, pinned, if it is open.
+    pub fn pinned(&self) -> Option<PinGuard> {
+        self.ready()?.pin()
     }
 
-    /// Waits until it is open or cannot be opened, and holds it. One at rest is loaded.
-    pub async fn opened(&self) -> Result<Held, StreamError> {
+    /// Waits until it is open or cannot be opened, and pins it. One at rest is loaded.
+    pub async fn opened(&self) -> Result<PinGuard, StreamError> {
         let (mut woken, mut looked) = (false, false);
         loop {
             match self.settled().await? {
-                Progress::Ready(collection) => match collection.hold() {
-                    Some(held) => return Ok(held),
+                Progress::Ready(collection) => match collection.pin() {
+                    Some(pinned) => return Ok(pinned),
                     // It was let go between the two.
                     None => tokio::task::yield_now().await,
                 },
@@ -264,7 +264,7 @@ impl Entry {
         self.progress.send_if_modified(|p| {
             let Progress::Ready(collection) = p else { return false };
             let shared = collection.stream().shared();
-            if shared.ended() || shared.damage().is_some() || !collection.close_to_holders() {
+            if shared.ended() || shared.damage().is_some() || !collection.close_to_pins() {
                 return false;
             }
             *p = Progress::Resting(Rest::Closing(collection.clone()));

@@ -16,8 +16,8 @@ use super::entry::Entry;
 use super::lifecycle::ATTEMPTS;
 use super::{Inner, Store};
 use crate::bucket::keys::StreamId;
+use crate::collection::pin::PinGuard;
 use crate::collection::request::{Consistency, IndexSettings, Scope};
-use crate::collection::residence::Held;
 use crate::config::FileSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{
@@ -76,7 +76,7 @@ impl Store {
     async fn vault(&self, scope: &Scope) -> Result<Option<Vault>> {
         let found = self.opened(|inner| inner.find(scope, FILES)).await?;
         match found {
-            Some(collection) => Ok(Some(self.inner.vault(collection.held().await?))),
+            Some(collection) => Ok(Some(self.inner.vault(collection.pinned().await?))),
             None => Ok(None),
         }
     }
@@ -94,7 +94,7 @@ impl Store {
             let head = Head::new(StreamId::Collection(id).to_string(), config);
             match self.bear(id, &head, record(scope)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
-                born => return Ok(self.inner.vault(born?.held().await?)),
+                born => return Ok(self.inner.vault(born?.pinned().await?)),
             }
         }
         Err(Error::unavailable(
@@ -241,13 +241,13 @@ impl Files {
 }
 
 impl Inner {
-    pub(super) fn vault(&self, collection: Held) -> Vault {
+    pub(super) fn vault(&self, collection: PinGuard) -> Vault {
         Vault::new(collection, self.files.clone())
     }
 
     /// Sweeps the contents of files if `entry` is of them; how many objects were deleted.
     pub(super) async fn sweep_files(&self, entry: &Entry, when: Sweep) -> Result<u64> {
-        match entry.held().filter(|_| entry.record().name == FILES) {
+        match entry.pinned().filter(|_| entry.record().name == FILES) {
             Some(collection) => Ok(self.vault(collection).sweep(when).await?.unwrap_or(0)),
             None => Ok(0),
         }

@@ -24,7 +24,7 @@ impl Store {
     /// name.
     pub async fn fork_collection(&self, id: CollectionId, name: &str) -> Result<Collection> {
         check_collection_name(name)?;
-        let source = self.collection_by_id(id).await?.held().await?;
+        let source = self.collection_by_id(id).await?.pinned().await?;
         files::check_no_files(&source.identity().name, "forked")?;
         for _ in 0..ATTEMPTS {
             let record = self.entry(id).await?.record();

@@ -102,7 +102,7 @@ impl Store {
         loop {
             if let Some(entry) = look(&self.inner) {
                 match entry.opened().await {
-                    Ok(held) if !held.stream().shared().ended() => return Ok(Some(held.handle())),
+                    Ok(pinned) if !pinned.stream().shared().ended() => return Ok(Some(pinned.handle())),
                     Ok(_) | Err(StreamError::Dropped) => {
                         lifecycle::finish_drop(&self.inner, entry.id).await?;
                     }

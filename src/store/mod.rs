@@ -48,7 +48,7 @@ use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::collection::handle::Surroundings;
-use crate::collection::residence::{Held, Home};
+use crate::collection::pin::{Home, PinGuard};
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
@@ -288,7 +288,7 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
     entry.look_again().await;
     // One at rest needs no sync: loading it reads the log to its end.
     let collection = match entry.settled().await {
-        Ok(Progress::Ready(collection)) => collection.hold(),
+        Ok(Progress::Ready(collection)) => collection.pin(),
         _ => None,
     };
     let Some(collection) = collection else { return overview::unsynced(entry) };
@@ -377,9 +377,9 @@ impl Inner {
         entries
     }
 
-    /// The collections that are open, held.
-    fn held_collections(&self) -> Vec<Held> {
-        self.live_entries().iter().filter_map(|entry| entry.held()).collect()
+    /// The collections that are open, pinned.
+    fn pinned_collections(&self) -> Vec<PinGuard> {
+        self.live_entries().iter().filter_map(|entry| entry.pinned()).collect()
     }
 
     fn loading(&self) -> (usize, usize) {

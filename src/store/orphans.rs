@@ -27,7 +27,7 @@ impl Store {
     #[doc(hidden)]
     pub async fn sweep(&self) -> Result<u64> {
         let mut swept = 0;
-        for collection in self.inner.held_collections() {
+        for collection in self.inner.pinned_collections() {
             swept += collection.stream().sweep(Sweep::Now).await?.unwrap_or(0);
         }
         for entry in self.inner.live_entries() {

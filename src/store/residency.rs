@@ -14,7 +14,7 @@ use super::catalog;
 use super::entry::{Entry, Progress, Rest};
 use super::{Inner, PARALLEL_COLLECTIONS, Store};
 use crate::bucket::keys::StreamId;
-use crate::collection::residence::Home;
+use crate::collection::pin::Home;
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::head;
@@ -197,7 +197,7 @@ pub fn home(weak: Weak<Inner>) -> Home {
 
 /// For how long nobody has used a collection that is open.
 fn idle(entry: Arc<Entry>) -> Option<(Duration, Arc<Entry>)> {
-    Some((entry.ready()?.residence().idle(), entry))
+    Some((entry.ready()?.pins().idle(), entry))
 }
 
 impl Store {
@@ -294,17 +294,18 @@ impl Inner {
     /// Whether there would be room if all of these were at rest.
     fn would_do(&self, others: &[Arc<Entry>], need: u64, purpose: Purpose) -> bool {
         let loading = others.iter().any(|entry| entry.ready().is_none());
-        let freed = others.iter().filter_map(|entry| entry.ready()).map(|collection| collection.held_bytes()).sum();
+        let freed =
+            others.iter().filter_map(|entry| entry.ready()).map(|collection| collection.evictable_bytes()).sum();
         loading || self.instance.budget.would_hold(need, freed, purpose)
     }
 
     /// Puts the one to rest that nobody has used for longest; false if all are in use, or have just come.
     async fn rest_one(&self, entries: &[Arc<Entry>]) -> bool {
-        let least = self.settings.timing.residence;
+        let least = self.settings.timing.min_loaded;
         let open = entries.iter().filter_map(|entry| Some((entry, entry.ready()?)));
-        let stayed = open.filter(|(_, collection)| collection.residence().age() >= least);
+        let stayed = open.filter(|(_, collection)| collection.pins().age() >= least);
         let mut idle: Vec<(Duration, &Arc<Entry>)> =
-            stayed.map(|(entry, collection)| (collection.residence().idle(), entry)).collect();
+            stayed.map(|(entry, collection)| (collection.pins().idle(), entry)).collect();
         idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
         for (_, entry) in idle {
             if entry.begin_rest() {
@@ -318,7 +319,7 @@ impl Inner {
     /// Puts those to rest that nobody has used for `limit`.
     fn rest_idle(&self, limit: Duration) {
         for entry in self.live_entries() {
-            if entry.ready().is_some_and(|collection| collection.residence().idle() >= limit) {
+            if entry.ready().is_some_and(|collection| collection.pins().idle() >= limit) {
                 entry.begin_rest();
             }
         }

@@ -1,6 +1,6 @@
 //! Whether a collection's records are in memory, and who uses them. Invariant: whoever uses an open
-//! collection holds it; it is let go only while nobody does, and once it is, no one can hold it any more.
-//! A handle of one that was let go asks the store for it again.
+//! collection pins it; it is evicted only while nobody does, and once it is, no one can pin it any more.
+//! A handle of one that was evicted asks the store for it again.
 
 use std::fmt;
 use std::ops::Deref;
@@ -15,37 +15,37 @@ use crate::error::Result;
 use crate::memory::Reservation;
 use crate::record::CollectionId;
 
-/// In place of the number of holders: the collection was let go.
-const GONE: usize = usize::MAX;
+/// In place of the number of pins: the collection was evicted.
+const CLOSED: usize = usize::MAX;
 
-/// Who holds an open collection, and when it was used.
+/// How many pin an open collection, and when it was used.
 #[derive(Debug)]
-pub struct Residence {
-    holders: AtomicUsize,
+pub struct Pins {
+    pins: AtomicUsize,
     since: Instant,
     /// Milliseconds from `since` to the last use.
     used_ms: AtomicU64,
 }
 
-impl Default for Residence {
-    fn default() -> Residence {
-        Residence { holders: AtomicUsize::new(0), since: Instant::now(), used_ms: AtomicU64::new(0) }
+impl Default for Pins {
+    fn default() -> Pins {
+        Pins { pins: AtomicUsize::new(0), since: Instant::now(), used_ms: AtomicU64::new(0) }
     }
 }
 
-impl Residence {
+impl Pins {
     fn enter(&self) -> bool {
-        // One more than GONE there is not.
-        let more = |holders: usize| holders.checked_add(1);
-        self.holders.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+        // One more than CLOSED there is not.
+        let more = |pins: usize| pins.checked_add(1);
+        self.pins.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     fn leave(&self) {
-        self.holders.fetch_sub(1, Ordering::SeqCst);
+        self.pins.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn end(&self) -> bool {
-        self.holders.compare_exchange(0, GONE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.pins.compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Notes that somebody uses it now.
@@ -66,9 +66,9 @@ impl Residence {
 
 /// A collection that stays in memory as long as this lives.
 #[derive(Debug)]
-pub struct Held(Collection);
+pub struct PinGuard(Collection);
 
-impl Deref for Held {
+impl Deref for PinGuard {
     type Target = Collection;
 
     fn deref(&self) -> &Collection {
@@ -76,26 +76,26 @@ impl Deref for Held {
     }
 }
 
-impl Held {
-    /// A handle of it that holds nothing.
+impl PinGuard {
+    /// A handle of it that pins nothing.
     pub fn handle(&self) -> Collection {
         self.0.clone()
     }
 }
 
-impl Drop for Held {
+impl Drop for PinGuard {
     fn drop(&mut self) {
-        self.0.residence().leave();
+        self.0.pins().leave();
     }
 }
 
-type Waking = dyn Fn(CollectionId) -> BoxFuture<'static, Result<Held>> + Send + Sync;
+type Waking = dyn Fn(CollectionId) -> BoxFuture<'static, Result<PinGuard>> + Send + Sync;
 type Making = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
 
 /// The store, as a collection asks it for what only the store can do.
 #[derive(Clone)]
 pub struct Home {
-    /// Loads a collection that was let go, and holds it.
+    /// Loads a collection that was evicted, and pins it.
     pub wake: Arc<Waking>,
     /// Reserves so many bytes for a write to a collection, which may put others to rest.
     pub make_room: Arc<Making>,
@@ -108,26 +108,26 @@ impl fmt::Debug for Home {
 }
 
 impl Collection {
-    /// Holds it, unless it was let go.
-    pub(crate) fn hold(&self) -> Option<Held> {
-        self.residence().enter().then(|| Held(self.clone()))
+    /// Pins it, unless it was evicted.
+    pub(crate) fn pin(&self) -> Option<PinGuard> {
+        self.pins().enter().then(|| PinGuard(self.clone()))
     }
 
-    /// Holds it, or what the store loads in its place.
-    pub(crate) async fn held(&self) -> Result<Held> {
-        match self.hold() {
-            Some(held) => Ok(held),
+    /// Pins it, or what the store loads in its place.
+    pub(crate) async fn pinned(&self) -> Result<PinGuard> {
+        match self.pin() {
+            Some(pinned) => Ok(pinned),
             None => (self.surroundings().home.wake)(self.identity().id).await,
         }
     }
 
-    /// From now on nobody can hold it; false if somebody does.
-    pub(crate) fn close_to_holders(&self) -> bool {
-        self.residence().end()
+    /// From now on nobody can pin it; false if somebody does.
+    pub(crate) fn close_to_pins(&self) -> bool {
+        self.pins().end()
     }
 
-    /// Bytes of memory that would be freed if it were let go.
-    pub(crate) fn held_bytes(&self) -> u64 {
+    /// Bytes of memory that would be freed if it were evicted.
+    pub(crate) fn evictable_bytes(&self) -> u64 {
         let (present, current) = (self.present(), self.stream().shared().current());
         let tail = current.tail.lock().size_bytes();
         present.footprint().sum() + present.owed_bytes() + tail
