@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::get::{Matches, Reading};
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
-use super::pin::{Home, PinGuard, Pins};
+use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, IndexSettings, Query, QueryAnswer, Scope, Selection,
     Write, WriteOutcome,
@@ -62,7 +62,7 @@ pub struct Surroundings {
     /// Memory.
     pub budget: Arc<Budget>,
     /// The store.
-    pub home: Home,
+    pub hooks: StoreHooks,
     /// How old what a read sees of others' writes may be.
     pub sync_interval: Duration,
 }
@@ -165,7 +165,7 @@ impl Collection {
         };
         match budget.reserve(need, Purpose::Write) {
             Some(room) => Ok(Some(room)),
-            None => (self.inner.surroundings.home.make_room)(self.identity().id, need).await.map(Some),
+            None => (self.inner.surroundings.hooks.make_room)(self.identity().id, need).await.map(Some),
         }
     }
 

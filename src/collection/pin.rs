@@ -89,21 +89,21 @@ impl Drop for PinGuard {
     }
 }
 
-type Waking = dyn Fn(CollectionId) -> BoxFuture<'static, Result<PinGuard>> + Send + Sync;
-type Making = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
+type LoadHook = dyn Fn(CollectionId) -> BoxFuture<'static, Result<PinGuard>> + Send + Sync;
+type MakeRoomHook = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
 
 /// The store, as a collection asks it for what only the store can do.
 #[derive(Clone)]
-pub struct Home {
+pub struct StoreHooks {
     /// Loads a collection that was evicted, and pins it.
-    pub wake: Arc<Waking>,
+    pub load: Arc<LoadHook>,
     /// Reserves so many bytes for a write to a collection, which may put others to rest.
-    pub make_room: Arc<Making>,
+    pub make_room: Arc<MakeRoomHook>,
 }
 
-impl fmt::Debug for Home {
+impl fmt::Debug for StoreHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Home")
+        f.write_str("StoreHooks")
     }
 }
 
@@ -117,7 +117,7 @@ impl Collection {
     pub(crate) async fn pinned(&self) -> Result<PinGuard> {
         match self.pin() {
             Some(pinned) => Ok(pinned),
-            None => (self.surroundings().home.wake)(self.identity().id).await,
+            None => (self.surroundings().hooks.load)(self.identity().id).await,
         }
     }
 

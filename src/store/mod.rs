@@ -48,7 +48,7 @@ use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::collection::handle::Surroundings;
-use crate::collection::pin::{Home, PinGuard};
+use crate::collection::pin::{PinGuard, StoreHooks};
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
@@ -102,7 +102,7 @@ struct Inner {
     /// Whether it is decided which collections the start loads.
     planned: watch::Sender<bool>,
     /// How collections ask for memory, and for themselves.
-    home: Home,
+    hooks: StoreHooks,
     recovery: Semaphore,
     recovered: watch::Sender<Option<Recovery>>,
     /// What the start has asked of the bucket, once it is over.
@@ -178,7 +178,7 @@ impl Store {
         };
         let catalog = opening.persist(open_catalog).await?;
         let inner = Arc::new_cyclic(|weak| Inner {
-            home: residency::home(weak.clone()),
+            hooks: residency::hooks(weak.clone()),
             making_room: tokio::sync::Mutex::new(()),
             graph_turn: Arc::default(),
             planned: watch::Sender::new(settings.memory_limit.is_none() || !settings.load_at_start),
@@ -337,8 +337,8 @@ impl Inner {
 
     fn surroundings(&self) -> Surroundings {
         let (compute, limits) = (self.compute.clone(), self.limits.clone());
-        let (budget, home) = (self.instance.budget.clone(), self.home.clone());
-        Surroundings { compute, limits, budget, home, sync_interval: self.settings.sync_interval }
+        let (budget, hooks) = (self.instance.budget.clone(), self.hooks.clone());
+        Surroundings { compute, limits, budget, hooks, sync_interval: self.settings.sync_interval }
     }
 
     /// Makes the entries fit the catalog: new live collections begin to load, changed ones are told so,

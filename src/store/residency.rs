@@ -14,7 +14,7 @@ use super::catalog;
 use super::entry::{Entry, Progress, Rest};
 use super::{Inner, PARALLEL_COLLECTIONS, Store};
 use crate::bucket::keys::StreamId;
-use crate::collection::pin::Home;
+use crate::collection::pin::StoreHooks;
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::head;
@@ -170,10 +170,10 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
 }
 
 /// How the collections of a store ask for memory, and for themselves once they were let go.
-pub fn home(weak: Weak<Inner>) -> Home {
+pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     let closing = || Error::unavailable("the store is closed");
     let owner = weak.clone();
-    let wake = move |id: CollectionId| {
+    let load = move |id: CollectionId| {
         let weak = owner.clone();
         async move {
             let inner = weak.upgrade().ok_or_else(closing)?;
@@ -192,7 +192,7 @@ pub fn home(weak: Weak<Inner>) -> Home {
         }
         .boxed()
     };
-    Home { wake: Arc::new(wake), make_room: Arc::new(make_room) }
+    StoreHooks { load: Arc::new(load), make_room: Arc::new(make_room) }
 }
 
 /// For how long nobody has used a collection that is open.
