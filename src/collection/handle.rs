@@ -19,7 +19,7 @@ use super::request::{
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
-use super::upkeep::Calm;
+use super::upkeep::QuietTimer;
 use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
@@ -69,7 +69,7 @@ pub struct Surroundings {
 
 /// What outlives the time that a collection is in memory: handles of before see what later ones do.
 #[derive(Debug, Clone)]
-pub struct Face {
+pub struct SharedView {
     /// What the catalog says.
     pub identity: Arc<ArcSwap<Identity>>,
     /// What was published last.
@@ -78,20 +78,20 @@ pub struct Face {
     pub requests: Arc<AtomicU64>,
 }
 
-impl Face {
-    /// The face of a collection of which nothing is known but what the catalog says.
-    pub fn new(identity: Identity) -> Face {
+impl SharedView {
+    /// The view of a collection of which nothing is known but what the catalog says.
+    pub fn new(identity: Identity) -> SharedView {
         let published = Arc::new(ArcSwap::from_pointee(Snapshot::empty(identity.metric)));
-        Face { identity: Arc::new(ArcSwap::from_pointee(identity)), published, requests: Arc::default() }
+        SharedView { identity: Arc::new(ArcSwap::from_pointee(identity)), published, requests: Arc::default() }
     }
 }
 
 #[derive(Debug)]
 struct Inner {
-    face: Face,
+    shared_view: SharedView,
     stream: Stream<CollectionState>,
     surroundings: Surroundings,
-    calm: Mutex<Calm>,
+    quiet_timer: Mutex<QuietTimer>,
     pins: Pins,
 }
 
@@ -102,9 +102,13 @@ pub struct Collection {
 }
 
 impl Collection {
-    pub(crate) fn new(face: Face, stream: Stream<CollectionState>, surroundings: Surroundings) -> Collection {
-        let (calm, pins) = (Mutex::default(), Pins::default());
-        Collection { inner: Arc::new(Inner { face, stream, surroundings, calm, pins }) }
+    pub(crate) fn new(
+        shared_view: SharedView,
+        stream: Stream<CollectionState>,
+        surroundings: Surroundings,
+    ) -> Collection {
+        let (quiet_timer, pins) = (Mutex::default(), Pins::default());
+        Collection { inner: Arc::new(Inner { shared_view, stream, surroundings, quiet_timer, pins }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -276,12 +280,12 @@ impl Collection {
 
     /// Floats of an embedding, as this instance knows it; `None` until fixed.
     pub fn dimension(&self) -> Option<usize> {
-        self.inner.face.published.load().dimension()
+        self.inner.shared_view.published.load().dimension()
     }
 
     /// The kinds of values that metadata keys have held, as this instance knows them.
     pub fn key_types(&self) -> Arc<KeyTypes> {
-        self.inner.face.published.load().key_types().clone()
+        self.inner.shared_view.published.load().key_types().clone()
     }
 
     /// How many records there are.
@@ -291,7 +295,7 @@ impl Collection {
 
     /// Name, dimension, count, version and condition as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
-        let snapshot = self.inner.face.published.load();
+        let snapshot = self.inner.shared_view.published.load();
         let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
         let condition = match self.inner.stream.shared().damage() {
             Some((key, cause)) => Condition::Damaged { key, cause },
@@ -335,20 +339,20 @@ impl Collection {
             let what = format!("collection {:?} does not exist: it was dropped", self.identity().name);
             return Err(Error::not_found(what));
         }
-        Ok(self.inner.face.published.load_full())
+        Ok(self.inner.shared_view.published.load_full())
     }
 
     /// Holds it for a request.
     async fn used(&self) -> Result<PinGuard> {
         let pinned = self.pinned().await?;
         pinned.pins().touch();
-        pinned.inner.face.requests.fetch_add(1, Ordering::Relaxed);
+        pinned.inner.shared_view.requests.fetch_add(1, Ordering::Relaxed);
         Ok(pinned)
     }
 
     /// Requests so far: tells whether the collection is in use.
     pub(crate) fn requests(&self) -> u64 {
-        self.inner.face.requests.load(Ordering::Relaxed)
+        self.inner.shared_view.requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stream(&self) -> &Stream<CollectionState> {
@@ -357,12 +361,12 @@ impl Collection {
 
     /// What the catalog says about it, as this instance knows it.
     pub fn identity(&self) -> Arc<Identity> {
-        self.inner.face.identity.load_full()
+        self.inner.shared_view.identity.load_full()
     }
 
     /// When the newest commit was seen, for upkeep.
-    pub(crate) fn calm(&self) -> &Mutex<Calm> {
-        &self.inner.calm
+    pub(crate) fn quiet_timer(&self) -> &Mutex<QuietTimer> {
+        &self.inner.quiet_timer
     }
 
     /// What a search goes through, for benches.
@@ -384,6 +388,6 @@ impl Collection {
     }
 
     pub(crate) fn present(&self) -> Arc<Snapshot> {
-        self.inner.face.published.load_full()
+        self.inner.shared_view.published.load_full()
     }
 }

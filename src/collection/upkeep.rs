@@ -43,7 +43,7 @@ const LOOKED: Duration = Duration::from_millis(100);
 
 /// What upkeep of a collection's graphs remembers between rounds.
 #[derive(Debug)]
-pub struct Calm {
+pub struct QuietTimer {
     version: Version,
     /// Since when the collection has been at that version.
     since: Instant,
@@ -54,9 +54,9 @@ pub struct Calm {
     building: Option<std::time::Instant>,
 }
 
-impl Default for Calm {
-    fn default() -> Calm {
-        Calm {
+impl Default for QuietTimer {
+    fn default() -> QuietTimer {
+        QuietTimer {
             version: Version(0),
             since: Instant::now(),
             looked: (std::time::Instant::now(), Duration::ZERO),
@@ -157,7 +157,7 @@ impl Collection {
 
     /// How its records come into graphs.
     pub fn graph_progress(&self) -> GraphProgress {
-        let (present, building) = (self.present(), self.calm().lock().building);
+        let (present, building) = (self.present(), self.quiet_timer().lock().building);
         let records = if present.dimension() == Some(0) { 0 } else { present.count() };
         GraphProgress {
             records,
@@ -169,23 +169,24 @@ impl Collection {
 
     /// How much searches would gain by a graph, as far as the last moments tell.
     fn urgency(&self, snapshot: &Snapshot) -> Urgency {
-        let mut calm = self.calm().lock();
-        let (at, before) = calm.looked;
+        let mut quiet_timer = self.quiet_timer().lock();
+        let (at, before) = quiet_timer.looked;
         if at.elapsed() >= LOOKED {
             let spent = snapshot.scanned();
-            calm.urgency = Urgency::of(spent.saturating_sub(before), at.elapsed(), self.compute().search_threads());
-            calm.looked = (std::time::Instant::now(), spent);
+            quiet_timer.urgency =
+                Urgency::of(spent.saturating_sub(before), at.elapsed(), self.compute().search_threads());
+            quiet_timer.looked = (std::time::Instant::now(), spent);
         }
-        calm.urgency
+        quiet_timer.urgency
     }
 
     fn is_quiet(&self) -> bool {
         let version = self.present().version();
-        let mut calm = self.calm().lock();
-        if calm.version != version {
-            (calm.version, calm.since) = (version, Instant::now());
+        let mut quiet_timer = self.quiet_timer().lock();
+        if quiet_timer.version != version {
+            (quiet_timer.version, quiet_timer.since) = (version, Instant::now());
         }
-        calm.since.elapsed() >= self.stream().context().timing.maintenance_interval * QUIET_ROUNDS
+        quiet_timer.since.elapsed() >= self.stream().context().timing.maintenance_interval * QUIET_ROUNDS
     }
 
     /// Takes over the graphs that HEAD names and lets go of the others that were stored. One that covers
@@ -331,7 +332,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn begin(collection: &Collection, nodes: u64, new: u64) -> Told<'_> {
         let begun = std::time::Instant::now();
-        collection.calm().lock().building = Some(begun);
+        collection.quiet_timer().lock().building = Some(begun);
         let large = new >= TOLD;
         if large {
             tracing::info!(collection = %collection.identity().name, nodes, new, "a graph is being built");
@@ -342,7 +343,7 @@ impl Told<'_> {
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
-        self.collection.calm().lock().building = None;
+        self.collection.quiet_timer().lock().building = None;
         if self.large {
             let GraphProgress { records, in_graphs, .. } = self.collection.graph_progress();
             let (name, seconds) = (&self.collection.identity().name, self.begun.elapsed().as_secs_f64());

@@ -17,7 +17,7 @@ use super::catalog::CollectionRecord;
 use super::residency::{self, Size};
 use crate::bucket::backoff;
 use crate::bucket::keys::StreamId;
-use crate::collection::handle::{Collection, Face, Identity};
+use crate::collection::handle::{Collection, Identity, SharedView};
 use crate::collection::pin::PinGuard;
 use crate::collection::state::CollectionState;
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ pub struct Entry {
     /// Held while the handle is told what the record says, so that an older record never comes last.
     telling: Mutex<()>,
     /// What all its handles share, once there is one.
-    face: Mutex<Option<Face>>,
+    shared_view: Mutex<Option<SharedView>>,
     /// What it will take, if that was just found out.
     size: Mutex<Option<Size>>,
     /// Whether it is loaded because somebody uses it.
@@ -88,7 +88,7 @@ impl Entry {
             record: ArcSwap::new(record),
             progress: watch::Sender::new(Progress::Loading),
             telling: Mutex::new(()),
-            face: Mutex::new(None),
+            shared_view: Mutex::new(None),
             size: Mutex::new(None),
             woken: AtomicBool::new(false),
             inner,
@@ -113,16 +113,16 @@ impl Entry {
     /// Tells the handles what the record says.
     fn tell(&self) {
         let _telling = self.telling.lock();
-        let Some(face) = self.face() else { return };
+        let Some(shared_view) = self.shared_view() else { return };
         match identity(self.id, &self.record()) {
-            Ok(identity) => face.identity.store(Arc::new(identity)),
+            Ok(identity) => shared_view.identity.store(Arc::new(identity)),
             Err(error) => tracing::error!(collection = %self.id, %error, "its record cannot be read"),
         }
     }
 
     /// What its handles share, if there ever was one.
-    pub fn face(&self) -> Option<Face> {
-        self.face.lock().clone()
+    pub fn shared_view(&self) -> Option<SharedView> {
+        self.shared_view.lock().clone()
     }
 
     /// How far it has come.
@@ -374,11 +374,11 @@ impl Entry {
             |cause: Error| StreamError::Corrupted { key: format!("catalog, record c:{id}"), cause: cause.to_string() };
         let identity = identity(id, &record).map_err(damaged)?;
         let metric = identity.metric;
-        let face = self.face.lock().get_or_insert_with(|| Face::new(identity)).clone();
+        let shared_view = self.shared_view.lock().get_or_insert_with(|| SharedView::new(identity)).clone();
         let _room = residency::room_for_load(inner, self).await?;
         let fresh: Fresh<CollectionState> = {
             let (limits, published, budget) =
-                (inner.limits.clone(), face.published.clone(), inner.instance.budget.clone());
+                (inner.limits.clone(), shared_view.published.clone(), inner.instance.budget.clone());
             Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone(), budget.account()))
         };
         let stream = match Stream::open(self.context(inner), fresh).await {
@@ -389,7 +389,7 @@ impl Entry {
             }
             opened => opened?,
         };
-        Ok(Collection::new(face, stream, inner.surroundings()))
+        Ok(Collection::new(shared_view, stream, inner.surroundings()))
     }
 }
 

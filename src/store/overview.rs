@@ -26,7 +26,7 @@ pub fn unsynced(entry: &Entry) -> CollectionSync {
         }
         Progress::Loading => (Version(0), 0, Some("it is still loading".to_owned())),
         Progress::Resting(rest) => {
-            let version = entry.face().map_or(Version(0), |face| face.published.load().version());
+            let version = entry.shared_view().map_or(Version(0), |shared_view| shared_view.published.load().version());
             (version, 0, if let Rest::Refused(error) = rest { Some(error.to_string()) } else { None })
         }
         Progress::Failed(error) => (Version(0), 0, Some(error.to_string())),
@@ -77,7 +77,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         _ => Condition::Loading,
     };
     let record = &entry.record();
-    let known = entry.face().map(|face| face.published.load_full());
+    let known = entry.shared_view().map(|shared_view| shared_view.published.load_full());
     let known = known.as_ref();
     CollectionInfo {
         id: entry.id,
@@ -142,8 +142,8 @@ impl Store {
             ..Memory::default()
         };
         let mut records = 0;
-        for face in entries.iter().filter_map(|entry| entry.face()) {
-            let snapshot = face.published.load();
+        for shared_view in entries.iter().filter_map(|entry| entry.shared_view()) {
+            let snapshot = shared_view.published.load();
             let footprint = snapshot.footprint();
             records += snapshot.count();
             memory.vectors_bytes += footprint.vectors_bytes;

@@ -69,7 +69,7 @@ async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
     let reread = inner.settings.timing.reread().once();
     let read = head::read(inner.bucket.as_ref(), &stream, reread).await;
     let read = read.map_err(|e| StreamError::of_head(e, &stream))?;
-    let seen = entry.face().map_or(0, |face| face.published.load().rested_bytes());
+    let seen = entry.shared_view().map_or(0, |shared_view| shared_view.published.load().rested_bytes());
     let size = Size::of(&read.head, entry.record().configuration.dimension);
     Ok(Size { need: size.need.max(seen), ..size })
 }
