@@ -42,10 +42,10 @@ pub struct Settings {
     /// Whether this store flushes, compacts, builds graphs and collects garbage in the background.
     pub maintenance: bool,
     /// How much memory may be used; `None` for no limit. What would pass it is refused, and collections that
-    /// nobody uses are put to rest: they are loaded again when somebody does.
+    /// nobody uses are evicted: they are loaded again when somebody does.
     pub memory_limit: Option<MemoryLimit>,
-    /// A collection that nobody has used for so long is put to rest even where memory is plenty.
-    pub idle_rest: Option<Duration>,
+    /// A collection that nobody has used for so long is evicted even where memory is plenty.
+    pub evict_idle_after: Option<Duration>,
 }
 
 impl Settings {
@@ -67,7 +67,7 @@ impl Settings {
             serve_damaged: false,
             maintenance: true,
             memory_limit: None,
-            idle_rest: None,
+            evict_idle_after: None,
         }
     }
 

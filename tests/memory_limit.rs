@@ -1,5 +1,5 @@
-//! A limit of memory: what would pass it is refused with a sentence, collections that nobody uses are put to
-//! rest and come back when somebody does, and nothing that was acknowledged is lost by any of it.
+//! A limit of memory: what would pass it is refused with a sentence, collections that nobody uses are evicted
+//! and loaded again when somebody does, and nothing that was acknowledged is lost by any of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,38 +116,38 @@ async fn writes_are_refused_at_the_limit_and_go_on_after_deletes_and_nothing_is_
 async fn a_handle_kept_from_before_finds_its_collection_again_after_it_was_put_to_rest() {
     let bucket = bucket();
     let mut settings = settings(None);
-    settings.idle_rest = Some(Duration::from_millis(50));
+    settings.evict_idle_after = Some(Duration::from_millis(50));
     let store = Store::open_on(settings, bucket.clone()).await.unwrap();
     let notes = create(&store, "notes").await;
     fill(&notes, 1000).await;
-    let resting = |n: usize| store.health().resting == n;
-    until("it rests", || resting(1)).await;
+    let evicted = |n: usize| store.health().evicted == n;
+    until("it is evicted", || evicted(1)).await;
     let memory = store.health().memory;
     assert_eq!((memory.vectors_bytes, memory.records_bytes, memory.graph_bytes), (0, 0, 0));
     // What is known without its records is still told.
     let info = store.collections(&Scope::default()).remove(0);
-    assert_eq!((info.condition, info.count, info.dimension), (Condition::Resting, 1000, Some(DIM)));
+    assert_eq!((info.condition, info.count, info.dimension), (Condition::Evicted, 1000, Some(DIM)));
     assert_eq!((notes.info().count, notes.dimension()), (1000, Some(DIM)));
 
     assert_eq!(notes.search(Query::new(vector(5)).k(1)).await.unwrap().results[0][0].record.id, "r5");
-    until("it rests again", || resting(1)).await;
+    until("it is evicted again", || evicted(1)).await;
     assert_eq!(notes.delete(ids(&["r5"])).await.unwrap().applied, 1);
-    until("it rests again", || resting(1)).await;
+    until("it is evicted again", || evicted(1)).await;
     assert_eq!(notes.count(Consistency::Strong).await.unwrap(), 999);
     // A reading keeps it.
     let reading = notes.read(Get { include: Include::ALL, ..Get::default() }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(resting(0));
+    assert!(evicted(0));
     assert_eq!(reading.record(998).unwrap().unwrap().id, "r999");
     drop(reading);
-    until("it rests again", || resting(1)).await;
+    until("it is evicted again", || evicted(1)).await;
     let counters = store.counters();
-    assert!(counters.rests >= 4 && counters.wakings >= 3, "{counters:?}");
+    assert!(counters.evictions >= 4 && counters.reloads >= 3, "{counters:?}");
 
     // A drop needs no more than the handle's name.
     store.drop_collection(&Scope::default(), "notes").await.unwrap();
     assert_eq!(notes.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(store.health().resting, 0);
+    assert_eq!(store.health().evicted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,16 +164,16 @@ async fn a_start_loads_the_smallest_and_the_others_when_they_are_used() {
     let store = open(&bucket, Some(2 * MIB)).await;
     let recovery = store.wait_until_loaded().await;
     assert!(store.is_loaded() && store.health().status == "ok", "{:?}", store.health());
-    assert_eq!((recovery.collections, recovery.resting, recovery.records), (2, 1, 2100));
-    let resting: Vec<String> = store
+    assert_eq!((recovery.collections, recovery.evicted, recovery.records), (2, 1, 2100));
+    let evicted: Vec<String> = store
         .collections(&Scope::default())
         .into_iter()
-        .filter(|i| i.condition == Condition::Resting)
+        .filter(|i| i.condition == Condition::Evicted)
         .map(|i| i.name)
         .collect();
-    assert_eq!(resting, ["large"]);
+    assert_eq!(evicted, ["large"]);
     let status = store.status().collections;
-    let told: Vec<(&str, bool)> = status.iter().map(|row| (row.name.as_str(), row.resting)).collect();
+    let told: Vec<(&str, bool)> = status.iter().map(|row| (row.name.as_str(), row.evicted)).collect();
     assert_eq!(told, [("large", true), ("middle", false), ("small", false)]);
     // In turn, far more than fits at once.
     for round in 0..3 {
@@ -185,7 +185,7 @@ async fn a_start_loads_the_smallest_and_the_others_when_they_are_used() {
             assert_eq!(collection.count(Consistency::Local).await.unwrap(), count as u64);
         }
     }
-    assert!(store.counters().wakings >= 3);
+    assert!(store.counters().reloads >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +206,8 @@ async fn a_collection_larger_than_the_limit_answers_so_and_the_others_answer() {
         assert!(error.message().contains("collection \"huge\""), "{error}");
         assert_eq!(store.collection("small").await.unwrap().count(Consistency::Strong).await.unwrap(), 100);
     }
-    assert_eq!((store.health().status, store.health().resting), ("degraded", 1));
+    assert_eq!((store.health().status, store.health().evicted), ("degraded", 1));
+    assert_eq!(store.health().resting, store.health().evicted, "one number, by two names");
     let row = store.status().collections.remove(0);
     assert!(row.error.is_some_and(|error| error.contains("DRUMLIN_MEMORY_LIMIT")));
     // It can be thrown away, which needs no memory.
@@ -275,7 +276,7 @@ async fn collections_beyond_the_limit_answer_right_under_concurrent_reads_and_wr
     watch.abort();
     assert!(!over.load(Ordering::SeqCst), "more was held than the limit allows");
     let counters = store.counters();
-    assert!(counters.rests > 10 && counters.wakings > 10, "{counters:?}");
+    assert!(counters.evictions > 10 && counters.reloads > 10, "{counters:?}");
     let rows = check(&store, &model).await;
     store.close(Duration::from_secs(20)).await.unwrap();
     let again = open(&bucket, None).await;

@@ -191,12 +191,12 @@ fn banner(settings: &ServeSettings, url: &str) {
 
 async fn tell_when_loaded(store: Store, url: String, demo: bool) {
     let recovery = store.wait_until_loaded().await;
-    if recovery.collections + recovery.resting == 0 {
+    if recovery.collections + recovery.evicted == 0 {
         tracing::info!("nothing to recover: the store is empty");
     } else {
         tracing::info!(
             collections = recovery.collections,
-            resting = recovery.resting,
+            resting = recovery.evicted,
             records = recovery.records,
             bytes = recovery.bytes,
             graphs_loaded = recovery.graphs_loaded,

@@ -93,9 +93,9 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     let damaged = source.choice("DRUMLIN_SERVE_DAMAGED", &["no", "read-only"])?;
     store.serve_damaged = damaged.as_deref() == Some("read-only");
     let memory = MemorySetting::read(&source)?;
-    let mut idle_rest = Duration::ZERO;
-    source.seconds("DRUMLIN_IDLE_REST", &mut idle_rest)?;
-    store.idle_rest = Some(idle_rest).filter(|rest| !rest.is_zero());
+    let mut evict_idle_after = Duration::ZERO;
+    source.seconds("DRUMLIN_IDLE_REST", &mut evict_idle_after)?;
+    store.evict_idle_after = Some(evict_idle_after).filter(|rest| !rest.is_zero());
     limits(&source, &mut store.limits)?;
     files(&source, &mut store.files)?;
     timing(&source, &mut store.timing)?;

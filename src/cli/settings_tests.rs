@@ -269,7 +269,7 @@ fn the_limit_of_memory_is_a_size_or_the_containers() {
     let server = MemoryLimit { bytes: 400 << 20, whole_process: true };
     assert_eq!((limit("400MiB").limit(), limit("none").limit()), (Some(server), None));
     assert!(refusal(&[("DRUMLIN_MEMORY_LIMIT", "a lot")]).contains("DRUMLIN_MEMORY_LIMIT: expected a size"));
-    let rest = read(&[("DRUMLIN_IDLE_REST", "600")]).unwrap().store.idle_rest;
+    let rest = read(&[("DRUMLIN_IDLE_REST", "600")]).unwrap().store.evict_idle_after;
     assert_eq!(rest, Some(Duration::from_secs(600)));
 }
 

@@ -97,7 +97,7 @@ type MakeRoomHook = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reser
 pub struct StoreHooks {
     /// Loads a collection that was evicted, and pins it.
     pub load: Arc<LoadHook>,
-    /// Reserves so many bytes for a write to a collection, which may put others to rest.
+    /// Reserves so many bytes for a write to a collection, which may evict others.
     pub make_room: Arc<MakeRoomHook>,
 }
 
@@ -134,12 +134,12 @@ impl Collection {
     }
 
     /// Frees its records, which every handle still keeps in memory. The stream must have been closed.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn free_records(&self) {
         let current = self.stream().shared().current();
         let mut tail = current.tail.lock();
         let tail_bytes = tail.size_bytes();
         tail.clear();
         drop(tail);
-        current.state.lock().let_go(tail_bytes);
+        current.state.lock().free_records(tail_bytes);
     }
 }

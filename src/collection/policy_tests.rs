@@ -1,4 +1,4 @@
-//! The policy played through: a collection grows, shrinks and rests, and all that is due is done at once.
+//! The policy played through: a collection grows, shrinks and is left alone, and all that is due is done at once.
 
 use std::sync::Arc;
 

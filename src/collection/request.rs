@@ -309,7 +309,8 @@ pub enum Condition {
     Loading,
     /// It is not in memory, and is loaded when somebody uses it. The count is that of when it last was; 0 if
     /// it never was.
-    Resting,
+    #[serde(rename = "resting")]
+    Evicted,
     /// An object in the bucket is damaged; writes are refused, and reads end before the damage.
     Damaged {
         /// The object's key.

@@ -124,8 +124,8 @@ pub struct Snapshot {
     pub(super) key_types: Arc<KeyTypes>,
     pub(super) dropped: bool,
     pub(super) hasher: IdHasher,
-    /// See [`Snapshot::rested_bytes`].
-    pub(super) rested_bytes: u64,
+    /// See [`Snapshot::evicted_bytes`].
+    pub(super) evicted_bytes: u64,
     /// Microseconds that searches have spent on records that no graph has, of all versions.
     pub(super) scanned_us: Arc<AtomicU64>,
     /// Whether memory is too short to make codes of rows, of all versions.
@@ -146,7 +146,7 @@ impl Snapshot {
             key_types: Arc::default(),
             dropped: false,
             hasher: IdHasher::new(rand::random()),
-            rested_bytes: 0,
+            evicted_bytes: 0,
             scanned_us: Arc::default(),
             codes_put_off: Arc::default(),
         }
@@ -224,13 +224,13 @@ impl Snapshot {
 
     /// What is known of the collection without its records.
     pub(super) fn hollow(&self, tail_bytes: u64) -> Snapshot {
-        let rested_bytes = self.footprint().sum() + tail_bytes;
-        Snapshot { chunks: Vec::new(), graphs: Vec::new(), rested_bytes, ..self.clone() }
+        let evicted_bytes = self.footprint().sum() + tail_bytes;
+        Snapshot { chunks: Vec::new(), graphs: Vec::new(), evicted_bytes, ..self.clone() }
     }
 
-    /// What it took in memory before it was put to rest; 0 if it was not.
-    pub fn rested_bytes(&self) -> u64 {
-        self.rested_bytes
+    /// What it took in memory before it was evicted; 0 if it was not.
+    pub fn evicted_bytes(&self) -> u64 {
+        self.evicted_bytes
     }
 
     pub(super) fn chunk_kind(&self) -> ChunkKind {

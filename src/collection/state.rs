@@ -95,9 +95,9 @@ impl CollectionState {
         CollectionState { current: Snapshot::empty(metric), limits, published, account: Mutex::new(account) }
     }
 
-    /// Lets go of the records, and shows readers that they are not here. It is of no further use.
+    /// Frees the records, and shows readers that they are not here. It is of no further use.
     /// Its tail took `tail_bytes`.
-    pub fn let_go(&mut self, tail_bytes: u64) {
+    pub fn free_records(&mut self, tail_bytes: u64) {
         self.current = self.current.hollow(tail_bytes);
         self.published.store(Arc::new(self.current.clone()));
         self.account.lock().set(0, 0);

@@ -126,8 +126,8 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("log_objects_deleted", "Log objects deleted.", c.log_objects_deleted)?;
     scrape.counter("zombies_deleted", "Log objects that a stalled writer had left.", c.zombies_deleted)?;
     scrape.counter("searches", "Searches answered, by query embedding.", c.searches)?;
-    scrape.counter("rests", "Collections put to rest.", c.rests)?;
-    scrape.counter("wakings", "Collections loaded again because somebody used them.", c.wakings)?;
+    scrape.counter("rests", "Collections evicted from memory.", c.evictions)?;
+    scrape.counter("wakings", "Collections loaded again because somebody used them.", c.reloads)?;
     scrape.counter("memory_refusals", "Requests and loads refused for want of memory.", c.memory_refusals)?;
     scrape.counter("put_off", "Graph builds and merges put off for want of memory.", c.put_off)?;
     let panics = "Arrow and Parquet decoders that gave up on damaged bytes, of requests and of the bucket.";
@@ -155,7 +155,7 @@ fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.gauge("memory_records_bytes", "Ids, documents and metadata.", h.memory.records_bytes as f64)?;
     scrape.gauge("memory_reserved_bytes", "Promised to work under way.", h.memory.reserved_bytes as f64)?;
     scrape.gauge("memory_limit_bytes", "The limit of memory, 0 for none.", h.memory.limit_bytes as f64)?;
-    scrape.gauge("collections_resting", "Collections not in memory until somebody uses them.", h.resting as f64)
+    scrape.gauge("collections_resting", "Collections not in memory until somebody uses them.", h.evicted as f64)
 }
 
 fn activity(scrape: &Scrape, store: &Store) -> Result<()> {

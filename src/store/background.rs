@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::catalog::{CatalogWrite, RecordState};
-use super::entry::{Entry, Progress, Rest};
+use super::entry::{Entry, Eviction, Progress};
 use super::files::Looked;
 use super::report::Recovery;
 use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
@@ -91,7 +91,7 @@ pub fn start(inner: &Arc<Inner>) {
     if inner.settings.memory_limit.is_some() && inner.settings.load_at_start {
         tokio::spawn(residency::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
     }
-    if inner.settings.memory_limit.is_some() || inner.settings.idle_rest.is_some() {
+    if inner.settings.memory_limit.is_some() || inner.settings.evict_idle_after.is_some() {
         tokio::spawn(residency::keep_within(Arc::downgrade(inner), inner.closing.watch()));
     }
     tokio::spawn(follow(Arc::downgrade(inner), inner.closing.watch(), inner.settings.sync_interval));
@@ -100,7 +100,7 @@ pub fn start(inner: &Arc<Inner>) {
     }
 }
 
-/// Loads a collection and keeps it until it is let go; one that was put to rest, as often as it is used again.
+/// Loads a collection and keeps it until the store lets go of it; one that was evicted, as often as it is used again.
 pub fn tend(inner: &Arc<Inner>, entry: Arc<Entry>) {
     let (weak, mut sign) = (Arc::downgrade(inner), inner.closing.watch());
     let mut planned = inner.planned.subscribe();
@@ -132,9 +132,11 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         let tended = tend_graphs(weak.clone(), entry, sign.clone());
         tokio::join!(tended, keep_collection(weak.clone(), entry, sign.clone(), &mut upkeep));
         match (entry.progress(), weak.upgrade()) {
-            (Progress::Resting(Rest::Closing(collection)), Some(inner)) => entry.finish_rest(&inner, collection).await,
+            (Progress::Evicted(Eviction::Closing(collection)), Some(inner)) => {
+                entry.finish_eviction(&inner, collection).await
+            }
             // It may have been asked for again by now. One that is damaged is loaded anew once another look finds it sound.
-            (Progress::Resting(_) | Progress::Loading | Progress::Failed(StreamError::Corrupted { .. }), _) => {}
+            (Progress::Evicted(_) | Progress::Loading | Progress::Failed(StreamError::Corrupted { .. }), _) => {}
             _ => return,
         }
     }
@@ -152,7 +154,7 @@ async fn tell_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Si
                 recovery.collections += 1;
                 recovery.records += collection.present().count();
             }
-            Ok(Progress::Resting(_)) => recovery.resting += 1,
+            Ok(Progress::Evicted(_)) => recovery.evicted += 1,
             _ => {}
         }
     }
@@ -258,7 +260,7 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             slept = sign.sleep(interval / GRAPH_LOOKS) => if !slept { return },
             () = entry.left() => return,
         }
-        // Where memory is short, one that waits for its turn to build can be put to rest meanwhile.
+        // Where memory is short, one that waits for its turn to build can be evicted meanwhile.
         let turn = match weak.upgrade() {
             Some(inner) if inner.settings.memory_limit.is_some() => Some(inner.graph_turn.clone()),
             Some(_) => None,

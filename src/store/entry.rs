@@ -1,5 +1,5 @@
 //! The collections of a store as they come and go: each live record of the catalog has an entry, which
-//! is loading, ready, at rest, or failed; one that failed for damage is looked at again by polls and requests.
+//! is loading, ready, evicted, or failed; one that failed for damage is looked at again by polls and requests.
 //! Invariants: at most one entry, and so one writer, per collection: the old writer has ended before a new one
 //! begins; what an open handle says about itself is what the newest record says.
 
@@ -27,11 +27,11 @@ use crate::stream::heal::{self, Damage};
 use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
-/// Commits in the tail, and bytes of them, from which on a collection is flushed before it rests: fewer are read
+/// Commits in the tail, and bytes of them, from which on a collection is flushed before it is evicted: fewer are read
 /// as quickly from the log when it is loaded again, and are then in memory twice.
 const FLUSH_COMMITS: usize = 16;
 const FLUSH_BYTES: u64 = 64 << 10;
-/// A flush may take so long before a collection rests; what it does not finish is in the log.
+/// A flush may take so long before a collection is evicted; what it does not finish is in the log.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 
 /// How far an entry has come.
@@ -42,18 +42,18 @@ pub enum Progress {
     /// Open.
     Ready(Collection),
     /// Known, but not in memory.
-    Resting(Rest),
+    Evicted(Eviction),
     /// It cannot be opened.
     Failed(StreamError),
 }
 
-/// How a collection rests.
+/// How far an eviction is.
 #[derive(Debug, Clone)]
-pub enum Rest {
-    /// Its writer is being closed. Nobody holds it any more.
+pub enum Eviction {
+    /// Its writer is being closed. Nobody pins it any more.
     Closing(Collection),
     /// Until somebody uses it.
-    Quiet,
+    Done,
     /// There was no memory for it when somebody wanted to use it.
     Refused(StreamError),
 }
@@ -72,7 +72,7 @@ pub struct Entry {
     /// What it will take, if that was just found out.
     size: Mutex<Option<Size>>,
     /// Whether it is loaded because somebody uses it.
-    woken: AtomicBool,
+    load_requested: AtomicBool,
     inner: Weak<Inner>,
     /// The damage for which it could not be opened last.
     damage: Damage,
@@ -90,7 +90,7 @@ impl Entry {
             telling: Mutex::new(()),
             shared_view: Mutex::new(None),
             size: Mutex::new(None),
-            woken: AtomicBool::new(false),
+            load_requested: AtomicBool::new(false),
             inner,
             damage: Damage::default(),
             looking: tokio::sync::Mutex::default(),
@@ -143,14 +143,14 @@ impl Entry {
         self.ready()?.pin()
     }
 
-    /// Waits until it is open or cannot be opened, and pins it. One at rest is loaded.
+    /// Waits until it is open or cannot be opened, and pins it. An evicted one is loaded.
     pub async fn opened(&self) -> Result<PinGuard, StreamError> {
-        let (mut woken, mut looked) = (false, false);
+        let (mut asked, mut looked) = (false, false);
         loop {
             match self.settled().await? {
                 Progress::Ready(collection) => match collection.pin() {
                     Some(pinned) => return Ok(pinned),
-                    // It was let go between the two.
+                    // It was evicted between the two.
                     None => tokio::task::yield_now().await,
                 },
                 Progress::Failed(_) if !looked => {
@@ -158,8 +158,8 @@ impl Entry {
                     self.look_again().await;
                 }
                 Progress::Failed(error) => return Err(error),
-                Progress::Resting(Rest::Refused(error)) if woken => return Err(error),
-                Progress::Resting(_) => woken |= self.wake(),
+                Progress::Evicted(Eviction::Refused(error)) if asked => return Err(error),
+                Progress::Evicted(_) => asked |= self.request_load(),
                 Progress::Loading => {}
             }
         }
@@ -168,17 +168,17 @@ impl Entry {
     /// Waits while it is being loaded or closed.
     pub async fn settled(&self) -> Result<Progress, StreamError> {
         let mut watch = self.progress.subscribe();
-        let moving = |p: &Progress| matches!(p, Progress::Loading | Progress::Resting(Rest::Closing(_)));
+        let moving = |p: &Progress| matches!(p, Progress::Loading | Progress::Evicted(Eviction::Closing(_)));
         let settled = watch.wait_for(|p| !moving(p)).await;
         let closing = || StreamError::Unavailable("the store is closing".to_owned());
         settled.map(|p| p.clone()).map_err(|_| closing())
     }
 
-    /// Asks for it to be loaded; false if it is not at rest.
-    fn wake(&self) -> bool {
+    /// Asks for it to be loaded; false if it was not evicted.
+    fn request_load(&self) -> bool {
         self.progress.send_if_modified(|p| match p {
-            Progress::Resting(Rest::Quiet | Rest::Refused(_)) => {
-                self.woken.store(true, Ordering::Relaxed);
+            Progress::Evicted(Eviction::Done | Eviction::Refused(_)) => {
+                self.load_requested.store(true, Ordering::Relaxed);
                 *p = Progress::Loading;
                 true
             }
@@ -245,35 +245,35 @@ impl Entry {
         let _ = watch.wait_for(|p| !matches!(p, Progress::Ready(_))).await;
     }
 
-    /// Lets it rest before it was ever loaded, unless somebody has asked for it. Remembers nothing else.
-    pub fn rest_unloaded(&self) {
+    /// Leaves it unloaded before it ever was, unless somebody has asked for it. Remembers nothing else.
+    pub fn leave_unloaded(&self) {
         self.size.lock().take();
-        self.progress.send_replace(Progress::Resting(Rest::Quiet));
+        self.progress.send_replace(Progress::Evicted(Eviction::Done));
     }
 
-    /// Waits while it is being put to rest. By then somebody may have asked for it again.
-    pub async fn rested(&self) {
+    /// Waits while it is being closed. By then somebody may have asked for it again.
+    pub async fn closed(&self) {
         let mut watch = self.progress.subscribe();
         // An error means that the entry is gone, which is the same to us.
-        let _ = watch.wait_for(|p| !matches!(p, Progress::Resting(Rest::Closing(_)))).await;
+        let _ = watch.wait_for(|p| !matches!(p, Progress::Evicted(Eviction::Closing(_)))).await;
     }
 
-    /// Begins to put it to rest, if it is open and nobody holds it. What follows is done by the task that
+    /// Begins to evict it, if it is open and nobody pins it. What follows is done by the task that
     /// tends it. A damaged one stays: what is sound of it might not be served again.
-    pub fn begin_rest(&self) -> bool {
+    pub fn begin_eviction(&self) -> bool {
         self.progress.send_if_modified(|p| {
             let Progress::Ready(collection) = p else { return false };
             let shared = collection.stream().shared();
             if shared.ended() || shared.damage().is_some() || !collection.close_to_pins() {
                 return false;
             }
-            *p = Progress::Resting(Rest::Closing(collection.clone()));
+            *p = Progress::Evicted(Eviction::Closing(collection.clone()));
             true
         })
     }
 
     /// The rest of it: waiting writes finish, and the memory is freed.
-    pub async fn finish_rest(&self, inner: &Inner, collection: Collection) {
+    pub async fn finish_eviction(&self, inner: &Inner, collection: Collection) {
         let name = &self.record().name;
         collection.stream().close().await;
         let (commits, bytes) = {
@@ -289,17 +289,18 @@ impl Entry {
             }
         }
         // Freeing much takes time. It is done or the process ends, which frees it too.
-        let _ = off_thread(move || collection.let_go()).await;
-        inner.instance.counters.rests.count();
-        tracing::info!(%name, "rests: it is not in memory until somebody uses it");
-        self.progress.send_replace(Progress::Resting(Rest::Quiet));
+        let _ = off_thread(move || collection.free_records()).await;
+        inner.instance.counters.evictions.count();
+        tracing::info!(%name, "evicted: it is not in memory until somebody uses it");
+        self.progress.send_replace(Progress::Evicted(Eviction::Done));
     }
 
     /// Nobody tends it any more: its waiters are told why.
     pub fn abandon(&self, why: StreamError) {
         self.progress.send_if_modified(|p| {
             let damaged = matches!(p, Progress::Failed(StreamError::Corrupted { .. }));
-            let waits = matches!(p, Progress::Loading | Progress::Resting(Rest::Quiet | Rest::Refused(_))) || damaged;
+            let waits =
+                matches!(p, Progress::Loading | Progress::Evicted(Eviction::Done | Eviction::Refused(_))) || damaged;
             if waits {
                 *p = Progress::Failed(why);
             }
@@ -327,8 +328,8 @@ impl Entry {
             };
             let progress = match opened {
                 Ok(collection) => {
-                    if self.woken.swap(false, Ordering::Relaxed) {
-                        inner.instance.counters.wakings.count();
+                    if self.load_requested.swap(false, Ordering::Relaxed) {
+                        inner.instance.counters.reloads.count();
                     }
                     self.damage.clear();
                     Progress::Ready(collection)
@@ -341,8 +342,8 @@ impl Entry {
                     continue;
                 }
                 Err(error @ StreamError::NoRoom(_)) => {
-                    tracing::warn!(collection = %self.record().name, %error, "stays at rest");
-                    Progress::Resting(Rest::Refused(error))
+                    tracing::warn!(collection = %self.record().name, %error, "stays evicted");
+                    Progress::Evicted(Eviction::Refused(error))
                 }
                 Err(error) => {
                     self.note_failure(&error, began);

@@ -95,7 +95,7 @@ struct Inner {
     catalog: Stream<CatalogState>,
     view: Arc<ArcSwap<CatalogView>>,
     entries: Mutex<HashMap<CollectionId, Arc<Entry>>>,
-    /// Held while collections are put to rest to make room.
+    /// Held while collections are evicted to make room.
     making_room: tokio::sync::Mutex<()>,
     /// Held by the one collection that may build graphs, where memory is limited.
     graph_turn: Arc<tokio::sync::Mutex<()>>,
@@ -257,7 +257,7 @@ impl Store {
             let entries = self.inner.live_entries();
             stream::iter(entries)
                 .for_each_concurrent(PARALLEL_COLLECTIONS, |entry| async move {
-                    // One that is on its way to rest gets there.
+                    // One that is being evicted is let finish.
                     if let Ok(Progress::Ready(collection)) = entry.settled().await {
                         collection.stream().close().await;
                         flush_at_close(collection.stream(), &entry.record().name).await;
@@ -286,7 +286,7 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
     let started = Instant::now();
     let mut report = overview::unsynced(entry);
     entry.look_again().await;
-    // One at rest needs no sync: loading it reads the log to its end.
+    // An evicted one needs no sync: loading it reads the log to its end.
     let collection = match entry.settled().await {
         Ok(Progress::Ready(collection)) => collection.pin(),
         _ => None,
@@ -364,7 +364,7 @@ impl Inner {
             }
             let entry = Arc::new(Entry::new(id, record.clone(), Arc::downgrade(self)));
             if !self.settings.load_at_start {
-                entry.rest_unloaded();
+                entry.leave_unloaded();
             }
             entries.insert(id, entry.clone());
             background::tend(self, entry);

@@ -106,6 +106,7 @@ impl Opening {
             collections: 0,
             records: 0,
             loading: Loading { done: 0, total: 0 },
+            evicted: 0,
             resting: 0,
             memory: Memory { resident_bytes: resident_bytes(), ..Memory::default() },
             graphs: Vec::new(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Progress, Rest, identity};
+use super::entry::{Entry, Eviction, Progress, identity};
 use super::report::{
     CollectionSync, Counters, Damage, GraphsBehind, Health, Loading, Memory, StorageHealth, SyncReport,
 };
@@ -25,13 +25,13 @@ pub fn unsynced(entry: &Entry) -> CollectionSync {
             (collection.present().version(), tail, damage.map(|(key, cause)| format!("{key}: {cause}")))
         }
         Progress::Loading => (Version(0), 0, Some("it is still loading".to_owned())),
-        Progress::Resting(rest) => {
+        Progress::Evicted(eviction) => {
             let version = entry.shared_view().map_or(Version(0), |shared_view| shared_view.published.load().version());
-            (version, 0, if let Rest::Refused(error) = rest { Some(error.to_string()) } else { None })
+            (version, 0, if let Eviction::Refused(error) = eviction { Some(error.to_string()) } else { None })
         }
         Progress::Failed(error) => (Version(0), 0, Some(error.to_string())),
     };
-    let resting = matches!(entry.progress(), Progress::Resting(_));
+    let evicted = matches!(entry.progress(), Progress::Evicted(_));
     CollectionSync {
         id: entry.id,
         name: entry.record().name.clone(),
@@ -42,7 +42,7 @@ pub fn unsynced(entry: &Entry) -> CollectionSync {
         commits_flushed: 0,
         commits_unflushed: tail,
         duration_ms: 0,
-        resting,
+        evicted,
         error,
     }
 }
@@ -73,7 +73,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     }
     let condition = match entry.progress() {
         Progress::Failed(StreamError::Corrupted { key, cause }) => Condition::Damaged { key, cause },
-        Progress::Resting(_) => Condition::Resting,
+        Progress::Evicted(_) => Condition::Evicted,
         _ => Condition::Loading,
     };
     let record = &entry.record();
@@ -150,15 +150,16 @@ impl Store {
             memory.graph_bytes += footprint.graph_bytes;
             memory.records_bytes += footprint.records_bytes;
         }
-        let at_rest =
-            |entry: &&Arc<Entry>| matches!(entry.progress(), Progress::Resting(Rest::Quiet | Rest::Refused(_)));
-        let refused = |entry: &Arc<Entry>| matches!(entry.progress(), Progress::Resting(Rest::Refused(_)));
+        let is_evicted =
+            |entry: &&Arc<Entry>| matches!(entry.progress(), Progress::Evicted(Eviction::Done | Eviction::Refused(_)));
+        let refused = |entry: &Arc<Entry>| matches!(entry.progress(), Progress::Evicted(Eviction::Refused(_)));
         let fine = damaged.is_empty() && connected && !entries.iter().any(refused);
         let status = match (fine, loaded) {
             (false, _) => "degraded",
             (true, false) => "loading",
             (true, true) => "ok",
         };
+        let evicted = entries.iter().filter(is_evicted).count();
         Health {
             status,
             waiting_for: None,
@@ -173,7 +174,8 @@ impl Store {
             collections: entries.len(),
             records,
             loading: Loading { done, total },
-            resting: entries.iter().filter(at_rest).count(),
+            evicted,
+            resting: evicted,
             memory,
             graphs: entries.iter().filter_map(|entry| behind(entry)).collect(),
             damaged,
@@ -202,8 +204,8 @@ impl Store {
             log_objects_deleted: c.log_objects_deleted.get(),
             zombies_deleted: c.zombies_deleted.get(),
             searches: c.searches.get(),
-            rests: c.rests.get(),
-            wakings: c.wakings.get(),
+            evictions: c.evictions.get(),
+            reloads: c.reloads.get(),
             memory_refusals: self.inner.instance.budget.refusals(),
             put_off: c.put_off.get(),
         }

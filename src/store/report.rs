@@ -29,7 +29,8 @@ pub struct CollectionSync {
     /// Milliseconds it took.
     pub duration_ms: u64,
     /// Whether it is not in memory: there is nothing to sync until somebody uses it.
-    pub resting: bool,
+    #[serde(rename = "resting")]
+    pub evicted: bool,
     /// What went wrong, if anything.
     pub error: Option<String>,
 }
@@ -137,6 +138,8 @@ pub struct Health {
     /// Progress of start-up.
     pub loading: Loading,
     /// Collections that are not in memory until somebody uses them.
+    pub evicted: usize,
+    /// The same, as it was called before: for one version more.
     pub resting: usize,
     /// Bytes in use.
     pub memory: Memory,
@@ -173,7 +176,8 @@ pub struct Recovery {
     /// Collections loaded.
     pub collections: usize,
     /// Collections that were not loaded for want of memory; they are when somebody uses them.
-    pub resting: usize,
+    #[serde(rename = "resting")]
+    pub evicted: usize,
     /// Records in them.
     pub records: u64,
     /// Bytes read.
@@ -213,10 +217,12 @@ pub struct Counters {
     pub zombies_deleted: u64,
     /// Searches answered, by query embedding.
     pub searches: u64,
-    /// Collections put to rest.
-    pub rests: u64,
+    /// Collections that were evicted.
+    #[serde(rename = "rests")]
+    pub evictions: u64,
     /// Collections loaded again because somebody used them.
-    pub wakings: u64,
+    #[serde(rename = "wakings")]
+    pub reloads: u64,
     /// Requests and loads refused for want of memory.
     pub memory_refusals: u64,
     /// Graph builds and merges of segments put off for want of memory.

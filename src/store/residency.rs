@@ -1,6 +1,6 @@
 //! Which collections are in memory. At a start the smallest are loaded first, as long as they fit; later
-//! a request for room puts those to rest that nobody has used for longest. Invariants: nothing that somebody
-//! holds is put to rest; one at a time makes room; where no room can be made, nobody is put to rest for it.
+//! a request for room evicts those that nobody has used for longest. Invariants: nothing that somebody
+//! pins is evicted; one at a time makes room; where no room can be made, nobody is evicted for it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::background::Sign;
 use super::catalog;
-use super::entry::{Entry, Progress, Rest};
+use super::entry::{Entry, Eviction, Progress};
 use super::{Inner, PARALLEL_COLLECTIONS, Store};
 use crate::bucket::keys::StreamId;
 use crate::collection::pin::StoreHooks;
@@ -69,7 +69,7 @@ async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
     let reread = inner.settings.timing.reread().once();
     let read = head::read(inner.bucket.as_ref(), &stream, reread).await;
     let read = read.map_err(|e| StreamError::of_head(e, &stream))?;
-    let seen = entry.shared_view().map_or(0, |shared_view| shared_view.published.load().rested_bytes());
+    let seen = entry.shared_view().map_or(0, |shared_view| shared_view.published.load().evicted_bytes());
     let size = Size::of(&read.head, entry.record().configuration.dimension);
     Ok(Size { need: size.need.max(seen), ..size })
 }
@@ -125,7 +125,7 @@ pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
     };
     sized.sort_by_key(|(size, entry)| (size.map_or(0, |size| size.need), entry.id));
     let mut room = inner.instance.budget.room_bytes();
-    let mut resting = 0;
+    let mut unloaded = 0;
     for (size, entry) in sized {
         let Some(size) = size else { continue };
         match room.checked_sub(size.need) {
@@ -134,24 +134,24 @@ pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
                 entry.note_size(size);
             }
             None => {
-                resting += 1;
-                entry.rest_unloaded();
+                unloaded += 1;
+                entry.leave_unloaded();
             }
         }
     }
-    if resting > 0 {
-        tracing::info!(resting, "collections are not loaded for want of memory until somebody uses them");
+    if unloaded > 0 {
+        tracing::info!(resting = unloaded, "collections are not loaded for want of memory until somebody uses them");
     }
     inner.planned.send_replace(true);
 }
 
-/// Puts collections to rest where too much memory is in use, or where nobody has used them for long.
+/// Evicts collections where too much memory is in use, or where nobody has used them for long.
 pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
     let mut told: Option<Instant> = None;
     while sign.sleep(LOOK_INTERVAL).await {
         let Some(inner) = weak.upgrade() else { return };
-        if let Some(limit) = inner.settings.idle_rest {
-            inner.rest_idle(limit);
+        if let Some(limit) = inner.settings.evict_idle_after {
+            inner.evict_idle(limit);
         }
         let (Some(limit), true) = (inner.instance.budget.limit_bytes(), inner.instance.budget.is_over()) else {
             continue;
@@ -169,7 +169,7 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
     }
 }
 
-/// How the collections of a store ask for memory, and for themselves once they were let go.
+/// How the collections of a store ask for memory, and for themselves once they were evicted.
 pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     let closing = || Error::unavailable("the store is closed");
     let owner = weak.clone();
@@ -223,7 +223,7 @@ impl Inner {
         budget.reserve(bytes, purpose)
     }
 
-    /// Reserves memory for the collection `whose`, and puts others to rest for it.
+    /// Reserves memory for the collection `whose`, and evicts others for it.
     async fn make_room(
         self: &Arc<Self>,
         size: Size,
@@ -242,7 +242,7 @@ impl Inner {
             }
             let others = self.others(whose);
             let others_do = !others.is_empty() && self.would_do(&others, size.least, purpose);
-            if turn.is_ok() && others_do && self.rest_one(&others).await {
+            if turn.is_ok() && others_do && self.evict_one(&others).await {
                 continue;
             }
             if !others_do && let Some(room) = self.instance.budget.reserve(size.least, purpose) {
@@ -257,7 +257,7 @@ impl Inner {
         }
     }
 
-    /// Puts collections to rest until no more memory is in use than may be, as far as nobody uses them. The one
+    /// Evicts collections until no more memory is in use than may be, as far as nobody uses them. The one
     /// that was used last stays, unless collections alone hold too much: else it is work under way that does.
     async fn relieve(self: &Arc<Self>) -> bool {
         let _turn = self.making_room.lock().await;
@@ -267,7 +267,7 @@ impl Inner {
             open.sort_by_key(|(idle, _)| *idle);
             let all_may = self.instance.budget.limit_bytes() < Some(self.instance.budget.held_bytes());
             let open: Vec<Arc<Entry>> = open.into_iter().skip(usize::from(!all_may)).map(|(_, entry)| entry).collect();
-            if !self.rest_one(&open).await {
+            if !self.evict_one(&open).await {
                 return false;
             }
             self.give_back().await;
@@ -284,14 +284,14 @@ impl Inner {
     /// The other collections that are in memory, or soon will be.
     fn others(&self, whose: CollectionId) -> Vec<Arc<Entry>> {
         let here = |entry: &Arc<Entry>| {
-            let moving = Progress::Resting(Rest::Quiet);
+            let moving = Progress::Evicted(Eviction::Done);
             let progress = if entry.id == whose { moving } else { entry.progress() };
-            matches!(progress, Progress::Loading | Progress::Ready(_) | Progress::Resting(Rest::Closing(_)))
+            matches!(progress, Progress::Loading | Progress::Ready(_) | Progress::Evicted(Eviction::Closing(_)))
         };
         self.live_entries().into_iter().filter(here).collect()
     }
 
-    /// Whether there would be room if all of these were at rest.
+    /// Whether there would be room if all of these were evicted.
     fn would_do(&self, others: &[Arc<Entry>], need: u64, purpose: Purpose) -> bool {
         let loading = others.iter().any(|entry| entry.ready().is_none());
         let freed =
@@ -299,8 +299,8 @@ impl Inner {
         loading || self.instance.budget.would_hold(need, freed, purpose)
     }
 
-    /// Puts the one to rest that nobody has used for longest; false if all are in use, or have just come.
-    async fn rest_one(&self, entries: &[Arc<Entry>]) -> bool {
+    /// Evicts the one that nobody has used for longest; false if all are in use, or have just come.
+    async fn evict_one(&self, entries: &[Arc<Entry>]) -> bool {
         let least = self.settings.timing.min_loaded;
         let open = entries.iter().filter_map(|entry| Some((entry, entry.ready()?)));
         let stayed = open.filter(|(_, collection)| collection.pins().age() >= least);
@@ -308,19 +308,19 @@ impl Inner {
             stayed.map(|(entry, collection)| (collection.pins().idle(), entry)).collect();
         idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
         for (_, entry) in idle {
-            if entry.begin_rest() {
-                entry.rested().await;
+            if entry.begin_eviction() {
+                entry.closed().await;
                 return true;
             }
         }
         false
     }
 
-    /// Puts those to rest that nobody has used for `limit`.
-    fn rest_idle(&self, limit: Duration) {
+    /// Evicts those that nobody has used for `limit`.
+    fn evict_idle(&self, limit: Duration) {
         for entry in self.live_entries() {
             if entry.ready().is_some_and(|collection| collection.pins().idle() >= limit) {
-                entry.begin_rest();
+                entry.begin_eviction();
             }
         }
     }

@@ -198,10 +198,10 @@ pub struct Counters {
     pub bytes_loaded: Counter,
     /// Query embeddings answered.
     pub searches: Counter,
-    /// Collections that were put to rest.
-    pub rests: Counter,
+    /// Collections that were evicted.
+    pub evictions: Counter,
     /// Collections that were loaded again because somebody used them.
-    pub wakings: Counter,
+    pub reloads: Counter,
     /// Graph builds and merges of segments that were put off for want of memory.
     pub put_off: Counter,
 }
