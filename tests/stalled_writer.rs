@@ -345,11 +345,11 @@ async fn names_are_never_answered_from_a_stale_catalog() {
     let scene = Scene::new(Ablate::default());
     let (first, second) = (scene.instance(true).await, scene.instance(false).await);
     let scope = Scope::default();
-    let born = first.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap();
-    assert_eq!(second.store.collection("b").await.unwrap().info().id, born.info().id);
+    let created = first.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap();
+    assert_eq!(second.store.collection("b").await.unwrap().info().id, created.info().id);
     first.store.drop_collection(&scope, "b").await.unwrap();
     let again = second.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap();
-    assert_ne!(again.info().id, born.info().id);
+    assert_ne!(again.info().id, created.info().id);
     let taken = first.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
 }

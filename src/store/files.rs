@@ -92,9 +92,9 @@ impl Store {
             // Dimension 0 says for good that no record has an embedding.
             let config = Map::from_iter([("dimension".to_owned(), Value::from(0))]);
             let head = Head::new(StreamId::Collection(id).to_string(), config);
-            match self.bear(id, &head, record(scope)).await {
+            match self.publish(id, &head, record(scope)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
-                born => return Ok(self.inner.vault(born?.pinned().await?)),
+                published => return Ok(self.inner.vault(published?.pinned().await?)),
             }
         }
         Err(Error::unavailable(

@@ -32,7 +32,7 @@ impl Store {
             let fork = CollectionId(Uuid::new_v4());
             let head = copy(&source, &StreamId::Collection(fork)).await?;
             let record = CollectionRecord { name: name.to_owned(), forked_from: Some(id), ..record.as_ref().clone() };
-            match self.bear(fork, &head, record).await {
+            match self.publish(fork, &head, record).await {
                 // The name may be held by a collection that has been dropped: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 other => return other,

@@ -64,11 +64,11 @@ impl Store {
             config.insert("dimension".to_owned(), Value::from(dimension));
         }
         let head = Head::new(StreamId::Collection(id).to_string(), config);
-        self.bear(id, &head, record_of(scope, spec)).await
+        self.publish(id, &head, record_of(scope, spec)).await
     }
 
     /// The steps of a create that a fork has too: HEAD by put-if-absent, then the catalog commit.
-    pub(super) async fn bear(&self, id: CollectionId, head: &Head, record: CollectionRecord) -> Result<Collection> {
+    pub(super) async fn publish(&self, id: CollectionId, head: &Head, record: CollectionRecord) -> Result<Collection> {
         let inner = &self.inner;
         let (stream, name) = (StreamId::Collection(id), record.name.clone());
         residency::check_room(inner, id, head, &name).await?;
@@ -80,7 +80,9 @@ impl Store {
         };
         match inner.catalog.write(CatalogWrite::Create { id, record: Box::new(record) }).await {
             // IMPORTANT: the catalog names it by now. Its creator must not be told that there is none.
-            Ok(written) => self.newborn(id, &name, (head_date, written.date)).await.map_err(|e| born(&name, e)),
+            Ok(written) => {
+                self.open_published(id, &name, (head_date, written.date)).await.map_err(|e| published_yet(&name, e))
+            }
             Err(error) => {
                 if error.kind() != ErrorKind::OutcomeUnknown {
                     self.abandon_head(&stream).await;
@@ -91,13 +93,13 @@ impl Store {
     }
 
     /// Opens a collection that the catalog names since just now. `dates` are those of its HEAD and of its record.
-    async fn newborn(
+    async fn open_published(
         &self,
         id: CollectionId,
         name: &str,
         dates: (Option<StoreTime>, Option<StoreTime>),
     ) -> Result<Collection> {
-        self.check_birth(id, dates).await?;
+        self.check_published_in_time(id, dates).await?;
         self.inner.reconcile();
         match self.inner.entry(id) {
             Some(entry) => Ok(entry.opened().await?.handle()),
@@ -119,7 +121,11 @@ impl Store {
     }
 
     /// If much time passed between HEAD and the catalog commit, a sweep may have taken HEAD away.
-    async fn check_birth(&self, id: CollectionId, dates: (Option<StoreTime>, Option<StoreTime>)) -> Result<()> {
+    async fn check_published_in_time(
+        &self,
+        id: CollectionId,
+        dates: (Option<StoreTime>, Option<StoreTime>),
+    ) -> Result<()> {
         let lease = self.inner.settings.timing.lease.as_millis();
         let in_time = match dates {
             (Some(head), Some(catalog)) => u128::try_from(catalog.since_ms(head)).unwrap_or(0) <= lease,
@@ -317,7 +323,7 @@ fn undecided(error: HeadError, stream: &StreamId) -> Error {
 }
 
 /// What the creator of a collection that the catalog names is told, where it could not be opened.
-fn born(name: &str, error: Error) -> Error {
+fn published_yet(name: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::OutcomeUnknown => error,
         _ => {

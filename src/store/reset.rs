@@ -1,6 +1,6 @@
 //! The end of many collections at once: dropping a database, and reset (docs/protocol.md#drop-many). Invariant:
 //! each collection's own `drop` commit comes first, then one catalog commit for all, which is refused
-//! while a live collection has not ended: one that was born meanwhile is dropped before the next try.
+//! while a live collection has not ended: one that was published meanwhile is dropped before the next try.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::record::CollectionId;
 /// How one try to commit the end ended.
 enum Try {
     Done,
-    /// A collection was born meanwhile.
+    /// A collection was published meanwhile.
     Again,
 }
 

@@ -99,7 +99,7 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
     }
 }
 
-/// Refuses to bear a collection that could not be opened: it would be there, though its creator was told no.
+/// Refuses to publish a collection that could not be opened: it would be there, though its creator was told no.
 pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name: &str) -> Result<()> {
     if inner.instance.budget.limit_bytes().is_none() {
         return Ok(());

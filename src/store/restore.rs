@@ -1,5 +1,5 @@
 //! Restoring: what a collection was at an earlier version becomes a new collection. Invariants: the old
-//! collection is only read, also where it is damaged or dropped; the new one is born as a fork is
+//! collection is only read, also where it is damaged or dropped; the new one is published as a fork is
 //! (docs/protocol.md#restore).
 
 use std::collections::BTreeSet;
@@ -62,10 +62,10 @@ impl Store {
             let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
             let (name, state) = (name.to_owned(), RecordState::Live);
             let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
-            match self.bear(copy, &head, record).await {
+            match self.publish(copy, &head, record).await {
                 // The name may be held by a collection that has been dropped: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
-                born => return Ok((born?, version)),
+                published => return Ok((published?, version)),
             }
         }
         Err(catalog::already_exists(name))

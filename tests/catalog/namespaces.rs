@@ -281,11 +281,11 @@ async fn a_collection_born_while_its_database_is_dropped_is_dropped_too() {
         async move { first.drop_database("default_tenant", "shop").await }
     });
     gate.reached().await;
-    let born = second.create_collection(&shop, CollectionSpec::new("late")).await.unwrap();
-    fill(&born, 0..1).await;
+    let late = second.create_collection(&shop, CollectionSpec::new("late")).await.unwrap();
+    fill(&late, 0..1).await;
     gate.release();
     dropping.await.unwrap().unwrap();
-    assert_eq!(born.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(late.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &shop).await, Vec::<String>::new());
     assert_eq!(second.database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
 }

@@ -169,13 +169,13 @@ fn a_name_is_unique_in_its_database_only() {
 fn a_database_is_dropped_with_all_its_collections_or_not_at_all() {
     let mut state = catalog();
     let create = |n, record| CatalogWrite::Create { id: id(n), record };
-    let born = [
+    let created = [
         create_database("default_tenant", "x"),
         create(1, in_database("a", "x")),
         create(2, in_database("b", "x")),
         create(3, record("a")),
     ];
-    run(&mut state, &born);
+    run(&mut state, &created);
     assert_eq!(run(&mut state, &[drop_database("default_tenant", "x", &[1])]), [Some(ErrorKind::Conflict)]);
     assert!(state.view.is_live(id(1)) && state.view.is_live(id(2)), "a refusal changes nothing");
     let answers =
@@ -205,7 +205,7 @@ fn the_default_database_can_be_dropped_and_created_anew() {
 #[test]
 fn a_reset_leaves_the_default_tenant_and_database_and_nothing_else() {
     let mut state = catalog();
-    let born = [
+    let created = [
         CatalogWrite::CreateTenant { name: "t".to_owned() },
         create_database("t", "x"),
         CatalogWrite::Create { id: id(1), record: record("a") },
@@ -215,7 +215,7 @@ fn a_reset_leaves_the_default_tenant_and_database_and_nothing_else() {
             record: Box::new(CollectionRecord { tenant: "t".into(), ..*in_database("b", "x") }),
         },
     ];
-    assert_eq!(run(&mut state, &born), [None; 5]);
+    assert_eq!(run(&mut state, &created), [None; 5]);
     assert_eq!(run(&mut state, &[CatalogWrite::Reset { ended: BTreeSet::new() }]), [Some(ErrorKind::Conflict)]);
     assert_eq!(run(&mut state, &[CatalogWrite::Reset { ended: BTreeSet::from([id(2)]) }]), [None]);
     assert_eq!(state.view.live().count(), 0);

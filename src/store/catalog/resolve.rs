@@ -273,7 +273,7 @@ impl<'a> Overlay<'a> {
     }
 }
 
-/// Refuses an end of many collections if one of them has not ended: it was born meanwhile.
+/// Refuses an end of many collections if one of them has not ended: it was published meanwhile.
 fn check_ended(live: &[CollectionId], ended: &BTreeSet<CollectionId>) -> Result<()> {
     match live.iter().find(|id| !ended.contains(id)) {
         Some(id) => Err(Error::new(ErrorKind::Conflict, format!("collection {id} was created meanwhile"))),
