@@ -88,7 +88,7 @@ impl Stream<'_> {
         self.doomed.push(Doomed { reason, key: object.key.clone(), bytes: object.size_bytes });
     }
 
-    /// What a burial deletes.
+    /// What a purge deletes.
     fn dropped(&mut self, expected: &Expected) {
         let ripe = self.head.dropped_seen.is_some_and(|seen| self.past(seen, self.timing.keep));
         if !ripe || !expected.recorded || expected.live {

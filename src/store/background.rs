@@ -360,7 +360,7 @@ impl Upkeep {
 impl Store {
     /// One round of everything that upkeep does, now and whether due or not, for stores that run
     /// without it: flushes, compacts and collects every collection and the catalog, brings graphs up to
-    /// date, finishes drops and buries what is ripe. Goes on where one stream fails; answers the first failure.
+    /// date, finishes drops and purges what is ripe. Goes on where one stream fails; answers the first failure.
     #[doc(hidden)]
     pub async fn maintain(&self) -> Result<()> {
         let inner = &self.inner;
@@ -370,7 +370,7 @@ impl Store {
             first = first.and(done);
         }
         first = first.and(round(&inner.catalog).await.map_err(Error::from));
-        bury_dropped(inner).await;
+        purge_dropped(inner).await;
         first
     }
 }
@@ -403,7 +403,7 @@ async fn jitter<S: State>(stream: &Stream<S>) {
 /// Upkeep of the catalog, and the physical end of dropped collections.
 async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
     let mut upkeep = Upkeep::default();
-    let mut buried: Option<Instant> = None;
+    let mut purged: Option<Instant> = None;
     loop {
         let (catalog, timing) = match weak.upgrade() {
             Some(inner) => (inner.catalog.clone(), inner.settings.timing.clone()),
@@ -429,31 +429,31 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
                 tracing::warn!(%error, "orphaned streams could not be swept");
             }
         }
-        if buried.is_none_or(|at| at.elapsed() >= timing.collect_interval) {
-            buried = Some(Instant::now());
+        if purged.is_none_or(|at| at.elapsed() >= timing.collect_interval) {
+            purged = Some(Instant::now());
             tokio::select! {
                 () = sign.given() => return,
-                () = bury_dropped(&inner) => {}
+                () = purge_dropped(&inner) => {}
             }
         }
     }
 }
 
 /// Deletes what is left of collections that were dropped T_KEEP ago, then their records.
-pub(super) async fn bury_dropped(inner: &Arc<Inner>) {
+pub(super) async fn purge_dropped(inner: &Arc<Inner>) {
     let view = inner.view.load_full();
     let dropped = view.collections.iter().filter(|(_, record)| record.state == RecordState::Dropped);
     for (id, record) in dropped {
-        if let Err(error) = bury(inner, *id).await {
+        if let Err(error) = purge(inner, *id).await {
             tracing::warn!(collection = %record.name, %error, "what is left of it could not be deleted yet");
         }
     }
 }
 
-async fn bury(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
+async fn purge(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
     let stream = StreamId::Collection(id);
     let context = Arc::new(inner.context(stream.clone()));
-    match collect::bury(&context, &inner.swapper(stream)).await {
+    match collect::purge(&context, &inner.swapper(stream)).await {
         Ok(End::Reached) | Err(StreamError::Missing) => {
             inner.catalog.write(CatalogWrite::Remove { id }).await?;
             Ok(())

@@ -24,7 +24,7 @@ pub struct Collected {
 }
 
 impl Store {
-    /// Collects the garbage of every collection and of the catalog, and buries collections that were dropped
+    /// Collects the garbage of every collection and of the catalog, and purges collections that were dropped
     /// long enough ago. Orphans are swept where that is due, or in any case if `sweep` says so. Goes on where
     /// one stream fails; answers the first failure.
     ///
@@ -52,7 +52,7 @@ impl Store {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        background::bury_dropped(inner).await;
+        background::purge_dropped(inner).await;
         failed.map_or(Ok(collected), Err)
     }
 }

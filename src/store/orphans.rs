@@ -92,7 +92,7 @@ async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) ->
     match objects.iter().find(|object| object.key == stream.head()) {
         Some(head) if !old(head) => return Ok(false),
         Some(_) => {
-            // A dropped HEAD alone is the tombstone of a collection that has been buried.
+            // A dropped HEAD alone is the tombstone of a collection that has been purged.
             let alone = objects.len() == 1;
             match head::read(inner.bucket.as_ref(), &stream, context.timing.reread()).await {
                 Ok(read) if alone && read.head.state == Life::Dropped => return Ok(false),

@@ -1,5 +1,5 @@
 //! Collection of garbage (docs/protocol.md#log-garbage, docs/protocol.md#retired-lists) and the physical end of a
-//! dropped stream (docs/protocol.md#burial).
+//! dropped stream (docs/protocol.md#purge).
 //! Invariants: a log slot is deleted only after a durable HEAD has `gone` above it, and `gone` passes a
 //! floor at least T_KEEP after HEAD was seen with it; an object is deleted only after a durable HEAD no
 //! longer names it, and only while what HEAD names instead of it is there. Only store time is compared, and
@@ -243,7 +243,7 @@ pub enum End {
 
 /// Brings a dropped stream nearer to its physical end: notes when it was seen dropped and, T_KEEP
 /// later, deletes everything but HEAD, which stays as the tombstone.
-pub async fn bury(context: &Arc<Context>, swapper: &Swapper) -> Result<End, StreamError> {
+pub async fn purge(context: &Arc<Context>, swapper: &Swapper) -> Result<End, StreamError> {
     let read = swapper.read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
     if read.head.state != Life::Dropped {
         // Its condemner died before the HEAD was marked: its record is dropped for good, or nobody would ask.

@@ -62,7 +62,7 @@ impl Scene {
         remains
     }
 
-    /// Sweeps, and buries what was condemned.
+    /// Sweeps, and purges what was condemned.
     async fn sweep(&self) -> u64 {
         let swept = self.sweeper.sweep().await.unwrap();
         self.sweeper.maintain().await.unwrap();

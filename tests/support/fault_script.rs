@@ -1,6 +1,6 @@
 //! The workload of the fault matrix: phases, each of which opens a store on what the phase before left
 //! behind and works through its steps. Together they make every kind of call to the bucket: probe, open,
-//! create, append, flush, compaction, aging, letting go, garbage, drop, burial; databases, forks, sweeps.
+//! create, append, flush, compaction, aging, letting go, garbage, drop, purge; databases, forks, sweeps.
 
 use std::time::Duration;
 

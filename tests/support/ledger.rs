@@ -343,14 +343,14 @@ impl Ledger {
             let name = owner.unwrap_or(&stream);
             let Some(entry) = self.streams.get(name) else { continue };
             let head = entry.head.as_ref();
-            let buried = entry.dropped_at.is_some_and(|at| now.since_ms(at) >= self.keep_ms);
+            let purged = entry.dropped_at.is_some_and(|at| now.since_ms(at) >= self.keep_ms);
             let allowed = match kind {
                 Kind::Head => false,
-                Kind::Log(version) => buried || head.is_some_and(|head| head.gone.0 > version),
+                Kind::Log(version) => purged || head.is_some_and(|head| head.gone.0 > version),
                 Kind::Other => {
                     let named =
                         |h: &Head| h.segs.iter().any(|s| s.key == *key) || h.graphs.iter().any(|g| g.key == *key);
-                    buried || owner.is_none() || !head.is_some_and(named)
+                    purged || owner.is_none() || !head.is_some_and(named)
                 }
             };
             self.deleted += u64::from(matches!(kind, Kind::Log(_)));

@@ -223,7 +223,7 @@ fn a_reset_leaves_the_default_tenant_and_database_and_nothing_else() {
     assert_eq!(state.view.databases("t"), []);
     assert!(state.view.database(&Scope::default()).is_some_and(|d| d.id.is_nil()));
     let kinds: Vec<&str> = state.records.keys().map(|id| &id[..2]).collect();
-    assert_eq!(kinds, ["c:", "c:"], "records of dropped collections stay until they are buried");
+    assert_eq!(kinds, ["c:", "c:"], "records of dropped collections stay until they are purged");
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_condemned_id_cannot_be_created_and_a_created_one_cannot_be_condemned() {
     assert_eq!(run(&mut state, &[condemn(1), create(1, "a"), condemn(1)]), [None, conflict, conflict]);
     assert_eq!(run(&mut state, &[create(2, "a"), condemn(2)]), [None, conflict]);
     assert!(!state.view.is_live(id(1)) && state.view.is_live(id(2)));
-    assert_eq!(state.view.collections[&id(1)].state, RecordState::Dropped, "it is buried like a dropped one");
+    assert_eq!(state.view.collections[&id(1)].state, RecordState::Dropped, "it is purged like a dropped one");
 }
 
 #[test]

@@ -286,7 +286,7 @@ fn database_record(scope: &Scope, id: Uuid, state: RecordState) -> DatabaseRecor
     DatabaseRecord { id, tenant, name: database, state, other: Map::new() }
 }
 
-/// The record of a collection that never came to be: dropped, so that it is buried like one.
+/// The record of a collection that never came to be: dropped, so that it is purged like one.
 fn condemned(id: CollectionId) -> CollectionRecord {
     let Scope { tenant, database } = Scope::default();
     let configuration = Configuration {
