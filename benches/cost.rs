@@ -33,13 +33,13 @@ fn main() {
         let (full, _) = one_add(records).await;
         println!("one add, {raw} bytes of raw data");
         for (name, calls) in [("empty collection".to_owned(), empty), (format!("{records} records"), full)] {
-            let told: Vec<String> = calls.iter().map(told).collect();
-            println!("  {name:<24} {}", told.join(", "));
+            let line: Vec<String> = calls.iter().map(line).collect();
+            println!("  {name:<24} {}", line.join(", "));
         }
     });
 }
 
-fn told((op, counts): &(Op, OpCounts)) -> String {
+fn line((op, counts): &(Op, OpCounts)) -> String {
     format!("{} {}, {} bytes sent", counts.calls, op.name(), counts.bytes_sent)
 }
 

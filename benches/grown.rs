@@ -152,7 +152,7 @@ async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (St
     println!("grown in {:.1} s; {}", started.elapsed().as_secs_f64(), written(&store, &live));
     let late = searches_us.split_off(searches_us.len() / 2);
     println!("second half of the growth: {:.1} us a query on average", late.iter().sum::<f64>() / late.len() as f64);
-    tell_latencies("adds while graphs are built", &mut latencies_ms);
+    print_latencies("adds while graphs are built", &mut latencies_ms);
     (store, collection, live)
 }
 
@@ -272,7 +272,7 @@ fn written(store: &Store, live: &[Record]) -> String {
     )
 }
 
-fn tell_latencies(name: &str, latencies_ms: &mut [f64]) {
+fn print_latencies(name: &str, latencies_ms: &mut [f64]) {
     latencies_ms.sort_by(f64::total_cmp);
     let at = |share: f64| latencies_ms[((latencies_ms.len() - 1) as f64 * share) as usize];
     println!(
@@ -293,7 +293,7 @@ async fn latencies_without_upkeep(sizes: &Sizes, collection: &Collection, vector
         collection.add(&records).await.expect("an add succeeds");
         latencies_ms.push(begun.elapsed().as_secs_f64() * 1e3);
     }
-    tell_latencies("\nadds without upkeep", &mut latencies_ms);
+    print_latencies("\nadds without upkeep", &mut latencies_ms);
 }
 
 /// Queries a second of one call with many queries, on one search thread and on all.

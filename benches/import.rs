@@ -38,7 +38,7 @@ impl Clock {
         Clock(Instant::now(), cpu_seconds())
     }
 
-    fn tell(&self, what: &str) {
+    fn print(&self, what: &str) {
         let (wall, cpu) = (self.0.elapsed().as_secs_f64(), cpu_seconds() - self.1);
         println!("{what:<40} {wall:8.2} s, {cpu:8.2} s of CPU");
     }
@@ -79,20 +79,20 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
         });
         collection.add(&records.collect::<Vec<_>>()).await.expect("records are added");
     }
-    whole.tell("drumlin: records");
+    whole.print("drumlin: records");
     collection.build_graphs(|_| {}).await.expect("graphs are built");
-    whole.tell("drumlin: records and graph");
+    whole.print("drumlin: records and graph");
     store.close(Duration::from_secs(60)).await.expect("the store closes");
     drop((collection, store));
-    whole.tell("drumlin: closed");
+    whole.print("drumlin: closed");
     let first = Clock::start();
     let store = Store::open(settings).await.expect("the folder can be used");
     store.wait_until_loaded().await;
     let collection = store.collection_in(&Scope::default(), "bulk").await.expect("it is there");
     let query = |n: usize| Query::new(values[n * dim..][..dim].to_vec()).k(10);
     collection.search(query(0)).await.expect("it answers");
-    first.tell("drumlin: opened anew, first search");
-    whole.tell("drumlin: together");
+    first.print("drumlin: opened anew, first search");
+    whole.print("drumlin: together");
     let rate = Instant::now();
     for n in 0..SEARCHES {
         collection.search(query(n)).await.expect("it answers");

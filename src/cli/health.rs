@@ -29,13 +29,13 @@ pub fn run(flags: &Flags) -> Result<()> {
     let url = format!("{}/{}", ask::server(flags.url.as_deref()), if flags.ready { "ready" } else { "health" });
     on_runtime(async {
         let text = ask::text(&url, TIME_LIMIT, None).await?;
-        println!("{}", told(&url, &text));
+        println!("{}", summary(&url, &text));
         Ok(())
     })
 }
 
 /// The line for an answer: what a Drumlin server says of itself, or that something else answered.
-fn told(url: &str, text: &str) -> String {
+fn summary(url: &str, text: &str) -> String {
     let Ok(answer) = serde_json::from_str::<Value>(text) else {
         return format!("{url} answers, but not as a Drumlin server does");
     };
@@ -68,7 +68,7 @@ mod tests {
             ("<html>", "http://x answers, but not as a Drumlin server does"),
             (r#"{"tagline":"other"}"#, "http://x answers, but not as a Drumlin server does"),
         ] {
-            assert_eq!(told("http://x", text), line, "{text}");
+            assert_eq!(summary("http://x", text), line, "{text}");
         }
     }
 }

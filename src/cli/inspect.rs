@@ -31,7 +31,7 @@ pub fn run(flags: &InspectFlags) -> Result<()> {
             return Ok(());
         }
         println!("{}", view.place.location);
-        view.streams.iter().for_each(tell);
+        view.streams.iter().for_each(print);
         for finding in &view.findings {
             println!("{}: {} (`drumlin verify` tells more)", finding.key, finding.cause);
         }
@@ -39,7 +39,7 @@ pub fn run(flags: &InspectFlags) -> Result<()> {
     })
 }
 
-fn tell(line: &StreamLine) {
+fn print(line: &StreamLine) {
     println!("\n{} ({}): {}", line.name.as_deref().unwrap_or("(no record)"), line.stream, line.state);
     if let Some(error) = &line.error {
         println!("  {error}");

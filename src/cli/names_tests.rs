@@ -4,7 +4,7 @@ use super::super::Flags;
 use super::super::settings::settings_from;
 use super::*;
 
-fn told(names: &[&str]) -> Vec<String> {
+fn notes(names: &[&str]) -> Vec<String> {
     strangers(names.iter().map(|name| (*name).to_owned())).iter().map(Stranger::sentence).collect()
 }
 
@@ -41,10 +41,10 @@ fn names_that_look_like_settings_are_told_whatever_they_begin_with_and_with_what
         ("DRUMLN_DATA", "DRUMLIN_DATA"),
         ("DRUMLIN_AUTO_DELETE", "AUTO_DELETE"),
     ] {
-        assert_eq!(told(&[name]), [format!("{name} is set, but there is no such setting; did you mean {meant}?")]);
+        assert_eq!(notes(&[name]), [format!("{name} is set, but there is no such setting; did you mean {meant}?")]);
     }
     for name in ["R2_D2", "STORAGE_UNIT_ON_THE_MOON"] {
-        assert!(told(&[name])[0].contains("`drumlin serve --help` lists all"), "{:?}", told(&[name]));
+        assert!(notes(&[name])[0].contains("`drumlin serve --help` lists all"), "{:?}", notes(&[name]));
     }
 }
 
@@ -71,7 +71,7 @@ fn settings_and_what_others_set_are_left_alone() {
         "DATABASE_URL",
         "DRUMLIN_PORT_53_UDP_ADDR",
     ];
-    assert_eq!(told(&ours.chain(others).collect::<Vec<_>>()), Vec::<String>::new());
+    assert_eq!(notes(&ours.chain(others).collect::<Vec<_>>()), Vec::<String>::new());
 }
 
 #[test]

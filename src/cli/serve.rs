@@ -65,7 +65,7 @@ async fn serve(settings: ServeSettings) -> Result<()> {
         let store = opened.await?;
         // Opened once.
         let _ = told_of.set(store.clone());
-        tokio::spawn(tell_when_loaded(store.clone(), url, demo));
+        tokio::spawn(log_when_loaded(store.clone(), url, demo));
         Ok(store)
     };
     let stopping = async {
@@ -189,7 +189,7 @@ fn banner(settings: &ServeSettings, url: &str) {
     }
 }
 
-async fn tell_when_loaded(store: Store, url: String, demo: bool) {
+async fn log_when_loaded(store: Store, url: String, demo: bool) {
     let recovery = store.wait_until_loaded().await;
     if recovery.collections + recovery.evicted == 0 {
         tracing::info!("nothing to recover: the store is empty");

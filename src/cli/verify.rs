@@ -41,7 +41,7 @@ fn checked(flags: &VerifyFlags) -> Result<bool> {
         let check = drumlin::verify(&settings.store, &flags.chosen.choice()).await?;
         match flags.json {
             true => println!("{}", json(&check)?),
-            false => tell(&check),
+            false => print(&check),
         }
         Ok(check.sound)
     })
@@ -52,7 +52,7 @@ pub fn json(report: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(report).map_err(|e| Error::new(ErrorKind::Internal, format!("the report: {e}")))
 }
 
-fn tell(check: &BucketCheck) {
+fn print(check: &BucketCheck) {
     println!("{}", check.place.location);
     for stream in &check.streams {
         println!("{}", line(stream));

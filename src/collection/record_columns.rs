@@ -1,5 +1,5 @@
 //! Which column of somebody's table is what of a record: named by him, called as we call it, or as others do.
-//! Invariant: what was guessed, and what becomes of every other column, can be told ([`ColumnPlan::told`]).
+//! Invariant: what was guessed, and what becomes of every other column, can be told ([`ColumnPlan::summary`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -229,7 +229,7 @@ impl ColumnPlan {
     }
 
     /// What is not plain from the names alone, in one sentence.
-    pub fn told(&self) -> Option<String> {
+    pub fn summary(&self) -> Option<String> {
         (!(self.guessed.is_empty() && self.into_metadata.is_empty() && self.ignored.is_empty()))
             .then(|| self.to_string())
     }
@@ -264,12 +264,12 @@ mod tests {
         let found = [Part::Id, Part::Embedding, Part::Document, Part::Uri].map(|part| plan.column(part));
         assert_eq!(found, [Some("_id"), Some("Vector"), Some("text"), None]);
         assert_eq!(plan.into_metadata(), ["year"]);
-        let told = plan.told().unwrap();
+        let summary = plan.summary().unwrap();
         assert!(
-            told.contains(r#"embedding from "Vector""#) && told.contains(r#"left out: ["__index_level_0__"]"#),
-            "{told}"
+            summary.contains(r#"embedding from "Vector""#) && summary.contains(r#"left out: ["__index_level_0__"]"#),
+            "{summary}"
         );
-        assert_eq!(guessing(OtherColumns::Refuse).plan(&["id", "embedding"]).unwrap().told(), None);
+        assert_eq!(guessing(OtherColumns::Refuse).plan(&["id", "embedding"]).unwrap().summary(), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::stream::upload;
 const QUIET_ROUNDS: u32 = 6;
 
 /// Builds of fewer new nodes are not worth a line of the log.
-const TOLD: u64 = 8192;
+const LOGGED_NODES: u64 = 8192;
 /// Time over which it is looked at how searches spend theirs, at least.
 const LOOKED: Duration = Duration::from_millis(100);
 
@@ -333,7 +333,7 @@ impl Told<'_> {
     fn begin(collection: &Collection, nodes: u64, new: u64) -> Told<'_> {
         let begun = std::time::Instant::now();
         collection.quiet_timer().lock().building = Some(begun);
-        let large = new >= TOLD;
+        let large = new >= LOGGED_NODES;
         if large {
             tracing::info!(collection = %collection.identity().name, nodes, new, "a graph is being built");
         }

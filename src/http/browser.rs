@@ -20,7 +20,7 @@ use crate::error::ErrorKind;
 /// What a browser says of the page behind a request; no page can write it.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// As much of a header as an answer repeats.
-const TOLD_CHARS: usize = 100;
+const SHOWN_CHARS: usize = 100;
 
 /// Refuses what the page of another site has sent, unless keys decide who may do what.
 pub(super) async fn keep_out(State(front): State<Front>, request: Request, next: Next) -> Response {
@@ -46,7 +46,7 @@ fn foreign_host(request: &Request) -> Option<String> {
     if is_this_machine(&host) {
         return None;
     }
-    let host = told(&host);
+    let host = shortened(&host);
     Some(format!(
         "no key protects this server, so it answers only to names of this machine such as localhost, not to {host:?}, \
          through which a page in a browser could reach it; use localhost, set STORAGE_API_KEY, or set \
@@ -70,7 +70,7 @@ fn foreign_page(request: &Request, allowed: &CorsOrigins) -> Option<String> {
         // `same-site` is another port of this machine, whose page is as foreign as any.
         _ => origin.is_some_and(|origin| !is_same_origin(origin, host_of(request).as_deref())),
     };
-    let origin = origin.and_then(|origin| origin.to_str().ok()).map_or("another site".to_owned(), told);
+    let origin = origin.and_then(|origin| origin.to_str().ok()).map_or("another site".to_owned(), shortened);
     foreign.then(|| {
         format!(
             "no key protects this server, so pages of {origin} may change nothing here; name that origin in \
@@ -93,8 +93,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn told(text: impl AsRef<str>) -> String {
-    text.as_ref().chars().take(TOLD_CHARS).collect()
+fn shortened(text: impl AsRef<str>) -> String {
+    text.as_ref().chars().take(SHOWN_CHARS).collect()
 }
 
 /// The host and port that a request names: HTTP/2 has them in its target. None: it is of no browser.

@@ -87,7 +87,7 @@ impl Sign {
 /// Starts the tasks of a store that has just opened.
 pub fn start(inner: &Arc<Inner>) {
     let at_start = inner.live_entries();
-    tokio::spawn(tell_recovery(Arc::downgrade(inner), at_start.clone(), inner.closing.watch()));
+    tokio::spawn(report_recovery(Arc::downgrade(inner), at_start.clone(), inner.closing.watch()));
     if inner.settings.memory_limit.is_some() && inner.settings.load_at_start {
         tokio::spawn(residency::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
     }
@@ -142,7 +142,7 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     }
 }
 
-async fn tell_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
+async fn report_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
     let mut recovery = Recovery::default();
     for entry in entries {
         let settled = tokio::select! {
@@ -239,7 +239,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
         }
         tokio::select! {
             () = sign.given() => return,
-            result = upkeep.work(collection.stream()) => told(&entry.record().name, result),
+            result = upkeep.work(collection.stream()) => log_failure(&entry.record().name, result),
         }
         tokio::select! {
             () = sign.given() => return,
@@ -282,7 +282,7 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = keep_graphs(&collection, graphs::Effort::Due) => told(&entry.record().name, result),
+            result = keep_graphs(&collection, graphs::Effort::Due) => log_failure(&entry.record().name, result),
         }
     }
 }
@@ -310,7 +310,7 @@ async fn finish_found_drop(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     }
 }
 
-fn told(name: &str, result: Result<(), StreamError>) {
+fn log_failure(name: &str, result: Result<(), StreamError>) {
     if let Err(error) = result {
         tracing::warn!(%name, %error, "upkeep failed and will be tried again");
     }
@@ -416,7 +416,7 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = upkeep.work(&catalog) => told("catalog", result),
+            result = upkeep.work(&catalog) => log_failure("catalog", result),
         }
         let Some(inner) = weak.upgrade() else { return };
         // Orphaned streams are swept by the instance that has swept the catalog.

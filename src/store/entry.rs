@@ -66,7 +66,7 @@ pub struct Entry {
     record: ArcSwap<CollectionRecord>,
     progress: watch::Sender<Progress>,
     /// Held while the handle is told what the record says, so that an older record never comes last.
-    telling: Mutex<()>,
+    updating: Mutex<()>,
     /// What all its handles share, once there is one.
     shared_view: Mutex<Option<SharedView>>,
     /// What it will take, if that was just found out.
@@ -87,7 +87,7 @@ impl Entry {
             id,
             record: ArcSwap::new(record),
             progress: watch::Sender::new(Progress::Loading),
-            telling: Mutex::new(()),
+            updating: Mutex::new(()),
             shared_view: Mutex::new(None),
             size: Mutex::new(None),
             load_requested: AtomicBool::new(false),
@@ -106,13 +106,13 @@ impl Entry {
     pub fn follow(&self, record: &Arc<CollectionRecord>) {
         if !Arc::ptr_eq(&self.record.load(), record) {
             self.record.store(record.clone());
-            self.tell();
+            self.update_handles();
         }
     }
 
     /// Tells the handles what the record says.
-    fn tell(&self) {
-        let _telling = self.telling.lock();
+    fn update_handles(&self) {
+        let _updating = self.updating.lock();
         let Some(shared_view) = self.shared_view() else { return };
         match identity(self.id, &self.record()) {
             Ok(identity) => shared_view.identity.store(Arc::new(identity)),
@@ -352,7 +352,7 @@ impl Entry {
             };
             self.progress.send_replace(progress);
             // The record may have changed while the collection was read.
-            self.tell();
+            self.update_handles();
             return;
         }
     }

@@ -19,7 +19,7 @@ use crate::memory::resident_bytes;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How often it is looked whether there is something to tell, and how often it is told.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-const TELL_INTERVAL: Duration = Duration::from_secs(5);
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// A bucket that has answered so lately is not away, however long the opening takes.
 const LATELY: Duration = Duration::from_secs(5);
 /// Calls without an answer for so long are told.
@@ -37,7 +37,7 @@ struct Watched {
     traffic: OnceLock<Arc<Counters>>,
     /// Why the last attempt failed.
     failure: Mutex<Option<String>>,
-    told: Mutex<Instant>,
+    logged: Mutex<Instant>,
 }
 
 /// What is to be thought of a failed attempt.
@@ -59,7 +59,7 @@ impl Opening {
             place: Mutex::new(named(&settings.storage)),
             traffic: OnceLock::new(),
             failure: Mutex::default(),
-            told: Mutex::new(now),
+            logged: Mutex::new(now),
         }))
     }
 
@@ -135,7 +135,7 @@ impl Opening {
             }
             *self.0.failure.lock() = Some(error.to_string());
             if tries == 0 {
-                self.tell();
+                self.log_wait();
             }
             let pause = asked_pause(&error) + backoff::jittered(PAUSES.0, PAUSES.1, tries);
             tokio::time::sleep_until((Instant::now() + pause).min(deadline)).await;
@@ -161,8 +161,8 @@ impl Opening {
                     self.gave_up(&Error::unavailable(format!("the bucket {location} could not be used: {why}")))
                 );
             }
-            if self.0.told.lock().elapsed() >= TELL_INTERVAL {
-                self.tell();
+            if self.0.logged.lock().elapsed() >= LOG_INTERVAL {
+                self.log_wait();
             }
         }
     }
@@ -174,8 +174,8 @@ impl Opening {
         fortune.connected() && traffic.silence() < SILENCE && ago.is_some_and(|ago| ago < LATELY)
     }
 
-    fn tell(&self) {
-        *self.0.told.lock() = Instant::now();
+    fn log_wait(&self) {
+        *self.0.logged.lock() = Instant::now();
         let (waited_s, limit_s) = (self.0.since.elapsed().as_secs(), self.0.patience.as_secs_f64());
         tracing::warn!(waited_s, limit_s, "waiting for {}", self.waiting_for());
     }

@@ -147,7 +147,7 @@ pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
 
 /// Evicts collections where too much memory is in use, or where nobody has used them for long.
 pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
-    let mut told: Option<Instant> = None;
+    let mut logged: Option<Instant> = None;
     while sign.sleep(LOOK_INTERVAL).await {
         let Some(inner) = weak.upgrade() else { return };
         if let Some(limit) = inner.settings.evict_idle_after {
@@ -160,9 +160,9 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
             () = sign.given() => return,
             relieved = inner.relieve() => relieved,
         };
-        const TELL_INTERVAL: Duration = Duration::from_secs(60);
-        if !relieved && told.is_none_or(|at| at.elapsed() > TELL_INTERVAL) {
-            told = Some(Instant::now());
+        const LOG_INTERVAL: Duration = Duration::from_secs(60);
+        if !relieved && logged.is_none_or(|at| at.elapsed() > LOG_INTERVAL) {
+            logged = Some(Instant::now());
             let used = shown(inner.instance.budget.used_bytes());
             tracing::warn!(used, limit = shown(limit), "more memory is in use than may be; writes are refused");
         }

@@ -129,14 +129,14 @@ fn is_read_of_head(call: &Call) -> bool {
 }
 
 /// Writes; what it is told.
-async fn told(stream: &Stream<Plain>, id: &str) -> Option<ErrorKind> {
+async fn answered(stream: &Stream<Plain>, id: &str) -> Option<ErrorKind> {
     stream.write(id.to_owned()).await.err().map(|error| error.kind())
 }
 
 /// Writes; what it is told, and after how long.
-async fn told_after(stream: &Stream<Plain>, id: &str) -> (Option<ErrorKind>, Duration) {
+async fn answered_after(stream: &Stream<Plain>, id: &str) -> (Option<ErrorKind>, Duration) {
     let began = Instant::now();
-    (told(stream, id).await, began.elapsed())
+    (answered(stream, id).await, began.elapsed())
 }
 
 /// Work that sees, once `over` says so, a runtime that has been shut down.
@@ -203,11 +203,11 @@ async fn a_commit_whose_decoding_is_cut_short_is_of_unknown_outcome() {
 async fn an_own_commit_that_is_durable_and_cannot_be_applied_is_not_said_to_have_failed() {
     let faulty = bucket().await;
     let stream = stream(&faulty, Some(Version(2))).await;
-    assert_eq!(told(&stream, "a").await, None);
-    assert_eq!(told(&stream, "b").await, Some(ErrorKind::OutcomeUnknown));
+    assert_eq!(answered(&stream, "a").await, None);
+    assert_eq!(answered(&stream, "b").await, Some(ErrorKind::OutcomeUnknown));
     // It stands there, and the stream goes no further.
     assert!(faulty.get(&StreamId::Catalog.log(Version(2)), None).await.is_ok());
-    assert_eq!(told(&stream, "c").await, Some(ErrorKind::Corrupted));
+    assert_eq!(answered(&stream, "c").await, Some(ErrorKind::Corrupted));
 }
 
 #[tokio::test]
@@ -240,16 +240,16 @@ async fn a_write_whose_slot_does_not_answer_is_told_so_at_its_deadline() {
         let faulty = bucket().await;
         let stream = stream(&faulty, None).await;
         faulty.set_plan(plan);
-        let (kind, took) = told_after(&stream, "a").await;
+        let (kind, took) = answered_after(&stream, "a").await;
         assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < DEADLINE, "{what}: {kind:?} after {took:?}");
     }
     let faulty = bucket().await;
     let stream = stream(&faulty, None).await;
     faulty.set_plan(hanging);
-    let (kind, took) = told_after(&stream, "a").await;
+    let (kind, took) = answered_after(&stream, "a").await;
     assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < DEADLINE, "{kind:?} after {took:?}");
     faulty.set_plan(|_| Fault::None);
-    assert_eq!(told(&stream, "b").await, None, "the next write goes on");
+    assert_eq!(answered(&stream, "b").await, None, "the next write goes on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,9 +258,9 @@ async fn a_write_does_not_wait_long_for_the_head_that_is_read_beside_it() {
     let stream = stream(&faulty, None).await;
     // Half a lease has passed: HEAD is read beside the next put. The lease itself holds.
     sleep(Duration::from_secs(400)).await;
-    assert_eq!(told(&stream, "a").await, None);
+    assert_eq!(answered(&stream, "a").await, None);
     faulty.set_plan(|call| if is_read_of_head(call) { Fault::Hang { applied: false } } else { Fault::None });
-    let (kind, took) = told_after(&stream, "b").await;
+    let (kind, took) = answered_after(&stream, "b").await;
     assert!(kind.is_none() && took < Duration::from_secs(2), "{kind:?} after {took:?}");
 }
 
@@ -270,6 +270,6 @@ async fn a_write_that_only_head_can_prove_waits_for_it_for_another_deadline_and_
     let stream = stream(&faulty, None).await;
     faulty.set_plan(|call| if is_read_of_head(call) { Fault::Hang { applied: false } } else { Fault::None });
     sleep(Duration::from_secs(700)).await;
-    let (kind, took) = told_after(&stream, "a").await;
+    let (kind, took) = answered_after(&stream, "a").await;
     assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < 2 * DEADLINE, "{kind:?} after {took:?}");
 }

@@ -198,11 +198,11 @@ impl Client {
         self.handles.remove(name);
     }
 
-    fn told(&self, stream: &str) -> u64 {
+    fn known_version(&self, stream: &str) -> u64 {
         self.world.told.lock().get(stream).copied().unwrap_or_default()
     }
 
-    fn tell(&mut self, name: &'static str, stream: &str, version: u64) {
+    fn note_version(&mut self, name: &'static str, stream: &str, version: u64) {
         let mut told = self.world.told.lock();
         let newest = told.entry(stream.to_owned()).or_default();
         *newest = version.max(*newest);
@@ -230,7 +230,7 @@ impl Client {
         if version < least {
             self.world.wrong(format!("{stream}: store {} answered from version {version}, not {least}", self.node));
         }
-        self.tell(name, stream, version);
+        self.note_version(name, stream, version);
     }
 
     fn consistency(&mut self) -> Consistency {
@@ -239,7 +239,7 @@ impl Client {
 
     fn least(&self, name: &str, stream: &str, consistency: Consistency) -> u64 {
         match consistency {
-            Consistency::Strong => self.told(stream),
+            Consistency::Strong => self.known_version(stream),
             Consistency::Local => self.handles.get(name).map_or(0, |(_, seen)| *seen),
         }
     }
@@ -289,7 +289,7 @@ impl Client {
 
     async fn write(&mut self, name: &'static str, collection: &Collection) {
         let stream = stream_of(collection);
-        let floor = self.told(&stream);
+        let floor = self.known_version(&stream);
         let began = self.world.event();
         let (at, change) = {
             let mut calls = self.world.calls.lock();
@@ -312,7 +312,7 @@ impl Client {
 
     fn acked(&mut self, name: &'static str, stream: &str, outcome: WriteOutcome) -> Answer {
         self.world.count("writes acknowledged");
-        self.tell(name, stream, outcome.version.0);
+        self.note_version(name, stream, outcome.version.0);
         Answer::Acked(outcome)
     }
 

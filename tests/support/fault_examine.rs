@@ -25,23 +25,23 @@ pub async fn examine(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, s
     worlds.check_all(&world)?;
     let mut names: Vec<String> = world.collections.keys().cloned().collect();
     names.push("new".to_owned());
-    store.create_collection(&Default::default(), drumlin::CollectionSpec::new("new")).await.map_err(told)?;
+    store.create_collection(&Default::default(), drumlin::CollectionSpec::new("new")).await.map_err(sentence)?;
     for name in names {
         let more = vec![fault_script::record("after", 7)];
-        let collection = fault_script::collection(&store, &name).await.map_err(told)?;
-        collection.upsert(&more).await.map_err(told)?;
+        let collection = fault_script::collection(&store, &name).await.map_err(sentence)?;
+        collection.upsert(&more).await.map_err(sentence)?;
         upsert(world.collections.entry(name).or_default(), more);
     }
     if !thoroughly {
         return Content::read(memory).await.check();
     }
-    store.maintain().await.map_err(told)?;
+    store.maintain().await.map_err(sentence)?;
     Content::read(memory).await.check()?;
     if sweeps {
-        store.sweep().await.map_err(told)?;
-        store.maintain().await.map_err(told)?;
+        store.sweep().await.map_err(sentence)?;
+        store.maintain().await.map_err(sentence)?;
         sleep(KEEP + Duration::from_secs(1)).await;
-        store.maintain().await.map_err(told)?;
+        store.maintain().await.map_err(sentence)?;
         let live: Vec<String> = read_ids(&store).into_iter().map(|id| format!("c/{id}")).collect();
         Content::read(memory).await.check_no_orphans(&live)?;
     }
@@ -59,13 +59,13 @@ fn upsert(records: &mut Records, more: Records) {
     records.extend(more);
 }
 
-fn told(error: drumlin::Error) -> String {
+fn sentence(error: drumlin::Error) -> String {
     format!("after reopening: {:?}: {error}", error.kind())
 }
 
 async fn reopen(memory: &MemoryBucket) -> Result<Store, String> {
     let opened = timeout(FOREVER, Store::open_on(fault_script::settings(), Arc::new(memory.clone()))).await;
-    let store = opened.map_err(|_| "does not open".to_owned())?.map_err(told)?;
+    let store = opened.map_err(|_| "does not open".to_owned())?.map_err(sentence)?;
     timeout(FOREVER, store.wait_until_loaded()).await.map_err(|_| "does not load".to_owned())?;
     let health = store.health();
     match health.damaged.is_empty() && health.status == "ok" {
@@ -75,5 +75,5 @@ async fn reopen(memory: &MemoryBucket) -> Result<Store, String> {
 }
 
 async fn read_all(store: &Store) -> Result<World, String> {
-    timeout(FOREVER, fault_script::read_all(store)).await.map_err(|_| "reading hangs".to_owned())?.map_err(told)
+    timeout(FOREVER, fault_script::read_all(store)).await.map_err(|_| "reading hangs".to_owned())?.map_err(sentence)
 }

@@ -197,7 +197,7 @@ fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body:
 }
 
 /// An error with its innermost cause: the crate's errors already repeat what lies between.
-fn told(error: &object_store::Error) -> String {
+fn with_cause(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;
@@ -218,7 +218,7 @@ impl StoreResponse {
     pub(super) fn sort(&self, error: &object_store::Error) -> BucketError {
         let date = self.date;
         let code = self.code.as_deref();
-        let Some(status) = self.status else { return BucketError::unknown(with_way_out(told(error))) };
+        let Some(status) = self.status else { return BucketError::unknown(with_way_out(with_cause(error))) };
         if let Some(unproven) = self.unproven() {
             return unproven;
         }
@@ -237,7 +237,7 @@ impl StoreResponse {
             (408 | 409 | 425 | 429, _) => BucketError::unknown_until(message, self.retry_after),
             (300..=499 | 501, _) => BucketError::Refused { message },
             // 5xx, and a success that could not be understood.
-            _ => BucketError::unknown_until(format!("{message}: {}", told(error)), self.retry_after),
+            _ => BucketError::unknown_until(format!("{message}: {}", with_cause(error)), self.retry_after),
         }
     }
 

@@ -27,7 +27,7 @@ struct Skew {
 }
 
 impl Skew {
-    fn told(&mut self, ms: i64) {
+    fn observe(&mut self, ms: i64) {
         let agree = |one: i64, other: i64| one.abs_diff(other) < TOLERANCE_MS.unsigned_abs();
         let repeated = self.heard_once_ms.take().is_some_and(|before| agree(before, ms));
         if agree(ms, 0) {
@@ -46,8 +46,8 @@ impl Skew {
 
 impl SigningClock {
     /// An answer has just come that says what time it is at the store.
-    pub(super) fn told(&self, date: StoreTime) {
-        self.0.lock().told(date.since_ms(system_time(SystemTime::now())));
+    pub(super) fn observe(&self, date: StoreTime) {
+        self.0.lock().observe(date.since_ms(system_time(SystemTime::now())));
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     fn a_difference_is_believed_when_it_repeats_and_forgotten_at_the_next_answer_that_agrees() {
         const DAY: i64 = 25 * 3_600_000;
         let mut skew = Skew::default();
-        for (told_ms, believed_ms) in [
+        for (observed_ms, believed_ms) in [
             (300, 0),
             (DAY, 0),
             (-200, 0),
@@ -82,8 +82,8 @@ mod tests {
             (1_000, 0),
             (DAY, 0),
         ] {
-            skew.told(told_ms);
-            assert_eq!(skew.believed_ms, believed_ms, "after {told_ms}");
+            skew.observe(observed_ms);
+            assert_eq!(skew.believed_ms, believed_ms, "after {observed_ms}");
         }
     }
 }

@@ -132,7 +132,7 @@ impl Intercept for ResponseWatch {
         let retry_after = headers.get("retry-after").and_then(|text| retry_after(text, date));
         let region = headers.get("x-amz-bucket-region").map(str::to_owned);
         if let Some(date) = date {
-            self.clock.told(date);
+            self.clock.observe(date);
         }
         *self.note.lock() = Note { date, retry_after, region, ..Note::default() };
         Ok(())

@@ -71,7 +71,7 @@ pub fn run(flags: &CostFlags) -> Result<()> {
         let report = Report { location, stored, counted, not_counted, month, prices_as_of: AS_OF, dollars_a_month };
         match flags.json {
             true => println!("{}", json(&report)?),
-            false => tell(&report),
+            false => print(&report),
         }
         Ok(())
     })
@@ -84,7 +84,7 @@ async fn counted(url: Option<&str>) -> Result<Usage> {
     Usage::of_metrics(&text.map_err(|e| Error::new(e.kind(), format!("{e}; --storage-only asks no server")))?)
 }
 
-fn tell(report: &Report) {
+fn print(report: &Report) {
     let Report { location, stored, month, .. } = report;
     println!("{location}: {} objects, {}", stored.objects, size(stored.bytes as f64));
     match &report.counted {

@@ -103,7 +103,7 @@ fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
     };
     let mut spec = match by_schema {
         Some(spec) => spec,
-        None => drumlin::http::chroma_collection(body(&Value::Null, &told(&theirs.configuration_json)))?,
+        None => drumlin::http::chroma_collection(body(&Value::Null, &stated(&theirs.configuration_json)))?,
     };
     // One that was emptied still has its dimension, and refuses others.
     spec.dimension = spec.dimension.or(theirs.dimension.filter(|dimension| *dimension > 0));
@@ -112,7 +112,7 @@ fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
 }
 
 /// A configuration as a create takes it: only what is said.
-fn told(configuration: &Value) -> Value {
+fn stated(configuration: &Value) -> Value {
     let Some(fields) = configuration.as_object() else { return Value::Null };
     let known = ["hnsw", "spann", "embedding_function"];
     let said = fields.iter().filter(|(key, value)| known.contains(&key.as_str()) && !value.is_null());

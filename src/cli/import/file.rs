@@ -75,8 +75,8 @@ struct Source {
 impl Source {
     fn begin(mut reader: RecordReader, spec: Option<CollectionSpec>, rows: Option<u64>) -> Result<Source> {
         let first = reader.next_page()?;
-        if let Some(told) = reader.plan().and_then(ColumnPlan::told) {
-            eprintln!("{told}");
+        if let Some(summary) = reader.plan().and_then(ColumnPlan::summary) {
+            eprintln!("{summary}");
         }
         Ok(Source { reader, first, spec, rows })
     }
@@ -111,7 +111,7 @@ impl Poured {
         }
     }
 
-    fn tell(&self, flags: &FileFlags) {
+    fn print(&self, flags: &FileFlags) {
         if self.repeated == 0 {
             return;
         }
@@ -136,7 +136,7 @@ fn run(flags: &FileFlags, source: Source) -> Result<()> {
                 return Err(error);
             }
         };
-        poured.tell(flags);
+        poured.print(flags);
         pour::build_graphs(&collection).await?;
         let there = collection.count(Consistency::Strong).await?;
         println!("{}: {} records read, {there} in the collection", flags.of.collection, poured.read);
