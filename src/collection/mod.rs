@@ -5,6 +5,7 @@
 
 mod apply;
 mod chunk;
+mod chunk_merge;
 pub mod columnar;
 pub mod get;
 pub mod graphs;
@@ -27,7 +28,6 @@ mod search;
 mod select;
 pub mod snapshot;
 pub mod state;
-mod tiers;
 pub mod upkeep;
 mod validate;
 

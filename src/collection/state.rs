@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 
 use super::apply;
 use super::chunk::Chunk;
+use super::chunk_merge;
 use super::graphs::{self, GraphPart, Relinked};
 use super::key_types::KeyTypes;
 use super::request::{Guard, Write, WriteOutcome};
 use super::resolve::resolve;
 use super::select::Matched;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
-use super::tiers;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
@@ -179,9 +179,9 @@ impl CollectionState {
             current.chunks.push(Arc::new(view));
         }
         current.version = version;
-        tiers::merge_tail(current);
+        chunk_merge::merge_tail(current);
         if !replaced.is_empty() {
-            tiers::rewrite_sparse(current);
+            chunk_merge::rewrite_sparse(current);
         }
     }
 
