@@ -96,7 +96,7 @@ async fn main() {
     println!("\nafter a rest\n{}", written(&grown_store, &live));
     println!("parts: {}", grown_parts(&grown));
     compare(&grown, &at_once, &truth).await;
-    latencies_without_upkeep(&sizes, &at_once, &mut vectors).await;
+    latencies_without_maintenance(&sizes, &at_once, &mut vectors).await;
     batches(&sizes, &live, &queries).await;
     for store in [grown_store, at_once_store] {
         store.close(Duration::from_secs(60)).await.expect("the store closes");
@@ -113,13 +113,13 @@ async fn open(put_ms: u64, maintenance: bool, search_threads: usize) -> Store {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = maintenance;
     settings.search_threads = search_threads;
-    // Adds come some ten times as fast as on a bucket far away, so upkeep looks as much more often.
+    // Adds come some ten times as fast as on a bucket far away, so maintenance looks as much more often.
     settings.timing.maintenance_interval = Duration::from_millis(250);
     settings.timing.swap_interval = Duration::from_millis(100);
     Store::open_on(settings, Arc::new(bucket)).await.expect("a bucket in memory opens")
 }
 
-/// Grows a collection with upkeep in the background. Answers the records that are left, too.
+/// Grows a collection with maintenance in the background. Answers the records that are left, too.
 async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (Store, Collection, Vec<Record>) {
     let store = open(sizes.put_ms, true, 1).await;
     let collection = store.create_collection(&Scope::default(), CollectionSpec::new("grown")).await.expect("the name");
@@ -162,7 +162,7 @@ async fn build_at_once(store: &Store, live: &[Record]) -> Collection {
         collection.add(records).await.expect("an add succeeds");
     }
     let (wall, cpu) = (Instant::now(), process_cpu_us());
-    store.maintain().await.expect("upkeep succeeds");
+    store.maintain().await.expect("maintenance succeeds");
     let cpu_s = (process_cpu_us() - cpu) / 1e6;
     println!("\n{} records built in one go: {cpu_s:.1} s of CPU, {:.1} s", live.len(), wall.elapsed().as_secs_f64());
     collection
@@ -242,7 +242,7 @@ fn cost_at(curve: &[(f64, f64)], recall: f64) -> Option<f64> {
     })
 }
 
-/// Waits until upkeep has had nothing to do for a while.
+/// Waits until maintenance has had nothing to do for a while.
 async fn rest(store: &Store, collection: &Collection) {
     let (mut seen, mut since) = (String::new(), Instant::now());
     while since.elapsed() < Duration::from_secs(8) {
@@ -284,7 +284,7 @@ fn print_latencies(name: &str, latencies_ms: &mut [f64]) {
     );
 }
 
-async fn latencies_without_upkeep(sizes: &Sizes, collection: &Collection, vectors: &mut Vectors) {
+async fn latencies_without_maintenance(sizes: &Sizes, collection: &Collection, vectors: &mut Vectors) {
     let mut latencies_ms = Vec::new();
     for add in 0..(sizes.adds / 10).max(1) {
         let records: Vec<Record> =
@@ -293,7 +293,7 @@ async fn latencies_without_upkeep(sizes: &Sizes, collection: &Collection, vector
         collection.add(&records).await.expect("an add succeeds");
         latencies_ms.push(begun.elapsed().as_secs_f64() * 1e3);
     }
-    print_latencies("\nadds without upkeep", &mut latencies_ms);
+    print_latencies("\nadds without maintenance", &mut latencies_ms);
 }
 
 /// Queries a second of one call with many queries, on one search thread and on all.

@@ -35,7 +35,7 @@ const COLLECTION: &str = "startup";
 const BATCH: usize = 5_000;
 /// Batches after which the tail is flushed while the bucket is filled.
 const FLUSH_BATCHES: usize = 20;
-/// Rounds of upkeep at most until nothing is left to flush, merge or build.
+/// Rounds of maintenance at most until nothing is left to flush, merge or build.
 const ROUNDS: usize = 32;
 const SEED: u64 = 4;
 const CENTRES: usize = 1_000;
@@ -107,7 +107,7 @@ impl Bench {
         let kind = if graph { "graph" } else { "bare" };
         let s3 = S3Settings { prefix: format!("startup-bench-{records}-{dim}-{kind}-{whose}/"), ..s3 };
         let mut settings = Settings::new(Storage::S3(s3.clone()));
-        // Upkeep runs where this bench asks for it, and loading is measured without it.
+        // Maintenance runs where this bench asks for it, and loading is measured without it.
         settings.maintenance = false;
         settings.timing.swap_interval = Duration::ZERO;
         if !graph {
@@ -125,7 +125,7 @@ impl Bench {
         }
     }
 
-    /// Writes the records, unless an earlier run has, and lets upkeep finish.
+    /// Writes the records, unless an earlier run has, and lets maintenance finish.
     async fn fill(&self) -> Objects {
         let store = Store::open(self.settings.clone()).await.expect("a store opens on the server");
         store.wait_until_loaded().await;
@@ -150,13 +150,13 @@ impl Bench {
         let written = started.elapsed();
         for _ in 0..ROUNDS {
             let before = store.counters();
-            store.maintain().await.expect("upkeep succeeds");
+            store.maintain().await.expect("maintenance succeeds");
             if store.counters() == before {
                 break;
             }
         }
         println!(
-            "{} records of {} dimensions, {:.1} MB of embeddings: {added} written in {:.1} s, upkeep {:.1} s, {} graphs built",
+            "{} records of {} dimensions, {:.1} MB of embeddings: {added} written in {:.1} s, maintenance {:.1} s, {} graphs built",
             self.records,
             self.dim,
             (self.records * self.dim * 4) as f64 / 1e6,

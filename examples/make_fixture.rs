@@ -130,9 +130,9 @@ async fn first_days(bucket: Arc<FolderBucket>, coast: &mut Model) {
     for start in [0, 8, 16] {
         coast.add(&store, stones(start..start + 8)).await;
         coast.delete(&store, &[&format!("stone-{:02}", start + 3)]).await;
-        store.maintain().await.expect("upkeep succeeds");
+        store.maintain().await.expect("maintenance succeeds");
     }
-    store.maintain().await.expect("upkeep succeeds");
+    store.maintain().await.expect("maintenance succeeds");
     drop(store);
 }
 
@@ -149,10 +149,10 @@ async fn later_days(bucket: Arc<FolderBucket>, coast: &mut Model, songs_model: &
     };
     coast.update(&store, patch("stone-01", [("size", Some(MetaValue::Int(9))), ("wet", None)])).await;
     coast.delete(&store, &["stone-00", "stone-09"]).await;
-    store.maintain().await.expect("upkeep succeeds");
+    store.maintain().await.expect("maintenance succeeds");
     coast.update(&store, moved("stone-02", vec![0.125; 8])).await;
     coast.add(&store, stones(24..30)).await;
-    store.maintain().await.expect("upkeep succeeds");
+    store.maintain().await.expect("maintenance succeeds");
     let spec = CollectionSpec {
         dimension: Some(4),
         metadata: Some(Metadata::from([("made", "by hand")])),
@@ -161,9 +161,9 @@ async fn later_days(bucket: Arc<FolderBucket>, coast: &mut Model, songs_model: &
     store.create_collection(&scope, spec).await.expect("the name is free");
     songs_model.add(&store, songs()).await;
     coast.delete(&store, &["stone-24", "stone-17"]).await;
-    store.maintain().await.expect("upkeep succeeds");
+    store.maintain().await.expect("maintenance succeeds");
     coast.delete(&store, &["stone-10"]).await;
-    store.maintain().await.expect("upkeep succeeds");
+    store.maintain().await.expect("maintenance succeeds");
     // Only in the log: a record that comes again, a new one, changes of both kinds, a delete.
     coast.add(&store, vec![stone(3), stone(30)]).await;
     coast.update(&store, patch("stone-30", [("size", Some(MetaValue::Float(2.5)))])).await;

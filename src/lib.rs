@@ -62,6 +62,7 @@ pub use bucket::http_client::HttpOptions;
 pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
 pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::{Matches, Reading};
+pub use collection::graph_maintenance::GraphProgress;
 pub use collection::handle::{Collection, Identity};
 pub use collection::key_types::{KeyType, KeyTypes};
 pub use collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
@@ -70,7 +71,6 @@ pub use collection::request::{
     QueryAnswer, Scope, Selection, Write, WriteOutcome,
 };
 pub use collection::scan::Scan;
-pub use collection::upkeep::GraphProgress;
 pub use config::{FileSettings, Limits, Settings, Storage, Timing};
 pub use error::{Error, ErrorKind, Result};
 pub use examine::garbage::{Doomed, Reason};

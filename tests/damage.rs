@@ -187,8 +187,8 @@ async fn only_hurt_is_damaged(bucket: &MemoryBucket, stream: &str, key: &str, ca
     fill(&whole, 200, 1).await;
     let report = store.sync().await.unwrap();
     assert!(report.collections.iter().any(|c| c.name == "hurt" && c.error.is_some()), "{case}: {report:?}");
-    let upkeep = store.maintain().await.unwrap_err();
-    assert_eq!(upkeep.kind(), ErrorKind::Corrupted, "{case}: {upkeep}");
+    let maintenance = store.maintain().await.unwrap_err();
+    assert_eq!(maintenance.kind(), ErrorKind::Corrupted, "{case}: {maintenance}");
     store.close(Duration::from_secs(5)).await.unwrap();
     assert!(objects_of(bucket, stream).await == before, "{case}: something was written to the damaged stream");
 }

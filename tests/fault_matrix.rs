@@ -40,8 +40,8 @@ fn nothing_is_lost_whichever_call_of_writes_fails_in_whichever_way() {
 }
 
 #[test]
-fn nothing_is_lost_whichever_call_of_upkeep_fails_in_whichever_way() {
-    every_call_of("upkeep");
+fn nothing_is_lost_whichever_call_of_maintenance_fails_in_whichever_way() {
+    every_call_of("maintenance");
 }
 
 #[test]

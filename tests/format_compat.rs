@@ -92,15 +92,15 @@ async fn is_read_and_can_be_written_on(fixture: &str) {
         records.push(Found { id: new.id, embedding: Some(new.embedding), ..Found::default() });
     }
     drop(store);
-    for upkeep in [true, false] {
+    for maintenance in [true, false] {
         let store = open(&bucket).await.unwrap();
         for (name, records) in &expected {
             let collection = store.collection(name).await.unwrap();
-            assert_eq!(all_of(&collection).await, *records, "collection {name}, upkeep {upkeep}");
+            assert_eq!(all_of(&collection).await, *records, "collection {name}, maintenance {maintenance}");
             let nearest = collection.search(Query::new(records[0].embedding.clone().unwrap()).k(1)).await.unwrap();
             assert_eq!(nearest.results[0][0].record.id, records[0].id, "collection {name}");
         }
-        if upkeep {
+        if maintenance {
             store.maintain().await.unwrap();
         }
     }

@@ -63,7 +63,7 @@ pub fn fork(flags: &ForkFlags) -> Result<()> {
 }
 
 /// Does something with a store that is there already, and keeps its hands off the rest: no collection is loaded that
-/// is not used, no upkeep, and nothing is flushed at the end.
+/// is not used, no maintenance, and nothing is flushed at the end.
 pub fn on_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     on(place, false, work)
 }

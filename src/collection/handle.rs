@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::get::{Matches, Reading};
+use super::graph_maintenance::QuietTimer;
 use super::graphs::Parts;
 use super::key_types::KeyTypes;
 use super::pin::{PinGuard, Pins, StoreHooks};
@@ -19,7 +20,6 @@ use super::request::{
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
-use super::upkeep::QuietTimer;
 use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
@@ -364,7 +364,7 @@ impl Collection {
         self.inner.shared_view.identity.load_full()
     }
 
-    /// When the newest commit was seen, for upkeep.
+    /// When the newest commit was seen, for maintenance.
     pub(crate) fn quiet_timer(&self) -> &Mutex<QuietTimer> {
         &self.inner.quiet_timer
     }

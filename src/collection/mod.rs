@@ -1,6 +1,6 @@
 //! One collection in memory: what its commits come to, the snapshots readers see, the resolution of
 //! writes, and the reads. That core is synchronous and touches no bucket. Around it stand the parts that do:
-//! [`handle`] waits for the stream and the pools, [`upkeep`] stores graphs, [`pin`] asks the store to load.
+//! [`handle`] waits for the stream and the pools, [`graph_maintenance`] stores graphs, [`pin`] asks the store to load.
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
 mod apply;
@@ -8,6 +8,7 @@ mod chunk;
 mod chunk_merge;
 pub mod columnar;
 pub mod get;
+pub mod graph_maintenance;
 pub mod graphs;
 pub mod handle;
 mod id_table;
@@ -28,7 +29,6 @@ mod search;
 mod select;
 pub mod snapshot;
 pub mod state;
-pub mod upkeep;
 mod validate;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! When graphs are built, merged and stored. Each round of upkeep asks for the one thing that is due next.
+//! When graphs are built, merged and stored. Each round of maintenance asks for the one thing that is due next.
 //! Invariant: a search goes through O(log n) graphs, each some sixteen times as large as all that came
 //! after it, and a few hundred records in none; a record is inserted into O(log n) graphs and stored as part
 //! of O(1) of them.

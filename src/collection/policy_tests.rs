@@ -15,7 +15,7 @@ use crate::stream::state::State;
 /// Records in no graph that are put into one.
 const ROWS: u64 = 4;
 
-/// A collection and what upkeep has done for it.
+/// A collection and what maintenance has done for it.
 struct Kept {
     replay: Replay,
     random: StdRng,

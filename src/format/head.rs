@@ -19,8 +19,8 @@ use crate::seal::{self, Seal, Sealed};
 const RECENT: usize = 32;
 /// Aging entries that HEAD holds at most.
 pub const AGING: usize = 16;
-/// Segments, graphs and retired lists that HEAD names at most, of each. Far more than upkeep ever leaves: a bound for
-/// what a HEAD that somebody made up can cost.
+/// Segments, graphs and retired lists that HEAD names at most, of each. Far more than maintenance ever leaves: a bound
+/// for what a HEAD that somebody made up can cost.
 pub const ENTRIES: usize = 65_536;
 
 /// Whether a stream lives.

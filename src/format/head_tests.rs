@@ -131,7 +131,7 @@ fn a_copy_in_a_head_says_which_other_collection_it_was_copied_from() {
 }
 
 #[test]
-fn a_head_that_names_more_than_upkeep_ever_leaves_is_refused_at_once() {
+fn a_head_that_names_more_than_maintenance_ever_leaves_is_refused_at_once() {
     let mut head = head();
     let graph = |n: u64| GraphEntry {
         key: format!("c/x/graph/{}.arrow", Ulid(n.into())),

@@ -1,4 +1,4 @@
-//! Work that goes on behind the requests: loading, following other instances, and the upkeep of every
+//! Work that goes on behind the requests: loading, following other instances, and the maintenance of every
 //! stream (flush, compaction, graphs, garbage). Invariants: background work never holds a store open,
 //! stops when the store closes, and a failure costs nothing but another try.
 
@@ -16,8 +16,8 @@ use super::files::Looked;
 use super::report::Recovery;
 use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
 use crate::bucket::keys::StreamId;
+use crate::collection::graph_maintenance as graphs;
 use crate::collection::handle::Collection;
-use crate::collection::upkeep as graphs;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Version};
 use crate::stream::Stream;
@@ -117,7 +117,7 @@ pub fn tend(inner: &Arc<Inner>, entry: Arc<Entry>) {
 }
 
 async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
-    let mut upkeep = Upkeep::default();
+    let mut maintenance = Maintenance::default();
     loop {
         tokio::select! {
             () = sign.given() => return,
@@ -130,7 +130,7 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         drop(inner);
         let tended = tend_graphs(weak.clone(), entry, sign.clone());
-        tokio::join!(tended, keep_collection(weak.clone(), entry, sign.clone(), &mut upkeep));
+        tokio::join!(tended, keep_collection(weak.clone(), entry, sign.clone(), &mut maintenance));
         match (entry.progress(), weak.upgrade()) {
             (Progress::Evicted(Eviction::Closing(collection)), Some(inner)) => {
                 entry.finish_eviction(&inner, collection).await
@@ -203,8 +203,8 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
     }
 }
 
-/// Upkeep of one collection, until it has ended or the store closes.
-async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkeep: &mut Upkeep) {
+/// Maintenance of one collection, until it has ended or the store closes.
+async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, maintenance: &mut Maintenance) {
     let mut looked = Looked::default();
     loop {
         let collection = match entry.progress() {
@@ -213,7 +213,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
             Progress::Failed(StreamError::Dropped) => return finish_found_drop(weak, entry, sign).await,
             _ => return,
         };
-        let (interval, maintenance) = match weak.upgrade() {
+        let (interval, enabled) = match weak.upgrade() {
             Some(inner) => (inner.settings.timing.maintenance_interval, inner.settings.maintenance),
             None => return,
         };
@@ -234,12 +234,12 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
             }
             continue;
         }
-        if !maintenance || collection.stream().shared().damage().is_some() {
+        if !enabled || collection.stream().shared().damage().is_some() {
             continue;
         }
         tokio::select! {
             () = sign.given() => return,
-            result = upkeep.work(collection.stream()) => log_failure(&entry.record().name, result),
+            result = maintenance.work(collection.stream()) => log_failure(&entry.record().name, result),
         }
         tokio::select! {
             () = sign.given() => return,
@@ -248,7 +248,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, upkee
     }
 }
 
-/// Upkeep of one collection's graphs: apart from the rest, which a long build must not hold up.
+/// Maintenance of one collection's graphs: apart from the rest, which a long build must not hold up.
 async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     loop {
         let interval = match weak.upgrade() {
@@ -312,13 +312,13 @@ async fn finish_found_drop(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
 
 fn log_failure(name: &str, result: Result<(), StreamError>) {
     if let Err(error) = result {
-        tracing::warn!(%name, %error, "upkeep failed and will be tried again");
+        tracing::warn!(%name, %error, "maintenance failed and will be tried again");
     }
 }
 
-/// What upkeep of one stream remembers between rounds.
+/// What maintenance of one stream remembers between rounds.
 #[derive(Debug, Default)]
-struct Upkeep {
+struct Maintenance {
     written: u64,
     collected: Option<Instant>,
     /// The version at which garbage was last looked for, and how often in a row it was this one.
@@ -328,7 +328,7 @@ struct Upkeep {
     swept: bool,
 }
 
-impl Upkeep {
+impl Maintenance {
     /// Flushes, compacts, collects and sweeps what is due.
     async fn work<S: State>(&mut self, stream: &Stream<S>) -> Result<(), StreamError> {
         let written = stream.shared().written();
@@ -358,7 +358,7 @@ impl Upkeep {
 }
 
 impl Store {
-    /// One round of everything that upkeep does, now and whether due or not, for stores that run
+    /// One round of everything that maintenance does, now and whether due or not, for stores that run
     /// without it: flushes, compacts and collects every collection and the catalog, brings graphs up to
     /// date, finishes drops and purges what is ripe. Goes on where one stream fails; answers the first failure.
     #[doc(hidden)]
@@ -400,9 +400,9 @@ async fn jitter<S: State>(stream: &Stream<S>) {
     tokio::time::sleep(wait).await;
 }
 
-/// Upkeep of the catalog, and the physical end of dropped collections.
+/// Maintenance of the catalog, and the physical end of dropped collections.
 async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
-    let mut upkeep = Upkeep::default();
+    let mut maintenance = Maintenance::default();
     let mut purged: Option<Instant> = None;
     loop {
         let (catalog, timing) = match weak.upgrade() {
@@ -416,11 +416,11 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = upkeep.work(&catalog) => log_failure("catalog", result),
+            result = maintenance.work(&catalog) => log_failure("catalog", result),
         }
         let Some(inner) = weak.upgrade() else { return };
         // Orphaned streams are swept by the instance that has swept the catalog.
-        if std::mem::take(&mut upkeep.swept) {
+        if std::mem::take(&mut maintenance.swept) {
             let swept = tokio::select! {
                 () = sign.given() => return,
                 swept = orphans::sweep_streams(&inner) => swept,

@@ -23,7 +23,7 @@ const STALE_UPLOAD: Duration = Duration::from_secs(7 * 86_400);
 
 impl Store {
     /// Sweeps every collection, the catalog and the orphaned streams now, for stores that run without
-    /// upkeep; answers how many objects were deleted and streams condemned.
+    /// maintenance; answers how many objects were deleted and streams condemned.
     #[doc(hidden)]
     pub async fn sweep(&self) -> Result<u64> {
         let mut swept = 0;

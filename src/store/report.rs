@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::bucket::Place;
-use crate::collection::upkeep::GraphProgress;
+use crate::collection::graph_maintenance::GraphProgress;
 use crate::record::{CollectionId, Version};
 
 /// What a sync did for one collection, or would find (status).

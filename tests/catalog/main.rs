@@ -1,5 +1,5 @@
 //! The catalog through the public API, on a bucket in memory whose time is tokio's paused one: several
-//! stores without upkeep of their own, so that each sees only what it must.
+//! stores without maintenance of their own, so that each sees only what it must.
 
 mod answers;
 mod namespaces;

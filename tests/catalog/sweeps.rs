@@ -305,7 +305,7 @@ async fn tombstones_stay_and_are_not_swept_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stores_with_upkeep_sweep_once_in_a_while_by_the_clock_of_the_bucket() {
+async fn stores_with_maintenance_sweep_once_in_a_while_by_the_clock_of_the_bucket() {
     let memory = memory();
     let mut settings = settings();
     settings.maintenance = true;

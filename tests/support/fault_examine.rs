@@ -13,7 +13,7 @@ use crate::fault_model::{Records, World, Worlds};
 use crate::fault_run::FOREVER;
 use crate::fault_script::{self, KEEP};
 
-/// Opens the bucket anew and checks that all is there and all works, and thoroughly: that upkeep and
+/// Opens the bucket anew and checks that all is there and all works, and thoroughly: that maintenance and
 /// another opening leave it so; where it `sweeps`, also that nothing is left over in the end.
 pub async fn examine(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, sweeps: bool) -> Result<(), String> {
     Content::read(memory).await.check()?;

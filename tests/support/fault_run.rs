@@ -340,7 +340,7 @@ impl Run<'_> {
             }
             Step::Maintain => {
                 let done = self.unless_dead(store.maintain()).await;
-                self.blame("upkeep", done.and_then(Result::err).map(|e| e.to_string()), over)?;
+                self.blame("maintenance", done.and_then(Result::err).map(|e| e.to_string()), over)?;
             }
             Step::Sweep => {
                 let done = self.unless_dead(store.sweep()).await;

@@ -28,7 +28,7 @@ pub enum Step {
     Read(&'static str),
     /// Pulls and flushes.
     Sync,
-    /// One round of upkeep.
+    /// One round of maintenance.
     Maintain,
     /// Sweeps for orphans.
     Sweep,
@@ -128,7 +128,7 @@ pub fn phases() -> Vec<Phase> {
     vec![
         phase("birth", birth()),
         phase("writes", writes()),
-        phase("upkeep", upkeep()),
+        phase("maintenance", maintenance()),
         phase("garbage", garbage()),
         phase("end", end()),
         phase("databases", databases()),
@@ -167,7 +167,7 @@ fn writes() -> Vec<Step> {
     ]
 }
 
-fn upkeep() -> Vec<Step> {
+fn maintenance() -> Vec<Step> {
     vec![
         Step::Sync,
         add("a", &[("a5", 51), ("a6", 52)]),

@@ -1,7 +1,7 @@
-//! Upkeep of a collection's graphs in the background: take over what other instances stored, build and
+//! Maintenance of a collection's graphs in the background: take over what other instances stored, build and
 //! merge what `policy` says is due, and from time to time store the result and name it in HEAD
-//! (docs/protocol.md#graph-upkeep). Graphs serve searches before they are stored, and most are merged before they ever
-//! are.
+//! (docs/protocol.md#graph-maintenance). Graphs serve searches before they are stored, and most are merged before they
+//! ever are.
 //! Invariant: a graph is only a cache; whatever goes wrong here costs time, never an answer.
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::stream::open::{fetch_graph, off_thread};
 use crate::stream::state::State;
 use crate::stream::upload;
 
-/// Nobody writes when there was no commit for this many rounds of upkeep.
+/// Nobody writes when there was no commit for this many rounds of maintenance.
 const QUIET_ROUNDS: u32 = 6;
 
 /// Builds of fewer new nodes are not worth a line of the log.
@@ -41,7 +41,7 @@ const LOGGED_NODES: u64 = 8192;
 /// Time over which it is looked at how searches spend theirs, at least.
 const LOOKED: Duration = Duration::from_millis(100);
 
-/// What upkeep of a collection's graphs remembers between rounds.
+/// What maintenance of a collection's graphs remembers between rounds.
 #[derive(Debug)]
 pub struct QuietTimer {
     version: Version,
@@ -79,7 +79,7 @@ pub struct GraphProgress {
     pub building_seconds: u64,
 }
 
-/// How far a round of upkeep goes.
+/// How far a round of maintenance goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
     /// What is due, behind everything else.
@@ -91,7 +91,7 @@ pub enum Effort {
 }
 
 impl Collection {
-    /// One round of upkeep: adopts graphs that HEAD names, or builds or stores one that is due. Answers
+    /// One round of maintenance: adopts graphs that HEAD names, or builds or stores one that is due. Answers
     /// whether anything changed, so that the caller may go on until nothing does.
     pub(crate) async fn keep_graphs(&self, effort: Effort) -> Result<bool, StreamError> {
         let context = self.stream().context();
