@@ -1,5 +1,5 @@
 //! Maintenance of a collection's graphs in the background: take over what other instances stored, build and
-//! merge what `policy` says is due, and from time to time store the result and name it in HEAD
+//! merge what `graph_policy` says is due, and from time to time store the result and name it in HEAD
 //! (docs/protocol.md#graph-maintenance). Graphs serve searches before they are stored, and most are merged before they
 //! ever are.
 //! Invariant: a graph is only a cache; whatever goes wrong here costs time, never an answer.
@@ -12,9 +12,9 @@ use serde_json::Map;
 use tokio::time::Instant;
 use ulid::Ulid;
 
+use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
 use super::graphs::{self, GraphPart, Relinked, Stored};
 use super::handle::Collection;
-use super::policy::{Due, Job, Pace, due};
 use super::request::IndexSettings;
 use super::snapshot::Snapshot;
 use crate::compute::Urgency;
@@ -98,9 +98,9 @@ impl Collection {
         let present = self.present();
         let quiet = self.is_quiet() || effort != Effort::Due;
         let urgency = if effort == Effort::Hurry { Urgency::FULL } else { self.urgency(&present) };
-        let pace = Pace { rows: context.timing.graph_rows as u64, quiet, room: self.room_nodes(&present) };
-        if due(&present, pace).is_none() {
-            if present.loose() > pace.room {
+        let input = PolicyInput { rows: context.timing.graph_rows as u64, quiet, room: self.room_nodes(&present) };
+        if due(&present, input).is_none() {
+            if present.loose() > input.room {
                 context.counters.put_off.count();
             }
             return Ok(false);
@@ -114,9 +114,9 @@ impl Collection {
         }
         // Adopting may have dropped graphs that HEAD no longer names.
         let snapshot = self.present();
-        match due(&snapshot, pace) {
-            Some(Due::Build(job)) => self.build(snapshot, job, urgency).await,
-            Some(Due::Store(name)) => self.store(read, &snapshot, name).await,
+        match due(&snapshot, input) {
+            Some(GraphTask::Build(job)) => self.build(snapshot, job, urgency).await,
+            Some(GraphTask::Store(name)) => self.store(read, &snapshot, name).await,
             None => Ok(false),
         }
     }
@@ -256,7 +256,7 @@ impl Collection {
     }
 
     /// Builds a graph and uses it, without storing it.
-    async fn build(&self, snapshot: Arc<Snapshot>, job: Job, urgency: Urgency) -> Result<bool, StreamError> {
+    async fn build(&self, snapshot: Arc<Snapshot>, job: BuildTask, urgency: Urgency) -> Result<bool, StreamError> {
         let context = self.stream().context();
         // What it will take in the end is owed already.
         let nodes = snapshot.count_embedded(job.lo, job.hi) as u64;

@@ -9,6 +9,7 @@ mod chunk_merge;
 pub mod columnar;
 pub mod get;
 pub mod graph_maintenance;
+mod graph_policy;
 pub mod graphs;
 pub mod handle;
 mod id_table;
@@ -18,7 +19,6 @@ pub mod key_types;
 mod order;
 mod overlay;
 pub mod pin;
-mod policy;
 pub mod record_columns;
 mod record_meta;
 pub mod record_values;
@@ -32,11 +32,11 @@ pub mod state;
 mod validate;
 
 #[cfg(test)]
+mod graph_policy_tests;
+#[cfg(test)]
 mod graph_tests;
 #[cfg(test)]
 mod model_tests;
-#[cfg(test)]
-mod policy_tests;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

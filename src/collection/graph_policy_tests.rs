@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
 use super::graphs::{GraphPart, Stored};
-use super::policy::{Due, Job, Pace, due};
 use super::replay::Replay;
 use crate::index::{BUILDERS, GraphParams, GraphRange, build_graph, extend_graph};
 use crate::record::{Metric, Record, Version};
@@ -24,7 +24,7 @@ struct Kept {
     stored: u64,
     /// Nodes that were not kept from the graph that was extended.
     inserted: u64,
-    jobs: Vec<Job>,
+    jobs: Vec<BuildTask>,
     /// Nodes that there is memory to build a graph of.
     room: u64,
 }
@@ -47,14 +47,14 @@ impl Kept {
     fn keep(&mut self, quiet: bool) {
         for _ in 0..20 {
             let snapshot = self.replay.snapshot();
-            match due(&snapshot, Pace { rows: ROWS, quiet, room: self.room }) {
+            match due(&snapshot, PolicyInput { rows: ROWS, quiet, room: self.room }) {
                 None => return,
-                Some(Due::Store(name)) => {
+                Some(GraphTask::Store(name)) => {
                     let part = snapshot.graphs.iter().find(|view| view.part.key == name).unwrap();
                     self.stored += part.part.graph.len() as u64;
                     self.replay.state.note_stored(&name, &format!("stored {name}"));
                 }
-                Some(Due::Build(job)) => {
+                Some(GraphTask::Build(job)) => {
                     let set = snapshot.graph_input(job.lo, job.hi);
                     let range = GraphRange { stream: "c/x".into(), lo: job.lo, hi: job.hi };
                     let params = GraphParams { m: 4, ef_construction: 8, ..GraphParams::default() };
@@ -182,7 +182,7 @@ fn many_records_at_once_come_into_a_graph_step_by_step_and_each_once() {
         kept.add(50);
     }
     kept.keep(false);
-    let nodes = |job: &Job| kept.replay.snapshot().count_embedded(job.lo, job.hi);
+    let nodes = |job: &BuildTask| kept.replay.snapshot().count_embedded(job.lo, job.hi);
     let steps: Vec<usize> = kept.jobs.iter().map(nodes).collect();
     assert!(steps[0] <= ROWS as usize * 64 && steps.len() >= 4, "{steps:?}");
     assert!(steps.windows(2).all(|pair| pair[0] < pair[1] && pair[1] <= pair[0] * 9 / 4), "{steps:?}");

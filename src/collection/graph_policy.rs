@@ -30,16 +30,16 @@ const APART_QUIET: u64 = 1024;
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Due {
+pub enum GraphTask {
     /// A graph is to be built.
-    Build(Job),
+    Build(BuildTask),
     /// The graph of this name is to be put into the bucket.
     Store(String),
 }
 
 /// A graph to build over all records of a range of versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
+pub struct BuildTask {
     pub lo: Version,
     pub hi: Version,
     /// Graphs that it takes the place of.
@@ -52,7 +52,7 @@ pub struct Job {
 
 /// What the policy goes by beside the snapshot.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct PolicyInput {
     /// Records in no graph from which on they are put into one.
     pub rows: u64,
     /// Whether nobody has written for a while.
@@ -62,21 +62,21 @@ pub struct Pace {
 }
 
 /// Decides what to do next, if anything.
-pub fn due(snapshot: &Snapshot, pace: Pace) -> Option<Due> {
+pub fn due(snapshot: &Snapshot, input: PolicyInput) -> Option<GraphTask> {
     if snapshot.dimension() == Some(0) {
         return None;
     }
     let mut graphs: Vec<&Arc<GraphView>> = snapshot.graphs.iter().collect();
     graphs.sort_by_key(|view| view.part.graph.header().lo);
-    let fits = |view: &GraphView| view.alive.count() as u64 <= pace.room;
-    let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= pace.rows && fits(view));
+    let fits = |view: &GraphView| view.alive.count() as u64 <= input.room;
+    let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= input.rows && fits(view));
     let worn = worn.map(|view| renewed(view));
-    let job = worn.or_else(|| merged(snapshot, &graphs, pace)).map(Due::Build);
+    let job = worn.or_else(|| merged(snapshot, &graphs, input)).map(GraphTask::Build);
     // Where many records are in no graph, searches wait for one now; a start would some day.
     let loose = snapshot.loose();
-    match loose >= pace.rows * STEP && loose * UNSTORED > snapshot.count() {
-        true => job.or_else(|| unstored(&graphs, pace)),
-        false => unstored(&graphs, pace).or(job),
+    match loose >= input.rows * STEP && loose * UNSTORED > snapshot.count() {
+        true => job.or_else(|| unstored(&graphs, input)),
+        false => unstored(&graphs, input).or(job),
     }
 }
 
@@ -105,44 +105,46 @@ fn new_nodes(view: &GraphView) -> u64 {
 }
 
 /// A worn graph without its dead.
-fn renewed(view: &GraphView) -> Job {
+fn renewed(view: &GraphView) -> BuildTask {
     let header = view.part.graph.header();
     // All count as new, so that it is stored at once: a start should not find the worn one.
     let new = view.alive.count() as u64;
     let key = &view.part.key;
-    Job { lo: header.lo, hi: header.hi, replaces: vec![key.clone()], extends: Some(key.clone()), new }
+    BuildTask { lo: header.lo, hi: header.hi, replaces: vec![key.clone()], extends: Some(key.clone()), new }
 }
 
 /// A graph over what no graph covers at the end, taking in graphs before it of like size; when nobody writes,
 /// one over everything.
-fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option<Job> {
+fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -> Option<BuildTask> {
     let (mut lo, mut hi) =
         (graphs.last().map_or(Version(1), |view| view.part.graph.header().hi.next()), snapshot.version());
     let mut loose = if lo > hi { 0 } else { snapshot.count_embedded(lo, hi) as u64 };
     let largest = graphs.iter().map(|view| nodes(view)).max().unwrap_or(0);
     let apart = loose + graphs.iter().map(|view| nodes(view)).sum::<u64>() - largest;
-    let enough = if graphs.is_empty() { pace.rows * FIRST } else { pace.rows }.max(1);
-    let fold =
-        pace.quiet && largest > 0 && snapshot.count() > 0 && apart >= (pace.rows / 4).max(largest / APART_QUIET).max(1);
-    let short = loose > pace.room;
+    let enough = if graphs.is_empty() { input.rows * FIRST } else { input.rows }.max(1);
+    let fold = input.quiet
+        && largest > 0
+        && snapshot.count() > 0
+        && apart >= (input.rows / 4).max(largest / APART_QUIET).max(1);
+    let short = loose > input.room;
     if short {
         // As many of the oldest as there is memory for; the others come next.
-        (hi, loose) = snapshot.first_embedded(lo, hi, pace.room);
+        (hi, loose) = snapshot.first_embedded(lo, hi, input.room);
     }
     if loose < enough && (short || !fold) {
         return None;
     }
-    let step = (pace.rows * STEP).max(largest / 2);
+    let step = (input.rows * STEP).max(largest / 2);
     if loose > step + step / 2 {
         let (end, some) = oldest(snapshot, lo, hi, step);
-        if some <= pace.room {
+        if some <= input.room {
             (hi, loose) = (end, some);
         }
     }
     let (mut records, mut new) = (loose, loose);
     let mut taken: Vec<&Arc<GraphView>> = Vec::new();
     for view in graphs.iter().rev() {
-        if (nodes(view) > MERGE_RATIO * records && !fold) || records + nodes(view) > pace.room {
+        if (nodes(view) > MERGE_RATIO * records && !fold) || records + nodes(view) > input.room {
             break;
         }
         records += nodes(view);
@@ -159,7 +161,7 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
         lo = Version(1);
     }
     let extends = taken.iter().max_by_key(|view| nodes(view)).filter(|view| nodes(view) * 2 >= records);
-    Some(Job {
+    Some(BuildTask {
         lo,
         hi,
         extends: extends.map(|view| view.part.key.clone()),
@@ -169,11 +171,11 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], pace: Pace) -> Option
 }
 
 /// The oldest graph that is not stored, once enough of the records are in no stored graph.
-fn unstored(graphs: &[&Arc<GraphView>], pace: Pace) -> Option<Due> {
+fn unstored(graphs: &[&Arc<GraphView>], input: PolicyInput) -> Option<GraphTask> {
     let oldest = graphs.iter().find(|view| view.part.stored != Stored::Yes)?;
     let new: u64 = graphs.iter().map(|view| new_nodes(view)).sum();
     let total: u64 = graphs.iter().map(|view| nodes(view)).sum();
-    let due = new >= (pace.rows * UNSTORED).max(total / UNSTORED)
-        || pace.quiet && new >= pace.rows.max(total / UNSTORED_QUIET);
-    due.then(|| Due::Store(oldest.part.key.clone()))
+    let due = new >= (input.rows * UNSTORED).max(total / UNSTORED)
+        || input.quiet && new >= input.rows.max(total / UNSTORED_QUIET);
+    due.then(|| GraphTask::Store(oldest.part.key.clone()))
 }
