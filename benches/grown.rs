@@ -257,7 +257,7 @@ async fn rest(store: &Store, collection: &Collection) {
 fn grown_parts(collection: &Collection) -> String {
     let parts = collection.parts();
     let graphs: Vec<String> = parts.graphs.iter().map(|(nodes, dead)| format!("{nodes} ({dead} dead)")).collect();
-    format!("graphs of [{}] nodes, {} rows in none", graphs.join(", "), parts.loose)
+    format!("graphs of [{}] nodes, {} rows in none", graphs.join(", "), parts.unindexed)
 }
 
 fn written(store: &Store, live: &[Record]) -> String {

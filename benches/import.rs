@@ -103,7 +103,7 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
     collection.search(Query::batch(queries).k(10).exact(true)).await.expect("it answers");
     println!("drumlin: {:.0} exact searches a second in a batch", BATCH as f64 / rate.elapsed().as_secs_f64());
     let parts = collection.parts();
-    println!("drumlin: graphs {:?}, {} records in none", parts.graphs, parts.loose);
+    println!("drumlin: graphs {:?}, {} records in none", parts.graphs, parts.unindexed);
 }
 
 /// The same with LanceDB.

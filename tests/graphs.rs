@@ -67,7 +67,7 @@ async fn a_restart_loads_the_graph_instead_of_building_it_again() {
     }
     let settled = || {
         let parts = collection.parts();
-        parts.graphs.len() == 1 && parts.loose == 0 && parts.unstored == 0
+        parts.graphs.len() == 1 && parts.unindexed == 0 && parts.unstored == 0
     };
     until("all is in one graph in the bucket", settled).await;
     assert!(recall(&collection, &mut random).await >= 0.95);
@@ -161,7 +161,7 @@ async fn graphs_that_are_asked_for_are_in_the_bucket_when_the_call_returns() {
     store.wait_until_loaded().await;
     let collection = store.collection_in(&Scope::default(), "a").await.unwrap();
     let parts = collection.parts();
-    assert_eq!((parts.graphs.len(), parts.loose, parts.unstored), (1, 0, 0));
+    assert_eq!((parts.graphs.len(), parts.unindexed, parts.unstored), (1, 0, 0));
     assert!(recall(&collection, &mut random).await >= 0.95);
 }
 

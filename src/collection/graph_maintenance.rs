@@ -100,7 +100,7 @@ impl Collection {
         let urgency = if effort == Effort::Hurry { Urgency::FULL } else { self.urgency(&present) };
         let input = PolicyInput { rows: context.timing.graph_rows as u64, quiet, room: self.room_nodes(&present) };
         if due(&present, input).is_none() {
-            if present.loose() > input.room {
+            if present.unindexed() > input.room {
                 context.counters.put_off.count();
             }
             return Ok(false);
@@ -127,7 +127,7 @@ impl Collection {
         let (building, built) = (snapshot.build_bytes_of(1), snapshot.graph_bytes_of(1));
         // Of records that are in no graph, what will be built counts as used already.
         let fresh = room / (building - built).max(1);
-        if owed > 0 && fresh < snapshot.loose() { fresh } else { room.saturating_add(owed) / building }
+        if owed > 0 && fresh < snapshot.unindexed() { fresh } else { room.saturating_add(owed) / building }
     }
 
     /// Memory for work on graphs; none if it has to be put off.
@@ -161,7 +161,7 @@ impl Collection {
         let records = if present.dimension() == Some(0) { 0 } else { present.count() };
         GraphProgress {
             records,
-            in_graphs: records.saturating_sub(present.loose()),
+            in_graphs: records.saturating_sub(present.unindexed()),
             building: building.is_some(),
             building_seconds: building.map_or(0, |since| since.elapsed().as_secs()),
         }

@@ -73,8 +73,8 @@ pub fn due(snapshot: &Snapshot, input: PolicyInput) -> Option<GraphTask> {
     let worn = worn.map(|view| renewed(view));
     let job = worn.or_else(|| merged(snapshot, &graphs, input)).map(GraphTask::Build);
     // Where many records are in no graph, searches wait for one now; a start would some day.
-    let loose = snapshot.loose();
-    match loose >= input.rows * STEP && loose * UNSTORED > snapshot.count() {
+    let unindexed = snapshot.unindexed();
+    match unindexed >= input.rows * STEP && unindexed * UNSTORED > snapshot.count() {
         true => job.or_else(|| unstored(&graphs, input)),
         false => unstored(&graphs, input).or(job),
     }
@@ -118,30 +118,30 @@ fn renewed(view: &GraphView) -> BuildTask {
 fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -> Option<BuildTask> {
     let (mut lo, mut hi) =
         (graphs.last().map_or(Version(1), |view| view.part.graph.header().hi.next()), snapshot.version());
-    let mut loose = if lo > hi { 0 } else { snapshot.count_embedded(lo, hi) as u64 };
+    let mut unindexed = if lo > hi { 0 } else { snapshot.count_embedded(lo, hi) as u64 };
     let largest = graphs.iter().map(|view| nodes(view)).max().unwrap_or(0);
-    let apart = loose + graphs.iter().map(|view| nodes(view)).sum::<u64>() - largest;
+    let apart = unindexed + graphs.iter().map(|view| nodes(view)).sum::<u64>() - largest;
     let enough = if graphs.is_empty() { input.rows * FIRST } else { input.rows }.max(1);
     let fold = input.quiet
         && largest > 0
         && snapshot.count() > 0
         && apart >= (input.rows / 4).max(largest / APART_QUIET).max(1);
-    let short = loose > input.room;
+    let short = unindexed > input.room;
     if short {
         // As many of the oldest as there is memory for; the others come next.
-        (hi, loose) = snapshot.first_embedded(lo, hi, input.room);
+        (hi, unindexed) = snapshot.first_embedded(lo, hi, input.room);
     }
-    if loose < enough && (short || !fold) {
+    if unindexed < enough && (short || !fold) {
         return None;
     }
     let step = (input.rows * STEP).max(largest / 2);
-    if loose > step + step / 2 {
+    if unindexed > step + step / 2 {
         let (end, some) = oldest(snapshot, lo, hi, step);
         if some <= input.room {
-            (hi, loose) = (end, some);
+            (hi, unindexed) = (end, some);
         }
     }
-    let (mut records, mut new) = (loose, loose);
+    let (mut records, mut new) = (unindexed, unindexed);
     let mut taken: Vec<&Arc<GraphView>> = Vec::new();
     for view in graphs.iter().rev() {
         if (nodes(view) > MERGE_RATIO * records && !fold) || records + nodes(view) > input.room {
@@ -152,7 +152,7 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -
         lo = view.part.graph.header().lo;
         taken.push(view);
     }
-    if loose == 0 && taken.len() < 2 {
+    if unindexed == 0 && taken.len() < 2 {
         // Without room for more than one graph there is nothing to make one of.
         return None;
     }

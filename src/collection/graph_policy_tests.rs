@@ -89,7 +89,7 @@ fn a_growing_collection_has_few_graphs_and_its_records_are_stored_a_bounded_numb
         kept.add(1);
         kept.keep(false);
         let parts = kept.replay.snapshot().parts();
-        assert!(parts.loose < ROWS * 4 && (parts.loose < ROWS || n < ROWS * 4), "{parts:?}");
+        assert!(parts.unindexed < ROWS * 4 && (parts.unindexed < ROWS || n < ROWS * 4), "{parts:?}");
         // log₁₆ of what is due at once.
         assert!(parts.graphs.len() as u32 <= 1 + (1 + n / ROWS).ilog(16), "{parts:?}");
     }
@@ -152,7 +152,7 @@ fn records_before_the_first_graph_are_covered_by_the_next_that_takes_all() {
     kept.replay.state.publish();
     kept.add(4);
     kept.keep(false);
-    assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![64], 0));
+    assert_eq!((kept.sizes(), kept.replay.snapshot().unindexed()), (vec![64], 0));
 }
 
 #[test]
@@ -162,16 +162,16 @@ fn where_memory_is_short_several_smaller_graphs_are_built_and_one_when_it_is_not
         kept.add(10);
     }
     kept.keep(false);
-    assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![20, 20, 20, 20], 0));
+    assert_eq!((kept.sizes(), kept.replay.snapshot().unindexed()), (vec![20, 20, 20, 20], 0));
     kept.add(60);
     kept.keep(true);
-    assert_eq!(kept.replay.snapshot().loose(), 60, "a commit that does not fit waits");
+    assert_eq!(kept.replay.snapshot().unindexed(), 60, "a commit that does not fit waits");
     let built = kept.jobs.len();
     kept.keep(true);
     assert_eq!(kept.jobs.len(), built, "nothing is built over and over");
     kept.room = u64::MAX;
     kept.keep(true);
-    assert_eq!((kept.sizes(), kept.replay.snapshot().loose()), (vec![140], 0));
+    assert_eq!((kept.sizes(), kept.replay.snapshot().unindexed()), (vec![140], 0));
 }
 
 #[test]

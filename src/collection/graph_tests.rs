@@ -137,7 +137,7 @@ fn graph_searches_find_what_exact_ones_find_through_updates_deletions_and_filter
     for metric in [Metric::L2, Metric::Cosine, Metric::Ip] {
         let mut rng = StdRng::seed_from_u64(2);
         let mut replay = lively(metric);
-        // One graph of an older snapshot over part of it; the rest is loose.
+        // One graph of an older snapshot over part of it; the rest is unindexed.
         let part = build(&replay.snapshot(), 1, 9).unwrap();
         disturb(&mut replay, &mut rng);
         replay.state.attach_graph(part, &[]).unwrap();
@@ -160,7 +160,7 @@ fn graph_searches_find_what_exact_ones_find_through_updates_deletions_and_filter
         let old = replay.snapshot().graph_keys();
         replay.state.attach_graph(all, &old).unwrap();
         replay.state.publish();
-        assert_eq!((replay.snapshot().loose(), replay.snapshot().count()), (0, nodes));
+        assert_eq!((replay.snapshot().unindexed(), replay.snapshot().count()), (0, nodes));
         disturb(&mut replay, &mut rng);
         replay.snapshot().check_invariants().unwrap();
         check_recall(&replay.snapshot(), &mut rng, &format!("{metric}, replaced"));
@@ -187,7 +187,7 @@ fn a_reopened_collection_answers_from_its_stored_graphs_as_before() {
     }
     reopened.catch_up(&replay);
     reopened.snapshot().check_invariants().unwrap();
-    assert_eq!(reopened.snapshot().loose(), replay.state.current().loose());
+    assert_eq!(reopened.snapshot().unindexed(), replay.state.current().unindexed());
     assert_eq!(reopened.snapshot().walks_of(&Query::new(record(&mut rng, 0).embedding)), 2);
     for _ in 0..50 {
         let query = Query::new(record(&mut rng, 0).embedding);
@@ -206,13 +206,13 @@ fn an_update_of_metadata_alone_keeps_its_node_and_a_new_embedding_does_not() {
     let update = RecordUpdate { id: "r3".into(), metadata: Some(patch), ..RecordUpdate::default() };
     replay.write(Write::Update(vec![update])).unwrap();
     replay.snapshot().check_invariants().unwrap();
-    assert_eq!(replay.snapshot().loose(), 0);
+    assert_eq!(replay.snapshot().unindexed(), 0);
     replay.write(Write::Upsert(vec![record(&mut rng, 3)])).unwrap();
     replay.snapshot().check_invariants().unwrap();
-    assert_eq!(replay.snapshot().loose(), 1);
+    assert_eq!(replay.snapshot().unindexed(), 1);
     replay.state.detach_graphs(&replay.snapshot().graph_keys());
     replay.state.current().check_invariants().unwrap();
-    assert_eq!(replay.state.current().loose(), 10);
+    assert_eq!(replay.state.current().unindexed(), 10);
 }
 
 #[test]

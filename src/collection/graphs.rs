@@ -1,7 +1,7 @@
 //! Which live rows are nodes of which graphs. A graph covers embeddings by the address of the row that
 //! wrote them, whatever chunk the record's row is in now; a link says which node a row's embedding is.
 //! Invariants: a row has one link at most; a node is alive iff a live row links to it; a live row without
-//! link is loose, and is found by scanning.
+//! link is unindexed, and is found by scanning.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -89,7 +89,7 @@ pub struct Parts {
     /// Of each graph, the number of its nodes, and of those among them that are no live record's.
     pub graphs: Vec<(usize, usize)>,
     /// Live records in no graph.
-    pub loose: u64,
+    pub unindexed: u64,
     /// Graphs that are not in the bucket.
     pub unstored: usize,
 }
@@ -132,21 +132,21 @@ impl Link {
 pub struct Links {
     links: Arc<[Link]>,
     /// Live rows without a link.
-    pub loose: RoaringBitmap,
+    pub unindexed: RoaringBitmap,
 }
 
 impl Links {
     /// The links of a chunk's rows, of which `alive` are live; `None` where there are none.
     pub fn among(links: Vec<Option<Link>>, alive: &RoaringBitmap) -> Option<Links> {
         links.iter().any(Option::is_some).then(|| {
-            let loose = alive.iter().filter(|row| links[*row as usize].is_none()).collect();
-            Links { links: links.into_iter().map(|link| link.unwrap_or(Link::NONE)).collect(), loose }
+            let unindexed = alive.iter().filter(|row| links[*row as usize].is_none()).collect();
+            Links { links: links.into_iter().map(|link| link.unwrap_or(Link::NONE)).collect(), unindexed }
         })
     }
 
     /// These links, where fewer rows are live.
     fn among_alive(&self, alive: &RoaringBitmap) -> Links {
-        Links { links: self.links.clone(), loose: &self.loose & alive }
+        Links { links: self.links.clone(), unindexed: &self.unindexed & alive }
     }
 
     pub fn get(&self, row: u32) -> Option<Link> {
@@ -371,12 +371,12 @@ impl Snapshot {
     pub fn parts(&self) -> Parts {
         let graphs = self.graphs.iter().map(|view| (view.part.graph.len(), view.ended()));
         let unstored = self.graphs.iter().filter(|view| view.part.stored != Stored::Yes).count();
-        Parts { graphs: graphs.collect(), loose: self.loose(), unstored }
+        Parts { graphs: graphs.collect(), unindexed: self.unindexed(), unstored }
     }
 
     /// Live records whose embeddings are in no graph.
-    pub fn loose(&self) -> u64 {
-        self.chunks.iter().map(|view| view.loose().len()).sum()
+    pub fn unindexed(&self) -> u64 {
+        self.chunks.iter().map(|view| view.unindexed().len()).sum()
     }
 
     /// How many live records' embeddings were written in versions `lo..=hi`.

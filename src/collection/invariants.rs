@@ -44,7 +44,7 @@ impl Snapshot {
     }
 
     /// A live row whose embedding is a node of some graph links to one such node and no other row does; all
-    /// other live rows, and only they, are loose; the nodes linked to, and only they, are alive.
+    /// other live rows, and only they, are unindexed; the nodes linked to, and only they, are alive.
     fn check_graphs(&self) -> Result<(), String> {
         let mut linked = HashSet::new();
         for view in &self.chunks {
@@ -52,7 +52,9 @@ impl Snapshot {
                 let (id, embedded, link) = (view.chunk.id(row), view.chunk.embedded(row), view.link(row));
                 let is_node = self.graphs.iter().any(|graph| graph.part.graph.node_of(embedded).is_some());
                 ensure(link.is_some() == is_node, || format!("{id:?}: a node: {is_node}, linked: {link:?}"))?;
-                ensure(view.loose().contains(row) != is_node, || format!("{id:?} is a node and loose, or neither"))?;
+                ensure(view.unindexed().contains(row) != is_node, || {
+                    format!("{id:?} is a node and unindexed, or neither")
+                })?;
                 let Some(link) = link else { continue };
                 ensure(linked.insert((link.graph, link.node)), || format!("{id:?}: {link:?} is taken"))?;
                 let graph = self.graphs.iter().find(|graph| graph.number == link.graph);
@@ -61,7 +63,7 @@ impl Snapshot {
                 let alive = graph.is_some_and(|graph| graph.alive.contains(link.node));
                 ensure(alive, || format!("{id:?}: {link:?} is dead"))?;
             }
-            ensure(view.loose().is_subset(&view.alive), || "a dead row is loose".to_owned())?;
+            ensure(view.unindexed().is_subset(&view.alive), || "a dead row is unindexed".to_owned())?;
         }
         let alive: usize = self.graphs.iter().map(|graph| graph.alive.count()).sum();
         ensure(alive == linked.len(), || format!("{alive} nodes alive, {} linked to", linked.len()))

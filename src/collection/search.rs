@@ -41,7 +41,7 @@ impl Route {
     /// Into how many parts `queries` embeddings are divided: as many as have work for all `threads`, and where rows
     /// are scanned as few as that, since those of one part read each row together.
     pub fn parts(&self, queries: usize, threads: usize) -> usize {
-        let together = if self.scans.iter().any(|rows| !matches!(rows, Scanned::Loose)) { TOGETHER } else { 1 };
+        let together = if self.scans.iter().any(|rows| !matches!(rows, Scanned::Unindexed)) { TOGETHER } else { 1 };
         queries.div_ceil(together).max(threads.min(queries))
     }
 }
@@ -61,7 +61,7 @@ fn scan_chunk(
     let (vectors, key) = (view.chunk.vectors(), |row| view.chunk.address(row).0);
     let rows = match rows {
         Scanned::Alive => &view.alive,
-        Scanned::Loose => view.loose(),
+        Scanned::Unindexed => view.unindexed(),
         Scanned::These(rows) => rows,
     };
     // Of a few rows codes are not worth making; what an exact search asks for is not read twice.
@@ -90,7 +90,7 @@ const FEW_ROWS: u64 = 1024;
 #[derive(Debug)]
 enum Scanned {
     Alive,
-    Loose,
+    Unindexed,
     These(RoaringBitmap),
 }
 
@@ -162,7 +162,7 @@ impl Snapshot {
             return selected.map_or(Scanned::Alive, Scanned::These);
         }
         if walks.len() == self.graphs.len() {
-            return selected.map_or(Scanned::Loose, |rows| Scanned::These(rows & view.loose()));
+            return selected.map_or(Scanned::Unindexed, |rows| Scanned::These(rows & view.unindexed()));
         }
         let walked = |link: Link| walks.iter().any(|walk| self.graphs[walk.graph].number == link.graph);
         let rows = selected.as_ref().unwrap_or(&view.alive);

@@ -53,15 +53,15 @@ impl ChunkView {
     }
 
     /// Live rows whose embeddings no graph has: they are only found by scanning.
-    pub fn loose(&self) -> &RoaringBitmap {
-        self.links.as_ref().map_or(&self.alive, |links| &links.loose)
+    pub fn unindexed(&self) -> &RoaringBitmap {
+        self.links.as_ref().map_or(&self.alive, |links| &links.unindexed)
     }
 
     /// Ends a live record. Answers the node that was its embedding.
     pub fn kill(&mut self, row: u32) -> Option<Link> {
         self.alive.remove(row);
         let links = self.links.as_mut()?;
-        links.loose.remove(row);
+        links.unindexed.remove(row);
         links.get(row)
     }
 }
@@ -174,7 +174,7 @@ impl Snapshot {
 
     /// Bytes that codes of all rows that no graph has would take.
     pub fn code_bytes(&self) -> u64 {
-        self.loose().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
+        self.unindexed().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
     }
 
     /// Says whether there is memory to make codes of rows.
@@ -216,9 +216,9 @@ impl Snapshot {
 
     /// Bytes that graphs of the records which are in none will take.
     pub fn owed_bytes(&self) -> u64 {
-        match self.loose() {
+        match self.unindexed() {
             0..FEW => 0,
-            loose => self.graph_bytes_of(loose),
+            unindexed => self.graph_bytes_of(unindexed),
         }
     }
 

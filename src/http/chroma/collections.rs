@@ -333,8 +333,8 @@ pub(super) async fn indexing_status(
     At(place): At<InCollection>,
 ) -> Result<Response, ChromaError> {
     let collection = find(&app.store, &place).await?;
-    let (total, loose) = (collection.info().count, collection.parts().loose);
-    let indexed = total.saturating_sub(loose);
+    let (total, unindexed) = (collection.info().count, collection.parts().unindexed);
+    let indexed = total.saturating_sub(unindexed);
     let progress = if total == 0 { 1.0 } else { indexed as f64 / total as f64 };
     let status = json!({
         "num_indexed_ops": indexed, "num_unindexed_ops": total - indexed, "total_ops": total,
