@@ -19,7 +19,7 @@ const STEP: u64 = 64;
 /// The first graph is made of this many times as many records as later additions: fewer are quicker scanned.
 const FIRST: u64 = 4;
 /// A graph sheds its dead when they are more than one in this many of its nodes. Merging sheds them too.
-const WORN: u64 = 4;
+const MOSTLY_DELETED: u64 = 4;
 /// What is in no stored graph is stored when it is one in this many of all records: so a record's part in
 /// stored graphs is written about eight times, at a quarter of its own size each.
 const UNSTORED: u64 = 8;
@@ -69,9 +69,9 @@ pub fn due(snapshot: &Snapshot, input: PolicyInput) -> Option<GraphTask> {
     let mut graphs: Vec<&Arc<GraphView>> = snapshot.graphs.iter().collect();
     graphs.sort_by_key(|view| view.part.graph.header().lo);
     let fits = |view: &GraphView| view.alive.count() as u64 <= input.room;
-    let worn = graphs.iter().find(|view| is_worn(view) && nodes(view) >= input.rows && fits(view));
-    let worn = worn.map(|view| renewed(view));
-    let job = worn.or_else(|| merged(snapshot, &graphs, input)).map(GraphTask::Build);
+    let mostly_deleted = graphs.iter().find(|view| is_mostly_deleted(view) && nodes(view) >= input.rows && fits(view));
+    let mostly_deleted = mostly_deleted.map(|view| renewed(view));
+    let job = mostly_deleted.or_else(|| merged(snapshot, &graphs, input)).map(GraphTask::Build);
     // Where many records are in no graph, searches wait for one now; a start would some day.
     let unindexed = snapshot.unindexed();
     match unindexed >= input.rows * STEP && unindexed * UNSTORED > snapshot.count() {
@@ -93,8 +93,8 @@ fn nodes(view: &GraphView) -> u64 {
     view.part.graph.len() as u64
 }
 
-fn is_worn(view: &GraphView) -> bool {
-    view.alive.count() > 0 && view.ended() as u64 * WORN > nodes(view)
+fn is_mostly_deleted(view: &GraphView) -> bool {
+    view.alive.count() > 0 && view.ended() as u64 * MOSTLY_DELETED > nodes(view)
 }
 
 fn new_nodes(view: &GraphView) -> u64 {
@@ -104,10 +104,10 @@ fn new_nodes(view: &GraphView) -> u64 {
     }
 }
 
-/// A worn graph without its dead.
+/// A graph without its deleted nodes.
 fn renewed(view: &GraphView) -> BuildTask {
     let header = view.part.graph.header();
-    // All count as new, so that it is stored at once: a start should not find the worn one.
+    // All count as new, so that it is stored at once: a start should not find the old one.
     let new = view.alive.count() as u64;
     let key = &view.part.key;
     BuildTask { lo: header.lo, hi: header.hi, replaces: vec![key.clone()], extends: Some(key.clone()), new }
