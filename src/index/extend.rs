@@ -3,7 +3,7 @@
 //! Invariant: as for graphs just built: one node per vector, all reached on level 0.
 
 use super::build::{Adjacency, GraphParams, GraphRange, VectorSet, link_and_freeze};
-use super::builder::{self, Heritage};
+use super::builder::{self, InheritedLinks};
 use super::freeze::GraphSource;
 use super::graph::Graph;
 use super::space::Space;
@@ -55,7 +55,7 @@ fn link(graph: &Graph, kept: &[u32], space: &Space<'_>, groups: &[Vec<u32>], par
     if members.is_empty() {
         return builder::grow(space, None, params);
     }
-    let start = Heritage::new(graph, &members).lists(space, params);
+    let start = InheritedLinks::new(graph, &members).lists(space, params);
     builder::grow(space, Some(&start), params)
 }
 

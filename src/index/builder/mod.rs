@@ -7,7 +7,7 @@
 mod beam;
 #[cfg(test)]
 mod builder_tests;
-mod heritage;
+mod inherited_links;
 mod insert;
 mod judge;
 mod layers;
@@ -18,7 +18,7 @@ mod select;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
 use super::space::Space;
-pub use heritage::Heritage;
+pub use inherited_links::InheritedLinks;
 use insert::Inserter;
 use layers::Layers;
 use levels::{Ordering, draw_levels};

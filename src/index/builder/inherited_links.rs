@@ -13,7 +13,7 @@ use crate::index::space::Space;
 
 /// A graph and the rows its nodes become.
 #[derive(Debug)]
-pub struct Heritage<'a> {
+pub struct InheritedLinks<'a> {
     graph: &'a Graph,
     /// The nodes of each row.
     members: &'a [Vec<u32>],
@@ -21,14 +21,14 @@ pub struct Heritage<'a> {
     row_of: Vec<Option<u32>>,
 }
 
-impl<'a> Heritage<'a> {
+impl<'a> InheritedLinks<'a> {
     /// Row i is made of the nodes `members[i]`, at least one.
-    pub fn new(graph: &'a Graph, members: &'a [Vec<u32>]) -> Heritage<'a> {
+    pub fn new(graph: &'a Graph, members: &'a [Vec<u32>]) -> InheritedLinks<'a> {
         let mut row_of = vec![None; graph.len()];
         for (row, nodes) in (0u32..).zip(members) {
             nodes.iter().for_each(|node| row_of[*node as usize] = Some(row));
         }
-        Heritage { graph, members, row_of }
+        InheritedLinks { graph, members, row_of }
     }
 
     /// The lists of all rows, on the pool this is called in if `threads` > 1.
