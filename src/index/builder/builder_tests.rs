@@ -43,7 +43,8 @@ fn graphs_are_built_on_codes_whatever_the_sizes_of_the_dimensions() {
         let coded = CodedPoints::encode(dim, &rows, &params);
         let mut inserter = Inserter::new(&coded, Layers::empty(&ordering, params.m), &params);
         let new: Vec<u32> = (0..rows.len() as u32).collect();
-        let suffices = |inserter: &Inserter<'_, CodedPoints>| judge::codes_suffice(&coded, &rows, inserter.layers());
+        let suffices =
+            |inserter: &Inserter<'_, CodedPoints>| quantization_check::codes_suffice(&coded, &rows, inserter.layers());
         assert!(inserter.insert_while(&new, suffices), "{name}: codes were given up");
     }
 }

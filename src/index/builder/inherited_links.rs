@@ -4,8 +4,8 @@
 
 use rayon::prelude::*;
 
-use super::beam::Scratch;
 use super::points::FloatPoints;
+use super::search_layer::Scratch;
 use super::select::select;
 use crate::index::build::{Adjacency, GraphParams};
 use crate::index::graph::Graph;

@@ -7,10 +7,10 @@ use std::ops::Range;
 use parking_lot::Mutex;
 use rayon::prelude::*;
 
-use super::beam::{Scratch, greedy, search_layer};
 use super::layers::Layers;
 use super::links::{Links, Rows};
 use super::points::Points;
+use super::search_layer::{Scratch, greedy, search_layer};
 use super::select::select;
 use crate::index::build::GraphParams;
 

@@ -4,16 +4,16 @@
 //! Invariant: the graph depends on the rows, m, efConstruction and the seed alone: neither on the number of
 //! threads nor, where codes suffice, on the instruction set.
 
-mod beam;
 #[cfg(test)]
 mod builder_tests;
 mod inherited_links;
 mod insert;
-mod judge;
 mod layers;
 mod levels;
 mod links;
 mod points;
+mod quantization_check;
+mod search_layer;
 mod select;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
@@ -54,7 +54,7 @@ pub fn grow(space: &Space<'_>, start: Option<&Adjacency>, params: &GraphParams) 
     let new: Vec<u32> = (0u32..).zip(&ordering.order).filter(|(_, node)| **node >= linked).map(|(at, _)| at).collect();
     let coded = CodedPoints::encode(space.dim, &rows, params);
     let mut inserter = Inserter::new(&coded, begin(), params);
-    if inserter.insert_while(&new, |inserter| judge::codes_suffice(&coded, &rows, inserter.layers())) {
+    if inserter.insert_while(&new, |inserter| quantization_check::codes_suffice(&coded, &rows, inserter.layers())) {
         return inserter.into_layers().into_adjacency(&ordering);
     }
     drop(inserter);

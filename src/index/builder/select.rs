@@ -1,8 +1,8 @@
 //! The paper's neighbour heuristic (algorithm 4): of candidates, nearest first, keep those that are nearer
 //! to the point than to any kept before, so that links lead in all directions.
 
-use super::beam::node_of;
 use super::points::Points;
+use super::search_layer::node_of;
 
 /// Keeps at most `most` of `candidates` (keys of distance and node, ascending), in place of `kept`.
 pub fn select(points: &impl Points, candidates: &[u64], most: usize, kept: &mut Vec<u32>) {
@@ -20,8 +20,8 @@ pub fn select(points: &impl Points, candidates: &[u64], most: usize, kept: &mut 
 
 #[cfg(test)]
 mod tests {
-    use super::super::beam::key;
     use super::super::points::FloatPoints;
+    use super::super::search_layer::key;
     use super::*;
 
     fn kept(values: &[f32], most: usize) -> Vec<u32> {

@@ -1,10 +1,10 @@
-//! Judges whether codes tell a graph's near neighbours apart, at the density the data really has.
+//! Checks whether codes tell a graph's near neighbours apart, at the density the data really has.
 
 use super::layers::Layers;
 use super::points::{CodedPoints, FloatPoints, Points};
 
 /// Nodes whose surroundings are looked at.
-const JUDGED: usize = 256;
+const SAMPLED: usize = 256;
 /// Surroundings: neighbours and theirs, at most.
 const SURROUNDINGS: usize = 1000;
 /// The codes' best this many must hold the true best `TRUE_BEST` ...
@@ -20,7 +20,7 @@ pub fn codes_suffice(coded: &CodedPoints, rows: &[&[f32]], layers: &Layers) -> b
     let linked: Vec<u32> = (0..rows.len() as u32)
         .filter(|node| layers.levels.first().is_some_and(|links| !links.of(*node).is_empty()))
         .collect();
-    for node in linked.iter().copied().step_by(linked.len().div_ceil(JUDGED).max(1)) {
+    for node in linked.iter().copied().step_by(linked.len().div_ceil(SAMPLED).max(1)) {
         let around = surroundings(layers, node);
         let truth = nearest(&exact, node, &around, TRUE_BEST);
         let by_code = nearest(coded, node, &around, CODED_BEST);
