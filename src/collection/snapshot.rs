@@ -104,7 +104,7 @@ impl Footprint {
 
 /// Bytes of a graph's node beside its code, about: neighbours, address, norm.
 const NODE_BYTES: u64 = 176;
-/// Building a graph takes so many times the memory of what comes out: codes, lists of two kinds, twins.
+/// Building a graph takes so many times the memory of what comes out: codes, lists of two kinds, duplicates.
 const BUILD_FACTOR: u64 = 3;
 /// Fewer records in no graph stay so.
 const FEW: u64 = 1024;

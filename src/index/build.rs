@@ -1,16 +1,16 @@
-//! Building a graph: check the vectors, set exact twins aside, let a builder link the distinct ones,
-//! repair what searches would not reach, link the twins back in, freeze.
+//! Building a graph: check the vectors, set exact duplicates aside, let a builder link the distinct ones,
+//! repair what searches would not reach, link the duplicates back in, freeze.
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
 use super::builder::BatchBuilder;
+use super::duplicates::{duplicate_groups, join_duplicates};
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
 use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
 use super::repair::repair;
-use super::space::{Space, compared, lifted};
-use super::twins::{join_twins, twin_groups};
+use super::space::{Space, compared, mips_transform};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
 
@@ -140,17 +140,17 @@ pub(super) fn link_and_freeze(
     check(set, &source.range)?;
     let compared = compared(set.metric, &set.vectors);
     let vectors: Vec<&[f32]> = compared.iter().map(AsRef::as_ref).collect();
-    let groups = twin_groups(&vectors);
+    let groups = duplicate_groups(&vectors);
     let distinct: Vec<&[f32]> = groups.iter().map(|group| vectors[group[0] as usize]).collect();
-    let lifted = lifted(set.metric, &distinct);
-    let space = match &lifted {
+    let transformed = mips_transform(set.metric, &distinct);
+    let space = match &transformed {
         Some((dim, values)) => Space { dim: *dim, rows: values.chunks_exact(*dim).collect() },
         None => Space { dim: set.dim, rows: distinct },
     };
     let mut linked = link(&space, &groups);
     repair(&mut linked, &space);
     tracing::debug!(kernels = kernels().name, nodes = vectors.len(), "a graph is built");
-    let adjacency = join_twins(linked, &groups, vectors.len(), source.params.m);
+    let adjacency = join_duplicates(linked, &groups, vectors.len(), source.params.m);
     let seen = VectorSet { vectors, addresses: set.addresses.clone(), ..*set };
     freeze(&adjacency, &seen, source)
 }

@@ -87,7 +87,7 @@ mod tests {
         Built { dim: DIM, values: values.to_vec(), graph }
     }
 
-    /// Six thousand rows in no order, a tenth of them twins of others.
+    /// Six thousand rows in no order, a tenth of them duplicates of others.
     fn shuffled(seed: u64) -> Vec<f32> {
         let sorted = clustered(6000, DIM, seed);
         let row = |i: usize| if i % 10 == 9 { (i * 31) % 500 } else { (i * 2477) % 6000 };

@@ -38,7 +38,7 @@ fn all_equal_vectors() {
 #[test]
 fn a_third_exact_duplicates() {
     let mut values = gaussian(3000, 16, 1);
-    // The first thousand are one and the same vector; another four hundred are twins of others.
+    // The first thousand are one and the same vector; another four hundred are duplicates of others.
     for row in 1..1000 {
         values.copy_within(0..16, row * 16);
     }

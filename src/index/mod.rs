@@ -6,6 +6,7 @@ mod build;
 mod builder;
 mod codes_only;
 mod distance;
+mod duplicates;
 mod extend;
 mod filtered;
 mod flat;
@@ -24,7 +25,6 @@ mod row_codes;
 mod search;
 mod space;
 mod topk;
-mod twins;
 mod walk;
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
-    /// Rows of very different lengths, twins and zero vectors among them.
+    /// Rows of very different lengths, duplicates and zero vectors among them.
     fn rows(n: usize, dim: usize, seed: u64) -> Vec<f32> {
         let mut random = StdRng::seed_from_u64(seed);
         let sizes = [1.0, 0.01, 1e4, 1e18, 3e38, 1e-20, 1e-40, 0.0];

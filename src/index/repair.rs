@@ -5,7 +5,7 @@
 
 use super::build::Adjacency;
 use super::space::Space;
-use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
+use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
 
 /// How many others a repaired node is linked to.
 const LINKS: usize = 8;
@@ -21,7 +21,7 @@ struct FromNode<'a> {
     node: u32,
 }
 
-impl Terrain for FromNode<'_> {
+impl SearchGraph for FromNode<'_> {
     fn neighbours(&self, node: u32) -> &[u32] {
         self.adjacency.neighbours(node, 0)
     }

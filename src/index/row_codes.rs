@@ -164,7 +164,7 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
-    /// Rows of very different lengths and dimensions, twins and zero vectors among them.
+    /// Rows of very different lengths and dimensions, duplicates and zero vectors among them.
     fn rows(n: usize, dim: usize, seed: u64) -> Vec<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut values: Vec<f32> = Vec::with_capacity(n * dim);

@@ -12,7 +12,7 @@ use super::nodes::NodeBitmap;
 use super::plan::{Choice, Plan, default_ef, plan};
 use super::quantiser::CodedQuery;
 use super::topk::{Neighbour, TopK};
-use super::walk::{Bounds, SearchScratch, Terrain, best_first, greedy};
+use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
 use crate::record::Address;
 
 /// A search of one graph.
@@ -267,7 +267,7 @@ struct GraphWalk<'a, E> {
     sought: Sought,
 }
 
-impl<'v, E: Fn(u32) -> Option<&'v [f32]>> Terrain for GraphWalk<'_, E> {
+impl<'v, E: Fn(u32) -> Option<&'v [f32]>> SearchGraph for GraphWalk<'_, E> {
     #[inline]
     fn neighbours(&self, node: u32) -> &[u32] {
         self.graph.neighbours(node)

@@ -41,7 +41,7 @@ pub fn compared<'a>(metric: Metric, vectors: &[&'a [f32]]) -> Vec<Cow<'a, [f32]>
 }
 
 /// `compared` vectors as points, flat, with their dimension; `None` where they can be taken as they are.
-pub fn lifted(metric: Metric, compared: &[&[f32]]) -> Option<(usize, Vec<f32>)> {
+pub fn mips_transform(metric: Metric, compared: &[&[f32]]) -> Option<(usize, Vec<f32>)> {
     match metric {
         Metric::Cosine => lift_zero(compared),
         Metric::L2 => scaled(compared).map(|values| (compared.first().map_or(0, |row| row.len()), values)),
@@ -70,8 +70,8 @@ fn scaled(rows: &[&[f32]]) -> Option<Vec<f32>> {
 fn lift_zero(rows: &[&[f32]]) -> Option<(usize, Vec<f32>)> {
     let is_zero = |row: &[f32]| row.iter().all(|x| *x == 0.0);
     rows.iter().any(|row| is_zero(row)).then(|| {
-        let lifted = |row: &&[f32]| row.iter().copied().chain([f32::from(is_zero(row))]).collect::<Vec<f32>>();
-        (rows.first().map_or(0, |row| row.len()) + 1, rows.iter().flat_map(lifted).collect())
+        let transformed = |row: &&[f32]| row.iter().copied().chain([f32::from(is_zero(row))]).collect::<Vec<f32>>();
+        (rows.first().map_or(0, |row| row.len()) + 1, rows.iter().flat_map(transformed).collect())
     })
 }
 
@@ -86,12 +86,12 @@ fn lift_to_ball(rows: &[&[f32]]) -> (usize, Vec<f32>) {
     let rank = (sorted.len() as f64 * BALL_COVERS) as usize;
     let radius = sorted.get(rank).or(sorted.last()).copied().unwrap_or(0.0);
     let dim = rows.first().map_or(0, |row| row.len()) + 1;
-    let mut lifted = Vec::with_capacity(rows.len() * dim);
+    let mut transformed = Vec::with_capacity(rows.len() * dim);
     for (row, square) in rows.iter().zip(squares) {
-        lifted.extend_from_slice(row);
-        lifted.push((radius - square).max(0.0).sqrt() as f32);
+        transformed.extend_from_slice(row);
+        transformed.push((radius - square).max(0.0).sqrt() as f32);
     }
-    (dim, lifted)
+    (dim, transformed)
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn lifting_orders_by_inner_product() {
         let rows: Vec<&[f32]> = vec![&[1.0, 0.0], &[0.0, 3.0], &[2.0, 2.0], &[-1.0, 0.5]];
-        let (dim, lifted) = lift_to_ball(&rows);
+        let (dim, transformed) = lift_to_ball(&rows);
         let query = [0.5f32, 1.0, 0.0];
         let order = |key: &dyn Fn(usize) -> f32| {
             let mut nodes: Vec<usize> = (0..4).collect();
@@ -109,17 +109,17 @@ mod tests {
             nodes
         };
         let by_product = order(&|i| -kernels().dot_f32(&query, rows[i]));
-        let by_distance = order(&|i| kernels().l2_f32(&query, &lifted[i * dim..][..dim]));
+        let by_distance = order(&|i| kernels().l2_f32(&query, &transformed[i * dim..][..dim]));
         assert_eq!(by_product, by_distance);
     }
 
     #[test]
     fn a_zero_vector_is_farther_from_unit_vectors_than_the_orthogonal_are() {
         let rows: Vec<&[f32]> = vec![&[0.0, 0.0], &[1.0, 0.0], &[0.0, 1.0]];
-        let (dim, values) = lifted(Metric::Cosine, &rows).expect("there is a zero vector");
+        let (dim, values) = mips_transform(Metric::Cosine, &rows).expect("there is a zero vector");
         let space = Space { dim, rows: values.chunks_exact(dim).collect() };
         assert_eq!((space.distance(0, 1), space.distance(1, 2)), (2.0, 2.0));
-        assert!(lifted(Metric::Cosine, &rows[1..]).is_none());
+        assert!(mips_transform(Metric::Cosine, &rows[1..]).is_none());
     }
 
     #[test]
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn extreme_values_are_scaled_to_one() {
         let rows: [&[f32]; 2] = [&[1e30, 0.0], &[0.0, -5e29]];
-        let (_, values) = lifted(Metric::L2, &rows).expect("too large to square");
+        let (_, values) = mips_transform(Metric::L2, &rows).expect("too large to square");
         assert_eq!(values, vec![1.0, 0.0, 0.0, -0.5]);
-        assert!(lifted(Metric::L2, &[&[1.0, 2.0]]).is_none());
+        assert!(mips_transform(Metric::L2, &[&[1.0, 2.0]]).is_none());
     }
 }

@@ -7,7 +7,7 @@ use super::pool::{Key, Pool};
 use super::topk::Neighbour;
 
 /// What a walk needs to know of a graph and a query.
-pub trait Terrain {
+pub trait SearchGraph {
     /// The neighbours of `node`.
     fn neighbours(&self, node: u32) -> &[u32];
     /// The distance of the query to each of `nodes`, put into `distances` in their order.
@@ -96,7 +96,7 @@ pub struct Bounds {
     pub nodes: usize,
     /// Where to start.
     pub entry: u32,
-    /// The paper's ef: how many nodes to keep, accepted or not; see [`Terrain::sought`].
+    /// The paper's ef: how many nodes to keep, accepted or not; see [`SearchGraph::sought`].
     pub ef: usize,
     /// Distances to compute at most.
     pub distances: usize,
@@ -104,30 +104,30 @@ pub struct Bounds {
 
 /// What a walk from `entry` finds, in the pool; `None` where it gave up: at the limit of distances, or where
 /// it was going to pass it.
-pub fn best_first<'s>(terrain: &impl Terrain, bounds: Bounds, scratch: &'s mut SearchScratch) -> Option<&'s Pool> {
-    let sought = terrain.sought();
+pub fn best_first<'s>(graph: &impl SearchGraph, bounds: Bounds, scratch: &'s mut SearchScratch) -> Option<&'s Pool> {
+    let sought = graph.sought();
     scratch.begin(bounds, sought.enough);
     let mut outlook = Outlook::new(sought, bounds.distances);
     let mut left = bounds.distances;
     scratch.visit(&[bounds.entry]);
     loop {
         left = left.checked_sub(scratch.fresh.len())?;
-        terrain.distances(&scratch.fresh, &mut scratch.distances);
+        graph.distances(&scratch.fresh, &mut scratch.distances);
         for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
-            if scratch.pool.push(Key::new(*distance, *node), |node| terrain.accepts(node)) {
-                terrain.prefetch_offset(*node);
+            if scratch.pool.push(Key::new(*distance, *node), |node| graph.accepts(node)) {
+                graph.prefetch_offset(*node);
             }
         }
         scratch.met.extend_from_slice(&scratch.fresh);
         scratch.fresh.clear();
         let Some(nearest) = scratch.pool.pop() else { return Some(&scratch.pool) };
-        if !outlook.holds(terrain.accepts(nearest), bounds.distances - left) {
+        if !outlook.holds(graph.accepts(nearest), bounds.distances - left) {
             return None;
         }
-        scratch.visit(terrain.neighbours(nearest));
-        scratch.fresh.iter().for_each(|node| terrain.prefetch(*node));
+        scratch.visit(graph.neighbours(nearest));
+        scratch.fresh.iter().for_each(|node| graph.prefetch(*node));
         if let Some(next) = scratch.pool.peek() {
-            terrain.prefetch_neighbours(next);
+            graph.prefetch_neighbours(next);
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    impl Terrain for Line {
+    impl SearchGraph for Line {
         fn neighbours(&self, node: u32) -> &[u32] {
             &self.links[node as usize]
         }

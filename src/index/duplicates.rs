@@ -1,5 +1,5 @@
 //! Exactly equal vectors. They defeat the neighbour heuristic (each prunes everything behind it), so
-//! builders see one of each; the others, its twins, are linked below it afterwards.
+//! builders see one of each; the others, its duplicates, are linked below it afterwards.
 //! Invariant: every node is in exactly one group, and groups' first nodes differ from each other.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::build::Adjacency;
 
 /// Nodes by equal vectors: each group ascending, groups by their first node.
-pub fn twin_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
+pub fn duplicate_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
     let mut groups: Vec<Vec<u32>> = Vec::new();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
     let mut bytes = Vec::new();
@@ -29,9 +29,9 @@ pub fn twin_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
     groups
 }
 
-/// Lists over all `nodes`: builders' node i is the first of group i, its twins hang below it as a tree of
+/// Lists over all `nodes`: builders' node i is the first of group i, its duplicates hang below it as a tree of
 /// fan-out `m`, on level 0 only.
-pub fn join_twins(linked: Adjacency, groups: &[Vec<u32>], nodes: usize, m: usize) -> Adjacency {
+pub fn join_duplicates(linked: Adjacency, groups: &[Vec<u32>], nodes: usize, m: usize) -> Adjacency {
     let first = |i: u32| groups[i as usize][0];
     let mut lists: Vec<Vec<Vec<u32>>> = vec![vec![Vec::new()]; nodes];
     for (i, levels) in (0u32..).zip(linked.lists) {
@@ -40,8 +40,8 @@ pub fn join_twins(linked: Adjacency, groups: &[Vec<u32>], nodes: usize, m: usize
     }
     let mut joined = Adjacency { entry: first(linked.entry), lists };
     for group in groups {
-        for (i, twin) in group.iter().enumerate().skip(1) {
-            joined.link(group[(i - 1) / m], *twin);
+        for (i, duplicate) in group.iter().enumerate().skip(1) {
+            joined.link(group[(i - 1) / m], *duplicate);
         }
     }
     joined
@@ -54,13 +54,13 @@ mod tests {
     #[test]
     fn equal_vectors_are_grouped_whatever_the_sign_of_zero() {
         let rows: [&[f32]; 6] = [&[1.0, 0.0], &[2.0, 0.0], &[1.0, -0.0], &[0.0, 1.0], &[2.0, 0.0], &[1.0, 0.0]];
-        assert_eq!(twin_groups(&rows), vec![vec![0, 2, 5], vec![1, 4], vec![3]]);
+        assert_eq!(duplicate_groups(&rows), vec![vec![0, 2, 5], vec![1, 4], vec![3]]);
     }
 
     #[test]
-    fn twins_hang_below_the_first_of_their_group() {
+    fn duplicates_hang_below_the_first_of_their_group() {
         let linked = Adjacency { entry: 1, lists: vec![vec![vec![1]], vec![vec![0], vec![]]] };
-        let joined = join_twins(linked, &[vec![0, 2, 3, 4], vec![1]], 5, 2);
+        let joined = join_duplicates(linked, &[vec![0, 2, 3, 4], vec![1]], 5, 2);
         assert_eq!(joined.entry, 1);
         assert_eq!(joined.lists[0], vec![vec![1, 2, 3]]);
         assert_eq!(joined.lists[1], vec![vec![0], vec![]]);
