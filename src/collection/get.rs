@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::order::in_order;
+use super::insertion_order::in_order;
 use super::pin::PinGuard;
 use super::request::{Found, Get, GetAnswer, Hit, Include, QueryAnswer};
 use super::snapshot::{RowRef, Snapshot};

@@ -13,10 +13,10 @@ mod graph_policy;
 pub mod graphs;
 pub mod handle;
 mod id_table;
+mod insertion_order;
 #[cfg(test)]
 mod invariants;
 pub mod key_types;
-mod order;
 mod overlay;
 pub mod pin;
 pub mod record_columns;

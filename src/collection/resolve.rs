@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::insertion_order::in_order;
 use super::key_types::{KeyType, KeyTypes};
-use super::order::in_order;
 use super::overlay::{Candidate, Current, Overlay};
 use super::request::{Guard, Selection, Write, WriteOutcome};
 use super::select::Matched;
