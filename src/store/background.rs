@@ -21,9 +21,9 @@ use crate::collection::handle::Collection;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Version};
 use crate::stream::Stream;
-use crate::stream::collect::{self, End};
 use crate::stream::context::StreamError;
 use crate::stream::flush::{Due, Outcome};
+use crate::stream::gc::{self, End};
 use crate::stream::state::State;
 use crate::stream::sweep::Sweep;
 
@@ -453,7 +453,7 @@ pub(super) async fn purge_dropped(inner: &Arc<Inner>) {
 async fn purge(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
     let stream = StreamId::Collection(id);
     let context = Arc::new(inner.context(stream.clone()));
-    match collect::purge(&context, &inner.swapper(stream)).await {
+    match gc::purge(&context, &inner.swapper(stream)).await {
         Ok(End::Reached) | Err(StreamError::Missing) => {
             inner.catalog.write(CatalogWrite::Remove { id }).await?;
             Ok(())

@@ -5,12 +5,11 @@
 
 pub mod anchor;
 pub mod append;
-pub mod collect;
-pub mod compact;
 pub mod context;
 pub mod ending;
 pub mod flush;
 pub mod fork;
+pub mod gc;
 pub mod heal;
 pub mod history;
 pub mod load;
@@ -18,6 +17,7 @@ pub mod open;
 pub mod replica;
 pub mod rewind;
 pub mod salvage;
+pub mod segment_compaction;
 pub mod shared;
 pub mod state;
 pub mod sweep;

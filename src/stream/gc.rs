@@ -27,7 +27,7 @@ const PARALLEL_REQUESTS: usize = 8;
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Collected {
+pub struct GcCounts {
     /// Log slots deleted.
     pub log_objects: u64,
     /// Retired lists worked off.
@@ -36,10 +36,10 @@ pub struct Collected {
 
 impl<S: State> Stream<S> {
     /// Collects the garbage of a live stream.
-    pub async fn collect(&self) -> Result<Collected, StreamError> {
+    pub async fn collect(&self) -> Result<GcCounts, StreamError> {
         self.check_damage().await?;
         let context = self.context();
-        let mut collected = Collected::default();
+        let mut collected = GcCounts::default();
         let read = self.read_head().await?;
         self.trim(&read.head);
         if read.head.state == Life::Dropped {
