@@ -5,17 +5,17 @@
 
 mod budget;
 mod download;
+mod file_store;
 mod name;
 mod request;
 mod sweep;
 mod upload;
-mod vault;
 
 pub use budget::FileCounts;
 pub use download::Download;
+pub use file_store::{Departure, FileShare, FileStore, Received, no_file};
 pub use name::check_file_name;
 pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
-pub use vault::{Departure, FileShare, Received, Vault, no_file};
 
 /// The name of the collection that holds the records of a database's files. No name that a user may give begins
 /// with a dot.

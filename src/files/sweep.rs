@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ulid::Ulid;
 
-use super::vault::{Seen, Vault};
+use super::file_store::{FileStore, Seen};
 use crate::bucket::keys::Role;
 use crate::bucket::{Bucket, Listed, PAGE_KEYS, StoreTime};
 use crate::collection::request::{Guard, Selection, Write};
@@ -49,7 +49,7 @@ fn passed(now: StoreTime, since: StoreTime, time: Duration) -> bool {
     u128::try_from(now.since_ms(since)).is_ok_and(|ms| ms >= time.as_millis())
 }
 
-impl Vault {
+impl FileStore {
     /// Sweeps the contents, and takes away the records of files that were deleted long ago. Answers how many objects
     /// were deleted; none if it was not the time or another instance was faster.
     ///
@@ -154,7 +154,7 @@ impl Vault {
 fn named(seen: &Seen) -> Result<BTreeSet<Ulid>> {
     let mut named = BTreeSet::new();
     for id in seen.snapshot.ids().filter(|id| !id.starts_with('/')) {
-        if let Some((file, _)) = super::vault::find(&seen.snapshot, id)? {
+        if let Some((file, _)) = super::file_store::find(&seen.snapshot, id)? {
             named.extend(file.content.map(|content| content.content));
         }
     }

@@ -21,8 +21,8 @@ use crate::collection::request::{Consistency, IndexSettings, Scope};
 use crate::config::FileSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{
-    Download, FILES, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, Received, Vault, check_file_name,
-    no_file,
+    Download, FILES, FileCounts, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, Received,
+    check_file_name, no_file,
 };
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
@@ -73,19 +73,19 @@ impl Store {
     }
 
     /// The collection of a database's files, if there is one.
-    async fn vault(&self, scope: &Scope) -> Result<Option<Vault>> {
+    async fn file_store(&self, scope: &Scope) -> Result<Option<FileStore>> {
         let found = self.opened(|inner| inner.find(scope, FILES)).await?;
         match found {
-            Some(collection) => Ok(Some(self.inner.vault(collection.pinned().await?))),
+            Some(collection) => Ok(Some(self.inner.file_store(collection.pinned().await?))),
             None => Ok(None),
         }
     }
 
     /// The collection of a database's files, made if it is not there.
-    async fn vault_made(&self, scope: &Scope) -> Result<Vault> {
+    async fn file_store_made(&self, scope: &Scope) -> Result<FileStore> {
         for _ in 0..ATTEMPTS {
-            if let Some(vault) = self.vault(scope).await? {
-                return Ok(vault);
+            if let Some(file_store) = self.file_store(scope).await? {
+                return Ok(file_store);
             }
             self.database(&scope.tenant, &scope.database).await?;
             let id = CollectionId(Uuid::new_v4());
@@ -94,7 +94,7 @@ impl Store {
             let head = Head::new(StreamId::Collection(id).to_string(), config);
             match self.publish(id, &head, record(scope)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
-                published => return Ok(self.inner.vault(published?.pinned().await?)),
+                published => return Ok(self.inner.file_store(published?.pinned().await?)),
             }
         }
         Err(Error::unavailable(
@@ -145,7 +145,7 @@ impl Files {
         S: Stream<Item = Result<Bytes>> + Send,
     {
         check_file_name(name)?;
-        self.store.vault_made(&self.scope).await?.put(name, file, body).await
+        self.store.file_store_made(&self.scope).await?.put(name, file, body).await
     }
 
     /// Takes in a body that has no name yet.
@@ -153,7 +153,7 @@ impl Files {
     where
         S: Stream<Item = Result<Bytes>> + Send,
     {
-        self.store.vault_made(&self.scope).await?.receive(file, body).await
+        self.store.file_store_made(&self.scope).await?.receive(file, body).await
     }
 
     /// Names a body that was taken in; refused if the database's files were dropped meanwhile.
@@ -168,9 +168,9 @@ impl Files {
     /// `NotFound` if there is none of that name, which is said only after the bucket was asked; `Gone` if it was deleted
     /// not long ago.
     pub async fn stat(&self, name: &str, consistency: Consistency) -> Result<FileInfo> {
-        let vault = self.existing(name).await?;
-        match vault.stat(name, consistency).await {
-            Err(error) => self.remade(&vault, error).await?.stat(name, consistency).await,
+        let file_store = self.existing(name).await?;
+        match file_store.stat(name, consistency).await {
+            Err(error) => self.remade(&file_store, error).await?.stat(name, consistency).await,
             found => found,
         }
     }
@@ -190,9 +190,9 @@ impl Files {
         consistency: Consistency,
         choose: impl Fn(&FileInfo) -> Option<Range<u64>> + Send + Sync,
     ) -> Result<Download> {
-        let vault = self.existing(name).await?;
-        match vault.get(name, consistency, &choose).await {
-            Err(error) => self.remade(&vault, error).await?.get(name, consistency, choose).await,
+        let file_store = self.existing(name).await?;
+        match file_store.get(name, consistency, &choose).await {
+            Err(error) => self.remade(&file_store, error).await?.get(name, consistency, choose).await,
             found => found,
         }
     }
@@ -202,9 +202,9 @@ impl Files {
     /// # Errors
     /// `NotFound` if there is none of that name, `Gone` if it was deleted before.
     pub async fn delete(&self, name: &str) -> Result<Version> {
-        let vault = self.existing(name).await?;
-        match vault.delete(name).await {
-            Err(error) => self.remade(&vault, error).await?.delete(name).await,
+        let file_store = self.existing(name).await?;
+        match file_store.delete(name).await {
+            Err(error) => self.remade(&file_store, error).await?.delete(name).await,
             deleted => deleted,
         }
     }
@@ -214,41 +214,41 @@ impl Files {
         if consistency == Consistency::Strong {
             self.store.inner.follow_catalog().await?;
         }
-        let Some(vault) = self.store.vault(&self.scope).await? else { return Ok(FilePage::default()) };
-        match vault.list(list, consistency).await {
-            Err(error) => self.remade(&vault, error).await?.list(list, consistency).await,
+        let Some(file_store) = self.store.file_store(&self.scope).await? else { return Ok(FilePage::default()) };
+        match file_store.list(list, consistency).await {
+            Err(error) => self.remade(&file_store, error).await?.list(list, consistency).await,
             listed => listed,
         }
     }
 
     /// Where the files are, if those of `before` turn out to have been dropped, which was told as `error`, and others were
     /// made since; else that error.
-    pub(crate) async fn remade(&self, before: &Vault, error: Error) -> Result<Vault> {
+    pub(crate) async fn remade(&self, before: &FileStore, error: Error) -> Result<FileStore> {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
-        match self.store.vault(&self.scope).await? {
-            Some(vault) if vault.id() != before.id() => Ok(vault),
+        match self.store.file_store(&self.scope).await? {
+            Some(file_store) if file_store.id() != before.id() => Ok(file_store),
             _ => Err(error),
         }
     }
 
     /// Where the files are, for the steps that a server adds to a download.
-    pub(crate) async fn existing(&self, name: &str) -> Result<Vault> {
+    pub(crate) async fn existing(&self, name: &str) -> Result<FileStore> {
         check_file_name(name)?;
-        self.store.vault(&self.scope).await?.ok_or_else(|| no_file(name))
+        self.store.file_store(&self.scope).await?.ok_or_else(|| no_file(name))
     }
 }
 
 impl Inner {
-    pub(super) fn vault(&self, collection: PinGuard) -> Vault {
-        Vault::new(collection, self.files.clone())
+    pub(super) fn file_store(&self, collection: PinGuard) -> FileStore {
+        FileStore::new(collection, self.files.clone())
     }
 
     /// Sweeps the contents of files if `entry` is of them; how many objects were deleted.
     pub(super) async fn sweep_files(&self, entry: &Entry, when: Sweep) -> Result<u64> {
         match entry.pinned().filter(|_| entry.record().name == FILES) {
-            Some(collection) => Ok(self.vault(collection).sweep(when).await?.unwrap_or(0)),
+            Some(collection) => Ok(self.file_store(collection).sweep(when).await?.unwrap_or(0)),
             None => Ok(0),
         }
     }

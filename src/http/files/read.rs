@@ -123,17 +123,17 @@ pub(super) async fn download(
         true => asked(header, file.size),
         false => Asked::Whole,
     };
-    let mut vault = files.existing(name).await?;
+    let mut file_store = files.existing(name).await?;
     let choose = |file: &FileInfo| match (of_read(headers, file), wanted(file)) {
         (Verdict::Send, Asked::Whole) => None,
         (Verdict::Send, Asked::Part(range)) => Some(range),
         // Nothing of it is sent, so nothing need be fetched.
         _ => Some(0..0),
     };
-    let download = match vault.get(name, read.consistency.into(), choose).await {
+    let download = match file_store.get(name, read.consistency.into(), choose).await {
         Err(error) => {
-            vault = files.remade(&vault, error).await?;
-            vault.get(name, read.consistency.into(), choose).await?
+            file_store = files.remade(&file_store, error).await?;
+            file_store.get(name, read.consistency.into(), choose).await?
         }
         begun => begun?,
     };
@@ -154,7 +154,7 @@ pub(super) async fn download(
     let range = download.range();
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end.saturating_sub(range.start)));
     let leaves = leaves(&file) && !read.keep && status == StatusCode::OK;
-    let body = send::body(download, leaves.then_some(vault), app.store.file_settings().idle_timeout);
+    let body = send::body(download, leaves.then_some(file_store), app.store.file_settings().idle_timeout);
     Ok((status, answer, body).into_response())
 }
 

@@ -9,7 +9,7 @@ use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
-use crate::files::{Departure, Download, Vault};
+use crate::files::{Departure, Download, FileStore};
 
 /// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a part.
 const PIECE_BYTES: usize = 64 << 10;
@@ -34,7 +34,7 @@ impl Taking {
 }
 
 /// The body. Where `leave` names the files, the file is deleted once all of it was taken.
-pub(super) fn body(download: Download, leave: Option<Vault>, idle: Duration) -> Body {
+pub(super) fn body(download: Download, leave: Option<FileStore>, idle: Duration) -> Body {
     let range = download.range();
     let (sender, pieces) = mpsc::channel(1);
     let (whole, taken) = oneshot::channel();
@@ -58,7 +58,7 @@ pub(super) fn body(download: Download, leave: Option<Vault>, idle: Duration) -> 
 /// The task of one download.
 struct Sending {
     download: Download,
-    leave: Option<Vault>,
+    leave: Option<FileStore>,
     sender: mpsc::Sender<Result<Bytes>>,
     taken: oneshot::Receiver<()>,
     idle: Duration,
@@ -101,7 +101,7 @@ impl Sending {
     }
 
     fn departure(&self) -> Option<Departure> {
-        self.leave.as_ref().map(|vault| vault.leave(self.download.info()))
+        self.leave.as_ref().map(|store| store.leave(self.download.info()))
     }
 
     /// Deletes the file if the connection took the last piece; that it went away with it does not matter then.

@@ -55,7 +55,7 @@ impl FileShare {
 
 /// The files of one database. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Vault {
+pub struct FileStore {
     /// Held as long as anybody works on its files.
     pub(super) collection: Arc<PinGuard>,
     pub(super) share: Arc<FileShare>,
@@ -106,10 +106,10 @@ fn gone(name: &str) -> Error {
     Error::new(ErrorKind::Gone, format!("file {name:?} was deleted"))
 }
 
-impl Vault {
+impl FileStore {
     /// The files whose records are in `collection`.
-    pub fn new(collection: PinGuard, share: Arc<FileShare>) -> Vault {
-        Vault { collection: Arc::new(collection), share }
+    pub fn new(collection: PinGuard, share: Arc<FileShare>) -> FileStore {
+        FileStore { collection: Arc::new(collection), share }
     }
 
     /// The identity of the collection of its records.
@@ -182,7 +182,7 @@ impl Vault {
     {
         check_size(file.length.unwrap_or(0), &self.share.settings)?;
         let uploaded = upload(self.target(), file.length, body).await?;
-        Ok(Received { vault: self.clone(), uploaded })
+        Ok(Received { file_store: self.clone(), uploaded })
     }
 
     /// The commit that names a content; at most one lands, since it is tried again only where it was refused.
@@ -283,7 +283,7 @@ impl Vault {
     /// Begins to read a file: all of it, or what `choose` says when it is told what the file is.
     ///
     /// # Errors
-    /// As [`stat`](Vault::stat); `Corrupted` if its first part is damaged.
+    /// As [`stat`](FileStore::stat); `Corrupted` if its first part is damaged.
     pub async fn get(
         &self,
         name: &str,
@@ -355,7 +355,7 @@ impl Vault {
         let key = (self.collection.identity().id, info.name.clone());
         let (sender, receiver) = watch::channel(());
         self.share.leaving.lock().insert(key.clone(), receiver);
-        Departure { vault: self.clone(), key, version: info.version, _open: sender }
+        Departure { file_store: self.clone(), key, version: info.version, _open: sender }
     }
 
     async fn wait_for_leaving(&self, name: &str) {
@@ -371,7 +371,7 @@ impl Vault {
 /// A body in the bucket that has no name yet. Dropped, it is swept some day.
 #[derive(Debug)]
 pub struct Received {
-    vault: Vault,
+    file_store: FileStore,
     uploaded: Uploaded,
 }
 
@@ -384,15 +384,15 @@ impl Received {
     /// Names it.
     ///
     /// # Errors
-    /// As [`put`](Vault::put).
+    /// As [`put`](FileStore::put).
     pub async fn settle(self, name: &str, file: &PutFile) -> Result<PutOutcome> {
         let (found, expected) = (self.uploaded.sha256, file.sha256.as_deref().map(sum_of).transpose()?);
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             let what = format!("sha256: expected {expected}, the body has {found}; nothing was stored");
             return Err(Error::new(ErrorKind::Invalid, what));
         }
-        let outcome = self.vault.name(name, file, &self.uploaded).await?;
-        self.vault.share.budget.count(Counted::Puts, 1);
+        let outcome = self.file_store.name(name, file, &self.uploaded).await?;
+        self.file_store.share.budget.count(Counted::Puts, 1);
         Ok(outcome)
     }
 }
@@ -400,7 +400,7 @@ impl Received {
 /// A file that goes once its download is through. Dropped without [`confirm`](Departure::confirm), it stays.
 #[derive(Debug)]
 pub struct Departure {
-    vault: Vault,
+    file_store: FileStore,
     key: (CollectionId, String),
     version: Version,
     _open: watch::Sender<()>,
@@ -409,7 +409,7 @@ pub struct Departure {
 impl Departure {
     /// The download is through: deletes the file, unless it is another by now.
     pub async fn confirm(self) {
-        match self.vault.delete_if(&self.key.1, Some(self.version)).await {
+        match self.file_store.delete_if(&self.key.1, Some(self.version)).await {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::NotFound) => {}
             Err(error) => tracing::warn!(file = self.key.1, %error, "it was downloaded, but could not be deleted"),
@@ -419,7 +419,7 @@ impl Departure {
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.vault.share.leaving.lock().remove(&self.key);
+        self.file_store.share.leaving.lock().remove(&self.key);
     }
 }
 
