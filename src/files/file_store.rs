@@ -37,14 +37,14 @@ type Leaving = HashMap<(CollectionId, String), watch::Receiver<()>>;
 pub struct FileShare {
     pub(super) settings: FileSettings,
     pub(super) budget: Arc<Budget>,
-    leaving: Mutex<Leaving>,
+    pending_deletes: Mutex<Leaving>,
 }
 
 impl FileShare {
     /// Nothing under way.
     pub fn new(settings: &FileSettings) -> FileShare {
         let budget = Arc::new(Budget::new(settings));
-        FileShare { settings: settings.clone(), budget, leaving: Mutex::default() }
+        FileShare { settings: settings.clone(), budget, pending_deletes: Mutex::default() }
     }
 
     /// What went through so far.
@@ -252,7 +252,7 @@ impl FileStore {
 
     /// The file of that name. That it is not there is said only after the bucket was asked.
     async fn locate(&self, name: &str, consistency: Consistency) -> Result<(FileRecord, FileInfo, Address)> {
-        self.wait_for_leaving(name).await;
+        self.wait_for_pending_delete(name).await;
         let mut snapshot = self.collection.snapshot(consistency).await?;
         let known = find(&snapshot, name)?;
         let located = match living(known.as_ref()) {
@@ -318,7 +318,7 @@ impl FileStore {
     /// # Errors
     /// `NotFound` if there is none of that name, `Gone` if it was deleted before.
     pub async fn delete(&self, name: &str) -> Result<Version> {
-        self.wait_for_leaving(name).await;
+        self.wait_for_pending_delete(name).await;
         self.delete_if(name, None).await
     }
 
@@ -351,16 +351,16 @@ impl FileStore {
     }
 
     /// The deletion of a file whose last bytes are on their way: requests for the file wait until it is settled.
-    pub fn leave(&self, info: &FileInfo) -> Departure {
+    pub fn pending_delete(&self, info: &FileInfo) -> PendingDelete {
         let key = (self.collection.identity().id, info.name.clone());
         let (sender, receiver) = watch::channel(());
-        self.share.leaving.lock().insert(key.clone(), receiver);
-        Departure { file_store: self.clone(), key, version: info.version, _open: sender }
+        self.share.pending_deletes.lock().insert(key.clone(), receiver);
+        PendingDelete { file_store: self.clone(), key, version: info.version, _open: sender }
     }
 
-    async fn wait_for_leaving(&self, name: &str) {
+    async fn wait_for_pending_delete(&self, name: &str) {
         let key = (self.collection.identity().id, name.to_owned());
-        let leaving = self.share.leaving.lock().get(&key).cloned();
+        let leaving = self.share.pending_deletes.lock().get(&key).cloned();
         if let Some(mut leaving) = leaving {
             // The sender never sends: the end of waiting is that it is gone.
             let _ = leaving.changed().await;
@@ -397,16 +397,16 @@ impl Received {
     }
 }
 
-/// A file that goes once its download is through. Dropped without [`confirm`](Departure::confirm), it stays.
+/// A file that goes once its download is through. Dropped without [`confirm`](PendingDelete::confirm), it stays.
 #[derive(Debug)]
-pub struct Departure {
+pub struct PendingDelete {
     file_store: FileStore,
     key: (CollectionId, String),
     version: Version,
     _open: watch::Sender<()>,
 }
 
-impl Departure {
+impl PendingDelete {
     /// The download is through: deletes the file, unless it is another by now.
     pub async fn confirm(self) {
         match self.file_store.delete_if(&self.key.1, Some(self.version)).await {
@@ -417,9 +417,9 @@ impl Departure {
     }
 }
 
-impl Drop for Departure {
+impl Drop for PendingDelete {
     fn drop(&mut self) {
-        self.file_store.share.leaving.lock().remove(&self.key);
+        self.file_store.share.pending_deletes.lock().remove(&self.key);
     }
 }
 

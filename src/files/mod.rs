@@ -13,7 +13,7 @@ mod upload;
 
 pub use budget::FileCounts;
 pub use download::Download;
-pub use file_store::{Departure, FileShare, FileStore, Received, no_file};
+pub use file_store::{FileShare, FileStore, PendingDelete, Received, no_file};
 pub use name::check_file_name;
 pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
 

@@ -9,7 +9,7 @@ use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
-use crate::files::{Departure, Download, FileStore};
+use crate::files::{Download, FileStore, PendingDelete};
 
 /// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a part.
 const PIECE_BYTES: usize = 64 << 10;
@@ -68,7 +68,7 @@ struct Sending {
 
 impl Sending {
     async fn run(mut self) {
-        let mut departure = None;
+        let mut pending_delete = None;
         loop {
             let part = match self.download.next().await {
                 Ok(Some(part)) => part,
@@ -84,7 +84,7 @@ impl Sending {
                 self.sent = self.sent.saturating_add(piece.len() as u64);
                 if self.sent == self.expected {
                     // IMPORTANT: before the last piece goes. A client that has it all finds that the file is leaving.
-                    departure = self.departure();
+                    pending_delete = self.pending_delete();
                 }
                 let sent = self.sender.send_timeout(Ok(Bytes::copy_from_slice(piece)), self.idle).await;
                 if sent.is_err() {
@@ -93,22 +93,22 @@ impl Sending {
             }
         }
         if self.expected == 0 {
-            departure = self.departure();
+            pending_delete = self.pending_delete();
         }
-        if let Some(departure) = departure {
-            self.taken_whole(departure).await;
+        if let Some(pending_delete) = pending_delete {
+            self.taken_whole(pending_delete).await;
         }
     }
 
-    fn departure(&self) -> Option<Departure> {
-        self.leave.as_ref().map(|store| store.leave(self.download.info()))
+    fn pending_delete(&self) -> Option<PendingDelete> {
+        self.leave.as_ref().map(|store| store.pending_delete(self.download.info()))
     }
 
     /// Deletes the file if the connection took the last piece; that it went away with it does not matter then.
-    async fn taken_whole(self, departure: Departure) {
+    async fn taken_whole(self, pending_delete: PendingDelete) {
         // Of an empty file the connection takes nothing.
         if self.expected == 0 || matches!(tokio::time::timeout(self.idle, self.taken).await, Ok(Ok(()))) {
-            departure.confirm().await;
+            pending_delete.confirm().await;
         }
     }
 }
