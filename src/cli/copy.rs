@@ -10,9 +10,9 @@ use drumlin::{
 use futures::stream;
 use serde_json::json;
 
+use super::bulk_load::{self, How, Skipped};
 use super::names;
 use super::place::{Chosen, Place};
-use super::pour::{self, How, Skipped};
 use super::serve;
 
 /// Records read at once.
@@ -99,7 +99,7 @@ async fn copy_files(source: &Store, scope: &Scope, target: &Store) -> Result<u64
     made_sure(target.create_tenant(&scope.tenant).await)?;
     made_sure(target.create_database(&scope.tenant, &scope.database).await)?;
     let (from, to) = (source.files(scope), target.files(scope));
-    let bar = pour::bar(FILES, None)?;
+    let bar = bulk_load::bar(FILES, None)?;
     let mut list = ListFiles { prefix: String::new(), after: None, limit: PAGE };
     let mut files = 0;
     loop {
@@ -144,7 +144,7 @@ async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
 async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Result<usize> {
     let mut scan = source.scan(Consistency::Strong).await?;
     let copy = begun(source, info, scan.version(), target).await?;
-    let bar = pour::bar(&info.name, Some(scan.count() as u64))?;
+    let bar = bulk_load::bar(&info.name, Some(scan.count() as u64))?;
     // Pages are added in order: what is there is a beginning of what is here.
     let there = usize::try_from(copy.count(Consistency::Strong).await?).unwrap_or(usize::MAX).min(scan.count());
     scan.skip(there);
@@ -154,11 +154,11 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
         if records.is_empty() {
             break;
         }
-        pour::write(&copy, &records, How::Add, &mut Skipped::none()).await?;
+        bulk_load::write(&copy, &records, How::Add, &mut Skipped::none()).await?;
         bar.inc(records.len() as u64);
     }
     bar.finish_and_clear();
-    pour::build_graphs(&copy).await?;
+    bulk_load::build_graphs(&copy).await?;
     Ok(scan.count())
 }
 

@@ -7,7 +7,7 @@ use drumlin::transfer::{JsonLinesWriter, ParquetWriter, RecordWriter, described}
 use drumlin::{Collection, Consistency, Error, ErrorKind, Result};
 
 use super::place::OneCollection;
-use super::{pour, restore};
+use super::{bulk_load, restore};
 
 /// Records read at once.
 const PAGE: usize = 1_000;
@@ -71,7 +71,7 @@ async fn export(collection: &Collection, kind: FileKind, path: &Path) -> Result<
         }
         FileKind::JsonLines => RecordWriter::JsonLines(JsonLinesWriter::create(path)?),
     };
-    let bar = pour::bar(&collection.identity().name, Some(scan.count() as u64))?;
+    let bar = bulk_load::bar(&collection.identity().name, Some(scan.count() as u64))?;
     loop {
         let records = scan.next_page(PAGE).await?;
         if records.is_empty() {

@@ -3,6 +3,7 @@
 
 mod allocator;
 mod ask;
+mod bulk_load;
 mod copy;
 mod cost;
 mod demo;
@@ -20,7 +21,6 @@ mod look;
 mod memory_settings;
 mod names;
 mod place;
-mod pour;
 mod restore;
 mod serve;
 mod settings;

@@ -6,7 +6,7 @@ use drumlin::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Result,
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
-use crate::cli::pour::{self, How, Skipped};
+use crate::cli::bulk_load::{self, How, Skipped};
 
 /// Where a collection's extension says what it was imported from.
 const ORIGIN: &str = "imported_from_chroma";
@@ -31,7 +31,7 @@ pub async fn collection(
     let page = how.page;
     let ours = begun(store, scope, theirs).await?;
     let total = chroma.count(scope, theirs).await?;
-    let bar = pour::bar(&theirs.name, Some(total as u64))?;
+    let bar = bulk_load::bar(&theirs.name, Some(total as u64))?;
     // Pages are added in their order, so what is here is a beginning of what is there; were it not, adding
     // a record that is here already would do nothing.
     let here = usize::try_from(ours.count(Consistency::Strong).await?).unwrap_or(usize::MAX);
@@ -42,14 +42,14 @@ pub async fn collection(
         bar.set_position(offset as u64);
         offset += records.len();
         let (added, next) = tokio::join!(
-            pour::write(&ours, &records, How::Add, &mut how.skipped),
+            bulk_load::write(&ours, &records, How::Add, &mut how.skipped),
             chroma.records(scope, theirs, offset, page)
         );
         added.map_err(|e| in_collection(scope, theirs, e))?;
         records = next?;
     }
     bar.finish_and_clear();
-    pour::build_graphs(&ours).await?;
+    bulk_load::build_graphs(&ours).await?;
     Ok(ours)
 }
 

@@ -14,8 +14,8 @@ use drumlin::{
 };
 use serde_json::{Value, json};
 
+use crate::cli::bulk_load::{self, How, Skipped};
 use crate::cli::place::OneCollection;
-use crate::cli::pour::{self, How, Skipped};
 use crate::cli::restore;
 
 /// Where a collection's extension says which file it was made of.
@@ -92,7 +92,7 @@ impl Source {
 
 /// What an import did.
 #[derive(Debug, Default)]
-struct Poured {
+struct Loaded {
     read: u64,
     repeated: u64,
     /// Some of the ids that came more than once.
@@ -100,7 +100,7 @@ struct Poured {
     seen: HashSet<u128>,
 }
 
-impl Poured {
+impl Loaded {
     fn see(&mut self, page: &[Record]) {
         self.read += page.len() as u64;
         for record in page.iter().filter(|record| !self.seen.insert(Checksum::of(record.id.as_bytes()).0)) {
@@ -126,8 +126,8 @@ impl Poured {
 fn run(flags: &FileFlags, source: Source) -> Result<()> {
     restore::on_any_store(&flags.of.place, async |store| {
         let (collection, made) = target(store, flags, source.spec.clone()).await?;
-        let poured = match pour_in(&collection, flags, source).await {
-            Ok(poured) => poured,
+        let loaded = match load_into(&collection, flags, source).await {
+            Ok(loaded) => loaded,
             Err(error) => {
                 // Nobody asked for an empty collection.
                 if made && collection.count(Consistency::Strong).await.is_ok_and(|count| count == 0) {
@@ -136,10 +136,10 @@ fn run(flags: &FileFlags, source: Source) -> Result<()> {
                 return Err(error);
             }
         };
-        poured.print(flags);
-        pour::build_graphs(&collection).await?;
+        loaded.print(flags);
+        bulk_load::build_graphs(&collection).await?;
         let there = collection.count(Consistency::Strong).await?;
-        println!("{}: {} records read, {there} in the collection", flags.of.collection, poured.read);
+        println!("{}: {} records read, {there} in the collection", flags.of.collection, loaded.read);
         Ok(())
     })
 }
@@ -185,7 +185,7 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
 }
 
 /// Writes the records that are missing; what the file has.
-async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source) -> Result<Poured> {
+async fn load_into(collection: &Collection, flags: &FileFlags, mut source: Source) -> Result<Loaded> {
     // Pages were added in order, so what is here is a beginning of the file; were it not, adding a record that
     // is here already would do nothing.
     let here = match flags.upsert {
@@ -193,20 +193,20 @@ async fn pour_in(collection: &Collection, flags: &FileFlags, mut source: Source)
         false => collection.count(Consistency::Strong).await?,
     };
     let how = if flags.upsert { How::Upsert } else { How::Add };
-    let bar = pour::bar(&flags.of.collection, source.rows)?;
-    let mut poured = Poured::default();
+    let bar = bulk_load::bar(&flags.of.collection, source.rows)?;
+    let mut loaded = Loaded::default();
     loop {
         let page = source.next().await?;
         if page.is_empty() {
             break;
         }
-        let known = usize::try_from(here.saturating_sub(poured.read)).unwrap_or(usize::MAX).min(page.len());
-        poured.see(&page);
+        let known = usize::try_from(here.saturating_sub(loaded.read)).unwrap_or(usize::MAX).min(page.len());
+        loaded.see(&page);
         if let Some(missing) = page.get(known..).filter(|missing| !missing.is_empty()) {
-            pour::write(collection, missing, how, &mut Skipped::none()).await?;
+            bulk_load::write(collection, missing, how, &mut Skipped::none()).await?;
         }
-        bar.set_position(poured.read);
+        bar.set_position(loaded.read);
     }
     bar.finish_and_clear();
-    Ok(poured)
+    Ok(loaded)
 }

@@ -14,7 +14,7 @@ use drumlin::{Error, ErrorKind, Result, Scope, Store};
 
 use self::copy::Copying;
 use self::source::Chroma;
-use super::pour::Skipped;
+use super::bulk_load::Skipped;
 use super::settings::{ServeSettings, settings_of_process};
 use super::{Flags, serve};
 
