@@ -30,12 +30,12 @@
 
 #[doc(hidden)]
 pub mod bucket;
+#[doc(hidden)]
+pub mod check;
 mod collection;
 mod compute;
 mod config;
 mod error;
-#[doc(hidden)]
-pub mod examine;
 mod files;
 mod filter;
 #[doc(hidden)]
@@ -60,6 +60,10 @@ pub use bucket::cloud::{AzureSettings, GcsSettings};
 pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
 pub use bucket::http_client::HttpOptions;
 pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
+pub use check::garbage::{Doomed, Reason};
+pub use check::inspect::{BucketView, StreamLine};
+pub use check::stored::Stored;
+pub use check::{Choice, report as check_report};
 pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::{Matches, Reading};
 pub use collection::graph_maintenance::GraphProgress;
@@ -73,10 +77,6 @@ pub use collection::request::{
 pub use collection::scan::Scan;
 pub use config::{FileSettings, Limits, Settings, Storage, Timing};
 pub use error::{Error, ErrorKind, Result};
-pub use examine::garbage::{Doomed, Reason};
-pub use examine::inspect::{BucketView, StreamLine};
-pub use examine::stored::Stored;
-pub use examine::{Choice, report as examination};
 pub use files::{
     Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
 };
@@ -85,7 +85,7 @@ pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use memory::MemoryLimit;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;
-pub use store::examination::{garbage, inspect, stored, verify};
+pub use store::checks::{garbage, inspect, stored, verify};
 pub use store::files::Files;
 pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;

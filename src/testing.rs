@@ -2,8 +2,8 @@
 //! about anything here.
 
 pub use crate::bucket;
+pub use crate::check;
 pub use crate::config::Ablate;
-pub use crate::examine;
 pub use crate::filter::Columns;
 pub use crate::format;
 pub use crate::head;

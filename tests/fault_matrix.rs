@@ -6,8 +6,8 @@
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "support/bucket_check.rs"]
 mod bucket_check;
-#[path = "support/fault_examine.rs"]
-mod fault_examine;
+#[path = "support/fault_check.rs"]
+mod fault_check;
 #[path = "support/fault_model.rs"]
 mod fault_model;
 #[path = "support/fault_run.rs"]

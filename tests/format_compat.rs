@@ -243,14 +243,14 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
 #[tokio::test]
 async fn a_format_1_bucket_is_sound() {
     for fixture in FIXTURES {
-        let check = examine(&bucket(fixture)).await;
+        let check = verify_bucket(&bucket(fixture)).await;
         let found: Vec<_> = check.all_findings().collect();
         assert!(check.sound && found.is_empty(), "{fixture}: {found:#?}");
         assert_eq!(check.streams.iter().filter(|stream| stream.state == "dropped").count(), 1);
     }
 }
 
-async fn examine(bucket: &TempDir) -> drumlin::examination::BucketCheck {
+async fn verify_bucket(bucket: &TempDir) -> drumlin::check_report::BucketCheck {
     drumlin::verify(&Settings::folder(bucket.path()), &drumlin::Choice::default()).await.unwrap()
 }
 
@@ -276,7 +276,7 @@ async fn a_seal_that_an_older_writer_copied_is_no_damage_and_the_next_swap_seals
     swap_as_an_older_version(&path, older);
     let head = read_json(&path);
     assert_eq!((&head["seal"], head["nonce"] == seal["nonce"]), (&seal, false), "{head}");
-    let check = examine(&bucket).await;
+    let check = verify_bucket(&bucket).await;
     assert!(check.sound && check.all_findings().count() == 0, "{:#?}", check.all_findings().collect::<Vec<_>>());
 
     let store = open(&bucket).await.unwrap();
@@ -299,7 +299,7 @@ async fn a_value_changed_under_a_seal_is_refused_where_without_one_it_is_believe
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"level\":1", "\"level\":2")).unwrap();
         let collection = open(&bucket).await.unwrap().collection("coast").await;
-        let sound = examine(&bucket).await.sound;
+        let sound = verify_bucket(&bucket).await.sound;
         if fixture == "format-1" {
             assert_eq!(all_of(&collection.unwrap()).await, expected(fixture)["coast"]);
             assert!(sound, "nothing witnesses the level of a segment");

@@ -42,16 +42,16 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("files", &["bucket", "collection", "config", "error", "format", "record", "stream"]),
-    ("examine", &["bucket", "config", "error", "format", "head", "record", "stream"]),
+    ("check", &["bucket", "config", "error", "format", "head", "record", "stream"]),
     (
         "store",
         &[
             "bucket",
+            "check",
             "collection",
             "compute",
             "config",
             "error",
-            "examine",
             "files",
             "format",
             "head",
@@ -66,7 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "http",
         &["bucket", "collection", "config", "error", "files", "filter", "interchange", "memory", "record", "store"],
     ),
-    ("testing", &["bucket", "config", "examine", "filter", "format", "head", "index", "interrupt", "record"]),
+    ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

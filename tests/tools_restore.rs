@@ -20,7 +20,7 @@ use bytes::Bytes;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
 use drumlin::bucket::{Bucket, PutCondition};
-use drumlin::testing::examine;
+use drumlin::testing::check;
 use drumlin::testing::format::head::Head;
 use drumlin::{
     Choice, Collection, CollectionSpec, Condition, Consistency, ErrorKind, Found, Metric, Moment, Query, Reason,
@@ -115,7 +115,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     assert_eq!(all_of(&copy).await, expected);
     let content = Content::read(&bucket).await;
     content.check().unwrap();
-    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
+    let check = check::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
     assert!(check.sound, "{:#?}", check.all_findings().collect::<Vec<_>>());
 }
 
@@ -213,7 +213,7 @@ async fn a_dry_run_names_exactly_what_the_collection_of_garbage_then_deletes() {
     store.maintain().await.unwrap();
     for (hours, sweep) in [(10, false), (60, true), (200, true)] {
         bucket.clock().set_skew_ms(HOUR.as_millis() as i64 * hours);
-        let dry = examine::garbage::garbage(Arc::new(bucket.clone()), &keeping.timing, sweep).await.unwrap();
+        let dry = check::garbage::garbage(Arc::new(bucket.clone()), &keeping.timing, sweep).await.unwrap();
         let planned: BTreeSet<String> = dry.iter().map(|doomed| doomed.key.clone()).collect();
         let deleted = deleted_by(&bucket, async {
             store.collect_garbage(sweep).await.unwrap();
@@ -284,7 +284,7 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     let (found, told) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(told.next(), version);
     assert_eq!(found, past.states[told.0 as usize]);
-    let check = examine::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
+    let check = check::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
     assert_eq!(
         check.all_findings().map(|finding| finding.key.as_str()).collect::<BTreeSet<_>>(),
         BTreeSet::from([key.as_str()])

@@ -20,8 +20,8 @@ use bucket_check::Content;
 use bytes::Bytes;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::examination::{BucketCheck, Severity};
-use drumlin::testing::examine;
+use drumlin::check_report::{BucketCheck, Severity};
+use drumlin::testing::check;
 use drumlin::testing::format::head::{Head, Retired};
 use drumlin::{Choice, CollectionSpec, Condition, ErrorKind, Found, Metric, Scope, Settings, Storage, Store};
 use past::{Past, all_of};
@@ -48,7 +48,7 @@ async fn open(bucket: &MemoryBucket) -> drumlin::Result<Store> {
 }
 
 async fn verify(bucket: &MemoryBucket) -> drumlin::Result<BucketCheck> {
-    examine::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await
+    check::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await
 }
 
 /// A bucket with a past.
@@ -337,10 +337,10 @@ async fn what_is_no_store_is_not_called_sound() {
     let chosen = Choice { collection: Some("third".to_owned()), ..Choice::default() };
     let ground = ground().await;
     let bucket = bucket_of(&ground.content.objects).await;
-    let error = examine::verify(Arc::new(bucket.clone()), &chosen, &settings().timing).await.unwrap_err();
+    let error = check::verify(Arc::new(bucket.clone()), &chosen, &settings().timing).await.unwrap_err();
     assert!(error.kind() == ErrorKind::NotFound && error.message().contains("third"), "{error}");
     let chosen = Choice { collection: Some("second".to_owned()), ..Choice::default() };
-    let check = examine::verify(Arc::new(bucket), &chosen, &settings().timing).await.unwrap();
+    let check = check::verify(Arc::new(bucket), &chosen, &settings().timing).await.unwrap();
     let names: Vec<Option<&str>> = check.streams.iter().map(|stream| stream.name.as_deref()).collect();
     assert_eq!(names, [Some("the catalog"), Some("default_tenant/default_database/second")]);
 }

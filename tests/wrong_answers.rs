@@ -390,7 +390,7 @@ async fn a_head_that_names_what_is_not_its_own_is_damaged_alone_and_verify_tells
         assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
         assert_eq!(store.health().damaged.len(), 1, "{case}");
         let check =
-            drumlin::testing::examine::verify(bucket.clone(), &Choice::default(), &settings().timing).await.unwrap();
+            drumlin::testing::check::verify(bucket.clone(), &Choice::default(), &settings().timing).await.unwrap();
         assert!(!check.sound, "{case}");
         assert_eq!(check.streams.iter().filter(|s| s.findings.any_damage()).count(), 1, "{case}");
         assert!(check.streams.iter().any(|s| s.stream == stream && s.records == 15), "{case}");

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use drumlin::examination::{BucketCheck, Severity, StreamCheck};
+use drumlin::check_report::{BucketCheck, Severity, StreamCheck};
 use drumlin::{Error, ErrorKind, Result};
 
 use super::place::{Chosen, Place};

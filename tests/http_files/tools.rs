@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use drumlin::examination::BucketCheck;
+use drumlin::check_report::BucketCheck;
 use drumlin::{Choice, ErrorKind, ListFiles, Scope, Store};
 
 use super::*;

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bucket_check::Content;
-use crate::fault_examine::examine;
+use crate::fault_check::check;
 use crate::fault_model::{Change, Told, World, Worlds};
 use crate::fault_script::{self, Phase, Step};
 use crate::fault_trouble::{Trouble, reads};
@@ -193,7 +193,7 @@ impl Matrix {
         ran?;
         let worlds = run.worlds;
         match faulty.log().get(index) {
-            Some(call) => examine(&memory, &worlds, !reads(call), self.phase.sweeps()).await,
+            Some(call) => check(&memory, &worlds, !reads(call), self.phase.sweeps()).await,
             None if self.phase.varies() => Ok(()),
             None => Err("the call was not made".to_owned()),
         }

@@ -131,7 +131,7 @@ async fn take(store: &Store, step: &Step, worlds: &mut Worlds, disturbed: bool) 
 }
 
 /// Opens anew and checks what is there, and that it can be written.
-async fn examine(place: &Place, worlds: &Worlds) -> Result<(), String> {
+async fn check_place(place: &Place, worlds: &Worlds) -> Result<(), String> {
     let told = |error: drumlin::Error| format!("after reopening: {error}");
     let bucket = &place.bucket;
     Content::read(bucket.as_ref()).await.check()?;
@@ -165,7 +165,7 @@ pub async fn every_tenth() -> Result<usize, String> {
                     let place = server_with(start).await;
                     let left = run(&place, phase, world, Some((index, mischief))).await?;
                     match left.failed {
-                        true => examine(&place, &left.worlds).await,
+                        true => check_place(&place, &left.worlds).await,
                         false if phase.varies() => Ok(()),
                         false => Err("it was not met".to_owned()),
                     }

@@ -52,7 +52,7 @@ impl Phase {
         self.name == "reset"
     }
 
-    /// Whether its cases are examined for orphans: sweeping each time is slow.
+    /// Whether its cases are checked for orphans: sweeping each time is slow.
     pub fn sweeps(&self) -> bool {
         ["databases", "forks", "sweeps", "reset"].contains(&self.name)
     }

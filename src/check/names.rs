@@ -1,4 +1,4 @@
-//! The catalog's records as far as an examination needs them: which collections there are, what they are
+//! The catalog's records as far as a check needs them: which collections there are, what they are
 //! called, whether they live. Read from the records' JSON as it stands, not by the store's own state.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! What an examination of a bucket says: plain values that serialise as `--json` prints them.
+//! What a check of a bucket says: plain values that serialise as `--json` prints them.
 //! Invariant: every finding names an object, what is wrong with it, and what to do about it.
 
 use std::collections::BTreeSet;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::bootstrap;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::bucket::{Bucket, Place};
+use crate::check::garbage::Doomed;
+use crate::check::inspect::BucketView;
+use crate::check::report::BucketCheck;
+use crate::check::stored::Stored;
+use crate::check::{self, Choice};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
-use crate::examine::garbage::Doomed;
-use crate::examine::inspect::BucketView;
-use crate::examine::report::BucketCheck;
-use crate::examine::stored::Stored;
-use crate::examine::{self, Choice};
 use crate::stream::context::StreamError;
 
 /// Checks every object of the store that `settings` name: checksums, the chains of commits, HEADs, graphs,
@@ -21,7 +21,7 @@ use crate::stream::context::StreamError;
 /// # Errors
 /// `NotFound` if there is no store or no such collection, `Unavailable` if the bucket does not answer.
 pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck> {
-    examine::verify(connect(settings).await?, choice, &settings.timing).await
+    check::verify(connect(settings).await?, choice, &settings.timing).await
 }
 
 /// Tells what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back
@@ -30,7 +30,7 @@ pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck>
 /// # Errors
 /// As [`verify`].
 pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView> {
-    examine::inspect::inspect(connect(settings).await?, choice).await
+    check::inspect::inspect(connect(settings).await?, choice).await
 }
 
 /// Tells what the collection of garbage would delete now; orphans only where their weekly sweep is due, or
@@ -39,7 +39,7 @@ pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView>
 /// # Errors
 /// As [`verify`].
 pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<Doomed>> {
-    examine::garbage::garbage(connect(settings).await?, &settings.timing, sweep).await
+    check::garbage::garbage(connect(settings).await?, &settings.timing, sweep).await
 }
 
 /// Tells where the store is that `settings` name, and how much is stored there.
@@ -48,7 +48,7 @@ pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<Doomed>> {
 /// `NotFound` if the folder is missing, `Unavailable` if the bucket does not answer.
 pub async fn stored(settings: &Settings) -> Result<(Place, Stored)> {
     let bucket = connect(settings).await?;
-    let stored = examine::stored::stored(bucket.as_ref()).await.map_err(StreamError::from)?;
+    let stored = check::stored::stored(bucket.as_ref()).await.map_err(StreamError::from)?;
     Ok((bucket.place(), stored))
 }
 

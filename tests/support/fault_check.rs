@@ -15,7 +15,7 @@ use crate::fault_script::{self, KEEP};
 
 /// Opens the bucket anew and checks that all is there and all works, and thoroughly: that maintenance and
 /// another opening leave it so; where it `sweeps`, also that nothing is left over in the end.
-pub async fn examine(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, sweeps: bool) -> Result<(), String> {
+pub async fn check(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, sweeps: bool) -> Result<(), String> {
     Content::read(memory).await.check()?;
     let store = reopen(memory).await?;
     worlds.check_all(&read_all(&store).await?)?;

@@ -58,7 +58,7 @@ fn damaged<T>(what: String) -> Result<T, Fault> {
     Err(Fault::Damaged(FormatError::Damaged(what)))
 }
 
-/// Reads objects for all streams of an examination.
+/// Reads objects for all streams of a check.
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub bucket: Arc<dyn Bucket>,
@@ -101,7 +101,7 @@ impl Reader {
     async fn permit(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StreamError> {
         let mib = (bytes >> 20).saturating_add(1).min(BUDGET_MIB as u64) as u32;
         let permit = self.budget.clone().acquire_many_owned(mib).await;
-        permit.map_err(|e| StreamError::Unavailable(format!("the examination was cut short: {e}")))
+        permit.map_err(|e| StreamError::Unavailable(format!("the check was cut short: {e}")))
     }
 
     /// A whole object of about `size` bytes.
