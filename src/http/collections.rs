@@ -12,7 +12,7 @@ use super::answer::{CollectionBody, json};
 use super::body::{Json, Name, Parameters, check_name};
 use super::chroma;
 use super::error::ApiError;
-use super::guard::WriteBegun;
+use super::middleware::WriteBegun;
 use super::wire::{CreateBody, ReadParameters, ScopeParameters};
 use crate::collection::request::{CollectionSpec, Consistency};
 

@@ -9,7 +9,6 @@ mod arrow;
 mod auth;
 mod body;
 mod bounded;
-mod browser;
 mod chroma;
 mod client;
 mod coding;
@@ -18,13 +17,14 @@ mod connections;
 mod documentation;
 mod error;
 mod files;
-mod guard;
 mod headers;
 mod incoming;
 mod listen;
 mod meter;
 mod metrics;
+mod middleware;
 mod operations;
+mod origin_guard;
 mod records;
 mod sent;
 mod socket;
@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
 use tokio::sync::{Semaphore, watch};
@@ -164,15 +164,15 @@ impl Front {
     /// Puts what stands before all handlers around those of `router`.
     fn before<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
         let router = router
-            .layer(middleware::from_fn_with_state(self.clone(), guard::admit))
-            .layer(middleware::from_fn_with_state(self.clone(), auth::authorise))
-            .layer(middleware::from_fn_with_state(self.clone(), browser::keep_out));
+            .layer(from_fn_with_state(self.clone(), middleware::admit))
+            .layer(from_fn_with_state(self.clone(), auth::authorise))
+            .layer(from_fn_with_state(self.clone(), origin_guard::keep_out));
         // Outside of the keys: a browser asks what it may do before it shows one.
         let router = match self.settings.cors_origins.layer() {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        router.layer(middleware::from_fn_with_state(self.clone(), guard::observe))
+        router.layer(from_fn_with_state(self.clone(), middleware::observe))
     }
 }
 

@@ -11,7 +11,7 @@ use super::answer::{self, json};
 use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
 use super::body::{Json, Name, Parameters, Payload, QueryPayload, decode_off_thread, unsupported};
 use super::error::ApiError;
-use super::guard::WriteBegun;
+use super::middleware::WriteBegun;
 use super::stream;
 use super::wire::{
     CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::App;
 use super::super::answer::json;
 use super::super::auth::Identity;
-use super::super::guard::WriteBegun;
+use super::super::middleware::WriteBegun;
 use super::body::{At, InCollection, InDatabase, Json, Page, Parameters};
 use super::configuration::{Configuration, ConfigurationBody, ConfigurationChange, core_ef_search};
 use super::describe::{CollectionBody, SCHEMA, schema_of};

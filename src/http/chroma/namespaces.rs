@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::App;
 use super::super::answer::json;
-use super::super::guard::WriteBegun;
+use super::super::middleware::WriteBegun;
 use super::body::{At, InDatabase, Json, Page, Parameters};
 use super::error::ChromaError;
 use super::names::check_name;

@@ -11,7 +11,7 @@ use super::super::App;
 use super::super::answer::json;
 use super::super::body::bodies;
 use super::super::bounded::{Ids, List, Tree};
-use super::super::guard::WriteBegun;
+use super::super::middleware::WriteBegun;
 use super::body::{At, InCollection, Json};
 use super::collections::{find, no_id};
 use super::columns::{AddBody, Columns, UpdateBody, UpsertBody, other_dimension};

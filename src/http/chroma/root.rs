@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::App;
 use super::super::answer::json;
 use super::super::auth::{Bound, Identity};
-use super::super::guard::WriteBegun;
+use super::super::middleware::WriteBegun;
 use super::body::At;
 use super::error::ChromaError;
 use crate::collection::request::Scope;

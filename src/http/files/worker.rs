@@ -23,7 +23,7 @@ use crate::http::answer::json;
 use crate::http::body::Parameters;
 use crate::http::client::{Client, prefix};
 use crate::http::error::ApiError;
-use crate::http::guard::WriteBegun;
+use crate::http::middleware::WriteBegun;
 use crate::http::wire::{ScopeParameters, scope};
 use crate::store::files::Files;
 

@@ -17,7 +17,7 @@ use crate::http::App;
 use crate::http::answer::json;
 use crate::http::body::Parameters;
 use crate::http::error::ApiError;
-use crate::http::guard::WriteBegun;
+use crate::http::middleware::WriteBegun;
 use crate::http::wire::{ScopeParameters, scope};
 
 /// `?tenant=&database=&auto_delete=`.

@@ -1,5 +1,5 @@
 //! What surrounds every handler: admission (how many requests at once), the time-out, catching panics,
-//! measuring, the log. Order, from outside: observe → CORS → pages of other sites (`browser`) → authorise
+//! measuring, the log. Order, from outside: observe → CORS → pages of other sites (`origin_guard`) → authorise
 //! (`auth`) → admit → handler.
 //!
 //! A time-out tells what it knows: as long as no write was begun nothing can have been applied; once
