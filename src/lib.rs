@@ -49,7 +49,7 @@ mod interrupt;
 mod log;
 mod memory;
 mod record;
-mod seal;
+mod self_checksum;
 mod store;
 mod stream;
 #[doc(hidden)]

@@ -13,7 +13,7 @@ use ulid::Ulid;
 
 use super::{Bucket, BucketError, Place, PutCondition, Stamp, StoreTime, backoff, keys};
 use crate::error::{Error, Result};
-use crate::seal::{self, Sealed};
+use crate::self_checksum::{self, Checksummed};
 
 /// Keys that are raced for at once.
 const RACES: usize = 4;
@@ -73,12 +73,12 @@ impl Mark {
 
     fn encode(&self) -> Result<Bytes> {
         let broken = |cause: String| Error::internal(format!("the probe's mark: {cause}"));
-        let json = serde_json::to_vec(&Sealed::once(self)).map_err(|e| broken(e.to_string()))?;
-        Ok(seal::close(json).map_err(broken)?.into())
+        let json = serde_json::to_vec(&Checksummed::once(self)).map_err(|e| broken(e.to_string()))?;
+        Ok(self_checksum::close(json).map_err(broken)?.into())
     }
 
     fn decode(bytes: &[u8]) -> Result<Mark, String> {
-        seal::check_once(bytes)?;
+        self_checksum::check_once(bytes)?;
         serde_json::from_slice(bytes).map_err(|error| format!("it is not the JSON expected: {error}"))
     }
 }

@@ -46,12 +46,12 @@ pub fn rewrite_sparse(snapshot: &mut Snapshot) {
 /// The chunks at the end that are to be merged now.
 fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
     let (last, before) = chunks.split_last()?;
-    if sealed(last) {
-        // What lies before a sealed chunk is never at the end again: merge it once, now.
-        let run = before.iter().rev().take_while(|view| !sealed(view)).count();
+    if is_full(last) {
+        // What lies before a full chunk is never at the end again: merge it once, now.
+        let run = before.iter().rev().take_while(|view| !is_full(view)).count();
         return (run >= 2).then(|| before.len() - run..before.len());
     }
-    let open = chunks.iter().rev().take_while(|view| !sealed(view));
+    let open = chunks.iter().rev().take_while(|view| !is_full(view));
     let (rows, bytes) = open.clone().map(|view| size(view)).fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
     if rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
         return Some(chunks.len() - open.count()..chunks.len());
@@ -62,7 +62,7 @@ fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
 }
 
 /// Large enough to stay as it is: merging two would not fit one.
-fn sealed(view: &ChunkView) -> bool {
+fn is_full(view: &ChunkView) -> bool {
     let (rows, bytes) = size(view);
     rows * 2 >= CHUNK_ROWS || bytes * 2 >= CHUNK_BYTES
 }

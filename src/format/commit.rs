@@ -94,8 +94,8 @@ fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError
     writer.append_key_value_metadata(KeyValue::new(XXH3.into(), Checksum(0).to_string()));
     let mut bytes = writer.into_inner().map_err(unencodable)?;
     let digits = seal_range(&bytes).ok_or_else(|| FormatError::Invalid("the checksum has no place".into()))?;
-    let seal = Checksum::of(&bytes).to_string();
-    bytes.splice(digits, seal.into_bytes());
+    let checksum = Checksum::of(&bytes).to_string();
+    bytes.splice(digits, checksum.into_bytes());
     Ok(bytes.into())
 }
 

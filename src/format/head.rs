@@ -13,7 +13,7 @@ use ulid::Ulid;
 use super::{Chain, Checksum, FORMAT, FormatError, Nonce};
 use crate::bucket::StoreTime;
 use crate::record::Version;
-use crate::seal::{self, Seal, Sealed};
+use crate::self_checksum::{self, Checksummed, SelfChecksum};
 
 /// Nonces of the last swaps that HEAD remembers.
 const RECENT: usize = 32;
@@ -243,9 +243,9 @@ impl Head {
         next
     }
 
-    /// The JSON bytes, sealed. The same HEAD gives the same bytes.
+    /// The JSON bytes, with their checksum. The same HEAD gives the same bytes.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        sealed("HEAD", &Sealed::version(self, self.r#gen, self.nonce.to_string()))
+        with_checksum("HEAD", &Checksummed::version(self, self.r#gen, self.nonce.to_string()))
     }
 
     /// Reads and checks HEAD of `stream`.
@@ -299,15 +299,15 @@ impl Head {
     /// Checks the seal among the unknown fields, and takes it out: the next HEAD has one of its own. A seal
     /// that an older version copied from the HEAD that it replaced says nothing about this one.
     fn check_seal(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let Some(seal) = seal::take(&mut self.other)? else { return Ok(()) };
-        match self.is_own(&seal)? {
-            true => seal.check(bytes),
+        let Some(checksum) = self_checksum::take(&mut self.other)? else { return Ok(()) };
+        match self.is_own(&checksum)? {
+            true => checksum.check(bytes),
             false => Ok(()),
         }
     }
 
-    fn is_own(&self, seal: &Seal) -> Result<bool, String> {
-        let (Some(of), Some(nonce)) = (seal.r#gen, &seal.nonce) else {
+    fn is_own(&self, checksum: &SelfChecksum) -> Result<bool, String> {
+        let (Some(of), Some(nonce)) = (checksum.r#gen, &checksum.nonce) else {
             return Err("its seal does not say of which HEAD it is".to_owned());
         };
         let (own, nonce_of) = (self.nonce.to_string(), |nonce: &Nonce| nonce.to_string());
@@ -356,10 +356,10 @@ impl Head {
     }
 }
 
-fn sealed<T: Serialize>(what: &str, value: &Sealed<T>) -> Result<Vec<u8>, FormatError> {
+fn with_checksum<T: Serialize>(what: &str, value: &Checksummed<T>) -> Result<Vec<u8>, FormatError> {
     let json =
         serde_json::to_vec(value).map_err(|e| FormatError::Damaged(format!("{what} does not serialise: {e}")))?;
-    seal::close(json).map_err(|cause| FormatError::Damaged(format!("{what}: {cause}")))
+    self_checksum::close(json).map_err(|cause| FormatError::Damaged(format!("{what}: {cause}")))
 }
 
 /// What one swap took off HEAD: the content of a `retired/` object.
@@ -379,9 +379,9 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// The JSON bytes, sealed.
+    /// The JSON bytes, with their checksum.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        sealed("retired list", &Sealed::once(self))
+        with_checksum("retired list", &Checksummed::once(self))
     }
 
     /// Reads the list `ulid` of `stream`; one whose seal does not fit, another list, and a key outside the
@@ -392,7 +392,7 @@ impl Retired {
         if retired.format > FORMAT {
             return Err(FormatError::Newer { found: retired.format, known: FORMAT });
         }
-        seal::check_once(bytes).map_err(|cause| FormatError::Damaged(format!("retired list: {cause}")))?;
+        self_checksum::check_once(bytes).map_err(|cause| FormatError::Damaged(format!("retired list: {cause}")))?;
         if let Some(other) = retired.ulid.filter(|own| *own != ulid) {
             return Err(FormatError::Damaged(format!("it is the retired list {other}, expected {ulid}")));
         }

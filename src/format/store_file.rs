@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{FORMAT, FormatError};
-use crate::seal::{self, Sealed};
+use crate::self_checksum::{self, Checksummed};
 
 /// `drumlin.json`: written once, by the first opener, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +28,9 @@ impl StoreFile {
 
     /// The object's bytes.
     pub fn encode(&self) -> Result<Bytes, FormatError> {
-        let json = serde_json::to_vec_pretty(&Sealed::once(self)).map_err(|e| FormatError::Invalid(e.to_string()))?;
-        Ok(seal::close([json, b"\n".to_vec()].concat()).map_err(FormatError::Invalid)?.into())
+        let json =
+            serde_json::to_vec_pretty(&Checksummed::once(self)).map_err(|e| FormatError::Invalid(e.to_string()))?;
+        Ok(self_checksum::close([json, b"\n".to_vec()].concat()).map_err(FormatError::Invalid)?.into())
     }
 
     /// Reads the object.
@@ -53,7 +54,7 @@ fn decode<T: for<'de> Deserialize<'de>>(what: &str, bytes: &[u8]) -> Result<T, F
     match format {
         0 => Err(FormatError::Damaged(format!("{what}: expected format 1 or more, got 0"))),
         1..=FORMAT => {
-            seal::check_once(bytes).map_err(|cause| FormatError::Damaged(format!("{what}: {cause}")))?;
+            self_checksum::check_once(bytes).map_err(|cause| FormatError::Damaged(format!("{what}: {cause}")))?;
             serde_json::from_slice(bytes).map_err(damaged)
         }
         found => Err(FormatError::Newer { found, known: FORMAT }),

@@ -1,6 +1,6 @@
-//! The seal of the store's JSON objects: a last field that holds the checksum (XXH3-128) of the whole object
-//! with the checksum's own 32 digits taken as zeros. Invariant: a changed byte of a sealed object, be
-//! it white space or the seal itself, is noticed; an object without a seal is of an older version, and passes.
+//! The checksum of the store's JSON objects in themselves: a last field, `seal`, that holds the XXH3-128 of the
+//! whole object with the checksum's own 32 digits taken as zeros. Invariant: a changed byte of an object with one,
+//! be it white space or the checksum itself, is noticed; an object without one is of an older version, and passes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,9 +13,9 @@ const ZEROS: &str = "00000000000000000000000000000000";
 
 /// The field's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
-    /// Of an object that is replaced: which of its versions was sealed. An older version of Drumlin copies
-    /// the seal, which it does not know, to a successor with another number and nonce.
+pub struct SelfChecksum {
+    /// Of an object that is replaced: of which of its versions it is. An older version of Drumlin copies
+    /// the field, which it does not know, to a successor with another number and nonce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#gen: Option<u64>,
     /// The random word of that version.
@@ -25,27 +25,31 @@ pub struct Seal {
     xxh3: String,
 }
 
-/// An object with its seal as the last field.
+/// An object with its checksum as the last field.
 #[derive(Serialize)]
-pub struct Sealed<'a, T> {
+pub struct Checksummed<'a, T> {
     #[serde(flatten)]
     object: &'a T,
-    seal: Seal,
+    #[serde(rename = "seal")]
+    checksum: SelfChecksum,
 }
 
-impl<'a, T> Sealed<'a, T> {
+impl<'a, T> Checksummed<'a, T> {
     /// An object that is written once.
-    pub fn once(object: &'a T) -> Sealed<'a, T> {
-        Sealed { object, seal: Seal { r#gen: None, nonce: None, xxh3: ZEROS.to_owned() } }
+    pub fn once(object: &'a T) -> Checksummed<'a, T> {
+        Checksummed { object, checksum: SelfChecksum { r#gen: None, nonce: None, xxh3: ZEROS.to_owned() } }
     }
 
     /// Version `generation` of an object that is replaced.
-    pub fn version(object: &'a T, generation: u64, nonce: String) -> Sealed<'a, T> {
-        Sealed { object, seal: Seal { r#gen: Some(generation), nonce: Some(nonce), xxh3: ZEROS.to_owned() } }
+    pub fn version(object: &'a T, generation: u64, nonce: String) -> Checksummed<'a, T> {
+        Checksummed {
+            object,
+            checksum: SelfChecksum { r#gen: Some(generation), nonce: Some(nonce), xxh3: ZEROS.to_owned() },
+        }
     }
 }
 
-/// Fills in the checksum of a [`Sealed`] that was serialised, in whatever layout.
+/// Fills in the checksum of a [`Checksummed`] that was serialised, in whatever layout.
 ///
 /// # Errors
 /// A sentence if it has no place for one: `json` is of something else.
@@ -56,12 +60,12 @@ pub fn close(mut json: Vec<u8>) -> Result<Vec<u8>, String> {
     Ok(json)
 }
 
-/// Takes the seal out of the fields of an object that the reader does not know otherwise. None: an older
+/// Takes the checksum out of the fields of an object that the reader does not know otherwise. None: an older
 /// version wrote it.
 ///
 /// # Errors
-/// A sentence if there is something that must have been a seal.
-pub fn take(fields: &mut Map<String, Value>) -> Result<Option<Seal>, String> {
+/// A sentence if there is something that must have been a checksum.
+pub fn take(fields: &mut Map<String, Value>) -> Result<Option<SelfChecksum>, String> {
     match fields.remove(FIELD) {
         Some(field) => serde_json::from_value(field).map(Some).map_err(|error| format!("its seal is broken: {error}")),
         // Damage of the name must not pass for an object of an older version.
@@ -72,20 +76,20 @@ pub fn take(fields: &mut Map<String, Value>) -> Result<Option<Seal>, String> {
     }
 }
 
-/// Checks an object that is written once by the seal in it, if it has one.
+/// Checks an object that is written once by the checksum in it, if it has one.
 ///
 /// # Errors
 /// A sentence that says what does not fit.
 pub fn check_once(object: &[u8]) -> Result<(), String> {
     let fields = serde_json::from_slice(object).map_err(|error| format!("expected a JSON object: {error}"));
     match take(&mut fields?)? {
-        Some(seal) => seal.check(object),
+        Some(checksum) => checksum.check(object),
         None => Ok(()),
     }
 }
 
-impl Seal {
-    /// Checks all bytes of the object that this seal is of.
+impl SelfChecksum {
+    /// Checks all bytes of the object that this checksum is of.
     ///
     /// # Errors
     /// A sentence with the checksum expected and the one found.
@@ -113,14 +117,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn sealed() -> Vec<u8> {
+    fn checksummed() -> Vec<u8> {
         let object = json!({ "format": 1, "place": "here", "zeros": ZEROS });
-        close(serde_json::to_vec_pretty(&Sealed::once(&object)).unwrap()).unwrap()
+        close(serde_json::to_vec_pretty(&Checksummed::once(&object)).unwrap()).unwrap()
     }
 
     #[test]
     fn the_seal_is_the_checksum_of_all_bytes_with_its_own_digits_as_zeros() {
-        let bytes = sealed();
+        let bytes = checksummed();
         check_once(&bytes).unwrap();
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         let digits = value["seal"]["xxh3"].as_str().unwrap();
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn whatever_byte_is_changed_the_object_is_refused() {
-        let bytes = sealed();
+        let bytes = checksummed();
         for at in 0..bytes.len() {
             for mask in 1..=255u8 {
                 let mut hurt = bytes.clone();
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn an_object_without_a_seal_passes_and_one_whose_seal_is_renamed_does_not() {
         assert_eq!(check_once(br#"{"format":1,"bucket":"vectors"}"#), Ok(()));
-        let renamed = String::from_utf8(sealed()).unwrap().replace("\"seal\"", "\"sea1\"");
+        let renamed = String::from_utf8(checksummed()).unwrap().replace("\"seal\"", "\"sea1\"");
         assert_eq!(check_once(renamed.as_bytes()).unwrap_err(), "its seal has the name \"sea1\", expected \"seal\"");
         for bad in ["null", "{}", r#"{"xxh3":7}"#, r#"{"xxh3":"0"}"#] {
             let error = check_once(format!("{{\"seal\":{bad}}}").as_bytes()).unwrap_err();
