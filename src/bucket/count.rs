@@ -113,24 +113,24 @@ impl OpCounters {
 
 /// The counters themselves, shared by a counting bucket and the reports.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct CallCounters {
     by_op: [OpCounters; Op::ALL.len()],
     fortune: Mutex<Fortune>,
-    under_way: Mutex<UnderWay>,
+    under_way: Mutex<CallsUnderWay>,
 }
 
 /// The calls that wait for their answer.
 #[derive(Debug, Default)]
-struct UnderWay {
+struct CallsUnderWay {
     calls: usize,
     /// Since when none of them was answered; there is a time only while there are calls.
     silent_since: Option<Instant>,
 }
 
 /// A call that waits for its answer; given up when this is dropped.
-struct Waiting<'a>(&'a Counters);
+struct WaitingCall<'a>(&'a CallCounters);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCall<'_> {
     fn drop(&mut self) {
         let mut under_way = self.0.under_way.lock();
         under_way.calls = under_way.calls.saturating_sub(1);
@@ -140,7 +140,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Counters {
+impl CallCounters {
     /// The counts now.
     pub fn snapshot(&self) -> Counts {
         Counts { by_op: self.by_op.each_ref().map(OpCounters::read) }
@@ -161,11 +161,11 @@ impl Counters {
         self.fortune.lock().last_error = Some((SystemTime::now(), what));
     }
 
-    fn begin(&self) -> Waiting<'_> {
+    fn begin(&self) -> WaitingCall<'_> {
         let mut under_way = self.under_way.lock();
         under_way.calls += 1;
         under_way.silent_since.get_or_insert_with(Instant::now);
-        Waiting(self)
+        WaitingCall(self)
     }
 
     fn add(&self, op: Op, counted: OpCounts) {
@@ -203,7 +203,7 @@ impl Counters {
 #[derive(Debug)]
 pub struct Counting<B> {
     inner: B,
-    counters: Arc<Counters>,
+    counters: Arc<CallCounters>,
 }
 
 impl<B: Bucket> Counting<B> {
@@ -213,7 +213,7 @@ impl<B: Bucket> Counting<B> {
     }
 
     /// The counters, to be read while the bucket is in use.
-    pub fn counters(&self) -> Arc<Counters> {
+    pub fn counters(&self) -> Arc<CallCounters> {
         self.counters.clone()
     }
 

@@ -194,18 +194,18 @@ struct Barrier {
     open: watch::Receiver<bool>,
 }
 
-type Plan = Box<dyn FnMut(&Call) -> Fault + Send>;
+type FaultPlan = Box<dyn FnMut(&Call) -> Fault + Send>;
 
-struct State {
+struct FaultState {
     log: Vec<Call>,
-    plan: Plan,
+    plan: FaultPlan,
     barriers: Vec<Barrier>,
 }
 
 /// A bucket with faults; see the module's text. Without a plan everything goes through.
 pub struct FaultBucket {
     inner: Arc<dyn Bucket>,
-    state: Mutex<State>,
+    state: Mutex<FaultState>,
     dead: AtomicBool,
     attempt_timeout: Duration,
 }
@@ -220,7 +220,7 @@ impl fmt::Debug for FaultBucket {
 impl FaultBucket {
     /// A layer over `inner` through which everything goes until a plan is set.
     pub fn new(inner: Arc<dyn Bucket>) -> Self {
-        let state = State { log: Vec::new(), plan: Box::new(|_| Fault::None), barriers: Vec::new() };
+        let state = FaultState { log: Vec::new(), plan: Box::new(|_| Fault::None), barriers: Vec::new() };
         FaultBucket {
             inner,
             state: Mutex::new(state),

@@ -116,18 +116,18 @@ impl Folder {
     }
 
     /// Fills a file of its own in the staging directory and brings it to the disk.
-    fn stage(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Staged, BucketError> {
+    fn stage(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<StagedFile, BucketError> {
         let path = self.staging.join(self.staged.fetch_add(1, Ordering::Relaxed).to_string());
         let open = private_file().write(true).create_new(true).open(&path);
         let mut file = open.map_err(|error| not_applied("write", &error))?;
-        let staged = Staged { path };
+        let staged = StagedFile { path };
         let filled = fill(&mut file).and_then(|()| file.sync_all());
         filled.map_err(|error| not_applied("write", &error))?;
         Ok(staged)
     }
 
     /// Makes the staged file the object of `key`, under `condition`.
-    fn publish(&self, staged: &Staged, key: &str, condition: PutCondition) -> Result<(), BucketError> {
+    fn publish(&self, staged: &StagedFile, key: &str, condition: PutCondition) -> Result<(), BucketError> {
         let file = self.file_of(key);
         let parent = file.parent().unwrap_or(&self.root).to_owned();
         let mut placed = self.durable_directory(&parent).and_then(|()| self.place_file(staged, key, &file, &condition));
@@ -144,7 +144,7 @@ impl Folder {
         }
     }
 
-    fn place_file(&self, staged: &Staged, key: &str, file: &Path, condition: &PutCondition) -> io::Result<Placed> {
+    fn place_file(&self, staged: &StagedFile, key: &str, file: &Path, condition: &PutCondition) -> io::Result<Placed> {
         match condition {
             PutCondition::IfAbsent => match fs::hard_link(&staged.path, file) {
                 Ok(()) => Ok(Placed::Done),
@@ -242,11 +242,11 @@ enum Placed {
 }
 
 /// A file in the staging directory; gone when dropped, unless it was renamed away.
-struct Staged {
+struct StagedFile {
     path: PathBuf,
 }
 
-impl Drop for Staged {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }

@@ -56,7 +56,7 @@ use crate::files::FileShare;
 use crate::head;
 use crate::memory::Budget;
 use crate::record::CollectionId;
-use crate::stream::context::{Context, Counters, StreamError};
+use crate::stream::context::{Context, StreamCounters, StreamError};
 use crate::stream::flush::Due;
 use crate::stream::{Fresh, Stream};
 
@@ -87,7 +87,7 @@ struct Inner {
     bucket: Arc<dyn Bucket>,
     /// The bucket without repetitions of calls.
     direct: Arc<dyn Bucket>,
-    traffic: Arc<count::Counters>,
+    traffic: Arc<count::CallCounters>,
     pulse: Pulse,
     instance: Instance,
     compute: Arc<Compute>,
@@ -116,7 +116,7 @@ struct Inner {
 struct Instance {
     /// Its name in commits.
     writer: String,
-    counters: Arc<Counters>,
+    counters: Arc<StreamCounters>,
     budget: Arc<Budget>,
 }
 
@@ -162,7 +162,7 @@ impl Store {
         opening.connected(counting.place(), traffic.clone());
         let direct: Arc<dyn Bucket> = counting.clone();
         let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(counting, RetrySettings::default()));
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(StreamCounters::default());
         let view = Arc::new(ArcSwap::default());
         let compute = Compute::new(settings.search_threads, settings.limits.waiting_searches, settings.index_threads)?;
         let fresh: Fresh<CatalogState> = {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::report::{Health, Loading, Memory, StorageHealth};
-use crate::bucket::count::Counters;
+use crate::bucket::count::CallCounters;
 use crate::bucket::{BucketError, Place, backoff, probe};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ struct Watched {
     since: Instant,
     patience: Duration,
     place: Mutex<Place>,
-    traffic: OnceLock<Arc<Counters>>,
+    traffic: OnceLock<Arc<CallCounters>>,
     /// Why the last attempt failed.
     failure: Mutex<Option<String>>,
     logged: Mutex<Instant>,
@@ -64,7 +64,7 @@ impl Opening {
     }
 
     /// From now on it is known where the bucket is, and what passes to it.
-    pub(super) fn connected(&self, place: Place, traffic: Arc<Counters>) {
+    pub(super) fn connected(&self, place: Place, traffic: Arc<CallCounters>) {
         *self.0.place.lock() = place;
         // Told once: there is one bucket.
         let _ = self.0.traffic.set(traffic);

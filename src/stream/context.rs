@@ -39,7 +39,7 @@ pub struct Context {
     /// Order of requests and answers.
     pub moments: Moments,
     /// Counters of the whole store.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<StreamCounters>,
     /// The memory of the whole store.
     pub budget: Arc<Budget>,
     /// Reads HEAD.
@@ -167,7 +167,7 @@ impl Drop for Present<'_> {
 
 /// What streams did, in all.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct StreamCounters {
     /// Commits written.
     pub commits_written: Counter,
     /// Callers that wait for their write to be durable.

@@ -22,7 +22,7 @@ use crate::head;
 use crate::memory::{Budget, MemoryLimit, Purpose};
 use crate::record::{CollectionId, Metric, Record, Version};
 use crate::stream::anchor::Moments;
-use crate::stream::context::{Context, Counters};
+use crate::stream::context::{Context, StreamCounters};
 use crate::stream::heal::Damage;
 use crate::stream::state::State;
 
@@ -42,7 +42,7 @@ fn context(bucket: &Arc<dyn Bucket>, stream: StreamId, budget: &Arc<Budget>) -> 
         waiting_writes: 1,
         writer: "test".to_owned(),
         moments: Moments::default(),
-        counters: Arc::new(Counters::default()),
+        counters: Arc::new(StreamCounters::default()),
         budget: budget.clone(),
     }
 }

@@ -21,7 +21,7 @@ use crate::head;
 use crate::memory::Budget;
 use crate::record::Version;
 use crate::stream::anchor::Moments;
-use crate::stream::context::{Context, Counters, StreamError};
+use crate::stream::context::{Context, StreamCounters, StreamError};
 use crate::stream::heal::Damage;
 
 const DIM: usize = 300;
@@ -69,7 +69,7 @@ async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamEr
         waiting_writes: 1,
         writer: "test".to_owned(),
         moments: Moments::default(),
-        counters: Arc::new(Counters::default()),
+        counters: Arc::new(StreamCounters::default()),
         budget: Budget::new(None),
     };
     Loader::new(Arc::new(context)).segment(entry).await

@@ -18,7 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// A file as Dropbox describes it.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Metadata {
+pub(super) struct FileMetadata {
     /// `file`, `folder` or `deleted`; left out where only a file can be meant.
     #[serde(rename = ".tag", default)]
     pub(super) tag: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Metadata {
     pub(super) server_modified: Option<String>,
 }
 
-impl Metadata {
+impl FileMetadata {
     pub(super) fn is_file(&self) -> bool {
         self.tag.as_deref().is_none_or(|tag| tag == "file")
     }
@@ -43,7 +43,7 @@ impl Metadata {
     }
 
     /// This metadata, if it describes a file's version as Dropbox does, and of `size` bytes where that is known.
-    pub(super) fn proven(self, size: Option<u64>) -> Result<Metadata, BucketError> {
+    pub(super) fn proven(self, size: Option<u64>) -> Result<FileMetadata, BucketError> {
         let fits = self.size.is_some_and(|told| size.is_none_or(|size| size == told));
         match fits && self.rev.as_ref().is_some_and(|rev| !rev.is_empty()) {
             true => Ok(self),
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn times_are_read_as_dropbox_writes_them() {
         let text = r#"{".tag": "file", "rev": "a1c10ce0dd78", "size": 7, "server_modified": "2015-05-12T15:50:38Z"}"#;
-        let metadata: Metadata = serde_json::from_str(text).unwrap();
+        let metadata: FileMetadata = serde_json::from_str(text).unwrap();
         assert_eq!(metadata.last_modified(), Some(StoreTime(1_431_445_838_000)));
         assert!(metadata.is_file());
     }

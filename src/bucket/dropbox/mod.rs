@@ -20,9 +20,9 @@ use super::http_client::{HttpOptions, chain, http_date, over_new_connections, ti
 use super::parts::parts;
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};
-use answer::Metadata;
+use answer::FileMetadata;
 use token::Token;
-use wire::{Ask, Failure, Wire};
+use wire::{Ask, CallFailure, Wire};
 
 mod answer;
 mod names;
@@ -81,8 +81,8 @@ pub struct DropboxBucket {
 }
 
 #[derive(Deserialize)]
-struct Entries {
-    entries: Vec<Metadata>,
+struct FolderPage {
+    entries: Vec<FileMetadata>,
     cursor: String,
     has_more: bool,
 }
@@ -133,7 +133,7 @@ impl DropboxBucket {
 
     /// The key of an entry of a listing; `None` for what is not ours. The folder's own name may have
     /// another case there, so that it is told by the number of its parts.
-    fn key_of(&self, entry: &Metadata) -> Option<String> {
+    fn key_of(&self, entry: &FileMetadata) -> Option<String> {
         let inner = entry.path_lower.as_deref()?.split('/').skip(self.root.split('/').count().max(1));
         names::decode(&inner.collect::<Vec<_>>().join("/"))
     }
@@ -145,7 +145,8 @@ impl DropboxBucket {
 
     /// The size and stamp of an object, without its bytes.
     async fn head(&self, path: &str) -> Result<Object, BucketError> {
-        let (found, date) = self.wire.json::<Metadata>(&Ask::rpc("files/get_metadata", json!({"path": path}))).await?;
+        let (found, date) =
+            self.wire.json::<FileMetadata>(&Ask::rpc("files/get_metadata", json!({"path": path}))).await?;
         if !found.is_file() {
             return Err(BucketError::NotFound { date });
         }
@@ -156,7 +157,7 @@ impl DropboxBucket {
     async fn upload(&self, path: String, body: Bytes, mode: Value) -> Result<Stamp, BucketError> {
         let (_turn, length) = (self.turn().await?, body.len() as u64);
         let ask = Ask::upload("files/upload", commit(path, mode), body);
-        let (written, date) = self.wire.json::<Metadata>(&ask).await?;
+        let (written, date) = self.wire.json::<FileMetadata>(&ask).await?;
         Ok(written.proven(Some(length))?.stamp(date))
     }
 
@@ -178,7 +179,7 @@ impl DropboxBucket {
         let cursor = json!({"session_id": session.session_id, "offset": offset});
         let finish = json!({"cursor": cursor, "commit": commit(path, mode)});
         let ask = Ask::upload("files/upload_session/finish", finish, Bytes::new());
-        let (written, date) = self.wire.json::<Metadata>(&ask).await?;
+        let (written, date) = self.wire.json::<FileMetadata>(&ask).await?;
         Ok(written.proven(Some(offset))?.stamp(date))
     }
 
@@ -231,21 +232,23 @@ impl DropboxBucket {
     }
 
     /// All entries below a folder of keys; none if there is no such folder.
-    async fn entries(&self, folder: &str) -> Result<(Vec<Metadata>, Option<StoreTime>), BucketError> {
+    async fn entries(&self, folder: &str) -> Result<(Vec<FileMetadata>, Option<StoreTime>), BucketError> {
         let path = match folder {
             "" => self.root.clone(),
             inner => format!("{}/{}", self.root, names::encode(inner)),
         };
         let begin = json!({"path": path, "recursive": true, "include_deleted": false, "limit": LIST_ENTRIES});
-        let (mut found, mut date) = match self.wire.json::<Entries>(&Ask::rpc("files/list_folder", begin)).await {
+        let (mut found, mut date) = match self.wire.json::<FolderPage>(&Ask::rpc("files/list_folder", begin)).await {
             Ok(answer) => answer,
-            Err(Failure::Answered(failed)) if is_no_folder(&failed.summary) => return Ok((Vec::new(), failed.date)),
+            Err(CallFailure::Answered(failed)) if is_no_folder(&failed.summary) => {
+                return Ok((Vec::new(), failed.date));
+            }
             Err(failure) => return Err(failure.into()),
         };
         let mut entries = std::mem::take(&mut found.entries);
         while found.has_more {
             let next = Ask::rpc("files/list_folder/continue", json!({"cursor": found.cursor}));
-            (found, date) = self.wire.json::<Entries>(&next).await?;
+            (found, date) = self.wire.json::<FolderPage>(&next).await?;
             entries.append(&mut found.entries);
         }
         Ok((entries, date))
@@ -268,7 +271,7 @@ fn commit(path: String, mode: Value) -> Value {
     json!({"path": path, "mode": mode, "autorename": false, "mute": true, "strict_conflict": true})
 }
 
-fn size(metadata: &Metadata) -> Result<u64, BucketError> {
+fn size(metadata: &FileMetadata) -> Result<u64, BucketError> {
     let message = "the size of the object is not told".to_owned();
     metadata.size.ok_or(BucketError::unknown(message))
 }
@@ -287,12 +290,12 @@ impl Bucket for DropboxBucket {
         }
         let ask = Ask::download("files/download", json!({"path": path}), range.clone());
         let response = match self.wire.call(&ask).await {
-            Err(Failure::Answered(failed)) if failed.status == 416 => return self.head(&path).await,
+            Err(CallFailure::Answered(failed)) if failed.status == 416 => return self.head(&path).await,
             answer => answer?,
         };
         let date = http_date(response.headers(), "date");
         let told = response.headers().get("dropbox-api-result").map(|value| value.as_bytes().to_vec());
-        let told = told.and_then(|text| serde_json::from_slice::<Metadata>(&text).ok());
+        let told = told.and_then(|text| serde_json::from_slice::<FileMetadata>(&text).ok());
         let found = told.ok_or(BucketError::unknown("Dropbox does not describe the object"))?;
         let found = found.proven(None)?;
         let (size_bytes, partial) = (size(&found)?, response.status().as_u16() == 206);
@@ -407,7 +410,7 @@ mod tests {
             let settings = DropboxSettings { root: given.into(), ..DropboxSettings::new(credentials) };
             let bucket = DropboxBucket::connect(settings).unwrap();
             assert_eq!(bucket.path("catalog/HEAD").unwrap(), format!("{root}/catalog/^head"));
-            let entry: Metadata = serde_json::from_value(json!({"path_lower": path_lower})).unwrap();
+            let entry: FileMetadata = serde_json::from_value(json!({"path_lower": path_lower})).unwrap();
             assert_eq!(bucket.key_of(&entry).as_deref(), Some("catalog/HEAD"), "{given:?}");
             assert_eq!(bucket.place().endpoint, "");
         }

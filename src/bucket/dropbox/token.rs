@@ -44,16 +44,16 @@ impl fmt::Debug for Credentials {
 /// The token in use.
 #[derive(Debug, Default)]
 pub(super) struct Token {
-    current: Mutex<Option<Current>>,
+    current: Mutex<Option<CurrentToken>>,
 }
 
-struct Current {
+struct CurrentToken {
     text: String,
     /// From when on it is renewed; `None` if that is not known.
     worn: Option<Instant>,
 }
 
-impl fmt::Debug for Current {
+impl fmt::Debug for CurrentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Current").field("worn", &self.worn).finish_non_exhaustive()
     }
@@ -68,7 +68,7 @@ struct Granted {
 
 /// A refusal in the words of OAuth.
 #[derive(Deserialize)]
-struct Refusal {
+struct OauthRefusal {
     #[serde(rename = "error")]
     _error: serde_json::Value,
 }
@@ -101,7 +101,7 @@ impl Token {
         let granted = ask(client, url, &form).await?;
         let lasts = granted.expires_in.map(|seconds| Duration::from_secs(seconds).saturating_sub(MARGIN));
         let worn = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
-        *current = Some(Current { text: granted.access_token.clone(), worn });
+        *current = Some(CurrentToken { text: granted.access_token.clone(), worn });
         Ok(granted.access_token)
     }
 }
@@ -122,7 +122,7 @@ async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Resu
     match status {
         200 => serde_json::from_slice(&body)
             .map_err(|_| BucketError::unknown("the answer to the refresh token cannot be read")),
-        400..=403 if serde_json::from_slice::<Refusal>(&body).is_ok() => Err(BucketError::Refused {
+        400..=403 if serde_json::from_slice::<OauthRefusal>(&body).is_ok() => Err(BucketError::Refused {
             message: format!("Dropbox refuses the refresh token or the app's key and secret (status {status})"),
         }),
         400..=403 => {

@@ -62,31 +62,31 @@ impl Ask {
 
 /// Why a call failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum CallFailure {
     /// The store said so.
     Answered(Failed),
     /// There was no answer, or no call.
     Other(BucketError),
 }
 
-impl From<Failure> for BucketError {
-    fn from(failure: Failure) -> Self {
+impl From<CallFailure> for BucketError {
+    fn from(failure: CallFailure) -> Self {
         match failure {
-            Failure::Answered(failed) => failed.sort(),
-            Failure::Other(error) => error,
+            CallFailure::Answered(failed) => failed.sort(),
+            CallFailure::Other(error) => error,
         }
     }
 }
 
-impl From<BucketError> for Failure {
+impl From<BucketError> for CallFailure {
     fn from(error: BucketError) -> Self {
-        Failure::Other(error)
+        CallFailure::Other(error)
     }
 }
 
 impl Wire {
     /// Makes the call; a success whose body is still to be read.
-    pub(super) async fn call(&self, ask: &Ask) -> Result<reqwest::Response, Failure> {
+    pub(super) async fn call(&self, ask: &Ask) -> Result<reqwest::Response, CallFailure> {
         self.wait().await?;
         let limit = self.http.limit(ask.content.as_ref().map_or(0, Bytes::len) as u64);
         match tokio::time::timeout(limit, self.attempt(ask)).await {
@@ -96,7 +96,7 @@ impl Wire {
     }
 
     /// Makes the call and reads the JSON that it answers.
-    pub(super) async fn json<T: DeserializeOwned>(&self, ask: &Ask) -> Result<(T, Option<StoreTime>), Failure> {
+    pub(super) async fn json<T: DeserializeOwned>(&self, ask: &Ask) -> Result<(T, Option<StoreTime>), CallFailure> {
         let response = self.call(ask).await?;
         let date = http_date(response.headers(), "date");
         let limit = self.http.limit(0);
@@ -107,7 +107,7 @@ impl Wire {
         Ok((value, date))
     }
 
-    async fn attempt(&self, ask: &Ask) -> Result<reqwest::Response, Failure> {
+    async fn attempt(&self, ask: &Ask) -> Result<reqwest::Response, CallFailure> {
         let url = format!("{}/oauth2/token", self.api_url);
         let mut refused: Option<String> = None;
         loop {
@@ -124,7 +124,7 @@ impl Wire {
                 *self.hold.lock() = Some(Instant::now() + wait);
             }
             if !failed.is_token_worn() || refused.is_some() {
-                return Err(Failure::Answered(failed));
+                return Err(CallFailure::Answered(failed));
             }
             refused = Some(token);
         }

@@ -22,7 +22,7 @@ where
         SdkError::ConstructionFailure(_) => refused_unless_accepted(chain(error), response),
         SdkError::ServiceError(service) => {
             let (status, meta) = (service.raw().status().as_u16(), service.err().meta());
-            let answer = Answered { status, code: meta.code(), message: meta.message(), note: response.note() };
+            let answer = ErrorResponse { status, code: meta.code(), message: meta.message(), note: response.note() };
             answer.sort(response.asked)
         }
         // A response that cannot be read, no response, no connection.
@@ -59,14 +59,14 @@ fn not_the_stores(what: &str, flaw: &str) -> String {
 }
 
 /// An error response.
-struct Answered<'a> {
+struct ErrorResponse<'a> {
     status: u16,
     code: Option<&'a str>,
     message: Option<&'a str>,
     note: Note,
 }
 
-impl Answered<'_> {
+impl ErrorResponse<'_> {
     fn sort(&self, asked: Operation) -> BucketError {
         let date = self.note.date;
         let unknown = || BucketError::unknown_until(self.text(), self.note.retry_after);
@@ -138,7 +138,7 @@ mod tests {
 
     /// The outcome's name alone.
     fn outcome(status: u16, code: Option<&str>, asked: Operation) -> &'static str {
-        match (Answered { status, code, message: None, note: Note::default() }).sort(asked) {
+        match (ErrorResponse { status, code, message: None, note: Note::default() }).sort(asked) {
             BucketError::Exists { .. } => "exists",
             BucketError::NotFound { .. } => "not found",
             BucketError::Refused { .. } => "refused",
@@ -150,7 +150,7 @@ mod tests {
     fn an_error_that_does_not_prove_itself_is_unknown_whatever_its_status() {
         for status in [301, 400, 401, 403, 404, 405, 412, 413, 500, 501] {
             let note = Note { flaw: Some("a page".into()), ..Note::default() };
-            let sorted = Answered { status, code: None, message: None, note }.sort(Operation::Put);
+            let sorted = ErrorResponse { status, code: None, message: None, note }.sort(Operation::Put);
             assert!(
                 matches!(&sorted, BucketError::Unknown { message, .. } if message.contains("a page")),
                 "{sorted:?}"
@@ -161,10 +161,11 @@ mod tests {
     #[test]
     fn what_the_credentials_need_and_where_the_bucket_is_stand_in_the_message() {
         let note = Note { region: Some("eu-central-1".into()), ..Note::default() };
-        let moved = Answered { status: 301, code: Some("PermanentRedirect"), message: None, note }.sort(Operation::Get);
+        let moved =
+            ErrorResponse { status: 301, code: Some("PermanentRedirect"), message: None, note }.sort(Operation::Get);
         assert!(moved.to_string().contains("AWS_REGION=eu-central-1"), "{moved}");
         let denied = |asked| {
-            Answered { status: 403, code: Some("AccessDenied"), message: None, note: Note::default() }.sort(asked)
+            ErrorResponse { status: 403, code: Some("AccessDenied"), message: None, note: Note::default() }.sort(asked)
         };
         for (asked, right) in [
             (Operation::Get, "s3:ListBucket"),

@@ -38,7 +38,7 @@ use crate::error::Result;
 
 /// Which connections are kept, and how long making one and waiting for an answer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Kind {
+struct ConnectionKind {
     fresh: bool,
     connect_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
@@ -46,10 +46,10 @@ struct Kind {
 
 /// The client; see the module's text.
 #[derive(Debug)]
-struct Connections {
+struct ConnectionClient {
     tls: Arc<ClientConfig>,
     proxies: Arc<Matcher>,
-    pools: Mutex<HashMap<Kind, SharedHttpConnector>>,
+    pools: Mutex<HashMap<ConnectionKind, SharedHttpConnector>>,
 }
 
 /// The client for all calls, which trusts the certificates of `bundle` alone if there is one.
@@ -58,38 +58,38 @@ struct Connections {
 /// `Invalid` if the bundle cannot be read or holds no certificates.
 pub fn connections(bundle: Option<&Path>) -> Result<SharedHttpClient> {
     let (tls, proxies) = (Arc::new(tls(bundle)?), Arc::new(Matcher::from_env()));
-    Ok(Connections { tls, proxies, pools: Mutex::default() }.into_shared())
+    Ok(ConnectionClient { tls, proxies, pools: Mutex::default() }.into_shared())
 }
 
-impl HttpClient for Connections {
+impl HttpClient for ConnectionClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, _components: &RuntimeComponents) -> SharedHttpConnector {
-        let kind = Kind {
+        let kind = ConnectionKind {
             fresh: wants_new_connection(),
             connect_timeout: settings.connect_timeout(),
             read_timeout: settings.read_timeout(),
         };
         let mut pools = self.pools.lock();
-        pools.entry(kind).or_insert_with(|| Pool::new(kind, self).into_shared()).clone()
+        pools.entry(kind).or_insert_with(|| ConnectionPool::new(kind, self).into_shared()).clone()
     }
 }
 
 /// Connections of one kind.
 #[derive(Debug)]
-struct Pool {
+struct ConnectionPool {
     client: Client<Connector, SdkBody>,
     proxies: Arc<Matcher>,
     read_timeout: Option<Duration>,
 }
 
-impl Pool {
-    fn new(kind: Kind, of: &Connections) -> Self {
+impl ConnectionPool {
+    fn new(kind: ConnectionKind, of: &ConnectionClient) -> Self {
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new());
         if kind.fresh {
             client.pool_max_idle_per_host(0);
         }
         let connector = Connector::new(of.tls.clone(), of.proxies.clone(), kind.connect_timeout);
-        Pool { client: client.build(connector), proxies: of.proxies.clone(), read_timeout: kind.read_timeout }
+        ConnectionPool { client: client.build(connector), proxies: of.proxies.clone(), read_timeout: kind.read_timeout }
     }
 
     /// Adds the keys of a proxy that passes the request on. One that a tunnel goes through was shown them before.
@@ -104,7 +104,7 @@ impl Pool {
     }
 }
 
-impl HttpConnector for Pool {
+impl HttpConnector for ConnectionPool {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let mut request = match request.try_into_http1x() {
             Ok(request) => self.with_keys_of_proxy(request),

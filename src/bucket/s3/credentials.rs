@@ -42,18 +42,18 @@ type Begin = Box<dyn Fn() -> BoxFuture<'static, Option<SharedCredentialsProvider
 
 /// The keys; see the module's text. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Keys(Arc<Shared>);
+pub(super) struct Keys(Arc<SharedKeys>);
 
-struct Shared {
+struct SharedKeys {
     begin: Begin,
-    loaded: Mutex<Loaded>,
+    loaded: Mutex<LoadedKeys>,
     /// The store has taken requests signed with such keys before.
     accepted: AtomicBool,
     /// The store has called the keys worn since they were loaded.
     worn: AtomicBool,
 }
 
-struct Loaded {
+struct LoadedKeys {
     provider: Option<SharedCredentialsProvider>,
     at: Instant,
     keys: Option<Credentials>,
@@ -76,9 +76,9 @@ impl Keys {
     }
 
     fn new(provider: Option<SharedCredentialsProvider>, begin: Begin) -> Self {
-        let loaded = Mutex::new(Loaded { provider, at: Instant::now(), keys: None });
+        let loaded = Mutex::new(LoadedKeys { provider, at: Instant::now(), keys: None });
         let (accepted, worn) = (AtomicBool::new(false), AtomicBool::new(false));
-        Keys(Arc::new(Shared { begin, loaded, accepted, worn }))
+        Keys(Arc::new(SharedKeys { begin, loaded, accepted, worn }))
     }
 
     /// The store has taken a request.
@@ -100,7 +100,7 @@ impl Keys {
     }
 
     async fn get(&self) -> Result<Credentials, CredentialsError> {
-        let Shared { begin, loaded, worn, .. } = &*self.0;
+        let SharedKeys { begin, loaded, worn, .. } = &*self.0;
         let mut loaded = loaded.lock().await;
         if worn.load(Ordering::SeqCst) && loaded.at.elapsed() >= LEAST_PAUSE {
             worn.store(false, Ordering::SeqCst);
