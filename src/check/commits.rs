@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 
 use super::fold::{Fold, LogFold};
-use super::objects::{Fault, Reader};
+use super::objects::{ObjectFault, Reader};
 use super::report::{Amount, Findings};
 use crate::bucket::Listed;
 use crate::bucket::keys::StreamId;
@@ -31,7 +31,7 @@ pub const HEAD_AGAIN: &str = "put HEAD back from the newest backup whose objects
 
 /// What HEAD says about the log.
 #[derive(Debug, Clone)]
-pub struct Bounds {
+pub struct LogBounds {
     /// Slots from here on must be there.
     pub gone: Version,
     /// Commits from here on are in no segment.
@@ -43,10 +43,10 @@ pub struct Bounds {
 }
 
 /// A check of one log.
-pub struct Walk<'a> {
+pub struct LogWalk<'a> {
     pub reader: &'a Reader,
     pub stream: &'a StreamId,
-    pub bounds: Bounds,
+    pub bounds: LogBounds,
     pub listed: &'a BTreeMap<Version, Listed>,
     /// The rows of the segments; what can be applied of the log is added.
     pub fold: Fold,
@@ -66,21 +66,21 @@ pub struct Walk<'a> {
 }
 
 /// What stands in a slot.
-enum Found {
+enum SlotContent {
     Commit(Box<Commit>, Chain, u64),
     Damaged(FormatError),
     Missing,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> LogWalk<'a> {
     pub fn new(
         reader: &'a Reader,
         stream: &'a StreamId,
-        bounds: Bounds,
+        bounds: LogBounds,
         listed: &'a BTreeMap<Version, Listed>,
         (fold, findings): (Fold, &'a mut Findings),
-    ) -> Walk<'a> {
-        Walk {
+    ) -> LogWalk<'a> {
+        LogWalk {
             reader,
             stream,
             version: Version(bounds.floor.0.saturating_sub(1)),
@@ -110,10 +110,10 @@ impl<'a> Walk<'a> {
         let mut slots = std::pin::pin!(stream::iter(slots).buffered(PARALLEL_SLOTS));
         while let Some((version, found)) = slots.next().await {
             match found? {
-                Found::Missing if version > must => break,
-                Found::Missing => self.missing(version),
-                Found::Damaged(cause) => self.broken(version, &cause),
-                Found::Commit(commit, link, size) => {
+                SlotContent::Missing if version > must => break,
+                SlotContent::Missing => self.missing(version),
+                SlotContent::Damaged(cause) => self.broken(version, &cause),
+                SlotContent::Commit(commit, link, size) => {
                     self.checked.add(size);
                     self.judge(version, &commit, link);
                 }
@@ -227,12 +227,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-async fn read(reader: &Reader, stream: &StreamId, version: Version, size: u64) -> Result<Found, StreamError> {
+async fn read(reader: &Reader, stream: &StreamId, version: Version, size: u64) -> Result<SlotContent, StreamError> {
     let held = match reader.whole(&stream.log(version), size).await {
         Ok(held) => held,
-        Err(Fault::Missing) => return Ok(Found::Missing),
-        Err(Fault::Damaged(cause)) => return Ok(Found::Damaged(cause)),
-        Err(Fault::Away(error)) => return Err(error),
+        Err(ObjectFault::Missing) => return Ok(SlotContent::Missing),
+        Err(ObjectFault::Damaged(cause)) => return Ok(SlotContent::Damaged(cause)),
+        Err(ObjectFault::Away(error)) => return Err(error),
     };
     let (bytes, own) = (held.bytes.clone(), stream.to_string());
     let size = bytes.len() as u64;
@@ -247,7 +247,7 @@ async fn read(reader: &Reader, stream: &StreamId, version: Version, size: u64) -
         Ok((commit, link))
     });
     Ok(match decoded.await? {
-        Ok((commit, link)) => Found::Commit(Box::new(commit), link, size),
-        Err(cause) => Found::Damaged(cause),
+        Ok((commit, link)) => SlotContent::Commit(Box::new(commit), link, size),
+        Err(cause) => SlotContent::Damaged(cause),
     })
 }

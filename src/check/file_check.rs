@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 
-use super::fold::Texts;
+use super::fold::RecordTexts;
 use super::inventory::StreamObjects;
-use super::objects::{Fault, Reader};
+use super::objects::{ObjectFault, Reader};
 use super::report::StreamCheck;
 use crate::bucket::keys::StreamId;
 use crate::error::Result;
@@ -21,7 +21,7 @@ const PARALLEL_PARTS: usize = 4;
 const UPLOAD: &str = "put it back from a backup, or upload the file again; other files are not touched";
 
 /// A part that a record names.
-struct Named {
+struct NamedPart {
     file: String,
     key: String,
     part: Part,
@@ -31,7 +31,7 @@ struct Named {
 pub async fn check(
     reader: &Reader,
     id: &StreamId,
-    records: &BTreeMap<String, Texts>,
+    records: &BTreeMap<String, RecordTexts>,
     objects: &StreamObjects,
     report: &mut StreamCheck,
 ) -> Result<()> {
@@ -50,9 +50,9 @@ pub async fn check(
                 report.checked.add(named.part.bytes);
                 continue;
             }
-            Err(Fault::Away(error)) => return Err(error.into()),
-            Err(Fault::Missing) => format!("file {:?} has it, but it is missing", named.file),
-            Err(Fault::Damaged(cause)) => format!("part of file {:?}: {cause}", named.file),
+            Err(ObjectFault::Away(error)) => return Err(error.into()),
+            Err(ObjectFault::Missing) => format!("file {:?} has it, but it is missing", named.file),
+            Err(ObjectFault::Damaged(cause)) => format!("part of file {:?}: {cause}", named.file),
         };
         report.findings.damaged(named.key.clone(), cause, UPLOAD);
     }
@@ -60,11 +60,11 @@ pub async fn check(
 }
 
 /// The parts that records name; records that cannot be read are reported.
-fn named(id: &StreamId, records: &BTreeMap<String, Texts>, report: &mut StreamCheck) -> Vec<Named> {
+fn named(id: &StreamId, records: &BTreeMap<String, RecordTexts>, report: &mut StreamCheck) -> Vec<NamedPart> {
     let mut named = Vec::new();
     for (name, texts) in records {
         match read(name, texts) {
-            Ok(parts) => named.extend(parts.into_iter().map(|(content, number, part)| Named {
+            Ok(parts) => named.extend(parts.into_iter().map(|(content, number, part)| NamedPart {
                 file: name.clone(),
                 key: id.file_part(content, number),
                 part,
@@ -79,7 +79,7 @@ fn named(id: &StreamId, records: &BTreeMap<String, Texts>, report: &mut StreamCh
 }
 
 /// The parts of one record.
-fn read(name: &str, texts: &Texts) -> Result<Vec<(ulid::Ulid, u32, Part)>, FormatError> {
+fn read(name: &str, texts: &RecordTexts) -> Result<Vec<(ulid::Ulid, u32, Part)>, FormatError> {
     let damaged = |error: crate::error::Error| FormatError::Damaged(error.message().to_owned());
     let metadata = texts.metadata.as_deref().map(Metadata::from_json_text).transpose().map_err(damaged)?;
     if name == SWEEP_ID {
@@ -90,7 +90,7 @@ fn read(name: &str, texts: &Texts) -> Result<Vec<(ulid::Ulid, u32, Part)>, Forma
     Ok((0u32..).zip(content.parts).map(|(number, part)| (content.content, number, part)).collect())
 }
 
-async fn judge(reader: &Reader, named: &Named) -> Result<(), Fault> {
+async fn judge(reader: &Reader, named: &NamedPart) -> Result<(), ObjectFault> {
     let held = reader.whole(&named.key, named.part.bytes).await?;
     let (size, found) = (held.bytes.len() as u64, Checksum::of(&held.bytes));
     match size == named.part.bytes && found == named.part.xxh3 {
@@ -99,7 +99,7 @@ async fn judge(reader: &Reader, named: &Named) -> Result<(), Fault> {
             let Part { bytes, xxh3 } = named.part;
             let what =
                 format!("the record names {bytes} bytes with checksum {xxh3}, the object has {size} with {found}");
-            Err(Fault::Damaged(FormatError::Damaged(what)))
+            Err(ObjectFault::Damaged(FormatError::Damaged(what)))
         }
     }
 }

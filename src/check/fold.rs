@@ -27,12 +27,12 @@ pub struct Fold {
     /// The metadata of live records by id, where they are asked for: the catalog's records are in them.
     texts: Option<BTreeMap<String, String>>,
     /// Metadata and document of live records by id, where these are records of files.
-    files: Option<BTreeMap<String, Texts>>,
+    files: Option<BTreeMap<String, RecordTexts>>,
 }
 
 /// What a record says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Texts {
+pub struct RecordTexts {
     pub metadata: Option<String>,
     pub document: Option<String>,
 }
@@ -115,7 +115,7 @@ impl Fold {
         }
         if let Some(files) = &mut self.files {
             let text = |column| Rows::text(column, row).map(str::to_owned);
-            let texts = Texts { metadata: text(&rows.metadatas), document: text(&rows.documents) };
+            let texts = RecordTexts { metadata: text(&rows.metadatas), document: text(&rows.documents) };
             match own.live {
                 true => drop(files.insert(id.to_owned(), texts)),
                 false => drop(files.remove(id)),
@@ -134,7 +134,7 @@ impl Fold {
     }
 
     /// What live records say of files, if that was asked for.
-    pub fn files(&self) -> Option<&BTreeMap<String, Texts>> {
+    pub fn files(&self) -> Option<&BTreeMap<String, RecordTexts>> {
         self.files.as_ref()
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::inspect::Seen;
+use super::inspect::SeenStreams;
 use super::inventory::StreamObjects;
 use super::names::Choice;
 use super::stream_check::Expected;
@@ -50,7 +50,7 @@ pub struct Doomed {
 /// # Errors
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store.
 pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> Result<Vec<Doomed>> {
-    let seen = Seen::look(bucket.clone(), &Choice::default()).await?;
+    let seen = SeenStreams::look(bucket.clone(), &Choice::default()).await?;
     let mut doomed = Vec::new();
     for (id, expected, objects) in &seen.streams {
         let read = match head::read(bucket.as_ref(), id, timing.reread()).await {
@@ -60,7 +60,7 @@ pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> R
             Err(_) => continue,
         };
         let Some(date) = read.date else { continue };
-        let mut stream = Stream { id, head: &read.head, date, objects, timing, doomed: &mut doomed };
+        let mut stream = GarbageStream { id, head: &read.head, date, objects, timing, doomed: &mut doomed };
         match read.head.state {
             Life::Dropped => stream.dropped(expected),
             Life::Live => stream.live(bucket.as_ref(), sweep).await?,
@@ -70,7 +70,7 @@ pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> R
     Ok(doomed)
 }
 
-struct Stream<'a> {
+struct GarbageStream<'a> {
     id: &'a StreamId,
     head: &'a Head,
     date: StoreTime,
@@ -79,7 +79,7 @@ struct Stream<'a> {
     doomed: &'a mut Vec<Doomed>,
 }
 
-impl Stream<'_> {
+impl GarbageStream<'_> {
     fn past(&self, seen: StoreTime, time: std::time::Duration) -> bool {
         u128::try_from(self.date.since_ms(seen)).is_ok_and(|age| age >= time.as_millis())
     }

@@ -104,7 +104,7 @@ pub struct BucketView {
 /// # Errors
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or nothing of what was chosen.
 pub async fn inspect(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketView> {
-    let seen = Seen::look(bucket.clone(), choice).await?;
+    let seen = SeenStreams::look(bucket.clone(), choice).await?;
     let mut streams = Vec::new();
     for (id, expected, objects) in seen.streams {
         streams.push(line(bucket.as_ref(), &id, &expected, &objects).await?);
@@ -113,14 +113,14 @@ pub async fn inspect(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketV
 }
 
 /// The streams of a bucket with what the catalog says of them.
-pub struct Seen {
+pub struct SeenStreams {
     pub streams: Vec<(StreamId, Expected, StreamObjects)>,
     pub findings: Vec<Finding>,
 }
 
-impl Seen {
+impl SeenStreams {
     /// Lists the bucket and reads the catalog.
-    pub async fn look(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<Seen> {
+    pub async fn look(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<SeenStreams> {
         let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
         let Some(catalog) = inventory.streams.remove(&StreamId::Catalog) else { return Err(no_store(bucket.as_ref())) };
         let expected = Expected::catalog();
@@ -137,7 +137,7 @@ impl Seen {
             .collect();
         streams.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         streams.insert(0, (StreamId::Catalog, expected, catalog));
-        Ok(Seen { streams, findings: findings.0 })
+        Ok(SeenStreams { streams, findings: findings.0 })
     }
 }
 

@@ -37,7 +37,7 @@ impl fmt::Display for Choice {
 
 /// What a record of a collection says.
 #[derive(Debug, Clone, Deserialize)]
-struct Record {
+struct CollectionFields {
     #[serde(default)]
     tenant: String,
     #[serde(default)]
@@ -46,17 +46,17 @@ struct Record {
     name: String,
     state: String,
     #[serde(default)]
-    configuration: Option<Configuration>,
+    configuration: Option<ConfigurationFields>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Configuration {
+struct ConfigurationFields {
     metric: Metric,
 }
 
 /// The collections that the catalog knows.
 #[derive(Debug, Clone, Default)]
-pub struct Names(BTreeMap<StreamId, Record>);
+pub struct Names(BTreeMap<StreamId, CollectionFields>);
 
 impl Names {
     /// Reads the records of collections among `texts`; one that cannot be read is reported.
@@ -86,7 +86,7 @@ impl Names {
     /// What the catalog says of a stream.
     pub fn expected(&self, id: &StreamId) -> Expected {
         let Some(record) = self.0.get(id) else { return Expected::default() };
-        let Record { tenant, database, name, state, configuration } = record;
+        let CollectionFields { tenant, database, name, state, configuration } = record;
         Expected {
             name: (!name.is_empty()).then(|| format!("{tenant}/{database}/{name}")),
             metric: configuration.as_ref().map(|configuration| configuration.metric),
@@ -105,7 +105,7 @@ impl Names {
             return Ok(None);
         }
         let fits = |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
-        let named = |id: &StreamId, record: &Record| match (&choice.collection, id) {
+        let named = |id: &StreamId, record: &CollectionFields| match (&choice.collection, id) {
             (Some(asked), StreamId::Collection(own)) => *asked == record.name || *asked == own.to_string(),
             (asked, _) => asked.is_none(),
         };

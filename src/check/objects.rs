@@ -24,7 +24,7 @@ const BUDGET_MIB: usize = 256;
 
 /// Why an object could not be checked, or did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum ObjectFault {
     /// The bucket does not answer: nothing is known.
     Away(StreamError),
     /// It is not there.
@@ -33,29 +33,29 @@ pub enum Fault {
     Damaged(FormatError),
 }
 
-impl From<BucketError> for Fault {
-    fn from(error: BucketError) -> Fault {
+impl From<BucketError> for ObjectFault {
+    fn from(error: BucketError) -> ObjectFault {
         match error {
-            BucketError::NotFound { .. } => Fault::Missing,
-            other => Fault::Away(other.into()),
+            BucketError::NotFound { .. } => ObjectFault::Missing,
+            other => ObjectFault::Away(other.into()),
         }
     }
 }
 
-impl From<FormatError> for Fault {
-    fn from(error: FormatError) -> Fault {
-        Fault::Damaged(error)
+impl From<FormatError> for ObjectFault {
+    fn from(error: FormatError) -> ObjectFault {
+        ObjectFault::Damaged(error)
     }
 }
 
-impl From<StreamError> for Fault {
-    fn from(error: StreamError) -> Fault {
-        Fault::Away(error)
+impl From<StreamError> for ObjectFault {
+    fn from(error: StreamError) -> ObjectFault {
+        ObjectFault::Away(error)
     }
 }
 
-fn damaged<T>(what: String) -> Result<T, Fault> {
-    Err(Fault::Damaged(FormatError::Damaged(what)))
+fn damaged<T>(what: String) -> Result<T, ObjectFault> {
+    Err(ObjectFault::Damaged(FormatError::Damaged(what)))
 }
 
 /// Reads objects for all streams of a check.
@@ -105,14 +105,14 @@ impl Reader {
     }
 
     /// A whole object of about `size` bytes.
-    pub async fn whole(&self, key: &str, size: u64) -> Result<Held, Fault> {
+    pub async fn whole(&self, key: &str, size: u64) -> Result<Held, ObjectFault> {
         let permit = self.permit(size).await?;
         let object = self.get(key, None).await?;
         Ok(Held { bytes: object.bytes, _permit: permit })
     }
 
     /// Reads an object and compares its size and checksum; its last bytes, up to a piece of them.
-    pub async fn checksum(&self, key: &str, size: u64, xxh3: Checksum) -> Result<Bytes, Fault> {
+    pub async fn checksum(&self, key: &str, size: u64, xxh3: Checksum) -> Result<Bytes, ObjectFault> {
         let _permit = self.permit(size.min(2 * PIECE_BYTES)).await?;
         let (mut hasher, mut last) = (Hasher::default(), Bytes::new());
         let mut pieces = std::pin::pin!(self.fetcher.pieces(key, size, fetch::pieces(size)));
@@ -141,7 +141,7 @@ impl Reader {
         stream: &str,
         entry: &SegmentEntry,
         mut take: impl FnMut(&Rows) -> Result<(), FormatError>,
-    ) -> Result<SegmentReader, Fault> {
+    ) -> Result<SegmentReader, ObjectFault> {
         let last = self.checksum(&entry.key, entry.bytes, entry.xxh3).await?;
         let reader = self.opened(&entry.key, entry.bytes, last, &mut take).await?;
         check_named(&reader, stream, entry)?;
@@ -155,7 +155,7 @@ impl Reader {
         size: u64,
         last: Bytes,
         take: &mut impl FnMut(&Rows) -> Result<(), FormatError>,
-    ) -> Result<SegmentReader, Fault> {
+    ) -> Result<SegmentReader, ObjectFault> {
         let mut tail = (size - (last.len() as u64).min(size), last);
         while !SegmentReader::can_open(&Pieces::new(size, [tail.clone()])) && tail.0 > 0 {
             // The footer is longer than what is at hand.
@@ -182,7 +182,7 @@ impl Reader {
     }
 
     /// Reads a graph that HEAD names, and checks it against its entry.
-    pub async fn graph(&self, stream: &str, entry: &GraphEntry) -> Result<GraphColumns, Fault> {
+    pub async fn graph(&self, stream: &str, entry: &GraphEntry) -> Result<GraphColumns, ObjectFault> {
         let _permit = self.permit(entry.bytes).await?;
         let bytes = self.fetcher.whole(&entry.key, entry.bytes).await?;
         let (size, xxh3) = (entry.bytes, entry.xxh3);

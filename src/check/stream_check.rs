@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::commits::{Bounds, HEAD_AGAIN, RESTORE, Walk};
+use super::commits::{HEAD_AGAIN, LogBounds, LogWalk, RESTORE};
 use super::file_check;
 use super::fold::Fold;
 use super::inventory::{Inventory, StreamObjects};
-use super::objects::{Fault, Reader};
+use super::objects::{ObjectFault, Reader};
 use super::report::{Amount, Findings, StreamCheck};
 use super::root;
 use crate::bucket::fetch::PIECE_BYTES;
@@ -184,9 +184,9 @@ impl<'a> Check<'a> {
         }
         let first = self.objects.log.keys().next().copied();
         if let Some(gone) = first {
-            let bounds = Bounds { gone, floor: gone, prev: None, known: false };
+            let bounds = LogBounds { gone, floor: gone, prev: None, known: false };
             let fold = (Fold::default(), &mut self.report.findings);
-            let mut walk = Walk::new(self.reader, self.id, bounds, &self.objects.log, fold);
+            let mut walk = LogWalk::new(self.reader, self.id, bounds, &self.objects.log, fold);
             walk.run().await?;
             let checked = walk.checked;
             self.report.checked = self.report.checked.plus(checked);
@@ -208,7 +208,7 @@ impl<'a> Check<'a> {
         &mut self,
         (key, size): (&str, u64),
         witness: &str,
-        read: Result<(), Fault>,
+        read: Result<(), ObjectFault>,
         remedy: &str,
     ) -> Result<bool> {
         let cause = match read {
@@ -216,9 +216,9 @@ impl<'a> Check<'a> {
                 self.report.checked.add(size);
                 return Ok(true);
             }
-            Err(Fault::Away(error)) => return Err(error.into()),
-            Err(Fault::Missing) => format!("{witness} names it, but it is missing"),
-            Err(Fault::Damaged(cause)) => cause.to_string(),
+            Err(ObjectFault::Away(error)) => return Err(error.into()),
+            Err(ObjectFault::Missing) => format!("{witness} names it, but it is missing"),
+            Err(ObjectFault::Damaged(cause)) => cause.to_string(),
         };
         self.report.findings.damaged(key, cause, remedy);
         if witness != key {
@@ -239,9 +239,9 @@ impl<'a> Check<'a> {
             StreamId::Collection(_) => Fold::default(),
         };
         let (fold, whole) = self.segments(head, fold).await?;
-        let bounds = Bounds { gone: head.gone, floor: head.floor, prev: head.prev, known: true };
+        let bounds = LogBounds { gone: head.gone, floor: head.floor, prev: head.prev, known: true };
         let parts = (fold, &mut self.report.findings);
-        let mut walk = Walk::new(self.reader, self.id, bounds, &self.objects.log, parts);
+        let mut walk = LogWalk::new(self.reader, self.id, bounds, &self.objects.log, parts);
         walk.applies = whole;
         walk.run().await?;
         let (checked, version, dropped) = (walk.checked, walk.version, walk.dropped);
@@ -370,9 +370,9 @@ impl<'a> Check<'a> {
                 Ok(Some(list))
             }
             // It has just been worked off.
-            Err(Fault::Missing) => Ok(None),
-            Err(Fault::Away(error)) => Err(error.into()),
-            Err(Fault::Damaged(cause)) => {
+            Err(ObjectFault::Missing) => Ok(None),
+            Err(ObjectFault::Away(error)) => Err(error.into()),
+            Err(ObjectFault::Damaged(cause)) => {
                 self.named.insert(key.clone());
                 let remedy =
                     "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
@@ -432,10 +432,10 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn past_judged(&mut self, key: &str, size: u64, witness: &str, read: Result<(), Fault>) -> Result<()> {
+    fn past_judged(&mut self, key: &str, size: u64, witness: &str, read: Result<(), ObjectFault>) -> Result<()> {
         match read {
             // It has just been deleted, as it was to be.
-            Err(Fault::Missing) => Ok(()),
+            Err(ObjectFault::Missing) => Ok(()),
             read => self.judged((key, size), witness, read, PAST).map(drop),
         }
     }
@@ -475,7 +475,7 @@ impl<'a> Check<'a> {
 
 impl Reader {
     /// The last bytes of an object, up to a piece of them.
-    async fn whole_tail(&self, key: &str, size: u64) -> Result<bytes::Bytes, Fault> {
+    async fn whole_tail(&self, key: &str, size: u64) -> Result<bytes::Bytes, ObjectFault> {
         let start = size.saturating_sub(PIECE_BYTES);
         Ok(self.get(key, Some(start..size.max(1))).await?.bytes)
     }
@@ -484,9 +484,9 @@ impl Reader {
     async fn versions(&self, key: &str, size: u64) -> Result<Option<(Version, Version)>> {
         const FOOTER_BYTES: u64 = 64 << 10;
         let start = size.saturating_sub(FOOTER_BYTES);
-        let last = match self.get(key, Some(start..size.max(1))).await.map_err(Fault::from) {
+        let last = match self.get(key, Some(start..size.max(1))).await.map_err(ObjectFault::from) {
             Ok(object) => object.bytes,
-            Err(Fault::Away(error)) => return Err(error.into()),
+            Err(ObjectFault::Away(error)) => return Err(error.into()),
             Err(_) => return Ok(None),
         };
         let pieces = crate::format::Pieces::new(size, [(start, last)]);

@@ -32,10 +32,10 @@ impl Filter {
 }
 
 /// Looks at a document.
-type Reader<'a> = &'a dyn Fn(&DocumentTest, &str) -> Result<bool>;
+type DocumentReader<'a> = &'a dyn Fn(&DocumentTest, &str) -> Result<bool>;
 
 impl Node {
-    fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>, read: Reader<'_>) -> Result<bool> {
+    fn matches(&self, metadata: Option<&Metadata>, document: Option<&str>, read: DocumentReader<'_>) -> Result<bool> {
         let value_of = |key: &str| metadata.and_then(|m| m.0.get(key));
         Ok(match self {
             Node::And(nodes) => {

@@ -85,16 +85,16 @@ async fn read_as(
 /// Reads the HEAD of one stream for one instance. Its generation never goes down: an older one is an old answer, or an
 /// old HEAD that was put back.
 #[derive(Debug)]
-pub struct Reader {
+pub struct HeadReader {
     bucket: Arc<dyn Bucket>,
     stream: StreamId,
     newest: AtomicU64,
 }
 
-impl Reader {
+impl HeadReader {
     /// A reader that has seen nothing yet.
-    pub fn new(bucket: Arc<dyn Bucket>, stream: StreamId) -> Reader {
-        Reader { bucket, stream, newest: AtomicU64::new(0) }
+    pub fn new(bucket: Arc<dyn Bucket>, stream: StreamId) -> HeadReader {
+        HeadReader { bucket, stream, newest: AtomicU64::new(0) }
     }
 
     /// Reads HEAD, which should be there, until it checks out or the time for that is over.
@@ -193,7 +193,7 @@ impl<F: Fn(&HeadRead) -> Result<Head, String> + Send + Sync> Plan for F {
 #[derive(Debug)]
 pub struct Swapper {
     bucket: Arc<dyn Bucket>,
-    reader: Arc<Reader>,
+    reader: Arc<HeadReader>,
     timing: Timing,
     last: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -201,12 +201,12 @@ pub struct Swapper {
 impl Swapper {
     /// A swapper for `stream`.
     pub fn new(bucket: Arc<dyn Bucket>, stream: StreamId, timing: Timing) -> Swapper {
-        let reader = Arc::new(Reader::new(bucket.clone(), stream));
+        let reader = Arc::new(HeadReader::new(bucket.clone(), stream));
         Swapper::over(bucket, reader, timing)
     }
 
     /// A swapper of the HEAD that `reader` reads.
-    pub fn over(bucket: Arc<dyn Bucket>, reader: Arc<Reader>, timing: Timing) -> Swapper {
+    pub fn over(bucket: Arc<dyn Bucket>, reader: Arc<HeadReader>, timing: Timing) -> Swapper {
         Swapper { bucket, reader, timing, last: tokio::sync::Mutex::new(None) }
     }
 

@@ -316,7 +316,7 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
 fn make_context(settings: &Settings, bucket: &Arc<dyn Bucket>, instance: &Instance, stream: StreamId) -> Context {
     Context {
         bucket: bucket.clone(),
-        head: Arc::new(head::Reader::new(bucket.clone(), stream.clone())),
+        head: Arc::new(head::HeadReader::new(bucket.clone(), stream.clone())),
         damage: Default::default(),
         serve_damaged: settings.serve_damaged && stream != StreamId::Catalog,
         stream,

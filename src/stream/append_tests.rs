@@ -97,7 +97,7 @@ fn context(faulty: &Arc<FaultBucket>) -> Context {
     let bucket: Arc<dyn Bucket> = Arc::new(Retrying::new(faulty.clone(), RetrySettings::default()));
     Context {
         serve_damaged: false,
-        head: Arc::new(head::Reader::new(bucket.clone(), StreamId::Catalog)),
+        head: Arc::new(head::HeadReader::new(bucket.clone(), StreamId::Catalog)),
         bucket,
         damage: Default::default(),
         stream: StreamId::Catalog,

@@ -43,7 +43,7 @@ pub struct Context {
     /// The memory of the whole store.
     pub budget: Arc<Budget>,
     /// Reads HEAD.
-    pub head: Arc<head::Reader>,
+    pub head: Arc<head::HeadReader>,
     /// What of the stream is damaged.
     pub damage: Damage,
 }

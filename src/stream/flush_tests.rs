@@ -34,7 +34,7 @@ fn context(bucket: &Arc<dyn Bucket>, stream: StreamId, budget: &Arc<Budget>) -> 
     Context {
         serve_damaged: false,
         bucket: bucket.clone(),
-        head: Arc::new(head::Reader::new(bucket.clone(), stream.clone())),
+        head: Arc::new(head::HeadReader::new(bucket.clone(), stream.clone())),
         damage: Damage::default(),
         stream,
         timing: Timing { swap_interval: Duration::ZERO, ..Timing::default() },

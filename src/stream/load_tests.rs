@@ -60,7 +60,7 @@ async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamEr
     let bucket: Arc<dyn Bucket> = Arc::new(bucket);
     let context = Context {
         serve_damaged: false,
-        head: Arc::new(head::Reader::new(bucket.clone(), StreamId::Catalog)),
+        head: Arc::new(head::HeadReader::new(bucket.clone(), StreamId::Catalog)),
         damage: Damage::default(),
         bucket,
         stream: StreamId::Catalog,
