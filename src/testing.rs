@@ -12,7 +12,7 @@ pub use crate::interrupt::Interrupt;
 /// Graphs without a collection around them.
 pub mod index {
     pub use crate::index::{
-        BUILDERS, Candidate, Choice, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PreparedQuery,
+        BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PlanInput, PreparedQuery,
         SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named, default_ef, plan, scan, search_codes,
         search_graph,
     };

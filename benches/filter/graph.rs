@@ -3,8 +3,8 @@
 //! allowed, and microseconds of CPU for one query, beside a scan of all allowed vectors; one thread.
 
 use drumlin::testing::index::{
-    BUILDERS, Candidate, Choice, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PreparedQuery, SearchScratch,
-    TopK, VectorSet, Vectors, build_graph, default_ef, plan, scan, search_graph,
+    BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PlanInput, PreparedQuery,
+    SearchScratch, TopK, VectorSet, Vectors, build_graph, default_ef, plan, scan, search_graph,
 };
 use drumlin::testing::record::{Address, Metric, Version};
 use rand::rngs::StdRng;
@@ -137,7 +137,7 @@ impl Data {
         }
         times_us.sort_by(f64::total_cmp);
         let nodes = self.graph.len();
-        let choice = Choice {
+        let choice = PlanInput {
             allowed: allowed(0).map_or(nodes, NodeBitmap::count),
             nodes,
             ef: default_ef(self.graph.metric(), K),

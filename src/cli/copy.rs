@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::bulk_load::{self, How, Skipped};
 use super::names;
-use super::place::{Chosen, Place};
+use super::place::{Chosen, StorePlace};
 use super::serve;
 
 /// Records read at once.
@@ -28,7 +28,7 @@ const TO: &str = "TO_";
                         TO_S3_BUCKET_NAME, TO_S3_PREFIX, TO_AWS_ENDPOINT_URL, TO_AWS_ACCESS_KEY_ID.")]
 pub struct CopyFlags {
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
     #[command(flatten)]
     chosen: Chosen,
     /// Folder to copy into.
@@ -39,7 +39,7 @@ pub struct CopyFlags {
 /// Runs the command.
 pub fn run(flags: &CopyFlags) -> Result<()> {
     let mut from = flags.place.settings()?;
-    let there = Place { data: flags.to_data.clone() };
+    let there = StorePlace { data: flags.to_data.clone() };
     let lookup = |name: &str| std::env::var(format!("{TO}{name}")).ok();
     let named = flags.to_data.is_some() || std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(TO));
     if !named {

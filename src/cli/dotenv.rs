@@ -21,7 +21,7 @@ pub struct DotEnv {
 }
 
 /// The pairs of a file in their order, and what is to be told of the lines that are none.
-type Parsed = (Vec<(String, String)>, Vec<String>);
+type ParsedEnv = (Vec<(String, String)>, Vec<String>);
 /// Lines of one value in quotes, such as a certificate, at most.
 const ENTRY_LINES: usize = 100;
 /// Bytes of the file, at most.
@@ -59,7 +59,7 @@ pub fn load() -> Result<DotEnv> {
 }
 
 /// Reads the lines of the file at `path`.
-fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedEnv> {
     if bytes.contains(&0) {
         return Err(invalid(format!("{}: expected text in UTF-8, got a NUL byte (is it UTF-16?)", path.display())));
     }
@@ -88,11 +88,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
 }
 
 /// Pairs that one entry sets, or that it cannot be read.
-type Entry = std::result::Result<Vec<(String, String)>, ()>;
+type EnvEntry = std::result::Result<Vec<(String, String)>, ()>;
 
 /// Reads the entry at the head of `lines`, which may name what those before it (`good`) have set, and how many lines it
 /// takes: several where a quote is open at the end of the first.
-fn entry(good: &str, lines: &[&str]) -> (Entry, usize) {
+fn entry(good: &str, lines: &[&str]) -> (EnvEntry, usize) {
     let first = lines.first().copied().unwrap_or_default();
     if first.contains('\u{fffd}') {
         return (if first.trim_start().starts_with('#') { Ok(Vec::new()) } else { Err(()) }, 1);
@@ -175,7 +175,7 @@ fn name_of(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Parsed> {
+    fn read(text: &str) -> Result<ParsedEnv> {
         parse(Path::new("/somewhere/.env"), text.as_bytes())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use drumlin::{Reason, Result};
 
-use super::place::Place;
+use super::place::StorePlace;
 use super::verify::json;
 use super::{restore, serve};
 
@@ -13,7 +13,7 @@ use super::{restore, serve};
 #[derive(Debug, Args)]
 pub struct GcFlags {
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
     /// Delete nothing; tell what would be deleted, and why.
     #[arg(long)]
     dry_run: bool,

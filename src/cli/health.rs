@@ -15,7 +15,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// Flags of `health`.
 #[derive(Debug, Args)]
-pub struct Flags {
+pub struct HealthFlags {
     /// The server (default http://127.0.0.1:$PORT, or port 8000).
     #[arg(long)]
     url: Option<String>,
@@ -25,7 +25,7 @@ pub struct Flags {
 }
 
 /// Asks, prints one line of what was answered, and fails with what came instead of a good answer.
-pub fn run(flags: &Flags) -> Result<()> {
+pub fn run(flags: &HealthFlags) -> Result<()> {
     let url = format!("{}/{}", ask::server(flags.url.as_deref()), if flags.ready { "ready" } else { "health" });
     on_runtime(async {
         let text = ask::text(&url, TIME_LIMIT, None).await?;

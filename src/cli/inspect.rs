@@ -4,7 +4,7 @@ use clap::Args;
 use drumlin::report::time;
 use drumlin::{Result, StreamLine};
 
-use super::place::{Chosen, Place};
+use super::place::{Chosen, StorePlace};
 use super::serve;
 use super::verify::json;
 
@@ -12,7 +12,7 @@ use super::verify::json;
 #[derive(Debug, Args)]
 pub struct InspectFlags {
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
     #[command(flatten)]
     chosen: Chosen,
     /// Print everything as JSON, each segment and graph included.

@@ -6,7 +6,7 @@ use clap::Args;
 use drumlin::{Collection, Consistency, Error, ErrorKind, Found, Get, Include, Query, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
-use super::place::{Chosen, OneCollection, Place};
+use super::place::{Chosen, OneCollection, StorePlace};
 use super::restore;
 
 /// Characters of a document that are shown.
@@ -16,7 +16,7 @@ const SHOWN: usize = 200;
 #[derive(Debug, Args)]
 pub struct ListFlags {
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
     #[command(flatten)]
     chosen: Chosen,
     /// Print a line of JSON per collection.

@@ -77,7 +77,7 @@ enum Command {
     /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
     Verify(verify::VerifyFlags),
     /// Ask a running server whether it is alive: exit code 0 if it is. For health checks of containers.
-    Health(health::Flags),
+    Health(health::HealthFlags),
     /// Print the version.
     Version,
 }

@@ -10,13 +10,13 @@ use super::settings::{ServeSettings, settings_from, settings_of_process};
 
 /// Where the store is: as `serve` finds it.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Place {
+pub struct StorePlace {
     /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
     #[arg(long)]
     pub data: Option<String>,
 }
 
-impl Place {
+impl StorePlace {
     /// The settings of a store there.
     pub fn settings(&self) -> Result<ServeSettings> {
         Ok(quiet(settings_of_process(&self.flags(), false)?, |name| std::env::var(name).ok()))
@@ -73,7 +73,7 @@ impl Chosen {
 pub struct OneCollection {
     /// The store.
     #[command(flatten)]
-    pub place: Place,
+    pub place: StorePlace,
     /// The collection's name.
     #[arg(long)]
     pub collection: String,

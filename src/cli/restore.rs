@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args};
 use drumlin::http::check_name;
 use drumlin::{Error, ErrorKind, Moment, Result, Store, Version};
 
-use super::place::{OneCollection, Place};
+use super::place::{OneCollection, StorePlace};
 use super::serve;
 
 /// Flags of `restore`.
@@ -64,16 +64,16 @@ pub fn fork(flags: &ForkFlags) -> Result<()> {
 
 /// Does something with a store that is there already, and keeps its hands off the rest: no collection is loaded that
 /// is not used, no maintenance, and nothing is flushed at the end.
-pub fn on_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+pub fn on_store(place: &StorePlace, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     on(place, false, work)
 }
 
 /// Runs work on a store, which is made if there is none.
-pub fn on_any_store(place: &Place, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+pub fn on_any_store(place: &StorePlace, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     on(place, true, work)
 }
 
-fn on(place: &Place, create: bool, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+fn on(place: &StorePlace, create: bool, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     let mut settings = place.settings()?;
     settings.store.maintenance = false;
     settings.store.load_at_start = false;

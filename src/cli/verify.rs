@@ -7,14 +7,14 @@ use clap::Args;
 use drumlin::check_report::{BucketCheck, Severity, StreamCheck};
 use drumlin::{Error, ErrorKind, Result};
 
-use super::place::{Chosen, Place};
+use super::place::{Chosen, StorePlace};
 use super::serve;
 
 /// Flags of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyFlags {
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
     #[command(flatten)]
     chosen: Chosen,
     /// Print the whole report as JSON.

@@ -17,8 +17,8 @@ use super::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::index::{
-    Candidate, Choice, GraphQuery, NodeBitmap, Plan, PreparedQuery, QueryMatrix, SearchScratch, TopK, default_ef, plan,
-    scan, search_graph,
+    Candidate, GraphQuery, NodeBitmap, Plan, PlanInput, PreparedQuery, QueryMatrix, SearchScratch, TopK, default_ef,
+    plan, scan, search_graph,
 };
 use crate::interrupt::Interrupt;
 use crate::record::Address;
@@ -190,7 +190,7 @@ impl Snapshot {
             let graph = &self.graphs[walk.graph].part.graph;
             let degree = graph.content().columns().neighbours.values.len() / graph.len().max(1);
             let allowed = self.allowed(walk).count();
-            plan(Choice { allowed, nodes: graph.len(), ef: walk.ef, degree }) != Plan::Scan
+            plan(PlanInput { allowed, nodes: graph.len(), ef: walk.ef, degree }) != Plan::Scan
         };
         walks.filter(worth).collect()
     }

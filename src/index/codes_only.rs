@@ -5,7 +5,7 @@
 use super::filtered::nearest_by_codes;
 use super::graph::Graph;
 use super::plan::Plan;
-use super::search::{Candidate, GraphQuery, Limits, Planned, nearest_first, reranked, walked_nodes};
+use super::search::{Candidate, GraphQuery, Planned, WalkLimits, nearest_first, reranked, walked_nodes};
 use super::walk::SearchScratch;
 
 /// The k nearest allowed nodes as far as codes tell, ties by address. A node whose record is gone must not be
@@ -14,7 +14,7 @@ pub fn search_codes(graph: &Graph, search: GraphQuery<'_>, scratch: &mut SearchS
     let Some(planned) = Planned::new(graph, search) else { return Vec::new() };
     let search = planned.search;
     let walked = match planned.plan {
-        Plan::Walk { distances } => walk(graph, search, Limits { ef: planned.ef, distances }, scratch),
+        Plan::Walk { distances } => walk(graph, search, WalkLimits { ef: planned.ef, distances }, scratch),
         Plan::Scan | Plan::ScanCodes => None,
     };
     let nearest = walked.filter(|nodes| nodes.len() >= planned.wanted).unwrap_or_else(|| {
@@ -30,7 +30,7 @@ pub fn search_codes(graph: &Graph, search: GraphQuery<'_>, scratch: &mut SearchS
     nearest_first(ordered.collect(), search.k)
 }
 
-fn walk(graph: &Graph, search: GraphQuery<'_>, limits: Limits, scratch: &mut SearchScratch) -> Option<Vec<u32>> {
+fn walk(graph: &Graph, search: GraphQuery<'_>, limits: WalkLimits, scratch: &mut SearchScratch) -> Option<Vec<u32>> {
     let nodes = walked_nodes(graph, search, &|_| None, limits, scratch)?;
     Some(nodes.take(reranked(search.k)).collect())
 }

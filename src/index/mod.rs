@@ -44,7 +44,7 @@ pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
 pub use nodes::NodeBitmap;
-pub use plan::{Choice, Plan, default_ef, plan};
+pub use plan::{Plan, PlanInput, default_ef, plan};
 pub use product::QueryMatrix;
 pub use row_codes::LazyCodes;
 pub use search::{Candidate, GraphQuery, search_graph};

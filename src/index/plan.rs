@@ -30,7 +30,7 @@ pub enum Plan {
 
 /// What a plan depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Choice {
+pub struct PlanInput {
     /// Nodes that may be answers.
     pub allowed: usize,
     /// Nodes in the graph.
@@ -56,7 +56,7 @@ const WANTED: f64 = 0.2;
 
 /// Chooses by estimated cost. A walk keeps the `ef` nearest of all nodes, so it expands about as many whatever
 /// share of them is allowed, unless that is so small that it must look further for enough.
-pub fn plan(choice: Choice) -> Plan {
+pub fn plan(choice: PlanInput) -> Plan {
     if choice.allowed < FEW {
         return Plan::Scan;
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn few_allowed_nodes_are_scanned_and_many_are_walked() {
-        let planned = |allowed, nodes| plan(Choice { allowed, nodes, ef: 100, degree: 20 });
+        let planned = |allowed, nodes| plan(PlanInput { allowed, nodes, ef: 100, degree: 20 });
         for (allowed, nodes) in [(0, 0), (0, 100_000), (10, 100_000), (200, 200)] {
             assert_eq!(planned(allowed, nodes), Plan::Scan, "{allowed} of {nodes}");
         }

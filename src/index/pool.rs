@@ -12,18 +12,18 @@ use super::topk::Neighbour;
 /// whether it is expanded, from high bits to low. One comparison orders two, and the flag never decides as
 /// no node is met twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(u64);
+pub struct PoolKey(u64);
 
 const EXPANDED: u64 = 1;
 
-impl Key {
+impl PoolKey {
     /// Not expanded.
     #[inline]
-    pub fn new(distance: f32, node: u32) -> Key {
+    pub fn new(distance: f32, node: u32) -> PoolKey {
         // Negative floats order backwards: all their bits are flipped; of others, the sign bit.
         let bits = distance.to_bits();
         let ordered = bits ^ ((bits.cast_signed() >> 31).cast_unsigned() | 1 << 31);
-        Key(u64::from(ordered) << 32 | u64::from(node) << 1)
+        PoolKey(u64::from(ordered) << 32 | u64::from(node) << 1)
     }
 
     #[inline]
@@ -45,14 +45,14 @@ const WIDE: usize = 6000;
 #[derive(Debug, Default)]
 pub struct Pool {
     /// Sorted; empty in a wide pool.
-    keys: Vec<Key>,
+    keys: Vec<PoolKey>,
     /// How many of them are expanded before the first that is not.
     next: usize,
     wide: bool,
     /// What `keys` is to others: the farthest on top.
-    kept: BinaryHeap<Key>,
+    kept: BinaryHeap<PoolKey>,
     /// Those of `kept` that are not expanded, the nearest on top; below them may be some that `kept` has let go.
-    open: BinaryHeap<Reverse<Key>>,
+    open: BinaryHeap<Reverse<PoolKey>>,
     ef: usize,
     enough: usize,
     accepted: usize,
@@ -73,15 +73,15 @@ impl Pool {
 
     /// Only what is below this can enter.
     #[inline]
-    pub fn bound(&self) -> Key {
+    pub fn bound(&self) -> PoolKey {
         let (count, last) = if self.wide { self.farthest() } else { (self.keys.len(), self.keys.last()) };
         match last {
             Some(last) if count >= self.ef && self.accepted >= self.enough => *last,
-            _ => Key(u64::MAX),
+            _ => PoolKey(u64::MAX),
         }
     }
 
-    fn farthest(&self) -> (usize, Option<&Key>) {
+    fn farthest(&self) -> (usize, Option<&PoolKey>) {
         (self.kept.len(), self.kept.peek())
     }
 
@@ -89,11 +89,11 @@ impl Pool {
     #[inline]
     pub fn peek(&self) -> Option<u32> {
         let key = if self.wide { self.nearest_open() } else { self.keys.get(self.next).copied() };
-        key.map(Key::node)
+        key.map(PoolKey::node)
     }
 
     /// What was let go is farther than all that was not.
-    fn nearest_open(&self) -> Option<Key> {
+    fn nearest_open(&self) -> Option<PoolKey> {
         let Reverse(nearest) = self.open.peek()?;
         self.kept.peek().filter(|farthest| nearest <= farthest).and(Some(*nearest))
     }
@@ -117,7 +117,7 @@ impl Pool {
     /// Takes in a node not met before, if it is near enough; returns whether it is. `accepts` tells of any
     /// node whether it may be an answer.
     #[inline]
-    pub fn push(&mut self, key: Key, accepts: impl Fn(u32) -> bool) -> bool {
+    pub fn push(&mut self, key: PoolKey, accepts: impl Fn(u32) -> bool) -> bool {
         if key >= self.bound() {
             return false;
         }
@@ -136,7 +136,7 @@ impl Pool {
         true
     }
 
-    fn push_wide(&mut self, key: Key, accepts: impl Fn(u32) -> bool) {
+    fn push_wide(&mut self, key: PoolKey, accepts: impl Fn(u32) -> bool) {
         self.kept.push(key);
         self.open.push(Reverse(key));
         while self.kept.len() > self.ef && self.lets_go(self.kept.peek().copied(), &accepts) {
@@ -146,7 +146,7 @@ impl Pool {
 
     /// Whether the farthest can be spared; if so it no longer counts.
     #[inline]
-    fn lets_go(&mut self, last: Option<Key>, accepts: impl Fn(u32) -> bool) -> bool {
+    fn lets_go(&mut self, last: Option<PoolKey>, accepts: impl Fn(u32) -> bool) -> bool {
         let accepted = last.is_some_and(|last| accepts(last.node()));
         if self.accepted < self.enough + usize::from(accepted) {
             return false;
@@ -172,7 +172,7 @@ mod tests {
         #[test]
         fn keys_order_as_distances_do_and_give_them_back(a in any::<f32>(), b in any::<f32>(), node in 0..1u32 << 31) {
             prop_assume!(!a.is_nan() && !b.is_nan());
-            let (x, y) = (Key::new(a, node), Key::new(b, node));
+            let (x, y) = (PoolKey::new(a, node), PoolKey::new(b, node));
             prop_assert_eq!((x.distance().to_bits(), x.node()), (a.to_bits(), node));
             prop_assert_eq!(x.cmp(&y), a.total_cmp(&b));
         }
@@ -186,19 +186,19 @@ mod tests {
             let (mut pool, mut all, mut open) = (Pool::default(), Vec::new(), Vec::new());
             pool.begin_as(ef, enough, wide);
             for ((distance, pop), node) in steps.into_iter().zip(0u32..) {
-                let key = Key::new(f32::from(distance), node);
+                let key = PoolKey::new(f32::from(distance), node);
                 pool.push(key, accepts);
                 all.push(key);
                 all.sort();
                 open.push(key);
                 let last_wanted = all.iter().filter(|key| accepts(key.node())).nth(enough.saturating_sub(1));
                 let last_wanted = if enough == 0 { all.first() } else { last_wanted };
-                let bound = last_wanted.zip(all.get(ef - 1)).map(|(a, b)| *a.max(b)).unwrap_or(Key(u64::MAX));
+                let bound = last_wanted.zip(all.get(ef - 1)).map(|(a, b)| *a.max(b)).unwrap_or(PoolKey(u64::MAX));
                 open.retain(|key| *key <= bound);
                 if pop {
                     let nearest = open.iter().min().copied();
                     open.retain(|key| Some(*key) != nearest);
-                    prop_assert_eq!(pool.pop(), nearest.map(Key::node));
+                    prop_assert_eq!(pool.pop(), nearest.map(PoolKey::node));
                 }
                 prop_assert_eq!(pool.peek(), open.iter().min().map(|key| key.node()));
                 let kept: Vec<u64> = all.iter().filter(|key| **key <= bound && accepts(key.node()))
@@ -221,7 +221,7 @@ mod tests {
                     // A fixed scramble; the farther a walk has come, the nearer are the keys it meets.
                     let node = pushed;
                     let scrambled = node.wrapping_mul(0x9e37_79b9) >> 8;
-                    pool.push(Key::new(scrambled as f32 / (1.0 + node as f32 / ef as f32), node), |_| true);
+                    pool.push(PoolKey::new(scrambled as f32 / (1.0 + node as f32 / ef as f32), node), |_| true);
                     pushed += 1;
                     if pushed.is_multiple_of(10) {
                         pool.pop();

@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::search::{Limits, scan_graph, scan_graph_codes, walk_graph};
+use super::search::{WalkLimits, scan_graph, scan_graph_codes, walk_graph};
 use super::*;
 use crate::record::{Address, Metric, Version};
 
@@ -92,7 +92,7 @@ pub(super) fn mean_recall(built: &Built, queries: &[f32], allowed: Option<&NodeB
         assert_eq!(found.len(), truth.len());
         assert!(found.iter().all(|c| allowed.is_none_or(|allowed| allowed.contains(c.node))));
         searched += recall(&found, &truth);
-        let limits = Limits { ef: default_ef(built.graph.metric(), 10), distances: usize::MAX };
+        let limits = WalkLimits { ef: default_ef(built.graph.metric(), 10), distances: usize::MAX };
         let found = walk_graph(&built.graph, search, &exact, limits, &mut scratch).expect("there is no limit");
         walked += recall(&found, &truth);
         count += 1.0;
@@ -191,7 +191,7 @@ fn the_costs_behind_plans() {
         let exact = |node| built.vector(node);
         for ef in [50, 100, 400] {
             let distances = median_distances(&built, &queries, ef);
-            let limits = Limits { ef, distances: usize::MAX };
+            let limits = WalkLimits { ef, distances: usize::MAX };
             let walk = best_ns(&prepared, |query| {
                 assert_eq!(
                     walk_graph(&built.graph, all(query), &exact, limits, &mut scratch).map(|f| f.len()),
@@ -254,7 +254,7 @@ fn median_distances(built: &Built, queries: &[f32], ef: usize) -> usize {
         let ended = |vector: &[f32]| {
             let query = PreparedQuery::new(built.graph.metric(), vector);
             let search = GraphQuery { query: &query, k: 10, ef: None, allowed: None };
-            walk_graph(&built.graph, search, &|node| built.vector(node), Limits { ef, distances }, &mut scratch)
+            walk_graph(&built.graph, search, &|node| built.vector(node), WalkLimits { ef, distances }, &mut scratch)
                 .is_some()
         };
         queries.chunks_exact(built.dim).map(ended).filter(|ended| *ended).count() * 2 >= queries.len() / built.dim

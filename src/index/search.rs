@@ -9,7 +9,7 @@ use super::filtered::{Sought, enough, nearest_by_codes, within_by_codes};
 use super::graph::Graph;
 use super::kernel::prefetch;
 use super::nodes::NodeBitmap;
-use super::plan::{Choice, Plan, default_ef, plan};
+use super::plan::{Plan, PlanInput, default_ef, plan};
 use super::quantiser::CodedQuery;
 use super::topk::{Neighbour, TopK};
 use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
@@ -54,8 +54,10 @@ pub fn search_graph<'v>(
     let search = planned.search;
     let found = match planned.plan {
         Plan::Scan => None,
-        Plan::Walk { distances } => walk_graph(graph, search, &exact, Limits { ef: planned.ef, distances }, scratch)
-            .or_else(|| scan_graph_codes(graph, search, &exact)),
+        Plan::Walk { distances } => {
+            walk_graph(graph, search, &exact, WalkLimits { ef: planned.ef, distances }, scratch)
+                .or_else(|| scan_graph_codes(graph, search, &exact))
+        }
         Plan::ScanCodes => scan_graph_codes(graph, search, &exact),
     };
     // Fewer than wanted: some have no vector, or lie beyond what a walk could reach.
@@ -86,7 +88,7 @@ impl<'a> Planned<'a> {
         }
         let ef = search.ef.unwrap_or_else(|| default_ef(graph.metric(), search.k)).max(search.k);
         let degree = graph.columns().neighbours.values.len() / graph.len();
-        let plan = plan(Choice { allowed, nodes: graph.len(), ef, degree });
+        let plan = plan(PlanInput { allowed, nodes: graph.len(), ef, degree });
         Some(Planned { search, wanted, ef, plan })
     }
 }
@@ -147,7 +149,7 @@ pub fn scan_graph<'v>(
 
 /// Bounds of one walk.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct WalkLimits {
     /// How wide, at least k.
     pub ef: usize,
     /// Distances at most.
@@ -159,7 +161,7 @@ pub fn walk_graph<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
     exact: &impl Fn(u32) -> Option<&'v [f32]>,
-    limits: Limits,
+    limits: WalkLimits,
     scratch: &mut SearchScratch,
 ) -> Option<Vec<Candidate>> {
     let nearest = walked_nodes(graph, search, exact, limits, scratch)?;
@@ -171,7 +173,7 @@ pub fn walked_nodes<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
     exact: &impl Fn(u32) -> Option<&'v [f32]>,
-    limits: Limits,
+    limits: WalkLimits,
     scratch: &mut SearchScratch,
 ) -> Option<impl Iterator<Item = u32>> {
     let coded = graph.quantiser().encode_query(search.query);

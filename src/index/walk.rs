@@ -3,7 +3,7 @@
 //! Invariant: a walk without limit that ends with fewer than `ef` found has visited everything reachable.
 
 use super::filtered::{Outlook, Sought};
-use super::pool::{Key, Pool};
+use super::pool::{Pool, PoolKey};
 use super::topk::Neighbour;
 
 /// What a walk needs to know of a graph and a query.
@@ -114,7 +114,7 @@ pub fn best_first<'s>(graph: &impl SearchGraph, bounds: Bounds, scratch: &'s mut
         left = left.checked_sub(scratch.fresh.len())?;
         graph.distances(&scratch.fresh, &mut scratch.distances);
         for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
-            if scratch.pool.push(Key::new(*distance, *node), |node| graph.accepts(node)) {
+            if scratch.pool.push(PoolKey::new(*distance, *node), |node| graph.accepts(node)) {
                 graph.prefetch_offset(*node);
             }
         }
@@ -160,21 +160,21 @@ mod tests {
     use super::*;
 
     /// Nodes on a line, each linked to the next and the one before; the query is at `at`.
-    struct Line {
+    struct LineGraph {
         links: Vec<Vec<u32>>,
         at: f32,
         even_only: bool,
     }
 
-    impl Line {
-        fn new(n: u32, at: f32, even_only: bool) -> Line {
+    impl LineGraph {
+        fn new(n: u32, at: f32, even_only: bool) -> LineGraph {
             let links =
                 (0..n).map(|i| [i.checked_sub(1), Some(i + 1).filter(|j| *j < n)].into_iter().flatten().collect());
-            Line { links: links.collect(), at, even_only }
+            LineGraph { links: links.collect(), at, even_only }
         }
     }
 
-    impl SearchGraph for Line {
+    impl SearchGraph for LineGraph {
         fn neighbours(&self, node: u32) -> &[u32] {
             &self.links[node as usize]
         }
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    fn found(line: &Line, ef: usize, distances: usize) -> Option<Vec<u64>> {
+    fn found(line: &LineGraph, ef: usize, distances: usize) -> Option<Vec<u64>> {
         let bounds = Bounds { nodes: line.links.len(), entry: 0, ef, distances };
         let mut scratch = SearchScratch::new();
         let pool = best_first(line, bounds, &mut scratch)?;
@@ -199,22 +199,22 @@ mod tests {
 
     #[test]
     fn a_walk_finds_the_nearest_from_far_away() {
-        assert_eq!(found(&Line::new(100, 70.2, false), 3, 1000), Some(vec![70, 71, 69]));
+        assert_eq!(found(&LineGraph::new(100, 70.2, false), 3, 1000), Some(vec![70, 71, 69]));
     }
 
     #[test]
     fn nodes_not_accepted_are_walked_through_but_not_found() {
-        assert_eq!(found(&Line::new(100, 70.2, true), 3, 1000), Some(vec![70, 72, 68]));
+        assert_eq!(found(&LineGraph::new(100, 70.2, true), 3, 1000), Some(vec![70, 72, 68]));
     }
 
     #[test]
     fn a_walk_with_too_few_to_find_visits_all_and_finds_them() {
-        assert_eq!(found(&Line::new(5, 70.2, true), 10, 1000), Some(vec![4, 2, 0]));
+        assert_eq!(found(&LineGraph::new(5, 70.2, true), 10, 1000), Some(vec![4, 2, 0]));
     }
 
     #[test]
     fn a_walk_gives_up_at_its_limit() {
-        assert_eq!(found(&Line::new(100, 70.2, false), 3, 50), None);
+        assert_eq!(found(&LineGraph::new(100, 70.2, false), 3, 50), None);
     }
 
     #[test]
@@ -223,14 +223,14 @@ mod tests {
         for (nodes, at, nearest) in [(50, 20.0, 20), (5000, 3.0, 3), (50, 49.0, 49), (5000, 4999.0, 4999), (7, 0.0, 0)]
         {
             let bounds = Bounds { nodes, entry: 0, ef: 1, distances: usize::MAX };
-            let pool = best_first(&Line::new(nodes as u32, at, false), bounds, &mut scratch).expect("no limit");
+            let pool = best_first(&LineGraph::new(nodes as u32, at, false), bounds, &mut scratch).expect("no limit");
             assert_eq!(pool.found(|_| true).map(|n| n.key).collect::<Vec<_>>(), vec![nearest]);
         }
     }
 
     #[test]
     fn a_walk_that_gave_up_leaves_nothing_visited() {
-        let line = Line::new(5000, 0.0, false);
+        let line = LineGraph::new(5000, 0.0, false);
         let mut scratch = SearchScratch::new();
         let mut nearest = |distances| {
             let bounds = Bounds { nodes: 5000, entry: 7, ef: 1, distances };

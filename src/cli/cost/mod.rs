@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use self::prices::{AS_OF, Bill, Month, TABLE};
 use self::usage::{HOURS, Usage};
-use super::place::Place;
+use super::place::StorePlace;
 use super::verify::json;
 use super::{ask, serve};
 
@@ -23,7 +23,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub struct CostFlags {
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
     /// A running server on this bucket (default http://127.0.0.1:$PORT, or port 8000); its key is STORAGE_API_KEY.
     #[arg(long)]
     url: Option<String>,

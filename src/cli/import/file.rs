@@ -50,13 +50,13 @@ pub struct FileFlags {
 pub fn parquet(flags: &FileFlags) -> Result<()> {
     let reader = ParquetReader::open_with(&flags.file, &options(flags)?)?;
     let (spec, rows) = (reader.description().map(spec_of).transpose()?, reader.rows());
-    run(flags, Source::begin(RecordReader::Parquet(Box::new(reader)), spec, Some(rows))?)
+    run(flags, OpenedFile::begin(RecordReader::Parquet(Box::new(reader)), spec, Some(rows))?)
 }
 
 /// Runs `import jsonl`.
 pub fn json_lines(flags: &FileFlags) -> Result<()> {
     let reader = RecordReader::JsonLines(Box::new(JsonLinesReader::open_with(&flags.file, &options(flags)?)?));
-    run(flags, Source::begin(reader, None, None)?)
+    run(flags, OpenedFile::begin(reader, None, None)?)
 }
 
 fn options(flags: &FileFlags) -> Result<ReadOptions> {
@@ -65,20 +65,20 @@ fn options(flags: &FileFlags) -> Result<ReadOptions> {
 }
 
 /// A file, what it says about itself, and its first page: it is looked at before a collection is made for it.
-struct Source {
+struct OpenedFile {
     reader: RecordReader,
     first: Vec<Record>,
     spec: Option<CollectionSpec>,
     rows: Option<u64>,
 }
 
-impl Source {
-    fn begin(mut reader: RecordReader, spec: Option<CollectionSpec>, rows: Option<u64>) -> Result<Source> {
+impl OpenedFile {
+    fn begin(mut reader: RecordReader, spec: Option<CollectionSpec>, rows: Option<u64>) -> Result<OpenedFile> {
         let first = reader.next_page()?;
         if let Some(summary) = reader.plan().and_then(ColumnPlan::summary) {
             eprintln!("{summary}");
         }
-        Ok(Source { reader, first, spec, rows })
+        Ok(OpenedFile { reader, first, spec, rows })
     }
 
     /// The next page, read off the async threads; empty at the end.
@@ -123,7 +123,7 @@ impl Loaded {
     }
 }
 
-fn run(flags: &FileFlags, source: Source) -> Result<()> {
+fn run(flags: &FileFlags, source: OpenedFile) -> Result<()> {
     restore::on_any_store(&flags.of.place, async |store| {
         let (collection, made) = target(store, flags, source.spec.clone()).await?;
         let loaded = match load_into(&collection, flags, source).await {
@@ -185,7 +185,7 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
 }
 
 /// Writes the records that are missing; what the file has.
-async fn load_into(collection: &Collection, flags: &FileFlags, mut source: Source) -> Result<Loaded> {
+async fn load_into(collection: &Collection, flags: &FileFlags, mut source: OpenedFile) -> Result<Loaded> {
     // Pages were added in order, so what is here is a beginning of the file; were it not, adding a record that
     // is here already would do nothing.
     let here = match flags.upsert {

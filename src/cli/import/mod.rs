@@ -109,10 +109,10 @@ async fn import_all(chroma: &Chroma, store: &Store, flags: &ChromaFlags) -> Resu
             let ours = copy::collection(chroma, store, &scope, &theirs, &mut how).await?;
             let skipped = how.skipped.records;
             match verify::compare(chroma, &scope, &theirs, &ours, &skipped).await? {
-                verify::Outcome::Same { records, sampled } => {
+                verify::Comparison::Same { records, sampled } => {
                     eprintln!("{place}: {records} records, {sampled} of them compared: the same");
                 }
-                verify::Outcome::Differs(how) => {
+                verify::Comparison::Differs(how) => {
                     eprintln!("{place}: {how}");
                     differing.push(place.clone());
                 }

@@ -47,13 +47,13 @@ pub struct Theirs {
 }
 
 #[derive(Debug, Deserialize)]
-struct Named {
+struct NamedCollection {
     name: String,
 }
 
 /// The answer of a get, column by column.
 #[derive(Debug, Deserialize)]
-struct Columns {
+struct GetColumns {
     ids: Vec<String>,
     embeddings: Vec<Vec<f32>>,
     documents: Vec<Option<String>>,
@@ -91,7 +91,7 @@ impl Chroma {
 
     /// The databases of a tenant.
     pub async fn databases(&self, tenant: &str) -> Result<Vec<String>> {
-        let named: Vec<Named> = self.listed(&["tenants", tenant, "databases"]).await?;
+        let named: Vec<NamedCollection> = self.listed(&["tenants", tenant, "databases"]).await?;
         Ok(named.into_iter().map(|named| named.name).collect())
     }
 
@@ -111,7 +111,7 @@ impl Chroma {
         let (route, url) = self.route(&within(scope, theirs, "get"))?;
         let include = ["embeddings", "documents", "metadatas", "uris"];
         let asked = json!({"offset": offset, "limit": limit, "include": include});
-        let columns: Columns = answered(&route, self.client.post(url).json(&asked)).await?;
+        let columns: GetColumns = answered(&route, self.client.post(url).json(&asked)).await?;
         columns.into_records(&route)
     }
 
@@ -144,7 +144,7 @@ fn within<'a>(scope: &'a Scope, theirs: &'a Theirs, last: &'a str) -> [&'a str; 
     ["tenants", &scope.tenant, "databases", &scope.database, "collections", &theirs.id, last]
 }
 
-impl Columns {
+impl GetColumns {
     fn into_records(self, route: &str) -> Result<Vec<Record>> {
         let rows = self.ids.len();
         let lengths = [self.embeddings.len(), self.documents.len(), self.uris.len(), self.metadatas.len()];
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_answer_with_columns_of_different_lengths_is_refused() {
-        let columns = |documents| Columns {
+        let columns = |documents| GetColumns {
             ids: vec!["a".to_owned(), "b".to_owned()],
             embeddings: vec![vec![1.0], vec![2.0]],
             documents,

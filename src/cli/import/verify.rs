@@ -12,7 +12,7 @@ const RECORDS: usize = 10;
 
 /// What a comparison found.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Comparison {
     /// As many records here as there, and all that were looked at are equal.
     Same { records: usize, sampled: usize },
     /// What differs.
@@ -26,11 +26,11 @@ pub async fn compare(
     theirs: &Theirs,
     ours: &Collection,
     skipped: &[(String, String)],
-) -> Result<Outcome> {
+) -> Result<Comparison> {
     let there = chroma.count(scope, theirs).await?;
     let here = ours.count(Consistency::Strong).await?;
     if here != there.saturating_sub(skipped.len()) as u64 {
-        return Ok(Outcome::Differs(format!("{here} records, {there} on the server")));
+        return Ok(Comparison::Differs(format!("{here} records, {there} on the server")));
     }
     let mut offsets: Vec<usize> = match there <= PLACES * RECORDS {
         true => (0..there).step_by(RECORDS).collect(),
@@ -44,15 +44,15 @@ pub async fn compare(
         let left_out = |record: &&Record| skipped.iter().any(|(id, _)| *id == record.id);
         for record in expected.iter().filter(|record| !left_out(record)) {
             match found.iter().find(|found| found.id == record.id) {
-                None => return Ok(Outcome::Differs(format!("record {:?} is missing", record.id))),
+                None => return Ok(Comparison::Differs(format!("record {:?} is missing", record.id))),
                 Some(found) if found != record => {
-                    return Ok(Outcome::Differs(format!("record {:?} is not as on the server", record.id)));
+                    return Ok(Comparison::Differs(format!("record {:?} is not as on the server", record.id)));
                 }
                 Some(_) => sampled += 1,
             }
         }
     }
-    Ok(Outcome::Same { records: there, sampled })
+    Ok(Comparison::Same { records: there, sampled })
 }
 
 async fn same_ids(ours: &Collection, expected: &[Record]) -> Result<Vec<Record>> {

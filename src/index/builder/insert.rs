@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::layers::Layers;
-use super::links::{Links, Rows};
+use super::links::{LinkRows, Links};
 use super::points::Points;
 use super::search_layer::{Scratch, greedy, search_layer};
 use super::select::select;
@@ -34,7 +34,7 @@ pub struct Inserter<'a, P> {
 }
 
 /// The list a new point chose on one level.
-struct Chosen {
+struct ChosenLinks {
     node: u32,
     level: usize,
     list: Vec<u32>,
@@ -87,7 +87,7 @@ impl<'a, P: Points> Inserter<'a, P> {
         for level in 0..self.layers.levels.len() {
             let mut back: Vec<LinkBack> = Vec::new();
             let mut rows = self.layers.levels[level].rows();
-            for Chosen { node, list, .. } in chosen.iter().filter(|chosen| chosen.level == level) {
+            for ChosenLinks { node, list, .. } in chosen.iter().filter(|chosen| chosen.level == level) {
                 rows.replace(*node, list);
                 back.extend(list.iter().map(|other| (*other, *node)));
             }
@@ -109,10 +109,10 @@ impl<'a, P: Points> Inserter<'a, P> {
     }
 
     /// What each point of a batch would link to.
-    fn choose(&self, batch: &[u32]) -> Vec<Chosen> {
+    fn choose(&self, batch: &[u32]) -> Vec<ChosenLinks> {
         let choose = |nodes: &[u32]| {
             self.with_scratch(|scratch| {
-                nodes.iter().flat_map(|node| self.choose_for(*node, scratch)).collect::<Vec<Chosen>>()
+                nodes.iter().flat_map(|node| self.choose_for(*node, scratch)).collect::<Vec<ChosenLinks>>()
             })
         };
         if self.parallel(batch.len()) {
@@ -122,7 +122,7 @@ impl<'a, P: Points> Inserter<'a, P> {
         }
     }
 
-    fn choose_for(&self, node: u32, scratch: &mut Scratch) -> Vec<Chosen> {
+    fn choose_for(&self, node: u32, scratch: &mut Scratch) -> Vec<ChosenLinks> {
         let top = self.layers.top_level(node);
         let mut entry = 0;
         for links in self.layers.levels[top + 1..].iter().rev() {
@@ -135,7 +135,7 @@ impl<'a, P: Points> Inserter<'a, P> {
             search_layer(self.points, links, node, entry, width.max(1), scratch);
             select(self.points, &scratch.found, links.capacity(), &mut scratch.kept);
             entry = scratch.kept.first().copied().unwrap_or(0);
-            chosen.push(Chosen { node, level, list: scratch.kept.clone() });
+            chosen.push(ChosenLinks { node, level, list: scratch.kept.clone() });
         }
         chosen
     }
@@ -155,7 +155,7 @@ impl<'a, P: Points> Inserter<'a, P> {
     }
 
     /// Each half of the groups with its half of the lists, until there are few.
-    fn link_groups(&self, mut rows: Rows<'_>, back: &[LinkBack], groups: &[Range<usize>]) {
+    fn link_groups(&self, mut rows: LinkRows<'_>, back: &[LinkBack], groups: &[Range<usize>]) {
         if self.parallel(groups.len()) {
             let (low, high) = groups.split_at(groups.len() / 2);
             let (low_rows, high_rows) = rows.split_at(back[high[0].start].0);
@@ -170,7 +170,7 @@ impl<'a, P: Points> Inserter<'a, P> {
         });
     }
 
-    fn link_one(&self, rows: &mut Rows<'_>, node: u32, back: &[LinkBack], scratch: &mut Scratch) {
+    fn link_one(&self, rows: &mut LinkRows<'_>, node: u32, back: &[LinkBack], scratch: &mut Scratch) {
         let more = || back.iter().map(|(_, other)| *other);
         if !rows.append(node, more()) {
             scratch.rank(self.points, node, rows.of(node).iter().copied().chain(more()));

@@ -38,29 +38,29 @@ impl Links {
     }
 
     /// All lists, to be changed.
-    pub fn rows(&mut self) -> Rows<'_> {
-        Rows { first: 0, capacity: self.capacity, places: &mut self.places, counts: &mut self.counts }
+    pub fn rows(&mut self) -> LinkRows<'_> {
+        LinkRows { first: 0, capacity: self.capacity, places: &mut self.places, counts: &mut self.counts }
     }
 }
 
 /// The lists of consecutive nodes, to be changed by one thread.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub struct LinkRows<'a> {
     first: u32,
     capacity: usize,
     places: &'a mut [u32],
     counts: &'a mut [u16],
 }
 
-impl<'a> Rows<'a> {
+impl<'a> LinkRows<'a> {
     /// The lists before those of `node`, and the others.
-    pub fn split_at(self, node: u32) -> (Rows<'a>, Rows<'a>) {
+    pub fn split_at(self, node: u32) -> (LinkRows<'a>, LinkRows<'a>) {
         let at = ((node - self.first) as usize).min(self.counts.len());
         let (places, other_places) = self.places.split_at_mut(at * self.capacity);
         let (counts, other_counts) = self.counts.split_at_mut(at);
         let capacity = self.capacity;
-        let others = Rows { first: self.first + at as u32, capacity, places: other_places, counts: other_counts };
-        (Rows { first: self.first, capacity, places, counts }, others)
+        let others = LinkRows { first: self.first + at as u32, capacity, places: other_places, counts: other_counts };
+        (LinkRows { first: self.first, capacity, places, counts }, others)
     }
 
     /// How long a list may be.
