@@ -167,7 +167,7 @@ impl Compute {
         work: impl FnOnce(usize) -> T + Send + 'static,
     ) -> Result<T> {
         self.building.fetch_add(1, Ordering::SeqCst);
-        let _place = Place(&self.building);
+        let _place = QueuePlace(&self.building);
         let _permit = self.builds.acquire().await.map_err(|_| closed())?;
         let pool = if urgency.is_urgent() { self.urgent.clone() } else { self.pool.clone() };
         let (begun, share) = (Instant::now(), self.seats.take_some(urgency.permits(self.search_threads)).await?);
@@ -192,8 +192,8 @@ impl Compute {
         }
     }
 
-    fn queue(&self) -> Result<Place<'_>> {
-        let place = Place(&self.waiting);
+    fn queue(&self) -> Result<QueuePlace<'_>> {
+        let place = QueuePlace(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= self.waiting_limit {
             return Err(Error::unavailable(format!(
                 "{} searches wait already (setting: waiting searches); try again later",
@@ -246,9 +246,9 @@ impl<F> Batch<F> {
 }
 
 /// A place in a queue, given back when it is dropped.
-struct Place<'a>(&'a AtomicUsize);
+struct QueuePlace<'a>(&'a AtomicUsize);
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

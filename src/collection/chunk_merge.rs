@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunk::{CHUNK_BYTES, CHUNK_ROWS, Chunk, ChunkKind};
-use super::graphs::Links;
+use super::graphs::ChunkLinks;
 use super::snapshot::{ChunkView, Snapshot};
 use crate::format::FormatError;
 
@@ -107,7 +107,7 @@ fn gather(views: &[Arc<ChunkView>], kind: ChunkKind) -> Result<Vec<ChunkView>, F
     let merged = pieces.iter().map(|rows| {
         let links = rows.iter().map(|(n, row)| views[*n].link(*row as u32));
         let view = ChunkView::new(Chunk::gather(&chunks, rows, kind)?);
-        Ok(ChunkView { links: Links::among(links.collect(), &view.alive), ..view })
+        Ok(ChunkView { links: ChunkLinks::among(links.collect(), &view.alive), ..view })
     });
     merged.collect()
 }

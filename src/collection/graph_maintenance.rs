@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
-use super::graphs::{self, GraphPart, Relinked, Stored};
+use super::graphs::{self, GraphPart, GraphStorage, Relinked};
 use super::handle::Collection;
 use super::request::IndexSettings;
 use super::snapshot::Snapshot;
@@ -194,7 +194,8 @@ impl Collection {
     async fn adopt(&self, head: &Head) -> Result<bool, StreamError> {
         let before = self.present();
         let here = before.graph_keys();
-        let stored = before.graphs.iter().filter(|view| view.part.stored == Stored::Yes).map(|view| &view.part.key);
+        let stored =
+            before.graphs.iter().filter(|view| view.part.stored == GraphStorage::Yes).map(|view| &view.part.key);
         let mut replaces: Vec<String> =
             stored.filter(|key| !head.graphs.iter().any(|g| g.key == **key)).cloned().collect();
         if head.graphs.iter().any(|g| g.hi > before.version()) {
@@ -204,7 +205,7 @@ impl Collection {
         let mut changed = !replaces.is_empty();
         let context = self.stream().context();
         let ours: Vec<&GraphPart> =
-            before.graphs.iter().map(|view| &view.part).filter(|part| part.stored != Stored::Yes).collect();
+            before.graphs.iter().map(|view| &view.part).filter(|part| part.stored != GraphStorage::Yes).collect();
         for entry in head.graphs.iter().filter(|g| !here.contains(&g.key)) {
             if ours.iter().any(|part| part.covers(entry.lo, entry.hi)) {
                 continue;
@@ -272,7 +273,7 @@ impl Collection {
         let part = built.map(|graph| GraphPart {
             key: format!("not stored {}", Ulid::generate()),
             graph: Arc::new(graph),
-            stored: Stored::NotYet { new: job.new },
+            stored: GraphStorage::NotYet { new: job.new },
         });
         let Some(part) = part else { return Ok(false) };
         context.counters.graphs_built.count();

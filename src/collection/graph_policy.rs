@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::graphs::{GraphView, Stored};
+use super::graphs::{GraphStorage, GraphView};
 use super::snapshot::Snapshot;
 use crate::record::Version;
 
@@ -99,8 +99,8 @@ fn is_mostly_deleted(view: &GraphView) -> bool {
 
 fn new_nodes(view: &GraphView) -> u64 {
     match view.part.stored {
-        Stored::Yes => 0,
-        Stored::NotYet { new } => new,
+        GraphStorage::Yes => 0,
+        GraphStorage::NotYet { new } => new,
     }
 }
 
@@ -172,7 +172,7 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -
 
 /// The oldest graph that is not stored, once enough of the records are in no stored graph.
 fn unstored(graphs: &[&Arc<GraphView>], input: PolicyInput) -> Option<GraphTask> {
-    let oldest = graphs.iter().find(|view| view.part.stored != Stored::Yes)?;
+    let oldest = graphs.iter().find(|view| view.part.stored != GraphStorage::Yes)?;
     let new: u64 = graphs.iter().map(|view| new_nodes(view)).sum();
     let total: u64 = graphs.iter().map(|view| nodes(view)).sum();
     let due = new >= (input.rows * UNSTORED).max(total / UNSTORED)

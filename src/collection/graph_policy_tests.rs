@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
-use super::graphs::{GraphPart, Stored};
+use super::graphs::{GraphPart, GraphStorage};
 use super::replay::Replay;
 use crate::index::{BUILDERS, GraphParams, GraphRange, build_graph, extend_graph};
 use crate::record::{Metric, Record, Version};
@@ -16,7 +16,7 @@ use crate::stream::state::State;
 const ROWS: u64 = 4;
 
 /// A collection and what maintenance has done for it.
-struct Kept {
+struct MaintainedCollection {
     replay: Replay,
     random: StdRng,
     made: usize,
@@ -29,11 +29,11 @@ struct Kept {
     room: u64,
 }
 
-impl Kept {
-    fn new() -> Kept {
+impl MaintainedCollection {
+    fn new() -> MaintainedCollection {
         let replay = Replay::new(Metric::L2);
         let random = StdRng::seed_from_u64(3);
-        Kept { replay, random, made: 0, stored: 0, inserted: 0, jobs: Vec::new(), room: u64::MAX }
+        MaintainedCollection { replay, random, made: 0, stored: 0, inserted: 0, jobs: Vec::new(), room: u64::MAX }
     }
 
     fn add(&mut self, count: usize) {
@@ -66,7 +66,7 @@ impl Kept {
                     let (graph, all) = (Arc::new(graph), set.vectors.len());
                     assert_eq!(graph.len(), all);
                     self.inserted += (all - extended.map_or(0, |view| view.alive.count())) as u64;
-                    let (key, stored) = (format!("{}", self.jobs.len()), Stored::NotYet { new: job.new });
+                    let (key, stored) = (format!("{}", self.jobs.len()), GraphStorage::NotYet { new: job.new });
                     self.replay.state.attach_graph(GraphPart { key, graph, stored }, &job.replaces).unwrap();
                     self.jobs.push(job);
                 }
@@ -83,7 +83,7 @@ impl Kept {
 
 #[test]
 fn a_growing_collection_has_few_graphs_and_its_records_are_stored_a_bounded_number_of_times() {
-    let mut kept = Kept::new();
+    let mut kept = MaintainedCollection::new();
     const RECORDS: u64 = 1_500;
     for n in 0..RECORDS {
         kept.add(1);
@@ -99,7 +99,7 @@ fn a_growing_collection_has_few_graphs_and_its_records_are_stored_a_bounded_numb
 
 #[test]
 fn at_rest_everything_is_in_one_stored_graph() {
-    let mut kept = Kept::new();
+    let mut kept = MaintainedCollection::new();
     kept.add(15);
     kept.keep(true);
     assert!(kept.sizes().is_empty(), "so few records are scanned");
@@ -110,7 +110,7 @@ fn at_rest_everything_is_in_one_stored_graph() {
     assert_ne!(kept.sizes(), [207]);
     kept.keep(true);
     assert_eq!(kept.sizes(), [207]);
-    assert_eq!(kept.replay.snapshot().graphs[0].part.stored, Stored::Yes);
+    assert_eq!(kept.replay.snapshot().graphs[0].part.stored, GraphStorage::Yes);
     let built = kept.jobs.len();
     kept.keep(true);
     assert_eq!(kept.jobs.len(), built);
@@ -118,7 +118,7 @@ fn at_rest_everything_is_in_one_stored_graph() {
 
 #[test]
 fn a_graph_sheds_its_dead_when_they_are_more_than_a_quarter_and_not_for_nothing() {
-    let mut kept = Kept::new();
+    let mut kept = MaintainedCollection::new();
     kept.add(80);
     kept.keep(false);
     let built = kept.jobs.len();
@@ -131,7 +131,7 @@ fn a_graph_sheds_its_dead_when_they_are_more_than_a_quarter_and_not_for_nothing(
     kept.keep(false);
     assert_eq!((kept.jobs.len(), kept.sizes()), (built + 1, vec![59]));
     assert_eq!(kept.jobs[built].extends.as_ref(), kept.jobs[built].replaces.first());
-    assert_eq!(kept.replay.snapshot().graphs[0].part.stored, Stored::Yes);
+    assert_eq!(kept.replay.snapshot().graphs[0].part.stored, GraphStorage::Yes);
     kept.replay.delete(&ids[21..]);
     kept.keep(true);
     assert_eq!(kept.jobs.len(), built + 1, "nothing is built of no records");
@@ -139,7 +139,7 @@ fn a_graph_sheds_its_dead_when_they_are_more_than_a_quarter_and_not_for_nothing(
 
 #[test]
 fn records_before_the_first_graph_are_covered_by_the_next_that_takes_all() {
-    let mut kept = Kept::new();
+    let mut kept = MaintainedCollection::new();
     for _ in 0..3 {
         kept.add(20);
     }
@@ -147,7 +147,7 @@ fn records_before_the_first_graph_are_covered_by_the_next_that_takes_all() {
     let range = GraphRange { stream: "c/x".into(), lo: Version(3), hi: Version(3) };
     let set = snapshot.graph_input(Version(3), Version(3));
     let graph = build_graph(&set, range, &GraphParams::default(), BUILDERS[0]).unwrap();
-    let part = GraphPart { key: "late".into(), graph: Arc::new(graph), stored: Stored::Yes };
+    let part = GraphPart { key: "late".into(), graph: Arc::new(graph), stored: GraphStorage::Yes };
     kept.replay.state.attach_graph(part, &[]).unwrap();
     kept.replay.state.publish();
     kept.add(4);
@@ -157,7 +157,7 @@ fn records_before_the_first_graph_are_covered_by_the_next_that_takes_all() {
 
 #[test]
 fn where_memory_is_short_several_smaller_graphs_are_built_and_one_when_it_is_not() {
-    let mut kept = Kept { room: 25, ..Kept::new() };
+    let mut kept = MaintainedCollection { room: 25, ..MaintainedCollection::new() };
     for _ in 0..8 {
         kept.add(10);
     }
@@ -177,7 +177,7 @@ fn where_memory_is_short_several_smaller_graphs_are_built_and_one_when_it_is_not
 #[test]
 fn many_records_at_once_come_into_a_graph_step_by_step_and_each_once() {
     const RECORDS: usize = 2_000;
-    let mut kept = Kept::new();
+    let mut kept = MaintainedCollection::new();
     for _ in 0..RECORDS / 50 {
         kept.add(50);
     }
@@ -192,7 +192,7 @@ fn many_records_at_once_come_into_a_graph_step_by_step_and_each_once() {
 
 #[test]
 fn a_commit_that_is_larger_than_a_step_is_taken_whole() {
-    let mut kept = Kept::new();
+    let mut kept = MaintainedCollection::new();
     kept.add(900);
     kept.add(10);
     kept.keep(false);

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Map;
 
-use super::graphs::{GraphPart, Relinked, Stored};
+use super::graphs::{GraphPart, GraphStorage, Relinked};
 use super::replay::Replay;
 use super::request::{Hit, Query, Selection, Write};
 use super::snapshot::Snapshot;
@@ -43,7 +43,7 @@ fn build(snapshot: &Snapshot, lo: u64, hi: u64) -> Option<GraphPart> {
     let range = GraphRange { stream: "c/x".into(), lo, hi };
     let params = GraphParams { threads: 1, ..GraphParams::default() };
     let graph = Arc::new(build_graph(&set, range, &params, BUILDERS[0]).unwrap());
-    Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph, stored: Stored::Yes })
+    Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph, stored: GraphStorage::Yes })
 }
 
 /// The same graph through the bucket's bytes.

@@ -27,12 +27,12 @@ pub struct GraphPart {
     /// The graph itself; its header names the versions whose embeddings it covers.
     pub graph: Arc<Graph>,
     /// Whether it is in the bucket.
-    pub stored: Stored,
+    pub stored: GraphStorage,
 }
 
 /// Whether a graph is in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum GraphStorage {
     /// It is, and HEAD named it.
     Yes,
     /// Only in memory: so many of its nodes are in no graph that is in the bucket.
@@ -85,7 +85,7 @@ pub struct GraphView {
 
 /// What a search of all records goes through.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts {
+pub struct GraphParts {
     /// Of each graph, the number of its nodes, and of those among them that are no live record's.
     pub graphs: Vec<(usize, usize)>,
     /// Live records in no graph.
@@ -129,24 +129,24 @@ impl Link {
 
 /// The links of a chunk's rows.
 #[derive(Debug, Clone)]
-pub struct Links {
+pub struct ChunkLinks {
     links: Arc<[Link]>,
     /// Live rows without a link.
     pub unindexed: RoaringBitmap,
 }
 
-impl Links {
+impl ChunkLinks {
     /// The links of a chunk's rows, of which `alive` are live; `None` where there are none.
-    pub fn among(links: Vec<Option<Link>>, alive: &RoaringBitmap) -> Option<Links> {
+    pub fn among(links: Vec<Option<Link>>, alive: &RoaringBitmap) -> Option<ChunkLinks> {
         links.iter().any(Option::is_some).then(|| {
             let unindexed = alive.iter().filter(|row| links[*row as usize].is_none()).collect();
-            Links { links: links.into_iter().map(|link| link.unwrap_or(Link::NONE)).collect(), unindexed }
+            ChunkLinks { links: links.into_iter().map(|link| link.unwrap_or(Link::NONE)).collect(), unindexed }
         })
     }
 
     /// These links, where fewer rows are live.
-    fn among_alive(&self, alive: &RoaringBitmap) -> Links {
-        Links { links: self.links.clone(), unindexed: &self.unindexed & alive }
+    fn among_alive(&self, alive: &RoaringBitmap) -> ChunkLinks {
+        ChunkLinks { links: self.links.clone(), unindexed: &self.unindexed & alive }
     }
 
     pub fn get(&self, row: u32) -> Option<Link> {
@@ -182,7 +182,7 @@ fn link_all(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     let links: Vec<Option<Link>> = (0..chunk.len() as u32).map(link_to).collect();
     let live: Vec<Link> = view.alive.iter().filter_map(|row| links[row as usize]).collect();
     live.into_iter().for_each(|link| begin_node(graphs, link));
-    let links = Links::among(links, &view.alive);
+    let links = ChunkLinks::among(links, &view.alive);
     view.set_links(links);
 }
 
@@ -285,7 +285,7 @@ fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]
     let links: Vec<Option<Link>> = (0..view.chunk.len() as u32).map(kept).collect();
     let live = view.alive.iter().filter_map(|row| links[row as usize]);
     live.for_each(|link| begin_node(graphs, link));
-    let links = Links::among(links, &view.alive);
+    let links = ChunkLinks::among(links, &view.alive);
     Arc::make_mut(view).set_links(links);
 }
 
@@ -316,7 +316,7 @@ fn link_to(
             graph.alive.insert(link.node);
         }
     }
-    let links = Links::among(links, &view.alive);
+    let links = ChunkLinks::among(links, &view.alive);
     Arc::make_mut(view).set_links(links);
 }
 
@@ -339,7 +339,7 @@ pub fn decode(entry: &GraphEntry, bytes: Bytes) -> Result<GraphPart, FormatError
             entry.hi
         )));
     }
-    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph), stored: Stored::Yes })
+    Ok(GraphPart { key: entry.key.clone(), graph: Arc::new(graph), stored: GraphStorage::Yes })
 }
 
 impl Snapshot {
@@ -363,15 +363,15 @@ impl Snapshot {
     pub fn note_stored(&mut self, name: &str, key: &str) {
         if let Some(view) = self.graphs.iter_mut().find(|view| view.part.key == name) {
             let part = &mut Arc::make_mut(view).part;
-            (part.key, part.stored) = (key.to_owned(), Stored::Yes);
+            (part.key, part.stored) = (key.to_owned(), GraphStorage::Yes);
         }
     }
 
     /// Nodes of each graph and how many of them are no live record's, and live records in no graph.
-    pub fn parts(&self) -> Parts {
+    pub fn parts(&self) -> GraphParts {
         let graphs = self.graphs.iter().map(|view| (view.part.graph.len(), view.ended()));
-        let unstored = self.graphs.iter().filter(|view| view.part.stored != Stored::Yes).count();
-        Parts { graphs: graphs.collect(), unindexed: self.unindexed(), unstored }
+        let unstored = self.graphs.iter().filter(|view| view.part.stored != GraphStorage::Yes).count();
+        GraphParts { graphs: graphs.collect(), unindexed: self.unindexed(), unstored }
     }
 
     /// Live records whose embeddings are in no graph.

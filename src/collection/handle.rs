@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::get::{Matches, Reading};
 use super::graph_maintenance::QuietTimer;
-use super::graphs::Parts;
+use super::graphs::GraphParts;
 use super::key_types::KeyTypes;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
@@ -87,7 +87,7 @@ impl SharedView {
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CollectionInner {
     shared_view: SharedView,
     stream: Stream<CollectionState>,
     surroundings: Surroundings,
@@ -98,7 +98,7 @@ struct Inner {
 /// A collection of records. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Collection {
-    inner: Arc<Inner>,
+    inner: Arc<CollectionInner>,
 }
 
 impl Collection {
@@ -108,7 +108,7 @@ impl Collection {
         surroundings: Surroundings,
     ) -> Collection {
         let (quiet_timer, pins) = (Mutex::default(), Pins::default());
-        Collection { inner: Arc::new(Inner { shared_view, stream, surroundings, quiet_timer, pins }) }
+        Collection { inner: Arc::new(CollectionInner { shared_view, stream, surroundings, quiet_timer, pins }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -371,7 +371,7 @@ impl Collection {
 
     /// What a search goes through, for benches.
     #[doc(hidden)]
-    pub fn parts(&self) -> Parts {
+    pub fn parts(&self) -> GraphParts {
         self.present().parts()
     }
 

@@ -25,7 +25,7 @@ struct Touched {
 
 /// A record as the next request of the batch sees it.
 #[derive(Debug)]
-pub enum Current<'a> {
+pub enum CurrentRecord<'a> {
     /// There is none of this id.
     Absent,
     /// As an earlier request of the batch left it.
@@ -36,7 +36,7 @@ pub enum Current<'a> {
 
 /// A record that a delete selects. Sorts in insertion order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Candidate<'a> {
+pub struct DeleteCandidate<'a> {
     /// `Err(slot)` for records that the batch inserted: they come last, in order of insertion.
     pub place: Result<Address, usize>,
     pub id: &'a str,
@@ -60,14 +60,14 @@ impl<'a> Overlay<'a> {
     }
 
     /// The record with this id.
-    pub fn current(&self, id: &str) -> Current<'_> {
+    pub fn current(&self, id: &str) -> CurrentRecord<'_> {
         match self.touched.get(id) {
             Some(Touched { slot, live: true, .. }) => match &self.slots[*slot] {
-                Some(row) => Current::Pending(row),
-                None => Current::Absent,
+                Some(row) => CurrentRecord::Pending(row),
+                None => CurrentRecord::Absent,
             },
-            Some(_) => Current::Absent,
-            None => self.base.find(id).map_or(Current::Absent, Current::Stored),
+            Some(_) => CurrentRecord::Absent,
+            None => self.base.find(id).map_or(CurrentRecord::Absent, CurrentRecord::Stored),
         }
     }
 
@@ -105,20 +105,20 @@ impl<'a> Overlay<'a> {
     }
 
     /// Records of the snapshot that the batch has not touched, from rows of it.
-    pub fn untouched(&self, rows: impl Iterator<Item = (Address, RowRef)>) -> Vec<Candidate<'a>> {
+    pub fn untouched(&self, rows: impl Iterator<Item = (Address, RowRef)>) -> Vec<DeleteCandidate<'a>> {
         let candidates =
-            rows.map(|(position, at)| Candidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });
+            rows.map(|(position, at)| DeleteCandidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });
         candidates.filter(|candidate| self.touched.is_empty() || !self.touched.contains_key(candidate.id)).collect()
     }
 
     /// Records that the batch has put and that match.
-    pub fn pending(&self, filter: Option<&Filter>, interrupt: &Interrupt) -> Result<Vec<Candidate<'a>>> {
+    pub fn pending(&self, filter: Option<&Filter>, interrupt: &Interrupt) -> Result<Vec<DeleteCandidate<'a>>> {
         let live = self.touched.iter().filter(|(_, touched)| touched.live);
         let rows = live.filter_map(|(id, touched)| Some((*id, touched.slot, self.slots[touched.slot].as_ref()?)));
         let mut pending = Vec::new();
         for (id, slot, row) in rows {
             if filter.map(|filter| matches(filter, row, interrupt)).transpose()?.unwrap_or(true) {
-                pending.push(Candidate { place: row.position.ok_or(slot), id });
+                pending.push(DeleteCandidate { place: row.position.ok_or(slot), id });
             }
         }
         Ok(pending)

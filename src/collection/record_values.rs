@@ -56,7 +56,7 @@ fn value_bytes(value: &MetaValue) -> u64 {
 }
 
 /// Told the bytes of each record; what it refuses ends the reading.
-pub type Meter<'m> = dyn FnMut(RecordBytes) -> Result<()> + 'm;
+pub type RecordMeter<'m> = dyn FnMut(RecordBytes) -> Result<()> + 'm;
 
 /// Reads the records of a batch whose columns `plan` knows. `first` is the number of its first row.
 ///
@@ -68,7 +68,7 @@ pub fn records_within(
     plan: &ColumnPlan,
     limits: &Limits,
     first: u64,
-    meter: &mut Meter<'_>,
+    meter: &mut RecordMeter<'_>,
 ) -> Result<Vec<Record>> {
     let table = Table::of(batch, plan, limits, first)?;
     let mut records = Vec::new();
@@ -83,12 +83,12 @@ pub fn records_within(
 /// The columns of one batch.
 struct Table<'a> {
     /// Queries have none.
-    id: Option<Column<'a>>,
-    embedding: Column<'a>,
-    document: Option<Column<'a>>,
-    uri: Option<Column<'a>>,
-    metadata: Option<Column<'a>>,
-    others: Vec<Column<'a>>,
+    id: Option<RecordColumn<'a>>,
+    embedding: RecordColumn<'a>,
+    document: Option<RecordColumn<'a>>,
+    uri: Option<RecordColumn<'a>>,
+    metadata: Option<RecordColumn<'a>>,
+    others: Vec<RecordColumn<'a>>,
     limits: &'a Limits,
     first: u64,
 }
@@ -98,7 +98,7 @@ impl<'a> Table<'a> {
         let column = |name: &'a str| {
             let array = batch.column_by_name(name);
             array
-                .map(|array| Column::of(name, array))
+                .map(|array| RecordColumn::of(name, array))
                 .ok_or_else(|| Error::invalid(format!("column {name:?} is missing")))
         };
         let needed = |part: Part| column(plan.column(part).unwrap_or(part.name()));
@@ -118,7 +118,7 @@ impl<'a> Table<'a> {
     fn record(&self, row: usize) -> Result<Record> {
         let at = |error: Error| error.with_place(&format!("row {}", self.first + row as u64));
         let limits = self.limits;
-        let text = |column: &Option<Column<'_>>, most: usize, limit: &str| match column {
+        let text = |column: &Option<RecordColumn<'_>>, most: usize, limit: &str| match column {
             Some(column) => column.text(row, most, limit),
             None => Ok(None),
         };
@@ -156,17 +156,17 @@ impl<'a> Table<'a> {
 }
 
 /// One column; `array` has the values of its dictionary, where it has one.
-struct Column<'a> {
+struct RecordColumn<'a> {
     name: &'a str,
     outer: &'a ArrayRef,
     array: ArrayRef,
 }
 
-impl<'a> Column<'a> {
-    fn of(name: &'a str, outer: &'a ArrayRef) -> Column<'a> {
+impl<'a> RecordColumn<'a> {
+    fn of(name: &'a str, outer: &'a ArrayRef) -> RecordColumn<'a> {
         let dictionary = outer.as_any_dictionary_opt();
         let array = dictionary.map_or(outer, |dictionary| dictionary.values()).clone();
-        Column { name, outer, array }
+        RecordColumn { name, outer, array }
     }
 
     /// Where the value of a row is; `None` for a null.
@@ -274,7 +274,7 @@ impl<'a> Column<'a> {
 fn struct_metadata(values: &StructArray, at: usize, most: usize) -> Result<Metadata> {
     let mut metadata = BTreeMap::new();
     for (field, column) in values.fields().iter().zip(values.columns()) {
-        let column = Column::of(field.name(), column);
+        let column = RecordColumn::of(field.name(), column);
         if let Some(place) = column.place(at)
             && let Some(value) = meta_value(column.name, &column.array, place, most)?
         {
@@ -287,7 +287,7 @@ fn struct_metadata(values: &StructArray, at: usize, most: usize) -> Result<Metad
 fn map_metadata(map: &MapArray, at: usize, most: usize, wrong: impl Fn() -> Error) -> Result<Metadata> {
     let range = span(map.value_offsets(), at);
     check_length("metadata", range.len(), most, "metadata_bytes")?;
-    let (keys, values) = (Column::of("metadata", map.keys()), Column::of("metadata", map.values()));
+    let (keys, values) = (RecordColumn::of("metadata", map.keys()), RecordColumn::of("metadata", map.values()));
     let mut metadata = BTreeMap::new();
     for entry in range {
         let key = keys.place(entry).and_then(|at| text_at(&keys.array, at)).ok_or_else(&wrong)?;

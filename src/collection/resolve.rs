@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::insertion_order::in_order;
 use super::key_types::{KeyType, KeyTypes};
-use super::overlay::{Candidate, Current, Overlay};
+use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
 use super::request::{Guard, Selection, Write, WriteOutcome};
 use super::select::Matched;
 use super::snapshot::{RowRef, Snapshot};
@@ -88,8 +88,8 @@ impl<'a> Resolver<'a> {
     /// that the asker can know.
     fn check_guard(&self, guard: &Guard) -> Result<()> {
         let holds = match (self.overlay.current(&guard.id), guard.address) {
-            (Current::Absent, None) => true,
-            (Current::Stored(at), Some(address)) => self.base.address(at) == address,
+            (CurrentRecord::Absent, None) => true,
+            (CurrentRecord::Stored(at), Some(address)) => self.base.address(at) == address,
             _ => false,
         };
         match holds {
@@ -130,7 +130,7 @@ impl<'a> Resolver<'a> {
         let mut metadata_of_new = Vec::new();
         for (i, record) in records.iter().enumerate() {
             let metadata = self.metadata_text(i, record)?;
-            if ids.insert(record.id.as_str()) && matches!(self.overlay.current(&record.id), Current::Absent) {
+            if ids.insert(record.id.as_str()) && matches!(self.overlay.current(&record.id), CurrentRecord::Absent) {
                 rows.push((record.id.as_str(), new_row(record, metadata)));
                 metadata_of_new.extend(&record.metadata);
             }
@@ -162,12 +162,12 @@ impl<'a> Resolver<'a> {
         for (i, update) in updates.iter().enumerate() {
             let row = match (staged.get(&update.id), self.overlay.current(&update.id)) {
                 (Some(row), _) => row.clone(),
-                (None, Current::Pending(row)) => row.clone(),
-                (None, Current::Stored(at)) => self.base.row(at),
-                (None, Current::Absent) if unknown == Unknown::Inserted => {
+                (None, CurrentRecord::Pending(row)) => row.clone(),
+                (None, CurrentRecord::Stored(at)) => self.base.row(at),
+                (None, CurrentRecord::Absent) if unknown == Unknown::Inserted => {
                     Row { op: Op::Put, ..Row::delete(update.id.as_str()) }
                 }
-                (None, Current::Absent) => continue,
+                (None, CurrentRecord::Absent) => continue,
             };
             staged.set(&update.id, self.updated(row, update, i)?);
             changed.push(update);
@@ -213,7 +213,7 @@ impl<'a> Resolver<'a> {
         let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
         let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
         let named = distinct.as_ref().map_or(0, HashSet::len);
-        let asked = |candidate: &Candidate<'a>| distinct.as_ref().is_none_or(|ids| ids.contains(candidate.id));
+        let asked = |candidate: &DeleteCandidate<'a>| distinct.as_ref().is_none_or(|ids| ids.contains(candidate.id));
         chosen.extend(pending.into_iter().filter(asked));
         if chosen.len() > limit {
             chosen.sort_unstable();
@@ -226,17 +226,17 @@ impl<'a> Resolver<'a> {
     }
 
     /// What a row that replaces this id's record takes over from it.
-    fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<Origin<'r>> {
+    fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<RowOrigin<'r>> {
         if let Some(row) = staged.get(id) {
-            return Some(Origin::of(row));
+            return Some(RowOrigin::of(row));
         }
         match self.overlay.current(id) {
-            Current::Absent => None,
-            Current::Pending(row) => Some(Origin::of(row)),
-            Current::Stored(at) => {
+            CurrentRecord::Absent => None,
+            CurrentRecord::Pending(row) => Some(RowOrigin::of(row)),
+            CurrentRecord::Stored(at) => {
                 let (chunk, row) = (self.base.chunk(at), at.row);
                 let (position, embedded) = (Some(chunk.position(row)), Some(chunk.embedded(row)));
-                Some(Origin { position, embedded, embedding: chunk.vector(row) })
+                Some(RowOrigin { position, embedded, embedding: chunk.vector(row) })
             }
         }
     }
@@ -289,16 +289,16 @@ impl<'a> Staged<'a> {
     }
 }
 
-struct Origin<'r> {
+struct RowOrigin<'r> {
     position: Option<Address>,
     embedded: Option<Address>,
     embedding: &'r [f32],
 }
 
-impl<'r> Origin<'r> {
-    fn of(row: &'r Row) -> Origin<'r> {
+impl<'r> RowOrigin<'r> {
+    fn of(row: &'r Row) -> RowOrigin<'r> {
         let embedding = row.embedding.as_deref().unwrap_or_default();
-        Origin { position: row.position, embedded: row.embedded, embedding }
+        RowOrigin { position: row.position, embedded: row.embedded, embedding }
     }
 }
 

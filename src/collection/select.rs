@@ -33,11 +33,11 @@ impl Selected {
 /// Which rows of some chunks match a filter: found before a request waits in line, so that nobody has to wait
 /// while documents are read. Chunks never change, so it stays true.
 #[derive(Debug, Clone, Default)]
-pub struct Matched(Vec<Looked>);
+pub struct Matched(Vec<ChunkMatches>);
 
 /// What is known of a chunk.
 #[derive(Debug, Clone)]
-struct Looked {
+struct ChunkMatches {
     chunk: Arc<Chunk>,
     rows: RoaringBitmap,
     matching: RoaringBitmap,
@@ -67,7 +67,7 @@ impl Snapshot {
             let rows = candidates.as_ref().map_or(&view.alive, |rows| &rows[chunk]).clone();
             let matching =
                 if rows.is_empty() { rows.clone() } else { view.chunk.matching(filter, &rows, interrupt)? };
-            Ok(Looked { chunk: view.chunk.clone(), rows, matching })
+            Ok(ChunkMatches { chunk: view.chunk.clone(), rows, matching })
         };
         Ok(Matched(self.chunks.iter().enumerate().map(look).collect::<Result<_>>()?))
     }

@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 
 use super::chunk::{Chunk, ChunkKind};
-use super::graphs::{GraphView, Link, Links};
+use super::graphs::{ChunkLinks, GraphView, Link};
 use super::id_table::IdHasher;
 use super::key_types::KeyTypes;
 use crate::index::LazyCodes;
@@ -26,7 +26,7 @@ pub struct ChunkView {
     /// Rows that are live records.
     pub alive: RoaringBitmap,
     /// Which rows' embeddings are nodes of graphs; `None` where none is.
-    pub links: Option<Links>,
+    pub links: Option<ChunkLinks>,
     /// Codes of the rows, as long as none is in a graph.
     pub codes: Arc<LazyCodes>,
 }
@@ -40,7 +40,7 @@ impl ChunkView {
     }
 
     /// Sets which rows are nodes. Rows that a graph has are not scanned, so their codes are let go.
-    pub fn set_links(&mut self, links: Option<Links>) {
+    pub fn set_links(&mut self, links: Option<ChunkLinks>) {
         if links.is_some() {
             self.codes = Arc::default();
         }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 
 /// Where something is; put into words only if it is wrong.
-type Place<'a> = &'a dyn Display;
+type FieldPlace<'a> = &'a dyn Display;
 
 /// Checks a request against the limits and the dimension, where that is fixed. Answers the dimension of
 /// its embeddings, if it has any.
@@ -58,7 +58,7 @@ pub fn check_metadata_text(i: usize, text: Option<&str>, limits: &Limits) -> Res
 }
 
 /// Refuses an embedding of another dimension, or with NaN or infinity.
-pub fn check_embedding(at: Place<'_>, embedding: &[f32], dimension: Option<usize>, limits: &Limits) -> Result<()> {
+pub fn check_embedding(at: FieldPlace<'_>, embedding: &[f32], dimension: Option<usize>, limits: &Limits) -> Result<()> {
     let got = embedding.len();
     if let Some(expected) = dimension.filter(|expected| *expected != got) {
         return Err(Error::invalid(format!("{at}: expected {expected} numbers, got {got}")));
@@ -86,7 +86,7 @@ fn check_count(count: usize, limits: &Limits) -> Result<()> {
     }
 }
 
-fn check_record(at: Place<'_>, record: &Record, dimension: Option<usize>, limits: &Limits) -> Result<()> {
+fn check_record(at: FieldPlace<'_>, record: &Record, dimension: Option<usize>, limits: &Limits) -> Result<()> {
     check_id(&format_args!("{at}.id"), &record.id, limits)?;
     check_embedding(&format_args!("{at}.embedding"), &record.embedding, dimension, limits)?;
     check_texts(at, record.document.as_deref(), record.uri.as_deref(), limits)?;
@@ -96,7 +96,7 @@ fn check_record(at: Place<'_>, record: &Record, dimension: Option<usize>, limits
     }
 }
 
-fn check_update(at: Place<'_>, update: &RecordUpdate, dimension: Option<usize>, limits: &Limits) -> Result<()> {
+fn check_update(at: FieldPlace<'_>, update: &RecordUpdate, dimension: Option<usize>, limits: &Limits) -> Result<()> {
     check_id(&format_args!("{at}.id"), &update.id, limits)?;
     if let Some(embedding) = &update.embedding {
         check_embedding(&format_args!("{at}.embedding"), embedding, dimension, limits)?;
@@ -120,14 +120,14 @@ fn check_selection(selection: &Selection, limits: &Limits) -> Result<()> {
     ids.iter().enumerate().try_for_each(|(i, id)| check_id(&format_args!("ids[{i}]"), id, limits))
 }
 
-fn check_id(at: Place<'_>, id: &str, limits: &Limits) -> Result<()> {
+fn check_id(at: FieldPlace<'_>, id: &str, limits: &Limits) -> Result<()> {
     if id.is_empty() {
         return Err(Error::invalid(format!("{at}: expected at least one character, got none")));
     }
     check_bytes_of(at, id.len(), limits.id_bytes, "id_bytes")
 }
 
-fn check_texts(at: Place<'_>, document: Option<&str>, uri: Option<&str>, limits: &Limits) -> Result<()> {
+fn check_texts(at: FieldPlace<'_>, document: Option<&str>, uri: Option<&str>, limits: &Limits) -> Result<()> {
     for (field, text) in [("document", document), ("uri", uri)] {
         let bytes = text.map_or(0, str::len);
         check_bytes_of(&format_args!("{at}.{field}"), bytes, limits.document_bytes, "document_bytes")?;
@@ -135,11 +135,11 @@ fn check_texts(at: Place<'_>, document: Option<&str>, uri: Option<&str>, limits:
     Ok(())
 }
 
-fn check_metadata(at: Place<'_>, metadata: &Metadata) -> Result<()> {
+fn check_metadata(at: FieldPlace<'_>, metadata: &Metadata) -> Result<()> {
     metadata.0.iter().try_for_each(|(key, value)| check_entry(at, key, Some(value)))
 }
 
-fn check_entry(at: Place<'_>, key: &str, value: Option<&MetaValue>) -> Result<()> {
+fn check_entry(at: FieldPlace<'_>, key: &str, value: Option<&MetaValue>) -> Result<()> {
     if key.is_empty() {
         return Err(Error::invalid(format!(
             "{at}.metadata: expected keys of at least one character, got an empty one"
@@ -156,7 +156,7 @@ fn check_entry(at: Place<'_>, key: &str, value: Option<&MetaValue>) -> Result<()
     }
 }
 
-fn check_bytes_of(at: Place<'_>, got: usize, limit: usize, setting: &str) -> Result<()> {
+fn check_bytes_of(at: FieldPlace<'_>, got: usize, limit: usize, setting: &str) -> Result<()> {
     match got > limit {
         true => Err(Error::limit(format!("{at}: expected at most {limit} bytes (limit {setting}), got {got}"))),
         false => Ok(()),

@@ -42,7 +42,7 @@ struct Watched {
 
 /// What is to be thought of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum AttemptVerdict {
     /// It may pass.
     Passing,
     /// Nothing changes it.
@@ -127,7 +127,7 @@ impl Opening {
                 Err(error) => error,
             };
             // Damage is certain: it was read several times before it was called so.
-            if verdict(&error) == Verdict::Certain {
+            if verdict(&error) == AttemptVerdict::Certain {
                 return Err(error);
             }
             if Instant::now() >= deadline {
@@ -187,15 +187,15 @@ impl Opening {
     }
 }
 
-fn verdict(error: &Error) -> Verdict {
+fn verdict(error: &Error) -> AttemptVerdict {
     // A folder that cannot be made or read.
     if std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>()) {
-        return Verdict::Certain;
+        return AttemptVerdict::Certain;
     }
     match (error.kind(), bucket_error(error)) {
-        (ErrorKind::Unavailable, Some(refused)) if probe::is_certain(refused) => Verdict::Certain,
-        (ErrorKind::Unavailable | ErrorKind::OutcomeUnknown, _) => Verdict::Passing,
-        _ => Verdict::Certain,
+        (ErrorKind::Unavailable, Some(refused)) if probe::is_certain(refused) => AttemptVerdict::Certain,
+        (ErrorKind::Unavailable | ErrorKind::OutcomeUnknown, _) => AttemptVerdict::Passing,
+        _ => AttemptVerdict::Certain,
     }
 }
 
@@ -297,15 +297,15 @@ mod tests {
             "status 301, PermanentRedirect: no message; check the region",
             "cannot write: permission denied",
         ] {
-            assert_eq!(verdict_of(message), Verdict::Certain, "{message}");
+            assert_eq!(verdict_of(message), AttemptVerdict::Certain, "{message}");
         }
         for message in
             ["status 403, AccessDenied: no message", "status 403, no code: no message", "status 400, ExpiredToken: x"]
         {
-            assert_eq!(verdict_of(message), Verdict::Passing, "{message}");
+            assert_eq!(verdict_of(message), AttemptVerdict::Passing, "{message}");
         }
         for error in [Error::corrupted("x"), Error::invalid("x"), Error::not_found("x")] {
-            assert_eq!(verdict(&error), Verdict::Certain, "{error}");
+            assert_eq!(verdict(&error), AttemptVerdict::Certain, "{error}");
         }
     }
 

@@ -22,7 +22,7 @@ pub use self::resolve::{CatalogWrite, already_exists, no_collection, no_database
 pub use self::view::CatalogView;
 
 use self::records::CatalogRecord;
-use self::resolve::Overlay;
+use self::resolve::CatalogOverlay;
 use crate::error::Result;
 use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Op, Rows};
@@ -31,7 +31,7 @@ use crate::stream::state::{Resolution, State, Weight};
 
 /// One row of the catalog as stored; kinds of records that this version does not know stay as they are.
 #[derive(Debug, Clone)]
-struct Stored {
+struct StoredRow {
     position: Address,
     record: Option<CatalogRecord>,
 }
@@ -40,7 +40,7 @@ struct Stored {
 #[derive(Debug)]
 pub struct CatalogState {
     version: Version,
-    records: BTreeMap<String, Stored>,
+    records: BTreeMap<String, StoredRow>,
     view: CatalogView,
     config: Map<String, Value>,
     published: Arc<ArcSwap<CatalogView>>,
@@ -64,7 +64,7 @@ impl CatalogState {
     }
 
     /// Sets or removes the record `id`.
-    fn set(&mut self, id: &str, stored: Option<Stored>) {
+    fn set(&mut self, id: &str, stored: Option<StoredRow>) {
         if let Some(old) = self.records.remove(id).and_then(|old| old.record) {
             self.view.remove(&old);
         }
@@ -87,7 +87,7 @@ impl CatalogState {
                         true => own,
                         false => Address(rows.positions.value(row)),
                     };
-                    Some(Stored { position, record: CatalogRecord::parse(id, Rows::text(&rows.metadatas, row))? })
+                    Some(StoredRow { position, record: CatalogRecord::parse(id, Rows::text(&rows.metadatas, row))? })
                 }
                 _ => None,
             };
@@ -107,7 +107,7 @@ impl State for CatalogState {
     }
 
     fn resolve(&self, requests: &[&CatalogWrite]) -> Resolution<()> {
-        let mut overlay = Overlay::new(self);
+        let mut overlay = CatalogOverlay::new(self);
         let answers = requests.iter().map(|request| overlay.resolve(request)).collect();
         let rows = overlay.into_rows();
         Resolution { rows, config: None, drop: false, answers }

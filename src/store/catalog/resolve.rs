@@ -47,7 +47,7 @@ pub enum CatalogWrite {
 }
 
 /// A batch in the course of its resolution: what its requests have changed so far.
-pub(super) struct Overlay<'a> {
+pub(super) struct CatalogOverlay<'a> {
     state: &'a CatalogState,
     collections: BTreeMap<CollectionId, Option<Arc<CollectionRecord>>>,
     tenants: BTreeMap<String, Option<Arc<TenantRecord>>>,
@@ -55,9 +55,9 @@ pub(super) struct Overlay<'a> {
     rows: BTreeMap<String, Row>,
 }
 
-impl<'a> Overlay<'a> {
-    pub(super) fn new(state: &'a CatalogState) -> Overlay<'a> {
-        Overlay {
+impl<'a> CatalogOverlay<'a> {
+    pub(super) fn new(state: &'a CatalogState) -> CatalogOverlay<'a> {
+        CatalogOverlay {
             state,
             collections: BTreeMap::new(),
             tenants: BTreeMap::new(),
