@@ -11,7 +11,7 @@ use super::objects::{ObjectFault, Reader};
 use super::report::StreamCheck;
 use crate::bucket::keys::StreamId;
 use crate::error::Result;
-use crate::format::file_record::{FileRecord, Part, SWEEP_ID, SweepRecord};
+use crate::format::file_record::{ContentPart, FileRecord, SWEEP_ID, SweepRecord};
 use crate::format::{Checksum, FormatError};
 use crate::record::Metadata;
 
@@ -24,7 +24,7 @@ const UPLOAD: &str = "put it back from a backup, or upload the file again; other
 struct NamedPart {
     file: String,
     key: String,
-    part: Part,
+    part: ContentPart,
 }
 
 /// Checks the contents that the records of a stream name.
@@ -79,7 +79,7 @@ fn named(id: &StreamId, records: &BTreeMap<String, RecordTexts>, report: &mut St
 }
 
 /// The parts of one record.
-fn read(name: &str, texts: &RecordTexts) -> Result<Vec<(ulid::Ulid, u32, Part)>, FormatError> {
+fn read(name: &str, texts: &RecordTexts) -> Result<Vec<(ulid::Ulid, u32, ContentPart)>, FormatError> {
     let damaged = |error: crate::error::Error| FormatError::Damaged(error.message().to_owned());
     let metadata = texts.metadata.as_deref().map(Metadata::from_json_text).transpose().map_err(damaged)?;
     if name == SWEEP_ID {
@@ -96,7 +96,7 @@ async fn judge(reader: &Reader, named: &NamedPart) -> Result<(), ObjectFault> {
     match size == named.part.bytes && found == named.part.xxh3 {
         true => Ok(()),
         false => {
-            let Part { bytes, xxh3 } = named.part;
+            let ContentPart { bytes, xxh3 } = named.part;
             let what =
                 format!("the record names {bytes} bytes with checksum {xxh3}, the object has {size} with {found}");
             Err(ObjectFault::Damaged(FormatError::Damaged(what)))

@@ -28,7 +28,7 @@ pub struct FileCounts {
 
 /// The budget of one store.
 #[derive(Debug)]
-pub struct Budget {
+pub struct FileBudget {
     permits: Arc<Semaphore>,
     units: usize,
     counts: [AtomicU64; 4],
@@ -46,10 +46,10 @@ pub enum Counted {
 /// The right to hold some bytes, until it is dropped.
 pub type Share = OwnedSemaphorePermit;
 
-impl Budget {
-    pub fn new(settings: &FileSettings) -> Budget {
+impl FileBudget {
+    pub fn new(settings: &FileSettings) -> FileBudget {
         let units = (settings.memory_bytes / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Budget { permits: Arc::new(Semaphore::new(units)), units, counts: Default::default() }
+        FileBudget { permits: Arc::new(Semaphore::new(units)), units, counts: Default::default() }
     }
 
     /// One that is larger than all there is takes all there is.

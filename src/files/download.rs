@@ -9,14 +9,14 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-use super::budget::{Budget, Counted, Share};
+use super::budget::{Counted, FileBudget, Share};
 use super::request::FileInfo;
 use super::upload::Target;
 use crate::bucket::reread::{self, Absence, Unsound};
 use crate::bucket::{BucketError, Object};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Checksum;
-use crate::format::file_record::{Content, Part, Sha256Sum};
+use crate::format::file_record::{Content, ContentPart, Sha256Sum};
 
 /// Why a part could not be read.
 pub enum Missed {
@@ -35,7 +35,7 @@ struct Fetched {
 pub struct Download {
     info: FileInfo,
     range: Range<u64>,
-    parts: Arc<Parts>,
+    parts: Arc<FileParts>,
     /// The part that is handed out next, and the offset in the file at which it begins.
     next: usize,
     offset: u64,
@@ -48,7 +48,7 @@ pub struct Download {
 }
 
 /// The parts of a file.
-struct Parts {
+struct FileParts {
     name: String,
     target: Target,
     content: Content,
@@ -68,8 +68,8 @@ impl Drop for Download {
     }
 }
 
-impl Parts {
-    fn part(&self, number: usize) -> Option<(u32, Part)> {
+impl FileParts {
+    fn part(&self, number: usize) -> Option<(u32, ContentPart)> {
         let part = self.content.parts.get(number)?;
         Some((u32::try_from(number).ok()?, *part))
     }
@@ -145,7 +145,7 @@ impl Download {
             }
             (next, offset) = (next + 1, offset + part.bytes);
         }
-        let parts = Arc::new(Parts { name: info.name.clone(), target, content });
+        let parts = Arc::new(FileParts { name: info.name.clone(), target, content });
         let first = match range.is_empty() {
             true => None,
             false => Some(parts.fetch(next, None, true).await?),
@@ -231,7 +231,7 @@ impl Download {
         self.ahead = Some((number, tokio::spawn(async move { parts.fetch(number, Some(share), false).await })));
     }
 
-    fn budget(&self) -> &Budget {
+    fn budget(&self) -> &FileBudget {
         &self.parts.target.budget
     }
 }

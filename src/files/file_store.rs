@@ -11,7 +11,7 @@ use futures::Stream;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::budget::{Budget, Counted, FileCounts};
+use super::budget::{Counted, FileBudget, FileCounts};
 use super::download::{Download, Missed};
 use super::name::check_file_name;
 use super::request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, sum_of};
@@ -36,14 +36,14 @@ type Leaving = HashMap<(CollectionId, String), watch::Receiver<()>>;
 #[derive(Debug)]
 pub struct FileShare {
     pub(super) settings: FileSettings,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<FileBudget>,
     pending_deletes: Mutex<Leaving>,
 }
 
 impl FileShare {
     /// Nothing under way.
     pub fn new(settings: &FileSettings) -> FileShare {
-        let budget = Arc::new(Budget::new(settings));
+        let budget = Arc::new(FileBudget::new(settings));
         FileShare { settings: settings.clone(), budget, pending_deletes: Mutex::default() }
     }
 

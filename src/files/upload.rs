@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use ulid::Ulid;
 
-use super::budget::{Budget, Counted, Share};
+use super::budget::{Counted, FileBudget, Share};
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, Stamp, StoreTime};
 use crate::config::FileSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Checksum;
-use crate::format::file_record::{Content, Part, Sha256Sum};
+use crate::format::file_record::{Content, ContentPart, Sha256Sum};
 use crate::stream::upload;
 
 /// Parts on their way at once, beside the one that is filled.
@@ -28,7 +28,7 @@ const IN_FLIGHT: usize = 2;
 pub struct Target {
     pub bucket: Arc<dyn Bucket>,
     pub stream: StreamId,
-    pub budget: Arc<Budget>,
+    pub budget: Arc<FileBudget>,
     pub settings: FileSettings,
     /// How parts that do not check out are read again.
     pub reread: Reread,
@@ -55,7 +55,7 @@ struct Filling {
 struct Upload {
     target: Target,
     content: Ulid,
-    parts: Vec<Part>,
+    parts: Vec<ContentPart>,
     began: Option<StoreTime>,
     under_way: JoinSet<(usize, Result<Stamp, BucketError>)>,
     filling: Option<Filling>,
@@ -123,7 +123,7 @@ impl Upload {
         let number = self.parts.len();
         let too_many = |_| Error::limit(format!("a file has at most {} parts", u32::MAX));
         let key = self.target.stream.file_part(self.content, u32::try_from(number).map_err(too_many)?);
-        self.parts.push(Part { bytes: bytes.len() as u64, xxh3: Checksum::of(&bytes) });
+        self.parts.push(ContentPart { bytes: bytes.len() as u64, xxh3: Checksum::of(&bytes) });
         let (bucket, reread) = (self.target.bucket.clone(), self.target.reread);
         let share = filling.share;
         self.under_way.spawn(async move {

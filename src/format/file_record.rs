@@ -38,7 +38,7 @@ impl std::str::FromStr for Sha256Sum {
 
 /// One object of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct ContentPart {
     /// Its size.
     pub bytes: u64,
     /// Checksum of its bytes.
@@ -51,7 +51,7 @@ pub struct Content {
     /// Which content.
     pub content: Ulid,
     /// Its parts.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ContentPart>,
 }
 
 /// A file as it is stored.
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn file() -> FileRecord {
-        let part = |bytes: u64| Part { bytes, xxh3: Checksum::of(&bytes.to_le_bytes()) };
+        let part = |bytes: u64| ContentPart { bytes, xxh3: Checksum::of(&bytes.to_le_bytes()) };
         FileRecord {
             size: 11,
             sha256: Sha256Sum([0xab; 32]),

@@ -177,13 +177,13 @@ pub enum Swapped {
 }
 
 /// A change of HEAD, planned anew on each HEAD it is tried on.
-pub trait Plan: Send + Sync {
+pub trait HeadPlan: Send + Sync {
     /// The next HEAD, made from [`Head::successor`] of `read.head`; `Err` tells why the change no
     /// longer fits.
     fn plan(&self, read: &HeadRead) -> Result<Head, String>;
 }
 
-impl<F: Fn(&HeadRead) -> Result<Head, String> + Send + Sync> Plan for F {
+impl<F: Fn(&HeadRead) -> Result<Head, String> + Send + Sync> HeadPlan for F {
     fn plan(&self, read: &HeadRead) -> Result<Head, String> {
         self(read)
     }
@@ -217,7 +217,7 @@ impl Swapper {
 
     /// Swaps HEAD as `plan` says, starting from `read` (docs/protocol.md#head-swap): a lost race is
     /// planned anew on the HEAD that won, unless an orphan sweep began since `read`.
-    pub async fn swap(&self, read: HeadRead, plan: &dyn Plan) -> Result<Swapped, HeadError> {
+    pub async fn swap(&self, read: HeadRead, plan: &dyn HeadPlan) -> Result<Swapped, HeadError> {
         let mut last = self.last.lock().await;
         let deadline = Instant::now() + self.timing.deadline;
         let sweeps = read.head.sweeps;

@@ -23,7 +23,7 @@ use crate::collection::state::CollectionState;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::{Context, StreamError};
-use crate::stream::heal::{self, Damage};
+use crate::stream::heal::{self, KnownDamage};
 use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
@@ -75,7 +75,7 @@ pub struct Entry {
     load_requested: AtomicBool,
     inner: Weak<Inner>,
     /// The damage for which it could not be opened last.
-    damage: Damage,
+    damage: KnownDamage,
     /// Held while it is looked at again.
     looking: tokio::sync::Mutex<()>,
 }
@@ -92,7 +92,7 @@ impl Entry {
             size: Mutex::new(None),
             load_requested: AtomicBool::new(false),
             inner,
-            damage: Damage::default(),
+            damage: KnownDamage::default(),
             looking: tokio::sync::Mutex::default(),
         }
     }

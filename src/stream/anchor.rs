@@ -14,7 +14,7 @@ use crate::record::Version;
 
 /// A moment in the order in which this instance sends requests and takes answers in. Not a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct RequestMoment(u64);
 
 /// Hands out moments.
 #[derive(Debug, Default)]
@@ -22,15 +22,15 @@ pub struct Moments(AtomicU64);
 
 impl Moments {
     /// A moment after all before.
-    pub fn next(&self) -> Moment {
-        Moment(self.0.fetch_add(1, Ordering::SeqCst))
+    pub fn next(&self) -> RequestMoment {
+        RequestMoment(self.0.fetch_add(1, Ordering::SeqCst))
     }
 }
 
 /// What a HEAD read proved.
 #[derive(Debug, Clone, Copy)]
 struct Proof {
-    issued: Moment,
+    issued: RequestMoment,
     live: bool,
     gone: Version,
 }
@@ -44,7 +44,7 @@ pub struct Anchor {
 
 impl Anchor {
     /// Takes in a HEAD read that was issued at `issued`, while `next` is the next slot.
-    pub fn observe(&mut self, read: &HeadRead, issued: Moment, next: Version) {
+    pub fn observe(&mut self, read: &HeadRead, issued: RequestMoment, next: Version) {
         let live = read.head.state == Life::Live;
         self.proof = Some(Proof { issued, live, gone: read.head.gone });
         if live && read.head.floor <= next {
@@ -61,7 +61,7 @@ impl Anchor {
     }
 
     /// Whether a HEAD read issued after `answered` has already shown that `slot` was never let go.
-    pub fn proven(&self, slot: Version, answered: Moment) -> bool {
+    pub fn proven(&self, slot: Version, answered: RequestMoment) -> bool {
         self.proof.is_some_and(|p| p.issued > answered && p.live && p.gone <= slot)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::anchor::Moment;
+use super::anchor::RequestMoment;
 use super::context::StreamError;
 use super::replica::{Replica, Sound, Verdict};
 use super::state::State;
@@ -96,7 +96,7 @@ impl<S: State> Replica<S> {
 
     /// One put, with a HEAD read beside it when the anchor grows old. What has not been answered by the deadline is given
     /// up.
-    async fn put_once(&mut self, bytes: &Bytes, deadline: Instant) -> (Put, Moment) {
+    async fn put_once(&mut self, bytes: &Bytes, deadline: Instant) -> (Put, RequestMoment) {
         let context = self.context.clone();
         let (slot, lease) = (self.position.next, context.timing.lease);
         let put = async {
@@ -130,7 +130,7 @@ impl<S: State> Replica<S> {
         put
     }
 
-    async fn ours(&mut self, answered: Moment, date: Option<StoreTime>) -> Result<Appended, StreamError> {
+    async fn ours(&mut self, answered: RequestMoment, date: Option<StoreTime>) -> Result<Appended, StreamError> {
         let slot = self.position.next;
         match self.judge_until_answered(answered, date).await? {
             Verdict::Counts => Ok(Appended::Ours(date)),
@@ -142,7 +142,7 @@ impl<S: State> Replica<S> {
     /// Rule A needs an answer: while HEAD cannot be read, a success can be neither told nor denied.
     async fn judge_until_answered(
         &mut self,
-        answered: Moment,
+        answered: RequestMoment,
         date: Option<StoreTime>,
     ) -> Result<Verdict, StreamError> {
         let give_up = Instant::now() + self.context.timing.deadline;
@@ -207,7 +207,7 @@ impl<S: State> Replica<S> {
     async fn taken(
         &mut self,
         theirs: Sound,
-        answered: Moment,
+        answered: RequestMoment,
         date: Option<StoreTime>,
     ) -> Result<ReadBack, StreamError> {
         match self.judge_until_answered(answered, date).await? {
@@ -218,7 +218,7 @@ impl<S: State> Replica<S> {
     }
 
     /// What does not fit may be what stands in a slot that was recycled.
-    async fn check_recycled(&mut self, answered: Moment, date: Option<StoreTime>) -> Result<(), StreamError> {
+    async fn check_recycled(&mut self, answered: RequestMoment, date: Option<StoreTime>) -> Result<(), StreamError> {
         match self.judge_until_answered(answered, date).await? {
             Verdict::Counts => Ok(()),
             Verdict::Recycled(why) => Err(StreamError::Recycled(why)),

@@ -17,7 +17,7 @@ use crate::head::{self, HeadError, HeadRead};
 use crate::memory::Budget;
 
 use super::anchor::Moments;
-use super::heal::Damage;
+use super::heal::KnownDamage;
 
 /// Shared by the writer, the flusher and the collector of one stream.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Context {
     /// Reads HEAD.
     pub head: Arc<head::HeadReader>,
     /// What of the stream is damaged.
-    pub damage: Damage,
+    pub damage: KnownDamage,
 }
 
 impl Context {
@@ -62,18 +62,18 @@ impl Context {
 
     /// Reads a list of what one swap took off HEAD. One that is missing is asked for again, as long as HEAD, read
     /// again, names it.
-    pub async fn read_retired(&self, ulid: Ulid) -> Result<List, StreamError> {
+    pub async fn read_retired(&self, ulid: Ulid) -> Result<RetiredRead, StreamError> {
         let (key, name) = (self.stream.retired(ulid), self.stream.to_string());
         let mut reads = self.reread().begin();
         loop {
             let wrong = match reads.get(self.bucket.as_ref(), &key).await {
                 Ok(object) => match Retired::decode(&object.bytes, &name, ulid) {
-                    Ok(list) => return Ok(List::There(list)),
+                    Ok(list) => return Ok(RetiredRead::There(list)),
                     Err(cause) => Err(StreamError::corrupted(key.clone(), &cause)),
                 },
                 // IMPORTANT: an absence alone tells nothing. What a list names must not be taken for orphans.
-                Err(BucketError::NotFound { .. }) if self.names_list(ulid).await? => Ok(List::Lost),
-                Err(BucketError::NotFound { .. }) => return Ok(List::WorkedOff),
+                Err(BucketError::NotFound { .. }) if self.names_list(ulid).await? => Ok(RetiredRead::Lost),
+                Err(BucketError::NotFound { .. }) => return Ok(RetiredRead::WorkedOff),
                 Err(error) => return Err(error.into()),
             };
             if !reads.again().await {
@@ -90,7 +90,7 @@ impl Context {
 
 /// A list of what one swap took off HEAD, as it was read.
 #[derive(Debug)]
-pub enum List {
+pub enum RetiredRead {
     /// This.
     There(Retired),
     /// HEAD does not name it any more: what it named is deleted.

@@ -33,7 +33,7 @@ const MOST_PART: u64 = 8;
 const LEAST_PART: u64 = 64;
 
 /// Why maintenance of a stream was not done.
-pub type Skipped = String;
+pub type SkipReason = String;
 
 /// What a piece of maintenance came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum Outcome {
     /// It landed; how many commits or objects it moved.
     Landed(u64),
     /// It was given up, and why; another try may land.
-    Abandoned(Skipped),
+    Abandoned(SkipReason),
 }
 
 /// Whether a tail is due.
@@ -137,7 +137,7 @@ impl<S: State> Stream<S> {
         }
     }
 
-    pub(super) async fn swap(&self, read: HeadRead, plan: &dyn crate::head::Plan) -> Result<Swapped, StreamError> {
+    pub(super) async fn swap(&self, read: HeadRead, plan: &dyn crate::head::HeadPlan) -> Result<Swapped, StreamError> {
         let stream = &self.context().stream;
         self.swapper().swap(read, plan).await.map_err(|error| StreamError::of_head(error, stream))
     }

@@ -23,7 +23,7 @@ use crate::memory::{Budget, MemoryLimit, Purpose};
 use crate::record::{CollectionId, Metric, Record, Version};
 use crate::stream::anchor::Moments;
 use crate::stream::context::{Context, StreamCounters};
-use crate::stream::heal::Damage;
+use crate::stream::heal::KnownDamage;
 use crate::stream::state::State;
 
 const DIM: usize = 64;
@@ -35,7 +35,7 @@ fn context(bucket: &Arc<dyn Bucket>, stream: StreamId, budget: &Arc<Budget>) -> 
         serve_damaged: false,
         bucket: bucket.clone(),
         head: Arc::new(head::HeadReader::new(bucket.clone(), stream.clone())),
-        damage: Damage::default(),
+        damage: KnownDamage::default(),
         stream,
         timing: Timing { swap_interval: Duration::ZERO, ..Timing::default() },
         commit_bytes: 1 << 20,

@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt};
 use serde_json::Map;
 use ulid::Ulid;
 
-use super::context::{Context, List, StreamError};
+use super::context::{Context, RetiredRead, StreamError};
 use super::open::still_named;
 use super::state::State;
 use super::sweep::list_all;
@@ -110,12 +110,12 @@ impl<S: State> Stream<S> {
     async fn work_off(&self, read: &HeadRead, entry: &RetiredEntry) -> Result<bool, StreamError> {
         let context = self.context();
         let list = context.read_retired(entry.ulid).await?;
-        if let List::Lost = list {
+        if let RetiredRead::Lost = list {
             // Its objects are old enough, and left to the orphan sweep.
             tracing::warn!(stream = %context.stream, ulid = %entry.ulid, "a list of replaced objects is lost");
         }
         // Where it is worked off, another instance has been faster.
-        if let List::There(list) = list {
+        if let RetiredRead::There(list) = list {
             for seg in &list.segs {
                 if !self.holds(&read.head, seg.lo..seg.hi.next()).await? {
                     return Ok(false);

@@ -19,13 +19,13 @@ const REST_FACTOR: u32 = 10;
 
 /// What was found damaged last and has not checked out since.
 #[derive(Debug, Default)]
-pub struct Damage {
+pub struct KnownDamage {
     found: Mutex<Option<(String, String)>>,
     /// Before then it is not looked at again.
     rests_until: Mutex<Option<Instant>>,
 }
 
-impl Damage {
+impl KnownDamage {
     /// The object's key and what is wrong with it.
     pub fn get(&self) -> Option<(String, String)> {
         self.found.lock().clone()

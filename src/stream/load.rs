@@ -69,8 +69,8 @@ impl Loader {
         };
         match load.run().await {
             Ok(checked) => checked.map_err(|cause| StreamError::corrupted(entry.key.clone(), &cause)),
-            Err(Stop::Bucket(error)) => Err(sort_missing(&self.context, &entry.key, error).await),
-            Err(Stop::Stream(error)) => Err(error),
+            Err(LoadStop::Bucket(error)) => Err(sort_missing(&self.context, &entry.key, error).await),
+            Err(LoadStop::Stream(error)) => Err(error),
         }
     }
 }
@@ -79,20 +79,20 @@ impl Loader {
 /// So many times its stored bytes a segment may expand to without more memory being reserved.
 const FORETOLD: u64 = 4;
 
-enum Stop {
+enum LoadStop {
     Bucket(BucketError),
     Stream(StreamError),
 }
 
-impl From<BucketError> for Stop {
-    fn from(error: BucketError) -> Stop {
-        Stop::Bucket(error)
+impl From<BucketError> for LoadStop {
+    fn from(error: BucketError) -> LoadStop {
+        LoadStop::Bucket(error)
     }
 }
 
-impl From<StreamError> for Stop {
-    fn from(error: StreamError) -> Stop {
-        Stop::Stream(error)
+impl From<StreamError> for LoadStop {
+    fn from(error: StreamError) -> LoadStop {
+        LoadStop::Stream(error)
     }
 }
 
@@ -144,7 +144,7 @@ struct SegmentLoad<'a> {
 
 impl SegmentLoad<'_> {
     /// The rows, or what is wrong with the object.
-    async fn run(&mut self) -> Result<Result<Vec<Rows>, FormatError>, Stop> {
+    async fn run(&mut self) -> Result<Result<Vec<Rows>, FormatError>, LoadStop> {
         let size = self.entry.bytes;
         let mut pieces = fetch::pieces(size);
         let last = pieces.next_back().unwrap_or(0..size);
@@ -279,7 +279,7 @@ impl SegmentLoad<'_> {
         }
     }
 
-    async fn finish(&mut self) -> Result<Result<Vec<Rows>, FormatError>, Stop> {
+    async fn finish(&mut self) -> Result<Result<Vec<Rows>, FormatError>, LoadStop> {
         self.held.clear();
         while let Some(decoded) = self.decoding.next().await {
             self.keep(decoded?);

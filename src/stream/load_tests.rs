@@ -22,7 +22,7 @@ use crate::memory::Budget;
 use crate::record::Version;
 use crate::stream::anchor::Moments;
 use crate::stream::context::{Context, StreamCounters, StreamError};
-use crate::stream::heal::Damage;
+use crate::stream::heal::KnownDamage;
 
 const DIM: usize = 300;
 /// Two row groups and a part of a third, in more than six pieces.
@@ -61,7 +61,7 @@ async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamEr
     let context = Context {
         serve_damaged: false,
         head: Arc::new(head::HeadReader::new(bucket.clone(), StreamId::Catalog)),
-        damage: Damage::default(),
+        damage: KnownDamage::default(),
         bucket,
         stream: StreamId::Catalog,
         timing: Timing { reread_limit: Duration::ZERO, ..Timing::default() },

@@ -33,7 +33,7 @@ use self::context::{Context, StreamError};
 use self::replica::Pulled;
 use self::shared::Shared;
 use self::state::State;
-use self::writer::{Answered, Command, Writer, Written};
+use self::writer::{Answered, Writer, WriterCommand, Written};
 use crate::error::{Error, Result};
 use crate::head::Swapper;
 
@@ -46,7 +46,7 @@ pub struct Stream<S: State> {
     context: Arc<Context>,
     shared: Arc<Shared<S>>,
     swapper: Arc<Swapper>,
-    commands: mpsc::Sender<Command<S>>,
+    commands: mpsc::Sender<WriterCommand<S>>,
 }
 
 impl<S: State> Clone for Stream<S> {
@@ -82,7 +82,7 @@ impl<S: State> Stream<S> {
     pub async fn offer(&self, request: S::Request) -> Answered<S> {
         let _waiting = self.context.counters.writes_waiting.enter();
         let (reply, answer) = oneshot::channel();
-        match self.commands.try_send(Command::Write { request, reply }) {
+        match self.commands.try_send(WriterCommand::Write { request, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let what = format!(
@@ -99,7 +99,7 @@ impl<S: State> Stream<S> {
     /// Reads the log to its end: afterwards readers see every commit acknowledged before this call.
     pub async fn sync(&self) -> Result<Pulled> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Sync { reply }).await.map_err(|_| closed())?;
+        self.commands.send(WriterCommand::Sync { reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -115,7 +115,7 @@ impl<S: State> Stream<S> {
     /// Finishes the waiting requests and stops the writer.
     pub async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::Close { reply }).await.is_ok() {
+        if self.commands.send(WriterCommand::Close { reply }).await.is_ok() {
             // The writer answers, or has stopped already.
             let _ = answer.await;
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::stream::{FuturesOrdered, StreamExt};
 use parking_lot::Mutex;
 
-use super::anchor::{Anchor, Moment};
+use super::anchor::{Anchor, RequestMoment};
 use super::context::{Context, StreamError};
 use super::state::State;
 use super::tail::Tail;
@@ -60,10 +60,10 @@ pub struct Replica<S> {
 }
 
 /// Bytes that were found in a slot.
-struct Found {
+struct FoundBytes {
     bytes: Bytes,
     date: Option<StoreTime>,
-    answered: Moment,
+    answered: RequestMoment,
 }
 
 /// A commit that stands where it should, and its bytes.
@@ -91,7 +91,7 @@ impl<S: State> Replica<S> {
     pub async fn judge(
         &mut self,
         slot: Version,
-        answered: Moment,
+        answered: RequestMoment,
         date: Option<StoreTime>,
     ) -> Result<Verdict, StreamError> {
         // IMPORTANT: never the date of an older answer, which could be before writes that this one shows.
@@ -121,7 +121,7 @@ impl<S: State> Replica<S> {
     pub(super) async fn believe(
         &mut self,
         slot: Version,
-        answered: Moment,
+        answered: RequestMoment,
         date: Option<StoreTime>,
     ) -> Result<(), StreamError> {
         match self.judge(slot, answered, date).await? {
@@ -156,7 +156,7 @@ impl<S: State> Replica<S> {
                     (window, ahead) = (FuturesOrdered::new(), next);
                 }
                 Slot::Found { bytes, date } => {
-                    let Some(sound) = self.sound(Found { bytes, date, answered }).await? else {
+                    let Some(sound) = self.sound(FoundBytes { bytes, date, answered }).await? else {
                         // What came was made up: the slot is free, as far as the next read of it says so.
                         (window, ahead) = (FuturesOrdered::new(), next);
                         continue;
@@ -181,7 +181,7 @@ impl<S: State> Replica<S> {
     async fn commit_is_among(
         &self,
         slot: Version,
-        window: &mut FuturesOrdered<impl Future<Output = (Result<Slot, BucketError>, Moment)>>,
+        window: &mut FuturesOrdered<impl Future<Output = (Result<Slot, BucketError>, RequestMoment)>>,
     ) -> bool {
         let mut version = slot;
         while let Some((answer, _)) = window.next().await {
@@ -220,7 +220,7 @@ impl<S: State> Replica<S> {
 
     /// The commit in the next slot once it checks out; none if the slot turns out to be free. What does not check out is
     /// read again.
-    async fn sound(&mut self, mut found: Found) -> Result<Option<Sound>, StreamError> {
+    async fn sound(&mut self, mut found: FoundBytes) -> Result<Option<Sound>, StreamError> {
         let (next, context) = (self.position.next, self.context.clone());
         let mut reads = context.reread().begin();
         loop {
@@ -234,7 +234,7 @@ impl<S: State> Replica<S> {
                 Err(cause) => tracing::debug!(stream = %context.stream, %next, %cause, "a commit is read again"),
             }
             match log::reread_slot(context.bucket.as_ref(), &context.stream, next).await? {
-                Slot::Found { bytes, date } => found = Found { bytes, date, answered: context.moments.next() },
+                Slot::Found { bytes, date } => found = FoundBytes { bytes, date, answered: context.moments.next() },
                 Slot::Missing { .. } => return Ok(None),
             }
         }
@@ -290,7 +290,7 @@ impl<S: State> Replica<S> {
     }
 }
 
-async fn read_slot(context: Arc<Context>, version: Version) -> (Result<Slot, BucketError>, Moment) {
+async fn read_slot(context: Arc<Context>, version: Version) -> (Result<Slot, BucketError>, RequestMoment) {
     let slot = log::read_slot(context.bucket.as_ref(), &context.stream, version).await;
     (slot, context.moments.next())
 }

@@ -58,7 +58,7 @@ pub async fn rewind(
     target: &StreamId,
 ) -> Result<Head, RewindError> {
     let recipe = sound_recipe(context, history, version).await?;
-    let mut tail = Tail::new(context, history, &recipe);
+    let mut tail = RecipeTail::new(context, history, &recipe);
     let segments = tail.write(recipe.version, target).await?;
     let (config, link) = (tail.config, tail.link);
     let mut head = Head::new(target.to_string(), config);
@@ -143,7 +143,7 @@ async fn checksum_once(fetcher: &Fetcher, entry: &SegmentEntry) -> Result<(Strin
 }
 
 /// The log's part of a recipe.
-struct Tail<'a> {
+struct RecipeTail<'a> {
     context: &'a Arc<Context>,
     next: Version,
     /// The commit before `next`, where it is known.
@@ -155,13 +155,13 @@ struct Tail<'a> {
     link: Option<Chain>,
 }
 
-impl<'a> Tail<'a> {
-    fn new(context: &'a Arc<Context>, history: &History, recipe: &Recipe) -> Tail<'a> {
+impl<'a> RecipeTail<'a> {
+    fn new(context: &'a Arc<Context>, history: &History, recipe: &Recipe) -> RecipeTail<'a> {
         let head = &history.head;
         let at_floor = recipe.from == head.floor;
         let chained = (at_floor && head.prev.is_some()) || recipe.from == Version(1);
         let prev = head.prev.filter(|_| at_floor);
-        Tail { context, next: recipe.from, prev, chained, config: head.config.clone(), link: None }
+        RecipeTail { context, next: recipe.from, prev, chained, config: head.config.clone(), link: None }
     }
 
     /// Writes the commits up to `last` as segments of `target`.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Stream;
-use super::context::{Context, List, StreamError};
+use super::context::{Context, RetiredRead, StreamError};
 use super::state::State;
 use crate::bucket::keys::Role;
 use crate::bucket::listing::each_page;
@@ -73,11 +73,11 @@ impl<S: State> Stream<S> {
         for entry in &head.retired {
             let key = context.stream.retired(entry.ulid);
             match context.read_retired(entry.ulid).await? {
-                List::There(list) => named.extend(list.keys()),
+                RetiredRead::There(list) => named.extend(list.keys()),
                 // By another instance: its objects are deleted.
-                List::WorkedOff => {}
+                RetiredRead::WorkedOff => {}
                 // What it named cannot be told from orphans, until the collector takes it off HEAD.
-                List::Lost => return Err(StreamError::Corrupted { key, cause: LOST.to_owned() }),
+                RetiredRead::Lost => return Err(StreamError::Corrupted { key, cause: LOST.to_owned() }),
             }
             named.insert(key);
         }

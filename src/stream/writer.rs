@@ -31,7 +31,7 @@ pub struct Written<A> {
 }
 
 /// What the writer is asked to do.
-pub enum Command<S: State> {
+pub enum WriterCommand<S: State> {
     /// Apply a request.
     Write { request: S::Request, reply: Reply<S> },
     /// Read the log to its end.
@@ -42,25 +42,25 @@ pub enum Command<S: State> {
 
 /// Why a request was not answered with success, and the request, if it comes back.
 #[derive(Debug)]
-pub struct Refusal<R> {
+pub struct RefusedWrite<R> {
     /// Why.
     pub error: Error,
     /// The request.
     pub request: Option<Box<R>>,
 }
 
-impl<R> From<Error> for Refusal<R> {
-    fn from(error: Error) -> Refusal<R> {
-        Refusal { error, request: None }
+impl<R> From<Error> for RefusedWrite<R> {
+    fn from(error: Error) -> RefusedWrite<R> {
+        RefusedWrite { error, request: None }
     }
 }
 
 /// What a write request comes to.
-pub type Answered<S> = Result<Written<<S as State>::Answer>, Refusal<<S as State>::Request>>;
+pub type Answered<S> = Result<Written<<S as State>::Answer>, RefusedWrite<<S as State>::Request>>;
 /// Where it goes.
 type Reply<S> = oneshot::Sender<Answered<S>>;
 /// A write request and where its answer goes.
-type Waiting<S> = (<S as State>::Request, Reply<S>);
+type WaitingWrite<S> = (<S as State>::Request, Reply<S>);
 
 /// How the attempt to commit a batch at one slot ended.
 enum Step {
@@ -75,8 +75,8 @@ pub struct Writer<S: State> {
     shared: Arc<Shared<S>>,
     fresh: Fresh<S>,
     replica: Option<Replica<S>>,
-    commands: mpsc::Receiver<Command<S>>,
-    writes: VecDeque<Waiting<S>>,
+    commands: mpsc::Receiver<WriterCommand<S>>,
+    writes: VecDeque<WaitingWrite<S>>,
     syncs: Vec<oneshot::Sender<Result<Pulled, Error>>>,
     closing: Option<oneshot::Sender<()>>,
 }
@@ -88,7 +88,7 @@ impl<S: State> Writer<S> {
         shared: Arc<Shared<S>>,
         fresh: Fresh<S>,
         replica: Replica<S>,
-        commands: mpsc::Receiver<Command<S>>,
+        commands: mpsc::Receiver<WriterCommand<S>>,
     ) -> Writer<S> {
         Writer {
             context,
@@ -140,16 +140,16 @@ impl<S: State> Writer<S> {
         !(self.closing.is_some() && self.writes.is_empty() && self.syncs.is_empty())
     }
 
-    fn take(&mut self, command: Command<S>) {
+    fn take(&mut self, command: WriterCommand<S>) {
         match command {
-            Command::Write { request, reply } => self.writes.push_back((request, reply)),
-            Command::Sync { reply } => self.syncs.push(reply),
-            Command::Close { reply } => self.closing = Some(reply),
+            WriterCommand::Write { request, reply } => self.writes.push_back((request, reply)),
+            WriterCommand::Sync { reply } => self.syncs.push(reply),
+            WriterCommand::Close { reply } => self.closing = Some(reply),
         }
     }
 
     /// The next requests that share a commit: at least one, up to the group's limits.
-    fn take_batch(&mut self) -> Vec<Waiting<S>> {
+    fn take_batch(&mut self) -> Vec<WaitingWrite<S>> {
         let timing = &self.context.timing;
         let mut total = Weight::default();
         let mut taken = 0;
@@ -236,7 +236,7 @@ impl<S: State> Writer<S> {
     }
 
     /// Brings a batch to its end: every request gets its answer.
-    async fn commit(&mut self, batch: Vec<Waiting<S>>) {
+    async fn commit(&mut self, batch: Vec<WaitingWrite<S>>) {
         let nonce = Nonce::random();
         let deadline = Instant::now() + self.context.timing.deadline;
         let mut batch = Some(batch);
@@ -254,7 +254,12 @@ impl<S: State> Writer<S> {
 
     /// Resolves the batch at the present version and tries to commit it at the next slot. Hands the
     /// batch back where it must be resolved again.
-    async fn try_commit(&mut self, batch: Vec<Waiting<S>>, nonce: Nonce, deadline: Instant) -> (Step, Vec<Waiting<S>>) {
+    async fn try_commit(
+        &mut self,
+        batch: Vec<WaitingWrite<S>>,
+        nonce: Nonce,
+        deadline: Instant,
+    ) -> (Step, Vec<WaitingWrite<S>>) {
         // Nothing is appended behind damage; whether it still is damaged is looked at first.
         let ready = match self.shared.damage() {
             None => self.replica().await.map(|_| ()),
@@ -280,9 +285,9 @@ impl<S: State> Writer<S> {
     /// (docs/protocol.md#no-stale-answers).
     async fn answer_unchanged(
         &mut self,
-        batch: Vec<Waiting<S>>,
+        batch: Vec<WaitingWrite<S>>,
         answers: Vec<Result<S::Answer, Error>>,
-    ) -> (Step, Vec<Waiting<S>>) {
+    ) -> (Step, Vec<WaitingWrite<S>>) {
         let before = self.version();
         let checked = match self.context.timing.ablate.fresh_answers {
             true => Ok(Pulled::default()),
@@ -309,11 +314,11 @@ impl<S: State> Writer<S> {
 
     async fn commit_rows(
         &mut self,
-        batch: Vec<Waiting<S>>,
+        batch: Vec<WaitingWrite<S>>,
         resolution: Resolution<S::Answer>,
         nonce: Nonce,
         deadline: Instant,
-    ) -> (Step, Vec<Waiting<S>>) {
+    ) -> (Step, Vec<WaitingWrite<S>>) {
         let (commit, bytes) = match self.encode(resolution.rows, resolution.config, resolution.drop, nonce) {
             Ok(encoded) => encoded,
             Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Limit => {
@@ -371,7 +376,7 @@ impl<S: State> Writer<S> {
     }
 
     /// A batch whose requests are small but resolve to too much is committed request by request.
-    async fn commit_one_by_one(&mut self, batch: Vec<Waiting<S>>) -> (Step, Vec<Waiting<S>>) {
+    async fn commit_one_by_one(&mut self, batch: Vec<WaitingWrite<S>>) -> (Step, Vec<WaitingWrite<S>>) {
         for single in batch {
             Box::pin(self.commit(vec![single])).await;
         }
@@ -408,24 +413,29 @@ impl<S: State> Writer<S> {
         Ok((Commit { header, rows }, bytes))
     }
 
-    fn acknowledge(&self, batch: Vec<Waiting<S>>, answers: Vec<Result<S::Answer, Error>>, date: Option<StoreTime>) {
+    fn acknowledge(
+        &self,
+        batch: Vec<WaitingWrite<S>>,
+        answers: Vec<Result<S::Answer, Error>>,
+        date: Option<StoreTime>,
+    ) {
         debug_assert_eq!(batch.len(), answers.len(), "a resolution answers every request");
         for ((request, reply), answer) in batch.into_iter().zip(answers) {
             self.context.counters.writes_acknowledged.count();
-            let refused = |error| Refusal { error, request: Some(Box::new(request)) };
+            let refused = |error| RefusedWrite { error, request: Some(Box::new(request)) };
             let _ = reply.send(answer.map(|answer| Written { answer, date }).map_err(refused));
         }
     }
 
-    fn answer_unknown(&self, batch: Vec<Waiting<S>>, why: &str) {
+    fn answer_unknown(&self, batch: Vec<WaitingWrite<S>>, why: &str) {
         self.context.counters.outcomes_unknown.add(batch.len() as u64);
         let message = format!("the write may or may not have been applied ({why}); read before repeating it");
         answer_all::<S>(batch, &Error::new(ErrorKind::OutcomeUnknown, message));
     }
 }
 
-fn answer_all<S: State>(batch: Vec<Waiting<S>>, error: &Error) {
+fn answer_all<S: State>(batch: Vec<WaitingWrite<S>>, error: &Error) {
     for (request, reply) in batch {
-        let _ = reply.send(Err(Refusal { error: error.clone(), request: Some(Box::new(request)) }));
+        let _ = reply.send(Err(RefusedWrite { error: error.clone(), request: Some(Box::new(request)) }));
     }
 }
