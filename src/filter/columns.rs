@@ -33,23 +33,23 @@ pub struct Columns {
 #[derive(Debug)]
 struct Block {
     rows: usize,
-    keys: HashMap<Box<str>, Column>,
+    keys: HashMap<Box<str>, KeyColumn>,
 }
 
 /// What one key holds in a block. Lists are apart from scalars: no test looks at both.
 #[derive(Debug)]
-struct Column {
+struct KeyColumn {
     scalars: Postings,
     elements: Option<Box<Postings>>,
 }
 
-impl From<KeyEntries> for Column {
-    fn from(entries: KeyEntries) -> Column {
-        Column { scalars: entries.scalars.build(), elements: entries.elements.map(|e| Box::new(e.build())) }
+impl From<KeyEntries> for KeyColumn {
+    fn from(entries: KeyEntries) -> KeyColumn {
+        KeyColumn { scalars: entries.scalars.build(), elements: entries.elements.map(|e| Box::new(e.build())) }
     }
 }
 
-impl Column {
+impl KeyColumn {
     /// What it holds outside itself.
     fn size_bytes(&self) -> usize {
         let elements = self.elements.as_ref().map_or(0, |e| size_of::<Postings>() + e.size_bytes());
@@ -97,8 +97,8 @@ impl Block {
 
     fn size_bytes(&self) -> usize {
         let names = self.keys.keys().map(|key| key.len()).sum::<usize>();
-        let values = self.keys.values().map(Column::size_bytes).sum::<usize>();
-        size_of::<Block>() + self.keys.capacity() * size_of::<(Box<str>, Column)>() + names + values
+        let values = self.keys.values().map(KeyColumn::size_bytes).sum::<usize>();
+        size_of::<Block>() + self.keys.capacity() * size_of::<(Box<str>, KeyColumn)>() + names + values
     }
 }
 
@@ -112,7 +112,7 @@ impl Filter {
         let mut selected = RoaringBitmap::new();
         for (i, block) in columns.blocks.iter().enumerate() {
             let first_row = i * BLOCK_ROWS;
-            let chunk = Chunk { block, documents, first_row, interrupt };
+            let chunk = BlockDocuments { block, documents, first_row, interrupt };
             selected |= chunk.select(&self.0, &Bitset::full(block.rows))?.to_bitmap(first_row as u32);
         }
         Ok(selected)
@@ -125,14 +125,14 @@ const BETWEEN_LOOKS_BYTES: usize = 1 << 20;
 const ROW_BYTES: usize = 64;
 
 /// A block with the documents of its rows, which begin at `first_row`.
-struct Chunk<'a> {
+struct BlockDocuments<'a> {
     block: &'a Block,
     documents: &'a StringArray,
     first_row: usize,
     interrupt: &'a Interrupt,
 }
 
-impl Chunk<'_> {
+impl BlockDocuments<'_> {
     /// The rows that match `node`. The answer is right for the rows of `within`; for others it may be
     /// anything, so that costly leaves can leave them out.
     fn select(&self, node: &Node, within: &Bitset) -> Result<Bitset> {

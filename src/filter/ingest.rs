@@ -39,16 +39,16 @@ impl Ingest {
         fields.into_iter().for_each(|(key, field)| self.add(row, &key, field));
     }
 
-    fn add(&mut self, row: u16, key: &str, field: Field<'_>) {
+    fn add(&mut self, row: u16, key: &str, field: ParsedField<'_>) {
         if !self.keys.contains_key(key) {
             self.keys.insert(key.to_owned(), KeyEntries::default());
         }
         let Some(entries) = self.keys.get_mut(key) else { return };
         match field {
-            Field::Bool(b) => entries.scalars.push(ScalarRef::Bool(b), row),
-            Field::Number(n) => entries.scalars.push(ScalarRef::Number(n), row),
-            Field::Str(s) => entries.scalars.push(ScalarRef::Str(&s), row),
-            Field::List(list) => push_elements(entries.elements.get_or_insert_default(), &list, row),
+            ParsedField::Bool(b) => entries.scalars.push(ScalarRef::Bool(b), row),
+            ParsedField::Number(n) => entries.scalars.push(ScalarRef::Number(n), row),
+            ParsedField::Str(s) => entries.scalars.push(ScalarRef::Str(&s), row),
+            ParsedField::List(list) => push_elements(entries.elements.get_or_insert_default(), &list, row),
         }
     }
 }
@@ -63,32 +63,32 @@ fn push_elements(entries: &mut Entries, list: &MetaValue, row: u16) {
     }
 }
 
-type Fields<'t> = Vec<(Cow<'t, str>, Field<'t>)>;
+type ParsedFields<'t> = Vec<(Cow<'t, str>, ParsedField<'t>)>;
 
-enum Field<'t> {
+enum ParsedField<'t> {
     Bool(bool),
     Number(Number),
     Str(Cow<'t, str>),
     List(MetaValue),
 }
 
-fn read_fields(json_text: &str) -> serde_json::Result<Fields<'_>> {
+fn read_fields(json_text: &str) -> serde_json::Result<ParsedFields<'_>> {
     let mut deserializer = serde_json::Deserializer::from_str(json_text);
-    let fields = deserializer.deserialize_map(FieldsVisitor)?;
+    let fields = deserializer.deserialize_map(ParsedFieldsVisitor)?;
     deserializer.end()?;
     Ok(fields)
 }
 
-struct FieldsVisitor;
+struct ParsedFieldsVisitor;
 
-impl<'t> Visitor<'t> for FieldsVisitor {
-    type Value = Fields<'t>;
+impl<'t> Visitor<'t> for ParsedFieldsVisitor {
+    type Value = ParsedFields<'t>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of metadata values")
     }
 
-    fn visit_map<A: MapAccess<'t>>(self, mut object: A) -> Result<Fields<'t>, A::Error> {
+    fn visit_map<A: MapAccess<'t>>(self, mut object: A) -> Result<ParsedFields<'t>, A::Error> {
         let mut fields = Vec::new();
         while let Some(key) = object.next_key_seed(KeySeed)? {
             fields.push((key, object.next_value_seed(FieldSeed)?));
@@ -128,50 +128,50 @@ impl<'t> Visitor<'t> for KeySeed {
 struct FieldSeed;
 
 impl<'t> DeserializeSeed<'t> for FieldSeed {
-    type Value = Field<'t>;
+    type Value = ParsedField<'t>;
 
-    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Field<'t>, D::Error> {
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<ParsedField<'t>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'t> Visitor<'t> for FieldSeed {
-    type Value = Field<'t>;
+    type Value = ParsedField<'t>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string, number, boolean or a list of one of these")
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Field<'t>, E> {
-        Ok(Field::Bool(value))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<ParsedField<'t>, E> {
+        Ok(ParsedField::Bool(value))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Field<'t>, E> {
-        Ok(Field::Number(Number::Int(value)))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<ParsedField<'t>, E> {
+        Ok(ParsedField::Number(Number::Int(value)))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Field<'t>, E> {
-        Ok(Field::Number(i64::try_from(value).map_or(Number::Float(value as f64), Number::Int)))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<ParsedField<'t>, E> {
+        Ok(ParsedField::Number(i64::try_from(value).map_or(Number::Float(value as f64), Number::Int)))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Field<'t>, E> {
-        Ok(Field::Number(Number::Float(value)))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<ParsedField<'t>, E> {
+        Ok(ParsedField::Number(Number::Float(value)))
     }
 
-    fn visit_borrowed_str<E: Error>(self, value: &'t str) -> Result<Field<'t>, E> {
-        Ok(Field::Str(Cow::Borrowed(value)))
+    fn visit_borrowed_str<E: Error>(self, value: &'t str) -> Result<ParsedField<'t>, E> {
+        Ok(ParsedField::Str(Cow::Borrowed(value)))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Field<'t>, E> {
-        Ok(Field::Str(Cow::Owned(value.to_owned())))
+    fn visit_str<E: Error>(self, value: &str) -> Result<ParsedField<'t>, E> {
+        Ok(ParsedField::Str(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'t>>(self, mut items: A) -> Result<Field<'t>, A::Error> {
+    fn visit_seq<A: SeqAccess<'t>>(self, mut items: A) -> Result<ParsedField<'t>, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element::<Value>()? {
             list.push(item);
         }
         let read = MetaValue::from_json(&Value::Array(list));
-        read.map(Field::List).ok_or_else(|| A::Error::custom("a list mixes kinds of values"))
+        read.map(ParsedField::List).ok_or_else(|| A::Error::custom("a list mixes kinds of values"))
     }
 }

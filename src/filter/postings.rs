@@ -13,12 +13,12 @@ use super::scalar::{Number, Scalar, ScalarRef};
 
 /// Row lists of the values 0, 1, …: value `i` has `rows[ends[i − 1]..ends[i]]`.
 #[derive(Debug, Default)]
-struct Lists {
+struct ValueRows {
     ends: Vec<u32>,
     rows: Vec<u16>,
 }
 
-impl Lists {
+impl ValueRows {
     /// Adds the next row of the value that was begun last.
     fn push(&mut self, row: u16) {
         self.rows.push(row);
@@ -50,17 +50,17 @@ impl Lists {
 
 /// Postings of values of a fixed size.
 #[derive(Debug)]
-struct Numbers<T> {
+struct NumberPostings<T> {
     values: Vec<T>,
-    lists: Lists,
+    lists: ValueRows,
 }
 
-impl<T: Copy> Numbers<T> {
+impl<T: Copy> NumberPostings<T> {
     /// `entries` in any order; `order` is total over them.
-    fn build(mut entries: Vec<(T, u16)>, order: impl Fn(&T, &T) -> Ordering) -> Numbers<T> {
+    fn build(mut entries: Vec<(T, u16)>, order: impl Fn(&T, &T) -> Ordering) -> NumberPostings<T> {
         entries.sort_unstable_by(|a, b| order(&a.0, &b.0).then(a.1.cmp(&b.1)));
         entries.dedup_by(|a, b| a.1 == b.1 && order(&a.0, &b.0).is_eq());
-        let mut built = Numbers { values: Vec::new(), lists: Lists::default() };
+        let mut built = NumberPostings { values: Vec::new(), lists: ValueRows::default() };
         for (value, row) in entries {
             if built.values.last().is_none_or(|last| order(last, &value).is_ne()) {
                 built.values.push(value);
@@ -93,7 +93,7 @@ impl<T: Copy> Numbers<T> {
 struct Strings {
     text: Box<str>,
     ends: Vec<u32>,
-    lists: Lists,
+    lists: ValueRows,
 }
 
 impl Strings {
@@ -112,7 +112,7 @@ impl Strings {
         }
         let ranked = entries.into_iter().map(|(code, row)| (ranks.get(code as usize).copied().unwrap_or(0), row));
         // Ranks are dense: every string of the dictionary has a row, so value i is rank i.
-        let lists = Numbers::build(ranked.collect(), u32::cmp).lists;
+        let lists = NumberPostings::build(ranked.collect(), u32::cmp).lists;
         Strings { text: text.into(), ends, lists }
     }
 
@@ -177,9 +177,9 @@ impl Entries {
 
     pub(super) fn build(self) -> Postings {
         Postings {
-            bools: Numbers::build(self.bools, bool::cmp),
-            ints: Numbers::build(self.ints, i64::cmp),
-            floats: Numbers::build(self.floats, f64::total_cmp),
+            bools: NumberPostings::build(self.bools, bool::cmp),
+            ints: NumberPostings::build(self.ints, i64::cmp),
+            floats: NumberPostings::build(self.floats, f64::total_cmp),
             strings: Strings::build(self.dictionary, self.strings),
         }
     }
@@ -188,9 +188,9 @@ impl Entries {
 /// All values of one kind of place under one key (scalars, or elements of lists) and their rows.
 #[derive(Debug)]
 pub(super) struct Postings {
-    bools: Numbers<bool>,
-    ints: Numbers<i64>,
-    floats: Numbers<f64>,
+    bools: NumberPostings<bool>,
+    ints: NumberPostings<i64>,
+    floats: NumberPostings<f64>,
     strings: Strings,
 }
 
@@ -260,7 +260,7 @@ impl Postings {
 }
 
 /// Adds the rows of every value that passes `test`.
-fn walk<T: Copy>(numbers: &Numbers<T>, test: impl Fn(T) -> bool, into: &mut Bitset) {
+fn walk<T: Copy>(numbers: &NumberPostings<T>, test: impl Fn(T) -> bool, into: &mut Bitset) {
     for (i, _) in numbers.values.iter().enumerate().filter(|(_, v)| test(**v)) {
         numbers.lists.collect(i..i + 1, into);
     }

@@ -23,7 +23,7 @@ pub(super) enum Layout {
 }
 
 /// The columns of one kind of object, in both notations.
-pub(super) struct Columns {
+pub(super) struct ColumnSet {
     pub arrow: SchemaRef,
     pub parquet: SchemaDescriptor,
 }
@@ -34,9 +34,9 @@ fn element() -> Arc<Field> {
 
 impl Layout {
     /// The columns every object of this kind has.
-    pub fn columns(self) -> &'static Columns {
-        static COMMIT: LazyLock<Columns> = LazyLock::new(|| Columns::new(Layout::Commit));
-        static SEGMENT: LazyLock<Columns> = LazyLock::new(|| Columns::new(Layout::Segment));
+    pub fn columns(self) -> &'static ColumnSet {
+        static COMMIT: LazyLock<ColumnSet> = LazyLock::new(|| ColumnSet::new(Layout::Commit));
+        static SEGMENT: LazyLock<ColumnSet> = LazyLock::new(|| ColumnSet::new(Layout::Segment));
         match self {
             Layout::Commit => &COMMIT,
             Layout::Segment => &SEGMENT,
@@ -63,11 +63,11 @@ impl Layout {
     }
 }
 
-impl Columns {
-    fn new(layout: Layout) -> Columns {
+impl ColumnSet {
+    fn new(layout: Layout) -> ColumnSet {
         let arrow = layout.schema_with(DataType::List(element()));
         let parquet = ArrowSchemaConverter::new().convert(&arrow).expect("the fixed column types have Parquet forms");
-        Columns { arrow: Arc::new(arrow), parquet }
+        ColumnSet { arrow: Arc::new(arrow), parquet }
     }
 }
 

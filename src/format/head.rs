@@ -100,12 +100,12 @@ fn note_copy(other: &mut Map<String, Value>, own: &str) {
 }
 
 /// A folder of a stream and the ending of what is in it.
-type Kind = (&'static str, &'static str);
-const SEGMENT: Kind = ("seg", ".parquet");
-const GRAPH: Kind = ("graph", ".arrow");
+type ObjectFolder = (&'static str, &'static str);
+const SEGMENT: ObjectFolder = ("seg", ".parquet");
+const GRAPH: ObjectFolder = ("graph", ".arrow");
 
 /// Whether a key is one that `stream` gives to objects of this kind.
-fn is_own(key: &str, stream: &str, (folder, ending): Kind) -> bool {
+fn is_own(key: &str, stream: &str, (folder, ending): ObjectFolder) -> bool {
     let name =
         key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(folder));
     let ulid = name.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_suffix(ending));

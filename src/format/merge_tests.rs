@@ -13,7 +13,7 @@ use crate::record::Address;
 const DIM: usize = 3;
 
 /// What the model knows of an id: the address of its latest row, and that row where it is a put.
-type Model = BTreeMap<String, (u64, Option<Row>)>;
+type MergeModel = BTreeMap<String, (u64, Option<Row>)>;
 
 fn row_strategy() -> impl Strategy<Value = Row> {
     let text = prop::option::of("[a-zé]{0,4}");
@@ -25,7 +25,7 @@ fn row_strategy() -> impl Strategy<Value = Row> {
     )
 }
 
-fn apply(model: &mut Model, version: Version, rows: &[Row]) {
+fn apply(model: &mut MergeModel, version: Version, rows: &[Row]) {
     for (number, row) in rows.iter().enumerate() {
         let address = Address::new(version, number).unwrap();
         let filled = Row {
@@ -74,7 +74,7 @@ fn read(segment: &EncodedSegment) -> (Vec<Rows>, Said) {
     (groups, said)
 }
 
-fn expected(model: &Model, keep_tombstones: bool) -> Said {
+fn expected(model: &MergeModel, keep_tombstones: bool) -> Said {
     let mut rows: Vec<_> = model.iter().map(|(id, (address, row))| (*address, id.clone(), row.clone())).collect();
     rows.retain(|(_, _, row)| keep_tombstones || row.is_some());
     rows.sort_by_key(|(address, ..)| *address);
@@ -88,7 +88,7 @@ proptest! {
         cut in 1usize..11,
     ) {
         let cut = cut.min(commits.len() - 1);
-        let mut model = Model::new();
+        let mut model = MergeModel::new();
         let mut resolved = Vec::new();
         for (i, rows) in commits.iter().enumerate() {
             let version = Version(i as u64 + 1);

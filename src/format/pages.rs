@@ -27,7 +27,7 @@ pub(super) fn read_embeddings(
     rows: usize,
     dim: usize,
 ) -> Result<Option<Embeddings>, FormatError> {
-    let mut lists = Lists::new(dim, rows, usize::try_from(object_bytes).unwrap_or(usize::MAX));
+    let mut lists = PageLists::new(dim, rows, usize::try_from(object_bytes).unwrap_or(usize::MAX));
     while let Some(page) = pages.get_next_page().map_err(parquet_damage)? {
         let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
             return Ok(None);
@@ -41,7 +41,7 @@ pub(super) fn read_embeddings(
 }
 
 /// The lists read so far. A list may go on from one page to the next.
-struct Lists {
+struct PageLists {
     dim: usize,
     rows: usize,
     /// Floats, as bytes in 64-byte aligned memory.
@@ -52,12 +52,12 @@ struct Lists {
     filled: usize,
 }
 
-impl Lists {
+impl PageLists {
     /// Memory for all rows at once, but never more than the `available` bytes of the file can fill.
-    fn new(dim: usize, rows: usize, available: usize) -> Lists {
+    fn new(dim: usize, rows: usize, available: usize) -> PageLists {
         let expected = dim.saturating_mul(rows).saturating_mul(size_of::<f32>());
         let values = MutableBuffer::with_capacity(expected.min(available));
-        Lists { dim, rows, values, present: Vec::with_capacity(rows.min(available)), filled: dim }
+        PageLists { dim, rows, values, present: Vec::with_capacity(rows.min(available)), filled: dim }
     }
 
     fn read_page(&mut self, page: &[u8], levels: usize) -> Result<(), String> {

@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn bytes_that_are_no_page_never_panic(page in prop::collection::vec(any::<u8>(), 0..200), levels in 0usize..200) {
-        let mut lists = Lists::new(4, 50, page.len());
+        let mut lists = PageLists::new(4, 50, page.len());
         if lists.read_page(&page, levels).is_ok() {
             prop_assert!(lists.values.len() <= page.len());
         }
@@ -169,7 +169,7 @@ fn page(repetitions: &[u8], definitions: &[u8], floats: usize) -> Vec<u8> {
 fn levels_that_are_no_lists_of_the_dimension_are_refused() {
     // Runs: (count << 1, level). Bit-packed: (groups << 1 | 1, bits from the lowest).
     let whole = page(&[0x03, 0b1110_1110], &[8 << 1, 2], 8);
-    let mut lists = Lists::new(4, 2, 1000);
+    let mut lists = PageLists::new(4, 2, 1000);
     assert_eq!(lists.read_page(&whole, 8), Ok(()));
     assert_eq!(lists.finish().unwrap(), Embeddings::dense(4, vec![0.0; 8]));
     let cases: [(Vec<u8>, usize, &str); 9] = [
@@ -184,6 +184,6 @@ fn levels_that_are_no_lists_of_the_dimension_are_refused() {
         (page(&[0x03], &[8 << 1, 2], 0), 8, "a page ends within bit-packed levels"),
     ];
     for (page, levels, message) in cases {
-        assert_eq!(Lists::new(4, 2, 1000).read_page(&page, levels), Err(message.into()));
+        assert_eq!(PageLists::new(4, 2, 1000).read_page(&page, levels), Err(message.into()));
     }
 }

@@ -69,10 +69,10 @@ impl Length for Pieces {
 }
 
 impl ChunkReader for Pieces {
-    type T = Reading;
+    type T = PiecesReader;
 
-    fn get_read(&self, start: u64) -> Result<Reading> {
-        Ok(Reading { rest: self.rest(start), at: start, pieces: self.clone() })
+    fn get_read(&self, start: u64) -> Result<PiecesReader> {
+        Ok(PiecesReader { rest: self.rest(start), at: start, pieces: self.clone() })
     }
 
     /// A slice of one piece where it holds them all, else a copy.
@@ -102,14 +102,14 @@ impl ChunkReader for Pieces {
 
 /// Reads pieces one after the other.
 #[derive(Debug)]
-pub struct Reading {
+pub struct PiecesReader {
     pieces: Pieces,
     /// What is left of the current piece, and its offset.
     rest: Bytes,
     at: u64,
 }
 
-impl Read for Reading {
+impl Read for PiecesReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() {
             self.rest = self.pieces.rest(self.at);

@@ -10,7 +10,7 @@ use super::graph::Graph;
 use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
 use super::repair::repair;
-use super::space::{Space, compared, mips_transform};
+use super::space::{PointSpace, compared, mips_transform};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
 
@@ -107,7 +107,7 @@ pub trait GraphBuilder: Sync {
     /// The name stored with the graph.
     fn name(&self) -> &'static str;
     /// Links the rows of `space`. Nodes may be left unreachable: that is repaired after.
-    fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency;
+    fn build(&self, space: &PointSpace<'_>, params: &GraphParams) -> Adjacency;
 }
 
 /// All builders, the default one first.
@@ -134,7 +134,7 @@ pub fn build_graph(
 pub(super) fn link_and_freeze(
     set: &VectorSet<'_>,
     source: GraphSource,
-    link: impl FnOnce(&Space<'_>, &[Vec<u32>]) -> Adjacency,
+    link: impl FnOnce(&PointSpace<'_>, &[Vec<u32>]) -> Adjacency,
 ) -> Result<Graph> {
     source.params.check()?;
     check(set, &source.range)?;
@@ -144,8 +144,8 @@ pub(super) fn link_and_freeze(
     let distinct: Vec<&[f32]> = groups.iter().map(|group| vectors[group[0] as usize]).collect();
     let transformed = mips_transform(set.metric, &distinct);
     let space = match &transformed {
-        Some((dim, values)) => Space { dim: *dim, rows: values.chunks_exact(*dim).collect() },
-        None => Space { dim: set.dim, rows: distinct },
+        Some((dim, values)) => PointSpace { dim: *dim, rows: values.chunks_exact(*dim).collect() },
+        None => PointSpace { dim: set.dim, rows: distinct },
     };
     let mut linked = link(&space, &groups);
     repair(&mut linked, &space);

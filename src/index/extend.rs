@@ -6,7 +6,7 @@ use super::build::{Adjacency, GraphParams, GraphRange, VectorSet, link_and_freez
 use super::builder::{self, InheritedLinks};
 use super::freeze::GraphSource;
 use super::graph::Graph;
-use super::space::Space;
+use super::space::PointSpace;
 use crate::error::{Error, Result};
 
 /// A graph to extend.
@@ -49,7 +49,7 @@ pub fn extend_graph(old: &OldGraph<'_>, new: &VectorSet<'_>, range: GraphRange, 
 }
 
 /// `kept` are the first vectors, so the groups that have any of them come first.
-fn link(graph: &Graph, kept: &[u32], space: &Space<'_>, groups: &[Vec<u32>], params: &GraphParams) -> Adjacency {
+fn link(graph: &Graph, kept: &[u32], space: &PointSpace<'_>, groups: &[Vec<u32>], params: &GraphParams) -> Adjacency {
     let old_members = |group: &Vec<u32>| group.iter().filter_map(|i| kept.get(*i as usize)).copied().collect();
     let members: Vec<Vec<u32>> = groups.iter().map(old_members).take_while(|old: &Vec<u32>| !old.is_empty()).collect();
     if members.is_empty() {

@@ -12,7 +12,7 @@ use super::kernel::prefer_large_pages;
 use super::quantiser::Quantiser;
 use super::topk::TopK;
 use crate::error::{Error, Result};
-use crate::format::graph::{Columns, GraphColumns, GraphHeader, Lists, Traversal};
+use crate::format::graph::{GraphColumns, GraphHeader, Lists, NodeColumns, Traversal};
 use crate::record::Address;
 
 /// Where a graph comes from: what its header tells.
@@ -43,7 +43,7 @@ pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -
         bias
     };
     let biases: Vec<f32> = rows.iter().map(coded).collect();
-    let columns = Columns { codes: ScalarBuffer::from(codes), biases: biases.into(), ..columns };
+    let columns = NodeColumns { codes: ScalarBuffer::from(codes), biases: biases.into(), ..columns };
     let frozen = Frozen { rows: &rows, columns: &columns, quantiser: &quantiser };
     let header = GraphHeader {
         stream: source.range.stream,
@@ -86,7 +86,7 @@ fn node_order(adjacency: &Adjacency) -> Vec<u32> {
 }
 
 /// Everything but codes and biases.
-fn frozen_columns(adjacency: &Adjacency, order: &[u32], addresses: &[Address]) -> Result<Columns> {
+fn frozen_columns(adjacency: &Adjacency, order: &[u32], addresses: &[Address]) -> Result<NodeColumns> {
     let mut renumbered = vec![0u32; order.len()];
     order.iter().zip(0u32..).for_each(|(old, new)| renumbered[*old as usize] = new);
     let flat = |lists: &mut dyn Iterator<Item = &[u32]>| -> Result<Lists> {
@@ -107,7 +107,7 @@ fn frozen_columns(adjacency: &Adjacency, order: &[u32], addresses: &[Address]) -
     let addresses: Vec<u64> = order.iter().map(|old| addresses[*old as usize].0).collect();
     let mut address_order: Vec<u32> = (0..order.len() as u32).collect();
     address_order.sort_unstable_by_key(|node| addresses[*node as usize]);
-    Ok(Columns {
+    Ok(NodeColumns {
         addresses: addresses.into(),
         address_order: address_order.into(),
         biases: ScalarBuffer::from(Vec::new()),
@@ -138,7 +138,7 @@ const MOVED: f32 = 0.2;
 /// Judges whether codes tell neighbours apart, at the density the data really has.
 struct Frozen<'a> {
     rows: &'a [&'a [f32]],
-    columns: &'a Columns,
+    columns: &'a NodeColumns,
     quantiser: &'a Quantiser,
 }
 

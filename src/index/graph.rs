@@ -3,7 +3,7 @@
 
 use super::kernel::{CodeRows, prefer_large_pages};
 use super::quantiser::{Coded, Quantiser};
-use crate::format::graph::{Columns, GraphColumns, GraphHeader, Traversal};
+use crate::format::graph::{GraphColumns, GraphHeader, NodeColumns, Traversal};
 use crate::record::{Address, Metric};
 
 /// A graph over the embeddings of a version range.
@@ -89,7 +89,7 @@ impl Graph {
         if count == self.len() { Ok(()) } else { Err(format!("{} nodes are unreachable", self.len() - count)) }
     }
 
-    pub(super) fn columns(&self) -> &Columns {
+    pub(super) fn columns(&self) -> &NodeColumns {
         self.content.columns()
     }
 

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
 use super::kernel::kernels;
-use super::space::Space;
+use super::space::PointSpace;
 
 /// Levels that `hnsw_rs` can number.
 const MAX_LEVELS: usize = 16;
@@ -42,7 +42,7 @@ impl GraphBuilder for HnswRsBuilder {
         "hnsw_rs"
     }
 
-    fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency {
+    fn build(&self, space: &PointSpace<'_>, params: &GraphParams) -> Adjacency {
         insert_all(&space.rows, params)
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn one_thread_and_one_seed_give_one_graph() {
         let values: Vec<f32> = (0..900).map(|i| ((i * 7919) % 1009) as f32).collect();
-        let space = Space { dim: 3, rows: values.chunks_exact(3).collect() };
+        let space = PointSpace { dim: 3, rows: values.chunks_exact(3).collect() };
         let params = GraphParams { m: 8, ef_construction: 40, seed: 3, threads: 1 };
         let first = HnswRsBuilder.build(&space, &params);
         assert_eq!(first, HnswRsBuilder.build(&space, &params));

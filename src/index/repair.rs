@@ -4,7 +4,7 @@
 //! those behind a hub, such as vectors around a dense centre, and searches miss what is rarely linked to.
 
 use super::build::Adjacency;
-use super::space::Space;
+use super::space::PointSpace;
 use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
 
 /// How many others a repaired node is linked to.
@@ -17,7 +17,7 @@ const EF: usize = 48;
 /// The part of a graph that is reachable, seen from one node that is not.
 struct FromNode<'a> {
     adjacency: &'a Adjacency,
-    space: &'a Space<'a>,
+    space: &'a PointSpace<'a>,
     node: u32,
 }
 
@@ -37,12 +37,12 @@ impl SearchGraph for FromNode<'_> {
 }
 
 /// Both repairs; returns how many nodes each had to link.
-pub fn repair(adjacency: &mut Adjacency, space: &Space<'_>) -> (usize, usize) {
+pub fn repair(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> (usize, usize) {
     (reach(adjacency, space), thicken(adjacency, space))
 }
 
 /// Links what the entry point cannot reach.
-fn reach(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
+fn reach(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> usize {
     let mut reached = vec![false; adjacency.lists.len()];
     spread(adjacency, adjacency.entry, &mut reached);
     let mut scratch = SearchScratch::new();
@@ -62,7 +62,7 @@ fn reach(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
 }
 
 /// Links nodes that few others link to with the nearest a walk finds. All must be reachable.
-fn thicken(adjacency: &mut Adjacency, space: &Space<'_>) -> usize {
+fn thicken(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> usize {
     let mut links_to = vec![0u32; adjacency.lists.len()];
     for list in &adjacency.lists {
         list[0].iter().for_each(|node| links_to[*node as usize] += 1);
@@ -129,7 +129,7 @@ mod tests {
     fn islands_are_linked_to_their_nearest_reachable_nodes() {
         // Three islands of ten points each, chained within; only the first is reachable.
         let values: Vec<f32> = (0..30).map(|i| (i % 10) as f32 + (i / 10) as f32 * 100.0).collect();
-        let space = Space { dim: 1, rows: values.chunks_exact(1).collect() };
+        let space = PointSpace { dim: 1, rows: values.chunks_exact(1).collect() };
         let mut adjacency = Adjacency { entry: 4, lists: vec![vec![Vec::new()]; 30] };
         for i in (0..30).filter(|i| i % 10 != 9) {
             adjacency.link(i, i + 1);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn nodes_without_any_link_become_reachable() {
         let values: Vec<f32> = (0..200).map(|i| (i * i % 97) as f32).collect();
-        let space = Space { dim: 2, rows: values.chunks_exact(2).collect() };
+        let space = PointSpace { dim: 2, rows: values.chunks_exact(2).collect() };
         let mut adjacency = Adjacency { entry: 0, lists: vec![vec![Vec::new()]; 100] };
         assert_eq!(reach(&mut adjacency, &space), 99);
         assert_eq!(unreachable(&adjacency), 0);

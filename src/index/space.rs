@@ -9,14 +9,14 @@ use crate::record::Metric;
 
 /// One row per node.
 #[derive(Debug, Clone)]
-pub struct Space<'a> {
+pub struct PointSpace<'a> {
     /// Floats per row.
     pub dim: usize,
     /// The points.
     pub rows: Vec<&'a [f32]>,
 }
 
-impl Space<'_> {
+impl PointSpace<'_> {
     /// The squared Euclidean distance of two nodes: what nodes are linked by under every metric.
     pub fn distance(&self, a: u32, b: u32) -> f32 {
         kernels().l2_f32(self.rows[a as usize], self.rows[b as usize])
@@ -117,7 +117,7 @@ mod tests {
     fn a_zero_vector_is_farther_from_unit_vectors_than_the_orthogonal_are() {
         let rows: Vec<&[f32]> = vec![&[0.0, 0.0], &[1.0, 0.0], &[0.0, 1.0]];
         let (dim, values) = mips_transform(Metric::Cosine, &rows).expect("there is a zero vector");
-        let space = Space { dim, rows: values.chunks_exact(dim).collect() };
+        let space = PointSpace { dim, rows: values.chunks_exact(dim).collect() };
         assert_eq!((space.distance(0, 1), space.distance(1, 2)), (2.0, 2.0));
         assert!(mips_transform(Metric::Cosine, &rows[1..]).is_none());
     }

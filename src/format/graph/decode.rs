@@ -12,7 +12,7 @@ use arrow::ipc::{Endianness, MessageHeader, MetadataVersion, RecordBatch, Type, 
 use bytes::Bytes;
 
 use super::{
-    Columns, FormatError, GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, Traversal, UNROTATED_FORMAT, damaged,
+    FormatError, GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, NodeColumns, Traversal, UNROTATED_FORMAT, damaged,
 };
 use crate::record::Version;
 
@@ -163,14 +163,14 @@ fn has_width(field: arrow::ipc::Field<'_>, width: i32, dim: usize) -> bool {
 }
 
 /// Takes a record batch's arrays one after the other.
-struct Parts<'a> {
+struct ArrayParts<'a> {
     batch: RecordBatch<'a>,
     body: &'a Buffer,
     next_node: usize,
     next_buffer: usize,
 }
 
-impl Parts<'_> {
+impl ArrayParts<'_> {
     /// The length of the next array, which has no nulls; its validity buffer is passed over.
     fn array(&mut self) -> Result<usize, FormatError> {
         let node =
@@ -219,7 +219,7 @@ impl Parts<'_> {
     }
 }
 
-fn read_batch(message: &[u8], body: &Buffer, dim: usize) -> Result<Columns, FormatError> {
+fn read_batch(message: &[u8], body: &Buffer, dim: usize) -> Result<NodeColumns, FormatError> {
     // A message starts with the continuation marker and the length of the flatbuffer.
     let flatbuffer = message.strip_prefix(&[0xff; 4]).and_then(|rest| rest.get(4..)).unwrap_or_default();
     let message = root_as_message(flatbuffer).map_err(|e| broken("the record batch's message does not parse", e))?;
@@ -230,7 +230,7 @@ fn read_batch(message: &[u8], body: &Buffer, dim: usize) -> Result<Columns, Form
     let Some(batch) = batch.filter(|batch| batch.compression().is_none()) else {
         return damaged("the message is not an uncompressed record batch");
     };
-    let mut parts = Parts { batch, body, next_node: 0, next_buffer: 0 };
+    let mut parts = ArrayParts { batch, body, next_node: 0, next_buffer: 0 };
     let addresses: ScalarBuffer<u64> = parts.plain()?;
     let address_order = parts.plain()?;
     let biases = parts.plain()?;
@@ -242,5 +242,5 @@ fn read_batch(message: &[u8], body: &Buffer, dim: usize) -> Result<Columns, Form
     let neighbours = Lists { offsets: parts.offsets()?, values: parts.plain()? };
     let levels = parts.offsets()?;
     let upper = Lists { offsets: parts.offsets()?, values: parts.plain()? };
-    Ok(Columns { addresses, address_order, biases, codes, neighbours, levels, upper })
+    Ok(NodeColumns { addresses, address_order, biases, codes, neighbours, levels, upper })
 }

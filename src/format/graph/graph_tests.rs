@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::*;
 
 /// Nine nodes in a ring, two of them on level 1, one on level 2.
-fn ring() -> (GraphHeader, Columns) {
+fn ring() -> (GraphHeader, NodeColumns) {
     let header = GraphHeader {
         stream: "c/0d9f".into(),
         lo: Version(3),
@@ -33,7 +33,7 @@ fn ring() -> (GraphHeader, Columns) {
     let addresses: Vec<u64> = (0..9).map(address).collect();
     let mut address_order: Vec<u32> = (0..9).collect();
     address_order.sort_by_key(|node| addresses[*node as usize]);
-    let columns = Columns {
+    let columns = NodeColumns {
         addresses: addresses.into(),
         address_order: address_order.into(),
         biases: (0..9).map(|i| i as f32 / 3.0).collect::<Vec<_>>().into(),
@@ -96,7 +96,7 @@ fn a_graph_without_upper_levels_round_trips() {
     let (header, columns) = ring();
     let upper = Lists { offsets: vec![0].into(), values: Vec::new().into() };
     let flat =
-        GraphColumns::checked(header, Columns { levels: vec![0; 10].into(), upper, ..columns }).expect("is whole");
+        GraphColumns::checked(header, NodeColumns { levels: vec![0; 10].into(), upper, ..columns }).expect("is whole");
     let bytes = encode_graph(&flat).expect("encodes");
     assert_eq!(decode_graph(bytes.into()).expect("decodes"), flat);
 }
@@ -175,7 +175,7 @@ fn metadata_that_cannot_be_is_refused_by_name() {
 
 #[test]
 fn columns_that_do_not_hold_together_are_refused() {
-    type Change = fn(&mut Columns);
+    type Change = fn(&mut NodeColumns);
     let changes: [(&str, Change); 12] = [
         ("a bias is not finite", |c| c.biases = vec![f32::NAN; 9].into()),
         ("bias has 8", |c| c.biases = vec![0.0; 8].into()),

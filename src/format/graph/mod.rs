@@ -97,7 +97,7 @@ impl Lists {
 
 /// The columns, one row per node; nodes are numbered 0..n in row order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Columns {
+pub struct NodeColumns {
     /// `Address` of the commit row that set the node's embedding.
     pub addresses: ScalarBuffer<u64>,
     /// Row i holds the i-th node in ascending address order.
@@ -118,13 +118,13 @@ pub struct Columns {
 #[derive(Debug, Clone, PartialEq)]
 pub struct GraphColumns {
     header: GraphHeader,
-    columns: Columns,
+    columns: NodeColumns,
 }
 
 #[expect(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl GraphColumns {
     /// Checks everything that the invariant names. Linear in the graph's size.
-    pub fn checked(header: GraphHeader, columns: Columns) -> Result<GraphColumns, FormatError> {
+    pub fn checked(header: GraphHeader, columns: NodeColumns) -> Result<GraphColumns, FormatError> {
         check_header(&header, columns.addresses.len())?;
         check_lengths(&header, &columns)?;
         check_lists("neighbours", &columns.neighbours)?;
@@ -140,7 +140,7 @@ impl GraphColumns {
     }
 
     /// The columns.
-    pub fn columns(&self) -> &Columns {
+    pub fn columns(&self) -> &NodeColumns {
         &self.columns
     }
 
@@ -170,7 +170,7 @@ fn check_header(header: &GraphHeader, nodes: usize) -> Result<(), FormatError> {
     Ok(())
 }
 
-fn check_lengths(header: &GraphHeader, columns: &Columns) -> Result<(), FormatError> {
+fn check_lengths(header: &GraphHeader, columns: &NodeColumns) -> Result<(), FormatError> {
     let nodes = columns.addresses.len();
     let codes = nodes.checked_mul(header.dim);
     let lengths = [
@@ -202,7 +202,7 @@ fn check_offsets(column: &str, offsets: &[i32], end: usize) -> Result<(), Format
     if rising && ends { Ok(()) } else { damaged(format!("offsets of column {column} do not rise from 0 to {end}")) }
 }
 
-fn check_addresses(header: &GraphHeader, columns: &Columns) -> Result<(), FormatError> {
+fn check_addresses(header: &GraphHeader, columns: &NodeColumns) -> Result<(), FormatError> {
     let mut previous = None;
     for node in columns.address_order.iter() {
         let Some(address) = columns.addresses.get(*node as usize).copied() else {
@@ -221,7 +221,7 @@ fn check_addresses(header: &GraphHeader, columns: &Columns) -> Result<(), Format
     Ok(())
 }
 
-fn check_links(header: &GraphHeader, columns: &Columns) -> Result<(), FormatError> {
+fn check_links(header: &GraphHeader, columns: &NodeColumns) -> Result<(), FormatError> {
     let nodes = columns.addresses.len() as u32;
     // The largest id is all that matters: a loop without branches, over the longest column.
     if columns.neighbours.values.iter().fold(0, |most, node| most.max(*node)) >= nodes {

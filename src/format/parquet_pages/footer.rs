@@ -4,7 +4,7 @@
 use parquet::errors::Result;
 
 use super::contradiction;
-use super::thrift::{LIST, MOST_DEPTH, Numbers, Read, STRUCT, Stop, Thrift};
+use super::thrift::{FieldNumbers, LIST, MOST_DEPTH, Read, STRUCT, Stop, Thrift};
 
 /// Elements of a schema at most: columns, and the groups they are in.
 const MOST_ELEMENTS: u64 = 20_000;
@@ -36,7 +36,7 @@ fn schema(thrift: &mut Thrift<'_>) -> Read<()> {
     // Children that are still to come, of the groups from the root down.
     let mut open: Vec<i64> = Vec::new();
     for _ in 0..count {
-        let mut numbers: Numbers = [None; 12];
+        let mut numbers: FieldNumbers = [None; 12];
         thrift.structure(|thrift, field, kind| thrift.number_or_skip(field, kind, &mut numbers))?;
         while open.last() == Some(&0) {
             open.pop();

@@ -4,7 +4,7 @@ use parquet::basic::Encoding;
 use parquet::errors::Result;
 
 use super::contradiction;
-use super::thrift::{Numbers, Read, STRUCT, Stop, Thrift};
+use super::thrift::{FieldNumbers, Read, STRUCT, Stop, Thrift};
 
 /// What a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub(super) fn read_header(bytes: &[u8]) -> Result<Option<PageHeader>> {
 }
 
 fn read(thrift: &mut Thrift<'_>) -> Read<PageHeader> {
-    let mut outer: Numbers = [None; 12];
-    let mut inner: [Option<Numbers>; 3] = [None; 3];
+    let mut outer: FieldNumbers = [None; 12];
+    let mut inner: [Option<FieldNumbers>; 3] = [None; 3];
     thrift.structure(|thrift, field, kind| {
         let place = match field {
             5 => 0,
@@ -63,7 +63,7 @@ fn read(thrift: &mut Thrift<'_>) -> Read<PageHeader> {
             8 => 2,
             _ => return thrift.number_or_skip(field, kind, &mut outer),
         };
-        let mut numbers: Numbers = [None; 12];
+        let mut numbers: FieldNumbers = [None; 12];
         if kind != STRUCT {
             return Err(Stop::Wrong("expected a structure"));
         }
@@ -105,19 +105,19 @@ fn read(thrift: &mut Thrift<'_>) -> Read<PageHeader> {
     Ok(PageHeader { kind, values, stored_bytes, expanded_bytes, header_bytes: 0 })
 }
 
-fn field(numbers: &Numbers, field: usize) -> Read<i64> {
+fn field(numbers: &FieldNumbers, field: usize) -> Read<i64> {
     numbers.get(field).copied().flatten().ok_or(Stop::Wrong("a number is missing"))
 }
 
-fn unsigned(numbers: &Numbers, at: usize) -> Read<u32> {
+fn unsigned(numbers: &FieldNumbers, at: usize) -> Read<u32> {
     u32::try_from(field(numbers, at)?).map_err(|_| Stop::Wrong("a number is out of range"))
 }
 
-fn flag(numbers: &Numbers, at: usize, otherwise: bool) -> bool {
+fn flag(numbers: &FieldNumbers, at: usize, otherwise: bool) -> bool {
     numbers.get(at).copied().flatten().map_or(otherwise, |value| value != 0)
 }
 
-fn encoding(numbers: &Numbers, at: usize) -> Read<Encoding> {
+fn encoding(numbers: &FieldNumbers, at: usize) -> Read<Encoding> {
     Ok(match field(numbers, at)? {
         0 => Encoding::PLAIN,
         2 => Encoding::PLAIN_DICTIONARY,

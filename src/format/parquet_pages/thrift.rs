@@ -14,7 +14,7 @@ pub(super) enum Stop {
 pub(super) type Read<T> = std::result::Result<T, Stop>;
 
 /// Numbers of one structure by their field, for the few fields that a header has.
-pub(super) type Numbers = [Option<i64>; 12];
+pub(super) type FieldNumbers = [Option<i64>; 12];
 
 /// Types of the compact protocol.
 const TRUE: u8 = 1;
@@ -97,7 +97,7 @@ impl<'a> Thrift<'a> {
     }
 
     /// Notes a number or a flag, and passes over everything else.
-    pub(super) fn number_or_skip(&mut self, field: i64, kind: u8, into: &mut Numbers) -> Read<()> {
+    pub(super) fn number_or_skip(&mut self, field: i64, kind: u8, into: &mut FieldNumbers) -> Read<()> {
         let value = match kind {
             TRUE => 1,
             FALSE => 0,

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 fn built(values: &[f32], dim: usize, params: GraphParams) -> Adjacency {
-    let space = Space { dim, rows: values.chunks_exact(dim).collect() };
+    let space = PointSpace { dim, rows: values.chunks_exact(dim).collect() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(params.threads).build().expect("threads start");
     pool.install(|| BatchBuilder.build(&space, &params))
 }

@@ -9,7 +9,7 @@ use super::search_layer::Scratch;
 use super::select::select;
 use crate::index::build::{Adjacency, GraphParams};
 use crate::index::graph::Graph;
-use crate::index::space::Space;
+use crate::index::space::PointSpace;
 
 /// A graph and the rows its nodes become.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl<'a> InheritedLinks<'a> {
     }
 
     /// The lists of all rows, on the pool this is called in if `threads` > 1.
-    pub fn lists(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency {
+    pub fn lists(&self, space: &PointSpace<'_>, params: &GraphParams) -> Adjacency {
         let points = FloatPoints::new(&space.rows);
         let rows = 0..self.members.len() as u32;
         let levels = |scratch: &mut Scratch, row: u32| -> Vec<Vec<u32>> {

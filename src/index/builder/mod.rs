@@ -17,7 +17,7 @@ mod search_layer;
 mod select;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
-use super::space::Space;
+use super::space::PointSpace;
 pub use inherited_links::InheritedLinks;
 use insert::Inserter;
 use layers::Layers;
@@ -36,14 +36,14 @@ impl GraphBuilder for BatchBuilder {
         NAME
     }
 
-    fn build(&self, space: &Space<'_>, params: &GraphParams) -> Adjacency {
+    fn build(&self, space: &PointSpace<'_>, params: &GraphParams) -> Adjacency {
         grow(space, None, params)
     }
 }
 
 /// Links the rows that `start` does not cover. `start`, if any, holds lists for the first
 /// `start.lists.len()` rows, at least one.
-pub fn grow(space: &Space<'_>, start: Option<&Adjacency>, params: &GraphParams) -> Adjacency {
+pub fn grow(space: &PointSpace<'_>, start: Option<&Adjacency>, params: &GraphParams) -> Adjacency {
     let ordering = Ordering::new(&draw_levels(space.rows.len(), start, params));
     let rows: Vec<&[f32]> = ordering.order.iter().map(|node| space.rows[*node as usize]).collect();
     let begin = || match start {
