@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::stream::{Pieces, append};
+use super::stream::{JsonPieces, append};
 use crate::collection::get::{Matches, Reading};
 use crate::collection::request::{CollectionInfo, Condition, Found, IndexSettings};
 use crate::error::Error;
@@ -91,21 +91,21 @@ impl RecordAnswer {
 }
 
 /// Answer to a get, record by record.
-pub(super) struct GetBody {
+pub(super) struct GetAnswerBody {
     reading: Reading,
     next: usize,
 }
 
-impl From<Reading> for GetBody {
-    fn from(reading: Reading) -> GetBody {
-        GetBody { reading, next: 0 }
+impl From<Reading> for GetAnswerBody {
+    fn from(reading: Reading) -> GetAnswerBody {
+        GetAnswerBody { reading, next: 0 }
     }
 }
 
 /// What stands around a record.
 const AROUND_BYTES: usize = 128;
 
-impl Pieces for GetBody {
+impl JsonPieces for GetAnswerBody {
     fn records(&self) -> usize {
         self.reading.len()
     }
@@ -134,19 +134,19 @@ impl Pieces for GetBody {
 }
 
 /// Answer to a search, record by record: one list per query embedding, nearest first.
-pub(super) struct SearchBody {
+pub(super) struct SearchAnswerBody {
     matches: Matches,
     query: usize,
     place: usize,
 }
 
-impl From<Matches> for SearchBody {
-    fn from(matches: Matches) -> SearchBody {
-        SearchBody { matches, query: 0, place: 0 }
+impl From<Matches> for SearchAnswerBody {
+    fn from(matches: Matches) -> SearchAnswerBody {
+        SearchAnswerBody { matches, query: 0, place: 0 }
     }
 }
 
-impl Pieces for SearchBody {
+impl JsonPieces for SearchAnswerBody {
     fn records(&self) -> usize {
         self.matches.counts().sum()
     }

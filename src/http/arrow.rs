@@ -9,7 +9,7 @@ use super::App;
 use super::body::{Payload, decode_off_thread};
 use super::bounded::{List, Tree};
 use super::error::ApiError;
-use super::stream::Pieces;
+use super::stream::JsonPieces;
 use super::wire::{Embedding, Field, Freshness, SearchBody, default_k, scope};
 use crate::collection::get::Reading;
 use crate::collection::record_columns::{ColumnChoice, OtherColumns};
@@ -133,7 +133,7 @@ impl ArrowGet {
     }
 }
 
-impl Pieces for ArrowGet {
+impl JsonPieces for ArrowGet {
     fn media_type(&self) -> &'static str {
         ARROW
     }

@@ -17,7 +17,7 @@ use super::App;
 use super::coding::Coding;
 use super::error::ApiError;
 use super::meter::Meter;
-use super::wire::Object;
+use super::wire::JsonObject;
 use crate::error::{Error, ErrorKind};
 use crate::memory::Purpose;
 use crate::store::room::Room;
@@ -158,7 +158,7 @@ impl Payload {
         let gone = bytes.len() as u64 + room.bytes() - before;
         let mut meter = Meter::new(app.store.limits().clone(), Some(room));
         let (decoded, room) = decode_off_thread(bytes, move |bytes| {
-            let decoded = decode_json_metered::<Object<T>>(&bytes, &mut meter).map(|body| body.0);
+            let decoded = decode_json_metered::<JsonObject<T>>(&bytes, &mut meter).map(|body| body.0);
             Ok::<_, Error>((decoded, meter.into_room()))
         })
         .await?;

@@ -23,7 +23,7 @@ const ENTRY_BYTES: usize = 112;
 const TREE_VALUES: usize = 120_000;
 
 /// What a list holds, and how much of it.
-pub(super) trait Listed {
+pub(super) trait ListOf {
     /// Its name and how many there may be, as a refusal says it.
     fn most(limits: &Limits) -> (usize, String);
 }
@@ -34,7 +34,7 @@ macro_rules! listed {
         #[derive(Debug)]
         pub(super) enum $name {}
 
-        impl Listed for $name {
+        impl ListOf for $name {
             fn most(limits: &Limits) -> (usize, String) {
                 let most: fn(&Limits) -> usize = $most;
                 let most = most(limits);
@@ -73,7 +73,7 @@ impl<T, L> Default for List<T, L> {
     }
 }
 
-impl<'de, T: Deserialize<'de>, L: Listed> Deserialize<'de> for List<T, L> {
+impl<'de, T: Deserialize<'de>, L: ListOf> Deserialize<'de> for List<T, L> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(ListVisitor(PhantomData))
     }
@@ -81,7 +81,7 @@ impl<'de, T: Deserialize<'de>, L: Listed> Deserialize<'de> for List<T, L> {
 
 struct ListVisitor<T, L>(PhantomData<(T, L)>);
 
-impl<'de, T: Deserialize<'de>, L: Listed> Visitor<'de> for ListVisitor<T, L> {
+impl<'de, T: Deserialize<'de>, L: ListOf> Visitor<'de> for ListVisitor<T, L> {
     type Value = List<T, L>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

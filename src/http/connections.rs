@@ -39,12 +39,12 @@ pub(super) struct Connections {
 #[derive(Debug)]
 pub(super) struct Connection {
     began: Instant,
-    state: Mutex<State>,
+    state: Mutex<ConnectionsState>,
     ended: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConnectionsState {
     /// Requests under way, the sending of their answers included.
     requests: usize,
     /// Whether there was ever one.
@@ -56,7 +56,7 @@ struct State {
 
 /// The right to be connected; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     number: u64,
     all: Arc<Connections>,
     connection: Arc<Connection>,
@@ -82,7 +82,7 @@ impl Connections {
 
     /// A place for a connection that was accepted: waits until one is free, and makes one free where somebody only
     /// waits for it to be used.
-    pub(super) async fn enter(self: &Arc<Self>) -> (Place, Arc<Connection>) {
+    pub(super) async fn enter(self: &Arc<Self>) -> (ConnectionSlot, Arc<Connection>) {
         loop {
             if let Ok(permit) = self.places.clone().try_acquire_owned() {
                 return self.admit(Some(permit));
@@ -97,11 +97,11 @@ impl Connections {
         }
     }
 
-    fn admit(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> (Place, Arc<Connection>) {
+    fn admit(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> (ConnectionSlot, Arc<Connection>) {
         let connection = Arc::new(Connection::new());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(number, connection.clone());
-        let place = Place { number, all: self.clone(), connection: connection.clone(), _permit: permit };
+        let place = ConnectionSlot { number, all: self.clone(), connection: connection.clone(), _permit: permit };
         (place, connection)
     }
 
@@ -136,14 +136,14 @@ impl Connections {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Resolves once the connection is to be closed.
     pub(super) async fn ended(&self) {
         self.connection.ended().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.all.open.lock().remove(&self.number);
     }
@@ -152,7 +152,7 @@ impl Drop for Place {
 impl Connection {
     fn new() -> Connection {
         let began = Instant::now();
-        let state = State { requests: 0, asked: false, waiting_since: began, tickets: Vec::new() };
+        let state = ConnectionsState { requests: 0, asked: false, waiting_since: began, tickets: Vec::new() };
         Connection { began, state: Mutex::new(state), ended: Notify::new() }
     }
 

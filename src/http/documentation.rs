@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::App;
-use super::auth::Identity;
+use super::auth::Requester;
 use super::client::prefix;
 use super::headers::page_policy;
 use crate::collection::request::{CollectionInfo, Scope};
@@ -26,7 +26,7 @@ const NAMES: usize = 50;
 /// What a newcomer sees first: where to go from here and, for whoever may see everything, what collections there are.
 pub(super) async fn greeting(
     State(app): State<App>,
-    Extension(identity): Extension<Identity>,
+    Extension(identity): Extension<Requester>,
     headers: HeaderMap,
 ) -> Response {
     let collections = match identity.sees_everything() {

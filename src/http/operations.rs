@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::answer::json;
-use super::auth::Identity;
+use super::auth::Requester;
 use super::body::{Parameters, Payload};
 use super::error::ApiError;
 use super::wire::{EmptyBody, NoParameters};
@@ -38,7 +38,7 @@ pub(super) async fn status(
 /// Always 200 while the process can answer: what is wrong is in the body.
 pub(super) async fn health(
     State(app): State<App>,
-    Extension(identity): Extension<Identity>,
+    Extension(identity): Extension<Requester>,
 ) -> Result<Response, ApiError> {
     app.store.check_bucket().await;
     let health = app.store.health();

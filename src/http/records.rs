@@ -110,7 +110,7 @@ pub(super) async fn fetch(
         let dimension = collection.dimension().unwrap_or(0);
         return Ok(stream::respond(ArrowGet::new(reading, include, dimension)?, room).await?);
     }
-    Ok(stream::respond(answer::GetBody::from(reading), room).await?)
+    Ok(stream::respond(answer::GetAnswerBody::from(reading), room).await?)
 }
 
 pub(super) async fn search(
@@ -145,7 +145,7 @@ pub(super) async fn search(
     if arrow::is_wanted(&headers) {
         return Ok(arrow_answer(&app, found).await?);
     }
-    Ok(stream::respond(answer::SearchBody::from(found), room).await?)
+    Ok(stream::respond(answer::SearchAnswerBody::from(found), room).await?)
 }
 
 /// Bytes of a row that was found, before it is answered.

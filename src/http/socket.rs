@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connections::Place;
+use super::connections::ConnectionSlot;
 
 /// What is read of a connection that was closed.
 const LINGER_BYTES: u64 = 64 << 20;
@@ -19,7 +19,7 @@ const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Socket {
-    stream: Option<(TcpStream, Place)>,
+    stream: Option<(TcpStream, ConnectionSlot)>,
     /// Whether the client has ended its side.
     at_end: bool,
     /// Whether our side was ended in order.
@@ -27,7 +27,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, place: Place) -> Socket {
+    pub(super) fn new(stream: TcpStream, place: ConnectionSlot) -> Socket {
         Socket { stream: Some((stream, place)), at_end: false, shut: false }
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Front;
 use super::answer::json as answer;
-use super::auth::Identity;
+use super::auth::Requester;
 use super::chroma;
 use super::chroma::error::ChromaError;
 use super::error::ApiError;
@@ -26,7 +26,7 @@ pub(super) fn router(opening: Opening, front: &Front) -> Router {
 
 async fn health(
     State(opening): State<Opening>,
-    Extension(identity): Extension<Identity>,
+    Extension(identity): Extension<Requester>,
 ) -> Result<Response, ApiError> {
     let health = opening.health();
     answer(StatusCode::OK, &if identity.sees_everything() { health } else { without_names(health) })

@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 128 << 10;
 const LEAST_BYTES: usize = 4 << 10;
 
 /// A JSON answer that can be written a bit at a time.
-pub(super) trait Pieces: Send + 'static {
+pub(super) trait JsonPieces: Send + 'static {
     /// What it is written as.
     fn media_type(&self) -> &'static str {
         "application/json"
@@ -40,7 +40,7 @@ pub(super) trait Pieces: Send + 'static {
 /// The answer: whole if it is small, else in pieces as the client takes them. Each piece has memory of its own in
 /// `room`'s share, taken before it is written and given back when it is sent or dropped; `room` itself lasts as long as
 /// there is more to write.
-pub(super) async fn respond(answer: impl Pieces, room: Room) -> Result<Response> {
+pub(super) async fn respond(answer: impl JsonPieces, room: Room) -> Result<Response> {
     let media_type = HeaderValue::from_static(answer.media_type());
     let (first, rest) = next_piece(answer, &room).await?;
     let body = match rest {
@@ -53,7 +53,7 @@ pub(super) async fn respond(answer: impl Pieces, room: Room) -> Result<Response>
 }
 
 /// The pieces that follow, each made when the one before has been taken.
-fn pieces(answer: impl Pieces, room: Room) -> impl Stream<Item = Result<Bytes>> {
+fn pieces(answer: impl JsonPieces, room: Room) -> impl Stream<Item = Result<Bytes>> {
     stream::try_unfold((Some(answer), room), |(answer, room)| async {
         let Some(answer) = answer else { return Ok(None) };
         let (bytes, rest) = next_piece(answer, &room).await.inspect_err(|error| {
@@ -64,7 +64,7 @@ fn pieces(answer: impl Pieces, room: Room) -> impl Stream<Item = Result<Bytes>> 
 }
 
 /// A piece, written where it does not hold up others, and the answer if there is more of it.
-async fn next_piece<P: Pieces>(mut answer: P, room: &Room) -> Result<(Bytes, Option<P>)> {
+async fn next_piece<P: JsonPieces>(mut answer: P, room: &Room) -> Result<(Bytes, Option<P>)> {
     let expected = answer.weight().saturating_mul(answer.records().max(1)).clamp(LEAST_BYTES, PIECE_BYTES);
     let allowed = expected.max(answer.weight());
     let mut taken = room.another();
@@ -103,7 +103,7 @@ struct Piece {
 }
 
 /// Writes until a piece is full, or the next bit would take more than is allowed.
-fn piece(answer: &mut impl Pieces, allowed: usize) -> Result<Piece> {
+fn piece(answer: &mut impl JsonPieces, allowed: usize) -> Result<Piece> {
     let mut bytes = Vec::with_capacity(allowed.min(PIECE_BYTES));
     loop {
         let more = answer.write(&mut bytes)?;
@@ -132,7 +132,7 @@ mod tests {
         fault: Option<usize>,
     }
 
-    impl Pieces for Numbers {
+    impl JsonPieces for Numbers {
         fn records(&self) -> usize {
             self.end
         }

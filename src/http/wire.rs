@@ -20,11 +20,11 @@ use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUp
 
 /// A JSON object, and nothing else: what serde derives would also take a list of the fields in order.
 #[derive(Debug, Default)]
-pub(crate) struct Object<T>(pub(crate) T);
+pub(crate) struct JsonObject<T>(pub(crate) T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonObject<T>, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(JsonObject)
     }
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct CreateBody {
     #[serde(default)]
     pub(crate) metadata: Option<MetadataBody>,
     #[serde(default)]
-    pub(crate) index: Object<IndexBody>,
+    pub(crate) index: JsonObject<IndexBody>,
 }
 
 /// `index` of a create: [`IndexSettings`], strictly.
@@ -140,7 +140,7 @@ impl From<IndexBody> for IndexSettings {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordsBody {
-    pub(crate) records: List<Object<RecordBody>, Records>,
+    pub(crate) records: List<JsonObject<RecordBody>, Records>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,7 +169,7 @@ impl From<RecordBody> for Record {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdatesBody {
-    pub(crate) records: List<Object<UpdateBody>, Records>,
+    pub(crate) records: List<JsonObject<UpdateBody>, Records>,
 }
 
 #[derive(Debug, Deserialize)]

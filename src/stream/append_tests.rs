@@ -34,13 +34,13 @@ use crate::record::Version;
 
 /// A state that keeps nothing; a request is an id to delete, an empty one asks for nothing.
 #[derive(Default)]
-struct Plain {
+struct PlainState {
     version: Version,
     /// The commit that it cannot apply.
     breaks_at: Option<Version>,
 }
 
-impl State for Plain {
+impl State for PlainState {
     type Request = String;
     type Answer = ();
 
@@ -111,8 +111,8 @@ fn context(faulty: &Arc<FaultBucket>) -> Context {
     }
 }
 
-async fn stream(faulty: &Arc<FaultBucket>, breaks_at: Option<Version>) -> Stream<Plain> {
-    let fresh = move || Plain { version: Version(0), breaks_at };
+async fn stream(faulty: &Arc<FaultBucket>, breaks_at: Option<Version>) -> Stream<PlainState> {
+    let fresh = move || PlainState { version: Version(0), breaks_at };
     Stream::open(context(faulty), Arc::new(fresh)).await.unwrap()
 }
 
@@ -129,12 +129,12 @@ fn is_read_of_head(call: &Call) -> bool {
 }
 
 /// Writes; what it is told.
-async fn answered(stream: &Stream<Plain>, id: &str) -> Option<ErrorKind> {
+async fn answered(stream: &Stream<PlainState>, id: &str) -> Option<ErrorKind> {
     stream.write(id.to_owned()).await.err().map(|error| error.kind())
 }
 
 /// Writes; what it is told, and after how long.
-async fn answered_after(stream: &Stream<Plain>, id: &str) -> (Option<ErrorKind>, Duration) {
+async fn answered_after(stream: &Stream<PlainState>, id: &str) -> (Option<ErrorKind>, Duration) {
     let began = Instant::now();
     (answered(stream, id).await, began.elapsed())
 }
@@ -177,7 +177,7 @@ fn large_commit(nonce: Nonce) -> Bytes {
 async fn a_commit_whose_decoding_is_cut_short_is_of_unknown_outcome() {
     let faulty = bucket().await;
     let context = Arc::new(context(&faulty));
-    let mut replica: Replica<Plain> = open(&context, &Plain::default).await.unwrap();
+    let mut replica: Replica<PlainState> = open(&context, &PlainState::default).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let ends = over.clone();
     faulty.set_plan(move |call| match call {

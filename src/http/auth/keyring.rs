@@ -32,12 +32,12 @@ struct Ring {
     /// Those of the file as it was last read well, after the full one.
     keys: ArcSwap<Vec<Arc<Key>>>,
     /// The file as it was last looked at; nothing if it was not there.
-    seen: Mutex<Option<Stamp>>,
+    seen: Mutex<Option<FileStamp>>,
 }
 
 /// What tells one content of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     modified: SystemTime,
     bytes: u64,
 }
@@ -139,9 +139,9 @@ impl Ring {
     }
 }
 
-fn stamp(file: &Path) -> Option<Stamp> {
+fn stamp(file: &Path) -> Option<FileStamp> {
     let metadata = fs::metadata(file).ok()?;
-    Some(Stamp { modified: metadata.modified().ok()?, bytes: metadata.len() })
+    Some(FileStamp { modified: metadata.modified().ok()?, bytes: metadata.len() })
 }
 
 /// The full key, then those of the file.

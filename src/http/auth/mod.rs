@@ -36,7 +36,7 @@ pub(super) use rate::RateLimiter;
 
 /// Who asks, as far as a key tells; every request carries it.
 #[derive(Debug, Clone)]
-pub(super) enum Identity {
+pub(super) enum Requester {
     /// No key is asked for here.
     Anybody,
     /// No valid key was shown. Only open routes are reached so.
@@ -45,19 +45,19 @@ pub(super) enum Identity {
     Holder(Arc<Key>),
 }
 
-impl Identity {
+impl Requester {
     /// Whether nothing in the store is hidden from it.
     pub(super) fn sees_everything(&self) -> bool {
         match self {
-            Identity::Anybody => true,
-            Identity::Stranger => false,
-            Identity::Holder(key) => key.bound.is_none(),
+            Requester::Anybody => true,
+            Requester::Stranger => false,
+            Requester::Holder(key) => key.bound.is_none(),
         }
     }
 
     /// The key's name, and what it is bound to.
     pub(super) fn key(&self) -> Option<(&str, Option<&Bound>)> {
-        let Identity::Holder(key) = self else { return None };
+        let Requester::Holder(key) = self else { return None };
         Some((&key.name, key.bound.as_ref()))
     }
 }
@@ -74,15 +74,15 @@ pub(super) async fn authorise(State(front): State<Front>, mut request: Request, 
     }
 }
 
-async fn check(front: &Front, request: &mut Request) -> Result<Identity, Refusal> {
+async fn check(front: &Front, request: &mut Request) -> Result<Requester, Refusal> {
     let keys = &front.settings.keys;
     let holder = presented::presented(request.headers()).and_then(|digest| keys.find(&digest, SystemTime::now()));
     let identity = match holder {
-        Some(key) => Identity::Holder(key),
-        None if keys.asks_for_keys() => Identity::Stranger,
-        None => Identity::Anybody,
+        Some(key) => Requester::Holder(key),
+        None if keys.asks_for_keys() => Requester::Stranger,
+        None => Requester::Anybody,
     };
-    if let (Identity::Holder(key), Some(caller)) = (&identity, request.extensions().get::<Caller>()) {
+    if let (Requester::Holder(key), Some(caller)) = (&identity, request.extensions().get::<Caller>()) {
         caller.is(&key.name);
     }
     // A path without a route is answered 404 by the router, whoever asks.
@@ -91,10 +91,10 @@ async fn check(front: &Front, request: &mut Request) -> Result<Identity, Refusal
     // Wrong keys are counted too, by their address.
     limit(front, request, &identity)?;
     match &identity {
-        Identity::Anybody => {}
-        Identity::Stranger => return Err(Refusal::Stranger),
-        Identity::Holder(key) if key.scope < scope => return Err(Refusal::Forbidden),
-        Identity::Holder(key) => {
+        Requester::Anybody => {}
+        Requester::Stranger => return Err(Refusal::Stranger),
+        Requester::Holder(key) if key.scope < scope => return Err(Refusal::Forbidden),
+        Requester::Holder(key) => {
             if let Some(bound) = &key.bound
                 && !place.lies_within(bound, request).await
             {
@@ -105,10 +105,10 @@ async fn check(front: &Front, request: &mut Request) -> Result<Identity, Refusal
     Ok(identity)
 }
 
-fn limit(front: &Front, request: &Request, identity: &Identity) -> Result<(), Refusal> {
+fn limit(front: &Front, request: &Request, identity: &Requester) -> Result<(), Refusal> {
     let Some(limiter) = &front.rate else { return Ok(()) };
     let who = match identity {
-        Identity::Holder(key) => Who::Key(key.name.as_str().into()),
+        Requester::Holder(key) => Who::Key(key.name.as_str().into()),
         _ => Who::at(request.extensions().get::<Client>().and_then(|client| client.address)),
     };
     limiter.take(who, Instant::now()).map_err(|wait| Refusal::TooOften { wait, rate: limiter.rate() })

@@ -21,7 +21,7 @@ pub(super) enum Need {
 
 /// Which part of the store a route touches, and where the request names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RoutePlace {
     /// All of it: not for a key that is bound to a part.
     Store,
     /// Nothing of anybody's.
@@ -42,9 +42,9 @@ const WRITE: Need = Need::Key(KeyScope::Write);
 const ADMIN: Need = Need::Key(KeyScope::Admin);
 
 /// Routes whose paths begin alike and which touch the same part.
-struct Group {
+struct RouteGroup {
     prefix: &'static str,
-    place: Place,
+    place: RoutePlace,
     /// Method, the rest of the path, need.
     routes: &'static [(&'static str, &'static str, Need)],
 }
@@ -53,8 +53,8 @@ struct Group {
 const ANY: &str = "*";
 
 #[rustfmt::skip]
-const TABLE: &[Group] = &[
-    Group { prefix: "", place: Place::Nothing, routes: &[
+const TABLE: &[RouteGroup] = &[
+    RouteGroup { prefix: "", place: RoutePlace::Nothing, routes: &[
         ("GET", "/", Open),
         ("GET", "/docs", Open),
         ("GET", "/docs/", Open),
@@ -66,12 +66,12 @@ const TABLE: &[Group] = &[
         // It only says that it is no more.
         (ANY, "/api/v1/{*rest}", Open),
     ] },
-    Group { prefix: "", place: Place::Store, routes: &[
+    RouteGroup { prefix: "", place: RoutePlace::Store, routes: &[
         ("GET", "/metrics", READ),
         ("GET", "/api/s3/status", READ),
         ("POST", "/api/s3/sync", ADMIN),
     ] },
-    Group { prefix: "/api/collections", place: Place::Query, routes: &[
+    RouteGroup { prefix: "/api/collections", place: RoutePlace::Query, routes: &[
         ("GET", "", READ),
         ("POST", "", WRITE),
         ("GET", "/{name}", READ),
@@ -85,20 +85,20 @@ const TABLE: &[Group] = &[
         ("POST", "/{name}/update", WRITE),
         ("POST", "/{name}/delete", WRITE),
     ] },
-    Group { prefix: "/api/files", place: Place::Query, routes: &[
+    RouteGroup { prefix: "/api/files", place: RoutePlace::Query, routes: &[
         ("GET", "", READ),
         ("GET", "/{*name}", READ),
         ("PUT", "/{*name}", WRITE),
         ("DELETE", "/{*name}", WRITE),
     ] },
-    Group { prefix: "", place: Place::Query, routes: &[
+    RouteGroup { prefix: "", place: RoutePlace::Query, routes: &[
         ("POST", "/upload", WRITE),
         ("GET", "/download/{job_id}", READ),
         ("DELETE", "/delete/{job_id}", WRITE),
         // It names every job there is.
         ("GET", "/list", ADMIN),
     ] },
-    Group { prefix: "/api/v2", place: Place::Nothing, routes: &[
+    RouteGroup { prefix: "/api/v2", place: RoutePlace::Nothing, routes: &[
         ("GET", "", Open),
         ("GET", "/heartbeat", Open),
         ("GET", "/healthcheck", Open),
@@ -107,21 +107,21 @@ const TABLE: &[Group] = &[
         // Tells the key what it is.
         ("GET", "/auth/identity", READ),
     ] },
-    Group { prefix: "/api/v2", place: Place::Store, routes: &[
+    RouteGroup { prefix: "/api/v2", place: RoutePlace::Store, routes: &[
         ("POST", "/reset", ADMIN),
         ("POST", "/tenants", ADMIN),
         ("GET", "/collections/{name}", READ),
     ] },
-    Group { prefix: "/api/v2/tenants/{tenant}", place: Place::Tenant, routes: &[
+    RouteGroup { prefix: "/api/v2/tenants/{tenant}", place: RoutePlace::Tenant, routes: &[
         // Chroma's clients ask for it when they start.
         ("GET", "", READ),
     ] },
-    Group { prefix: "/api/v2/tenants/{tenant}", place: Place::Databases, routes: &[
+    RouteGroup { prefix: "/api/v2/tenants/{tenant}", place: RoutePlace::Databases, routes: &[
         ("PATCH", "", ADMIN),
         ("GET", "/databases", READ),
         ("POST", "/databases", ADMIN),
     ] },
-    Group { prefix: "/api/v2/tenants/{tenant}/databases/{database}", place: Place::Database, routes: &[
+    RouteGroup { prefix: "/api/v2/tenants/{tenant}/databases/{database}", place: RoutePlace::Database, routes: &[
         ("GET", "", READ),
         ("DELETE", "", ADMIN),
         ("GET", "/collections", READ),
@@ -129,7 +129,7 @@ const TABLE: &[Group] = &[
         ("GET", "/collections_count", READ),
         ("GET", "/collections/by-id/{collection}", READ),
     ] },
-    Group { prefix: "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}", place: Place::Database, routes: &[
+    RouteGroup { prefix: "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}", place: RoutePlace::Database, routes: &[
         ("GET", "", READ),
         ("PUT", "", WRITE),
         ("DELETE", "", ADMIN),
@@ -151,7 +151,7 @@ const TABLE: &[Group] = &[
 ];
 
 /// The table, to look routes up in.
-pub(in crate::http) struct Permissions(HashMap<String, Vec<(&'static str, Need, Place)>>);
+pub(in crate::http) struct Permissions(HashMap<String, Vec<(&'static str, Need, RoutePlace)>>);
 
 impl Permissions {
     pub(in crate::http) fn new() -> Permissions {
@@ -166,32 +166,32 @@ impl Permissions {
     }
 
     /// What a request of this method to the route of this pattern needs.
-    pub(super) fn of(&self, method: &Method, pattern: &str) -> (Need, Place) {
+    pub(super) fn of(&self, method: &Method, pattern: &str) -> (Need, RoutePlace) {
         // A HEAD is answered as a GET without its body.
         let method = if method == Method::HEAD { Method::GET.as_str() } else { method.as_str() };
         let rows = self.0.get(pattern).map(Vec::as_slice).unwrap_or_default();
         let row = rows.iter().find(|(named, ..)| *named == method || *named == ANY);
-        row.map_or((ADMIN, Place::Store), |(_, need, place)| (*need, *place))
+        row.map_or((ADMIN, RoutePlace::Store), |(_, need, place)| (*need, *place))
     }
 }
 
-impl Place {
+impl RoutePlace {
     /// Whether all that the request touches lies within the bounds of a key. Nothing is looked up for it.
     pub(super) async fn lies_within(self, bound: &Bound, request: &mut Request) -> bool {
         match self {
-            Place::Store => false,
-            Place::Nothing => true,
-            Place::Tenant => self.path_lies_within(bound, request).await,
-            Place::Databases => bound.database.is_none() && self.path_lies_within(bound, request).await,
-            Place::Database => self.path_lies_within(bound, request).await,
-            Place::Query => query_lies_within(bound, request.uri()),
+            RoutePlace::Store => false,
+            RoutePlace::Nothing => true,
+            RoutePlace::Tenant => self.path_lies_within(bound, request).await,
+            RoutePlace::Databases => bound.database.is_none() && self.path_lies_within(bound, request).await,
+            RoutePlace::Database => self.path_lies_within(bound, request).await,
+            RoutePlace::Query => query_lies_within(bound, request.uri()),
         }
     }
 
     async fn path_lies_within(self, bound: &Bound, request: &mut Request) -> bool {
         let Ok(parameters) = request.extract_parts::<RawPathParams>().await else { return false };
         let named = |wanted: &str| parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-        let in_database = self != Place::Database || bound.database.is_none();
+        let in_database = self != RoutePlace::Database || bound.database.is_none();
         named("tenant") == Some(bound.tenant.as_str())
             && (in_database || named("database") == bound.database.as_deref())
     }
@@ -251,10 +251,10 @@ mod tests {
     #[test]
     fn what_is_not_in_the_table_needs_a_full_key() {
         let permissions = Permissions::new();
-        assert_eq!(permissions.of(&Method::GET, "/api/collections/{name}/secrets"), (ADMIN, Place::Store));
-        assert_eq!(permissions.of(&Method::PUT, "/api/collections"), (ADMIN, Place::Store));
-        assert_eq!(permissions.of(&Method::HEAD, "/api/collections"), (READ, Place::Query));
-        assert_eq!(permissions.of(&Method::PUT, "/api/v1/{*rest}"), (Open, Place::Nothing));
+        assert_eq!(permissions.of(&Method::GET, "/api/collections/{name}/secrets"), (ADMIN, RoutePlace::Store));
+        assert_eq!(permissions.of(&Method::PUT, "/api/collections"), (ADMIN, RoutePlace::Store));
+        assert_eq!(permissions.of(&Method::HEAD, "/api/collections"), (READ, RoutePlace::Query));
+        assert_eq!(permissions.of(&Method::PUT, "/api/v1/{*rest}"), (Open, RoutePlace::Nothing));
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Who {
 }
 
 /// What is left for one asker.
-struct Bucket {
+struct TokenBucket {
     tokens: f64,
     at: Instant,
 }
@@ -51,7 +51,7 @@ struct Bucket {
 /// Counts requests.
 pub(in crate::http) struct RateLimiter {
     rate: Rate,
-    buckets: Mutex<HashMap<Who, Bucket>>,
+    buckets: Mutex<HashMap<Who, TokenBucket>>,
 }
 
 impl RateLimiter {
@@ -66,7 +66,7 @@ impl RateLimiter {
     /// Takes a token, or tells how long to wait for one.
     pub(super) fn take(&self, who: Who, now: Instant) -> Result<(), Duration> {
         let Rate { per_second, burst } = self.rate;
-        let tokens_at = |bucket: &Bucket, now: Instant| {
+        let tokens_at = |bucket: &TokenBucket, now: Instant| {
             let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * per_second;
             (bucket.tokens + gained).min(burst)
         };
@@ -78,7 +78,7 @@ impl RateLimiter {
                 who = Who::Others;
             }
         }
-        let bucket = buckets.entry(who).or_insert(Bucket { tokens: burst, at: now });
+        let bucket = buckets.entry(who).or_insert(TokenBucket { tokens: burst, at: now });
         bucket.tokens = tokens_at(bucket, now);
         bucket.at = now;
         if bucket.tokens >= 1.0 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::stream::{Pieces, append};
+use super::super::stream::{JsonPieces, append};
 use crate::collection::get::{Matches, Reading};
 use crate::collection::request::{Found, Include};
 use crate::error::Result;
@@ -45,7 +45,7 @@ pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
 }
 
 /// Answer to a get: one list per field, each read from the records when its turn comes.
-pub(super) struct GetBody {
+pub(super) struct ChromaGetAnswer {
     reading: Reading,
     fields: Vec<Field>,
     /// Place in [`GET_LISTS`].
@@ -67,9 +67,9 @@ static LISTS: [(&str, Option<Field>); 6] = [
 /// Those of an answer to a get, which has no distances.
 static GET_LISTS: &[(&str, Option<Field>)] = LISTS.split_at(5).0;
 
-impl GetBody {
-    pub(super) fn new(reading: Reading, fields: Vec<Field>) -> GetBody {
-        GetBody { reading, fields, list: 0, next: 0 }
+impl ChromaGetAnswer {
+    pub(super) fn new(reading: Reading, fields: Vec<Field>) -> ChromaGetAnswer {
+        ChromaGetAnswer { reading, fields, list: 0, next: 0 }
     }
 
     /// Appends what a list holds of the next record. False: no record is left.
@@ -91,7 +91,7 @@ impl GetBody {
 /// What stands around a value.
 const AROUND_BYTES: usize = 128;
 
-impl Pieces for GetBody {
+impl JsonPieces for ChromaGetAnswer {
     fn records(&self) -> usize {
         self.reading.len()
     }
@@ -179,7 +179,7 @@ impl QueryBody {
     }
 }
 
-impl Pieces for QueryBody {
+impl JsonPieces for QueryBody {
     fn records(&self) -> usize {
         self.matches.as_ref().map_or(0, |matches| matches.counts().sum())
     }
@@ -238,7 +238,7 @@ mod tests {
     /// What a get of an empty collection answers.
     fn nothing(fields: &[Field]) -> String {
         let reading = Arc::new(Snapshot::empty(Metric::L2)).read(&Get::default(), &Interrupt::never()).unwrap();
-        let (mut body, mut text) = (GetBody::new(reading, fields.to_vec()), Vec::new());
+        let (mut body, mut text) = (ChromaGetAnswer::new(reading, fields.to_vec()), Vec::new());
         while body.write(&mut text).unwrap() {}
         String::from_utf8(text).unwrap()
     }

@@ -21,12 +21,12 @@ use crate::error::{Error, ErrorKind};
 use crate::record::CollectionId;
 
 /// A JSON body.
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct ChromaJson<T>(pub(super) T);
 
-impl<T: RequestBody> FromRequest<App> for Json<T> {
+impl<T: RequestBody> FromRequest<App> for ChromaJson<T> {
     type Rejection = ChromaError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Json<T>, ChromaError> {
+    async fn from_request(request: Request, app: &App) -> Result<ChromaJson<T>, ChromaError> {
         if !is_json(request.headers()) {
             return Err(ChromaError::media_type());
         }
@@ -42,7 +42,7 @@ impl<T: RequestBody> FromRequest<App> for Json<T> {
         })
         .await?;
         keep(&rooms, room, gone);
-        decoded.map(Json)
+        decoded.map(ChromaJson)
     }
 }
 
@@ -135,25 +135,25 @@ impl InCollection {
 }
 
 /// The query string.
-pub(super) struct Parameters<T>(pub(super) T);
+pub(super) struct ChromaParameters<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequestParts<App> for Parameters<T> {
+impl<T: DeserializeOwned> FromRequestParts<App> for ChromaParameters<T> {
     type Rejection = ChromaError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Parameters<T>, ChromaError> {
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<ChromaParameters<T>, ChromaError> {
         let query = Query::try_from_uri(&parts.uri);
-        query.map(|Query(values)| Parameters(values)).map_err(|e| ChromaError::invalid(e.body_text()))
+        query.map(|Query(values)| ChromaParameters(values)).map_err(|e| ChromaError::invalid(e.body_text()))
     }
 }
 
 /// `?limit=&offset=` of a list.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Page {
+pub(super) struct PageParameters {
     limit: Option<u32>,
     offset: Option<u32>,
 }
 
-impl Page {
+impl PageParameters {
     /// The items on this page.
     pub(super) fn of<T>(&self, items: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
         let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);

@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::App;
 use super::super::answer::json;
-use super::super::auth::Identity;
+use super::super::auth::Requester;
 use super::super::middleware::WriteBegun;
-use super::body::{At, InCollection, InDatabase, Json, Page, Parameters};
-use super::configuration::{Configuration, ConfigurationBody, ConfigurationChange, core_ef_search};
-use super::describe::{CollectionBody, SCHEMA, schema_of};
+use super::body::{At, ChromaJson, ChromaParameters, InCollection, InDatabase, PageParameters};
+use super::configuration::{ConfigurationBody, ConfigurationChange, RequestedConfiguration, core_ef_search};
+use super::describe::{ChromaCollection, SCHEMA, schema_of};
 use super::error::ChromaError;
 use super::metadata::{self, Fields};
 use super::names::check_name;
@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 50;
 /// `POST …/collections`.
 #[derive(Deserialize)]
 #[serde(expecting = "struct CreateCollectionPayload")]
-pub(super) struct CreateBody {
+pub(super) struct ChromaCreateBody {
     name: String,
     schema: Option<Schema>,
     configuration: Option<ConfigurationBody>,
@@ -57,7 +57,7 @@ pub(super) struct ForkBody {
     new_name: String,
 }
 
-super::super::body::bodies! { Settings: CreateBody, ChangeBody, ForkBody; }
+super::super::body::bodies! { Settings: ChromaCreateBody, ChangeBody, ForkBody; }
 
 pub(super) fn no_name(error: Error, name: &str) -> ChromaError {
     match error.kind() {
@@ -102,8 +102,8 @@ fn check_shown(name: &str) -> Result<(), ChromaError> {
 }
 
 /// What a create is to make.
-fn spec(body: CreateBody) -> Result<CollectionSpec, ChromaError> {
-    let CreateBody { name, schema, configuration, metadata, .. } = body;
+fn spec(body: ChromaCreateBody) -> Result<CollectionSpec, ChromaError> {
+    let ChromaCreateBody { name, schema, configuration, metadata, .. } = body;
     let mut faults = Vec::new();
     if let Err(fault) = check_name(&name) {
         faults.push(format!("name: {fault}"));
@@ -119,7 +119,7 @@ fn spec(body: CreateBody) -> Result<CollectionSpec, ChromaError> {
     if !faults.is_empty() {
         return Err(ChromaError::validation(&faults));
     }
-    let configuration = Configuration::of(configuration, metadata.as_ref())?;
+    let configuration = RequestedConfiguration::of(configuration, metadata.as_ref())?;
     let schema = Schema::of(schema, &configuration)?;
     let configuration = schema.configuration();
     Ok(CollectionSpec {
@@ -153,7 +153,7 @@ pub(super) async fn create(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
     At(place): At<InDatabase>,
-    Json(body): Json<CreateBody>,
+    ChromaJson(body): ChromaJson<ChromaCreateBody>,
 ) -> Result<Response, ChromaError> {
     let get = body.get_or_create;
     let (spec, scope) = (spec(body)?, place.scope());
@@ -175,7 +175,7 @@ pub(super) async fn create(
         match found {
             // It was dropped meanwhile: the name is free again.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => return Ok(json(StatusCode::OK, &CollectionBody::of(&found?)?)?),
+            found => return Ok(json(StatusCode::OK, &ChromaCollection::of(&found?)?)?),
         }
     }
     Err(Error::unavailable(format!("concurrent creates and drops of collection {:?}: try again", spec.name)).into())
@@ -184,7 +184,7 @@ pub(super) async fn create(
 pub(super) async fn list(
     State(app): State<App>,
     At(place): At<InDatabase>,
-    Parameters(page): Parameters<Page>,
+    ChromaParameters(page): ChromaParameters<PageParameters>,
 ) -> Result<Response, ChromaError> {
     let mut infos = app.store.collections(&place.scope());
     infos.sort_by_key(|info| info.id);
@@ -193,11 +193,11 @@ pub(super) async fn list(
         // One that is still loading is shown as the catalog knows it.
         let body = match info.condition {
             Condition::Ready => match app.store.collection_by_id(info.id).await {
-                Ok(collection) => CollectionBody::of(&collection)?,
+                Ok(collection) => ChromaCollection::of(&collection)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error.into()),
             },
-            _ => CollectionBody::of_info(info)?,
+            _ => ChromaCollection::of_info(info)?,
         };
         bodies.push(body);
     }
@@ -212,13 +212,13 @@ pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>)
     let name = &place.collection;
     check_shown(name)?;
     let collection = app.store.collection_in(&place.scope(), name).await.map_err(|e| no_name(e, name))?;
-    Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
+    Ok(json(StatusCode::OK, &ChromaCollection::of(&collection)?)?)
 }
 
 /// As Chroma's server does, this finds a collection wherever it is; not so for a key that is bound to a place.
 pub(super) async fn by_id(
     State(app): State<App>,
-    Extension(identity): Extension<Identity>,
+    Extension(identity): Extension<Requester>,
     At(place): At<InCollection>,
 ) -> Result<Response, ChromaError> {
     let id = place.id().ok_or_else(|| {
@@ -229,14 +229,14 @@ pub(super) async fn by_id(
     if !identity.sees_everything() && !place.holds(&collection.identity().scope) {
         return Err(no_name(Error::not_found("elsewhere"), &id.to_string()));
     }
-    Ok(json(StatusCode::OK, &CollectionBody::of(&collection)?)?)
+    Ok(json(StatusCode::OK, &ChromaCollection::of(&collection)?)?)
 }
 
 pub(super) async fn modify(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
     At(place): At<InCollection>,
-    Json(body): Json<ChangeBody>,
+    ChromaJson(body): ChromaJson<ChangeBody>,
 ) -> Result<Response, ChromaError> {
     let collection = find(&app.store, &place).await?;
     let identity = collection.identity();
@@ -306,7 +306,7 @@ pub(super) async fn fork(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
     At(place): At<InCollection>,
-    Json(ForkBody { new_name }): Json<ForkBody>,
+    ChromaJson(ForkBody { new_name }): ChromaJson<ForkBody>,
 ) -> Result<Response, ChromaError> {
     let id = find(&app.store, &place).await?.identity().id;
     check_name(&new_name).map_err(|fault| ChromaError::validation(&[format!("new_name: {fault}")]))?;
@@ -318,7 +318,7 @@ pub(super) async fn fork(
         ErrorKind::AlreadyExists => taken(&new_name),
         _ => no_id(e, id),
     })?;
-    Ok(json(StatusCode::OK, &CollectionBody::of(&forked)?)?)
+    Ok(json(StatusCode::OK, &ChromaCollection::of(&forked)?)?)
 }
 
 pub(super) async fn fork_count(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {

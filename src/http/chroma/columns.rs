@@ -43,7 +43,7 @@ pub(super) struct UpsertBody {
 /// `POST …/update`.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "struct UpdateCollectionRecordsPayload")]
-pub(super) struct UpdateBody {
+pub(super) struct ChromaUpdateBody {
     ids: List<String, Listed>,
     embeddings: Option<EmbeddingColumn<true>>,
     documents: TextRows,
@@ -51,11 +51,11 @@ pub(super) struct UpdateBody {
     metadatas: FieldRows<true>,
 }
 
-bodies! { Records: AddBody, UpsertBody, UpdateBody; }
+bodies! { Records: AddBody, UpsertBody, ChromaUpdateBody; }
 
 /// What all three have in common; absent lists are `None`.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub(super) struct RecordColumns {
     ids: Vec<String>,
     embeddings: Option<Result<Vec<Option<Vec<f32>>>, String>>,
     documents: Texts,
@@ -71,9 +71,9 @@ fn fields<const NULLS: bool>(rows: FieldRows<NULLS>) -> PlainRows {
     rows.map(|rows| rows.0.into_iter().map(|row| row.map(|fields| fields.0)).collect())
 }
 
-impl From<AddBody> for Columns {
-    fn from(AddBody { ids, embeddings, documents, uris, metadatas }: AddBody) -> Columns {
-        Columns {
+impl From<AddBody> for RecordColumns {
+    fn from(AddBody { ids, embeddings, documents, uris, metadatas }: AddBody) -> RecordColumns {
+        RecordColumns {
             ids: ids.0,
             embeddings: Some(embeddings.0),
             documents: texts(documents),
@@ -83,9 +83,9 @@ impl From<AddBody> for Columns {
     }
 }
 
-impl From<UpsertBody> for Columns {
-    fn from(UpsertBody { ids, embeddings, documents, uris, metadatas }: UpsertBody) -> Columns {
-        Columns {
+impl From<UpsertBody> for RecordColumns {
+    fn from(UpsertBody { ids, embeddings, documents, uris, metadatas }: UpsertBody) -> RecordColumns {
+        RecordColumns {
             ids: ids.0,
             embeddings: Some(embeddings.0),
             documents: texts(documents),
@@ -95,9 +95,9 @@ impl From<UpsertBody> for Columns {
     }
 }
 
-impl From<UpdateBody> for Columns {
-    fn from(UpdateBody { ids, embeddings, documents, uris, metadatas }: UpdateBody) -> Columns {
-        Columns {
+impl From<ChromaUpdateBody> for RecordColumns {
+    fn from(ChromaUpdateBody { ids, embeddings, documents, uris, metadatas }: ChromaUpdateBody) -> RecordColumns {
+        RecordColumns {
             ids: ids.0,
             embeddings: embeddings.map(|e| e.0),
             documents: texts(documents),
@@ -128,7 +128,7 @@ pub(super) fn check_dimensions<'e>(
     }
 }
 
-impl Columns {
+impl RecordColumns {
     /// How long the embeddings are, if there are any.
     pub(super) fn dimension(&self) -> Option<usize> {
         self.embeddings().next().map(Vec::len)
@@ -190,7 +190,7 @@ impl Columns {
 
     /// New records. The columns must have been checked.
     pub(super) fn into_records(self) -> Vec<Record> {
-        let row = |row: Row| {
+        let row = |row: RecordRow| {
             let document = row.document;
             let metadata = row.fields.and_then(metadata::stored);
             Record { id: row.id, embedding: row.embedding.unwrap_or_default(), document, uri: row.uri, metadata }
@@ -200,7 +200,7 @@ impl Columns {
 
     /// Changes of records. The columns must have been checked.
     pub(super) fn into_updates(self) -> Vec<RecordUpdate> {
-        let row = |row: Row| RecordUpdate {
+        let row = |row: RecordRow| RecordUpdate {
             id: row.id,
             embedding: row.embedding,
             document: row.document,
@@ -210,7 +210,7 @@ impl Columns {
         self.into_rows().map(row).collect()
     }
 
-    fn into_rows(self) -> impl Iterator<Item = Row> {
+    fn into_rows(self) -> impl Iterator<Item = RecordRow> {
         let mut embeddings = self.embeddings.and_then(Result::ok).unwrap_or_default().into_iter();
         let mut documents = self.documents.unwrap_or_default().into_iter();
         let mut uris = self.uris.unwrap_or_default().into_iter();
@@ -219,13 +219,13 @@ impl Columns {
             let mut fields = metadatas.next().flatten();
             let hidden = fields.as_mut().and_then(metadata::take_document);
             let document = documents.next().flatten().or(hidden);
-            Row { id, embedding: embeddings.next().flatten(), document, uri: uris.next().flatten(), fields }
+            RecordRow { id, embedding: embeddings.next().flatten(), document, uri: uris.next().flatten(), fields }
         })
     }
 }
 
 /// One record across the columns.
-struct Row {
+struct RecordRow {
     id: String,
     embedding: Option<Vec<f32>>,
     document: Option<String>,

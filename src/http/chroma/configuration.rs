@@ -201,7 +201,7 @@ struct SpannChange {
 
 /// What a request says about the index; what is not said is left to the defaults.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Configuration {
+pub(super) struct RequestedConfiguration {
     pub(super) space: Space,
     pub(super) hnsw: Hnsw,
     pub(super) embedding_function: Option<EmbeddingFunction>,
@@ -211,12 +211,12 @@ fn multiple() -> ChromaError {
     ChromaError::invalid("Multiple vector index configurations provided")
 }
 
-impl Configuration {
+impl RequestedConfiguration {
     /// What a create says, by `configuration` and old metadata keys.
     pub(super) fn of(
         body: Option<ConfigurationBody>,
         metadata: Option<&Metadata>,
-    ) -> Result<Configuration, ChromaError> {
+    ) -> Result<RequestedConfiguration, ChromaError> {
         let ConfigurationBody { hnsw, spann, embedding_function } = body.unwrap_or_default();
         if hnsw.is_some() && spann.is_some() {
             return Err(multiple());
@@ -224,14 +224,14 @@ impl Configuration {
         let legacy = from_metadata(metadata)?;
         if let Some(spann) = spann {
             let space = spann.space.unwrap_or_default();
-            return Ok(Configuration { space, hnsw: Hnsw::default(), embedding_function });
+            return Ok(RequestedConfiguration { space, hnsw: Hnsw::default(), embedding_function });
         }
         let (space, hnsw) = hnsw.map(HnswBody::split).unwrap_or_default();
         if (space, hnsw.or(&Hnsw::standard())) != (Space::L2, Hnsw::standard()) {
-            return Ok(Configuration { space, hnsw, embedding_function });
+            return Ok(RequestedConfiguration { space, hnsw, embedding_function });
         }
         let (space, hnsw) = legacy;
-        Ok(Configuration { space, hnsw, embedding_function })
+        Ok(RequestedConfiguration { space, hnsw, embedding_function })
     }
 
     /// Whether it says nothing but defaults.
@@ -314,10 +314,10 @@ mod tests {
 
     use super::*;
 
-    fn of(configuration: Value, metadata: Value) -> Result<Configuration, String> {
+    fn of(configuration: Value, metadata: Value) -> Result<RequestedConfiguration, String> {
         let body = serde_json::from_value(configuration).map_err(|e| e.to_string())?;
         let metadata = (!metadata.is_null()).then(|| Metadata::from_json(&metadata).unwrap());
-        Configuration::of(body, metadata.as_ref()).map_err(|e| format!("{e:?}"))
+        RequestedConfiguration::of(body, metadata.as_ref()).map_err(|e| format!("{e:?}"))
     }
 
     #[test]

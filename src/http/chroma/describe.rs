@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::configuration::{Configuration, EmbeddingFunction, Hnsw, Space};
+use super::configuration::{EmbeddingFunction, Hnsw, RequestedConfiguration, Space};
 use super::error::ChromaError;
 use super::schema::Schema;
 use crate::collection::handle::Collection;
@@ -27,12 +27,12 @@ pub(super) fn schema_of(
         return read.map_err(|e| Error::corrupted("the collection's schema cannot be read").with_source(e).into());
     }
     let hnsw = Hnsw::of_index(index);
-    Schema::of(None, &Configuration { space: metric.into(), hnsw, embedding_function: None })
+    Schema::of(None, &RequestedConfiguration { space: metric.into(), hnsw, embedding_function: None })
 }
 
 /// A collection in an answer.
 #[derive(Serialize)]
-pub(super) struct CollectionBody {
+pub(super) struct ChromaCollection {
     id: CollectionId,
     name: String,
     configuration_json: ConfigurationJson,
@@ -63,20 +63,20 @@ struct HnswJson {
     sync_threshold: Option<usize>,
 }
 
-impl CollectionBody {
+impl ChromaCollection {
     /// An open collection.
-    pub(super) fn of(collection: &Collection) -> Result<CollectionBody, ChromaError> {
-        CollectionBody::new(collection.info(), &collection.key_types())
+    pub(super) fn of(collection: &Collection) -> Result<ChromaCollection, ChromaError> {
+        ChromaCollection::new(collection.info(), &collection.key_types())
     }
 
     /// One that is not open: what it has learnt is not known.
-    pub(super) fn of_info(info: CollectionInfo) -> Result<CollectionBody, ChromaError> {
-        CollectionBody::new(info, &KeyTypes::default())
+    pub(super) fn of_info(info: CollectionInfo) -> Result<ChromaCollection, ChromaError> {
+        ChromaCollection::new(info, &KeyTypes::default())
     }
 
-    fn new(info: CollectionInfo, types: &KeyTypes) -> Result<CollectionBody, ChromaError> {
+    fn new(info: CollectionInfo, types: &KeyTypes) -> Result<ChromaCollection, ChromaError> {
         let schema = schema_of(&info.extension, info.metric, &info.index)?;
-        let Configuration { space, hnsw, embedding_function } = schema.configuration();
+        let RequestedConfiguration { space, hnsw, embedding_function } = schema.configuration();
         let hnsw = HnswJson {
             space,
             ef_construction: hnsw.ef_construction,
@@ -85,7 +85,7 @@ impl CollectionBody {
             resize_factor: hnsw.resize_factor,
             sync_threshold: hnsw.sync_threshold,
         };
-        Ok(CollectionBody {
+        Ok(ChromaCollection {
             id: info.id,
             name: info.name,
             configuration_json: ConfigurationJson { hnsw, spann: None, embedding_function },

@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for ItemSeed {
         let most = meter::limit(|limits| limits.dimension);
         let mut floats = Vec::with_capacity(self.len.min(most));
         let mut numbers_only = true;
-        while let Some(Component(x)) = items.next_element()? {
+        while let Some(ParsedComponent(x)) = items.next_element()? {
             match x {
                 Some(_) if floats.len() >= most => return Err(bounded::too_many_numbers(most)),
                 Some(x) => floats.push(x),
@@ -173,11 +173,11 @@ impl<'de> Visitor<'de> for ItemSeed {
 }
 
 /// One number of an embedding, `None` for what is no number. A number beyond f32 becomes an infinity.
-struct Component(Option<f32>);
+struct ParsedComponent(Option<f32>);
 
-impl<'de> Deserialize<'de> for Component {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Component, D::Error> {
-        deserializer.deserialize_any(ComponentVisitor).map(Component)
+impl<'de> Deserialize<'de> for ParsedComponent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ParsedComponent, D::Error> {
+        deserializer.deserialize_any(ComponentVisitor).map(ParsedComponent)
     }
 }
 

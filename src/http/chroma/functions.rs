@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 
 use super::super::App;
-use super::body::{At, InCollection, Json};
+use super::body::{At, ChromaJson, InCollection};
 use super::collections::find;
 use super::error::ChromaError;
 
@@ -15,7 +15,7 @@ pub(super) struct AnyBody {}
 
 super::super::body::bodies! { Settings: AnyBody; }
 
-pub(super) async fn change(State(app): State<App>, At(place): At<InCollection>, _: Json<AnyBody>) -> ChromaError {
+pub(super) async fn change(State(app): State<App>, At(place): At<InCollection>, _: ChromaJson<AnyBody>) -> ChromaError {
     match find(&app.store, &place).await {
         Ok(_) => ChromaError::unimplemented("Functions cannot be attached to collections here"),
         Err(refused) => refused,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::App;
 use super::super::answer::json;
 use super::super::middleware::WriteBegun;
-use super::body::{At, InDatabase, Json, Page, Parameters};
+use super::body::{At, ChromaJson, ChromaParameters, InDatabase, PageParameters};
 use super::error::ChromaError;
 use super::names::check_name;
 use crate::error::{Error, ErrorKind};
@@ -74,7 +74,7 @@ fn done() -> Result<Response, ChromaError> {
 pub(super) async fn create_tenant(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
-    Json(NewTenant { name }): Json<NewTenant>,
+    ChromaJson(NewTenant { name }): ChromaJson<NewTenant>,
 ) -> Result<Response, ChromaError> {
     if name.chars().count() < TENANT_CHARS {
         // The words of Chroma's server, odd as they are.
@@ -98,7 +98,7 @@ pub(super) async fn update_tenant(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
     At(name): At<String>,
-    Json(change): Json<TenantChange>,
+    ChromaJson(change): ChromaJson<TenantChange>,
 ) -> Result<Response, ChromaError> {
     let changed = {
         let name = name.clone();
@@ -112,7 +112,7 @@ pub(super) async fn create_database(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
     At(tenant): At<String>,
-    Json(NewDatabase { name }): Json<NewDatabase>,
+    ChromaJson(NewDatabase { name }): ChromaJson<NewDatabase>,
 ) -> Result<Response, ChromaError> {
     check_name(&name).map_err(ChromaError::invalid)?;
     let created = {
@@ -129,7 +129,7 @@ pub(super) async fn create_database(
 pub(super) async fn databases(
     State(app): State<App>,
     At(tenant): At<String>,
-    Parameters(page): Parameters<Page>,
+    ChromaParameters(page): ChromaParameters<PageParameters>,
 ) -> Result<Response, ChromaError> {
     let databases = app.store.databases(&tenant).await?;
     let bodies: Vec<DatabaseBody> = page.of(databases).map(DatabaseBody::from).collect();

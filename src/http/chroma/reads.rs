@@ -15,8 +15,8 @@ use super::super::bounded::{Floats, Ids, List, Queries, Tree};
 use super::super::records::room_for_rows;
 use super::super::stream;
 use super::super::wire::Freshness;
-use super::answer::{Field, GetBody, QueryBody, include};
-use super::body::{At, InCollection, Json, Parameters};
+use super::answer::{ChromaGetAnswer, Field, QueryBody, include};
+use super::body::{At, ChromaJson, ChromaParameters, InCollection};
 use super::collections::{find, no_id};
 use super::columns::check_dimensions;
 use super::error::ChromaError;
@@ -31,7 +31,7 @@ const DEFAULT_RESULTS: u32 = 10;
 
 /// The query string of a read.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct ReadParameters {
+pub(super) struct ChromaReadParameters {
     #[serde(default)]
     consistency: Freshness,
     /// Every level shows every acknowledged write here.
@@ -55,7 +55,7 @@ pub(super) enum ReadLevel {
 pub(super) async fn open(
     app: &App,
     place: &InCollection,
-    parameters: &ReadParameters,
+    parameters: &ChromaReadParameters,
 ) -> Result<Collection, ChromaError> {
     let collection = find(&app.store, place).await?;
     if Consistency::from(parameters.consistency) == Consistency::Strong {
@@ -88,8 +88,8 @@ pub(super) struct GetRequest {
 pub(super) async fn get(
     State(app): State<App>,
     At(place): At<InCollection>,
-    Parameters(parameters): Parameters<ReadParameters>,
-    Json(body): Json<GetRequest>,
+    ChromaParameters(parameters): ChromaParameters<ChromaReadParameters>,
+    ChromaJson(body): ChromaJson<GetRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
     let get = Get {
@@ -100,7 +100,7 @@ pub(super) async fn get(
         ..Get::default()
     };
     let reading = collection.read(get).await.map_err(|e| no_id(e, collection.identity().id))?;
-    Ok(stream::respond(GetBody::new(reading, body.include), app.store.room(Purpose::Answer)).await?)
+    Ok(stream::respond(ChromaGetAnswer::new(reading, body.include), app.store.room(Purpose::Answer)).await?)
 }
 
 pub(super) fn too_large(field: &str, most: usize) -> ChromaError {
@@ -129,8 +129,8 @@ bodies! { Query: GetRequest, QueryRequest; }
 pub(super) async fn query(
     State(app): State<App>,
     At(place): At<InCollection>,
-    Parameters(parameters): Parameters<ReadParameters>,
-    Json(body): Json<QueryRequest>,
+    ChromaParameters(parameters): ChromaParameters<ChromaReadParameters>,
+    ChromaJson(body): ChromaJson<QueryRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
     let (metadata, document) = (body.r#where.as_deref(), body.where_document.as_deref());
@@ -192,7 +192,7 @@ pub(super) fn neighbours(app: &App, wanted: u32, count: u64, queries: usize) -> 
 pub(super) async fn count(
     State(app): State<App>,
     At(place): At<InCollection>,
-    Parameters(parameters): Parameters<ReadParameters>,
+    ChromaParameters(parameters): ChromaParameters<ChromaReadParameters>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
     let count = collection.count(Consistency::Local).await.map_err(|e| no_id(e, collection.identity().id))?;

@@ -12,9 +12,9 @@ use super::super::answer::json;
 use super::super::body::bodies;
 use super::super::bounded::{Ids, List, Tree};
 use super::super::middleware::WriteBegun;
-use super::body::{At, InCollection, Json};
+use super::body::{At, ChromaJson, InCollection};
 use super::collections::{find, no_id};
-use super::columns::{AddBody, Columns, UpdateBody, UpsertBody, other_dimension};
+use super::columns::{AddBody, ChromaUpdateBody, RecordColumns, UpsertBody, other_dimension};
 use super::error::ChromaError;
 use super::filters::filter;
 use crate::collection::handle::Collection;
@@ -22,27 +22,33 @@ use crate::collection::request::{Selection, Write, WriteOutcome};
 use crate::error::ErrorKind;
 
 /// What every write needs beside its body.
-type WriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
+type ChromaWriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
 
-pub(super) async fn add(to: WriteTo, Json(body): Json<AddBody>) -> Result<Response, ChromaError> {
+pub(super) async fn add(to: ChromaWriteTo, ChromaJson(body): ChromaJson<AddBody>) -> Result<Response, ChromaError> {
     write_columns(to, body.into(), |columns| Write::Add(columns.into_records())).await?;
     Ok(json(StatusCode::CREATED, &json!({}))?)
 }
 
-pub(super) async fn upsert(to: WriteTo, Json(body): Json<UpsertBody>) -> Result<Response, ChromaError> {
+pub(super) async fn upsert(
+    to: ChromaWriteTo,
+    ChromaJson(body): ChromaJson<UpsertBody>,
+) -> Result<Response, ChromaError> {
     write_columns(to, body.into(), |columns| Write::Merge(columns.into_updates())).await?;
     Ok(json(StatusCode::OK, &json!({}))?)
 }
 
-pub(super) async fn update(to: WriteTo, Json(body): Json<UpdateBody>) -> Result<Response, ChromaError> {
+pub(super) async fn update(
+    to: ChromaWriteTo,
+    ChromaJson(body): ChromaJson<ChromaUpdateBody>,
+) -> Result<Response, ChromaError> {
     write_columns(to, body.into(), |columns| Write::Update(columns.into_updates())).await?;
     Ok(json(StatusCode::OK, &json!({}))?)
 }
 
 async fn write_columns(
-    to: WriteTo,
-    columns: Columns,
-    make: impl FnOnce(Columns) -> Write,
+    to: ChromaWriteTo,
+    columns: RecordColumns,
+    make: impl FnOnce(RecordColumns) -> Write,
 ) -> Result<WriteOutcome, ChromaError> {
     let (State(app), Extension(begun), At(place)) = to;
     let collection = find(&app.store, &place).await?;
@@ -70,19 +76,22 @@ async fn write(begun: &WriteBegun, collection: &Collection, write: Write) -> Res
 /// `POST …/delete`.
 #[derive(Deserialize)]
 #[serde(expecting = "struct DeleteCollectionRecordsPayload")]
-pub(super) struct DeleteBody {
+pub(super) struct ChromaDeleteBody {
     ids: Option<List<String, Ids>>,
     r#where: Option<Tree>,
     where_document: Option<Tree>,
     limit: Option<u32>,
 }
 
-bodies! { Query: DeleteBody; }
+bodies! { Query: ChromaDeleteBody; }
 
-pub(super) async fn remove(to: WriteTo, Json(body): Json<DeleteBody>) -> Result<Response, ChromaError> {
+pub(super) async fn remove(
+    to: ChromaWriteTo,
+    ChromaJson(body): ChromaJson<ChromaDeleteBody>,
+) -> Result<Response, ChromaError> {
     let (State(app), Extension(begun), At(place)) = to;
     let collection = find(&app.store, &place).await?;
-    let DeleteBody { ids, r#where, where_document, limit } = body;
+    let ChromaDeleteBody { ids, r#where, where_document, limit } = body;
     let filter = filter(&collection, r#where.as_deref(), where_document.as_deref())?;
     if limit.is_some() && filter.is_none() {
         let fault = "limit, where: limit can only be specified when a where clause is provided";

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::App;
 use super::super::answer::json;
-use super::super::auth::{Bound, Identity};
+use super::super::auth::{Bound, Requester};
 use super::super::middleware::WriteBegun;
 use super::body::At;
 use super::error::ChromaError;
@@ -47,7 +47,7 @@ pub(super) async fn pre_flight_checks(State(app): State<App>) -> Result<Response
 /// Whose key it is, and where it works: for a key that is bound to nothing, where clients work by default.
 pub(super) async fn identity(
     State(app): State<App>,
-    Extension(identity): Extension<Identity>,
+    Extension(identity): Extension<Requester>,
 ) -> Result<Response, ChromaError> {
     let (name, bound) = identity.key().unwrap_or_default();
     let (tenant, databases) = match bound {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::configuration::{Configuration, EmbeddingFunction, Hnsw, Space, SpannBody};
+use super::configuration::{EmbeddingFunction, Hnsw, RequestedConfiguration, Space, SpannBody};
 use super::error::ChromaError;
 use crate::collection::key_types::{KeyType, KeyTypes};
 
@@ -276,7 +276,7 @@ impl Schema {
     }
 
     /// The schema of a new collection, out of what a create says in two ways.
-    pub(super) fn of(given: Option<Schema>, configuration: &Configuration) -> Result<Schema, ChromaError> {
+    pub(super) fn of(given: Option<Schema>, configuration: &RequestedConfiguration) -> Result<Schema, ChromaError> {
         let refused = |why: &str| Err(ChromaError::invalid(format!("Failed to reconcile schema: {why}")));
         let default = Schema::default();
         let schema = given.map_or_else(|| default.clone(), |given| given.or(&default));
@@ -347,9 +347,9 @@ impl Schema {
     }
 
     /// How embeddings are indexed.
-    pub(super) fn configuration(&self) -> Configuration {
+    pub(super) fn configuration(&self) -> RequestedConfiguration {
         let config = self.keys.get(EMBEDDING).and_then(ValueTypes::vector).map(|index| &index.config);
-        Configuration {
+        RequestedConfiguration {
             space: config.and_then(|config| config.space).unwrap_or_default(),
             hnsw: config.and_then(|config| config.hnsw.clone()).unwrap_or_default().or(&Hnsw::standard()),
             embedding_function: config.and_then(|config| config.embedding_function.clone()),

@@ -10,7 +10,7 @@ fn given(schema: Value) -> Schema {
 }
 
 fn of(schema: Value) -> Result<Schema, String> {
-    Schema::of(Some(given(schema)), &Configuration::default()).map_err(|e| format!("{e:?}"))
+    Schema::of(Some(given(schema)), &RequestedConfiguration::default()).map_err(|e| format!("{e:?}"))
 }
 
 fn shown(schema: &Schema) -> Value {
@@ -71,7 +71,7 @@ fn what_a_request_leaves_out_is_filled_in_but_not_for_keys_of_its_own() {
 #[test]
 fn a_configuration_is_mirrored_and_does_not_go_with_a_schema_of_its_own() {
     let function = EmbeddingFunction::Known { name: "q".to_owned(), config: json!({}) };
-    let configuration = Configuration {
+    let configuration = RequestedConfiguration {
         space: Space::Ip,
         hnsw: Hnsw { ef_search: Some(7), ..Hnsw::default() },
         embedding_function: Some(function.clone()),
@@ -86,14 +86,15 @@ fn a_configuration_is_mirrored_and_does_not_go_with_a_schema_of_its_own() {
         given(json!({"defaults": {}, "keys": {"k": {"int": {"int_inverted_index": {"enabled": true, "config": {}}}}}}));
     let refused = format!("{:?}", Schema::of(Some(own.clone()), &configuration).unwrap_err());
     assert!(refused.contains("Cannot set both collection config and schema simultaneously"), "{refused}");
-    assert!(Schema::of(Some(own), &Configuration::default()).is_ok());
+    assert!(Schema::of(Some(own), &RequestedConfiguration::default()).is_ok());
     assert!(Schema::of(Some(given(json!({"defaults": {}, "keys": {}}))), &configuration).is_ok());
 }
 
 #[test]
 fn the_function_that_clients_name_by_themselves_goes_with_any_schema() {
     let named = |name: &str| EmbeddingFunction::Known { name: name.to_owned(), config: json!({}) };
-    let with = |function| Configuration { embedding_function: Some(function), ..Configuration::default() };
+    let with =
+        |function| RequestedConfiguration { embedding_function: Some(function), ..RequestedConfiguration::default() };
     let sparse =
         json!({"sparse_vector_index": {"enabled": false, "config": {"embedding_function": {"type": "unknown"}}}});
     let vector = |enabled: bool, source: Option<&str>| {
@@ -108,7 +109,7 @@ fn the_function_that_clients_name_by_themselves_goes_with_any_schema() {
     let plain = Schema::of(Some(given(sent.clone())), &with(named("default"))).unwrap();
     assert_eq!(plain.configuration().embedding_function, Some(named("default")));
     assert_eq!(shown(&plain)["defaults"]["sparse_vector"]["sparse_vector_index"]["config"]["bm25"], false);
-    let cosine = Configuration { space: Space::Cosine, ..with(named("default")) };
+    let cosine = RequestedConfiguration { space: Space::Cosine, ..with(named("default")) };
     assert_eq!(Schema::of(Some(given(sent.clone())), &cosine).unwrap().configuration().space, Space::Cosine);
 
     sent["keys"]["x"] = json!({"string": {"string_inverted_index": {"enabled": false, "config": {}}}});
@@ -124,7 +125,8 @@ fn the_function_that_clients_name_by_themselves_goes_with_any_schema() {
 #[test]
 fn a_collection_made_otherwise_has_the_schema_of_what_it_is() {
     let index = IndexSettings { m: 8, ef_construction: 50, ..IndexSettings::default() };
-    let configuration = Configuration { space: Space::Cosine, hnsw: Hnsw::of_index(&index), embedding_function: None };
+    let configuration =
+        RequestedConfiguration { space: Space::Cosine, hnsw: Hnsw::of_index(&index), embedding_function: None };
     let shown = Schema::of(None, &configuration).unwrap().configuration();
     assert_eq!((shown.space, shown.hnsw.max_neighbors, shown.hnsw.ef_construction), (Space::Cosine, Some(8), Some(50)));
     assert_eq!(shown.hnsw.ef_search, Some(100));

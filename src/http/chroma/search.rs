@@ -13,13 +13,13 @@ use super::super::App;
 use super::super::body::bodies;
 use super::super::bounded::{Keys, List, Searches, Tree};
 use super::super::records::room_for_rows;
-use super::super::stream::{self, Pieces, append};
+use super::super::stream::{self, JsonPieces, append};
 use super::answer::shown_metadata;
-use super::body::{At, InCollection, Json, Parameters};
+use super::body::{At, ChromaJson, ChromaParameters, InCollection};
 use super::collections::no_id;
 use super::error::ChromaError;
 use super::filters::filter;
-use super::reads::{ReadLevel, ReadParameters, check_query, neighbours, open, too_large};
+use super::reads::{ChromaReadParameters, ReadLevel, check_query, neighbours, open, too_large};
 use super::schema::{DOCUMENT, EMBEDDING};
 use crate::collection::get::{Matches, Reading};
 use crate::collection::handle::Collection;
@@ -35,13 +35,14 @@ const DEFAULT_CANDIDATES: u32 = 16;
 #[derive(Deserialize)]
 #[serde(expecting = "struct SearchRequestPayload")]
 pub(super) struct SearchRequest {
-    searches: List<SearchBody, Searches>,
+    searches: List<ChromaSearchBody, Searches>,
     #[serde(default, rename = "read_level")]
     _read_level: ReadLevel,
 }
 
 #[derive(Debug, Deserialize)]
-struct SearchBody {
+#[serde(expecting = "struct SearchBody")]
+struct ChromaSearchBody {
     filter: Option<Tree>,
     rank: Option<Tree>,
     group_by: Option<Tree>,
@@ -94,8 +95,8 @@ fn missing(what: &str) -> ChromaError {
 pub(super) async fn search(
     State(app): State<App>,
     At(place): At<InCollection>,
-    Parameters(parameters): Parameters<ReadParameters>,
-    Json(body): Json<SearchRequest>,
+    ChromaParameters(parameters): ChromaParameters<ChromaReadParameters>,
+    ChromaJson(body): ChromaJson<SearchRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
     let mut answers = Vec::with_capacity(body.searches.0.len());
@@ -104,7 +105,7 @@ pub(super) async fn search(
         let found = run(&app, &collection, &wanted).await?;
         answers.push((wanted.select, found));
     }
-    let rows = answers.iter().map(|(_, found): &(_, Records)| found.len()).sum();
+    let rows = answers.iter().map(|(_, found): &(_, SearchRecords)| found.len()).sum();
     let room = room_for_rows(&app, rows).await?;
     Ok(stream::respond(SearchAnswer::new(answers), room).await?)
 }
@@ -126,7 +127,7 @@ struct Knn {
 }
 
 impl Wanted {
-    fn of(collection: &Collection, body: SearchBody) -> Result<Wanted, ChromaError> {
+    fn of(collection: &Collection, body: ChromaSearchBody) -> Result<Wanted, ChromaError> {
         if body.group_by.is_some_and(|group| group.as_object().is_none_or(|fields| !fields.is_empty())) {
             return Err(missing("group_by"));
         }
@@ -235,7 +236,7 @@ fn names_ids(clause: &Value) -> bool {
 }
 
 /// The records of one search, each with its score if it was ranked.
-async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Records, ChromaError> {
+async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<SearchRecords, ChromaError> {
     let gone = |e| no_id(e, collection.identity().id);
     let Some(knn) = &wanted.rank else {
         let most = app.settings.max_answer_records;
@@ -254,11 +255,11 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Reco
         if reading.len() > most {
             return Err(too_large("limit", most));
         }
-        return Ok(Records::Listed(reading));
+        return Ok(SearchRecords::Listed(reading));
     };
     check_query(std::slice::from_ref(&knn.embedding), collection.dimension())?;
     if collection.dimension().is_none() || knn.candidates == 0 {
-        return Ok(Records::None);
+        return Ok(SearchRecords::None);
     }
     let count = collection.count(Consistency::Local).await.map_err(gone)?;
     let query = Query {
@@ -270,22 +271,22 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Reco
     };
     let matches = collection.find(query).await.map_err(gone)?;
     let limit = wanted.limit.map_or(usize::MAX, |limit| limit as usize);
-    Ok(Records::Ranked { matches, offset: wanted.offset, limit, return_rank: knn.return_rank })
+    Ok(SearchRecords::Ranked { matches, offset: wanted.offset, limit, return_rank: knn.return_rank })
 }
 
 /// The records of one search, each made when its turn comes.
-enum Records {
+enum SearchRecords {
     None,
     Listed(Reading),
     Ranked { matches: Matches, offset: usize, limit: usize, return_rank: bool },
 }
 
-impl Records {
+impl SearchRecords {
     fn len(&self) -> usize {
         match self {
-            Records::None => 0,
-            Records::Listed(reading) => reading.len(),
-            Records::Ranked { matches, offset, limit, .. } => {
+            SearchRecords::None => 0,
+            SearchRecords::Listed(reading) => reading.len(),
+            SearchRecords::Ranked { matches, offset, limit, .. } => {
                 matches.counts().next().unwrap_or(0).saturating_sub(*offset).min(*limit)
             }
         }
@@ -293,23 +294,25 @@ impl Records {
 
     fn part(&self, place: usize, include: Include) -> Result<Option<Found>, Error> {
         match self {
-            Records::None => Ok(None),
-            Records::Listed(reading) => reading.part(place, include),
-            Records::Ranked { matches, offset, .. } => matches.part(0, offset.saturating_add(place), include),
+            SearchRecords::None => Ok(None),
+            SearchRecords::Listed(reading) => reading.part(place, include),
+            SearchRecords::Ranked { matches, offset, .. } => matches.part(0, offset.saturating_add(place), include),
         }
     }
 
     fn weight(&self, place: usize, include: Include) -> usize {
         match self {
-            Records::None => 0,
-            Records::Listed(reading) => reading.weight(place, include),
-            Records::Ranked { matches, offset, .. } => matches.weight_of(0, offset.saturating_add(place), include),
+            SearchRecords::None => 0,
+            SearchRecords::Listed(reading) => reading.weight(place, include),
+            SearchRecords::Ranked { matches, offset, .. } => {
+                matches.weight_of(0, offset.saturating_add(place), include)
+            }
         }
     }
 
     /// What the record was ranked by, if it was.
     fn score(&self, place: usize) -> Option<f32> {
-        let Records::Ranked { matches, offset, return_rank, .. } = self else { return None };
+        let SearchRecords::Ranked { matches, offset, return_rank, .. } = self else { return None };
         let place = offset.saturating_add(place);
         if *return_rank { Some(place as f32) } else { matches.distance(0, place) }
     }
@@ -317,7 +320,7 @@ impl Records {
 
 /// One list per field for each search; a field that was not selected is null. Written a record at a time.
 struct SearchAnswer {
-    answers: Vec<(Vec<String>, Records)>,
+    answers: Vec<(Vec<String>, SearchRecords)>,
     /// Place in [`LISTS`], the search in it, and its next record.
     list: usize,
     search: usize,
@@ -334,7 +337,7 @@ const LISTS: [(&str, Option<&str>); 5] = [
 ];
 
 impl SearchAnswer {
-    fn new(answers: Vec<(Vec<String>, Records)>) -> SearchAnswer {
+    fn new(answers: Vec<(Vec<String>, SearchRecords)>) -> SearchAnswer {
         SearchAnswer { answers, list: 0, search: 0, next: 0 }
     }
 
@@ -377,7 +380,7 @@ fn selects(select: &[String], key: Option<&str>) -> bool {
     fields || key.is_none_or(|key| select.iter().any(|selected| selected == key))
 }
 
-impl Pieces for SearchAnswer {
+impl JsonPieces for SearchAnswer {
     fn records(&self) -> usize {
         self.answers.iter().map(|(_, records)| records.len()).sum()
     }

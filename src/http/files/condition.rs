@@ -59,7 +59,7 @@ pub(super) fn of_upload(headers: &HeaderMap) -> Result<FileCondition, Error> {
 
 /// What the conditions of a read come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ReadVerdict {
     Send,
     /// 304
     Known,
@@ -68,16 +68,16 @@ pub(super) enum Verdict {
 }
 
 /// Judges a read.
-pub(super) fn of_read(headers: &HeaderMap, file: &FileInfo) -> Verdict {
+pub(super) fn of_read(headers: &HeaderMap, file: &FileInfo) -> ReadVerdict {
     let own = etag(file);
     match tags(headers, &header::IF_MATCH) {
-        Some(Tags::These(tags)) if !tags.contains(&own) => return Verdict::Failed,
+        Some(Tags::These(tags)) if !tags.contains(&own) => return ReadVerdict::Failed,
         _ => {}
     }
     match tags(headers, &header::IF_NONE_MATCH) {
-        Some(Tags::Any) => Verdict::Known,
-        Some(Tags::These(tags)) if tags.iter().any(|tag| tag.trim_start_matches("W/") == own) => Verdict::Known,
-        _ => Verdict::Send,
+        Some(Tags::Any) => ReadVerdict::Known,
+        Some(Tags::These(tags)) if tags.iter().any(|tag| tag.trim_start_matches("W/") == own) => ReadVerdict::Known,
+        _ => ReadVerdict::Send,
     }
 }
 
@@ -118,19 +118,19 @@ mod tests {
         let weak = format!("W/{own}");
         let list = format!("\"x\", {own}");
         for (name, value, expected) in [
-            (&matching, "*", Verdict::Send),
-            (&matching, own.as_str(), Verdict::Send),
-            (&matching, list.as_str(), Verdict::Send),
-            (&matching, weak.as_str(), Verdict::Failed),
-            (&matching, "\"x\"", Verdict::Failed),
-            (&none, "*", Verdict::Known),
-            (&none, weak.as_str(), Verdict::Known),
-            (&none, list.as_str(), Verdict::Known),
-            (&none, "\"x\"", Verdict::Send),
+            (&matching, "*", ReadVerdict::Send),
+            (&matching, own.as_str(), ReadVerdict::Send),
+            (&matching, list.as_str(), ReadVerdict::Send),
+            (&matching, weak.as_str(), ReadVerdict::Failed),
+            (&matching, "\"x\"", ReadVerdict::Failed),
+            (&none, "*", ReadVerdict::Known),
+            (&none, weak.as_str(), ReadVerdict::Known),
+            (&none, list.as_str(), ReadVerdict::Known),
+            (&none, "\"x\"", ReadVerdict::Send),
         ] {
             assert_eq!(of_read(&with(&[(name.clone(), value)]), &file()), expected, "{name}: {value}");
         }
-        assert_eq!(of_read(&HeaderMap::new(), &file()), Verdict::Send);
+        assert_eq!(of_read(&HeaderMap::new(), &file()), ReadVerdict::Send);
     }
 
     #[test]

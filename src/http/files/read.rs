@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Verdict, of_read, range_counts};
+use super::condition::{ReadVerdict, of_read, range_counts};
 use super::describe::{FileBody, headers_of};
 use super::range::{Asked, asked};
 use super::send;
@@ -125,8 +125,8 @@ pub(super) async fn download(
     };
     let mut file_store = files.existing(name).await?;
     let choose = |file: &FileInfo| match (of_read(headers, file), wanted(file)) {
-        (Verdict::Send, Asked::Whole) => None,
-        (Verdict::Send, Asked::Part(range)) => Some(range),
+        (ReadVerdict::Send, Asked::Whole) => None,
+        (ReadVerdict::Send, Asked::Part(range)) => Some(range),
         // Nothing of it is sent, so nothing need be fetched.
         _ => Some(0..0),
     };
@@ -161,13 +161,13 @@ pub(super) async fn download(
 /// The answer, if the conditions of the request leave no choice.
 fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiError>> {
     match of_read(headers, file) {
-        Verdict::Send => None,
-        Verdict::Known => {
+        ReadVerdict::Send => None,
+        ReadVerdict::Known => {
             let mut answer = headers_of(file);
             answer.remove(header::CONTENT_TYPE);
             Some(Ok((StatusCode::NOT_MODIFIED, answer).into_response()))
         }
-        Verdict::Failed => {
+        ReadVerdict::Failed => {
             let message = format!("if-match: file {:?} has the tag \"{}\"", file.name, file.sha256);
             Some(Err(ApiError::with_status(StatusCode::PRECONDITION_FAILED, ErrorKind::Conflict, message)))
         }

@@ -45,7 +45,7 @@ struct UploadBody {
 }
 
 /// An upload that was read, and under which id it is to be found.
-struct Upload {
+struct WorkerUpload {
     job_id: String,
     received: Received,
     file: PutFile,
@@ -86,7 +86,7 @@ pub(super) async fn upload(
             check_kind(&app, &id, content_type.as_deref())?;
             let file = PutFile { content_type, content_encoding, length, ..PutFile::default() };
             let body = pieces(body, app.store.file_settings().idle_timeout);
-            Upload { job_id: id, received: files.receive(&file, body).await.map_err(refused)?, file }
+            WorkerUpload { job_id: id, received: files.receive(&file, body).await.map_err(refused)?, file }
         }
     };
     if upload.received.size() == 0 {
@@ -114,7 +114,7 @@ async fn form(
     files: &Files,
     id: Option<String>,
     (boundary, body): (String, Body),
-) -> Result<Upload, ApiError> {
+) -> Result<WorkerUpload, ApiError> {
     let idle = app.store.file_settings().idle_timeout;
     let unparsed = Unparsed::default();
     let mut form = Multipart::new(Fed::new(pieces(body, idle), unparsed.clone()), boundary);
@@ -138,7 +138,7 @@ async fn form(
     }
     let job_id = id.ok_or_else(|| Error::invalid("job_id: expected the job's id, got none"))?;
     let (received, file) = received.ok_or_else(|| Error::invalid("file: expected a file, got none"))?;
-    Ok(Upload { job_id, received, file })
+    Ok(WorkerUpload { job_id, received, file })
 }
 
 async fn file_of(
