@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use arrow::array::Array;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::format::{FormatError, Op, Rows};
+use crate::format::{FormatError, RowOp, Rows};
 use crate::record::{Address, Version};
 
 /// The last row of an id.
@@ -60,7 +60,7 @@ impl Fold {
                 address: address.unwrap_or(0),
                 position: value(&rows.positions, row).unwrap_or(0),
                 embedded: value(&rows.embedded, row).unwrap_or(0),
-                live: rows.ops.get(row) == Some(&Op::Put),
+                live: rows.ops.get(row) == Some(&RowOp::Put),
             };
             if let Some(old) = self.rows.get(&hash(rows.id(row)))
                 && Address(old.address).version() >= lo
@@ -84,7 +84,7 @@ impl Fold {
             if !seen.insert(id) {
                 return damaged(format!("the id {id:?} is in it twice"));
             }
-            let live = rows.ops.get(row) == Some(&Op::Put);
+            let live = rows.ops.get(row) == Some(&RowOp::Put);
             let (position, embedded) = (value(&rows.positions, row), value(&rows.embedded, row));
             let old = self.rows.get(&hash(id)).filter(|old| old.live);
             for (name, named, real) in
@@ -180,7 +180,7 @@ impl LogFold {
     pub fn take(&mut self, rows: &Rows, version: Version) {
         for row in 0..rows.len() {
             let Some(Address(address)) = Address::new(version, row) else { return };
-            self.0.insert(hash(rows.id(row)), (address, rows.ops.get(row) == Some(&Op::Put)));
+            self.0.insert(hash(rows.id(row)), (address, rows.ops.get(row) == Some(&RowOp::Put)));
         }
     }
 }
@@ -199,7 +199,7 @@ mod tests {
     use crate::format::Row;
 
     fn put(id: &str, position: Option<u64>) -> Row {
-        Row { op: Op::Put, position: position.map(Address), ..Row::delete(id) }
+        Row { op: RowOp::Put, position: position.map(Address), ..Row::delete(id) }
     }
 
     fn rows(rows: impl IntoIterator<Item = Row>) -> Rows {

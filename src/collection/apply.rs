@@ -10,7 +10,7 @@ use arrow::compute::filter;
 
 use super::chunk::{CHUNK_ROWS, Chunk, ChunkColumns, ChunkKind};
 use super::snapshot::{RowRef, Snapshot};
-use crate::format::{FormatError, Op, Rows};
+use crate::format::{FormatError, RowOp, Rows};
 use crate::record::{Address, Version};
 
 fn damaged(message: impl Into<String>) -> FormatError {
@@ -44,7 +44,7 @@ pub fn replaced(base: &Snapshot, rows: &Rows, chunks: usize) -> Vec<RowRef> {
 
 /// Refuses a commit whose rows claim a position or an embedding that their ids do not have.
 pub fn check_claims(base: &Snapshot, rows: &Rows) -> Result<(), FormatError> {
-    for row in (0..rows.len()).filter(|row| rows.ops[*row] == Op::Put) {
+    for row in (0..rows.len()).filter(|row| rows.ops[*row] == RowOp::Put) {
         let claim = |column: &UInt64Array| (!column.is_null(row)).then(|| Address(column.value(row)));
         let (position, embedded) = (claim(&rows.positions), claim(&rows.embedded));
         if position.is_none() && embedded.is_none() {
@@ -68,7 +68,7 @@ pub fn check_claims(base: &Snapshot, rows: &Rows) -> Result<(), FormatError> {
 
 /// For each row, whether it is a put and the last of its id.
 fn kept(rows: &Rows) -> Vec<bool> {
-    let mut kept: Vec<bool> = rows.ops.iter().map(|op| *op == Op::Put).collect();
+    let mut kept: Vec<bool> = rows.ops.iter().map(|op| *op == RowOp::Put).collect();
     if rows.len() > 1 {
         let mut last: HashMap<&str, usize> = HashMap::with_capacity(rows.len());
         for row in 0..rows.len() {
@@ -102,10 +102,10 @@ fn vectors(rows: &Rows, kept: &[bool], kind: ChunkKind) -> Result<ScalarBuffer<f
         };
     }
     let dim = kind.dim;
-    let puts = rows.ops.iter().filter(|op| **op == Op::Put).count();
+    let puts = rows.ops.iter().filter(|op| **op == RowOp::Put).count();
     let in_place = match &embeddings.present {
         None => puts == rows.len(),
-        Some(present) => present.iter().zip(&rows.ops).all(|(present, op)| *present == (*op == Op::Put)),
+        Some(present) => present.iter().zip(&rows.ops).all(|(present, op)| *present == (*op == RowOp::Put)),
     };
     if !in_place {
         return Err(damaged("expected an embedding on every put row and on no other"));
@@ -119,7 +119,7 @@ fn vectors(rows: &Rows, kept: &[bool], kind: ChunkKind) -> Result<ScalarBuffer<f
     if kept.iter().filter(|kept| **kept).count() == puts {
         return Ok(embeddings.values.clone());
     }
-    let kept_puts = kept.iter().zip(&rows.ops).filter(|(_, op)| **op == Op::Put).map(|(kept, _)| *kept);
+    let kept_puts = kept.iter().zip(&rows.ops).filter(|(_, op)| **op == RowOp::Put).map(|(kept, _)| *kept);
     let values = embeddings.values.chunks_exact(dim).zip(kept_puts).filter(|(_, kept)| *kept);
     Ok(values.flat_map(|(v, _)| v.iter().copied()).collect())
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
 use crate::filter::Filter;
-use crate::format::{Op, Row};
+use crate::format::{Row, RowOp};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata};
 
@@ -133,5 +133,5 @@ impl<'a> Overlay<'a> {
 fn matches(filter: &Filter, row: &Row, interrupt: &Interrupt) -> Result<bool> {
     interrupt.check()?;
     let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
-    Ok(row.op == Op::Put && filter.matches_within(metadata.as_ref(), row.document.as_deref(), interrupt)?)
+    Ok(row.op == RowOp::Put && filter.matches_within(metadata.as_ref(), row.document.as_deref(), interrupt)?)
 }

@@ -17,7 +17,7 @@ use super::state::Change;
 use super::validate::{check_bytes, check_metadata_text, check_write};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Op, Row};
+use crate::format::{Row, RowOp};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 use crate::stream::state::Resolution;
@@ -165,7 +165,7 @@ impl<'a> Resolver<'a> {
                 (None, CurrentRecord::Pending(row)) => row.clone(),
                 (None, CurrentRecord::Stored(at)) => self.base.row(at),
                 (None, CurrentRecord::Absent) if unknown == Unknown::Inserted => {
-                    Row { op: Op::Put, ..Row::delete(update.id.as_str()) }
+                    Row { op: RowOp::Put, ..Row::delete(update.id.as_str()) }
                 }
                 (None, CurrentRecord::Absent) => continue,
             };
@@ -307,7 +307,7 @@ impl Snapshot {
     fn row(&self, at: RowRef) -> Row {
         let (chunk, row) = (self.chunk(at), at.row);
         Row {
-            op: Op::Put,
+            op: RowOp::Put,
             id: chunk.id(row).to_owned(),
             embedding: Some(chunk.vector(row).to_vec()),
             document: chunk.document(row).map(str::to_owned),
@@ -321,7 +321,7 @@ impl Snapshot {
 
 fn new_row(record: &Record, metadata: Option<String>) -> Row {
     Row {
-        op: Op::Put,
+        op: RowOp::Put,
         id: record.id.clone(),
         embedding: Some(record.embedding.clone()),
         document: record.document.clone(),

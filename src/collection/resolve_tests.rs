@@ -9,7 +9,7 @@ use super::state::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::filter::Filter;
-use crate::format::{Op, Row};
+use crate::format::{Row, RowOp};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 use crate::stream::state::{Resolution, State};
@@ -151,7 +151,10 @@ fn delete_then_add_in_one_batch_is_one_row_and_a_new_place() {
     let mut replay = abc();
     let writes = vec![delete(&["a"]), Write::Add(vec![record("d", 4.0)]), Write::Add(vec![record("a", 1.0)])];
     let rows = resolved(&replay, writes.clone()).rows;
-    assert_eq!(rows.iter().map(|row| (row.op, row.id.as_str())).collect::<Vec<_>>(), [(Op::Put, "d"), (Op::Put, "a")]);
+    assert_eq!(
+        rows.iter().map(|row| (row.op, row.id.as_str())).collect::<Vec<_>>(),
+        [(RowOp::Put, "d"), (RowOp::Put, "a")]
+    );
     assert_eq!((rows[1].position, rows[1].embedded), (None, None));
     replay.commit(&writes.into_iter().map(Change::Write).collect::<Vec<_>>());
     assert_eq!(ids(&replay), ["b", "c", "d", "a"]);

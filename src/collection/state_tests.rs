@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use super::state::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
-use crate::format::{Commit, Embeddings, Op, Row, Rows};
+use crate::format::{Commit, Embeddings, Row, RowOp, Rows};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metric, Record, Version};
 use crate::stream::state::{Resolution, State};
@@ -22,7 +22,7 @@ fn record(n: usize) -> Record {
 }
 
 fn put(id: &str, embedding: Vec<f32>) -> Row {
-    Row { op: Op::Put, embedding: Some(embedding), ..Row::delete(id) }
+    Row { op: RowOp::Put, embedding: Some(embedding), ..Row::delete(id) }
 }
 
 fn commit(version: u64, rows: Vec<Row>) -> Commit {

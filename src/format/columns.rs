@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::SchemaDescriptor;
 
-use super::{Embeddings, Op, Rows};
+use super::{Embeddings, RowOp, Rows};
 
 /// The column whose values are most of the bytes; the last one.
 pub(super) const EMBEDDING: &str = "embedding";
@@ -115,9 +115,9 @@ fn check_embeddings(rows: &Rows) -> Result<(), String> {
     if *dim > 0 {
         for (row, op) in rows.ops.iter().enumerate() {
             match (op, has(row)) {
-                (Op::Put, true) | (Op::Delete, false) => {}
-                (Op::Put, false) => return Err(format!("row {row}: a put without embedding among embeddings")),
-                (Op::Delete, true) => return Err(format!("row {row}: a delete with an embedding")),
+                (RowOp::Put, true) | (RowOp::Delete, false) => {}
+                (RowOp::Put, false) => return Err(format!("row {row}: a put without embedding among embeddings")),
+                (RowOp::Delete, true) => return Err(format!("row {row}: a delete with an embedding")),
             }
         }
     }
@@ -202,17 +202,17 @@ pub(super) fn from_list(batch: &RecordBatch, dim: usize) -> Result<Embeddings, S
     Ok(Embeddings { dim, values: floats.values().clone(), present: (!all).then_some(present) })
 }
 
-fn op_name(op: Op) -> &'static str {
+fn op_name(op: RowOp) -> &'static str {
     match op {
-        Op::Put => "put",
-        Op::Delete => "delete",
+        RowOp::Put => "put",
+        RowOp::Delete => "delete",
     }
 }
 
-fn op_from_name(name: Option<&str>) -> Result<Op, String> {
+fn op_from_name(name: Option<&str>) -> Result<RowOp, String> {
     match name {
-        Some("put") => Ok(Op::Put),
-        Some("delete") => Ok(Op::Delete),
+        Some("put") => Ok(RowOp::Put),
+        Some("delete") => Ok(RowOp::Delete),
         other => Err(format!("column op: expected put or delete, got {other:?}")),
     }
 }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::format::{Op, Row};
+use crate::format::{Row, RowOp};
 
 pub(crate) fn put(id: &str, embedding: Vec<f32>) -> Row {
-    Row { op: Op::Put, embedding: Some(embedding), ..Row::delete(id) }
+    Row { op: RowOp::Put, embedding: Some(embedding), ..Row::delete(id) }
 }
 
 fn header(version: u64) -> CommitHeader {

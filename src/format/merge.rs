@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{FormatError, Op, Rows, SegmentWriter};
+use super::{FormatError, RowOp, Rows, SegmentWriter};
 use crate::record::Version;
 
 /// Writes the latest row per id of `inputs` to `sink`, in address order. The inputs come in address
@@ -24,7 +24,7 @@ pub fn merge_rows(
     let keep = latest_per_id(&inputs);
     for (rows, mut keep) in inputs.into_iter().zip(keep) {
         if !keep_tombstones {
-            keep.iter_mut().zip(&rows.ops).for_each(|(keep, op)| *keep &= *op == Op::Put);
+            keep.iter_mut().zip(&rows.ops).for_each(|(keep, op)| *keep &= *op == RowOp::Put);
         }
         match keep.iter().all(|keep| *keep) {
             true => sink.push(rows)?,

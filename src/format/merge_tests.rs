@@ -19,7 +19,7 @@ fn row_strategy() -> impl Strategy<Value = Row> {
     let text = prop::option::of("[a-zé]{0,4}");
     ("[a-h]", any::<bool>(), text, prop::array::uniform3(-4.0f32..4.0)).prop_map(
         |(id, put, document, values)| match put {
-            true => Row { op: Op::Put, embedding: Some(values.to_vec()), document, ..Row::delete(id) },
+            true => Row { op: RowOp::Put, embedding: Some(values.to_vec()), document, ..Row::delete(id) },
             false => Row::delete(id),
         },
     )
@@ -33,7 +33,7 @@ fn apply(model: &mut MergeModel, version: Version, rows: &[Row]) {
             embedded: Some(row.embedded.unwrap_or(address)),
             ..row.clone()
         };
-        model.insert(row.id.clone(), (address.0, (row.op == Op::Put).then_some(filled)));
+        model.insert(row.id.clone(), (address.0, (row.op == RowOp::Put).then_some(filled)));
     }
 }
 
@@ -59,8 +59,8 @@ fn read(segment: &EncodedSegment) -> (Vec<Rows>, Said) {
         let mut floats = rows.embeddings.values.chunks(DIM);
         for row in 0..rows.len() {
             let number = |column: &arrow::array::UInt64Array| Some(Address(column.value(row)));
-            let put = (rows.ops[row] == Op::Put).then(|| Row {
-                op: Op::Put,
+            let put = (rows.ops[row] == RowOp::Put).then(|| Row {
+                op: RowOp::Put,
                 embedding: floats.next().map(<[f32]>::to_vec),
                 document: Rows::text(&rows.documents, row).map(str::to_owned),
                 position: number(&rows.positions),
@@ -94,7 +94,7 @@ proptest! {
             let version = Version(i as u64 + 1);
             // Half of the repeated puts say that position and embedding are those of an earlier row.
             let rows: Vec<Row> = rows.iter().enumerate().map(|(j, row)| match model.get(&row.id) {
-                Some((_, Some(old))) if (i + j) % 2 == 0 && row.op == Op::Put =>
+                Some((_, Some(old))) if (i + j) % 2 == 0 && row.op == RowOp::Put =>
                     Row { position: old.position, embedded: old.embedded, ..row.clone() },
                 _ => row.clone(),
             }).collect();

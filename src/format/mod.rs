@@ -22,7 +22,7 @@ pub use checksum::{Checksum, Nonce};
 pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
 pub use merge::merge_rows;
 pub use pieces::Pieces;
-pub use rows::{Embeddings, Op, Row, Rows};
+pub use rows::{Embeddings, Row, RowOp, Rows};
 pub use segment::{
     EncodedSegment, ROWS_PER_GROUP, Segment, SegmentHeader, SegmentReader, SegmentWriter, decode_segment,
     encode_segment,

@@ -9,7 +9,7 @@ use crate::record::{Address, Version};
 
 /// What a row does to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
+pub enum RowOp {
     /// The record is now this row.
     Put,
     /// The record is gone.
@@ -43,7 +43,7 @@ impl Embeddings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
     /// Put or delete, per row.
-    pub ops: Vec<Op>,
+    pub ops: Vec<RowOp>,
     /// Record ids, non-null.
     pub ids: StringArray,
     /// Embeddings of the rows that have one (deletes and catalog records have none).
@@ -78,7 +78,7 @@ impl Rows {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// Put or delete.
-    pub op: Op,
+    pub op: RowOp,
     /// The record's id.
     pub id: String,
     /// `None` for deletes and catalog records.
@@ -99,7 +99,7 @@ impl Row {
     /// A tombstone.
     pub fn delete(id: impl Into<String>) -> Row {
         Row {
-            op: Op::Delete,
+            op: RowOp::Delete,
             id: id.into(),
             embedding: None,
             document: None,

@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::columns::{self, EMBEDDING, Layout};
 use super::pieces::Pieces;
 use super::record_file::{RecordFile, damaged};
-use super::{Checksum, FORMAT, FormatError, Op, Rows};
+use super::{Checksum, FORMAT, FormatError, RowOp, Rows};
 use crate::record::{Address, Version};
 
 /// Rows of a row group at most: what is decoded at once, and by one thread.
@@ -151,7 +151,7 @@ impl SegmentWriter {
 
     /// Appends rows that have their addresses, all of them after those of the rows before.
     pub fn push(&mut self, mut rows: Rows) -> Result<(), FormatError> {
-        if rows.embeddings.dim == 0 && rows.ops.iter().all(|op| *op == Op::Delete) {
+        if rows.embeddings.dim == 0 && rows.ops.iter().all(|op| *op == RowOp::Delete) {
             rows.embeddings.dim = self.header.dim;
         }
         if rows.embeddings.dim != self.header.dim {

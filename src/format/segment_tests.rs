@@ -8,7 +8,7 @@ fn header(lo: u64, hi: u64, dim: usize) -> SegmentHeader {
 }
 
 fn put(id: String, embedding: Vec<f32>) -> Row {
-    Row { op: Op::Put, embedding: Some(embedding), document: Some(format!("about {id}")), ..Row::delete(id) }
+    Row { op: RowOp::Put, embedding: Some(embedding), document: Some(format!("about {id}")), ..Row::delete(id) }
 }
 
 /// One commit of `count` rows, every `deletes`-th a delete.
@@ -41,7 +41,7 @@ fn a_segment_of_many_groups_and_pieces_comes_back_as_it_was() {
     let each = |all: &[Rows]| {
         let one = |rows: &Rows| (0..rows.len()).map(|i| rows.ids.value(i).to_owned()).collect::<Vec<_>>();
         let values: Vec<f32> = all.iter().flat_map(|rows| rows.embeddings.values.iter().copied()).collect();
-        let ops: Vec<Op> = all.iter().flat_map(|rows| rows.ops.iter().copied()).collect();
+        let ops: Vec<RowOp> = all.iter().flat_map(|rows| rows.ops.iter().copied()).collect();
         (all.iter().flat_map(one).collect::<Vec<_>>(), values, ops)
     };
     assert!(each(&groups) == each(&inputs));

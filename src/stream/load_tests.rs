@@ -32,7 +32,7 @@ const ROWS: usize = 40_000;
 fn segment() -> (SegmentEntry, Bytes) {
     let header = SegmentHeader { stream: StreamId::Catalog.to_string(), lo: Version(1), hi: Version(1), dim: DIM };
     let row = |n: usize| Row {
-        op: crate::format::Op::Put,
+        op: crate::format::RowOp::Put,
         embedding: Some((0..DIM).map(|i| (n * 31 + i) as f32).collect()),
         document: n.is_multiple_of(3).then(|| format!("document {n}")),
         ..Row::delete(format!("record {n}"))

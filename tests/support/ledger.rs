@@ -14,7 +14,7 @@ use bytes::Bytes;
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, StoreTime};
 use drumlin::testing::format::head::{Head, Life};
-use drumlin::testing::format::{Chain, Checksum, Commit, CommitKind, Op, Rows, decode_commit, decode_segment};
+use drumlin::testing::format::{Chain, Checksum, Commit, CommitKind, RowOp, Rows, decode_commit, decode_segment};
 use parking_lot::Mutex;
 
 use super::model::Model;
@@ -233,7 +233,7 @@ impl Ledger {
         for row in 0..rows.len() {
             let Some(cid) = rows.id(row).strip_prefix("c:") else { continue };
             let stream = format!("c/{cid}");
-            let text = Rows::text(&rows.metadatas, row).filter(|_| rows.ops[row] == Op::Put);
+            let text = Rows::text(&rows.metadatas, row).filter(|_| rows.ops[row] == RowOp::Put);
             let value: serde_json::Value = text.map_or(serde_json::Value::Null, |t| serde_json::from_str(t).unwrap());
             let name = value["name"].as_str().filter(|_| value["state"] == "live");
             let Some(name) = name else {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use drumlin::testing::format::{Commit, CommitKind, Op, Rows};
+use drumlin::testing::format::{Commit, CommitKind, RowOp, Rows};
 use drumlin::{Filter, Found, MetaValue, Metadata, Record, RecordUpdate, Selection, Write};
 
 /// A record as the model holds it.
@@ -71,14 +71,14 @@ impl Change {
     }
 
     /// Whether `row` of a commit could come of it; `token` is the document of the request's rows.
-    pub fn explains(&self, op: Op, id: &str, document: Option<&str>, token: &str) -> bool {
+    pub fn explains(&self, op: RowOp, id: &str, document: Option<&str>, token: &str) -> bool {
         match (self, op) {
-            (Change::Add(records) | Change::Upsert(records), Op::Put) => {
+            (Change::Add(records) | Change::Upsert(records), RowOp::Put) => {
                 document == Some(token) && records.iter().any(|r| r.id == id)
             }
-            (Change::Update(updates), Op::Put) => document == Some(token) && updates.iter().any(|(i, ..)| i == id),
-            (Change::DeleteIds(ids), Op::Delete) => ids.iter().any(|i| i == id),
-            (Change::DeleteKind(_), Op::Delete) => true,
+            (Change::Update(updates), RowOp::Put) => document == Some(token) && updates.iter().any(|(i, ..)| i == id),
+            (Change::DeleteIds(ids), RowOp::Delete) => ids.iter().any(|i| i == id),
+            (Change::DeleteKind(_), RowOp::Delete) => true,
             _ => false,
         }
     }
@@ -166,8 +166,8 @@ impl Model {
             let document = Rows::text(&rows.documents, row).map(str::to_owned);
             let metadata = Rows::text(&rows.metadatas, row).map(|text| Metadata::from_json_text(text).unwrap());
             match op {
-                Op::Put => drop(self.records.insert(id, Held { embedding, document, metadata, position })),
-                Op::Delete => drop(self.records.remove(&id)),
+                RowOp::Put => drop(self.records.insert(id, Held { embedding, document, metadata, position })),
+                RowOp::Delete => drop(self.records.remove(&id)),
             }
         }
     }

@@ -25,7 +25,7 @@ use self::records::CatalogRecord;
 use self::resolve::CatalogOverlay;
 use crate::error::Result;
 use crate::format::head::GraphEntry;
-use crate::format::{Commit, CommitKind, FormatError, Op, Rows};
+use crate::format::{Commit, CommitKind, FormatError, RowOp, Rows};
 use crate::record::{Address, Version};
 use crate::stream::state::{Resolution, State, Weight};
 
@@ -82,7 +82,7 @@ impl CatalogState {
             let id = rows.id(row);
             let own = address(row).ok_or_else(|| FormatError::Damaged(format!("row {row} has no address")))?;
             let stored = match rows.ops.get(row) {
-                Some(Op::Put) => {
+                Some(RowOp::Put) => {
                     let position = match rows.positions.is_null(row) {
                         true => own,
                         false => Address(rows.positions.value(row)),

@@ -17,7 +17,7 @@ use super::records::{
 };
 use crate::collection::request::{IndexSettings, Scope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Op, Row};
+use crate::format::{Row, RowOp};
 use crate::record::{CollectionId, Metric};
 use crate::store::modify::CollectionChange;
 
@@ -256,10 +256,10 @@ impl<'a> CatalogOverlay<'a> {
 
     fn put(&mut self, id: String, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).map_err(|e| Error::internal(format!("catalog record {id}: {e}")))?;
-        let deleted = self.rows.get(&id).is_some_and(|row| row.op == Op::Delete);
+        let deleted = self.rows.get(&id).is_some_and(|row| row.op == RowOp::Delete);
         // A record that was deleted in this batch begins anew.
         let position = if deleted { None } else { self.state.position(&id) };
-        let row = Row { op: Op::Put, metadata: Some(text), position, ..Row::delete(id.clone()) };
+        let row = Row { op: RowOp::Put, metadata: Some(text), position, ..Row::delete(id.clone()) };
         self.rows.insert(id, row);
         Ok(())
     }
