@@ -171,7 +171,7 @@ async fn a_copy_that_azure_makes_in_the_background_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_worn_token_is_renewed_once_and_the_call_repeated() {
+async fn an_expired_token_is_renewed_once_and_the_call_repeated() {
     let server = Dropbox::start().await;
     let bucket = Arc::new(DropboxBucket::connect(dropbox_settings(&server, refresh_token())).unwrap());
     create(&*bucket, "k").await.unwrap();

@@ -61,7 +61,7 @@ impl Dropbox {
         self.write(path, Bytes::from_static(b"foreign"));
     }
 
-    /// Makes all access tokens worn.
+    /// Makes all access tokens expire.
     pub fn revoke_tokens(&mut self) {
         self.tokens.clear();
     }

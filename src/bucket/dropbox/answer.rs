@@ -102,7 +102,7 @@ impl Failed {
     }
 
     /// Whether the access token has run out: nothing was done, and a new token cures it.
-    pub(super) fn is_token_worn(&self) -> bool {
+    pub(super) fn is_token_expired(&self) -> bool {
         self.status == 401 && self.spoken
     }
 

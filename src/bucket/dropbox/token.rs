@@ -1,5 +1,5 @@
 //! The access token: given as it is, or got with a refresh token and renewed before it ends. Its
-//! invariant: callers that find the token worn at once renew it once, and no secret shows in `Debug` or in
+//! invariant: callers that find the token expired at once renew it once, and no secret shows in `Debug` or in
 //! a message.
 
 use std::fmt;
@@ -50,12 +50,12 @@ pub(super) struct Token {
 struct CurrentToken {
     text: String,
     /// From when on it is renewed; `None` if that is not known.
-    worn: Option<Instant>,
+    expires: Option<Instant>,
 }
 
 impl fmt::Debug for CurrentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Current").field("worn", &self.worn).finish_non_exhaustive()
+        f.debug_struct("CurrentToken").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
@@ -84,14 +84,14 @@ impl Token {
     ) -> Result<String, BucketError> {
         let (refresh_token, app_key, app_secret) = match credentials {
             Credentials::AccessToken(token) if refused.is_none() => return Ok(token.clone()),
-            Credentials::AccessToken(_) => return Err(worn()),
+            Credentials::AccessToken(_) => return Err(expired()),
             Credentials::Refresh { refresh_token, app_key, app_secret } => (refresh_token, app_key, app_secret),
         };
         // A call that comes while the token is renewed waits for the new one.
         let mut current = self.current.lock().await;
         if let Some(current) = &*current
             && refused != Some(current.text.as_str())
-            && current.worn.is_none_or(|worn| Instant::now() < worn)
+            && current.expires.is_none_or(|expires| Instant::now() < expires)
         {
             return Ok(current.text.clone());
         }
@@ -100,13 +100,13 @@ impl Token {
         form.extend(app_secret.as_deref().map(|secret| ("client_secret", secret)));
         let granted = ask(client, url, &form).await?;
         let lasts = granted.expires_in.map(|seconds| Duration::from_secs(seconds).saturating_sub(MARGIN));
-        let worn = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
-        *current = Some(CurrentToken { text: granted.access_token.clone(), worn });
+        let expires = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
+        *current = Some(CurrentToken { text: granted.access_token.clone(), expires });
         Ok(granted.access_token)
     }
 }
 
-fn worn() -> BucketError {
+fn expired() -> BucketError {
     let message = "Dropbox refuses the access token (401), which lasts a few hours only; set DROPBOX_REFRESH_TOKEN, \
                    DROPBOX_APP_KEY and DROPBOX_APP_SECRET, by which new ones are got";
     BucketError::Refused { message: message.into() }

@@ -123,7 +123,7 @@ impl Wire {
             if let Some(wait) = failed.wait {
                 *self.hold.lock() = Some(Instant::now() + wait);
             }
-            if !failed.is_token_worn() || refused.is_some() {
+            if !failed.is_token_expired() || refused.is_some() {
                 return Err(CallFailure::Answered(failed));
             }
             refused = Some(token);

@@ -1,6 +1,6 @@
 //! The keys for S3 where none are given in the settings: from the environment, a profile, `credential_process`,
 //! a container or an instance's role, as the SDK's own chain finds them. Its invariant: keys that the store
-//! says are worn are asked for anew from the beginning, files included; another program may have renewed them.
+//! says are expired are asked for anew from the beginning, files included; another program may have renewed them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(300);
 /// Keys that the store refuses are asked for anew once in this time at most.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// Codes of S3 by which keys that were good before are no more.
-const WORN: [&str; 4] = ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"];
+const EXPIRED: [&str; 4] = ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"];
 /// How the message begins that tells that no keys were found.
 pub(super) const NO_CREDENTIALS: &str = "no credentials for S3";
 
@@ -49,8 +49,8 @@ struct SharedKeys {
     loaded: Mutex<LoadedKeys>,
     /// The store has taken requests signed with such keys before.
     accepted: AtomicBool,
-    /// The store has called the keys worn since they were loaded.
-    worn: AtomicBool,
+    /// The store has called the keys expired since they were loaded.
+    expired: AtomicBool,
 }
 
 struct LoadedKeys {
@@ -77,8 +77,8 @@ impl Keys {
 
     fn new(provider: Option<SharedCredentialsProvider>, begin: Begin) -> Self {
         let loaded = Mutex::new(LoadedKeys { provider, at: Instant::now(), keys: None });
-        let (accepted, worn) = (AtomicBool::new(false), AtomicBool::new(false));
-        Keys(Arc::new(SharedKeys { begin, loaded, accepted, worn }))
+        let (accepted, expired) = (AtomicBool::new(false), AtomicBool::new(false));
+        Keys(Arc::new(SharedKeys { begin, loaded, accepted, expired }))
     }
 
     /// The store has taken a request.
@@ -94,16 +94,16 @@ impl Keys {
     /// The store has refused a request with `code`: whether other keys than these may help, which are then
     /// asked for before the next request.
     pub(super) fn refused(&self, code: &str) -> bool {
-        let worn = WORN.contains(&code);
-        self.0.worn.fetch_or(worn, Ordering::SeqCst);
-        worn && self.were_accepted()
+        let expired = EXPIRED.contains(&code);
+        self.0.expired.fetch_or(expired, Ordering::SeqCst);
+        expired && self.were_accepted()
     }
 
     async fn get(&self) -> Result<Credentials, CredentialsError> {
-        let SharedKeys { begin, loaded, worn, .. } = &*self.0;
+        let SharedKeys { begin, loaded, expired, .. } = &*self.0;
         let mut loaded = loaded.lock().await;
-        if worn.load(Ordering::SeqCst) && loaded.at.elapsed() >= LEAST_PAUSE {
-            worn.store(false, Ordering::SeqCst);
+        if expired.load(Ordering::SeqCst) && loaded.at.elapsed() >= LEAST_PAUSE {
+            expired.store(false, Ordering::SeqCst);
             (loaded.provider, loaded.keys) = (None, None);
         }
         let soon = SystemTime::now() + MARGIN;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_that_the_store_calls_worn_are_asked_for_anew_and_others_are_kept() {
+    async fn keys_that_the_store_calls_expired_are_asked_for_anew_and_others_are_kept() {
         let begun = Arc::new(AtomicU32::new(1));
         let count = begun.clone();
         let begin: Begin = Box::new(move || {
@@ -165,7 +165,7 @@ mod tests {
         assert!(!keys.refused("AccessDenied"));
         tokio::time::sleep(LEAST_PAUSE).await;
         assert_eq!(id().await, "key-1");
-        for code in WORN {
+        for code in EXPIRED {
             tokio::time::sleep(LEAST_PAUSE).await;
             let before = id().await;
             assert!(keys.refused(code), "{code}");

@@ -83,7 +83,7 @@ pub(super) struct Note {
     pub(super) retry_after: Option<Duration>,
     /// The region that the answer names.
     pub(super) region: Option<String>,
-    /// The keys are worn, and others may be had.
+    /// The keys have expired, and others may be had.
     pub(super) renewing: bool,
 }
 

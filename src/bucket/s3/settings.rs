@@ -129,7 +129,7 @@ impl S3Settings {
                 let keys = Keys::of_chain(&shared, http.clone(), region);
                 let region = shared.region().cloned().unwrap_or(Region::from_static("us-east-1"));
                 let provider = SharedCredentialsProvider::new(keys.clone());
-                // The keys keep themselves, until the store calls them worn.
+                // The keys keep themselves, until the store calls them expired.
                 let builder = Builder::from(&shared).identity_cache(IdentityCache::no_cache());
                 (builder.credentials_provider(provider).region(region), Some(keys))
             }
