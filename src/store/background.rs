@@ -14,7 +14,7 @@ use super::catalog::{CatalogWrite, RecordState};
 use super::entry::{Entry, Eviction, Progress};
 use super::files::Looked;
 use super::report::Recovery;
-use super::{Inner, PARALLEL_COLLECTIONS, Store, lifecycle, orphans, residency};
+use super::{Inner, PARALLEL_COLLECTIONS, Store, eviction, lifecycle, orphans};
 use crate::bucket::keys::StreamId;
 use crate::collection::graph_maintenance as graphs;
 use crate::collection::handle::Collection;
@@ -89,10 +89,10 @@ pub fn start(inner: &Arc<Inner>) {
     let at_start = inner.live_entries();
     tokio::spawn(report_recovery(Arc::downgrade(inner), at_start.clone(), inner.closing.watch()));
     if inner.settings.memory_limit.is_some() && inner.settings.load_at_start {
-        tokio::spawn(residency::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
+        tokio::spawn(eviction::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
     }
     if inner.settings.memory_limit.is_some() || inner.settings.evict_idle_after.is_some() {
-        tokio::spawn(residency::keep_within(Arc::downgrade(inner), inner.closing.watch()));
+        tokio::spawn(eviction::keep_within(Arc::downgrade(inner), inner.closing.watch()));
     }
     tokio::spawn(follow(Arc::downgrade(inner), inner.closing.watch(), inner.settings.sync_interval));
     if inner.settings.maintenance {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::catalog::CollectionRecord;
-use super::residency::{self, Size};
+use super::eviction::{self, Size};
 use crate::bucket::backoff;
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::{Collection, Identity, SharedView};
@@ -376,7 +376,7 @@ impl Entry {
         let identity = identity(id, &record).map_err(damaged)?;
         let metric = identity.metric;
         let shared_view = self.shared_view.lock().get_or_insert_with(|| SharedView::new(identity)).clone();
-        let _room = residency::room_for_load(inner, self).await?;
+        let _room = eviction::room_for_load(inner, self).await?;
         let fresh: Fresh<CollectionState> = {
             let (limits, published, budget) =
                 (inner.limits.clone(), shared_view.published.clone(), inner.instance.budget.clone());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::catalog::{self, CatalogWrite, CollectionRecord, Configuration, RecordState};
 use super::entry::Entry;
-use super::{Inner, Store, residency};
+use super::{Inner, Store, eviction};
 use crate::bucket::keys::StreamId;
 use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
@@ -71,7 +71,7 @@ impl Store {
     pub(super) async fn publish(&self, id: CollectionId, head: &Head, record: CollectionRecord) -> Result<Collection> {
         let inner = &self.inner;
         let (stream, name) = (StreamId::Collection(id), record.name.clone());
-        residency::check_room(inner, id, head, &name).await?;
+        eviction::check_room(inner, id, head, &name).await?;
         let made = head::create(inner.bucket.as_ref(), &stream, head, &inner.settings.timing).await;
         let Created::Ours(head_date) = made.map_err(|e| StreamError::of_head(e, &stream))? else {
             // A sweep took it for an orphan, for this took too long (docs/protocol.md#orphan-streams).

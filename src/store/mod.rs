@@ -9,6 +9,7 @@ mod bootstrap;
 pub mod catalog;
 pub mod checks;
 mod entry;
+mod eviction;
 pub mod files;
 mod fork;
 pub mod garbage;
@@ -22,7 +23,6 @@ mod overview;
 mod pulse;
 pub mod report;
 mod reset;
-mod residency;
 pub mod restore;
 pub(crate) mod room;
 
@@ -178,7 +178,7 @@ impl Store {
         };
         let catalog = opening.persist(open_catalog).await?;
         let inner = Arc::new_cyclic(|weak| Inner {
-            hooks: residency::hooks(weak.clone()),
+            hooks: eviction::hooks(weak.clone()),
             making_room: tokio::sync::Mutex::new(()),
             graph_turn: Arc::default(),
             planned: watch::Sender::new(settings.memory_limit.is_none() || !settings.load_at_start),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Store;
-use super::residency::WAIT_INTERVAL;
+use super::eviction::WAIT_INTERVAL;
 use crate::error::Result;
 use crate::memory::{Budget, Purpose, Reservation};
 use crate::stream::open::off_thread;
