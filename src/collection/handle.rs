@@ -92,6 +92,7 @@ struct Inner {
     stream: Stream<CollectionState>,
     surroundings: Surroundings,
     calm: Mutex<Calm>,
+    graph_turn: tokio::sync::Mutex<()>,
     residence: Residence,
 }
 
@@ -103,8 +104,8 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn new(face: Face, stream: Stream<CollectionState>, surroundings: Surroundings) -> Collection {
-        let (calm, residence) = (Mutex::default(), Residence::default());
-        Collection { inner: Arc::new(Inner { face, stream, surroundings, calm, residence }) }
+        let (calm, graph_turn, residence) = (Mutex::default(), tokio::sync::Mutex::default(), Residence::default());
+        Collection { inner: Arc::new(Inner { face, stream, surroundings, calm, graph_turn, residence }) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -358,6 +359,11 @@ impl Collection {
     /// What the catalog says about it, as this instance knows it.
     pub fn identity(&self) -> Arc<Identity> {
         self.inner.face.identity.load_full()
+    }
+
+    /// Taken by whatever builds or stores graphs: two at once would build one twice.
+    pub(crate) fn graph_turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.graph_turn
     }
 
     /// When the newest commit was seen, for upkeep.
