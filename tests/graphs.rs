@@ -190,3 +190,16 @@ async fn a_batch_finds_what_its_queries_find_one_by_one_with_and_without_codes()
         assert_eq!(&collection.search(Query::new(queries[5].clone())).await.unwrap().results[0], &exact[5]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_of_upkeep_that_meet_build_a_graph_once() {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.maintenance = false;
+    let store = Store::open(settings).await.unwrap();
+    let mut random = StdRng::seed_from_u64(10);
+    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap();
+    collection.add(&records(&mut random, 0, 3000)).await.unwrap();
+    let (one, other, third) = tokio::join!(store.maintain(), store.maintain(), collection.build_graphs(|_| {}));
+    one.and(other).and(third).unwrap();
+    assert_eq!((collection.parts().graphs, store.counters().graphs_built), (vec![(3000, 0)], 1));
+}

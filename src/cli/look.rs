@@ -100,6 +100,9 @@ pub fn list(flags: &ListFlags) -> Result<()> {
                 println!("{place}{name}: {records} records of {dimensions} dimensions, {}", info.metric.name());
             }
         }
+        if let (0, Some(asked)) = (shown, &choice.collection) {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {asked:?} here")));
+        }
         if shown == 0 && !flags.json {
             println!("no collections in {}", store.place().location);
         }

@@ -46,7 +46,7 @@ enum Command {
     /// Run the server.
     #[command(after_help = variables::help())]
     Serve(Flags),
-    /// Copy collections from another database, or a file into a collection; a run that was cut short is gone on with.
+    /// Copy collections from another database, or a file into a collection; an interrupted run continues where it stopped.
     #[command(subcommand)]
     Import(import::Origin),
     /// Make keys for the server.

@@ -95,6 +95,7 @@ impl Collection {
     /// whether anything changed, so that the caller may go on until nothing does.
     pub(crate) async fn keep_graphs(&self, effort: Effort) -> Result<bool, StreamError> {
         let context = self.stream().context();
+        let _turn = self.graph_turn().lock().await;
         let present = self.present();
         let quiet = self.is_quiet() || effort != Effort::Due;
         let urgency = if effort == Effort::Hurry { Urgency::FULL } else { self.urgency(&present) };

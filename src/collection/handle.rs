@@ -92,6 +92,7 @@ struct CollectionInner {
     stream: Stream<CollectionState>,
     surroundings: Surroundings,
     quiet_timer: Mutex<QuietTimer>,
+    graph_turn: tokio::sync::Mutex<()>,
     pins: Pins,
 }
 
@@ -107,8 +108,10 @@ impl Collection {
         stream: Stream<CollectionState>,
         surroundings: Surroundings,
     ) -> Collection {
-        let (quiet_timer, pins) = (Mutex::default(), Pins::default());
-        Collection { inner: Arc::new(CollectionInner { shared_view, stream, surroundings, quiet_timer, pins }) }
+        let (quiet_timer, graph_turn, pins) = (Mutex::default(), tokio::sync::Mutex::default(), Pins::default());
+        Collection {
+            inner: Arc::new(CollectionInner { shared_view, stream, surroundings, quiet_timer, graph_turn, pins }),
+        }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The request is
@@ -362,6 +365,11 @@ impl Collection {
     /// What the catalog says about it, as this instance knows it.
     pub fn identity(&self) -> Arc<Identity> {
         self.inner.shared_view.identity.load_full()
+    }
+
+    /// Taken by whatever builds or stores graphs: two at once would build one twice.
+    pub(crate) fn graph_turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.graph_turn
     }
 
     /// When the newest commit was seen, for maintenance.

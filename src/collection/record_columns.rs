@@ -196,7 +196,7 @@ impl ColumnChoice {
 fn missing(part: Part, column: &str, columns: &[&str]) -> Error {
     let part = part.name();
     Error::invalid(format!(
-        "column {column:?} is missing, among {columns:?}: say which it is, as in columns {part}=NAME"
+        "column {column:?} is missing, among {columns:?}: name it with --columns {part}=NAME (over HTTP: the parameter columns={part}=NAME)"
     ))
 }
 

@@ -165,7 +165,10 @@ fn chosen(history: &History, moment: Moment) -> Result<Version> {
                 || "no commit is left in its log".to_owned(),
                 |(version, ms)| format!("the oldest commit whose time is known is {version}, of {}", report::time(ms)),
             );
-            Error::not_found(format!("what the collection was at {} is out of reach: {known}", report::time(ms)))
+            Error::not_found(format!(
+                "what the collection was at {} is out of reach: {known}; `drumlin inspect` tells what can be restored",
+                report::time(ms)
+            ))
         }),
     }
 }

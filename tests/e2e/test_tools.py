@@ -124,6 +124,7 @@ def test_an_import_that_fails_on_its_file_leaves_no_collection_and_the_corrected
     file.write_text('{"id": "a", "embedding": [1, 2]}\n{"id": "b", "embedding": [1]}\n')
     assert 'record "b", embedding: expected 2 numbers, got 1' in refused(place, "import", "jsonl", str(file), *to)
     assert "no collections" in tool(place, "list")
+    assert 'there is no collection "theirs" here' in refused(place, "list", *to)
     file.write_text('{"id": 1, "vector": [1, 2], "text": "one", "year": 2024}\n{"id": 1, "vector": [3, 4]}\n')
     tool(place, "import", "jsonl", str(file), *to)
     other = tmp_path / "other.jsonl"

@@ -26,7 +26,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 pub enum Origin {
     /// Copy collections from a running Chroma server (1.x, its v2 API) into the store that `serve` would use.
     #[command(after_help = "For a folder of Chroma's, run `chroma run --path FOLDER` first. CHROMA_API_KEY, if set, \
-                            is sent as x-chroma-token. A run that was cut short is gone on with by the next.")]
+                            is sent as x-chroma-token. An interrupted run continues where it stopped.")]
     Chroma(ChromaFlags),
     /// Write the records of a Parquet file into a collection.
     #[command(

@@ -170,8 +170,15 @@ fn metadata_of(route: &str, id: &str, fields: Map<String, Value>) -> Result<Meta
 
 /// Sends a request and reads the JSON of its answer.
 async fn answered<T: DeserializeOwned>(route: &str, request: RequestBuilder) -> Result<T> {
-    let unreachable =
-        |e: reqwest::Error| Error::new(ErrorKind::Unavailable, format!("{route} did not answer: {e}")).with_source(e);
+    let unreachable = |e: reqwest::Error| {
+        let e = e.without_url();
+        let causes: Vec<String> = std::iter::successors(Some(&e as &dyn std::error::Error), |e| e.source())
+            .map(ToString::to_string)
+            .collect();
+        let what =
+            format!("{route} did not answer ({}); is the server running, and the address right?", causes.join(": "));
+        Error::new(ErrorKind::Unavailable, what).with_source(e)
+    };
     let answer = request.send().await.map_err(unreachable)?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(unreachable)?;
