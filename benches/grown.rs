@@ -17,7 +17,7 @@ use drumlin::bucket::call::Op;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::fault::{Call, Fault, FaultBucket};
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::{Collection, CollectionSpec, Include, Query, Record, Scope, Selection, Settings, Storage, Store};
+use drumlin::{Collection, CollectionSpec, Include, Query, Record, Selection, Settings, Storage, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::time::{ClockId, clock_gettime};
@@ -122,7 +122,7 @@ async fn open(put_ms: u64, maintenance: bool, search_threads: usize) -> Store {
 /// Grows a collection with maintenance in the background. Answers the records that are left, too.
 async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (Store, Collection, Vec<Record>) {
     let store = open(sizes.put_ms, true, 1).await;
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("grown")).await.expect("the name");
+    let collection = store.create_collection(CollectionSpec::new("grown")).await.expect("the name");
     let mut random = StdRng::seed_from_u64(12);
     let (mut live, mut made): (Vec<Record>, usize) = (Vec::new(), 0);
     let (mut latencies_ms, mut searches_us) = (Vec::new(), Vec::new());
@@ -157,12 +157,12 @@ async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (St
 }
 
 async fn build_at_once(store: &Store, live: &[Record]) -> Collection {
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("once")).await.expect("the name");
+    let collection = store.create_collection(CollectionSpec::new("once")).await.expect("the name");
     for records in live.chunks(BULK) {
         collection.add(records).await.expect("an add succeeds");
     }
     let (wall, cpu) = (Instant::now(), process_cpu_us());
-    store.maintain().await.expect("maintenance succeeds");
+    store.admin().maintain().await.expect("maintenance succeeds");
     let cpu_s = (process_cpu_us() - cpu) / 1e6;
     println!("\n{} records built in one go: {cpu_s:.1} s of CPU, {:.1} s", live.len(), wall.elapsed().as_secs_f64());
     collection
@@ -247,7 +247,7 @@ async fn rest(store: &Store, collection: &Collection) {
     let (mut seen, mut since) = (String::new(), Instant::now());
     while since.elapsed() < Duration::from_secs(8) {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = format!("{:?} {}", store.counters(), grown_parts(collection));
+        let now = format!("{:?} {}", store.admin().counters(), grown_parts(collection));
         if now != seen {
             (seen, since) = (now, Instant::now());
         }
@@ -262,8 +262,8 @@ fn grown_parts(collection: &Collection) -> String {
 
 fn written(store: &Store, live: &[Record]) -> String {
     let raw: usize = live.iter().map(|record| record.embedding.len() * 4 + record.id.len()).sum();
-    let sent = store.storage_counters().bytes_sent();
-    let done = store.counters();
+    let sent = store.admin().storage_counters().bytes_sent();
+    let done = store.admin().counters();
     format!(
         "{:.0} MB written, {:.2} x raw; {} graphs built",
         sent as f64 / 1e6,

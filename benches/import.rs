@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use drumlin::{CollectionSpec, Metric, Query, Record, Scope, Settings, Storage, Store};
+use drumlin::{CollectionSpec, Metric, Query, Record, Settings, Storage, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::time::{ClockId, clock_gettime};
@@ -70,7 +70,7 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
     let whole = Clock::start();
     let store = Store::open(settings.clone()).await.expect("the folder can be used");
     let spec = CollectionSpec::new("bulk").metric(Metric::Cosine);
-    let collection = store.create_collection(&Scope::default(), spec).await.expect("it is new");
+    let collection = store.create_collection(spec).await.expect("it is new");
     let mut number = 0;
     for page in values.chunks(PAGE * dim) {
         let records = page.chunks_exact(dim).map(|vector| {
@@ -88,7 +88,7 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
     let first = Clock::start();
     let store = Store::open(settings).await.expect("the folder can be used");
     store.wait_until_loaded().await;
-    let collection = store.collection_in(&Scope::default(), "bulk").await.expect("it is there");
+    let collection = store.collection("bulk").await.expect("it is there");
     let query = |n: usize| Query::new(values[n * dim..][..dim].to_vec()).k(10);
     collection.search(query(0)).await.expect("it answers");
     first.print("drumlin: opened anew, first search");
@@ -147,7 +147,7 @@ fn lancedb(values: &[f32], dim: usize, python: &str, folder: &Path) {
 async fn served(values: &[f32], dim: usize, clients: usize) -> f64 {
     let store = Store::open(Settings::new(Storage::Memory)).await.expect("memory can be used");
     let spec = CollectionSpec::new("served").metric(Metric::Cosine);
-    let collection = store.create_collection(&Scope::default(), spec).await.expect("it is new");
+    let collection = store.create_collection(spec).await.expect("it is new");
     let count = values.len() / dim;
     let begun = Instant::now();
     for (number, page) in values.chunks(PAGE * dim).enumerate() {

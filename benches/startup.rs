@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use drumlin::bucket::call::Op;
 use drumlin::bucket::s3::{S3Bucket, S3Settings};
 use drumlin::bucket::{Bucket, PAGE_KEYS};
-use drumlin::{Collection, CollectionSpec, ErrorKind, Query, Scope, Settings, Storage, Store};
+use drumlin::{Collection, CollectionSpec, ErrorKind, Query, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use link::Objects;
 use phases::Phases;
@@ -132,7 +132,7 @@ impl Bench {
         let collection = match store.collection(COLLECTION).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let spec = CollectionSpec::new(COLLECTION);
-                store.create_collection(&Scope::default(), spec).await.expect("the name is free")
+                store.create_collection(spec).await.expect("the name is free")
             }
             found => found.expect("the collection is loaded"),
         };
@@ -149,9 +149,9 @@ impl Bench {
         }
         let written = started.elapsed();
         for _ in 0..ROUNDS {
-            let before = store.counters();
-            store.maintain().await.expect("maintenance succeeds");
-            if store.counters() == before {
+            let before = store.admin().counters();
+            store.admin().maintain().await.expect("maintenance succeeds");
+            if store.admin().counters() == before {
                 break;
             }
         }
@@ -162,7 +162,7 @@ impl Bench {
             (self.records * self.dim * 4) as f64 / 1e6,
             written.as_secs_f64(),
             (started.elapsed() - written).as_secs_f64(),
-            store.counters().graphs_built
+            store.admin().counters().graphs_built
         );
         let objects = Objects::of(&self.s3, collection.info().id).await;
         store.close(Duration::from_secs(60)).await.expect("the store closes");
@@ -180,7 +180,7 @@ impl Bench {
         let collection = store.collection(COLLECTION).await.expect("the collection is loaded");
         first_search(&collection, query).await;
         let (answered, cpu_s) = (started.elapsed(), phases::process_cpu_s() - cpu_s);
-        let (gets, counters) = (store.storage_counters().of(Op::Get), store.counters());
+        let (gets, counters) = (store.admin().storage_counters().of(Op::Get), store.admin().counters());
         assert_eq!(counters.graphs_built, 0, "a start builds no graph");
         println!(
             "  open {:.2} s, {cpu_s:.2} CPU s: catalog after {:.3} s, loaded after {:.3} s, answered after {:.3} s; \

@@ -126,13 +126,13 @@ async fn first_days(bucket: Arc<FolderBucket>, coast: &mut Model) {
     (settings.timing.keep, settings.timing.garbage) = (Duration::ZERO, Duration::ZERO);
     let store = Store::open_on(settings, bucket).await.expect("the folder opens");
     let spec = CollectionSpec::new(coast.name).metric(Metric::L2);
-    store.create_collection(&Scope::default(), spec).await.expect("the name is free");
+    store.create_collection(spec).await.expect("the name is free");
     for start in [0, 8, 16] {
         coast.add(&store, stones(start..start + 8)).await;
         coast.delete(&store, &[&format!("stone-{:02}", start + 3)]).await;
-        store.maintain().await.expect("maintenance succeeds");
+        store.admin().maintain().await.expect("maintenance succeeds");
     }
-    store.maintain().await.expect("maintenance succeeds");
+    store.admin().maintain().await.expect("maintenance succeeds");
     drop(store);
 }
 
@@ -149,30 +149,30 @@ async fn later_days(bucket: Arc<FolderBucket>, coast: &mut Model, songs_model: &
     };
     coast.update(&store, patch("stone-01", [("size", Some(MetaValue::Int(9))), ("wet", None)])).await;
     coast.delete(&store, &["stone-00", "stone-09"]).await;
-    store.maintain().await.expect("maintenance succeeds");
+    store.admin().maintain().await.expect("maintenance succeeds");
     coast.update(&store, moved("stone-02", vec![0.125; 8])).await;
     coast.add(&store, stones(24..30)).await;
-    store.maintain().await.expect("maintenance succeeds");
+    store.admin().maintain().await.expect("maintenance succeeds");
     let spec = CollectionSpec {
         dimension: Some(4),
         metadata: Some(Metadata::from([("made", "by hand")])),
         ..CollectionSpec::new(songs_model.name)
     };
-    store.create_collection(&scope, spec).await.expect("the name is free");
+    store.with_scope(&scope).create_collection(spec).await.expect("the name is free");
     songs_model.add(&store, songs()).await;
     coast.delete(&store, &["stone-24", "stone-17"]).await;
-    store.maintain().await.expect("maintenance succeeds");
+    store.admin().maintain().await.expect("maintenance succeeds");
     coast.delete(&store, &["stone-10"]).await;
-    store.maintain().await.expect("maintenance succeeds");
+    store.admin().maintain().await.expect("maintenance succeeds");
     // Only in the log: a record that comes again, a new one, changes of both kinds, a delete.
     coast.add(&store, vec![stone(3), stone(30)]).await;
     coast.update(&store, patch("stone-30", [("size", Some(MetaValue::Float(2.5)))])).await;
     coast.update(&store, moved("stone-01", vec![-0.25; 8])).await;
     coast.delete(&store, &["stone-12"]).await;
     let spec = CollectionSpec::new("scratch").metric(Metric::Ip);
-    let scratch = store.create_collection(&scope, spec).await.expect("the name is free");
+    let scratch = store.with_scope(&scope).create_collection(spec).await.expect("the name is free");
     scratch.add(&[Record::new("gone", vec![1.0, 2.0])]).await.expect("an add succeeds");
-    store.drop_collection(&scope, "scratch").await.expect("a drop succeeds");
+    store.with_scope(&scope).drop_collection("scratch").await.expect("a drop succeeds");
 }
 
 /// Copies the objects: not the folder's hidden directory, nor the probe's mark, which names the place.

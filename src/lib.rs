@@ -6,13 +6,13 @@
 //! use one bucket at once.
 //!
 //! ```
-//! use drumlin::{CollectionSpec, Filter, Metadata, Query, Record, Scope, Settings, Storage, Store};
+//! use drumlin::{Filter, Metadata, Query, Record, Settings, Storage, Store};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> drumlin::Result<()> {
 //! // Settings::folder("./drumlin-data") keeps it in a folder, Storage::S3(…) in a bucket.
 //! let store = Store::open(Settings::new(Storage::Memory)).await?;
-//! let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await?;
+//! let notes = store.create_collection("notes").await?;
 //!
 //! let fog = Record::new("fog", vec![0.9, 0.1]).with_metadata(Metadata::from([("year", 2024)]));
 //! let river = Record::new("river", vec![0.7, 0.7]).with_metadata(Metadata::from([("year", 2025)]));
@@ -84,15 +84,15 @@ pub use filter::{Clause, Filter, FilterError, Number, Scalar};
 pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
 pub use memory::MemoryLimit;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
-pub use store::Store;
 pub use store::checks::{garbage, inspect, stored, verify};
 pub use store::files::Files;
 pub use store::garbage::Collected;
 pub use store::modify::CollectionChange;
-pub use store::namespaces::{Database, Tenant};
+pub use store::namespaces::{Database, Namespaces, Tenant};
 pub use store::opening::Opening;
 pub use store::report;
 pub use store::restore::Moment;
+pub use store::{Admin, Store};
 
 /// README's Rust program is a test of this crate.
 #[cfg(doctest)]

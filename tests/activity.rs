@@ -14,7 +14,7 @@ use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, StoreTime};
-use drumlin::{CollectionSpec, Filter, Metadata, Query, Record, Scope, Settings, Storage, Store};
+use drumlin::{CollectionSpec, Filter, Metadata, Query, Record, Settings, Storage, Store};
 use serde_json::{Value, json};
 use server::Server;
 use tokio::io::AsyncWriteExt;
@@ -45,17 +45,17 @@ async fn open(bucket: Arc<dyn Bucket>) -> Store {
 async fn the_lag_grows_until_the_log_was_read_to_its_end_or_written_at_it() {
     let bucket = memory();
     let writer = open(bucket.clone()).await;
-    let notes = writer.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let notes = writer.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let reader = open(bucket).await;
     tokio::time::sleep(Duration::from_secs(300)).await;
     for store in [&writer, &reader] {
-        let now = store.activity();
+        let now = store.admin().activity();
         assert!(now.lag_seconds >= 299.0 && now.catalog_lag_seconds >= 299.0, "{now:?}");
     }
     notes.add(&[record("a")]).await.unwrap();
-    assert!(writer.activity().lag_seconds < 1.0 && reader.activity().lag_seconds >= 299.0);
+    assert!(writer.admin().activity().lag_seconds < 1.0 && reader.admin().activity().lag_seconds >= 299.0);
     reader.sync().await.unwrap();
-    let now = reader.activity();
+    let now = reader.admin().activity();
     assert!(now.lag_seconds < 1.0 && now.catalog_lag_seconds < 1.0, "{now:?}");
 }
 
@@ -63,20 +63,20 @@ async fn the_lag_grows_until_the_log_was_read_to_its_end_or_written_at_it() {
 async fn a_write_waits_until_it_is_durable_and_is_in_no_segment_until_a_flush() {
     let bucket = Arc::new(FaultBucket::new(memory()));
     let store = open(bucket.clone()).await;
-    let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
-    let (idle, gate) = (store.activity(), bucket.hold(Hold::Before, |call| call.op == Op::Create));
+    let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
+    let (idle, gate) = (store.admin().activity(), bucket.hold(Hold::Before, |call| call.op == Op::Create));
     assert_eq!(idle.writes_waiting, 0);
     let write = tokio::spawn(async move { notes.add(&[record("a")]).await });
     while gate.held() == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(store.activity().writes_waiting, 1);
+    assert_eq!(store.admin().activity().writes_waiting, 1);
     gate.release();
     write.await.unwrap().unwrap();
-    let now = store.activity();
+    let now = store.admin().activity();
     assert_eq!((now.writes_waiting, now.commits_unflushed), (0, idle.commits_unflushed + 1));
     store.sync().await.unwrap();
-    assert_eq!(store.activity().commits_unflushed, 0);
+    assert_eq!(store.admin().activity().commits_unflushed, 0);
 }
 
 #[tokio::test]
@@ -85,25 +85,25 @@ async fn the_first_filter_arranges_metadata_and_graphs_tell_what_they_took() {
     (settings.maintenance, settings.timing.graph_rows) = (true, 8);
     settings.timing.maintenance_interval = Duration::from_millis(10);
     let store = Store::open_on(settings, memory()).await.unwrap();
-    let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let records: Vec<Record> = (0..200).map(|n| record(&n.to_string())).collect();
     notes.add(&records).await.unwrap();
-    let before = store.activity();
+    let before = store.admin().activity();
     assert_eq!((before.chunks_arranged, before.filter_bytes), (0, 0));
     notes.search(Query::new([1.0, 2.0]).filter(Filter::gte("n", 1))).await.unwrap();
-    let after = store.activity();
+    let after = store.admin().activity();
     assert!(after.chunks_arranged > 0 && after.chunks_arranged <= after.chunks && after.filter_bytes > 0, "{after:?}");
-    while store.counters().graphs_built == 0 {
+    while store.admin().counters().graphs_built == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(store.activity().build_seconds > 0.0);
+    assert!(store.admin().activity().build_seconds > 0.0);
 }
 
 /// A server with one search thread, and a collection of records with documents of so many letters.
 async fn with_documents(records: usize, letters: usize, request_timeout: Duration) -> Server {
     let settings = Settings { search_threads: 1, ..settings() };
     let server = Server::with(settings, HttpSettings { request_timeout, ..HttpSettings::default() }).await;
-    let notes = server.store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let notes = server.store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let document = "x".repeat(letters);
     let records = (0..records).map(|n| Record { document: Some(document.clone()), ..record(&n.to_string()) });
     notes.add(&records.collect::<Vec<_>>()).await.unwrap();
@@ -119,7 +119,7 @@ async fn with_much_to_do(request_timeout: Duration) -> (Server, Value) {
 /// Waits until no search thread computes.
 async fn idle(server: &Server) {
     let waited = async {
-        while server.store.activity().search_threads_busy > 0 {
+        while server.store.admin().activity().search_threads_busy > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -146,7 +146,7 @@ async fn a_search_ends_when_its_client_is_gone() {
     );
     let mut client = TcpStream::connect(server.address).await.unwrap();
     client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    while server.store.activity().search_threads_busy == 0 {
+    while server.store.admin().activity().search_threads_busy == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drop(client);
@@ -165,7 +165,7 @@ async fn a_pattern_that_is_too_large_for_a_document_is_refused_by_both_apis_and_
         assert_eq!(answer.status, 400, "{path}: {}", answer.text());
         assert!(answer.text().contains("100000 bytes") && answer.text().contains("states"), "{}", answer.text());
     }
-    let kept = server.store.collection_in(&Scope::default(), "notes").await.unwrap();
+    let kept = server.store.collection("notes").await.unwrap();
     assert_eq!(kept.count(drumlin::Consistency::Local).await.unwrap(), 1);
     server.stop().await;
 }

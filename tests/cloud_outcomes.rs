@@ -10,7 +10,7 @@ use drumlin::bucket::probe::ensure_probed;
 use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
 use drumlin::{
     AzureSettings, CollectionSpec, DropboxCredentials, DropboxSettings, GcsSettings, Get, HttpOptions, Record,
-    S3Settings, Scope, Settings, Storage, Store,
+    S3Settings, Settings, Storage, Store,
 };
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::{self, Dropbox};
@@ -245,11 +245,11 @@ async fn store_comes_back(storage: Storage) {
         settings
     };
     let store = Store::open(settings()).await.unwrap();
-    let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     for n in 0..10 {
         notes.add(&[Record::new(format!("r{n}"), vec![n as f32, 1.0])]).await.unwrap();
     }
-    store.maintain().await.unwrap();
+    store.admin().maintain().await.unwrap();
     store.close(Duration::from_secs(10)).await.unwrap();
     let store = Store::open(settings()).await.unwrap();
     store.wait_until_loaded().await;
@@ -300,7 +300,7 @@ async fn a_busy_collection_goes_on_where_one_write_a_second_and_key_is_taken() {
     let store = Store::open(settings.clone()).await.unwrap();
     // The losers of the probe's races are refused, as they should be.
     let raced = server.refused_rewrites();
-    let notes = store.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let started = Instant::now();
     let mut written = 0;
     while started.elapsed() < Duration::from_secs(6) {

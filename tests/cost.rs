@@ -16,7 +16,7 @@ use drumlin::bucket::call::Op;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::fault::{Call, Fault, FaultBucket};
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::{CollectionSpec, Consistency, Record, Scope, Settings, Storage, Store, Timing};
+use drumlin::{CollectionSpec, Consistency, Record, Settings, Storage, Store, Timing};
 
 /// What is added to every put, in milliseconds.
 const PUT_MS: u64 = 25;
@@ -106,7 +106,7 @@ async fn collections_that_nobody_uses_cost_next_to_nothing() {
     let store = Store::open_on(settings, bucket.clone()).await.unwrap();
     for number in 0..COLLECTIONS {
         let spec = CollectionSpec::new(format!("c{number}"));
-        store.create_collection(&Scope::default(), spec).await.unwrap().add(&[record(0)]).await.unwrap();
+        store.create_collection(spec).await.unwrap().add(&[record(0)]).await.unwrap();
     }
     // What the writes leave to do is done: flushes and the first looks for garbage.
     tokio::time::sleep(Duration::from_secs(8 * 3600)).await;
@@ -123,7 +123,7 @@ async fn collections_that_nobody_uses_cost_next_to_nothing() {
 async fn a_read_after_a_time_without_use_sees_what_another_server_wrote_an_interval_ago() {
     let bucket = watched();
     let (one, other) = (store_on(&bucket).await, store_on(&bucket).await);
-    let written = one.create_collection(&Scope::default(), CollectionSpec::new("shared")).await.unwrap();
+    let written = one.create_collection(CollectionSpec::new("shared")).await.unwrap();
     other.sync().await.unwrap();
     let read = other.collection("shared").await.unwrap();
     for round in 0..5 {
@@ -138,7 +138,7 @@ async fn a_read_after_a_time_without_use_sees_what_another_server_wrote_an_inter
 async fn a_bucket_that_is_away_keeps_a_read_after_a_time_without_use_for_a_second_once() {
     let bucket = watched();
     let store = store_on(&bucket).await;
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("c")).await.unwrap();
+    let collection = store.create_collection(CollectionSpec::new("c")).await.unwrap();
     collection.add(&[record(0)]).await.unwrap();
     tokio::time::sleep(Duration::from_secs(20 * 60 + 7)).await;
     bucket.set_plan(|_| Fault::SlowMs(3_600_000));
@@ -159,7 +159,7 @@ async fn a_start_and_a_create_ask_for_few_slots_of_a_log_beyond_its_end() {
         bucket.log().iter().skip(from).filter(|call| call.op == Op::Get && slot(&call.key)).count()
     };
     let before = bucket.log().len();
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("c")).await.unwrap();
+    let collection = store.create_collection(CollectionSpec::new("c")).await.unwrap();
     assert_eq!(slots(before), 2, "a create");
     let mut commits = 0;
     for (more, most) in [(1, 3), (1, 6), (38, 40 + 16)] {

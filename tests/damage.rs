@@ -18,8 +18,8 @@ use drumlin::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::Checksum;
 use drumlin::testing::format::head::{GraphEntry, Head};
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Metric, Query, Record, Scope, Settings, Storage,
-    Store, Version,
+    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Metric, Query, Record, Settings, Storage, Store,
+    Version,
 };
 
 /// What is done to an object.
@@ -87,7 +87,7 @@ async fn ground() -> (Content, String) {
     let mut id = String::new();
     for name in ["hurt", "whole"] {
         let spec = CollectionSpec::new(name).metric(Metric::L2);
-        let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+        let collection = store.create_collection(spec).await.unwrap();
         for round in 0..4 {
             fill(&collection, round * 3, 3).await;
             store.sync().await.unwrap();
@@ -99,12 +99,12 @@ async fn ground() -> (Content, String) {
     let mut keeping = settings();
     keeping.timing.garbage = Duration::from_secs(1 << 24);
     let second = Store::open_on(keeping, Arc::new(bucket.clone())).await.unwrap();
-    second.maintain().await.unwrap();
+    second.admin().maintain().await.unwrap();
     for name in ["hurt", "whole"] {
         fill(&second.collection(name).await.unwrap(), 50, 1).await;
     }
     second.sync().await.unwrap();
-    second.create_collection(&Scope::default(), CollectionSpec::new("late")).await.unwrap();
+    second.create_collection(CollectionSpec::new("late")).await.unwrap();
     for name in ["hurt", "whole"] {
         fill(&second.collection(name).await.unwrap(), 100, 3).await;
     }
@@ -173,12 +173,12 @@ async fn only_hurt_is_damaged(bucket: &MemoryBucket, stream: &str, key: &str, ca
     let error = store.collection("hurt").await.map(|c| c.info()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupted, "{case}: {error}");
     assert!(error.message().contains(key), "{case}: {error}");
-    let health = store.health();
+    let health = store.admin().health();
     assert_eq!(health.status, "degraded", "{case}");
     let [damage] = health.damaged.as_slice() else { panic!("{case}: {:?}", health.damaged) };
     assert_eq!((damage.collection.as_str(), damage.key.as_str()), ("hurt", key), "{case}");
     assert!(!damage.cause.is_empty(), "{case}");
-    let listed = store.collections(&Scope::default());
+    let listed = store.collections(Consistency::Local).await.unwrap();
     let hurt = listed.iter().find(|info| info.name == "hurt").unwrap();
     assert_eq!(hurt.condition, Condition::Damaged { key: key.to_owned(), cause: damage.cause.clone() }, "{case}");
 
@@ -187,7 +187,7 @@ async fn only_hurt_is_damaged(bucket: &MemoryBucket, stream: &str, key: &str, ca
     fill(&whole, 200, 1).await;
     let report = store.sync().await.unwrap();
     assert!(report.collections.iter().any(|c| c.name == "hurt" && c.error.is_some()), "{case}: {report:?}");
-    let maintenance = store.maintain().await.unwrap_err();
+    let maintenance = store.admin().maintain().await.unwrap_err();
     assert_eq!(maintenance.kind(), ErrorKind::Corrupted, "{case}: {maintenance}");
     store.close(Duration::from_secs(5)).await.unwrap();
     assert!(objects_of(bucket, stream).await == before, "{case}: something was written to the damaged stream");
@@ -253,7 +253,7 @@ async fn a_damaged_graph_costs_only_its_rebuilding() {
         content.objects.insert(head_key.clone(), head.encode().unwrap().into());
         let bucket = bucket_with(&content, &key, object.map(|_| bytes)).await;
         let store = open(&bucket).await.unwrap();
-        assert_eq!(store.health().damaged, vec![], "{case}");
+        assert_eq!(store.admin().health().damaged, vec![], "{case}");
         let collection = store.collection("hurt").await.unwrap();
         let answer = collection.search(Query::new(vec![101.2, 1.0]).k(2)).await.unwrap();
         let ids: Vec<&str> = answer.results[0].iter().map(|hit| hit.record.id.as_str()).collect();
@@ -283,7 +283,7 @@ async fn a_damaged_store_file_or_catalog_is_named_and_the_store_does_not_open() 
             }
             let bucket = bucket_with(&content, &key, harmed(&content, &key, &other, harm)).await;
             let before = Content::read(&bucket).await.objects;
-            let error = open(&bucket).await.map(|s| s.health()).unwrap_err();
+            let error = open(&bucket).await.map(|s| s.admin().health()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupted, "{key} {harm:?}: {error}");
             assert!(error.message().contains(&key), "{key} {harm:?}: {error}");
             assert!(Content::read(&bucket).await.objects == before, "{key} {harm:?}: something was written");
@@ -304,7 +304,7 @@ async fn a_damaged_retired_list_is_named_deletes_nothing_and_costs_no_data() {
         }
         let bucket = bucket_with(&content, key, harmed(&content, key, &other, harm)).await;
         let store = open(&bucket).await.unwrap();
-        let error = store.maintain().await.unwrap_err();
+        let error = store.admin().maintain().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupted, "{harm:?}: {error}");
         assert!(error.message().contains(key.as_str()), "{harm:?}: {error}");
         let left = Content::read(&bucket).await;
@@ -336,8 +336,8 @@ async fn a_running_store_that_meets_a_damaged_commit_serves_reads_before_it_and_
     let answer = collection.search(Query::new(vec![5.1, 1.0]).k(1)).await.unwrap();
     assert_eq!(answer.results[0][0].record.id, "r5");
     assert_eq!(answer.version.next(), next);
-    assert_eq!(store.health().damaged[0].key, key);
-    assert_eq!(store.maintain().await.unwrap_err().kind(), ErrorKind::Corrupted);
+    assert_eq!(store.admin().health().damaged[0].key, key);
+    assert_eq!(store.admin().maintain().await.unwrap_err().kind(), ErrorKind::Corrupted);
     store.close(Duration::from_secs(5)).await.unwrap();
     assert!(objects_of(&bucket, &stream).await == before, "something was written to the damaged stream");
 }
@@ -364,12 +364,12 @@ async fn a_running_store_that_meets_a_broken_seal_deletes_and_writes_nothing() {
         bucket.put(&head_key, Bytes::from(hurt), PutCondition::Always).await.unwrap();
         let before = objects_of(&bucket, &stream).await;
 
-        let error = store.maintain().await.unwrap_err();
+        let error = store.admin().maintain().await.unwrap_err();
         assert!(error.kind() == ErrorKind::Corrupted && error.message().contains(&head_key), "{field}: {error}");
         assert!(error.message().contains("its seal does not fit"), "{field}: {error}");
         let report = store.sync().await.unwrap();
         assert!(report.collections.iter().any(|c| c.name == "hurt" && c.error.is_some()), "{field}: {report:?}");
-        assert!(store.collect_garbage(true).await.is_err(), "{field}");
+        assert!(store.admin().collect_garbage(true).await.is_err(), "{field}");
         assert_eq!(collection.count(Consistency::Local).await.unwrap(), 16, "{field}");
         assert!(objects_of(&bucket, &stream).await == before, "{field}: something was written or deleted");
         only_hurt_is_damaged(&bucket, &stream, &head_key, field).await;

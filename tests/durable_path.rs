@@ -27,7 +27,8 @@ async fn acknowledged_records_are_found_after_a_restart() {
     let bucket = memory();
     let store = open(&bucket).await;
     let scope = Scope::default();
-    let collection = store.create_collection(&scope, CollectionSpec::new("a").metric(Metric::L2)).await.unwrap();
+    let collection =
+        store.with_scope(&scope).create_collection(CollectionSpec::new("a").metric(Metric::L2)).await.unwrap();
     for i in 0..100 {
         let record = Record::new(format!("r{i}"), vec![i as f32, 0.0]).with_document(format!("number {i}"));
         let outcome = collection.add(&[record]).await.unwrap();
@@ -51,7 +52,7 @@ async fn acknowledged_records_are_found_after_a_restart() {
 async fn two_stores_write_one_collection_and_lose_nothing_of_each_other() {
     let bucket = memory();
     let (one, two) = (open(&bucket).await, open(&bucket).await);
-    let a = one.create_collection(&Scope::default(), CollectionSpec::new("shared")).await.unwrap();
+    let a = one.create_collection(CollectionSpec::new("shared")).await.unwrap();
     let b = two.collection("shared").await.unwrap();
     let writes = (0..40).map(|i| {
         let collection = if i % 2 == 0 { a.clone() } else { b.clone() };
@@ -70,16 +71,16 @@ async fn a_dropped_collection_is_gone_for_every_store_and_its_name_is_free() {
     let bucket = memory();
     let (one, two) = (open(&bucket).await, open(&bucket).await);
     let scope = Scope::default();
-    one.create_collection(&scope, CollectionSpec::new("a")).await.unwrap();
+    one.with_scope(&scope).create_collection(CollectionSpec::new("a")).await.unwrap();
     let seen = two.collection("a").await.unwrap();
-    one.drop_collection(&scope, "a").await.unwrap();
+    one.with_scope(&scope).drop_collection("a").await.unwrap();
     let error = seen.add(&[Record::new("x", vec![1.0])]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(two.collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(one.drop_collection(&scope, "a").await.unwrap_err().kind(), ErrorKind::NotFound);
-    let fresh = two.create_collection(&scope, CollectionSpec::new("a")).await.unwrap();
+    assert_eq!(one.with_scope(&scope).drop_collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let fresh = two.with_scope(&scope).create_collection(CollectionSpec::new("a")).await.unwrap();
     assert_eq!(fresh.count(Consistency::Local).await.unwrap(), 0);
     assert_eq!(one.collection("a").await.unwrap().info().id, fresh.info().id);
-    let taken = one.create_collection(&scope, CollectionSpec::new("a")).await.unwrap_err();
+    let taken = one.with_scope(&scope).create_collection(CollectionSpec::new("a")).await.unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
 }

@@ -81,7 +81,8 @@ async fn is_read_and_can_be_written_on(fixture: &str) {
     let bucket = bucket(fixture);
     let mut expected = expected(fixture);
     let store = open(&bucket).await.unwrap();
-    let mut names: Vec<String> = store.collections(&Default::default()).into_iter().map(|c| c.name).collect();
+    let mut names: Vec<String> =
+        store.collections(Consistency::Local).await.unwrap().into_iter().map(|c| c.name).collect();
     names.sort();
     assert_eq!(names, expected.keys().cloned().collect::<Vec<_>>());
     for (name, records) in &mut expected {
@@ -101,7 +102,7 @@ async fn is_read_and_can_be_written_on(fixture: &str) {
             assert_eq!(nearest.results[0][0].record.id, records[0].id, "collection {name}");
         }
         if maintenance {
-            store.maintain().await.unwrap();
+            store.admin().maintain().await.unwrap();
         }
     }
     for name in expected.keys() {
@@ -172,7 +173,10 @@ async fn covers_the_format(fixture: &str) {
     let list = Retired::decode(&list, &name, ulid).unwrap();
     assert!(list.keys().iter().all(|key| bucket.path().join(key).exists()), "retired objects stand until they go");
     assert!(!list.segs.is_empty() && !head.graphs.is_empty(), "{head:?}");
-    assert_eq!((store.counters().graphs_loaded, store.counters().graphs_built), (head.graphs.len() as u64, 0));
+    assert_eq!(
+        (store.admin().counters().graphs_loaded, store.admin().counters().graphs_built),
+        (head.graphs.len() as u64, 0)
+    );
     let rows: u64 = head.segs.iter().map(|s| s.rows).sum();
     assert!(rows > collection.count(Consistency::Local).await.unwrap(), "tombstones and replaced rows");
     let catalog = Head::decode(&fs::read(bucket.path().join("catalog/HEAD")).unwrap(), "catalog").unwrap();

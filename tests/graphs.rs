@@ -7,7 +7,7 @@ use std::time::Duration;
 use drumlin::bucket::Bucket;
 use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::memory::MemoryBucket;
-use drumlin::{Collection, CollectionSpec, Metric, Query, Record, Scope, Selection, Settings, Storage, Store};
+use drumlin::{Collection, CollectionSpec, Metric, Query, Record, Selection, Settings, Storage, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -61,7 +61,7 @@ async fn a_restart_loads_the_graph_instead_of_building_it_again() {
     let mut random = StdRng::seed_from_u64(7);
     let store = open(&bucket).await;
     let spec = CollectionSpec::new("a").metric(Metric::L2);
-    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    let collection = store.create_collection(spec).await.unwrap();
     for from in (0..3000).step_by(300) {
         collection.add(&records(&mut random, from, 300)).await.unwrap();
     }
@@ -76,7 +76,7 @@ async fn a_restart_loads_the_graph_instead_of_building_it_again() {
 
     let store = open(&bucket).await;
     assert_eq!(store.wait_until_loaded().await.records, 3000);
-    let counters = store.counters();
+    let counters = store.admin().counters();
     assert!(counters.graphs_loaded >= 1, "{counters:?}");
     assert_eq!(counters.graphs_built, 0);
     let collection = store.collection("a").await.unwrap();
@@ -88,9 +88,9 @@ async fn a_batch_is_answered_in_order_and_as_its_queries_are_alone() {
     let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
     let mut random = StdRng::seed_from_u64(9);
     let store = open(&bucket).await;
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap();
+    let collection = store.create_collection(CollectionSpec::new("a")).await.unwrap();
     collection.add(&records(&mut random, 0, 3000)).await.unwrap();
-    store.maintain().await.unwrap();
+    store.admin().maintain().await.unwrap();
     assert_eq!(collection.parts().graphs, [(3000, 0)]);
     for exact in [false, true] {
         let queries: Vec<Vec<f32>> = (0..300).map(|_| vector(&mut random)).collect();
@@ -109,7 +109,7 @@ async fn deleted_and_updated_records_are_right_while_graphs_come_and_go_in_two_s
     let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
     let mut random = StdRng::seed_from_u64(8);
     let (one, two) = (open(&bucket).await, open(&bucket).await);
-    let a = one.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap();
+    let a = one.create_collection(CollectionSpec::new("a")).await.unwrap();
     let b = two.collection("a").await.unwrap();
     for round in 0..8 {
         a.add(&records(&mut random, round * 200, 200)).await.unwrap();
@@ -119,7 +119,8 @@ async fn deleted_and_updated_records_are_right_while_graphs_come_and_go_in_two_s
         b.upsert(&moved).await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
-    until("some graph was built", || one.counters().graphs_built + two.counters().graphs_built > 0).await;
+    until("some graph was built", || one.admin().counters().graphs_built + two.admin().counters().graphs_built > 0)
+        .await;
     for collection in [&a, &b] {
         let strong = drumlin::Consistency::Strong;
         assert_eq!(collection.count(strong).await.unwrap(), 8 * 160);
@@ -141,11 +142,11 @@ async fn graphs_that_are_asked_for_are_in_the_bucket_when_the_call_returns() {
     settings.maintenance = false;
     let store = Store::open_on(settings.clone(), bucket.clone()).await.unwrap();
     let spec = CollectionSpec::new("a").metric(Metric::L2);
-    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    let collection = store.create_collection(spec).await.unwrap();
     for from in (0..6000).step_by(1000) {
         collection.add(&records(&mut random, from, 1000)).await.unwrap();
     }
-    let behind = store.health().graphs;
+    let behind = store.admin().health().graphs;
     let told: Vec<(&str, u64, u64)> =
         behind.iter().map(|g| (g.collection.as_str(), g.progress.in_graphs, g.progress.records)).collect();
     assert_eq!(told, [("a", 0, 6000)]);
@@ -153,13 +154,13 @@ async fn graphs_that_are_asked_for_are_in_the_bucket_when_the_call_returns() {
     collection.build_graphs(|progress| seen.borrow_mut().push(progress.in_graphs)).await.unwrap();
     let seen = seen.into_inner();
     assert!(seen.is_sorted() && seen.first() == Some(&0) && seen.last() == Some(&6000), "{seen:?}");
-    assert!(store.health().graphs.is_empty());
+    assert!(store.admin().health().graphs.is_empty());
     store.close(Duration::from_secs(10)).await.unwrap();
     drop((collection, store));
 
     let store = Store::open_on(settings, bucket).await.unwrap();
     store.wait_until_loaded().await;
-    let collection = store.collection_in(&Scope::default(), "a").await.unwrap();
+    let collection = store.collection("a").await.unwrap();
     let parts = collection.parts();
     assert_eq!((parts.graphs.len(), parts.unindexed, parts.unstored), (1, 0, 0));
     assert!(recall(&collection, &mut random).await >= 0.95);
@@ -174,7 +175,7 @@ async fn a_batch_finds_what_its_queries_find_one_by_one_with_and_without_codes()
     let wide = |random: &mut StdRng| (0..6).flat_map(|_| vector(random)).collect::<Vec<f32>>();
     for metric in [Metric::Cosine, Metric::L2, Metric::Ip] {
         let spec = CollectionSpec::new(format!("in-{metric}")).metric(metric);
-        let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+        let collection = store.create_collection(spec).await.unwrap();
         let records: Vec<Record> = (0..3000).map(|i| Record::new(format!("r{i}"), wide(&mut random))).collect();
         collection.add(&records).await.unwrap();
         let queries: Vec<Vec<f32>> = (0..37).map(|_| wide(&mut random)).collect();
@@ -197,9 +198,10 @@ async fn rounds_of_upkeep_that_meet_build_a_graph_once() {
     settings.maintenance = false;
     let store = Store::open(settings).await.unwrap();
     let mut random = StdRng::seed_from_u64(10);
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap();
+    let collection = store.create_collection(CollectionSpec::new("a")).await.unwrap();
     collection.add(&records(&mut random, 0, 3000)).await.unwrap();
-    let (one, other, third) = tokio::join!(store.maintain(), store.maintain(), collection.build_graphs(|_| {}));
+    let (one, other, third) =
+        tokio::join!(store.admin().maintain(), store.admin().maintain(), collection.build_graphs(|_| {}));
     one.and(other).and(third).unwrap();
-    assert_eq!((collection.parts().graphs, store.counters().graphs_built), (vec![(3000, 0)], 1));
+    assert_eq!((collection.parts().graphs, store.admin().counters().graphs_built), (vec![(3000, 0)], 1));
 }

@@ -12,8 +12,8 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{Fault, FaultBucket};
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Get, Include, MemoryLimit, Query, Record, Scope,
-    Selection, Settings, Storage, Store,
+    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Get, Include, MemoryLimit, Query, Record, Selection,
+    Settings, Storage, Store,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -41,7 +41,7 @@ async fn open(bucket: &Arc<dyn Bucket>, limit: Option<u64>) -> Store {
 }
 
 async fn create(store: &Store, name: &str) -> Collection {
-    store.create_collection(&Scope::default(), CollectionSpec::new(name)).await.unwrap()
+    store.create_collection(CollectionSpec::new(name)).await.unwrap()
 }
 
 fn vector(n: usize) -> Vec<f32> {
@@ -93,8 +93,8 @@ async fn writes_are_refused_at_the_limit_and_go_on_after_deletes_and_nothing_is_
     }
     // Half of it at least is records: the estimate is not far from what is held.
     assert!(added as u64 * 4 * DIM as u64 > MIB, "{added} records were all that fitted");
-    assert!(store.counters().memory_refusals > 0);
-    let held = store.health().memory;
+    assert!(store.admin().counters().memory_refusals > 0);
+    let held = store.admin().health().memory;
     assert!(held.held_bytes <= held.limit_bytes && held.limit_bytes == 4 * MIB, "{held:?}");
 
     // What is there is served, and can be deleted.
@@ -120,12 +120,12 @@ async fn a_handle_kept_from_before_finds_its_collection_again_after_it_was_put_t
     let store = Store::open_on(settings, bucket.clone()).await.unwrap();
     let notes = create(&store, "notes").await;
     fill(&notes, 1000).await;
-    let evicted = |n: usize| store.health().evicted == n;
+    let evicted = |n: usize| store.admin().health().evicted == n;
     until("it is evicted", || evicted(1)).await;
-    let memory = store.health().memory;
+    let memory = store.admin().health().memory;
     assert_eq!((memory.vectors_bytes, memory.records_bytes, memory.graph_bytes), (0, 0, 0));
     // What is known without its records is still told.
-    let info = store.collections(&Scope::default()).remove(0);
+    let info = store.collections(Consistency::Local).await.unwrap().remove(0);
     assert_eq!((info.condition, info.count, info.dimension), (Condition::Evicted, 1000, Some(DIM)));
     assert_eq!((notes.info().count, notes.dimension()), (1000, Some(DIM)));
 
@@ -141,13 +141,13 @@ async fn a_handle_kept_from_before_finds_its_collection_again_after_it_was_put_t
     assert_eq!(reading.record(998).unwrap().unwrap().id, "r999");
     drop(reading);
     until("it is evicted again", || evicted(1)).await;
-    let counters = store.counters();
+    let counters = store.admin().counters();
     assert!(counters.evictions >= 4 && counters.reloads >= 3, "{counters:?}");
 
     // A drop needs no more than the handle's name.
-    store.drop_collection(&Scope::default(), "notes").await.unwrap();
+    store.drop_collection("notes").await.unwrap();
     assert_eq!(notes.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(store.health().evicted, 0);
+    assert_eq!(store.admin().health().evicted, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,16 +163,18 @@ async fn a_start_loads_the_smallest_and_the_others_when_they_are_used() {
     }
     let store = open(&bucket, Some(2 * MIB)).await;
     let recovery = store.wait_until_loaded().await;
-    assert!(store.is_loaded() && store.health().status == "ok", "{:?}", store.health());
+    assert!(store.is_loaded() && store.admin().health().status == "ok", "{:?}", store.admin().health());
     assert_eq!((recovery.collections, recovery.evicted, recovery.records), (2, 1, 2100));
     let evicted: Vec<String> = store
-        .collections(&Scope::default())
+        .collections(Consistency::Local)
+        .await
+        .unwrap()
         .into_iter()
         .filter(|i| i.condition == Condition::Evicted)
         .map(|i| i.name)
         .collect();
     assert_eq!(evicted, ["large"]);
-    let status = store.status().collections;
+    let status = store.admin().status().collections;
     let told: Vec<(&str, bool)> = status.iter().map(|row| (row.name.as_str(), row.evicted)).collect();
     assert_eq!(told, [("large", true), ("middle", false), ("small", false)]);
     // In turn, far more than fits at once.
@@ -185,7 +187,7 @@ async fn a_start_loads_the_smallest_and_the_others_when_they_are_used() {
             assert_eq!(collection.count(Consistency::Local).await.unwrap(), count as u64);
         }
     }
-    assert!(store.counters().reloads >= 3);
+    assert!(store.admin().counters().reloads >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,13 +208,13 @@ async fn a_collection_larger_than_the_limit_answers_so_and_the_others_answer() {
         assert!(error.message().contains("collection \"huge\""), "{error}");
         assert_eq!(store.collection("small").await.unwrap().count(Consistency::Strong).await.unwrap(), 100);
     }
-    assert_eq!((store.health().status, store.health().evicted), ("degraded", 1));
-    assert_eq!(store.health().resting, store.health().evicted, "one number, by two names");
-    let row = store.status().collections.remove(0);
+    assert_eq!((store.admin().health().status, store.admin().health().evicted), ("degraded", 1));
+    assert_eq!(store.admin().health().resting, store.admin().health().evicted, "one number, by two names");
+    let row = store.admin().status().collections.remove(0);
     assert!(row.error.is_some_and(|error| error.contains("DRUMLIN_MEMORY_LIMIT")));
     // It can be thrown away, which needs no memory.
-    store.drop_collection(&Scope::default(), "huge").await.unwrap();
-    assert_eq!(store.health().status, "ok");
+    store.drop_collection("huge").await.unwrap();
+    assert_eq!(store.admin().health().status, "ok");
     let again = open(&bucket, None).await;
     assert_eq!(again.collection("huge").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -245,7 +247,7 @@ async fn what_another_instance_writes_beyond_the_limit_is_never_served_wrong() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     assert!(refused, "six times the limit was held");
-    assert!(small.health().memory.held_bytes <= MIB);
+    assert!(small.admin().health().memory.held_bytes <= MIB);
 }
 
 /// Eight tasks read and write twelve collections of which about four fit.
@@ -263,7 +265,7 @@ async fn collections_beyond_the_limit_answer_right_under_concurrent_reads_and_wr
         let (store, over) = (store.clone(), over.clone());
         async move {
             loop {
-                over.fetch_or(store.health().memory.held_bytes > LIMIT, Ordering::SeqCst);
+                over.fetch_or(store.admin().health().memory.held_bytes > LIMIT, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -275,7 +277,7 @@ async fn collections_beyond_the_limit_answer_right_under_concurrent_reads_and_wr
     }
     watch.abort();
     assert!(!over.load(Ordering::SeqCst), "more was held than the limit allows");
-    let counters = store.counters();
+    let counters = store.admin().counters();
     assert!(counters.evictions > 10 && counters.reloads > 10, "{counters:?}");
     let rows = check(&store, &model).await;
     store.close(Duration::from_secs(20)).await.unwrap();
@@ -359,7 +361,7 @@ async fn roomy_and_narrow() -> (Arc<FaultBucket>, Store, Collection, Store) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_there_is_no_memory_for_is_dropped_for_all_by_a_commit_in_its_log() {
     let (_, _roomy, huge, narrow) = roomy_and_narrow().await;
-    narrow.drop_collection(&Scope::default(), "huge").await.unwrap();
+    narrow.drop_collection("huge").await.unwrap();
     let told = huge.add(&records(8005, 1)).await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::NotFound, "nothing is acknowledged once the drop was");
     create(&narrow, "huge").await;
@@ -373,7 +375,7 @@ async fn a_name_is_free_once_its_holder_was_dropped_elsewhere_though_there_is_no
         true => Fault::Die { applied: false },
         false => Fault::None,
     });
-    let dropping = tokio::spawn(async move { roomy.drop_collection(&Scope::default(), "huge").await });
+    let dropping = tokio::spawn(async move { roomy.drop_collection("huge").await });
     until("the process is dead", || faulty.is_dead()).await;
     dropping.abort();
     create(&narrow, "huge").await;

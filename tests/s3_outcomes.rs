@@ -9,7 +9,7 @@ use drumlin::bucket::probe::{ensure_probed, probe};
 use drumlin::bucket::retry::{RetrySettings, Retrying};
 use drumlin::bucket::s3::{S3Bucket, S3CustomerKey, S3Encryption, S3Settings};
 use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
-use drumlin::{CollectionSpec, Consistency, Record, Scope, Settings, Storage, Store};
+use drumlin::{CollectionSpec, Consistency, Record, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, Asked, BUCKET, Mischief, S3Server, SECRET_KEY};
 
 fn settings(server: &S3Server) -> S3Settings {
@@ -282,9 +282,9 @@ async fn a_store_under_a_customers_key_is_read_with_it_only() {
         Store::open(store)
     };
     let ours = store(customer(CUSTOMER_KEY.0)).await.unwrap();
-    let notes = ours.create_collection(&Scope::default(), CollectionSpec::new("notes")).await.unwrap();
+    let notes = ours.create_collection(CollectionSpec::new("notes")).await.unwrap();
     notes.add(&[Record::new("a", vec![1.0, 2.0])]).await.unwrap();
-    ours.maintain().await.unwrap();
+    ours.admin().maintain().await.unwrap();
     ours.fork_collection(notes.identity().id, "copy").await.unwrap();
     drop(ours);
     let again = store(customer(CUSTOMER_KEY.0)).await.unwrap();
@@ -329,7 +329,7 @@ async fn uploads_in_parts_of_a_process_that_died_are_given_up_after_a_week() {
     assert_eq!(bucket.abort_stale_uploads(WEEK).await.unwrap(), 0, "a minute too early");
     server.age_uploads(Duration::from_secs(120));
     let store = Store::open(Settings { maintenance: false, ..Settings::new(Storage::S3(small("vector_db/"))) });
-    store.await.unwrap().sweep().await.unwrap();
+    store.await.unwrap().admin().sweep().await.unwrap();
     assert_eq!(server.open_uploads(), 2, "those of others stay");
     assert_eq!(bucket.abort_stale_uploads(WEEK).await.unwrap(), 0);
 }

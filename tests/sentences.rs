@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use drumlin::{
-    Collection, CollectionSpec, Filter, Hit, MetadataPatch, Metric, Query, Record, RecordUpdate, Scope, Selection,
-    Settings, Storage, Store, records_from_parquet,
+    Collection, CollectionSpec, Filter, Hit, MetadataPatch, Metric, Query, Record, RecordUpdate, Selection, Settings,
+    Storage, Store, records_from_parquet,
 };
 
 const SENTENCES: &[u8] = include_bytes!("../data-fixtures/sentences/sentences.parquet");
@@ -27,10 +27,10 @@ async fn with_graph(metric: Metric) -> (Store, Collection, Vec<Record>) {
     let records = sentences(&settings);
     let store = Store::open(settings).await.unwrap();
     let spec = CollectionSpec::new("sentences").metric(metric);
-    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    let collection = store.create_collection(spec).await.unwrap();
     collection.add(&records).await.unwrap();
-    store.maintain().await.unwrap();
-    assert_eq!(store.counters().graphs_built, 1);
+    store.admin().maintain().await.unwrap();
+    assert_eq!(store.admin().counters().graphs_built, 1);
     (store, collection, records)
 }
 

@@ -80,7 +80,7 @@ impl Scene {
             Ok(collection) => collection,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let spec = CollectionSpec::new("a").metric(Metric::L2);
-                store.create_collection(&Scope::default(), spec).await.unwrap()
+                store.create_collection(spec).await.unwrap()
             }
             Err(error) => panic!("{error}"),
         };
@@ -345,12 +345,12 @@ async fn names_are_never_answered_from_a_stale_catalog() {
     let scene = Scene::new(Ablate::default());
     let (first, second) = (scene.instance(true).await, scene.instance(false).await);
     let scope = Scope::default();
-    let created = first.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap();
+    let created = first.store.with_scope(&scope).create_collection(CollectionSpec::new("b")).await.unwrap();
     assert_eq!(second.store.collection("b").await.unwrap().info().id, created.info().id);
-    first.store.drop_collection(&scope, "b").await.unwrap();
-    let again = second.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap();
+    first.store.with_scope(&scope).drop_collection("b").await.unwrap();
+    let again = second.store.with_scope(&scope).create_collection(CollectionSpec::new("b")).await.unwrap();
     assert_ne!(again.info().id, created.info().id);
-    let taken = first.store.create_collection(&scope, CollectionSpec::new("b")).await.unwrap_err();
+    let taken = first.store.with_scope(&scope).create_collection(CollectionSpec::new("b")).await.unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
 }
 
@@ -359,13 +359,13 @@ async fn a_drop_by_an_instance_that_missed_the_names_next_holder_drops_that_one(
     let scene = Scene::new(Ablate::default());
     let (first, second) = (scene.instance(true).await, scene.instance(false).await);
     let scope = Scope::default();
-    first.store.drop_collection(&scope, "a").await.unwrap();
-    first.store.create_collection(&scope, CollectionSpec::new("a")).await.unwrap();
-    second.store.drop_collection(&scope, "a").await.unwrap();
+    first.store.with_scope(&scope).drop_collection("a").await.unwrap();
+    first.store.with_scope(&scope).create_collection(CollectionSpec::new("a")).await.unwrap();
+    second.store.with_scope(&scope).drop_collection("a").await.unwrap();
     // The lookup of a name asks the bucket only if the name is unknown; a write always asks.
     let left = first.store.collection("a").await.unwrap();
     assert_eq!(left.add(&[record("x", 1.0)]).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(second.store.drop_collection(&scope, "a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(second.store.with_scope(&scope).drop_collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

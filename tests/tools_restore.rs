@@ -57,7 +57,7 @@ fn memory() -> MemoryBucket {
 
 async fn create(store: &Store, name: &str) -> Collection {
     let spec = CollectionSpec::new(name).metric(Metric::L2);
-    store.create_collection(&Scope::default(), spec).await.unwrap()
+    store.create_collection(spec).await.unwrap()
 }
 
 /// A collection with a past of several flushes and merges; the hour of the store's clock at which each version
@@ -72,14 +72,14 @@ async fn with_past(bucket: &MemoryBucket, store: &Store, seed: u64) -> (Collecti
         hours.resize(past.states.len(), hour);
         if hour < 9 {
             store.sync().await.unwrap();
-            store.maintain().await.unwrap();
+            store.admin().maintain().await.unwrap();
         }
     }
     (collection, past, hours)
 }
 
 async fn restored(store: &Store, moment: Moment, name: &str) -> (Vec<Found>, Version) {
-    let (collection, version) = store.restore_collection(&Scope::default(), "lived", moment, name).await.unwrap();
+    let (collection, version) = store.admin().restore_collection("lived", moment, name).await.unwrap();
     (all_of(&collection).await, version)
 }
 
@@ -90,7 +90,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     keeping.timing.garbage = 100 * HOUR;
     let store = open_with(&bucket, keeping).await;
     let (collection, past, _) = with_past(&bucket, &store, 3).await;
-    let reach = store.past_of(&Scope::default(), "lived").await.unwrap().unwrap();
+    let reach = store.admin().past_of("lived").await.unwrap().unwrap();
     let newest = past.states.len() as u64 - 1;
     assert_eq!((reach.oldest, reach.newest), (Version(0), Version(newest)));
     for version in (0..=newest).step_by(3).chain([newest - 1, newest]).collect::<BTreeSet<u64>>() {
@@ -99,7 +99,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
         assert_eq!(told, Version(version));
         assert!(found == past.states[version as usize], "version {version}");
     }
-    let beyond = store.restore_collection(&Scope::default(), "lived", Moment::Version(Version(newest + 1)), "x").await;
+    let beyond = store.admin().restore_collection("lived", Moment::Version(Version(newest + 1)), "x").await;
     assert_eq!(beyond.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(all_of(&collection).await, *past.now(), "the collection itself is as it was");
 
@@ -109,7 +109,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     assert_eq!(all_of(&copy).await, past.states[30]);
     copy.add(&[Record::new("new", vec![0.5; DIM])]).await.unwrap();
     other.sync().await.unwrap();
-    other.maintain().await.unwrap();
+    other.admin().maintain().await.unwrap();
     let mut expected = past.states[30].clone();
     expected.push(Found { id: "new".to_owned(), embedding: Some(vec![0.5; DIM]), ..Found::default() });
     assert_eq!(all_of(&copy).await, expected);
@@ -134,7 +134,7 @@ async fn a_time_means_the_last_commit_written_by_then() {
         assert_eq!(version, Version(last as u64), "hour {hour}");
         assert!(found == past.states[last], "hour {hour}");
     }
-    let before = store.restore_collection(&Scope::default(), "lived", Moment::Time(start), "x").await.unwrap_err();
+    let before = store.admin().restore_collection("lived", Moment::Time(start), "x").await.unwrap_err();
     assert!(before.kind() == ErrorKind::NotFound && before.message().contains("is out of reach"), "{before}");
 }
 
@@ -145,13 +145,13 @@ async fn what_is_out_of_reach_is_refused_and_how_far_back_it_goes_is_told() {
     (short.timing.lease, short.timing.keep, short.timing.garbage) = (HOUR / 60, 2 * HOUR, HOUR);
     let store = open_with(&bucket, short).await;
     let (_, past, _) = with_past(&bucket, &store, 5).await;
-    let reach = store.past_of(&Scope::default(), "lived").await.unwrap().unwrap();
+    let reach = store.admin().past_of("lived").await.unwrap().unwrap();
     assert!(reach.oldest > Version(5) && reach.oldest < reach.newest, "{reach:?}");
     let (found, _) = restored(&store, Moment::Version(reach.oldest), "oldest").await;
     assert!(found == past.states[reach.oldest.0 as usize]);
     let unreachable = (1..reach.oldest.0).rev().find(|version| !reach.also.contains(&Version(*version))).unwrap();
     let moment = Moment::Version(Version(unreachable));
-    let error = store.restore_collection(&Scope::default(), "lived", moment, "x").await.unwrap_err();
+    let error = store.admin().restore_collection("lived", moment, "x").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.message().contains(&format!("versions {} to {}", reach.oldest, reach.newest)), "{error}");
 }
@@ -161,7 +161,7 @@ async fn a_dropped_collection_comes_back_as_long_as_its_objects_are_kept() {
     let bucket = memory();
     let store = open(&bucket).await;
     let (_, past, _) = with_past(&bucket, &store, 6).await;
-    store.drop_collection(&Scope::default(), "lived").await.unwrap();
+    store.drop_collection("lived").await.unwrap();
     let (found, _) = restored(&store, Moment::Time(i64::MAX), "lived").await;
     assert_eq!(found, *past.now());
     assert_eq!(all_of(&store.collection("lived").await.unwrap()).await, *past.now());
@@ -208,15 +208,15 @@ async fn a_dry_run_names_exactly_what_the_collection_of_garbage_then_deletes() {
     let orphan = format!("{stream}/seg/01K00000000000000000000000.parquet");
     bucket.put(&orphan, Bytes::from_static(b"left over"), PutCondition::Always).await.unwrap();
     create(&store, "ended").await.add(&[Record::new("a", vec![1.0])]).await.unwrap();
-    store.drop_collection(&Scope::default(), "ended").await.unwrap();
+    store.drop_collection("ended").await.unwrap();
     // Notes that it was seen dropped, and the floor.
-    store.maintain().await.unwrap();
+    store.admin().maintain().await.unwrap();
     for (hours, sweep) in [(10, false), (60, true), (200, true)] {
         bucket.clock().set_skew_ms(HOUR.as_millis() as i64 * hours);
         let dry = check::garbage::garbage(Arc::new(bucket.clone()), &keeping.timing, sweep).await.unwrap();
         let planned: BTreeSet<String> = dry.iter().map(|doomed| doomed.key.clone()).collect();
         let deleted = deleted_by(&bucket, async {
-            store.collect_garbage(sweep).await.unwrap();
+            store.admin().collect_garbage(sweep).await.unwrap();
         });
         let deleted = deleted.await;
         assert_eq!(deleted, planned, "after {hours} hours");
@@ -260,7 +260,7 @@ async fn what_is_before_damage_is_served_only_if_asked_for_and_every_report_says
     assert_eq!(answer.results[0][0].record.id, sound[0].id);
     let condition = collection.info().condition;
     assert!(matches!(&condition, Condition::Damaged { key: told, .. } if *told == key), "{condition:?}");
-    let health = store.health();
+    let health = store.admin().health();
     assert_eq!((health.status, health.damaged.len()), ("degraded", 1));
     assert_eq!(health.damaged[0].key, key);
     let stale = collection.count(Consistency::Strong).await.unwrap_err();
@@ -279,7 +279,7 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     let store = open(&bucket).await;
     let scope = Scope::default();
     let newest = Moment::Version(Version(past.states.len() as u64 - 1));
-    let error = store.restore_collection(&scope, "lived", newest, "x").await.unwrap_err();
+    let error = store.with_scope(&scope).admin().restore_collection("lived", newest, "x").await.unwrap_err();
     assert!(error.kind() == ErrorKind::Corrupted && error.message().contains(&key), "{error}");
     let (found, told) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(told.next(), version);
@@ -332,7 +332,7 @@ async fn a_collection_whose_head_is_lost_is_put_together_from_its_segments_and_l
         for name in ["lived", "fork"] {
             assert_eq!(store.collection(name).await.unwrap_err().kind(), ErrorKind::Corrupted, "seed {seed}");
             let saved = format!("saved {name}");
-            let restored = store.restore_collection(&Scope::default(), name, Moment::Sound, &saved).await;
+            let restored = store.admin().restore_collection(name, Moment::Sound, &saved).await;
             let (saved, version) = restored.unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}"));
             assert_eq!(version, Version(past.states.len() as u64 - 1), "seed {seed}, {name}");
             assert_eq!(all_of(&saved).await, *past.now(), "seed {seed}, {name}");

@@ -23,7 +23,7 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::check_report::{BucketCheck, Severity};
 use drumlin::testing::check;
 use drumlin::testing::format::head::{Head, Retired};
-use drumlin::{Choice, CollectionSpec, Condition, ErrorKind, Found, Metric, Scope, Settings, Storage, Store};
+use drumlin::{Choice, CollectionSpec, Condition, ErrorKind, Found, Metric, Settings, Storage, Store};
 use past::{Past, all_of};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -67,12 +67,12 @@ async fn ground() -> Ground {
     let (mut old_heads, mut truth) = (Vec::new(), BTreeMap::new());
     for (seed, name) in (40..).zip(NAMES) {
         let spec = CollectionSpec::new(name).metric(Metric::L2);
-        let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+        let collection = store.create_collection(spec).await.unwrap();
         let mut past = Past::new(seed);
         for _ in 0..7 {
             past.live_on(&collection, 12).await;
             store.sync().await.unwrap();
-            store.maintain().await.unwrap();
+            store.admin().maintain().await.unwrap();
             let content = Content::read(&bucket).await;
             old_heads.extend(content.objects.into_iter().filter(|(key, _)| key.ends_with("/HEAD")));
         }
@@ -310,13 +310,13 @@ async fn a_bucket_that_is_written_flushed_and_cleaned_meanwhile_is_sound() {
     busy.timing.garbage = Duration::from_millis(500);
     let store = Store::open_on(busy, Arc::new(bucket.clone())).await.unwrap();
     let spec = CollectionSpec::new("busy").metric(Metric::L2);
-    let collection = store.create_collection(&Scope::default(), spec).await.unwrap();
+    let collection = store.create_collection(spec).await.unwrap();
     let mut past = Past::new(70);
     let writing = tokio::spawn(async move {
         for _ in 0..60 {
             past.live_on(&collection, 5).await;
             store.sync().await.unwrap();
-            store.maintain().await.unwrap();
+            store.admin().maintain().await.unwrap();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });

@@ -19,8 +19,8 @@ use drumlin::bucket::memory::MemoryBucket;
 use drumlin::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Choice, Collection, CollectionSpec, Consistency, ErrorKind, Metric, PutFile, Query, Record, Scope, Settings,
-    Storage, Store,
+    Choice, Collection, CollectionSpec, Consistency, ErrorKind, Metric, PutFile, Query, Record, Settings, Storage,
+    Store,
 };
 use lying_bucket::{Call, Lie, LyingBucket};
 use tokio::time::sleep;
@@ -48,7 +48,7 @@ async fn open(bucket: &Arc<LyingBucket>) -> drumlin::Result<Store> {
 }
 
 async fn create(store: &Store, name: &str) -> Collection {
-    store.create_collection(&Scope::default(), CollectionSpec::new(name).metric(Metric::L2)).await.unwrap()
+    store.create_collection(CollectionSpec::new(name).metric(Metric::L2)).await.unwrap()
 }
 
 async fn fill(collection: &Collection, first: usize, count: usize) {
@@ -68,7 +68,7 @@ async fn ground() -> Arc<LyingBucket> {
     let good = create(&store, "good").await;
     for round in 0..3 {
         fill(&good, round * 3, 3).await;
-        store.maintain().await.unwrap();
+        store.admin().maintain().await.unwrap();
     }
     fill(&good, 9, 3).await;
     store.close(Duration::from_secs(1)).await.ok();
@@ -88,7 +88,7 @@ async fn all_is_well(bucket: &Arc<LyingBucket>, records: u64, case: &str) {
     let store = open(bucket).await.unwrap_or_else(|e| panic!("{case}: {e}"));
     let good = store.collection("good").await.unwrap_or_else(|e| panic!("{case}: {e}"));
     assert_eq!(good.count(Consistency::Strong).await.unwrap(), records, "{case}");
-    assert_eq!(store.health().damaged, vec![], "{case}");
+    assert_eq!(store.admin().health().damaged, vec![], "{case}");
     good.upsert(&[record(0)]).await.unwrap_or_else(|e| panic!("{case}: {e}"));
 }
 
@@ -101,10 +101,10 @@ async fn an_upload_that_was_answered_with_success_and_not_stored_is_put_again_be
         bucket.lie_once(Call::Put, part, Lie::Nothing);
         fill(&good, 100, 3).await;
         for _ in 0..3 {
-            store.maintain().await.unwrap_or_else(|e| panic!("{part}: {e}"));
+            store.admin().maintain().await.unwrap_or_else(|e| panic!("{part}: {e}"));
         }
         sleep(2 * KEEP).await;
-        store.maintain().await.unwrap();
+        store.admin().maintain().await.unwrap();
         all_is_well(&bucket, 18, part).await;
     }
 }
@@ -115,11 +115,11 @@ async fn a_flush_whose_segment_never_comes_to_stand_names_and_deletes_nothing() 
     let store = open(&bucket).await.unwrap();
     let before = Content::read(&bucket.inner).await.objects;
     bucket.set_plan(|call, key| (call == Call::Put && key.contains("/seg/")).then_some(Lie::Nothing));
-    let error = store.maintain().await.unwrap_err();
+    let error = store.admin().maintain().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains("put again and again, but it is missing"), "{error}");
     sleep(2 * KEEP).await;
-    assert!(store.maintain().await.is_err());
+    assert!(store.admin().maintain().await.is_err());
     let after = Content::read(&bucket.inner).await.objects;
     // The catalog has nothing to flush, and goes on.
     let lost: Vec<&String> = before.keys().filter(|key| key.starts_with("c/") && !after.contains_key(*key)).collect();
@@ -131,7 +131,7 @@ async fn a_flush_whose_segment_never_comes_to_stand_names_and_deletes_nothing() 
 async fn a_part_of_a_file_and_a_copy_of_a_fork_are_seen_before_they_are_named() {
     let bucket = ground().await;
     let store = open(&bucket).await.unwrap();
-    let files = store.files(&Scope::default());
+    let files = store.files();
     bucket.lie_once(Call::Put, "/file/", Lie::Nothing);
     let body = futures::stream::iter([Ok(Bytes::from_static(b"what is in it"))]);
     files.put("a.bin", PutFile::default(), body).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_collection_whose_head_was_not_stored_is_made_all_the_same_and_one_wit
     bucket.inner.delete(&[head]).await.unwrap();
     let store = open(&bucket).await.unwrap();
     assert_eq!(store.collection("new").await.unwrap_err().kind(), ErrorKind::Corrupted);
-    store.drop_collection(&Scope::default(), "new").await.unwrap();
+    store.drop_collection("new").await.unwrap();
     fill(&create(&store, "new").await, 0, 1).await;
     all_is_well(&bucket, 15, "a lost HEAD").await;
 }
@@ -177,16 +177,16 @@ async fn commits_stay_while_a_segment_that_holds_them_is_not_there() {
     let commits = |content: &Content| content.objects.keys().filter(|key| key.contains("/log/")).count();
     for _ in 0..3 {
         sleep(2 * KEEP).await;
-        let _ = store.maintain().await;
+        let _ = store.admin().maintain().await;
     }
-    let collected = store.collect_garbage(true).await.unwrap_err();
+    let collected = store.admin().collect_garbage(true).await.unwrap_err();
     assert!(collected.kind() == ErrorKind::Corrupted && collected.message().contains(&last), "{collected}");
     let there = Content::read(&bucket.inner).await;
     let of_last = (13..=15).map(|version| format!("{stream}/log/{version:020}.parquet"));
     assert!(of_last.into_iter().all(|key| there.objects.contains_key(&key)), "{:?}", there.objects.keys());
     bucket.inner.put(&last, segment, PutCondition::Always).await.unwrap();
     sleep(LONG).await;
-    store.collect_garbage(true).await.unwrap();
+    store.admin().collect_garbage(true).await.unwrap();
     assert!(commits(&Content::read(&bucket.inner).await) < commits(&there), "they go once it is back");
     all_is_well(&bucket, 15, "a segment that came back").await;
 }
@@ -215,7 +215,7 @@ async fn no_single_wrong_answer_at_a_start_leaves_anything_damaged_or_ends_the_s
             let case = format!("read {index} of {reads}, {lie:?}");
             lie_at(&bucket, index, lie);
             let store = open(&bucket).await.unwrap_or_else(|e| panic!("{case}: {e}"));
-            assert_eq!(store.health().damaged, vec![], "{case}");
+            assert_eq!(store.admin().health().damaged, vec![], "{case}");
             let good = store.collection("good").await.unwrap_or_else(|e| panic!("{case}: {e}"));
             bucket.be_honest();
             assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
@@ -245,7 +245,7 @@ async fn no_single_wrong_answer_while_running_makes_a_collection_or_the_catalog_
             bucket.lie_once(Call::Get, part, lie);
             create(&store, &format!("new {next}")).await;
             bucket.be_honest();
-            assert_eq!(store.health().damaged, vec![], "{case}");
+            assert_eq!(store.admin().health().damaged, vec![], "{case}");
             next += 2;
         }
     }
@@ -272,8 +272,8 @@ async fn what_counted_as_damaged_while_running_heals_with_the_next_request_and_r
             good.delete(drumlin::Selection { ids: Some(vec!["r100".to_owned()]), ..Default::default() })
                 .await
                 .unwrap_or_else(|e| panic!("{case}: {e}"));
-            assert_eq!(store.health().damaged, vec![], "{case}");
-            store.maintain().await.unwrap_or_else(|e| panic!("{case}: {e}"));
+            assert_eq!(store.admin().health().damaged, vec![], "{case}");
+            store.admin().maintain().await.unwrap_or_else(|e| panic!("{case}: {e}"));
             assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
         }
     }
@@ -293,7 +293,7 @@ async fn a_collection_that_could_not_be_opened_is_opened_by_a_later_request_or_p
             let chosen = if by_request { settings() } else { polling.clone() };
             let store = Store::open_on(chosen, bucket.clone()).await.unwrap();
             store.wait_until_loaded().await;
-            assert_eq!(store.health().damaged.len(), 1, "{case}");
+            assert_eq!(store.admin().health().damaged.len(), 1, "{case}");
             let refused = store.collection("good").await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Corrupted, "{case}: {refused}");
             bucket.be_honest();
@@ -302,8 +302,8 @@ async fn a_collection_that_could_not_be_opened_is_opened_by_a_later_request_or_p
                 let good = store.collection("good").await.unwrap_or_else(|e| panic!("{case}: {e}"));
                 assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
             }
-            assert_eq!(store.health().damaged, vec![], "{case}");
-            assert_eq!(store.health().records, 15, "{case}");
+            assert_eq!(store.admin().health().damaged, vec![], "{case}");
+            assert_eq!(store.admin().health().records, 15, "{case}");
         }
     }
 }
@@ -352,7 +352,7 @@ async fn bytes_in_a_slot_after_the_end_of_the_log_are_no_sign_of_a_gap() {
         (call == Call::Get && key.starts_with("c/") && beyond.iter().any(|end| key.ends_with(end))).then_some(Lie::Page)
     });
     let store = open(&bucket).await.unwrap();
-    assert_eq!(store.health().damaged, vec![]);
+    assert_eq!(store.admin().health().damaged, vec![]);
     fill(&store.collection("good").await.unwrap(), 300, 1).await;
 }
 
@@ -388,7 +388,7 @@ async fn a_head_that_names_what_is_not_its_own_is_damaged_alone_and_verify_tells
         assert_eq!(error.kind(), ErrorKind::Corrupted, "{case}: {error}");
         let good = store.collection("good").await.unwrap();
         assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
-        assert_eq!(store.health().damaged.len(), 1, "{case}");
+        assert_eq!(store.admin().health().damaged.len(), 1, "{case}");
         let check =
             drumlin::testing::check::verify(bucket.clone(), &Choice::default(), &settings().timing).await.unwrap();
         assert!(!check.sound, "{case}");
@@ -405,15 +405,15 @@ async fn whatever_a_listing_shows_nothing_outside_of_a_stream_is_deleted() {
     fill(&doomed, 0, 3).await;
     store.sync().await.unwrap();
     let stream = stream_of(&store).await;
-    store.drop_collection(&Scope::default(), "doomed").await.unwrap();
+    store.drop_collection("doomed").await.unwrap();
     let mine: Vec<String> =
         Content::read(&bucket.inner).await.objects.into_keys().filter(|key| key.starts_with(&stream)).collect();
     *bucket.invented.lock() =
         mine.iter().cloned().chain(["drumlin.json".to_owned(), "catalog/HEAD".to_owned()]).collect();
     for _ in 0..3 {
         sleep(2 * KEEP).await;
-        let _ = store.maintain().await;
-        let _ = store.sweep().await;
+        let _ = store.admin().maintain().await;
+        let _ = store.admin().sweep().await;
     }
     bucket.invented.lock().clear();
     let left = Content::read(&bucket.inner).await;

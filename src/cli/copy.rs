@@ -57,8 +57,8 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
     serve::on_runtime(async {
         let source = Store::open(from.store).await?;
         let target = Store::open(to.store).await?;
-        if source.place() == target.place() {
-            let what = format!("both stores are {}: nothing to copy", source.place().location);
+        if source.admin().place() == target.admin().place() {
+            let what = format!("both stores are {}: nothing to copy", source.admin().place().location);
             return Err(Error::new(ErrorKind::Invalid, what));
         }
         let copied = copy_all(&source, &target, flags).await;
@@ -70,7 +70,7 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
 async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<()> {
     let choice = flags.chosen.choice();
     let mut copied = 0;
-    for info in source.all_collections().await? {
+    for info in source.admin().all_collections().await? {
         let named = choice.collection.as_ref().is_none_or(|asked| *asked == info.name || *asked == info.id.to_string());
         let inside = choice.tenant.as_ref().is_none_or(|tenant| *tenant == info.scope.tenant)
             && choice.database.as_ref().is_none_or(|database| *database == info.scope.database);
@@ -96,9 +96,9 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
 
 /// Copies the files of a database that are not there yet, each with its time; how many there are.
 async fn copy_files(source: &Store, scope: &Scope, target: &Store) -> Result<u64> {
-    made_sure(target.create_tenant(&scope.tenant).await)?;
-    made_sure(target.create_database(&scope.tenant, &scope.database).await)?;
-    let (from, to) = (source.files(scope), target.files(scope));
+    made_sure(target.namespaces().create_tenant(&scope.tenant).await)?;
+    made_sure(target.namespaces().create_database(&scope.tenant, &scope.database).await)?;
+    let (from, to) = (source.with_scope(scope).files(), target.with_scope(scope).files());
     let bar = bulk_load::bar(FILES, None)?;
     let mut list = ListFiles { prefix: String::new(), after: None, limit: PAGE };
     let mut files = 0;
@@ -165,8 +165,8 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
 /// The collection to copy into: new, or begun by an earlier run.
 async fn begun(source: &Collection, info: &CollectionInfo, version: Version, target: &Store) -> Result<Collection> {
     let Scope { tenant, database } = &info.scope;
-    made_sure(target.create_tenant(tenant).await)?;
-    made_sure(target.create_database(tenant, database).await)?;
+    made_sure(target.namespaces().create_tenant(tenant).await)?;
+    made_sure(target.namespaces().create_database(tenant, database).await)?;
     let mut extension = info.extension.clone();
     let origin = json!({"collection": info.id, "version": version});
     extension.insert(ORIGIN.to_owned(), origin.clone());
@@ -178,11 +178,11 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
         index: info.index.clone(),
         extension,
     };
-    match target.create_collection(&info.scope, spec).await {
+    match target.with_scope(&info.scope).create_collection(spec).await {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created,
     }
-    let copy = target.collection_in(&info.scope, &info.name).await?;
+    let copy = target.with_scope(&info.scope).collection(&info.name).await?;
     if copy.identity().extension.get(ORIGIN) != Some(&origin) {
         let what = format!(
             "collection {:?} of {tenant}/{database} exists there and is no copy of {} at version {version}: drop it there \

@@ -1,7 +1,7 @@
 //! The demo: 400 sentences with their embeddings, part of the program, loaded into a collection so that
 //! a newcomer's first search answers something real.
 
-use drumlin::{CollectionSpec, ErrorKind, Limits, Result, Scope, Store, records_from_parquet};
+use drumlin::{CollectionSpec, ErrorKind, Limits, Result, Store, records_from_parquet};
 
 const COLLECTION: &str = "demo";
 /// The sentence that is shown with its neighbours.
@@ -10,7 +10,7 @@ const SENTENCES: &[u8] = include_bytes!("../../data-fixtures/sentences/sentences
 
 /// Loads the demo collection unless it exists, and logs a line that searches it.
 pub async fn load(store: &Store, url: &str) -> Result<()> {
-    let collection = match store.create_collection(&Scope::default(), CollectionSpec::new(COLLECTION)).await {
+    let collection = match store.create_collection(CollectionSpec::new(COLLECTION)).await {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => store.collection(COLLECTION).await?,
         created => created?,
     };

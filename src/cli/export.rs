@@ -47,7 +47,7 @@ pub fn kind_of(path: &Path) -> Result<FileKind> {
 pub fn run(flags: &ExportFlags) -> Result<()> {
     let kind = kind_of(&flags.to)?;
     restore::on_store(&flags.of.place, async |store| {
-        let collection = store.collection_in(&flags.of.scope(), &flags.of.collection).await?;
+        let collection = store.with_scope(&flags.of.scope()).collection(&flags.of.collection).await?;
         // Under another name until it is whole: what has the right name is a whole export.
         let mut partial = flags.to.clone().into_os_string();
         partial.push(".partial");

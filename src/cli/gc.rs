@@ -32,7 +32,7 @@ pub fn run(flags: &GcFlags) -> Result<()> {
     }
     restore::on_store(&flags.place, async |store| {
         store.wait_until_loaded().await;
-        let done = store.collect_garbage(flags.sweep).await?;
+        let done = store.admin().collect_garbage(flags.sweep).await?;
         match flags.json {
             true => println!("{}", json(&done)?),
             false => println!(

@@ -75,7 +75,7 @@ pub fn list(flags: &ListFlags) -> Result<()> {
     restore::on_store(&flags.place, async |store| {
         let choice = flags.chosen.choice();
         let mut shown = 0;
-        for info in store.all_collections().await? {
+        for info in store.admin().all_collections().await? {
             let (name, Scope { tenant, database }) = (&info.name, &info.scope);
             let wanted = [(&choice.tenant, tenant), (&choice.database, database)];
             let named = choice.collection.as_ref().is_none_or(|asked| asked == name || *asked == info.id.to_string());
@@ -85,7 +85,8 @@ pub fn list(flags: &ListFlags) -> Result<()> {
             shown += 1;
             let count = count(store, &info.scope, name).await;
             // Known once its records are.
-            let dimension = store.collection_in(&info.scope, name).await.ok().and_then(|opened| opened.dimension());
+            let dimension =
+                store.with_scope(&info.scope).collection(name).await.ok().and_then(|opened| opened.dimension());
             let records = count.as_ref().map_or_else(ToString::to_string, ToString::to_string);
             let dimensions = dimension.map_or_else(|| "?".to_owned(), |dimension| dimension.to_string());
             if flags.json {
@@ -104,14 +105,14 @@ pub fn list(flags: &ListFlags) -> Result<()> {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {asked:?} here")));
         }
         if shown == 0 && !flags.json {
-            println!("no collections in {}", store.place().location);
+            println!("no collections in {}", store.admin().place().location);
         }
         Ok(())
     })
 }
 
 async fn count(store: &Store, scope: &Scope, name: &str) -> Result<u64> {
-    store.collection_in(scope, name).await?.count(Consistency::Strong).await
+    store.with_scope(scope).collection(name).await?.count(Consistency::Strong).await
 }
 
 /// Runs `peek`.
@@ -163,18 +164,18 @@ pub fn drop(flags: &DropFlags) -> Result<()> {
             let what = format!(
                 "collection {:?}{what} of {} would be dropped: say --yes",
                 flags.of.collection,
-                store.place().location
+                store.admin().place().location
             );
             return Err(invalid(what));
         }
-        store.drop_collection(&flags.of.scope(), &flags.of.collection).await?;
+        store.with_scope(&flags.of.scope()).drop_collection(&flags.of.collection).await?;
         println!("{}: dropped{what}", flags.of.collection);
         Ok(())
     })
 }
 
 async fn opened(store: &Store, of: &OneCollection) -> Result<Collection> {
-    store.collection_in(&of.scope(), &of.collection).await
+    store.with_scope(&of.scope()).collection(&of.collection).await
 }
 
 fn numbers(text: &str) -> Result<Vec<f32>> {

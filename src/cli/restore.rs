@@ -44,7 +44,7 @@ pub fn restore(flags: &RestoreFlags) -> Result<()> {
     let (scope, of, name) = (flags.of.scope(), &flags.of.collection, &flags.name);
     check_name(name)?;
     on_store(&flags.of.place, async |store| {
-        let (collection, version) = store.restore_collection(&scope, of, moment, name).await?;
+        let (collection, version) = store.with_scope(&scope).admin().restore_collection(of, moment, name).await?;
         println!("{name}: {} records, {of} as of version {version}", collection.info().count);
         Ok(())
     })
@@ -55,7 +55,7 @@ pub fn fork(flags: &ForkFlags) -> Result<()> {
     let (scope, of, name) = (flags.of.scope(), &flags.of.collection, &flags.name);
     check_name(name)?;
     on_store(&flags.of.place, async |store| {
-        let id = store.collection_in(&scope, of).await?.identity().id;
+        let id = store.with_scope(&scope).collection(of).await?.identity().id;
         let fork = store.fork_collection(id, name).await?.info();
         println!("{name}: {} records, {of} as of version {}", fork.count, fork.version);
         Ok(())

@@ -90,7 +90,7 @@ async fn serve(settings: ServeSettings) -> Result<()> {
 /// waited has been told: so the process ends well.
 async fn close(store: &Store, left: Duration) {
     // A bucket that is away keeps nobody: what a flush would do is done by the next start.
-    let limit = if store.is_connected() { left } else { left.min(Duration::from_secs(1)) };
+    let limit = if store.admin().is_connected() { left } else { left.min(Duration::from_secs(1)) };
     match store.close(limit).await {
         Ok(()) => tracing::info!("stopped; everything acknowledged is in the bucket"),
         Err(error) => tracing::warn!(
@@ -204,7 +204,7 @@ async fn log_when_loaded(store: Store, url: String, demo: bool) {
             "recovered"
         );
     }
-    for damage in store.health().damaged {
+    for damage in store.admin().health().damaged {
         tracing::error!(
             collection = damage.collection,
             key = damage.key,
@@ -212,7 +212,7 @@ async fn log_when_loaded(store: Store, url: String, demo: bool) {
             "damaged; the others are served"
         );
     }
-    let memory = store.health().memory;
+    let memory = store.admin().health().memory;
     if memory.limit_bytes == 0 {
         let in_use = memory.resident_bytes;
         tracing::info!(bytes = in_use, "memory has no limit, this much is in use; DRUMLIN_MEMORY_LIMIT would set one");

@@ -286,6 +286,18 @@ pub struct CollectionSpec {
     pub extension: Map<String, Value>,
 }
 
+impl From<&str> for CollectionSpec {
+    fn from(name: &str) -> CollectionSpec {
+        CollectionSpec::new(name)
+    }
+}
+
+impl From<String> for CollectionSpec {
+    fn from(name: String) -> CollectionSpec {
+        CollectionSpec::new(name)
+    }
+}
+
 impl CollectionSpec {
     /// A collection called `name` with the default metric (cosine).
     pub fn new(name: impl Into<String>) -> CollectionSpec {

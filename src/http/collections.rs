@@ -14,7 +14,7 @@ use super::chroma;
 use super::error::ApiError;
 use super::middleware::WriteBegun;
 use super::wire::{CreateBody, ReadParameters, ScopeParameters};
-use crate::collection::request::{CollectionSpec, Consistency};
+use crate::collection::request::CollectionSpec;
 
 /// The answer to a create.
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ pub(super) async fn create(
         ..CollectionSpec::default()
     };
     let scope = parameters.scope();
-    let created = begun.run(async move { app.store.create_collection(&scope, spec).await }).await?;
+    let created = begun.run(async move { app.store.with_scope(&scope).create_collection(spec).await }).await?;
     json(StatusCode::CREATED, &CreatedBody { collection: created.info().into(), notes })
 }
 
@@ -52,15 +52,8 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<ReadParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
-    let collections = match consistency {
-        // The catalog is read to its end.
-        Consistency::Strong => {
-            app.store.all_collections().await?.into_iter().filter(|info| info.scope == scope).collect()
-        }
-        Consistency::Local => app.store.collections(&scope),
-    }
-    .into_iter();
-    json(StatusCode::OK, &collections.map(CollectionBody::from).collect::<Vec<_>>())
+    let collections = app.store.with_scope(&scope).collections(consistency).await?;
+    json(StatusCode::OK, &collections.into_iter().map(CollectionBody::from).collect::<Vec<_>>())
 }
 
 pub(super) async fn describe(
@@ -69,7 +62,7 @@ pub(super) async fn describe(
     Parameters(parameters): Parameters<ReadParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
-    let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
+    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
     json(StatusCode::OK, &CollectionBody::from(collection.info()))
 }
 
@@ -81,6 +74,6 @@ pub(super) async fn remove(
 ) -> Result<Response, ApiError> {
     let scope = parameters.scope();
     let answer = json!({"dropped": name});
-    begun.run(async move { app.store.drop_collection(&scope, &name).await }).await?;
+    begun.run(async move { app.store.with_scope(&scope).drop_collection(&name).await }).await?;
     json(StatusCode::OK, &answer)
 }

@@ -187,8 +187,8 @@ async fn bucket_stays_away(store: Option<&Store>) {
     let Some(store) = store else { return };
     let mut away_since = None;
     loop {
-        store.check_bucket().await;
-        match store.is_connected() {
+        store.admin().check_bucket().await;
+        match store.admin().is_connected() {
             true => away_since = None,
             false if away_since.get_or_insert_with(Instant::now).elapsed() >= AWAY_LIMIT => return,
             false => {}

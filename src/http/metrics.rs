@@ -112,7 +112,7 @@ fn failed(cause: prometheus::Error) -> Error {
 }
 
 fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
-    let c = store.counters();
+    let c = store.admin().counters();
     scrape.counter("commits_written", "Commits written by this instance.", c.commits_written)?;
     scrape.counter("writes_acknowledged", "Write requests acknowledged.", c.writes_acknowledged)?;
     scrape.counter("commits_pulled", "Commits of other instances applied.", c.commits_pulled)?;
@@ -132,7 +132,7 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("put_off", "Graph builds and merges put off for want of memory.", c.put_off)?;
     let panics = "Arrow and Parquet decoders that gave up on damaged bytes, of requests and of the bucket.";
     scrape.counter("decoder_panics", panics, decoder_panics())?;
-    let f = store.file_counters();
+    let f = store.admin().file_counters();
     scrape.counter("files_put", "Files uploaded.", f.puts)?;
     scrape.counter("files_in_bytes", "Bytes of files taken in.", f.bytes_in)?;
     scrape.counter("files_out_bytes", "Bytes of files handed out.", f.bytes_out)?;
@@ -140,7 +140,7 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
 }
 
 fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
-    let h = store.health();
+    let h = store.admin().health();
     let one_if = |yes: bool| f64::from(u8::from(yes));
     let loading = h.loading.total.saturating_sub(h.loading.done);
     scrape.gauge("up_seconds", "Seconds since the store opened.", h.uptime_seconds as f64)?;
@@ -159,7 +159,7 @@ fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
 }
 
 fn activity(scrape: &Scrape, store: &Store) -> Result<()> {
-    let now = store.activity();
+    let now = store.admin().activity();
     scrape.gauge("writes_waiting", "Callers that wait for their write to be durable.", now.writes_waiting as f64)?;
     scrape.gauge("searches_under_way", "Searches computed or waiting their turn.", now.searches as f64)?;
     let busy = now.search_threads_busy as f64;
@@ -183,7 +183,7 @@ fn vector(name: &str, about: &str, labels: &[&str]) -> Result<IntCounterVec> {
 
 /// What of the bucket's figures was the start's, which is over once and not every hour.
 fn start(scrape: &Scrape, store: &Store) -> Result<()> {
-    let Some((counts, seconds)) = store.start_counters() else { return Ok(()) };
+    let Some((counts, seconds)) = store.admin().start_counters() else { return Ok(()) };
     let about = |what: &str| format!("{what} while the server started, of drumlin_bucket_*.");
     let calls = vector("drumlin_start_bucket_calls_total", &about("Calls"), &["operation"])?;
     let sent = vector("drumlin_start_bucket_sent_bytes_total", &about("Bytes sent"), &["operation"])?;
@@ -207,7 +207,7 @@ fn bucket(scrape: &Scrape, store: &Store) -> Result<()> {
         vector("drumlin_bucket_received_bytes_total", "Body bytes received from the bucket.", &["operation"])?;
     let waited = Opts::new("drumlin_bucket_waited_seconds_total", "Time spent waiting for the bucket, over all calls.");
     let waited = CounterVec::new(waited, &["operation"]).map_err(failed)?;
-    for (op, counts) in store.storage_counters().iter() {
+    for (op, counts) in store.admin().storage_counters().iter() {
         let failures = [
             ("exists", counts.exists),
             ("not_found", counts.not_found),

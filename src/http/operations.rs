@@ -32,7 +32,7 @@ pub(super) async fn status(
     State(app): State<App>,
     Parameters(NoParameters {}): Parameters<NoParameters>,
 ) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &app.store.status())
+    json(StatusCode::OK, &app.store.admin().status())
 }
 
 /// Always 200 while the process can answer: what is wrong is in the body.
@@ -40,8 +40,8 @@ pub(super) async fn health(
     State(app): State<App>,
     Extension(identity): Extension<Requester>,
 ) -> Result<Response, ApiError> {
-    app.store.check_bucket().await;
-    let health = app.store.health();
+    app.store.admin().check_bucket().await;
+    let health = app.store.admin().health();
     json(StatusCode::OK, &if identity.sees_everything() { health } else { without_names(health) })
 }
 
@@ -64,7 +64,7 @@ pub(super) fn without_names(mut health: Health) -> Health {
 
 /// 200 once every collection is loaded, 503 before.
 pub(super) async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
-    let health = app.store.health();
+    let health = app.store.admin().health();
     let loaded = app.store.is_loaded();
     let status = if loaded { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &serde_json::json!({"ready": loaded, "loading": health.loading}))

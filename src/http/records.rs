@@ -77,9 +77,9 @@ async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
     let (State(app), Extension(begun), Name(name), Parameters(parameters)) = to;
     let scope: Scope = parameters.scope();
     // Opening may have to wait while the collection loads; nothing is written before.
-    let collection = app.store.collection_in(&scope, &name).await?;
+    let collection = app.store.with_scope(&scope).collection(&name).await?;
     let store = app.store;
-    Ok(begun.run(async move { store.write_by_name((&scope, &name), &collection, write).await }).await?)
+    Ok(begun.run(async move { store.with_scope(&scope).write_by_name(&name, &collection, write).await }).await?)
 }
 
 fn outcome(verb: &str, done: WriteOutcome) -> Value {
@@ -103,7 +103,7 @@ pub(super) async fn fetch(
         include,
         ..Get::default()
     };
-    let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
+    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
     let reading = collection.read(get).await?;
     let room = app.store.room(Purpose::Answer);
     if arrow::is_wanted(&headers) {
@@ -127,7 +127,7 @@ pub(super) async fn search(
         if body.embedding.is_some() || body.embeddings.is_some() {
             return Err(ApiError::invalid("id: expected it, embedding or embeddings, got more than one of them"));
         }
-        let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
+        let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         body.embedding = Some(embedding_of(&collection, id).await?);
         // The record itself is found too, and left out.
         let most = app.store.limits().k.saturating_sub(1);
@@ -138,7 +138,7 @@ pub(super) async fn search(
     }
     let query = query(&app, body)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
-    let mut found = app.store.collection_to_read(&scope, &name, consistency).await?.find(query).await?;
+    let mut found = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?.find(query).await?;
     if let Some(id) = like {
         found = found.without(&id, k);
     }
@@ -219,7 +219,7 @@ pub(super) async fn count(
     Parameters(parameters): Parameters<ReadParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
-    let collection = app.store.collection_to_read(&scope, &name, consistency).await?;
+    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
     let count = collection.count(Consistency::Local).await?;
     json(StatusCode::OK, &json!({"count": count}))
 }
@@ -233,6 +233,6 @@ pub(super) async fn count_matching(
     let (scope, consistency) = parameters.split();
     let filter = filter(body.r#where.as_ref(), body.where_document.as_ref())?;
     let get = Get { filter, ids: body.ids.map(|ids| ids.0), include: Include::NONE, ..Get::default() };
-    let count = app.store.collection_to_read(&scope, &name, consistency).await?.read(get).await?.len();
+    let count = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?.read(get).await?.len();
     json(StatusCode::OK, &json!({"count": count}))
 }

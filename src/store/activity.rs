@@ -1,13 +1,13 @@
 //! What a store is doing at this moment: queues, pools, caches, and how far behind others it may be. All from
 //! memory; nothing here asks the bucket.
 
-use super::Store;
+use super::Admin;
 use super::report::Activity;
 
-impl Store {
+impl Admin<'_> {
     /// What is going on now.
-    pub fn activity(&self) -> Activity {
-        let inner = &self.inner;
+    pub fn activity(self) -> Activity {
+        let inner = &self.store.inner;
         let (load, catalog) = (inner.compute.load(), inner.catalog.shared());
         let mut activity = Activity {
             writes_waiting: inner.instance.counters.writes_waiting.get(),

@@ -14,7 +14,7 @@ use super::catalog::{CatalogWrite, RecordState};
 use super::entry::{Entry, Eviction, Progress};
 use super::files::Looked;
 use super::report::Recovery;
-use super::{Inner, PARALLEL_COLLECTIONS, Store, eviction, lifecycle, orphans};
+use super::{Admin, Inner, PARALLEL_COLLECTIONS, eviction, lifecycle, orphans};
 use crate::bucket::keys::StreamId;
 use crate::collection::graph_maintenance as graphs;
 use crate::collection::handle::Collection;
@@ -357,13 +357,13 @@ impl Maintenance {
     }
 }
 
-impl Store {
+impl Admin<'_> {
     /// One round of everything that maintenance does, now and whether due or not, for stores that run
     /// without it: flushes, compacts and collects every collection and the catalog, brings graphs up to
     /// date, finishes drops and purges what is ripe. Goes on where one stream fails; answers the first failure.
     #[doc(hidden)]
-    pub async fn maintain(&self) -> Result<()> {
-        let inner = &self.inner;
+    pub async fn maintain(self) -> Result<()> {
+        let inner = &self.store.inner;
         let mut first = Ok(());
         for entry in inner.live_entries() {
             let done = maintain_entry(inner, &entry).await;

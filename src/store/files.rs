@@ -21,8 +21,7 @@ use crate::collection::request::{Consistency, IndexSettings, Scope};
 use crate::config::FileSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{
-    Download, FILES, FileCounts, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, Received,
-    check_file_name, no_file,
+    Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, Received, check_file_name, no_file,
 };
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
@@ -31,13 +30,13 @@ use crate::stream::sweep::Sweep;
 /// The files of one database: whole bodies by name, streamed in and out. Cheap to clone.
 ///
 /// ```
-/// use drumlin::{Consistency, PutFile, Scope, Settings, Storage, Store};
+/// use drumlin::{Consistency, PutFile, Settings, Storage, Store};
 /// use futures::stream;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> drumlin::Result<()> {
 /// let store = Store::open(Settings::new(Storage::Memory)).await?;
-/// let files = store.files(&Scope::default());
+/// let files = store.files();
 /// let body = stream::iter([Ok("hello, ".into()), Ok("file".into())]);
 /// files.put("notes/hello.txt", PutFile::default(), body).await?; // durable when this returns
 ///
@@ -53,13 +52,12 @@ use crate::stream::sweep::Sweep;
 #[derive(Debug, Clone)]
 pub struct Files {
     store: Store,
-    scope: Scope,
 }
 
 impl Store {
-    /// The files of a database.
-    pub fn files(&self, scope: &Scope) -> Files {
-        Files { store: self.clone(), scope: scope.clone() }
+    /// The files of the database.
+    pub fn files(&self) -> Files {
+        Files { store: self.clone() }
     }
 
     /// How files are kept here.
@@ -67,14 +65,9 @@ impl Store {
         &self.inner.settings.files
     }
 
-    /// What went in and out of files since the store opened.
-    pub fn file_counters(&self) -> FileCounts {
-        self.inner.files.counts()
-    }
-
     /// The collection of a database's files, if there is one.
-    async fn file_store(&self, scope: &Scope) -> Result<Option<FileStore>> {
-        let found = self.opened(|inner| inner.find(scope, FILES)).await?;
+    async fn file_store(&self) -> Result<Option<FileStore>> {
+        let found = self.opened(|inner| inner.find(&self.scope, FILES)).await?;
         match found {
             Some(collection) => Ok(Some(self.inner.file_store(collection.pinned().await?))),
             None => Ok(None),
@@ -82,12 +75,13 @@ impl Store {
     }
 
     /// The collection of a database's files, made if it is not there.
-    async fn file_store_made(&self, scope: &Scope) -> Result<FileStore> {
+    async fn file_store_made(&self) -> Result<FileStore> {
+        let scope = self.scope();
         for _ in 0..ATTEMPTS {
-            if let Some(file_store) = self.file_store(scope).await? {
+            if let Some(file_store) = self.file_store().await? {
                 return Ok(file_store);
             }
-            self.database(&scope.tenant, &scope.database).await?;
+            self.namespaces().database(&scope.tenant, &scope.database).await?;
             let id = CollectionId(Uuid::new_v4());
             // Dimension 0 says for good that no record has an embedding.
             let config = Map::from_iter([("dimension".to_owned(), Value::from(0))]);
@@ -145,7 +139,7 @@ impl Files {
         S: Stream<Item = Result<Bytes>> + Send,
     {
         check_file_name(name)?;
-        self.store.file_store_made(&self.scope).await?.put(name, file, body).await
+        self.store.file_store_made().await?.put(name, file, body).await
     }
 
     /// Takes in a body that has no name yet.
@@ -153,7 +147,7 @@ impl Files {
     where
         S: Stream<Item = Result<Bytes>> + Send,
     {
-        self.store.file_store_made(&self.scope).await?.receive(file, body).await
+        self.store.file_store_made().await?.receive(file, body).await
     }
 
     /// Names a body that was taken in; refused if the database's files were dropped meanwhile.
@@ -214,7 +208,7 @@ impl Files {
         if consistency == Consistency::Strong {
             self.store.inner.follow_catalog().await?;
         }
-        let Some(file_store) = self.store.file_store(&self.scope).await? else { return Ok(FilePage::default()) };
+        let Some(file_store) = self.store.file_store().await? else { return Ok(FilePage::default()) };
         match file_store.list(list, consistency).await {
             Err(error) => self.remade(&file_store, error).await?.list(list, consistency).await,
             listed => listed,
@@ -227,7 +221,7 @@ impl Files {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
-        match self.store.file_store(&self.scope).await? {
+        match self.store.file_store().await? {
             Some(file_store) if file_store.id() != before.id() => Ok(file_store),
             _ => Err(error),
         }
@@ -236,7 +230,7 @@ impl Files {
     /// Where the files are, for the steps that a server adds to a download.
     pub(crate) async fn existing(&self, name: &str) -> Result<FileStore> {
         check_file_name(name)?;
-        self.store.file_store(&self.scope).await?.ok_or_else(|| no_file(name))
+        self.store.file_store().await?.ok_or_else(|| no_file(name))
     }
 }
 

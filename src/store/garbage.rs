@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{Store, background, orphans};
+use super::{Admin, background, orphans};
 use crate::error::{Error, Result};
 use crate::stream::Stream;
 use crate::stream::state::State;
@@ -23,15 +23,15 @@ pub struct Collected {
     pub condemned: u64,
 }
 
-impl Store {
+impl Admin<'_> {
     /// Collects the garbage of every collection and of the catalog, and purges collections that were dropped
     /// long enough ago. Orphans are swept where that is due, or in any case if `sweep` says so. Goes on where
     /// one stream fails; answers the first failure.
     ///
     /// # Errors
     /// `Corrupted` if a stream is damaged: nothing of it is deleted. `Unavailable` if the bucket does not answer.
-    pub async fn collect_garbage(&self, sweep: bool) -> Result<Collected> {
-        let inner = &self.inner;
+    pub async fn collect_garbage(self, sweep: bool) -> Result<Collected> {
+        let inner = &self.store.inner;
         let when = if sweep { Sweep::Now } else { Sweep::IfDue };
         let (mut collected, mut failed) = (Collected::default(), None::<Error>);
         for entry in inner.live_entries() {

@@ -33,9 +33,10 @@ impl Store {
     /// # Errors
     /// `AlreadyExists` if the name is taken, `NotFound` if there is no such database, `Invalid` for a bad
     /// name, dimension or index setting.
-    pub async fn create_collection(&self, scope: &Scope, spec: CollectionSpec) -> Result<Collection> {
+    pub async fn create_collection(&self, spec: impl Into<CollectionSpec>) -> Result<Collection> {
+        let (spec, scope) = (spec.into(), self.scope.as_ref());
         self.check_spec(&spec)?;
-        self.database(&scope.tenant, &scope.database).await?;
+        self.namespaces().database(&scope.tenant, &scope.database).await?;
         for _ in 0..ATTEMPTS {
             self.check_name_is_free(scope, &spec.name).await?;
             match self.try_create(scope, &spec).await {
@@ -159,16 +160,16 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` if there is no such collection.
-    pub async fn drop_collection(&self, scope: &Scope, name: &str) -> Result<()> {
+    pub async fn drop_collection(&self, name: &str) -> Result<()> {
         // By now the name may be another collection's: the one it was of, renamed elsewhere, must not be dropped.
         self.inner.follow_catalog().await?;
         for _ in 0..ATTEMPTS {
-            let id = match self.collection_in(scope, name).await {
+            let id = match self.collection(name).await {
                 Ok(collection) => collection.identity().id,
                 // A damaged collection takes no commits, but it can be thrown away.
                 // Nor need there be memory for what is thrown away.
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::NoRoom) => {
-                    self.inner.find(scope, name).ok_or(error)?.id
+                    self.inner.find(&self.scope, name).ok_or(error)?.id
                 }
                 Err(error) => return Err(error),
             };

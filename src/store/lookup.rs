@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::catalog;
 use super::entry::Entry;
-use super::{Inner, Store, lifecycle};
+use super::{Inner, Store, lifecycle, overview};
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionInfo, Consistency, Scope, Write, WriteOutcome};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,33 +14,23 @@ use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 
 impl Store {
-    /// The collection called `name` in the default database.
-    pub async fn collection(&self, name: &str) -> Result<Collection> {
-        self.collection_in(&Scope::default(), name).await
-    }
-
-    /// A collection by scope and name; waits while it loads.
+    /// A collection by name; waits while it loads.
     ///
     /// # Errors
     /// `NotFound` only after the bucket was asked whether the name is taken by now; `Corrupted` if an
     /// object of the collection is damaged, with its key and the cause.
-    pub async fn collection_in(&self, scope: &Scope, name: &str) -> Result<Collection> {
-        let found = self.opened(|inner| inner.find(scope, name)).await?;
+    pub async fn collection(&self, name: &str) -> Result<Collection> {
+        let found = self.opened(|inner| inner.find(&self.scope, name)).await?;
         found.ok_or_else(|| Error::not_found(format!("collection {name:?} does not exist")))
     }
 
     /// The collection of that name, as far up to date as is asked for: what is read of it next need not be strong. Where
     /// it turns out to have been dropped elsewhere, the collection that has the name now.
-    pub(crate) async fn collection_to_read(
-        &self,
-        scope: &Scope,
-        name: &str,
-        consistency: Consistency,
-    ) -> Result<Collection> {
-        let collection = self.collection_in(scope, name).await?;
+    pub(crate) async fn collection_to_read(&self, name: &str, consistency: Consistency) -> Result<Collection> {
+        let collection = self.collection(name).await?;
         // Counting reads the log as far as it has to be read.
         let Err(error) = collection.count(consistency).await else { return Ok(collection) };
-        let holder = self.next_holder((scope, name), &collection, error).await?;
+        let holder = self.next_holder(name, &collection, error).await?;
         holder.count(consistency).await?;
         Ok(holder)
     }
@@ -49,29 +39,24 @@ impl Store {
     /// has the name now.
     pub(crate) async fn write_by_name(
         &self,
-        place: (&Scope, &str),
+        name: &str,
         collection: &Collection,
         write: Write,
     ) -> Result<WriteOutcome> {
         match collection.offer(write).await {
             Ok(done) => Ok(done),
             Err((error, None)) => Err(error),
-            Err((error, Some(write))) => self.next_holder(place, collection, error).await?.write(*write).await,
+            Err((error, Some(write))) => self.next_holder(name, collection, error).await?.write(*write).await,
         }
     }
 
     /// Who has the name now, after a request to `before` failed with `error`; that error if it does not say that there is
     /// no such collection, or nobody else has the name.
-    async fn next_holder(
-        &self,
-        (scope, name): (&Scope, &str),
-        before: &Collection,
-        error: Error,
-    ) -> Result<Collection> {
+    async fn next_holder(&self, name: &str, before: &Collection, error: Error) -> Result<Collection> {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
-        match self.collection_in(scope, name).await {
+        match self.collection(name).await {
             Ok(holder) if holder.identity().id != before.identity().id => Ok(holder),
             Err(other) if other.kind() != ErrorKind::NotFound => Err(other),
             _ => Err(error),
@@ -81,19 +66,22 @@ impl Store {
     /// A collection by its identity, in whichever database it is; waits while it loads.
     ///
     /// # Errors
-    /// As [`collection_in`](Store::collection_in).
+    /// As [`collection`](Store::collection).
     pub async fn collection_by_id(&self, id: CollectionId) -> Result<Collection> {
         let found = self.opened(|inner| inner.entry(id)).await?;
         found.ok_or_else(|| catalog::no_collection(id))
     }
 
-    /// The collections of a database by name, those that are still loading included; none if there is no
+    /// The collections of the database by name, those that are still loading included; none if there is no
     /// such database. `Strong` shows what other instances created and dropped before.
-    pub async fn collections_in(&self, scope: &Scope, consistency: Consistency) -> Result<Vec<CollectionInfo>> {
+    ///
+    /// # Errors
+    /// `Unavailable` if `Strong` is asked for and the bucket does not answer.
+    pub async fn collections(&self, consistency: Consistency) -> Result<Vec<CollectionInfo>> {
         if consistency == Consistency::Strong {
             self.inner.follow_catalog().await?;
         }
-        Ok(self.collections(scope))
+        Ok(overview::collections(&self.inner, &self.scope))
     }
 
     /// The collection that `look` finds, open, now or after the catalog was read to its end.

@@ -40,6 +40,7 @@ use ulid::Ulid;
 use self::background::Closing;
 use self::catalog::{CatalogState, CatalogView};
 use self::entry::{Entry, Progress};
+use self::namespaces::Namespaces;
 use self::opening::Opening;
 use self::pulse::Pulse;
 use self::report::{CollectionSync, Recovery, SyncReport};
@@ -49,6 +50,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::collection::handle::Surroundings;
 use crate::collection::pin::{PinGuard, StoreHooks};
+use crate::collection::request::Scope;
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
@@ -63,11 +65,20 @@ use crate::stream::{Fresh, Stream};
 /// Collections synced or closed at once.
 const PARALLEL_COLLECTIONS: usize = 16;
 
-/// All collections of one bucket. Cheap to clone; every clone is the same store.
+/// All collections of one bucket, and the database in which it names them: the default one unless
+/// [`with_scope`](Store::with_scope) says another. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    scope: Arc<Scope>,
     _lifeline: Arc<Lifeline>,
+}
+
+/// The whole store, whatever the database: how it is, what it did, upkeep that is wanted now, and restoring.
+/// Made by [`Store::admin`].
+#[derive(Debug, Clone, Copy)]
+pub struct Admin<'a> {
+    store: &'a Store,
 }
 
 /// Stops the background work when the last handle of a store is gone.
@@ -202,7 +213,27 @@ impl Store {
         });
         inner.reconcile();
         background::start(&inner);
-        Ok(Store { _lifeline: Arc::new(Lifeline(inner.clone())), inner })
+        Ok(Store { _lifeline: Arc::new(Lifeline(inner.clone())), inner, scope: Arc::default() })
+    }
+
+    /// The same store, with its collections and files named in another database.
+    pub fn with_scope(&self, scope: &Scope) -> Store {
+        Store { scope: Arc::new(scope.clone()), ..self.clone() }
+    }
+
+    /// The database in which this handle names collections and files.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Tenants and databases.
+    pub fn namespaces(&self) -> Namespaces<'_> {
+        Namespaces { store: self }
+    }
+
+    /// What the whole store is and does, and its repair.
+    pub fn admin(&self) -> Admin<'_> {
+        Admin { store: self }
     }
 
     /// Waits until every collection that was live at the start is loaded or has failed, and tells how
@@ -236,17 +267,6 @@ impl Store {
     /// What requests may ask for.
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
-    }
-
-    /// Requests and bytes of the bucket since the store opened.
-    pub fn storage_counters(&self) -> count::Counts {
-        self.inner.traffic.snapshot()
-    }
-
-    /// Those of the start, and the seconds that it took; `None` while it goes on.
-    pub fn start_counters(&self) -> Option<(count::Counts, f64)> {
-        let recovery = (*self.inner.recovered.borrow())?;
-        Some((*self.inner.at_start.get()?, recovery.seconds))
     }
 
     /// Stops the background work, lets waiting writes finish, and flushes every collection; gives up

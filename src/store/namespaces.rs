@@ -30,14 +30,20 @@ pub struct Database {
     pub tenant: String,
 }
 
-impl Store {
+/// The tenants of a store and their databases. Made by [`Store::namespaces`].
+#[derive(Debug, Clone, Copy)]
+pub struct Namespaces<'a> {
+    pub(super) store: &'a Store,
+}
+
+impl Namespaces<'_> {
     /// Creates a tenant.
     ///
     /// # Errors
     /// `AlreadyExists` if there is one of that name, `Invalid` for a bad name.
-    pub async fn create_tenant(&self, name: &str) -> Result<()> {
+    pub async fn create_tenant(self, name: &str) -> Result<()> {
         check_name("tenant", name)?;
-        self.inner.catalog.write(CatalogWrite::CreateTenant { name: name.to_owned() }).await?;
+        self.store.inner.catalog.write(CatalogWrite::CreateTenant { name: name.to_owned() }).await?;
         Ok(())
     }
 
@@ -45,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` only after the bucket was asked whether it exists by now.
-    pub async fn tenant(&self, name: &str) -> Result<Tenant> {
+    pub async fn tenant(self, name: &str) -> Result<Tenant> {
         self.find_strongly(|view| view.tenant(name)).await?.ok_or_else(|| catalog::no_tenant(name))
     }
 
@@ -53,11 +59,11 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` if there is no such tenant.
-    pub async fn update_tenant(&self, name: &str, resource_name: Option<String>) -> Result<()> {
+    pub async fn update_tenant(self, name: &str, resource_name: Option<String>) -> Result<()> {
         if let Some(resource_name) = &resource_name {
             check_name("resource_name", resource_name)?;
         }
-        self.inner.catalog.write(CatalogWrite::UpdateTenant { name: name.to_owned(), resource_name }).await?;
+        self.store.inner.catalog.write(CatalogWrite::UpdateTenant { name: name.to_owned(), resource_name }).await?;
         Ok(())
     }
 
@@ -66,10 +72,10 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no such tenant, `AlreadyExists` if it has a database of that name, `Invalid`
     /// for a bad name.
-    pub async fn create_database(&self, tenant: &str, name: &str) -> Result<Database> {
+    pub async fn create_database(self, tenant: &str, name: &str) -> Result<Database> {
         check_name("database", name)?;
         let id = Uuid::new_v4();
-        self.inner.catalog.write(CatalogWrite::CreateDatabase { scope: scope(tenant, name), id }).await?;
+        self.store.inner.catalog.write(CatalogWrite::CreateDatabase { scope: scope(tenant, name), id }).await?;
         Ok(Database { id, name: name.to_owned(), tenant: tenant.to_owned() })
     }
 
@@ -77,24 +83,24 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` only after the bucket was asked whether it exists by now.
-    pub async fn database(&self, tenant: &str, name: &str) -> Result<Database> {
+    pub async fn database(self, tenant: &str, name: &str) -> Result<Database> {
         let scope = scope(tenant, name);
         self.find_strongly(|view| view.database(&scope)).await?.ok_or_else(|| catalog::no_database(&scope))
     }
 
     /// The databases of a tenant by name; none for an unknown tenant.
-    pub async fn databases(&self, tenant: &str) -> Result<Vec<Database>> {
-        Ok(self.inner.view.load().databases(tenant))
+    pub async fn databases(self, tenant: &str) -> Result<Vec<Database>> {
+        Ok(self.store.inner.view.load().databases(tenant))
     }
 
     /// Looks in the catalog as it is known here and, if that is in vain, as it is in the bucket.
-    async fn find_strongly<T>(&self, look: impl Fn(&CatalogView) -> Option<T>) -> Result<Option<T>> {
-        let known = look(&self.inner.view.load());
+    async fn find_strongly<T>(self, look: impl Fn(&CatalogView) -> Option<T>) -> Result<Option<T>> {
+        let known = look(&self.store.inner.view.load());
         if known.is_some() {
             return Ok(known);
         }
-        self.inner.follow_catalog().await?;
-        Ok(look(&self.inner.view.load()))
+        self.store.inner.follow_catalog().await?;
+        Ok(look(&self.store.inner.view.load()))
     }
 }
 

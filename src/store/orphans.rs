@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::catalog::CatalogWrite;
-use super::{Inner, Store};
+use super::{Admin, Inner};
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,20 +21,20 @@ use crate::stream::sweep::{Sweep, list_all, older};
 /// How old an upload in parts is before it is given up: none takes that long.
 const STALE_UPLOAD: Duration = Duration::from_secs(7 * 86_400);
 
-impl Store {
+impl Admin<'_> {
     /// Sweeps every collection, the catalog and the orphaned streams now, for stores that run without
     /// maintenance; answers how many objects were deleted and streams condemned.
     #[doc(hidden)]
-    pub async fn sweep(&self) -> Result<u64> {
+    pub async fn sweep(self) -> Result<u64> {
         let mut swept = 0;
-        for collection in self.inner.pinned_collections() {
+        for collection in self.store.inner.pinned_collections() {
             swept += collection.stream().sweep(Sweep::Now).await?.unwrap_or(0);
         }
-        for entry in self.inner.live_entries() {
-            swept += self.inner.sweep_files(&entry, Sweep::Now).await?;
+        for entry in self.store.inner.live_entries() {
+            swept += self.store.inner.sweep_files(&entry, Sweep::Now).await?;
         }
-        swept += self.inner.catalog.sweep(Sweep::Now).await?.unwrap_or(0);
-        Ok(swept + sweep_streams(&self.inner).await?)
+        swept += self.store.inner.catalog.sweep(Sweep::Now).await?.unwrap_or(0);
+        Ok(swept + sweep_streams(&self.store.inner).await?)
     }
 }
 

@@ -7,11 +7,11 @@ use super::entry::{Entry, Eviction, Progress, identity};
 use super::report::{
     CollectionSync, Counters, Damage, GraphsBehind, Health, Loading, Memory, StorageHealth, SyncReport,
 };
-use super::{Store, pulse};
-use crate::bucket::Place;
+use super::{Admin, Inner, Store, pulse};
+use crate::bucket::{Place, count};
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::error::Result;
-use crate::files::FILES;
+use crate::files::{FILES, FileCounts};
 use crate::memory::resident_bytes;
 use crate::record::Version;
 use crate::stream::context::StreamError;
@@ -94,46 +94,46 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     }
 }
 
-impl Store {
-    /// The collections of a database, by name; the one of its files is not among them.
-    pub fn collections(&self, scope: &Scope) -> Vec<CollectionInfo> {
-        let entries = self.inner.live_entries();
-        let shown = |entry: &&std::sync::Arc<Entry>| entry.record().is_in(scope) && entry.record().name != FILES;
-        entries.iter().filter(shown).map(|entry| info_of(entry)).collect()
-    }
+/// The collections of a database, by name; the one of its files is not among them.
+pub fn collections(inner: &Inner, scope: &Scope) -> Vec<CollectionInfo> {
+    let entries = inner.live_entries();
+    let shown = |entry: &&Arc<Entry>| entry.record().is_in(scope) && entry.record().name != FILES;
+    entries.iter().filter(shown).map(|entry| info_of(entry)).collect()
+}
 
+impl Admin<'_> {
     /// The live collections of all databases, by name, as of now: the catalog is read to its end.
     ///
     /// # Errors
     /// `Unavailable` if the bucket does not answer.
-    pub async fn all_collections(&self) -> Result<Vec<CollectionInfo>> {
-        self.inner.follow_catalog().await?;
-        Ok(self.inner.live_entries().iter().map(|entry| info_of(entry)).collect())
+    pub async fn all_collections(self) -> Result<Vec<CollectionInfo>> {
+        self.store.inner.follow_catalog().await?;
+        Ok(self.store.inner.live_entries().iter().map(|entry| info_of(entry)).collect())
     }
 
     /// Where the store's bucket is.
-    pub fn place(&self) -> Place {
-        self.inner.bucket.place()
+    pub fn place(self) -> Place {
+        self.store.inner.bucket.place()
     }
 
     /// What [`sync`](Store::sync) would find, without doing anything.
-    pub fn status(&self) -> SyncReport {
+    pub fn status(self) -> SyncReport {
         SyncReport {
-            collections: self.inner.live_entries().iter().map(|entry| unsynced(entry)).collect(),
-            catalog_version: self.inner.view.load().version,
+            collections: self.store.inner.live_entries().iter().map(|entry| unsynced(entry)).collect(),
+            catalog_version: self.store.inner.view.load().version,
             duration_ms: 0,
         }
     }
 
     /// How the store is doing.
-    pub fn health(&self) -> Health {
-        let entries = self.inner.live_entries();
+    pub fn health(self) -> Health {
+        let entries = self.store.inner.live_entries();
         let damaged: Vec<Damage> = entries.iter().filter_map(|entry| damage_of(entry)).collect();
-        let (done, total) = self.inner.loading();
-        let fortune = self.inner.traffic.fortune();
-        let connected = fortune.connected() && self.inner.traffic.silence() < pulse::SILENCE;
-        let loaded = self.inner.recovered.borrow().is_some();
-        let budget = &self.inner.instance.budget;
+        let (done, total) = self.store.inner.loading();
+        let fortune = self.store.inner.traffic.fortune();
+        let connected = fortune.connected() && self.store.inner.traffic.silence() < pulse::SILENCE;
+        let loaded = self.store.inner.recovered.borrow().is_some();
+        let budget = &self.store.inner.instance.budget;
         let mut memory = Memory {
             resident_bytes: resident_bytes(),
             held_bytes: budget.held_bytes(),
@@ -164,9 +164,9 @@ impl Store {
             status,
             waiting_for: None,
             version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: self.inner.opened.elapsed().as_secs(),
+            uptime_seconds: self.store.inner.opened.elapsed().as_secs(),
             storage: StorageHealth {
-                place: self.inner.bucket.place(),
+                place: self.store.inner.bucket.place(),
                 connected,
                 last_error: fortune.last_error.filter(|_| !connected).map(|(_, error)| error),
                 conditional_put: true,
@@ -182,14 +182,25 @@ impl Store {
         }
     }
 
-    /// Whether every collection that was live at the start is loaded or has failed.
-    pub fn is_loaded(&self) -> bool {
-        self.inner.recovered.borrow().is_some()
+    /// What went in and out of files since the store opened.
+    pub fn file_counters(self) -> FileCounts {
+        self.store.inner.files.counts()
+    }
+
+    /// Requests and bytes of the bucket since the store opened.
+    pub fn storage_counters(self) -> count::Counts {
+        self.store.inner.traffic.snapshot()
+    }
+
+    /// Those of the start, and the seconds that it took; `None` while it goes on.
+    pub fn start_counters(self) -> Option<(count::Counts, f64)> {
+        let recovery = (*self.store.inner.recovered.borrow())?;
+        Some((*self.store.inner.at_start.get()?, recovery.seconds))
     }
 
     /// What the store did since it opened.
-    pub fn counters(&self) -> Counters {
-        let c = &self.inner.instance.counters;
+    pub fn counters(self) -> Counters {
+        let c = &self.store.inner.instance.counters;
         Counters {
             commits_written: c.commits_written.get(),
             writes_acknowledged: c.writes_acknowledged.get(),
@@ -206,8 +217,15 @@ impl Store {
             searches: c.searches.get(),
             evictions: c.evictions.get(),
             reloads: c.reloads.get(),
-            memory_refusals: self.inner.instance.budget.refusals(),
+            memory_refusals: self.store.inner.instance.budget.refusals(),
             put_off: c.put_off.get(),
         }
+    }
+}
+
+impl Store {
+    /// Whether every collection that was live at the start is loaded or has failed.
+    pub fn is_loaded(&self) -> bool {
+        self.inner.recovered.borrow().is_some()
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::{Inner, Store};
+use super::{Admin, Inner};
 use crate::bucket::keys;
 
 /// Calls without any answer for so long say by themselves that the bucket is away.
@@ -27,11 +27,11 @@ pub struct Pulse {
     asked: Mutex<Option<Instant>>,
 }
 
-impl Store {
+impl Admin<'_> {
     /// Sees to it that [`health`](Store::health) tells what is true of the bucket now: asks it for one small object
     /// if it was not heard of lately. Takes two seconds at most.
-    pub async fn check_bucket(&self) {
-        let inner = &self.inner;
+    pub async fn check_bucket(self) {
+        let inner = &self.store.inner;
         let connected = inner.traffic.fortune().connected();
         if !inner.pulse_is_due(connected) {
             return;
@@ -56,8 +56,8 @@ impl Store {
     }
 
     /// Whether the bucket answered when it was last asked.
-    pub fn is_connected(&self) -> bool {
-        self.inner.traffic.fortune().connected() && self.inner.traffic.silence() < SILENCE
+    pub fn is_connected(self) -> bool {
+        self.store.inner.traffic.fortune().connected() && self.store.inner.traffic.silence() < SILENCE
     }
 }
 
@@ -87,33 +87,34 @@ mod tests {
     use crate::bucket::fault::{Fault, FaultBucket};
     use crate::bucket::memory::MemoryBucket;
     use crate::config::{Settings, Storage};
+    use crate::store::Store;
 
     #[tokio::test]
     async fn an_outage_in_which_nothing_is_answered_is_told_within_three_seconds_and_its_end_too() {
         let bucket = Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))));
         let store = Store::open_on(Settings::new(Storage::Memory), bucket.clone()).await.unwrap();
-        store.check_bucket().await;
-        assert!(store.health().storage.connected);
+        store.admin().check_bucket().await;
+        assert!(store.admin().health().storage.connected);
         bucket.set_plan(|_| Fault::SlowMs(600_000));
         let hanging = store.clone();
-        let hanging = tokio::spawn(async move { hanging.all_collections().await.map(drop) });
+        let hanging = tokio::spawn(async move { hanging.admin().all_collections().await.map(drop) });
         let began = Instant::now();
-        while store.health().storage.connected {
+        while store.admin().health().storage.connected {
             assert!(began.elapsed() < Duration::from_secs(4), "still told to be connected");
-            store.check_bucket().await;
+            store.admin().check_bucket().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let health = store.health();
+        let health = store.admin().health();
         assert_eq!(health.status, "degraded");
         assert!(health.storage.last_error.unwrap().contains("no answer within 2 s"));
         let asked = Instant::now();
-        store.check_bucket().await;
+        store.admin().check_bucket().await;
         assert!(asked.elapsed() < Duration::from_secs(1), "what is known is told at once");
         bucket.set_plan(|_| Fault::None);
         let back = Instant::now();
-        while !store.health().storage.connected {
+        while !store.admin().health().storage.connected {
             assert!(back.elapsed() < Duration::from_secs(20), "the end of the outage was not noticed");
-            store.check_bucket().await;
+            store.admin().check_bucket().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         hanging.abort();

@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt};
 use super::catalog::{self, CatalogWrite};
 use super::entry::Entry;
 use super::lifecycle::ATTEMPTS;
-use super::namespaces::scope;
+use super::namespaces::{Namespaces, scope};
 use super::{PARALLEL_COLLECTIONS, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::CollectionId;
@@ -22,19 +22,19 @@ enum Try {
     Again,
 }
 
-impl Store {
+impl Namespaces<'_> {
     /// Drops a database and all its collections. The default database can be dropped too, and be created
     /// anew.
     ///
     /// # Errors
     /// `NotFound` if there is no such database; `OutcomeUnknown` if some of its collections may have been
     /// dropped and others not: drop it again.
-    pub async fn drop_database(&self, tenant: &str, name: &str) -> Result<()> {
+    pub async fn drop_database(self, tenant: &str, name: &str) -> Result<()> {
         let scope = scope(tenant, name);
         self.database(tenant, name).await?;
         let inside = |entry: &Entry| entry.record().is_in(&scope);
         let write = |ended| CatalogWrite::DropDatabase { scope: scope.clone(), ended };
-        self.end_all(inside, write).await.map_err(|error| match error.kind() {
+        self.store.end_all(inside, write).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => catalog::no_database(&scope),
             _ => error,
         })
@@ -44,10 +44,12 @@ impl Store {
     ///
     /// # Errors
     /// `OutcomeUnknown` if some collections may have been dropped and others not: reset again.
-    pub async fn reset(&self) -> Result<()> {
-        self.end_all(|_| true, |ended| CatalogWrite::Reset { ended }).await
+    pub async fn reset(self) -> Result<()> {
+        self.store.end_all(|_| true, |ended| CatalogWrite::Reset { ended }).await
     }
+}
 
+impl Store {
     async fn end_all(
         &self,
         wanted: impl Fn(&Entry) -> bool,

@@ -9,11 +9,10 @@ use uuid::Uuid;
 
 use super::catalog::{self, CollectionRecord, RecordState};
 use super::lifecycle::{ATTEMPTS, check_collection_name};
-use super::{Store, files, report};
+use super::{Admin, files, report};
 use crate::bucket::StoreTime;
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::Collection;
-use crate::collection::request::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::head::Head;
 use crate::record::{CollectionId, Version};
@@ -34,7 +33,7 @@ pub enum Moment {
     Sound,
 }
 
-impl Store {
+impl Admin<'_> {
     /// Makes a collection called `name` that holds what the collection `of` held at `moment`; tells which
     /// version that was. `of` may be damaged, or dropped as long as its objects are kept: of several that had
     /// the name the live one, else the one with the newest commit, is meant. Metric, index and metadata are
@@ -43,28 +42,22 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no such collection, or the moment is out of reach: the message tells how far
     /// back it goes. `AlreadyExists` if the name is taken. `Corrupted` if what it needs is damaged.
-    pub async fn restore_collection(
-        &self,
-        scope: &Scope,
-        of: &str,
-        moment: Moment,
-        name: &str,
-    ) -> Result<(Collection, Version)> {
+    pub async fn restore_collection(self, of: &str, moment: Moment, name: &str) -> Result<(Collection, Version)> {
         check_collection_name(name)?;
         files::check_no_files(of, "restored")?;
-        self.inner.follow_catalog().await?;
-        let (id, record) = self.recorded(scope, of).await?;
+        self.store.inner.follow_catalog().await?;
+        let (id, record) = self.recorded(of).await?;
         for _ in 0..ATTEMPTS {
-            self.check_name_is_free(scope, name).await?;
+            self.store.check_name_is_free(self.store.scope(), name).await?;
             let copy = CollectionId(Uuid::new_v4());
-            let context = Arc::new(self.inner.context(StreamId::Collection(id)));
+            let context = Arc::new(self.store.inner.context(StreamId::Collection(id)));
             let dimension = record.configuration.dimension;
             let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
             let (name, state) = (name.to_owned(), RecordState::Live);
             let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
-            match self.publish(copy, &head, record).await {
+            match self.store.publish(copy, &head, record).await {
                 // The name may be held by a collection that has been dropped: look again.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.store.inner.reconcile(),
                 published => return Ok((published?, version)),
             }
         }
@@ -74,13 +67,16 @@ impl Store {
     /// What can be restored of a collection.
     ///
     /// # Errors
-    /// As [`restore_collection`](Store::restore_collection).
-    pub async fn past_of(&self, scope: &Scope, of: &str) -> Result<Option<report::Past>> {
-        self.inner.follow_catalog().await?;
-        let (id, _) = self.recorded(scope, of).await?;
-        let history =
-            History::read(self.inner.bucket.as_ref(), &StreamId::Collection(id), self.inner.settings.timing.reread())
-                .await?;
+    /// As [`restore_collection`](Admin::restore_collection).
+    pub async fn past_of(self, of: &str) -> Result<Option<report::Past>> {
+        self.store.inner.follow_catalog().await?;
+        let (id, _) = self.recorded(of).await?;
+        let history = History::read(
+            self.store.inner.bucket.as_ref(),
+            &StreamId::Collection(id),
+            self.store.inner.settings.timing.reread(),
+        )
+        .await?;
         Ok(history.reach().map(|reach| report::Past {
             oldest: reach.oldest,
             also: reach.also,
@@ -90,17 +86,18 @@ impl Store {
     }
 
     /// The collection of that name: the live one, else of the dropped ones whose objects are kept the last.
-    async fn recorded(&self, scope: &Scope, name: &str) -> Result<(CollectionId, CollectionRecord)> {
-        let view = self.inner.view.load_full();
-        let of_name = view.collections.iter().filter(|(_, record)| record.is_in(scope) && record.name == name);
+    async fn recorded(self, name: &str) -> Result<(CollectionId, CollectionRecord)> {
+        let view = self.store.inner.view.load_full();
+        let of_name =
+            view.collections.iter().filter(|(_, record)| record.is_in(self.store.scope()) && record.name == name);
         let mut found = None::<(Option<StoreTime>, CollectionId, CollectionRecord)>;
         for (id, record) in of_name {
             if record.is_live() {
                 return Ok((*id, record.as_ref().clone()));
             }
             let stream = StreamId::Collection(*id);
-            let reread = self.inner.settings.timing.reread();
-            let Ok(history) = History::read(self.inner.bucket.as_ref(), &stream, reread).await else { continue };
+            let reread = self.store.inner.settings.timing.reread();
+            let Ok(history) = History::read(self.store.inner.bucket.as_ref(), &stream, reread).await else { continue };
             let last = history.commits.values().next_back().copied().flatten();
             if found.as_ref().is_none_or(|(best, ..)| *best < last) {
                 found = Some((last, *id, record.as_ref().clone()));

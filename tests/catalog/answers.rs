@@ -8,7 +8,7 @@ use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Wrong};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, PutCondition};
-use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Record, Scope, Store};
+use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Record, Store};
 
 use crate::{memory, settings};
 
@@ -22,7 +22,7 @@ async fn two() -> (Arc<FaultBucket>, Store, Store, MemoryBucket) {
 }
 
 async fn create(store: &Store, name: &str) -> drumlin::Result<Collection> {
-    store.create_collection(&Scope::default(), CollectionSpec::new(name)).await
+    store.create_collection(CollectionSpec::new(name)).await
 }
 
 fn is_read_of_head(call: &Call) -> bool {
@@ -70,7 +70,7 @@ async fn a_drop_of_a_damaged_collection_whose_swap_is_not_answered_is_of_unknown
     assert_eq!(first.collection("a").await.unwrap_err().kind(), ErrorKind::Corrupted);
     let lost = |call: &Call| (call.op == Op::Swap && call.key.starts_with("c/")).then_some(Fault::UnknownAfter);
     faulty.set_plan(from(lost, |call| is_read_of_head(call).then_some(Fault::UnknownBefore)));
-    let error = first.drop_collection(&Scope::default(), "a").await.unwrap_err();
+    let error = first.drop_collection("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
     assert_eq!(
         second.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap_err().kind(),

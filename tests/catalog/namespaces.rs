@@ -36,7 +36,7 @@ fn scope(tenant: &str, database: &str) -> Scope {
 }
 
 async fn create(store: &Store, name: &str) -> Collection {
-    store.create_collection(&Scope::default(), CollectionSpec::new(name).metric(Metric::L2)).await.unwrap()
+    store.create_collection(CollectionSpec::new(name).metric(Metric::L2)).await.unwrap()
 }
 
 fn record(n: usize) -> Record {
@@ -61,60 +61,60 @@ fn rename(name: &str) -> CollectionChange {
 }
 
 async fn names(store: &Store, scope: &Scope) -> Vec<String> {
-    let infos = store.collections_in(scope, Consistency::Strong).await.unwrap();
+    let infos = store.with_scope(scope).collections(Consistency::Strong).await.unwrap();
     infos.into_iter().map(|info| info.name).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn tenants_and_databases_made_by_one_store_are_known_to_the_other_at_once() {
     let (first, second, _) = two().await;
-    first.create_tenant("acme").await.unwrap();
-    let made = first.create_database("acme", "shop").await.unwrap();
-    assert_eq!(second.database("acme", "shop").await.unwrap(), made);
+    first.namespaces().create_tenant("acme").await.unwrap();
+    let made = first.namespaces().create_database("acme", "shop").await.unwrap();
+    assert_eq!(second.namespaces().database("acme", "shop").await.unwrap(), made);
     assert!(!made.id.is_nil());
-    assert_eq!(second.tenant("acme").await.unwrap().resource_name, None);
-    second.update_tenant("acme", Some("acme-1".to_owned())).await.unwrap();
-    assert_eq!(second.tenant("acme").await.unwrap().resource_name.as_deref(), Some("acme-1"));
+    assert_eq!(second.namespaces().tenant("acme").await.unwrap().resource_name, None);
+    second.namespaces().update_tenant("acme", Some("acme-1".to_owned())).await.unwrap();
+    assert_eq!(second.namespaces().tenant("acme").await.unwrap().resource_name.as_deref(), Some("acme-1"));
     let names = |found: Vec<drumlin::Database>| found.into_iter().map(|d| d.name).collect::<Vec<_>>();
-    second.create_database("acme", "attic").await.unwrap();
-    assert_eq!(names(second.databases("acme").await.unwrap()), ["attic", "shop"]);
-    assert_eq!(names(second.databases("nobody").await.unwrap()), Vec::<String>::new());
-    assert_eq!(names(second.databases("default_tenant").await.unwrap()), ["default_database"]);
+    second.namespaces().create_database("acme", "attic").await.unwrap();
+    assert_eq!(names(second.namespaces().databases("acme").await.unwrap()), ["attic", "shop"]);
+    assert_eq!(names(second.namespaces().databases("nobody").await.unwrap()), Vec::<String>::new());
+    assert_eq!(names(second.namespaces().databases("default_tenant").await.unwrap()), ["default_database"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_there_is_not_is_refused_by_name_and_what_there_is_cannot_be_made_again() {
     let (first, second, _) = two().await;
-    let missing = first.tenant("acme").await.unwrap_err();
+    let missing = first.namespaces().tenant("acme").await.unwrap_err();
     assert_eq!((missing.kind(), missing.message()), (ErrorKind::NotFound, r#"tenant "acme" does not exist"#));
-    let missing = first.create_database("acme", "shop").await.unwrap_err();
+    let missing = first.namespaces().create_database("acme", "shop").await.unwrap_err();
     assert_eq!((missing.kind(), missing.message()), (ErrorKind::NotFound, r#"tenant "acme" does not exist"#));
-    first.create_tenant("acme").await.unwrap();
-    assert_eq!(second.create_tenant("acme").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    second.create_database("acme", "shop").await.unwrap();
-    assert_eq!(first.create_database("acme", "shop").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    first.namespaces().create_tenant("acme").await.unwrap();
+    assert_eq!(second.namespaces().create_tenant("acme").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    second.namespaces().create_database("acme", "shop").await.unwrap();
+    assert_eq!(first.namespaces().create_database("acme", "shop").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     let nowhere = scope("acme", "cellar");
-    let error = first.create_collection(&nowhere, CollectionSpec::new("a")).await.unwrap_err();
+    let error = first.with_scope(&nowhere).create_collection(CollectionSpec::new("a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.message(), r#"database "cellar" of tenant "acme" does not exist"#);
-    assert_eq!(first.drop_database("acme", "cellar").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(first.namespaces().drop_database("acme", "cellar").await.unwrap_err().kind(), ErrorKind::NotFound);
     for name in ["", "a\nb", &"x".repeat(513)] {
-        assert_eq!(first.create_tenant(name).await.unwrap_err().kind(), ErrorKind::Invalid);
-        assert_eq!(first.create_database("acme", name).await.unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(first.namespaces().create_tenant(name).await.unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(first.namespaces().create_database("acme", name).await.unwrap_err().kind(), ErrorKind::Invalid);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_collection_is_found_by_its_id_wherever_it_is_and_by_a_store_that_did_not_know_it() {
     let (first, second, _) = two().await;
-    first.create_database("default_tenant", "shop").await.unwrap();
+    first.namespaces().create_database("default_tenant", "shop").await.unwrap();
     let spec = CollectionSpec::new("a");
-    let made = first.create_collection(&scope("default_tenant", "shop"), spec).await.unwrap();
+    let made = first.with_scope(&scope("default_tenant", "shop")).create_collection(spec).await.unwrap();
     fill(&made, 0..3).await;
     let found = second.collection_by_id(made.info().id).await.unwrap();
     assert_eq!(found.info().scope, scope("default_tenant", "shop"));
     assert_eq!(ids(&found).await, numbered(0..3));
-    first.drop_collection(&scope("default_tenant", "shop"), "a").await.unwrap();
+    first.with_scope(&scope("default_tenant", "shop")).drop_collection("a").await.unwrap();
     fill(&create(&first, "other").await, 0..1).await;
     // What is dropped elsewhere is known here once the log was read.
     assert_eq!(found.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -140,7 +140,7 @@ async fn a_rename_shows_in_handles_at_once_here_and_after_a_sync_there() {
         ErrorKind::AlreadyExists
     );
     // A drop by name goes to who has it now, whatever this store knew.
-    first.drop_collection(&Scope::default(), "a").await.unwrap();
+    first.drop_collection("a").await.unwrap();
     assert_eq!(new.count(Consistency::Strong).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&open(Arc::new(memory)).await, &Scope::default()).await, ["b"]);
 }
@@ -158,10 +158,10 @@ async fn a_name_that_a_rename_elsewhere_has_freed_can_be_taken_at_once() {
         let made = match make {
             0 => create(&second, "a").await,
             1 => second.fork_collection(other.info().id, "a").await.unwrap(),
-            _ => second.restore_collection(&Scope::default(), "other", Moment::Sound, "a").await.unwrap().0,
+            _ => second.admin().restore_collection("other", Moment::Sound, "a").await.unwrap().0,
         };
         assert_eq!(first.collection("a").await.unwrap().info().id, made.info().id);
-        let taken = second.create_collection(&Scope::default(), CollectionSpec::new("b")).await.unwrap_err();
+        let taken = second.create_collection(CollectionSpec::new("b")).await.unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
     }
 }
@@ -170,10 +170,10 @@ async fn a_name_that_a_rename_elsewhere_has_freed_can_be_taken_at_once() {
 async fn a_name_is_free_for_a_rename_as_soon_as_its_holder_was_dropped_elsewhere() {
     let (first, second, _) = two().await;
     let (a, _) = (create(&first, "a").await, create(&first, "b").await);
-    second.drop_collection(&Scope::default(), "b").await.unwrap();
+    second.drop_collection("b").await.unwrap();
     first.modify_collection(a.info().id, rename("b")).await.unwrap();
     assert_eq!(names(&second, &Scope::default()).await, ["b"]);
-    second.drop_collection(&Scope::default(), "b").await.unwrap();
+    second.drop_collection("b").await.unwrap();
     assert_eq!(first.modify_collection(a.info().id, rename("c")).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
@@ -182,7 +182,7 @@ async fn metadata_extension_and_search_width_change_and_come_back_after_a_restar
     let (first, _, memory) = two().await;
     let extension = |text: Value| -> Map<String, Value> { Map::from_iter([("schema".to_owned(), text)]) };
     let spec = CollectionSpec { extension: extension(json!({"keys": [1, 1.0, null]})), ..CollectionSpec::new("a") };
-    let collection = first.create_collection(&Scope::default(), spec).await.unwrap();
+    let collection = first.create_collection(spec).await.unwrap();
     assert_eq!(collection.info().extension, extension(json!({"keys": [1, 1.0, null]})));
     let id = collection.info().id;
     let change = CollectionChange {
@@ -212,7 +212,7 @@ async fn many_creates_of_one_name_at_once_make_one_collection_that_all_find() {
     let tasks = (0..16).map(|n| {
         let store = if n % 2 == 0 { first.clone() } else { second.clone() };
         tokio::spawn(async move {
-            match store.create_collection(&Scope::default(), CollectionSpec::new("one")).await {
+            match store.create_collection(CollectionSpec::new("one")).await {
                 Ok(collection) => (true, collection.info().id),
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
@@ -231,21 +231,21 @@ async fn many_creates_of_one_name_at_once_make_one_collection_that_all_find() {
 async fn a_dropped_database_takes_its_collections_along_and_comes_back_empty() {
     let (first, second, _) = two().await;
     let shop = scope("default_tenant", "shop");
-    first.create_database("default_tenant", "shop").await.unwrap();
+    first.namespaces().create_database("default_tenant", "shop").await.unwrap();
     let kept = create(&first, "kept").await;
     for name in ["a", "b"] {
-        let made = first.create_collection(&shop, CollectionSpec::new(name)).await.unwrap();
+        let made = first.with_scope(&shop).create_collection(CollectionSpec::new(name)).await.unwrap();
         fill(&made, 0..2).await;
     }
-    let there = second.collection_in(&shop, "a").await.unwrap();
-    second.drop_database("default_tenant", "shop").await.unwrap();
+    let there = second.with_scope(&shop).collection("a").await.unwrap();
+    second.namespaces().drop_database("default_tenant", "shop").await.unwrap();
     assert_eq!(there.add(&[record(9)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&first, &shop).await, Vec::<String>::new());
-    assert_eq!(first.database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
-    let error = first.create_collection(&shop, CollectionSpec::new("a")).await.unwrap_err();
+    assert_eq!(first.namespaces().database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let error = first.with_scope(&shop).create_collection(CollectionSpec::new("a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    first.create_database("default_tenant", "shop").await.unwrap();
-    let again = second.create_collection(&shop, CollectionSpec::new("a")).await.unwrap();
+    first.namespaces().create_database("default_tenant", "shop").await.unwrap();
+    let again = second.with_scope(&shop).create_collection(CollectionSpec::new("a")).await.unwrap();
     assert_eq!(ids(&again).await, Vec::<String>::new());
     fill(&kept, 0..1).await;
 }
@@ -254,14 +254,14 @@ async fn a_dropped_database_takes_its_collections_along_and_comes_back_empty() {
 async fn the_default_database_can_be_dropped_and_created_anew() {
     let (first, second, memory) = two().await;
     create(&first, "a").await;
-    second.drop_database("default_tenant", "default_database").await.unwrap();
+    second.namespaces().drop_database("default_tenant", "default_database").await.unwrap();
     let again = open(Arc::new(memory)).await;
-    assert_eq!(again.database("default_tenant", "default_database").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(
-        first.create_collection(&Scope::default(), CollectionSpec::new("a")).await.unwrap_err().kind(),
+        again.namespaces().database("default_tenant", "default_database").await.unwrap_err().kind(),
         ErrorKind::NotFound
     );
-    first.create_database("default_tenant", "default_database").await.unwrap();
+    assert_eq!(first.create_collection(CollectionSpec::new("a")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    first.namespaces().create_database("default_tenant", "default_database").await.unwrap();
     create(&again, "a").await;
 }
 
@@ -271,42 +271,42 @@ async fn a_collection_born_while_its_database_is_dropped_is_dropped_too() {
     let faulty = Arc::new(FaultBucket::new(Arc::new(memory.clone())));
     let (first, second) = (open(faulty.clone()).await, open(Arc::new(memory)).await);
     let shop = scope("default_tenant", "shop");
-    first.create_database("default_tenant", "shop").await.unwrap();
-    first.create_collection(&shop, CollectionSpec::new("a")).await.unwrap();
+    first.namespaces().create_database("default_tenant", "shop").await.unwrap();
+    first.with_scope(&shop).create_collection(CollectionSpec::new("a")).await.unwrap();
     let is_catalog_commit =
         |call: &drumlin::testing::bucket::fault::Call| call.op == Op::Create && call.key.starts_with("catalog/log/");
     let mut gate = faulty.hold(Hold::Before, is_catalog_commit);
     let dropping = tokio::spawn({
         let first = first.clone();
-        async move { first.drop_database("default_tenant", "shop").await }
+        async move { first.namespaces().drop_database("default_tenant", "shop").await }
     });
     gate.reached().await;
-    let late = second.create_collection(&shop, CollectionSpec::new("late")).await.unwrap();
+    let late = second.with_scope(&shop).create_collection(CollectionSpec::new("late")).await.unwrap();
     fill(&late, 0..1).await;
     gate.release();
     dropping.await.unwrap().unwrap();
     assert_eq!(late.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &shop).await, Vec::<String>::new());
-    assert_eq!(second.database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(second.namespaces().database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reset_leaves_nothing_for_any_store_and_all_can_be_made_anew() {
     let (first, second, _) = two().await;
-    first.create_tenant("acme").await.unwrap();
-    first.create_database("acme", "shop").await.unwrap();
-    let made = first.create_collection(&scope("acme", "shop"), CollectionSpec::new("a")).await.unwrap();
+    first.namespaces().create_tenant("acme").await.unwrap();
+    first.namespaces().create_database("acme", "shop").await.unwrap();
+    let made = first.with_scope(&scope("acme", "shop")).create_collection(CollectionSpec::new("a")).await.unwrap();
     let there = create(&second, "b").await;
-    first.reset().await.unwrap();
+    first.namespaces().reset().await.unwrap();
     assert_eq!(made.count(Consistency::Local).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(there.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &Scope::default()).await, Vec::<String>::new());
-    assert_eq!(second.tenant("acme").await.unwrap_err().kind(), ErrorKind::NotFound);
-    second.create_tenant("acme").await.unwrap();
+    assert_eq!(second.namespaces().tenant("acme").await.unwrap_err().kind(), ErrorKind::NotFound);
+    second.namespaces().create_tenant("acme").await.unwrap();
     create(&second, "b").await;
-    first.reset().await.unwrap();
-    first.reset().await.unwrap();
-    assert_eq!(first.health().collections, 0);
+    first.namespaces().reset().await.unwrap();
+    first.namespaces().reset().await.unwrap();
+    assert_eq!(first.admin().health().collections, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,9 +315,9 @@ async fn a_fork_has_every_acknowledged_record_and_goes_its_own_way() {
     let source = create(&first, "a").await;
     // Segments, a stored graph, and a tail.
     fill(&source, 0..40).await;
-    first.maintain().await.unwrap();
+    first.admin().maintain().await.unwrap();
     fill(&source, 40..50).await;
-    first.maintain().await.unwrap();
+    first.admin().maintain().await.unwrap();
     fill(&second.collection("a").await.unwrap(), 50..53).await;
     let fork = first.fork_collection(source.info().id, "b").await.unwrap();
     assert_eq!(ids(&fork).await, numbered(0..53));
@@ -326,16 +326,16 @@ async fn a_fork_has_every_acknowledged_record_and_goes_its_own_way() {
     fill(&source, 60..61).await;
     assert_eq!(ids(&fork).await, numbered(0..54));
     // What the original does and how it ends is nothing to the fork.
-    first.drop_collection(&Scope::default(), "a").await.unwrap();
+    first.drop_collection("a").await.unwrap();
     for _ in 0..2 {
-        first.maintain().await.unwrap();
+        first.admin().maintain().await.unwrap();
         sleep(KEEP + Duration::from_secs(1)).await;
     }
-    first.maintain().await.unwrap();
+    first.admin().maintain().await.unwrap();
     let again = open(Arc::new(memory)).await;
     let fork = again.collection("b").await.unwrap();
     assert_eq!(ids(&fork).await, numbered(0..54));
-    assert_eq!(again.counters().graphs_loaded, 1, "the graph was copied and can be used");
+    assert_eq!(again.admin().counters().graphs_loaded, 1, "the graph was copied and can be used");
     let nearest = fork.search(Query::new([7.2, 1.0]).k(2)).await.unwrap();
     assert_eq!(nearest.results[0].iter().map(|hit| hit.record.id.as_str()).collect::<Vec<_>>(), ["r7", "r8"]);
 }
@@ -346,17 +346,17 @@ async fn forks_of_forks_are_flushed_compacted_and_reopened_like_any_collection()
     let mut last = create(&first, "0").await;
     for generation in 1..4 {
         fill(&last, 0..generation * 10).await;
-        first.maintain().await.unwrap();
+        first.admin().maintain().await.unwrap();
         last.delete(drumlin::Selection { ids: Some(vec!["r1".to_owned()]), ..Default::default() }).await.unwrap();
         last = first.fork_collection(last.info().id, &generation.to_string()).await.unwrap();
     }
     fill(&last, 30..40).await;
-    first.maintain().await.unwrap();
-    assert!(first.counters().compactions > 0);
+    first.admin().maintain().await.unwrap();
+    assert!(first.admin().counters().compactions > 0);
     let again = open(Arc::new(memory)).await;
     let expected: Vec<String> = numbered(0..40).into_iter().filter(|id| id != "r1").collect();
     assert_eq!(ids(&again.collection("3").await.unwrap()).await, expected);
-    let health = again.health();
+    let health = again.admin().health();
     assert!(health.damaged.is_empty(), "{health:?}");
 }
 
@@ -371,7 +371,7 @@ async fn forks_are_counted_while_they_live_and_an_empty_collection_can_be_forked
     let grandchild = first.fork_collection(fork.info().id, "d").await.unwrap();
     assert_eq!(second.fork_count(id).await.unwrap(), 2);
     assert_eq!(second.fork_collection(id, "c").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    second.drop_collection(&Scope::default(), "b").await.unwrap();
+    second.drop_collection("b").await.unwrap();
     assert_eq!(second.fork_count(id).await.unwrap(), 1);
     let nobody = CollectionId(uuid::Uuid::from_u128(1));
     assert_eq!(second.fork_count(nobody).await.unwrap_err().kind(), ErrorKind::NotFound);

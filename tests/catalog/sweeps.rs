@@ -10,7 +10,7 @@ use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::head::{Head, Life};
-use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Metric, Record, Scope, Settings, Store};
+use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Metric, Record, Settings, Store};
 use tokio::time::sleep;
 
 use crate::{KEEP, SWEEP_AGE, memory, settings};
@@ -64,10 +64,10 @@ impl Scene {
 
     /// Sweeps, and purges what was condemned.
     async fn sweep(&self) -> u64 {
-        let swept = self.sweeper.sweep().await.unwrap();
-        self.sweeper.maintain().await.unwrap();
+        let swept = self.sweeper.admin().sweep().await.unwrap();
+        self.sweeper.admin().maintain().await.unwrap();
         sleep(KEEP + Duration::from_secs(1)).await;
-        self.sweeper.maintain().await.unwrap();
+        self.sweeper.admin().maintain().await.unwrap();
         swept
     }
 
@@ -77,7 +77,7 @@ impl Scene {
 }
 
 async fn create(store: &Store, name: &str) -> drumlin::Result<Collection> {
-    store.create_collection(&Scope::default(), CollectionSpec::new(name).metric(Metric::L2)).await
+    store.create_collection(CollectionSpec::new(name).metric(Metric::L2)).await
 }
 
 fn records(numbers: std::ops::Range<usize>) -> Vec<Record> {
@@ -105,11 +105,11 @@ async fn what_no_head_names_is_deleted_once_it_is_old_and_nothing_else_is() {
         scene.litter(key).await;
     }
     sleep(SWEEP_AGE - Duration::from_secs(5)).await;
-    assert_eq!(scene.sweeper.sweep().await.unwrap(), 0, "it is not old enough");
+    assert_eq!(scene.sweeper.admin().sweep().await.unwrap(), 0, "it is not old enough");
     let late = format!("{stream}/seg/{}.parquet", ULID.replace("01M", "01N"));
     scene.litter(&late).await;
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(scene.sweeper.sweep().await.unwrap(), orphans.len() as u64);
+    assert_eq!(scene.sweeper.admin().sweep().await.unwrap(), orphans.len() as u64);
     let mut expected = before;
     expected.push(late);
     expected.sort();
@@ -127,11 +127,11 @@ async fn a_retired_object_is_not_an_orphan_before_its_time() {
         collection.add(&records(n..n + 1)).await.unwrap();
         scene.sweeper.sync().await.unwrap();
     }
-    scene.sweeper.maintain().await.unwrap();
+    scene.sweeper.admin().maintain().await.unwrap();
     assert!(scene.keys().await.iter().any(|key| key.contains("/retired/")), "segments were merged");
     let before = scene.keys().await;
     sleep(LONG).await;
-    assert_eq!(scene.sweeper.sweep().await.unwrap(), 0);
+    assert_eq!(scene.sweeper.admin().sweep().await.unwrap(), 0);
     assert_eq!(scene.keys().await, before);
 }
 
@@ -149,7 +149,7 @@ async fn a_flush_that_stalled_past_a_sweep_cannot_name_what_was_swept() {
     gate.reached().await;
     assert!(scene.keys().await.iter().any(|key| key.contains("/seg/")));
     sleep(LONG).await;
-    assert_eq!(scene.sweeper.sweep().await.unwrap(), 1);
+    assert_eq!(scene.sweeper.admin().sweep().await.unwrap(), 1);
     gate.release();
     let report = flush.await.unwrap().unwrap();
     assert_eq!(report.collections[0].commits_flushed, 0, "{report:?}");
@@ -288,7 +288,7 @@ async fn a_fork_whose_record_stands_is_there_for_good() {
 async fn tombstones_stay_and_are_not_swept_again_and_again() {
     let scene = scene().await;
     create(&scene.sweeper, "a").await.unwrap().add(&records(0..3)).await.unwrap();
-    scene.sweeper.drop_collection(&Scope::default(), "a").await.unwrap();
+    scene.sweeper.drop_collection("a").await.unwrap();
     sleep(LONG).await;
     scene.sweep().await;
     let before = scene.keys().await;
@@ -353,7 +353,7 @@ async fn with_retired_list() -> (Scene, Vec<String>) {
         collection.add(&records(n..n + 1)).await.unwrap();
         scene.stalled.sync().await.unwrap();
     }
-    scene.stalled.maintain().await.unwrap();
+    scene.stalled.admin().maintain().await.unwrap();
     let keys = scene.keys().await;
     assert!(keys.iter().any(|key| key.contains("/retired/")), "segments were merged");
     sleep(LONG).await;
@@ -372,7 +372,7 @@ async fn a_list_that_is_said_to_be_missing_once_makes_nothing_an_orphan() {
         true => Fault::Missing,
         false => Fault::None,
     });
-    assert_eq!(scene.stalled.sweep().await.unwrap(), 0);
+    assert_eq!(scene.stalled.admin().sweep().await.unwrap(), 0);
     assert_eq!(scene.keys().await, before);
 }
 
@@ -382,13 +382,13 @@ async fn what_a_lost_list_named_stays_until_it_may_be_deleted() {
     let uploads =
         |keys: &[String]| keys.iter().filter(|key| key.contains("/seg/") || key.contains("/retired/")).count();
     scene.faulty.set_plan(|call| if is_read_of_a_list(call) { Fault::Missing } else { Fault::None });
-    assert_eq!(scene.stalled.sweep().await.unwrap_err().kind(), ErrorKind::Corrupted);
-    scene.stalled.maintain().await.unwrap();
+    assert_eq!(scene.stalled.admin().sweep().await.unwrap_err().kind(), ErrorKind::Corrupted);
+    scene.stalled.admin().maintain().await.unwrap();
     assert_eq!(uploads(&scene.keys().await), uploads(&before));
     sleep(GARBAGE).await;
-    scene.stalled.maintain().await.unwrap();
+    scene.stalled.admin().maintain().await.unwrap();
     assert_eq!(uploads(&scene.keys().await), uploads(&before) - 1, "its entry was taken off HEAD, and it with it");
-    assert_eq!(scene.stalled.sweep().await.unwrap(), 8, "what it named is in nobody's list any more");
+    assert_eq!(scene.stalled.admin().sweep().await.unwrap(), 8, "what it named is in nobody's list any more");
     scene.faulty.set_plan(|_| Fault::None);
     let again = Store::open_on(settings(), Arc::new(scene.memory.clone())).await.unwrap();
     assert_eq!(again.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap(), 8);

@@ -21,7 +21,7 @@ async fn kinds_of_values_are_discovered_as_they_are_written_and_never_forgotten(
     let update = json!({"ids": ["a", "nobody"], "metadatas": [{"k": 1.5}, {"unknown": 1}]});
     assert_eq!(server.post(&format!("{path}/update"), &update).await.status, 200);
     assert_eq!(server.post(&format!("{path}/delete"), &json!({"ids": ["a", "b", "c"]})).await.status, 200);
-    server.store.maintain().await.unwrap();
+    server.store.admin().maintain().await.unwrap();
     let found = keys().await;
     let both = json!({"int": {"int_inverted_index": plain(true)}, "float": {"float_inverted_index": plain(true)}});
     assert_eq!((&found["k"], &found["unknown"]), (&both, &Value::Null));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumlin::{ErrorKind, Scope, Store};
+use drumlin::{ErrorKind, Store};
 use futures::StreamExt;
 
 use super::*;
@@ -19,7 +19,7 @@ async fn store(parts: usize, idle: Duration) -> Store {
 #[tokio::test]
 async fn many_at_once_wait_for_memory_and_all_come_through() {
     let store = store(2, Duration::from_secs(30)).await;
-    let files = store.files(&Scope::default());
+    let files = store.files();
     let bodies: Vec<Vec<u8>> = (0..6).map(|n| bytes(n, (3 << 20) + 12_345)).collect();
     let puts = bodies.iter().enumerate().map(|(n, body)| {
         let files = &files;
@@ -33,7 +33,7 @@ async fn many_at_once_wait_for_memory_and_all_come_through() {
         async move { read(files, &format!("f{n}")).await.unwrap() }
     });
     assert_eq!(futures::future::join_all(reads).await, bodies);
-    let counts = store.file_counters();
+    let counts = store.admin().file_counters();
     assert_eq!((counts.puts, counts.bytes_in), (6, 6 * ((3 << 20) + 12_345)));
     assert_eq!(counts.bytes_out, counts.bytes_in);
     assert!(counts.waits > 0, "{counts:?}");
@@ -42,7 +42,7 @@ async fn many_at_once_wait_for_memory_and_all_come_through() {
 #[tokio::test]
 async fn who_waits_for_memory_too_long_is_told_and_what_is_given_up_frees_it() {
     let store = store(1, Duration::from_millis(200)).await;
-    let files = store.files(&Scope::default());
+    let files = store.files();
     put(&files, "a", &bytes(1, 3 << 20)).await.unwrap();
     let mut held = files.get("a", Consistency::Local).await.unwrap();
     held.next().await.unwrap();
@@ -85,7 +85,7 @@ async fn an_upload_that_stands_still_is_given_up_and_one_that_only_is_slow_is_no
 #[tokio::test]
 async fn a_body_whose_stream_fails_is_not_stored() {
     let store = store(4, Duration::from_secs(5)).await;
-    let files = store.files(&Scope::default());
+    let files = store.files();
     let broken = drumlin::Error::new(ErrorKind::Invalid, "the source broke off");
     let body = futures::stream::iter(vec![Ok(Bytes::from(vec![1; 3 << 20])), Err(broken)]).boxed();
     let refused = files.put("a", PutFile::default(), body).await.unwrap_err();

@@ -36,7 +36,7 @@ async fn files_survive_the_process_with_sum_and_time() {
     let body = bytes(1, 4444);
     let before = {
         let store = open(folder.path()).await;
-        let files = store.files(&Scope::default());
+        let files = store.files();
         put(&files, "gone", b"x").await.unwrap();
         files.delete("gone").await.unwrap();
         put(&files, "vault/a", &body).await.unwrap().file
@@ -44,12 +44,12 @@ async fn files_survive_the_process_with_sum_and_time() {
     };
     for _ in 0..2 {
         let store = open(folder.path()).await;
-        let files = store.files(&Scope::default());
+        let files = store.files();
         assert_eq!(files.stat("vault/a", Consistency::Local).await.unwrap(), before);
         assert_eq!(read(&files, "vault/a").await.unwrap(), body);
         assert_eq!(files.stat("gone", Consistency::Local).await.map_err(|e| e.kind()), Err(ErrorKind::Gone));
         // The second time from segments.
-        store.maintain().await.unwrap();
+        store.admin().maintain().await.unwrap();
         store.close(std::time::Duration::from_secs(5)).await.unwrap();
     }
 }
@@ -58,7 +58,7 @@ async fn files_survive_the_process_with_sum_and_time() {
 async fn two_stores_see_each_others_files() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (open(folder.path()).await, open(folder.path()).await);
-    let (here, there) = (one.files(&Scope::default()), two.files(&Scope::default()));
+    let (here, there) = (one.files(), two.files());
     put(&here, "a", b"first").await.unwrap();
     assert_eq!(read(&there, "a").await.unwrap(), b"first", "that there is none is said only after a look");
     put(&there, "a", b"second").await.unwrap();
@@ -68,9 +68,9 @@ async fn two_stores_see_each_others_files() {
     assert_eq!(here.delete("a").await.map_err(|e| e.kind()), Err(ErrorKind::Gone));
     assert_eq!(here.get("a", Consistency::Strong).await.map(|_| ()).map_err(|e| e.kind()), Err(ErrorKind::Gone));
     // Both make the collection of the files at once: it is one.
-    one.create_database("default_tenant", "d").await.unwrap();
+    one.namespaces().create_database("default_tenant", "d").await.unwrap();
     let scope = Scope { database: "d".to_owned(), ..Scope::default() };
-    let (x, y) = (one.files(&scope), two.files(&scope));
+    let (x, y) = (one.with_scope(&scope).files(), two.with_scope(&scope).files());
     let (a, b) = tokio::join!(put(&x, "x", b"x"), put(&y, "y", b"y"));
     assert_eq!((a.unwrap().replaced, b.unwrap().replaced), (false, false));
     assert_eq!((read(&x, "y").await.unwrap(), read(&y, "x").await.unwrap()), (b"y".to_vec(), b"x".to_vec()));
@@ -115,7 +115,7 @@ async fn a_damaged_part_is_named_and_no_byte_of_it_is_served_while_others_are() 
 async fn parts_that_were_exchanged_are_found_though_each_is_sound() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
-    let files = store.files(&Scope::default());
+    let files = store.files();
     put(&files, "a", &bytes(1, 3000)).await.unwrap();
     let parts = parts(folder.path());
     let (one, two) = (std::fs::read(&parts[0]).unwrap(), std::fs::read(&parts[1]).unwrap());
@@ -133,14 +133,14 @@ async fn files_of_a_database_that_another_store_has_dropped_and_made_anew_are_fo
         settings.sync_interval = std::time::Duration::from_secs(1 << 24);
         Store::open(settings).await.unwrap()
     };
-    let (here, there) = (one.files(&Scope::default()), two.files(&Scope::default()));
+    let (here, there) = (one.files(), two.files());
     let all = ListFiles { prefix: String::new(), limit: 10, after: None };
     for what in ["stat", "get", "delete", "list"] {
         let scope = Scope::default();
         put(&here, "old", b"old").await.unwrap();
         there.stat("old", Consistency::Strong).await.unwrap();
-        one.drop_database(&scope.tenant, &scope.database).await.unwrap();
-        one.create_database(&scope.tenant, &scope.database).await.unwrap();
+        one.namespaces().drop_database(&scope.tenant, &scope.database).await.unwrap();
+        one.namespaces().create_database(&scope.tenant, &scope.database).await.unwrap();
         put(&here, "new", b"new").await.unwrap();
         let found = match what {
             "stat" => there.stat("new", Consistency::Local).await.map(drop),

@@ -48,13 +48,13 @@ async fn no_user_can_give_such_a_name_and_none_can_part_records_from_contents() 
     let server = serve().await;
     let (store, scope) = (&server.store, Scope::default());
     for name in [".files", ".x"] {
-        let made = store.create_collection(&scope, CollectionSpec::new(name)).await.map(|_| ());
+        let made = store.with_scope(&scope).create_collection(CollectionSpec::new(name)).await.map(|_| ());
         assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{name}");
         assert_eq!(server.post("/api/collections", &json!({"name": name})).await.status, 400);
         assert_eq!(server.post(&format!("{DB}/collections"), &json!({"name": name})).await.status, 400);
     }
-    put(&store.files(&scope), "a", b"x").await.unwrap();
-    let other = store.create_collection(&scope, CollectionSpec::new("other")).await.unwrap().identity().id;
+    put(&store.with_scope(&scope).files(), "a", b"x").await.unwrap();
+    let other = store.with_scope(&scope).create_collection(CollectionSpec::new("other")).await.unwrap().identity().id;
     let files = store.collection(".files").await.unwrap();
     let id = files.identity().id;
     let named = |name: &str| drumlin::CollectionChange { name: Some(name.to_owned()), ..Default::default() };
@@ -63,7 +63,7 @@ async fn no_user_can_give_such_a_name_and_none_can_part_records_from_contents() 
     assert_eq!(store.modify_collection(id, named("b")).await.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     assert_eq!(store.modify_collection(other, named(".b")).await.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     for (of, name) in [(".files", "b"), ("other", ".b")] {
-        let restored = store.restore_collection(&scope, of, Moment::Sound, name).await.map(|_| ());
+        let restored = store.with_scope(&scope).admin().restore_collection(of, Moment::Sound, name).await.map(|_| ());
         assert_eq!(restored.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{of}");
     }
     // Records with embeddings and records without are never in one collection.

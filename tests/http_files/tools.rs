@@ -44,14 +44,14 @@ fn parts(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 async fn verify_calls_files_sound_and_names_every_damaged_part() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
-    let files = store.files(&Scope::default());
+    let files = store.files();
     for (n, name) in (0..).zip(["a", "b/c", "replaced", "deleted"]) {
         put(&files, name, &bytes(n, 2500)).await.unwrap();
     }
     let of_a = parts(folder.path())[0].0.parent().unwrap().to_owned();
     for flushed in [false, true] {
         if flushed {
-            store.maintain().await.unwrap();
+            store.admin().maintain().await.unwrap();
             put(&files, "replaced", &bytes(9, 100)).await.unwrap();
             files.delete("deleted").await.unwrap();
         }
@@ -88,16 +88,16 @@ async fn what_a_dropped_database_leaves_of_its_files_is_garbage_and_goes() {
     settings.maintenance = false;
     settings.timing.keep = std::time::Duration::from_millis(10);
     let store = Store::open(settings.clone()).await.unwrap();
-    store.create_database("default_tenant", "d").await.unwrap();
-    let files = store.files(&Scope { database: "d".to_owned(), ..Scope::default() });
+    store.namespaces().create_database("default_tenant", "d").await.unwrap();
+    let files = store.with_scope(&Scope { database: "d".to_owned(), ..Scope::default() }).files();
     put(&files, "a", &bytes(1, 2500)).await.unwrap();
-    store.drop_database("default_tenant", "d").await.unwrap();
+    store.namespaces().drop_database("default_tenant", "d").await.unwrap();
     assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
-    store.maintain().await.unwrap();
+    store.admin().maintain().await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let doomed = drumlin::garbage(&settings, false).await.unwrap();
     assert_eq!(doomed.iter().filter(|doomed| doomed.key.contains("/file/")).count(), 3, "{doomed:?}");
-    store.maintain().await.unwrap();
+    store.admin().maintain().await.unwrap();
     assert_eq!(parts(folder.path()), []);
     assert!(verify(folder.path()).await.sound);
 }
@@ -125,7 +125,7 @@ async fn the_files_of_a_format_1_bucket_are_read_written_and_sound() {
     settings.timing.garbage = settings.timing.keep;
     let store = Store::open(settings).await.unwrap();
     store.wait_until_loaded().await;
-    let files = store.files(&Scope::default());
+    let files = store.files();
     let expected: serde_json::Value =
         serde_json::from_slice(&std::fs::read(fixture.join("expected.json")).unwrap()).unwrap();
     let list = ListFiles { prefix: String::new(), after: None, limit: 100 };
@@ -142,8 +142,8 @@ async fn the_files_of_a_format_1_bucket_are_read_written_and_sound() {
     }
     assert_eq!(files.stat("deleted", Consistency::Local).await.map_err(|e| e.kind()), Err(ErrorKind::Gone));
     put(&files, "written/later", &bytes(1, 1500)).await.unwrap();
-    store.maintain().await.unwrap();
+    store.admin().maintain().await.unwrap();
     assert_eq!(read(&files, "written/later").await.unwrap(), bytes(1, 1500));
-    assert!(store.sweep().await.unwrap() > 0, "what a sweep noted long ago goes");
+    assert!(store.admin().sweep().await.unwrap() > 0, "what a sweep noted long ago goes");
     assert!(verify(folder.path()).await.sound);
 }

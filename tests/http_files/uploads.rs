@@ -139,22 +139,28 @@ async fn what_is_too_large_or_of_another_kind_is_refused_before_it_is_read() {
 #[tokio::test]
 async fn a_database_has_its_own_files_and_takes_them_along() {
     let server = serve().await;
-    server.store.create_database("default_tenant", "other").await.unwrap();
+    server.store.namespaces().create_database("default_tenant", "other").await.unwrap();
     let at = |database: &str| format!("/api/files/a?database={database}");
     assert_eq!(server.send("PUT", &at("other"), &[], b"there").await.status, 201);
     assert_eq!(server.get("/api/files/a").await.status, 404);
     assert_eq!(server.get(&at("other")).await.body, b"there");
     assert_eq!(server.send("PUT", &at("nowhere"), &[], b"x").await.status, 404);
-    server.store.drop_database("default_tenant", "other").await.unwrap();
+    server.store.namespaces().drop_database("default_tenant", "other").await.unwrap();
     assert_eq!(server.get(&at("other")).await.status, 404);
-    server.store.create_database("default_tenant", "other").await.unwrap();
+    server.store.namespaces().create_database("default_tenant", "other").await.unwrap();
     assert_eq!(server.get(&at("other")).await.status, 404);
     assert_eq!(server.send("PUT", &at("other"), &[], b"anew").await.status, 201);
-    server.store.reset().await.unwrap();
+    server.store.namespaces().reset().await.unwrap();
     let scope = Scope::default();
     let list = ListFiles { prefix: String::new(), after: None, limit: 10 };
-    assert_eq!(server.store.files(&scope).list(&list, Consistency::Strong).await.unwrap().files, []);
-    assert_eq!(put(&server.store.files(&scope), "x", b"x").await.map_err(|e| e.kind()).map(|p| p.replaced), Ok(false));
-    assert_eq!(read(&server.store.files(&scope), "y").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+    assert_eq!(server.store.with_scope(&scope).files().list(&list, Consistency::Strong).await.unwrap().files, []);
+    assert_eq!(
+        put(&server.store.with_scope(&scope).files(), "x", b"x").await.map_err(|e| e.kind()).map(|p| p.replaced),
+        Ok(false)
+    );
+    assert_eq!(
+        read(&server.store.with_scope(&scope).files(), "y").await.map_err(|e| e.kind()),
+        Err(ErrorKind::NotFound)
+    );
     server.stop().await;
 }

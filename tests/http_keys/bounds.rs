@@ -25,12 +25,12 @@ async fn town() -> Town {
     let all = keys.add("all", KeyScope::Admin, &[]);
     let server = keys.serve(HttpSettings::default()).await;
     let store = &server.store;
-    store.create_tenant("acme").await.unwrap();
-    let mut ids = vec![store.collection_in(&Scope::default(), HOARD).await.unwrap().identity().id.to_string()];
+    store.namespaces().create_tenant("acme").await.unwrap();
+    let mut ids = vec![store.collection(HOARD).await.unwrap().identity().id.to_string()];
     for (database, name) in [("prod", "blueprints"), ("test", "drafts")] {
-        store.create_database("acme", database).await.unwrap();
+        store.namespaces().create_database("acme", database).await.unwrap();
         let scope = Scope { tenant: "acme".to_owned(), database: database.to_owned() };
-        let made = store.create_collection(&scope, CollectionSpec::new(name)).await.unwrap();
+        let made = store.with_scope(&scope).create_collection(CollectionSpec::new(name)).await.unwrap();
         made.add(&[Record::new("one", vec![1.0, 0.0])]).await.unwrap();
         ids.push(made.identity().id.to_string());
     }

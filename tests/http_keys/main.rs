@@ -123,7 +123,7 @@ async fn serve(http: HttpSettings) -> Server {
     LazyLock::force(&LOG);
     let server = Server::with(Settings::new(Storage::Memory), http).await;
     server.store.wait_until_loaded().await;
-    server.store.create_collection(&Scope::default(), CollectionSpec::new(HOARD)).await.unwrap();
+    server.store.create_collection(CollectionSpec::new(HOARD)).await.unwrap();
     server
 }
 

@@ -111,7 +111,7 @@ impl Ring {
 }
 
 async fn id_of_hoard(server: &Server) -> String {
-    server.store.collection_in(&Scope::default(), HOARD).await.unwrap().identity().id.to_string()
+    server.store.collection(HOARD).await.unwrap().identity().id.to_string()
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ const APP: &str = "https://app.example.org";
 
 async fn keyless(http: HttpSettings) -> Server {
     let server = Server::with(Settings::new(Storage::Memory), http).await;
-    server.store.create_collection(&Scope::default(), CollectionSpec::new(HOARD)).await.unwrap();
+    server.store.create_collection(CollectionSpec::new(HOARD)).await.unwrap();
     server
 }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drumlin::{
-    Collection, CollectionSpec, Consistency, Error, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Scope,
-    Store, WriteOutcome,
+    Collection, CollectionSpec, Consistency, Error, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Store,
+    WriteOutcome,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -145,7 +145,7 @@ impl Client {
         let spec = CollectionSpec::new(name).metric(Metric::L2);
         let spec = CollectionSpec { metadata: Some(Metadata::from([("token", token.as_str())])), ..spec };
         let began = self.world.event();
-        let created = self.store.create_collection(&Scope::default(), spec).await;
+        let created = self.store.create_collection(spec).await;
         let (now, tenures) = (self.world.event(), self.tenures(name));
         let ours = tenures.iter().filter(|t| t.token == token).count();
         match created {
@@ -179,7 +179,7 @@ impl Client {
 
     async fn drop_collection(&mut self, name: &'static str) {
         let began = self.world.event();
-        let dropped = self.store.drop_collection(&Scope::default(), name).await;
+        let dropped = self.store.drop_collection(name).await;
         let now = self.world.event();
         match dropped {
             Ok(()) => {

@@ -9,7 +9,7 @@ use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, BucketError};
 use drumlin::testing::format::head::Head;
 use drumlin::testing::format::{decode_commit, decode_segment};
-use drumlin::{Consistency, Found, Get, Include, Scope, Store};
+use drumlin::{Consistency, Found, Get, Include, Store};
 use tokio::time::{sleep, timeout};
 
 use super::model::Model;
@@ -68,7 +68,7 @@ async fn content(world: &World, store: &Store) -> Content {
         world.wrong(format!("sync after the storm: {error}"));
     }
     let mut content = Content::new();
-    for info in store.collections(&Scope::default()) {
+    for info in store.collections(Consistency::Local).await.unwrap() {
         let collection = match store.collection(&info.name).await {
             Ok(collection) => collection,
             Err(error) if error.kind() == drumlin::ErrorKind::NotFound => continue,

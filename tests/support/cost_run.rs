@@ -11,7 +11,7 @@ use drumlin::bucket::clock::StoreClock;
 use drumlin::bucket::count::{Counts, OpCounts};
 use drumlin::bucket::memory::MemoryBucket;
 use drumlin::report::Counters;
-use drumlin::{CollectionSpec, Record, Scope, Settings, Storage, Store, Timing};
+use drumlin::{CollectionSpec, Record, Settings, Storage, Store, Timing};
 
 use crate::records::Source;
 
@@ -87,8 +87,8 @@ pub async fn run(run: Run) -> Cost {
     let mut settings = Settings::new(Storage::Memory);
     settings.timing = run.timing;
     let store = Store::open_on(settings, bucket.clone()).await.expect("a bucket in memory opens");
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("cost")).await.expect("the name");
-    let before = store.storage_counters();
+    let collection = store.create_collection(CollectionSpec::new("cost")).await.expect("the name");
+    let before = store.admin().storage_counters();
     let mut source = Source::new(1, DIM, 64);
     let mut raw = 0;
     for _ in 0..run.adds {
@@ -100,7 +100,7 @@ pub async fn run(run: Run) -> Cost {
     }
     let bytes_after_adds = stored(&bucket, "").await;
     tokio::time::sleep(run.rest).await;
-    let counts = since(&before, &store.storage_counters());
+    let counts = since(&before, &store.admin().storage_counters());
     Cost {
         raw_bytes: raw,
         bytes_after_adds,
@@ -109,7 +109,7 @@ pub async fn run(run: Run) -> Cost {
         segment_bytes: stored(&bucket, "/seg/").await,
         graph_bytes: stored(&bucket, "/graph/").await,
         counts,
-        counters: store.counters(),
+        counters: store.admin().counters(),
     }
 }
 
@@ -118,7 +118,7 @@ pub async fn one_add(records: usize) -> (Vec<(Op, OpCounts)>, u64) {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;
     let store = Store::open_on(settings, memory()).await.expect("a bucket in memory opens");
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new("cost")).await.expect("the name");
+    let collection = store.create_collection(CollectionSpec::new("cost")).await.expect("the name");
     let mut source = Source::new(2, DIM, 64);
     let mut filled = 0;
     while filled < records {
@@ -126,10 +126,10 @@ pub async fn one_add(records: usize) -> (Vec<(Op, OpCounts)>, u64) {
         filled += collection.add(&batch).await.expect("a batch is added").applied;
     }
     store.sync().await.expect("a flush succeeds");
-    let before = store.storage_counters();
+    let before = store.admin().storage_counters();
     let record = source.take(1);
     assert_eq!(collection.add(&record).await.expect("an add succeeds").applied, 1);
-    (since(&before, &store.storage_counters()), record.iter().map(raw_bytes).sum())
+    (since(&before, &store.admin().storage_counters()), record.iter().map(raw_bytes).sum())
 }
 
 /// What was counted between two moments, by kind, where there was anything.

@@ -25,7 +25,7 @@ pub async fn check(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, swe
     worlds.check_all(&world)?;
     let mut names: Vec<String> = world.collections.keys().cloned().collect();
     names.push("new".to_owned());
-    store.create_collection(&Default::default(), drumlin::CollectionSpec::new("new")).await.map_err(sentence)?;
+    store.create_collection(drumlin::CollectionSpec::new("new")).await.map_err(sentence)?;
     for name in names {
         let more = vec![fault_script::record("after", 7)];
         let collection = fault_script::collection(&store, &name).await.map_err(sentence)?;
@@ -35,13 +35,13 @@ pub async fn check(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, swe
     if !thoroughly {
         return Content::read(memory).await.check();
     }
-    store.maintain().await.map_err(sentence)?;
+    store.admin().maintain().await.map_err(sentence)?;
     Content::read(memory).await.check()?;
     if sweeps {
-        store.sweep().await.map_err(sentence)?;
-        store.maintain().await.map_err(sentence)?;
+        store.admin().sweep().await.map_err(sentence)?;
+        store.admin().maintain().await.map_err(sentence)?;
         sleep(KEEP + Duration::from_secs(1)).await;
-        store.maintain().await.map_err(sentence)?;
+        store.admin().maintain().await.map_err(sentence)?;
         let live: Vec<String> = read_ids(&store).into_iter().map(|id| format!("c/{id}")).collect();
         Content::read(memory).await.check_no_orphans(&live)?;
     }
@@ -51,7 +51,7 @@ pub async fn check(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, swe
 }
 
 fn read_ids(store: &Store) -> Vec<CollectionId> {
-    store.status().collections.into_iter().map(|collection| collection.id).collect()
+    store.admin().status().collections.into_iter().map(|collection| collection.id).collect()
 }
 
 fn upsert(records: &mut Records, more: Records) {
@@ -67,7 +67,7 @@ async fn reopen(memory: &MemoryBucket) -> Result<Store, String> {
     let opened = timeout(FOREVER, Store::open_on(fault_script::settings(), Arc::new(memory.clone()))).await;
     let store = opened.map_err(|_| "does not open".to_owned())?.map_err(sentence)?;
     timeout(FOREVER, store.wait_until_loaded()).await.map_err(|_| "does not load".to_owned())?;
-    let health = store.health();
+    let health = store.admin().health();
     match health.damaged.is_empty() && health.status == "ok" {
         true => Ok(store),
         false => Err(format!("not healthy after reopening: {health:?}")),

@@ -298,7 +298,7 @@ impl Run<'_> {
         let synced = timeout(FOREVER, store.sync()).await.map_err(|_| "the last sync has no end".to_owned())?;
         let report = synced.map_err(|error| format!("the last sync: {error}"))?;
         let failed = report.collections.iter().find_map(|c| c.error.clone());
-        let damaged = store.health().damaged;
+        let damaged = store.admin().health().damaged;
         match (failed, damaged.is_empty()) {
             (None, true) => Ok(()),
             (failed, _) => Err(format!("after the trouble: {failed:?}, damaged: {damaged:?}")),
@@ -339,11 +339,11 @@ impl Run<'_> {
                 self.blame("sync", failed, over)?;
             }
             Step::Maintain => {
-                let done = self.unless_dead(store.maintain()).await;
+                let done = self.unless_dead(store.admin().maintain()).await;
                 self.blame("maintenance", done.and_then(Result::err).map(|e| e.to_string()), over)?;
             }
             Step::Sweep => {
-                let done = self.unless_dead(store.sweep()).await;
+                let done = self.unless_dead(store.admin().sweep()).await;
                 self.blame("sweep", done.and_then(Result::err).map(|e| e.to_string()), over)?;
             }
             Step::Wait(time) => sleep(*time).await,

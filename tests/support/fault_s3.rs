@@ -118,8 +118,8 @@ async fn take(store: &Store, step: &Step, worlds: &mut Worlds, disturbed: bool) 
             worlds.check(name, Some(&records)).err()
         }
         Step::Sync => store.sync().await.err().map(|e| e.to_string()),
-        Step::Maintain => store.maintain().await.err().map(|e| e.to_string()),
-        Step::Sweep => store.sweep().await.err().map(|e| e.to_string()),
+        Step::Maintain => store.admin().maintain().await.err().map(|e| e.to_string()),
+        Step::Sweep => store.admin().sweep().await.err().map(|e| e.to_string()),
         Step::Close => store.close(Duration::from_secs(10)).await.err().map(|e| e.to_string()),
         Step::Wait(_) => None,
     };
@@ -137,11 +137,11 @@ async fn check_place(place: &Place, worlds: &Worlds) -> Result<(), String> {
     Content::read(bucket.as_ref()).await.check()?;
     let store = Store::open_on(settings(), bucket.clone()).await.map_err(told)?;
     worlds.check_all(&fault_script::read_all(&store).await.map_err(told)?)?;
-    let health = store.health();
+    let health = store.admin().health();
     if !health.damaged.is_empty() {
         return Err(format!("damaged: {:?}", health.damaged));
     }
-    for info in store.collections(&Default::default()) {
+    for info in store.collections(Consistency::Local).await.unwrap() {
         let collection = match store.collection(&info.name).await {
             Err(error) if error.kind() == drumlin::ErrorKind::NotFound => continue,
             opened => opened.map_err(told)?,

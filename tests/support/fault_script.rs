@@ -277,7 +277,7 @@ pub fn place(path: &str) -> (Scope, &str) {
 /// The collection that a script's name stands for.
 pub async fn collection(store: &Store, path: &str) -> Result<Collection, Error> {
     let (scope, name) = place(path);
-    store.collection_in(&scope, name).await
+    store.with_scope(&scope).collection(name).await
 }
 
 /// Makes one change on a store.
@@ -294,11 +294,11 @@ async fn make(store: &Store, change: &Change) -> Result<WriteOutcome, Error> {
         Change::Create { name, dimension } => {
             let (scope, name) = place(name);
             let spec = CollectionSpec { dimension: *dimension, ..CollectionSpec::new(name).metric(Metric::L2) };
-            store.create_collection(&scope, spec).await?;
+            store.with_scope(&scope).create_collection(spec).await?;
         }
         Change::Drop(name) => {
             let (scope, name) = place(name);
-            store.drop_collection(&scope, name).await?;
+            store.with_scope(&scope).drop_collection(name).await?;
         }
         Change::Rename { from, to } => {
             let id = collection(store, from).await?.info().id;
@@ -309,9 +309,9 @@ async fn make(store: &Store, change: &Change) -> Result<WriteOutcome, Error> {
             let id = collection(store, from).await?.info().id;
             store.fork_collection(id, place(to).1).await?;
         }
-        Change::CreateDatabase(name) => drop(store.create_database(&tenant, name).await?),
-        Change::DropDatabase(name) => store.drop_database(&tenant, name).await?,
-        Change::Reset => store.reset().await?,
+        Change::CreateDatabase(name) => drop(store.namespaces().create_database(&tenant, name).await?),
+        Change::DropDatabase(name) => store.namespaces().drop_database(&tenant, name).await?,
+        Change::Reset => store.namespaces().reset().await?,
         Change::Add(name, records) => return collection(store, name).await?.add(records).await,
         Change::Upsert(name, records) => return collection(store, name).await?.upsert(records).await,
         Change::Update(name, updates) => return collection(store, name).await?.update(updates).await,
@@ -335,15 +335,15 @@ fn as_record(found: Found) -> Record {
 pub async fn read_all(store: &Store) -> Result<World, Error> {
     let mut world = World::default();
     let mut scopes = vec![Scope::default()];
-    for database in store.databases(&Scope::default().tenant).await? {
+    for database in store.namespaces().databases(&Scope::default().tenant).await? {
         if database.name != Scope::default().database {
             scopes.push(Scope { tenant: database.tenant, database: database.name.clone() });
             world.databases.insert(database.name);
         }
     }
     for scope in scopes {
-        for info in store.collections(&scope) {
-            let read = match store.collection_in(&scope, &info.name).await {
+        for info in store.with_scope(&scope).collections(Consistency::Local).await? {
+            let read = match store.with_scope(&scope).collection(&info.name).await {
                 Ok(collection) => read(&collection, Consistency::Strong).await,
                 Err(error) => Err(error),
             };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use drumlin::bucket::call::Op;
-use drumlin::{CollectionSpec, Scope, Store};
+use drumlin::{CollectionSpec, Store};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -25,10 +25,10 @@ pub struct Shared {
 
 /// `clients` at once make `each` adds one after the other on a new collection called `name`.
 pub async fn run(store: &Store, name: &str, clients: usize, each: usize) -> Shared {
-    let collection = store.create_collection(&Scope::default(), CollectionSpec::new(name)).await.expect("a free name");
+    let collection = store.create_collection(CollectionSpec::new(name)).await.expect("a free name");
     let mut source = Source::new(3, DIM, 64);
     let records: Vec<_> = (0..clients).map(|_| source.take(each)).collect();
-    let puts = store.storage_counters().of(Op::Create).calls;
+    let puts = store.admin().storage_counters().of(Op::Create).calls;
     let started = Instant::now();
     let adds = records.into_iter().map(|records| {
         let collection = collection.clone();
@@ -42,5 +42,5 @@ pub async fn run(store: &Store, name: &str, clients: usize, each: usize) -> Shar
     });
     let adds = join_all(adds).await.into_iter().map(|added| added.expect("a client finishes")).sum();
     let time = started.elapsed();
-    Shared { adds, puts: store.storage_counters().of(Op::Create).calls - puts, time }
+    Shared { adds, puts: store.admin().storage_counters().of(Op::Create).calls - puts, time }
 }

@@ -63,13 +63,13 @@ fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
 
 /// The collection to copy into: new, or begun by an earlier run.
 async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collection> {
-    made_sure(store.create_tenant(&scope.tenant).await)?;
-    made_sure(store.create_database(&scope.tenant, &scope.database).await)?;
-    match store.create_collection(scope, spec(theirs)?).await {
+    made_sure(store.namespaces().create_tenant(&scope.tenant).await)?;
+    made_sure(store.namespaces().create_database(&scope.tenant, &scope.database).await)?;
+    match store.with_scope(scope).create_collection(spec(theirs)?).await {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created,
     }
-    let ours = store.collection_in(scope, &theirs.name).await?;
+    let ours = store.with_scope(scope).collection(&theirs.name).await?;
     if ours.identity().extension.get(ORIGIN) != Some(&json!(theirs.id)) {
         return Err(Error::new(
             ErrorKind::AlreadyExists,

@@ -131,7 +131,7 @@ fn run(flags: &FileFlags, source: OpenedFile) -> Result<()> {
             Err(error) => {
                 // Nobody asked for an empty collection.
                 if made && collection.count(Consistency::Strong).await.is_ok_and(|count| count == 0) {
-                    store.drop_collection(&flags.of.scope(), &flags.of.collection).await?;
+                    store.with_scope(&flags.of.scope()).drop_collection(&flags.of.collection).await?;
                 }
                 return Err(error);
             }
@@ -165,11 +165,11 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
     spec.metric = flags.metric.unwrap_or(spec.metric);
     let origin = origin(flags)?;
     spec.extension.insert(ORIGIN.to_owned(), origin.clone());
-    match store.create_collection(&scope, spec).await {
+    match store.with_scope(&scope).create_collection(spec).await {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created.map(|collection| (collection, true)),
     }
-    let collection = store.collection_in(&scope, name).await?;
+    let collection = store.with_scope(&scope).collection(name).await?;
     let from = collection.identity().extension.get(ORIGIN).cloned();
     if flags.upsert || from.as_ref() == Some(&origin) {
         return Ok((collection, false));

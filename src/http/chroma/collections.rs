@@ -20,7 +20,7 @@ use super::metadata::{self, Fields};
 use super::names::check_name;
 use super::schema::Schema;
 use crate::collection::handle::Collection;
-use crate::collection::request::{CollectionSpec, Condition, Scope};
+use crate::collection::request::{CollectionSpec, Condition, Consistency, Scope};
 use crate::error::{Error, ErrorKind};
 use crate::record::CollectionId;
 use crate::store::Store;
@@ -160,11 +160,11 @@ pub(super) async fn create(
     for _ in 0..ATTEMPTS {
         let created = {
             let (store, scope, spec) = (app.store.clone(), scope.clone(), spec.clone());
-            begun.run(async move { store.create_collection(&scope, spec).await }).await
+            begun.run(async move { store.with_scope(&scope).create_collection(spec).await }).await
         };
         let found = match created {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && get => {
-                app.store.collection_in(&scope, &spec.name).await
+                app.store.with_scope(&scope).collection(&spec.name).await
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(&spec.name)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -186,7 +186,7 @@ pub(super) async fn list(
     At(place): At<InDatabase>,
     ChromaParameters(page): ChromaParameters<PageParameters>,
 ) -> Result<Response, ChromaError> {
-    let mut infos = app.store.collections(&place.scope());
+    let mut infos = app.store.with_scope(&place.scope()).collections(Consistency::Local).await?;
     infos.sort_by_key(|info| info.id);
     let mut bodies = Vec::with_capacity(infos.len());
     for info in page.of(infos) {
@@ -205,13 +205,13 @@ pub(super) async fn list(
 }
 
 pub(super) async fn count(State(app): State<App>, At(place): At<InDatabase>) -> Result<Response, ChromaError> {
-    Ok(json(StatusCode::OK, &app.store.collections(&place.scope()).len())?)
+    Ok(json(StatusCode::OK, &app.store.with_scope(&place.scope()).collections(Consistency::Local).await?.len())?)
 }
 
 pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
     let name = &place.collection;
     check_shown(name)?;
-    let collection = app.store.collection_in(&place.scope(), name).await.map_err(|e| no_name(e, name))?;
+    let collection = app.store.with_scope(&place.scope()).collection(name).await.map_err(|e| no_name(e, name))?;
     Ok(json(StatusCode::OK, &ChromaCollection::of(&collection)?)?)
 }
 
@@ -296,7 +296,7 @@ pub(super) async fn remove(
     check_shown(&name)?;
     let dropped = {
         let name = name.clone();
-        begun.run(async move { app.store.drop_collection(&scope, &name).await }).await
+        begun.run(async move { app.store.with_scope(&scope).drop_collection(&name).await }).await
     };
     dropped.map_err(|e| no_name(e, &name))?;
     Ok(json(StatusCode::OK, &json!({}))?)

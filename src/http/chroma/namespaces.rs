@@ -83,14 +83,14 @@ pub(super) async fn create_tenant(
     }
     let created = {
         let name = name.clone();
-        begun.run(async move { app.store.create_tenant(&name).await }).await
+        begun.run(async move { app.store.namespaces().create_tenant(&name).await }).await
     };
     created.map_err(|e| worded(e, ErrorKind::AlreadyExists, || format!("Tenant [{name}] already exists")))?;
     done()
 }
 
 pub(super) async fn tenant(State(app): State<App>, At(name): At<String>) -> Result<Response, ChromaError> {
-    let tenant = app.store.tenant(&name).await.map_err(|e| no_tenant(e, &name))?;
+    let tenant = app.store.namespaces().tenant(&name).await.map_err(|e| no_tenant(e, &name))?;
     Ok(json(StatusCode::OK, &json!({"name": tenant.name, "resource_name": tenant.resource_name}))?)
 }
 
@@ -102,7 +102,7 @@ pub(super) async fn update_tenant(
 ) -> Result<Response, ChromaError> {
     let changed = {
         let name = name.clone();
-        begun.run(async move { app.store.update_tenant(&name, Some(change.resource_name)).await }).await
+        begun.run(async move { app.store.namespaces().update_tenant(&name, Some(change.resource_name)).await }).await
     };
     changed.map_err(|e| no_tenant(e, &name))?;
     done()
@@ -117,7 +117,7 @@ pub(super) async fn create_database(
     check_name(&name).map_err(ChromaError::invalid)?;
     let created = {
         let (tenant, name) = (tenant.clone(), name.clone());
-        begun.run(async move { app.store.create_database(&tenant, &name).await }).await
+        begun.run(async move { app.store.namespaces().create_database(&tenant, &name).await }).await
     };
     created.map_err(|e| match e.kind() {
         ErrorKind::NotFound => no_tenant(e, &tenant),
@@ -131,14 +131,14 @@ pub(super) async fn databases(
     At(tenant): At<String>,
     ChromaParameters(page): ChromaParameters<PageParameters>,
 ) -> Result<Response, ChromaError> {
-    let databases = app.store.databases(&tenant).await?;
+    let databases = app.store.namespaces().databases(&tenant).await?;
     let bodies: Vec<DatabaseBody> = page.of(databases).map(DatabaseBody::from).collect();
     Ok(json(StatusCode::OK, &bodies)?)
 }
 
 pub(super) async fn database(State(app): State<App>, At(place): At<InDatabase>) -> Result<Response, ChromaError> {
     let InDatabase { tenant, database } = place;
-    let found = app.store.database(&tenant, &database).await;
+    let found = app.store.namespaces().database(&tenant, &database).await;
     let words = || format!("Database [{database}] not found. Are you sure it exists?");
     let found = found.map_err(|e| worded(e, ErrorKind::NotFound, words))?;
     Ok(json(StatusCode::OK, &DatabaseBody::from(found))?)
@@ -152,7 +152,7 @@ pub(super) async fn drop_database(
     let InDatabase { tenant, database } = place;
     let dropped = {
         let (tenant, database) = (tenant, database.clone());
-        begun.run(async move { app.store.drop_database(&tenant, &database).await }).await
+        begun.run(async move { app.store.namespaces().drop_database(&tenant, &database).await }).await
     };
     dropped.map_err(|e| worded(e, ErrorKind::NotFound, || format!("Database [{database}] not found")))?;
     done()

@@ -57,7 +57,7 @@ pub(super) async fn identity(
         }
         Some(Bound { tenant, database: Some(database) }) => (tenant.clone(), vec![database.clone()]),
         Some(Bound { tenant, database: None }) => {
-            let databases = app.store.databases(tenant).await?;
+            let databases = app.store.namespaces().databases(tenant).await?;
             (tenant.clone(), databases.into_iter().map(|database| database.name).collect())
         }
     };
@@ -72,7 +72,7 @@ pub(super) async fn reset(
     if !app.settings.allow_reset {
         return Err(ChromaError::forbidden("Reset is disabled by config"));
     }
-    begun.run(async move { app.store.reset().await }).await?;
+    begun.run(async move { app.store.namespaces().reset().await }).await?;
     Ok(json(StatusCode::OK, &true)?)
 }
 

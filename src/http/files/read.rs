@@ -75,7 +75,7 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency, list) = parameters.split()?;
-    let page = app.store.files(&scope).list(&list, consistency).await?;
+    let page = app.store.with_scope(&scope).files().list(&list, consistency).await?;
     json(StatusCode::OK, &ListBody { files: page.files.into_iter().map(FileBody::from).collect(), next: page.next })
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn head(
 
 /// The answer to a request for a file's headers.
 pub(super) async fn describe(app: &App, name: &str, read: ReadFile, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let files = app.store.files(&scope(read.tenant, read.database));
+    let files = app.store.with_scope(&scope(read.tenant, read.database)).files();
     let file = files.stat(name, read.consistency.into()).await?;
     if let Some(answer) = settled(headers, &file) {
         return answer;
@@ -117,7 +117,7 @@ pub(super) async fn download(
     headers: &HeaderMap,
     leaves: impl Fn(&FileInfo) -> bool,
 ) -> Result<Response, ApiError> {
-    let files = app.store.files(&scope(read.tenant, read.database));
+    let files = app.store.with_scope(&scope(read.tenant, read.database)).files();
     let header = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let wanted = |file: &FileInfo| match range_counts(headers, file) {
         true => asked(header, file.size),

@@ -67,7 +67,7 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<Response, ApiError> {
     let UploadParameters { tenant, database, auto_delete } = parameters;
-    let files = app.store.files(&scope(tenant, database));
+    let files = app.store.with_scope(&scope(tenant, database)).files();
     let id = text(&headers, &X_JOB_ID)?.map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned);
     id.as_deref().map_or(Ok(()), check_job_id)?;
     let length = length(&app, &headers)?;
@@ -228,7 +228,7 @@ pub(super) async fn remove(
     path: NamePath,
     Parameters(parameters): Parameters<ScopeParameters>,
 ) -> Result<Response, ApiError> {
-    let (id, files) = (job(path)?, app.store.files(&parameters.scope()));
+    let (id, files) = (job(path)?, app.store.with_scope(&parameters.scope()).files());
     let job_id = id.clone();
     begun.run(async move { files.delete(&id).await }).await?;
     json(StatusCode::OK, &json!({"success": true, "job_id": job_id}))
@@ -240,7 +240,7 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Response, ApiError> {
     let (scope, consistency, list) = parameters.split()?;
-    let page = app.store.files(&scope).list(&list, consistency).await?;
+    let page = app.store.with_scope(&scope).files().list(&list, consistency).await?;
     let jobs = page.files.into_iter().filter(|file| !file.name.contains('/'));
     let jobs: Vec<JobBody> = jobs.map(|file| JobBody { job_id: file.name.clone(), file: file.into() }).collect();
     json(StatusCode::OK, &json!({"success": true, "count": jobs.len(), "files": jobs, "next": page.next}))

@@ -49,7 +49,7 @@ pub(super) async fn put(
         auto_delete: parameters.auto_delete,
         uploaded_at_ms: None,
     };
-    let files = app.store.files(&scope(parameters.tenant, parameters.database));
+    let files = app.store.with_scope(&scope(parameters.tenant, parameters.database)).files();
     let body = pieces(body, app.store.file_settings().idle_timeout);
     let stored = files.put(&name, file, body).await.map_err(refused)?;
     let status = if stored.replaced { StatusCode::OK } else { StatusCode::CREATED };
@@ -64,7 +64,7 @@ pub(super) async fn remove(
     path: NamePath,
     Parameters(parameters): Parameters<ScopeParameters>,
 ) -> Result<Response, ApiError> {
-    let (name, files) = (named(path)?, app.store.files(&parameters.scope()));
+    let (name, files) = (named(path)?, app.store.with_scope(&parameters.scope()).files());
     let deleted = name.clone();
     let version = begun.run(async move { files.delete(&name).await }).await?;
     json(StatusCode::OK, &json!({"deleted": deleted, "version": version}))
