@@ -132,7 +132,7 @@ async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (St
             (0..sizes.batch).map(|n| Record::new(format!("r{}", made + n), vectors.next())).collect();
         made += records.len();
         let begun = Instant::now();
-        collection.add(&records).await.expect("an add succeeds");
+        collection.add(records.clone()).await.expect("an add succeeds");
         latencies_ms.push(begun.elapsed().as_secs_f64() * 1e3);
         live.extend(records);
         if add % ADDS_PER_DELETE == 0 {
@@ -143,7 +143,7 @@ async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (St
         if add % sizes.adds.div_ceil(SAMPLES) == 0 {
             let sample = Query { include: Include::NONE, ..Query::batch(queries[..queries.len().min(100)].to_vec()) };
             let begun = search_cpu_us();
-            let asked = collection.search(sample).await.expect("a search is answered").results.len();
+            let asked = collection.search_batch(sample).await.expect("a search is answered").len();
             let cost = (search_cpu_us() - begun) / asked as f64;
             println!("{:>8} records: {cost:7.1} us a query, {}", live.len(), grown_parts(&collection));
             searches_us.push(cost);
@@ -159,7 +159,7 @@ async fn grow(sizes: &Sizes, vectors: &mut Vectors, queries: &[Vec<f32>]) -> (St
 async fn build_at_once(store: &Store, live: &[Record]) -> Collection {
     let collection = store.create_collection(CollectionSpec::new("once")).await.expect("the name");
     for records in live.chunks(BULK) {
-        collection.add(records).await.expect("an add succeeds");
+        collection.add(records.iter().cloned()).await.expect("an add succeeds");
     }
     let (wall, cpu) = (Instant::now(), process_cpu_us());
     store.admin().maintain().await.expect("maintenance succeeds");
@@ -178,7 +178,7 @@ struct Truth {
 impl Truth {
     async fn of(collection: &Collection, queries: &[Vec<f32>]) -> Truth {
         let query = Query { include: Include::NONE, ..Query::batch(queries.to_vec()).exact(true) };
-        let results = collection.search(query).await.expect("a search is answered").results;
+        let results = collection.search_batch(query).await.expect("a search is answered");
         let bounds = results.iter().map(|hits| hits.last().map_or(f32::MAX, |hit| hit.distance)).collect();
         Truth { queries: queries.to_vec(), bounds }
     }
@@ -187,7 +187,7 @@ impl Truth {
     async fn measure(&self, collection: &Collection, ef: Option<usize>) -> (f64, f64) {
         let query = Query { include: Include::NONE, ef_search: ef, ..Query::batch(self.queries.clone()) };
         let begun = search_cpu_us();
-        let results = collection.search(query).await.expect("a search is answered").results;
+        let results = collection.search_batch(query).await.expect("a search is answered");
         let cost = (search_cpu_us() - begun) / self.queries.len() as f64;
         let near = results.iter().zip(&self.bounds).map(|(hits, bound)| {
             let bound = bound * (1.0 + 1e-6);
@@ -290,7 +290,7 @@ async fn latencies_without_maintenance(sizes: &Sizes, collection: &Collection, v
         let records: Vec<Record> =
             (0..sizes.batch).map(|n| Record::new(format!("late {add} {n}"), vectors.next())).collect();
         let begun = Instant::now();
-        collection.add(&records).await.expect("an add succeeds");
+        collection.add(records.clone()).await.expect("an add succeeds");
         latencies_ms.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     print_latencies("\nadds without maintenance", &mut latencies_ms);

@@ -77,7 +77,7 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
             number += 1;
             Record::new(format!("r{number}"), vector.to_vec())
         });
-        collection.add(&records.collect::<Vec<_>>()).await.expect("records are added");
+        collection.add(records).await.expect("records are added");
     }
     whole.print("drumlin: records");
     collection.build_graphs(|_| {}).await.expect("graphs are built");
@@ -153,7 +153,7 @@ async fn served(values: &[f32], dim: usize, clients: usize) -> f64 {
     for (number, page) in values.chunks(PAGE * dim).enumerate() {
         let records = page.chunks_exact(dim).enumerate();
         let records = records.map(|(n, vector)| Record::new(format!("r{}", number * PAGE + n), vector.to_vec()));
-        collection.add(&records.collect::<Vec<_>>()).await.expect("records are added");
+        collection.add(records).await.expect("records are added");
     }
     let added = begun.elapsed();
     let (done, mut asking) = (Arc::new(AtomicBool::new(false)), tokio::task::JoinSet::new());

@@ -142,7 +142,7 @@ impl Bench {
         let mut added = 0;
         while added < missing {
             let batch = source.take(BATCH.min(missing - added));
-            added += collection.add(&batch).await.expect("a batch is added").applied;
+            added += collection.add(batch.clone()).await.expect("a batch is added").applied;
             if added % (BATCH * FLUSH_BATCHES) == 0 {
                 store.sync().await.expect("the tail is flushed");
             }
@@ -216,8 +216,8 @@ impl Bench {
 }
 
 async fn first_search(collection: &Collection, query: &[f32]) {
-    let answer = collection.search(Query::new(query)).await.expect("a search is answered");
-    let nearest = answer.results.first().and_then(|hits| hits.first()).expect("there are records");
+    let hits = collection.search(Query::new(query)).await.expect("a search is answered");
+    let nearest = hits.first().expect("there are records");
     assert!(nearest.distance < 1e-3, "a stored embedding finds its record, got distance {}", nearest.distance);
 }
 

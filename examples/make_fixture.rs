@@ -32,14 +32,14 @@ impl Model {
 
     async fn add(&mut self, store: &Store, records: Vec<Record>) {
         let collection = store.collection(self.name).await.expect("the collection exists");
-        let outcome = collection.add(&records).await.expect("an add succeeds");
+        let outcome = collection.add(records.clone()).await.expect("an add succeeds");
         assert_eq!((outcome.applied, outcome.skipped), (records.len(), 0));
         self.records.extend(records);
     }
 
     async fn update(&mut self, store: &Store, update: RecordUpdate) {
         let collection = store.collection(self.name).await.expect("the collection exists");
-        assert_eq!(collection.update(std::slice::from_ref(&update)).await.expect("an update succeeds").applied, 1);
+        assert_eq!(collection.update([update.clone()]).await.expect("an update succeeds").applied, 1);
         let record = self.records.iter_mut().find(|r| r.id == update.id).expect("the record is in the model");
         record.embedding = update.embedding.unwrap_or(std::mem::take(&mut record.embedding));
         record.document = update.document.or(record.document.take());
@@ -171,7 +171,7 @@ async fn later_days(bucket: Arc<FolderBucket>, coast: &mut Model, songs_model: &
     coast.delete(&store, &["stone-12"]).await;
     let spec = CollectionSpec::new("scratch").metric(Metric::Ip);
     let scratch = store.with_scope(&scope).create_collection(spec).await.expect("the name is free");
-    scratch.add(&[Record::new("gone", vec![1.0, 2.0])]).await.expect("an add succeeds");
+    scratch.add([Record::new("gone", vec![1.0, 2.0])]).await.expect("an add succeeds");
     store.with_scope(&scope).drop_collection("scratch").await.expect("a drop succeeds");
 }
 

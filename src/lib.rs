@@ -16,14 +16,14 @@
 //!
 //! let fog = Record::new("fog", vec![0.9, 0.1]).with_metadata(Metadata::from([("year", 2024)]));
 //! let river = Record::new("river", vec![0.7, 0.7]).with_metadata(Metadata::from([("year", 2025)]));
-//! notes.add(&[fog, river]).await?; // durable when this returns
+//! notes.add([fog, river]).await?; // durable when this returns
 //!
 //! // Matrices go in and out as they are; so do Arrow record batches (`add_batch`).
 //! let more = ndarray::array![[0.0f32, 1.0], [0.1, 0.9]];
-//! notes.add_array(&["a".to_owned(), "b".to_owned()], more.view()).await?;
+//! notes.add_array(["a", "b"], more.view()).await?;
 //!
 //! let recent = Query::new([1.0, 0.0]).k(1).filter(Filter::gte("year", 2025));
-//! assert_eq!(notes.search(recent).await?.results[0][0].record.id, "river");
+//! assert_eq!(notes.search(recent).await?[0].id, "river");
 //! store.close(std::time::Duration::from_secs(10)).await
 //! # }
 //! ```

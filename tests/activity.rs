@@ -52,7 +52,7 @@ async fn the_lag_grows_until_the_log_was_read_to_its_end_or_written_at_it() {
         let now = store.admin().activity();
         assert!(now.lag_seconds >= 299.0 && now.catalog_lag_seconds >= 299.0, "{now:?}");
     }
-    notes.add(&[record("a")]).await.unwrap();
+    notes.add([record("a")]).await.unwrap();
     assert!(writer.admin().activity().lag_seconds < 1.0 && reader.admin().activity().lag_seconds >= 299.0);
     reader.sync().await.unwrap();
     let now = reader.admin().activity();
@@ -66,7 +66,7 @@ async fn a_write_waits_until_it_is_durable_and_is_in_no_segment_until_a_flush() 
     let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let (idle, gate) = (store.admin().activity(), bucket.hold(Hold::Before, |call| call.op == Op::Create));
     assert_eq!(idle.writes_waiting, 0);
-    let write = tokio::spawn(async move { notes.add(&[record("a")]).await });
+    let write = tokio::spawn(async move { notes.add([record("a")]).await });
     while gate.held() == 0 {
         tokio::task::yield_now().await;
     }
@@ -87,7 +87,7 @@ async fn the_first_filter_arranges_metadata_and_graphs_tell_what_they_took() {
     let store = Store::open_on(settings, memory()).await.unwrap();
     let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let records: Vec<Record> = (0..200).map(|n| record(&n.to_string())).collect();
-    notes.add(&records).await.unwrap();
+    notes.add(records.clone()).await.unwrap();
     let before = store.admin().activity();
     assert_eq!((before.chunks_arranged, before.filter_bytes), (0, 0));
     notes.search(Query::new([1.0, 2.0]).filter(Filter::gte("n", 1))).await.unwrap();
@@ -106,7 +106,7 @@ async fn with_documents(records: usize, letters: usize, request_timeout: Duratio
     let notes = server.store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     let document = "x".repeat(letters);
     let records = (0..records).map(|n| Record { document: Some(document.clone()), ..record(&n.to_string()) });
-    notes.add(&records.collect::<Vec<_>>()).await.unwrap();
+    notes.add(records).await.unwrap();
     server
 }
 

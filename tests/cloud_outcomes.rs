@@ -247,7 +247,7 @@ async fn store_comes_back(storage: Storage) {
     let store = Store::open(settings()).await.unwrap();
     let notes = store.create_collection(CollectionSpec::new("notes")).await.unwrap();
     for n in 0..10 {
-        notes.add(&[Record::new(format!("r{n}"), vec![n as f32, 1.0])]).await.unwrap();
+        notes.add([Record::new(format!("r{n}"), vec![n as f32, 1.0])]).await.unwrap();
     }
     store.admin().maintain().await.unwrap();
     store.close(Duration::from_secs(10)).await.unwrap();
@@ -304,7 +304,7 @@ async fn a_busy_collection_goes_on_where_one_write_a_second_and_key_is_taken() {
     let started = Instant::now();
     let mut written = 0;
     while started.elapsed() < Duration::from_secs(6) {
-        notes.add(&[Record::new(format!("r{written}"), vec![written as f32, 1.0])]).await.unwrap();
+        notes.add([Record::new(format!("r{written}"), vec![written as f32, 1.0])]).await.unwrap();
         written += 1;
     }
     store.close(Duration::from_secs(20)).await.unwrap();

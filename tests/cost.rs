@@ -106,7 +106,7 @@ async fn collections_that_nobody_uses_cost_next_to_nothing() {
     let store = Store::open_on(settings, bucket.clone()).await.unwrap();
     for number in 0..COLLECTIONS {
         let spec = CollectionSpec::new(format!("c{number}"));
-        store.create_collection(spec).await.unwrap().add(&[record(0)]).await.unwrap();
+        store.create_collection(spec).await.unwrap().add([record(0)]).await.unwrap();
     }
     // What the writes leave to do is done: flushes and the first looks for garbage.
     tokio::time::sleep(Duration::from_secs(8 * 3600)).await;
@@ -128,7 +128,7 @@ async fn a_read_after_a_time_without_use_sees_what_another_server_wrote_an_inter
     let read = other.collection("shared").await.unwrap();
     for round in 0..5 {
         tokio::time::sleep(Duration::from_secs(20 * 60 + 7)).await;
-        written.add(&[record(round)]).await.unwrap();
+        written.add([record(round)]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(61)).await;
         assert_eq!(read.count(Consistency::Local).await.unwrap(), round as u64 + 1);
     }
@@ -139,7 +139,7 @@ async fn a_bucket_that_is_away_keeps_a_read_after_a_time_without_use_for_a_secon
     let bucket = watched();
     let store = store_on(&bucket).await;
     let collection = store.create_collection(CollectionSpec::new("c")).await.unwrap();
-    collection.add(&[record(0)]).await.unwrap();
+    collection.add([record(0)]).await.unwrap();
     tokio::time::sleep(Duration::from_secs(20 * 60 + 7)).await;
     bucket.set_plan(|_| Fault::SlowMs(3_600_000));
     for longest_ms in [1_100, 10, 10] {
@@ -165,7 +165,7 @@ async fn a_start_and_a_create_ask_for_few_slots_of_a_log_beyond_its_end() {
     for (more, most) in [(1, 3), (1, 6), (38, 40 + 16)] {
         for _ in 0..more {
             commits += 1;
-            collection.add(&[record(commits)]).await.unwrap();
+            collection.add([record(commits)]).await.unwrap();
         }
         let before = bucket.log().len();
         let again = store_on(&bucket).await;

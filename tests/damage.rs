@@ -75,7 +75,7 @@ async fn open(bucket: &MemoryBucket) -> drumlin::Result<Store> {
 async fn fill(collection: &Collection, first: usize, count: usize) {
     for i in first..first + count {
         let record = Record::new(format!("r{i}"), vec![i as f32, 1.0]).with_document(format!("number {i}"));
-        assert_eq!(collection.add(&[record]).await.unwrap().applied, 1);
+        assert_eq!(collection.add([record]).await.unwrap().applied, 1);
     }
 }
 
@@ -256,7 +256,7 @@ async fn a_damaged_graph_costs_only_its_rebuilding() {
         assert_eq!(store.admin().health().damaged, vec![], "{case}");
         let collection = store.collection("hurt").await.unwrap();
         let answer = collection.search(Query::new(vec![101.2, 1.0]).k(2)).await.unwrap();
-        let ids: Vec<&str> = answer.results[0].iter().map(|hit| hit.record.id.as_str()).collect();
+        let ids: Vec<&str> = answer.iter().map(|hit| hit.id.as_str()).collect();
         assert_eq!(ids, ["r101", "r102"], "{case}");
         fill(&collection, 300, 1).await;
     }
@@ -327,14 +327,14 @@ async fn a_running_store_that_meets_a_damaged_commit_serves_reads_before_it_and_
     bucket.put(&key, Bytes::from_static(b"PAR1 not a commit PAR1"), PutCondition::IfAbsent).await.unwrap();
     let before = objects_of(&bucket, &stream).await;
 
-    let refused = collection.add(&[Record::new("new", vec![0.0, 0.0])]).await.unwrap_err();
+    let refused = collection.add([Record::new("new", vec![0.0, 0.0])]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupted, "{refused}");
     assert!(refused.message().contains(&key), "{refused}");
     let stale = collection.count(Consistency::Strong).await.unwrap_err();
     assert_eq!(stale.kind(), ErrorKind::Corrupted, "{stale}");
     assert_eq!(collection.count(Consistency::Local).await.unwrap(), 16);
-    let answer = collection.search(Query::new(vec![5.1, 1.0]).k(1)).await.unwrap();
-    assert_eq!(answer.results[0][0].record.id, "r5");
+    let answer = collection.find(Query::new(vec![5.1, 1.0]).k(1)).await.unwrap().answer().unwrap();
+    assert_eq!(answer.results[0][0].id, "r5");
     assert_eq!(answer.version.next(), next);
     assert_eq!(store.admin().health().damaged[0].key, key);
     assert_eq!(store.admin().maintain().await.unwrap_err().kind(), ErrorKind::Corrupted);

@@ -31,7 +31,7 @@ async fn acknowledged_records_are_found_after_a_restart() {
         store.with_scope(&scope).create_collection(CollectionSpec::new("a").metric(Metric::L2)).await.unwrap();
     for i in 0..100 {
         let record = Record::new(format!("r{i}"), vec![i as f32, 0.0]).with_document(format!("number {i}"));
-        let outcome = collection.add(&[record]).await.unwrap();
+        let outcome = collection.add([record]).await.unwrap();
         assert_eq!((outcome.applied, outcome.skipped, outcome.version.0), (1, 0, i + 1));
     }
     collection.delete(Selection { ids: Some(vec!["r50".to_owned()]), ..Selection::default() }).await.unwrap();
@@ -41,7 +41,7 @@ async fn acknowledged_records_are_found_after_a_restart() {
     let collection = store.collection("a").await.unwrap();
     assert_eq!(collection.count(Consistency::Local).await.unwrap(), 99);
     let answer = collection.search(Query::new(vec![50.2, 0.0]).k(2)).await.unwrap();
-    let ids: Vec<&str> = answer.results[0].iter().map(|hit| hit.record.id.as_str()).collect();
+    let ids: Vec<&str> = answer.iter().map(|hit| hit.id.as_str()).collect();
     assert_eq!(ids, ["r51", "r49"]);
     let all = collection.get(Get::default()).await.unwrap();
     assert_eq!(all.records.len(), 99);
@@ -56,13 +56,13 @@ async fn two_stores_write_one_collection_and_lose_nothing_of_each_other() {
     let b = two.collection("shared").await.unwrap();
     let writes = (0..40).map(|i| {
         let collection = if i % 2 == 0 { a.clone() } else { b.clone() };
-        async move { collection.add(&[Record::new(format!("r{i}"), vec![1.0, i as f32])]).await.unwrap().applied }
+        async move { collection.add([Record::new(format!("r{i}"), vec![1.0, i as f32])]).await.unwrap().applied }
     });
     let applied: usize = futures::future::join_all(writes).await.into_iter().sum();
     assert_eq!(applied, 40);
     assert_eq!(a.count(Consistency::Strong).await.unwrap(), 40);
     assert_eq!(b.count(Consistency::Strong).await.unwrap(), 40);
-    let again = b.add(&[Record::new("r0", vec![1.0, 2.0])]).await.unwrap();
+    let again = b.add([Record::new("r0", vec![1.0, 2.0])]).await.unwrap();
     assert_eq!((again.applied, again.skipped), (0, 1));
 }
 
@@ -74,7 +74,7 @@ async fn a_dropped_collection_is_gone_for_every_store_and_its_name_is_free() {
     one.with_scope(&scope).create_collection(CollectionSpec::new("a")).await.unwrap();
     let seen = two.collection("a").await.unwrap();
     one.with_scope(&scope).drop_collection("a").await.unwrap();
-    let error = seen.add(&[Record::new("x", vec![1.0])]).await.unwrap_err();
+    let error = seen.add([Record::new("x", vec![1.0])]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(two.collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(one.with_scope(&scope).drop_collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);

@@ -89,7 +89,7 @@ async fn is_read_and_can_be_written_on(fixture: &str) {
         let collection = store.collection(name).await.unwrap();
         assert_eq!(all_of(&collection).await, *records, "collection {name}");
         let new = Record::new("written later", vec![0.5; collection.info().dimension.unwrap()]);
-        assert_eq!(collection.add(std::slice::from_ref(&new)).await.unwrap().applied, 1);
+        assert_eq!(collection.add([new.clone()]).await.unwrap().applied, 1);
         records.push(Found { id: new.id, embedding: Some(new.embedding), ..Found::default() });
     }
     drop(store);
@@ -99,7 +99,7 @@ async fn is_read_and_can_be_written_on(fixture: &str) {
             let collection = store.collection(name).await.unwrap();
             assert_eq!(all_of(&collection).await, *records, "collection {name}, maintenance {maintenance}");
             let nearest = collection.search(Query::new(records[0].embedding.clone().unwrap()).k(1)).await.unwrap();
-            assert_eq!(nearest.results[0][0].record.id, records[0].id, "collection {name}");
+            assert_eq!(nearest[0].id, records[0].id, "collection {name}");
         }
         if maintenance {
             store.admin().maintain().await.unwrap();
@@ -208,7 +208,7 @@ async fn fields_of_a_newer_version_in_head_survive_a_flush() {
 
     let store = open(&bucket).await.unwrap();
     let collection = store.collection("coast").await.unwrap();
-    collection.add(&[Record::new("one more", vec![1.0; 8])]).await.unwrap();
+    collection.add([Record::new("one more", vec![1.0; 8])]).await.unwrap();
     let report = store.sync().await.unwrap();
     assert!(report.collections.iter().all(|c| c.error.is_none()), "{report:?}");
     let flushed = read_json(&path);
@@ -286,7 +286,7 @@ async fn a_seal_that_an_older_writer_copied_is_no_damage_and_the_next_swap_seals
     let store = open(&bucket).await.unwrap();
     let collection = store.collection("coast").await.unwrap();
     assert_eq!(all_of(&collection).await, expected("format-1-sealed")["coast"]);
-    collection.add(&[Record::new("one more", vec![1.0; 8])]).await.unwrap();
+    collection.add([Record::new("one more", vec![1.0; 8])]).await.unwrap();
     store.sync().await.unwrap();
     let flushed = read_json(&path);
     assert_eq!((&flushed["sweeps"], &flushed["seal"]["nonce"]), (&json!(3), &flushed["nonce"]), "{flushed}");

@@ -45,8 +45,8 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 /// Mean share of the exact ten nearest that a default search finds.
 async fn recall(collection: &Collection, random: &mut StdRng) -> f64 {
     let queries: Vec<Vec<f32>> = (0..50).map(|_| vector(random)).collect();
-    let found = collection.search(Query::batch(queries.clone())).await.unwrap().results;
-    let truth = collection.search(Query::batch(queries).exact(true)).await.unwrap().results;
+    let found = collection.search_batch(Query::batch(queries.clone())).await.unwrap();
+    let truth = collection.search_batch(Query::batch(queries).exact(true)).await.unwrap();
     let hits = |(found, truth): (&Vec<drumlin::Hit>, &Vec<drumlin::Hit>)| {
         assert_eq!(found.len(), truth.len());
         let worst = truth.last().map_or(0.0, |hit| hit.distance);
@@ -63,7 +63,7 @@ async fn a_restart_loads_the_graph_instead_of_building_it_again() {
     let spec = CollectionSpec::new("a").metric(Metric::L2);
     let collection = store.create_collection(spec).await.unwrap();
     for from in (0..3000).step_by(300) {
-        collection.add(&records(&mut random, from, 300)).await.unwrap();
+        collection.add(records(&mut random, from, 300)).await.unwrap();
     }
     let settled = || {
         let parts = collection.parts();
@@ -89,15 +89,15 @@ async fn a_batch_is_answered_in_order_and_as_its_queries_are_alone() {
     let mut random = StdRng::seed_from_u64(9);
     let store = open(&bucket).await;
     let collection = store.create_collection(CollectionSpec::new("a")).await.unwrap();
-    collection.add(&records(&mut random, 0, 3000)).await.unwrap();
+    collection.add(records(&mut random, 0, 3000)).await.unwrap();
     store.admin().maintain().await.unwrap();
     assert_eq!(collection.parts().graphs, [(3000, 0)]);
     for exact in [false, true] {
         let queries: Vec<Vec<f32>> = (0..300).map(|_| vector(&mut random)).collect();
-        let together = collection.search(Query::batch(queries.clone()).exact(exact)).await.unwrap().results;
+        let together = collection.search_batch(Query::batch(queries.clone()).exact(exact)).await.unwrap();
         assert_eq!(together.len(), queries.len());
         for (query, hits) in queries.into_iter().zip(together) {
-            assert_eq!(collection.search(Query::new(query).exact(exact)).await.unwrap().results, [hits]);
+            assert_eq!(collection.search(Query::new(query).exact(exact)).await.unwrap(), hits);
         }
     }
     let wrong = collection.search(Query::batch(vec![vec![1.0; DIM], vec![1.0]])).await.unwrap_err();
@@ -112,11 +112,11 @@ async fn deleted_and_updated_records_are_right_while_graphs_come_and_go_in_two_s
     let a = one.create_collection(CollectionSpec::new("a")).await.unwrap();
     let b = two.collection("a").await.unwrap();
     for round in 0..8 {
-        a.add(&records(&mut random, round * 200, 200)).await.unwrap();
+        a.add(records(&mut random, round * 200, 200)).await.unwrap();
         let gone: Vec<String> = (0..40).map(|i| format!("r{}", round * 200 + i * 3)).collect();
         b.delete(Selection { ids: Some(gone), ..Selection::default() }).await.unwrap();
         let moved = records(&mut random, round * 200 + 150, 20);
-        b.upsert(&moved).await.unwrap();
+        b.upsert(moved.clone()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     until("some graph was built", || one.admin().counters().graphs_built + two.admin().counters().graphs_built > 0)
@@ -126,7 +126,7 @@ async fn deleted_and_updated_records_are_right_while_graphs_come_and_go_in_two_s
         assert_eq!(collection.count(strong).await.unwrap(), 8 * 160);
         assert!(recall(collection, &mut random).await >= 0.95);
         let answer = collection.search(Query::new(vector(&mut random)).k(1280)).await.unwrap();
-        let mut ids: Vec<&str> = answer.results[0].iter().map(|hit| hit.record.id.as_str()).collect();
+        let mut ids: Vec<&str> = answer.iter().map(|hit| hit.id.as_str()).collect();
         assert_eq!(ids.len(), 1280, "every record is found once");
         ids.sort_unstable();
         ids.dedup();
@@ -144,7 +144,7 @@ async fn graphs_that_are_asked_for_are_in_the_bucket_when_the_call_returns() {
     let spec = CollectionSpec::new("a").metric(Metric::L2);
     let collection = store.create_collection(spec).await.unwrap();
     for from in (0..6000).step_by(1000) {
-        collection.add(&records(&mut random, from, 1000)).await.unwrap();
+        collection.add(records(&mut random, from, 1000)).await.unwrap();
     }
     let behind = store.admin().health().graphs;
     let told: Vec<(&str, u64, u64)> =
@@ -177,18 +177,18 @@ async fn a_batch_finds_what_its_queries_find_one_by_one_with_and_without_codes()
         let spec = CollectionSpec::new(format!("in-{metric}")).metric(metric);
         let collection = store.create_collection(spec).await.unwrap();
         let records: Vec<Record> = (0..3000).map(|i| Record::new(format!("r{i}"), wide(&mut random))).collect();
-        collection.add(&records).await.unwrap();
+        collection.add(records.clone()).await.unwrap();
         let queries: Vec<Vec<f32>> = (0..37).map(|_| wide(&mut random)).collect();
-        let exact = collection.search(Query::batch(queries.clone()).exact(true)).await.unwrap().results;
+        let exact = collection.search_batch(Query::batch(queries.clone()).exact(true)).await.unwrap();
         for (query, expected) in queries.iter().zip(&exact) {
-            let one = collection.search(Query::new(query.clone()).exact(true)).await.unwrap().results;
-            assert_eq!(&one[0], expected);
+            let one = collection.search(Query::new(query.clone()).exact(true)).await.unwrap();
+            assert_eq!(&one, expected);
         }
         // Without a graph nothing is found but by scans; from the third on they go over codes.
         for _ in 0..4 {
-            assert_eq!(collection.search(Query::batch(queries.clone())).await.unwrap().results, exact, "{metric}");
+            assert_eq!(collection.search_batch(Query::batch(queries.clone())).await.unwrap(), exact, "{metric}");
         }
-        assert_eq!(&collection.search(Query::new(queries[5].clone())).await.unwrap().results[0], &exact[5]);
+        assert_eq!(&collection.search(Query::new(queries[5].clone())).await.unwrap(), &exact[5]);
     }
 }
 
@@ -199,7 +199,7 @@ async fn rounds_of_upkeep_that_meet_build_a_graph_once() {
     let store = Store::open(settings).await.unwrap();
     let mut random = StdRng::seed_from_u64(10);
     let collection = store.create_collection(CollectionSpec::new("a")).await.unwrap();
-    collection.add(&records(&mut random, 0, 3000)).await.unwrap();
+    collection.add(records(&mut random, 0, 3000)).await.unwrap();
     let (one, other, third) =
         tokio::join!(store.admin().maintain(), store.admin().maintain(), collection.build_graphs(|_| {}));
     one.and(other).and(third).unwrap();

@@ -56,7 +56,7 @@ fn records(from: usize, count: usize) -> Vec<Record> {
 /// Writes `count` records, some at a time.
 async fn fill(collection: &Collection, count: usize) {
     for from in (0..count).step_by(500) {
-        collection.add(&records(from, 500.min(count - from))).await.unwrap();
+        collection.add(records(from, 500.min(count - from))).await.unwrap();
     }
 }
 
@@ -81,7 +81,7 @@ async fn writes_are_refused_at_the_limit_and_go_on_after_deletes_and_nothing_is_
     let notes = create(&store, "notes").await;
     let mut added = 0;
     let refused = loop {
-        match notes.add(&records(added, 200)).await {
+        match notes.add(records(added, 200)).await {
             Ok(_) => added += 200,
             Err(error) => break error,
         }
@@ -99,11 +99,11 @@ async fn writes_are_refused_at_the_limit_and_go_on_after_deletes_and_nothing_is_
 
     // What is there is served, and can be deleted.
     assert_eq!(notes.count(Consistency::Local).await.unwrap(), added as u64);
-    assert_eq!(notes.search(Query::new(vector(7)).k(1)).await.unwrap().results[0][0].record.id, "r7");
+    assert_eq!(notes.search(Query::new(vector(7)).k(1)).await.unwrap()[0].id, "r7");
     let gone: Vec<String> = (0..added * 3 / 4).map(|n| format!("r{n}")).collect();
     notes.delete(ids(&gone.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();
     store.sync().await.unwrap();
-    notes.add(&records(added, 200)).await.unwrap();
+    notes.add(records(added, 200)).await.unwrap();
     let count = notes.count(Consistency::Local).await.unwrap();
     assert_eq!(count, (added - added * 3 / 4 + 200) as u64);
     store.close(Duration::from_secs(10)).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_handle_kept_from_before_finds_its_collection_again_after_it_was_put_t
     assert_eq!((info.condition, info.count, info.dimension), (Condition::Evicted, 1000, Some(DIM)));
     assert_eq!((notes.info().count, notes.dimension()), (1000, Some(DIM)));
 
-    assert_eq!(notes.search(Query::new(vector(5)).k(1)).await.unwrap().results[0][0].record.id, "r5");
+    assert_eq!(notes.search(Query::new(vector(5)).k(1)).await.unwrap()[0].id, "r5");
     until("it is evicted again", || evicted(1)).await;
     assert_eq!(notes.delete(ids(&["r5"])).await.unwrap().applied, 1);
     until("it is evicted again", || evicted(1)).await;
@@ -183,7 +183,7 @@ async fn a_start_loads_the_smallest_and_the_others_when_they_are_used() {
             let collection = store.collection(name).await.unwrap();
             let n = (round * 37) % count;
             let found = collection.search(Query::new(vector(n)).k(1)).await.unwrap();
-            assert_eq!(found.results[0][0].record.id, format!("r{n}"), "{name}");
+            assert_eq!(found[0].id, format!("r{n}"), "{name}");
             assert_eq!(collection.count(Consistency::Local).await.unwrap(), count as u64);
         }
     }
@@ -302,7 +302,7 @@ async fn collections_beyond_the_limit_answer_right_under_concurrent_reads_and_wr
             match random.random_range(0..4) {
                 0 => {
                     let value = (task * 1000 + step) as f32;
-                    collection.upsert(&[Record::new(&id, vec![value; DIM])]).await.unwrap();
+                    collection.upsert([Record::new(&id, vec![value; DIM])]).await.unwrap();
                     mine.insert((number, id), value);
                 }
                 1 => {
@@ -312,7 +312,7 @@ async fn collections_beyond_the_limit_answer_right_under_concurrent_reads_and_wr
                 2 => {
                     let n = random.random_range(0..1000);
                     let found = collection.search(Query::new(vector(n)).k(1)).await.unwrap();
-                    assert_eq!(found.results[0][0].record.id, format!("r{n}"), "{name}");
+                    assert_eq!(found[0].id, format!("r{n}"), "{name}");
                 }
                 _ => {
                     let get = Get { ids: Some(vec![id.clone()]), include: Include::ALL, ..Get::default() };
@@ -351,7 +351,7 @@ async fn roomy_and_narrow() -> (Arc<FaultBucket>, Store, Collection, Store) {
     let huge = create(&roomy, "huge").await;
     fill(&huge, 8000).await;
     roomy.sync().await.unwrap();
-    huge.add(&records(8000, 5)).await.unwrap();
+    huge.add(records(8000, 5)).await.unwrap();
     let narrow = open(&bucket, Some(MIB)).await;
     narrow.wait_until_loaded().await;
     assert_eq!(narrow.collection("huge").await.unwrap_err().kind(), ErrorKind::NoRoom);
@@ -362,7 +362,7 @@ async fn roomy_and_narrow() -> (Arc<FaultBucket>, Store, Collection, Store) {
 async fn a_collection_that_there_is_no_memory_for_is_dropped_for_all_by_a_commit_in_its_log() {
     let (_, _roomy, huge, narrow) = roomy_and_narrow().await;
     narrow.drop_collection("huge").await.unwrap();
-    let told = huge.add(&records(8005, 1)).await;
+    let told = huge.add(records(8005, 1)).await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::NotFound, "nothing is acknowledged once the drop was");
     create(&narrow, "huge").await;
 }

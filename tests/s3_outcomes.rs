@@ -283,7 +283,7 @@ async fn a_store_under_a_customers_key_is_read_with_it_only() {
     };
     let ours = store(customer(CUSTOMER_KEY.0)).await.unwrap();
     let notes = ours.create_collection(CollectionSpec::new("notes")).await.unwrap();
-    notes.add(&[Record::new("a", vec![1.0, 2.0])]).await.unwrap();
+    notes.add([Record::new("a", vec![1.0, 2.0])]).await.unwrap();
     ours.admin().maintain().await.unwrap();
     ours.fork_collection(notes.identity().id, "copy").await.unwrap();
     drop(ours);

@@ -28,7 +28,7 @@ async fn with_graph(metric: Metric) -> (Store, Collection, Vec<Record>) {
     let store = Store::open(settings).await.unwrap();
     let spec = CollectionSpec::new("sentences").metric(metric);
     let collection = store.create_collection(spec).await.unwrap();
-    collection.add(&records).await.unwrap();
+    collection.add(records.clone()).await.unwrap();
     store.admin().maintain().await.unwrap();
     assert_eq!(store.admin().counters().graphs_built, 1);
     (store, collection, records)
@@ -37,8 +37,8 @@ async fn with_graph(metric: Metric) -> (Store, Collection, Vec<Record>) {
 /// Mean share of the exact answers, ties by distance, that the default search finds; every hit satisfies
 /// `allowed`.
 async fn recall(collection: &Collection, query: Query, allowed: impl Fn(&Hit) -> bool) -> f64 {
-    let found = collection.search(query.clone()).await.unwrap().results;
-    let truth = collection.search(query.exact(true)).await.unwrap().results;
+    let found = collection.search_batch(query.clone()).await.unwrap();
+    let truth = collection.search_batch(query.exact(true)).await.unwrap();
     let share = |(found, truth): (&Vec<Hit>, &Vec<Hit>)| {
         assert_eq!(found.len(), truth.len(), "never fewer than there are matches");
         assert!(found.iter().all(&allowed));
@@ -66,14 +66,14 @@ async fn check(metric: Metric) {
         ..RecordUpdate::default()
     });
     let updates: Vec<RecordUpdate> = moved.chain(marked).collect();
-    assert_eq!(collection.update(&updates).await.unwrap().applied, 80);
+    assert_eq!(collection.update(updates.clone()).await.unwrap().applied, 80);
 
-    let queries = Query::batch(records.iter().step_by(4).map(|record| record.embedding.clone()).collect());
+    let queries = Query::batch(records.iter().step_by(4).map(|record| record.embedding.clone()));
     let all = recall(&collection, queries.clone(), |_| true).await;
     assert!(all >= 0.95, "{metric}: recall@10 {all}");
     for below in [4i64, 40, 200] {
         let filtered = queries.clone().filter(Filter::lt("number", below));
-        let number = |hit: &Hit| hit.record.metadata.as_ref().and_then(|m| m.0.get("number").cloned());
+        let number = |hit: &Hit| hit.metadata.as_ref().and_then(|m| m.0.get("number").cloned());
         let matches = |hit: &Hit| matches!(number(hit), Some(drumlin::MetaValue::Int(n)) if n < below);
         let share = recall(&collection, filtered, matches).await;
         assert!(share >= 0.95, "{metric}, {below} of 400: recall@10 {share}");

@@ -119,13 +119,13 @@ fn record(id: &str, x: f32) -> Record {
 
 async fn fill(collection: &Collection, prefix: &str, count: u32) {
     for i in 0..count {
-        collection.add(&[record(&format!("{prefix}{i}"), i as f32)]).await.unwrap();
+        collection.add([record(&format!("{prefix}{i}"), i as f32)]).await.unwrap();
     }
 }
 
 fn begin(collection: &Collection, record: Record) -> JoinHandle<Result<WriteOutcome, Error>> {
     let collection = collection.clone();
-    tokio::spawn(async move { collection.upsert(&[record]).await })
+    tokio::spawn(async move { collection.upsert([record]).await })
 }
 
 async fn ids(collection: &Collection, consistency: Consistency) -> Vec<String> {
@@ -195,8 +195,8 @@ async fn writer_stalled_after_its_put(ablate: Ablate) -> ([Result<WriteOutcome, 
     gate.release();
     stalled.faulty.set_plan(|_| Fault::None);
     let told = write.await.unwrap();
-    let next = stalled.collection.upsert(&[record("next", 2.0)]).await;
-    let third = stalled.collection.upsert(&[record("third", 3.0)]).await;
+    let next = stalled.collection.upsert([record("next", 2.0)]).await;
+    let third = stalled.collection.upsert([record("third", 3.0)]).await;
     ([told, next, third], ids(&busy.collection, Consistency::Strong).await)
 }
 
@@ -249,7 +249,7 @@ async fn a_writer_stalled_for_days_is_told_that_the_outcome_is_unknown() {
     assert!(scene.head(&busy.collection).await.gone.0 > 5);
     gate.release();
     assert_eq!(write.await.unwrap().unwrap_err().kind(), ErrorKind::OutcomeUnknown);
-    let again = stalled.collection.upsert(&[record("again", 1.0)]).await.unwrap();
+    let again = stalled.collection.upsert([record("again", 1.0)]).await.unwrap();
     assert_eq!((again.applied, again.version.0), (1, 9));
     assert!(!ids(&busy.collection, Consistency::Strong).await.contains(&"zombie".to_owned()));
 }
@@ -297,19 +297,19 @@ async fn stale_writer(ablate: Ablate) -> (Scene, Instance, Instance) {
     let second = scene.instance(false).await;
     let r0 = Selection { ids: Some(vec!["r0".to_owned()]), ..Selection::default() };
     first.collection.delete(r0).await.unwrap();
-    first.collection.add(&[record("n", 9.0)]).await.unwrap();
+    first.collection.add([record("n", 9.0)]).await.unwrap();
     (scene, first, second)
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_add_of_an_id_that_was_deleted_elsewhere_is_not_skipped() {
     let (_scene, first, second) = stale_writer(Ablate::default()).await;
-    let told = second.collection.add(&[record("r0", 5.0)]).await.unwrap();
+    let told = second.collection.add([record("r0", 5.0)]).await.unwrap();
     assert_eq!((told.applied, told.skipped, told.version.0), (1, 0, 7));
     assert_eq!(ids(&first.collection, Consistency::Strong).await, ["r1", "r2", "r3", "n", "r0"]);
 
     let (_scene, first, second) = stale_writer(WITHOUT_FRESH_ANSWERS).await;
-    let told = second.collection.add(&[record("r0", 5.0)]).await.unwrap();
+    let told = second.collection.add([record("r0", 5.0)]).await.unwrap();
     assert_eq!((told.applied, told.skipped), (0, 1), "without the check it says that r0 exists");
     assert_eq!(ids(&first.collection, Consistency::Strong).await, ["r1", "r2", "r3", "n"]);
 }
@@ -333,10 +333,10 @@ async fn a_stale_instance_takes_the_dimension_that_another_has_fixed() {
     let first = scene.instance(true).await;
     let second = scene.instance(false).await;
     fill(&first.collection, "r", 1).await;
-    let error = second.collection.add(&[Record::new("x", vec![1.0, 2.0, 3.0])]).await.unwrap_err();
+    let error = second.collection.add([Record::new("x", vec![1.0, 2.0, 3.0])]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(ids(&first.collection, Consistency::Strong).await, ["r0"]);
-    let told = second.collection.add(&[record("x", 3.0)]).await.unwrap();
+    let told = second.collection.add([record("x", 3.0)]).await.unwrap();
     assert_eq!((told.applied, told.version.0), (1, 2));
 }
 
@@ -364,7 +364,7 @@ async fn a_drop_by_an_instance_that_missed_the_names_next_holder_drops_that_one(
     second.store.with_scope(&scope).drop_collection("a").await.unwrap();
     // The lookup of a name asks the bucket only if the name is unknown; a write always asks.
     let left = first.store.collection("a").await.unwrap();
-    assert_eq!(left.add(&[record("x", 1.0)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(left.add([record("x", 1.0)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(second.store.with_scope(&scope).drop_collection("a").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 

@@ -107,7 +107,7 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     let other = open(&bucket).await;
     let copy = other.collection("as of 30").await.unwrap();
     assert_eq!(all_of(&copy).await, past.states[30]);
-    copy.add(&[Record::new("new", vec![0.5; DIM])]).await.unwrap();
+    copy.add([Record::new("new", vec![0.5; DIM])]).await.unwrap();
     other.sync().await.unwrap();
     other.admin().maintain().await.unwrap();
     let mut expected = past.states[30].clone();
@@ -176,7 +176,7 @@ async fn a_fork_and_a_scan_hold_what_the_collection_holds() {
     assert_eq!(all_of(&fork).await, *past.now());
     let mut scan = collection.scan(Consistency::Strong).await.unwrap();
     assert_eq!((scan.count(), scan.version()), (past.now().len(), collection.info().version));
-    collection.add(&[Record::new("later", vec![0.0; DIM])]).await.unwrap();
+    collection.add([Record::new("later", vec![0.0; DIM])]).await.unwrap();
     let mut found = Vec::new();
     loop {
         let page = scan.next_page(7).await.unwrap();
@@ -207,7 +207,7 @@ async fn a_dry_run_names_exactly_what_the_collection_of_garbage_then_deletes() {
     let stream = format!("c/{}", collection.identity().id);
     let orphan = format!("{stream}/seg/01K00000000000000000000000.parquet");
     bucket.put(&orphan, Bytes::from_static(b"left over"), PutCondition::Always).await.unwrap();
-    create(&store, "ended").await.add(&[Record::new("a", vec![1.0])]).await.unwrap();
+    create(&store, "ended").await.add([Record::new("a", vec![1.0])]).await.unwrap();
     store.drop_collection("ended").await.unwrap();
     // Notes that it was seen dropped, and the floor.
     store.admin().maintain().await.unwrap();
@@ -257,7 +257,7 @@ async fn what_is_before_damage_is_served_only_if_asked_for_and_every_report_says
     assert_eq!(collection.count(Consistency::Local).await.unwrap(), sound.len() as u64);
     assert_eq!(collection.info().version.next(), version);
     let answer = collection.search(Query::new(sound[0].embedding.clone().unwrap()).k(1)).await.unwrap();
-    assert_eq!(answer.results[0][0].record.id, sound[0].id);
+    assert_eq!(answer[0].id, sound[0].id);
     let condition = collection.info().condition;
     assert!(matches!(&condition, Condition::Damaged { key: told, .. } if *told == key), "{condition:?}");
     let health = store.admin().health();
@@ -265,7 +265,7 @@ async fn what_is_before_damage_is_served_only_if_asked_for_and_every_report_says
     assert_eq!(health.damaged[0].key, key);
     let stale = collection.count(Consistency::Strong).await.unwrap_err();
     assert_eq!(stale.kind(), ErrorKind::Corrupted);
-    let refused = collection.add(&[Record::new("new", vec![0.0; DIM])]).await.unwrap_err();
+    let refused = collection.add([Record::new("new", vec![0.0; DIM])]).await.unwrap_err();
     assert!(refused.kind() == ErrorKind::Corrupted && refused.message().contains(&key), "{refused}");
     assert!(store.sync().await.unwrap().collections[0].error.is_some());
     store.close(Duration::from_secs(5)).await.unwrap();
@@ -336,7 +336,7 @@ async fn a_collection_whose_head_is_lost_is_put_together_from_its_segments_and_l
             let (saved, version) = restored.unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}"));
             assert_eq!(version, Version(past.states.len() as u64 - 1), "seed {seed}, {name}");
             assert_eq!(all_of(&saved).await, *past.now(), "seed {seed}, {name}");
-            saved.add(&[Record::new("new", vec![0.5; DIM])]).await.unwrap();
+            saved.add([Record::new("new", vec![0.5; DIM])]).await.unwrap();
         }
         let again = open(&bucket).await;
         let expected = past.now().len() as u64 + 1;

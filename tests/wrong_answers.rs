@@ -53,7 +53,7 @@ async fn create(store: &Store, name: &str) -> Collection {
 
 async fn fill(collection: &Collection, first: usize, count: usize) {
     for i in first..first + count {
-        assert_eq!(collection.add(&[record(i)]).await.unwrap().applied, 1);
+        assert_eq!(collection.add([record(i)]).await.unwrap().applied, 1);
     }
 }
 
@@ -89,7 +89,7 @@ async fn all_is_well(bucket: &Arc<LyingBucket>, records: u64, case: &str) {
     let good = store.collection("good").await.unwrap_or_else(|e| panic!("{case}: {e}"));
     assert_eq!(good.count(Consistency::Strong).await.unwrap(), records, "{case}");
     assert_eq!(store.admin().health().damaged, vec![], "{case}");
-    good.upsert(&[record(0)]).await.unwrap_or_else(|e| panic!("{case}: {e}"));
+    good.upsert([record(0)]).await.unwrap_or_else(|e| panic!("{case}: {e}"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +219,7 @@ async fn no_single_wrong_answer_at_a_start_leaves_anything_damaged_or_ends_the_s
             let good = store.collection("good").await.unwrap_or_else(|e| panic!("{case}: {e}"));
             bucket.be_honest();
             assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
-            good.upsert(&[record(3)]).await.unwrap_or_else(|e| panic!("{case}: {e}"));
+            good.upsert([record(3)]).await.unwrap_or_else(|e| panic!("{case}: {e}"));
         }
     }
 }
@@ -264,9 +264,9 @@ async fn what_counted_as_damaged_while_running_heals_with_the_next_request_and_r
             bucket.set_plan(move |call, key| (call == Call::Get && key.contains(part)).then_some(lie));
             let refused = good.count(Consistency::Strong).await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Corrupted, "{case}: {refused}");
-            assert!(good.add(&[record(500)]).await.is_err(), "{case}");
+            assert!(good.add([record(500)]).await.is_err(), "{case}");
             let answer = good.search(Query::new(vec![5.1, 1.0]).k(1)).await.unwrap();
-            assert_eq!(answer.results[0][0].record.id, "r5", "{case}");
+            assert_eq!(answer[0].id, "r5", "{case}");
             bucket.be_honest();
             sleep(LONG).await;
             good.delete(drumlin::Selection { ids: Some(vec!["r100".to_owned()]), ..Default::default() })
@@ -334,7 +334,7 @@ async fn a_write_whose_answer_was_lost_and_whose_read_back_is_wrong_is_never_cal
         Call::Get if key.contains("/log/") => Some(Lie::Page),
         _ => None,
     });
-    let unknown = good.add(&[record(201)]).await.unwrap_err();
+    let unknown = good.add([record(201)]).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown, "{unknown}");
     bucket.be_honest();
     sleep(LONG).await;

@@ -75,8 +75,8 @@ pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &
     parts.reverse();
     while let Some(part) = parts.pop() {
         let written = match how {
-            How::Add => target.add(part).await,
-            How::Upsert => target.upsert(part).await,
+            How::Add => target.add(part.to_vec()).await,
+            How::Upsert => target.upsert(part.to_vec()).await,
         };
         let error = match written {
             Ok(_) => continue,

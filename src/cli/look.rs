@@ -144,9 +144,12 @@ pub fn search(flags: &SearchFlags) -> Result<()> {
         let k = flags.k + usize::from(flags.like.is_some());
         let include = Include { embedding: flags.json, ..Include::ALL };
         let query = Query { include, consistency: Consistency::Strong, ..Query::new(embedding).k(k) };
-        let hits = collection.search(query).await?.results.into_iter().flatten();
-        let others = hits.filter(|hit| flags.like.as_ref() != Some(&hit.record.id)).take(flags.k);
-        others.for_each(|hit| println!("{}", shown(hit.record, Some(hit.distance), flags.json)));
+        let hits = collection.search(query).await?.into_iter();
+        let others = hits.filter(|hit| flags.like.as_ref() != Some(&hit.id)).take(flags.k);
+        for hit in others {
+            let distance = hit.distance;
+            println!("{}", shown(hit.into(), Some(distance), flags.json));
+        }
         Ok(())
     })
 }

@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use super::handle::Collection;
 use super::record_columns::ColumnChoice;
 use super::record_values::records_within;
-use super::request::{Hit, Query, QueryAnswer, Write, WriteOutcome};
+use super::request::{Hit, Query, Write, WriteOutcome};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{Metadata, Record};
@@ -20,13 +20,18 @@ impl Collection {
     ///
     /// # Errors
     /// `Invalid` if there are not as many ids as rows; otherwise as [`write`](Collection::write).
-    pub async fn add_array(&self, ids: &[String], embeddings: ArrayView2<'_, f32>) -> Result<WriteOutcome> {
+    pub async fn add_array(
+        &self,
+        ids: impl IntoIterator<Item = impl Into<String>>,
+        embeddings: ArrayView2<'_, f32>,
+    ) -> Result<WriteOutcome> {
+        let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
         if ids.len() != embeddings.nrows() {
             let (ids, rows) = (ids.len(), embeddings.nrows());
             return Err(Error::invalid(format!("ids: expected one per embedding, got {ids} ids for {rows} rows")));
         }
-        let rows = ids.iter().zip(embeddings.rows());
-        let records = rows.map(|(id, row)| Record::new(id.clone(), row.iter().copied().collect::<Vec<f32>>()));
+        let rows = ids.into_iter().zip(embeddings.rows());
+        let records = rows.map(|(id, row)| Record::new(id, row.to_vec()));
         self.write(Write::Add(records.collect())).await
     }
 
@@ -36,9 +41,9 @@ impl Collection {
     }
 
     /// The `k` nearest records to each row of `queries` (q × d).
-    pub async fn search_array(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<QueryAnswer> {
-        let rows = queries.rows().into_iter().map(|row| row.iter().copied().collect());
-        self.search(Query::batch(rows.collect()).k(k)).await
+    pub async fn search_array(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<Hit>>> {
+        let rows = queries.rows().into_iter().map(|row| row.to_vec());
+        self.search_batch(Query::batch(rows).k(k)).await
     }
 }
 
@@ -62,21 +67,21 @@ pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<Record>> {
 
 /// The hits of all queries as one batch: `query` (which of the query embeddings, from 0), `id`,
 /// `distance`, and the fields that were included (`embedding` only if every hit has one).
-pub fn batch_from_hits(answer: &QueryAnswer) -> Result<RecordBatch> {
+pub fn batch_from_hits(results: &[Vec<Hit>]) -> Result<RecordBatch> {
     let flat: Vec<(u32, &Hit)> =
-        (0u32..).zip(&answer.results).flat_map(|(query, hits)| hits.iter().map(move |hit| (query, hit))).collect();
+        (0u32..).zip(results).flat_map(|(query, hits)| hits.iter().map(move |hit| (query, hit))).collect();
     let strings = |get: fn(&Hit) -> Option<String>| -> ArrayRef {
         Arc::new(flat.iter().map(|(_, hit)| get(hit)).collect::<StringArray>())
     };
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("query", Arc::new(flat.iter().map(|(query, _)| *query).collect::<UInt32Array>())),
-        ("id", strings(|hit| Some(hit.record.id.clone()))),
+        ("id", strings(|hit| Some(hit.id.clone()))),
         ("distance", Arc::new(flat.iter().map(|(_, hit)| hit.distance).collect::<Float32Array>())),
-        ("document", strings(|hit| hit.record.document.clone())),
-        ("uri", strings(|hit| hit.record.uri.clone())),
-        ("metadata", strings(|hit| hit.record.metadata.as_ref().map(Metadata::to_json_text))),
+        ("document", strings(|hit| hit.document.clone())),
+        ("uri", strings(|hit| hit.uri.clone())),
+        ("metadata", strings(|hit| hit.metadata.as_ref().map(Metadata::to_json_text))),
     ];
-    let vectors: Option<Vec<&Vec<f32>>> = flat.iter().map(|(_, hit)| hit.record.embedding.as_ref()).collect();
+    let vectors: Option<Vec<&Vec<f32>>> = flat.iter().map(|(_, hit)| hit.embedding.as_ref()).collect();
     if let Some((first, vectors)) = vectors.and_then(|v| v.first().map(|first| (first.len(), v.clone()))) {
         let values: Float32Array = vectors.into_iter().flatten().copied().collect();
         let item = Arc::new(Field::new("element", DataType::Float32, false));
@@ -100,8 +105,6 @@ mod tests {
     use arrow::datatypes::Float32Type;
 
     use super::*;
-    use crate::collection::request::Found;
-    use crate::record::Version;
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap()
@@ -150,12 +153,10 @@ mod tests {
 
     #[test]
     fn hits_become_one_batch_with_a_row_each() {
-        let hit = |id: &str, distance| Hit {
-            distance,
-            record: Found { id: id.to_owned(), embedding: Some(vec![1.0, 2.0]), ..Found::default() },
-        };
+        let hit =
+            |id: &str, distance| Hit { id: id.to_owned(), distance, embedding: Some(vec![1.0, 2.0]), ..Hit::default() };
         let results = vec![vec![hit("a", 0.5)], vec![hit("b", 0.25), hit("a", 0.75)]];
-        let batch = batch_from_hits(&QueryAnswer { results, version: Version(3) }).unwrap();
+        let batch = batch_from_hits(&results).unwrap();
         assert_eq!(batch.num_rows(), 3);
         assert_eq!(batch["query"].as_primitive::<arrow::datatypes::UInt32Type>().values().as_ref(), [0, 1, 1]);
         assert_eq!(batch["distance"].as_primitive::<Float32Type>().values().as_ref(), [0.5, 0.25, 0.75]);

@@ -122,7 +122,7 @@ impl Matches {
     /// `Corrupted` names a record whose metadata cannot be read.
     pub fn hit(&self, query: usize, place: usize) -> Result<Option<Hit>> {
         let Some((at, distance)) = self.at(query, place) else { return Ok(None) };
-        Ok(Some(Hit { distance: *distance, record: self.snapshot.found(*at, self.include)? }))
+        Ok(Some(Hit::new(self.snapshot.found(*at, self.include)?, *distance)))
     }
 
     /// The record of a match, with other fields.

@@ -66,14 +66,14 @@ fn recall(snapshot: &Snapshot, query: &Query, context: &str) -> f64 {
     let truth = search(snapshot, &query.clone().exact(true));
     assert_eq!(found.len(), truth.len(), "{context}");
     assert!(found.windows(2).all(|pair| pair[0].distance <= pair[1].distance), "{context}");
-    let ids: HashSet<&str> = found.iter().map(|hit| hit.record.id.as_str()).collect();
+    let ids: HashSet<&str> = found.iter().map(|hit| hit.id.as_str()).collect();
     assert_eq!(ids.len(), found.len(), "{context}: a record twice");
     for hit in &found {
-        let at = snapshot.find(&hit.record.id).unwrap();
+        let at = snapshot.find(&hit.id).unwrap();
         let embedding = snapshot.chunk(at).vector(at.row);
         let distance = crate::index::distance(snapshot.metric, &query.embeddings[0], embedding);
         assert!((distance - hit.distance).abs() < 1e-4, "{context}: {hit:?} lies at {distance}");
-        let matches = query.filter.as_ref().is_none_or(|f| f.matches(hit.record.metadata.as_ref(), None));
+        let matches = query.filter.as_ref().is_none_or(|f| f.matches(hit.metadata.as_ref(), None));
         assert!(matches, "{context}: {hit:?} does not match");
     }
     let Some(worst) = truth.last() else { return 1.0 };

@@ -15,8 +15,8 @@ use super::graphs::GraphParts;
 use super::key_types::KeyTypes;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, IndexSettings, Query, QueryAnswer, Scope, Selection,
-    Write, WriteOutcome,
+    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
+    WriteOutcome,
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
@@ -194,23 +194,23 @@ impl Collection {
     }
 
     /// Inserts records; one whose id exists already is skipped.
-    pub async fn add(&self, records: &[Record]) -> Result<WriteOutcome> {
-        self.write(Write::Add(records.to_vec())).await
+    pub async fn add(&self, records: impl IntoIterator<Item = Record>) -> Result<WriteOutcome> {
+        self.write(Write::Add(records.into_iter().collect())).await
     }
 
     /// Inserts records, or replaces the ones whose ids exist.
-    pub async fn upsert(&self, records: &[Record]) -> Result<WriteOutcome> {
-        self.write(Write::Upsert(records.to_vec())).await
+    pub async fn upsert(&self, records: impl IntoIterator<Item = Record>) -> Result<WriteOutcome> {
+        self.write(Write::Upsert(records.into_iter().collect())).await
     }
 
     /// Changes existing records; unknown ids are skipped.
-    pub async fn update(&self, updates: &[RecordUpdate]) -> Result<WriteOutcome> {
-        self.write(Write::Update(updates.to_vec())).await
+    pub async fn update(&self, updates: impl IntoIterator<Item = RecordUpdate>) -> Result<WriteOutcome> {
+        self.write(Write::Update(updates.into_iter().collect())).await
     }
 
     /// Changes the records whose ids exist, and inserts the others; each needs an embedding.
-    pub async fn merge(&self, updates: &[RecordUpdate]) -> Result<WriteOutcome> {
-        self.write(Write::Merge(updates.to_vec())).await
+    pub async fn merge(&self, updates: impl IntoIterator<Item = RecordUpdate>) -> Result<WriteOutcome> {
+        self.write(Write::Merge(updates.into_iter().collect())).await
     }
 
     /// Deletes the selected records.
@@ -233,19 +233,36 @@ impl Collection {
         Ok(reading.of(pinned))
     }
 
-    /// Finds the nearest records to each query embedding: the k nearest *of those that match*. Several
-    /// embeddings are spread over the search threads.
-    pub async fn search(&self, mut query: Query) -> Result<QueryAnswer> {
-        if query.embeddings.len() < 2 {
-            let pinned = self.used().await?;
-            let (snapshot, limits) = pinned.prepare(&mut query).await?;
-            return pinned.compute().search(move |interrupt| snapshot.search(&query, &limits, interrupt)).await?;
+    /// Finds the nearest records to the query's embedding, nearest first: the k nearest *of those that match*.
+    ///
+    /// # Errors
+    /// `Invalid` if the query has more than one embedding, or one that does not fit the collection.
+    pub async fn search(&self, mut query: Query) -> Result<Vec<Hit>> {
+        if query.embeddings.len() != 1 {
+            let got = query.embeddings.len();
+            return Err(Error::invalid(format!(
+                "search: expected one embedding, got {got}; search_batch takes several"
+            )));
         }
-        let matches = self.find(query).await?;
-        self.compute().search(move |_| matches.answer()).await?
+        let pinned = self.used().await?;
+        let (snapshot, limits) = pinned.prepare(&mut query).await?;
+        let search = move |interrupt: &Interrupt| snapshot.search(&query, &limits, interrupt);
+        let mut answer = pinned.compute().search(search).await??;
+        Ok(answer.results.pop().unwrap_or_default())
     }
 
-    /// Finds the nearest records, to be taken one by one, so that a caller who passes them on need not hold them all.
+    /// Finds the nearest records to each of the query's embeddings, one list each, nearest first. They are spread over
+    /// the search threads.
+    ///
+    /// # Errors
+    /// `Invalid` if an embedding does not fit the collection.
+    pub async fn search_batch(&self, query: Query) -> Result<Vec<Vec<Hit>>> {
+        let matches = self.find(query).await?;
+        Ok(self.compute().search(move |_| matches.answer()).await??.results)
+    }
+
+    /// Finds the nearest records, to be taken one by one, so that a caller who passes them on need not hold them all;
+    /// tells which version was searched.
     pub async fn find(&self, mut query: Query) -> Result<Matches> {
         let pinned = self.used().await?;
         let (snapshot, limits) = pinned.prepare(&mut query).await?;
@@ -360,6 +377,16 @@ impl Collection {
 
     pub(crate) fn stream(&self) -> &Stream<CollectionState> {
         &self.inner.stream
+    }
+
+    /// Its identity, which stays when it is renamed.
+    pub fn id(&self) -> CollectionId {
+        self.identity().id
+    }
+
+    /// Its name, as this instance knows it.
+    pub fn name(&self) -> String {
+        self.identity().name.clone()
     }
 
     /// What the catalog says about it, as this instance knows it.

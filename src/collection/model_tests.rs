@@ -304,8 +304,8 @@ fn compare_search(replay: &Replay, model: &Model, generator: &mut Generator, con
     assert_eq!(got.len(), want.len(), "{context}: {query:?}");
     for ((got, want), hit) in got.iter().zip(&want).zip(&hits) {
         assert!((got - want).abs() < 1e-5, "{context}: {got} for {want}");
-        assert!((got - to(&hit.record.id)).abs() < 1e-5, "{context}: {hit:?}");
-        assert!(among.contains(&hit.record.id), "{context}: {hit:?}");
+        assert!((got - to(&hit.id)).abs() < 1e-5, "{context}: {hit:?}");
+        assert!(among.contains(&hit.id), "{context}: {hit:?}");
     }
 }
 

@@ -44,6 +44,18 @@ pub struct Selection {
     pub limit: Option<usize>,
 }
 
+impl Selection {
+    /// The records of these ids.
+    pub fn by_ids(ids: impl IntoIterator<Item = impl Into<String>>) -> Selection {
+        Selection { ids: Some(ids.into_iter().map(Into::into).collect()), ..Selection::default() }
+    }
+
+    /// The records that match.
+    pub fn matching(filter: Filter) -> Selection {
+        Selection { filter: Some(filter), ..Selection::default() }
+    }
+}
+
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteOutcome {
@@ -109,6 +121,48 @@ pub struct Get {
     pub consistency: Consistency,
 }
 
+impl Get {
+    /// Every record.
+    pub fn all() -> Get {
+        Get::default()
+    }
+
+    /// The records of these ids, in insertion order; unknown ones are skipped.
+    pub fn by_ids(ids: impl IntoIterator<Item = impl Into<String>>) -> Get {
+        Get { ids: Some(ids.into_iter().map(Into::into).collect()), ..Get::default() }
+    }
+
+    /// Only records that match.
+    pub fn filter(mut self, filter: Filter) -> Get {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// At most this many.
+    pub fn limit(mut self, limit: usize) -> Get {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// After leaving out this many.
+    pub fn offset(mut self, offset: usize) -> Get {
+        self.offset = offset;
+        self
+    }
+
+    /// Which fields of the records to return.
+    pub fn include(mut self, include: Include) -> Get {
+        self.include = include;
+        self
+    }
+
+    /// How fresh.
+    pub fn consistency(mut self, consistency: Consistency) -> Get {
+        self.consistency = consistency;
+        self
+    }
+}
+
 /// Finds the nearest records to one or more embeddings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
@@ -133,13 +187,13 @@ pub struct Query {
 impl Query {
     /// The ten nearest to one embedding.
     pub fn new(embedding: impl Into<Vec<f32>>) -> Query {
-        Query::batch(vec![embedding.into()])
+        Query::batch([embedding])
     }
 
     /// The ten nearest to each of several embeddings.
-    pub fn batch(embeddings: Vec<Vec<f32>>) -> Query {
+    pub fn batch(embeddings: impl IntoIterator<Item = impl Into<Vec<f32>>>) -> Query {
         Query {
-            embeddings,
+            embeddings: embeddings.into_iter().map(Into::into).collect(),
             k: 10,
             ids: None,
             filter: None,
@@ -162,9 +216,33 @@ impl Query {
         self
     }
 
+    /// Only these ids.
+    pub fn ids(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Query {
+        self.ids = Some(ids.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Width of the graph search: a wider one finds more of the true neighbours, and takes longer.
+    pub fn ef_search(mut self, ef_search: usize) -> Query {
+        self.ef_search = Some(ef_search);
+        self
+    }
+
     /// Scan every vector: slower, and exact.
     pub fn exact(mut self, exact: bool) -> Query {
         self.exact = exact;
+        self
+    }
+
+    /// Which fields of the records to return.
+    pub fn include(mut self, include: Include) -> Query {
+        self.include = include;
+        self
+    }
+
+    /// How fresh.
+    pub fn consistency(mut self, consistency: Consistency) -> Query {
+        self.consistency = consistency;
         self
     }
 }
@@ -184,13 +262,36 @@ pub struct Found {
     pub metadata: Option<Metadata>,
 }
 
-/// A neighbour.
-#[derive(Debug, Clone, PartialEq)]
+/// A neighbour: the fields of the record that were asked for, and how far it is.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Hit {
+    /// The record's id.
+    pub id: String,
     /// Distance to the query embedding; smaller is nearer.
     pub distance: f32,
-    /// The record.
-    pub record: Found,
+    /// Only if included.
+    pub embedding: Option<Vec<f32>>,
+    /// Only if included, and the record has one.
+    pub document: Option<String>,
+    /// Only if included, and the record has one.
+    pub uri: Option<String>,
+    /// Only if included, and the record has some.
+    pub metadata: Option<Metadata>,
+}
+
+impl Hit {
+    pub(crate) fn new(found: Found, distance: f32) -> Hit {
+        let Found { id, embedding, document, uri, metadata } = found;
+        Hit { id, distance, embedding, document, uri, metadata }
+    }
+}
+
+impl From<Hit> for Found {
+    /// The record, without its distance.
+    fn from(hit: Hit) -> Found {
+        let Hit { id, embedding, document, uri, metadata, distance: _ } = hit;
+        Found { id, embedding, document, uri, metadata }
+    }
 }
 
 /// Answer to a [`Get`].
@@ -307,6 +408,24 @@ impl CollectionSpec {
     /// Sets the metric.
     pub fn metric(mut self, metric: Metric) -> CollectionSpec {
         self.metric = metric;
+        self
+    }
+
+    /// Fixes the dimension, in floats of an embedding.
+    pub fn dimension(mut self, dimension: usize) -> CollectionSpec {
+        self.dimension = Some(dimension);
+        self
+    }
+
+    /// Sets values to remember with the collection.
+    pub fn metadata(mut self, metadata: impl Into<Metadata>) -> CollectionSpec {
+        self.metadata = Some(metadata.into());
+        self
+    }
+
+    /// Sets how graphs are built.
+    pub fn index(mut self, index: IndexSettings) -> CollectionSpec {
+        self.index = index;
         self
     }
 }

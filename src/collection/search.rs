@@ -117,7 +117,7 @@ impl Snapshot {
     pub fn search(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<QueryAnswer> {
         let route = self.route(query, limits, interrupt)?;
         let found = self.answer(query, &route, 0..query.embeddings.len(), interrupt)?;
-        let hit = |(at, distance)| Ok(Hit { distance, record: self.found(at, query.include)? });
+        let hit = |(at, distance)| Ok(Hit::new(self.found(at, query.include)?, distance));
         let results = found.into_iter().map(|rows| rows.into_iter().map(hit).collect());
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
     }

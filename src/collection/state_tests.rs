@@ -187,7 +187,7 @@ fn searches_that_cannot_be_answered_are_refused_by_name() {
     let cases = [
         (good().k(0), ErrorKind::Invalid, "k: expected at least 1, got 0"),
         (good().k(101), ErrorKind::Limit, "k: expected at most 100 (limit k), got 101"),
-        (Query::batch(vec![]), ErrorKind::Invalid, "embeddings: expected at least one, got none"),
+        (Query::batch(Vec::<Vec<f32>>::new()), ErrorKind::Invalid, "embeddings: expected at least one, got none"),
         (
             Query::batch(vec![vec![1.0; 2]; 3]),
             ErrorKind::Limit,

@@ -176,7 +176,8 @@ impl JsonPieces for SearchAnswerBody {
         if self.place > 0 {
             into.push(b',');
         }
-        append(into, &RecordAnswer::new(hit.record, Some(hit.distance)))?;
+        let distance = hit.distance;
+        append(into, &RecordAnswer::new(hit.into(), Some(distance)))?;
         self.place += 1;
         Ok(true)
     }

@@ -10,7 +10,7 @@ use parquet::arrow::ArrowWriter;
 
 use super::*;
 use crate::collection::record_columns::OtherColumns;
-use crate::collection::request::{Found, Hit};
+use crate::collection::request::Hit;
 use crate::record::{MetaValue, Metadata, Version};
 
 /// `rows` records `r0`, `r1`, … of two dimensions with a document each.
@@ -106,7 +106,7 @@ fn files_cut_anywhere_or_with_a_flipped_byte_never_panic() {
 
 #[test]
 fn an_answer_reads_back_with_its_version() {
-    let hit = Hit { distance: 0.5, record: Found { id: "a".to_owned(), ..Found::default() } };
+    let hit = Hit { id: "a".to_owned(), distance: 0.5, ..Hit::default() };
     let answer = QueryAnswer { results: vec![vec![], vec![hit]], version: Version(7) };
     let bytes = ipc_from_answer(&answer).unwrap();
     let mut reader = StreamReader::try_new(bytes.as_slice(), None).unwrap();

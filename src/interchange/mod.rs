@@ -235,7 +235,7 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
 /// # Errors
 /// `Internal` only: everything comes from the store.
 pub fn ipc_from_answer(answer: &QueryAnswer) -> Result<Vec<u8>> {
-    let batch = batch_from_hits(answer)?;
+    let batch = batch_from_hits(&answer.results)?;
     let version = HashMap::from([("version".to_owned(), answer.version.to_string())]);
     let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(version));
     let mut bytes = Vec::new();

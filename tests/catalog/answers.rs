@@ -62,7 +62,7 @@ async fn a_create_whose_record_stands_is_not_said_to_have_failed_for_a_head_that
 async fn a_drop_of_a_damaged_collection_whose_swap_is_not_answered_is_of_unknown_outcome() {
     let (faulty, first, second, memory) = two().await;
     let collection = create(&second, "a").await.unwrap();
-    collection.add(&[Record::new("r", vec![1.0, 2.0])]).await.unwrap();
+    collection.add([Record::new("r", vec![1.0, 2.0])]).await.unwrap();
     second.sync().await.unwrap();
     let listed = memory.list("c/", None).await.unwrap().objects;
     let segment = listed.into_iter().map(|object| object.key).find(|key| key.contains("/seg/")).unwrap();

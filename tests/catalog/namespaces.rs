@@ -44,7 +44,7 @@ fn record(n: usize) -> Record {
 }
 
 async fn fill(collection: &Collection, numbers: std::ops::Range<usize>) {
-    collection.upsert(&numbers.map(record).collect::<Vec<_>>()).await.unwrap();
+    collection.upsert(numbers.map(record).collect::<Vec<_>>()).await.unwrap();
 }
 
 async fn ids(collection: &Collection) -> Vec<String> {
@@ -239,7 +239,7 @@ async fn a_dropped_database_takes_its_collections_along_and_comes_back_empty() {
     }
     let there = second.with_scope(&shop).collection("a").await.unwrap();
     second.namespaces().drop_database("default_tenant", "shop").await.unwrap();
-    assert_eq!(there.add(&[record(9)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(there.add([record(9)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&first, &shop).await, Vec::<String>::new());
     assert_eq!(first.namespaces().database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
     let error = first.with_scope(&shop).create_collection(CollectionSpec::new("a")).await.unwrap_err();
@@ -285,7 +285,7 @@ async fn a_collection_born_while_its_database_is_dropped_is_dropped_too() {
     fill(&late, 0..1).await;
     gate.release();
     dropping.await.unwrap().unwrap();
-    assert_eq!(late.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(late.add([record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &shop).await, Vec::<String>::new());
     assert_eq!(second.namespaces().database("default_tenant", "shop").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -299,7 +299,7 @@ async fn a_reset_leaves_nothing_for_any_store_and_all_can_be_made_anew() {
     let there = create(&second, "b").await;
     first.namespaces().reset().await.unwrap();
     assert_eq!(made.count(Consistency::Local).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(there.add(&[record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(there.add([record(1)]).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(names(&second, &Scope::default()).await, Vec::<String>::new());
     assert_eq!(second.namespaces().tenant("acme").await.unwrap_err().kind(), ErrorKind::NotFound);
     second.namespaces().create_tenant("acme").await.unwrap();
@@ -337,7 +337,7 @@ async fn a_fork_has_every_acknowledged_record_and_goes_its_own_way() {
     assert_eq!(ids(&fork).await, numbered(0..54));
     assert_eq!(again.admin().counters().graphs_loaded, 1, "the graph was copied and can be used");
     let nearest = fork.search(Query::new([7.2, 1.0]).k(2)).await.unwrap();
-    assert_eq!(nearest.results[0].iter().map(|hit| hit.record.id.as_str()).collect::<Vec<_>>(), ["r7", "r8"]);
+    assert_eq!(nearest.iter().map(|hit| hit.id.as_str()).collect::<Vec<_>>(), ["r7", "r8"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,9 +90,9 @@ const ULID: &str = "01M7YZ6RBC7DC7TXK4D5B9W463";
 async fn what_no_head_names_is_deleted_once_it_is_old_and_nothing_else_is() {
     let scene = scene().await;
     let collection = create(&scene.sweeper, "a").await.unwrap();
-    collection.add(&records(0..20)).await.unwrap();
+    collection.add(records(0..20)).await.unwrap();
     scene.sweeper.sync().await.unwrap();
-    collection.add(&records(20..25)).await.unwrap();
+    collection.add(records(20..25)).await.unwrap();
     let stream = format!("c/{}", collection.info().id);
     let orphans = [
         format!("{stream}/seg/{ULID}.parquet"),
@@ -124,7 +124,7 @@ async fn a_retired_object_is_not_an_orphan_before_its_time() {
     let scene = scene().await;
     let collection = create(&scene.sweeper, "a").await.unwrap();
     for n in 0..8 {
-        collection.add(&records(n..n + 1)).await.unwrap();
+        collection.add(records(n..n + 1)).await.unwrap();
         scene.sweeper.sync().await.unwrap();
     }
     scene.sweeper.admin().maintain().await.unwrap();
@@ -139,7 +139,7 @@ async fn a_retired_object_is_not_an_orphan_before_its_time() {
 async fn a_flush_that_stalled_past_a_sweep_cannot_name_what_was_swept() {
     let scene = scene().await;
     let collection = create(&scene.stalled, "a").await.unwrap();
-    collection.add(&records(0..5)).await.unwrap();
+    collection.add(records(0..5)).await.unwrap();
     let there = scene.sweeper.collection("a").await.unwrap();
     let mut gate = scene.faulty.hold(Hold::Before, |call| call.op == Op::Swap && call.key.starts_with("c/"));
     let flush = tokio::spawn({
@@ -222,9 +222,9 @@ async fn fork_held(
 ) -> (Option<ErrorKind>, bool, Vec<String>) {
     let scene = scene().await;
     let source = create(&scene.stalled, "a").await.unwrap();
-    source.add(&records(0..10)).await.unwrap();
+    source.add(records(0..10)).await.unwrap();
     scene.stalled.sync().await.unwrap();
-    source.add(&records(10..12)).await.unwrap();
+    source.add(records(10..12)).await.unwrap();
     let mut gate = scene.faulty.hold(hold, matches);
     let forking = tokio::spawn({
         let (store, id) = (scene.stalled.clone(), source.info().id);
@@ -287,7 +287,7 @@ async fn a_fork_whose_record_stands_is_there_for_good() {
 #[tokio::test(start_paused = true)]
 async fn tombstones_stay_and_are_not_swept_again_and_again() {
     let scene = scene().await;
-    create(&scene.sweeper, "a").await.unwrap().add(&records(0..3)).await.unwrap();
+    create(&scene.sweeper, "a").await.unwrap().add(records(0..3)).await.unwrap();
     scene.sweeper.drop_collection("a").await.unwrap();
     sleep(LONG).await;
     scene.sweep().await;
@@ -314,7 +314,7 @@ async fn stores_with_maintenance_sweep_once_in_a_while_by_the_clock_of_the_bucke
     let collection = create(&store, "a").await.unwrap();
     let stream = format!("c/{}", collection.info().id);
     for n in 0..4 {
-        collection.add(&records(n..n + 1)).await.unwrap();
+        collection.add(records(n..n + 1)).await.unwrap();
     }
     let head =
         async || Head::decode(&memory.get(&format!("{stream}/HEAD"), None).await.unwrap().bytes, &stream).unwrap();
@@ -350,7 +350,7 @@ async fn with_retired_list() -> (Scene, Vec<String>) {
     let scene = scene_with(settings).await;
     let collection = create(&scene.stalled, "a").await.unwrap();
     for n in 0..8 {
-        collection.add(&records(n..n + 1)).await.unwrap();
+        collection.add(records(n..n + 1)).await.unwrap();
         scene.stalled.sync().await.unwrap();
     }
     scene.stalled.admin().maintain().await.unwrap();

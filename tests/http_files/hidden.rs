@@ -67,9 +67,9 @@ async fn no_user_can_give_such_a_name_and_none_can_part_records_from_contents() 
         assert_eq!(restored.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{of}");
     }
     // Records with embeddings and records without are never in one collection.
-    let mixed = files.add(&[Record::new("v", vec![1.0])]).await.map(|_| ());
+    let mixed = files.add([Record::new("v", vec![1.0])]).await.map(|_| ());
     assert_eq!(mixed.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
-    let bare = store.collection("other").await.unwrap().add(&[Record::new("v", Vec::new())]).await.map(|_| ());
+    let bare = store.collection("other").await.unwrap().add([Record::new("v", Vec::new())]).await.map(|_| ());
     assert_eq!(bare.map_err(|e| e.kind()), Err(ErrorKind::Invalid));
     let searched = files.search(drumlin::Query::new([1.0])).await.map(|_| ());
     assert_eq!(searched.map_err(|e| e.kind()), Err(ErrorKind::Invalid));

@@ -31,7 +31,7 @@ async fn town() -> Town {
         store.namespaces().create_database("acme", database).await.unwrap();
         let scope = Scope { tenant: "acme".to_owned(), database: database.to_owned() };
         let made = store.with_scope(&scope).create_collection(CollectionSpec::new(name)).await.unwrap();
-        made.add(&[Record::new("one", vec![1.0, 0.0])]).await.unwrap();
+        made.add([Record::new("one", vec![1.0, 0.0])]).await.unwrap();
         ids.push(made.identity().id.to_string());
     }
     let [hoard, blueprints, drafts] = ids.try_into().unwrap();

@@ -269,14 +269,15 @@ impl Client {
         let least = self.least(name, &stream, consistency);
         let query = self.embedding(2);
         let exact = self.random.random_bool(0.5);
-        match collection.search(Query { consistency, exact, ..Query::new(query.clone()).k(5) }).await {
+        let found = collection.find(Query::new(query.clone()).k(5).exact(exact).consistency(consistency)).await;
+        match found.and_then(|matches| matches.answer()) {
             Ok(answer) => {
                 let version = answer.version.0;
                 self.check_version(name, &stream, least, version);
                 let state = self.world.bucket.look(|ledger| ledger.streams[&stream].state(version));
                 let all = state.map(|state| state.nearest(&query, usize::MAX)).unwrap_or_default();
                 let found: Vec<(String, f32)> =
-                    answer.results[0].iter().map(|hit| (hit.record.id.clone(), hit.distance)).collect();
+                    answer.results[0].iter().map(|hit| (hit.id.clone(), hit.distance)).collect();
                 if !plausible(&found, &all, exact) {
                     self.world.wrong(format!("{stream} at {version}: records are {all:?}, nearest {found:?}"));
                 }

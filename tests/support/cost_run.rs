@@ -94,7 +94,7 @@ pub async fn run(run: Run) -> Cost {
     for _ in 0..run.adds {
         let record = source.take(1);
         raw += record.iter().map(raw_bytes).sum::<u64>();
-        let outcome = collection.add(&record).await.expect("an add succeeds");
+        let outcome = collection.add(record.clone()).await.expect("an add succeeds");
         assert_eq!(outcome.applied, 1);
         tokio::time::sleep(run.pace).await;
     }
@@ -123,12 +123,12 @@ pub async fn one_add(records: usize) -> (Vec<(Op, OpCounts)>, u64) {
     let mut filled = 0;
     while filled < records {
         let batch = source.take(FILL_BATCH.min(records - filled));
-        filled += collection.add(&batch).await.expect("a batch is added").applied;
+        filled += collection.add(batch.clone()).await.expect("a batch is added").applied;
     }
     store.sync().await.expect("a flush succeeds");
     let before = store.admin().storage_counters();
     let record = source.take(1);
-    assert_eq!(collection.add(&record).await.expect("an add succeeds").applied, 1);
+    assert_eq!(collection.add(record.clone()).await.expect("an add succeeds").applied, 1);
     (since(&before, &store.admin().storage_counters()), record.iter().map(raw_bytes).sum())
 }
 

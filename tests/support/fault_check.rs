@@ -29,7 +29,7 @@ pub async fn check(memory: &MemoryBucket, worlds: &Worlds, thoroughly: bool, swe
     for name in names {
         let more = vec![fault_script::record("after", 7)];
         let collection = fault_script::collection(&store, &name).await.map_err(sentence)?;
-        collection.upsert(&more).await.map_err(sentence)?;
+        collection.upsert(more.clone()).await.map_err(sentence)?;
         upsert(world.collections.entry(name).or_default(), more);
     }
     if !thoroughly {

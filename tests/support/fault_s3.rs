@@ -146,7 +146,7 @@ async fn check_place(place: &Place, worlds: &Worlds) -> Result<(), String> {
             Err(error) if error.kind() == drumlin::ErrorKind::NotFound => continue,
             opened => opened.map_err(told)?,
         };
-        collection.upsert(&[fault_script::record("after", 7)]).await.map_err(told)?;
+        collection.upsert([fault_script::record("after", 7)]).await.map_err(told)?;
     }
     Content::read(bucket.as_ref()).await.check()
 }

@@ -312,9 +312,9 @@ async fn make(store: &Store, change: &Change) -> Result<WriteOutcome, Error> {
         Change::CreateDatabase(name) => drop(store.namespaces().create_database(&tenant, name).await?),
         Change::DropDatabase(name) => store.namespaces().drop_database(&tenant, name).await?,
         Change::Reset => store.namespaces().reset().await?,
-        Change::Add(name, records) => return collection(store, name).await?.add(records).await,
-        Change::Upsert(name, records) => return collection(store, name).await?.upsert(records).await,
-        Change::Update(name, updates) => return collection(store, name).await?.update(updates).await,
+        Change::Add(name, records) => return collection(store, name).await?.add(records.clone()).await,
+        Change::Upsert(name, records) => return collection(store, name).await?.upsert(records.clone()).await,
+        Change::Update(name, updates) => return collection(store, name).await?.update(updates.clone()).await,
         Change::Delete(name, chosen) => return collection(store, name).await?.delete(chosen.selection()).await,
     }
     Ok(WriteOutcome::default())

@@ -35,7 +35,7 @@ pub async fn run(store: &Store, name: &str, clients: usize, each: usize) -> Shar
         tokio::spawn(async move {
             let mut adds = 0;
             for record in records {
-                adds += collection.add(&[record]).await.expect("an add succeeds").applied as u64;
+                adds += collection.add([record]).await.expect("an add succeeds").applied as u64;
             }
             adds
         })
