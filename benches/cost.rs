@@ -14,9 +14,9 @@ mod records;
 use std::time::Duration;
 
 use cost_run::{Cost, DIM, Run, one_add, seconds};
-use drumlin::Timing;
-use drumlin::bucket::call::Op;
-use drumlin::bucket::count::OpCounts;
+use drumlin::settings::Timing;
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::count::OpCounts;
 
 fn main() {
     let (adds, records) = (arguments::number("--adds", 5_000), arguments::number("--records", 20_000));

@@ -22,7 +22,8 @@ use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use arrow::ipc::writer::StreamWriter;
-use drumlin::{MemoryLimit, Record};
+use drumlin::Record;
+use drumlin::settings::MemoryLimit;
 use records::Source;
 use serde_json::{Value, json};
 

@@ -10,7 +10,7 @@ mod group_commit_run;
 #[path = "../tests/support/records.rs"]
 mod records;
 
-use drumlin::bucket::s3::S3Settings;
+use drumlin::testing::bucket::s3::S3Settings;
 use drumlin::{Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
 use group_commit_run::Shared;

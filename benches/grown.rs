@@ -13,10 +13,10 @@ mod arguments;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drumlin::bucket::call::Op;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::fault::{Call, Fault, FaultBucket};
-use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket};
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{Collection, CollectionSpec, Include, Query, Record, Selection, Settings, Storage, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

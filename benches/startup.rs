@@ -21,9 +21,9 @@ mod records;
 
 use std::time::{Duration, Instant};
 
-use drumlin::bucket::call::Op;
-use drumlin::bucket::s3::{S3Bucket, S3Settings};
-use drumlin::bucket::{Bucket, PAGE_KEYS};
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::testing::bucket::{Bucket, PAGE_KEYS};
 use drumlin::{Collection, CollectionSpec, ErrorKind, Query, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use link::Objects;

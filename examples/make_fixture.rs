@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumlin::bucket::folder::FolderBucket;
+use drumlin::testing::bucket::folder::FolderBucket;
 use drumlin::{
     CollectionSpec, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Scope, Selection, Settings,
     Storage, Store,

@@ -6,12 +6,11 @@
 //! use one bucket at once.
 //!
 //! ```
-//! use drumlin::{Filter, Metadata, Query, Record, Settings, Storage, Store};
+//! use drumlin::{Filter, Metadata, Query, Record, Store};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> drumlin::Result<()> {
-//! // Settings::folder("./drumlin-data") keeps it in a folder, Storage::S3(…) in a bucket.
-//! let store = Store::open(Settings::new(Storage::Memory)).await?;
+//! let store = Store::open("memory://").await?; // or "./drumlin-data", "s3://bucket/prefix", Settings
 //! let notes = store.create_collection("notes").await?;
 //!
 //! let fog = Record::new("fog", vec![0.9, 0.1]).with_metadata(Metadata::from([("year", 2024)]));
@@ -28,20 +27,17 @@
 //! # }
 //! ```
 
-#[doc(hidden)]
-pub mod bucket;
-#[doc(hidden)]
-pub mod check;
+pub mod blocking;
+mod bucket;
+mod check;
 mod collection;
 mod compute;
 mod config;
 mod error;
-mod files;
+mod file;
 mod filter;
-#[doc(hidden)]
-pub mod format;
-#[doc(hidden)]
-pub mod head;
+mod format;
+mod head;
 pub mod http;
 mod index;
 mod interchange;
@@ -50,49 +46,85 @@ mod log;
 mod memory;
 mod record;
 mod self_checksum;
+mod storage_url;
 mod store;
 mod stream;
+#[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
-pub mod transfer;
+mod transfer;
 
-pub use bucket::cloud::{AzureSettings, GcsSettings};
-pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
-pub use bucket::http_client::HttpOptions;
-pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
-pub use check::garbage::{Doomed, Reason};
-pub use check::inspect::{BucketView, StreamLine};
-pub use check::stored::Stored;
-pub use check::{Choice, report as check_report};
-pub use collection::columnar::{batch_from_hits, records_from_batch};
-pub use collection::get::{Matches, Reading};
-pub use collection::graph_maintenance::GraphProgress;
-pub use collection::handle::{Collection, Identity};
-pub use collection::key_types::{KeyType, KeyTypes};
-pub use collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
+pub use collection::handle::Collection;
 pub use collection::request::{
-    CollectionInfo, CollectionSpec, Condition, Consistency, Found, Get, GetAnswer, Hit, Include, IndexSettings, Query,
-    QueryAnswer, Scope, Selection, Write, WriteOutcome,
+    CollectionInfo, CollectionSpec, Condition, Consistency, Get, GetAnswer, Hit, Include, IndexSettings, Query, Scope,
+    Selection, Write, WriteOutcome,
 };
-pub use collection::scan::Scan;
-pub use config::{FileSettings, Limits, Settings, Storage, Timing};
+pub use config::{Settings, Storage};
 pub use error::{Error, ErrorKind, Result};
-pub use files::{
-    Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
-};
-pub use filter::{Clause, Filter, FilterError, Number, Scalar};
-pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
-pub use memory::MemoryLimit;
+pub use filter::Filter;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
-pub use store::checks::{garbage, inspect, stored, verify};
-pub use store::files::Files;
-pub use store::garbage::Collected;
+pub use store::Store;
 pub use store::modify::CollectionChange;
-pub use store::namespaces::{Database, Namespaces, Tenant};
-pub use store::opening::Opening;
-pub use store::report;
-pub use store::restore::Moment;
-pub use store::{Admin, Store};
+
+/// What a [`Store`] is opened with, beyond a URL: credentials, limits, timing, memory.
+pub mod settings {
+    pub use crate::bucket::cloud::{AzureSettings, GcsSettings};
+    pub use crate::bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
+    pub use crate::bucket::http_client::HttpOptions;
+    pub use crate::bucket::reread::Reread;
+    pub use crate::bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
+    pub use crate::config::{FileSettings, Limits, Settings, Storage, Timing};
+    pub use crate::memory::MemoryLimit;
+}
+
+/// What reads answer, for those who take records one by one or want to know more than the records.
+pub mod answers {
+    pub use crate::collection::get::{Matches, Reading};
+    pub use crate::collection::graph_maintenance::GraphProgress;
+    pub use crate::collection::handle::Identity;
+    pub use crate::collection::key_types::{KeyType, KeyTypes};
+    pub use crate::collection::request::{Found, QueryAnswer};
+    pub use crate::collection::scan::Scan;
+}
+
+/// What a [`Filter`] is made of.
+pub mod filters {
+    pub use crate::filter::{Clause, FilterError, Number, Scalar};
+}
+
+/// Files in the bucket beside the collections: see [`Store::files`].
+pub mod files {
+    pub use crate::file::{
+        Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
+    };
+    pub use crate::store::files::Files;
+}
+
+/// Records as Arrow record batches, Arrow IPC, Parquet and JSON Lines.
+pub mod arrow {
+    pub use crate::collection::columnar::{batch_from_hits, records_from_batch};
+    pub use crate::collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
+    pub use crate::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+    pub use crate::transfer::*;
+}
+
+/// A store as its operator sees it: tenants, health, restoring, and looking at a bucket without opening it.
+pub mod admin {
+    pub use crate::bucket::count::{Counts, OpCounts};
+    pub use crate::check::Choice;
+    pub use crate::check::garbage::{Doomed, Reason};
+    pub use crate::check::inspect::{BucketView, StreamLine};
+    pub use crate::check::report as check_report;
+    pub use crate::check::stored::Stored;
+    pub use crate::format::Checksum;
+    pub use crate::store::Admin;
+    pub use crate::store::checks::{garbage, inspect, stored, verify};
+    pub use crate::store::garbage::Collected;
+    pub use crate::store::namespaces::{Database, Namespaces, Tenant};
+    pub use crate::store::opening::Opening;
+    pub use crate::store::report;
+    pub use crate::store::restore::Moment;
+}
 
 /// README's Rust program is a test of this crate.
 #[cfg(doctest)]

@@ -1,13 +1,29 @@
 //! For tests and benches of this project only: the parts behind the public API. No promise is made
 //! about anything here.
 
-pub use crate::bucket;
-pub use crate::check;
 pub use crate::config::Ablate;
 pub use crate::filter::Columns;
-pub use crate::format;
-pub use crate::head;
 pub use crate::interrupt::Interrupt;
+
+/// Buckets, and what stands between a store and them.
+pub mod bucket {
+    pub use crate::bucket::*;
+}
+
+/// Looking at a bucket without a store.
+pub mod check {
+    pub use crate::check::*;
+}
+
+/// Bytes of objects.
+pub mod format {
+    pub use crate::format::*;
+}
+
+/// HEADs and their swaps.
+pub mod head {
+    pub use crate::head::*;
+}
 
 /// Graphs without a collection around them.
 pub mod index {

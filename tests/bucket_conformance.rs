@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use bucket_contract::Subject;
 use conformance_table::Cell;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::dropbox::DropboxBucket;
-use drumlin::bucket::folder::FolderBucket;
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::s3::{S3Bucket, S3Settings};
-use drumlin::bucket::throttle::Throttled;
-use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
+use drumlin::settings::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::dropbox::DropboxBucket;
+use drumlin::testing::bucket::folder::FolderBucket;
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::testing::bucket::throttle::Throttled;
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::{self, Dropbox};
 use drumlin_test_s3::gcs_server::{self, Gcs};
@@ -204,7 +204,7 @@ every_check!(conforms, external_s3_bucket, external, [ignore = "needs an S3 serv
 
 #[tokio::test(start_paused = true)]
 async fn a_memory_buckets_time_is_tokios_time_plus_its_skew() {
-    use drumlin::bucket::{Bucket, PutCondition, StoreTime};
+    use drumlin::testing::bucket::{Bucket, PutCondition, StoreTime};
     let bucket = MemoryBucket::new(StoreClock::starting_at(StoreTime(1_000_000)));
     let put = |key: &'static str| bucket.put(key, bytes::Bytes::from_static(b"x"), PutCondition::Always);
     assert_eq!(put("a").await.unwrap().date, Some(StoreTime(1_000_000)));

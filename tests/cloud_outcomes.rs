@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use drumlin::bucket::dropbox::DropboxBucket;
-use drumlin::bucket::probe::ensure_probed;
-use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
-use drumlin::{
-    AzureSettings, CollectionSpec, DropboxCredentials, DropboxSettings, GcsSettings, Get, HttpOptions, Record,
-    S3Settings, Settings, Storage, Store,
-};
+use drumlin::settings::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions, S3Settings};
+use drumlin::testing::bucket::dropbox::DropboxBucket;
+use drumlin::testing::bucket::probe::ensure_probed;
+use drumlin::testing::bucket::{Bucket, BucketError, PutCondition, Stamp};
+use drumlin::{CollectionSpec, Get, Record, Settings, Storage, Store};
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::{self, Dropbox};
 use drumlin_test_s3::gcs_server::{self, Gcs};

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cost_run::{Run, seconds};
-use drumlin::bucket::call::Op;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::fault::{Call, Fault, FaultBucket};
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::{CollectionSpec, Consistency, Record, Settings, Storage, Store, Timing};
+use drumlin::settings::Timing;
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket};
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::{CollectionSpec, Consistency, Record, Settings, Storage, Store};
 
 /// What is added to every put, in milliseconds.
 const PUT_MS: u64 = 25;
@@ -48,7 +49,9 @@ async fn an_add_costs_the_same_on_an_empty_collection_and_on_one_of_20_000_recor
         let kinds: Vec<(Op, u64)> = calls.iter().map(|(op, counts)| (*op, counts.calls)).collect();
         assert_eq!(kinds, [(Op::Create, 1)], "an add is one put and nothing else");
     }
-    let bytes = |calls: &[(Op, drumlin::bucket::count::OpCounts)]| calls.iter().map(|(_, c)| c.bytes_sent).sum::<u64>();
+    let bytes = |calls: &[(Op, drumlin::testing::bucket::count::OpCounts)]| {
+        calls.iter().map(|(_, c)| c.bytes_sent).sum::<u64>()
+    };
     let (empty, full) = (bytes(&empty), bytes(&full));
     assert!(empty.abs_diff(full) * 5 <= empty, "{empty} bytes on an empty collection, {full} on a full one");
     assert!(empty < 2 * raw, "{empty} bytes for a record of {raw}");

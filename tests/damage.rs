@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bucket_check::Content;
 use bytes::Bytes;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, PutCondition};
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::Checksum;
 use drumlin::testing::format::head::{GraphEntry, Head};
 use drumlin::{

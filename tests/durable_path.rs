@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumlin::bucket::Bucket;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::Bucket;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
     CollectionSpec, Consistency, ErrorKind, Get, Metric, Query, Record, Scope, Selection, Settings, Storage, Store,
 };

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use drumlin::answers::Found;
 use drumlin::testing::format::head::{Head, Life, Retired};
 use drumlin::{
-    Collection, Consistency, ErrorKind, Found, Get, Include, Metadata, Metric, Query, Record, Settings, Storage, Store,
+    Collection, Consistency, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Settings, Storage, Store,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -254,8 +255,8 @@ async fn a_format_1_bucket_is_sound() {
     }
 }
 
-async fn verify_bucket(bucket: &TempDir) -> drumlin::check_report::BucketCheck {
-    drumlin::verify(&Settings::folder(bucket.path()), &drumlin::Choice::default()).await.unwrap()
+async fn verify_bucket(bucket: &TempDir) -> drumlin::admin::check_report::BucketCheck {
+    drumlin::admin::verify(&Settings::folder(bucket.path()), &drumlin::admin::Choice::default()).await.unwrap()
 }
 
 /// Writes the next HEAD as a version does that knows no seals: what it does not know, it copies.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumlin::bucket::Bucket;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::Bucket;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{Collection, CollectionSpec, Metric, Query, Record, Selection, Settings, Storage, Store};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -8,7 +8,8 @@ mod server;
 use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
 use drumlin::http::HttpSettings;
-use drumlin::{Limits, Settings, Storage};
+use drumlin::settings::Limits;
+use drumlin::{Settings, Storage};
 use serde_json::json;
 use server::Server;
 

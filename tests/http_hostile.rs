@@ -10,7 +10,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use drumlin::http::HttpSettings;
-use drumlin::{MemoryLimit, Settings, Storage};
+use drumlin::settings::MemoryLimit;
+use drumlin::{Settings, Storage};
 use serde_json::{Value, json};
 use server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

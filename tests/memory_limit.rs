@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drumlin::bucket::Bucket;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
+use drumlin::settings::MemoryLimit;
+use drumlin::testing::bucket::Bucket;
 use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{Fault, FaultBucket};
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Get, Include, MemoryLimit, Query, Record, Selection,
-    Settings, Storage, Store,
+    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Get, Include, Query, Record, Selection, Settings,
+    Storage, Store,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drumlin::bucket::dropbox::DropboxBucket;
-use drumlin::bucket::s3::{S3Bucket, S3Settings};
-use drumlin::bucket::{Bucket, BucketError, PutCondition};
-use drumlin::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
+use drumlin::settings::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions};
+use drumlin::testing::bucket::dropbox::DropboxBucket;
+use drumlin::testing::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::testing::bucket::{Bucket, BucketError, PutCondition};
 use drumlin_test_s3::azure_server::{self, Azure};
 use drumlin_test_s3::dropbox_server::Dropbox;
 use drumlin_test_s3::gcs_server::{self, Gcs};

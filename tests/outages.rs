@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use drumlin::admin::Opening;
 use drumlin::http::HttpSettings;
-use drumlin::{Error, ErrorKind, Opening, Result, S3Settings, Settings, Storage, Store};
+use drumlin::settings::S3Settings;
+use drumlin::{Error, ErrorKind, Result, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

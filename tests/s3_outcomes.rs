@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use drumlin::bucket::probe::{ensure_probed, probe};
-use drumlin::bucket::retry::{RetrySettings, Retrying};
-use drumlin::bucket::s3::{S3Bucket, S3CustomerKey, S3Encryption, S3Settings};
-use drumlin::bucket::{Bucket, BucketError, PutCondition, Stamp};
+use drumlin::testing::bucket::probe::{ensure_probed, probe};
+use drumlin::testing::bucket::retry::{RetrySettings, Retrying};
+use drumlin::testing::bucket::s3::{S3Bucket, S3CustomerKey, S3Encryption, S3Settings};
+use drumlin::testing::bucket::{Bucket, BucketError, PutCondition, Stamp};
 use drumlin::{CollectionSpec, Consistency, Record, Settings, Storage, Store};
 use drumlin_test_s3::{ACCESS_KEY, Asked, BUCKET, Mischief, S3Server, SECRET_KEY};
 
@@ -144,7 +144,7 @@ async fn keys_lie_under_the_prefix_and_other_keys_are_not_seen() {
     create(&inner, "k").await.unwrap();
     create(&root, "a/bk").await.unwrap();
     assert_eq!(server.keys(), ["a/b/k", "a/bk"]);
-    let listed = |page: drumlin::bucket::Page| page.objects.into_iter().map(|o| o.key).collect::<Vec<_>>();
+    let listed = |page: drumlin::testing::bucket::Page| page.objects.into_iter().map(|o| o.key).collect::<Vec<_>>();
     assert_eq!(listed(inner.list("", None).await.unwrap()), ["k"]);
     assert_eq!(listed(root.list("a/b/", None).await.unwrap()), ["a/b/k"]);
     assert_eq!(inner.place().location, format!("s3://{}/a/b/", BUCKET));

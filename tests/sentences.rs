@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use drumlin::arrow::records_from_parquet;
 use drumlin::{
     Collection, CollectionSpec, Filter, Hit, MetadataPatch, Metric, Query, Record, RecordUpdate, Selection, Settings,
-    Storage, Store, records_from_parquet,
+    Storage, Store,
 };
 
 const SENTENCES: &[u8] = include_bytes!("../data-fixtures/sentences/sentences.parquet");

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumlin::settings::Timing;
 use drumlin::testing::Ablate;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::clock::StoreClock;
@@ -15,7 +16,7 @@ use drumlin::testing::bucket::{Bucket, StoreTime};
 use drumlin::testing::format::head::Head;
 use drumlin::{
     Collection, CollectionSpec, Consistency, Error, ErrorKind, Get, Metric, Record, Scope, Selection, Settings,
-    Storage, Store, Timing, WriteOutcome,
+    Storage, Store, WriteOutcome,
 };
 use tokio::task::JoinHandle;
 use tokio::time::sleep;

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bucket", &["error", "record", "self_checksum"]),
     ("memory", &["error"]),
     ("config", &["bucket", "memory"]),
+    ("storage_url", &["bucket", "config", "error"]),
     ("format", &["bucket", "error", "record", "self_checksum"]),
     ("log", &["bucket", "format", "record"]),
     ("head", &["bucket", "config", "format", "record"]),
@@ -41,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "stream",
         ],
     ),
-    ("files", &["bucket", "collection", "config", "error", "format", "record", "stream"]),
+    ("file", &["bucket", "collection", "config", "error", "format", "record", "stream"]),
     ("check", &["bucket", "config", "error", "format", "head", "record", "stream"]),
     (
         "store",
@@ -52,7 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "compute",
             "config",
             "error",
-            "files",
+            "file",
             "format",
             "head",
             "memory",
@@ -64,8 +65,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("transfer", &["collection", "config", "error", "interchange", "record"]),
     (
         "http",
-        &["bucket", "collection", "config", "error", "files", "filter", "interchange", "memory", "record", "store"],
+        &["bucket", "collection", "config", "error", "file", "filter", "interchange", "memory", "record", "store"],
     ),
+    ("blocking", &["collection", "config", "error", "record"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
 

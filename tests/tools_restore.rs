@@ -17,14 +17,16 @@ use std::time::Duration;
 
 use bucket_check::Content;
 use bytes::Bytes;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, PutCondition};
+use drumlin::admin::{Choice, Moment, Reason};
+use drumlin::answers::Found;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::check;
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Choice, Collection, CollectionSpec, Condition, Consistency, ErrorKind, Found, Metric, Moment, Query, Reason,
-    Record, Scope, Settings, Storage, Store, Version,
+    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Metric, Query, Record, Scope, Settings, Storage,
+    Store, Version,
 };
 use past::{DIM, Past, all_of};
 

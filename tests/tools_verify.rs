@@ -18,12 +18,14 @@ use std::time::Duration;
 
 use bucket_check::Content;
 use bytes::Bytes;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::check_report::{BucketCheck, Severity};
+use drumlin::admin::Choice;
+use drumlin::admin::check_report::{BucketCheck, Severity};
+use drumlin::answers::Found;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::check;
 use drumlin::testing::format::head::{Head, Retired};
-use drumlin::{Choice, CollectionSpec, Condition, ErrorKind, Found, Metric, Settings, Storage, Store};
+use drumlin::{CollectionSpec, Condition, ErrorKind, Metric, Settings, Storage, Store};
 use past::{Past, all_of};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

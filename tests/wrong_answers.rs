@@ -14,14 +14,13 @@ use std::time::Duration;
 
 use bucket_check::Content;
 use bytes::Bytes;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, PutCondition};
+use drumlin::admin::Choice;
+use drumlin::files::PutFile;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::head::Head;
-use drumlin::{
-    Choice, Collection, CollectionSpec, Consistency, ErrorKind, Metric, PutFile, Query, Record, Settings, Storage,
-    Store,
-};
+use drumlin::{Collection, CollectionSpec, Consistency, ErrorKind, Metric, Query, Record, Settings, Storage, Store};
 use lying_bucket::{Call, Lie, LyingBucket};
 use tokio::time::sleep;
 

@@ -8,9 +8,9 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use drumlin::CollectionId;
-use drumlin::bucket::keys::StreamId;
-use drumlin::bucket::s3::{S3Bucket, S3Settings, connections};
-use drumlin::bucket::{Bucket, fetch};
+use drumlin::testing::bucket::keys::StreamId;
+use drumlin::testing::bucket::s3::{S3Bucket, S3Settings, connections};
+use drumlin::testing::bucket::{Bucket, fetch};
 use drumlin::testing::head;
 use futures::stream::{self, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

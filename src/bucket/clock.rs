@@ -37,6 +37,7 @@ impl StoreClock {
 
     /// Puts the clock forward (or back, if negative) by `skew_ms` against where it would be; replaces
     /// an earlier skew.
+    #[cfg(any(test, feature = "testing"))]
     pub fn set_skew_ms(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::SeqCst);
     }

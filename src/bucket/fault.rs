@@ -17,7 +17,8 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::call::{Answer, Op, Request};
+use super::call::Op;
+use super::fault_call::{Answer, Request};
 use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, StoreTime};
 
 /// One call that a store made, as the log keeps it and plans and gates judge it.

@@ -34,12 +34,14 @@ impl MemoryBucket {
     }
 
     /// The clock of this store.
+    #[cfg(any(test, feature = "testing"))]
     pub fn clock(&self) -> &StoreClock {
         &self.clock
     }
 
     /// A new bucket with the present content of this one; later writes to either are not seen in the
     /// other. The clock is shared.
+    #[cfg(any(test, feature = "testing"))]
     pub fn fork(&self) -> Self {
         MemoryBucket { objects: self.objects.fork(), clock: self.clock.clone() }
     }

@@ -17,7 +17,10 @@ pub mod clock;
 pub mod cloud;
 pub mod count;
 pub mod dropbox;
+#[cfg(any(test, feature = "testing"))]
 pub mod fault;
+#[cfg(any(test, feature = "testing"))]
+mod fault_call;
 #[cfg(test)]
 mod fault_tests;
 pub mod fetch;

@@ -17,4 +17,4 @@ mod stream_check;
 mod verify;
 
 pub use names::Choice;
-pub use verify::{no_store, verify};
+pub use verify::verify;

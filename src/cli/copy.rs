@@ -3,9 +3,9 @@
 //! of the history. A run that was cut short is gone on with by the next.
 
 use clap::Args;
+use drumlin::files::{FILES, FileInfo, Files, ListFiles, PutFile};
 use drumlin::{
-    Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, FILES, FileInfo, Files, ListFiles,
-    PutFile, Result, Scope, Store, Version,
+    Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version,
 };
 use futures::stream;
 use serde_json::json;

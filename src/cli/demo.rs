@@ -1,7 +1,9 @@
 //! The demo: 400 sentences with their embeddings, part of the program, loaded into a collection so that
 //! a newcomer's first search answers something real.
 
-use drumlin::{CollectionSpec, ErrorKind, Limits, Result, Store, records_from_parquet};
+use drumlin::arrow::records_from_parquet;
+use drumlin::settings::Limits;
+use drumlin::{CollectionSpec, ErrorKind, Result, Store};
 
 const COLLECTION: &str = "demo";
 /// The sentence that is shown with its neighbours.

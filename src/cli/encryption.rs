@@ -1,6 +1,7 @@
 //! Settings of encryption at rest: what S3 is asked for with every object that is written.
 
-use drumlin::{Result, S3CustomerKey, S3Encryption};
+use drumlin::Result;
+use drumlin::settings::{S3CustomerKey, S3Encryption};
 
 use super::settings::{Source, invalid};
 

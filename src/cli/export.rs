@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use drumlin::transfer::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
+use drumlin::arrow::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
 use drumlin::{Collection, Consistency, Error, ErrorKind, Result};
 
 use super::place::OneCollection;

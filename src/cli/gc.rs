@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use drumlin::{Reason, Result};
+use drumlin::Result;
+use drumlin::admin::Reason;
 
 use super::place::StorePlace;
 use super::verify::json;
@@ -49,7 +50,7 @@ fn dry_run(flags: &GcFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let doomed = drumlin::garbage(&settings.store, flags.sweep).await?;
+        let doomed = drumlin::admin::garbage(&settings.store, flags.sweep).await?;
         if flags.json {
             println!("{}", json(&doomed)?);
             return Ok(());

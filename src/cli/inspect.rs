@@ -1,8 +1,9 @@
 //! The `inspect` command: what a bucket holds, without reading the objects themselves.
 
 use clap::Args;
-use drumlin::report::time;
-use drumlin::{Result, StreamLine};
+use drumlin::Result;
+use drumlin::admin::StreamLine;
+use drumlin::admin::report::time;
 
 use super::place::{Chosen, StorePlace};
 use super::serve;
@@ -25,7 +26,7 @@ pub fn run(flags: &InspectFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let view = drumlin::inspect(&settings.store, &flags.chosen.choice()).await?;
+        let view = drumlin::admin::inspect(&settings.store, &flags.chosen.choice()).await?;
         if flags.json {
             println!("{}", json(&view)?);
             return Ok(());

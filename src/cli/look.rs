@@ -3,7 +3,8 @@
 //! they do as soon as it looks.
 
 use clap::Args;
-use drumlin::{Collection, Consistency, Error, ErrorKind, Found, Get, Include, Query, Result, Scope, Store};
+use drumlin::answers::Found;
+use drumlin::{Collection, Consistency, Error, ErrorKind, Get, Include, Query, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::place::{Chosen, OneCollection, StorePlace};

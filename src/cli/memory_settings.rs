@@ -1,7 +1,8 @@
 //! How much memory may be used: as said, else what the container allows, else a share of the machine. A size is a number of bytes, or of
 //! MiB, GB and the like.
 
-use drumlin::{MemoryLimit, Result};
+use drumlin::Result;
+use drumlin::settings::MemoryLimit;
 
 use super::settings::{Source, expected};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use drumlin::{Choice, Result, Scope};
+use drumlin::admin::Choice;
+use drumlin::{Result, Scope};
 
 use super::Flags;
 use super::settings::{ServeSettings, settings_from, settings_of_process};

@@ -2,8 +2,9 @@
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use clap::{ArgGroup, Args};
+use drumlin::admin::Moment;
 use drumlin::http::check_name;
-use drumlin::{Error, ErrorKind, Moment, Result, Store, Version};
+use drumlin::{Error, ErrorKind, Result, Store, Version};
 
 use super::place::{OneCollection, StorePlace};
 use super::serve;

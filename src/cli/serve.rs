@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use drumlin::admin::Opening;
 use drumlin::http::Keyring;
-use drumlin::{Error, ErrorKind, Opening, Result, Storage, Store};
+use drumlin::{Error, ErrorKind, Result, Storage, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

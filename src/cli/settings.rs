@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use drumlin::http::{FileKinds, HttpSettings};
-use drumlin::{Error, ErrorKind, FileSettings, Limits, Result, Settings, Timing};
+use drumlin::settings::{FileSettings, Limits, Timing};
+use drumlin::{Error, ErrorKind, Result, Settings};
 
 use super::Flags;
 use super::key_settings::{KeySettings, access};

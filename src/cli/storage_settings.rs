@@ -4,9 +4,8 @@
 
 use std::path::PathBuf;
 
-use drumlin::{
-    AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions, Result, S3Settings, Storage,
-};
+use drumlin::settings::{AzureSettings, DropboxCredentials, DropboxSettings, GcsSettings, HttpOptions, S3Settings};
+use drumlin::{Result, Storage};
 
 use super::Flags;
 use super::encryption::encryption;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use drumlin::check_report::{BucketCheck, Severity, StreamCheck};
+use drumlin::admin::check_report::{BucketCheck, Severity, StreamCheck};
 use drumlin::{Error, ErrorKind, Result};
 
 use super::place::{Chosen, StorePlace};
@@ -38,7 +38,7 @@ fn checked(flags: &VerifyFlags) -> Result<bool> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let check = drumlin::verify(&settings.store, &flags.chosen.choice()).await?;
+        let check = drumlin::admin::verify(&settings.store, &flags.chosen.choice()).await?;
         match flags.json {
             true => println!("{}", json(&check)?),
             false => print(&check),

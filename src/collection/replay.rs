@@ -12,9 +12,10 @@ use super::state::{Change, CollectionState};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::format::merge::merge_rows;
+use crate::format::segment::SegmentHeader;
 use crate::format::{
-    Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, SegmentHeader, SegmentWriter, decode_commit,
-    decode_segment, encode_commit,
+    Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, SegmentWriter, decode_commit, decode_segment,
+    encode_commit,
 };
 use crate::memory::Budget;
 use crate::record::{Metric, Record, Version};

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::{EncodedSegment, Row, SegmentHeader, decode_segment};
+use crate::format::segment::{EncodedSegment, SegmentHeader};
+use crate::format::{Row, decode_segment};
 use crate::record::Address;
 
 const DIM: usize = 3;

@@ -20,14 +20,9 @@ pub mod store_file;
 
 pub use checksum::{Checksum, Nonce};
 pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
-pub use merge::merge_rows;
 pub use pieces::Pieces;
 pub use rows::{Embeddings, Row, RowOp, Rows};
-pub use segment::{
-    EncodedSegment, ROWS_PER_GROUP, Segment, SegmentHeader, SegmentReader, SegmentWriter, decode_segment,
-    encode_segment,
-};
-pub use store_file::StoreFile;
+pub use segment::{SegmentReader, SegmentWriter, decode_segment};
 
 use crate::error::Error;
 

@@ -29,11 +29,13 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// No row has an embedding (`rows` rows).
+    #[cfg(any(test, feature = "testing"))]
     pub fn none(rows: usize) -> Embeddings {
         Embeddings { dim: 0, values: Vec::new().into(), present: Some(vec![false; rows]) }
     }
 
     /// Every row has one.
+    #[cfg(any(test, feature = "testing"))]
     pub fn dense(dim: usize, values: Vec<f32>) -> Embeddings {
         Embeddings { dim, values: values.into(), present: None }
     }

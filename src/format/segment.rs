@@ -177,6 +177,7 @@ impl SegmentWriter {
 }
 
 /// Encodes a segment whose rows are all at hand.
+#[cfg(any(test, feature = "testing"))]
 pub fn encode_segment(header: SegmentHeader, groups: &[Rows]) -> Result<EncodedSegment, FormatError> {
     let mut writer = SegmentWriter::new(header)?;
     groups.iter().try_for_each(|rows| writer.push(rows.clone()))?;

@@ -4,6 +4,7 @@
 
 mod build;
 mod builder;
+#[cfg(any(test, feature = "testing"))]
 mod codes_only;
 mod distance;
 mod duplicates;
@@ -36,6 +37,7 @@ mod whole_life_tests;
 
 pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 pub use builder::BatchBuilder;
+#[cfg(any(test, feature = "testing"))]
 pub use codes_only::search_codes;
 #[cfg(test)]
 pub use distance::distance;

@@ -62,6 +62,7 @@ pub struct CodedQuery {
 
 /// A query in codes twice: whole steps, and what these leave over in steps 254 times as fine. It loses next to
 /// nothing, so an estimate is off only by what the other's code has lost.
+#[cfg(any(test, feature = "testing"))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct FineQuery {
     whole: Vec<i8>,
@@ -72,8 +73,10 @@ pub struct FineQuery {
 }
 
 /// How many fine steps make a whole one: half a step is as many as a code holds.
+#[cfg(any(test, feature = "testing"))]
 const FINE_STEPS: f64 = 2.0 * CODE_MAX;
 
+#[cfg(any(test, feature = "testing"))]
 impl FineQuery {
     /// The distance to the vector that has this code and bias, nearer to the truth than [`CodedQuery::estimate`].
     pub fn estimate(&self, code: &[i8], bias: f32) -> f32 {
@@ -188,6 +191,7 @@ impl Quantiser {
     }
 
     /// Turns a query of this dimension into codes that lose next to nothing.
+    #[cfg(any(test, feature = "testing"))]
     pub fn encode_fine(&self, query: &PreparedQuery) -> FineQuery {
         let v = query.vector();
         let Rotated { values, unit } = self.rotated(v);

@@ -222,7 +222,7 @@ fn a_footer_that_would_exhaust_the_stack_or_memory_is_refused() {
 
 #[test]
 fn reading_stops_where_the_budget_ends_and_gives_all_back() {
-    let limit = crate::MemoryLimit { bytes: 8 << 20, whole_process: false };
+    let limit = crate::memory::MemoryLimit { bytes: 8 << 20, whole_process: false };
     let budget = Budget::new(Some(limit));
     let intake = Intake { budget: Some(budget.clone()), ..Intake::of(&Limits::default()) };
     let error = intake.records_from_parquet(foreign("hostile-dictionary.parquet")).unwrap_err();

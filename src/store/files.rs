@@ -20,7 +20,7 @@ use crate::collection::pin::PinGuard;
 use crate::collection::request::{Consistency, IndexSettings, Scope};
 use crate::config::FileSettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{
+use crate::file::{
     Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, Received, check_file_name, no_file,
 };
 use crate::format::head::Head;
@@ -30,7 +30,8 @@ use crate::stream::sweep::Sweep;
 /// The files of one database: whole bodies by name, streamed in and out. Cheap to clone.
 ///
 /// ```
-/// use drumlin::{Consistency, PutFile, Settings, Storage, Store};
+/// use drumlin::{Consistency, Settings, Storage, Store};
+/// use drumlin::files::PutFile;
 /// use futures::stream;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -54,7 +54,7 @@ use crate::collection::request::Scope;
 use crate::compute::Compute;
 use crate::config::{Limits, Settings};
 use crate::error::{Error, Result};
-use crate::files::FileShare;
+use crate::file::FileShare;
 use crate::head;
 use crate::memory::Budget;
 use crate::record::CollectionId;
@@ -132,15 +132,21 @@ struct Instance {
 }
 
 impl Store {
-    /// Opens the store at `settings.storage`: proves the bucket once, reads the catalog, and begins to
-    /// load all collections in the background. Waits for a bucket that is away for at most
+    /// Opens the store that a string names, such as `s3://bucket/prefix`, `./folder` or `memory://` (see
+    /// [`Storage::from_str`](crate::Storage)), or the one at `settings.storage`: proves the bucket once, reads the catalog,
+    /// and begins to load all collections in the background. Waits for a bucket that is away for at most
     /// `settings.start_timeout`. Runs on a tokio runtime only.
     ///
     /// # Errors
-    /// `Invalid` if the bucket lacks what the protocol needs (the message names it), or no tokio runtime is there;
+    /// `Invalid` if the string names no place, the bucket lacks what the protocol needs (the message names it), or no tokio runtime is there;
     /// `Unavailable` if the bucket does not answer, or refuses for what waiting does not cure; `Corrupted` if the
     /// catalog is damaged.
-    pub async fn open(settings: Settings) -> Result<Store> {
+    pub async fn open<S>(settings: S) -> Result<Store>
+    where
+        S: TryInto<Settings>,
+        S::Error: Into<Error>,
+    {
+        let settings = settings.try_into().map_err(Into::into)?;
         let opening = Opening::new(&settings);
         Store::open_watched(settings, opening).await
     }

@@ -11,7 +11,7 @@ use super::{Admin, Inner, Store, pulse};
 use crate::bucket::{Place, count};
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::error::Result;
-use crate::files::{FILES, FileCounts};
+use crate::file::{FILES, FileCounts};
 use crate::memory::resident_bytes;
 use crate::record::Version;
 use crate::stream::context::StreamError;

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumlin::admin::Moment;
 use drumlin::testing::bucket::Bucket;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::fault::{FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
     Collection, CollectionChange, CollectionId, CollectionSpec, Consistency, ErrorKind, Get, Include, Metadata, Metric,
-    Moment, Query, Record, Scope, Store,
+    Query, Record, Scope, Store,
 };
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
@@ -75,7 +76,7 @@ async fn tenants_and_databases_made_by_one_store_are_known_to_the_other_at_once(
     assert_eq!(second.namespaces().tenant("acme").await.unwrap().resource_name, None);
     second.namespaces().update_tenant("acme", Some("acme-1".to_owned())).await.unwrap();
     assert_eq!(second.namespaces().tenant("acme").await.unwrap().resource_name.as_deref(), Some("acme-1"));
-    let names = |found: Vec<drumlin::Database>| found.into_iter().map(|d| d.name).collect::<Vec<_>>();
+    let names = |found: Vec<drumlin::admin::Database>| found.into_iter().map(|d| d.name).collect::<Vec<_>>();
     second.namespaces().create_database("acme", "attic").await.unwrap();
     assert_eq!(names(second.namespaces().databases("acme").await.unwrap()), ["attic", "shop"]);
     assert_eq!(names(second.namespaces().databases("nobody").await.unwrap()), Vec::<String>::new());

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use drumlin::{ErrorKind, ListFiles, Scope, Store};
+use drumlin::files::ListFiles;
+use drumlin::{ErrorKind, Scope, Store};
 
 use super::*;
 

@@ -1,7 +1,8 @@
 //! The collection that holds the records of files is no user's: no listing, count or lookup shows it, nobody writes it,
 //! and nobody can make one of that name.
 
-use drumlin::{CollectionSpec, ErrorKind, Moment, Record, Scope};
+use drumlin::admin::Moment;
+use drumlin::{CollectionSpec, ErrorKind, Record, Scope};
 use serde_json::json;
 
 use super::*;

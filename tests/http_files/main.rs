@@ -16,8 +16,9 @@ mod worker;
 use std::path::Path;
 
 use bytes::Bytes;
+use drumlin::files::{Files, PutFile, PutOutcome};
 use drumlin::http::HttpSettings;
-use drumlin::{Consistency, Files, PutFile, PutOutcome, Settings, Storage};
+use drumlin::{Consistency, Settings, Storage};
 use futures::stream;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};

@@ -1,7 +1,8 @@
 //! `PUT /api/files/{name}`: what comes back, what is refused, and that nothing is stored where it is.
 
+use drumlin::files::ListFiles;
 use drumlin::http::FileKinds;
-use drumlin::{Consistency, ErrorKind, ListFiles, Scope};
+use drumlin::{Consistency, ErrorKind, Scope};
 
 use super::*;
 

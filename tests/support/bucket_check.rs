@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use drumlin::Version;
-use drumlin::bucket::{Bucket, StoreTime};
+use drumlin::testing::bucket::{Bucket, StoreTime};
 use drumlin::testing::format::head::{Head, Life, Retired};
 use drumlin::testing::format::{Chain, Checksum, decode_commit};
 
@@ -38,7 +38,7 @@ impl Content {
     /// Writes everything into a bucket.
     pub async fn write(&self, bucket: &dyn Bucket) {
         for (key, bytes) in &self.objects {
-            bucket.put(key, bytes.clone(), drumlin::bucket::PutCondition::Always).await.unwrap();
+            bucket.put(key, bytes.clone(), drumlin::testing::bucket::PutCondition::Always).await.unwrap();
         }
     }
 

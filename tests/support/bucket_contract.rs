@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drumlin::bucket::probe::probe;
-use drumlin::bucket::{Bucket, BucketError, Object, PAGE_KEYS, PutCondition};
+use drumlin::testing::bucket::probe::probe;
+use drumlin::testing::bucket::{Bucket, BucketError, Object, PAGE_KEYS, PutCondition};
 use futures::future::join_all;
 use ulid::Ulid;
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumlin::answers::Found;
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, BucketError};
 use drumlin::testing::format::head::Head;
 use drumlin::testing::format::{decode_commit, decode_segment};
-use drumlin::{Consistency, Found, Get, Include, Store};
+use drumlin::{Consistency, Get, Include, Store};
 use tokio::time::{sleep, timeout};
 
 use super::model::Model;

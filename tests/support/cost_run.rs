@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumlin::bucket::Bucket;
-use drumlin::bucket::call::Op;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::count::{Counts, OpCounts};
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::report::Counters;
-use drumlin::{CollectionSpec, Record, Settings, Storage, Store, Timing};
+use drumlin::admin::report::Counters;
+use drumlin::settings::Timing;
+use drumlin::testing::bucket::Bucket;
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::count::{Counts, OpCounts};
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::{CollectionSpec, Record, Settings, Storage, Store};
 
 use crate::records::Source;
 

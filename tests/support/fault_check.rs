@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{CollectionId, Store};
 use tokio::time::{sleep, timeout};
 

@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drumlin::bucket::StoreTime;
-use drumlin::bucket::call::Op;
-use drumlin::bucket::clock::StoreClock;
-use drumlin::bucket::fault::{Call, Fault, FaultBucket};
-use drumlin::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::StoreTime;
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::clock::StoreClock;
+use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket};
+use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::format::head::{Head, Life};
 use drumlin::{ErrorKind, Store};
 use parking_lot::Mutex;

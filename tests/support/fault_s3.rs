@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drumlin::bucket::Bucket;
-use drumlin::bucket::s3::{S3Bucket, S3Settings};
+use drumlin::testing::bucket::Bucket;
+use drumlin::testing::bucket::s3::{S3Bucket, S3Settings};
 use drumlin::{Consistency, Settings, Store};
 use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
 use futures::future::join_all;

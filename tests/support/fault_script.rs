@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use drumlin::answers::Found;
 use drumlin::{
-    Collection, CollectionChange, CollectionSpec, Consistency, Error, ErrorKind, Found, Get, Include, Metadata,
-    MetadataPatch, Metric, Record, RecordUpdate, Scope, Settings, Storage, Store, WriteOutcome,
+    Collection, CollectionChange, CollectionSpec, Consistency, Error, ErrorKind, Get, Include, Metadata, MetadataPatch,
+    Metric, Record, RecordUpdate, Scope, Settings, Storage, Store, WriteOutcome,
 };
 
 use crate::fault_model::{Change, Chosen, Records, Told, World};

@@ -1,7 +1,7 @@
 //! The ways in which a call to the bucket fails, and which of them differ from each other at which call.
 
-use drumlin::bucket::call::Op;
-use drumlin::bucket::fault::{Call, Fault, Wrong};
+use drumlin::testing::bucket::call::Op;
+use drumlin::testing::bucket::fault::{Call, Fault, Wrong};
 
 use crate::fault_script::KEEP;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumlin::bucket::call::Op;
+use drumlin::testing::bucket::call::Op;
 use drumlin::{CollectionSpec, Store};
 use futures::future::join_all;
 use tokio::time::Instant;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drumlin::bucket::memory::MemoryBucket;
-use drumlin::bucket::{Bucket, BucketError, Listed, Object, Page, Place, PutCondition, Stamp};
+use drumlin::testing::bucket::memory::MemoryBucket;
+use drumlin::testing::bucket::{Bucket, BucketError, Listed, Object, Page, Place, PutCondition, Stamp};
 use parking_lot::Mutex;
 
 /// What is wrong with an answer.
@@ -142,7 +142,8 @@ impl Bucket for LyingBucket {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
         let mut page = self.inner.list(prefix, after).await?;
         let invented = self.invented.lock().clone();
-        let listed = |key: String| Listed { key, size_bytes: 1, last_modified: Some(drumlin::bucket::StoreTime(0)) };
+        let listed =
+            |key: String| Listed { key, size_bytes: 1, last_modified: Some(drumlin::testing::bucket::StoreTime(0)) };
         page.objects.extend(invented.into_iter().map(listed));
         Ok(page)
     }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use drumlin::answers::Found;
 use drumlin::testing::format::{Commit, CommitKind, RowOp, Rows};
-use drumlin::{Filter, Found, MetaValue, Metadata, Record, RecordUpdate, Selection, Write};
+use drumlin::{Filter, MetaValue, Metadata, Record, RecordUpdate, Selection, Write};
 
 /// A record as the model holds it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
 //! A seeded life of a collection with a model beside it: what every version held, told by a `BTreeMap`
 //! that does what each request means. Files that include it include `model.rs` as `model` too.
 
-use drumlin::{Collection, Consistency, Found, Get, Include, MetaValue, Metadata, Record};
+use drumlin::answers::Found;
+use drumlin::{Collection, Consistency, Get, Include, MetaValue, Metadata, Record};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

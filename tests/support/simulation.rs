@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use drumlin::settings::Timing;
 use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{FaultBucket, Hold, Odds, random};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::bucket::{Bucket, StoreTime, probe};
-use drumlin::{Settings, Storage, Store, Timing};
+use drumlin::{Settings, Storage, Store};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -38,6 +38,7 @@ mod route;
 mod settings;
 mod trust;
 
+#[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub use connection::connections;
 use encryption::with_customer_key;

@@ -7,7 +7,8 @@ mod usage;
 use std::time::Duration;
 
 use clap::Args;
-use drumlin::{Error, Result, Stored};
+use drumlin::admin::Stored;
+use drumlin::{Error, Result};
 use serde::Serialize;
 
 use self::prices::{AS_OF, Bill, Month, TABLE};
@@ -55,7 +56,7 @@ pub fn run(flags: &CostFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let (place, stored) = drumlin::stored(&settings.store).await?;
+        let (place, stored) = drumlin::admin::stored(&settings.store).await?;
         let (counted, not_counted) = match flags.storage_only {
             true => (None, Some("no server was asked".to_owned())),
             false => match counted(flags.url.as_deref()).await {

@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use drumlin::format::Checksum;
+use drumlin::admin::Checksum;
+use drumlin::arrow::{ColumnChoice, ColumnPlan, OtherColumns};
+use drumlin::arrow::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
 use drumlin::http::check_name;
-use drumlin::transfer::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
-use drumlin::{
-    Collection, CollectionSpec, ColumnChoice, ColumnPlan, Consistency, Error, ErrorKind, Metric, OtherColumns, Record,
-    Result, Store,
-};
+use drumlin::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Metric, Record, Result, Store};
 use serde_json::{Value, json};
 
 use crate::cli::bulk_load::{self, How, Skipped};

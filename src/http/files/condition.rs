@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::error::Error;
-use crate::files::{FileCondition, FileInfo};
+use crate::file::{FileCondition, FileInfo};
 
 /// A file's tag as headers have it.
 pub(super) fn etag(file: &FileInfo) -> String {

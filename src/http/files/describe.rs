@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::body::X_CONTENT_SHA256;
 use super::condition::{etag, modified};
-use crate::files::FileInfo;
+use crate::file::FileInfo;
 use crate::record::Version;
 use crate::store::report;
 

@@ -11,7 +11,7 @@ use super::range::{Asked, asked};
 use super::send;
 use crate::collection::request::{Consistency, Scope};
 use crate::error::{Error, ErrorKind};
-use crate::files::{FileInfo, ListFiles};
+use crate::file::{FileInfo, ListFiles};
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::body::Parameters;

@@ -9,7 +9,7 @@ use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
-use crate::files::{Download, FileStore, PendingDelete};
+use crate::file::{Download, FileStore, PendingDelete};
 
 /// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a part.
 const PIECE_BYTES: usize = 64 << 10;

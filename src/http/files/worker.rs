@@ -17,7 +17,7 @@ use super::form::{Fed, Unparsed};
 use super::read::{self, ListParameters, NamePath, ReadFile, named};
 use super::write::UploadParameters;
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{FileInfo, PutFile, Received, check_file_name};
+use crate::file::{FileInfo, PutFile, Received, check_file_name};
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::body::Parameters;

@@ -12,7 +12,7 @@ use super::body::{check_kind, content_encoding, content_type, expected_sum, leng
 use super::condition::{etag, of_upload};
 use super::describe::FileBody;
 use super::read::{NamePath, named};
-use crate::files::{PutFile, check_file_name};
+use crate::file::{PutFile, check_file_name};
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::body::Parameters;
