@@ -107,6 +107,13 @@ pub struct ListFiles {
     pub limit: usize,
 }
 
+impl Default for ListFiles {
+    /// The first thousand files.
+    fn default() -> ListFiles {
+        ListFiles { prefix: String::new(), after: None, limit: 1000 }
+    }
+}
+
 /// Files by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FilePage {
