@@ -42,6 +42,7 @@ mod filter;
 pub mod format;
 #[doc(hidden)]
 pub mod head;
+#[cfg(feature = "server")]
 pub mod http;
 mod index;
 mod interchange;
@@ -56,9 +57,15 @@ mod stream;
 pub mod testing;
 pub mod transfer;
 
-pub use bucket::cloud::{AzureSettings, GcsSettings};
+#[cfg(feature = "azure")]
+pub use bucket::cloud::AzureSettings;
+#[cfg(feature = "gcs")]
+pub use bucket::cloud::GcsSettings;
+#[cfg(feature = "dropbox")]
 pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
+#[cfg(feature = "_reqwest")]
 pub use bucket::http_client::HttpOptions;
+#[cfg(feature = "s3")]
 pub use bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
 pub use check::garbage::{Doomed, Reason};
 pub use check::inspect::{BucketView, StreamLine};

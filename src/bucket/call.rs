@@ -1,11 +1,16 @@
 //! A call to the bucket as a value: what kind it is, for counting, and the whole of it, for layers
-//! that hold it back or make it twice. Its invariant: `Request::send` is the same call as the method's.
+//! that hold it back or make it twice, and how long it may take. Its invariant: `Request::send` is the same call as the method's.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Bucket, BucketError, Object, Page, PutCondition, Stamp, StoreTime};
+
+/// Added to the time of an attempt for each this many bytes of body, and how much.
+const SLOW_LINK_BYTES: u64 = 64 << 20;
+const SLOW_LINK_TIME: Duration = Duration::from_secs(60);
 
 /// The kinds of calls to a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +56,11 @@ impl Op {
             PutCondition::IfMatch(_) => Op::Swap,
         }
     }
+}
+
+/// `timeout`, and more for a body that may come over a slow link.
+pub fn attempt_limit(timeout: Duration, body_bytes: u64) -> Duration {
+    timeout.saturating_add(SLOW_LINK_TIME.mul_f64(body_bytes as f64 / SLOW_LINK_BYTES as f64))
 }
 
 /// A call with its arguments.

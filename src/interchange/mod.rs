@@ -7,6 +7,7 @@ mod arrow_ipc;
 #[cfg(test)]
 mod interchange_tests;
 mod parquet_rows;
+#[cfg(feature = "server")]
 mod records_out;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 
 pub use self::parquet_rows::{ParquetRows, Steps};
+#[cfg(feature = "server")]
 pub use self::records_out::RecordStream;
 use crate::collection::columnar::batch_from_hits;
 use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
@@ -27,6 +29,7 @@ use crate::collection::request::QueryAnswer;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::format::contained::contained;
+#[cfg(feature = "server")]
 pub use crate::format::contained::panics as decoder_panics;
 use crate::memory::{Budget, Growth};
 use crate::record::Record;
@@ -56,11 +59,13 @@ struct RowLimit {
 
 impl Intake {
     /// Reads records.
+    #[cfg(feature = "server")]
     pub fn new(limits: Limits, columns: ColumnChoice, budget: Arc<Budget>) -> Intake {
         Intake { columns, budget: Some(budget), ..Intake::of(&limits) }
     }
 
     /// Reads queries: records of which only the embedding is wanted.
+    #[cfg(feature = "server")]
     pub fn queries(limits: Limits, budget: Arc<Budget>) -> Intake {
         let rows = RowLimit { what: "queries", most: limits.queries, setting: "queries" };
         Intake { rows, ..Intake::new(limits, ColumnChoice::embeddings(), budget) }
