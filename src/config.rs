@@ -5,9 +5,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bucket::cloud::{AzureSettings, GcsSettings};
+#[cfg(feature = "azure")]
+use crate::bucket::cloud::AzureSettings;
+#[cfg(feature = "gcs")]
+use crate::bucket::cloud::GcsSettings;
+#[cfg(feature = "dropbox")]
 use crate::bucket::dropbox::DropboxSettings;
 use crate::bucket::reread::Reread;
+#[cfg(feature = "s3")]
 use crate::bucket::s3::S3Settings;
 use crate::memory::MemoryLimit;
 
@@ -77,16 +82,21 @@ impl Settings {
     }
 }
 
-/// Which kind of bucket, and where.
+/// Which kind of bucket, and where. How much larger one is than another depends on the features; there is one per store.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// S3 or a server that speaks it; Cloudflare R2 by [`S3Settings::r2`].
+    #[cfg(feature = "s3")]
     S3(S3Settings),
     /// Google Cloud Storage, by its native API.
+    #[cfg(feature = "gcs")]
     Gcs(GcsSettings),
     /// Azure Blob Storage.
+    #[cfg(feature = "azure")]
     Azure(AzureSettings),
     /// A folder in Dropbox.
+    #[cfg(feature = "dropbox")]
     Dropbox(DropboxSettings),
     /// A local folder that acts as the bucket.
     Folder(PathBuf),

@@ -38,6 +38,7 @@ mod file;
 mod filter;
 mod format;
 mod head;
+#[cfg(feature = "server")]
 pub mod http;
 mod index;
 mod interchange;
@@ -68,10 +69,16 @@ pub use store::modify::CollectionChange;
 
 /// What a [`Store`] is opened with, beyond a URL: credentials, limits, timing, memory.
 pub mod settings {
-    pub use crate::bucket::cloud::{AzureSettings, GcsSettings};
+    #[cfg(feature = "azure")]
+    pub use crate::bucket::cloud::AzureSettings;
+    #[cfg(feature = "gcs")]
+    pub use crate::bucket::cloud::GcsSettings;
+    #[cfg(feature = "dropbox")]
     pub use crate::bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
+    #[cfg(feature = "_reqwest")]
     pub use crate::bucket::http_client::HttpOptions;
     pub use crate::bucket::reread::Reread;
+    #[cfg(feature = "s3")]
     pub use crate::bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
     pub use crate::config::{FileSettings, Limits, Settings, Storage, Timing};
     pub use crate::memory::MemoryLimit;

@@ -6,8 +6,13 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::bucket::cloud::{AzureSettings, GcsSettings};
+#[cfg(feature = "azure")]
+use crate::bucket::cloud::AzureSettings;
+#[cfg(feature = "gcs")]
+use crate::bucket::cloud::GcsSettings;
+#[cfg(feature = "dropbox")]
 use crate::bucket::dropbox::{Credentials, DropboxSettings};
+#[cfg(feature = "s3")]
 use crate::bucket::s3::S3Settings;
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
@@ -16,6 +21,7 @@ use crate::error::{Error, Result};
 const FORMS: &str =
     "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, dropbox://folder, memory:// or a path";
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
 /// A variable of the environment that is set and not empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -49,26 +55,32 @@ impl FromStr for Storage {
         if scheme != "file" && rest.contains(['?', '#']) {
             return Err(invalid(url, "parameters are not read; use Settings for what a URL cannot say"));
         }
+        #[allow(unused_variables, reason = "only the schemes of clouds have a bucket")]
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        #[allow(unused_variables, reason = "only the schemes of clouds have a bucket")]
         let named = || match bucket {
             "" => Err(invalid(url, "the bucket's name is missing")),
             _ if bucket.contains('@') => Err(invalid(url, "credentials do not belong into a URL")),
             name => Ok(name.to_owned()),
         };
         match scheme {
+            #[cfg(feature = "s3")]
             "s3" => {
                 let mut s3 = S3Settings::new(named()?);
                 s3.prefix = or_default(prefix, s3.prefix);
                 s3.endpoint = variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"));
                 Ok(Storage::S3(s3))
             }
+            #[cfg(feature = "gcs")]
             "gs" => {
                 let mut gcs = GcsSettings::new(named()?);
                 gcs.prefix = or_default(prefix, gcs.prefix);
                 gcs.credentials_file = variable("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
                 Ok(Storage::Gcs(gcs))
             }
+            #[cfg(feature = "azure")]
             "az" => azure(url, named()?, prefix).map(Storage::Azure),
+            #[cfg(feature = "dropbox")]
             "dropbox" => {
                 let mut dropbox = DropboxSettings::new(dropbox_credentials(url)?);
                 dropbox.root = or_default(rest, dropbox.root);
@@ -78,16 +90,22 @@ impl FromStr for Storage {
             "memory" => Err(invalid(url, "a store in memory has no name")),
             "file" if rest.starts_with('/') => Ok(Storage::Folder(rest.into())),
             "file" => Err(invalid(url, "the path of a file URL begins with a slash: file:///path")),
+            #[allow(unreachable_patterns, reason = "where a feature is on, its scheme has an arm above")]
+            "s3" | "gs" | "az" | "dropbox" => {
+                Err(invalid(url, &format!("drumlin was built without its feature for {scheme}://")))
+            }
             _ => Err(invalid(url, &format!("{scheme}:// is not known"))),
         }
     }
 }
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
 /// The prefix that was said, else the default one.
 fn or_default(said: &str, default: String) -> String {
     if said.is_empty() { default } else { said.to_owned() }
 }
 
+#[cfg(feature = "azure")]
 fn azure(url: &str, container: String, prefix: &str) -> Result<AzureSettings> {
     let account = variable("AZURE_STORAGE_ACCOUNT");
     let mut azure = AzureSettings::new(account.clone().unwrap_or_default(), container);
@@ -105,6 +123,7 @@ fn azure(url: &str, container: String, prefix: &str) -> Result<AzureSettings> {
     Ok(azure)
 }
 
+#[cfg(feature = "dropbox")]
 fn dropbox_credentials(url: &str) -> Result<Credentials> {
     match (variable("DROPBOX_REFRESH_TOKEN"), variable("DROPBOX_APP_KEY"), variable("DROPBOX_ACCESS_TOKEN")) {
         (Some(refresh_token), Some(app_key), _) => {
@@ -170,7 +189,9 @@ mod tests {
 
     fn storage(url: &str) -> String {
         match url.parse::<Storage>() {
+            #[cfg(feature = "s3")]
             Ok(Storage::S3(s3)) => format!("s3 {} {}", s3.bucket, s3.prefix),
+            #[cfg(feature = "gcs")]
             Ok(Storage::Gcs(gcs)) => format!("gcs {} {}", gcs.bucket, gcs.prefix),
             Ok(Storage::Folder(path)) => format!("folder {}", path.display()),
             Ok(Storage::Memory) => "memory".to_owned(),

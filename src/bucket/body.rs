@@ -2,39 +2,11 @@
 //! bytes, because Arrow uses its arrays where they lie only if they are aligned.
 
 use std::io;
-use std::pin::pin;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-
-use super::BucketError;
-use super::http_client::timed_out;
 
 /// Alignment of the first byte.
 const ALIGNMENT: usize = 64;
-
-/// Reads the chunks of a body of which `length` bytes were announced into one buffer, within `limit`.
-pub(super) async fn collect(
-    chunks: impl Stream<Item = Result<Bytes, String>>,
-    length: u64,
-    limit: Duration,
-) -> Result<Bytes, BucketError> {
-    let broken = |message: String| BucketError::unknown(format!("reading the body failed: {message}"));
-    let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
-    let reading = async {
-        let mut chunks = pin!(chunks);
-        while let Some(chunk) = chunks.next().await {
-            body.buffer().extend_from_slice(&chunk.map_err(broken)?);
-        }
-        Ok::<(), BucketError>(())
-    };
-    tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
-    if body.len() != length {
-        return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
-    }
-    Ok(body.finish())
-}
 
 /// A body whose length is known beforehand.
 pub(super) struct Body {

@@ -1,6 +1,12 @@
-//! The kinds of calls to a bucket, for counting. Invariant: every call is of one kind.
+//! The kinds of calls to a bucket, for counting, and how long one may take. Invariant: every call is of one kind.
+
+use std::time::Duration;
 
 use super::PutCondition;
+
+/// Added to the time of an attempt for each this many bytes of body, and how much.
+const SLOW_LINK_BYTES: u64 = 64 << 20;
+const SLOW_LINK_TIME: Duration = Duration::from_secs(60);
 
 /// The kinds of calls to a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,4 +52,9 @@ impl Op {
             PutCondition::IfMatch(_) => Op::Swap,
         }
     }
+}
+
+/// `timeout`, and more for a body that may come over a slow link.
+pub fn attempt_limit(timeout: Duration, body_bytes: u64) -> Duration {
+    timeout.saturating_add(SLOW_LINK_TIME.mul_f64(body_bytes as f64 / SLOW_LINK_BYTES as f64))
 }

@@ -10,12 +10,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+// A bucket in Dropbox alone needs less of `attempt` and `proof` than the others.
+#[cfg(feature = "_http")]
+#[cfg_attr(not(any(feature = "s3", feature = "gcs", feature = "azure")), allow(dead_code))]
+mod attempt;
 pub mod backoff;
 mod body;
 pub mod call;
 pub mod clock;
+#[cfg(any(feature = "gcs", feature = "azure"))]
 pub mod cloud;
 pub mod count;
+#[cfg(feature = "dropbox")]
 pub mod dropbox;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
@@ -27,19 +33,25 @@ pub mod fetch;
 pub mod folder;
 #[cfg(test)]
 mod folder_tests;
+#[cfg(feature = "_reqwest")]
 pub mod http_client;
 pub mod keys;
 pub mod listing;
 pub mod memory;
+#[cfg(feature = "_http")]
 mod parts;
 pub mod probe;
 #[cfg(test)]
 mod probe_tests;
+#[cfg(feature = "_http")]
+#[cfg_attr(not(any(feature = "s3", feature = "gcs", feature = "azure")), allow(dead_code))]
 mod proof;
 pub mod reread;
 pub mod retry;
+#[cfg(feature = "s3")]
 pub mod s3;
 mod shared;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 pub mod throttle;
 
 /// How many keys one page of a listing holds at most, and one batched delete.

@@ -351,6 +351,7 @@ impl FileStore {
     }
 
     /// The deletion of a file whose last bytes are on their way: requests for the file wait until it is settled.
+    #[cfg(feature = "server")]
     pub fn pending_delete(&self, info: &FileInfo) -> PendingDelete {
         let key = (self.collection.identity().id, info.name.clone());
         let (sender, receiver) = watch::channel(());
@@ -377,6 +378,7 @@ pub struct Received {
 
 impl Received {
     /// Its bytes.
+    #[cfg(feature = "server")]
     pub fn size(&self) -> u64 {
         self.uploaded.size
     }
@@ -399,6 +401,7 @@ impl Received {
 
 /// A file that goes once its download is through. Dropped without [`confirm`](PendingDelete::confirm), it stays.
 #[derive(Debug)]
+#[cfg(feature = "server")]
 pub struct PendingDelete {
     file_store: FileStore,
     key: (CollectionId, String),
@@ -406,6 +409,7 @@ pub struct PendingDelete {
     _open: watch::Sender<()>,
 }
 
+#[cfg(feature = "server")]
 impl PendingDelete {
     /// The download is through: deletes the file, unless it is another by now.
     pub async fn confirm(self) {
@@ -417,6 +421,7 @@ impl PendingDelete {
     }
 }
 
+#[cfg(feature = "server")]
 impl Drop for PendingDelete {
     fn drop(&mut self) {
         self.file_store.share.pending_deletes.lock().remove(&self.key);

@@ -13,7 +13,9 @@ mod upload;
 
 pub use budget::FileCounts;
 pub use download::Download;
-pub use file_store::{FileShare, FileStore, PendingDelete, Received, no_file};
+pub use file_store::{FileShare, FileStore, no_file};
+#[cfg(feature = "server")]
+pub use file_store::{PendingDelete, Received};
 pub use name::check_file_name;
 pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
 

@@ -3,22 +3,24 @@
 //! read here is untrusted: what a file declares is held against the limits before anything is expanded in memory, it is
 //! decoded in small steps, and every record is counted before the next is made.
 
-mod arrow_ipc;
 #[cfg(test)]
 mod interchange_tests;
+mod ipc_stream;
 mod parquet_rows;
+#[cfg(feature = "server")]
 mod records_out;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::buffer::Buffer;
-use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 
 pub use self::parquet_rows::{ParquetRows, Steps};
+#[cfg(feature = "server")]
 pub use self::records_out::RecordStream;
 use crate::collection::columnar::batch_from_hits;
 use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
@@ -27,6 +29,7 @@ use crate::collection::request::QueryAnswer;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::format::contained::contained;
+#[cfg(feature = "server")]
 pub use crate::format::contained::panics as decoder_panics;
 use crate::memory::{Budget, Growth};
 use crate::record::Record;
@@ -56,11 +59,13 @@ struct RowLimit {
 
 impl Intake {
     /// Reads records.
+    #[cfg(feature = "server")]
     pub fn new(limits: Limits, columns: ColumnChoice, budget: Arc<Budget>) -> Intake {
         Intake { columns, budget: Some(budget), ..Intake::of(&limits) }
     }
 
     /// Reads queries: records of which only the embedding is wanted.
+    #[cfg(feature = "server")]
     pub fn queries(limits: Limits, budget: Arc<Budget>) -> Intake {
         let rows = RowLimit { what: "queries", most: limits.queries, setting: "queries" };
         Intake { rows, ..Intake::new(limits, ColumnChoice::embeddings(), budget) }
@@ -94,7 +99,7 @@ impl Intake {
         }
         within(WHAT, || {
             let mut tally = Tally::new(self);
-            tally.make_room(arrow_ipc::expanded_bytes(&bytes, self)?)?;
+            tally.make_room(ipc_stream::expanded_bytes(&bytes, self)?)?;
             // The push decoder, not `StreamReader`: it shares the body's memory, and it asks the allocator
             // politely for what a message claims to need instead of aborting.
             let mut rest = Buffer::from(bytes);

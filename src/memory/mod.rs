@@ -75,7 +75,8 @@ pub enum Purpose {
     /// Loads, builds and merges, and bodies of writes on their way.
     Work,
     /// Bodies of reads and deletes on their way. All together have a share that they cannot pass, and a smaller one
-    /// that nothing else takes from them.
+    /// that nothing else takes from them. Only the server has such bodies.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     Read,
     /// Answers on their way. They have a share of their own, however much else is in use: a full server must be read.
     Answer,
@@ -362,6 +363,7 @@ impl Reservation {
     }
 
     /// Gives so many bytes back, at most all.
+    #[cfg(any(test, feature = "server"))]
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.budget.sums.lock().release(bytes, self.purpose);
@@ -369,6 +371,7 @@ impl Reservation {
     }
 
     /// Takes over what another of the same budget and purpose has taken.
+    #[cfg(any(test, feature = "server"))]
     pub fn absorb(&mut self, mut other: Reservation) {
         if Arc::ptr_eq(&self.budget, &other.budget) && self.purpose == other.purpose {
             self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));

@@ -2,17 +2,21 @@
 //! say what this bucket is. Invariant: `drumlin.json` is written only after the catalog's HEAD.
 
 use std::sync::Arc;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 use std::time::Duration;
 
 use serde_json::Map;
 
 use crate::bucket::clock::StoreClock;
+#[cfg(feature = "dropbox")]
 use crate::bucket::dropbox::DropboxBucket;
 use crate::bucket::folder::FolderBucket;
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::memory::MemoryBucket;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
+#[cfg(feature = "s3")]
 use crate::bucket::s3::S3Bucket;
+#[cfg(any(feature = "s3", feature = "gcs"))]
 use crate::bucket::throttle::Throttled;
 use crate::bucket::{Bucket, BucketError, Object, PutCondition, probe};
 use crate::config::{Settings, Storage};
@@ -33,13 +37,18 @@ pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
     Ok(match &settings.storage {
         Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
         Storage::Folder(path) => Arc::new(FolderBucket::open(path)?),
+        #[cfg(feature = "s3")]
         Storage::S3(s3) => throttled(S3Bucket::connect(s3.clone()).await?, s3.pause()),
+        #[cfg(feature = "gcs")]
         Storage::Gcs(gcs) => throttled(gcs.connect()?, gcs.rewrite_pause),
+        #[cfg(feature = "azure")]
         Storage::Azure(azure) => Arc::new(azure.connect()?),
+        #[cfg(feature = "dropbox")]
         Storage::Dropbox(dropbox) => Arc::new(DropboxBucket::connect(dropbox.clone())?),
     })
 }
 
+#[cfg(any(feature = "s3", feature = "gcs"))]
 fn throttled(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> {
     if pause.is_zero() { Arc::new(bucket) } else { Arc::new(Throttled::new(bucket, pause)) }
 }

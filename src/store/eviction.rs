@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use super::background::Sign;
 use super::catalog;
 use super::entry::{Entry, Eviction, Progress};
-use super::{Inner, PARALLEL_COLLECTIONS, Store};
+use super::{Inner, PARALLEL_COLLECTIONS};
 use crate::bucket::keys::StreamId;
 use crate::collection::pin::StoreHooks;
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::head;
-use crate::memory::{Budget, Purpose, Reservation, shown};
+use crate::memory::{Purpose, Reservation, shown};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 use crate::stream::open::off_thread;
@@ -198,13 +198,6 @@ pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
 /// For how long nobody has used a collection that is open.
 fn idle(entry: Arc<Entry>) -> Option<(Duration, Arc<Entry>)> {
     Some((entry.ready()?.pins().idle(), entry))
-}
-
-impl Store {
-    /// What this store may hold, and holds.
-    pub(crate) fn budget(&self) -> &Arc<Budget> {
-        &self.inner.instance.budget
-    }
 }
 
 impl Inner {

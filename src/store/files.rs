@@ -20,8 +20,10 @@ use crate::collection::pin::PinGuard;
 use crate::collection::request::{Consistency, IndexSettings, Scope};
 use crate::config::FileSettings;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "server")]
+use crate::file::Received;
 use crate::file::{
-    Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, Received, check_file_name, no_file,
+    Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, check_file_name, no_file,
 };
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
@@ -144,6 +146,7 @@ impl Files {
     }
 
     /// Takes in a body that has no name yet.
+    #[cfg(feature = "server")]
     pub(crate) async fn receive<S>(&self, file: &PutFile, body: S) -> Result<Received>
     where
         S: Stream<Item = Result<Bytes>> + Send,
@@ -152,6 +155,7 @@ impl Files {
     }
 
     /// Names a body that was taken in; refused if the database's files were dropped meanwhile.
+    #[cfg(feature = "server")]
     pub(crate) async fn settle(&self, name: &str, file: &PutFile, received: Received) -> Result<PutOutcome> {
         check_file_name(name)?;
         received.settle(name, file).await

@@ -16,6 +16,8 @@ pub mod garbage;
 mod lifecycle;
 mod lookup;
 pub mod modify;
+#[cfg(feature = "server")]
+mod named;
 pub mod namespaces;
 pub mod opening;
 mod orphans;
@@ -24,6 +26,7 @@ mod pulse;
 pub mod report;
 mod reset;
 pub mod restore;
+#[cfg(feature = "server")]
 pub(crate) mod room;
 
 use std::collections::HashMap;

@@ -212,13 +212,17 @@ fn asked_pause(error: &Error) -> Duration {
 fn named(storage: &Storage) -> Place {
     let place = |kind, location: String| Place { kind, location, endpoint: String::new(), bucket: String::new() };
     match storage {
+        #[cfg(feature = "s3")]
         Storage::S3(s3) => Place {
             endpoint: s3.endpoint.clone().unwrap_or_default(),
             bucket: s3.bucket.clone(),
             ..place("s3", format!("s3://{}/{}", s3.bucket, s3.prefix))
         },
+        #[cfg(feature = "gcs")]
         Storage::Gcs(gcs) => place("gcs", format!("gs://{}/{}", gcs.bucket, gcs.prefix)),
+        #[cfg(feature = "azure")]
         Storage::Azure(azure) => place("azure", format!("{}/{}", azure.container, azure.prefix)),
+        #[cfg(feature = "dropbox")]
         Storage::Dropbox(dropbox) => place("dropbox", dropbox.root.clone()),
         Storage::Folder(path) => place("folder", path.display().to_string()),
         Storage::Memory => place("memory", "memory".to_owned()),

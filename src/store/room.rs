@@ -95,6 +95,11 @@ impl Room {
 }
 
 impl Store {
+    /// What this store may hold, and holds.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.inner.instance.budget
+    }
+
     /// Room for a request, of no bytes yet.
     pub(crate) fn room(&self, purpose: Purpose) -> Room {
         let patience = self.inner.write_patience();

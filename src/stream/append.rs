@@ -13,7 +13,7 @@ use super::anchor::RequestMoment;
 use super::context::StreamError;
 use super::replica::{Replica, Sound, Verdict};
 use super::state::State;
-use crate::bucket::http_client::attempt_limit;
+use crate::bucket::call::attempt_limit;
 use crate::bucket::{BucketError, StoreTime, backoff};
 use crate::format::{FormatError, Nonce};
 use crate::log::{self, Put, Slot};

@@ -10,8 +10,8 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use super::response::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
-use crate::bucket::http_client::{HttpOptions, root_of};
-use crate::bucket::s3::DEFAULT_PREFIX;
+use crate::bucket::attempt::{DEFAULT_PREFIX, root_of};
+use crate::bucket::http_client::HttpOptions;
 use crate::error::{Error, Result};
 
 /// Azure takes no more deletes in one request.

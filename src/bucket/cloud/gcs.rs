@@ -12,8 +12,8 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use super::response::Listening;
 use super::{CloudBucket, Tag};
 use crate::bucket::Place;
-use crate::bucket::http_client::{HttpOptions, root_of};
-use crate::bucket::s3::DEFAULT_PREFIX;
+use crate::bucket::attempt::{DEFAULT_PREFIX, root_of};
+use crate::bucket::http_client::HttpOptions;
 use crate::bucket::throttle::ONE_A_SECOND;
 use crate::error::{Error, Result};
 

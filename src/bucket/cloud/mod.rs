@@ -19,17 +19,21 @@ use object_store::{
     PutResult, UpdateVersion,
 };
 
-use super::body::collect;
-use super::http_client::{HttpOptions, chain, over_new_connections, timed_out};
+use super::attempt::{chain, collect, over_new_connections, timed_out};
+use super::http_client::HttpOptions;
 use super::parts::parts;
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use response::{FailedCall, StoreResponse, listen};
 
+#[cfg(feature = "azure")]
 mod azure;
+#[cfg(feature = "gcs")]
 mod gcs;
 mod response;
 
+#[cfg(feature = "azure")]
 pub use azure::AzureSettings;
+#[cfg(feature = "gcs")]
 pub use gcs::GcsSettings;
 
 /// Parts of an upload under way at once.
@@ -46,7 +50,8 @@ trait Cloud: ObjectStore + PaginatedListStore + MultipartStore {}
 
 impl<T: ObjectStore + PaginatedListStore + MultipartStore> Cloud for T {}
 
-/// What names one version of an object.
+/// What names one version of an object. With one of the clouds alone the other is not made.
+#[cfg_attr(not(all(feature = "gcs", feature = "azure")), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tag {
     /// A number that every write raises (Google).

@@ -12,7 +12,8 @@ use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, Ht
 use parking_lot::Mutex;
 use reqwest::header::HeaderMap;
 
-use crate::bucket::http_client::{Clients, http_date, retry_after, with_way_out};
+use crate::bucket::attempt::{retry_after, with_way_out};
+use crate::bucket::http_client::{Clients, http_date};
 use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
 use crate::bucket::{BucketError, StoreTime};
 

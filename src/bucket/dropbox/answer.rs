@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aws_smithy_types::date_time::{DateTime, Format};
+use chrono::DateTime;
 use serde::Deserialize;
 
 use crate::bucket::http_client::http_date;
@@ -38,8 +38,8 @@ impl FileMetadata {
     }
 
     pub(super) fn last_modified(&self) -> Option<StoreTime> {
-        let time = DateTime::from_str(self.server_modified.as_deref()?, Format::DateTime).ok()?;
-        time.to_millis().ok().map(StoreTime)
+        let time = DateTime::parse_from_rfc3339(self.server_modified.as_deref()?).ok()?;
+        Some(StoreTime(time.timestamp_millis()))
     }
 
     /// This metadata, if it describes a file's version as Dropbox does, and of `size` bytes where that is known.

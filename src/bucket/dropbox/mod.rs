@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::body::collect;
-use super::http_client::{HttpOptions, chain, http_date, over_new_connections, timed_out};
+use super::attempt::{chain, collect, over_new_connections, timed_out};
+use super::http_client::{HttpOptions, http_date};
 use super::parts::parts;
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::{Error, Result};

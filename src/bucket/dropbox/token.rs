@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::answer::Failed;
 use crate::bucket::BucketError;
-use crate::bucket::http_client::chain;
+use crate::bucket::attempt::chain;
 
 /// A token is renewed this long before it ends.
 const MARGIN: Duration = Duration::from_secs(300);

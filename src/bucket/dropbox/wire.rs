@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::answer::Failed;
 use super::token::{Credentials, Token};
-use crate::bucket::http_client::{Clients, HttpOptions, chain, http_date, timed_out, with_way_out};
+use crate::bucket::attempt::{chain, timed_out, with_way_out};
+use crate::bucket::http_client::{Clients, HttpOptions, http_date};
 use crate::bucket::{BucketError, StoreTime};
 
 /// How to reach Dropbox.

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::credentials::NO_CREDENTIALS;
 use super::response::{Note, Operation, ResponseWatch};
 use crate::bucket::BucketError;
-use crate::bucket::http_client::{chain, with_way_out};
+use crate::bucket::attempt::{chain, with_way_out};
 
 /// Sorts a failed call.
 pub(super) fn sort<E>(error: &SdkError<E, HttpResponse>, response: &ResponseWatch) -> BucketError

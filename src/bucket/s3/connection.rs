@@ -33,7 +33,7 @@ use rustls::ClientConfig;
 
 use super::route::{Connector, TimedOut, within};
 use super::trust::tls;
-use crate::bucket::http_client::wants_new_connection;
+use crate::bucket::attempt::wants_new_connection;
 use crate::error::Result;
 
 /// Which connections are kept, and how long making one and waiting for an answer may take.

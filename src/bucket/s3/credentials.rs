@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::bucket::http_client::chain;
+use crate::bucket::attempt::chain;
 
 /// Keys are asked for anew so long before they end.
 const MARGIN: Duration = Duration::from_secs(300);

@@ -109,7 +109,7 @@ pub(super) use with_customer_key;
 /// `Invalid` if the endpoint is neither https nor on this machine.
 pub(super) fn check_endpoint(encryption: Option<&S3Encryption>, endpoint: Option<&str>) -> Result<()> {
     let (Some(S3Encryption::Customer(_)), Some(url)) = (encryption, endpoint) else { return Ok(()) };
-    let parsed = reqwest::Url::parse(url).ok();
+    let parsed = url::Url::parse(url).ok();
     let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());

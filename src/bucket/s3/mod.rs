@@ -18,8 +18,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::body::collect;
-use super::http_client::{attempt_limit, chain, over_new_connections, timed_out};
+use super::attempt::{chain, collect, over_new_connections, timed_out};
+use super::call::attempt_limit;
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
 use crate::error::Result;
 use answer::{check, sort, tag};
@@ -43,7 +43,7 @@ mod trust;
 pub use connection::connections;
 use encryption::with_customer_key;
 pub use encryption::{S3CustomerKey, S3Encryption};
-pub use settings::{DEFAULT_PREFIX, S3Settings};
+pub use settings::S3Settings;
 
 /// Single deletes under way at once, where the store knows no batches.
 const DELETES_IN_FLIGHT: usize = 16;

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use super::clock::SigningClock;
 use super::credentials::Keys;
 use crate::bucket::StoreTime;
+use crate::bucket::attempt::retry_after;
 use crate::bucket::clock::system_time;
-use crate::bucket::http_client::retry_after;
 use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
 
 /// What a call asks for: what proves its answer, what 404 means, and which right it needs.

@@ -19,12 +19,9 @@ use super::clock::SigningClock;
 use super::connection::connections;
 use super::credentials::{Keys, load};
 use super::encryption::{S3Encryption, check_endpoint};
-use crate::bucket::http_client::root_of;
+use crate::bucket::attempt::{DEFAULT_PREFIX, root_of};
 use crate::bucket::throttle::ONE_A_SECOND;
 use crate::error::{Error, Result};
-
-/// Where keys live in the bucket unless told otherwise.
-pub const DEFAULT_PREFIX: &str = "vector_db/";
 
 /// The end of R2's endpoints; the account's id stands before it.
 const R2_HOST: &str = ".r2.cloudflarestorage.com";

@@ -8,7 +8,7 @@ mod encode;
 #[cfg(test)]
 mod graph_tests;
 
-use arrow::buffer::ScalarBuffer;
+use arrow_buffer::ScalarBuffer;
 
 use super::FormatError;
 use crate::record::{Address, Metric, Version};

@@ -1,0 +1,130 @@
+//! What attempts at calls over HTTP have in common, whichever client makes them: whether one wants new connections,
+//! when it is given up, how the body of its answer is read, and what is said of its failure.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+
+use super::body::Body;
+use super::clock::system_time;
+use super::{BucketError, StoreTime};
+
+/// Where a store lies in a bucket whose settings do not say it.
+pub const DEFAULT_PREFIX: &str = "vector_db/";
+
+tokio::task_local! {
+    /// Set while a call wants connections that no earlier answer came over.
+    static NEW_CONNECTIONS: ();
+}
+
+/// Makes the call, and whatever it asks of the store, over connections that no earlier answer came over.
+pub(super) async fn over_new_connections<T>(call: impl Future<Output = T>) -> T {
+    NEW_CONNECTIONS.scope((), call).await
+}
+
+/// Whether the call under way was made by [`over_new_connections`].
+pub(super) fn wants_new_connection() -> bool {
+    NEW_CONNECTIONS.try_with(|()| ()).is_ok()
+}
+
+/// What `Retry-After` says: seconds, or a moment, which is taken from the answer's own `date`.
+pub(super) fn retry_after(value: &str, date: Option<StoreTime>) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let until = system_time(httpdate::parse_http_date(value.trim()).ok()?);
+    let now = date.unwrap_or_else(|| system_time(SystemTime::now()));
+    Some(Duration::from_millis(u64::try_from(until.since_ms(now)).unwrap_or_default()))
+}
+
+/// The outcome of an attempt that was given up.
+pub(super) fn timed_out(limit: Duration) -> BucketError {
+    BucketError::unknown(format!("no answer within {} s", limit.as_secs_f64()))
+}
+
+/// Reads the chunks of a body of which `length` bytes were announced into one buffer, within `limit`.
+pub(super) async fn collect(
+    chunks: impl Stream<Item = Result<Bytes, String>>,
+    length: u64,
+    limit: Duration,
+) -> Result<Bytes, BucketError> {
+    let broken = |message: String| BucketError::unknown(format!("reading the body failed: {message}"));
+    let mut body = Body::with_capacity(length).map_err(|error| broken(error.to_string()))?;
+    let reading = async {
+        let mut chunks = pin!(chunks);
+        while let Some(chunk) = chunks.next().await {
+            body.buffer().extend_from_slice(&chunk.map_err(broken)?);
+        }
+        Ok::<(), BucketError>(())
+    };
+    tokio::time::timeout(limit, reading).await.map_err(|_| timed_out(limit))??;
+    if body.len() != length {
+        return Err(broken(format!("{} bytes came, {length} were announced", body.len())));
+    }
+    Ok(body.finish())
+}
+
+/// An error with its causes, the outermost first.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(now) = cause {
+        text.push_str(": ");
+        text.push_str(&now.to_string());
+        cause = now.source();
+    }
+    text
+}
+
+/// A failure to reach a store, with the variables that may help.
+pub(super) fn with_way_out(failure: String) -> String {
+    let holds = |words: &[&str]| words.iter().any(|word| failure.contains(word));
+    let way_out = if holds(&["not valid for name", "NotValidForName"]) {
+        "the certificate is of another host: the endpoint (for S3 AWS_ENDPOINT_URL) must name one of the certificate's"
+    } else if holds(&["certificate expired", "certificate not valid yet"]) {
+        "the certificate's dates do not hold by the clock of this machine"
+    } else if holds(&["invalid peer certificate", "UnknownIssuer", "CaUsedAsEndEntity"]) {
+        "the server's certificate is signed by nobody known: AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all) names \
+         a PEM file with an authority of your own, or for S3 with the server's certificate itself"
+    } else if holds(&["unsuccessful tunnel", "tunnel error", "proxy"]) {
+        "the proxy is that of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts that are reached without"
+    } else if holds(&["dns error", "failed to lookup address"]) {
+        "is the endpoint or the region right (for S3 AWS_ENDPOINT_URL, AWS_REGION), or is a proxy needed (HTTPS_PROXY)?"
+    } else {
+        return failure;
+    };
+    format!("{failure}; {way_out}")
+}
+
+/// A prefix as it is put before keys: without a slash in front, with one at the end, or empty.
+pub(super) fn root_of(prefix: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => String::new(),
+        inner => format!("{inner}/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_moment() {
+        let date = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:30 GMT").ok().map(system_time);
+        for (text, expected) in [
+            ("7", Some(7_000)),
+            (" 0.5 ", Some(500)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7_000)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("-3", None),
+            ("soon", None),
+            ("nan", None),
+            ("1e300", None),
+        ] {
+            assert_eq!(retry_after(text, date), expected.map(Duration::from_millis), "{text:?}");
+        }
+    }
+}
