@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use arrow_array::Array;
+use arrow::array::Array;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::format::{FormatError, RowOp, Rows};
@@ -189,7 +189,7 @@ fn hash(id: &str) -> u128 {
     xxh3_128(id.as_bytes())
 }
 
-fn value(column: &arrow_array::UInt64Array, row: usize) -> Option<u64> {
+fn value(column: &arrow::array::UInt64Array, row: usize) -> Option<u64> {
     (!column.is_null(row)).then(|| column.value(row))
 }
 

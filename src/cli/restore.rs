@@ -1,6 +1,6 @@
 //! The commands `restore` and `fork`: a collection as it was, or as it is, under a new name.
 
-use arrow_cast::parse::string_to_timestamp_nanos;
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use clap::{ArgGroup, Args};
 use drumlin::admin::Moment;
 use drumlin::http::check_name;

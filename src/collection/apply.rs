@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use arrow_array::{Array, BooleanArray, StringArray, UInt64Array};
-use arrow_buffer::ScalarBuffer;
-use arrow_select::filter::filter;
+use arrow::array::{Array, BooleanArray, StringArray, UInt64Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::filter;
 
 use super::chunk::{CHUNK_ROWS, Chunk, ChunkColumns, ChunkKind};
 use super::snapshot::{RowRef, Snapshot};

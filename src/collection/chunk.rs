@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 
-use arrow_array::{Array, ArrayRef, StringArray};
-use arrow_buffer::ScalarBuffer;
-use arrow_select::interleave::interleave;
+use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::interleave;
 use roaring::RoaringBitmap;
 
 use super::id_table::{IdHasher, IdTable};

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt32Array};
-use arrow_schema::{DataType, Field, Schema};
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema};
 use ndarray::ArrayView2;
 
 use super::handle::Collection;
@@ -95,15 +95,14 @@ pub fn batch_from_hits(results: &[Vec<Hit>]) -> Result<RecordBatch> {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(unbuildable)
 }
 
-fn unbuildable(error: arrow_schema::ArrowError) -> Error {
+fn unbuildable(error: arrow::error::ArrowError) -> Error {
     Error::internal(format!("the answer does not fit into an Arrow batch: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::cast::AsArray;
-    use arrow_array::types::Float32Type;
-    use arrow_array::{Int32Array, ListArray};
+    use arrow::array::{AsArray, Int32Array, ListArray};
+    use arrow::datatypes::Float32Type;
 
     use super::*;
 
@@ -159,7 +158,7 @@ mod tests {
         let results = vec![vec![hit("a", 0.5)], vec![hit("b", 0.25), hit("a", 0.75)]];
         let batch = batch_from_hits(&results).unwrap();
         assert_eq!(batch.num_rows(), 3);
-        assert_eq!(batch["query"].as_primitive::<arrow_array::types::UInt32Type>().values().as_ref(), [0, 1, 1]);
+        assert_eq!(batch["query"].as_primitive::<arrow::datatypes::UInt32Type>().values().as_ref(), [0, 1, 1]);
         assert_eq!(batch["distance"].as_primitive::<Float32Type>().values().as_ref(), [0.5, 0.25, 0.75]);
         assert_eq!(batch["embedding"].as_fixed_size_list().value_length(), 2);
     }

@@ -2,7 +2,7 @@
 //! It holds no ids, only 16 bits of each hash beside the row, and asks the chunk's id column.
 //! Invariant: every row of the chunk is in the table once, and no two rows have one id.
 
-use arrow_array::{Array, StringArray};
+use arrow::array::{Array, StringArray};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::chunk::CHUNK_ROWS;

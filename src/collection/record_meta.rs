@@ -1,14 +1,12 @@
 //! One value of a table's column as a value of metadata: numbers, text, truth, times as text, and lists of these.
 //! What has no such form is refused with the column's name.
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{
+    DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
-use arrow_cast::display::array_value_to_string;
-use arrow_schema::DataType;
+use arrow::util::display::array_value_to_string;
 use uuid::Uuid;
 
 use super::record_values::{check_length, text_at};

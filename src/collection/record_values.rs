@@ -5,14 +5,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use arrow_array::ArrowPrimitiveType;
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StructArray};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, MapArray, RecordBatch, StructArray};
-use arrow_schema::DataType;
 use uuid::Uuid;
 
 use super::record_columns::{ColumnPlan, Part};
@@ -331,7 +328,7 @@ pub fn numbers_of(name: &str, text: &str, dimension: usize) -> Result<Vec<f32>> 
     inner.split(',').map(|number| number.trim().parse().map_err(|_| wrong(number))).collect()
 }
 
-fn span<O: arrow_array::OffsetSizeTrait>(offsets: &[O], at: usize) -> Range<usize> {
+fn span<O: arrow::array::OffsetSizeTrait>(offsets: &[O], at: usize) -> Range<usize> {
     let offset = |at: usize| offsets.get(at).map_or(0, |offset| offset.as_usize());
     let (start, end) = (offset(at), offset(at + 1));
     start..end.max(start)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::UInt64Array;
+use arrow::array::UInt64Array;
 use serde_json::{Map, Value};
 
 use super::chunk::CHUNK_ROWS;

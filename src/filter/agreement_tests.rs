@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow_array::StringArray;
+use arrow::array::StringArray;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

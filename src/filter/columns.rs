@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use arrow_array::{Array, StringArray};
+use arrow::array::{Array, StringArray};
 use memchr::memmem::Finder;
 use roaring::RoaringBitmap;
 

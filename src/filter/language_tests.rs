@@ -1,6 +1,6 @@
 //! Each rule of the filter language as a test. Every case is asked of both evaluators.
 
-use arrow_array::StringArray;
+use arrow::array::StringArray;
 use serde_json::{Value, json};
 
 use super::{Columns, Filter};

@@ -4,10 +4,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow_array::types::Float32Type;
-use arrow_array::{Array, ArrayRef, ListArray, PrimitiveArray, RecordBatch, StringArray, UInt64Array};
-use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, ListArray, PrimitiveArray, RecordBatch, StringArray, UInt64Array};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::SchemaDescriptor;
 

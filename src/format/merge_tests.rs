@@ -59,7 +59,7 @@ fn read(segment: &EncodedSegment) -> (Vec<Rows>, Said) {
     for rows in &groups {
         let mut floats = rows.embeddings.values.chunks(DIM);
         for row in 0..rows.len() {
-            let number = |column: &arrow_array::UInt64Array| Some(Address(column.value(row)));
+            let number = |column: &arrow::array::UInt64Array| Some(Address(column.value(row)));
             let put = (rows.ops[row] == RowOp::Put).then(|| Row {
                 op: RowOp::Put,
                 embedding: floats.next().map(<[f32]>::to_vec),

@@ -7,7 +7,7 @@
 //! Levels of `optional list<required float>`: repetition 0 begins a row, 1 goes on with its list;
 //! definition 0 is a null row, 1 an empty list (never stored), 2 a float.
 
-use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, MutableBuffer, ScalarBuffer};
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageReader};
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{Float32Builder, ListBuilder, StringBuilder};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringBuilder};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
@@ -48,8 +47,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
     )
 }
 
-fn element() -> arrow_schema::FieldRef {
-    Arc::new(arrow_schema::Field::new("element", arrow_schema::DataType::Float32, false))
+fn element() -> arrow::datatypes::FieldRef {
+    Arc::new(arrow::datatypes::Field::new("element", arrow::datatypes::DataType::Float32, false))
 }
 
 /// A segment's columns with the embeddings of `shape`, by the standard writer.
@@ -64,9 +63,9 @@ fn write(shape: &Shape) -> Bytes {
     }
     let mut ops = StringBuilder::new();
     shape.present.iter().for_each(|present| ops.append_value(if *present { "put" } else { "delete" }));
-    let ids: arrow_array::StringArray = (0..rows).map(|row| Some(row.to_string())).collect();
-    let texts: ArrayRef = Arc::new((0..rows).map(|_| None::<&str>).collect::<arrow_array::StringArray>());
-    let addresses: ArrayRef = Arc::new((0..rows as u64).map(Some).collect::<arrow_array::UInt64Array>());
+    let ids: arrow::array::StringArray = (0..rows).map(|row| Some(row.to_string())).collect();
+    let texts: ArrayRef = Arc::new((0..rows).map(|_| None::<&str>).collect::<arrow::array::StringArray>());
+    let addresses: ArrayRef = Arc::new((0..rows as u64).map(Some).collect::<arrow::array::UInt64Array>());
     let columns: Vec<ArrayRef> = vec![
         Arc::new(ops.finish()),
         Arc::new(ids),

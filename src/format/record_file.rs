@@ -229,7 +229,7 @@ impl RecordFile {
         pieces: &Pieces,
         group: usize,
         wanted: impl Fn(&str) -> bool,
-    ) -> Result<arrow_array::RecordBatch, FormatError> {
+    ) -> Result<arrow::array::RecordBatch, FormatError> {
         let row_group = self.metadata.row_groups().get(group);
         let rows = row_group.ok_or_else(|| damaged(format!("there is no row group {group}")))?.num_rows() as usize;
         let known = &self.layout.columns().arrow;

@@ -2,8 +2,8 @@
 //! Arrow arrays share their buffers, so a decoded row group is used in memory as it is.
 //! Invariant: all columns have `len` rows; embeddings are dense over the rows that have one.
 
-use arrow_array::{Array, StringArray, UInt64Array};
-use arrow_buffer::ScalarBuffer;
+use arrow::array::{Array, StringArray, UInt64Array};
+use arrow::buffer::ScalarBuffer;
 
 use crate::record::{Address, Version};
 

@@ -69,7 +69,7 @@ fn segments_without_rows_without_embeddings_and_of_tombstones_come_back() {
 #[test]
 fn rows_that_break_a_rule_of_segments_are_not_encoded() {
     let rows = |version| commit_rows(version, 2, 2, 10);
-    let later = |column: fn(&mut Rows) -> &mut arrow_array::UInt64Array| {
+    let later = |column: fn(&mut Rows) -> &mut arrow::array::UInt64Array| {
         let mut rows = rows(2);
         *column(&mut rows) = vec![33554432, 33554434].into();
         rows

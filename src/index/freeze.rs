@@ -3,7 +3,7 @@
 //! Invariant: nodes of higher levels come first; within a level the order is a depth-first walk from the
 //! entry point, nearest neighbours first, so the entry point is node 0.
 
-use arrow_buffer::{MutableBuffer, ScalarBuffer};
+use arrow::buffer::{MutableBuffer, ScalarBuffer};
 
 use super::build::{Adjacency, GraphParams, GraphRange, VectorSet};
 use super::distance::PreparedQuery;

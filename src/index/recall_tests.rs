@@ -238,9 +238,9 @@ fn print_load_cost(graph: &Graph) {
     let bytes = crate::format::graph::encode_graph(graph.content()).expect("encodes");
     let encoded = started.elapsed();
     // As a bucket's body should be read: into memory that starts at a multiple of 64 bytes.
-    let mut aligned = arrow_buffer::MutableBuffer::new(bytes.len());
+    let mut aligned = arrow::buffer::MutableBuffer::new(bytes.len());
     aligned.extend_from_slice(&bytes);
-    let aligned = bytes::Bytes::from_owner(arrow_buffer::Buffer::from(aligned));
+    let aligned = bytes::Bytes::from_owner(arrow::buffer::Buffer::from(aligned));
     let started = std::time::Instant::now();
     let read = crate::format::graph::decode_graph(aligned).expect("decodes");
     let decoded = started.elapsed();

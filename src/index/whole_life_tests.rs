@@ -1,7 +1,7 @@
 //! A graph from its first vectors to its stored bytes and back: built, searched, extended, stored, read, damaged.
 //! Small on purpose, so that slow checkers of memory can walk through all of it.
 
-use arrow_buffer::Buffer;
+use arrow::buffer::Buffer;
 use bytes::Bytes;
 
 use super::recall_tests::{chosen, clustered, recall};

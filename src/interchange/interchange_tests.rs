@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Float32Type;
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, StringArray};
-use arrow_ipc::reader::StreamReader;
-use arrow_schema::{DataType, Field};
+use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array, StringArray};
+use arrow::datatypes::{DataType, Field, Float32Type};
+use arrow::ipc::reader::StreamReader;
 use parquet::arrow::ArrowWriter;
 
 use super::*;

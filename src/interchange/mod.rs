@@ -3,9 +3,9 @@
 //! read here is untrusted: what a file declares is held against the limits before anything is expanded in memory, it is
 //! decoded in small steps, and every record is counted before the next is made.
 
+mod arrow_ipc;
 #[cfg(test)]
 mod interchange_tests;
-mod ipc_stream;
 mod parquet_rows;
 #[cfg(feature = "server")]
 mod records_out;
@@ -13,10 +13,10 @@ mod records_out;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_buffer::Buffer;
-use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::writer::StreamWriter;
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 
 pub use self::parquet_rows::{ParquetRows, Steps};
@@ -99,7 +99,7 @@ impl Intake {
         }
         within(WHAT, || {
             let mut tally = Tally::new(self);
-            tally.make_room(ipc_stream::expanded_bytes(&bytes, self)?)?;
+            tally.make_room(arrow_ipc::expanded_bytes(&bytes, self)?)?;
             // The push decoder, not `StreamReader`: it shares the body's memory, and it asks the allocator
             // politely for what a message claims to need instead of aborting.
             let mut rest = Buffer::from(bytes);

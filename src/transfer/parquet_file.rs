@@ -6,9 +6,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
-use arrow_buffer::OffsetBuffer;
-use arrow_schema::{DataType, Field, Schema};
+use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -94,7 +94,7 @@ impl ParquetWriter {
     }
 }
 
-fn batch(records: &[Record]) -> Result<RecordBatch, arrow_schema::ArrowError> {
+fn batch(records: &[Record]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let floats: Float32Array = records.iter().flat_map(|record| record.embedding.iter().copied()).collect();
     let offsets = OffsetBuffer::from_lengths(records.iter().map(|record| record.embedding.len()));
     let embeddings = ListArray::try_new(element(), offsets, Arc::new(floats), None)?;

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::mem::{align_of, size_of};
 use std::str::FromStr;
 
-use arrow_buffer::ArrowNativeType;
-use arrow_buffer::{Buffer, ScalarBuffer};
-use arrow_ipc::{Endianness, MessageHeader, MetadataVersion, RecordBatch, Type, root_as_footer, root_as_message};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::ArrowNativeType;
+use arrow::ipc::{Endianness, MessageHeader, MetadataVersion, RecordBatch, Type, root_as_footer, root_as_message};
 use bytes::Bytes;
 
 use super::{
@@ -125,7 +125,7 @@ fn value<T: FromStr<Err: std::fmt::Display>>(said: &HashMap<&str, &str>, key: &s
 }
 
 /// The schema has exactly the columns we read, of exactly our types.
-fn check_fields(schema: arrow_ipc::Schema<'_>, dim: usize) -> Result<(), FormatError> {
+fn check_fields(schema: arrow::ipc::Schema<'_>, dim: usize) -> Result<(), FormatError> {
     let fields = schema.fields().unwrap_or_default();
     if fields.len() != FIELDS.len() {
         return damaged(format!("expected {} columns, found {}", FIELDS.len(), fields.len()));
@@ -149,12 +149,12 @@ fn check_fields(schema: arrow_ipc::Schema<'_>, dim: usize) -> Result<(), FormatE
 }
 
 /// Whether an integer has `width` bits and the expected sign, a float is single, a fixed list has `dim`.
-fn has_width(field: arrow_ipc::Field<'_>, width: i32, dim: usize) -> bool {
+fn has_width(field: arrow::ipc::Field<'_>, width: i32, dim: usize) -> bool {
     if let Some(int) = field.type_as_int() {
         return int.bitWidth() == width && int.is_signed() == (width == 8);
     }
     if let Some(float) = field.type_as_floating_point() {
-        return float.precision() == arrow_ipc::Precision::SINGLE;
+        return float.precision() == arrow::ipc::Precision::SINGLE;
     }
     match field.type_as_fixed_size_list() {
         Some(list) => usize::try_from(list.listSize()) == Ok(dim),

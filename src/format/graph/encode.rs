@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{
+use arrow::array::{
     Array, ArrayRef, FixedSizeListArray, Float32Array, Int8Array, ListArray, RecordBatch, UInt32Array, UInt64Array,
 };
-use arrow_buffer::{OffsetBuffer, ScalarBuffer};
-use arrow_ipc::writer::FileWriter;
-use arrow_schema::ArrowError;
-use arrow_schema::{DataType, Field, Schema};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::ipc::writer::FileWriter;
 
 use super::{GRAPH_FORMAT, GraphColumns, GraphHeader, Lists, Traversal, UNROTATED_FORMAT};
 use crate::error::{Error, Result};

@@ -2,12 +2,11 @@
 
 use std::io::Cursor;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int8Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, RecordBatch};
-use arrow_buffer::MutableBuffer;
-use arrow_ipc::reader::FileReader;
-use arrow_ipc::writer::FileWriter;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::buffer::MutableBuffer;
+use arrow::datatypes::{Int8Type, UInt32Type, UInt64Type};
+use arrow::ipc::reader::FileReader;
+use arrow::ipc::writer::FileWriter;
 use bytes::Bytes;
 
 use super::*;
@@ -59,7 +58,7 @@ fn placed(bytes: &[u8], skip: usize) -> Bytes {
     let mut buffer = MutableBuffer::new(bytes.len() + skip);
     buffer.extend_from_slice(&vec![0u8; skip]);
     buffer.extend_from_slice(bytes);
-    let buffer: arrow_buffer::Buffer = buffer.into();
+    let buffer: arrow::buffer::Buffer = buffer.into();
     Bytes::from_owner(buffer).slice(skip..)
 }
 

@@ -8,7 +8,7 @@ mod encode;
 #[cfg(test)]
 mod graph_tests;
 
-use arrow_buffer::ScalarBuffer;
+use arrow::buffer::ScalarBuffer;
 
 use super::FormatError;
 use crate::record::{Address, Metric, Version};

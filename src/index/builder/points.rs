@@ -2,7 +2,7 @@
 //! Invariant: distances are u32 that order as the real ones do: sums of squares of codes as they are,
 //! floats ≥ 0 by their bits. So one integer comparison orders them, and distances of codes are exact.
 
-use arrow_buffer::{MutableBuffer, ScalarBuffer};
+use arrow::buffer::{MutableBuffer, ScalarBuffer};
 use rayon::prelude::*;
 
 use crate::index::build::GraphParams;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use arrow_array::Array;
+use arrow::array::Array;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 

@@ -2,7 +2,7 @@
 //! its batches have, and whether they lie where they can. Other damage is left to the decoder, which says better what
 //! is wrong.
 
-use arrow_ipc::{MessageHeader, RecordBatch, root_as_message};
+use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
 
 use super::Intake;
 use crate::error::{Error, Result};
