@@ -210,7 +210,7 @@ impl Snapshot {
     /// Bytes of memory that building a graph of so many records takes, about, the graph included.
     pub fn build_bytes_of(&self, nodes: u64) -> u64 {
         // Those that compare directions or lengths make a copy of the embeddings that is comparable by distance.
-        let copied = if self.metric == Metric::L2 { 0 } else { self.dimension.unwrap_or(0) as u64 * 4 };
+        let copied = if self.metric.builds_on_copies() { self.dimension.unwrap_or(0) as u64 * 4 } else { 0 };
         self.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_add(nodes.saturating_mul(copied))
     }
 

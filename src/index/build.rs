@@ -9,8 +9,8 @@ use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
 use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
+use super::metric::{PointSpace, compared, mips_transform};
 use super::repair::repair;
-use super::space::{PointSpace, compared, mips_transform};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
 

@@ -5,7 +5,6 @@
 mod build;
 mod builder;
 mod codes_only;
-mod distance;
 mod duplicates;
 mod extend;
 mod filtered;
@@ -14,6 +13,7 @@ mod freeze;
 mod graph;
 mod hnsw;
 mod kernel;
+mod metric;
 mod nodes;
 mod plan;
 mod pool;
@@ -23,7 +23,6 @@ mod repair;
 mod rotation;
 mod row_codes;
 mod search;
-mod space;
 mod topk;
 mod walk;
 
@@ -37,12 +36,12 @@ mod whole_life_tests;
 pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 pub use builder::BatchBuilder;
 pub use codes_only::search_codes;
-#[cfg(test)]
-pub use distance::distance;
-pub use distance::{PreparedQuery, inverse_norms};
 pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
+#[cfg(test)]
+pub use metric::distance;
+pub use metric::{PreparedQuery, inverse_norms};
 pub use nodes::NodeBitmap;
 pub use plan::{Plan, PlanInput, default_ef, plan};
 pub use product::QueryMatrix;
