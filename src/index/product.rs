@@ -30,6 +30,9 @@ pub struct QueryMatrix<'a> {
 }
 
 impl<'a> QueryMatrix<'a> {
+    /// Fewer rows of a chunk are compared one by one, and need no matrix.
+    pub const FEWEST_ROWS: u64 = (BLOCK as u64).div_ceil(SPARSE);
+
     /// The queries' matrix, `dim` floats a row.
     ///
     /// # Errors
