@@ -70,7 +70,7 @@ impl Chunk {
         }
         let table = IdTable::build(ids, kind.hasher)
             .map_err(|row| FormatError::Damaged(format!("row {row}: id {:?} is there twice", ids.value(row))))?;
-        let inverse_norms = (kind.metric == Metric::Cosine && kind.dim > 0).then(|| inverse_norms(vectors, kind.dim));
+        let inverse_norms = (kind.metric.normalises() && kind.dim > 0).then(|| inverse_norms(vectors, kind.dim));
         let rows = || (0u32..).zip(addresses.iter());
         let moved = rows().zip(positions.iter()).filter(|((_, a), p)| a != p).map(|((row, _), _)| row).collect();
         let carried = rows().zip(embedded.iter()).filter(|((_, a), e)| a != e).map(|((row, _), e)| (*e, row));

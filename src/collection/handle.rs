@@ -293,7 +293,7 @@ impl Collection {
     async fn prepare(&self, query: &mut Query) -> Result<(Arc<Snapshot>, Arc<Limits>)> {
         query.ef_search = query.ef_search.or(self.identity().index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
-        snapshot.allow_codes(self.inner.stream.context().budget.room_bytes() / 2 > snapshot.code_bytes());
+        snapshot.allow_codes(self.inner.stream.context().budget.room_bytes());
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
         Ok((snapshot, self.inner.surroundings.limits.clone()))
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{BUILDERS, builder_named};
+use crate::index::{BUILDERS, GraphParams, builder_named};
 use crate::record::{Address, CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
 
 /// One write request. It is applied whole, in one commit, or not at all.
@@ -340,7 +340,7 @@ impl IndexSettings {
             let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
             return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", self.builder)));
         }
-        if !(2..=128).contains(&self.m) || !(1..=4096).contains(&self.ef_construction) {
+        if !GraphParams::M.contains(&self.m) || !GraphParams::EF_CONSTRUCTION.contains(&self.ef_construction) {
             return Err(Error::invalid(format!(
                 "index: expected m in 2..=128 and ef_construction in 1..=4096, got {} and {}",
                 self.m, self.ef_construction

@@ -59,11 +59,7 @@ fn scan_chunk(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let (vectors, key) = (view.chunk.vectors(), |row| view.chunk.address(row).0);
-    let rows = match rows {
-        Scanned::Alive => &view.alive,
-        Scanned::Unindexed => view.unindexed(),
-        Scanned::These(rows) => rows,
-    };
+    let rows = rows.of(view);
     // Of a few rows codes are not worth making; what an exact search asks for is not read twice.
     let codes =
         (!exact && view.links.is_none() && rows.len() >= FEW_ROWS).then(|| view.codes.wanted(vectors, may_code));
@@ -92,6 +88,16 @@ enum Scanned {
     Alive,
     Unindexed,
     These(RoaringBitmap),
+}
+
+impl Scanned {
+    fn of<'a>(&'a self, view: &'a ChunkView) -> &'a RoaringBitmap {
+        match self {
+            Scanned::Alive => &view.alive,
+            Scanned::Unindexed => view.unindexed(),
+            Scanned::These(rows) => rows,
+        }
+    }
 }
 
 /// A graph to walk.
@@ -229,8 +235,11 @@ impl Snapshot {
         interrupt: &Interrupt,
     ) -> Result<Vec<TopK>> {
         let mut tops: Vec<TopK> = prepared.iter().map(|_| TopK::new(query.k)).collect();
+        let mut scanned = self.chunks.iter().zip(&route.scans);
         let matrix = match (prepared, self.dimension) {
-            ([_, _, ..], Some(dim)) => Some(QueryMatrix::new(prepared, dim)?),
+            ([_, _, ..], Some(dim)) if scanned.any(|(view, rows)| rows.of(view).len() >= QueryMatrix::FEWEST_ROWS) => {
+                Some(QueryMatrix::new(prepared, dim)?)
+            }
             _ => None,
         };
         let may_code = !self.codes_put_off.load(Ordering::Relaxed);

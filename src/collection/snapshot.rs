@@ -173,12 +173,14 @@ impl Snapshot {
     }
 
     /// Bytes that codes of all rows that no graph has would take.
-    pub fn code_bytes(&self) -> u64 {
+    fn code_bytes(&self) -> u64 {
         self.unindexed().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
     }
 
-    /// Says whether there is memory to make codes of rows.
-    pub fn allow_codes(&self, allowed: bool) {
+    /// Says whether codes of rows may be made where so much memory is left; `u64::MAX`: there is no limit, and nothing
+    /// has to be summed.
+    pub fn allow_codes(&self, room_bytes: u64) {
+        let allowed = room_bytes == u64::MAX || room_bytes / 2 > self.code_bytes();
         self.codes_put_off.store(!allowed, Ordering::Relaxed);
     }
 
@@ -210,7 +212,7 @@ impl Snapshot {
     /// Bytes of memory that building a graph of so many records takes, about, the graph included.
     pub fn build_bytes_of(&self, nodes: u64) -> u64 {
         // Those that compare directions or lengths make a copy of the embeddings that is comparable by distance.
-        let copied = if self.metric == Metric::L2 { 0 } else { self.dimension.unwrap_or(0) as u64 * 4 };
+        let copied = if self.metric.builds_on_copies() { self.dimension.unwrap_or(0) as u64 * 4 } else { 0 };
         self.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_add(nodes.saturating_mul(copied))
     }
 

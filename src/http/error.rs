@@ -61,6 +61,19 @@ impl From<Error> for ApiError {
     }
 }
 
+/// What `Retry-After` says of an error, if it says anything.
+pub(super) fn retry_after_seconds(error: &Error) -> Option<u64> {
+    error.retry_after().map(|wait| wait.as_secs().max(1))
+}
+
+/// Refuses a search that would answer too many records, in both APIs alike.
+pub(super) fn too_many_records(field: &str, most: usize) -> Error {
+    Error::limit(format!(
+        "{field}: a search answers at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would answer \
+         more; ask for less at a time"
+    ))
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let ApiError { status, error } = self;
@@ -70,7 +83,7 @@ impl IntoResponse for ApiError {
         }
         let body = Json(json!({"error": {"kind": error.kind().name(), "message": error.message()}}));
         let mut response = (status, body).into_response();
-        if let Some(seconds) = error.retry_after().map(|wait| wait.as_secs().max(1)) {
+        if let Some(seconds) = retry_after_seconds(&error) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

@@ -10,7 +10,7 @@ use super::App;
 use super::answer::{self, json};
 use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
 use super::body::{Json, Name, Parameters, Payload, QueryPayload, decode_off_thread, unsupported};
-use super::error::ApiError;
+use super::error::{ApiError, too_many_records};
 use super::middleware::WriteBegun;
 use super::stream;
 use super::wire::{
@@ -192,7 +192,7 @@ fn query(app: &App, body: SearchBody) -> Result<Query, ApiError> {
     };
     let most = app.settings.max_answer_records;
     if embeddings.len() > 1 && embeddings.len().saturating_mul(body.k) > most {
-        return Err(too_large("k", most));
+        return Err(too_many_records("k", most).into());
     }
     Ok(Query {
         embeddings,
@@ -204,13 +204,6 @@ fn query(app: &App, body: SearchBody) -> Result<Query, ApiError> {
         include: include(body.include),
         consistency: Consistency::Local,
     })
-}
-
-fn too_large(field: &str, most: usize) -> ApiError {
-    let message = format!(
-        "{field}: a search answers at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would answer more; ask for less at a time"
-    );
-    Error::limit(message).into()
 }
 
 pub(super) async fn count(

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::bounded::{self, Ids, List, Queries, Records, Tree};
 use super::meter;
 use crate::collection::request::{Consistency, Include, IndexSettings, Scope};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::filter::Filter;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
 
@@ -287,12 +287,7 @@ pub(crate) fn include(fields: Option<Vec<Field>>) -> Include {
 
 /// One filter from the two clauses; records must satisfy both.
 pub(crate) fn filter(metadata: Option<&Tree>, document: Option<&Tree>) -> Result<Option<Filter>> {
-    let metadata = metadata.map(|tree| Filter::parse_where(tree)).transpose().map_err(Error::from)?;
-    let document = document.map(|tree| Filter::parse_where_document(tree)).transpose().map_err(Error::from)?;
-    Ok(match (metadata, document) {
-        (Some(a), Some(b)) => Some(Filter::and([a, b])),
-        (one, other) => one.or(other),
-    })
+    Ok(Filter::parse(metadata.map(|tree| &tree.0), document.map(|tree| &tree.0))?)
 }
 
 /// An embedding: a JSON list of numbers that are finite as f32.

@@ -3,14 +3,16 @@
 //! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
 //! from the entry point on level 0.
 
+use std::ops::RangeInclusive;
+
 use super::builder::BatchBuilder;
 use super::duplicates::{duplicate_groups, join_duplicates};
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
 use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
+use super::metric::{PointSpace, compared, mips_transform};
 use super::repair::repair;
-use super::space::{PointSpace, compared, mips_transform};
 use crate::error::{Error, Result};
 use crate::record::{Address, Metric, Version};
 
@@ -59,11 +61,16 @@ impl Default for GraphParams {
 }
 
 impl GraphParams {
+    /// What `m` may be.
+    pub const M: RangeInclusive<usize> = 2..=128;
+    /// What `ef_construction` may be.
+    pub const EF_CONSTRUCTION: RangeInclusive<usize> = 1..=4096;
+
     fn check(&self) -> Result<()> {
-        if !(2..=128).contains(&self.m) {
+        if !Self::M.contains(&self.m) {
             return Err(Error::invalid(format!("index.m: expected 2 to 128, got {}", self.m)));
         }
-        if !(1..=4096).contains(&self.ef_construction) {
+        if !Self::EF_CONSTRUCTION.contains(&self.ef_construction) {
             let got = self.ef_construction;
             return Err(Error::invalid(format!("index.ef_construction: expected 1 to 4096, got {got}")));
         }

@@ -6,7 +6,7 @@ use super::build::{Adjacency, GraphParams, GraphRange, VectorSet, link_and_freez
 use super::builder::{self, InheritedLinks};
 use super::freeze::GraphSource;
 use super::graph::Graph;
-use super::space::PointSpace;
+use super::metric::PointSpace;
 use crate::error::{Error, Result};
 
 /// A graph to extend.

@@ -1,9 +1,8 @@
 //! The flat scan: exact distances of chosen rows of one chunk of raw vectors. It is the search of tails,
 //! small ranges and narrow filters, and the truth graphs are measured against.
 
-use super::distance::PreparedQuery;
+use super::metric::PreparedQuery;
 use super::topk::TopK;
-use crate::record::Metric;
 
 /// Raw vectors of one chunk: n × `dim` floats, row-major.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +32,7 @@ pub fn scan(
     key: impl Fn(u32) -> u64,
     top: &mut TopK,
 ) {
-    let norms = vectors.inverse_norms.filter(|_| query.metric() == Metric::Cosine);
+    let norms = vectors.inverse_norms.filter(|_| query.metric().normalises());
     for row in rows {
         let Some(v) = vectors.row(row as usize) else { continue };
         let distance = match norms.and_then(|norms| norms.get(row as usize)) {
@@ -49,8 +48,9 @@ pub fn scan(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::distance::{distance, inverse_norms};
+    use crate::index::metric::{distance, inverse_norms};
     use crate::index::topk::Neighbour;
+    use crate::record::Metric;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
     use roaring::RoaringBitmap;

@@ -6,9 +6,9 @@
 use arrow::buffer::{MutableBuffer, ScalarBuffer};
 
 use super::build::{Adjacency, GraphParams, GraphRange, VectorSet};
-use super::distance::PreparedQuery;
 use super::graph::Graph;
 use super::kernel::prefer_large_pages;
+use super::metric::PreparedQuery;
 use super::quantiser::Quantiser;
 use super::topk::TopK;
 use crate::error::{Error, Result};

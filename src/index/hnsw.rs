@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
 use super::kernel::kernels;
-use super::space::PointSpace;
+use super::metric::PointSpace;
 
 /// Levels that `hnsw_rs` can number.
 const MAX_LEVELS: usize = 16;

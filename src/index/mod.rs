@@ -6,7 +6,6 @@ mod build;
 mod builder;
 #[cfg(any(test, feature = "testing"))]
 mod codes_only;
-mod distance;
 mod duplicates;
 mod extend;
 mod filtered;
@@ -15,6 +14,7 @@ mod freeze;
 mod graph;
 mod hnsw;
 mod kernel;
+mod metric;
 mod nodes;
 mod plan;
 mod pool;
@@ -24,7 +24,6 @@ mod repair;
 mod rotation;
 mod row_codes;
 mod search;
-mod space;
 mod topk;
 mod walk;
 
@@ -39,12 +38,12 @@ pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, buil
 pub use builder::BatchBuilder;
 #[cfg(any(test, feature = "testing"))]
 pub use codes_only::search_codes;
-#[cfg(test)]
-pub use distance::distance;
-pub use distance::{PreparedQuery, inverse_norms};
 pub use extend::{OldGraph, extend_graph};
 pub use flat::{Vectors, scan};
 pub use graph::Graph;
+#[cfg(test)]
+pub use metric::distance;
+pub use metric::{PreparedQuery, inverse_norms};
 pub use nodes::NodeBitmap;
 pub use plan::{Plan, PlanInput, default_ef, plan};
 pub use product::QueryMatrix;

@@ -8,20 +8,16 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
 use roaring::RoaringBitmap;
 
-use super::distance::PreparedQuery;
 use super::flat::{Vectors, scan};
-use super::kernel::kernels;
+use super::metric::{Known, PreparedQuery, length, lower_bound};
 use super::topk::TopK;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::record::Metric;
 
 /// Rows of one product.
 const BLOCK: usize = 256;
 /// Where fewer rows of a block than one in so many are asked for, they are compared one by one.
 const SPARSE: u64 = 4;
-/// Squares between these neither overflow nor lose bits.
-const WORKABLE: std::ops::Range<f32> = 1e-25..1e37;
 
 /// Queries of one metric and dimension, side by side.
 #[derive(Debug)]
@@ -33,13 +29,10 @@ pub struct QueryMatrix<'a> {
     lengths: Vec<f32>,
 }
 
-/// |v|, or infinity where its square is none that f32 holds well.
-fn length(v: &[f32]) -> f32 {
-    let square = kernels().dot_f32(v, v);
-    if WORKABLE.contains(&square) { square.sqrt() } else { f32::INFINITY }
-}
-
 impl<'a> QueryMatrix<'a> {
+    /// Fewer rows of a chunk are compared one by one, and need no matrix.
+    pub const FEWEST_ROWS: u64 = (BLOCK as u64).div_ceil(SPARSE);
+
     /// The queries' matrix, `dim` floats a row.
     ///
     /// # Errors
@@ -63,6 +56,8 @@ impl<'a> QueryMatrix<'a> {
         tops: &mut [TopK],
         interrupt: &Interrupt,
     ) -> Result<()> {
+        // A sum of `dim` products is off by `dim` roundings of |q|·|v| at most, here and in the exact comparison.
+        let rounding = 2.0 * vectors.dim as f32 * f32::EPSILON;
         let mut products = Array2::zeros((BLOCK, self.queries.len()));
         for (number, block) in vectors.values.chunks(BLOCK * vectors.dim.max(1)).enumerate() {
             interrupt.check()?;
@@ -86,12 +81,14 @@ impl<'a> QueryMatrix<'a> {
             let lengths: Vec<f32> =
                 block.outer_iter().map(|row| row.as_slice().map_or(f32::INFINITY, length)).collect();
             for (place, (query, top)) in self.queries.iter().zip(&mut *tops).enumerate() {
+                let of = self.lengths.get(place).copied().unwrap_or(f32::INFINITY);
                 let near = wanted.iter().filter(|row| {
                     let at = (row - first) as usize;
                     let product = products.get((at, place)).copied().unwrap_or(f32::NAN);
                     let length = lengths.get(at).copied().unwrap_or(f32::INFINITY);
-                    let inverse = vectors.inverse_norms.and_then(|norms| norms.get(*row as usize)).copied();
-                    let floor = self.floor(place, product, length, inverse, vectors.dim);
+                    let inverse_norm = vectors.inverse_norms.and_then(|norms| norms.get(*row as usize)).copied();
+                    let known = Known { product, rounding, query: of, length, inverse_norm };
+                    let floor = lower_bound(query.metric(), known);
                     // What cannot be compared is compared exactly.
                     floor.partial_cmp(&top.bound()) != Some(Ordering::Greater)
                 });
@@ -101,31 +98,13 @@ impl<'a> QueryMatrix<'a> {
         }
         Ok(())
     }
-
-    /// The least that a distance can be, of a row of this length: a sum of `dim` products is off by `dim` roundings of
-    /// |q|·|v| at most, here and in the exact comparison.
-    fn floor(&self, place: usize, product: f32, length: f32, inverse: Option<f32>, dim: usize) -> f32 {
-        let of = self.lengths.get(place).copied().unwrap_or(f32::INFINITY);
-        if !of.is_finite() || !length.is_finite() {
-            return f32::NEG_INFINITY;
-        }
-        let rounding = 2.0 * dim as f32 * f32::EPSILON;
-        match self.queries.get(place).map(PreparedQuery::metric) {
-            Some(Metric::Ip) => 1.0 - product - rounding * (of * length + 1.0),
-            Some(Metric::L2) => of * of + length * length - 2.0 * product - rounding * (of + length) * (of + length),
-            Some(Metric::Cosine) => {
-                let inverse = inverse.unwrap_or(1.0 / length);
-                1.0 - product * inverse - rounding * (of * length * inverse + 1.0)
-            }
-            None => f32::NEG_INFINITY,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::index::inverse_norms;
+    use crate::record::Metric;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 

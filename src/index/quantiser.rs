@@ -6,8 +6,8 @@
 //! than what it is near to, a'·b' is taken from the codes as it is: what is lost then goes with the query's length. One scale serves all dimensions
 //! because the rotation makes them alike.
 
-use super::distance::{PreparedQuery, wide_sum};
 use super::kernel::{CodeRows, kernels};
+use super::metric::{PreparedQuery, wide_sum};
 use super::rotation::Rotation;
 use crate::record::Metric;
 
@@ -155,19 +155,19 @@ impl Quantiser {
         codes.extend(whole_steps(&values, (unit / scale).min(f64::from(f32::MAX)) as f32));
         let code = &codes[first..];
         let coded = f64::from(kernels().dot_i8(code, code)) * scale * scale;
-        if self.metric == Metric::L2 {
-            return bounded(coded);
-        }
-        let on_mean = wide_sum(v, &self.mean, |x, m| (x - m) * m);
-        if self.metric == Metric::Ip {
-            return bounded(-on_mean);
-        }
-        let left = |(x, c): (&f32, &i8)| (f64::from(*x) * unit - f64::from(*c) * scale).powi(2);
-        let lost: f64 = values.iter().zip(code).map(left).sum();
-        let square = self.square(v);
-        // |b'|² of a vector far outside the code range would drown the product.
-        let told = if lost > CLAMPED_SHARE * square { 0.0 } else { 0.5 * (square - coded) };
-        bounded(-on_mean - told)
+        let on_mean = || wide_sum(v, &self.mean, |x, m| (x - m) * m);
+        bounded(match self.metric {
+            Metric::L2 => coded,
+            Metric::Ip => -on_mean(),
+            Metric::Cosine => {
+                let left = |(x, c): (&f32, &i8)| (f64::from(*x) * unit - f64::from(*c) * scale).powi(2);
+                let lost: f64 = values.iter().zip(code).map(left).sum();
+                let square = self.square(v);
+                // |b'|² of a vector far outside the code range would drown the product.
+                let told = if lost > CLAMPED_SHARE * square { 0.0 } else { 0.5 * (square - coded) };
+                -on_mean() - told
+            }
+        })
     }
 
     /// Turns a query of this dimension into codes on a scale of its own, so that it is never clamped.
@@ -287,7 +287,7 @@ fn bounded(x: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::distance::{distance, normalised};
+    use crate::index::metric::{distance, normalised};
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 

@@ -4,7 +4,7 @@
 //! those behind a hub, such as vectors around a dense centre, and searches miss what is rarely linked to.
 
 use super::build::Adjacency;
-use super::space::PointSpace;
+use super::metric::PointSpace;
 use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
 
 /// How many others a repaired node is linked to.

@@ -9,11 +9,10 @@ use std::cmp::Ordering;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering as Memory};
 
-use super::distance::PreparedQuery;
 use super::flat::{Vectors, scan};
 use super::kernel::{CodeRows, kernels};
+use super::metric::{Known, PreparedQuery, length, lower_bound};
 use super::topk::TopK;
-use crate::record::Metric;
 
 /// Codes lie in −127..=127.
 const CODE_MAX: f32 = 127.0;
@@ -42,10 +41,6 @@ pub struct RowCodes {
     codes: Vec<i8>,
     made: Vec<Made>,
     dim: usize,
-}
-
-fn length(v: &[f32]) -> f32 {
-    kernels().dot_f32(v, v).sqrt()
 }
 
 /// Appends the code of a vector.
@@ -104,7 +99,7 @@ impl RowCodes {
             kernels().dot_i8_rows(&code, CodeRows::new(&self.codes, self.dim), &batch, &mut products);
             let near = batch.iter().zip(&products).filter(|(row, product)| {
                 // Not "at most": what cannot be compared is compared exactly.
-                let floor = self.floor(query.metric(), of, **row, **product as f32, vectors);
+                let floor = self.floor(query, of, **row, **product as f32, vectors);
                 floor.partial_cmp(&top.bound()) != Some(Ordering::Greater)
             });
             let near: Vec<u32> = near.map(|(row, _)| *row).collect();
@@ -117,22 +112,18 @@ impl RowCodes {
     }
 
     /// The least that the distance can be.
-    fn floor(&self, metric: Metric, of: Made, row: u32, product: f32, vectors: Vectors<'_>) -> f32 {
+    fn floor(&self, query: &PreparedQuery, of: Made, row: u32, product: f32, vectors: Vectors<'_>) -> f32 {
         let Some(made) = self.made.get(row as usize) else { return f32::NEG_INFINITY };
-        let off = of.lost * (made.length + made.lost) + of.length * made.lost + ROUNDING * of.length * made.length;
-        let most = of.scale * made.scale * product + off;
-        match metric {
-            Metric::Ip => 1.0 - most - ROUNDING,
-            Metric::L2 => {
-                let squares = of.length * of.length + made.length * made.length;
-                squares - 2.0 * most - ROUNDING * squares
-            }
-            Metric::Cosine => {
-                let norms = vectors.inverse_norms.and_then(|norms| norms.get(row as usize));
-                let inverse = norms.copied().unwrap_or(1.0 / made.length);
-                1.0 - most * inverse - ROUNDING
-            }
-        }
+        let off = of.lost * (made.length + made.lost) + of.length * made.lost;
+        let inverse_norm = vectors.inverse_norms.and_then(|norms| norms.get(row as usize)).copied();
+        let known = Known {
+            product: of.scale * made.scale * product + off,
+            rounding: ROUNDING,
+            query: of.length,
+            length: made.length,
+            inverse_norm,
+        };
+        lower_bound(query.metric(), known)
     }
 }
 
@@ -161,6 +152,7 @@ impl LazyCodes {
 mod tests {
     use super::*;
     use crate::index::inverse_norms;
+    use crate::record::Metric;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 

@@ -4,10 +4,10 @@
 
 use std::cell::RefCell;
 
-use super::distance::PreparedQuery;
 use super::filtered::{Sought, enough, nearest_by_codes, within_by_codes};
 use super::graph::Graph;
 use super::kernel::prefetch;
+use super::metric::PreparedQuery;
 use super::nodes::NodeBitmap;
 use super::plan::{Plan, PlanInput, default_ef, plan};
 use super::quantiser::CodedQuery;

@@ -1,5 +1,7 @@
 //! Best-first search over neighbour lists (the paper's SEARCH-LAYER), for whoever has nodes, lists and
 //! distances: searches of the frozen graph and repairs of one being built.
+//! Not the loop of `builder/search_layer.rs`: here distances are floats, nodes may be walked through without being
+//! answers, and a walk that costs too much is given up.
 //! Invariant: a walk without limit that ends with fewer than `ef` found has visited everything reachable.
 
 use super::filtered::{Outlook, Sought};

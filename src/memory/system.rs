@@ -42,12 +42,16 @@ fn page_bytes() -> u64 {
 }
 
 /// Asks the allocator to take large buffers from the system one by one, so that each goes back when it is freed.
-/// glibc otherwise begins to keep them once some were freed, and then holds more than twice what is in use. What
-/// the environment says (`MALLOC_MMAP_THRESHOLD_`) is the same call.
+/// glibc otherwise begins to keep them once some were freed, and then holds more than twice what is in use. The server
+/// has done it before it started a thread (`cli/allocator.rs`, which limits arenas too); this is for other programs. What
+/// the environment says (`MALLOC_MMAP_THRESHOLD_`) counts.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_what_is_freed() {
     /// Buffers from this size on.
     const LARGE_BYTES: libc::c_int = 128 << 10;
+    if std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_some() {
+        return;
+    }
     // SAFETY: mallopt takes the allocator's own lock and sets a number.
     let done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
     if done != 1 {

@@ -80,7 +80,8 @@ impl<S: State> Stream<S> {
         let prefix = context.stream.log_prefix();
         let mut after = None::<String>;
         loop {
-            // Keys ascend: behind the first slot that stays there is nothing to delete.
+            // Keys ascend: behind the first slot that stays there is nothing to delete, and nothing more is listed.
+            // (`each_page` would go through the whole log.)
             let page = context.bucket.list(&prefix, after.as_deref()).await?;
             let all = page.objects.len();
             let last = page.objects.last().map(|object| object.key.clone());

@@ -88,6 +88,23 @@ impl ChromaGetAnswer {
     }
 }
 
+/// Begins the list at this place. False: its field was not asked for, and it is null.
+fn begin_list(place: usize, (name, field): (&str, Option<Field>), asked: &[Field], into: &mut Vec<u8>) -> Result<bool> {
+    into.push(if place == 0 { b'{' } else { b',' });
+    append(into, &name)?;
+    let there = field.is_none_or(|field| asked.contains(&field));
+    into.extend_from_slice(if there { b":[" } else { b":null" });
+    Ok(there)
+}
+
+/// What comes after all lists. False: nothing is left to write.
+fn end_answer(asked: &[Field], into: &mut Vec<u8>) -> Result<bool> {
+    into.extend_from_slice(br#","include":"#);
+    append(into, &asked)?;
+    into.push(b'}');
+    Ok(false)
+}
+
 /// What stands around a value.
 const AROUND_BYTES: usize = 128;
 
@@ -102,21 +119,10 @@ impl JsonPieces for ChromaGetAnswer {
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
-        let Some((name, field)) = GET_LISTS.get(self.list) else {
-            into.extend_from_slice(br#","include":"#);
-            append(into, &self.fields)?;
-            into.push(b'}');
-            return Ok(false);
-        };
-        if self.next == 0 {
-            into.push(if self.list == 0 { b'{' } else { b',' });
-            append(into, name)?;
-            if field.is_some_and(|field| !self.fields.contains(&field)) {
-                into.extend_from_slice(b":null");
-                self.end_list();
-                return Ok(true);
-            }
-            into.extend_from_slice(b":[");
+        let Some((name, field)) = GET_LISTS.get(self.list) else { return end_answer(&self.fields, into) };
+        if self.next == 0 && !begin_list(self.list, (name, *field), &self.fields, into)? {
+            self.end_list();
+            return Ok(true);
         }
         if self.element(*field, into)? {
             self.next += 1;
@@ -191,21 +197,10 @@ impl JsonPieces for QueryBody {
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
-        let Some((name, field)) = LISTS.get(self.list) else {
-            into.extend_from_slice(br#","include":"#);
-            append(into, &self.fields)?;
-            into.push(b'}');
-            return Ok(false);
-        };
-        if (self.query, self.next) == (0, 0) {
-            into.push(if self.list == 0 { b'{' } else { b',' });
-            append(into, name)?;
-            if field.is_some_and(|field| !self.fields.contains(&field)) {
-                into.extend_from_slice(b":null");
-                self.end_list();
-                return Ok(true);
-            }
-            into.extend_from_slice(b":[");
+        let Some((name, field)) = LISTS.get(self.list) else { return end_answer(&self.fields, into) };
+        if (self.query, self.next) == (0, 0) && !begin_list(self.list, (name, *field), &self.fields, into)? {
+            self.end_list();
+            return Ok(true);
         }
         if self.query >= self.queries {
             into.push(b']');

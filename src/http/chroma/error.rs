@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::super::error::ApiError;
+use super::super::error::{ApiError, retry_after_seconds};
 use crate::error::{Error, ErrorKind};
 
 /// What Chroma's server answers where nothing traces it; Python's client hangs it on its exceptions.
@@ -112,7 +112,7 @@ impl From<Error> for ChromaError {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(status = status.as_u16(), kind = error.kind().name(), %cause, "{error}");
         }
-        let retry_after = error.retry_after().map(|wait| wait.as_secs().max(1));
+        let retry_after = retry_after_seconds(&error);
         ChromaError { retry_after, ..ChromaError::new(status, name, error.message()) }
     }
 }

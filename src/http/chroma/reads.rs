@@ -12,6 +12,7 @@ use super::super::App;
 use super::super::answer::json;
 use super::super::body::bodies;
 use super::super::bounded::{Floats, Ids, List, Queries, Tree};
+use super::super::error::too_many_records;
 use super::super::records::room_for_rows;
 use super::super::stream;
 use super::super::wire::Freshness;
@@ -23,7 +24,6 @@ use super::error::ChromaError;
 use super::filters::{check_indexed, filter, parse};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Query};
-use crate::error::Error;
 use crate::memory::Purpose;
 
 /// How many neighbours where the request does not say.
@@ -103,14 +103,6 @@ pub(super) async fn get(
     Ok(stream::respond(ChromaGetAnswer::new(reading, body.include), app.store.room(Purpose::Answer)).await?)
 }
 
-pub(super) fn too_large(field: &str, most: usize) -> ChromaError {
-    let message = format!(
-        "{field}: a search answers at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would hold more; \
-         ask for less at a time"
-    );
-    Error::limit(message).into()
-}
-
 /// `POST …/query`.
 #[derive(Deserialize)]
 #[serde(expecting = "struct QueryRequestPayload")]
@@ -184,7 +176,7 @@ pub(super) fn neighbours(app: &App, wanted: u32, count: u64, queries: usize) -> 
     let k = u64::from(wanted).min(count.max(1)) as usize;
     let most = app.settings.max_answer_records;
     match queries > 1 && queries.saturating_mul(k) > most {
-        true => Err(too_large("n_results", most)),
+        true => Err(too_many_records("n_results", most).into()),
         false => Ok(k),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::super::App;
 use super::super::body::bodies;
 use super::super::bounded::{Keys, List, Searches, Tree};
+use super::super::error::too_many_records;
 use super::super::records::room_for_rows;
 use super::super::stream::{self, JsonPieces, append};
 use super::answer::shown_metadata;
@@ -19,7 +20,7 @@ use super::body::{At, ChromaJson, ChromaParameters, InCollection};
 use super::collections::no_id;
 use super::error::ChromaError;
 use super::filters::filter;
-use super::reads::{ChromaReadParameters, ReadLevel, check_query, neighbours, open, too_large};
+use super::reads::{ChromaReadParameters, ReadLevel, check_query, neighbours, open};
 use super::schema::{DOCUMENT, EMBEDDING};
 use crate::collection::get::{Matches, Reading};
 use crate::collection::handle::Collection;
@@ -253,7 +254,7 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Sear
         };
         let reading = collection.read(get).await.map_err(gone)?;
         if reading.len() > most {
-            return Err(too_large("limit", most));
+            return Err(too_many_records("limit", most).into());
         }
         return Ok(SearchRecords::Listed(reading));
     };

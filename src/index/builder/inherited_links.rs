@@ -9,7 +9,7 @@ use super::search_layer::Scratch;
 use super::select::select;
 use crate::index::build::{Adjacency, GraphParams};
 use crate::index::graph::Graph;
-use crate::index::space::PointSpace;
+use crate::index::metric::PointSpace;
 
 /// A graph and the rows its nodes become.
 #[derive(Debug)]

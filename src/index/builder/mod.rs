@@ -17,7 +17,7 @@ mod search_layer;
 mod select;
 
 use super::build::{Adjacency, GraphBuilder, GraphParams};
-use super::space::PointSpace;
+use super::metric::PointSpace;
 pub use inherited_links::InheritedLinks;
 use insert::Inserter;
 use layers::Layers;

@@ -1,6 +1,9 @@
 //! The search of one level for one point (the paper's SEARCH-LAYER) with one sorted array as candidates
 //! and result. Invariant: keys in the array are ascending and of different nodes; they order by distance,
 //! then by node, so what is found does not depend on the order in which it was met.
+//!
+//! Not the loop of `walk.rs`: here distances are integers that fit into a key beside their node, every node is
+//! accepted, and nothing is given up; a build spends most of its time here, and what the other loop asks would cost it.
 
 use super::links::Links;
 use super::points::Points;

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
+use super::super::kernel::kernels;
 use super::distance::normalised;
-use super::kernel::kernels;
 use crate::record::Metric;
 
 /// One row per node.
@@ -34,7 +34,7 @@ const BALL_COVERS: f64 = 0.999;
 /// themselves, borrowed, otherwise and where they are normalised already.
 pub fn compared<'a>(metric: Metric, vectors: &[&'a [f32]]) -> Vec<Cow<'a, [f32]>> {
     let is_unit = |v: &&[f32]| (kernels().dot_f32(v, v) - 1.0).abs() <= UNIT;
-    if metric != Metric::Cosine || vectors.iter().all(is_unit) {
+    if !metric.normalises() || vectors.iter().all(is_unit) {
         return vectors.iter().map(|v| Cow::Borrowed(*v)).collect();
     }
     vectors.iter().map(|v| Cow::Owned(normalised(v))).collect()

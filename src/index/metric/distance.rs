@@ -3,7 +3,7 @@
 //! Invariant: for finite inputs every distance is finite, also where f32 sums overflow or underflow; a
 //! cosine distance is never below 0.
 
-use super::kernel::kernels;
+use super::super::kernel::kernels;
 use crate::record::Metric;
 
 /// The distance between two vectors of equal length.
@@ -93,11 +93,11 @@ impl PreparedQuery {
         };
         // `max` turns NaN (∞ · 0) into 0, so an overflowed dot shows in the operands: a norm beyond f32's
         // squares has an inverse below 1e-18.
-        if raw.is_finite() && (self.metric != Metric::Cosine || inverse_norm > 1e-18 || inverse_norm == 0.0) {
-            raw
-        } else {
-            wide_distance(self.metric, &self.vector, v)
-        }
+        let shows = match self.metric {
+            Metric::L2 | Metric::Ip => true,
+            Metric::Cosine => inverse_norm > 1e-18 || inverse_norm == 0.0,
+        };
+        if raw.is_finite() && shows { raw } else { wide_distance(self.metric, &self.vector, v) }
     }
 }
 
