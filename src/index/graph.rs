@@ -13,7 +13,7 @@ pub struct Graph {
     quantiser: Quantiser,
 }
 
-#[expect(clippy::len_without_is_empty, reason = "a graph has at least one node")]
+#[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl Graph {
     /// The graph of checked columns, built or read from the bucket.
     pub fn new(content: GraphColumns) -> Graph {

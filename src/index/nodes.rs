@@ -9,7 +9,7 @@ pub struct NodeBitmap {
     count: usize,
 }
 
-#[expect(clippy::len_without_is_empty, reason = "a graph has at least one node")]
+#[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl NodeBitmap {
     /// No node of `len`.
     pub fn none(len: usize) -> NodeBitmap {

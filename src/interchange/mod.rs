@@ -1,5 +1,5 @@
 //! Records in the files that data pipelines exchange: Arrow IPC streams and Parquet in, Arrow IPC out.
-//! Columns are those of [`records_from_batch`](crate::records_from_batch), or what a [`ColumnChoice`] says. Everything
+//! Columns are those of [`records_from_batch`](crate::arrow::records_from_batch), or what a [`ColumnChoice`] says. Everything
 //! read here is untrusted: what a file declares is held against the limits before anything is expanded in memory, it is
 //! decoded in small steps, and every record is counted before the next is made.
 
@@ -138,7 +138,7 @@ impl Intake {
     }
 }
 
-/// The records of an Arrow IPC stream; see [`records_from_batch`](crate::records_from_batch) for its columns.
+/// The records of an Arrow IPC stream; see [`records_from_batch`](crate::arrow::records_from_batch) for its columns.
 ///
 /// # Errors
 /// `Invalid` if the bytes are no such stream or a row cannot be a record; `Limit` if there are too many.
@@ -146,7 +146,7 @@ pub fn records_from_ipc(bytes: Bytes, limits: &Limits) -> Result<Vec<Record>> {
     Intake::of(limits).records_from_ipc(bytes)
 }
 
-/// The records of a Parquet file; see [`records_from_batch`](crate::records_from_batch) for its columns.
+/// The records of a Parquet file; see [`records_from_batch`](crate::arrow::records_from_batch) for its columns.
 ///
 /// # Errors
 /// `Invalid` if the bytes are no such file or a row cannot be a record; `Limit` if there are too many,

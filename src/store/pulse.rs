@@ -28,7 +28,7 @@ pub struct Pulse {
 }
 
 impl Admin<'_> {
-    /// Sees to it that [`health`](Store::health) tells what is true of the bucket now: asks it for one small object
+    /// Sees to it that [`health`](Admin::health) tells what is true of the bucket now: asks it for one small object
     /// if it was not heard of lately. Takes two seconds at most.
     pub async fn check_bucket(self) {
         let inner = &self.store.inner;

@@ -78,7 +78,7 @@ pub struct Lists {
     pub values: ScalarBuffer<u32>,
 }
 
-#[expect(clippy::len_without_is_empty, reason = "a graph has at least one node")]
+#[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl Lists {
     /// How many lists.
     pub fn len(&self) -> usize {
@@ -121,7 +121,7 @@ pub struct GraphColumns {
     columns: NodeColumns,
 }
 
-#[expect(clippy::len_without_is_empty, reason = "a graph has at least one node")]
+#[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl GraphColumns {
     /// Checks everything that the invariant names. Linear in the graph's size.
     pub fn checked(header: GraphHeader, columns: NodeColumns) -> Result<GraphColumns, FormatError> {
