@@ -44,7 +44,7 @@ pub mod format;
 pub mod head;
 pub mod http;
 mod index;
-mod interchange;
+mod interop;
 mod interrupt;
 mod log;
 mod memory;
@@ -54,7 +54,6 @@ mod store;
 mod stream;
 #[doc(hidden)]
 pub mod testing;
-pub mod transfer;
 
 pub use bucket::cloud::{AzureSettings, GcsSettings};
 pub use bucket::dropbox::{Credentials as DropboxCredentials, DropboxSettings};
@@ -64,7 +63,6 @@ pub use check::garbage::{Doomed, Reason};
 pub use check::inspect::{BucketView, StreamLine};
 pub use check::stored::Stored;
 pub use check::{Choice, report as check_report};
-pub use collection::columnar::{batch_from_hits, records_from_batch};
 pub use collection::get::{Matches, Reading};
 pub use collection::graph_maintenance::GraphProgress;
 pub use collection::handle::{Collection, Identity};
@@ -81,7 +79,8 @@ pub use files::{
     Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
 };
 pub use filter::{Clause, Filter, FilterError, Number, Scalar};
-pub use interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+pub use interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+pub use interop::{batch_from_hits, records_from_batch, transfer};
 pub use memory::MemoryLimit;
 pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
 pub use store::Store;

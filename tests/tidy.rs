@@ -60,12 +60,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "stream",
         ],
     ),
-    ("interchange", &["collection", "config", "error", "format", "memory", "record"]),
-    ("transfer", &["collection", "config", "error", "interchange", "record"]),
-    (
-        "http",
-        &["bucket", "collection", "config", "error", "files", "filter", "interchange", "memory", "record", "store"],
-    ),
+    ("interop", &["collection", "config", "error", "format", "memory", "record"]),
+    ("http", &["bucket", "collection", "config", "error", "files", "filter", "interop", "memory", "record", "store"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
 

@@ -20,7 +20,6 @@ use bytes::Bytes;
 
 pub use self::parquet_rows::{ParquetRows, Steps};
 pub use self::records_out::RecordStream;
-use crate::collection::columnar::batch_from_hits;
 use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
 use crate::collection::record_values::{RecordBytes, records_within};
 use crate::collection::request::QueryAnswer;
@@ -28,6 +27,7 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::format::contained::contained;
 pub use crate::format::contained::panics as decoder_panics;
+use crate::interop::batch_from_hits;
 use crate::memory::{Budget, Growth};
 use crate::record::Record;
 
