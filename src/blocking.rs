@@ -145,7 +145,7 @@ impl Store {
         self.runtime.run(self.store.close(limit))
     }
 
-    /// The async store, for what this face lacks: hand its futures to [`block_on`](Store::block_on).
+    /// The async store, for what is lacking here: hand its futures to [`block_on`](Store::block_on).
     pub fn as_async(&self) -> &crate::Store {
         &self.store
     }
@@ -241,7 +241,7 @@ impl Collection {
         self.collection.info()
     }
 
-    /// The async collection, for what this face lacks.
+    /// The async collection, for what is lacking here.
     pub fn as_async(&self) -> &crate::Collection {
         &self.collection
     }

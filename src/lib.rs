@@ -41,7 +41,7 @@ mod head;
 #[cfg(feature = "server")]
 pub mod http;
 mod index;
-mod interchange;
+mod interop;
 mod interrupt;
 mod log;
 mod memory;
@@ -53,7 +53,6 @@ mod stream;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
-mod transfer;
 
 pub use collection::handle::Collection;
 pub use collection::request::{
@@ -109,10 +108,10 @@ pub mod files {
 
 /// Records as Arrow record batches, Arrow IPC, Parquet and JSON Lines.
 pub mod arrow {
-    pub use crate::collection::columnar::{batch_from_hits, records_from_batch};
     pub use crate::collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
-    pub use crate::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
-    pub use crate::transfer::*;
+    pub use crate::interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+    pub use crate::interop::transfer::*;
+    pub use crate::interop::{batch_from_hits, records_from_batch};
 }
 
 /// A store as its operator sees it: tenants, health, restoring, and looking at a bucket without opening it.

@@ -193,7 +193,7 @@ async fn a_batch_finds_what_its_queries_find_one_by_one_with_and_without_codes()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rounds_of_upkeep_that_meet_build_a_graph_once() {
+async fn rounds_of_maintenance_that_meet_build_a_graph_once() {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;
     let store = Store::open(settings).await.unwrap();

@@ -72,7 +72,7 @@ pub struct Reader {
 
 /// Bytes, and the right to hold them.
 #[derive(Debug)]
-pub struct Held {
+pub struct BudgetedBytes {
     pub bytes: Bytes,
     _permit: OwnedSemaphorePermit,
 }
@@ -105,10 +105,10 @@ impl Reader {
     }
 
     /// A whole object of about `size` bytes.
-    pub async fn whole(&self, key: &str, size: u64) -> Result<Held, ObjectFault> {
+    pub async fn whole(&self, key: &str, size: u64) -> Result<BudgetedBytes, ObjectFault> {
         let permit = self.permit(size).await?;
         let object = self.get(key, None).await?;
-        Ok(Held { bytes: object.bytes, _permit: permit })
+        Ok(BudgetedBytes { bytes: object.bytes, _permit: permit })
     }
 
     /// Reads an object and compares its size and checksum; its last bytes, up to a piece of them.

@@ -6,7 +6,6 @@
 mod apply;
 mod chunk;
 mod chunk_merge;
-pub mod columnar;
 pub mod get;
 pub mod graph_maintenance;
 mod graph_policy;

@@ -17,6 +17,7 @@ thread_local! {
 }
 
 /// How often a decoder panicked on what it was given.
+#[cfg(any(test, feature = "server"))]
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }

@@ -15,7 +15,7 @@ use crate::collection::get::Reading;
 use crate::collection::record_columns::{ColumnChoice, OtherColumns};
 use crate::collection::request::{Consistency, Found, Include, Scope};
 use crate::error::{Error, Result};
-use crate::interchange::{Intake, RecordStream};
+use crate::interop::interchange::{Intake, RecordStream};
 
 /// Media type of an Arrow IPC stream.
 pub(super) const ARROW: &str = "application/vnd.apache.arrow.stream";

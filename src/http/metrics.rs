@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use crate::error::{Error, Result};
-use crate::interchange::decoder_panics;
+use crate::interop::interchange::decoder_panics;
 use crate::store::Store;
 
 /// Upper bounds of the latency histogram in seconds: from a search in memory to a stalled bucket.

@@ -176,16 +176,19 @@ impl Front {
     }
 }
 
+/// A method, a path, and who answers.
+type HttpRoute = (Method, &'static str, MethodRouter<App>);
+
 /// Every route, once: the router is made of this table, and the API's description and what each route needs
 /// (`auth::permissions`) are checked against it.
-fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+fn routes() -> Vec<HttpRoute> {
     let mut routes = native_routes();
     routes.extend(files::routes());
     routes.extend(chroma::routes());
     routes
 }
 
-fn native_routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+fn native_routes() -> Vec<HttpRoute> {
     vec![
         (Method::POST, "/api/collections", post(collections::create)),
         (Method::GET, "/api/collections", get(collections::list)),

@@ -21,7 +21,7 @@ use crate::collection::get::Matches;
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
-use crate::interchange::ipc_from_answer;
+use crate::interop::interchange::ipc_from_answer;
 use crate::memory::Purpose;
 use crate::record::Record;
 use crate::store::room::Room;

@@ -77,7 +77,7 @@ pub struct Store {
     _lifeline: Arc<Lifeline>,
 }
 
-/// The whole store, whatever the database: how it is, what it did, upkeep that is wanted now, and restoring.
+/// The whole store, whatever the database: how it is, what it did, maintenance that is wanted now, and restoring.
 /// Made by [`Store::admin`].
 #[derive(Debug, Clone, Copy)]
 pub struct Admin<'a> {

@@ -23,9 +23,9 @@ mod schema;
 mod search;
 
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 
-use super::App;
+use super::HttpRoute;
 
 pub use collections::chroma_collection;
 
@@ -47,7 +47,12 @@ pub(super) fn out_of_reach(name: &str) -> Option<String> {
 }
 
 /// Every route, once.
-pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+pub(super) fn routes() -> Vec<HttpRoute> {
+    [server_routes(), collection_routes(), record_routes()].into_iter().flatten().collect()
+}
+
+/// Of the server, tenants and databases.
+fn server_routes() -> Vec<HttpRoute> {
     vec![
         (Method::GET, "/api/v2", get(root::heartbeat)),
         (Method::GET, "/api/v2/heartbeat", get(root::heartbeat)),
@@ -64,6 +69,12 @@ pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
         (Method::GET, "/api/v2/tenants/{tenant}/databases", get(namespaces::databases)),
         (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}", get(namespaces::database)),
         (Method::DELETE, "/api/v2/tenants/{tenant}/databases/{database}", delete(namespaces::drop_database)),
+    ]
+}
+
+/// Of collections.
+fn collection_routes() -> Vec<HttpRoute> {
+    vec![
         (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections", post(collections::create)),
         (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections", get(collections::list)),
         (Method::GET, "/api/v2/tenants/{tenant}/databases/{database}/collections_count", get(collections::count)),
@@ -102,6 +113,12 @@ pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/indexing_status",
             get(collections::indexing_status),
         ),
+    ]
+}
+
+/// Of what is in a collection, and of functions.
+fn record_routes() -> Vec<HttpRoute> {
+    vec![
         (
             Method::POST,
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/add",

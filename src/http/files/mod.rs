@@ -13,14 +13,14 @@ mod worker;
 mod write;
 
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{delete, get, post, put};
 
-use super::App;
+use super::HttpRoute;
 
 pub use kinds::FileKinds;
 
 /// Every route, once.
-pub(super) fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
+pub(super) fn routes() -> Vec<HttpRoute> {
     vec![
         (Method::GET, "/api/files", get(read::list)),
         (Method::PUT, "/api/files/{*name}", put(write::put)),

@@ -21,7 +21,7 @@ use crate::collection::record_columns::ColumnPlan;
 use crate::collection::record_values::{RecordBytes, records_within};
 use crate::config::Limits;
 use crate::error::Result;
-use crate::interchange::{ParquetRows, Steps, within};
+use crate::interop::interchange::{ParquetRows, Steps, within};
 use crate::record::{Metadata, Record};
 
 /// Rows of a row group.

@@ -22,7 +22,6 @@ use bytes::Bytes;
 pub use self::parquet_rows::{ParquetRows, Steps};
 #[cfg(feature = "server")]
 pub use self::records_out::RecordStream;
-use crate::collection::columnar::batch_from_hits;
 use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
 use crate::collection::record_values::{RecordBytes, records_within};
 use crate::collection::request::QueryAnswer;
@@ -31,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::format::contained::contained;
 #[cfg(feature = "server")]
 pub use crate::format::contained::panics as decoder_panics;
+use crate::interop::batch_from_hits;
 use crate::memory::{Budget, Growth};
 use crate::record::Record;
 

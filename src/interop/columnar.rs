@@ -7,10 +7,10 @@ use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatc
 use arrow::datatypes::{DataType, Field, Schema};
 use ndarray::ArrayView2;
 
-use super::handle::Collection;
-use super::record_columns::ColumnChoice;
-use super::record_values::records_within;
-use super::request::{Hit, Query, Write, WriteOutcome};
+use crate::collection::handle::Collection;
+use crate::collection::record_columns::ColumnChoice;
+use crate::collection::record_values::records_within;
+use crate::collection::request::{Hit, Query, Write, WriteOutcome};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{Metadata, Record};
