@@ -28,6 +28,9 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 #[doc(hidden)]
 pub mod bucket;
 #[doc(hidden)]
