@@ -27,6 +27,9 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod blocking;
 mod bucket;
 mod check;

@@ -2,6 +2,9 @@
 //! whole object with the checksum's own 32 digits taken as zeros. Invariant: a changed byte of an object with one,
 //! be it white space or the checksum itself, is noticed; an object without one is of an older version, and passes.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};

@@ -3,6 +3,9 @@
 //! in [`keys`] and nowhere else. The answers sort failures the way the protocol needs them
 //! (docs/protocol.md#outcomes): *known not applied* is never mixed up with *outcome unknown*.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;

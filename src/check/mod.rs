@@ -2,6 +2,9 @@
 //! what there is. It reads objects as `docs/format.md` describes them and folds them by a way of its own, so
 //! that it can judge what the store reads. Invariant: nothing here writes.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod commits;
 mod file_check;
 mod fold;

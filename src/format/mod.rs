@@ -2,6 +2,9 @@
 //! Everything read here comes from a bucket and is untrusted: every decoder checks before it uses and
 //! answers [`FormatError`], never a panic.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod checksum;
 mod columns;
 pub mod commit;

@@ -3,6 +3,9 @@
 //! reading HEAD back and looking for the swap's nonce, and abandoning a swap never deletes anything. What does not
 //! read as HEAD is read again before anything is concluded, and so is one that is older than one seen before.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -3,6 +3,9 @@
 //! a panic included, answers JSON `{"error": {"kind", "message"}}`; nothing a client sends stops the
 //! server or makes it hold more than its settings allow.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod access_log;
 mod answer;
 mod arrow;

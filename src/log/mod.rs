@@ -3,6 +3,9 @@
 //! (docs/protocol.md#append).
 //! Invariant: a slot is only ever written by put-if-absent.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use bytes::Bytes;
 
 use crate::bucket::keys::StreamId;

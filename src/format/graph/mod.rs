@@ -197,7 +197,7 @@ fn check_lists(column: &str, lists: &Lists) -> Result<(), FormatError> {
 
 /// Offsets start at 0, never fall and end at `end`.
 fn check_offsets(column: &str, offsets: &[i32], end: usize) -> Result<(), FormatError> {
-    let rising = offsets.windows(2).all(|pair| pair[0] <= pair[1]);
+    let rising = offsets.is_sorted();
     let ends = offsets.first() == Some(&0) && offsets.last().is_some_and(|last| usize::try_from(*last) == Ok(end));
     if rising && ends { Ok(()) } else { damaged(format!("offsets of column {column} do not rise from 0 to {end}")) }
 }
@@ -240,8 +240,9 @@ fn check_links(header: &GraphHeader, columns: &NodeColumns) -> Result<(), Format
         if height(node) > top {
             return damaged(format!("node {node} is above the entry point"));
         }
+        let first = columns.levels.get(node as usize).map_or(0, |start| *start as usize);
         for level in 1..=height(node) {
-            let list = columns.upper.get(columns.levels[node as usize] as usize + level - 1);
+            let list = columns.upper.get(first + level - 1);
             if let Some(stranger) = list.iter().find(|other| **other >= nodes || height(**other) < level) {
                 return damaged(format!("node {node} links to {stranger} on level {level}, where it is not"));
             }

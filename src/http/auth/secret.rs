@@ -5,6 +5,7 @@
 //! think of. A key of ours is 256 random bits, which nobody guesses from its hash at any speed, and a slow
 //! hash would be paid by every request.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use base64::Engine;
@@ -101,9 +102,7 @@ pub(super) fn check_strength(secret: &str) -> Result<(), &'static str> {
     if secret.len() < LEAST_BYTES {
         return Err("expected at least 16 bytes, got fewer; `drumlin key new` prints a good key");
     }
-    let mut seen = [false; 256];
-    secret.bytes().for_each(|byte| seen[usize::from(byte)] = true);
-    if seen.iter().filter(|seen| **seen).count() < LEAST_VARIETY {
+    if secret.bytes().collect::<HashSet<u8>>().len() < LEAST_VARIETY {
         return Err("the same few characters repeated are easy to guess; `drumlin key new` prints a good key");
     }
     Ok(())

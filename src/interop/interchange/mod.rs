@@ -3,6 +3,9 @@
 //! read here is untrusted: what a file declares is held against the limits before anything is expanded in memory, it is
 //! decoded in small steps, and every record is counted before the next is made.
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod arrow_ipc;
 #[cfg(test)]
 mod interchange_tests;

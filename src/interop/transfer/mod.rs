@@ -2,6 +2,9 @@
 //! comes in equal: bits of floats, 1 and 1.0, null and `{}`, order. Invariant: neither way holds more of a
 //! file than one page (Parquet: one row group).
 
+// Bytes from outside are never indexed unchecked.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod json_lines;
 mod parquet_file;
 
