@@ -66,6 +66,11 @@ pub struct Error {
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The cause of an `Unavailable` write that lost every slot to other writers.
+#[derive(Debug, thiserror::Error)]
+#[error("other writers took every slot")]
+struct Outrun;
+
 /// What passes by itself has mostly passed then.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -91,6 +96,19 @@ impl Error {
     pub(crate) fn with_place(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
+    }
+
+    /// A write that other writers were faster than, until its deadline.
+    #[doc(hidden)]
+    pub fn outrun() -> Self {
+        let why = "other writers kept winning until the deadline; nothing was written, try again";
+        Self::unavailable(why).with_source(Outrun)
+    }
+
+    /// Whether a write was not applied because other writers were faster every time: a smaller one is faster.
+    #[doc(hidden)]
+    pub fn is_outrun(&self) -> bool {
+        self.source.as_deref().is_some_and(|source| source.is::<Outrun>())
     }
 
     /// What kind of failure this is.

@@ -125,7 +125,7 @@ pub mod admin {
     pub use crate::check::inspect::{BucketView, StreamLine};
     pub use crate::check::report as check_report;
     pub use crate::check::stored::Stored;
-    pub use crate::format::Checksum;
+    pub use crate::format::checksum::{Checksum, Hasher};
     pub use crate::store::Admin;
     pub use crate::store::checks::{garbage, inspect, stored, verify};
     pub use crate::store::garbage::Collected;

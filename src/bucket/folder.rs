@@ -115,14 +115,15 @@ impl Folder {
         key.split('/').fold(self.root.clone(), |path, part| path.join(part))
     }
 
-    /// Fills a file of its own in the staging directory and brings it to the disk.
+    /// Fills a file of its own in the staging directory and brings it to the disk. Whatever fails here, no key was
+    /// touched, and nothing that is under way can still touch one: it is definite, and said at once.
     fn stage(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<StagedFile, BucketError> {
         let path = self.staging.join(self.staged.fetch_add(1, Ordering::Relaxed).to_string());
         let open = private_file().write(true).create_new(true).open(&path);
-        let mut file = open.map_err(|error| not_applied("write", &error))?;
+        let mut file = open.map_err(|error| refused("write", &error))?;
         let staged = StagedFile { path };
         let filled = fill(&mut file).and_then(|()| file.sync_all());
-        filled.map_err(|error| not_applied("write", &error))?;
+        filled.map_err(|error| refused("write", &error))?;
         Ok(staged)
     }
 
@@ -346,13 +347,17 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// A failure before the object's file was touched. A full disk may have room again, so it is not
-/// among the refusals.
+/// A failure before anything but a file in the staging directory was touched.
+fn refused(step: &str, error: &io::Error) -> BucketError {
+    BucketError::Refused { message: format!("cannot {step}: {error}") }
+}
+
+/// A failure at the object's own file.
 fn not_applied(step: &str, error: &io::Error) -> BucketError {
     use ErrorKind::*;
     match error.kind() {
         PermissionDenied | ReadOnlyFilesystem | InvalidFilename | NotADirectory | IsADirectory | Unsupported
-        | FileTooLarge => BucketError::Refused { message: format!("cannot {step}: {error}") },
+        | FileTooLarge | StorageFull | QuotaExceeded => refused(step, error),
         _ => unknown(step, error),
     }
 }

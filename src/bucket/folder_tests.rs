@@ -152,3 +152,14 @@ fn a_folder_that_others_can_read_is_noticed() {
     }
     set(root.path(), 0o700);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_cannot_be_staged_is_definitely_not_written_and_told_in_the_systems_words() {
+    let root = tempfile::tempdir().unwrap();
+    let bucket = FolderBucket::open(root.path().join("data")).unwrap();
+    fs::remove_dir_all(root.path().join("data")).unwrap();
+    let put = bucket.put("a/b", Bytes::from_static(b"x"), PutCondition::IfAbsent).await;
+    let Err(BucketError::Refused { message }) = put else { panic!("{put:?}") };
+    assert!(message.contains("cannot write: No such file or directory"), "{message}");
+}

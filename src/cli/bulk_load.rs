@@ -1,14 +1,18 @@
-//! Records from anywhere into a collection: page by page, in order, with a bar. Invariant: a page is added in
-//! one commit, or in halves where it is too large for one; adding twice is adding once, so that a run that was
-//! cut short can be gone on with.
+//! Records from anywhere into a collection: page by page, in order, with a bar. Invariants: every record is offered
+//! to the collection, which alone knows whether it is there, and no place in the source is told from a count; a
+//! page is added in one commit, or in halves where it is too large for one; adding twice is adding once, so that a
+//! run that was cut short can be gone on with.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
-use drumlin::{Collection, Error, ErrorKind, Record, Result};
+use drumlin::{Collection, Error, ErrorKind, Get, Include, Record, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Bytes of a page's records, roughly, above which it is written in parts.
 const PART_BYTES: usize = 8 << 20;
+/// For how long other writers may win before a run ends, counted from the last part that was written.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A bar over `total` records, or one without an end if that is not known.
 pub fn bar(name: &str, total: Option<u64>) -> Result<ProgressBar> {
@@ -58,28 +62,82 @@ impl Skipped {
         Skipped { wanted: false, records: Vec::new() }
     }
 
-    /// Whether they are gone past.
-    pub fn is_wanted(&self) -> bool {
-        self.wanted
-    }
-
     /// They are gone past, where that is `wanted`.
     pub fn past(wanted: bool) -> Skipped {
         Skipped { wanted, records: Vec::new() }
     }
 }
 
+/// What became of records that were offered to a collection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that were not there before.
+    pub added: u64,
+    /// Those whose ids were there: left alone by an add, replaced by an upsert.
+    pub there: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.added += more.added;
+        self.there += more.there;
+    }
+}
+
 /// Writes a page of records. An error names the record by its id, and the variable to set.
-pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<()> {
+pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<Tally> {
+    let known = known_ids(target, records).await?;
+    match how {
+        How::Upsert => {
+            let written = write_parts(target, records, how, skipped).await?;
+            let there = known.len() as u64;
+            Ok(Tally { added: written.saturating_sub(there), there })
+        }
+        How::Add if known.is_empty() => {
+            let added = write_parts(target, records, how, skipped).await?;
+            Ok(Tally { added, there: 0 })
+        }
+        How::Add => {
+            let missing: Vec<Record> = records.iter().filter(|record| !known.contains(&record.id)).cloned().collect();
+            let there = (records.len() - missing.len()) as u64;
+            let added = write_parts(target, &missing, how, skipped).await?;
+            Ok(Tally { added, there })
+        }
+    }
+}
+
+/// Which of the records' ids this instance knows to be there. Another's last writes need not be among them: an add
+/// passes over those by itself.
+async fn known_ids(target: &Collection, records: &[Record]) -> Result<HashSet<String>> {
+    let ids = records.iter().map(|record| record.id.clone()).collect();
+    let known = target.get(Get { ids: Some(ids), include: Include::NONE, ..Get::default() }).await?;
+    Ok(known.records.into_iter().map(|found| found.id).collect())
+}
+
+async fn write_parts(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<u64> {
+    let write = async |part: &[Record]| match how {
+        How::Add => target.add(part.to_vec()).await,
+        How::Upsert => target.upsert(part.to_vec()).await,
+    };
+    in_parts(records, skipped, async |part| Ok(write(part).await?.applied as u64)).await
+}
+
+/// Writes records in as many commits as it takes; how many of them the collection took.
+async fn in_parts(
+    records: &[Record],
+    skipped: &mut Skipped,
+    write: impl AsyncFn(&[Record]) -> Result<u64>,
+) -> Result<u64> {
     let mut parts: Vec<&[Record]> = by_size(records);
     parts.reverse();
+    let (mut applied, mut written_at) = (0, Instant::now());
     while let Some(part) = parts.pop() {
-        let written = match how {
-            How::Add => target.add(part.to_vec()).await,
-            How::Upsert => target.upsert(part.to_vec()).await,
-        };
-        let error = match written {
-            Ok(_) => continue,
+        let error = match write(part).await {
+            Ok(written) => {
+                applied += written;
+                written_at = Instant::now();
+                continue;
+            }
             Err(error) => error,
         };
         let at_fault = named_record(&error).filter(|at| *at < part.len());
@@ -99,10 +157,15 @@ pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
             }
+            // Nothing was written. A smaller part is ready sooner, before another writer takes the slot.
+            (ErrorKind::Unavailable, _) if error.is_outrun() && written_at.elapsed() < PATIENCE => {
+                let (first, second) = part.split_at(part.len().div_ceil(2));
+                parts.extend([second, first].into_iter().filter(|part| !part.is_empty()));
+            }
             (_, _) => return Err(error),
         }
     }
-    Ok(())
+    Ok(applied)
 }
 
 /// Which record of a request an error names, as in `records[3].document: …`.
@@ -135,4 +198,44 @@ fn by_size(records: &[Record]) -> Vec<&[Record]> {
     }
     parts.extend(records.get(start..).filter(|rest| !rest.is_empty()));
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use drumlin::{Settings, Storage, Store};
+
+    use super::*;
+
+    fn records(names: &str, count: usize) -> Vec<Record> {
+        (0..count).map(|at| Record::new(format!("{names}{at}"), vec![at as f32, 1.0])).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_goes_on_in_halves_where_other_writers_were_faster() {
+        let written = std::cell::RefCell::new(Vec::new());
+        let write = async |part: &[Record]| match part.len() {
+            0..=2 => {
+                written.borrow_mut().push(part.len());
+                Ok(part.len() as u64)
+            }
+            _ => Err(Error::outrun()),
+        };
+        assert_eq!(in_parts(&records("p", 7), &mut Skipped::none(), write).await.unwrap(), 7);
+        assert_eq!(*written.borrow(), [2, 2, 2, 1]);
+        let full = async |_: &[Record]| Err(Error::new(ErrorKind::Unavailable, "no space left on device"));
+        let refused = in_parts(&records("p", 7), &mut Skipped::none(), full).await.unwrap_err();
+        assert_eq!(refused.message(), "no space left on device", "another cause ends the run at once");
+    }
+
+    #[tokio::test]
+    async fn a_page_is_told_apart_in_records_that_were_added_and_those_that_were_there() {
+        let store = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        let notes = store.create_collection("notes").await.unwrap();
+        notes.add(records("p", 2)).await.unwrap();
+        let mut told = Vec::new();
+        for how in [How::Add, How::Upsert] {
+            told.push(write(&notes, &records("p", 5), how, &mut Skipped::none()).await.unwrap());
+        }
+        assert_eq!(told, [Tally { added: 3, there: 2 }, Tally { added: 0, there: 5 }]);
+    }
 }

@@ -10,7 +10,7 @@ use drumlin::{
 use futures::stream;
 use serde_json::json;
 
-use super::bulk_load::{self, How, Skipped};
+use super::bulk_load::{self, How, Skipped, Tally};
 use super::names;
 use super::place::{Chosen, StorePlace};
 use super::serve;
@@ -84,8 +84,12 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
             continue;
         }
         let collection = source.collection_by_id(info.id).await?;
-        let records = copy(&collection, &info, target).await?;
-        println!("{}/{}/{}: {records} records", info.scope.tenant, info.scope.database, info.name);
+        let (records, Tally { added, there }) = copy(&collection, &info, target).await?;
+        let (scope, name) = (&info.scope, &info.name);
+        println!(
+            "{}/{}/{name}: {records} records, {added} added, {there} were there already",
+            scope.tenant, scope.database
+        );
         copied += 1;
     }
     match copied {
@@ -140,26 +144,24 @@ async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
     to.put(&file.name, how, body).await.map(drop)
 }
 
-/// Copies what is missing of a collection; how many records it has.
-async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Result<usize> {
+/// Copies what is missing of a collection; how many records it has, and what became of them.
+async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Result<(usize, Tally)> {
     let mut scan = source.scan(Consistency::Strong).await?;
     let copy = begun(source, info, scan.version(), target).await?;
     let bar = bulk_load::bar(&info.name, Some(scan.count() as u64))?;
-    // Pages are added in order: what is there is a beginning of what is here.
-    let there = usize::try_from(copy.count(Consistency::Strong).await?).unwrap_or(usize::MAX).min(scan.count());
-    scan.skip(there);
-    bar.set_position(there as u64);
+    // All of it is offered again: how many records are there says nothing of which.
+    let mut tally = Tally::default();
     loop {
         let records = scan.next_page(PAGE).await?;
         if records.is_empty() {
             break;
         }
-        bulk_load::write(&copy, &records, How::Add, &mut Skipped::none()).await?;
+        tally += bulk_load::write(&copy, &records, How::Add, &mut Skipped::none()).await?;
         bar.inc(records.len() as u64);
     }
     bar.finish_and_clear();
     bulk_load::build_graphs(&copy).await?;
-    Ok(scan.count())
+    Ok((scan.count(), tally))
 }
 
 /// The collection to copy into: new, or begun by an earlier run.
@@ -199,5 +201,28 @@ fn made_sure<T>(made: Result<T>) -> Result<()> {
     match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drumlin::{Get, Record, Settings, Storage};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_is_gone_on_with_has_every_record_whatever_was_added_there() {
+        let source = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        let target = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        let notes = source.create_collection("notes").await.unwrap();
+        let record = |id: &str| Record::new(id, vec![1.0, 0.0]);
+        notes.add(["a", "b", "c"].map(record)).await.unwrap();
+        let info = source.admin().all_collections().await.unwrap().remove(0);
+        let version = notes.scan(Consistency::Strong).await.unwrap().version();
+        let there = begun(&notes, &info, version, &target).await.unwrap();
+        there.add(["c", "x", "y"].map(record)).await.unwrap();
+        assert_eq!(copy(&notes, &info, &target).await.unwrap(), (3, Tally { added: 2, there: 1 }));
+        let ids: Vec<_> = there.get(Get::all()).await.unwrap().records.into_iter().map(|found| found.id).collect();
+        assert_eq!(ids, ["c", "x", "y", "a", "b"]);
     }
 }

@@ -21,7 +21,7 @@ pub struct StoreFile {
 
 impl StoreFile {
     /// The file of a new store.
-    #[expect(clippy::new_without_default, reason = "two stores are never equal")]
+    #[allow(clippy::new_without_default, reason = "two stores are never equal")]
     pub fn new() -> StoreFile {
         StoreFile { format: FORMAT, store_id: Uuid::new_v4(), created_by: created_by() }
     }

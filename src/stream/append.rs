@@ -54,9 +54,12 @@ impl<S: State> Replica<S> {
     ) -> Result<Appended, StreamError> {
         // A large commit may take as much longer as an attempt to put it may.
         let deadline = deadline + attempt_limit(Duration::ZERO, bytes.len() as u64);
-        match self.put_until_decided(bytes, nonce, deadline).await {
+        let mut unknown = None;
+        match self.put_until_decided(bytes, nonce, deadline, &mut unknown).await {
             // IMPORTANT: what was cut short here says nothing about the commit, which may stand.
             Err(StreamError::Unavailable(why) | StreamError::NoRoom(why)) => Ok(Appended::Unknown(why)),
+            // A call that was given up at the deadline says less than what the store said before.
+            Ok(Appended::Unknown(why)) if why == LATE => Ok(Appended::Unknown(unknown.unwrap_or(why))),
             decided => decided,
         }
     }
@@ -66,15 +69,16 @@ impl<S: State> Replica<S> {
         bytes: &Bytes,
         nonce: Nonce,
         deadline: Instant,
+        unknown: &mut Option<String>,
     ) -> Result<Appended, StreamError> {
-        let mut unknown = None::<String>;
         let mut attempt = 0;
         loop {
             let (put, answered) = self.put_once(bytes, deadline).await;
             match put {
                 Put::Created { date } => return self.ours(answered, date).await,
                 Put::Refused(why) if unknown.is_none() => return Ok(Appended::Refused(why)),
-                Put::Refused(why) | Put::Unknown(why) => unknown = Some(why),
+                Put::Unknown(why) if why == LATE && unknown.is_some() => {}
+                Put::Refused(why) | Put::Unknown(why) => *unknown = Some(why),
                 // The holder of the slot is read below. If the read does not find it, nothing is known.
                 Put::Exists => {
                     if let ReadBack::Decided(appended) = self.read_back(nonce, deadline, unknown.is_some()).await? {
@@ -89,7 +93,7 @@ impl<S: State> Replica<S> {
                 return Ok(appended);
             }
             if Instant::now() >= deadline {
-                return Ok(Appended::Unknown(unknown.unwrap_or_default()));
+                return Ok(Appended::Unknown(unknown.take().unwrap_or_default()));
             }
         }
     }

@@ -253,6 +253,19 @@ async fn a_write_whose_slot_does_not_answer_is_told_so_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_of_unknown_outcome_names_the_cause_that_was_told_before_its_deadline() {
+    let faulty = bucket().await;
+    let stream = stream(&faulty, None).await;
+    faulty.set_plan(|call| match call {
+        call if is_put_of_a_slot(call) => Fault::UnknownAfter,
+        call if is_read_of_a_slot(call) => Fault::Hang { applied: false },
+        _ => Fault::None,
+    });
+    let told = stream.write("a".to_owned()).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("may or may not") && !told.contains(LATE), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_does_not_wait_long_for_the_head_that_is_read_beside_it() {
     let faulty = bucket().await;
     let stream = stream(&faulty, None).await;

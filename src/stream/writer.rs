@@ -244,8 +244,7 @@ impl<S: State> Writer<S> {
             match self.try_commit(waiting, nonce, deadline).await {
                 (Step::Done, _) => {}
                 (Step::Again, back) if Instant::now() >= deadline => {
-                    let why = "other writers kept winning until the deadline; nothing was written, try again";
-                    answer_all::<S>(back, &Error::unavailable(why));
+                    answer_all::<S>(back, &Error::outrun());
                 }
                 (Step::Again, back) => batch = Some(back),
             }

@@ -2,11 +2,11 @@
 //! next page being fetched while one is written. Invariant: a collection is only ever gone on with if it
 //! says that it was begun by an import of the same collection.
 
-use drumlin::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store};
+use drumlin::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
-use crate::cli::bulk_load::{self, How, Skipped};
+use crate::cli::bulk_load::{self, How, Skipped, Tally};
 
 /// Where a collection's extension says what it was imported from.
 const ORIGIN: &str = "imported_from_chroma";
@@ -32,11 +32,8 @@ pub async fn collection(
     let ours = begun(store, scope, theirs).await?;
     let total = chroma.count(scope, theirs).await?;
     let bar = bulk_load::bar(&theirs.name, Some(total as u64))?;
-    // Pages are added in their order, so what is here is a beginning of what is there; were it not, adding
-    // a record that is here already would do nothing.
-    let here = usize::try_from(ours.count(Consistency::Strong).await?).unwrap_or(usize::MAX);
-    // Where records were left out, as many as are here need not be the first ones.
-    let mut offset = if how.skipped.is_wanted() { 0 } else { here.min(total) };
+    // All of it is offered again: how many records are here says nothing of which, since others may add and delete.
+    let (mut offset, mut tally) = (0, Tally::default());
     let mut records = chroma.records(scope, theirs, offset, page).await?;
     while !records.is_empty() {
         bar.set_position(offset as u64);
@@ -45,10 +42,12 @@ pub async fn collection(
             bulk_load::write(&ours, &records, How::Add, &mut how.skipped),
             chroma.records(scope, theirs, offset, page)
         );
-        added.map_err(|e| in_collection(scope, theirs, e))?;
+        tally += added.map_err(|e| in_collection(scope, theirs, e))?;
         records = next?;
     }
     bar.finish_and_clear();
+    let (Tally { added, there }, name) = (tally, &theirs.name);
+    eprintln!("{}/{}/{name}: {added} records added, {there} were there already", scope.tenant, scope.database);
     bulk_load::build_graphs(&ours).await?;
     Ok(ours)
 }

@@ -2,25 +2,33 @@
 //! that was cut short is gone on with by the next: the collection remembers which file it is from.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use drumlin::admin::Checksum;
+use drumlin::admin::{Checksum, Hasher};
 use drumlin::arrow::{ColumnChoice, ColumnPlan, OtherColumns};
 use drumlin::arrow::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
 use drumlin::http::check_name;
 use drumlin::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Metric, Record, Result, Store};
 use serde_json::{Value, json};
 
-use crate::cli::bulk_load::{self, How, Skipped};
+use crate::cli::bulk_load::{self, How, Skipped, Tally};
 use crate::cli::place::OneCollection;
 use crate::cli::restore;
 
 /// Where a collection's extension says which file it was made of.
 const ORIGIN: &str = "imported_from_file";
 
+/// Where the origin says what the file's bytes come to.
+const XXH3: &str = "xxh3";
+
 /// Ids that are named where they came more than once.
 const NAMED_IDS: usize = 5;
+
+/// Bytes of a file that are read at once for its checksum.
+const STEP_BYTES: usize = 1 << 20;
 
 /// Flags of `import parquet` and `import jsonl`.
 #[derive(Debug, Args)]
@@ -92,6 +100,7 @@ impl OpenedFile {
 #[derive(Debug, Default)]
 struct Loaded {
     read: u64,
+    tally: Tally,
     repeated: u64,
     /// Some of the ids that came more than once.
     named: Vec<String>,
@@ -107,6 +116,15 @@ impl Loaded {
                 self.named.push(record.id.clone());
             }
         }
+    }
+
+    /// What is said at the end.
+    fn in_words(&self, flags: &FileFlags, count: u64) -> String {
+        let Tally { added, there } = self.tally;
+        // What came twice in the file is told by itself.
+        let there = if flags.upsert { there } else { self.read.saturating_sub(added + self.repeated) };
+        let there = if flags.upsert { format!("{there} replaced") } else { format!("{there} were there already") };
+        format!("{} records read, {added} added, {there}, {count} in the collection", self.read)
     }
 
     fn print(&self, flags: &FileFlags) {
@@ -137,22 +155,48 @@ fn run(flags: &FileFlags, source: OpenedFile) -> Result<()> {
         loaded.print(flags);
         bulk_load::build_graphs(&collection).await?;
         let there = collection.count(Consistency::Strong).await?;
-        println!("{}: {} records read, {there} in the collection", flags.of.collection, loaded.read);
+        println!("{}: {}", flags.of.collection, loaded.in_words(flags, there));
         Ok(())
     })
 }
 
-/// The file, as the collection remembers it.
+/// The file, as the collection remembers it: name, size, and a checksum of all its bytes.
 fn origin(flags: &FileFlags) -> Result<Value> {
-    let size = std::fs::metadata(&flags.file)
-        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e))?;
+    let failed =
+        |e: std::io::Error| Error::new(ErrorKind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e);
+    let found = std::fs::metadata(&flags.file).map_err(failed)?;
     let name = flags.file.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(json!({"file": name, "bytes": size.len()}))
+    let mut origin = json!({"file": name, "bytes": found.len()});
+    // A pipe can be read only once.
+    if found.is_file() {
+        origin[XXH3] = json!(checksum(&flags.file).map_err(failed)?.to_string());
+    }
+    Ok(origin)
+}
+
+/// The checksum of a whole file, however large: reading it is quick beside importing it.
+fn checksum(file: &Path) -> std::io::Result<Checksum> {
+    let (mut file, mut hasher, mut step) = (File::open(file)?, Hasher::default(), vec![0; STEP_BYTES]);
+    loop {
+        match file.read(&mut step) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => hasher.update(step.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a collection that remembers `from` was made of the file. Versions before knew no checksum.
+fn is_same_file(from: &Value, origin: &Value) -> bool {
+    let same = |key: &str| from.get(key) == origin.get(key);
+    same("file") && same("bytes") && (from.get(XXH3).is_none() || same(XXH3))
 }
 
 /// An origin in words.
 fn in_words(origin: &Value) -> String {
-    format!("{} ({} bytes)", origin["file"].as_str().unwrap_or("a file"), origin["bytes"])
+    let checksum = origin[XXH3].as_str().map(|xxh3| format!(", xxh3 {xxh3}")).unwrap_or_default();
+    format!("{} ({} bytes{checksum})", origin["file"].as_str().unwrap_or("a file"), origin["bytes"])
 }
 
 /// The collection to write into: new, or begun by an earlier run, or any with `--upsert`; and whether it is new.
@@ -169,7 +213,7 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
     }
     let collection = store.with_scope(&scope).collection(name).await?;
     let from = collection.identity().extension.get(ORIGIN).cloned();
-    if flags.upsert || from.as_ref() == Some(&origin) {
+    if flags.upsert || from.as_ref().is_some_and(|from| is_same_file(from, &origin)) {
         return Ok((collection, false));
     }
     let from =
@@ -182,14 +226,8 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
     Err(Error::new(ErrorKind::AlreadyExists, what))
 }
 
-/// Writes the records that are missing; what the file has.
+/// Offers the collection every record of the file; what became of them.
 async fn load_into(collection: &Collection, flags: &FileFlags, mut source: OpenedFile) -> Result<Loaded> {
-    // Pages were added in order, so what is here is a beginning of the file; were it not, adding a record that
-    // is here already would do nothing.
-    let here = match flags.upsert {
-        true => 0,
-        false => collection.count(Consistency::Strong).await?,
-    };
     let how = if flags.upsert { How::Upsert } else { How::Add };
     let bar = bulk_load::bar(&flags.of.collection, source.rows)?;
     let mut loaded = Loaded::default();
@@ -198,13 +236,77 @@ async fn load_into(collection: &Collection, flags: &FileFlags, mut source: Opene
         if page.is_empty() {
             break;
         }
-        let known = usize::try_from(here.saturating_sub(loaded.read)).unwrap_or(usize::MAX).min(page.len());
         loaded.see(&page);
-        if let Some(missing) = page.get(known..).filter(|missing| !missing.is_empty()) {
-            bulk_load::write(collection, missing, how, &mut Skipped::none()).await?;
-        }
+        loaded.tally += bulk_load::write(collection, &page, how, &mut Skipped::none()).await?;
         bar.set_position(loaded.read);
     }
     bar.finish_and_clear();
     Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use drumlin::{Get, Settings, Storage};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: FileFlags,
+    }
+
+    fn flags(file: &Path) -> FileFlags {
+        let line = ["import", file.to_str().unwrap(), "--collection", "notes", "--metric", "l2"];
+        Line::try_parse_from(line).unwrap().flags
+    }
+
+    fn write(file: &Path, values: &[(&str, u32)]) {
+        let lines = values.iter().map(|(id, value)| format!("{{\"id\":\"{id}\",\"embedding\":[{value},1]}}\n"));
+        std::fs::write(file, lines.collect::<String>()).unwrap();
+    }
+
+    fn begun(file: &Path) -> OpenedFile {
+        let columns = ColumnChoice::guessing(OtherColumns::Metadata);
+        let options = ReadOptions { columns, limits: Settings::new(Storage::Memory).limits };
+        let reader = JsonLinesReader::open_with(file, &options).unwrap();
+        OpenedFile::begin(RecordReader::JsonLines(Box::new(reader)), None, None).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_row_of_a_file_goes_in_whatever_others_added_since_the_run_was_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.jsonl");
+        write(&file, &[("a", 1), ("b", 2), ("c", 3), ("b", 4)]);
+        let store = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        let (notes, made) = target(&store, &flags(&file), None).await.unwrap();
+        assert!(made);
+        notes.add(["a", "x", "y"].map(|id| Record::new(id, vec![0.0, 0.0]))).await.unwrap();
+        let (notes, made) = target(&store, &flags(&file), None).await.unwrap();
+        assert!(!made);
+        let loaded = load_into(&notes, &flags(&file), begun(&file)).await.unwrap();
+        let ids: Vec<_> = notes.get(Get::all()).await.unwrap().records.into_iter().map(|found| found.id).collect();
+        assert_eq!(ids, ["a", "x", "y", "b", "c"]);
+        let told = "4 records read, 2 added, 1 were there already, 5 in the collection";
+        assert_eq!(loaded.in_words(&flags(&file), 5), told);
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_content_changed_is_not_taken_for_the_one_that_was_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.jsonl");
+        write(&file, &[("a", 1)]);
+        let store = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        target(&store, &flags(&file), None).await.unwrap();
+        write(&file, &[("a", 9)]);
+        let refused = target(&store, &flags(&file), None).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(refused.message().matches(" bytes, xxh3 ").count(), 2, "{refused}");
+        // What versions before remembered.
+        let now = origin(&flags(&file)).unwrap();
+        let old = json!({"file": now["file"], "bytes": now["bytes"]});
+        assert!(is_same_file(&now, &now) && is_same_file(&old, &now));
+        assert!(!is_same_file(&json!({"file": now["file"], "bytes": 1}), &now));
+    }
 }
