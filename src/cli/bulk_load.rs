@@ -48,10 +48,13 @@ pub enum How {
     Upsert,
 }
 
-/// Records that were left out because they cannot be written, if that is wanted.
+/// What a run has met: records that were left out because they cannot be written, if that is wanted, and how much
+/// is written at once.
 #[derive(Debug)]
 pub struct Skipped {
     wanted: bool,
+    /// Records of a commit at most: fewer where other writers were faster, for the rest of the run.
+    most: usize,
     /// Id of each, and why.
     pub records: Vec<(String, String)>,
 }
@@ -59,12 +62,12 @@ pub struct Skipped {
 impl Skipped {
     /// A record that cannot be written ends the run.
     pub fn none() -> Skipped {
-        Skipped { wanted: false, records: Vec::new() }
+        Skipped::past(false)
     }
 
     /// They are gone past, where that is `wanted`.
     pub fn past(wanted: bool) -> Skipped {
-        Skipped { wanted, records: Vec::new() }
+        Skipped { wanted, most: usize::MAX, records: Vec::new() }
     }
 }
 
@@ -132,6 +135,11 @@ async fn in_parts(
     parts.reverse();
     let (mut applied, mut written_at) = (0, Instant::now());
     while let Some(part) = parts.pop() {
+        if part.len() > skipped.most {
+            let (first, rest) = part.split_at(skipped.most);
+            parts.extend([rest, first]);
+            continue;
+        }
         let error = match write(part).await {
             Ok(written) => {
                 applied += written;
@@ -159,8 +167,8 @@ async fn in_parts(
             }
             // Nothing was written. A smaller part is ready sooner, before another writer takes the slot.
             (ErrorKind::Unavailable, _) if error.is_outrun() && written_at.elapsed() < PATIENCE => {
-                let (first, second) = part.split_at(part.len().div_ceil(2));
-                parts.extend([second, first].into_iter().filter(|part| !part.is_empty()));
+                skipped.most = part.len().div_ceil(2);
+                parts.push(part);
             }
             (_, _) => return Err(error),
         }
@@ -213,15 +221,21 @@ mod tests {
     #[tokio::test]
     async fn a_page_goes_on_in_halves_where_other_writers_were_faster() {
         let written = std::cell::RefCell::new(Vec::new());
-        let write = async |part: &[Record]| match part.len() {
-            0..=2 => {
-                written.borrow_mut().push(part.len());
-                Ok(part.len() as u64)
+        let tried = std::cell::Cell::new(0);
+        let write = async |part: &[Record]| {
+            tried.set(tried.get() + 1);
+            if part.len() > 2 {
+                return Err(Error::outrun());
             }
-            _ => Err(Error::outrun()),
+            written.borrow_mut().push(part.len());
+            Ok(part.len() as u64)
         };
-        assert_eq!(in_parts(&records("p", 7), &mut Skipped::none(), write).await.unwrap(), 7);
-        assert_eq!(*written.borrow(), [2, 2, 2, 1]);
+        let mut run = Skipped::none();
+        for _ in 0..2 {
+            assert_eq!(in_parts(&records("p", 7), &mut run, write).await.unwrap(), 7);
+        }
+        assert_eq!(*written.borrow(), [2, 2, 2, 1, 2, 2, 2, 1]);
+        assert_eq!(tried.get(), 10, "only the first page tries more than goes in");
         let full = async |_: &[Record]| Err(Error::new(ErrorKind::Unavailable, "no space left on device"));
         let refused = in_parts(&records("p", 7), &mut Skipped::none(), full).await.unwrap_err();
         assert_eq!(refused.message(), "no space left on device", "another cause ends the run at once");

@@ -150,13 +150,13 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
     let copy = begun(source, info, scan.version(), target).await?;
     let bar = bulk_load::bar(&info.name, Some(scan.count() as u64))?;
     // All of it is offered again: how many records are there says nothing of which.
-    let mut tally = Tally::default();
+    let (mut tally, mut skipped) = (Tally::default(), Skipped::none());
     loop {
         let records = scan.next_page(PAGE).await?;
         if records.is_empty() {
             break;
         }
-        tally += bulk_load::write(&copy, &records, How::Add, &mut Skipped::none()).await?;
+        tally += bulk_load::write(&copy, &records, How::Add, &mut skipped).await?;
         bar.inc(records.len() as u64);
     }
     bar.finish_and_clear();

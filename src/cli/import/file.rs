@@ -230,14 +230,14 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
 async fn load_into(collection: &Collection, flags: &FileFlags, mut source: OpenedFile) -> Result<Loaded> {
     let how = if flags.upsert { How::Upsert } else { How::Add };
     let bar = bulk_load::bar(&flags.of.collection, source.rows)?;
-    let mut loaded = Loaded::default();
+    let (mut loaded, mut skipped) = (Loaded::default(), Skipped::none());
     loop {
         let page = source.next().await?;
         if page.is_empty() {
             break;
         }
         loaded.see(&page);
-        loaded.tally += bulk_load::write(collection, &page, how, &mut Skipped::none()).await?;
+        loaded.tally += bulk_load::write(collection, &page, how, &mut skipped).await?;
         bar.set_position(loaded.read);
     }
     bar.finish_and_clear();
