@@ -27,7 +27,7 @@
 //! # }
 //! ```
 
-#![warn(missing_docs)]
+#![cfg_attr(not(feature = "testing"), warn(missing_docs))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod blocking;
