@@ -100,7 +100,7 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
     println!("drumlin: {:.0} searches a second, one at a time", SEARCHES as f64 / rate.elapsed().as_secs_f64());
     let queries: Vec<Vec<f32>> = (0..BATCH).map(|n| values[n * dim..][..dim].to_vec()).collect();
     let rate = Instant::now();
-    collection.search(Query::batch(queries).k(10).exact(true)).await.expect("it answers");
+    collection.search_batch(Query::batch(queries).k(10).exact(true)).await.expect("it answers");
     println!("drumlin: {:.0} exact searches a second in a batch", BATCH as f64 / rate.elapsed().as_secs_f64());
     let parts = collection.parts();
     println!("drumlin: graphs {:?}, {} records in none", parts.graphs, parts.unindexed);

@@ -100,7 +100,7 @@ async fn a_batch_is_answered_in_order_and_as_its_queries_are_alone() {
             assert_eq!(collection.search(Query::new(query).exact(exact)).await.unwrap(), hits);
         }
     }
-    let wrong = collection.search(Query::batch(vec![vec![1.0; DIM], vec![1.0]])).await.unwrap_err();
+    let wrong = collection.search_batch(Query::batch(vec![vec![1.0; DIM], vec![1.0]])).await.unwrap_err();
     assert_eq!(wrong.message(), format!("embeddings[1]: expected {DIM} numbers, got 1"));
 }
 
