@@ -1,6 +1,6 @@
 //! One stream of commits in a bucket, as one instance runs it: opened from HEAD, followed and appended
 //! to by a writer task. Flush, compaction, collection of garbage and sweeps are methods here; the store's
-//! background work (`store/background.rs`) and [`Store::maintain`](crate::Store::maintain) call them. The catalog
+//! background work (`store/background.rs`) and [`Admin::maintain`](crate::admin::Admin::maintain) call them. The catalog
 //! and every collection are streams; what their records mean is a [`state::State`].
 
 pub mod anchor;
