@@ -337,7 +337,8 @@ impl IndexSettings {
     /// `Invalid` names the setting that is out of bounds.
     pub(crate) fn check(&self) -> Result<()> {
         if builder_named(&self.builder).is_none() {
-            let known = BUILDERS.map(|builder| format!("\"{}\"", builder.name())).join(" or ");
+            let known: Vec<String> = BUILDERS.iter().map(|builder| format!("\"{}\"", builder.name())).collect();
+            let known = known.join(" or ");
             return Err(Error::invalid(format!("index.builder: expected {known}, got {:?}", self.builder)));
         }
         if !GraphParams::M.contains(&self.m) || !GraphParams::EF_CONSTRUCTION.contains(&self.ef_construction) {

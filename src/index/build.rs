@@ -9,6 +9,7 @@ use super::builder::BatchBuilder;
 use super::duplicates::{duplicate_groups, join_duplicates};
 use super::freeze::{GraphSource, freeze};
 use super::graph::Graph;
+#[cfg(feature = "hnsw_rs")]
 use super::hnsw::HnswRsBuilder;
 use super::kernel::kernels;
 use super::metric::{PointSpace, compared, mips_transform};
@@ -118,11 +119,15 @@ pub trait GraphBuilder: Sync {
 }
 
 /// All builders, the default one first.
-pub static BUILDERS: [&dyn GraphBuilder; 2] = [&BatchBuilder, &HnswRsBuilder];
+pub static BUILDERS: &[&dyn GraphBuilder] = &[
+    &BatchBuilder,
+    #[cfg(feature = "hnsw_rs")]
+    &HnswRsBuilder,
+];
 
 /// The builder that collections and stored graphs call `name`.
 pub fn builder_named(name: &str) -> Option<&'static dyn GraphBuilder> {
-    BUILDERS.into_iter().find(|builder| builder.name() == name)
+    BUILDERS.iter().copied().find(|builder| builder.name() == name)
 }
 
 /// Builds the graph of `set` (at least one vector).

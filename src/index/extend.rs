@@ -98,7 +98,7 @@ mod tests {
     fn an_extended_graph_finds_as_much_as_one_built_at_once() {
         let (values, queries) = (shuffled(1), clustered(50, DIM, 2));
         for metric in [Metric::L2, Metric::Cosine, Metric::Ip] {
-            for builder in BUILDERS {
+            for builder in BUILDERS.iter().copied() {
                 let old = built_by(builder, metric, DIM, values[..4000 * DIM].to_vec(), 1);
                 let extended = extended(&old, &values, |_| false);
                 assert_eq!(extended.graph.len(), 6000);

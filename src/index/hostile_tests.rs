@@ -17,7 +17,7 @@ fn gaussian(n: usize, dim: usize, seed: u64) -> Vec<f32> {
 
 /// Recall@10 of the walk alone is at least 0.95: with all nodes, and with a third of them; by both builders.
 fn survives(name: &str, dim: usize, values: &[f32], queries: &[f32]) {
-    for (builder, metric) in BUILDERS.into_iter().flat_map(|builder| METRICS.map(|metric| (builder, metric))) {
+    for (builder, metric) in BUILDERS.iter().copied().flat_map(|builder| METRICS.map(|metric| (builder, metric))) {
         let built = built_by(builder, metric, dim, values.to_vec(), 1);
         let nodes = built.graph.len();
         for allowed in [None, Some(chosen(nodes, 0.33, 4))] {

@@ -12,6 +12,7 @@ mod filtered;
 mod flat;
 mod freeze;
 mod graph;
+#[cfg(feature = "hnsw_rs")]
 mod hnsw;
 mod kernel;
 mod metric;
