@@ -77,7 +77,7 @@ impl StoreTime {
 pub struct Stamp {
     /// The version tag to use in a compare-and-swap; opaque.
     pub etag: Option<String>,
-    /// When the store answered, by its own clock; `None` where a backend cannot tell.
+    /// When the store answered, by its own clock; `None` where a backend does not know.
     pub date: Option<StoreTime>,
     /// When the object was last written, by the store's clock.
     pub last_modified: Option<StoreTime>,
