@@ -133,8 +133,8 @@ pub struct Timing {
     pub backoff_max: Duration,
     /// A write that is still open after this long is answered `outcome unknown`.
     pub deadline: Duration,
-    /// How long the store asks again for bytes that do not check out, and for expected objects that are not found,
-    /// before they count as damaged. Damaged objects are looked at again later all the same.
+    /// How long the store reads again what does not check out, or is missing where it is expected, before the object
+    /// counts as damaged. Damaged objects are looked at again later all the same.
     pub reread_limit: Duration,
     /// Most bytes of requests that share one commit.
     pub group_bytes: usize,

@@ -139,7 +139,7 @@ mod tests {
         FaultBucket::new(Arc::new(memory))
     }
 
-    /// Accepts what is read for the time `from`, counted from 0, on.
+    /// Accepts the bytes from read number `from` on, counted from 0.
     fn sound_from(from: u32) -> impl Fn(Object) -> Result<Bytes, u32> {
         let reads = AtomicU32::new(0);
         move |object| match reads.fetch_add(1, Ordering::SeqCst) {

@@ -248,8 +248,8 @@ pub enum End {
 pub async fn purge(context: &Arc<Context>, swapper: &Swapper) -> Result<End, StreamError> {
     let read = swapper.read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
     if read.head.state != Life::Dropped {
-        // The dropping process died before it marked HEAD. Its record is dropped for good, or this purge would not
-        // run.
+        // The process that condemned the stream died before it marked HEAD. The record is dropped for good, or this
+        // purge would not run.
         head::mark_dropped(swapper).await.map_err(|e| StreamError::of_head(e, &context.stream))?;
         return Ok(End::Waiting);
     }

@@ -1,6 +1,6 @@
 //! Pages of Parquet files, read within bounds. The claimed size of a page or a dictionary is checked against a limit
-//! before memory is taken, and so is the size of its decoded values. The parquet crate decodes values, but never gets
-//! an unchecked page. Used for files that others wrote and for stored objects alike.
+//! before memory is taken. So is the size of its decoded values. The parquet crate decodes values, but never gets an
+//! unchecked page. Used for files that others wrote and for stored objects alike.
 //!
 //! Invariant: between two calls of [`PageBounds::begin_step`], the pages handed out and their decoded values take at
 //! most [`PageBounds::step_bytes`]. Pages begun before may take as much again.
