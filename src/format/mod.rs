@@ -35,7 +35,7 @@ pub const FORMAT: u64 = 1;
 /// Why stored bytes could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The bytes do not parse, or contradict themselves.
+    /// The bytes do not parse, or hold impossible values.
     #[error("{0}")]
     Damaged(String),
     /// Written by a newer Drumlin.
