@@ -145,8 +145,8 @@ impl Collection {
     /// the end of a large import, so that no search has to run without a graph. `progress` receives how many records
     /// there are and how many are in graphs. A collection of a thousand records or fewer needs no graph.
     ///
-    ///
-    /// # Errors `Unavailable` if the bucket does not answer; the work done until then is kept.
+    /// # Errors
+    /// `Unavailable` if the bucket does not answer; the work done until then is kept.
     pub async fn build_graphs(&self, progress: impl Fn(GraphProgress)) -> crate::error::Result<()> {
         let pinned = self.pinned().await?;
         progress(pinned.graph_progress());

@@ -117,11 +117,11 @@ impl Collection {
     /// Applies a write request durably: when this returns, the change is in the bucket. The whole request is in one
     /// commit. Several requests at the same time share a commit.
     ///
-    ///
-    /// # Errors `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was
-    /// applied. `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was dropped.
-    /// `Corrupted`: an object of the collection is damaged and it is read-only. `NoRoom`: there is no memory for the
-    /// write; nothing was applied. Deletes are never refused for lack of memory.
+    /// # Errors
+    /// `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was applied.
+    /// `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was dropped. `Corrupted`:
+    /// an object of the collection is damaged and it is read-only. `NoRoom`: there is no memory for the write;
+    /// nothing was applied. Deletes are never refused for lack of memory.
     pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
         self.offer(write).await.map_err(|(error, _)| error)
     }
@@ -179,8 +179,8 @@ impl Collection {
     /// Writes if all guards hold right before, and returns when the store answered. The caller reserves the memory
     /// for it ([`room_for`](Self::room_for)).
     ///
-    ///
-    /// # Errors `Conflict` if a guard does not hold: nothing was written.
+    /// # Errors
+    /// `Conflict` if a guard does not hold: nothing was written.
     pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
         let pinned = self.used().await?;
         pinned.inner.stream.write(Change::Guarded(guards, write)).await
@@ -255,8 +255,8 @@ impl Collection {
     /// Finds the nearest records to each of the query's embeddings, one list each, nearest first. The embeddings are
     /// spread over the search threads.
     ///
-    ///
-    /// # Errors `Invalid` if an embedding does not fit the collection.
+    /// # Errors
+    /// `Invalid` if an embedding does not fit the collection.
     pub async fn search_batch(&self, query: Query) -> Result<Vec<Vec<Hit>>> {
         let matches = self.find(query).await?;
         Ok(self.compute().search(move |_| matches.answer()).await??.results)

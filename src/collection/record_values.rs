@@ -61,9 +61,9 @@ pub type RecordMeter<'m> = dyn FnMut(RecordBytes) -> Result<()> + 'm;
 
 /// Reads the records of a batch whose columns `plan` knows. `first` is the number of its first row.
 ///
-///
-/// # Errors `Invalid`, naming the row and the column that cannot be what it should; `Limit` for a text or an
-/// embedding that is too long; any error of the meter.
+/// # Errors
+/// `Invalid`, naming the row and the column that cannot be what it should; `Limit` for a text or an embedding that is
+/// too long; any error of the meter.
 pub fn records_within(
     batch: &RecordBatch,
     plan: &ColumnPlan,

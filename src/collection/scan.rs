@@ -49,8 +49,8 @@ impl Scan {
 
     /// The next `limit` records; empty at the end.
     ///
-    ///
-    /// # Errors `Corrupted` if a record's metadata cannot be read.
+    /// # Errors
+    /// `Corrupted` if a record's metadata cannot be read.
     pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Record>> {
         let (start, end) = (self.at, self.at.saturating_add(limit).min(self.count()));
         let reading = self.reading.clone();

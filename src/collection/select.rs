@@ -74,8 +74,8 @@ impl Snapshot {
 
     /// The live rows with one of these ids, where given, that match the filter, where given.
     ///
-    ///
-    /// # Errors `Invalid` where a regex is too large for a document; the interrupt's error.
+    /// # Errors
+    /// `Invalid` where a regex is too large for a document; the interrupt's error.
     pub(super) fn select(
         &self,
         ids: Option<&[String]>,

@@ -58,7 +58,6 @@ impl Change {
     /// Bytes of memory that the change may take, including the room to resolve and encode it. `None` if it adds
     /// nothing.
     ///
-    ///
     /// At most, its records exist three times at once: as they came, as rows, and in the commit's object, which stays
     /// until it is flushed. A graph takes a quarter of an embedding, and the neighbours.
     pub fn growth(&self, dimension: usize) -> Option<u64> {
