@@ -175,7 +175,7 @@ pub fn link_new(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     }
 }
 
-/// Links all rows of a chunk anew, and marks the nodes of live ones alive.
+/// Links all rows of a chunk again, and marks the nodes of live ones alive.
 fn link_all(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     let chunk = &view.chunk;
     let link_to = |row| graphs.iter().find_map(|view| view.link_to(chunk.embedded(row)));

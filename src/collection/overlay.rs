@@ -76,7 +76,7 @@ impl<'a> Overlay<'a> {
         match self.touched.get_mut(id) {
             Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
             Some(touched) => {
-                // The record was deleted and inserted anew: its place is behind what was inserted meanwhile.
+                // The record was deleted and inserted again: its place is behind what was inserted meanwhile.
                 self.slots[touched.slot] = None;
                 (touched.slot, touched.live) = (self.slots.len(), true);
                 self.slots.push(Some(row));

@@ -1,6 +1,6 @@
 //! Deletes contents that no record names (docs/protocol.md#file-sweep). Weekly, by any instance:
 //!
-//! 1. The records are read strongly, at store time X. Then the sweep record is written anew, guarded by its own
+//! 1. The records are read strongly, at store time X. Then the sweep record is written again, guarded by its own
 //!    address.
 //! 2. All parts are listed, and the records are read strongly again. A content is *unnamed* if no record names it and
 //!    all its parts were put before X − sweep_age.
@@ -144,7 +144,7 @@ impl FileStore {
         for guards in old.chunks(FORGOTTEN) {
             let ids = guards.iter().map(|guard| guard.id.clone()).collect();
             let delete = Write::Delete(Selection { ids: Some(ids), ..Selection::default() });
-            // A file that was uploaded anew meanwhile delays the other records of its commit until the next sweep.
+            // A file that was uploaded again meanwhile delays the other records of its commit until the next sweep.
             self.write(guards.to_vec(), delete).await?;
         }
         Ok(())

@@ -136,7 +136,7 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             (Progress::Evicted(Eviction::Closing(collection)), Some(inner)) => {
                 entry.finish_eviction(&inner, collection).await
             }
-            // The collection may have been requested again by now. A damaged one is loaded anew once another look
+            // The collection may have been requested again by now. A damaged one is loaded again once another look
             // finds it sound.
             (Progress::Evicted(_) | Progress::Loading | Progress::Failed(StreamError::Corrupted { .. }), _) => {}
             _ => return,

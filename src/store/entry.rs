@@ -200,7 +200,7 @@ impl Entry {
     }
 
     /// Looks again at the damage that keeps the collection from being opened, unless that was just done. If the
-    /// damage is gone, the collection is loaded anew.
+    /// damage is gone, the collection is loaded again.
     pub async fn look_again(&self) {
         let damaged = |p: &Progress| matches!(p, Progress::Failed(StreamError::Corrupted { .. }));
         if !damaged(&self.progress.borrow()) {

@@ -107,7 +107,7 @@ pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name:
     }
     let size = Size::of(head, None);
     let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
-    // Loading the collection reserves the memory anew.
+    // Loading the collection reserves the memory again.
     room.map(drop)
         .ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need, Purpose::Work))
 }

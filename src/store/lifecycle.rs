@@ -24,7 +24,7 @@ use crate::stream::ending::Ending;
 
 /// The most bytes of a collection's name.
 const NAME_BYTES: usize = 512;
-/// How often a create or drop starts anew when other writers interfere.
+/// How often a create or drop starts again when other writers interfere.
 pub const ATTEMPTS: usize = 4;
 
 impl Store {
@@ -234,7 +234,7 @@ impl Store {
         let swapper = inner.swapper(stream.clone());
         match head::mark_dropped(&swapper).await {
             Ok(()) => return Ok(Ended::Now),
-            // A lost HEAD is put anew as a dropped one: otherwise the name could never be used again.
+            // A lost HEAD is written again as a dropped one: otherwise the name could never be used again.
             Err(HeadError::Missing) => {}
             Err(error) => return Err(told(error)),
         }

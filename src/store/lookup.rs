@@ -1,6 +1,6 @@
 //! Finding collections by name and by id, and listing them.
 //! Invariant: that something does not exist is answered only from a catalog that was just read to its end
-//! (docs/protocol.md#no-stale-answers): the name may have been taken anew.
+//! (docs/protocol.md#no-stale-answers): the name may have been taken again.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Requests that name a collection, as the server gets them.
-//! Invariant: if a name was dropped and taken anew elsewhere, the request reaches the new holder, and does not fail
+//! Invariant: if a name was dropped and taken again elsewhere, the request reaches the new holder, and does not fail
 //! for the old one.
 
 use super::Store;

@@ -51,7 +51,7 @@ fn damage_of(entry: &Entry) -> Option<Damage> {
     let (key, cause) = match entry.progress() {
         Progress::Ready(collection) => collection.stream().shared().damage()?,
         Progress::Failed(StreamError::Corrupted { key, cause }) => (key, cause),
-        // The collection is being loaded anew.
+        // The collection is being loaded again.
         Progress::Loading => entry.damage()?,
         _ => return None,
     };

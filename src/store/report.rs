@@ -202,7 +202,7 @@ pub struct Counters {
     pub slots_lost: u64,
     /// Writes answered with `outcome unknown`.
     pub outcomes_unknown: u64,
-    /// Streams opened anew because the log had moved on under this instance.
+    /// Streams opened again because the log had moved on under this instance.
     pub reopenings: u64,
     /// Segments written by flushes.
     pub flushes: u64,

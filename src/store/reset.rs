@@ -24,7 +24,7 @@ enum Try {
 }
 
 impl Namespaces<'_> {
-    /// Drops a database and all its collections. The default database can be dropped too, and can be created anew.
+    /// Drops a database and all its collections. The default database can be dropped too, and can be created again.
     ///
     /// # Errors
     /// `NotFound` if there is no such database; `OutcomeUnknown` if some of its collections may have been dropped and

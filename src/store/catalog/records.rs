@@ -19,7 +19,7 @@ pub enum RecordState {
     /// The name is taken.
     Live,
     /// The name is free. A collection's record stays until its objects are deleted; that of the default database
-    /// stays until the database is created anew.
+    /// stays until the database is created again.
     Dropped,
 }
 

@@ -257,7 +257,7 @@ impl<'a> CatalogOverlay<'a> {
     fn put(&mut self, id: String, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).map_err(|e| Error::internal(format!("catalog record {id}: {e}")))?;
         let deleted = self.rows.get(&id).is_some_and(|row| row.op == RowOp::Delete);
-        // A record that was deleted in this batch begins anew.
+        // A record that was deleted in this batch begins again.
         let position = if deleted { None } else { self.state.position(&id) };
         let row = Row { op: RowOp::Put, metadata: Some(text), position, ..Row::delete(id.clone()) };
         self.rows.insert(id, row);
