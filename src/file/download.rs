@@ -96,8 +96,8 @@ impl FileParts {
                 )),
             }
         };
-        // A missing first part may mean that another upload has replaced the file: the caller checks that before any
-        // doubt.
+        // A missing first part may mean that another upload has replaced the file. So its absence is believed, and the
+        // caller checks for a replacement.
         let absence = if first { Absence::Believed } else { Absence::Doubted };
         match reread::read(self.target.bucket.as_ref(), &key, (self.target.reread, absence), check).await {
             Ok(bytes) => Ok(Fetched { bytes, share }),

@@ -1,7 +1,7 @@
 //! The plan of a search: exact distances of all allowed nodes of a graph, a scan of their codes, or a walk, chosen by
 //! estimated cost. The unit of cost is one code compared on a scan. `the_costs_behind_plans` in `recall_tests.rs`
 //! measures the constants.
-//! Invariant: a plan affects only time; each of the three finds the nearest.
+//! Invariant: a plan affects only time; each of the three finds what there is.
 
 use crate::record::Metric;
 

@@ -17,7 +17,7 @@ use crate::stream::context::StreamError;
 
 impl Store {
     /// Copies a collection under another name in the same database. Every write acknowledged before the call is in
-    /// the copy. The store copies the objects itself, without a transfer to this machine.
+    /// the copy. Segments and graphs are copied inside the bucket where it can; the tail becomes a new segment.
     ///
     /// # Errors
     /// `NotFound` if there is no such collection, `AlreadyExists` if the name is taken, `Invalid` for a bad name.

@@ -45,7 +45,7 @@ impl Store {
         Ok(overview::collections(&self.inner, &self.scope))
     }
 
-    /// The collection that `look` finds, opened. If the known catalog has none, it is read to its end first.
+    /// The collection that `look` finds, opened. That there is none is answered only from a catalog read to its end.
     pub(super) async fn opened(&self, look: impl Fn(&Inner) -> Option<Arc<Entry>>) -> Result<Option<Collection>> {
         let mut asked = false;
         loop {
