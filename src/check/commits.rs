@@ -1,6 +1,6 @@
-//! Checking the log of one stream: every slot from `gone` on, whether its commit is whole, belongs there and follows
-//! the one before, and whether the commits below the floor have the rows that the segments hold. Invariant: each
-//! commit is checked by itself first, so that damage of one does not hide damage of another.
+//! Checking the log of one stream: every slot from `gone` on. A commit must be whole, belong to its slot and follow
+//! the one before; the commits below the floor must have the rows that the segments hold. Invariant: each commit is
+//! checked by itself first, so that damage of one does not hide damage of another.
 
 use std::collections::BTreeMap;
 

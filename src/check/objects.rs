@@ -1,5 +1,5 @@
-//! Reading single objects to check them. Invariant: of an object of any size, no more than a piece or a row group is
-//! held at a time (a graph is held whole), and all readers together hold about [`BUDGET_MIB`] MiB.
+//! Reading single objects to check them. Invariants: of an object of any size, no more than a piece or a row group is
+//! held at a time (a graph is held whole); all readers together hold about [`BUDGET_MIB`] MiB.
 
 use std::ops::Range;
 use std::sync::Arc;

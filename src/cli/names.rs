@@ -1,5 +1,5 @@
 //! Names of variables that look like settings but are not: most likely typos, or other programs' names for a setting.
-//! Invariant: a name that is set but not read stops the start, if without it data would go elsewhere or a server
+//! Invariant: a name that is set but not read stops the start where data would otherwise go elsewhere, or a server
 //! would be open to all. Every other such name gets a note.
 
 use drumlin::Result;

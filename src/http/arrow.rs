@@ -1,5 +1,5 @@
-//! Arrow and Parquet over HTTP: recognises such bodies, reads the other options of a search from the query string,
-//! and answers a get as an Arrow IPC stream while it is read.
+//! Arrow and Parquet over HTTP: recognises such bodies, and reads the other options of a search from the query
+//! string. A get can be answered as an Arrow IPC stream, made while the collection is read.
 
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;

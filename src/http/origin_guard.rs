@@ -1,7 +1,7 @@
-//! Protection from pages of other sites in a browser, where no key keeps them out. They must not reach a server of
-//! this machine through a host name of their own (DNS rebinding), nor change anything by requests that a browser
-//! sends for them. Invariant: programs other than browsers notice nothing of it, as long as they use this machine's
-//! names.
+//! Protection from pages of other sites in a browser, where no key keeps them out. Such a page must not reach a
+//! server of this machine through a host name of its own (DNS rebinding). Nor may it change anything by requests that
+//! a browser sends for it. Invariant: programs other than browsers notice nothing of it, as long as they use this
+//! machine's names.
 
 use std::net::IpAddr;
 

@@ -47,9 +47,10 @@ impl Collection {
     }
 }
 
-/// Reads records from a batch with the columns `id` (text, integers or UUIDs), `embedding` (a list of numbers of any
-/// width, or text such as `[0.1, 0.2]`) and, if present, `document` and `uri` (text) and `metadata` (a JSON object as
-/// text, a struct, or a map with keys of text). Columns may be dictionaries.
+/// Reads records from a batch with the columns `id` and `embedding` and, if present, `document`, `uri` and
+/// `metadata`. Ids are text, integers or UUIDs. An embedding is a list of numbers of any width, or text such as
+/// `[0.1, 0.2]`. Documents and uris are text. Metadata is a JSON object as text, a struct, or a map with keys of
+/// text. Columns may be dictionaries.
 ///
 /// # Errors
 /// `Invalid`, with the name of the column, if it is missing, of another type, or null where null is not allowed. Any

@@ -2,8 +2,8 @@
 //! these types, by `Debug` included, and two digests are compared only in constant time.
 //!
 //! A fast hash is right here. Slow ones (bcrypt, argon2) make up for the weakness of passwords that people invent. A
-//! key made here is 256 random bits, which nobody guesses from its hash at any speed, and every request would pay for
-//! a slow hash.
+//! key made here is 256 random bits, which nobody guesses from its hash at any speed. Every request would pay for a
+//! slow hash.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Metadata as Chroma's requests write it: values of the core's kinds, null where a key is to be removed, empty lists
-//! (accepted, never stored) and sparse vectors (recognised, and refused by the routes that store).
+//! Metadata as Chroma's requests write it: values of the core's kinds, and null where a key is to be removed. Empty
+//! lists are accepted and never stored; sparse vectors are recognised, and refused by the routes that store.
 //! Invariant: a value of no known kind is a fault of the body's shape (422) and found here. The names of keys and the
 //! contents of sparse vectors are checked later.
 

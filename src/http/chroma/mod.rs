@@ -1,7 +1,7 @@
 //! Chroma's HTTP API, version 2: its own wire types, names of errors and defaults over the core calls of the native
-//! routes. It has no write path, filter or store of metadata of its own. Requests become the core's requests, schema
-//! and configuration lie in a collection's `extension`, and the collection's own stream records which kinds of values
-//! its keys have held.
+//! routes. It has no write path, filter or store of metadata of its own. Requests become the core's requests, and
+//! schema and configuration lie in a collection's `extension`. The collection's own stream records which kinds of
+//! values its keys have held.
 
 mod answer;
 mod body;
