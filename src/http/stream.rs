@@ -15,7 +15,7 @@ use super::answer::{INLINE_RECORDS, response};
 use crate::error::{Error, Result};
 use crate::store::room::Room;
 
-/// Bytes of a piece, give or take one bit: hyper hands this much to the socket at once.
+/// Bytes of a piece, or a little more: hyper hands this much to the socket at once.
 const PIECE_BYTES: usize = 128 << 10;
 /// Least size that is expected of a small answer.
 const LEAST_BYTES: usize = 4 << 10;
