@@ -57,8 +57,8 @@ impl Background {
 
     fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         if Handle::try_current().is_ok() {
-            let what = "a blocking call was made on a thread of a tokio runtime, which it would stop; use drumlin::Store \
-                        there, or tokio::task::spawn_blocking";
+            let what = "a blocking call was made on a thread of a tokio runtime, and would block that thread; use \
+                        drumlin::Store there, or tokio::task::spawn_blocking";
             return Err(Error::invalid(what));
         }
         match &self.0 {

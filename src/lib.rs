@@ -109,7 +109,7 @@ pub mod files {
     pub use crate::store::files::Files;
 }
 
-/// Records as Arrow record batches, Arrow IPC, Parquet and JSON Lines.
+/// Records in and out of Arrow record batches, Arrow IPC, and files in Parquet or JSON Lines.
 pub mod arrow {
     pub use crate::collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
@@ -119,6 +119,7 @@ pub mod arrow {
 
 /// A store from its operator's side: tenants, health, restoring, and looking at a bucket without opening a store.
 pub mod admin {
+    pub use crate::bucket::Place;
     pub use crate::bucket::count::{Counts, OpCounts};
     pub use crate::check::Choice;
     pub use crate::check::garbage::{Doomed, Reason};

@@ -28,7 +28,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn invalid(url: &str, why: &str) -> Error {
-    Error::invalid(format!("{url:?} says no place for a store: {why}; expected {FORMS}"))
+    Error::invalid(format!("{url:?} does not say where the store is: {why}; expected {FORMS}"))
 }
 
 impl FromStr for Storage {
@@ -61,7 +61,7 @@ impl FromStr for Storage {
         #[allow(unused_variables, reason = "only the schemes of clouds have a bucket")]
         let named = || match bucket {
             "" => Err(invalid(url, "the bucket's name is missing")),
-            _ if bucket.contains('@') => Err(invalid(url, "credentials do not belong into a URL")),
+            _ if bucket.contains('@') => Err(invalid(url, "credentials do not belong in a URL")),
             name => Ok(name.to_owned()),
         };
         match scheme {
@@ -219,7 +219,7 @@ mod tests {
             ("", "it is empty"),
             ("s3://", "the bucket's name is missing"),
             ("s3:///prefix", "the bucket's name is missing"),
-            ("s3://key:secret@books", "credentials do not belong into a URL"),
+            ("s3://key:secret@books", "credentials do not belong in a URL"),
             ("s3://books?region=eu-west-1", "parameters are not read"),
             ("memory://notes", "a store in memory has no name"),
             ("file://drumlin-data", "begins with a slash"),

@@ -355,7 +355,7 @@ impl IndexSettings {
     }
 }
 
-/// A database of a tenant.
+/// The tenant and the database in which names are looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
     /// The tenant's name.
@@ -430,7 +430,7 @@ impl CollectionSpec {
     }
 }
 
-/// Whether a collection can be used.
+/// The state of a collection: ready, loading, evicted or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Condition {

@@ -32,13 +32,13 @@ use crate::stream::sweep::Sweep;
 /// The files of one database: whole bodies by name, streamed in and out. Cheap to clone.
 ///
 /// ```
-/// use drumlin::{Consistency, Settings, Storage, Store};
+/// use drumlin::{Consistency, Store};
 /// use drumlin::files::PutFile;
 /// use futures::stream;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> drumlin::Result<()> {
-/// let store = Store::open(Settings::new(Storage::Memory)).await?;
+/// let store = Store::open("memory://").await?;
 /// let files = store.files();
 /// let body = stream::iter([Ok("hello, ".into()), Ok("file".into())]);
 /// files.put("notes/hello.txt", PutFile::default(), body).await?; // durable when this returns
