@@ -1,4 +1,4 @@
-//! The nearest of the records that match: filters on metadata and documents, built by functions or parsed from JSON.
+//! The nearest of the records that match: filters on metadata and documents, built by functions.
 //!
 //!     cargo run --example filters
 

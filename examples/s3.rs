@@ -13,13 +13,13 @@ async fn main() -> drumlin::Result<()> {
         created => created?,
     };
     match notes.add([Record::new("fog", vec![0.9, 0.1])]).await {
-        // The bucket did not say whether it has it: adding again is harmless, as an id is added once.
+        // The bucket did not say whether it has the record. Adding it again is harmless: an id is added only once.
         Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
             notes.add([Record::new("fog", vec![0.9, 0.1])]).await?
         }
         added => added?,
     };
-    // Strong: every write acknowledged by any process before is seen.
+    // Strong: sees every write that any process had acknowledged before.
     let hits = notes.search(Query::new([1.0, 0.0]).consistency(Consistency::Strong)).await?;
     println!(
         "{} records in {}, nearest {}",

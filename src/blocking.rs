@@ -1,7 +1,7 @@
 //! A store for programs without an async runtime: the calls of [`Store`](crate::Store) and
-//! [`Collection`](crate::Collection), each of which blocks its thread until it is done. A thin layer over a tokio runtime
-//! of its own, whose threads also do the work in the background. Invariant: a call does what the async one of its name
-//! does, and nothing else.
+//! [`Collection`](crate::Collection), each of which blocks its thread until it is done. It is a thin layer over a tokio
+//! runtime of its own, whose threads also do the background work.
+//! Invariant: a call does what the async call of its name does, and nothing else.
 //!
 //! ```
 //! use drumlin::blocking::Store;
@@ -33,7 +33,7 @@ use crate::record::{Record, RecordUpdate};
 #[derive(Debug, Clone)]
 pub struct Store {
     store: crate::Store,
-    // Dropped last: the store's work in the background runs on it.
+    // Dropped last: the store's background work runs on it.
     runtime: Arc<Background>,
 }
 
@@ -44,7 +44,7 @@ pub struct Collection {
     runtime: Arc<Background>,
 }
 
-/// The runtime; where it ends it waits for nothing, as what was acknowledged is durable.
+/// The runtime. Dropping it waits for nothing, as acknowledged writes are durable.
 #[derive(Debug)]
 struct Background(Option<Runtime>);
 
@@ -57,8 +57,8 @@ impl Background {
 
     fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         if Handle::try_current().is_ok() {
-            let what = "a blocking call was made on a thread of a tokio runtime, which it would stop; use drumlin::Store \
-                        there, or tokio::task::spawn_blocking";
+            let what = "a blocking call was made on a thread of a tokio runtime, and would block that thread; use \
+                        drumlin::Store there, or tokio::task::spawn_blocking";
             return Err(Error::invalid(what));
         }
         match &self.0 {
@@ -92,7 +92,7 @@ impl Store {
         Ok(Store { store, runtime })
     }
 
-    /// The same store, with its collections named in another database.
+    /// A handle of this store that names collections in another database.
     pub fn with_scope(&self, scope: &Scope) -> Store {
         Store { store: self.store.with_scope(scope), runtime: self.runtime.clone() }
     }
@@ -129,7 +129,7 @@ impl Store {
         self.runtime.run(self.store.drop_collection(name))
     }
 
-    /// Pulls other instances' commits, and flushes what is in no segment yet.
+    /// Pulls other instances' commits, and flushes the commits that are in no segment yet.
     ///
     /// # Errors
     /// As [`crate::Store::sync`].
@@ -137,7 +137,7 @@ impl Store {
         self.runtime.run(self.store.sync()).map(drop)
     }
 
-    /// Flushes and ends the work in the background; see [`crate::Store::close`].
+    /// Flushes, and ends the background work; see [`crate::Store::close`].
     ///
     /// # Errors
     /// As the async call.
@@ -145,15 +145,15 @@ impl Store {
         self.runtime.run(self.store.close(limit))
     }
 
-    /// The async store, for what is lacking here: hand its futures to [`block_on`](Store::block_on).
+    /// The async store, for calls that are missing here: pass its futures to [`block_on`](Store::block_on).
     pub fn as_async(&self) -> &crate::Store {
         &self.store
     }
 
-    /// Runs a future of the async store to its end.
+    /// Runs a future of the async store to completion.
     ///
     /// # Errors
-    /// Its own; `Invalid` on a thread of a tokio runtime.
+    /// Those of the future; `Invalid` on a thread of a tokio runtime.
     pub fn block_on<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.run(work)
     }
@@ -241,7 +241,7 @@ impl Collection {
         self.collection.info()
     }
 
-    /// The async collection, for what is lacking here.
+    /// The async collection, for calls that are missing here.
     pub fn as_async(&self) -> &crate::Collection {
         &self.collection
     }

@@ -1,12 +1,12 @@
-//! The bridge between async tasks and the CPU work of reads and graph builds. Decoding, encoding and hashing
-//! run on blocking threads without it (`stream::open::off_thread`). Searches run on blocking threads, as many at once
-//! as there are permits, and wait their turn in a bounded queue; a batch takes all permits that are free,
-//! and gives them back every few milliseconds, and so does a search that takes long; graph builds run on
-//! rayon pools of their own, one at a time: at a low priority, so that they never take the searches' cores all at
-//! once, or, where searches spend their time on scans that a graph would spare them, at the searches' own and with
-//! some of their permits.
-//! Invariants: a permit is held as long as its thread computes, whether or not anybody still waits for the
-//! answer; whoever stops waiting interrupts the work.
+//! The bridge between async tasks and the CPU work of reads and graph builds. Decoding, encoding and hashing run on
+//! blocking threads without it (`stream::open::off_thread`).
+//! Searches run on blocking threads, as many at once as there are permits; others wait in a bounded queue. A batch
+//! takes all free permits, and gives them back every few milliseconds. So does a long search.
+//! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
+//! takes all cores of the searches at once. If searches spend their time on scans that a graph would save, the build
+//! has the searches' priority and some of their permits.
+//! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
+//! caller that stops waiting interrupts the work.
 
 mod seats;
 
@@ -21,11 +21,12 @@ use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
 use seats::Seats;
 
-/// After this long a part of a batch, or a long search, gives its permit back and goes to the end of the queue.
-/// Long against what handing work to a thread costs (some 10 µs), short against what a single search may wait.
+/// After this time, a part of a batch or a long search gives its permit back and goes to the end of the queue. The
+/// time is long compared with passing work to a thread (some 10 µs), and short compared with how long a single search
+/// may wait.
 const TURN: Duration = Duration::from_millis(2);
 
-/// CPU work of one store.
+/// The CPU work of one store.
 #[derive(Debug)]
 pub struct Compute {
     seats: Arc<Seats>,
@@ -39,20 +40,20 @@ pub struct Compute {
     urgent: Arc<rayon::ThreadPool>,
 }
 
-/// How much searches would gain by a graph: the share of their time that they spend on what it spares them, 0 to 1.
+/// How much searches would gain by a graph: the share of their time that a graph would save, from 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Urgency(f64);
 
-/// From this share on a build is urgent.
+/// A build is urgent from this share on.
 const URGENT: f64 = 0.1;
 
 impl Urgency {
-    /// Nobody waits.
+    /// No search waits for the graph.
     pub const NONE: Urgency = Urgency(0.0);
     /// There is nothing else to do.
     pub const FULL: Urgency = Urgency(1.0);
 
-    /// Of `threads` threads that have spent `spent` on such work in the last `elapsed`.
+    /// The urgency when `threads` threads have spent `spent` on scans that a graph would save, in the last `elapsed`.
     pub fn of(spent: Duration, elapsed: Duration, threads: usize) -> Urgency {
         let whole = elapsed.as_secs_f64() * threads.max(1) as f64;
         Urgency(if whole > 0.0 { (spent.as_secs_f64() / whole).min(1.0) } else { 0.0 })
@@ -62,7 +63,7 @@ impl Urgency {
         self.0 >= URGENT
     }
 
-    /// Permits of searches that a build takes: half of what they spend on what it spares them, and never all.
+    /// How many permits of searches a build takes: half of those that the graph would save, and never all.
     fn permits(self, threads: usize) -> usize {
         let wanted = (self.0 * threads as f64 / 2.0).round() as usize;
         if self.is_urgent() { wanted.min(threads.saturating_sub(1)) } else { 0 }
@@ -72,19 +73,19 @@ impl Urgency {
 /// How busy the pools are.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
-    /// Searches and batches of them that are computed or wait their turn.
+    /// Searches, and batches of them, that run or wait for their turn.
     pub searches: usize,
     /// Threads that compute searches now.
     pub search_threads_busy: usize,
-    /// Graph builds under way or waiting.
+    /// Graph builds that run or wait.
     pub builds: usize,
     /// Seconds spent on graph builds so far.
     pub build_seconds: f64,
 }
 
 impl Compute {
-    /// Room for `search_threads` searches at once, `waiting_limit` waiting, and `index_threads` threads
-    /// that build graphs.
+    /// Allows `search_threads` searches at once and `waiting_limit` in the queue. `index_threads` threads build
+    /// graphs.
     pub fn new(search_threads: usize, waiting_limit: usize, index_threads: usize) -> Result<Compute> {
         let threads = |count: usize| rayon::ThreadPoolBuilder::new().num_threads(count.max(1));
         let failed = |e| Error::internal(format!("the index threads cannot be started: {e}"));
@@ -105,14 +106,15 @@ impl Compute {
         })
     }
 
-    /// Runs a read; refuses it when too many wait already. It is interrupted once nobody waits for its answer.
+    /// Runs a read; refuses it if too many wait already. The read is interrupted if its caller stops waiting.
     pub async fn search<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
         let _place = self.queue()?;
         self.seated(work, &Asker::default()).await
     }
 
-    /// Runs the reads `0..count` of one batch, spread over the search threads, and answers in their order.
-    /// Searches that come meanwhile take turns with it. The batch is refused when too many wait already.
+    /// Runs the reads `0..count` of one batch, spread over the search threads, and returns the results in their
+    /// order. Searches that arrive meanwhile take turns with the batch. The batch is refused if too many wait
+    /// already.
     pub async fn search_batch<T: Send + 'static>(
         &self,
         count: usize,
@@ -126,7 +128,7 @@ impl Compute {
         Ok(done.into_iter().map(|(_, answer)| answer).collect())
     }
 
-    /// Takes reads of the batch, one after the other, until none is left.
+    /// Runs reads of the batch, one after the other, until none is left.
     async fn lane<T: Send + 'static, F: Fn(usize, &Interrupt) -> T + Send + Sync + 'static>(
         &self,
         batch: Arc<Batch<F>>,
@@ -140,7 +142,7 @@ impl Compute {
         Ok(done)
     }
 
-    /// Runs work on a thread once there is a permit for it.
+    /// Runs work on a thread once a permit for it is free.
     async fn seated<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Interrupt) -> T + Send + 'static,
@@ -160,7 +162,7 @@ impl Compute {
         self.search_threads
     }
 
-    /// Runs a graph build on index threads, of which it is told the number.
+    /// Runs a graph build on index threads, and passes it their number.
     pub async fn build<T: Send + 'static>(
         &self,
         urgency: Urgency,
@@ -204,12 +206,12 @@ impl Compute {
     }
 }
 
-/// From now on this thread runs when others leave it time: a graph may take seconds to build, and no write or
-/// search is to wait for it.
+/// Lowers the priority of this thread from now on. A graph may take seconds to build, and no write or search should
+/// wait for it.
 fn yield_to_others() {
     /// What `nice` adds by default.
     const LATER: i32 = 10;
-    // On Linux the priority is the thread's own. Elsewhere it would be the whole process's.
+    // On Linux a thread has a priority of its own. Elsewhere the call would lower that of the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, LATER) {
         tracing::debug!(%error, "index threads run at the priority of the others");
@@ -218,16 +220,16 @@ fn yield_to_others() {
     let _ = LATER;
 }
 
-/// Reads that were asked for together.
+/// The reads of one batch.
 struct Batch<F> {
-    /// The first that nobody has taken.
+    /// The first read that no lane has taken.
     next: AtomicUsize,
     count: usize,
     read: F,
 }
 
 impl<F> Batch<F> {
-    /// Reads until nothing is left or the turn is over.
+    /// Runs reads until none is left or the turn is over.
     fn turn<T>(&self, interrupt: &Interrupt) -> Vec<(usize, T)>
     where
         F: Fn(usize, &Interrupt) -> T,
@@ -360,7 +362,7 @@ mod tests {
         assert_eq!(batch.await.unwrap().unwrap().len(), 50);
     }
 
-    /// Asks again and again until it is told to give up.
+    /// Checks the interrupt again and again, until it asks to stop.
     fn endless(begun: std::sync::mpsc::Sender<()>) -> impl FnOnce(&Interrupt) -> usize {
         move |interrupt| {
             begun.send(()).unwrap();
@@ -399,7 +401,7 @@ mod tests {
                 tokio::spawn(async move { all.search(endless(begun)).await })
             })
             .collect();
-        // All have begun, though the only thread is never given up for good.
+        // All have begun, though none gives the only thread up for good.
         tokio::task::spawn_blocking(move || (0..5).for_each(|_| begins.recv().unwrap())).await.unwrap();
         for short in 0..20 {
             assert_eq!(compute.search(move |_| short).await.unwrap(), short);

@@ -1,6 +1,5 @@
-//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools.
-//! Reading them from the environment and flags is the command line's work (`cli`); nothing here
-//! touches the environment.
+//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools. The command line
+//! (`cli`) reads them from flags and the environment; nothing here touches the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::memory::MemoryLimit;
 pub struct Settings {
     /// Where the bucket is.
     pub storage: Storage,
-    /// How often other instances' commits are looked for.
+    /// How often the store looks for other instances' commits.
     pub sync_interval: Duration,
     /// Constants of the protocol; production values unless a test shortens them.
     pub timing: Timing,
@@ -29,12 +28,11 @@ pub struct Settings {
     pub limits: Limits,
     /// How files are kept.
     pub files: FileSettings,
-    /// For how long a start waits for a bucket that does not answer as it should, be it away, busy, or refusing
-    /// what it may yet allow.
+    /// How long a start waits for a bucket that is away, busy, or refuses what it may yet allow.
     pub start_timeout: Duration,
-    /// Whether a store is made where there is none. Without it, opening what is not there is an error.
+    /// Whether a store is created where there is none. Without it, opening a missing store is an error.
     pub create: bool,
-    /// Whether every collection is loaded when the store opens; else each when it is first used.
+    /// Whether every collection is loaded when the store opens. Otherwise each is loaded at its first use.
     pub load_at_start: bool,
     /// How many collections are loaded at once at start.
     pub recovery_parallel: usize,
@@ -46,10 +44,10 @@ pub struct Settings {
     pub serve_damaged: bool,
     /// Whether this store flushes, compacts, builds graphs and collects garbage in the background.
     pub maintenance: bool,
-    /// How much memory may be used; `None` for no limit. What would pass it is refused, and collections that
-    /// nobody uses are evicted: they are loaded again when somebody does.
+    /// How much memory may be used; `None` for no limit. Work that would exceed the limit is refused. Idle collections
+    /// are evicted, and loaded again at their next use.
     pub memory_limit: Option<MemoryLimit>,
-    /// A collection that nobody has used for so long is evicted even where memory is plenty.
+    /// A collection that was idle this long is evicted even where memory is plenty.
     pub evict_idle_after: Option<Duration>,
 }
 
@@ -82,7 +80,7 @@ impl Settings {
     }
 }
 
-/// Which kind of bucket, and where. How much larger one is than another depends on the features; there is one per store.
+/// Which kind of bucket, and where. The sizes of the variants depend on the features; there is one value per store.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Storage {
@@ -100,7 +98,7 @@ pub enum Storage {
     Dropbox(DropboxSettings),
     /// A local folder that acts as the bucket.
     Folder(PathBuf),
-    /// In this process only: gone when it ends.
+    /// In this process only: the data ends with it.
     Memory,
 }
 
@@ -113,7 +111,7 @@ pub struct Timing {
     pub keep: Duration,
     /// T_GARBAGE: how long retired segments and graphs are kept.
     pub garbage: Duration,
-    /// How often garbage is looked for.
+    /// How often the store looks for garbage.
     pub collect_interval: Duration,
     /// How often a stream is swept for orphaned objects.
     pub sweep_interval: Duration,
@@ -133,24 +131,24 @@ pub struct Timing {
     pub backoff: Duration,
     /// Longest back-off.
     pub backoff_max: Duration,
-    /// After this long a write is answered `outcome unknown`.
+    /// A write that is still open after this long is answered `outcome unknown`.
     pub deadline: Duration,
-    /// For how long bytes that do not check out, and objects that should be there and are not found, are asked for
-    /// again before they count as damaged. What counts as damaged is looked at again later all the same.
+    /// How long the store reads again what does not check out, or is missing where it is expected, before the object
+    /// counts as damaged. Damaged objects are looked at again later all the same.
     pub reread_limit: Duration,
-    /// Bytes of requests that share one commit at most.
+    /// Most bytes of requests that share one commit.
     pub group_bytes: usize,
-    /// Rows of requests that share one commit at most.
+    /// Most rows of requests that share one commit.
     pub group_rows: usize,
     /// Least time between two swaps of one HEAD by this instance.
     pub swap_interval: Duration,
     /// Log objects fetched ahead while a tail is read.
     pub prefetch: usize,
-    /// Records in no graph from which on they are put into one; the first graph is of four times as many.
+    /// How many records without a graph make it worth building one. The first graph needs four times as many.
     pub graph_rows: usize,
-    /// How often background work looks whether there is something to do.
+    /// How often background work looks for something to do.
     pub maintenance_interval: Duration,
-    /// How long a collection that was loaded stays at least, so that a few that take turns do not spend all
+    /// How long a loaded collection stays at least. Without it, a few collections that take turns would spend all
     /// their time being loaded.
     pub min_loaded: Duration,
     /// How long a load or a write waits for others to make room.
@@ -160,15 +158,15 @@ pub struct Timing {
     pub ablate: Ablate,
 }
 
-/// Rules of the protocol that a test may switch off to see them missed.
+/// Rules of the protocol that a test may switch off, to show what breaks without them.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ablate {
     /// Rule A: believe every answer about a slot.
     pub rule_a: bool,
-    /// Answer no-ops and refusals from the state at hand.
+    /// Answer no-ops and refusals from the state at hand, without asking the bucket.
     pub fresh_answers: bool,
-    /// Name contents of files without looking whether a sweep has passed them.
+    /// Name contents of files without checking whether a sweep has passed them.
     pub sweep_guard: bool,
 }
 
@@ -219,7 +217,7 @@ pub struct FileSettings {
     pub max_bytes: u64,
     /// Bytes of one stored part of a file.
     pub part_bytes: usize,
-    /// Bytes of files in memory at once, on their way in or out; more wait.
+    /// Bytes of files in memory at once, inbound and outbound; more wait.
     pub memory_bytes: usize,
     /// How long an upload or a download may stand still, or wait for memory.
     pub idle_timeout: Duration,

@@ -1,6 +1,6 @@
-//! The one public error. Its [`ErrorKind`] is what a caller acts on (and what the HTTP layer turns into
-//! a status, in one table); its message says what was expected, what came and what to do.
-//! Modules keep `thiserror` enums of their own and convert at their border.
+//! The one public error. Callers act on its [`ErrorKind`]; the HTTP layer turns the kind into a status, in one table.
+//! The message says what was expected, what came and what to do. Modules keep `thiserror` enums of their own and
+//! convert at their border.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,13 +20,13 @@ pub enum ErrorKind {
     Conflict,
     /// The bucket or the process cannot answer now. For a write: it was *not* applied.
     Unavailable,
-    /// The write may or may not have been applied; reading the collection tells.
+    /// The write may or may not have been applied; a read of the collection shows which.
     OutcomeUnknown,
-    /// A key is missing or does not allow this.
+    /// A key is missing, or it does not allow this request.
     Unauthorized,
     /// A limit was passed; the message names the limit and its setting.
     Limit,
-    /// There is no memory for it; the message names the limit, the use and the need. Nothing was applied.
+    /// Memory is short; the message names the limit, the use and the need. Nothing was applied.
     NoRoom,
     /// Bytes in the bucket are damaged; the message names the object and the cause.
     Corrupted,
@@ -71,7 +71,7 @@ pub struct Error {
 #[error("other writers took every slot")]
 struct Outrun;
 
-/// What passes by itself has mostly passed then.
+/// A wait after which most passing failures are over.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Error {
@@ -81,7 +81,7 @@ impl Error {
         Error { kind, message: message.into(), retry_after, source: None }
     }
 
-    /// Says that the cause passes by itself: work under way ends.
+    /// Marks the failure as passing: it ends with the work under way.
     pub(crate) fn passing(self) -> Self {
         Error { retry_after: Some(SOON), ..self }
     }
@@ -92,20 +92,20 @@ impl Error {
         self
     }
 
-    /// This error, saying first where.
+    /// This error, with the place in front of its message.
     pub(crate) fn with_place(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
     }
 
-    /// A write that other writers were faster than, until its deadline.
+    /// A write that lost every slot to faster writers until its deadline.
     #[doc(hidden)]
     pub fn outrun() -> Self {
         let why = "other writers kept winning until the deadline; nothing was written, try again";
         Self::unavailable(why).with_source(Outrun)
     }
 
-    /// Whether a write was not applied because other writers were faster every time: a smaller one is faster.
+    /// Whether a write was not applied because other writers were faster every time. A smaller write is faster.
     #[doc(hidden)]
     pub fn is_outrun(&self) -> bool {
         self.source.as_deref().is_some_and(|source| source.is::<Outrun>())

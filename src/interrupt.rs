@@ -1,6 +1,6 @@
-//! Whether work is still wanted: long computations ask at short intervals, and give up once nobody
-//! waits for the answer or its time is over. Plain values, so that CPU work knows no async runtime.
-//! Invariant: one that said "give up" once says so from then on.
+//! Whether work is still wanted: long computations check at short intervals, and stop once nobody waits for the
+//! answer or their time is over. Plain values, so that CPU work needs no async runtime. Invariant: an interrupt that
+//! has once said "give up" says so from then on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// Asked by long work in short intervals. Between two questions should lie some milliseconds at most.
+/// Checked by long work at short intervals, which should be some milliseconds at most.
 #[derive(Default)]
 pub struct Interrupt {
     ended: Arc<AtomicBool>,
@@ -30,13 +30,13 @@ impl Interrupt {
         Interrupt::default()
     }
 
-    /// For work that is no longer wanted once `ended` is true. `pause` is called at each question: it may wait, to
-    /// let others come first.
+    /// For work that is no longer wanted once `ended` is true. Each check calls `pause`, which may wait to let others
+    /// come first.
     pub fn new(ended: Arc<AtomicBool>, pause: impl Fn() + Send + 'static) -> Interrupt {
         Interrupt { ended, deadline: None, pause: Some(Box::new(pause)) }
     }
 
-    /// For work that is wanted until then.
+    /// For work that is wanted until the deadline.
     pub fn at(deadline: Instant) -> Interrupt {
         Interrupt { deadline: Some(deadline), ..Interrupt::default() }
     }
@@ -44,7 +44,8 @@ impl Interrupt {
     /// Whether to go on.
     ///
     /// # Errors
-    /// `Unavailable`: nobody waits any more, or it took too long. What was read so far is worth nothing.
+    /// `Unavailable`: nobody waits for the answer any more, or the work took too long. Its partial results must be
+    /// discarded.
     pub fn check(&self) -> Result<()> {
         if let Some(pause) = &self.pause {
             pause();
@@ -61,7 +62,7 @@ impl Interrupt {
     }
 }
 
-/// Ends work when it is dropped: held by the waiter for the answer.
+/// Ends the work when it is dropped: the waiter for the answer holds it.
 #[derive(Debug, Default)]
 pub struct Asker(Arc<AtomicBool>);
 

@@ -2,8 +2,8 @@
 //!
 //! A [`Store`] is all collections of one bucket prefix; a [`Collection`] takes records and answers
 //! nearest-neighbour searches from memory. When a write returns, its change is a durable object in the
-//! bucket; drop the process at any moment, open the store anywhere, and go on. Any number of stores may
-//! use one bucket at once.
+//! bucket. The process may end at any moment: open the store anywhere else, and continue. Any number of
+//! stores may use one bucket at once.
 //!
 //! ```
 //! use drumlin::{Filter, Metadata, Query, Record, Store};
@@ -69,7 +69,7 @@ pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Recor
 pub use store::Store;
 pub use store::modify::CollectionChange;
 
-/// What a [`Store`] is opened with, beyond a URL: credentials, limits, timing, memory.
+/// The settings for opening a [`Store`], beyond a URL: credentials, limits, timing, memory.
 pub mod settings {
     #[cfg(feature = "azure")]
     pub use crate::bucket::cloud::AzureSettings;
@@ -86,7 +86,7 @@ pub mod settings {
     pub use crate::memory::MemoryLimit;
 }
 
-/// What reads answer, for those who take records one by one or want to know more than the records.
+/// The answers of reads, for callers that take records one by one or need more than the records.
 pub mod answers {
     pub use crate::collection::get::{Matches, Reading};
     pub use crate::collection::graph_maintenance::GraphProgress;
@@ -96,7 +96,7 @@ pub mod answers {
     pub use crate::collection::scan::Scan;
 }
 
-/// What a [`Filter`] is made of.
+/// The parts of a [`Filter`].
 pub mod filters {
     pub use crate::filter::{Clause, FilterError, Number, Scalar};
 }
@@ -109,7 +109,7 @@ pub mod files {
     pub use crate::store::files::Files;
 }
 
-/// Records as Arrow record batches, Arrow IPC, Parquet and JSON Lines.
+/// Records in and out of Arrow record batches, Arrow IPC, and files in Parquet or JSON Lines.
 pub mod arrow {
     pub use crate::collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
@@ -117,8 +117,9 @@ pub mod arrow {
     pub use crate::interop::{batch_from_hits, records_from_batch};
 }
 
-/// A store as its operator sees it: tenants, health, restoring, and looking at a bucket without opening it.
+/// A store from its operator's side: tenants, health, restoring, and looking at a bucket without opening a store.
 pub mod admin {
+    pub use crate::bucket::Place;
     pub use crate::bucket::count::{Counts, OpCounts};
     pub use crate::check::Choice;
     pub use crate::check::garbage::{Doomed, Reason};
@@ -140,7 +141,7 @@ pub mod admin {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So are the Rust programs of the book.
+/// The Rust programs of the book are tests, too.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/rust.md")]
 struct Book;

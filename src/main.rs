@@ -1,5 +1,5 @@
-//! The `drumlin` program: reads the command line and runs one command. Everything it does is done by
-//! the library; this file and `cli` only wire it.
+//! The `drumlin` program: reads the command line and runs one command. The library does all the work; this file and
+//! `cli` only wire it.
 
 mod cli;
 

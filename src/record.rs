@@ -1,5 +1,5 @@
-//! The shared words: versions, addresses, metrics, records and their metadata. No I/O, no logic beyond
-//! what the words themselves mean.
+//! The shared words: versions, addresses, metrics, records and their metadata. No I/O, and no logic beyond the meaning
+//! of the words themselves.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// The number of a commit; also of the state after it. The first commit is 1, 0 is the empty stream.
+/// The number of a commit, and of the state after it. The first commit is 1; 0 is the empty stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub u64);
@@ -37,8 +37,8 @@ impl Address {
     /// Rows of one commit that an address can number.
     pub const MAX_ROWS: usize = 1 << 24;
 
-    /// The address of row `row` of commit `version`; `None` where the row number needs over 24 bits
-    /// or the version over 40.
+    /// The address of row `row` of commit `version`. `None` if the row number needs more than 24 bits or the version
+    /// more than 40.
     pub fn new(version: Version, row: usize) -> Option<Address> {
         (row < Self::MAX_ROWS && version.0 < 1 << 40)
             .then_some(Address((version.0 & 0xff_ffff_ffff) << 24 | row as u64))
@@ -258,7 +258,7 @@ pub struct Record {
     pub id: String,
     /// `dim` × f32, all finite.
     pub embedding: Vec<f32>,
-    /// Text the embedding was made of.
+    /// The text that the embedding was made of.
     pub document: Option<String>,
     /// Where the original lies.
     pub uri: Option<String>,
@@ -285,7 +285,7 @@ impl Record {
     }
 }
 
-/// A change of an existing record: what is `None` stays as it is, metadata is merged key by key.
+/// A change of an existing record. A field that is `None` stays as it is; metadata is merged key by key.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecordUpdate {
     /// Which record.

@@ -1,6 +1,7 @@
-//! The checksum of the store's JSON objects in themselves: a last field, `seal`, that holds the XXH3-128 of the
-//! whole object with the checksum's own 32 digits taken as zeros. Invariant: a changed byte of an object with one,
-//! be it white space or the checksum itself, is noticed; an object without one is of an older version, and passes.
+//! The checksum of the store's JSON objects inside themselves: a last field, `seal`. It holds the XXH3-128 of the
+//! whole object, with the checksum's own 32 digits taken as zeros. Invariant: any changed byte of an object with a
+//! checksum is noticed, be it white space or the checksum itself. An object without one comes from an older version,
+//! and passes.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -17,8 +18,8 @@ const ZEROS: &str = "00000000000000000000000000000000";
 /// The field's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelfChecksum {
-    /// Of an object that is replaced: of which of its versions it is. An older version of Drumlin copies
-    /// the field, which it does not know, to a successor with another number and nonce.
+    /// The version of the object, if the object is one that is replaced. An older version of Drumlin does not know
+    /// this field, and copies it to a successor with another number and nonce.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#gen: Option<u64>,
     /// The random word of that version.
@@ -52,10 +53,10 @@ impl<'a, T> Checksummed<'a, T> {
     }
 }
 
-/// Fills in the checksum of a [`Checksummed`] that was serialised, in whatever layout.
+/// Fills in the checksum of a serialised [`Checksummed`], in any layout.
 ///
 /// # Errors
-/// A sentence if it has no place for one: `json` is of something else.
+/// A sentence if `json` has no place for a checksum: it is something else.
 pub fn close(mut json: Vec<u8>) -> Result<Vec<u8>, String> {
     let at = memchr::memmem::rfind(&json, ZEROS.as_bytes()).ok_or("the seal has no place")?;
     let digits = format!("{:032x}", xxh3_128(&json));
@@ -63,15 +64,15 @@ pub fn close(mut json: Vec<u8>) -> Result<Vec<u8>, String> {
     Ok(json)
 }
 
-/// Takes the checksum out of the fields of an object that the reader does not know otherwise. None: an older
-/// version wrote it.
+/// Takes the checksum out of the fields that the reader does not know otherwise. `None`: an older version wrote the
+/// object.
 ///
 /// # Errors
-/// A sentence if there is something that must have been a checksum.
+/// A sentence if a field must have been a checksum, but is none now.
 pub fn take(fields: &mut Map<String, Value>) -> Result<Option<SelfChecksum>, String> {
     match fields.remove(FIELD) {
         Some(field) => serde_json::from_value(field).map(Some).map_err(|error| format!("its seal is broken: {error}")),
-        // Damage of the name must not pass for an object of an older version.
+        // A damaged field name must not pass for an object of an older version.
         None => match fields.iter().find(|(_, value)| value.get("xxh3").is_some()) {
             Some((name, _)) => Err(format!("its seal has the name {name:?}, expected {FIELD:?}")),
             None => Ok(None),
@@ -79,7 +80,7 @@ pub fn take(fields: &mut Map<String, Value>) -> Result<Option<SelfChecksum>, Str
     }
 }
 
-/// Checks an object that is written once by the checksum in it, if it has one.
+/// Checks an object that is written once against the checksum in it, if it has one.
 ///
 /// # Errors
 /// A sentence that says what does not fit.
@@ -92,10 +93,10 @@ pub fn check_once(object: &[u8]) -> Result<(), String> {
 }
 
 impl SelfChecksum {
-    /// Checks all bytes of the object that this checksum is of.
+    /// Checks all bytes of the object that holds this checksum.
     ///
     /// # Errors
-    /// A sentence with the checksum expected and the one found.
+    /// A sentence with the expected checksum and the one found.
     pub fn check(&self, object: &[u8]) -> Result<(), String> {
         let expected = &self.xxh3;
         let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);

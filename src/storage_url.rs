@@ -1,6 +1,6 @@
-//! Where a store is, in one string: `s3://bucket/prefix`, `./folder`, `memory://` and the like. What a string leaves
-//! open is taken from where each cloud's own tools look for it. Invariant: a string that names no bucket for certain is
-//! refused; nothing is guessed that would open an empty store elsewhere.
+//! The place of a store in one string: `s3://bucket/prefix`, `./folder`, `memory://` and the like. What a string
+//! leaves open comes from where each cloud's own tools look for it.
+//! Invariant: a string that does not certainly name a bucket is refused; no guess may open an empty store elsewhere.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -17,31 +17,32 @@ use crate::bucket::s3::S3Settings;
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 
-/// What is expected, for messages.
+/// The accepted forms, for messages.
 const FORMS: &str =
     "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, dropbox://folder, memory:// or a path";
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
-/// A variable of the environment that is set and not empty.
+/// A variable of the environment, if it is set and not empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn invalid(url: &str, why: &str) -> Error {
-    Error::invalid(format!("{url:?} says no place for a store: {why}; expected {FORMS}"))
+    Error::invalid(format!("{url:?} does not say where the store is: {why}; expected {FORMS}"))
 }
 
 impl FromStr for Storage {
     type Err = Error;
 
     /// Reads `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `dropbox://folder`, `memory://`,
-    /// `file:///path` or a path of a local folder. Without a prefix it is the one that the server takes, `vector_db/`.
+    /// `file:///path` or a path of a local folder. Without a prefix, the server's default prefix `vector_db/`
+    /// applies.
     ///
-    /// Credentials come from the environment as the cloud's own tools find them: the AWS SDK's chain (and
+    /// Credentials come from the environment, where the cloud's own tools find them: the AWS SDK's chain (and
     /// `AWS_ENDPOINT_URL` for other servers); `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's own file or the machine's
-    /// account; `AZURE_STORAGE_ACCOUNT` with `AZURE_STORAGE_KEY`, `AZURE_STORAGE_SAS_TOKEN` or the machine's identity,
-    /// or `AZURE_STORAGE_CONNECTION_STRING`; `DROPBOX_REFRESH_TOKEN` with `DROPBOX_APP_KEY` and `DROPBOX_APP_SECRET`,
-    /// or `DROPBOX_ACCESS_TOKEN`.
+    /// account; `AZURE_STORAGE_ACCOUNT` with `AZURE_STORAGE_KEY`, `AZURE_STORAGE_SAS_TOKEN` or the machine's
+    /// identity, or `AZURE_STORAGE_CONNECTION_STRING`; `DROPBOX_REFRESH_TOKEN` with `DROPBOX_APP_KEY` and
+    /// `DROPBOX_APP_SECRET`, or `DROPBOX_ACCESS_TOKEN`.
     ///
     /// # Errors
     /// `Invalid` for another scheme, a missing bucket, parameters after a `?`, and missing credentials.
@@ -60,7 +61,7 @@ impl FromStr for Storage {
         #[allow(unused_variables, reason = "only the schemes of clouds have a bucket")]
         let named = || match bucket {
             "" => Err(invalid(url, "the bucket's name is missing")),
-            _ if bucket.contains('@') => Err(invalid(url, "credentials do not belong into a URL")),
+            _ if bucket.contains('@') => Err(invalid(url, "credentials do not belong in a URL")),
             name => Ok(name.to_owned()),
         };
         match scheme {
@@ -100,7 +101,7 @@ impl FromStr for Storage {
 }
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
-/// The prefix that was said, else the default one.
+/// The given prefix, or else the default one.
 fn or_default(said: &str, default: String) -> String {
     if said.is_empty() { default } else { said.to_owned() }
 }
@@ -218,7 +219,7 @@ mod tests {
             ("", "it is empty"),
             ("s3://", "the bucket's name is missing"),
             ("s3:///prefix", "the bucket's name is missing"),
-            ("s3://key:secret@books", "credentials do not belong into a URL"),
+            ("s3://key:secret@books", "credentials do not belong in a URL"),
             ("s3://books?region=eu-west-1", "parameters are not read"),
             ("memory://notes", "a store in memory has no name"),
             ("file://drumlin-data", "begins with a slash"),

@@ -1,11 +1,11 @@
-//! For tests and benches of this project only: the parts behind the public API. No promise is made
-//! about anything here.
+//! The parts behind the public API, for tests and benches of this project only. No promise is made about anything
+//! here.
 
 pub use crate::config::Ablate;
 pub use crate::filter::Columns;
 pub use crate::interrupt::Interrupt;
 
-/// Buckets, and what stands between a store and them.
+/// Buckets, and the layers between a store and a bucket.
 pub mod bucket {
     pub use crate::bucket::*;
 }
@@ -34,7 +34,7 @@ pub mod index {
     };
 }
 
-/// What graphs are measured and addressed by.
+/// The measures and addresses of graphs.
 pub mod record {
     pub use crate::record::{Address, Metric, Version};
 }

@@ -228,7 +228,7 @@ fn what_the_documents_name_is_there() {
     let mut named = 0;
     for (document, folders) in [("ARCHITECTURE.md", true), (PROTOCOL, false)] {
         let text = fs::read_to_string(root(document)).unwrap();
-        let (_, prose) = text.split_at(text.rfind("\n```\n").unwrap_or_default());
+        let (_, prose) = text.split_at(text.rfind("\n```\n").map_or(0, |at| at + "\n```\n".len()));
         // Keys of the bucket look like folders.
         let words = prose.split('`').skip(1).step_by(2).filter(|word| folders || !word.ends_with('/'));
         for word in words {

@@ -1,5 +1,5 @@
-//! What attempts at calls over HTTP have in common, whichever client makes them: whether one wants new connections,
-//! when it is given up, how the body of its answer is read, and what is said of its failure.
+//! One attempt of a call over HTTP, for every client: whether it wants new connections, when it is given up, how the
+//! body of its answer is read, and how its failure is worded.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use super::body::Body;
 use super::clock::system_time;
 use super::{BucketError, StoreTime};
 
-/// Where a store lies in a bucket whose settings do not say it.
+/// The prefix of a store whose settings name none.
 pub const DEFAULT_PREFIX: &str = "vector_db/";
 
 tokio::task_local! {
@@ -20,7 +20,7 @@ tokio::task_local! {
     static NEW_CONNECTIONS: ();
 }
 
-/// Makes the call, and whatever it asks of the store, over connections that no earlier answer came over.
+/// Makes the call over connections that no earlier answer came over. This holds for all its requests to the store.
 pub(super) async fn over_new_connections<T>(call: impl Future<Output = T>) -> T {
     NEW_CONNECTIONS.scope((), call).await
 }
@@ -30,7 +30,7 @@ pub(super) fn wants_new_connection() -> bool {
     NEW_CONNECTIONS.try_with(|()| ()).is_ok()
 }
 
-/// What `Retry-After` says: seconds, or a moment, which is taken from the answer's own `date`.
+/// The pause that `Retry-After` asks for: seconds, or a moment, measured from the answer's own `date`.
 pub(super) fn retry_after(value: &str, date: Option<StoreTime>) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
@@ -45,7 +45,7 @@ pub(super) fn timed_out(limit: Duration) -> BucketError {
     BucketError::unknown(format!("no answer within {} s", limit.as_secs_f64()))
 }
 
-/// Reads the chunks of a body of which `length` bytes were announced into one buffer, within `limit`.
+/// Reads the chunks of a body into one buffer, within `limit`. The answer announced `length` bytes.
 pub(super) async fn collect(
     chunks: impl Stream<Item = Result<Bytes, String>>,
     length: u64,
@@ -79,7 +79,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// A failure to reach a store, with the variables that may help.
+/// A failure to reach a store, with advice where its cause is known.
 pub(super) fn with_way_out(failure: String) -> String {
     let holds = |words: &[&str]| words.iter().any(|word| failure.contains(word));
     let way_out = if holds(&["not valid for name", "NotValidForName"]) {
@@ -99,7 +99,7 @@ pub(super) fn with_way_out(failure: String) -> String {
     format!("{failure}; {way_out}")
 }
 
-/// A prefix as it is put before keys: without a slash in front, with one at the end, or empty.
+/// A prefix in the form that is put before keys: no slash in front, one at the end; or empty.
 pub(super) fn root_of(prefix: &str) -> String {
     match prefix.trim_matches('/') {
         "" => String::new(),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// A random time below `first` × 2^`attempt`, at most `longest`: anything from nothing to the bound, so that
-/// many that failed together do not come back together.
+/// A random time below `first` × 2^`attempt`, at most `longest`. It may be anything from zero to the bound, so that
+/// calls that failed together do not come back together.
 pub fn jittered(first: Duration, longest: Duration, attempt: u32) -> Duration {
     first.saturating_mul(1 << attempt.min(31)).min(longest).mul_f64(rand::random::<f64>())
 }
 
-/// The longest time that a store's `Retry-After` is obeyed for; a store that asks for more is asked again then.
+/// The longest `Retry-After` that is obeyed. A store that asks for more is asked again after this time.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
 /// Sleeps a [`jittered`] time on top of what the store has asked for (its `Retry-After`), up to [`LONGEST_ASKED`].

@@ -1,5 +1,5 @@
-//! The buffer in which a read object's bytes are collected: one allocation, and a start aligned to 64
-//! bytes, because Arrow uses its arrays where they lie only if they are aligned.
+//! The buffer that collects the bytes of a read object. It is one allocation, and its start is aligned to 64 bytes:
+//! Arrow uses arrays in place only if they are aligned.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Room for `length` bytes; an error where the memory cannot be had.
+    /// Room for `length` bytes; an error if there is not enough memory.
     pub(super) fn with_capacity(length: u64) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut buffer: Vec<u8> = Vec::new();
@@ -26,8 +26,7 @@ impl Body {
         Ok(Body { buffer, start })
     }
 
-    /// The buffer, to which the body is appended. Beyond the announced length it grows and loses the
-    /// alignment, nothing else.
+    /// The buffer, to which the body is appended. Beyond the announced length it grows and loses only the alignment.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }

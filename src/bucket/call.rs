@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::PutCondition;
 
-/// Added to the time of an attempt for each this many bytes of body, and how much.
+/// An attempt gets `SLOW_LINK_TIME` more for each `SLOW_LINK_BYTES` of its body.
 const SLOW_LINK_BYTES: u64 = 64 << 20;
 const SLOW_LINK_TIME: Duration = Duration::from_secs(60);
 
@@ -54,7 +54,7 @@ impl Op {
     }
 }
 
-/// `timeout`, and more for a body that may come over a slow link.
+/// `timeout`, plus time for a body that may come over a slow link.
 pub fn attempt_limit(timeout: Duration, body_bytes: u64) -> Duration {
     timeout.saturating_add(SLOW_LINK_TIME.mul_f64(body_bytes as f64 / SLOW_LINK_BYTES as f64))
 }

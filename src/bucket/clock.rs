@@ -1,5 +1,5 @@
-//! Store time where we are the store: the memory bucket and the folder. Its invariant is that only
-//! backends read it; everything above takes the time from an answer's stamp, as from any other store.
+//! Store time where Drumlin itself is the store: the memory bucket and the folder. Invariant: only backends read this
+//! clock. Everything above takes the time from an answer's stamp, as from any other store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::StoreTime;
 
-/// The clock of a memory bucket: a start, plus the time tokio's clock has run since (so that a test
-/// under paused time moves it), plus a skew that a test may set. Clones are the same clock.
+/// The clock of a memory bucket: a start, plus the time that tokio's clock has run since, plus a skew that a test may
+/// set. A test under paused time moves it. Clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct StoreClock {
     base: StoreTime,
@@ -35,8 +35,7 @@ impl StoreClock {
         StoreTime(self.base.0.saturating_add(elapsed_ms).saturating_add(self.skew_ms.load(Ordering::SeqCst)))
     }
 
-    /// Puts the clock forward (or back, if negative) by `skew_ms` against where it would be; replaces
-    /// an earlier skew.
+    /// Sets the clock `skew_ms` ahead of its unskewed time (behind it if negative). Replaces an earlier skew.
     #[cfg(any(test, feature = "testing"))]
     pub fn set_skew_ms(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::SeqCst);

@@ -1,6 +1,6 @@
-//! Counts what passes to a bucket: calls, failures by kind, bytes each way, and how the store has
-//! fared lately. Its invariant: it changes no call and no answer. It stands right over the backend, so
-//! that every attempt counts, as it costs.
+//! Counts the traffic to a bucket: calls, failures by kind, bytes each way, and the store's recent health. Invariant:
+//! it changes no call and no answer. The layer stands right over the backend, so that every attempt is counted: each
+//! one costs.
 
 use std::future::Future;
 use std::ops::Range;
@@ -64,12 +64,12 @@ impl Counts {
     }
 }
 
-/// How the store fares: the last definite answer and the last failure to get one.
+/// The store's health: the last definite answer and the last failure to get one.
 #[derive(Debug, Clone, Default)]
 pub struct Fortune {
     /// When the store last answered as a working store does, by our clock.
     pub last_success: Option<SystemTime>,
-    /// When it last refused or did not answer, by our clock, and what was said.
+    /// When the store last refused or did not answer, by our clock, and the reason.
     pub last_error: Option<(SystemTime, String)>,
 }
 
@@ -123,11 +123,11 @@ pub struct CallCounters {
 #[derive(Debug, Default)]
 struct CallsUnderWay {
     calls: usize,
-    /// Since when none of them was answered; there is a time only while there are calls.
+    /// Since when no call was answered; `None` while no call is under way.
     silent_since: Option<Instant>,
 }
 
-/// A call that waits for its answer; given up when this is dropped.
+/// A call that waits for its answer. Dropping this gives the call up.
 struct WaitingCall<'a>(&'a CallCounters);
 
 impl Drop for WaitingCall<'_> {
@@ -151,7 +151,7 @@ impl CallCounters {
         self.fortune.lock().clone()
     }
 
-    /// For how long calls have been under way without any being answered.
+    /// How long calls have been under way without an answer to any of them.
     pub fn silence(&self) -> Duration {
         self.under_way.lock().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
@@ -207,7 +207,7 @@ pub struct Counting<B> {
 }
 
 impl<B: Bucket> Counting<B> {
-    /// `inner`, with everything that passes counted.
+    /// `inner`, with all its traffic counted.
     pub fn new(inner: B) -> Self {
         Counting { inner, counters: Arc::default() }
     }

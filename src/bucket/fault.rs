@@ -1,7 +1,7 @@
-//! A bucket that fails on purpose, between one store and the real bucket: requests are refused, lost,
-//! applied without an answer, held back, applied late; the process behind it can be made to die. Each
-//! store of a simulation has one of its own. Its invariants: every call is logged before anything
-//! happens to it, and all delays run on tokio's clock, so that paused time decides their order.
+//! A bucket that fails on purpose, between one store and the real bucket. It refuses requests, loses them, applies
+//! them without an answer, holds them back or applies them late; the process behind it can die. Each store of a
+//! simulation has its own. Invariants: every call is logged before anything happens to it; all delays run on tokio's
+//! clock, so that paused time decides their order.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,7 +21,7 @@ use super::call::Op;
 use super::fault_call::{Answer, Request};
 use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, StoreTime};
 
-/// One call that a store made, as the log keeps it and plans and gates judge it.
+/// One call of a store, as the log records it and as plans and gates judge it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The number of the call at this fault bucket, from 0.
@@ -48,18 +48,18 @@ pub enum Fault {
         /// Whether the call is applied at once.
         applied: bool,
     },
-    /// Goes through after so many milliseconds.
+    /// Goes through after this many milliseconds.
     SlowMs(u64),
-    /// Reported unknown at once, applied after so many milliseconds, unless its condition fails then.
+    /// Reported unknown at once. Applied after this many milliseconds, unless its condition fails then.
     AppliedLateMs(u64),
-    /// Goes through; the store's time in the answer is shifted by so many milliseconds.
+    /// Goes through; the store's time in the answer is shifted by this many milliseconds.
     DateSkewMs(i64),
-    /// A read that goes through, and whose answer does not tell the store's time.
+    /// A read that goes through; its answer lacks the store's time.
     Undated,
-    /// A listing that does not show yet what was written in the last so many milliseconds.
+    /// A listing that lags by this many milliseconds: later writes do not show yet.
     ListLagMs(i64),
-    /// A read that is answered with success and with bytes that are not the object's. A write is answered by
-    /// something that is no store, which nothing proves: not applied, reported unknown.
+    /// A read that is answered with success and with wrong bytes. A write is answered by something that is no store,
+    /// which proves nothing: not applied, reported unknown.
     Wrong(Wrong),
     /// A read that is answered as if there were no such object.
     Missing,
@@ -72,10 +72,10 @@ pub enum Fault {
     },
 }
 
-/// In which way the bytes of an answer are wrong.
+/// How the bytes of an answer are wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Wrong {
-    /// A page of text from something between us and the store, whether there is such an object or not.
+    /// A page of text from something between us and the store, whether or not the object exists.
     Page,
     /// Nothing at all; of a listing, no keys.
     Empty,
@@ -89,7 +89,7 @@ impl Wrong {
     /// Every way.
     pub const ALL: [Wrong; 4] = [Wrong::Page, Wrong::Empty, Wrong::Cut, Wrong::Flipped];
 
-    /// What `bytes` become.
+    /// What the fault makes of `bytes`.
     pub fn spoil(self, bytes: &Bytes) -> Bytes {
         match self {
             Wrong::Page => Bytes::from_static(b"<html><body>Please sign in.</body></html>"),
@@ -105,7 +105,7 @@ impl Wrong {
     }
 }
 
-/// How likely each fault is at a call of a random plan, from 0 to 1; what is left over goes through.
+/// How likely each fault is at a call of a random plan, from 0 to 1. The rest goes through.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Odds {
     /// Of [`Fault::RefuseBefore`].
@@ -129,7 +129,7 @@ pub fn only(index: u64, fault: Fault) -> impl FnMut(&Call) -> Fault + Send + 'st
     move |call| if call.index == index { fault } else { Fault::None }
 }
 
-/// A plan that draws each call's fault by `odds`; the same seed and calls give the same faults.
+/// A plan that draws each call's fault by `odds`. The same seed and calls give the same faults.
 pub fn random(seed: u64, odds: Odds) -> impl FnMut(&Call) -> Fault + Send + 'static {
     let mut random = StdRng::seed_from_u64(seed);
     move |_| {
@@ -163,7 +163,7 @@ pub enum Hold {
     After,
 }
 
-/// Holds back the calls it matches until it is released (or dropped): a stalled process.
+/// Holds back the matching calls until it is released or dropped: a stalled process.
 #[derive(Debug)]
 pub struct Gate {
     held: watch::Receiver<u64>,
@@ -171,9 +171,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Waits until at least one call stands at the gate.
+    /// Waits until at least one call is held at the gate.
     pub async fn reached(&mut self) {
-        // The sender lives in the fault bucket; if that is gone, no call can come any more.
+        // The sender lives in the fault bucket. Once that is gone, no call can come any more.
         let _ = self.held.wait_for(|held| *held > 0).await;
     }
 
@@ -182,7 +182,7 @@ impl Gate {
         *self.held.borrow()
     }
 
-    /// Lets the held calls go on and all later ones pass.
+    /// Lets the held calls and all later ones pass.
     pub fn release(&self) {
         self.open.send_replace(true);
     }
@@ -203,7 +203,7 @@ struct FaultState {
     barriers: Vec<Barrier>,
 }
 
-/// A bucket with faults; see the module's text. Without a plan everything goes through.
+/// A bucket with faults; see the module's text. Without a plan every call goes through.
 pub struct FaultBucket {
     inner: Arc<dyn Bucket>,
     state: Mutex<FaultState>,
@@ -219,7 +219,7 @@ impl fmt::Debug for FaultBucket {
 }
 
 impl FaultBucket {
-    /// A layer over `inner` through which everything goes until a plan is set.
+    /// A layer over `inner`. Every call goes through until a plan is set.
     pub fn new(inner: Arc<dyn Bucket>) -> Self {
         let state = FaultState { log: Vec::new(), plan: Box::new(|_| Fault::None), barriers: Vec::new() };
         FaultBucket {
@@ -230,13 +230,13 @@ impl FaultBucket {
         }
     }
 
-    /// Sets the time after which a hanging call is given up; 30 s otherwise.
+    /// Sets the time after which a hanging call is given up; the default is 30 s.
     pub fn with_attempt_timeout(mut self, attempt_timeout: Duration) -> Self {
         self.attempt_timeout = attempt_timeout;
         self
     }
 
-    /// Sets what decides about each later call.
+    /// Sets the plan that decides each later call.
     pub fn set_plan(&self, plan: impl FnMut(&Call) -> Fault + Send + 'static) {
         self.state.lock().plan = Box::new(plan);
     }
@@ -255,8 +255,8 @@ impl FaultBucket {
         Gate { held, open }
     }
 
-    /// From now on no call reaches the bucket and none is ever answered: the process is dead. Calls
-    /// reported unknown and still under way land all the same; those at a gate or slow ones do not.
+    /// Kills the process: no later call reaches the bucket or is ever answered. Calls reported unknown and still under
+    /// way land all the same. Calls that are slow or held at a gate do not.
     pub fn kill(&self) {
         self.dead.store(true, Ordering::SeqCst);
     }
@@ -308,7 +308,7 @@ impl FaultBucket {
         answer
     }
 
-    /// The store's time, as a look at `key` tells it.
+    /// The store's time, read off an answer about `key`.
     async fn date(&self, key: &str) -> Option<StoreTime> {
         match self.inner.get(key, Some(0..0)).await {
             Ok(object) => object.stamp.date,

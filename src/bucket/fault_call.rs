@@ -1,4 +1,4 @@
-//! A call to a bucket as a value, so that what injects faults can look at it, hold it back and spoil its answer.
+//! A call to a bucket as a value, so that the fault layer can look at it, hold it back and spoil its answer.
 //! Invariant: `send` pairs each request with its kind of answer.
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub(super) enum Request {
     Delete { keys: Vec<String> },
 }
 
-/// What a call was answered.
+/// The answer to a call.
 #[derive(Debug)]
 pub(super) enum Answer {
     Object(Object),
@@ -40,8 +40,7 @@ impl Request {
         }
     }
 
-    /// The key that the call is about: the target of a copy, the prefix of a listing, the first of a
-    /// batch to delete.
+    /// The key of the call: the target of a copy, the prefix of a listing, the first key of a batch to delete.
     pub(super) fn key(&self) -> &str {
         match self {
             Request::Get { key, .. } | Request::Put { key, .. } | Request::PutLarge { key, .. } => key,
@@ -88,7 +87,7 @@ impl Answer {
     }
 }
 
-/// Cannot happen, as `send` pairs each request with its answer; kept an error rather than a panic.
+/// A mismatch cannot happen, as `send` pairs each request with its answer; it is an error rather than a panic.
 fn mixed_up(expected: &str) -> BucketError {
     BucketError::unknown(format!("expected {expected}, another kind of answer came"))
 }

@@ -1,6 +1,6 @@
-//! Fetching objects of known size in pieces, several at once. Invariants: the pieces of an object cover
-//! it, each byte once; an opening has at most [`PIECES_IN_FLIGHT`] requests under way, and who asked
-//! first is served first.
+//! Fetching objects of known size in pieces, several at once. Invariants: the pieces of an object cover each of its
+//! bytes once; one [`Fetcher`] and its clones have at most [`PIECES_IN_FLIGHT`] requests under way; requests are
+//! served in the order in which they came.
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -15,24 +15,24 @@ use tokio::task::JoinHandle;
 
 use super::{Bucket, BucketError, Object, backoff};
 
-/// Bytes of one piece at most. Large enough that a request's latency is small beside its transfer.
+/// Most bytes of one piece. Large enough that a request's latency is small beside its transfer.
 pub const PIECE_BYTES: u64 = 8 << 20;
-/// Requests under way at once: on a line of 20 ms they keep 6 GB/s busy.
+/// Most requests under way at once. On a line with 20 ms latency they keep 6 GB/s busy.
 pub const PIECES_IN_FLIGHT: usize = 16;
-/// Pieces of one object that are asked for, or at hand, before the one that is taken next.
+/// Most pieces of one object that are under way or at hand, but not taken yet.
 const PIECES_AHEAD: usize = 8;
-/// How often a piece is asked for again whose size is not the expected one, and the longest pause before the first time.
+/// How often a piece of the wrong size is requested again, and the longest pause before the first of these requests.
 const PIECE_REREADS: u32 = 4;
 const PIECE_PAUSE: Duration = Duration::from_millis(20);
 /// Alignment of a whole object's first byte: Arrow uses its arrays where they lie only if aligned.
 const ALIGNMENT: usize = 64;
 
-/// The pieces in which an object of `size_bytes` bytes is fetched: as even as can be, so that the last
-/// one, where formats keep their footers, is not a small rest.
+/// The pieces in which an object of `size_bytes` bytes is fetched. They are as even as possible: the last one, where
+/// formats keep their footers, is no small rest.
 pub fn pieces(size_bytes: u64) -> impl DoubleEndedIterator<Item = Range<u64>> + ExactSizeIterator + Clone {
     let count = size_bytes.div_ceil(PIECE_BYTES).max(1);
     let step = size_bytes.div_ceil(count);
-    // A `usize` of pieces is beyond all memory.
+    // More pieces than a `usize` holds would exceed any memory.
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     (0..count).map(move |n| {
         let start = (n as u64).saturating_mul(step).min(size_bytes);
@@ -55,13 +55,13 @@ impl Fetcher {
         Fetcher { bucket, permits: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)), fresh: false }
     }
 
-    /// A fetcher over new connections, for what did not check out. Shares the limit.
+    /// A fetcher over new connections, for bytes that did not check out. Shares the limit.
     pub fn fresh(&self) -> Fetcher {
         Fetcher { fresh: true, ..self.clone() }
     }
 
-    /// One piece of the object `key`; an object of a single piece is asked for without a range. One that is not as
-    /// large as it should be is asked for again a few times; what came last is for the caller to compare.
+    /// One piece of the object `key`. An object of a single piece is read without a range. A piece of the wrong size
+    /// is requested again a few times; the caller compares the last one.
     pub async fn piece(&self, key: &str, piece: Range<u64>, size_bytes: u64) -> Result<Object, BucketError> {
         let _permit = self.permits.acquire().await.map_err(|_| cut_short("the limit is gone"))?;
         let length = piece.end.saturating_sub(piece.start);
@@ -80,7 +80,7 @@ impl Fetcher {
         }
     }
 
-    /// The pieces `pieces` of the object `key`, in their order, fetched ahead on tasks of their own.
+    /// The pieces `pieces` of the object `key`, in order, fetched ahead by tasks of their own.
     pub fn pieces(
         &self,
         key: &str,
@@ -95,14 +95,15 @@ impl Fetcher {
         stream::iter(tasks).buffered(PIECES_AHEAD)
     }
 
-    /// The whole object in one buffer whose start is aligned to 64 bytes, if it has `size_bytes` bytes;
-    /// one of another size is answered with the bytes it has, or what came of them.
+    /// The whole object in one buffer whose start is aligned to 64 bytes, if it has `size_bytes` bytes. An object of
+    /// another size is returned with the bytes that came.
     pub async fn whole(&self, key: &str, size_bytes: u64) -> Result<Bytes, BucketError> {
         let mut pieces = pieces(size_bytes);
         let Some(begin) = pieces.next().filter(|_| pieces.len() > 0) else {
             return self.piece(key, 0..size_bytes, size_bytes).await.map(|object| object.bytes);
         };
-        // IMPORTANT: before there is memory for the rest. What is said of an object's size may be made up.
+        // IMPORTANT: the first piece comes before memory is taken for the rest. An object's claimed size may be made
+        // up.
         let first = self.piece(key, begin.clone(), size_bytes).await?;
         if first.size_bytes != size_bytes || first.bytes.len() as u64 != begin.end {
             return Ok(first.bytes);
@@ -127,7 +128,7 @@ impl Fetcher {
         Ok(whole.freeze())
     }
 
-    /// Writes a piece into its part of the buffer; an object of another size is handed back as it came.
+    /// Writes a piece into its part of the buffer. A piece of an object of another size is handed back as it came.
     async fn fill(
         self,
         key: String,
@@ -144,7 +145,7 @@ impl Fetcher {
     }
 }
 
-/// Zeroed memory of that size that starts aligned. The system hands out zeroes: nothing is written yet.
+/// Zeroed memory of `size_bytes` bytes with an aligned start. The system hands out zeroes: nothing is written yet.
 fn aligned(size_bytes: u64) -> Result<BytesMut, BucketError> {
     let size = usize::try_from(size_bytes).ok().and_then(|size| size.checked_add(ALIGNMENT));
     let size = size.ok_or_else(|| cut_short("the object is larger than any memory"))?;

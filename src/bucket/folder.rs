@@ -1,7 +1,7 @@
-//! A folder as a bucket, for one machine and any number of processes on it. Its invariants: an
-//! object's file appears whole and is on disk, name included, before a put is answered; files are
-//! never written in place; replacing and deleting hold the key's lock, creating relies on link(2)
-//! alone. What is not an object lies in one hidden directory that no listing shows:
+//! A folder as a bucket, for one machine and any number of processes on it. Its invariants: an object's file appears
+//! whole, and is on disk with its name before a put is answered; files are never written in place; replacing and
+//! deleting hold the key's lock; creating relies on link(2) alone. Everything that is not an object lies in one hidden
+//! directory that no listing shows:
 //!
 //! ```text
 //! .drumlin/lock            held while a process opens the folder and sweeps what dead ones left
@@ -44,8 +44,8 @@ pub struct FolderBucket {
 }
 
 impl FolderBucket {
-    /// Opens the folder, creating it if it is absent, and sweeps what crashed processes left
-    /// half-written. Blocks the thread for some file operations.
+    /// Opens the folder; creates it if it is absent. Sweeps the half-written files of crashed processes. Blocks the
+    /// thread for some file operations.
     ///
     /// # Errors
     /// `Unavailable` when the folder cannot be created, read or written.
@@ -73,7 +73,7 @@ impl FolderBucket {
     }
 }
 
-/// The folder with what this process holds in it.
+/// The folder and the files that this process holds in it.
 #[derive(Debug)]
 struct Folder {
     root: PathBuf,
@@ -115,8 +115,8 @@ impl Folder {
         key.split('/').fold(self.root.clone(), |path, part| path.join(part))
     }
 
-    /// Fills a file of its own in the staging directory and brings it to the disk. Whatever fails here, no key was
-    /// touched, and nothing that is under way can still touch one: it is definite, and said at once.
+    /// Fills a new file in the staging directory and brings it to the disk. A failure here has touched no key, and
+    /// nothing under way can still touch one. The failure is definite, and reported at once.
     fn stage(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<StagedFile, BucketError> {
         let path = self.staging.join(self.staged.fetch_add(1, Ordering::Relaxed).to_string());
         let open = private_file().write(true).create_new(true).open(&path);
@@ -133,7 +133,7 @@ impl Folder {
         let parent = file.parent().unwrap_or(&self.root).to_owned();
         let mut placed = self.durable_directory(&parent).and_then(|()| self.place_file(staged, key, &file, &condition));
         if matches!(&placed, Err(error) if error.kind() == ErrorKind::NotFound) {
-            // Someone removed the directory under us; what we knew of it is void.
+            // Someone removed the directory under us: what we knew of it is void.
             self.durable.lock().clear();
             placed = self.durable_directory(&parent).and_then(|()| self.place_file(staged, key, &file, &condition));
         }
@@ -168,7 +168,7 @@ impl Folder {
         }
     }
 
-    /// Holds the lock of the key until the answer is dropped; other processes and threads wait.
+    /// Locks the key until the returned file is dropped; other processes and threads wait.
     fn lock_key(&self, key: &str) -> io::Result<File> {
         let number = xxh3_64(key.as_bytes()) % LOCKS;
         let file = lock_file(&self.root.join(HIDDEN).join("locks").join(format!("{number:02x}")))?;
@@ -176,8 +176,8 @@ impl Folder {
         Ok(file)
     }
 
-    /// Creates the directory, and brings its name and those above it to the disk. A directory that
-    /// another process has just made need not be there yet, so existence is no proof.
+    /// Creates the directory, and brings its name and those above it to the disk. A directory that another process has
+    /// just made may not be on disk yet, so its existence is no proof.
     fn durable_directory(&self, directory: &Path) -> io::Result<()> {
         if self.durable.lock().contains(directory) {
             return Ok(());
@@ -257,7 +257,7 @@ fn lock_file(path: &Path) -> io::Result<File> {
     private_file().create(true).truncate(false).write(true).open(path)
 }
 
-/// Makes a directory, and those above it that are missing, for this user alone, whatever the umask is.
+/// Makes a directory and the missing ones above it, for this user alone, whatever the umask is.
 fn private_directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -265,7 +265,7 @@ fn private_directory(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-/// Files that are made are for this user alone, whatever the umask is.
+/// Opens new files for this user alone, whatever the umask is.
 fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -273,7 +273,7 @@ fn private_file() -> OpenOptions {
     options
 }
 
-/// Says so where an older Drumlin, or somebody else, has left the records open to others on this machine.
+/// Warns where an older Drumlin, or somebody else, has left the records open to others on this machine.
 fn warn_of_readers(root: &Path) {
     if let Some(open) = open_to_others(root) {
         let (open, root) = (open.display(), root.display());
@@ -284,7 +284,7 @@ fn warn_of_readers(root: &Path) {
     }
 }
 
-/// The first entry of the folder that others than its owner can read, unless they cannot come that far.
+/// The first entry of the folder that others than its owner can read. `None` also if they cannot reach it.
 #[cfg(unix)]
 pub(super) fn open_to_others(root: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
@@ -302,8 +302,8 @@ fn open_to_others(_root: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Removes the staging directories of processes that are dead: those whose lock is free. The caller
-/// holds the opening lock, so that none of them is just being made.
+/// Removes the staging directories of dead processes: those whose lock is free. The caller holds the opening lock, so
+/// that no other process is just making one.
 fn sweep(staging: &Path) -> io::Result<()> {
     for entry in fs::read_dir(staging)? {
         let directory = entry?.path();
@@ -314,14 +314,14 @@ fn sweep(staging: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Brings the names in a directory to the disk. Elsewhere than on Unix a directory cannot be opened
-/// for that, and the file system's own order has to do.
+/// Brings the names in a directory to the disk. Only Unix can open a directory for that; elsewhere the file system's
+/// own order must suffice.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-/// Brings the folder's own name to the disk, and the names of the folders above it, which may be just as
-/// new. One that may not be read, or cannot be written, was there before.
+/// Brings the folder's own name to the disk, and the names of the folders above it, which may be just as new. A folder
+/// that may not be read, or cannot be written, was there before.
 fn sync_above(root: &Path) -> io::Result<()> {
     use ErrorKind::*;
     for above in root.ancestors().skip(1) {
@@ -333,8 +333,8 @@ fn sync_above(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The tag is a hash of the content: equal bytes are equal to a compare-and-swap, and HEAD holds a
-/// nonce so that its bytes never repeat.
+/// The tag: a hash of the content. Equal bytes are equal to a compare-and-swap; HEAD holds a nonce so that its bytes
+/// never repeat.
 fn etag_of(content: &[u8]) -> String {
     quoted(xxh3_128(content))
 }
@@ -383,7 +383,7 @@ fn sort_read(error: object_store::Error) -> BucketError {
     BucketError::unknown(error.to_string())
 }
 
-/// Checks a key and gives it as the path of `object_store`.
+/// Checks a key and returns it as the path of `object_store`.
 fn checked(key: &str) -> Result<object_store::path::Path, BucketError> {
     keys::validate(key)?;
     if key.split('/').next() == Some(HIDDEN) {
@@ -392,7 +392,7 @@ fn checked(key: &str) -> Result<object_store::path::Path, BucketError> {
     object_store::path::Path::parse(key).map_err(|error| BucketError::Refused { message: error.to_string() })
 }
 
-/// Reads the range of an open file; the file stays the same one when the object is replaced meanwhile.
+/// Reads the range of an open file. The file stays the same one when the object is replaced meanwhile.
 fn read_range(mut file: File, size_bytes: u64, range: Option<Range<u64>>) -> io::Result<Bytes> {
     let range = range.unwrap_or(0..size_bytes);
     let start = range.start.min(size_bytes);
@@ -463,7 +463,7 @@ impl Bucket for FolderBucket {
             .try_collect()
             .await
             .map_err(sort_read)?;
-        // Directories come in no order, and by bytes "a-b" stands before "a/b".
+        // Directories come in no order; sorted by bytes, "a-b" stands before "a/b".
         objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let more = objects.len() > PAGE_KEYS;
         objects.truncate(PAGE_KEYS);

@@ -1,5 +1,5 @@
-//! What a folder has to give beyond the bucket contract: it survives dead processes, several
-//! processes share it, and nothing of its own shows.
+//! What a folder must do beyond the bucket contract: survive dead processes, be shared by several processes, and show
+//! nothing of its own.
 
 use std::fs;
 use std::path::Path;
@@ -121,7 +121,7 @@ async fn nobody_else_on_the_machine_can_read_what_is_in_the_folder() {
     let bucket = FolderBucket::open(&root).unwrap();
     put(&bucket, "a/b/c").await;
     bucket.put_large("a/large", vec![Bytes::from_static(b"y"); 2]).await.unwrap();
-    // A copy is as private as what is written, however open its source is.
+    // A copy is as private as a written object, even if its source is open to others.
     fs::set_permissions(root.join("a/large"), fs::Permissions::from_mode(0o644)).unwrap();
     bucket.copy("a/large", "a/copy").await.unwrap();
     fs::set_permissions(root.join("a/large"), fs::Permissions::from_mode(0o600)).unwrap();

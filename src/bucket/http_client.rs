@@ -1,5 +1,5 @@
-//! The client of the stores that are reached by plain HTTP, its settings, and how store time is read off an answer.
-//! Its invariant: a redirect is never followed, since it would hide whose answer this is.
+//! The client for stores behind plain HTTP, its settings, and store time read off an answer. Invariant: a redirect is
+//! never followed, since it would hide whose answer this is.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 /// How calls are made and large objects cut.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// How long one attempt may take; a minute more is given per 64 MiB of a body.
+    /// How long one attempt may take. A body adds one minute per 64 MiB.
     pub attempt_timeout: Duration,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
-    /// From how many bytes on `put_large` uploads in parts.
+    /// Objects from this many bytes on are uploaded in parts by `put_large`.
     pub multipart_bytes: usize,
     /// How large a part is, in bytes.
     pub part_bytes: usize,
@@ -34,12 +34,12 @@ impl Default for HttpOptions {
 }
 
 impl HttpOptions {
-    /// How long an attempt may take whose body, there or back, has so many bytes.
+    /// How long an attempt may take with `body_bytes` bytes of body, sent or received.
     pub(super) fn limit(&self, body_bytes: u64) -> Duration {
         attempt_limit(self.attempt_timeout, body_bytes)
     }
 
-    /// Clients of the settings. TLS is rustls with ring unless the process has chosen another provider.
+    /// Clients with these settings. TLS is rustls with ring unless the process has chosen another provider.
     pub(super) fn clients(&self) -> Result<Clients> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let build = |builder: reqwest::ClientBuilder| {
@@ -55,7 +55,7 @@ impl HttpOptions {
     }
 }
 
-/// A client that keeps its connections, and the same without.
+/// One client that keeps its connections, and one that does not.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     keeping: reqwest::Client,
@@ -63,7 +63,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// The one that the call under way wants.
+    /// The client that the call under way wants.
     pub(super) fn of_call(&self) -> &reqwest::Client {
         if wants_new_connection() { &self.fresh } else { &self.keeping }
     }

@@ -1,4 +1,4 @@
-//! Every key name in the bucket, and nowhere else (docs/protocol.md#objects). Keys are relative to the
+//! Every key name in the bucket, made here and nowhere else (docs/protocol.md#objects). Keys are relative to the
 //! store's prefix R, which the backends add.
 
 use std::fmt;
@@ -11,8 +11,8 @@ use crate::record::{CollectionId, Version};
 /// The longest key in bytes; S3 allows 1,024 with the store's prefix.
 pub const MAX_KEY_BYTES: usize = 900;
 
-/// Refuses a key that some backend could not hold, or that would leave its folder: the same rule for
-/// all of them, so that a bucket can be copied from one to another.
+/// Refuses a key that some backend could not hold, or that would leave its folder. The rule is one for all backends,
+/// so that a bucket can be copied from one to another.
 pub fn validate(key: &str) -> Result<(), BucketError> {
     let refused = |why: &str| Err(BucketError::Refused { message: format!("the key {key:?} {why}") });
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -30,7 +30,7 @@ pub fn validate(key: &str) -> Result<(), BucketError> {
 /// `drumlin.json`: format and store id; written after the catalog's HEAD.
 pub const STORE: &str = "drumlin.json";
 
-/// The prefix of the probe's marks and of what it scribbles.
+/// The prefix of the probe's marks and of its scratch objects.
 pub const PROBES: &str = "probe/";
 
 /// The prefix under which collections' streams live.
@@ -42,7 +42,7 @@ pub const COLLECTIONS: &str = "c/";
 pub enum StreamId {
     /// The stream whose records are the tenants, databases and collections.
     Catalog,
-    /// The records of one collection.
+    /// The stream of one collection's records.
     Collection(CollectionId),
 }
 
@@ -109,7 +109,7 @@ impl StreamId {
         (self.file_part(content, number) == key).then_some((content, number))
     }
 
-    /// What the object with this key is to the stream; `None` for a key that no object of it has.
+    /// The role of the object with this key; `None` for a key that is no object of this stream.
     pub fn role(&self, key: &str) -> Option<Role> {
         if key == self.head() {
             return Some(Role::Head);
@@ -161,12 +161,12 @@ pub fn collection_of(key: &str) -> Option<CollectionId> {
     (found.to_string() == id).then_some(found)
 }
 
-/// After all keys of a collection and before those of every later one, for a listing: `0` follows `/`.
+/// A place in a listing after all keys of a collection and before those of every later one: `0` follows `/`.
 pub fn after_collection(id: CollectionId) -> String {
     format!("{}0", StreamId::Collection(id))
 }
 
-/// The mark that the probe passed at this place; bound to the place, because copied buckets lie.
+/// The key of the mark that the probe passed at this place. It is bound to the place, because copied buckets lie.
 pub fn probe_mark(endpoint: &str, bucket: &str) -> String {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();

@@ -1,6 +1,6 @@
-//! Walking through a listing. Invariants: every page is asked for once, each after the last key of the one before, and
-//! a page that claims more but shows nothing ends it. Keys that were not asked for are no answer, and no listing goes on
-//! for ever: a page that ends where one before it ended is no answer either.
+//! Walking through a listing, page by page. Invariants: each page is requested once, from the last key of the page
+//! before. A page that claims more but shows nothing ends the listing. Keys outside the prefix are no answer. No
+//! listing runs for ever: a page that ends at the last key of an earlier one is no answer either.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::{Bucket, BucketError, Page};
 /// Lists everything under `prefix`, page by page.
 ///
 /// # Errors
-/// What the bucket answers; `Unknown` if it shows keys that are not under the prefix, or the same ones again.
+/// The bucket's own; `Unknown` if it shows keys that are not under the prefix, or the same ones again.
 pub async fn each_page(bucket: &dyn Bucket, prefix: &str, mut see: impl FnMut(Page)) -> Result<(), BucketError> {
     let mut after = None::<String>;
     let mut ends = HashSet::new();

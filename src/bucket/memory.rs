@@ -1,6 +1,6 @@
-//! The bucket in this process' memory: for tests and for trying things out. All clones are one
-//! bucket. Its invariant: store time is the [`StoreClock`]'s alone, so each object carries its
-//! last-modified time as an attribute, written in the same step as its bytes.
+//! The bucket in this process' memory, for tests and trials. All clones are one bucket. Invariant: store time comes
+//! from the [`StoreClock`] alone. Each object therefore carries its last-modified time as an attribute, written in the
+//! same step as its bytes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -39,8 +39,8 @@ impl MemoryBucket {
         &self.clock
     }
 
-    /// A new bucket with the present content of this one; later writes to either are not seen in the
-    /// other. The clock is shared.
+    /// A new bucket with the present content of this one. Later writes to either do not show in the other. The clock
+    /// is shared.
     #[cfg(any(test, feature = "testing"))]
     pub fn fork(&self) -> Self {
         MemoryBucket { objects: self.objects.fork(), clock: self.clock.clone() }
@@ -135,7 +135,7 @@ impl Bucket for MemoryBucket {
         found.truncate(PAGE_KEYS);
         let mut objects = Vec::with_capacity(found.len());
         for meta in found {
-            // One deleted since the listing was taken stays in it, as a store's own listing may lag.
+            // An object deleted since the listing was taken stays in it, as a store's own listing may lag.
             let last_modified = self.find(&meta.location).await.ok().and_then(|found| written(&found.attributes));
             objects.push(Listed { key: meta.location.into(), size_bytes: meta.size, last_modified });
         }

@@ -1,7 +1,7 @@
-//! The storage seam: everything Drumlin asks of an object store, and nothing a store cannot give.
-//! Only this module knows a cloud. A [`Bucket`] is handed around as `Arc<dyn Bucket>`; keys are made
-//! in [`keys`] and nowhere else. The answers sort failures the way the protocol needs them
-//! (docs/protocol.md#outcomes): *known not applied* is never mixed up with *outcome unknown*.
+//! The storage seam: everything Drumlin asks of an object store, and nothing that a store cannot give. Only this
+//! module knows a cloud. Others hold a [`Bucket`] as `Arc<dyn Bucket>`; only [`keys`] makes keys. Failures are sorted
+//! as the protocol needs them (docs/protocol.md#outcomes): *known not applied* is never mixed up with *outcome
+//! unknown*.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-// A bucket in Dropbox alone needs less of `attempt` and `proof` than the others.
+// A build for Dropbox alone needs less of `attempt` and `proof` than the others.
 #[cfg(feature = "_http")]
 #[cfg_attr(not(any(feature = "s3", feature = "gcs", feature = "azure")), allow(dead_code))]
 mod attempt;
@@ -57,7 +57,7 @@ mod shared;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 pub mod throttle;
 
-/// How many keys one page of a listing holds at most, and one batched delete.
+/// Most keys in one page of a listing, and in one batched delete.
 pub const PAGE_KEYS: usize = 1000;
 
 /// Milliseconds since the Unix epoch *by the store's clock* (its `Date` header), never by ours.
@@ -72,12 +72,12 @@ impl StoreTime {
     }
 }
 
-/// What the store says about the object and the moment of its answer.
+/// What the store says about the object, and when it answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// The version tag to use in a compare-and-swap; opaque.
     pub etag: Option<String>,
-    /// When the store answered, by its own clock; `None` where a backend cannot tell.
+    /// When the store answered, by its own clock; `None` where a backend does not know.
     pub date: Option<StoreTime>,
     /// When the object was last written, by the store's clock.
     pub last_modified: Option<StoreTime>,
@@ -90,7 +90,7 @@ pub struct Object {
     pub bytes: Bytes,
     /// The size of the whole object in bytes.
     pub size_bytes: u64,
-    /// The store's word about it.
+    /// The store's description of the object.
     pub stamp: Stamp,
 }
 
@@ -116,10 +116,10 @@ pub struct Page {
     pub date: Option<StoreTime>,
 }
 
-/// Under which condition a put may happen.
+/// The condition of a put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutCondition {
-    /// Whatever is there is replaced. Only for keys that are written once by their nature (ULIDs).
+    /// None: replaces whatever is there. Only for keys that are written once by their nature (ULIDs).
     Always,
     /// Only if the key is absent (P1 of docs/protocol.md#store-promises).
     IfAbsent,
@@ -130,16 +130,15 @@ pub enum PutCondition {
 /// Why a call to the bucket did not do what was asked, sorted by what is *known*.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BucketError {
-    /// The condition failed: the object exists (P1) or its tag is another (P2). Definitely not applied.
-    /// P2 on an absent key answers this or `NotFound`, as the store likes; both are definite.
+    /// The condition failed: the object exists (P1) or its tag is another (P2). Definitely not applied. P2 on an
+    /// absent key is answered with this or `NotFound`, depending on the store; both are definite.
     Exists { date: Option<StoreTime> },
     /// There is no such object. Definite at `date`.
     NotFound { date: Option<StoreTime> },
-    /// The store said no for a reason that a repetition does not cure (400, 401, 403, 404 of the
-    /// bucket, 405, 413). Definitely not applied.
+    /// The store refused for a reason that a repetition does not cure (400, 401, 403, 404 of the bucket, 405, 413).
+    /// Definitely not applied.
     Refused { message: String },
-    /// No answer that can be relied on: time-out, connection lost, 409, 429, 5xx. A put may have been
-    /// applied, or may yet be.
+    /// No reliable answer: time-out, connection lost, 409, 429, 5xx. A put may have been applied, or may yet be.
     Unknown {
         message: String,
         /// How long the store asks to be left alone (its `Retry-After`), where it says so.
@@ -148,7 +147,7 @@ pub enum BucketError {
 }
 
 impl BucketError {
-    /// An unknown outcome, for the reason told.
+    /// An unknown outcome, for the reason in `message`.
     pub fn unknown(message: impl Into<String>) -> Self {
         BucketError::Unknown { message: message.into(), retry_after: None }
     }
@@ -195,17 +194,17 @@ pub struct Place {
 
 /// An object store as the protocol needs it. Keys are relative to the store's prefix.
 ///
-/// Every method makes *one* attempt bounded by a time-out, unless the implementation says it retries;
-/// see `retry` for the decorator that repeats what is safe to repeat. Dropping a future may leave a
-/// request under way: its outcome is then unknown.
+/// Every method makes *one* attempt, bounded by a time-out, unless the implementation says that it retries. The
+/// decorator in `retry` repeats what is safe to repeat. Dropping a future may leave a request under way: its outcome
+/// is then unknown.
 #[async_trait]
 pub trait Bucket: fmt::Debug + Send + Sync {
-    /// Reads an object, or `range` of its bytes. A range that reaches past the end is cut there; one
-    /// that starts past the end gives no bytes. The tag is there whenever the whole object was read.
+    /// Reads an object, or `range` of its bytes. A range that reaches past the end is cut there. A range that starts
+    /// past the end gives no bytes. The tag is there whenever the whole object was read.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError>;
 
-    /// Reads as `get` does, over a connection that no earlier answer came over: for bytes that did not check
-    /// out, where whoever stands between us and the store may have answered with somebody else's.
+    /// Reads as `get` does, over a connection that no earlier answer came over. This is for bytes that did not check
+    /// out: something between us and the store may have answered with somebody else's bytes.
     async fn get_fresh(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
         self.get(key, range).await
     }
@@ -220,15 +219,15 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     /// Copies an object inside the store, server-side where the store can.
     async fn copy(&self, from: &str, to: &str) -> Result<Stamp, BucketError>;
 
-    /// Lists keys that start with `prefix` and are greater than `after`, ascending, one page. By bytes,
-    /// except that SeaweedFS lists what is in `a/` before `a-`; no two of [`keys`] tell the difference.
+    /// Lists one page of the keys that start with `prefix` and are greater than `after`, ascending. The order is by
+    /// bytes, except that SeaweedFS lists the keys in `a/` before `a-`; no two of [`keys`] show the difference.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError>;
 
-    /// Deletes objects; one that is absent counts as deleted. Batched where the store can.
+    /// Deletes objects; an absent one counts as deleted. Batched where the store can.
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError>;
 
-    /// Gives up uploads in parts that began more than `age` ago and came to no end, because their process died:
-    /// their parts lie there unseen, and are paid for. How many; none where a store keeps no such parts.
+    /// Ends uploads in parts that began more than `age` ago and were never finished, because their process died. Their
+    /// parts lie unseen, and cost money. Returns how many it ended; 0 where a store keeps no such parts.
     async fn abort_stale_uploads(&self, _age: Duration) -> Result<usize, BucketError> {
         Ok(0)
     }

@@ -1,5 +1,5 @@
-//! Cutting a large object into the parts in which a store takes it. Its invariant: parts hold the pieces'
-//! bytes in order, and all but the last are full.
+//! Cutting a large object into the parts in which a store takes it. Invariant: parts hold the pieces' bytes in order,
+//! and all but the last are full.
 
 use bytes::{Bytes, BytesMut};
 

@@ -1,7 +1,7 @@
-//! Proves, before anything is entrusted to a bucket, that it keeps the conditions the protocol stands
-//! on (docs/protocol.md#probe): some stores ignore them, others keep them one at a time and lose races. Its
-//! invariants: a bucket passes only on definite answers; one wrong answer, or one that did not come, is no
-//! verdict: the step is made again on other keys; no scratch object stays behind.
+//! Proves that a bucket keeps the conditions the protocol stands on, before anything is entrusted to it
+//! (docs/protocol.md#probe). Some stores ignore these conditions; others keep them one at a time and lose races.
+//! Invariants: a bucket passes only on definite answers. One wrong or missing answer is no verdict: the step is made
+//! again on other keys. No scratch object stays behind.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::self_checksum::{self, Checksummed};
 const RACES: usize = 4;
 /// How often a step is made, each time on other keys, while answers are lost or refused.
 const ATTEMPTS: u32 = 6;
-/// How often a step must end in the same way until the bucket is held to lack something.
+/// How often a step must fail in the same way before the bucket is judged to lack something.
 const BELIEVED: u32 = 3;
-/// Pauses between attempts: the first at most, and the longest.
+/// Pauses between attempts: the longest first one, and the longest at all.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Racers per key when a bucket is first used.
 const FIRST_USE_RACERS: usize = 4;
@@ -42,11 +42,11 @@ const CERTAIN: &[&str] = &[
     "AccountIsDisabled",
     "invalid_access_token",
 ];
-/// How refusals begin that no store has answered: of the folder, and of Dropbox's tokens.
+/// How refusals begin that no store has answered: those of the folder, and of Dropbox's tokens.
 const CERTAIN_BEGINNINGS: &[&str] = &["cannot ", "Dropbox refuses "];
 
-/// Whether a refusal is certain to come again: the bucket or the credentials are wrong. Any other may pass:
-/// rights take their time to be known everywhere, and stores refuse what they cannot check just now.
+/// Whether a refusal is certain to come again: the bucket or the credentials are wrong. Any other may pass. New rights
+/// take time to be known everywhere, and stores refuse what they cannot check just now.
 pub fn is_certain(error: &BucketError) -> bool {
     let BucketError::Refused { message, .. } = error else { return false };
     let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -56,8 +56,8 @@ pub fn is_certain(error: &BucketError) -> bool {
 /// Format number of the mark.
 const MARK_FORMAT: u64 = 1;
 
-/// `probe/….json`: this bucket honoured its conditions when asked at this place. Its key binds it to the
-/// place; the place stands in it too, so that a mark copied to another key is no mark.
+/// `probe/….json`: this bucket kept its conditions when it was probed at this place. The key binds the mark to the
+/// place. The mark also holds the place, so that a mark copied to another key does not count.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Mark {
     format: u64,
@@ -83,8 +83,8 @@ impl Mark {
     }
 }
 
-/// Probes the bucket unless its mark says that it has passed before, at this very place; writes the
-/// mark then.
+/// Probes the bucket unless its mark says that it has passed before, at this very place. After a probe, writes the
+/// mark.
 ///
 /// # Errors
 /// As [`probe`].
@@ -93,7 +93,7 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     let mark = keys::probe_mark(&place.endpoint, &place.bucket);
     match patiently(|| bucket.get(&mark, None)).await {
         Ok(object) => {
-            // A mark that cannot be read, or of another place, counts for nothing.
+            // A mark that cannot be read, or that is of another place, counts for nothing.
             if Mark::decode(&object.bytes).is_ok_and(|found| found.counts_at(&place)) {
                 return Ok(());
             }
@@ -109,7 +109,7 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     put.map(drop).map_err(|error| Failure::from(error).at(bucket))
 }
 
-/// Repeats a call that can do no harm, while it is refused for what may pass.
+/// Repeats a harmless call while it is refused for a reason that may pass.
 async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, BucketError>
 where
     F: Future<Output = Result<T, BucketError>>,
@@ -126,10 +126,10 @@ where
     }
 }
 
-/// Judges a mark as it stands in the bucket under `key`.
+/// Judges the bytes of a mark in the bucket under `key`.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it; starts ignore such a mark, and probe again.
+/// A sentence that says what is wrong with the mark. A start ignores such a mark, and probes again.
 pub fn check_mark(key: &str, bytes: &[u8]) -> Result<(), String> {
     let mark = Mark::decode(bytes)?;
     let place = keys::probe_mark(&mark.endpoint, &mark.bucket);
@@ -140,8 +140,8 @@ pub fn check_mark(key: &str, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Races `racers` writers at each of several scratch keys and checks every condition the protocol
-/// needs; about 60 requests with 4 racers.
+/// Races `racers` writers at each of several scratch keys, and checks every condition the protocol needs. Costs about
+/// 60 requests with 4 racers.
 ///
 /// # Errors
 /// `Invalid` with a sentence that names what the bucket lacks; `Unavailable` when it could not be
@@ -152,7 +152,7 @@ pub async fn probe(bucket: &dyn Bucket, racers: usize) -> Result<()> {
     let scratch = std::mem::take(&mut *run.scratch.lock());
     let sweep = patiently(|| bucket.delete(&scratch));
     match found {
-        // A store that does not answer must not keep back what is known.
+        // A silent store must not keep back what is known of it.
         Err(failure) => {
             let _ = tokio::time::timeout(SWEEP_LIMIT, sweep).await;
             Err(failure.at(bucket))
@@ -164,11 +164,11 @@ pub async fn probe(bucket: &dyn Bucket, racers: usize) -> Result<()> {
 /// Why a bucket did not pass.
 #[derive(Debug)]
 enum Failure {
-    /// It does not do what the protocol needs; the text says what. Believed once it is found again.
+    /// It does not do what the protocol needs; the text says what. Believed once the failure repeats.
     Lacks(String),
-    /// It told several racers that they have won. No fault on the way makes that of a single success.
+    /// Several racers were answered that they have won. No fault on the way makes that of a single success.
     LosesRaces(String),
-    /// It could not be told.
+    /// The probe could not find out.
     Unreachable(BucketError),
 }
 
@@ -208,7 +208,7 @@ fn tag(stamp: Stamp) -> Result<String, Failure> {
     stamp.etag.ok_or_else(|| lacks("a write is answered without a version tag (ETag)"))
 }
 
-/// What racers contend for.
+/// The condition that racers contend under.
 #[derive(Clone)]
 enum Prize {
     Create,
@@ -290,9 +290,9 @@ impl Probe<'_> {
         self.absent(&key, "it was deleted").await
     }
 
-    /// Swap on nothing, with the right tag, with a stale one and with the right one again. No write is
-    /// unconditional: one whose answer was lost and that is sent again could land twice, the second time
-    /// over what came after it, and a sound bucket would be accused.
+    /// Swap on an absent key, with the right tag, with a stale one and with the right one again. No write is
+    /// unconditional: after a lost answer it would be sent again, and could land a second time over a later write. A
+    /// sound bucket would be accused.
     async fn swaps_one_at_a_time(&self, attempt: u32) -> Result<(), Failure> {
         let (key, absent) = (self.key("swap", attempt), self.key("absent", attempt));
         let stale = tag(self.put(&key, "first", PutCondition::IfAbsent).await?)?;
@@ -312,7 +312,7 @@ impl Probe<'_> {
         self.swap(&key, "fourth", present).await.map(drop)
     }
 
-    /// A swap with the right tag, which must succeed; answers with the new tag.
+    /// A swap with the right tag, which must succeed; returns the new tag.
     async fn swap(&self, key: &str, text: &str, present: String) -> Result<String, Failure> {
         match self.put(key, text, PutCondition::IfMatch(present)).await {
             Ok(stamp) if self.body(key).await? == text.as_bytes() => tag(stamp),
@@ -337,8 +337,8 @@ impl Probe<'_> {
         self.race(&key, Prize::Swap(start)).await
     }
 
-    /// Sends the racers: exactly one must win. Answers that were lost, or refused for what may pass, leave it open
-    /// if no other won.
+    /// Sends the racers: exactly one must win. If none is known to have won, lost answers and passing refusals leave
+    /// the race open.
     async fn race(&self, key: &str, prize: Prize) -> Result<(), Failure> {
         let condition = match &prize {
             Prize::Create => PutCondition::IfAbsent,
@@ -372,7 +372,7 @@ impl Probe<'_> {
     }
 }
 
-/// Makes a step, told which attempt it is, until it passes or its failure can be believed.
+/// Repeats a step, passing the attempt's number, until it succeeds or its failure can be believed.
 async fn believed<F>(mut step: impl FnMut(u32) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,

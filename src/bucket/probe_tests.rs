@@ -19,12 +19,12 @@ fn memory() -> MemoryBucket {
     MemoryBucket::new(StoreClock::machine())
 }
 
-/// What is wrong with a flawed bucket.
+/// The flaw of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     IgnoresIfAbsent,
     IgnoresIfMatch,
-    /// Looks first and writes then, so that others come in between.
+    /// Looks first and writes later, so that others come in between.
     LosesCreateRaces,
     LosesSwapRaces,
     /// As MinIO did before September 2025.
@@ -34,7 +34,7 @@ enum Flaw {
     TellsNoDate,
     TellsNoTag,
     KeepsDeleted,
-    /// No flaw: an unconditional put whose answer was lost was sent again, and the first one lands late.
+    /// No flaw: an unconditional put whose answer was lost is sent again, and the first one lands late.
     WritesLandLate,
 }
 

@@ -1,22 +1,22 @@
-//! What tells an answer of an object store from somebody else's: a captive portal's, a maintenance page's, a
-//! wrong load balancer's (docs/protocol.md#proof-of-an-answer). Looked at are the kind and the outline of a body, never
-//! its sense.
+//! The marks that distinguish an object store's answer from somebody else's: a captive portal's, a maintenance page's,
+//! a wrong load balancer's (docs/protocol.md#proof-of-an-answer). These checks look at the type and the outline of a
+//! body, never at its meaning.
 
 /// How much of a body a message quotes.
 const QUOTED: usize = 80;
 
-/// Whether a content type is that of a page for people, which no store answers with and Drumlin never stores.
+/// Whether a content type is that of a page for people. No store answers with one, and Drumlin never stores one.
 pub(super) fn is_page(content_type: Option<&str>) -> bool {
     let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(kind.as_str(), "text/html" | "application/xhtml+xml")
 }
 
-/// Whether a body says nothing.
+/// Whether a body is empty or white space.
 pub(super) fn is_blank(body: &[u8]) -> bool {
     body.trim_ascii().is_empty()
 }
 
-/// The name of the root element of an XML document, without its prefix; `None` if the body is none.
+/// The name of the root element of an XML document, without its prefix; `None` if the body is no such document.
 pub(super) fn root_element(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
@@ -37,7 +37,7 @@ pub(super) fn root_element(body: &[u8]) -> Option<&str> {
     (sound && !local.is_empty()).then_some(local)
 }
 
-/// Whether a body is an XML document of that root, and ends with it: half a listing would pass for a whole one.
+/// Whether a body is a complete XML document with this root: half a listing would pass for a whole one.
 pub(super) fn is_whole_document(body: &[u8], root: &str) -> bool {
     let last = std::str::from_utf8(body).ok().and_then(|text| text.trim_end().strip_suffix('>')?.rsplit_once('<'));
     let Some((before, tag)) = last else { return false };

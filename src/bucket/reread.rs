@@ -1,7 +1,7 @@
-//! Reading again what does not check out. One wrong answer of a bucket (a page of some gateway, a flipped bit, half a
-//! body) is an answer, not a verdict: the object is read anew over a new connection, with pauses, until its bytes check
-//! out or the time for that is over (docs/protocol.md#reading-again). Invariant: nothing is called damaged, or missing
-//! where it was expected, after one read only.
+//! Reading again what does not check out. One wrong answer of a bucket is no verdict: it may be a gateway's page, a
+//! flipped bit or half a body. The object is read anew over a new connection, with pauses, until its bytes check out
+//! or the time limit is over (docs/protocol.md#reading-again). Invariant: after a single read nothing is called
+//! damaged, nor missing where it was expected.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{Bucket, BucketError, Object, backoff};
 
-/// For how long, and how fast, objects are read again.
+/// How long, and how fast, objects are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reread {
-    /// After this long what does not check out counts as damaged.
+    /// Bytes that still do not check out after this long count as damaged.
     pub limit: Duration,
     /// The longest pause before the second read; doubled with each further one.
     pub first_pause: Duration,
@@ -28,12 +28,12 @@ impl Default for Reread {
 }
 
 impl Reread {
-    /// One more read and no pause to speak of: for what is known to be damaged already, or may well be absent.
+    /// One more read, almost without a pause: for objects that are known to be damaged, or may well be absent.
     pub fn once(self) -> Reread {
         Reread { limit: Duration::ZERO, ..self }
     }
 
-    /// Begins to count.
+    /// Starts the time limit of one object.
     pub fn begin(self) -> Rereads {
         Rereads { settings: self, until: Instant::now() + self.limit, reads: 0 }
     }
@@ -48,7 +48,7 @@ pub struct Rereads {
 }
 
 impl Rereads {
-    /// Waits, and answers whether the object is to be read again. Once it is, in any case.
+    /// Waits, and returns whether the object is to be read again. The first time the answer is always yes.
     pub async fn again(&mut self) -> bool {
         let left = self.until.saturating_duration_since(Instant::now());
         if self.reads > 0 && left.is_zero() {
@@ -60,7 +60,7 @@ impl Rereads {
         true
     }
 
-    /// Reads an object: the first time as any, later over a new connection.
+    /// Reads an object: over any connection the first time, over a new one later.
     pub async fn get(&self, bucket: &dyn Bucket, key: &str) -> Result<Object, BucketError> {
         match self.reads {
             0 => bucket.get(key, None).await,
@@ -69,12 +69,12 @@ impl Rereads {
     }
 }
 
-/// What an answer means that there is no such object.
+/// What the answer "no such object" means to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absence {
-    /// It may well be so.
+    /// The object may well be absent.
     Believed,
-    /// The object should be there: it is asked for again.
+    /// The object should be there: the read is repeated.
     Doubted,
 }
 
@@ -90,7 +90,7 @@ pub enum Unsound<E> {
 /// Reads a whole object until `check` accepts it.
 ///
 /// # Errors
-/// `Wrong` if nothing that came until the limit passed; `Bucket` with the last answer, if that was none.
+/// `Wrong` if no bytes passed before the limit; `Bucket` if the last answer was a failure.
 pub async fn read<T, E>(
     bucket: &dyn Bucket,
     key: &str,
@@ -139,7 +139,7 @@ mod tests {
         FaultBucket::new(Arc::new(memory))
     }
 
-    /// Accepts what is read for the time `from`, counted from 0, on.
+    /// Accepts the bytes from read number `from` on, counted from 0.
     fn sound_from(from: u32) -> impl Fn(Object) -> Result<Bytes, u32> {
         let reads = AtomicU32::new(0);
         move |object| match reads.fetch_add(1, Ordering::SeqCst) {

@@ -1,7 +1,6 @@
-//! Repeats calls whose outcome is unknown, where a repetition can do no harm: reads, deletes, copies
-//! and unconditional puts (their keys are unique by nature). Its invariant: a conditional put passes
-//! exactly once, because after an unknown outcome only the protocol knows what the next answer means
-//! (docs/protocol.md#attempts).
+//! Repeats calls whose outcome is unknown, where a repetition can do no harm: reads, deletes, copies and unconditional
+//! puts (their keys are unique by nature). Invariant: a conditional put passes exactly once, because after an unknown
+//! outcome only the protocol knows what the next answer means (docs/protocol.md#attempts).
 
 use std::future::Future;
 use std::ops::Range;
@@ -37,7 +36,7 @@ pub struct Retrying<B> {
 }
 
 impl<B: Bucket> Retrying<B> {
-    /// `inner`, with what is safe to repeat repeated.
+    /// `inner`, with repetition of the calls that are safe to repeat.
     pub fn new(inner: B, settings: RetrySettings) -> Self {
         Retrying { inner, settings }
     }

@@ -1,7 +1,6 @@
-//! Spaces out the writes of one key, for stores that take only one a second and key (R2, Google Cloud
-//! Storage) and answer 429 to more. Its invariant: this instance begins no write of a key before `pause`
-//! has passed since its last one to that key was answered. Rivals that wait set out together: a race stays
-//! one.
+//! Spaces out the writes of one key. Some stores (R2, Google Cloud Storage) take only one a second per key, and answer
+//! 429 to more. Invariant: this instance begins no write of a key until `pause` has passed since its last write to
+//! that key was answered. Waiting rivals start together, so that a race stays a race.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp};
 
-/// What one write a second and key takes, with a margin for the store's own counting.
+/// The pause for stores that take one write a second, with a margin for the store's own counting.
 pub const ONE_A_SECOND: Duration = Duration::from_millis(1_100);
 
 /// The decorator; see the module's text.
@@ -22,7 +21,7 @@ pub const ONE_A_SECOND: Duration = Duration::from_millis(1_100);
 pub struct Throttled<B> {
     inner: B,
     pause: Duration,
-    /// When the last write of a key was answered; what is older than `pause` is forgotten.
+    /// When the last write of a key was answered. Entries older than `pause` are forgotten.
     answered: Mutex<HashMap<String, Instant>>,
 }
 

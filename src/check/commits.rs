@@ -1,6 +1,6 @@
-//! Checking the log of one stream: every slot from `gone` on, whether its commit is whole, belongs there
-//! and follows the one before, and whether the commits below the floor say what the segments hold.
-//! Invariant: each commit is judged by itself first, so that damage of one does not hide that of another.
+//! Checking the log of one stream: every slot from `gone` on. A commit must be whole, belong to its slot and follow
+//! the one before; the commits below the floor must have the rows that the segments hold. Invariant: each commit is
+//! checked by itself first, so that damage of one does not hide damage of another.
 
 use std::collections::BTreeMap;
 
@@ -20,25 +20,25 @@ use crate::stream::open::off_thread;
 /// Slots read at once.
 const PARALLEL_SLOTS: usize = 8;
 
-/// The way out where commits cannot be applied.
+/// The remedy where commits cannot be applied.
 pub const RESTORE: &str = "put the object back from a backup of the bucket, or take out what is sound before it \
                            with `drumlin restore --sound`";
-/// The way out where nothing is lost yet.
+/// The remedy where nothing is lost yet.
 const REWRITE: &str =
     "nothing is lost, its rows are in the segments; put it back from a backup, or fork the collection";
-/// The way out where HEAD does not say what the log says.
+/// The remedy where HEAD and the log disagree.
 pub const HEAD_AGAIN: &str = "put HEAD back from the newest backup whose objects are all there";
 
-/// What HEAD says about the log.
+/// HEAD's statements about the log.
 #[derive(Debug, Clone)]
 pub struct LogBounds {
-    /// Slots from here on must be there.
+    /// Slots from here on must exist.
     pub gone: Version,
     /// Commits from here on are in no segment.
     pub floor: Version,
-    /// Commit `floor` − 1; none if it is not known, or the floor is 1.
+    /// Commit `floor` − 1; `None` if it is unknown, or if the floor is 1.
     pub prev: Option<Chain>,
-    /// Whether HEAD could be read: if not, only commits are judged, not where they must begin.
+    /// Whether HEAD could be read. If not, only the commits themselves are checked, not where they must begin.
     pub known: bool,
 }
 
@@ -48,12 +48,12 @@ pub struct LogWalk<'a> {
     pub stream: &'a StreamId,
     pub bounds: LogBounds,
     pub listed: &'a BTreeMap<Version, Listed>,
-    /// The rows of the segments; what can be applied of the log is added.
+    /// The rows of the segments; the check adds the commits that can be applied.
     pub fold: Fold,
     pub findings: &'a mut Findings,
     /// Objects read.
     pub checked: Amount,
-    /// What the commits change of the configuration.
+    /// The changes that the commits make to the configuration.
     pub config: Map<String, Value>,
     /// The last commit that can be applied.
     pub version: Version,
@@ -65,7 +65,7 @@ pub struct LogWalk<'a> {
     before: Option<Chain>,
 }
 
-/// What stands in a slot.
+/// The contents of a slot.
 enum SlotContent {
     Commit(Box<Commit>, Chain, u64),
     Damaged(FormatError),
@@ -97,7 +97,7 @@ impl<'a> LogWalk<'a> {
         }
     }
 
-    /// Reads and judges every slot from `gone` on. `Err`: the bucket does not answer.
+    /// Reads and checks every slot from `gone` on. `Err`: the bucket does not answer.
     pub async fn run(&mut self) -> Result<(), StreamError> {
         let newest = self.listed.keys().next_back().copied().unwrap_or_default();
         let must = Version(self.bounds.floor.0.saturating_sub(1)).max(newest);
@@ -171,7 +171,7 @@ impl<'a> LogWalk<'a> {
             self.findings.damaged(key.clone(), "it is the first commit, but follows another", RESTORE);
         }
         if version == floor && self.bounds.known && floor > Version(1) && prev != self.bounds.prev {
-            // The commit before the floor tells who is wrong, where it is still there.
+            // If the commit before the floor still exists, it shows which of the two is wrong.
             let head = if self.before == prev { self.stream.head() } else { key.clone() };
             let cause = format!("HEAD's prev is not the commit that commit {floor} follows");
             self.findings.damaged(head, cause, HEAD_AGAIN);
@@ -207,7 +207,7 @@ impl<'a> LogWalk<'a> {
         self.version = version;
     }
 
-    /// At the floor: what the log says of the commits below it, against what the segments hold.
+    /// At the floor: compares the log's rows below it with those of the segments.
     fn compare(&mut self) {
         if !self.bounds.known {
             return;

@@ -1,5 +1,6 @@
-//! Checking the contents of files: every part that a live record names is there, with its size and checksum. Invariant:
-//! a part that no record names is counted, never judged: an upload may be under way, or a sweep is to come.
+//! Checking the contents of files: every part that a live record names exists, with its size and checksum. Invariant:
+//! a part that no record names is counted, but is no finding: an upload may be under way, or a sweep is still to
+//! come.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use crate::record::Metadata;
 
 /// Parts read at once.
 const PARALLEL_PARTS: usize = 4;
-/// The way out of a damaged part.
+/// The remedy for a damaged part.
 const UPLOAD: &str = "put it back from a backup, or upload the file again; other files are not touched";
 
 /// A part that a record names.
@@ -27,7 +28,7 @@ struct NamedPart {
     part: ContentPart,
 }
 
-/// Checks the contents that the records of a stream name.
+/// Checks the parts that the records of a stream name.
 pub async fn check(
     reader: &Reader,
     id: &StreamId,

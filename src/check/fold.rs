@@ -1,5 +1,5 @@
-//! The fold of a stream's rows as far as checking needs it: of each id, which row was the last. An id is
-//! known by its 128-bit hash, so a record takes some 80 bytes here however large it is.
+//! The fold of a stream's rows, as far as checking needs it: the last row of each id. An id is identified by its
+//! 128-bit hash, so a record of any size takes some 80 bytes here.
 //! Invariant: rows are taken in ascending order of addresses.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,13 +24,13 @@ struct Latest {
 pub struct Fold {
     rows: HashMap<u128, Latest>,
     last: Option<u64>,
-    /// The metadata of live records by id, where they are asked for: the catalog's records are in them.
+    /// The metadata of live records by id, if it is wanted: it holds the catalog's records.
     texts: Option<BTreeMap<String, String>>,
-    /// Metadata and document of live records by id, where these are records of files.
+    /// Metadata and document of live records by id, if these are records of files.
     files: Option<BTreeMap<String, RecordTexts>>,
 }
 
-/// What a record says.
+/// The texts of a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordTexts {
     pub metadata: Option<String>,
@@ -42,12 +42,12 @@ fn damaged<T>(what: String) -> Result<T, FormatError> {
 }
 
 impl Fold {
-    /// A fold that keeps the metadata of live records, too.
+    /// A fold that also keeps the metadata of live records.
     pub fn with_texts() -> Fold {
         Fold { texts: Some(BTreeMap::new()), ..Fold::default() }
     }
 
-    /// A fold that keeps what live records say of files.
+    /// A fold that also keeps the texts of live records of files.
     pub fn with_files() -> Fold {
         Fold { files: Some(BTreeMap::new()), ..Fold::default() }
     }
@@ -72,8 +72,8 @@ impl Fold {
         Ok(())
     }
 
-    /// Takes in the rows of commit `version`. Rows that carry an older position or embedding on must be of
-    /// a record that is live, and must say what that record says.
+    /// Takes in the rows of commit `version`. A row that carries on an older position or embedding must belong to a
+    /// live record, and must name that record's own.
     pub fn take_commit(&mut self, rows: &Rows, version: Version) -> Result<(), FormatError> {
         let mut seen = HashSet::with_capacity(rows.len());
         for row in 0..rows.len() {
@@ -90,7 +90,7 @@ impl Fold {
             for (name, named, real) in
                 [("position", position, old.map(|o| o.position)), ("embedded", embedded, old.map(|o| o.embedded))]
             {
-                // The catalog's records have no embeddings, and what they say of them means nothing.
+                // The catalog's records have no embeddings, so these fields have no meaning there.
                 if live && self.texts.is_none() && named.is_some() && named != real {
                     return damaged(format!("row {row}: {name} names {named:?}, the record {id:?} has {real:?}"));
                 }
@@ -125,7 +125,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Forgets all: a `drop` leaves nothing.
+    /// Forgets everything: nothing remains after a `drop`.
     pub fn clear(&mut self) {
         self.rows.clear();
         if let Some(files) = &mut self.files {
@@ -133,7 +133,7 @@ impl Fold {
         }
     }
 
-    /// What live records say of files, if that was asked for.
+    /// The texts of live records of files, if they were wanted.
     pub fn files(&self) -> Option<&BTreeMap<String, RecordTexts>> {
         self.files.as_ref()
     }
@@ -143,24 +143,24 @@ impl Fold {
         self.rows.values().filter(|row| row.live).count() as u64
     }
 
-    /// Addresses at which embeddings of live records were written.
+    /// Addresses of the embeddings of live records.
     pub fn embedded(&self) -> HashSet<u64> {
         self.rows.values().filter(|row| row.live).map(|row| row.embedded).collect()
     }
 
-    /// The metadata of live records by id, if they were asked for.
+    /// The metadata of live records by id, if it was wanted.
     pub fn into_texts(self) -> BTreeMap<String, String> {
         self.texts.unwrap_or_default()
     }
 
-    /// Checks that this fold, of segments, has what `log`, the fold of some of the same commits up to the
-    /// same version, says; what is wrong, if anything.
+    /// Compares this fold, of segments, with `log`, the fold of some of the same commits up to the same version.
+    /// Returns the difference, if there is one.
     pub fn disagrees(&self, log: &LogFold) -> Option<String> {
         log.0.iter().find_map(|(id, (address, live))| {
             let here = self.rows.get(id).map(|row| (row.address, row.live));
             let fits = match (live, here) {
                 (_, Some(found)) => found == (*address, *live),
-                // A segment from version 1 on leaves out what is deleted.
+                // A segment from version 1 on leaves out deleted records.
                 (false, None) => true,
                 (true, None) => false,
             };
@@ -171,7 +171,7 @@ impl Fold {
     }
 }
 
-/// Of commits that segments hold already: the last row of every id.
+/// The last row of every id in commits that segments already hold.
 #[derive(Debug, Default)]
 pub struct LogFold(HashMap<u128, (u64, bool)>);
 

@@ -1,5 +1,5 @@
-//! What the collection of garbage and the sweeps would delete now (docs/protocol.md#garbage), by reason.
-//! Invariant: it names only what a server's next collection deletes, from what the objects show at one moment.
+//! What garbage collection and the sweeps would delete now (docs/protocol.md#garbage), by reason. Invariant: it lists
+//! only objects that a server's next collection deletes, judged by the objects at one moment.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use crate::stream::sweep::older;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// A commit that segments hold, for longer than any reader needs it.
+    /// A commit that segments have held for longer than any reader needs it.
     OldCommit,
     /// A segment or graph that was replaced long enough ago, or the list that names it.
     Replaced,
-    /// Nothing names it, and it is old: left by an upload that came to nothing.
+    /// An old object that nothing names, left by an upload that failed.
     Orphan,
-    /// What is left of a collection that was dropped long enough ago.
+    /// An object of a collection that was dropped long enough ago.
     Dropped,
 }
 
 /// An object that would be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Doomed {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// Its key.
     pub key: String,
@@ -45,7 +45,8 @@ pub struct Doomed {
     pub bytes: u64,
 }
 
-/// What would be deleted from the whole bucket. Orphans are swept once a week only, unless `sweep` asks for all.
+/// The objects that would be deleted from the whole bucket. Orphans are swept once a week only, unless `sweep` asks
+/// for all.
 ///
 /// # Errors
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store.
@@ -56,7 +57,7 @@ pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> R
         let read = match head::read(bucket.as_ref(), id, timing.reread()).await {
             Ok(read) => read,
             Err(HeadError::Bucket(error)) => return Err(StreamError::from(error).into()),
-            // Nothing is deleted of a stream whose HEAD cannot be read.
+            // No object is deleted from a stream whose HEAD cannot be read.
             Err(_) => continue,
         };
         let Some(date) = read.date else { continue };
@@ -88,7 +89,7 @@ impl GarbageStream<'_> {
         self.doomed.push(Doomed { reason, key: object.key.clone(), bytes: object.size_bytes });
     }
 
-    /// What a purge deletes.
+    /// The objects that a purge deletes.
     fn dropped(&mut self, expected: &Expected) {
         let ripe = self.head.dropped_seen.is_some_and(|seen| self.past(seen, self.timing.keep));
         if !ripe || !expected.recorded || expected.live {
@@ -114,10 +115,10 @@ impl GarbageStream<'_> {
             let key = self.id.retired(entry.ulid);
             let ripe = self.past(entry.seen, self.timing.garbage);
             let list = match look_at_retired(bucket, self.id, entry.ulid, self.timing.reread()).await {
-                // What a lost list named is swept once it is old enough.
+                // The objects of a lost list are swept once they are old enough.
                 Ok(None) if !ripe => return Ok(()),
                 Ok(list) => list.map(|list| list.keys()).unwrap_or_default(),
-                // A server that meets a damaged list stops here, too.
+                // A server that meets a damaged list stops here too.
                 Err(StreamError::Corrupted { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };

@@ -1,5 +1,5 @@
-//! What a bucket holds, stream by stream, without reading the objects themselves: versions, segments, graphs,
-//! the log's tail, what has been let go, and how far back restoring reaches.
+//! The contents of a bucket, stream by stream, without reading the objects themselves: versions, segments, graphs,
+//! the log's tail, replaced objects, and how far back restoring reaches.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub struct StreamLine {
     pub swaps: u64,
     /// Commits in no segment yet.
     pub tail: Amount,
-    /// Commits that segments hold, too, and that are kept for readers and for restoring.
+    /// Commits that segments also hold, kept for readers and for restoring.
     pub kept_log: Amount,
     /// The segments.
     pub segments: Vec<SegmentLine>,
@@ -82,9 +82,9 @@ pub struct StreamLine {
     pub retired: Amount,
     /// Objects that nothing names, and log objects below `gone`.
     pub garbage: Amount,
-    /// What can be restored, if anything.
+    /// The versions that can be restored, if any.
     pub reach: Option<Reach>,
-    /// Why it could not be looked at, if it could not.
+    /// Why it could not be inspected, if it could not.
     pub error: Option<String>,
 }
 
@@ -95,14 +95,14 @@ pub struct BucketView {
     pub place: Place,
     /// Its streams, the catalog first.
     pub streams: Vec<StreamLine>,
-    /// What is wrong with the catalog, if anything; `verify` looks at the rest.
+    /// Findings about the catalog; `verify` checks the rest.
     pub findings: Vec<Finding>,
 }
 
-/// Looks at the bucket, or, of its collections, only at the chosen ones.
+/// Inspects the bucket, or only the chosen ones of its collections.
 ///
 /// # Errors
-/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or nothing of what was chosen.
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the choice fits nothing.
 pub async fn inspect(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketView> {
     let seen = SeenStreams::look(bucket.clone(), choice).await?;
     let mut streams = Vec::new();
@@ -112,7 +112,7 @@ pub async fn inspect(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketV
     Ok(BucketView { place: bucket.place(), streams, findings: seen.findings })
 }
 
-/// The streams of a bucket with what the catalog says of them.
+/// The streams of a bucket with their records in the catalog.
 pub struct SeenStreams {
     pub streams: Vec<(StreamId, Expected, StreamObjects)>,
     pub findings: Vec<Finding>,

@@ -1,5 +1,5 @@
-//! Which objects a bucket has, by stream and by what they are to it. Invariant: one listing, nothing else
-//! is asked; a key that no object of ours can have is kept apart as strange.
+//! The objects of a bucket, by stream and by their role in it. Invariant: it makes one listing and no other request;
+//! a key that no object of Drumlin can have is kept apart as strange.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ pub struct StreamObjects {
     pub segments: BTreeMap<String, Listed>,
     /// Graphs, by key.
     pub graphs: BTreeMap<String, Listed>,
-    /// Lists of what was taken off HEAD.
+    /// Lists of the objects that HEAD has let go.
     pub retired: BTreeMap<Ulid, Listed>,
     /// Parts of files' contents, by key.
     pub file_parts: BTreeMap<String, Listed>,
-    /// Keys that mean nothing.
+    /// Keys without a meaning in this stream.
     pub strange: Vec<String>,
 }
 
@@ -48,18 +48,18 @@ impl StreamObjects {
     }
 }
 
-/// What a listing showed.
+/// The result of a listing.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// Store time of the first page.
     pub date: Option<StoreTime>,
-    /// Whether `drumlin.json` is there.
+    /// Whether `drumlin.json` exists.
     pub store_file: bool,
     /// Marks of the probe.
     pub marks: Vec<String>,
     /// The streams that have objects.
     pub streams: BTreeMap<StreamId, StreamObjects>,
-    /// Keys that no object of Drumlin's has.
+    /// Keys that no object of Drumlin can have.
     pub strange: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
-//! Looking at a bucket from outside, without opening a store: whether every object is what it must be, and
-//! what there is. It reads objects as `docs/format.md` describes them and folds them by a way of its own, so
-//! that it can judge what the store reads. Invariant: nothing here writes.
+//! Checking a bucket from outside, without opening a store: whether every object is valid, and which objects there
+//! are. It reads objects as `docs/format.md` describes them and folds them with its own code, so that it can judge
+//! what the store reads. Invariant: nothing here writes.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]

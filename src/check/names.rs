@@ -1,5 +1,5 @@
-//! The catalog's records as far as a check needs them: which collections there are, what they are
-//! called, whether they live. Read from the records' JSON as it stands, not by the store's own state.
+//! The catalog's records as far as a check needs them: which collections there are, their names, whether they live.
+//! They are read from the records' JSON as it stands, not with the store's own state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::record::{CollectionId, Metric};
 /// Which collections to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// Only collections of this name, or this one by its id; all if none.
+    /// Only collections of this name, or the one of this id; all if `None`.
     pub collection: Option<String>,
     /// Only of this tenant.
     pub tenant: Option<String>,
@@ -35,7 +35,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// What a record of a collection says.
+/// The fields of a collection's record.
 #[derive(Debug, Clone, Deserialize)]
 struct CollectionFields {
     #[serde(default)]
@@ -54,7 +54,7 @@ struct ConfigurationFields {
     metric: Metric,
 }
 
-/// The collections that the catalog knows.
+/// The collections of the catalog.
 #[derive(Debug, Clone, Default)]
 pub struct Names(BTreeMap<StreamId, CollectionFields>);
 
@@ -83,7 +83,7 @@ impl Names {
         self.0.iter().filter(|(_, record)| record.state == "live").map(|(id, _)| id.clone())
     }
 
-    /// What the catalog says of a stream.
+    /// The catalog's knowledge of a stream.
     pub fn expected(&self, id: &StreamId) -> Expected {
         let Some(record) = self.0.get(id) else { return Expected::default() };
         let CollectionFields { tenant, database, name, state, configuration } = record;
@@ -96,7 +96,7 @@ impl Names {
         }
     }
 
-    /// The chosen streams; none if all are.
+    /// The chosen streams; `None` if all are chosen.
     ///
     /// # Errors
     /// `NotFound` if the choice fits no live collection.

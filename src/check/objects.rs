@@ -1,6 +1,5 @@
-//! Reading single objects to check them. Invariant: whatever an object's size, no more of it is held than
-//! a piece or a row group at a time (a graph, whole), and all readers together hold about
-//! [`BUDGET_MIB`] MiB.
+//! Reading single objects to check them. Invariants: of an object of any size, no more than a piece or a row group is
+//! held at a time (a graph is held whole); all readers together hold about [`BUDGET_MIB`] MiB.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,11 +24,11 @@ const BUDGET_MIB: usize = 256;
 /// Why an object could not be checked, or did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectFault {
-    /// The bucket does not answer: nothing is known.
+    /// The bucket does not answer: nothing is known about the object.
     Away(StreamError),
-    /// It is not there.
+    /// The object is missing.
     Missing,
-    /// It is not what it must be.
+    /// The object is damaged.
     Damaged(FormatError),
 }
 
@@ -62,11 +61,11 @@ fn damaged<T>(what: String) -> Result<T, ObjectFault> {
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub bucket: Arc<dyn Bucket>,
-    /// How what does not check out is read again.
+    /// How objects that do not check out are read again.
     pub reread: Reread,
     fetcher: Fetcher,
     budget: Arc<Semaphore>,
-    /// Whether every read is over a new connection.
+    /// Whether every read uses a new connection.
     fresh: bool,
 }
 
@@ -96,8 +95,7 @@ impl Reader {
         }
     }
 
-    /// Waits until `bytes` more may be held. Nobody waits here who holds some already, so that none waits
-    /// for ever.
+    /// Waits until `bytes` more may be held. No caller that holds some already waits here, so no deadlock can arise.
     async fn permit(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StreamError> {
         let mib = (bytes >> 20).saturating_add(1).min(BUDGET_MIB as u64) as u32;
         let permit = self.budget.clone().acquire_many_owned(mib).await;
@@ -111,7 +109,7 @@ impl Reader {
         Ok(BudgetedBytes { bytes: object.bytes, _permit: permit })
     }
 
-    /// Reads an object and compares its size and checksum; its last bytes, up to a piece of them.
+    /// Reads an object and compares its size and checksum. Returns its last bytes, at most a piece of them.
     pub async fn checksum(&self, key: &str, size: u64, xxh3: Checksum) -> Result<Bytes, ObjectFault> {
         let _permit = self.permit(size.min(2 * PIECE_BYTES)).await?;
         let (mut hasher, mut last) = (Hasher::default(), Bytes::new());
@@ -135,7 +133,7 @@ impl Reader {
         }
     }
 
-    /// Reads a segment that HEAD names, and hands its row groups to `take` one by one, in order.
+    /// Reads a segment that HEAD names, and passes its row groups to `take` one by one, in order.
     pub async fn segment(
         &self,
         stream: &str,
@@ -148,7 +146,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Reads all rows of a segment of `size` bytes, of which `last` are the last ones.
+    /// Reads all rows of a segment of `size` bytes; `last` are its last bytes.
     pub async fn opened(
         &self,
         key: &str,
@@ -158,7 +156,7 @@ impl Reader {
     ) -> Result<SegmentReader, ObjectFault> {
         let mut tail = (size - (last.len() as u64).min(size), last);
         while !SegmentReader::can_open(&Pieces::new(size, [tail.clone()])) && tail.0 > 0 {
-            // The footer is longer than what is at hand.
+            // The footer is longer than the bytes that were read.
             let start = size.saturating_sub(2 * tail.1.len().max(1 << 16) as u64);
             tail = (start, self.get(key, Some(start..size)).await?.bytes);
         }

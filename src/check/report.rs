@@ -1,5 +1,5 @@
-//! What a check of a bucket says: plain values that serialise as `--json` prints them.
-//! Invariant: every finding names an object, what is wrong with it, and what to do about it.
+//! The result of a check of a bucket: plain values that serialise in the form of `--json`. Invariant: every finding
+//! names an object, its fault, and what to do about it.
 
 use std::collections::BTreeSet;
 
@@ -8,28 +8,28 @@ use serde::Serialize;
 use crate::bucket::Place;
 use crate::record::Version;
 
-/// How much a finding weighs.
+/// The weight of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth knowing; nothing is wrong.
+    /// Information; nothing is wrong.
     Note,
-    /// It may be sound: something unusual happened, or somebody changed it.
+    /// The object may be sound: something unusual happened, or somebody changed it.
     Suspicious,
-    /// The object is not what it must be.
+    /// The object is damaged.
     Damaged,
 }
 
-/// Something that was found.
+/// One result about one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How much it weighs.
+    /// Its weight.
     pub severity: Severity,
     /// The object's key.
     pub key: String,
-    /// What is wrong with it.
+    /// The fault.
     pub cause: String,
-    /// The way out.
+    /// What to do about it.
     pub remedy: String,
 }
 
@@ -39,17 +39,17 @@ pub struct Finding {
 pub struct Findings(pub Vec<Finding>);
 
 impl Findings {
-    /// An object that is not what it must be.
+    /// Adds a damaged object.
     pub fn damaged(&mut self, key: impl Into<String>, cause: impl ToString, remedy: &str) {
         self.push(Severity::Damaged, key.into(), cause.to_string(), remedy);
     }
 
-    /// An object that may have been changed.
+    /// Adds an object that may have been changed.
     pub fn suspicious(&mut self, key: impl Into<String>, cause: impl ToString, remedy: &str) {
         self.push(Severity::Suspicious, key.into(), cause.to_string(), remedy);
     }
 
-    /// Something worth knowing.
+    /// Adds information.
     pub fn note(&mut self, key: impl Into<String>, cause: impl ToString, remedy: &str) {
         self.push(Severity::Note, key.into(), cause.to_string(), remedy);
     }
@@ -58,7 +58,7 @@ impl Findings {
         self.0.push(Finding { severity, key, cause, remedy: remedy.to_owned() });
     }
 
-    /// Leaves out what is damaged here and was not in another look: one answer was wrong.
+    /// Removes damage that `other`, the findings of another look, does not have: one of the two answers was wrong.
     pub fn keep_damage_of(&mut self, other: &Findings) {
         let damaged: BTreeSet<&str> = other.damaged_keys().collect();
         self.0.retain(|finding| finding.severity != Severity::Damaged || damaged.contains(finding.key.as_str()));
@@ -85,13 +85,13 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// One more object.
+    /// Adds one object.
     pub fn add(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
     }
 
-    /// As many more as `other`.
+    /// The sum with `other`.
     pub fn plus(self, other: Amount) -> Amount {
         Amount { objects: self.objects + other.objects, bytes: self.bytes + other.bytes }
     }
@@ -112,7 +112,7 @@ pub struct StreamCheck {
     pub stream: String,
     /// Tenant, database and name of the collection, as the catalog has them.
     pub name: Option<String>,
-    /// `live`, `dropped`, `orphaned` (the catalog knows nothing of it) or `unreadable`.
+    /// `live`, `dropped`, `orphaned` (unknown to the catalog) or `unreadable`.
     pub state: &'static str,
     /// The last commit that could be applied.
     pub version: Version,
@@ -120,11 +120,11 @@ pub struct StreamCheck {
     pub records: u64,
     /// Objects that were read and checked.
     pub checked: Amount,
-    /// Objects that HEAD has let go and nobody has deleted yet.
+    /// Objects that HEAD has let go and that nobody has deleted yet.
     pub garbage: Amount,
-    /// Objects that nothing names: left by uploads that came to nothing, or under way.
+    /// Objects that nothing names: left by failed uploads, or still being uploaded.
     pub orphans: Amount,
-    /// What was found.
+    /// Its findings.
     pub findings: Findings,
 }
 
@@ -135,13 +135,13 @@ pub struct BucketCheck {
     pub place: Place,
     /// Whether no object is damaged.
     pub sound: bool,
-    /// Each stream that was looked at, the catalog first.
+    /// Each stream that was checked, the catalog first.
     pub streams: Vec<StreamCheck>,
-    /// What was found outside of all streams.
+    /// Findings outside of all streams.
     pub findings: Findings,
     /// Objects that were read and checked.
     pub checked: Amount,
-    /// Seconds it took.
+    /// Seconds that the check took.
     pub seconds: f64,
 }
 

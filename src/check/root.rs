@@ -1,6 +1,6 @@
-//! Judging HEAD by itself: what every HEAD that Drumlin wrote keeps, beyond what reading one checks. Reading
-//! checks the seal; in one of an older version, which has none, `gen` above 32, older nonces, levels, sweeps
-//! and times that have passed cannot be judged.
+//! Checking HEAD by itself: the rules that every HEAD of Drumlin's keeps, beyond those that reading one checks.
+//! Reading checks the seal. HEADs of older versions have no seal: there, `gen` above 32, older nonces, levels, sweeps
+//! and times in the past cannot be checked.
 
 use serde_json::{Map, Value};
 
@@ -11,12 +11,12 @@ use crate::bucket::keys::{Role, StreamId};
 use crate::format::head::{Head, Life};
 use crate::head::HeadRead;
 
-/// Nonces that HEAD remembers.
+/// Number of nonces in HEAD.
 const RECENT: u64 = 32;
-/// How far the store's clock may step back, in milliseconds.
+/// How far the store's clock may go back, in milliseconds.
 const CLOCK_MS: i64 = 3_600_000;
 
-/// Judges what `read` shows of `stream`.
+/// Checks `read`, the HEAD of `stream`.
 pub fn judge(read: &HeadRead, stream: &StreamId, findings: &mut Findings) {
     let head = &read.head;
     let key = stream.head();

@@ -1,5 +1,5 @@
-//! How much a bucket holds. Invariant: one listing, and nothing is left out, whether an object means
-//! anything to the store or not: it is paid for all the same.
+//! The size of a bucket. Invariant: it makes one listing and counts every object, even one without a meaning to the
+//! store, since all are paid for.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct Stored {
 /// Everything under the store's prefix.
 ///
 /// # Errors
-/// What the bucket answers to a listing.
+/// The bucket's error on a listing.
 pub async fn stored(bucket: &dyn Bucket) -> Result<Stored, BucketError> {
     let mut sum = Stored::default();
     let count = |page: Page| {

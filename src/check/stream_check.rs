@@ -1,6 +1,6 @@
-//! Checking one stream: HEAD, every object that it names, the log, the lists of what it has let go, and
-//! what nothing names. Invariants: nothing is reported that a HEAD which moved on meanwhile explains, then
-//! the stream is looked at again; nothing is called damaged that was so in one look only.
+//! Checking one stream: HEAD, every object that it names, the log, the lists of what it has let go, and objects that
+//! nothing names. Invariants: where a HEAD that moved on explains a finding, the stream is checked again instead of a
+//! report; only damage that two looks in a row find is reported as damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,42 +24,42 @@ use crate::head::{self, HeadError, HeadRead};
 use crate::record::{Metric, Version};
 use crate::stream::context::StreamError;
 
-/// How often a stream that others change is looked at.
+/// How often a stream that others change is checked.
 const ATTEMPTS: usize = 4;
-/// The way out of a damaged graph.
+/// The remedy for a damaged graph.
 const REBUILD: &str = "nothing is lost: searches scan these records until a server has built the graph anew";
-/// The way out of a damaged object of the past.
+/// The remedy for a damaged object of the past.
 const PAST: &str = "the present is not touched; what is in it can no longer be restored";
 
-/// What is known of a stream from elsewhere.
+/// Knowledge of a stream from elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
     /// Tenant, database and name.
     pub name: Option<String>,
     /// How distance is measured.
     pub metric: Option<Metric>,
-    /// Whether the catalog has a live record of it.
+    /// Whether the catalog has a live record of this stream.
     pub live: bool,
-    /// Whether the catalog has a record of it at all.
+    /// Whether the catalog has any record of it.
     pub recorded: bool,
-    /// For how long no server deletes what was replaced (T_GARBAGE).
+    /// How long servers keep replaced objects (T_GARBAGE).
     pub kept: Duration,
 }
 
 impl Expected {
-    /// What is known of the catalog.
+    /// The expectations of the catalog.
     pub fn catalog() -> Expected {
         Expected { name: Some("the catalog".to_owned()), live: true, recorded: true, ..Expected::default() }
     }
 }
 
-/// A check of one stream, and the catalog's records where they were asked for.
+/// A check of one stream, and the catalog's records if they were wanted.
 pub struct Checked {
     pub report: StreamCheck,
     pub texts: BTreeMap<String, String>,
 }
 
-/// Checks the stream `id`; `objects` is what was listed of it, if it was.
+/// Checks the stream `id`; `objects` is its listing, if there is one already.
 pub async fn check(
     reader: &Reader,
     id: &StreamId,
@@ -83,7 +83,7 @@ pub async fn check(
         if report.findings.0.is_empty() {
             return Ok(Checked { report, texts });
         }
-        // Somebody may have moved HEAD on while this went on: then what was missing is explained.
+        // Another instance may have moved HEAD on meanwhile; that explains a missing object.
         let after = head::look(reader.bucket.as_ref(), id, reader.reread.once()).await.map(|read| read.etag).ok();
         let twice = earlier.as_ref() == Some(&report.findings);
         if (after == before && (twice || !report.findings.any_damage())) || attempt >= ATTEMPTS {
@@ -107,7 +107,7 @@ struct Check<'a> {
     report: StreamCheck,
     /// Store time at which HEAD was read.
     date: Option<StoreTime>,
-    /// Keys that HEAD names, itself or by its lists.
+    /// Keys that HEAD names, either itself or in its lists.
     named: BTreeSet<String>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Judges what can be judged where HEAD cannot be read.
+    /// Checks what can be checked where HEAD cannot be read.
     async fn without_head(&mut self, error: &HeadError) -> Result<BTreeMap<String, String>> {
         self.report.state = "unreadable";
         let missing = *error == HeadError::Missing;
@@ -203,7 +203,7 @@ impl<'a> Check<'a> {
         Ok(BTreeMap::new())
     }
 
-    /// Reports what is wrong with an object that `witness` names, if anything is; whether it passed.
+    /// Reports the fault of an object that `witness` names, if it has one; returns whether it passed.
     fn judged(
         &mut self,
         (key, size): (&str, u64),
@@ -222,7 +222,7 @@ impl<'a> Check<'a> {
         };
         self.report.findings.damaged(key, cause, remedy);
         if witness != key {
-            // It may be an old one that was put back, or of a version that wrote no seals.
+            // The witness may be an old one that was put back, or of a version that wrote no seals.
             let cause = format!("what it says of {key} does not fit: the object is damaged, or this is");
             self.report.findings.suspicious(witness, cause, HEAD_AGAIN);
         }
@@ -232,7 +232,7 @@ impl<'a> Check<'a> {
     async fn live(&mut self, head: &Head) -> Result<BTreeMap<String, String>> {
         let fold = match self.id {
             StreamId::Catalog => Fold::with_texts(),
-            // Records without embeddings are those of files.
+            // Collections of dimension 0 hold the records of files.
             StreamId::Collection(_) if head.config.get("dimension").and_then(Value::as_u64) == Some(0) => {
                 Fold::with_files()
             }
@@ -270,7 +270,7 @@ impl<'a> Check<'a> {
         Ok(fold.into_texts())
     }
 
-    /// Checks the segments in order and folds their rows; whether all are whole.
+    /// Checks the segments in order and folds their rows; returns whether all are whole.
     async fn segments(&mut self, head: &Head, mut fold: Fold) -> Result<(Fold, bool)> {
         let dimension = head.config.get("dimension").and_then(Value::as_u64).unwrap_or(0);
         let mut whole = true;
@@ -313,7 +313,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Checks the lists of what HEAD has let go, and the objects they name that are still there.
+    /// Checks the lists of what HEAD has let go, and those of the listed objects that still exist.
     async fn lists(&mut self, head: &Head) -> Result<()> {
         for (ulid, object) in &self.objects.retired {
             let entry = head.retired.iter().find(|entry| entry.ulid == *ulid);
@@ -369,7 +369,7 @@ impl<'a> Check<'a> {
                 self.report.checked.add(size);
                 Ok(Some(list))
             }
-            // It has just been worked off.
+            // A server has just finished with this list.
             Err(ObjectFault::Missing) => Ok(None),
             Err(ObjectFault::Away(error)) => Err(error.into()),
             Err(ObjectFault::Damaged(cause)) => {
@@ -382,7 +382,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Looks whether what a list names is still there while no server may have deleted it.
+    /// Checks that the objects of a list exist, as long as no server may have deleted them.
     async fn kept(&mut self, list: &Retired, entry: &RetiredEntry) -> Result<()> {
         let age = self.date.map(|date| date.since_ms(entry.seen));
         if age.is_none_or(|age| i128::from(age) >= self.expected.kept.as_millis() as i128) {
@@ -403,7 +403,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Checks what a list names and is still there: it is what restoring reads.
+    /// Checks those objects of a list that still exist: restoring reads them.
     async fn past(&mut self, list: &Retired, witness: &str) -> Result<()> {
         let strange = list.keys().into_iter().find(|key| self.id.role(key).is_none());
         if let Some(key) = strange {
@@ -434,13 +434,13 @@ impl<'a> Check<'a> {
 
     fn past_judged(&mut self, key: &str, size: u64, witness: &str, read: Result<(), ObjectFault>) -> Result<()> {
         match read {
-            // It has just been deleted, as it was to be.
+            // A server has just deleted it, as expected.
             Err(ObjectFault::Missing) => Ok(()),
             read => self.judged((key, size), witness, read, PAST).map(drop),
         }
     }
 
-    /// Counts what nothing names, and looks whether it shows that HEAD is not the newest.
+    /// Counts objects that nothing names, and checks whether they show that HEAD is not the newest.
     async fn unnamed(&mut self, head: &Head) -> Result<()> {
         let below = self.objects.log.range(..head.gone).map(|(_, object)| object.size_bytes);
         let below: Amount = below.collect();
@@ -474,13 +474,13 @@ impl<'a> Check<'a> {
 }
 
 impl Reader {
-    /// The last bytes of an object, up to a piece of them.
+    /// The last bytes of an object, at most a piece of them.
     async fn whole_tail(&self, key: &str, size: u64) -> Result<bytes::Bytes, ObjectFault> {
         let start = size.saturating_sub(PIECE_BYTES);
         Ok(self.get(key, Some(start..size.max(1))).await?.bytes)
     }
 
-    /// Which commits an object under `seg/` says it holds, if it can be read.
+    /// The versions in the footer of an object under `seg/`, if it can be read.
     async fn versions(&self, key: &str, size: u64) -> Result<Option<(Version, Version)>> {
         const FOOTER_BYTES: u64 = 64 << 10;
         let start = size.saturating_sub(FOOTER_BYTES);

@@ -1,5 +1,5 @@
-//! Checking a whole bucket: what makes it a store, the catalog, and every stream. Invariant: nothing is
-//! written; what could not be looked at is an error, never a clean bill.
+//! Checking a whole bucket: the objects that make it a store, the catalog, and every stream. Invariant: nothing is
+//! written; if something cannot be read, that is an error, never a clean bill.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::stream::context::StreamError;
 /// Streams checked at once.
 const PARALLEL_STREAMS: usize = 4;
 
-/// Checks the bucket, or, of its collections, only the chosen ones. `timing` tells what servers delete when.
+/// Checks the bucket, or only the chosen ones of its collections. `timing` has the times after which servers delete.
 ///
 /// # Errors
-/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or nothing of what was chosen.
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the choice fits nothing.
 pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -> Result<BucketCheck> {
     let began = Instant::now();
     let reader = Reader::new(bucket.clone(), timing.reread());
@@ -53,7 +53,7 @@ pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -
     todo.retain(|id, _| chosen.as_ref().is_none_or(|chosen| chosen.contains(id)));
     let checks = stream::iter(todo).map(|(id, objects)| {
         let (reader, mut expected) = (reader.clone(), names.expected(&id));
-        // Where the catalog could not be read whole, that it does not know a stream says nothing.
+        // If the catalog is damaged, a stream that it does not know may still be a recorded one.
         expected.recorded |= catalog.findings.any_damage();
         expected.kept = kept;
         async move { stream_check::check(&reader, &id, &expected, objects).await.map(|checked| checked.report) }
@@ -67,7 +67,7 @@ pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -
     Ok(BucketCheck { place: bucket.place(), sound, streams, findings, checked, seconds })
 }
 
-/// The error where a bucket holds no store.
+/// The error for a bucket without a store.
 pub fn no_store(bucket: &dyn Bucket) -> Error {
     let at = bucket.place().location;
     Error::not_found(format!("there is no store at {at}: expected {} and catalog/HEAD, found neither", keys::STORE))
@@ -108,7 +108,7 @@ fn strange(inventory: &Inventory, findings: &mut Findings) {
     }
 }
 
-/// The marks of the probe: a start ignores one that does not fit, but somebody has changed it.
+/// The marks of the probe: a start ignores an invalid one, but somebody has changed it.
 async fn marks(bucket: &dyn Bucket, inventory: &Inventory, findings: &mut Findings) -> Result<()> {
     for key in inventory.marks.iter().filter(|key| key.ends_with(".json") && !key.contains("/scratch/")) {
         match bucket.get(key, None).await.map(|object| probe::check_mark(key, &object.bytes)) {

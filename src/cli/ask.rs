@@ -1,5 +1,5 @@
-//! Asking a running server: where it is unless told otherwise, and one GET. Invariant: a server at an `http`
-//! address is asked on a machine without CA certificates, too, such as a bare container.
+//! Requests to a running server: its address unless one is given, and one GET. Invariant: a server at an `http`
+//! address can be asked on a machine without CA certificates too, such as a bare container.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::settings;
 
-/// The server that is meant: the one named, or the one that listens on this machine as `serve` would.
+/// The server's URL: the named one, or that of a server on this machine as `serve` would start it.
 pub fn server(named: Option<&str>) -> String {
     named.map_or_else(own, |url| url.trim_end_matches('/').to_owned())
 }
 
-/// The server of this machine: where the variables let it listen, or on the loopback address if that is any of them.
+/// The server of this machine: the address in the variables, or the loopback address if that one means all addresses.
 fn own() -> String {
     let lookup = |name: &str| std::env::var(name).ok();
     let at = settings::address_from(lookup).unwrap_or_else(|_| ("127.0.0.1".to_owned(), 8000));
@@ -27,10 +27,10 @@ fn own() -> String {
     format!("http://{host}:{port}")
 }
 
-/// A good answer to a GET of `url`, which shows `key` if there is one.
+/// A successful answer to a GET of `url`, sent with `key` if there is one.
 ///
 /// # Errors
-/// `Unavailable`, with what came instead.
+/// `Unavailable`, with the answer or failure that came instead.
 pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Response> {
     let failed = |what: String| Error::new(ErrorKind::Unavailable, format!("{url}: {what}"));
     let mut client = Client::builder().timeout(limit).no_proxy();
@@ -57,14 +57,14 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
     }
 }
 
-/// The text of a good answer; as [`get`].
+/// The text of a successful answer; as [`get`].
 pub async fn text(url: &str, limit: Duration, key: Option<&str>) -> Result<String> {
     let broken =
         |cause: reqwest::Error| Error::new(ErrorKind::Unavailable, format!("{url}: the answer broke off: {cause}"));
     get(url, limit, key).await?.text().await.map_err(broken)
 }
 
-/// The cause that lies deepest, such as `connection refused`.
+/// The innermost cause, such as `connection refused`.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {

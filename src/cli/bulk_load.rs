@@ -1,7 +1,7 @@
-//! Records from anywhere into a collection: page by page, in order, with a bar. Invariants: every record is offered
-//! to the collection, which alone knows whether it is there, and no place in the source is told from a count; a
-//! page is added in one commit, or in halves where it is too large for one; adding twice is adding once, so that a
-//! run that was cut short can be gone on with.
+//! Records from anywhere into a collection: page by page, in order, with a progress bar. Invariants: every record is
+//! offered to the collection, which alone knows whether it exists there; no position in the source is derived from a
+//! count. A page is added in one commit, or in halves where it is too large for one. Adding twice equals adding once,
+//! so that the next run can continue an interrupted one.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use drumlin::{Collection, Error, ErrorKind, Get, Include, Record, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Bytes of a page's records, roughly, above which it is written in parts.
+/// Approximate bytes of a page's records above which it is written in parts.
 const PART_BYTES: usize = 8 << 20;
-/// For how long other writers may win before a run ends, counted from the last part that was written.
+/// Time since the last written part after which a run ends, if other writers always win.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A bar over `total` records, or one without an end if that is not known.
+/// A bar over `total` records, or an open-ended one if the total is not known.
 pub fn bar(name: &str, total: Option<u64>) -> Result<ProgressBar> {
     let template = match total {
         Some(_) => "{msg} {wide_bar} {pos}/{len} records, {per_sec}, {eta} left",
@@ -27,7 +27,7 @@ pub fn bar(name: &str, total: Option<u64>) -> Result<ProgressBar> {
     Ok(bar)
 }
 
-/// Puts the records of a collection into graphs before a command ends, with a bar: whoever serves the bucket next
+/// Builds graphs over the records of a collection before a command ends, with a bar: the next server on the bucket
 /// finds them ready.
 pub async fn build_graphs(collection: &Collection) -> Result<()> {
     let bar = ProgressBar::new(collection.graph_progress().records).with_message("graph");
@@ -42,20 +42,19 @@ pub async fn build_graphs(collection: &Collection) -> Result<()> {
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// A record whose id is there is left alone.
+    /// A record whose id exists is left alone.
     Add,
-    /// A record whose id is there is replaced.
+    /// A record whose id exists is replaced.
     Upsert,
 }
 
-/// What a run has met: records that were left out because they cannot be written, if that is wanted, and how much
-/// is written at once.
+/// Records that a run left out because they cannot be written, if `wanted`, and the size of its commits.
 #[derive(Debug)]
 pub struct Skipped {
     wanted: bool,
-    /// Records of a commit at most: fewer where other writers were faster, for the rest of the run.
+    /// Most records of a commit. It shrinks for the rest of the run where other writers were faster.
     most: usize,
-    /// Id of each, and why.
+    /// The id of each, and the reason.
     pub records: Vec<(String, String)>,
 }
 
@@ -65,18 +64,18 @@ impl Skipped {
         Skipped::past(false)
     }
 
-    /// They are gone past, where that is `wanted`.
+    /// Records that cannot be written are skipped, if `wanted`.
     pub fn past(wanted: bool) -> Skipped {
         Skipped { wanted, most: usize::MAX, records: Vec::new() }
     }
 }
 
-/// What became of records that were offered to a collection.
+/// The outcome for records that were offered to a collection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that were not there before.
+    /// Records that did not exist before.
     pub added: u64,
-    /// Those whose ids were there: left alone by an add, replaced by an upsert.
+    /// Records whose ids existed: left alone by an add, replaced by an upsert.
     pub there: u64,
 }
 
@@ -109,8 +108,8 @@ pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &
     }
 }
 
-/// Which of the records' ids this instance knows to be there. Another's last writes need not be among them: an add
-/// passes over those by itself.
+/// Which of the records' ids exist as far as this instance knows. Another instance's last writes may be missing: an
+/// add skips those by itself.
 async fn known_ids(target: &Collection, records: &[Record]) -> Result<HashSet<String>> {
     let ids = records.iter().map(|record| record.id.clone()).collect();
     let known = target.get(Get { ids: Some(ids), include: Include::NONE, ..Get::default() }).await?;
@@ -125,7 +124,7 @@ async fn write_parts(target: &Collection, records: &[Record], how: How, skipped:
     in_parts(records, skipped, async |part| Ok(write(part).await?.applied as u64)).await
 }
 
-/// Writes records in as many commits as it takes; how many of them the collection took.
+/// Writes records in as many commits as it takes; returns how many records the collection took.
 async fn in_parts(
     records: &[Record],
     skipped: &mut Skipped,
@@ -150,7 +149,7 @@ async fn in_parts(
         };
         let at_fault = named_record(&error).filter(|at| *at < part.len());
         match (error.kind(), at_fault.and_then(|at| part.get(at))) {
-            // Writing twice is writing once.
+            // The part is written again: writing twice equals writing once.
             (ErrorKind::OutcomeUnknown, _) => parts.push(part),
             (ErrorKind::Invalid | ErrorKind::Limit, Some(record)) => {
                 let why = in_words(&error, record);
@@ -176,7 +175,7 @@ async fn in_parts(
     Ok(applied)
 }
 
-/// Which record of a request an error names, as in `records[3].document: …`.
+/// The index of the record that an error names, as in `records[3].document: …`.
 fn named_record(error: &Error) -> Option<usize> {
     error.message().strip_prefix("records[")?.split_once(']')?.0.parse().ok()
 }

@@ -1,6 +1,6 @@
-//! The `copy` command: collections from one store into another, wherever each is: migration between
-//! providers. Records are copied, not objects, so the other store has its own ids and versions, and nothing
-//! of the history. A run that was cut short is gone on with by the next.
+//! The `copy` command: collections from one store into another, of the same or another provider. It copies records,
+//! not objects, so the other store has its own ids and versions, and no history. The next run continues an
+//! interrupted one.
 
 use clap::Args;
 use drumlin::files::{FILES, FileInfo, Files, ListFiles, PutFile};
@@ -17,9 +17,9 @@ use super::serve;
 
 /// Records read at once.
 const PAGE: usize = 1_000;
-/// Where a collection's extension says what it is a copy of.
+/// Key in a collection's extension that names its original.
 const ORIGIN: &str = "copied_from";
-/// What stands before the names of variables that say where the other store is.
+/// Prefix of the variables that say where the other store is.
 const TO: &str = "TO_";
 
 /// Flags of `copy`.
@@ -98,7 +98,7 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
     }
 }
 
-/// Copies the files of a database that are not there yet, each with its time; how many there are.
+/// Copies the files of a database that are missing in the target, each with its time; returns how many there are.
 async fn copy_files(source: &Store, scope: &Scope, target: &Store) -> Result<u64> {
     made_sure(target.namespaces().create_tenant(&scope.tenant).await)?;
     made_sure(target.namespaces().create_database(&scope.tenant, &scope.database).await)?;
@@ -144,12 +144,12 @@ async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
     to.put(&file.name, how, body).await.map(drop)
 }
 
-/// Copies what is missing of a collection; how many records it has, and what became of them.
+/// Copies the missing records of a collection; returns the number of its records, and the outcome.
 async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Result<(usize, Tally)> {
     let mut scan = source.scan(Consistency::Strong).await?;
     let copy = begun(source, info, scan.version(), target).await?;
     let bar = bulk_load::bar(&info.name, Some(scan.count() as u64))?;
-    // All of it is offered again: how many records are there says nothing of which.
+    // Every record is offered again: a count of the records there does not say which ones they are.
     let (mut tally, mut skipped) = (Tally::default(), Skipped::none());
     loop {
         let records = scan.next_page(PAGE).await?;
@@ -164,7 +164,7 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
     Ok((scan.count(), tally))
 }
 
-/// The collection to copy into: new, or begun by an earlier run.
+/// The collection to copy into: a new one, or the one that an earlier run began.
 async fn begun(source: &Collection, info: &CollectionInfo, version: Version, target: &Store) -> Result<Collection> {
     let Scope { tenant, database } = &info.scope;
     made_sure(target.namespaces().create_tenant(tenant).await)?;
@@ -196,7 +196,7 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
     Ok(copy)
 }
 
-/// What exists already was to be made.
+/// Makes sure that something exists: `AlreadyExists` counts as success.
 fn made_sure<T>(made: Result<T>) -> Result<()> {
     match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

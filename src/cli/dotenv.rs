@@ -1,5 +1,5 @@
-//! The `.env` file of the working directory. What is set in the environment wins. Invariants: no other file is read;
-//! no message repeats a value, which may be a secret; a line that cannot be read and may be ours stops the start.
+//! The `.env` file of the working directory. The environment wins over it. Invariants: no other file is read; no
+//! message repeats a value, which may be a secret; an unreadable line that may be a setting stops the start.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,26 +11,26 @@ use drumlin::Result;
 use super::names;
 use super::settings::invalid;
 
-/// What was read, for the log.
+/// The file that was read, for the log.
 #[derive(Debug, Default)]
 pub struct DotEnv {
     /// The file, if there is one.
     pub path: Option<PathBuf>,
-    /// What a person should be told of it.
+    /// Notes for the user about it.
     pub notes: Vec<String>,
 }
 
-/// The pairs of a file in their order, and what is to be told of the lines that are none.
+/// The pairs of a file in their order, and notes about the lines that are not pairs.
 type ParsedEnv = (Vec<(String, String)>, Vec<String>);
-/// Lines of one value in quotes, such as a certificate, at most.
+/// Most lines of one quoted value, such as a certificate.
 const ENTRY_LINES: usize = 100;
-/// Bytes of the file, at most.
+/// Most bytes of the file.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// Adds what the working directory's `.env` says to the environment.
+/// Adds the pairs of the working directory's `.env` to the environment.
 ///
 /// # Errors
-/// `Invalid`, with the file's path, where it cannot be read or a setting's line cannot.
+/// `Invalid`, with the file's path, if the file or the line of a setting cannot be read.
 pub fn load() -> Result<DotEnv> {
     let path = std::env::current_dir().unwrap_or_default().join(".env");
     let at = path.display();
@@ -64,7 +64,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedEnv> {
         return Err(invalid(format!("{}: expected text in UTF-8, got a NUL byte (is it UTF-16?)", path.display())));
     }
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    // What is no UTF-8 stays a line that cannot be read, and has no name that could be taken for another.
+    // A line that is not UTF-8 cannot be read, and its name cannot pass for another one.
     let text: Vec<_> = bytes.split(|byte| *byte == b'\n').map(String::from_utf8_lossy).collect();
     let lines: Vec<&str> = text.iter().map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
     let (mut pairs, mut seen, mut notes) = (Vec::new(), BTreeSet::new(), Vec::new());
@@ -77,7 +77,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedEnv> {
                 check_entry(path, next + 1, taken_lines, &seen)?;
                 good.push_str(&taken_lines.join("\n"));
                 good.push('\n');
-                // The first counts, as the environment counts before the file.
+                // The first pair of a name counts, as the environment wins over the file.
                 pairs.extend(items.into_iter().filter(|(name, _)| seen.insert(name.clone())));
             }
             Err(()) => notes.push(unreadable(path, next + 1, lines.get(next..).unwrap_or_default())?),
@@ -87,11 +87,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedEnv> {
     Ok((pairs, notes))
 }
 
-/// Pairs that one entry sets, or that it cannot be read.
+/// Pairs that one entry sets, or an error if it cannot be read.
 type EnvEntry = std::result::Result<Vec<(String, String)>, ()>;
 
-/// Reads the entry at the head of `lines`, which may name what those before it (`good`) have set, and how many lines it
-/// takes: several where a quote is open at the end of the first.
+/// Reads the entry at the head of `lines`, and returns how many lines it takes: several if a quote is open at the end
+/// of the first. The entry may refer to variables that the entries before it (`good`) have set.
 fn entry(good: &str, lines: &[&str]) -> (EnvEntry, usize) {
     let first = lines.first().copied().unwrap_or_default();
     if first.contains('\u{fffd}') {
@@ -100,7 +100,7 @@ fn entry(good: &str, lines: &[&str]) -> (EnvEntry, usize) {
     let most = if first.contains(['"', '\'']) { lines.len().min(ENTRY_LINES) } else { 1 };
     for taken in 1..=most {
         let text = lines.get(..taken).unwrap_or_default().join("\n");
-        // Only what has a $ can depend on what was set before.
+        // Only an entry with a $ can depend on earlier ones.
         let good = if text.contains('$') { good } else { "" };
         let before = dotenvy::from_read_iter(good.as_bytes()).count();
         let text = format!("{good}{text}\n");
@@ -112,7 +112,7 @@ fn entry(good: &str, lines: &[&str]) -> (EnvEntry, usize) {
     (Err(()), 1)
 }
 
-/// Refuses an entry that can be read and cannot be meant: a quote that takes settings with it, or a setting in which a
+/// Refuses a readable entry that cannot be intended: an open quote that swallows settings, or a setting in which a
 /// `$` stands for nothing.
 fn check_entry(path: &Path, number: usize, lines: &[&str], set: &BTreeSet<String>) -> Result<()> {
     let ours = |line: &&str| line.contains('=') && name_of(line).is_some_and(|name| names::may_be_ours(&name));
@@ -152,7 +152,7 @@ fn substituted(entry: &str) -> Vec<String> {
     found
 }
 
-/// The note on a line that is no `NAME=value`. Where it opens a quote, those behind it may have been lost with it.
+/// The note on a line that is not `NAME=value`. If it opens a quote, the lines after it may have been lost with it.
 fn unreadable(path: &Path, number: usize, lines: &[&str]) -> Result<String> {
     let at = format!("{}: line {number}", path.display());
     let form = "expected NAME=value in UTF-8, with quotes around a value that holds spaces or #";
@@ -162,7 +162,7 @@ fn unreadable(path: &Path, number: usize, lines: &[&str]) -> Result<String> {
     }
 }
 
-/// The name that a line sets or means to: its first word.
+/// The name that a line sets or tries to set: its first word.
 fn name_of(line: &str) -> Option<String> {
     let words = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let line = line.trim_start();
@@ -208,7 +208,7 @@ mod tests {
             assert!(message.starts_with("/somewhere/.env: line 1: expected NAME=value"), "{message}");
             assert!(!message.contains("hush"), "a value is told: {message}");
         }
-        // A quote that another program's line leaves open takes no setting with it.
+        // An open quote in another program's line swallows no setting.
         let (pairs, notes) = read("FOO=\"never closed\nA='one\ntwo'\nB=$A\nSTORAGE_API_KEY=k\n").unwrap();
         let expected = [("A", "one\ntwo"), ("B", "one\ntwo"), ("STORAGE_API_KEY", "k")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -1,4 +1,4 @@
-//! Settings of encryption at rest: what S3 is asked for with every object that is written.
+//! Settings of encryption at rest: the encryption that S3 must use for every object written.
 
 use drumlin::Result;
 use drumlin::settings::{S3CustomerKey, S3Encryption};
@@ -7,7 +7,7 @@ use super::settings::{Source, invalid};
 
 const CUSTOMER_KEY: &str = "DRUMLIN_S3_SSE_CUSTOMER_KEY";
 
-/// The encryption that the variables ask for; nothing leaves it to the bucket's own rule.
+/// The encryption that the variables ask for; `None` leaves it to the bucket's own rule.
 pub(super) fn encryption(source: &Source) -> Result<Option<S3Encryption>> {
     let chosen = source.choice("DRUMLIN_S3_SSE", &["aes256", "aws:kms"])?;
     let key_id = source.text("DRUMLIN_S3_SSE_KMS_KEY_ID");

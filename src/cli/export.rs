@@ -22,7 +22,7 @@ pub struct ExportFlags {
     to: PathBuf,
 }
 
-/// What a file is, by its ending.
+/// The format of a file, by its ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// Parquet.
@@ -31,7 +31,7 @@ pub enum FileKind {
     JsonLines,
 }
 
-/// The kind of a file.
+/// The format of this file.
 pub fn kind_of(path: &Path) -> Result<FileKind> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("parquet") => Ok(FileKind::Parquet),
@@ -48,7 +48,7 @@ pub fn run(flags: &ExportFlags) -> Result<()> {
     let kind = kind_of(&flags.to)?;
     restore::on_store(&flags.of.place, async |store| {
         let collection = store.with_scope(&flags.of.scope()).collection(&flags.of.collection).await?;
-        // Under another name until it is whole: what has the right name is a whole export.
+        // The file has another name until it is whole, so a file of the final name is a whole export.
         let mut partial = flags.to.clone().into_os_string();
         partial.push(".partial");
         let partial = PathBuf::from(partial);

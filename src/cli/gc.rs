@@ -1,4 +1,4 @@
-//! The `gc` command: collects garbage once, or tells what would go.
+//! The `gc` command: collects garbage once, or lists what it would delete.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use super::{restore, serve};
 pub struct GcFlags {
     #[command(flatten)]
     place: StorePlace,
-    /// Delete nothing; tell what would be deleted, and why.
+    /// Delete nothing; list what would be deleted, and why.
     #[arg(long)]
     dry_run: bool,
-    /// Sweep orphans now, not only where that is due (once a week).
+    /// Sweep orphans now, not only if that is due (once a week).
     #[arg(long)]
     sweep: bool,
     /// Print the answer as JSON.

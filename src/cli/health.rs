@@ -1,5 +1,5 @@
-//! The `health` command: asks a running server whether it is alive, for containers that have no other program to ask
-//! with. Exit code 0 says that it answered well.
+//! The `health` command: asks a running server whether it is alive, for containers without another HTTP client. Exit
+//! code 0 means a successful answer.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ask;
 use super::serve::on_runtime;
 
-/// Less than orchestrators usually wait.
+/// Shorter than the usual time-out of orchestrators.
 const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// Flags of `health`.
@@ -19,12 +19,12 @@ pub struct HealthFlags {
     /// The server (default http://127.0.0.1:$PORT, or port 8000).
     #[arg(long)]
     url: Option<String>,
-    /// Ask whether every collection is loaded, too.
+    /// Also ask whether every collection is loaded.
     #[arg(long)]
     ready: bool,
 }
 
-/// Asks, prints one line of what was answered, and fails with what came instead of a good answer.
+/// Sends the request and prints one line about a successful answer; any other outcome is the error.
 pub fn run(flags: &HealthFlags) -> Result<()> {
     let url = format!("{}/{}", ask::server(flags.url.as_deref()), if flags.ready { "ready" } else { "health" });
     on_runtime(async {
@@ -34,7 +34,7 @@ pub fn run(flags: &HealthFlags) -> Result<()> {
     })
 }
 
-/// The line for an answer: what a Drumlin server says of itself, or that something else answered.
+/// The line for an answer: a Drumlin server's own status, or that something else answered.
 fn summary(url: &str, text: &str) -> String {
     let Ok(answer) = serde_json::from_str::<Value>(text) else {
         return format!("{url} answers, but not as a Drumlin server does");

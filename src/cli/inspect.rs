@@ -1,4 +1,4 @@
-//! The `inspect` command: what a bucket holds, without reading the objects themselves.
+//! The `inspect` command: the contents of a bucket, without reading the objects themselves.
 
 use clap::Args;
 use drumlin::Result;

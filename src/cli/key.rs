@@ -1,4 +1,4 @@
-//! `drumlin key new`: a fresh key and its entry for the key file. The key is printed once and kept nowhere.
+//! `drumlin key new`: a fresh key and its entry for the key file. The key is printed once and stored nowhere.
 
 use clap::{Args, Subcommand};
 use drumlin::http::{KeyEntry, KeyScope};
@@ -12,19 +12,19 @@ pub enum KeyCommand {
 
 #[derive(Debug, Args)]
 pub struct NewKey {
-    /// How much it allows: read, write (and read), admin (everything).
+    /// What the key allows: read, write (and read), admin (everything).
     #[arg(long)]
     scope: KeyScope,
-    /// What the log calls it; made from its hash if not given.
+    /// The key's name in the log; made from its hash if not given.
     #[arg(long)]
     name: Option<String>,
-    /// The only tenant it sees.
+    /// The only tenant that the key sees.
     #[arg(long)]
     tenant: Option<String>,
-    /// The only database of that tenant it sees.
+    /// The only database of that tenant that the key sees.
     #[arg(long, requires = "tenant")]
     database: Option<String>,
-    /// When it ends, in UTC: 2027-01-31 or 2027-01-31T18:00:00Z.
+    /// When the key ends, in UTC: 2027-01-31 or 2027-01-31T18:00:00Z.
     #[arg(long)]
     expires: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Settings of who may use the server: keys, how often, from which pages, behind which proxy.
+//! Settings of access to the server: keys, rate limits, pages of other sites, the proxy in front.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use drumlin::http::{CorsOrigins, HttpSettings, Key, Keyring, Rate};
 
 use super::settings::{Source, expected, invalid};
 
-/// Where keys come from. The file is read only when the server starts.
+/// Sources of the keys. The file is read only when the server starts.
 #[derive(Debug, Clone, Default)]
 pub struct KeySettings {
-    /// The one full key, of which only the hash is kept.
+    /// The one full key, stored only as its hash.
     full: Option<Key>,
     /// The file with any number of keys.
     pub file: Option<PathBuf>,
@@ -37,7 +37,7 @@ impl KeySettings {
     }
 }
 
-/// What else decides who may ask what.
+/// The other settings of access.
 pub(super) fn access(source: &Source, http: &mut HttpSettings) -> Result<()> {
     http.rate = rate(source)?;
     source.flag("DRUMLIN_TRUST_PROXY", &mut http.trust_proxy)?;
@@ -49,7 +49,7 @@ pub(super) fn access(source: &Source, http: &mut HttpSettings) -> Result<()> {
 }
 
 fn rate(source: &Source) -> Result<Option<Rate>> {
-    // Beyond a million a second nothing is limited; below one in a day something is wrong.
+    // A limit beyond a million a second limits nothing; one below a request a day is a mistake.
     const LEAST: f64 = 1.0 / 86_400.0;
     const MOST: f64 = 1e6;
     let number = |name: &str, least: f64| -> Result<Option<f64>> {

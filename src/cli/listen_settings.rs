@@ -1,5 +1,6 @@
-//! Where to listen and what to log. `HOST`, `PORT` and `DEBUG` are words that other programs use too: what does not fit
-//! in `HOST` and `DEBUG` is told and left to them, and `DRUMLIN_HOST`, `DRUMLIN_PORT` and `DRUMLIN_DEBUG` win.
+//! Where to listen and what to log. Other programs use the names `HOST`, `PORT` and `DEBUG` too. A value of `HOST` or
+//! `DEBUG` that does not fit gets a note and is left to them, and `DRUMLIN_HOST`, `DRUMLIN_PORT` and `DRUMLIN_DEBUG`
+//! win.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,10 +12,11 @@ use super::settings::{Source, expected, invalid};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
-/// Where to listen.
+/// The address to listen on.
 ///
 /// # Errors
-/// `Invalid` for what is no address or port, and for one that others reach while `keys` protect nothing.
+/// `Invalid` for a value that is not an address or port, and for an address that others reach while no `keys` protect
+/// it.
 pub fn address(source: &Source, flags: &Flags, keys: bool, notes: &mut Vec<String>) -> Result<(String, u16)> {
     let (name, host) = host(source, flags, notes)?;
     let port = port(source, flags, notes)?;
@@ -30,7 +32,7 @@ pub fn address(source: &Source, flags: &Flags, keys: bool, notes: &mut Vec<Strin
     Ok((host, port))
 }
 
-/// The host, and what named it.
+/// The host, and the variable or flag that named it.
 fn host(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<(&'static str, String)> {
     let (own, general) = (source.text("DRUMLIN_HOST"), source.text("HOST"));
     let named = flags.host.clone().map(|host| ("--host", host)).or_else(|| own.map(|host| ("DRUMLIN_HOST", host)));
@@ -41,7 +43,7 @@ fn host(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<(&'st
             .ok_or_else(|| expected(name, "an address such as 127.0.0.1 or ::1, or a name, without a port", &text));
     }
     let Some(text) = general else { return Ok(("HOST", "127.0.0.1".to_owned())) };
-    // Conda and some shells set it to what the machine is or is called.
+    // Conda and some shells set it to the machine's type or name.
     match host_of(&text).filter(|host| host == "localhost" || host.parse::<IpAddr>().is_ok()) {
         Some(host) => Ok(("HOST", host)),
         None => {
@@ -54,7 +56,7 @@ fn host(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<(&'st
     }
 }
 
-/// A name or address as it can be listened on; an address of version 6 also as a URL has it, in brackets.
+/// A name or address in the form that a listener takes; an IPv6 address may also be in brackets, as in a URL.
 pub fn host_of(text: &str) -> Option<String> {
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     match inner {
@@ -69,7 +71,7 @@ pub fn host_of(text: &str) -> Option<String> {
 
 fn port(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<u16> {
     let (own, general) = (source.text("DRUMLIN_PORT"), source.text("PORT"));
-    // Kubernetes sets it so in every container beside a service that is called drumlin.
+    // Kubernetes sets it like this in every container beside a service named drumlin.
     let own = own.filter(|text| {
         let link = text.contains("://");
         if link {
@@ -85,10 +87,10 @@ fn port(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<u16> 
     }
 }
 
-/// The log filter: as said, else by `DRUMLIN_DEBUG` or `DEBUG`.
+/// The log filter: the given one, else one by `DRUMLIN_DEBUG` or `DEBUG`.
 ///
 /// # Errors
-/// `Invalid` for a filter by which nothing would be logged that anybody means.
+/// `Invalid` for a filter that would log nothing useful.
 pub fn log(source: &Source, notes: &mut Vec<String>) -> Result<String> {
     let (mut debug, general) = (false, source.text("DEBUG"));
     match (source.text("DRUMLIN_DEBUG"), general) {
@@ -107,7 +109,7 @@ pub fn log(source: &Source, notes: &mut Vec<String>) -> Result<String> {
         invalid(format!("DRUMLIN_LOG: expected {what}, got {filter:?}{why}"))
     };
     for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        // A word alone is a target whose every line is logged, and everything else is not.
+        // A bare word is a target: all its lines are logged, and nothing else is.
         let word = directive.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         let level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive)) || directive.parse::<u8>().is_ok();
         if word && !level && directive != "drumlin" {

@@ -1,6 +1,6 @@
-//! The commands `list`, `peek`, `search` and `drop`: a look at a store, and out with a collection, without a server.
-//! Like the other tools they open the store as one more instance; a server that runs on the same bucket sees what
-//! they do as soon as it looks.
+//! The commands `list`, `peek`, `search` and `drop`: they show what a store holds, and drop a collection, without a
+//! server. Like the other tools they open the store as one more instance; a server on the same bucket sees their
+//! writes as soon as it reads the log.
 
 use clap::Args;
 use drumlin::answers::Found;
@@ -66,7 +66,7 @@ pub struct SearchFlags {
 pub struct DropFlags {
     #[command(flatten)]
     of: OneCollection,
-    /// Do it without asking; needed where nobody can be asked.
+    /// Drop without asking; required where there is no terminal to ask on.
     #[arg(long)]
     yes: bool,
 }
@@ -85,7 +85,7 @@ pub fn list(flags: &ListFlags) -> Result<()> {
             }
             shown += 1;
             let count = count(store, &info.scope, name).await;
-            // Known once its records are.
+            // The dimension is known once the collection has records.
             let dimension =
                 store.with_scope(&info.scope).collection(name).await.ok().and_then(|opened| opened.dimension());
             let records = count.as_ref().map_or_else(ToString::to_string, ToString::to_string);
@@ -141,7 +141,7 @@ pub fn search(flags: &SearchFlags) -> Result<()> {
             (None, Some(id)) => embedding_of(&collection, id).await?,
             (None, None) => return Err(invalid("expected --embedding or --like")),
         };
-        // One more, as the record itself is the nearest.
+        // One more, since the record itself is the nearest.
         let k = flags.k + usize::from(flags.like.is_some());
         let include = Include { embedding: flags.json, ..Include::ALL };
         let query = Query { include, consistency: Consistency::Strong, ..Query::new(embedding).k(k) };
@@ -159,7 +159,7 @@ pub fn search(flags: &SearchFlags) -> Result<()> {
 pub fn drop(flags: &DropFlags) -> Result<()> {
     restore::on_store(&flags.of.place, async |store| {
         let records = match count(store, &flags.of.scope(), &flags.of.collection).await {
-            // What cannot be read can be dropped.
+            // A collection that cannot be read can still be dropped.
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             counted => counted.ok(),
         };

@@ -1,19 +1,19 @@
-//! How much memory may be used: as said, else what the container allows, else a share of the machine. A size is a number of bytes, or of
-//! MiB, GB and the like.
+//! How much memory may be used: the given limit, else the container's, else a share of the machine's memory. A size
+//! is a number of bytes, or of MiB, GB and the like.
 
 use drumlin::Result;
 use drumlin::settings::MemoryLimit;
 
 use super::settings::{Source, expected};
 
-/// What `DRUMLIN_MEMORY_LIMIT` says.
+/// The value of `DRUMLIN_MEMORY_LIMIT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemorySetting {
-    /// Nothing: the container's own limit counts, or a share of the machine's memory.
+    /// Not set: the container's own limit counts, or a share of the machine's memory.
     Found,
     /// There is no limit.
     Unlimited,
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
 }
 
@@ -37,7 +37,7 @@ impl MemorySetting {
         }
     }
 
-    /// What the limit is made of, in a word.
+    /// The source of the limit, in a word.
     pub fn origin(self) -> &'static str {
         match self {
             MemorySetting::Found if MemoryLimit::of_container().is_some() => "container",
@@ -62,7 +62,7 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * unit as f64;
-    // Above are no machines, below no server.
+    // No machine has more, and no server runs with less.
     (bytes >= 1.0 && bytes < (1u64 << 60) as f64).then_some(bytes as u64)
 }
 

@@ -1,5 +1,5 @@
-//! The command line: commands, flags, and where settings come from (flags, then the environment, then
-//! the `.env` file of the working directory). What stops a start is one sentence on standard error.
+//! The command line: commands, flags, and where settings come from (flags, then the environment, then the `.env` file
+//! of the working directory). A start that fails prints one sentence on standard error.
 
 mod allocator;
 mod ask;
@@ -64,17 +64,17 @@ enum Command {
     Search(look::SearchFlags),
     /// Drop a collection.
     Drop(look::DropFlags),
-    /// Tell what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
+    /// Show what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
     Inspect(inspect::InspectFlags),
-    /// Make a collection of what another, be it damaged or dropped not long ago, was at an earlier version or time.
+    /// Make a collection from an earlier version or time of another, even a damaged or recently dropped one.
     Restore(restore::RestoreFlags),
-    /// Make a collection of what another is now.
+    /// Make a collection from the present state of another.
     Fork(restore::ForkFlags),
-    /// Tell what the bucket costs in a month, at each provider's list prices.
+    /// Show what the bucket costs in a month, at each provider's list prices.
     Cost(cost::CostFlags),
-    /// Collect garbage once, or tell what would go.
+    /// Collect garbage once, or list what would be deleted.
     Gc(gc::GcFlags),
-    /// Read a whole bucket and tell what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
+    /// Read a whole bucket and report what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
     Verify(verify::VerifyFlags),
     /// Ask a running server whether it is alive: exit code 0 if it is. For health checks of containers.
     Health(health::HealthFlags),
@@ -94,7 +94,7 @@ struct Flags {
     /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
     #[arg(long)]
     data: Option<String>,
-    /// Keep everything in memory only: gone when the server stops (DRUMLIN_STORAGE=memory).
+    /// Keep everything in memory only; it is lost when the server stops (DRUMLIN_STORAGE=memory).
     #[arg(long, conflicts_with = "data")]
     memory: bool,
     /// Load 400 sentences into a collection called demo, to have something to search.

@@ -1,15 +1,15 @@
-//! Names of variables that look like settings and are none: most likely typos, or what other programs call the same.
-//! Invariant: a name that is set and not read, and without which data would go elsewhere or a server be open to all,
-//! stops the start; every other one is told.
+//! Names of variables that look like settings but are not: most likely typos, or other programs' names for a setting.
+//! Invariant: a name that is set but not read stops the start where data would otherwise go elsewhere, or a server
+//! would be open to all. Every other such name gets a note.
 
 use drumlin::Result;
 
 use super::settings::{ServeSettings, invalid};
 use super::variables::VARIABLES;
 
-/// Beginnings of names that are ours, or that a store's settings have here.
+/// Prefixes of the names of our settings, and of the stores' settings as used here.
 const FAMILIES: [&str; 7] = ["DRUMLIN_", "S3_", "R2_", "GCS_", "AZURE_STORAGE_", "DROPBOX_", "STORAGE_"];
-/// What other programs, and people, call the same.
+/// Names that other programs, and people, use for our settings.
 const OTHER_NAMES: [(&str, &str); 37] = [
     ("S3_BUCKET", "S3_BUCKET_NAME"),
     ("AWS_BUCKET", "S3_BUCKET_NAME"),
@@ -49,7 +49,7 @@ const OTHER_NAMES: [(&str, &str); 37] = [
     ("DRUMLIN_LOG_LEVEL", "DRUMLIN_LOG"),
     ("DRUMLIN_RUST_LOG", "DRUMLIN_LOG"),
 ];
-/// Names that decide where data is. With any of them set, it does not go to the folder that nobody named.
+/// Names that decide where data is. With any of them set, data does not go to the default folder.
 pub const WHERE: [&str; 10] = [
     "S3_BUCKET_NAME",
     "R2_BUCKET_NAME",
@@ -62,24 +62,25 @@ pub const WHERE: [&str; 10] = [
     "STORAGE_PATH",
     "DRUMLIN_DATA",
 ];
-/// Names that decide who may come in.
+/// Names that decide who may access the server.
 const KEYS: [&str; 2] = ["STORAGE_API_KEY", "DRUMLIN_KEY_FILE"];
-/// Edits that a typo takes at most.
+/// Most edits that a typo takes.
 const TYPO_EDITS: usize = 2;
-/// Names shorter than this are too near to too much.
+/// Names shorter than this are too similar to too many others.
 const TYPO_LETTERS: usize = 8;
-/// A beginning that other programs' names have as well: what stands behind it decides.
+/// A prefix that other programs' names have as well: the rest of the name decides.
 const COMMON: &str = "STORAGE_";
-/// How alike a name of a family must be to be suggested, from 0 to 1.
+/// How similar a name with one of our prefixes must be to be suggested, from 0 to 1.
 const ALIKE: f64 = 0.87;
 
-/// A name that is set, looks like a setting and is not read.
+/// A name that is set and looks like a setting, but is not read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stranger {
     name: String,
-    /// What it most likely stands for.
+    /// The setting that it most likely stands for.
     meant: Option<&'static str>,
-    /// Whether it is a typo of that, or another program's word in a family of ours; else it may be another's.
+    /// Whether it is a typo of that setting, or another program's name for one under our prefixes; otherwise it may
+    /// belong to another program.
     near: bool,
 }
 
@@ -93,7 +94,7 @@ impl Stranger {
     }
 }
 
-/// Which names look like settings and are none.
+/// Names that look like settings but are not.
 pub fn strangers(names: impl IntoIterator<Item = String>) -> Vec<Stranger> {
     let mut found: Vec<Stranger> = names.into_iter().filter_map(stranger).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -124,7 +125,7 @@ fn stranger(name: String) -> Option<Stranger> {
     (of_family || meant.is_some()).then_some(Stranger { name, meant, near })
 }
 
-/// Edits that a typo of this name takes at most.
+/// Most edits that a typo of this name takes.
 fn edits_of(name: &str) -> usize {
     match name.strip_prefix(COMMON) {
         Some(rest) => rest.len() / 5,
@@ -134,7 +135,7 @@ fn edits_of(name: &str) -> usize {
 }
 
 fn most_alike(name: &str) -> Option<&'static str> {
-    // Ours begin in several ways: what stands behind the beginning may be another's own name.
+    // Our names have several prefixes: the rest of a name may be another setting's whole name.
     let bare = FAMILIES.iter().find_map(|family| name.strip_prefix(family)).unwrap_or(name);
     if let Some(same) = VARIABLES.iter().find(|v| v.name == bare && bare.len() >= TYPO_LETTERS) {
         return Some(same.name);
@@ -144,13 +145,14 @@ fn most_alike(name: &str) -> Option<&'static str> {
     (best.0 >= ALIKE).then_some(best.1)
 }
 
-/// Whether Amazon's SDK reads it, or may some day, so that nothing near to it is a typo.
+/// Whether Amazon's SDK reads it, or may read it some day, so that no similar name counts as a typo.
 fn is_of_the_sdk(name: &str) -> bool {
     const READ: [&str; 4] = ["AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_STS_REGIONAL_ENDPOINTS"];
     READ.contains(&name) || name.starts_with("AWS_ENDPOINT_URL_")
 }
 
-/// Whether Kubernetes sets it for a service, as `DRUMLIN_SERVICE_HOST` and `DRUMLIN_PORT_8000_TCP` for one of our name.
+/// Whether Kubernetes sets it for a service, as it sets `DRUMLIN_SERVICE_HOST` and `DRUMLIN_PORT_8000_TCP` for one
+/// named drumlin.
 fn is_service_link(name: &str) -> bool {
     let behind = |word: &str| name.split_once(word).map(|(_, rest)| rest);
     let of_port = |rest: &str| {
@@ -162,11 +164,11 @@ fn is_service_link(name: &str) -> bool {
         || behind("_PORT_").is_some_and(of_port)
 }
 
-/// Tells of names that look like settings, and stops where one of them must have been meant: nothing says where the
-/// data is, or nobody asks for a key, but for that name.
+/// Adds notes on names that look like settings. Stops the start if one of them must be intended: nothing else says
+/// where the data is, or nothing else requires a key.
 ///
 /// # Errors
-/// `Invalid` names it and what it most likely stands for.
+/// `Invalid` with the name and the setting that it most likely stands for.
 pub fn check(names: impl IntoIterator<Item = String>, settings: &mut ServeSettings, serves: bool) -> Result<()> {
     for stranger in strangers(names) {
         let decides = |group: &[&str]| stranger.near && stranger.meant.is_some_and(|meant| group.contains(&meant));
@@ -184,7 +186,7 @@ pub fn check(names: impl IntoIterator<Item = String>, settings: &mut ServeSettin
     Ok(())
 }
 
-/// What a refusal of settings adds where names that are not read may be the cause.
+/// The sentence that a refusal of settings adds where unread names may be the cause.
 pub fn hint(names: impl IntoIterator<Item = String>, message: &str) -> String {
     let meant = |stranger: &Stranger| stranger.meant.is_some_and(|meant| message.contains(meant));
     let sentences: Vec<String> = strangers(names).iter().filter(|s| meant(s)).map(Stranger::sentence).collect();

@@ -1,4 +1,4 @@
-//! Which names are taken for typos, which are told, and which are left alone.
+//! Tests of names: which are taken for typos, which get a note, and which are left alone.
 
 use super::super::Flags;
 use super::super::settings::settings_from;
@@ -8,7 +8,7 @@ fn notes(names: &[&str]) -> Vec<String> {
     strangers(names.iter().map(|name| (*name).to_owned())).iter().map(Stranger::sentence).collect()
 }
 
-/// Checks the names of `variables` beside what the settings make of their values.
+/// Checks the names of `variables` together with the settings from their values.
 fn checked(variables: &[(&str, &str)], flags: &Flags) -> Result<Vec<String>> {
     let lookup = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
     let mut settings = settings_from(lookup, flags)?;
@@ -83,7 +83,7 @@ fn a_near_miss_stops_the_start_where_data_would_go_elsewhere_or_a_server_be_open
         let message = checked(&[(name, "hush")], &none).unwrap_err().message().to_owned();
         assert!(message.starts_with(&format!("{name} is set")) && message.contains(meant), "{message}");
         assert!(message.contains("drumlin-data") && !message.contains("hush"), "{message}");
-        // Whoever says where the data is means that.
+        // A variable that says where the data is must be intended.
         let named: [&[(&str, &str)]; 3] = [
             &[(name, "x"), ("S3_BUCKET_NAME", "b")],
             &[(name, "x"), ("STORAGE_PATH", "/d")],
@@ -104,11 +104,11 @@ fn a_near_miss_stops_the_start_where_data_would_go_elsewhere_or_a_server_be_open
         let with_key = [(name, "x"), ("STORAGE_API_KEY", "k7Qw-93hf_0aZx81"), ("DRUMLIN_DATA", "/d")];
         assert_eq!(checked(&with_key, &none).map(|notes| notes.len()).map_err(|e| e.to_string()), Ok(1));
     }
-    // Words that are common elsewhere are told and no more.
+    // Names that other programs commonly use get a note only.
     for name in ["STORAGE_HOME", "STORAGE_NODE", "STORAGE_MODEL", "STORAGE_DATA", "STORAGE_PASS", "STORAGE_KEY"] {
         assert_eq!(checked(&[(name, "x")], &none).map(|notes| notes.len()).map_err(|e| e.to_string()), Ok(1));
     }
-    // Another program's bucket is told and no more.
+    // Another program's bucket gets a note only.
     let other = checked(&[("AWS_S3_BUCKET", "x")], &none).unwrap();
     assert!(other[0].contains("did you mean S3_BUCKET_NAME?"), "{other:?}");
 }

@@ -1,4 +1,4 @@
-//! What the commands beside `serve` share: where the store is, and which of its collections is meant.
+//! Flags that the commands beside `serve` share: where the store is, and which of its collections is meant.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use drumlin::{Result, Scope};
 use super::Flags;
 use super::settings::{ServeSettings, settings_from, settings_of_process};
 
-/// Where the store is: as `serve` finds it.
+/// The place of the store, found as `serve` finds it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct StorePlace {
     /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
@@ -23,22 +23,22 @@ impl StorePlace {
         Ok(quiet(settings_of_process(&self.flags(), false)?, |name| std::env::var(name).ok()))
     }
 
-    /// The settings of these flags and of variables from elsewhere.
+    /// The settings from these flags and from the variables that `lookup` gives.
     pub fn settings_by(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<ServeSettings> {
         Ok(quiet(settings_from(&lookup, &self.flags())?, lookup))
     }
 
     fn flags(&self) -> Flags {
-        // No server is started: where one would listen must not stop this.
+        // No server is started, so an address that is taken must not stop this.
         let listen = Flags { host: Some("127.0.0.1".to_owned()), port: Some("0".to_owned()), ..Flags::default() };
         Flags { data: self.data.clone(), ..listen }
     }
 }
 
-/// A tool's output is its answer; of the log only what went wrong belongs beside it.
+/// Settings that log only warnings and errors: the output of a tool is its answer.
 fn quiet(mut settings: ServeSettings, lookup: impl Fn(&str) -> Option<String>) -> ServeSettings {
     if lookup("DRUMLIN_START_TIMEOUT_S").is_none_or(|seconds| seconds.trim().is_empty()) {
-        // Somebody waits for the answer.
+        // A person waits for the answer.
         settings.store.start_timeout = Duration::from_secs(10);
     }
     if lookup("DRUMLIN_LOG").is_none_or(|filter| filter.trim().is_empty()) {
@@ -47,7 +47,7 @@ fn quiet(mut settings: ServeSettings, lookup: impl Fn(&str) -> Option<String>) -
     settings
 }
 
-/// Which collections.
+/// The collections that a command works on.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Chosen {
     /// Only this collection, by name or id; else all.

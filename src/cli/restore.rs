@@ -1,4 +1,4 @@
-//! The commands `restore` and `fork`: a collection as it was, or as it is, under a new name.
+//! The commands `restore` and `fork`: an earlier or the present state of a collection under a new name.
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use clap::{ArgGroup, Args};
@@ -15,7 +15,7 @@ use super::serve;
 pub struct RestoreFlags {
     #[command(flatten)]
     of: OneCollection,
-    /// A version, or a time such as 2026-11-21T20:15:00Z: the last commit that was written by then counts.
+    /// A version, or a time such as 2026-11-21T20:15:00Z: the last commit written by then counts.
     #[arg(long)]
     at: Option<String>,
     /// The last version before which nothing is damaged.
@@ -63,13 +63,13 @@ pub fn fork(flags: &ForkFlags) -> Result<()> {
     })
 }
 
-/// Does something with a store that is there already, and keeps its hands off the rest: no collection is loaded that
-/// is not used, no maintenance, and nothing is flushed at the end.
+/// Runs work on an existing store and leaves the rest of it alone: only collections that are used are loaded, there
+/// is no maintenance, and nothing is flushed at the end.
 pub fn on_store(place: &StorePlace, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     on(place, false, work)
 }
 
-/// Runs work on a store, which is made if there is none.
+/// Runs work on a store, which is created if it does not exist.
 pub fn on_any_store(place: &StorePlace, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     on(place, true, work)
 }
@@ -92,7 +92,7 @@ fn moment(text: &str) -> Result<Moment> {
         return Ok(Moment::Version(Version(version)));
     }
     let expected = "a version such as 17, or a time such as 2026-11-21T20:15:00Z or 2026-11-21";
-    // The parser's own words speak of its insides.
+    // The parser's own message is about its internals.
     let nanos = string_to_timestamp_nanos(text);
     let nanos =
         nanos.map_err(|_| Error::new(ErrorKind::Invalid, format!("--at: expected {expected}, got {text:?}")))?;

@@ -1,4 +1,4 @@
-//! The `serve` command: opens the store, serves it until told to stop, drains and closes.
+//! The `serve` command: opens the store, serves it until a signal, drains and closes.
 
 use std::io;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ pub fn run(mut settings: ServeSettings) -> Result<()> {
     on_runtime(serve(settings))
 }
 
-/// Sets the one TLS provider of the process; a second call only finds it set already.
+/// Sets the one TLS provider of the process; a second call finds it set and changes nothing.
 pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
@@ -36,21 +36,21 @@ pub fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| failed("the runtime did not start", e))?;
     let done = runtime.block_on(work);
-    // Whatever is left was given its time: a blocking call that hangs must not keep the process.
+    // The remaining tasks had their time: a blocking call that hangs must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_millis(200));
     done
 }
 
 async fn serve(settings: ServeSettings) -> Result<()> {
-    // Before anything else, so that a signal during a long start also ends in order.
+    // This comes before anything else, so that a signal during a long start also ends the process in order.
     let stop = stop_signal()?;
     tokio::pin!(stop);
     #[cfg(unix)]
     if settings.keys.file.is_some() {
         reload_at_hang_up(settings.http.keys.clone())?;
     }
-    // Bound before the store opens: a port that is taken should not cost a recovery first, and whoever looks is told
-    // what a start waits for.
+    // The socket is bound before the store opens: a port that is taken should not cost a recovery first, and
+    // `/health` can say what a start waits for.
     let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await;
     let at = format!("{}:{}", settings.host, settings.port);
     let listener = listener.map_err(|e| not_listening(&at, e))?;
@@ -58,13 +58,13 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     let url = format!("http://{address}");
     banner(&settings, &url);
     let opening = Opening::new(&settings.store);
-    // On a task of its own: what it does at one go must not keep connections waiting.
+    // The store opens on a task of its own: its long steps must not keep connections waiting.
     let opened = tokio::spawn(Store::open_watched(settings.store.clone(), opening.clone()));
     let (opened, place) = (AbortOnDrop(opened), Arc::new(OnceLock::new()));
     let (told_of, demo) = (place.clone(), settings.demo);
     let store = async move {
         let store = opened.await?;
-        // Opened once.
+        // The store is opened only once, so the cell is empty.
         let _ = told_of.set(store.clone());
         tokio::spawn(log_when_loaded(store.clone(), url, demo));
         Ok(store)
@@ -76,7 +76,7 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     };
     let (told, when) = tokio::sync::oneshot::channel();
     let shutdown = async {
-        // The receiver lives until serving has ended; nobody else could have dropped it.
+        // The receiver lives until serving has ended; nothing else can have dropped it.
         let _ = told.send(stopping.await);
     };
     drumlin::http::serve_opening(listener, opening, store, settings.http.clone(), shutdown).await?;
@@ -87,10 +87,10 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     Ok(())
 }
 
-/// Closes the store in the time that is left. Whatever comes of it, nothing that was acknowledged is lost, and who
-/// waited has been told: so the process ends well.
+/// Closes the store in the time that is left. Whatever the outcome, nothing acknowledged is lost, and every waiting
+/// client has its answer: so the process ends with success.
 async fn close(store: &Store, left: Duration) {
-    // A bucket that is away keeps nobody: what a flush would do is done by the next start.
+    // If the bucket is away, there is little point in waiting: the next start does what the flush would do.
     let limit = if store.admin().is_connected() { left } else { left.min(Duration::from_secs(1)) };
     match store.close(limit).await {
         Ok(()) => tracing::info!("stopped; everything acknowledged is in the bucket"),
@@ -101,7 +101,7 @@ async fn close(store: &Store, left: Duration) {
     }
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that ends together with the future that waits for it.
 struct AbortOnDrop<T>(JoinHandle<Result<T>>);
 
 impl<T> Drop for AbortOnDrop<T> {
@@ -132,7 +132,7 @@ pub fn start_log(settings: &ServeSettings) -> Result<()> {
     started.map_err(|e| Error::new(ErrorKind::Internal, format!("the log did not start: {e}")))
 }
 
-/// What is stored where, and the limits; never a secret.
+/// Logs what is stored where, and the limits; never a secret.
 fn banner(settings: &ServeSettings, url: &str) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), url, "drumlin is starting");
     match &settings.store.storage {
@@ -173,7 +173,7 @@ fn banner(settings: &ServeSettings, url: &str) {
         request_timeout_s = http.request_timeout.as_secs_f64(),
         "limits"
     );
-    // That there is none is told once it is known how much is in use.
+    // The absence of a limit is logged later, once the memory in use is known.
     if let Some(limit) = store.memory_limit {
         let of = settings.memory.origin();
         tracing::info!(bytes = limit.bytes, of, "memory is limited; collections rest where it is short");
@@ -238,7 +238,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Reads the key file anew at every SIGHUP.
+/// Reads the key file again at every SIGHUP.
 #[cfg(unix)]
 fn reload_at_hang_up(keys: Keyring) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -264,7 +264,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// What to do about an address that cannot be listened on.
+/// The error for an address that cannot be listened on, with a way out.
 fn not_listening(at: &str, cause: io::Error) -> Error {
     let way_out = match cause.kind() {
         io::ErrorKind::AddrInUse => {

@@ -1,6 +1,6 @@
-//! From variables and flags to [`ServeSettings`], as a pure function: a table of inputs tests it. A
-//! value that cannot be used stops the start with the variable's name, what was expected and what came.
-//! Secrets never appear in a message.
+//! From variables and flags to [`ServeSettings`], as a pure function that a table of inputs tests. A value that
+//! cannot be used stops the start; the message has the variable's name, what was expected and what came. Secrets
+//! never appear in a message.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,19 +19,19 @@ use super::{listen_settings, names};
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
-    /// The store's own.
+    /// The settings of the store.
     pub store: Settings,
-    /// The server's own.
+    /// The settings of the server.
     pub http: HttpSettings,
     /// How much memory may be used.
     pub memory: MemorySetting,
-    /// Where keys come from; they are read when the server starts.
+    /// Sources of the keys; they are read when the server starts.
     pub keys: KeySettings,
     /// Address or name to listen on.
     pub host: String,
     /// Port to listen on; 0 for any free one.
     pub port: u16,
-    /// Time to finish requests and to flush, in all, once told to stop.
+    /// Time to finish requests and to flush, in all, once the server stops.
     pub shutdown_timeout: Duration,
     /// Whether the demo collection is loaded.
     pub demo: bool,
@@ -41,17 +41,18 @@ pub struct ServeSettings {
     pub log_json: bool,
     /// The `.env` file that was read.
     pub env_file: Option<PathBuf>,
-    /// Whether nothing says where the data is, so that it is in the folder of nobody's choice.
+    /// Whether no setting says where the data is, so that it is in the default folder.
     pub by_default: bool,
-    /// What a person should be told though it does not stop the start.
+    /// Notes for the user that do not stop the start.
     pub notes: Vec<String>,
 }
 
-/// Reads all settings from the environment of this process, and looks at what else is set there that may have been meant.
+/// Reads all settings from the environment of this process, and checks which other names there may be meant as
+/// settings.
 ///
 /// # Errors
-/// As [`settings_from`]; also for a value that is no text, and for a name without which data would go elsewhere or, where
-/// a server is started (`serves`), be open to all.
+/// As [`settings_from`]; also for a value that is not text. Also for a name without which data would go elsewhere or,
+/// if a server is started (`serves`), the server would be open to all.
 pub fn settings_of_process(flags: &Flags, serves: bool) -> Result<ServeSettings> {
     for (name, value) in std::env::vars_os() {
         let (name, value) = (name.to_string_lossy(), value.to_str());
@@ -69,7 +70,7 @@ pub fn settings_of_process(flags: &Flags, serves: bool) -> Result<ServeSettings>
 /// Where a server with these variables listens.
 ///
 /// # Errors
-/// `Invalid` for a port that is none.
+/// `Invalid` for a value that is not a port.
 pub fn address_from(lookup: impl Fn(&str) -> Option<String>) -> Result<(String, u16)> {
     listen_settings::address(&Source(&lookup), &Flags::default(), true, &mut Vec::new())
 }
@@ -173,7 +174,7 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
     source.seconds("DRUMLIN_WRITE_DEADLINE_S", &mut timing.deadline)?;
     source.seconds("DRUMLIN_REREAD_S", &mut timing.reread_limit)?;
     source.number("DRUMLIN_FLUSH_COMMITS", 1, &mut timing.flush_commits)?;
-    // Other instances wait a quarter longer than the writer unless told otherwise.
+    // Other instances wait a quarter longer than the writer unless a setting says otherwise.
     timing.flush_commits_other = timing.flush_commits_other.max(timing.flush_commits.saturating_mul(5) / 4);
     source.number("DRUMLIN_FLUSH_COMMITS_OTHER", 1, &mut timing.flush_commits_other)?;
     source.number("DRUMLIN_FLUSH_BYTES", 1, &mut timing.flush_bytes)?;
@@ -182,8 +183,8 @@ fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
     source.count("DRUMLIN_GRAPH_ROWS", &mut timing.graph_rows)
 }
 
-/// How long a collection's past is kept: raises T_KEEP, and T_GARBAGE by so much more that the segments that
-/// the oldest commits stand on are still there.
+/// How long a collection's past is kept. Raises T_KEEP, and T_GARBAGE further still, so that the segments on which
+/// the oldest commits build still exist.
 fn retention(source: &Source, timing: &mut Timing) -> Result<()> {
     let mut keep = timing.keep;
     source.seconds("DRUMLIN_RETENTION_S", &mut keep)?;
@@ -194,7 +195,7 @@ fn retention(source: &Source, timing: &mut Timing) -> Result<()> {
     Ok(())
 }
 
-/// Where variables come from. An empty value counts as not set.
+/// The source of variables. An empty value counts as not set.
 pub(super) struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Source<'_> {
@@ -220,7 +221,7 @@ impl Source<'_> {
 
     pub(super) fn seconds(&self, name: &str, into: &mut Duration) -> Result<()> {
         let Some(text) = self.text(name) else { return Ok(()) };
-        // Ten years: longer than anything meant, shorter than what overflows a clock.
+        // Ten years: longer than any intended value, shorter than one that overflows a clock.
         const MOST: f64 = 10.0 * 365.0 * 86_400.0;
         match text.parse::<f64>() {
             Ok(seconds) if seconds > 0.0 && seconds <= MOST => *into = Duration::from_secs_f64(seconds),

@@ -1,4 +1,4 @@
-//! Variables and flags in, settings or one sentence out.
+//! Tests of settings: variables and flags in, settings or one sentence out.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -188,7 +188,7 @@ fn our_own_names_win_over_the_general_ones() {
     };
     assert_eq!(seen(&general), ("127.0.0.2".to_owned(), 1, "debug".to_owned()));
     assert_eq!(seen(&[&general[..], &own].concat()), ("localhost".to_owned(), 2, "info".to_owned()));
-    // A name of a machine is asked for by ours only.
+    // Only our own variable takes the name of a machine.
     let named = [("DRUMLIN_HOST", "db.example.org"), ("DRUMLIN_ALLOW_PUBLIC", "true")];
     assert_eq!(read(&named).unwrap().host, "db.example.org");
 }
@@ -294,7 +294,7 @@ fn the_example_file_names_every_setting_with_the_default_and_the_meaning_that_he
     let shown: Vec<&str> = lines.iter().copied().filter(named).collect();
     assert_eq!(shown.len(), VARIABLES.len(), "a setting is missing, or named twice");
     for v in VARIABLES {
-        // What is no value is told in words, in brackets behind the meaning.
+        // A default that is not a value is described in brackets after the meaning.
         let value = if v.default.contains(' ') || is_name(v.default) { "" } else { v.default };
         let words = if value.is_empty() && !v.default.is_empty() { format!(" ({})", v.default) } else { String::new() };
         let line = format!("#{}={value}", v.name);

@@ -1,6 +1,6 @@
-//! Which bucket the variables ask for. Every backend looks at its own variables and makes an offer; the
-//! one that was asked for is taken. Its invariant: two that are asked for at once stop the start with a
-//! sentence that names the variable of each, and nothing is chosen silently.
+//! The bucket that the variables ask for. Every backend reads its own variables and makes an offer; the one that was
+//! asked for is taken. Invariant: if two are asked for at once, the start stops with a sentence that names the
+//! variable of each; nothing is chosen silently.
 
 use std::path::PathBuf;
 
@@ -15,16 +15,16 @@ use super::settings::{Source, expected, invalid};
 /// The kinds of buckets, as `DRUMLIN_STORAGE` and `STORAGE_MODE` name them.
 const KINDS: [&str; 7] = ["s3", "r2", "gcs", "azure", "dropbox", "folder", "memory"];
 
-/// What one backend makes of its variables.
+/// The offer that one backend makes from its variables.
 struct Offer {
     kind: &'static str,
-    /// The variable that asks for it, if one is set that does.
+    /// The variable that asks for it, if one is set.
     asked_by: Option<&'static str>,
-    /// What it would be, or why it cannot be.
+    /// The storage, or the reason why its variables are invalid.
     storage: Result<Storage>,
 }
 
-/// Reads where the data is. `notes` gets what a person should be told though it does not stop the start.
+/// Reads where the data is. `notes` gets notes for the user that do not stop the start.
 pub fn storage(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<Storage> {
     let chosen = chosen(source)?;
     let (folder, folder_asked_by) = folder(source)?;
@@ -73,12 +73,12 @@ pub fn storage(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Resul
     }
 }
 
-/// Whether nothing says where the data is.
+/// Whether no setting says where the data is.
 pub fn nothing_named(source: &Source, flags: &Flags) -> bool {
     !flags.memory && flags.data.is_none() && WHERE.iter().all(|name| source.text(name).is_none())
 }
 
-/// What `DRUMLIN_STORAGE` or `STORAGE_MODE` says, with the variable's name.
+/// The value of `DRUMLIN_STORAGE` or `STORAGE_MODE`, with the variable's name.
 fn chosen(source: &Source) -> Result<Option<(&'static str, &'static str)>> {
     let read = |name: &'static str| -> Result<Option<(&'static str, &'static str)>> {
         let text = source.choice(name, &KINDS)?;
@@ -92,14 +92,15 @@ fn chosen(source: &Source) -> Result<Option<(&'static str, &'static str)>> {
     }
 }
 
-/// The folder, and the variable that asks for it by its being set.
+/// The folder, and the variable that asks for it, if one is set.
 fn folder(source: &Source) -> Result<(PathBuf, Option<&'static str>)> {
     match (source.text("DRUMLIN_DATA"), source.text("STORAGE_PATH")) {
         (Some(data), Some(path)) if data != path => Err(invalid(format!(
             "DRUMLIN_DATA is {data} and STORAGE_PATH is {path}: expected one folder; unset one of them"
         ))),
         (_, Some(path)) => Ok((path.into(), Some("STORAGE_PATH"))),
-        // The folder of old: used when nothing else is asked for, and silent otherwise.
+        // DRUMLIN_DATA, the older variable, names the folder where nothing else is asked for; otherwise it is ignored
+        // silently.
         (data, None) => Ok((data.unwrap_or_else(|| "drumlin-data".to_owned()).into(), None)),
     }
 }
@@ -108,7 +109,7 @@ fn missing(name: &str, what: &str, because: &str) -> drumlin::Error {
     invalid(format!("{name}: expected {what} because {because}, got nothing"))
 }
 
-/// The two go together.
+/// Two values that need each other.
 fn both(source: &Source, one: &'static str, other: &'static str) -> Result<Option<(String, String)>> {
     match (source.text(one), source.text(other)) {
         (Some(id), Some(secret)) => Ok(Some((id, secret))),
@@ -118,7 +119,7 @@ fn both(source: &Source, one: &'static str, other: &'static str) -> Result<Optio
     }
 }
 
-/// A URL out of the first of the variables that is set.
+/// A URL from the first of the variables that is set.
 fn url(source: &Source, names: &[&'static str]) -> Result<Option<String>> {
     let mut found = names.iter().map(|name| source.text(name).map(|url| (name, url))).collect::<Vec<_>>();
     let Some((name, url)) = found.drain(..).flatten().next() else { return Ok(None) };
@@ -135,7 +136,7 @@ fn http_options(source: &Source) -> Result<HttpOptions> {
     Ok(http)
 }
 
-/// The bucket that is named while `S3_ENABLED` is false.
+/// The name of a bucket that is set while `S3_ENABLED` is false.
 fn s3_switched_off(source: &Source) -> Option<String> {
     let mut enabled = true;
     source.flag("S3_ENABLED", &mut enabled).ok()?;
@@ -214,7 +215,7 @@ fn r2(source: &Source, bucket: Option<String>) -> Result<S3Settings> {
     };
     r2.ca_bundle = ca_bundle;
     if let Some(mut url) = endpoint {
-        // The dashboard shows the endpoint with the bucket behind it.
+        // The dashboard shows the endpoint with the bucket's name after it.
         url.truncate(url.trim_end_matches('/').len());
         let inner = url.strip_suffix(&format!("/{}", r2.bucket)).map(str::to_owned);
         r2.endpoint = Some(inner.unwrap_or(url));
@@ -231,7 +232,7 @@ fn r2(source: &Source, bucket: Option<String>) -> Result<S3Settings> {
 fn gcs_offer(source: &Source) -> Offer {
     let bucket = source.text("GCS_BUCKET_NAME");
     let asked_by = bucket.is_some().then_some("GCS_BUCKET_NAME");
-    // Bucket names are Google's own, the world over: the project is accepted and says nothing more.
+    // Google's bucket names are unique worldwide: the project is accepted and ignored.
     let _project = source.text("GOOGLE_CLOUD_PROJECT");
     let credentials = source.text("GOOGLE_APPLICATION_CREDENTIALS");
     let prefix = source.text("GCS_PREFIX");
@@ -241,7 +242,7 @@ fn gcs_offer(source: &Source) -> Offer {
         .and_then(|bucket| {
             let mut gcs = GcsSettings { http: http_options(source)?, ..GcsSettings::new(bucket) };
             gcs.credentials_file = credentials.map(PathBuf::from);
-            // Google's own libraries take the emulator's host with and without the scheme.
+            // Google's own libraries accept the emulator's host with and without a scheme.
             gcs.endpoint = emulator.map(|host| if host.contains("://") { host } else { format!("http://{host}") });
             gcs.prefix = prefix.unwrap_or(gcs.prefix);
             Ok(Storage::Gcs(gcs))

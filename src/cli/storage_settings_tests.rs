@@ -1,4 +1,4 @@
-//! Tables of variables: which bucket they mean, and which sentence stops a start.
+//! Tables of variables: the bucket that each asks for, and the sentences that stop a start.
 
 use drumlin::ErrorKind;
 
@@ -84,7 +84,7 @@ fn the_variables_present_tell_the_bucket() {
             vec![("STORAGE_MODE", "s3"), ("DRUMLIN_STORAGE", "S3"), ("S3_BUCKET_NAME", "b")],
             "s3 b None vector_db/".into(),
         ),
-        // What belongs to other programs on the machine asks for nothing.
+        // Variables of other programs on the machine ask for nothing.
         (
             vec![("GOOGLE_APPLICATION_CREDENTIALS", "/k"), ("AZURE_STORAGE_ACCOUNT", "a"), ("AWS_REGION", "r")],
             "folder drumlin-data".into(),
@@ -160,7 +160,7 @@ fn a_folder_that_is_named_beside_a_bucket_is_said_to_be_unused() {
     let (storage, notes) = read(&[("DRUMLIN_DATA", "/data"), ("S3_BUCKET_NAME", "b")]).unwrap();
     assert_eq!(short(&storage), "s3 b None vector_db/");
     assert_eq!(notes, ["DRUMLIN_DATA is not used: S3_BUCKET_NAME asks for s3, and everything is stored there"]);
-    // STORAGE_PATH asks for the folder: two are asked for, and the start stops.
+    // STORAGE_PATH asks for the folder: with the bucket, two are asked for, and the start stops.
     let refused = read(&[("STORAGE_PATH", "/data"), ("S3_BUCKET_NAME", "b")]).unwrap_err();
     assert!(refused.message().contains("STORAGE_PATH for folder"), "{refused}");
     let told = |name: &str| VARIABLES.iter().find(|v| v.name == name).unwrap().meaning;

@@ -1,5 +1,5 @@
-//! Every variable that `serve` reads, once: for `--help`, for what is said of names that are not read (`names`), and for
-//! the tests that the table, the reading, `.env.example` and docs/configuration.md agree.
+//! Every variable that `serve` reads, once: for `--help`, for notes on names that are not read (`names`), and for the
+//! tests that the table, the reading, `.env.example` and docs/configuration.md agree.
 
 /// A variable, its default and its meaning.
 pub struct Variable {
@@ -12,7 +12,7 @@ const fn v(name: &'static str, default: &'static str, meaning: &'static str) -> 
     Variable { name, default, meaning }
 }
 
-/// All of them, in the order they are shown.
+/// All variables, in the order of `--help`.
 pub const VARIABLES: &[Variable] = &[
     v("HOST", "127.0.0.1", "address to listen on; what is no address is another program's and ignored"),
     v("PORT", "8000", "port to listen on, 0 for any free one"),
@@ -131,7 +131,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_LOG_FORMAT", "text", "text or json"),
 ];
 
-/// The table as shown by `--help`.
+/// The table in the form of `--help`.
 pub fn help() -> String {
     let mut text =
         String::from("Variables, from the environment or .env in the working directory (default in brackets):\n");

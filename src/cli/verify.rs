@@ -1,5 +1,5 @@
-//! The `verify` command: reads a whole bucket and tells what is damaged. Its exit code is for scripts: 0
-//! sound, 1 damaged, 2 could not look.
+//! The `verify` command: reads a whole bucket and reports what is damaged. Its exit code is for scripts: 0 sound, 1
+//! damaged, 2 could not look.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ pub struct VerifyFlags {
     json: bool,
 }
 
-/// Runs the command; the exit code tells what was found.
+/// Runs the command; the exit code is the result.
 pub fn run(flags: &VerifyFlags) -> ExitCode {
     match checked(flags) {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! From decoded rows to chunks: which rows are puts, their filled-in columns, and the rows they replace.
-//! Everything that can be wrong with a commit or a row group is found here, before the state changes.
+//! Decoding rows into chunks: which rows are puts, their columns with nulls filled in, and the rows that they
+//! replace. Every fault of a commit or a row group is found here, before the state changes.
 //! Invariant: of several rows with one id the last wins, as in every fold.
 
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ fn damaged(message: impl Into<String>) -> FormatError {
     FormatError::Damaged(message.into())
 }
 
-/// The put rows of `rows` as chunks. `version` is the commit's; `None` for rows of a segment, which
-/// know their addresses.
+/// The put rows of `rows` as chunks. `version` is the commit's; `None` for rows of a segment, which carry their own
+/// addresses.
 pub fn chunks(rows: &Rows, version: Option<Version>, kind: ChunkKind) -> Result<Vec<Chunk>, FormatError> {
     let kept = kept(rows);
     if !kept.iter().any(|kept| *kept) {
@@ -92,7 +92,7 @@ fn addresses(rows: &Rows, version: Option<Version>) -> Result<ScalarBuffer<u64>,
     }
 }
 
-/// The kept rows' embeddings. Shared with `rows` where all puts are kept.
+/// The kept rows' embeddings. The buffer is shared with `rows` where all puts are kept.
 fn vectors(rows: &Rows, kept: &[bool], kind: ChunkKind) -> Result<ScalarBuffer<f32>, FormatError> {
     let embeddings = &rows.embeddings;
     if kind.bare {
@@ -124,7 +124,7 @@ fn vectors(rows: &Rows, kept: &[bool], kind: ChunkKind) -> Result<ScalarBuffer<f
     Ok(values.flat_map(|(v, _)| v.iter().copied()).collect())
 }
 
-/// The columns of the kept rows, nulls filled in; shared with `rows` where all are kept.
+/// The columns of the kept rows, with nulls filled in. The arrays are shared with `rows` where all rows are kept.
 fn select(
     rows: &Rows,
     addresses: ScalarBuffer<u64>,

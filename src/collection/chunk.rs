@@ -1,7 +1,7 @@
-//! A chunk: put rows of a collection as immutable columns, in address order, shared by all snapshots
-//! that hold them. Columns of a decoded commit or row group are used as they lie.
-//! Invariants: addresses strictly ascend; ids are distinct; `vectors` is rows × `dim`; at most
-//! [`CHUNK_ROWS`] rows, at least one.
+//! A chunk: put rows of a collection as immutable columns, in address order, shared by all snapshots that hold them.
+//! Columns of a decoded commit or row group are used in place, not copied.
+//! Invariants: addresses strictly ascend; ids are distinct; `vectors` is rows × `dim`; a chunk has at least one row
+//! and at most [`CHUNK_ROWS`].
 
 use std::sync::OnceLock;
 
@@ -18,9 +18,9 @@ use crate::index::{Vectors, inverse_norms};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Metric};
 
-/// Rows of a chunk at most.
+/// The most rows of a chunk.
 pub const CHUNK_ROWS: usize = 16_384;
-/// Bytes of a chunk made by merging, at most (one row may be larger).
+/// The most bytes of a chunk made by merging (one row may be larger).
 pub const CHUNK_BYTES: usize = 32 << 20;
 
 /// What the chunks of one collection have in common.
@@ -28,12 +28,12 @@ pub const CHUNK_BYTES: usize = 32 << 20;
 pub struct ChunkKind {
     pub metric: Metric,
     pub dim: usize,
-    /// No record has an embedding, which the collection was declared for: `dim` is 0 for good.
+    /// Whether the collection was declared to have no embeddings: `dim` is 0 for good.
     pub bare: bool,
     pub hasher: IdHasher,
 }
 
-/// The columns a chunk is made of, all of one length (`vectors`: × `dim`).
+/// The columns of a chunk, all of one length (`vectors`: × `dim`).
 #[derive(Debug, Clone)]
 pub struct ChunkColumns {
     pub addresses: ScalarBuffer<u64>,
@@ -55,14 +55,14 @@ pub struct Chunk {
     table: IdTable,
     /// Rows whose position is not their address: updates of older records.
     moved: RoaringBitmap,
-    /// Rows whose embedding was written by an earlier row, by that row's address.
+    /// Rows whose embedding an earlier row wrote, with that row's address.
     carried: Vec<(u64, u32)>,
     /// Metadata by key, built by the first filter.
     by_key: OnceLock<Columns>,
 }
 
 impl Chunk {
-    /// Makes a chunk of checked columns. Fails where ids repeat or addresses do not ascend.
+    /// Makes a chunk of checked columns. Fails if ids repeat or addresses do not ascend.
     pub fn new(columns: ChunkColumns, kind: ChunkKind) -> Result<Chunk, FormatError> {
         let ChunkColumns { addresses, positions, embedded, ids, vectors, .. } = &columns;
         if !addresses.windows(2).all(|pair| pair[0] < pair[1]) {
@@ -79,7 +79,7 @@ impl Chunk {
         Ok(Chunk { dim: kind.dim, inverse_norms, table, moved, carried, by_key: OnceLock::new(), columns })
     }
 
-    /// One chunk of chosen rows of several, in the order given, which must be address order.
+    /// Makes one chunk from chosen rows of several. The given order must be address order.
     pub fn gather(chunks: &[&Chunk], rows: &[(usize, usize)], kind: ChunkKind) -> Result<Chunk, FormatError> {
         let numbers = |column: fn(&Chunk) -> &ScalarBuffer<u64>| -> ScalarBuffer<u64> {
             rows.iter().map(|(chunk, row)| column(chunks[*chunk])[*row]).collect()
@@ -111,7 +111,8 @@ impl Chunk {
     /// The row at this address, dead or alive.
     pub fn row_at(&self, address: Address) -> Option<u32> {
         let addresses = &self.columns.addresses;
-        // Most commits are a run of rows or one row each; where the run begins here, no search is needed.
+        // Most commits are a run of rows or one row each. If such a run begins at this chunk's first row, no search
+        // is needed.
         let guess = address.0.wrapping_sub(self.first().0) as usize;
         match addresses.get(guess) {
             Some(found) if *found == address.0 => Some(guess as u32),
@@ -125,7 +126,7 @@ impl Chunk {
         self.carried[from..].iter().take_while(move |(e, _)| *e == embedded.0).map(|(_, row)| *row)
     }
 
-    /// Rows whose embedding an earlier row wrote, by that row's address.
+    /// Rows whose embedding an earlier row wrote, with that row's address.
     pub fn carried(&self) -> &[(u64, u32)] {
         &self.carried
     }
@@ -189,7 +190,7 @@ impl Chunk {
         rows: &RoaringBitmap,
         interrupt: &Interrupt,
     ) -> error::Result<RoaringBitmap> {
-        // A few rows are quicker read one by one than all rows sorted by key.
+        // Reading a few rows one by one is quicker than sorting all rows by key.
         if rows.len() * 16 < self.len() as u64 && self.by_key.get().is_none() {
             let mut matching = RoaringBitmap::new();
             for row in rows {
@@ -221,7 +222,7 @@ impl Chunk {
         texts + self.len() * 24 + self.table.size_bytes() + self.carried.len() * 16 + built
     }
 
-    /// Bytes of metadata arranged for filters, once one has asked for it.
+    /// Bytes of metadata arranged for filters; `None` until the first filter needed it.
     pub fn filter_bytes(&self) -> Option<usize> {
         self.by_key.get().map(Columns::size_bytes)
     }
@@ -232,7 +233,7 @@ impl Chunk {
         texts + self.dim * 4 + 24
     }
 
-    /// Bytes of a row as it is answered, on average.
+    /// Average bytes of a row in an answer.
     pub fn mean_row_bytes(&self) -> usize {
         let texts = self.texts().iter().map(|c| text_bytes(c)).sum::<usize>();
         texts / self.len().max(1) + self.dim * 4 + 24

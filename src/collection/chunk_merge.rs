@@ -1,8 +1,8 @@
-//! How many chunks there are: small ones at the end are merged by size, so that a collection written
-//! record by record has few, and each row is copied a bounded number of times.
-//! Invariant: after each commit there are at most about eight chunks per size (1, 8, 64, … rows) plus
-//! one or two for every 8,192 rows, none more than half dead. Merging drops dead rows and keeps address order; what
-//! a merge at the end copies comes to less than two full chunks.
+//! Chunk merge: small chunks at the end are merged by size. A collection written record by record thus has few
+//! chunks, and each row is copied a bounded number of times.
+//! Invariant: after each commit there are at most about eight chunks per size (1, 8, 64, … rows) plus one or two for
+//! every 8,192 rows. None is more than half dead. Merging drops dead rows and keeps address order. One merge at the
+//! end copies less than two full chunks.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use super::graphs::ChunkLinks;
 use super::snapshot::{ChunkView, Snapshot};
 use crate::format::FormatError;
 
-/// Chunks of one size that are merged into one of the next.
+/// How many chunks of one size are merged into one of the next.
 const FAN_OUT: usize = 8;
 
-/// Merges at the end of the chunks until the invariant holds.
+/// Merges chunks at the end until the invariant holds.
 pub fn merge_tail(snapshot: &mut Snapshot) {
     while let Some(run) = due(&snapshot.chunks) {
         if merge(snapshot, run).is_err() {
-            // Only if a merged column cannot be: the chunks are right as they are.
+            // A merged column cannot be built. The chunks stay as they are, and are right.
             return;
         }
     }
 }
 
-/// Rewrites chunks that are more than half dead, adjacent ones into one as far as they fit. What it copies
-/// is less than what has died since the chunks were made.
+/// Rewrites chunks that are more than half dead. Adjacent ones become one as far as they fit. The rows copied are
+/// fewer than those that have died since the chunks were made.
 pub fn rewrite_sparse(snapshot: &mut Snapshot) {
     let sparse = |view: &Arc<ChunkView>| view.alive.len() * 2 < view.chunk.len() as u64;
     let mut start = 0;
     while let Some(next) = snapshot.chunks.iter().skip(start).position(sparse) {
         start += next;
         let len = snapshot.chunks[start..].iter().take_while(|view| sparse(view)).count();
-        // Even where nothing can be merged, what follows the run is looked at next.
+        // Even where nothing can be merged, the loop goes on behind the run.
         let before = snapshot.chunks.len();
         let merged = merge(snapshot, start..start + len);
         start += snapshot.chunks.len() + len - before;
@@ -43,11 +43,11 @@ pub fn rewrite_sparse(snapshot: &mut Snapshot) {
     }
 }
 
-/// The chunks at the end that are to be merged now.
+/// The chunks at the end that are due for a merge.
 fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
     let (last, before) = chunks.split_last()?;
     if is_full(last) {
-        // What lies before a full chunk is never at the end again: merge it once, now.
+        // Chunks before a full one are never at the end again: merge them once, now.
         let run = before.iter().rev().take_while(|view| !is_full(view)).count();
         return (run >= 2).then(|| before.len() - run..before.len());
     }
@@ -61,13 +61,13 @@ fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
     (run >= FAN_OUT).then(|| chunks.len() - run..chunks.len())
 }
 
-/// Large enough to stay as it is: merging two would not fit one.
+/// Whether a chunk is large enough to stay as it is: two such chunks would not fit into one.
 fn is_full(view: &ChunkView) -> bool {
     let (rows, bytes) = size(view);
     rows * 2 >= CHUNK_ROWS || bytes * 2 >= CHUNK_BYTES
 }
 
-/// Its live rows and, about, their bytes.
+/// The chunk's live rows, and roughly their bytes.
 fn size(view: &ChunkView) -> (usize, usize) {
     let rows = view.alive.len() as usize;
     (rows, rows * view.chunk.mean_row_bytes())

@@ -1,5 +1,5 @@
 //! Reads of records in insertion order, and records as they are returned.
-//! Invariant: an answer is of one version, whole.
+//! Invariant: an answer shows one version, and all of it.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Version};
 
-/// Records made between two looks at whether they are still wanted.
+/// How many records are made between two checks of the interrupt.
 const BETWEEN_LOOKS: usize = 256;
 
-/// The answer to a get whose records are made one by one, when they are asked for: a reader of a whole collection
-/// need not hold it twice. It keeps its version of the collection in memory.
+/// The answer to a get. Its records are made one by one, on demand, so a reader of a whole collection need not hold
+/// it twice. The answer keeps its version of the collection in memory.
 #[derive(Debug)]
 pub struct Reading {
     snapshot: Arc<Snapshot>,
@@ -64,14 +64,14 @@ impl Reading {
         self.include
     }
 
-    /// The record at a place, with other fields.
+    /// The record at a place, with fields other than those of the get.
     pub fn part(&self, place: usize, include: Include) -> Result<Option<Found>> {
         self.rows.get(place).map(|at| self.snapshot.found(*at, include)).transpose()
     }
 }
 
-/// The answer to a search whose records are made one by one, when they are asked for. It keeps its version of the
-/// collection in memory.
+/// The answer to a search. Its records are made one by one, on demand. The answer keeps its version of the collection
+/// in memory.
 #[derive(Debug)]
 pub struct Matches {
     snapshot: Arc<Snapshot>,
@@ -138,7 +138,7 @@ impl Matches {
         self.weight_of(query, place, self.include)
     }
 
-    /// Bytes that a match takes with other fields.
+    /// Bytes that a match takes in an answer with these fields.
     pub fn weight_of(&self, query: usize, place: usize, include: Include) -> usize {
         self.at(query, place).map_or(0, |(at, _)| self.snapshot.weight(*at, include))
     }
@@ -177,7 +177,7 @@ impl Snapshot {
         Ok(GetAnswer { records, version: self.version })
     }
 
-    /// Reads records, to be taken one by one.
+    /// Opens a reading whose records are made one by one.
     pub fn read(self: Arc<Self>, get: &Get, interrupt: &Interrupt) -> Result<Reading> {
         let rows = self.rows(get, interrupt)?;
         Ok(Reading { snapshot: self, rows, include: get.include, _pin: None })
@@ -224,7 +224,7 @@ impl Snapshot {
         })
     }
 
-    /// About how many bytes the record at `at` takes while it is answered: its fields once more, and as JSON.
+    /// Roughly the bytes that the record at `at` takes during an answer: its fields once more, and as JSON.
     fn weight(&self, at: RowRef, include: Include) -> usize {
         let (chunk, row) = (self.chunk(at), at.row);
         let embedding = if include.embedding { chunk.vector(row).len() * (size_of::<f32>() + NUMBER_BYTES) } else { 0 };
@@ -234,7 +234,7 @@ impl Snapshot {
             chunk.uri(row).filter(|_| include.uri),
         ];
         let texts: usize = texts.into_iter().flatten().map(|text| 2 * text.len()).sum();
-        // Metadata becomes a map before it is text again.
+        // Metadata becomes a map before it becomes text again.
         let metadata = chunk.metadata(row).filter(|_| include.metadata).map_or(0, |text| 16 * text.len());
         embedding + texts + metadata
     }

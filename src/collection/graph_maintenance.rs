@@ -1,7 +1,7 @@
-//! Maintenance of a collection's graphs in the background: take over what other instances stored, build and
-//! merge what `graph_policy` says is due, and from time to time store the result and name it in HEAD
-//! (docs/protocol.md#graph-maintenance). Graphs serve searches before they are stored, and most are merged before they
-//! ever are.
+//! Graph maintenance of one collection in the background. It takes over what other instances stored, and builds and
+//! merges what `graph_policy` says is due. From time to time it stores the result and names it in HEAD
+//! (docs/protocol.md#graph-maintenance). Graphs serve searches before they are stored, and most are merged before
+//! they ever are.
 //! Invariant: a graph is only a cache; whatever goes wrong here costs time, never an answer.
 
 use std::sync::Arc;
@@ -33,12 +33,12 @@ use crate::stream::open::{fetch_graph, off_thread};
 use crate::stream::state::State;
 use crate::stream::upload;
 
-/// Nobody writes when there was no commit for this many rounds of maintenance.
+/// A collection is quiet after this many rounds of maintenance without a commit.
 const QUIET_ROUNDS: u32 = 6;
 
 /// Builds of fewer new nodes are not worth a line of the log.
 const LOGGED_NODES: u64 = 8192;
-/// Time over which it is looked at how searches spend theirs, at least.
+/// The least time over which the share of scans in searches is measured.
 const LOOKED: Duration = Duration::from_millis(100);
 
 /// What maintenance of a collection's graphs remembers between rounds.
@@ -47,7 +47,7 @@ pub struct QuietTimer {
     version: Version,
     /// Since when the collection has been at that version.
     since: Instant,
-    /// When it was last looked how much time searches had spent on scans, and how much.
+    /// The last measurement of scans: when it was, and how much time searches had spent on scans until then.
     looked: (std::time::Instant, Duration),
     urgency: Urgency,
     /// Since when a graph is being built.
@@ -66,33 +66,33 @@ impl Default for QuietTimer {
     }
 }
 
-/// How the records of a collection come into graphs.
+/// How far the records of a collection are in graphs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct GraphProgress {
-    /// Live records that can be in one.
+    /// Live records that can be in a graph.
     pub records: u64,
-    /// Those that are. Searches scan the others.
+    /// Live records that are in a graph. Searches scan the others.
     pub in_graphs: u64,
     /// Whether a graph is being built now.
     pub building: bool,
-    /// For how long, in seconds.
+    /// How long that build has run, in seconds.
     pub building_seconds: u64,
 }
 
 /// How far a round of maintenance goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// What is due, behind everything else.
+    /// Does what is due, at the lowest priority.
     Due,
-    /// As if nobody had written for a while.
+    /// Does what is due for a collection that is quiet.
     Settle,
-    /// As if nobody had written for a while, with all there is to compute with.
+    /// Does what is due for a collection that is quiet, with the whole processor.
     Hurry,
 }
 
 impl Collection {
-    /// One round of maintenance: adopts graphs that HEAD names, or builds or stores one that is due. Answers
-    /// whether anything changed, so that the caller may go on until nothing does.
+    /// One round of maintenance: adopts graphs that HEAD names, or builds or stores one that is due. Returns whether
+    /// anything changed, so that the caller can repeat rounds until nothing does.
     pub(crate) async fn keep_graphs(&self, effort: Effort) -> Result<bool, StreamError> {
         let context = self.stream().context();
         let _turn = self.graph_turn().lock().await;
@@ -113,7 +113,7 @@ impl Collection {
         if self.adopt(&read.head).await? {
             return Ok(true);
         }
-        // Adopting may have dropped graphs that HEAD no longer names.
+        // Adopting may have dropped graphs that HEAD no longer names, so the snapshot is taken here.
         let snapshot = self.present();
         match due(&snapshot, input) {
             Some(GraphTask::Build(job)) => self.build(snapshot, job, urgency).await,
@@ -122,16 +122,16 @@ impl Collection {
         }
     }
 
-    /// Nodes of the largest graph that there is memory to build.
+    /// Nodes of the largest graph that memory allows to build.
     fn room_nodes(&self, snapshot: &Snapshot) -> u64 {
         let (room, owed) = (self.stream().context().budget.room_bytes(), snapshot.owed_bytes());
         let (building, built) = (snapshot.build_bytes_of(1), snapshot.graph_bytes_of(1));
-        // Of records that are in no graph, what will be built counts as used already.
+        // For records in no graph, the memory of the future graph is counted as used already.
         let fresh = room / (building - built).max(1);
         if owed > 0 && fresh < snapshot.unindexed() { fresh } else { room.saturating_add(owed) / building }
     }
 
-    /// Memory for work on graphs; none if it has to be put off.
+    /// Reserves memory for work on graphs; `None` if the work has to wait.
     fn room_for_graph(&self, bytes: u64) -> Option<Reservation> {
         let context = self.stream().context();
         let room = context.budget.reserve(bytes, Purpose::Work);
@@ -141,12 +141,12 @@ impl Collection {
         room
     }
 
-    /// Puts all records into graphs and these into the bucket, and returns when that is done: after many writes at
-    /// once, so that nobody has to search without. Tells `progress` of how many of how many records are in one. A
-    /// collection of a thousand records or fewer needs none.
+    /// Puts all records into graphs and the graphs into the bucket, and returns when that is done. It is meant for
+    /// the end of a large import, so that no search has to run without a graph. `progress` receives how many records
+    /// there are and how many are in graphs. A collection of a thousand records or fewer needs no graph.
     ///
     /// # Errors
-    /// `Unavailable` if the bucket does not answer; what is done then is kept.
+    /// `Unavailable` if the bucket does not answer; the work done until then is kept.
     pub async fn build_graphs(&self, progress: impl Fn(GraphProgress)) -> crate::error::Result<()> {
         let pinned = self.pinned().await?;
         progress(pinned.graph_progress());
@@ -156,7 +156,7 @@ impl Collection {
         Ok(())
     }
 
-    /// How its records come into graphs.
+    /// How far the collection's records are in graphs.
     pub fn graph_progress(&self) -> GraphProgress {
         let (present, building) = (self.present(), self.quiet_timer().lock().building);
         let records = if present.dimension() == Some(0) { 0 } else { present.count() };
@@ -168,7 +168,7 @@ impl Collection {
         }
     }
 
-    /// How much searches would gain by a graph, as far as the last moments tell.
+    /// How much searches would gain by a graph, judged by the last moments.
     fn urgency(&self, snapshot: &Snapshot) -> Urgency {
         let mut quiet_timer = self.quiet_timer().lock();
         let (at, before) = quiet_timer.looked;
@@ -190,8 +190,8 @@ impl Collection {
         quiet_timer.since.elapsed() >= self.stream().context().timing.maintenance_interval * QUIET_ROUNDS
     }
 
-    /// Takes over the graphs that HEAD names and lets go of the others that were stored. One that covers
-    /// no more than what we have built since is left alone.
+    /// Takes over the graphs that HEAD names, and drops the other stored ones. A graph that covers no more than what
+    /// this instance has built since is left alone.
     async fn adopt(&self, head: &Head) -> Result<bool, StreamError> {
         let before = self.present();
         let here = before.graph_keys();
@@ -200,7 +200,7 @@ impl Collection {
         let mut replaces: Vec<String> =
             stored.filter(|key| !head.graphs.iter().any(|g| g.key == **key)).cloned().collect();
         if head.graphs.iter().any(|g| g.hi > before.version()) {
-            // They cover commits that we have not read yet: a later round takes them.
+            // The graphs cover commits that this instance has not read yet: a later round takes them.
             return Ok(false);
         }
         let mut changed = !replaces.is_empty();
@@ -238,7 +238,7 @@ impl Collection {
         Ok(changed)
     }
 
-    /// Takes a graph in, and those of the keys out.
+    /// Adds a graph, and removes the graphs of `keys`.
     async fn relink(&self, keys: Vec<String>, part: Option<GraphPart>) -> Result<(), StreamError> {
         let (state, before) = (self.stream().shared().state(), self.present());
         let key = part.as_ref().map_or_else(String::new, |part| part.key.clone());
@@ -250,7 +250,7 @@ impl Collection {
             let mut state = state.lock();
             state.relink(&relinked);
             state.publish();
-            // IMPORTANT: writers wait for this lock; what is replaced is freed after it.
+            // IMPORTANT: writers wait for this lock; the replaced state is freed after it.
             drop(state);
             Ok::<(), FormatError>(())
         });
@@ -260,7 +260,7 @@ impl Collection {
     /// Builds a graph and uses it, without storing it.
     async fn build(&self, snapshot: Arc<Snapshot>, job: BuildTask, urgency: Urgency) -> Result<bool, StreamError> {
         let context = self.stream().context();
-        // What it will take in the end is owed already.
+        // The memory of the finished graph is accounted for already.
         let nodes = snapshot.count_embedded(job.lo, job.hi) as u64;
         let owed = snapshot.graph_bytes_of(nodes).min(snapshot.owed_bytes());
         let need = snapshot.build_bytes_of(nodes).saturating_sub(owed);
@@ -290,7 +290,7 @@ impl Collection {
         let (lo, hi, nodes) = (graph.header().lo, graph.header().hi, graph.len() as u64);
         let replaced: Vec<GraphEntry> = read.head.graphs.iter().filter(|g| g.lo <= hi && g.hi >= lo).cloned().collect();
         if !replaced.iter().all(|g| view.part.covers(g.lo, g.hi)) {
-            // Another instance is ahead of us: its graph is adopted once we have read its commits.
+            // Another instance is ahead: its graph is adopted once this instance has read its commits.
             return Ok(false);
         }
         let Some(_room) = self.room_for_graph(graph.size_bytes() as u64) else { return Ok(false) };
@@ -324,7 +324,7 @@ impl Collection {
     }
 }
 
-/// Says that a graph is being built for as long as it lives, and the log of large ones.
+/// Marks that a graph is being built for as long as this value lives, and logs builds of large ones.
 struct Told<'a> {
     collection: &'a Collection,
     begun: std::time::Instant,
@@ -366,10 +366,10 @@ fn build(
         return Ok(None);
     }
     let params = GraphParams { m: index.m, ef_construction: index.ef_construction, threads, ..GraphParams::default() };
-    // A name of a newer version's builder is no reason to have no graph.
+    // An index may name a builder of a newer version. The default builder then makes the graph.
     let builder = builder_named(&index.builder).unwrap_or(BUILDERS[0]);
     let extended = snapshot.graphs.iter().find(|view| Some(view.part.key.as_str()) == extends);
-    // What is extended is extended by the batch builder.
+    // Only the batch builder extends graphs.
     if let Some(view) = extended.filter(|_| builder.name() == BatchBuilder.name()) {
         let (old, new) = view.part.among(set);
         return extend_graph(&old, &new, range, &params).map(Some);
@@ -377,7 +377,7 @@ fn build(
     build_graph(&set, range, &params, builder).map(Some)
 }
 
-/// HEAD with `entry` in place of `replaced`, if these all still stand there and nothing else overlaps.
+/// HEAD with `entry` in place of `replaced`. `None` unless HEAD still names all of these and no other graph overlaps.
 fn name_graph(
     read: &HeadRead,
     replaced: &[GraphEntry],

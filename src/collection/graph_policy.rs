@@ -1,7 +1,8 @@
-//! When graphs are built, merged and stored. Each round of maintenance asks for the one thing that is due next.
-//! Invariant: a search goes through O(log n) graphs, each some sixteen times as large as all that came
-//! after it, and a few hundred records in none; a record is inserted into O(log n) graphs and stored as part
-//! of O(1) of them.
+//! Graph policy: when graphs are built, merged and stored. Each round of maintenance asks for the one task that is
+//! due next.
+//! Invariants: a search goes through O(log n) graphs, each some sixteen times as large as all that came after it, and
+//! scans a few hundred records that are in none. A record is inserted into O(log n) graphs, and stored as part of
+//! O(1) of them.
 
 use std::sync::Arc;
 
@@ -9,23 +10,23 @@ use super::graphs::{GraphStorage, GraphView};
 use super::snapshot::Snapshot;
 use crate::record::Version;
 
-/// A graph is merged with what comes after it while it has at most this many times as many nodes: inserting
-/// is most of the work, what grows with the larger graph (copying it) is some thirty times less a node.
+/// A graph is merged with its successors while it has at most this many times as many nodes. Inserting is most of the
+/// work. The work that grows with the larger graph (copying it) is some thirty times less per node.
 const MERGE_RATIO: u64 = 16;
-/// Where this many times as many records as are worth a graph are in none, they are put into one step by step, so
-/// that each step serves searches as soon as it is done; or half as many as the graph has, if these are more. What
-/// is copied with each step comes to a few in a hundred of the work.
+/// When the records in no graph are this many times the number worth a graph, they are added step by step. Each step
+/// serves searches as soon as it is done. A step takes half as many records as the graph has, if that is more.
+/// Copying the graph with each step costs a few per cent of the work.
 const STEP: u64 = 64;
-/// The first graph is made of this many times as many records as later additions: fewer are quicker scanned.
+/// The first graph needs this many times as many records as later additions: fewer are scanned more quickly.
 const FIRST: u64 = 4;
-/// A graph sheds its dead when they are more than one in this many of its nodes. Merging sheds them too.
+/// A graph drops its dead nodes when they are more than one in this many. Merging drops them too.
 const MOSTLY_DELETED: u64 = 4;
-/// What is in no stored graph is stored when it is one in this many of all records: so a record's part in
-/// stored graphs is written about eight times, at a quarter of its own size each.
+/// Unstored graphs are stored when they hold one in this many of all records. A record's part in stored graphs is
+/// thus written about eight times, at a quarter of the record's size each.
 const UNSTORED: u64 = 8;
-/// [`UNSTORED`] when nobody writes.
+/// [`UNSTORED`] for a quiet collection.
 const UNSTORED_QUIET: u64 = 16;
-/// When nobody writes, graphs become one as soon as one in this many records is not in the largest.
+/// In a quiet collection, graphs become one as soon as one in this many records is not in the largest.
 const APART_QUIET: u64 = 1024;
 
 /// What is due.
@@ -42,22 +43,22 @@ pub enum GraphTask {
 pub struct BuildTask {
     pub lo: Version,
     pub hi: Version,
-    /// Graphs that it takes the place of.
+    /// Graphs that it replaces.
     pub replaces: Vec<String>,
-    /// The one of these that is extended, if any.
+    /// The replaced graph that is extended, if any.
     pub extends: Option<String>,
-    /// How many of its nodes will be in no stored graph.
+    /// How many of its nodes are in no stored graph.
     pub new: u64,
 }
 
-/// What the policy goes by beside the snapshot.
+/// What the policy knows beside the snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyInput {
-    /// Records in no graph from which on they are put into one.
+    /// How many records in no graph are worth one.
     pub rows: u64,
     /// Whether nobody has written for a while.
     pub quiet: bool,
-    /// Nodes that a graph may have for there to be memory to build it.
+    /// The most nodes of a graph that memory allows to build.
     pub room: u64,
 }
 
@@ -72,7 +73,7 @@ pub fn due(snapshot: &Snapshot, input: PolicyInput) -> Option<GraphTask> {
     let mostly_deleted = graphs.iter().find(|view| is_mostly_deleted(view) && nodes(view) >= input.rows && fits(view));
     let mostly_deleted = mostly_deleted.map(|view| renewed(view));
     let job = mostly_deleted.or_else(|| merged(snapshot, &graphs, input)).map(GraphTask::Build);
-    // Where many records are in no graph, searches wait for one now; a start would some day.
+    // Many unindexed records slow searches now, so building comes first. Storing only helps some later start.
     let unindexed = snapshot.unindexed();
     match unindexed >= input.rows * STEP && unindexed * UNSTORED > snapshot.count() {
         true => job.or_else(|| unstored(&graphs, input)),
@@ -80,8 +81,8 @@ pub fn due(snapshot: &Snapshot, input: PolicyInput) -> Option<GraphTask> {
     }
 }
 
-/// The end of the oldest records of these versions, about `most` of them, and how many these are. A commit is not
-/// divided.
+/// Splits versions after about `most` of their oldest records: returns the version where these end, and their number.
+/// A commit is not divided.
 fn oldest(snapshot: &Snapshot, lo: Version, hi: Version, most: u64) -> (Version, u64) {
     match snapshot.first_embedded(lo, hi, most) {
         (end, 0) if end < hi => (end.next(), snapshot.count_embedded(lo, end.next()) as u64),
@@ -107,14 +108,14 @@ fn new_nodes(view: &GraphView) -> u64 {
 /// A graph without its deleted nodes.
 fn renewed(view: &GraphView) -> BuildTask {
     let header = view.part.graph.header();
-    // All count as new, so that it is stored at once: a start should not find the old one.
+    // All nodes count as new, so that the graph is stored at once: a start should not find the old one.
     let new = view.alive.count() as u64;
     let key = &view.part.key;
     BuildTask { lo: header.lo, hi: header.hi, replaces: vec![key.clone()], extends: Some(key.clone()), new }
 }
 
-/// A graph over what no graph covers at the end, taking in graphs before it of like size; when nobody writes,
-/// one over everything.
+/// A graph over the records at the end that are in none, which takes in earlier graphs of similar size. For a quiet
+/// collection, one graph over everything.
 fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -> Option<BuildTask> {
     let (mut lo, mut hi) =
         (graphs.last().map_or(Version(1), |view| view.part.graph.header().hi.next()), snapshot.version());
@@ -128,7 +129,7 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -
         && apart >= (input.rows / 4).max(largest / APART_QUIET).max(1);
     let short = unindexed > input.room;
     if short {
-        // As many of the oldest as there is memory for; the others come next.
+        // Takes as many of the oldest records as memory allows; the next rounds take the others.
         (hi, unindexed) = snapshot.first_embedded(lo, hi, input.room);
     }
     if unindexed < enough && (short || !fold) {
@@ -153,11 +154,11 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -
         taken.push(view);
     }
     if unindexed == 0 && taken.len() < 2 {
-        // Without room for more than one graph there is nothing to make one of.
+        // Memory allows fewer than two graphs to be merged, so there is nothing to do.
         return None;
     }
     if taken.len() == graphs.len() {
-        // A graph that could not be used may have left records before the first one.
+        // A graph that could not be used may have left unindexed records before the first graph.
         lo = Version(1);
     }
     let extends = taken.iter().max_by_key(|view| nodes(view)).filter(|view| nodes(view) * 2 >= records);
@@ -170,7 +171,7 @@ fn merged(snapshot: &Snapshot, graphs: &[&Arc<GraphView>], input: PolicyInput) -
     })
 }
 
-/// The oldest graph that is not stored, once enough of the records are in no stored graph.
+/// The oldest unstored graph, once enough of the records are in no stored graph.
 fn unstored(graphs: &[&Arc<GraphView>], input: PolicyInput) -> Option<GraphTask> {
     let oldest = graphs.iter().find(|view| view.part.stored != GraphStorage::Yes)?;
     let new: u64 = graphs.iter().map(|view| new_nodes(view)).sum();

@@ -1,4 +1,4 @@
-//! The policy played through: a collection grows, shrinks and is left alone, and all that is due is done at once.
+//! The graph policy in simulation: a collection grows, shrinks and falls quiet, and each due task is done at once.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::index::{BUILDERS, GraphParams, GraphRange, build_graph, extend_graph}
 use crate::record::{Metric, Record, Version};
 use crate::stream::state::State;
 
-/// Records in no graph that are put into one.
+/// How many records in no graph are worth one.
 const ROWS: u64 = 4;
 
-/// A collection and what maintenance has done for it.
+/// A collection, and the work that maintenance has done for it.
 struct MaintainedCollection {
     replay: Replay,
     random: StdRng,
     made: usize,
     /// Nodes put into the bucket.
     stored: u64,
-    /// Nodes that were not kept from the graph that was extended.
+    /// Nodes that were inserted, and not kept from the extended graph.
     inserted: u64,
     jobs: Vec<BuildTask>,
-    /// Nodes that there is memory to build a graph of.
+    /// The most nodes of a graph that memory allows to build.
     room: u64,
 }
 
@@ -43,7 +43,7 @@ impl MaintainedCollection {
         self.replay.add(records);
     }
 
-    /// Does what is due until nothing is.
+    /// Does what is due until nothing is due.
     fn keep(&mut self, quiet: bool) {
         for _ in 0..20 {
             let snapshot = self.replay.snapshot();
@@ -90,7 +90,7 @@ fn a_growing_collection_has_few_graphs_and_its_records_are_stored_a_bounded_numb
         kept.keep(false);
         let parts = kept.replay.snapshot().parts();
         assert!(parts.unindexed < ROWS * 4 && (parts.unindexed < ROWS || n < ROWS * 4), "{parts:?}");
-        // log₁₆ of what is due at once.
+        // log₁₆ of the records in units of `ROWS`.
         assert!(parts.graphs.len() as u32 <= 1 + (1 + n / ROWS).ilog(16), "{parts:?}");
     }
     assert!(kept.stored <= RECORDS * 10, "{} nodes stored", kept.stored);

@@ -1,5 +1,5 @@
-//! Searches through graphs against exact ones, while records are updated, deleted, merged and reloaded
-//! under the graphs. Truth is the same snapshot's exact search, which `model_tests` compares with a map.
+//! Searches through graphs against exact ones, while records are updated, deleted, merged and reloaded under the
+//! graphs. The reference is the exact search of one snapshot, which `model_tests` compares with a map.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn build(snapshot: &Snapshot, lo: u64, hi: u64) -> Option<GraphPart> {
     Some(GraphPart { key: format!("c/x/graph/{lo}-{hi}"), graph, stored: GraphStorage::Yes })
 }
 
-/// The same graph through the bucket's bytes.
+/// One graph, encoded and decoded as in the bucket.
 fn reload(part: &GraphPart) -> (GraphEntry, Vec<u8>) {
     let bytes = encode_graph(part.graph.content()).unwrap();
     let (key, header) = (part.key.clone(), part.graph.header());
@@ -59,8 +59,8 @@ fn search(snapshot: &Snapshot, query: &Query) -> Vec<Hit> {
     snapshot.search(query, &Limits::default(), &Interrupt::never()).unwrap().results.remove(0)
 }
 
-/// Share of the exact answer's hits that the default answer is as near as; its hits must be distinct,
-/// sorted, of true distance and as many.
+/// Share of the exact answer's hits that the default answer is as near as. The default answer must have as many hits;
+/// these must be distinct, sorted, and of true distance.
 fn recall(snapshot: &Snapshot, query: &Query, context: &str) -> f64 {
     let found = search(snapshot, query);
     let truth = search(snapshot, &query.clone().exact(true));
@@ -81,7 +81,7 @@ fn recall(snapshot: &Snapshot, query: &Query, context: &str) -> f64 {
     near as f64 / truth.len() as f64
 }
 
-/// How many records [`lively`] has: enough that walking is the better plan in every metric.
+/// How many records [`lively`] has: enough that a walk is the better plan in every metric.
 const RECORDS: usize = 12_000;
 
 /// Records in 12 commits.
@@ -153,7 +153,7 @@ fn graph_searches_find_what_exact_ones_find_through_updates_deletions_and_filter
         if metric != Metric::L2 {
             continue;
         }
-        // A graph over all of it takes its place.
+        // A graph over all versions replaces it.
         let last = replay.state.version().0;
         let all = build(&replay.snapshot(), 1, last).unwrap();
         let nodes = all.graph.len() as u64;

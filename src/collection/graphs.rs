@@ -1,7 +1,7 @@
-//! Which live rows are nodes of which graphs. A graph covers embeddings by the address of the row that
-//! wrote them, whatever chunk the record's row is in now; a link says which node a row's embedding is.
-//! Invariants: a row has one link at most; a node is alive iff a live row links to it; a live row without
-//! link is unindexed, and is found by scanning.
+//! Which live rows are nodes of which graphs. A graph covers embeddings by the address of the row that wrote them,
+//! whichever chunk holds the record's row now. A link names the node of a row's embedding.
+//! Invariants: a row has at most one link; a node is alive iff a live row links to it; a live row without a link is
+//! unindexed, and scans find it.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -22,20 +22,20 @@ use crate::record::{Address, Version};
 /// A graph of a collection.
 #[derive(Debug, Clone)]
 pub struct GraphPart {
-    /// Its object's key; while it has none, a name that no object has.
+    /// Its object's key. An unstored graph has a name here that no object has.
     pub key: String,
     /// The graph itself; its header names the versions whose embeddings it covers.
     pub graph: Arc<Graph>,
-    /// Whether it is in the bucket.
+    /// Whether the graph is in the bucket.
     pub stored: GraphStorage,
 }
 
 /// Whether a graph is in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphStorage {
-    /// It is, and HEAD named it.
+    /// The graph is stored, and HEAD named it.
     Yes,
-    /// Only in memory: so many of its nodes are in no graph that is in the bucket.
+    /// The graph is only in memory; `new` of its nodes are in no stored graph.
     NotYet { new: u64 },
 }
 
@@ -50,8 +50,8 @@ impl GraphPart {
         *self.versions().start() <= hi && lo <= *self.versions().end()
     }
 
-    /// Divides vectors by whether they are nodes of this graph. `set` is in ascending order of addresses, as
-    /// [`Snapshot::graph_input`] gives it.
+    /// Splits vectors into nodes of this graph and others. `set` is in ascending order of addresses, as
+    /// [`Snapshot::graph_input`] returns it.
     pub fn among<'a>(&'a self, set: VectorSet<'a>) -> (OldGraph<'a>, VectorSet<'a>) {
         let mut vectors = vec![None; self.graph.len()];
         let mut new = VectorSet { vectors: Vec::new(), addresses: Vec::new(), ..set };
@@ -74,19 +74,19 @@ impl GraphPart {
     }
 }
 
-/// A graph and which of its nodes are live records.
+/// A graph, and which of its nodes are live records.
 #[derive(Debug, Clone)]
 pub struct GraphView {
     pub part: GraphPart,
-    /// By which links name it.
+    /// The number by which links name it.
     pub number: u32,
     pub alive: NodeBitmap,
 }
 
-/// What a search of all records goes through.
+/// The parts that a search of all records goes through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphParts {
-    /// Of each graph, the number of its nodes, and of those among them that are no live record's.
+    /// For each graph, its nodes, and how many of these are no longer a live record's.
     pub graphs: Vec<(usize, usize)>,
     /// Live records in no graph.
     pub unindexed: u64,
@@ -95,7 +95,7 @@ pub struct GraphParts {
 }
 
 impl GraphView {
-    /// Nodes that are no live record's embedding any more.
+    /// Nodes that are no longer a live record's embedding.
     pub fn ended(&self) -> usize {
         self.part.graph.len() - self.alive.count()
     }
@@ -123,7 +123,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Stands for no link: there are never that many graphs.
+    /// Stands for no link: the number of graphs never reaches this value.
     const NONE: Link = Link { graph: u32::MAX, node: 0 };
 }
 
@@ -136,7 +136,7 @@ pub struct ChunkLinks {
 }
 
 impl ChunkLinks {
-    /// The links of a chunk's rows, of which `alive` are live; `None` where there are none.
+    /// Makes the links of a chunk whose live rows are `alive`; `None` if no row has a link.
     pub fn among(links: Vec<Option<Link>>, alive: &RoaringBitmap) -> Option<ChunkLinks> {
         links.iter().any(Option::is_some).then(|| {
             let unindexed = alive.iter().filter(|row| links[*row as usize].is_none()).collect();
@@ -144,7 +144,7 @@ impl ChunkLinks {
         })
     }
 
-    /// These links, where fewer rows are live.
+    /// These links, when only the rows `alive` are live.
     fn among_alive(&self, alive: &RoaringBitmap) -> ChunkLinks {
         ChunkLinks { links: self.links.clone(), unindexed: &self.unindexed & alive }
     }
@@ -154,28 +154,28 @@ impl ChunkLinks {
     }
 }
 
-/// The node is a live row's embedding now.
+/// Marks the node as a live row's embedding.
 fn begin_node(graphs: &mut [Arc<GraphView>], link: Link) {
     if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph && !view.alive.contains(link.node)) {
         Arc::make_mut(view).alive.insert(link.node);
     }
 }
 
-/// The node is no live row's embedding any more.
+/// Marks the node as no live row's embedding any more.
 pub fn end_node(graphs: &mut [Arc<GraphView>], link: Link) {
     if let Some(view) = graphs.iter_mut().find(|view| view.number == link.graph) {
         Arc::make_mut(view).alive.remove(link.node);
     }
 }
 
-/// Links the rows of a new chunk, all of which are live; their nodes come alive.
+/// Links the rows of a new chunk, all of which are live, and marks their nodes alive.
 pub fn link_new(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     if graphs.iter().any(|graph| reaches(&graph.part, &view.chunk)) {
         link_all(graphs, view);
     }
 }
 
-/// Links all rows of a chunk anew; the nodes of live ones come alive.
+/// Links all rows of a chunk again, and marks the nodes of live ones alive.
 fn link_all(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     let chunk = &view.chunk;
     let link_to = |row| graphs.iter().find_map(|view| view.link_to(chunk.embedded(row)));
@@ -186,7 +186,7 @@ fn link_all(graphs: &mut [Arc<GraphView>], view: &mut ChunkView) {
     view.set_links(links);
 }
 
-/// Takes out the graphs of `keys` and puts `part` in, judging its nodes by the live rows.
+/// Removes the graphs of `keys` and adds `part`, whose nodes are alive where a live row has them.
 pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>) {
     let next = snapshot.graphs.iter().map(|view| view.number + 1).max().unwrap_or(0);
     let (gone, kept) = std::mem::take(&mut snapshot.graphs).into_iter().partition(|view| keys.contains(&view.part.key));
@@ -209,8 +209,8 @@ pub fn relink(snapshot: &mut Snapshot, keys: &[String], part: Option<GraphPart>)
     snapshot.graphs.push(Arc::new(added));
 }
 
-/// [`relink`], most of it done on an earlier snapshot. The rest, during which nobody may write, takes only as long as
-/// what has changed since.
+/// [`relink`] in two steps. Most of it is done on an earlier snapshot. The rest blocks writers, and takes only as
+/// long as the changes since that snapshot need.
 #[derive(Debug)]
 pub struct Relinked {
     before: Arc<Snapshot>,
@@ -220,14 +220,14 @@ pub struct Relinked {
 }
 
 impl Relinked {
-    /// Does [`relink`] on a copy.
+    /// Does the first step of [`relink`], on a copy.
     pub fn prepare(before: Arc<Snapshot>, keys: Vec<String>, part: Option<GraphPart>) -> Relinked {
         let mut after = before.as_ref().clone();
         relink(&mut after, &keys, part.clone());
         Relinked { before, after, keys, part }
     }
 
-    /// Brings the result into `current`, a later version of the same collection.
+    /// Brings the result into `current`, a later version of this collection.
     pub fn finish(&self, current: &mut Snapshot) {
         let graphs_of = |snapshot: &Snapshot| snapshot.graph_keys();
         if graphs_of(current) != graphs_of(&self.before) {
@@ -271,7 +271,8 @@ fn reaches(part: &GraphPart, chunk: &Chunk) -> bool {
         && (chunk.first().version() <= *versions.end() || !chunk.carried().is_empty())
 }
 
-/// Takes the links to the graphs `gone` out of a chunk. A row that is a node of another one links there.
+/// Removes the links to the graphs `gone` from a chunk. A row that is also a node of another graph links there
+/// instead.
 fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]) {
     let Some(links) = &view.links else { return };
     if !links.links.iter().any(|link| gone.contains(&link.graph)) {
@@ -289,10 +290,9 @@ fn unlink(view: &mut Arc<ChunkView>, gone: &[u32], graphs: &mut [Arc<GraphView>]
     Arc::make_mut(view).set_links(links);
 }
 
-/// Links the rows of a chunk that have no link to the nodes of `graph`. `nodes` are those of the graph by
-/// address, from the first on that no chunk before this one has passed: chunks and nodes both ascend, so
-/// one pass over the two finds all rows that wrote a node. Rows that carry an older embedding on are few,
-/// and looked up.
+/// Links the unlinked rows of a chunk to the nodes of `graph`. `nodes` are the graph's nodes by address, without
+/// those that earlier chunks have passed. Chunks and nodes both ascend, so one pass over the two finds all rows that
+/// wrote a node. Rows that carry an older embedding on are few, and looked up.
 fn link_to(
     view: &mut Arc<ChunkView>,
     graph: &mut GraphView,
@@ -343,7 +343,7 @@ pub fn decode(entry: &GraphEntry, bytes: Bytes) -> Result<GraphPart, FormatError
 }
 
 impl Snapshot {
-    /// Refuses a graph of other vectors than the collection's.
+    /// Refuses a graph whose vectors do not fit the collection.
     pub fn check_graph(&self, part: &GraphPart) -> Result<(), FormatError> {
         let (metric, dimension, header) = (self.metric, self.dimension, part.graph.header());
         if header.metric == metric && Some(header.dim) == dimension {
@@ -359,7 +359,7 @@ impl Snapshot {
         self.graphs.iter().map(|view| view.part.key.clone()).collect()
     }
 
-    /// Takes note that a graph is in the bucket now, under this key.
+    /// Notes that a graph is in the bucket now, under this key.
     pub fn note_stored(&mut self, name: &str, key: &str) {
         if let Some(view) = self.graphs.iter_mut().find(|view| view.part.key == name) {
             let part = &mut Arc::make_mut(view).part;
@@ -367,7 +367,7 @@ impl Snapshot {
         }
     }
 
-    /// Nodes of each graph and how many of them are no live record's, and live records in no graph.
+    /// For each graph, its nodes and how many are no longer a live record's; also the live records in no graph.
     pub fn parts(&self) -> GraphParts {
         let graphs = self.graphs.iter().map(|view| (view.part.graph.len(), view.ended()));
         let unstored = self.graphs.iter().filter(|view| view.part.stored != GraphStorage::Yes).count();
@@ -384,7 +384,7 @@ impl Snapshot {
         self.embedded_between(lo, hi).count()
     }
 
-    /// The last version up to which at most `most` of these were written, and how many those are.
+    /// The last version up to which at most `most` of these embeddings were written, and their number.
     pub fn first_embedded(&self, lo: Version, hi: Version, most: u64) -> (Version, u64) {
         let versions = self.embedded_between(lo, hi).map(|(address, _)| address.version());
         let mut versions: Vec<Version> = versions.collect();
@@ -396,8 +396,8 @@ impl Snapshot {
         (Version(beyond.0 - 1), count as u64)
     }
 
-    /// Live records' embeddings written in versions `lo..=hi`, by ascending address: what a graph of that
-    /// range is built from. Borrows the vectors where they lie.
+    /// Live records' embeddings written in versions `lo..=hi`, by ascending address: the input to build a graph of
+    /// that range. The vectors are borrowed, not copied.
     pub fn graph_input(&self, lo: Version, hi: Version) -> VectorSet<'_> {
         let mut rows: Vec<(Address, &[f32])> = self.embedded_between(lo, hi).collect();
         rows.sort_unstable_by_key(|(address, _)| *address);

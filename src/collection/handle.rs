@@ -1,5 +1,5 @@
-//! The handle of an open collection: writes go to its stream's writer, reads to the snapshot that was
-//! published last. Reads never wait for the bucket unless they ask to.
+//! The handle of an open collection. Writes go to its stream's writer, reads to the snapshot that was published last.
+//! Reads wait for the bucket only if they ask to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +30,7 @@ use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
 use crate::stream::writer::Written;
 
-/// A read waits at most so long for the look at the bucket that it needs after a time without use.
+/// After a time without use, a read first looks at the bucket, and waits at most this long.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the catalog says about a collection.
@@ -40,7 +40,7 @@ pub struct Identity {
     pub id: CollectionId,
     /// Its name.
     pub name: String,
-    /// Where it belongs.
+    /// The tenant and database that it belongs to.
     pub scope: Scope,
     /// How distance is measured.
     pub metric: Metric,
@@ -48,38 +48,38 @@ pub struct Identity {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
-    /// Remembered with it, never read here.
+    /// Stored with it, never interpreted here.
     pub extension: Map<String, Value>,
 }
 
-/// Who an open collection asks for what it does not hold itself.
+/// What an open collection borrows from the store.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// CPU work.
+    /// The threads for CPU work.
     pub compute: Arc<Compute>,
-    /// What requests may ask for.
+    /// The bounds of requests.
     pub limits: Arc<Limits>,
-    /// Memory.
+    /// The memory budget.
     pub budget: Arc<Budget>,
-    /// The store.
+    /// What only the store can do.
     pub hooks: StoreHooks,
-    /// How old what a read sees of others' writes may be.
+    /// The greatest age of what a read sees of other instances' writes.
     pub sync_interval: Duration,
 }
 
-/// What outlives the time that a collection is in memory: handles of before see what later ones do.
+/// What outlives the collection's time in memory: handles from before an eviction see what later ones do.
 #[derive(Debug, Clone)]
 pub struct SharedView {
     /// What the catalog says.
     pub identity: Arc<ArcSwap<Identity>>,
-    /// What was published last.
+    /// The snapshot that was published last.
     pub published: Arc<ArcSwap<Snapshot>>,
-    /// Requests so far.
+    /// How many requests there were so far.
     pub requests: Arc<AtomicU64>,
 }
 
 impl SharedView {
-    /// The view of a collection of which nothing is known but what the catalog says.
+    /// The view of a collection of which only its catalog entry is known.
     pub fn new(identity: Identity) -> SharedView {
         let published = Arc::new(ArcSwap::from_pointee(Snapshot::empty(identity.metric)));
         SharedView { identity: Arc::new(ArcSwap::from_pointee(identity)), published, requests: Arc::default() }
@@ -114,23 +114,23 @@ impl Collection {
         }
     }
 
-    /// Applies a write request durably: when this returns, the change is in the bucket. The request is
-    /// in one commit, whole. Several requests at the same time share a commit.
+    /// Applies a write request durably: when this returns, the change is in the bucket. The whole request is in one
+    /// commit. Several requests at the same time share a commit.
     ///
     /// # Errors
-    /// `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was
-    /// applied. `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was
-    /// dropped. `Corrupted`: an object of the collection is damaged and it is read-only. `NoRoom`: there is
-    /// no memory for it; nothing was applied. Deletes are never refused for that.
+    /// `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was applied.
+    /// `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was dropped. `Corrupted`:
+    /// an object of the collection is damaged and it is read-only. `NoRoom`: there is no memory for the write;
+    /// nothing was applied. Deletes are never refused for lack of memory.
     pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
         self.offer(write).await.map_err(|(error, _)| error)
     }
 
-    /// Applies a write request as [`write`](Self::write) does; one that is refused comes back, where it can.
+    /// Applies a write request as [`write`](Self::write) does. A refused request is handed back where possible.
     pub(crate) async fn offer(&self, write: Write) -> Result<WriteOutcome, (Error, Option<Box<Write>>)> {
         let lost = |error| (error, None);
         let change = Change::Write(write);
-        // IMPORTANT: before it is pinned, so that a load which waits for room never waits for us.
+        // IMPORTANT: reserve before pinning, so that a load which waits for room never waits for this write.
         let _room = self.room_for(&change).await.map_err(lost)?;
         let pinned = match self.used().await {
             Ok(pinned) => pinned,
@@ -142,7 +142,7 @@ impl Collection {
         offered.map(|written| written.answer).map_err(|refusal| (refusal.error, refusal.request.and_then(back)))
     }
 
-    /// Where a delete has a filter, finds out which records match it before other writes have to wait for it.
+    /// Finds the records that match the filter of a delete before other writes have to wait for it.
     async fn prepared(&self, change: Change) -> Result<Change> {
         let Change::Write(Write::Delete(Selection { filter: Some(_), .. })) = &change else { return Ok(change) };
         let (snapshot, deadline) = (self.present(), self.inner.stream.context().timing.deadline);
@@ -164,7 +164,7 @@ impl Collection {
         }
     }
 
-    /// Memory for what a write adds; none is needed where it adds nothing, or there is no limit.
+    /// Reserves memory for what a write adds. `None` if the write adds nothing, or if there is no limit.
     pub(crate) async fn room_for(&self, change: &Change) -> Result<Option<Reservation>> {
         let budget = &self.inner.surroundings.budget;
         let Some(need) = change.growth(self.dimension().unwrap_or(0)).filter(|_| budget.limit_bytes().is_some()) else {
@@ -176,8 +176,8 @@ impl Collection {
         }
     }
 
-    /// Writes if all guards hold right before, and says when the store gave the answer. Whether there is memory for it
-    /// is for the caller to see to ([`room_for`](Self::room_for)).
+    /// Writes if all guards hold right before, and returns when the store answered. The caller reserves the memory
+    /// for it ([`room_for`](Self::room_for)).
     ///
     /// # Errors
     /// `Conflict` if a guard does not hold: nothing was written.
@@ -186,8 +186,8 @@ impl Collection {
         pinned.inner.stream.write(Change::Guarded(guards, write)).await
     }
 
-    /// Brings readers up to date; the store time at which there was no newer commit. What a snapshot shows that
-    /// was taken before the call is older than that time.
+    /// Brings readers up to date. Returns the store time at which there was no newer commit. A snapshot taken before
+    /// the call shows a state older than that time.
     pub(crate) async fn caught_up(&self) -> Result<Option<StoreTime>> {
         let nothing = Write::Delete(Selection { ids: Some(Vec::new()), ..Selection::default() });
         Ok(self.write_guarded(Vec::new(), nothing).await?.date)
@@ -225,7 +225,8 @@ impl Collection {
         pinned.compute().search(move |interrupt| snapshot.get(&get, interrupt)).await?
     }
 
-    /// Reads records in insertion order, to be taken one by one: whoever passes them on need not hold them all.
+    /// Opens a reading in insertion order. Its records are made one by one, so that a caller who forwards them need
+    /// not hold them all.
     pub async fn read(&self, get: Get) -> Result<Reading> {
         let pinned = self.used().await?;
         let snapshot = pinned.snapshot(get.consistency).await?;
@@ -251,8 +252,8 @@ impl Collection {
         Ok(answer.results.pop().unwrap_or_default())
     }
 
-    /// Finds the nearest records to each of the query's embeddings, one list each, nearest first. They are spread over
-    /// the search threads.
+    /// Finds the nearest records to each of the query's embeddings, one list each, nearest first. The embeddings are
+    /// spread over the search threads.
     ///
     /// # Errors
     /// `Invalid` if an embedding does not fit the collection.
@@ -261,8 +262,8 @@ impl Collection {
         Ok(self.compute().search(move |_| matches.answer()).await??.results)
     }
 
-    /// Finds the nearest records, to be taken one by one, so that a caller who passes them on need not hold them all;
-    /// tells which version was searched.
+    /// Finds the nearest records, to be taken one by one, so that a caller who forwards them need not hold them all.
+    /// The matches name the version that was searched.
     pub async fn find(&self, mut query: Query) -> Result<Matches> {
         let pinned = self.used().await?;
         let (snapshot, limits) = pinned.prepare(&mut query).await?;
@@ -289,7 +290,7 @@ impl Collection {
         Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, pinned))
     }
 
-    /// What a search reads, and within what limits; completes the query, and counts it.
+    /// The snapshot and the limits of a search. Completes the query, and counts it.
     async fn prepare(&self, query: &mut Query) -> Result<(Arc<Snapshot>, Arc<Limits>)> {
         query.ef_search = query.ef_search.or(self.identity().index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
@@ -336,8 +337,8 @@ impl Collection {
         }
     }
 
-    /// Sees to it that a read after a time without use sees what others wrote before: nobody has looked meanwhile.
-    /// A bucket that does not answer keeps a read for no longer than a second, and others not at all.
+    /// Syncs before a read that comes after a time without use, so that it sees what other instances wrote meanwhile.
+    /// A bucket that does not answer delays one read by at most a second, and other reads not at all.
     async fn look_if_stale(&self) {
         let shared = self.inner.stream.shared();
         if !shared.may_look(self.inner.surroundings.sync_interval) {
@@ -349,7 +350,7 @@ impl Collection {
         }
     }
 
-    /// The snapshot a read of this consistency sees. The caller holds the collection.
+    /// The snapshot that a read of this consistency sees. The caller pins the collection.
     pub(crate) async fn snapshot(&self, consistency: Consistency) -> Result<Arc<Snapshot>> {
         match consistency {
             Consistency::Strong => drop(self.inner.stream.sync().await?),
@@ -362,7 +363,7 @@ impl Collection {
         Ok(self.inner.shared_view.published.load_full())
     }
 
-    /// Holds it for a request.
+    /// Pins the collection for a request.
     async fn used(&self) -> Result<PinGuard> {
         let pinned = self.pinned().await?;
         pinned.pins().touch();
@@ -370,7 +371,7 @@ impl Collection {
         Ok(pinned)
     }
 
-    /// Requests so far: tells whether the collection is in use.
+    /// How many requests there were so far: shows whether the collection is in use.
     pub(crate) fn requests(&self) -> u64 {
         self.inner.shared_view.requests.load(Ordering::Relaxed)
     }
@@ -394,7 +395,7 @@ impl Collection {
         self.inner.shared_view.identity.load_full()
     }
 
-    /// Taken by whatever builds or stores graphs: two at once would build one twice.
+    /// The lock for building and storing graphs: two tasks at once would build one graph twice.
     pub(crate) fn graph_turn(&self) -> &tokio::sync::Mutex<()> {
         &self.inner.graph_turn
     }
@@ -404,7 +405,7 @@ impl Collection {
         &self.inner.quiet_timer
     }
 
-    /// What a search goes through, for benches.
+    /// The parts that a search goes through, for benches.
     #[doc(hidden)]
     pub fn parts(&self) -> GraphParts {
         self.present().parts()

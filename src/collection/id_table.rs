@@ -1,5 +1,5 @@
-//! From id to row within one chunk: an open-addressing table of four bytes a slot, at most half full.
-//! It holds no ids, only 16 bits of each hash beside the row, and asks the chunk's id column.
+//! The table from id to row within one chunk: open addressing, four bytes a slot, at most half full. It holds no ids,
+//! only the row and 16 bits of each hash, and compares with the chunk's id column.
 //! Invariant: every row of the chunk is in the table once, and no two rows have one id.
 
 use arrow::array::{Array, StringArray};
@@ -34,8 +34,8 @@ pub struct IdTable {
 }
 
 impl IdTable {
-    /// The table of a chunk's ids (at most [`CHUNK_ROWS`]); the row of the second of two equal ids is
-    /// the error.
+    /// Builds the table of a chunk's ids (at most [`CHUNK_ROWS`]). If two ids are equal, the error is the row of the
+    /// second.
     pub fn build(ids: &StringArray, hasher: IdHasher) -> Result<IdTable, usize> {
         let mut table = IdTable { slots: vec![EMPTY; (ids.len() * 2).next_power_of_two()].into() };
         for row in 0..ids.len() {

@@ -1,5 +1,5 @@
-//! Records in insertion order. A row that inserted its record lies in that order already, as its
-//! position is its address; only rows that updated older records must be sorted in between.
+//! Records in insertion order. Rows that inserted their record lie in that order already, as their position is their
+//! address. Only rows that updated older records must be sorted in between.
 //! Invariant: positions ascend strictly, since no two live records have one.
 
 use super::select::Selected;
@@ -17,7 +17,7 @@ pub fn in_order<'a>(snapshot: &'a Snapshot, selected: &'a Selected) -> impl Iter
     })
 }
 
-/// Selected rows at their own positions: ascending.
+/// Selected rows whose position is their address, in ascending order.
 fn settled<'a>(snapshot: &'a Snapshot, selected: &'a Selected) -> impl Iterator<Item = (Address, RowRef)> + 'a {
     snapshot.chunks.iter().enumerate().flat_map(move |(chunk, view)| {
         let moved = view.chunk.moved();

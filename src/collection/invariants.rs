@@ -6,9 +6,8 @@ use super::snapshot::{ChunkView, Snapshot};
 use crate::record::Address;
 
 impl Snapshot {
-    /// The first broken invariant, in words: chunks ascend by address and none is all dead; live rows
-    /// have distinct ids, positions and embeddings' addresses, are found by each of these, and are as
-    /// many as counted.
+    /// The first broken invariant, in words. Chunks ascend by address, and none is all dead. Live rows have distinct
+    /// ids, positions and embeddings' addresses, each of which finds its row. Their number is the stored count.
     pub fn check_invariants(&self) -> Result<(), String> {
         let mut newest = None;
         let dead = |view: &ChunkView| view.chunk.len() as u64 - view.alive.len();
@@ -43,8 +42,8 @@ impl Snapshot {
         ensure(newest.is_none_or(|newest| newest.version() <= self.version), || "rows of a later version".to_owned())
     }
 
-    /// A live row whose embedding is a node of some graph links to one such node and no other row does; all
-    /// other live rows, and only they, are unindexed; the nodes linked to, and only they, are alive.
+    /// Checks links. A live row whose embedding is a node of some graph links to one such node, and no other row
+    /// does. All other live rows, and only they, are unindexed. The linked nodes, and only they, are alive.
     fn check_graphs(&self) -> Result<(), String> {
         let mut linked = HashSet::new();
         for view in &self.chunks {

@@ -1,8 +1,8 @@
-//! Which kinds of values each metadata key of a collection has held. The collection's own stream carries
-//! it: a commit that brings a new pair of key and kind says so in its `config`, one entry `key:{name}` per
-//! metadata key, so neither a deletion nor a merge of segments forgets one.
-//! Invariants: pairs are only added; of no more than [`MAX_KEYS`] keys, none longer than [`MAX_KEY_BYTES`],
-//! so that HEAD, which repeats them, stays small.
+//! The kinds of values that each metadata key of a collection has held. The collection's own stream carries them: a
+//! commit that brings a new pair of key and kind has it in its `config`, one entry `key:{name}` per metadata key. So
+//! neither a deletion nor a merge of segments forgets one.
+//! Invariants: pairs are only added; there are at most [`MAX_KEYS`] keys, none longer than [`MAX_KEY_BYTES`], so that
+//! HEAD, which repeats them, stays small.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use crate::format::FormatError;
 use crate::record::MetaValue;
 
-/// Keys remembered of one collection; the kinds of further ones are not.
+/// The most keys remembered of one collection; the kinds of further keys are not kept.
 pub const MAX_KEYS: usize = 1_000;
-/// Bytes of a key that is remembered.
+/// The most bytes of a key that is remembered.
 pub const MAX_KEY_BYTES: usize = 256;
-/// What the names of configuration entries begin with.
+/// The prefix of configuration entries about keys.
 const PREFIX: &str = "key:";
 
 /// A kind of metadata value. A list has the kind of its elements.
@@ -92,7 +92,7 @@ impl KeyTypes {
         *bits |= kind.bit();
     }
 
-    /// The configuration entries that say what is here.
+    /// The configuration entries that state these kinds.
     pub fn to_config(&self) -> impl Iterator<Item = (String, Value)> + '_ {
         self.0.iter().map(|(key, bits)| {
             let names = kinds(*bits).into_iter().map(|kind| Value::from(kind.name()));
@@ -100,8 +100,8 @@ impl KeyTypes {
         })
     }
 
-    /// Takes in the entries of a configuration that are about keys. Names of kinds that this version does
-    /// not know are left out.
+    /// Takes in the entries of a configuration that are about keys. Unknown names of kinds, from newer versions, are
+    /// left out.
     pub fn take_in(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
         for (name, value) in config {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };

@@ -1,6 +1,6 @@
-//! One collection in memory: what its commits come to, the snapshots readers see, the resolution of
-//! writes, and the reads. That core is synchronous and touches no bucket. Around it stand the parts that do:
-//! [`handle`] waits for the stream and the pools, [`graph_maintenance`] stores graphs, [`pin`] asks the store to load.
+//! One collection in memory: the fold of its commits, the snapshots that readers see, the resolution of writes, and
+//! the reads. That core is synchronous and touches no bucket. Around it stand the parts that do: [`handle`] waits for
+//! the stream and the pools, [`graph_maintenance`] stores graphs, [`pin`] asks the store to load.
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
 mod apply;

@@ -1,5 +1,5 @@
-//! The collection against a `BTreeMap`: random batches of requests, resolved, encoded, decoded and
-//! applied, must answer and read as the map does; so must the same history loaded from segments.
+//! The collection against a `BTreeMap`. Random batches of requests are resolved, encoded, decoded and applied;
+//! answers and reads must equal those of the map. So must the history loaded from segments.
 
 use std::collections::BTreeMap;
 
@@ -214,7 +214,7 @@ impl Generator {
         }
     }
 
-    /// Makes a request wrong somewhere; `None` where it has nothing to be wrong in.
+    /// Makes a request wrong somewhere; `None` if it has no part that could be wrong.
     fn spoiled(&mut self, mut write: Write) -> Option<Write> {
         match &mut write {
             Write::Add(records) | Write::Upsert(records) => {
@@ -288,7 +288,7 @@ fn compare(replay: &Replay, model: &Model, generator: &mut Generator, context: &
     assert_eq!(got.collect::<Vec<_>>(), want.collect::<Vec<_>>(), "{context}: {get:?}");
 }
 
-/// The distances of a search are those of sorting all that match; every hit's distance is its own.
+/// Compares a search with sorting all matching records: the distances must be equal, and each hit's distance its own.
 fn compare_search(replay: &Replay, model: &Model, generator: &mut Generator, context: &str) {
     let snapshot = replay.snapshot();
     let k = generator.rng.random_range(1..12);

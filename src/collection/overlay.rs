@@ -1,6 +1,6 @@
-//! What the earlier requests of a batch have done to a snapshot: the rows the commit will have, and for
-//! each id they touched, where it stands.
-//! Invariant: at most one row per id; a row without position or embedded means its own address, so
+//! The effect of a batch's earlier requests on a snapshot: the rows that the commit will have, and the state of each
+//! id that they touched.
+//! Invariants: there is at most one row per id. A row without `position` or `embedded` means its own address, so
 //! nothing here depends on the commit's number.
 
 use std::collections::HashMap;
@@ -15,29 +15,29 @@ use crate::record::{Address, Metadata};
 /// An id touched by the batch.
 #[derive(Debug)]
 struct Touched {
-    /// Its row among `slots`; empty if the record is gone and was never in the snapshot.
+    /// Its row among `slots`. The slot is empty if the record is gone and was never in the snapshot.
     slot: usize,
     /// Whether the record exists now.
     live: bool,
-    /// Whether the snapshot has it, so that its end needs a tombstone.
+    /// Whether the snapshot has it, so that deleting it needs a tombstone.
     stored: bool,
 }
 
 /// A record as the next request of the batch sees it.
 #[derive(Debug)]
 pub enum CurrentRecord<'a> {
-    /// There is none of this id.
+    /// No record has this id.
     Absent,
-    /// As an earlier request of the batch left it.
+    /// The record is as an earlier request of the batch left it.
     Pending(&'a Row),
-    /// As the snapshot has it.
+    /// The record is as the snapshot has it.
     Stored(RowRef),
 }
 
 /// A record that a delete selects. Sorts in insertion order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeleteCandidate<'a> {
-    /// `Err(slot)` for records that the batch inserted: they come last, in order of insertion.
+    /// `Err(slot)` for records that the batch inserted: these come last, in order of insertion.
     pub place: Result<Address, usize>,
     pub id: &'a str,
 }
@@ -76,13 +76,13 @@ impl<'a> Overlay<'a> {
         match self.touched.get_mut(id) {
             Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
             Some(touched) => {
-                // Deleted and inserted anew: it takes its place behind what was inserted meanwhile.
+                // The record was deleted and inserted again: its place is behind what was inserted meanwhile.
                 self.slots[touched.slot] = None;
                 (touched.slot, touched.live) = (self.slots.len(), true);
                 self.slots.push(Some(row));
             }
             None => {
-                // A row put over a record of the snapshot keeps that one's position.
+                // A row put over a record of the snapshot keeps that record's position.
                 let stored = row.position.is_some();
                 self.touched.insert(id, Touched { slot: self.slots.len(), live: true, stored });
                 self.slots.push(Some(row));
@@ -104,7 +104,7 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Records of the snapshot that the batch has not touched, from rows of it.
+    /// Of these rows of the snapshot, the records that the batch has not touched.
     pub fn untouched(&self, rows: impl Iterator<Item = (Address, RowRef)>) -> Vec<DeleteCandidate<'a>> {
         let candidates =
             rows.map(|(position, at)| DeleteCandidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });

@@ -1,6 +1,6 @@
-//! Whether a collection's records are in memory, and who uses them. Invariant: whoever uses an open
-//! collection pins it; it is evicted only while nobody does, and once it is, no one can pin it any more.
-//! A handle of one that was evicted asks the store for it again.
+//! Pins: whether a collection's records are in memory, and how many users they have.
+//! Invariant: every user of an open collection pins it. Eviction needs that nobody does, and from then on nobody can.
+//! The handle of an evicted collection asks the store to load it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ use crate::record::CollectionId;
 /// In place of the number of pins: the collection was evicted.
 const CLOSED: usize = usize::MAX;
 
-/// How many pin an open collection, and when it was used.
+/// How many users pin an open collection, and when it was last used.
 #[derive(Debug)]
 pub struct Pins {
     pins: AtomicUsize,
@@ -35,7 +35,7 @@ impl Default for Pins {
 
 impl Pins {
     fn enter(&self) -> bool {
-        // One more than CLOSED there is not.
+        // The count never reaches CLOSED.
         let more = |pins: usize| pins.checked_add(1);
         self.pins.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
@@ -48,17 +48,17 @@ impl Pins {
         self.pins.compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Notes that somebody uses it now.
+    /// Notes a use now.
     pub fn touch(&self) {
         self.used_ms.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// For how long it has been in memory.
+    /// How long it has been in memory.
     pub fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// For how long nobody has used it.
+    /// How long it has been without use.
     pub fn idle(&self) -> Duration {
         self.since.elapsed().saturating_sub(Duration::from_millis(self.used_ms.load(Ordering::Relaxed)))
     }
@@ -92,12 +92,12 @@ impl Drop for PinGuard {
 type LoadHook = dyn Fn(CollectionId) -> BoxFuture<'static, Result<PinGuard>> + Send + Sync;
 type MakeRoomHook = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
 
-/// The store, as a collection asks it for what only the store can do.
+/// What a collection asks of the store, because only the store can do it.
 #[derive(Clone)]
 pub struct StoreHooks {
     /// Loads a collection that was evicted, and pins it.
     pub load: Arc<LoadHook>,
-    /// Reserves so many bytes for a write to a collection, which may evict others.
+    /// Reserves bytes for a write to a collection, which may evict others.
     pub make_room: Arc<MakeRoomHook>,
 }
 
@@ -113,7 +113,7 @@ impl Collection {
         self.pins().enter().then(|| PinGuard(self.clone()))
     }
 
-    /// Pins it, or what the store loads in its place.
+    /// Pins it, or the collection that the store loads in its place.
     pub(crate) async fn pinned(&self) -> Result<PinGuard> {
         match self.pin() {
             Some(pinned) => Ok(pinned),
@@ -121,7 +121,7 @@ impl Collection {
         }
     }
 
-    /// From now on nobody can pin it; false if somebody does.
+    /// Closes it to pins; false if somebody pins it.
     pub(crate) fn close_to_pins(&self) -> bool {
         self.pins().end()
     }
@@ -133,7 +133,7 @@ impl Collection {
         present.footprint().sum() + present.owed_bytes() + tail
     }
 
-    /// Frees its records, which every handle still keeps in memory. The stream must have been closed.
+    /// Frees its records, which every handle still keeps in memory. The stream must be closed already.
     pub(crate) fn free_records(&self) {
         let current = self.stream().shared().current();
         let mut tail = current.tail.lock();

@@ -1,5 +1,6 @@
-//! Which column of somebody's table is what of a record: named by him, called as we call it, or as others do.
-//! Invariant: what was guessed, and what becomes of every other column, can be told ([`ColumnPlan::summary`]).
+//! Which column of a user's table is which part of a record. The user names it, or its name is ours, or one that is
+//! common elsewhere.
+//! Invariant: [`ColumnPlan::summary`] can state what was guessed, and what becomes of every other column.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +37,7 @@ impl Part {
         }
     }
 
-    /// What others call it, the likeliest first.
+    /// Names that are common elsewhere, the likeliest first.
     const fn other_names(self) -> &'static [&'static str] {
         match self {
             Part::Id => &["ids", "_id", "uuid", "doc_id", "document_id", "chunk_id", "record_id", "pk"],
@@ -57,7 +58,7 @@ impl Part {
 /// What becomes of columns that are no part of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OtherColumns {
-    /// They are refused, so that a misspelt name does not pass silently.
+    /// Such columns are refused, so that a misspelt name does not pass silently.
     #[default]
     Refuse,
     /// Their values become values of metadata.
@@ -79,7 +80,7 @@ impl FromStr for OtherColumns {
     }
 }
 
-/// How the columns of a table are to be understood.
+/// How the columns of a table are understood.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ColumnChoice {
     named: BTreeMap<Part, String>,
@@ -87,12 +88,12 @@ pub struct ColumnChoice {
     pub others: OtherColumns,
     /// Only this part is wanted; every other column is left out.
     only: Option<Part>,
-    /// Whether a part that no column is called after is looked for under the names that others use.
+    /// Whether a part without a column of its own name is looked for under common other names.
     pub guess: bool,
 }
 
 impl ColumnChoice {
-    /// Looks for parts under the names that others use, too.
+    /// Looks for parts under common other names, too.
     pub fn guessing(others: OtherColumns) -> ColumnChoice {
         ColumnChoice { named: BTreeMap::new(), others, only: None, guess: true }
     }
@@ -172,7 +173,7 @@ impl ColumnChoice {
         let others = columns.iter().filter(|column| !plan.parts.values().any(|used| used == *column));
         for column in others.map(|column| (*column).to_owned()).collect::<Vec<_>>() {
             match self.others {
-                // What pandas writes of its row numbers belongs to no record.
+                // Row numbers that pandas wrote belong to no record.
                 _ if self.guess && column.starts_with("__index_level_") => plan.ignored.push(column),
                 OtherColumns::Metadata => plan.into_metadata.push(column),
                 OtherColumns::Ignore => plan.ignored.push(column),
@@ -208,7 +209,7 @@ fn unknown(column: &str) -> Error {
     ))
 }
 
-/// Which column is what, of one table.
+/// Which column of one table is which part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ColumnPlan {
     parts: BTreeMap<Part, String>,
@@ -228,7 +229,7 @@ impl ColumnPlan {
         &self.into_metadata
     }
 
-    /// What is not plain from the names alone, in one sentence.
+    /// The choices that the names alone do not show, in one sentence.
     pub fn summary(&self) -> Option<String> {
         (!(self.guessed.is_empty() && self.into_metadata.is_empty() && self.ignored.is_empty()))
             .then(|| self.to_string())

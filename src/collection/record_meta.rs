@@ -1,5 +1,5 @@
-//! One value of a table's column as a value of metadata: numbers, text, truth, times as text, and lists of these.
-//! What has no such form is refused with the column's name.
+//! One value of a table's column as a value of metadata: numbers, text, booleans, times as text, and lists of these.
+//! A value that has no such form is refused with the column's name.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
@@ -13,14 +13,14 @@ use super::record_values::{check_length, text_at};
 use crate::error::{Error, Result};
 use crate::record::MetaValue;
 
-/// The value at a place that is no null; `None` for what stands for a missing number.
+/// The value at a place that is not null; `None` if it stands for a missing number.
 pub(super) fn meta_value(name: &str, array: &ArrayRef, at: usize, most: usize) -> Result<Option<MetaValue>> {
     if let Some(text) = text_at(array, at) {
         check_length(name, text.len(), most, "metadata_bytes")?;
         return Ok(Some(MetaValue::Str(text.to_owned())));
     }
     if let Some(number) = whole(array.as_ref(), at) {
-        // Beyond 64 bits with a sign there are only floats, as in JSON.
+        // Integers that do not fit 64 signed bits become floats, as in JSON.
         let value = i64::try_from(number).map_or(MetaValue::Float(number as f64), MetaValue::Int);
         return Ok(Some(value));
     }

@@ -1,6 +1,7 @@
-//! From the columns of a table to records, whoever wrote it: numbers of every width become floats, ids may be text,
-//! integers or UUIDs, metadata JSON text, a struct or a map. Invariant: each record is told to the meter before the
-//! next is made, so that a few bytes which stand for many are stopped at the limit, not after them.
+//! Records from the columns of a table. Numbers of every width become floats. Ids may be text, integers or UUIDs;
+//! metadata may be JSON text, a struct or a map.
+//! Invariant: the meter counts each record before the next is made. Few bytes that expand to many are thus stopped at
+//! the limit, not after it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,7 +29,7 @@ pub struct RecordBytes {
 }
 
 impl RecordBytes {
-    /// Those of a record.
+    /// The bytes of a record.
     pub fn of(record: &Record) -> RecordBytes {
         /// A record without its parts, and an entry of a map.
         const RECORD: u64 = 192;
@@ -55,14 +56,14 @@ fn value_bytes(value: &MetaValue) -> u64 {
     bytes as u64
 }
 
-/// Told the bytes of each record; what it refuses ends the reading.
+/// Receives the bytes of each record; its refusal ends the reading.
 pub type RecordMeter<'m> = dyn FnMut(RecordBytes) -> Result<()> + 'm;
 
 /// Reads the records of a batch whose columns `plan` knows. `first` is the number of its first row.
 ///
 /// # Errors
 /// `Invalid`, naming the row and the column that cannot be what it should; `Limit` for a text or an embedding that is
-/// too long; whatever the meter answers.
+/// too long; any error of the meter.
 pub fn records_within(
     batch: &RecordBatch,
     plan: &ColumnPlan,
@@ -144,7 +145,7 @@ impl<'a> Table<'a> {
                 others.insert(column.name.to_owned(), value);
             }
         }
-        // What the record's own metadata says counts.
+        // The record's own metadata takes precedence.
         match own {
             Some(Metadata(own)) => {
                 others.extend(own);
@@ -300,7 +301,7 @@ fn map_metadata(map: &MapArray, at: usize, most: usize, wrong: impl Fn() -> Erro
     Ok(Metadata(metadata))
 }
 
-/// Metadata as JSON text; a key whose value is null is one that is not there, as in a write of Chroma's API.
+/// Metadata as JSON text. A key whose value is null counts as absent, as in a write of Chroma's API.
 pub fn metadata_of_text(text: &str) -> Result<Metadata> {
     let json = serde_json::from_str(text).map_err(|e| Error::invalid(format!("metadata: not JSON: {e}")))?;
     metadata_of_json(json)

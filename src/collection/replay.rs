@@ -42,7 +42,7 @@ impl Replay {
         }
     }
 
-    /// Resolves a batch, commits what it comes to, publishes.
+    /// Resolves a batch, commits the result and publishes it.
     pub fn commit(&mut self, changes: &[Change]) -> Vec<Result<WriteOutcome>> {
         let resolution = self.state.resolve(&changes.iter().collect::<Vec<_>>());
         if !resolution.is_empty() {
@@ -101,7 +101,7 @@ impl Replay {
         other
     }
 
-    /// Applies the commits of `source` that are not in yet.
+    /// Applies the commits of `source` that are missing here.
     pub fn catch_up(&mut self, source: &Replay) {
         for commit in &source.commits[self.state.version().0 as usize..] {
             self.state.apply(commit).unwrap();
@@ -111,7 +111,7 @@ impl Replay {
     }
 }
 
-/// What the bucket would give back for this resolution.
+/// The commit that the bucket would return for this resolution.
 pub fn stored(version: Version, resolution: &Resolution<WriteOutcome>) -> Commit {
     let prev = Chain { nonce: Nonce(7), xxh3: Checksum(7) };
     let header = CommitHeader {

@@ -23,8 +23,8 @@ pub enum Write {
     Delete(Selection),
 }
 
-/// What must hold right before a write for it to be applied: the record `id` is the one that the row at `address`
-/// made, or, with no address, there is none of that id.
+/// What must hold right before a write for it to be applied: the row at `address` made the record `id`. Without an
+/// address, no record has that id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
     /// The record's id.
@@ -40,7 +40,7 @@ pub struct Selection {
     pub ids: Option<Vec<String>>,
     /// Only records that match.
     pub filter: Option<Filter>,
-    /// Not more than this many, in insertion order.
+    /// At most this many, in insertion order.
     pub limit: Option<usize>,
 }
 
@@ -113,11 +113,11 @@ pub struct Get {
     pub filter: Option<Filter>,
     /// At most this many.
     pub limit: Option<usize>,
-    /// After leaving out this many.
+    /// How many records to leave out first.
     pub offset: usize,
     /// Which fields.
     pub include: Include,
-    /// How fresh.
+    /// How fresh the answer must be.
     pub consistency: Consistency,
 }
 
@@ -144,7 +144,7 @@ impl Get {
         self
     }
 
-    /// After leaving out this many.
+    /// Leaves out this many records first.
     pub fn offset(mut self, offset: usize) -> Get {
         self.offset = offset;
         self
@@ -156,7 +156,7 @@ impl Get {
         self
     }
 
-    /// How fresh.
+    /// How fresh the answer must be.
     pub fn consistency(mut self, consistency: Consistency) -> Get {
         self.consistency = consistency;
         self
@@ -180,7 +180,7 @@ pub struct Query {
     pub exact: bool,
     /// Which fields.
     pub include: Include,
-    /// How fresh.
+    /// How fresh the answer must be.
     pub consistency: Consistency,
 }
 
@@ -240,7 +240,7 @@ impl Query {
         self
     }
 
-    /// How fresh.
+    /// How fresh the answer must be.
     pub fn consistency(mut self, consistency: Consistency) -> Query {
         self.consistency = consistency;
         self
@@ -356,7 +356,7 @@ impl IndexSettings {
     }
 }
 
-/// A database of a tenant.
+/// The tenant and the database in which names are looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope {
     /// The tenant's name.
@@ -371,7 +371,7 @@ impl Default for Scope {
     }
 }
 
-/// What a new collection is to be.
+/// The properties of a new collection.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CollectionSpec {
     /// Unique in its database.
@@ -384,7 +384,7 @@ pub struct CollectionSpec {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
-    /// Remembered with the collection as it is, never read.
+    /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
 }
 
@@ -431,7 +431,7 @@ impl CollectionSpec {
     }
 }
 
-/// Whether a collection can be used.
+/// The state of a collection: ready, loading, evicted or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Condition {
@@ -439,8 +439,8 @@ pub enum Condition {
     Ready,
     /// It is being read from the bucket.
     Loading,
-    /// It is not in memory, and is loaded when somebody uses it. The count is that of when it last was; 0 if
-    /// it never was.
+    /// It is not in memory; its next use loads it. The count is that of its last time in memory, and 0 if there was
+    /// none.
     #[serde(rename = "resting")]
     Evicted,
     /// An object in the bucket is damaged; writes are refused, and reads end before the damage.
@@ -473,7 +473,7 @@ pub struct CollectionInfo {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
-    /// Remembered with the collection as it is, never read.
+    /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
     /// Whether it can be used.
     pub condition: Condition,

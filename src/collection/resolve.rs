@@ -1,5 +1,5 @@
-//! Resolution: what a batch of requests comes to at one version. Each request is judged against the
-//! state plus the requests before it, so a commit has the effect of its requests one after another.
+//! Resolution: the outcome of a batch of requests at one version. Each request is judged against the state plus the
+//! requests before it, so a commit has the effect of its requests one after another.
 //! Invariants: nothing is changed here; a refused request leaves no trace; rows are complete records.
 
 use std::collections::{HashMap, HashSet};
@@ -32,14 +32,14 @@ pub fn resolve(base: &Snapshot, limits: &Limits, changes: &[&Change]) -> Resolut
     Resolution { answers, ..resolution }
 }
 
-/// How long a delete may look for its records while all other writes of the collection wait. Most of them were
+/// How long a delete may search for its records while all other writes of the collection wait. Most of them were
 /// found before ([`Change::Prepared`]).
 const SELECT_TIME: Duration = Duration::from_secs(5);
 
 struct Resolver<'a> {
     base: &'a Snapshot,
     limits: &'a Limits,
-    /// Fixed by the snapshot, or by a request before.
+    /// The dimension that the snapshot or an earlier request fixed.
     dimension: Option<usize>,
     /// Kinds of metadata values that the snapshot has not seen.
     learnt: KeyTypes,
@@ -53,7 +53,7 @@ impl<'a> Resolver<'a> {
         Resolver { base, limits, dimension, learnt, overlay, dropping: false }
     }
 
-    /// A drop has no rows: what the batch wrote before it took effect and ended at once.
+    /// A drop has no rows: earlier writes of the batch took effect and ended at once.
     fn finish(self) -> Resolution<WriteOutcome> {
         if self.dropping {
             return Resolution { rows: Vec::new(), config: None, drop: true, answers: Vec::new() };
@@ -84,8 +84,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Refuses a write whose guard does not hold. What an earlier request of the batch has written is at no address
-    /// that the asker can know.
+    /// Refuses a write whose guard does not hold. A record that an earlier request of the batch wrote fails the
+    /// guard: its address is not known to any caller yet.
     fn check_guard(&self, guard: &Guard) -> Result<()> {
         let holds = match (self.overlay.current(&guard.id), guard.address) {
             (CurrentRecord::Absent, None) => true,
@@ -110,7 +110,7 @@ impl<'a> Resolver<'a> {
             Write::Merge(updates) => self.change_records(updates, Unknown::Inserted),
             Write::Delete(selection) => self.delete(selection, matched),
         }?;
-        // The first embeddings fix it, even those of an update that finds none of its ids.
+        // The first embeddings fix the dimension, even those of an update that finds none of its ids.
         self.dimension = dimension;
         Ok(outcome)
     }
@@ -225,7 +225,7 @@ impl<'a> Resolver<'a> {
         Ok(WriteOutcome { applied, skipped: named.saturating_sub(applied), ..WriteOutcome::default() })
     }
 
-    /// What a row that replaces this id's record takes over from it.
+    /// What a row that replaces this id's record inherits from it.
     fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<RowOrigin<'r>> {
         if let Some(row) = staged.get(id) {
             return Some(RowOrigin::of(row));
@@ -266,7 +266,7 @@ enum Unknown {
     Inserted,
 }
 
-/// Rows of a request that may yet be refused: the last one of each id, in order of first mention.
+/// Rows of a request that may still be refused: the last one of each id, in order of first mention.
 #[derive(Default)]
 struct Staged<'a> {
     rows: Vec<(&'a str, Row)>,
@@ -332,13 +332,13 @@ fn new_row(record: &Record, metadata: Option<String>) -> Row {
     }
 }
 
-/// Equal to the bit: 0.0 and −0.0 differ.
+/// Equality of bits: 0.0 and −0.0 differ.
 fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
 }
 
-/// Metadata text after a patch. A record that had metadata keeps `{}` when the last key goes; one that
-/// had none gets some only from a key that is set.
+/// Metadata text after a patch. A record that had metadata keeps `{}` when its last key goes. A record without
+/// metadata gets some only from a key that is set.
 fn patched(old: Option<&str>, patch: &MetadataPatch) -> Result<Option<String>> {
     let unreadable = |e: Error| Error::corrupted(format!("stored metadata: {e}"));
     let had = old.map(Metadata::from_json_text).transpose().map_err(unreadable)?;

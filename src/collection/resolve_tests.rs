@@ -1,5 +1,5 @@
-//! What requests come to, one rule at a time: which records they touch, which rows a commit gets, what
-//! is refused and with which words.
+//! The outcome of requests, one rule at a time: which records they touch, which rows a commit gets, what is refused
+//! and with which words.
 
 use super::key_types::KeyType;
 use super::replay::Replay;
@@ -308,7 +308,7 @@ fn what_cannot_be_stored_is_refused_by_name() {
         refused(&mut replay, write, kind, message);
     }
     assert_eq!(replay.state.version(), Version(0));
-    // What counts is the size of the rows, which an update fills up from the stored records.
+    // The size of the rows counts. An update fills its rows up from the stored records.
     let long = |id: &str| record(id, 1.0).with_document("0123456789");
     replay.add([long("a"), long("b")]);
     replay.add([long("c")]);
@@ -389,7 +389,7 @@ fn what_was_matched_before_a_delete_waited_counts_for_the_rows_that_were_looked_
     let never = Interrupt::never();
     let some = replay.snapshot().matched(Some(&["b".to_owned()]), &filter, &never).unwrap();
     let all = replay.snapshot().matched(None, &filter, &never).unwrap();
-    // What happens while it waits: one of the matching ends, one is no longer so, two become so.
+    // Changes while the delete waits: one matching record ends, one no longer matches, two begin to match.
     replay.write(delete(&["a"])).unwrap();
     replay.write(Write::Update(vec![RecordUpdate { document: Some("new".to_owned()), ..update("c") }])).unwrap();
     replay.write(Write::Update(vec![RecordUpdate { document: Some("old".to_owned()), ..update("b") }])).unwrap();

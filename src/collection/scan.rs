@@ -1,5 +1,6 @@
-//! All records of one version, page by page in insertion order, for whoever copies a collection out while
-//! others write to it. Invariant: every page is of the same version, and a record is in exactly one.
+//! All records of one version, page by page in insertion order: for copying a collection out while others write to
+//! it.
+//! Invariant: all pages are of one version, and a record is in exactly one.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::record::{Record, Version};
 
-/// A reading of a whole collection. It keeps the version it reads in memory as long as it lives.
+/// A reading of a whole collection. It keeps its version of the collection in memory as long as it lives.
 #[derive(Debug)]
 pub struct Scan {
     reading: Arc<Reading>,
@@ -36,7 +37,7 @@ impl Scan {
         self.reading.version()
     }
 
-    /// Records in all.
+    /// How many records there are in all.
     pub fn count(&self) -> usize {
         self.reading.len()
     }
@@ -46,7 +47,7 @@ impl Scan {
         self.at = self.at.saturating_add(count).min(self.count());
     }
 
-    /// The next `limit` records; none at the end.
+    /// The next `limit` records; empty at the end.
     ///
     /// # Errors
     /// `Corrupted` if a record's metadata cannot be read.

@@ -1,6 +1,6 @@
 //! The k nearest records to a query embedding, among those that satisfy ids and a filter.
-//! Invariants: no record is answered twice, none is lost; equal distances are ordered by address, so
-//! that every instance at one version gives one answer.
+//! Invariants: no record is returned twice, none is lost; equal distances are ordered by address, so that all
+//! instances at one version give one answer.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -24,32 +24,32 @@ use crate::interrupt::Interrupt;
 use crate::record::Address;
 
 thread_local! {
-    /// Memory of graph walks, kept between searches of a thread.
+    /// Memory of graph walks, reused by the searches of a thread.
     static SCRATCH: RefCell<SearchScratch> = RefCell::new(SearchScratch::new());
 }
 
-/// How a query is answered: every selected row is either scanned or a node that a walk may answer with,
-/// never both. The same for all embeddings of the query, and good for the snapshot it was made on only.
+/// How a query is answered: every selected row is either scanned or a node that a walk may return, never both. One
+/// route serves all embeddings of the query, and only the snapshot that it was made on.
 #[derive(Debug, Default)]
 pub struct Route {
-    /// Rows of each chunk to scan; of no chunk where nothing is selected.
+    /// Rows of each chunk to scan; empty where nothing is selected.
     scans: Vec<Scanned>,
     walks: Vec<Walk>,
 }
 
 impl Route {
-    /// Into how many parts `queries` embeddings are divided: as many as have work for all `threads`, and where rows
-    /// are scanned as few as that, since those of one part read each row together.
+    /// The number of parts that `queries` embeddings are divided into. All `threads` get work. Where rows are
+    /// scanned, there are no more parts than that, since the queries of one part share the reading of each row.
     pub fn parts(&self, queries: usize, threads: usize) -> usize {
         let together = if self.scans.iter().any(|rows| !matches!(rows, Scanned::Unindexed)) { TOGETHER } else { 1 };
         queries.div_ceil(together).max(threads.min(queries))
     }
 }
 
-/// Queries that read a row together at most.
+/// The most queries that share the reading of a row.
 const TOGETHER: usize = 64;
 
-/// Offers the rows of a chunk to each of the answers. `matrix` has the queries where they are several.
+/// Offers the rows of a chunk to each of the answers. `matrix` holds the queries where they are several.
 fn scan_chunk(
     (view, may_code): (&ChunkView, bool),
     rows: &Scanned,
@@ -60,7 +60,7 @@ fn scan_chunk(
 ) -> Result<()> {
     let (vectors, key) = (view.chunk.vectors(), |row| view.chunk.address(row).0);
     let rows = rows.of(view);
-    // Of a few rows codes are not worth making; what an exact search asks for is not read twice.
+    // Codes are not worth making for a few rows. An exact search does not need them: it would read each row twice.
     let codes =
         (!exact && view.links.is_none() && rows.len() >= FEW_ROWS).then(|| view.codes.wanted(vectors, may_code));
     match (codes.flatten(), matrix) {
@@ -79,7 +79,7 @@ fn scan_chunk(
     Ok(())
 }
 
-/// Fewer rows of a chunk are compared as they are.
+/// A chunk with fewer rows to scan is compared without codes.
 const FEW_ROWS: u64 = 1024;
 
 /// Rows of a chunk.
@@ -103,16 +103,17 @@ impl Scanned {
 /// A graph to walk.
 #[derive(Debug)]
 struct Walk {
-    /// Its place among the snapshot's graphs.
+    /// Its index among the snapshot's graphs.
     graph: usize,
-    /// Nodes that may be answered, where these are not all that are alive.
+    /// Nodes that the walk may return, where these are not all that are alive.
     allowed: Option<NodeBitmap>,
-    /// How wide.
+    /// The width of the walk.
     ef: usize,
 }
 
-/// The width of a walk through one of several graphs. For the same recall a smaller graph needs less: by the
-/// cube root of its share, splits of 80:20 and 94:6 (100,000 × 384) cost 14 to 18 % less than with one width.
+/// The width of a walk through one of several graphs. A smaller graph needs a smaller width for equal recall, by the
+/// cube root of its share. Splits of 80:20 and 94:6 (100,000 × 384) then cost 14 to 18 % less than with one width for
+/// all.
 fn width(ef: usize, k: usize, allowed: usize, most: usize) -> usize {
     let share = allowed as f64 / most.max(1) as f64;
     ((ef as f64 * share.cbrt()).ceil() as usize).max(k)
@@ -128,7 +129,7 @@ impl Snapshot {
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
     }
 
-    /// Checks a query and decides how it is answered.
+    /// Checks a query and decides its route.
     pub fn route(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<Route> {
         self.check_alive()?;
         check(query, self.dimension, limits)?;
@@ -147,8 +148,8 @@ impl Snapshot {
         Ok(Route { scans, walks })
     }
 
-    /// The rows nearest to each of some of the query's embeddings, and how far each is; a row is read once for all of
-    /// them. `route` must be this query's on this snapshot.
+    /// The rows nearest to each of some of the query's embeddings, with their distances. A row is read once for all
+    /// of them. `route` must be this query's on this snapshot.
     pub fn answer(
         &self,
         query: &Query,
@@ -162,7 +163,7 @@ impl Snapshot {
         nearest.into_iter().map(|top| self.found_rows(top)).collect()
     }
 
-    /// What is left to scan of a chunk's selected rows (`None`: all that are alive).
+    /// The rows of a chunk that no walk covers, of those `selected` (`None`: all that are alive).
     fn unwalked(&self, view: &ChunkView, selected: Option<RoaringBitmap>, walks: &[Walk]) -> Scanned {
         if walks.is_empty() || view.links.is_none() {
             return selected.map_or(Scanned::Alive, Scanned::These);
@@ -175,7 +176,7 @@ impl Snapshot {
         Scanned::These(rows.iter().filter(|row| !view.link(*row).is_some_and(walked)).collect())
     }
 
-    /// The graphs that are quicker walked than their selected rows are scanned.
+    /// The graphs where a walk is quicker than a scan of the selected rows.
     fn walks(&self, query: &Query, selected: &Selected) -> Vec<Walk> {
         let allowed: Vec<Option<NodeBitmap>> = match selected {
             Selected::All => self.graphs.iter().map(|_| None).collect(),
@@ -201,12 +202,12 @@ impl Snapshot {
         walks.filter(worth).collect()
     }
 
-    /// The nodes that a walk may answer with.
+    /// The nodes that a walk may return.
     fn allowed<'a>(&'a self, walk: &'a Walk) -> &'a NodeBitmap {
         walk.allowed.as_ref().unwrap_or(&self.graphs[walk.graph].alive)
     }
 
-    /// How many graphs a query asks.
+    /// How many graphs a query walks.
     #[cfg(test)]
     pub(super) fn walks_of(&self, query: &Query) -> usize {
         self.route(query, &Limits::default(), &Interrupt::never()).map_or(0, |route| route.walks.len())
@@ -226,7 +227,7 @@ impl Snapshot {
         nodes
     }
 
-    /// For each of the prepared queries; keys of the answers are addresses.
+    /// The nearest rows of each prepared query; keys of the answers are addresses.
     fn nearest(
         &self,
         prepared: &[PreparedQuery],
@@ -247,7 +248,7 @@ impl Snapshot {
             interrupt.check()?;
             let begun = Instant::now();
             scan_chunk((view, may_code), rows, (prepared, matrix.as_ref()), query.exact, &mut tops, interrupt)?;
-            // A graph spares neither exact searches nor those among a few.
+            // A graph saves time neither for exact searches nor for searches among a few rows.
             if !query.exact && !matches!(rows, Scanned::These(_)) {
                 let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.scanned_us.fetch_add(us, Ordering::Relaxed);

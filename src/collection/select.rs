@@ -30,12 +30,12 @@ impl Selected {
     }
 }
 
-/// Which rows of some chunks match a filter: found before a request waits in line, so that nobody has to wait
-/// while documents are read. Chunks never change, so it stays true.
+/// Which rows of some chunks match a filter. A request finds them before it waits in line, so that no other request
+/// waits while documents are read. Chunks never change, so the result stays true.
 #[derive(Debug, Clone, Default)]
 pub struct Matched(Vec<ChunkMatches>);
 
-/// What is known of a chunk.
+/// What is known of one chunk.
 #[derive(Debug, Clone)]
 struct ChunkMatches {
     chunk: Arc<Chunk>,
@@ -44,7 +44,7 @@ struct ChunkMatches {
 }
 
 impl Matched {
-    /// Those of the rows that match, where all of them were looked at.
+    /// The matching rows among `rows`, if the filter was evaluated on all of these.
     fn among(&self, chunk: &Arc<Chunk>, rows: &RoaringBitmap) -> Option<RoaringBitmap> {
         let looked = self.0.iter().find(|looked| Arc::ptr_eq(&looked.chunk, chunk))?;
         rows.is_subset(&looked.rows).then(|| &looked.matching & rows)
@@ -52,14 +52,14 @@ impl Matched {
 }
 
 impl PartialEq for Matched {
-    /// What is known beforehand changes no answer.
+    /// Knowledge gained beforehand changes no answer.
     fn eq(&self, _: &Matched) -> bool {
         true
     }
 }
 
 impl Snapshot {
-    /// Finds out beforehand which of the rows with one of these ids, where given, match the filter.
+    /// Evaluates the filter beforehand, on the rows with one of these ids, where given.
     pub(super) fn matched(&self, ids: Option<&[String]>, filter: &Filter, interrupt: &Interrupt) -> Result<Matched> {
         let candidates = ids.map(|ids| self.rows_of(ids));
         let look = |(chunk, view): (usize, &Arc<ChunkView>)| {
@@ -75,7 +75,7 @@ impl Snapshot {
     /// The live rows with one of these ids, where given, that match the filter, where given.
     ///
     /// # Errors
-    /// `Invalid` where a regex is too large for a document; what the interrupt says.
+    /// `Invalid` where a regex is too large for a document; the interrupt's error.
     pub(super) fn select(
         &self,
         ids: Option<&[String]>,
@@ -85,7 +85,7 @@ impl Snapshot {
         self.select_knowing(&Matched::default(), ids, filter, interrupt)
     }
 
-    /// Selects rows, of which some were matched before.
+    /// Selects rows; for some, `Matched` already has the filter's result.
     pub(super) fn select_knowing(
         &self,
         matched: &Matched,

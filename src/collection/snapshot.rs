@@ -1,5 +1,5 @@
-//! What one read sees: a collection at one version, whole and immutable. Published through an
-//! `ArcSwap`, so readers never wait; making one copies pointers, not records.
+//! A snapshot, which is what one read sees: a collection at one version, whole and immutable. Snapshots are published
+//! through an `ArcSwap`, so readers never wait. Making one copies pointers, not records.
 //! Invariants: see `invariants.rs`, which states and checks them.
 
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::key_types::KeyTypes;
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
 
-/// Bytes of a row's code beside one for each float.
+/// Bytes of a row's code beyond the one byte for each float.
 const CODE_NOTES: u64 = 12;
 
-/// A chunk and what has become of its rows.
+/// A chunk, and the present state of its rows.
 #[derive(Debug, Clone)]
 pub struct ChunkView {
     pub chunk: Arc<Chunk>,
@@ -27,7 +27,7 @@ pub struct ChunkView {
     pub alive: RoaringBitmap,
     /// Which rows' embeddings are nodes of graphs; `None` where none is.
     pub links: Option<ChunkLinks>,
-    /// Codes of the rows, as long as none is in a graph.
+    /// Codes of the rows, while none is in a graph.
     pub codes: Arc<LazyCodes>,
 }
 
@@ -39,7 +39,7 @@ impl ChunkView {
         ChunkView { chunk: Arc::new(chunk), alive, links: None, codes: Arc::default() }
     }
 
-    /// Sets which rows are nodes. Rows that a graph has are not scanned, so their codes are let go.
+    /// Sets which rows are nodes. Rows in a graph are not scanned, so their codes are dropped.
     pub fn set_links(&mut self, links: Option<ChunkLinks>) {
         if links.is_some() {
             self.codes = Arc::default();
@@ -52,12 +52,12 @@ impl ChunkView {
         self.links.as_ref().and_then(|links| links.get(row))
     }
 
-    /// Live rows whose embeddings no graph has: they are only found by scanning.
+    /// Live rows whose embeddings are in no graph: only scans find them.
     pub fn unindexed(&self) -> &RoaringBitmap {
         self.links.as_ref().map_or(&self.alive, |links| &links.unindexed)
     }
 
-    /// Ends a live record. Answers the node that was its embedding.
+    /// Ends a live record. Returns the node that was its embedding.
     pub fn kill(&mut self, row: u32) -> Option<Link> {
         self.alive.remove(row);
         let links = self.links.as_mut()?;
@@ -66,7 +66,7 @@ impl ChunkView {
     }
 }
 
-/// A row of a snapshot: which chunk, and which of its rows.
+/// A row of a snapshot, by chunk and row number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowRef {
     pub chunk: usize,
@@ -78,35 +78,35 @@ pub struct RowRef {
 pub struct Footprint {
     /// Embeddings and their norms.
     pub vectors_bytes: u64,
-    /// Ids, documents, uris, metadata and what is kept to find and filter them.
+    /// Ids, documents, uris, metadata, and the tables that find and filter them.
     pub records_bytes: u64,
     /// Graphs.
     pub graph_bytes: u64,
 }
 
-/// Metadata arranged by key, which the first filter that meets a chunk makes for it.
+/// Metadata arranged by key. The first filter that meets a chunk builds it for that chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FilterCache {
-    /// Chunks there are.
+    /// How many chunks there are.
     pub chunks: u64,
-    /// Chunks that have it.
+    /// How many chunks have it.
     pub built: u64,
     /// Bytes of memory it takes.
     pub bytes: u64,
 }
 
 impl Footprint {
-    /// All of it.
+    /// The sum of all parts.
     pub fn sum(&self) -> u64 {
         self.vectors_bytes + self.records_bytes + self.graph_bytes
     }
 }
 
-/// Bytes of a graph's node beside its code, about: neighbours, address, norm.
+/// Approximate bytes of a graph's node beside its code: neighbours, address, norm.
 const NODE_BYTES: u64 = 176;
-/// Building a graph takes so many times the memory of what comes out: codes, lists of two kinds, duplicates.
+/// Building a graph takes this many times the memory of the result: codes, lists of two kinds, duplicates.
 const BUILD_FACTOR: u64 = 3;
-/// Fewer records in no graph stay so.
+/// Fewer unindexed records than this stay unindexed.
 const FEW: u64 = 1024;
 
 /// A collection at one version.
@@ -120,15 +120,15 @@ pub struct Snapshot {
     pub(super) graphs: Vec<Arc<GraphView>>,
     pub(super) live: u64,
     pub(super) config: Arc<Map<String, Value>>,
-    /// What `config` says about metadata keys.
+    /// What `config` states about metadata keys.
     pub(super) key_types: Arc<KeyTypes>,
     pub(super) dropped: bool,
     pub(super) hasher: IdHasher,
     /// See [`Snapshot::evicted_bytes`].
     pub(super) evicted_bytes: u64,
-    /// Microseconds that searches have spent on records that no graph has, of all versions.
+    /// Microseconds that searches have spent on unindexed records, over all versions.
     pub(super) scanned_us: Arc<AtomicU64>,
-    /// Whether memory is too short to make codes of rows, of all versions.
+    /// Whether memory is too short to make codes of rows, for all versions.
     pub(super) codes_put_off: Arc<AtomicBool>,
 }
 
@@ -152,7 +152,7 @@ impl Snapshot {
         }
     }
 
-    /// The last commit in it.
+    /// The last commit that it includes.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -167,18 +167,18 @@ impl Snapshot {
         &self.key_types
     }
 
-    /// Time that searches have spent so far on records that no graph has.
+    /// Time that searches have spent so far on unindexed records.
     pub fn scanned(&self) -> Duration {
         Duration::from_micros(self.scanned_us.load(Ordering::Relaxed))
     }
 
-    /// Bytes that codes of all rows that no graph has would take.
+    /// Bytes that codes of all unindexed rows would take.
     fn code_bytes(&self) -> u64 {
         self.unindexed().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
     }
 
-    /// Says whether codes of rows may be made where so much memory is left; `u64::MAX`: there is no limit, and nothing
-    /// has to be summed.
+    /// Allows codes of rows if `room_bytes` of free memory suffice. `u64::MAX` means that there is no limit, and
+    /// spares the sum.
     pub fn allow_codes(&self, room_bytes: u64) {
         let allowed = room_bytes == u64::MAX || room_bytes / 2 > self.code_bytes();
         self.codes_put_off.store(!allowed, Ordering::Relaxed);
@@ -189,7 +189,7 @@ impl Snapshot {
         self.live
     }
 
-    /// Bytes of memory its parts take. Snapshots share parts: the sum over two is not what both take.
+    /// Bytes of memory that its parts take. Snapshots share parts: adding up two snapshots counts these twice.
     pub fn footprint(&self) -> Footprint {
         let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
         let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum::<u64>()
@@ -197,26 +197,27 @@ impl Snapshot {
         Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes }
     }
 
-    /// Bytes of metadata arranged for filters, and in how many of how many chunks it is.
+    /// Bytes of metadata arranged for filters, the chunks that have it, and all chunks.
     pub fn filter_cache(&self) -> FilterCache {
         let built: Vec<usize> = self.chunks.iter().filter_map(|view| view.chunk.filter_bytes()).collect();
         let bytes = built.iter().sum::<usize>() as u64;
         FilterCache { chunks: self.chunks.len() as u64, built: built.len() as u64, bytes }
     }
 
-    /// Bytes of a graph of so many records, about.
+    /// Approximate bytes of a graph of `nodes` records.
     pub fn graph_bytes_of(&self, nodes: u64) -> u64 {
         nodes.saturating_mul(NODE_BYTES + self.dimension.unwrap_or(0) as u64)
     }
 
-    /// Bytes of memory that building a graph of so many records takes, about, the graph included.
+    /// Approximate bytes of memory that building a graph of `nodes` records takes, the graph included.
     pub fn build_bytes_of(&self, nodes: u64) -> u64 {
-        // Those that compare directions or lengths make a copy of the embeddings that is comparable by distance.
+        // Some metrics compare directions or lengths. Their graphs are built on a copy of the embeddings that
+        // distance can compare.
         let copied = if self.metric.builds_on_copies() { self.dimension.unwrap_or(0) as u64 * 4 } else { 0 };
         self.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_add(nodes.saturating_mul(copied))
     }
 
-    /// Bytes that graphs of the records which are in none will take.
+    /// Bytes that graphs of the unindexed records will take.
     pub fn owed_bytes(&self) -> u64 {
         match self.unindexed() {
             0..FEW => 0,
@@ -224,13 +225,13 @@ impl Snapshot {
         }
     }
 
-    /// What is known of the collection without its records.
+    /// This snapshot without its records.
     pub(super) fn hollow(&self, tail_bytes: u64) -> Snapshot {
         let evicted_bytes = self.footprint().sum() + tail_bytes;
         Snapshot { chunks: Vec::new(), graphs: Vec::new(), evicted_bytes, ..self.clone() }
     }
 
-    /// What it took in memory before it was evicted; 0 if it was not.
+    /// Bytes that it took in memory before its eviction; 0 if it was not evicted.
     pub fn evicted_bytes(&self) -> u64 {
         self.evicted_bytes
     }
@@ -258,7 +259,7 @@ impl Snapshot {
         let hash = self.hasher.hash(id);
         let views = self.chunks.iter().take(chunks).enumerate().rev();
         let newest = views.filter_map(|(chunk, view)| Some((chunk, view.chunk.row_of(hash, id)?))).next();
-        // Where the newest row of an id is dead, so is every older one.
+        // If the newest row of an id is dead, all older ones are.
         let (chunk, row) = newest?;
         self.chunks[chunk].alive.contains(row).then_some(RowRef { chunk, row })
     }
@@ -277,7 +278,7 @@ impl Snapshot {
         self.row_at(embedded).filter(own).or_else(|| self.find_carrier(embedded))
     }
 
-    /// Newest first: of the rows that carry one embedding on, the last is the live one.
+    /// Searches the newest rows first: of the rows that carry one embedding on, the last is the live one.
     fn find_carrier(&self, embedded: Address) -> Option<RowRef> {
         let mut views = self.chunks.iter().enumerate().rev().take_while(|(_, view)| view.chunk.last() > embedded);
         views.find_map(|(chunk, view)| {

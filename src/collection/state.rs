@@ -1,6 +1,6 @@
-//! A collection's state as its stream drives it: takes in segments and commits, publishes snapshots,
-//! resolves writes. One task owns it; readers hold the published snapshots.
-//! Invariant: a fold of commits in order; on an error nothing has changed.
+//! A collection's state as its stream drives it: it takes in segments and commits, publishes snapshots and resolves
+//! writes. One task owns it; readers hold the published snapshots.
+//! Invariant: the state is a fold of commits in order; an error changes nothing.
 
 use std::sync::Arc;
 
@@ -31,23 +31,23 @@ use crate::stream::state::{Resolution, State, Weight};
 pub enum Change {
     /// Writes records.
     Write(Write),
-    /// Writes records, of which those that match the filter were found before.
+    /// Writes records; those that match the filter were found before.
     Prepared(Matched, Write),
-    /// Writes records, unless one of the guards does not hold: then it is refused with `Conflict`.
+    /// Writes records, unless one of the guards does not hold: then the write is refused with `Conflict`.
     Guarded(Vec<Guard>, Write),
     /// Ends the collection.
     Drop,
 }
 
-/// Bytes that an open collection takes without any record, about: its tasks, queues and settings.
+/// Approximate bytes of an open collection without records: its tasks, queues and settings.
 const STANDING_BYTES: u64 = 16 << 10;
-/// Bytes of a record's row beside its texts and embedding: addresses, offsets, and its place in the table of ids.
+/// Bytes of a record's row beside its texts and embedding: addresses, offsets, and its slot in the table of ids.
 const ROW_BYTES: u64 = 128;
-/// A commit is an object of its own until it is flushed: at least so many bytes.
+/// The least bytes of a commit, which is an object of its own until it is flushed.
 const COMMIT_BYTES: u64 = 8 << 10;
 
 impl Change {
-    /// The write that it is, if it is one.
+    /// The write in this change, if there is one.
     pub fn into_write(self) -> Option<Write> {
         match self {
             Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => Some(write),
@@ -55,17 +55,18 @@ impl Change {
         }
     }
 
-    /// Bytes of memory it may take, the room included in which it is resolved and encoded; none if it adds nothing.
+    /// Bytes of memory that the change may take, including the room to resolve and encode it. `None` if it adds
+    /// nothing.
     ///
-    /// Its records are there three times at once at most: as they came, as rows, and in the commit's object, which
-    /// stays until it is flushed. A graph has a quarter of an embedding, and the neighbours.
+    /// At most, its records exist three times at once: as they came, as rows, and in the commit's object, which stays
+    /// until it is flushed. A graph takes a quarter of an embedding, and the neighbours.
     pub fn growth(&self, dimension: usize) -> Option<u64> {
         let Weight { rows, bytes } = CollectionState::weight(self);
         let (rows, mut bytes) = (rows as u64, bytes as u64);
         let (Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write)) = self else { return None };
         match write {
             Write::Delete(_) => return None,
-            // What an update leaves as it is, is written again.
+            // An update writes the unchanged fields again, the embedding too.
             Write::Update(_) | Write::Merge(_) => bytes += rows * dimension as u64 * 4,
             Write::Add(_) | Write::Upsert(_) => {}
         }
@@ -73,7 +74,7 @@ impl Change {
     }
 }
 
-/// A collection's state at its newest version, and where its snapshots are published.
+/// A collection's state at its newest version, and the place where its snapshots are published.
 #[derive(Debug)]
 pub struct CollectionState {
     pub(super) current: Snapshot,
@@ -82,7 +83,7 @@ pub struct CollectionState {
     account: Mutex<Account>,
 }
 
-/// A configuration, and what it says.
+/// A configuration, and its parsed values.
 struct Configured {
     config: Map<String, Value>,
     dimension: Option<usize>,
@@ -90,13 +91,13 @@ struct Configured {
 }
 
 impl CollectionState {
-    /// The empty collection at version 0. `published` is replaced, and `account` told, at each [`State::publish`].
+    /// The empty collection at version 0. Each [`State::publish`] replaces `published` and updates `account`.
     pub fn new(metric: Metric, limits: Limits, published: Arc<ArcSwap<Snapshot>>, account: Account) -> CollectionState {
         CollectionState { current: Snapshot::empty(metric), limits, published, account: Mutex::new(account) }
     }
 
-    /// Frees the records, and shows readers that they are not here. It is of no further use.
-    /// Its tail took `tail_bytes`.
+    /// Frees the records, and publishes a snapshot without them. The state is of no further use. Its tail took
+    /// `tail_bytes`.
     pub fn free_records(&mut self, tail_bytes: u64) {
         self.current = self.current.hollow(tail_bytes);
         self.published.store(Arc::new(self.current.clone()));
@@ -109,26 +110,26 @@ impl CollectionState {
         &self.current
     }
 
-    /// Takes in a graph, and takes out those of the keys it replaces. Its nodes are judged by the records
-    /// that live now, so it may have been built from an older snapshot. Linear in the number of records.
-    /// Readers see it after [`State::publish`].
+    /// Adds a graph, and removes the graphs of `replaces`. Its nodes are judged by the records that live now, so it
+    /// may have been built from an older snapshot. Linear in the number of records. Readers see it after
+    /// [`State::publish`].
     pub fn attach_graph(&mut self, part: GraphPart, replaces: &[String]) -> Result<(), FormatError> {
         self.current.check_graph(&part)?;
         graphs::relink(&mut self.current, replaces, Some(part));
         Ok(())
     }
 
-    /// Puts a graph in place that was prepared on an earlier snapshot. Takes as long as what has changed since.
+    /// Adds a graph that was prepared on an earlier snapshot. The time grows with the changes since.
     pub fn relink(&mut self, relinked: &Relinked) {
         relinked.finish(&mut self.current);
     }
 
-    /// Takes note that a graph was put into the bucket under this key.
+    /// Notes that a graph was put into the bucket under this key.
     pub fn note_stored(&mut self, name: &str, key: &str) {
         self.current.note_stored(name, key);
     }
 
-    /// Takes out graphs: their records are scanned from then on.
+    /// Removes graphs: their records are scanned from then on.
     #[cfg(test)]
     pub fn detach_graphs(&mut self, keys: &[String]) {
         graphs::relink(&mut self.current, keys, None);
@@ -159,7 +160,7 @@ impl CollectionState {
         (current.config, current.dimension, current.key_types) = (Arc::new(config), dimension, Arc::new(key_types));
     }
 
-    /// Replaced rows die, new chunks come in.
+    /// Ends replaced rows and adds new chunks.
     fn take_in(&mut self, replaced: Vec<RowRef>, chunks: Vec<Chunk>, version: Version) {
         let current = &mut self.current;
         for RowRef { chunk, row } in &replaced {
@@ -173,7 +174,7 @@ impl CollectionState {
         }
         for chunk in chunks {
             current.live += chunk.len() as u64;
-            // A row that carries its record's embedding on brings the node just ended back to life.
+            // A row that carries its record's embedding on revives the node that just ended.
             let mut view = ChunkView::new(chunk);
             graphs::link_new(&mut current.graphs, &mut view);
             current.chunks.push(Arc::new(view));
@@ -227,7 +228,7 @@ impl State for CollectionState {
 
     fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError> {
         let kind = self.current.chunk_kind();
-        // A segment has one row per id, so only what was there before it can be replaced.
+        // A segment has one row per id, so it can only replace rows that were there before it.
         let before = self.current.chunks.len();
         let current = &self.current;
         let taken = groups.into_par_iter().map(|rows| {
@@ -312,7 +313,7 @@ fn update_bytes(update: &RecordUpdate) -> usize {
     embedding + update.id.len() + text(&update.document) + text(&update.uri) + metadata + 16
 }
 
-/// Bytes of a metadata entry as JSON text, roughly.
+/// Approximate bytes of a metadata entry as JSON text.
 fn entry_bytes((key, value): (&String, &MetaValue)) -> usize {
     let value = match value {
         MetaValue::Bool(_) => 5,

@@ -1,4 +1,4 @@
-//! What commits, segments and reads are refused for, and what taking them in costs.
+//! Which commits, segments and reads are refused, and the cost of taking them in.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What a write request may hold. Every refusal names the place (`records[i].field`), what was expected
-//! and what came; a passed limit names its setting.
+//! The bounds of a write request. Every refusal names the place (`records[i].field`), what was expected and what
+//! came. An exceeded limit names its setting.
 //! Invariant: a request that passes holds only what the format can store.
 
 use std::fmt::Display;
@@ -9,11 +9,11 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 
-/// Where something is; put into words only if it is wrong.
+/// The place of a field; formatted only for an error.
 type FieldPlace<'a> = &'a dyn Display;
 
-/// Checks a request against the limits and the dimension, where that is fixed. Answers the dimension of
-/// its embeddings, if it has any.
+/// Checks a request against the limits and the dimension, where that is fixed. Returns the dimension of its
+/// embeddings, if it has any.
 pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> Result<Option<usize>> {
     match write {
         Write::Add(records) | Write::Upsert(records) => {
@@ -40,7 +40,7 @@ pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> 
     }
 }
 
-/// Refuses a request whose rows take more than one commit may hold.
+/// Refuses a request whose rows take more bytes than one commit may hold.
 pub fn check_bytes(bytes: usize, limits: &Limits) -> Result<()> {
     let limit = limits.batch_bytes;
     match bytes > limit {
@@ -57,7 +57,7 @@ pub fn check_metadata_text(i: usize, text: Option<&str>, limits: &Limits) -> Res
     check_bytes_of(&format_args!("records[{i}].metadata"), bytes, limits.metadata_bytes, "metadata_bytes")
 }
 
-/// Refuses an embedding of another dimension, or with NaN or infinity.
+/// Refuses an embedding of another dimension, or one with NaN or infinity.
 pub fn check_embedding(at: FieldPlace<'_>, embedding: &[f32], dimension: Option<usize>, limits: &Limits) -> Result<()> {
     let got = embedding.len();
     if let Some(expected) = dimension.filter(|expected| *expected != got) {

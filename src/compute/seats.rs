@@ -1,6 +1,7 @@
-//! Permits to compute a search. A search that takes long hands its permit on every few milliseconds, and waits
-//! for another in a queue of its own: short searches wait for as many long ones as there are permits, never for
-//! all. Invariant: no more searches compute than there are permits.
+//! Seats: permits to compute a search. A long search passes its permit on every few milliseconds, and waits for the
+//! next one in a separate queue. A short search thus waits for at most as many long ones as there are permits, never
+//! for all.
+//! Invariant: no more searches compute than there are permits.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{TURN, closed};
 use crate::error::Result;
 
-/// Threads that may wait for their next turn: each is a blocking thread, of which the runtime has 512.
+/// How many threads may wait for their next turn. Each is a blocking thread, of which the runtime has 512.
 const STANDING: usize = 128;
 
 /// The permits.
 #[derive(Debug)]
 pub struct Seats {
     searches: Arc<Semaphore>,
-    /// Which of the long searches may ask for a permit.
+    /// Permits of the long searches that may ask for a seat.
     long: Arc<Semaphore>,
     standing: Semaphore,
     /// Searches that wait for a permit.
@@ -28,7 +29,7 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// So many permits.
+    /// Seats with this many permits.
     pub fn new(permits: usize) -> Seats {
         Seats {
             searches: Arc::new(Semaphore::new(permits)),
@@ -38,12 +39,12 @@ impl Seats {
         }
     }
 
-    /// Permits that nobody has.
+    /// How many permits are free.
     pub fn free(&self) -> usize {
         self.searches.available_permits()
     }
 
-    /// A permit, when it is its turn.
+    /// Takes a permit, once its turn has come.
     pub async fn take(self: &Arc<Self>) -> Result<Seat> {
         let permit = self.wait().await?;
         let runtime = Handle::current();
@@ -56,7 +57,7 @@ impl Seats {
         })
     }
 
-    /// So many permits at once, for other work; none if none are wanted.
+    /// Takes `count` permits at once, for other work; `None` for a count of 0.
     pub async fn take_some(&self, count: usize) -> Result<Option<OwnedSemaphorePermit>> {
         let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) else { return Ok(None) };
         let _waiting = Waiting::begin(&self.waiting);
@@ -69,7 +70,7 @@ impl Seats {
     }
 }
 
-/// Counts one that waits.
+/// Counts one waiting search.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Waiting<'_> {
@@ -85,7 +86,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A permit, on the thread that computes.
+/// A permit, held by the thread that computes.
 #[derive(Debug)]
 pub struct Seat {
     seats: Arc<Seats>,
@@ -96,7 +97,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Lets others come first if this one has had its turn. Waits until it has the next.
+    /// Lets other searches run first, if this one has had its turn. Then waits for the next turn.
     pub fn share(&self) {
         if self.since.get().elapsed() < TURN {
             return;
@@ -109,7 +110,7 @@ impl Seat {
             self.long.take();
             self.runtime.block_on(async {
                 let _waiting = Waiting::begin(&seats.waiting);
-                // They are never closed.
+                // The semaphores are never closed.
                 self.long.replace(seats.long.clone().acquire_owned().await.ok());
                 self.permit.replace(seats.searches.clone().acquire_owned().await.ok());
             });

@@ -1,6 +1,6 @@
-//! How many bytes of files are held at once: every part in memory, on its way in or out, has its share of one
-//! budget, and who finds none left waits. Also counts what went through.
-//! Invariant: nobody waits for a share while he holds one that only his own going on would free.
+//! The memory budget for bytes of files. Every part in memory, on its way in or out, holds a share of it; a request
+//! that finds none left waits. The budget also counts what went through.
+//! Invariant: a request that waits for a share holds none that only its own progress would free.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +10,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::FileSettings;
 use crate::error::{Error, Result};
 
-/// What one permit stands for, in bytes.
+/// Bytes per permit.
 const UNIT_BYTES: usize = 1024;
 
-/// Bytes of files that came and went since the store opened.
+/// Bytes of files taken in and handed out since the store opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileCounts {
     /// Files put.
     pub puts: u64,
-    /// Bytes taken in, those of uploads that came to nothing included.
+    /// Bytes taken in, including those of failed uploads.
     pub bytes_in: u64,
     /// Bytes handed out.
     pub bytes_out: u64,
@@ -52,7 +52,7 @@ impl FileBudget {
         FileBudget { permits: Arc::new(Semaphore::new(units)), units, counts: Default::default() }
     }
 
-    /// One that is larger than all there is takes all there is.
+    /// The permits for `bytes`. More than the whole budget becomes the whole budget.
     fn units(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT_BYTES).clamp(1, self.units)).unwrap_or(u32::MAX)
     }
@@ -75,7 +75,7 @@ impl FileBudget {
         }
     }
 
-    /// A share, if there is one right now.
+    /// A share, if one is free right now.
     pub fn try_take(&self, bytes: usize) -> Option<Share> {
         self.permits.clone().try_acquire_many_owned(self.units(bytes)).ok()
     }

@@ -1,6 +1,6 @@
-//! A file on its way out of the bucket, part by part, the next one fetched while the one before is taken.
-//! Invariants: no byte of a part is handed out before the part's checksum was right, and not the last part of a whole
-//! file before the file's SHA-256 was; every part has its share of the budget while it is held.
+//! A file on its way out of the bucket, part by part; the next part is fetched while the caller takes the one before.
+//! Invariants: a part is handed out only after its checksum was found right, and the last part of a whole file only
+//! after the file's SHA-256 was. Every part in memory holds its share of the budget.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,30 +20,30 @@ use crate::format::file_record::{Content, ContentPart, Sha256Sum};
 
 /// Why a part could not be read.
 pub enum Missed {
-    /// It is not there: swept, or lost.
+    /// The part does not exist: it was swept, or lost.
     Absent(String),
     Failed(Error),
 }
 
-/// A part that was read and is right.
+/// A part that was read and checked.
 struct Fetched {
     bytes: Bytes,
     share: Share,
 }
 
-/// A file being read. Its bytes are asked for piece by piece; dropping it ends the reading.
+/// A file being read. The caller takes its bytes piece by piece; dropping it ends the reading.
 pub struct Download {
     info: FileInfo,
     range: Range<u64>,
     parts: Arc<FileParts>,
-    /// The part that is handed out next, and the offset in the file at which it begins.
+    /// The part to hand out next, and the offset in the file at which that part begins.
     next: usize,
     offset: u64,
     ahead: Option<(usize, JoinHandle<Result<Fetched, Missed>>)>,
     first: Option<Fetched>,
-    /// The part that was handed out last.
+    /// The share of the part that was handed out last.
     held: Option<Share>,
-    /// Of a whole file only.
+    /// The sum so far and the expected one; only where a whole file is read.
     sha256: Option<(Sha256, Sha256Sum)>,
 }
 
@@ -74,7 +74,8 @@ impl FileParts {
         Some((u32::try_from(number).ok()?, *part))
     }
 
-    /// Reads a part until it is right or the time for that is over. `first`: of those that are read of the file.
+    /// Reads a part until it is right or the time for that is over. `first`: it is the first part that this download
+    /// reads.
     async fn fetch(&self, number: usize, share: Option<Share>, first: bool) -> Result<Fetched, Missed> {
         let Some((index, part)) = self.part(number) else {
             return Err(Missed::Failed(Error::internal(format!("file {:?} has no part {number}", self.name))));
@@ -95,7 +96,8 @@ impl FileParts {
                 )),
             }
         };
-        // Of the first part its absence may mean that the file is another by now: the caller looks there first.
+        // A missing first part may mean that another upload has replaced the file. So its absence is believed, and the
+        // caller checks for a replacement.
         let absence = if first { Absence::Believed } else { Absence::Doubted };
         match reread::read(self.target.bucket.as_ref(), &key, (self.target.reread, absence), check).await {
             Ok(bytes) => Ok(Fetched { bytes, share }),
@@ -118,7 +120,7 @@ impl FileParts {
         )
     }
 
-    /// The error of a part that is not there, in words.
+    /// The error of a part that could not be read.
     fn settle(&self, missed: Missed) -> Error {
         match missed {
             Missed::Failed(error) => error,
@@ -128,7 +130,7 @@ impl FileParts {
 }
 
 impl Download {
-    /// Begins to read the bytes `range` of a file; its first part is at hand when this returns.
+    /// Begins to read the bytes `range` of a file. The first part is in memory when this returns.
     pub(super) async fn begin(
         info: FileInfo,
         range: Range<u64>,
@@ -161,15 +163,15 @@ impl Download {
         &self.info
     }
 
-    /// Which bytes of it are read.
+    /// Which bytes of the file are read.
     pub fn range(&self) -> Range<u64> {
         self.range.clone()
     }
 
-    /// The next bytes, some MiB at most; `None` at the end.
+    /// The next bytes, a few MiB at most; `None` at the end.
     ///
     /// # Errors
-    /// `Corrupted` names the object that is damaged or missing: what came before was right, and nothing more comes.
+    /// `Corrupted` names the object that is damaged or missing: the bytes before it were right, and no more follow.
     /// `Unavailable` if the bucket does not answer.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         self.held = None;
@@ -200,7 +202,7 @@ impl Download {
         Ok(Some(bytes.slice(start..end.max(start))))
     }
 
-    /// Takes in the part just read; after the last one the sum must be the file's.
+    /// Adds the part just read to the sum; after the last part the sum must equal the file's.
     fn check_sum(&mut self, bytes: &Bytes) -> Result<()> {
         let Some((mut hasher, expected)) = self.sha256.take() else { return Ok(()) };
         hasher.update(bytes);
@@ -218,7 +220,7 @@ impl Download {
         }
     }
 
-    /// Begins to fetch a part if it will be wanted and there is memory for it right now.
+    /// Begins to fetch a part, if the caller will need it and memory for it is free right now.
     fn look_ahead(&mut self, number: usize) {
         let held = self.first.as_ref().map_or(0, |first| first.bytes.len() as u64);
         if self.ahead.is_some() || self.offset + held >= self.range.end {

@@ -1,6 +1,7 @@
-//! The files of one database: uploads named, found, listed, deleted. Invariant: every commit that names a content is
-//! guarded by the address of the sweep record that its writer has seen no later than half the sweep age after the
-//! content's first part was put; see `sweep` for why that is enough.
+//! The files of one database: uploads are named, found, listed and deleted.
+//! Invariant: every commit that names a content is guarded by the address of the sweep record. Its writer must have
+//! seen that address no later than half the sweep age after the content's first part was put. `sweep` explains why
+//! that is enough.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -26,10 +27,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, SWEEP_ID};
 use crate::record::{Address, CollectionId, Record, Version};
 
-/// How often a change that others interfere with is tried.
+/// How many times a change is tried when other writers interfere.
 const ATTEMPTS: usize = 16;
 
-/// A deletion that a download has begun: it is over when the sender is gone.
+/// Pending deletions, each begun by a download. One is settled when its sender is gone.
 type Leaving = HashMap<(CollectionId, String), watch::Receiver<()>>;
 
 /// What the files of all databases of a store share.
@@ -41,13 +42,13 @@ pub struct FileShare {
 }
 
 impl FileShare {
-    /// Nothing under way.
+    /// The share of a store without any transfer yet.
     pub fn new(settings: &FileSettings) -> FileShare {
         let budget = Arc::new(FileBudget::new(settings));
         FileShare { settings: settings.clone(), budget, pending_deletes: Mutex::default() }
     }
 
-    /// What went through so far.
+    /// What has gone through so far.
     pub fn counts(&self) -> FileCounts {
         self.budget.counts()
     }
@@ -56,12 +57,12 @@ impl FileShare {
 /// The files of one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FileStore {
-    /// Held as long as anybody works on its files.
+    /// Pinned as long as anybody works on its files.
     pub(super) collection: Arc<PinGuard>,
     pub(super) share: Arc<FileShare>,
 }
 
-/// A file, and the address of the row that says so.
+/// A file's record, and the address of the row that holds it.
 pub(super) type Located = (FileRecord, Address);
 
 /// A state of the records, and a store time at which all its commits were older.
@@ -71,7 +72,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The record of the sweeps must not have changed.
+    /// The guard that the record of the sweeps has not changed.
     pub fn sweep_guard(&self) -> Result<Guard> {
         let address = self.snapshot.located(SWEEP_ID)?.map(|(_, address)| address);
         Ok(Guard { id: SWEEP_ID.to_owned(), address })
@@ -87,7 +88,7 @@ pub(super) fn find(snapshot: &Snapshot, name: &str) -> Result<Option<Located>> {
     Ok(Some((file, address)))
 }
 
-/// Only what is not deleted.
+/// The record, unless it is of a deleted file.
 fn living(located: Option<&Located>) -> Option<&FileRecord> {
     located.map(|(file, _)| file).filter(|file| file.deleted_at.is_none())
 }
@@ -97,7 +98,7 @@ fn record(name: &str, file: &FileRecord) -> Record {
     Record { id: name.to_owned(), embedding: Vec::new(), document, uri: None, metadata: Some(metadata) }
 }
 
-/// The error of a file that is not there.
+/// The error of a file that does not exist.
 pub fn no_file(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("file {name:?} does not exist"))
 }
@@ -132,21 +133,22 @@ impl FileStore {
         }
     }
 
-    /// The records as they are now, and when that was.
+    /// The records as they are now, and the store time of that.
     pub(super) async fn see(&self) -> Result<Seen> {
         let mut tries = 0;
         loop {
-            // IMPORTANT: before the question, so that the answer's date is later than every commit in it.
+            // IMPORTANT: take the snapshot before the question, so that the answer's date is later than every commit
+            // in it.
             let snapshot = self.collection.present();
             let date = self.collection.caught_up().await?;
             tries += 1;
             match date {
-                // One answer may lack its date.
+                // A single answer may lack its date.
                 None if tries < 4 => {}
                 None => {
                     return Err(Error::new(ErrorKind::Unavailable, "the bucket tells no time; nothing was written"));
                 }
-                // A state that is behind does no harm, since what is written is guarded; it only costs another try.
+                // A state that is behind does no harm, since every write is guarded. It only costs another try.
                 Some(date) if self.collection.present().version() == snapshot.version() || tries >= 4 => {
                     return Ok(Seen { snapshot, date });
                 }
@@ -158,8 +160,8 @@ impl FileStore {
     /// Stores a body under a name: durable when this returns.
     ///
     /// # Errors
-    /// `Invalid` for a bad name or a body that has not the sum it should; `Limit` if it is too large; `Conflict` if
-    /// the condition does not hold; `Unavailable` and `OutcomeUnknown` as of any write.
+    /// `Invalid` for a bad name or a body whose sum is not the expected one; `Limit` if it is too large; `Conflict`
+    /// if the condition does not hold; `Unavailable` and `OutcomeUnknown` as of any write.
     pub async fn put<S>(&self, name: &str, file: PutFile, body: S) -> Result<PutOutcome>
     where
         S: Stream<Item = Result<Bytes>> + Send,
@@ -168,14 +170,14 @@ impl FileStore {
         check_size(file.length.unwrap_or(0), &self.share.settings)?;
         file.sha256.as_deref().map(sum_of).transpose()?;
         if file.condition != FileCondition::Any {
-            // What is refused anyway need not be sent first.
+            // A file that will be refused anyway need not be sent first.
             let seen = self.see().await?;
             file.condition.check(name, living(find(&seen.snapshot, name)?.as_ref()))?;
         }
         self.receive(&file, body).await?.settle(name, &file).await
     }
 
-    /// Takes in a body that has no name yet.
+    /// Stores a body that has no name yet.
     pub async fn receive<S>(&self, file: &PutFile, body: S) -> Result<Received>
     where
         S: Stream<Item = Result<Bytes>> + Send,
@@ -185,7 +187,7 @@ impl FileStore {
         Ok(Received { file_store: self.clone(), uploaded })
     }
 
-    /// The commit that names a content; at most one lands, since it is tried again only where it was refused.
+    /// Writes the commit that names a content. At most one such commit lands: it is tried again only after a refusal.
     async fn name(&self, name: &str, file: &PutFile, uploaded: &Uploaded) -> Result<PutOutcome> {
         for _ in 0..ATTEMPTS {
             let seen = self.see().await?;
@@ -211,7 +213,7 @@ impl FileStore {
                 content: uploaded.content.clone(),
             };
             let write = Write::Upsert(vec![record(name, &stored)]);
-            // Not for deletions: they must be possible where nothing else is.
+            // Deletions need no room: they must be possible when memory is short.
             let _room = self.collection.room_for(&Change::Write(write.clone())).await?;
             if let Some(outcome) = self.write(guards, write).await? {
                 let file = FileInfo::of(name, &stored, outcome.version);
@@ -224,7 +226,7 @@ impl FileStore {
         ))
     }
 
-    /// A content that a sweep may have taken for an orphan must not be named.
+    /// Refuses to name a content that a sweep may have taken for an orphan.
     fn check_in_time(&self, uploaded: &Uploaded, now: StoreTime) -> Result<()> {
         let Some(began) = uploaded.began.filter(|_| !self.timing().ablate.sweep_guard) else { return Ok(()) };
         let took = u128::try_from(now.since_ms(began)).unwrap_or(0);
@@ -241,7 +243,7 @@ impl FileStore {
         }
     }
 
-    /// Writes if the guards hold; none if they do not, and nothing was written.
+    /// Writes if the guards hold. `None` if they do not: then nothing was written.
     pub(super) async fn write(&self, guards: Vec<Guard>, write: Write) -> Result<Option<WriteOutcome>> {
         match self.collection.write_guarded(guards, write).await {
             Ok(written) => Ok(Some(written.answer)),
@@ -250,7 +252,7 @@ impl FileStore {
         }
     }
 
-    /// The file of that name. That it is not there is said only after the bucket was asked.
+    /// The file of that name. That it does not exist is answered only after the bucket was asked.
     async fn locate(&self, name: &str, consistency: Consistency) -> Result<(FileRecord, FileInfo, Address)> {
         self.wait_for_pending_delete(name).await;
         let mut snapshot = self.collection.snapshot(consistency).await?;
@@ -280,7 +282,7 @@ impl FileStore {
         self.locate(name, consistency).await.map(|(_, info, _)| info)
     }
 
-    /// Begins to read a file: all of it, or what `choose` says when it is told what the file is.
+    /// Begins to read a file: all of it, or the range that `choose` picks when it sees the file's facts.
     ///
     /// # Errors
     /// As [`stat`](FileStore::stat); `Corrupted` if its first part is damaged.
@@ -299,7 +301,7 @@ impl FileStore {
             match Download::begin(info, range, file.content, self.target()).await {
                 Ok(download) => return Ok(download),
                 Err(Missed::Failed(error)) => return Err(error),
-                // What is known here may be old: look whether the file is another by now.
+                // The local record may be out of date: check whether another upload has replaced the file.
                 Err(Missed::Absent(key)) => {
                     let (_, _, now) = self.locate(name, Consistency::Strong).await?;
                     if now == address && !looks.again().await {
@@ -313,7 +315,7 @@ impl FileStore {
         }
     }
 
-    /// Deletes a file: from then on it is `Gone`, and its content is deleted when nobody can be reading it any more.
+    /// Deletes a file. From then on it is `Gone`; its content is deleted when no download can still be reading it.
     ///
     /// # Errors
     /// `NotFound` if there is none of that name, `Gone` if it was deleted before.
@@ -322,7 +324,7 @@ impl FileStore {
         self.delete_if(name, None).await
     }
 
-    /// Deletes the file that a commit put, after it was downloaded.
+    /// Deletes the file that a commit put, after its download.
     pub(super) async fn delete_if(&self, name: &str, put_by: Option<Version>) -> Result<Version> {
         for _ in 0..ATTEMPTS {
             let seen = self.see().await?;
@@ -350,7 +352,8 @@ impl FileStore {
         listed.map_err(|e| Error::new(ErrorKind::Internal, "the listing ended early").with_source(e))?
     }
 
-    /// The deletion of a file whose last bytes are on their way: requests for the file wait until it is settled.
+    /// The deletion of a file whose last bytes are on their way. Requests for the file wait until the deletion is
+    /// settled.
     #[cfg(feature = "server")]
     pub fn pending_delete(&self, info: &FileInfo) -> PendingDelete {
         let key = (self.collection.identity().id, info.name.clone());
@@ -363,13 +366,13 @@ impl FileStore {
         let key = (self.collection.identity().id, name.to_owned());
         let leaving = self.share.pending_deletes.lock().get(&key).cloned();
         if let Some(mut leaving) = leaving {
-            // The sender never sends: the end of waiting is that it is gone.
+            // The sender never sends. The wait ends when the sender is dropped.
             let _ = leaving.changed().await;
         }
     }
 }
 
-/// A body in the bucket that has no name yet. Dropped, it is swept some day.
+/// A body in the bucket that has no name yet. If dropped, it is swept some day.
 #[derive(Debug)]
 pub struct Received {
     file_store: FileStore,
@@ -377,13 +380,13 @@ pub struct Received {
 }
 
 impl Received {
-    /// Its bytes.
+    /// Its length in bytes.
     #[cfg(feature = "server")]
     pub fn size(&self) -> u64 {
         self.uploaded.size
     }
 
-    /// Names it.
+    /// Gives it a name.
     ///
     /// # Errors
     /// As [`put`](FileStore::put).
@@ -399,7 +402,8 @@ impl Received {
     }
 }
 
-/// A file that goes once its download is through. Dropped without [`confirm`](PendingDelete::confirm), it stays.
+/// A file that is deleted once its download is complete. Dropped without [`confirm`](PendingDelete::confirm), the
+/// file stays.
 #[derive(Debug)]
 #[cfg(feature = "server")]
 pub struct PendingDelete {
@@ -411,7 +415,7 @@ pub struct PendingDelete {
 
 #[cfg(feature = "server")]
 impl PendingDelete {
-    /// The download is through: deletes the file, unless it is another by now.
+    /// The download is complete: deletes the file, unless another upload has replaced it.
     pub async fn confirm(self) {
         match self.file_store.delete_if(&self.key.1, Some(self.version)).await {
             Ok(_) => {}

@@ -1,7 +1,8 @@
-//! Files of a database: their records are a collection whose records have no embeddings, their bytes are immutable
-//! parts beside it. Invariants (docs/protocol.md#files): the parts of a content are in the bucket before the one
-//! commit that names it; a content that a sweep has seen unnamed is never named again, since that commit would have
-//! to come before the sweep's own; no more bytes of files are held than the budget says.
+//! Files of a database. Their records are a collection whose records have no embeddings; their bytes are immutable
+//! parts beside it.
+//! Invariants (docs/protocol.md#files): the parts of a content are in the bucket before the one commit that names it.
+//! A content that a sweep has seen unnamed is never named again, since that commit would have to come before the
+//! sweep's own. Memory holds no more bytes of files than the budget allows.
 
 mod budget;
 mod download;

@@ -1,13 +1,13 @@
-//! What a file may be called: a path whose parts are separated by slashes, so that it is the same in a URL, in a
+//! The rules for a file's name: a path whose parts are separated by slashes, so that it is the same in a URL, in a
 //! folder and in a listing.
 
 use crate::error::{Error, Result};
 
-/// Bytes of a name at most.
+/// The most bytes of a name.
 const NAME_BYTES: usize = 1024;
 
-/// Refuses what cannot be a file's name: 1 to 1,024 bytes of UTF-8 without control characters, in parts separated by
-/// `/` of which none is empty, `.` or `..`, and that does not begin with a dot.
+/// Refuses what cannot be a file's name. A name has 1 to 1,024 bytes of UTF-8 without control characters. Its parts,
+/// separated by `/`, are not empty, `.` or `..`. It does not begin with a dot.
 ///
 /// # Errors
 /// `Invalid` with the rule.

@@ -4,15 +4,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, Sha256Sum};
 use crate::record::Version;
 
-/// What must hold of the file of that name for an upload to replace it.
+/// What must hold of the file with that name for an upload to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum FileCondition {
-    /// Nothing.
+    /// Anything.
     #[default]
     Any,
-    /// There is none.
+    /// There is no such file.
     Absent,
-    /// There is one whose SHA-256, in hex, is one of these; with none here, any one will do.
+    /// There is a file whose SHA-256, in hex, is one of these. An empty list accepts any file.
     Matches(Vec<String>),
 }
 
@@ -39,19 +39,20 @@ pub struct PutFile {
     pub content_type: Option<String>,
     /// How its bytes are coded (`Content-Encoding`); they are stored as they come.
     pub content_encoding: Option<String>,
-    /// How many bytes will come, if that is known: more memory than that is not reserved.
+    /// How many bytes will come, if that is known: it bounds the memory that is reserved.
     pub length: Option<u64>,
     /// The SHA-256 that the bytes must have, in lower-case hex.
     pub sha256: Option<String>,
-    /// What must hold for it to be put.
+    /// What must hold for the upload to be accepted.
     pub condition: FileCondition,
-    /// Whether it is to be deleted once it was downloaded whole, if the upload says so or denies it.
+    /// Whether to delete the file after its first complete download. `None` if the upload does not say.
     pub auto_delete: Option<bool>,
-    /// When it was uploaded, in milliseconds since 1970, where it is a copy of one that was uploaded elsewhere.
+    /// The original upload time, in milliseconds since 1970, if the file is a copy of one that was uploaded
+    /// elsewhere.
     pub uploaded_at_ms: Option<i64>,
 }
 
-/// A file as it is known.
+/// The facts about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileInfo {
     /// Its name.
@@ -62,11 +63,11 @@ pub struct FileInfo {
     pub sha256: String,
     /// The media type that came with it.
     pub content_type: Option<String>,
-    /// How its bytes are coded, as it came with them.
+    /// How its bytes are coded, as its upload stated.
     pub content_encoding: Option<String>,
     /// When it was uploaded, in milliseconds since 1970 by the store's clock.
     pub uploaded_at_ms: i64,
-    /// Whether it is deleted once it was downloaded whole, if its upload said so or denied it.
+    /// Whether the file is deleted after its first complete download. `None` if its upload did not say.
     pub auto_delete: Option<bool>,
     /// The commit that put it.
     pub version: Version,
@@ -87,19 +88,19 @@ impl FileInfo {
     }
 }
 
-/// What an upload came to.
+/// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutOutcome {
     /// The file.
     pub file: FileInfo,
-    /// Whether there was one of that name.
+    /// Whether it replaced a file of that name.
     pub replaced: bool,
 }
 
 /// Which files to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListFiles {
-    /// Only names that begin so.
+    /// Only names with this prefix.
     pub prefix: String,
     /// Only names behind this one.
     pub after: Option<String>,
@@ -119,11 +120,11 @@ impl Default for ListFiles {
 pub struct FilePage {
     /// The files.
     pub files: Vec<FileInfo>,
-    /// Where to go on: `after` of the next page.
+    /// The `after` of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
-/// A sum as a caller gives it.
+/// A sum as a caller writes it.
 pub(super) fn sum_of(text: &str) -> Result<Sha256Sum> {
     text.parse().map_err(|_| Error::invalid(format!("sha256: expected 64 lower-case hex digits, got {text:?}")))
 }

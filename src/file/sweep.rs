@@ -1,18 +1,22 @@
 //! Deletes contents that no record names (docs/protocol.md#file-sweep). Weekly, by any instance:
 //!
-//! 1. A strong read of the records at store time X; then the sweep record is written anew, guarded by its own address.
-//! 2. All parts are listed, and the records strongly read again. A content is *unnamed* if no record names it and all
-//!    its parts were put before X − sweep_age.
-//! 3. What is unnamed is noted in the sweep record with X, guarded again; what was noted T_KEEP (and T_GARBAGE) ago and
-//!    is still unnamed is deleted, and then taken off the note.
+//! 1. The records are read strongly, at store time X. Then the sweep record is written again, guarded by its own
+//!    address.
+//! 2. All parts are listed, and the records are read strongly again. A content is *unnamed* if no record names it and
+//!    all its parts were put before X − sweep_age.
+//! 3. Unnamed contents are noted in the sweep record with X, guarded again. Contents that were noted T_KEEP (and
+//!    T_GARBAGE) ago and are still unnamed are deleted, and then their notes are removed.
 //!
-//! Why a content that was unnamed once is never named again: its uploader names it in one commit, guarded by the
-//! address A of the sweep record in a state that it read no later than store time D, with D − L < sweep_age / 2, where
-//! L is when its first part was put. Let that commit come after the read of step 2, and so after the sweep's commit of
-//! step 1. The guard holds in the state right before it, so A is that commit's address or a later one's: the uploader's
-//! read came after step 1 was durable, and D is no earlier than X. Hence L > X − sweep_age / 2, and the content was
-//! too young to be unnamed. Let it come before that read instead: then the read showed it. The other half of
-//! sweep_age is for puts whose answer was late, and for what the store's clock may step.
+//! Why a content that was unnamed once is never named again: its uploader names it in one commit. That commit is
+//! guarded by the address A of the sweep record, in a state that the uploader read no later than store time D. With L
+//! the time at which the content's first part was put, D − L < sweep_age / 2. There are two cases.
+//!
+//! - The commit comes after the read of step 2, and so after the sweep's commit of step 1. The guard holds in the state
+//!   right before it, so A is the address of that sweep commit or of a later one. Hence the uploader's read came after
+//!   step 1 was durable, and D is no earlier than X. So L > X − sweep_age / 2: the content was too young to be unnamed.
+//! - The commit comes before that read. Then the read showed it.
+//!
+//! The other half of sweep_age covers puts whose answer was late, and steps of the store's clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,12 +33,12 @@ use crate::record::{Address, Record};
 use crate::stream::context::StreamError;
 use crate::stream::sweep::{Sweep, list_all, older};
 
-/// Contents noted in one sweep; more wait for the next.
+/// How many contents one sweep notes at most; further ones wait for the next.
 const NOTED: usize = 50_000;
-/// Records of deleted files that are taken away in one commit.
+/// How many records of deleted files one commit removes at most.
 const FORGOTTEN: usize = 1_000;
 
-/// The sweep record, and the row that it is.
+/// The sweep record, and the address of its row.
 type Noted = (SweepRecord, Option<Address>);
 
 fn noted(seen: &Seen) -> Result<Noted> {
@@ -50,8 +54,8 @@ fn passed(now: StoreTime, since: StoreTime, time: Duration) -> bool {
 }
 
 impl FileStore {
-    /// Sweeps the contents, and takes away the records of files that were deleted long ago. Answers how many objects
-    /// were deleted; none if it was not the time or another instance was faster.
+    /// Sweeps the contents, and removes the records of files that were deleted long ago. Returns how many objects
+    /// were deleted; `None` if no sweep was due or another instance was faster.
     ///
     /// # Errors
     /// As any write; nothing is deleted then.
@@ -70,14 +74,14 @@ impl FileStore {
         Ok(deleted)
     }
 
-    /// Writes the sweep record if it is still the one at `before`; the address of the new one.
+    /// Writes the sweep record if the one at `before` is still current. Returns the address of the new one.
     async fn note(&self, record: &SweepRecord, before: Option<Address>) -> Result<Option<Address>> {
         let (metadata, document) = record.encode();
         let id = SWEEP_ID.to_owned();
         let row = Record { id: id.clone(), embedding: Vec::new(), document, uri: None, metadata: Some(metadata) };
         let guard = Guard { id, address: before };
         let Some(outcome) = self.write(vec![guard], Write::Upsert(vec![row])).await? else { return Ok(None) };
-        // Others may have swept since: then what is there now is not ours.
+        // Another instance may have swept since: then the present sweep record is not ours.
         let now = self.collection.present().located(SWEEP_ID)?;
         Ok(now.map(|(_, address)| address).filter(|address| address.version() == outcome.version))
     }
@@ -85,7 +89,7 @@ impl FileStore {
     async fn sweep_contents(&self, began: StoreTime, mut record: SweepRecord, noted: Address) -> Result<Option<u64>> {
         let context = self.collection.stream().context();
         let listed = list_all(context, &context.stream.file_prefix()).await.map_err(StreamError::from)?;
-        // IMPORTANT: after the listing. What it shows may have been named since.
+        // IMPORTANT: read the names after the listing. Listed contents may have been named since.
         let named = named(&self.see().await?)?;
         let mut contents: BTreeMap<Ulid, Vec<Listed>> = BTreeMap::new();
         for object in listed {
@@ -103,7 +107,7 @@ impl FileStore {
         let ripe =
             record.unnamed.iter().filter(|(content, seen)| !named.contains(content) && passed(began, **seen, keep));
         let ripe: BTreeSet<Ulid> = ripe.map(|(content, _)| *content).collect();
-        // What is named was wrongly noted and is kept; what is not there any more need not be remembered.
+        // A named content was noted wrongly and is kept. One that no longer exists need not be remembered.
         record.unnamed.retain(|content, _| contents.contains_key(content) && !named.contains(content));
         for content in unnamed {
             if record.unnamed.len() < NOTED {
@@ -119,13 +123,13 @@ impl FileStore {
         if !ripe.is_empty() {
             tracing::info!(stream = %context.stream, objects = keys.len(), "contents that no file has were deleted");
             record.unnamed.retain(|content, _| !ripe.contains(content));
-            // Where this fails, the next sweep finds that they are gone.
+            // If this fails, the next sweep finds the contents gone.
             self.note(&record, Some(address)).await?;
         }
         Ok(Some(keys.len() as u64))
     }
 
-    /// Takes away records of files that were deleted so long ago that nobody need be told.
+    /// Removes records of files whose deletion is so old that no request needs the answer `Gone` any more.
     async fn forget_deleted(&self, now: StoreTime) -> Result<()> {
         let keep = self.share.settings.keep_deleted;
         let seen = self.see().await?;
@@ -140,7 +144,7 @@ impl FileStore {
         for guards in old.chunks(FORGOTTEN) {
             let ids = guards.iter().map(|guard| guard.id.clone()).collect();
             let delete = Write::Delete(Selection { ids: Some(ids), ..Selection::default() });
-            // One that was uploaded anew meanwhile holds up the others of its commit until the next sweep.
+            // A file that was uploaded again meanwhile delays the other records of its commit until the next sweep.
             self.write(guards.to_vec(), delete).await?;
         }
         Ok(())
@@ -150,7 +154,7 @@ impl FileStore {
 /// The contents that records name.
 ///
 /// # Errors
-/// `Corrupted` if a record cannot be read: nothing may be deleted that it might name.
+/// `Corrupted` if a record cannot be read: a content that it might name must not be deleted.
 fn named(seen: &Seen) -> Result<BTreeSet<Ulid>> {
     let mut named = BTreeSet::new();
     for id in seen.snapshot.ids().filter(|id| !id.starts_with('/')) {

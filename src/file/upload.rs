@@ -1,6 +1,6 @@
-//! A body on its way into the bucket: cut into parts, each put as it fills while the next one comes in.
-//! Invariants: every part has its share of the budget until it is in the bucket; nothing here names what was put, so
-//! that an upload that comes to nothing leaves only orphans for the sweep.
+//! A body on its way into the bucket: it is cut into parts, and each part is put while the next one comes in.
+//! Invariants: every part holds its share of the budget until it is in the bucket. Nothing here names the content, so
+//! a failed upload leaves only orphans for the sweep.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::format::Checksum;
 use crate::format::file_record::{Content, ContentPart, Sha256Sum};
 use crate::stream::upload;
 
-/// Parts on their way at once, beside the one that is filled.
+/// How many parts are being put at once, beside the one that is being filled.
 const IN_FLIGHT: usize = 2;
 
 /// Where the parts of a content are put.
@@ -30,7 +30,7 @@ pub struct Target {
     pub stream: StreamId,
     pub budget: Arc<FileBudget>,
     pub settings: FileSettings,
-    /// How parts that do not check out are read again.
+    /// How parts with a wrong checksum are read again.
     pub reread: Reread,
 }
 
@@ -39,9 +39,9 @@ pub struct Target {
 pub struct Uploaded {
     pub size: u64,
     pub sha256: Sha256Sum,
-    /// None of an empty body.
+    /// The content; `None` for an empty body.
     pub content: Option<Content>,
-    /// Store time at which the first part was put; none of an empty body.
+    /// Store time at which the first part was put; `None` for an empty body.
     pub began: Option<StoreTime>,
 }
 
@@ -63,11 +63,11 @@ struct Upload {
     sha256: Sha256,
 }
 
-/// Puts a body as a new content. `length` is what the body is said to have.
+/// Puts a body as a new content. `length` is the announced length of the body.
 ///
 /// # Errors
-/// What the body's stream says; `Limit` if it is longer than files may be; `Unavailable` if the bucket does not take
-/// it or no memory was to be had.
+/// Any error of the body's stream; `Limit` if it is longer than files may be; `Unavailable` if the bucket does not
+/// take it or no memory was free in time.
 pub async fn upload(
     target: Target,
     length: Option<u64>,
@@ -105,7 +105,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Room for the next part: no more than is still to come, where that is known.
+    /// Begins the next part, with room for no more than is still to come, where that is known.
     async fn begin(&self, at_hand: usize, length: Option<u64>) -> Result<Filling> {
         let whole = self.target.settings.part_bytes.max(1);
         let put: u64 = self.parts.iter().map(|part| part.bytes).sum();
@@ -127,7 +127,7 @@ impl Upload {
         let (bucket, reread) = (self.target.bucket.clone(), self.target.reread);
         let share = filling.share;
         self.under_way.spawn(async move {
-            // IMPORTANT: it is seen there before any record may name it.
+            // IMPORTANT: the part is seen in the bucket before any record may name it.
             let put = upload::put(bucket.as_ref(), &key, vec![bytes], reread).await;
             drop(share);
             (number, put)
@@ -135,7 +135,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits for one of the parts that are on their way.
+    /// Waits until one of the parts that are being put has landed.
     async fn landed(&mut self) -> Result<()> {
         let Some(landed) = self.under_way.join_next().await else { return Ok(()) };
         let (number, put) = landed.map_err(|e| Error::internal("the put of a part ended early").with_source(e))?;

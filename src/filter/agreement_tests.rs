@@ -1,5 +1,5 @@
-//! The two evaluators agree: random records and filters, with the numbers and texts that break casts
-//! and dictionaries; texts no writer of ours makes; more rows than one block.
+//! The two evaluators agree. The inputs: random records and filters, with the numbers and texts that break casts and
+//! dictionaries; texts that no writer of ours makes; more rows than one block.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! The filter tree, its constructors and its error. Negations are the node `Not` over a positive test,
-//! so "also matches records that lack the key" holds by construction.
-//! Invariants: keys that begin with `#` and NaN were replaced by "matches nothing"; the values of a
-//! `OneOf` are sorted and distinct; every regex is compiled.
+//! The filter tree, its constructors and its error. A negation is the node `Not` over a positive test, so "also
+//! matches records that lack the key" holds by construction.
+//! Invariants: keys that begin with `#` and NaN were replaced by "matches nothing"; the values of a `OneOf` are
+//! sorted and distinct; every regex is compiled.
 
 use std::fmt;
 use std::ops::Not;
@@ -10,8 +10,8 @@ use super::pattern::Pattern;
 use super::scalar::{Number, Scalar, ScalarRef};
 use crate::error::Error;
 
-/// Which records to read, delete or search among. Made by constructors or parsed from JSON; combine
-/// with [`Filter::and`], [`Filter::or`] and `!`.
+/// A condition on records: which of them to read, delete or search among. A filter is made by constructors or
+/// parsed from JSON. Combine filters with [`Filter::and`], [`Filter::or`] and `!`.
 ///
 /// Numbers compare by value, so `2` equals `2.0`; booleans, strings and lists equal only their own
 /// kind. A record that lacks the key, or has another kind of value there, fails every test, so it
@@ -30,9 +30,9 @@ pub struct Filter(pub(super) Node);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
-    /// All of them; of none: every record.
+    /// All of the nodes match. Without nodes: every record.
     And(Vec<Node>),
-    /// At least one of them; of none: no record.
+    /// At least one of the nodes matches. Without nodes: no record.
     Or(Vec<Node>),
     /// The records that the inner node does not match.
     Not(Box<Node>),
@@ -98,7 +98,7 @@ impl Node {
         Node::Contains { key: key.to_owned(), element }
     }
 
-    /// Whether some leaf reads documents.
+    /// Whether any leaf reads documents.
     pub(super) fn reads_documents(&self) -> bool {
         self.any_leaf(&|leaf| matches!(leaf, Node::Document(_)))
     }
@@ -112,7 +112,7 @@ impl Node {
     }
 }
 
-/// Keys that begin with `#` name parts of a record, not metadata: no metadata value is found there.
+/// Whether a key is reserved. Keys that begin with `#` name parts of a record; no metadata value is found under them.
 fn is_reserved(key: &str) -> bool {
     key.starts_with('#')
 }
@@ -148,7 +148,7 @@ impl Filter {
         Filter(Node::range(key, Side::BelowOrEqual, limit.into()))
     }
 
-    /// The key's value equals one of `values`; of none: no record.
+    /// The key's value equals one of `values`. Without values: no record.
     pub fn is_in<V: Into<Scalar>>(key: &str, values: impl IntoIterator<Item = V>) -> Filter {
         Filter(Node::one_of(key, values.into_iter().map(Into::into).collect()))
     }
@@ -163,30 +163,30 @@ impl Filter {
         Filter(Node::contains(key, element.into()))
     }
 
-    /// The document has `text` in it, letter case included. The empty text is in every document.
+    /// The document contains `text`; case matters. The empty text is in every document.
     pub fn document_contains(text: impl Into<String>) -> Filter {
         Filter(Node::Document(DocumentTest::Contains(text.into())))
     }
 
-    /// The document has a match of `regex` (the `regex` crate's syntax, unanchored). The error says
-    /// what is wrong with the expression, or that its compiled form would be over 4 MiB.
+    /// The document has a match of `regex` (the `regex` crate's syntax, unanchored). The error states what is wrong
+    /// with the expression, or that its compiled form would be over 4 MiB.
     pub fn document_matches(regex: &str) -> Result<Filter, FilterError> {
         let pattern = Pattern::compile(regex)
             .map_err(|e| FilterError { clause: Clause::Regex, message: format!("document_matches: {e}") })?;
         Ok(Filter(Node::Document(DocumentTest::Matches(pattern))))
     }
 
-    /// Every one of `filters` matches; of none: every record.
+    /// Every one of `filters` matches. Without filters: every record.
     pub fn and(filters: impl IntoIterator<Item = Filter>) -> Filter {
         Filter(Node::And(filters.into_iter().map(|f| f.0).collect()))
     }
 
-    /// At least one of `filters` matches; of none: no record.
+    /// At least one of `filters` matches. Without filters: no record.
     pub fn or(filters: impl IntoIterator<Item = Filter>) -> Filter {
         Filter(Node::Or(filters.into_iter().map(|f| f.0).collect()))
     }
 
-    /// Whether evaluating needs metadata at all: where not, columns need not be built for it.
+    /// Whether evaluating needs metadata at all. If not, no columns are built for it.
     pub fn reads_metadata(&self) -> bool {
         self.0.any_leaf(&|leaf| !matches!(leaf, Node::Document(_)))
     }
@@ -206,7 +206,7 @@ impl Not for Filter {
     }
 }
 
-/// Which part of a request a [`FilterError`] is about.
+/// The part of a request that a [`FilterError`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clause {
     /// The metadata filter `where`.

@@ -1,5 +1,6 @@
-//! A set of row numbers of one block as plain bits: what the leaves of a filter produce and its
-//! inner nodes combine, 64 rows at a time. Invariant: bits at `rows` and beyond are 0.
+//! A set of row numbers of one block as plain bits, 64 rows a word. The leaves of a filter produce such sets, and its
+//! inner nodes combine them.
+//! Invariant: bits at `rows` and beyond are 0.
 
 use roaring::RoaringBitmap;
 
@@ -20,7 +21,7 @@ impl Bitset {
         set
     }
 
-    /// Adds a row; one past the end is ignored.
+    /// Adds a row; ignores one past the end.
     pub(super) fn insert(&mut self, row: usize) {
         debug_assert!(row < self.rows);
         if let Some(word) = self.words.get_mut(row / 64) {

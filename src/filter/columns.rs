@@ -1,5 +1,5 @@
-//! A chunk's metadata turned on its side, and the fast evaluator over it: every leaf of a filter gives
-//! a set of rows, inner nodes combine sets. Documents are read only for rows still in question.
+//! A chunk's metadata arranged by key, and the fast evaluator over it: every leaf of a filter gives a set of rows,
+//! inner nodes combine sets. Documents are read only for rows that are still undecided.
 //! Invariant: `evaluate` selects the rows for which `matches` is true.
 
 use std::collections::HashMap;
@@ -18,11 +18,11 @@ use crate::error::Result;
 use crate::format::Rows;
 use crate::interrupt::Interrupt;
 
-/// Rows that one block numbers: a row number inside a block is a `u16`.
+/// How many rows one block holds: a row number inside a block is a `u16`.
 const BLOCK_ROWS: usize = 1 << 16;
 
-/// The metadata of an immutable run of rows, arranged per key for filtering. Building it reads every
-/// row's JSON once; it is worth keeping for as long as the rows are.
+/// The metadata of a chunk's rows, arranged by key for filtering. Building it reads every row's JSON once, so it
+/// should be kept as long as the rows are.
 #[derive(Debug)]
 pub struct Columns {
     blocks: Vec<Block>,
@@ -36,7 +36,7 @@ struct Block {
     keys: HashMap<Box<str>, KeyColumn>,
 }
 
-/// What one key holds in a block. Lists are apart from scalars: no test looks at both.
+/// The values of one key in a block. Lists are kept apart from scalars, since no test looks at both.
 #[derive(Debug)]
 struct KeyColumn {
     scalars: Postings,
@@ -50,7 +50,7 @@ impl From<KeyEntries> for KeyColumn {
 }
 
 impl KeyColumn {
-    /// What it holds outside itself.
+    /// Bytes that it holds on the heap.
     fn size_bytes(&self) -> usize {
         let elements = self.elements.as_ref().map_or(0, |e| size_of::<Postings>() + e.size_bytes());
         self.scalars.size_bytes() + elements
@@ -77,7 +77,7 @@ impl Columns {
         self.rows == 0
     }
 
-    /// Bytes of memory this holds, roughly.
+    /// Approximate bytes of memory that it takes.
     pub fn size_bytes(&self) -> usize {
         size_of::<Columns>() + self.blocks.iter().map(Block::size_bytes).sum::<usize>()
     }
@@ -103,11 +103,11 @@ impl Block {
 }
 
 impl Filter {
-    /// The rows of a chunk that match: those for which [`Filter::matches`] is true. `documents` are the
-    /// documents of the same rows; a row past its end has none.
+    /// The rows of a chunk that match: those for which [`Filter::matches`] is true. `documents` are the documents of
+    /// these rows; a row past its end has none.
     ///
     /// # Errors
-    /// `Invalid` where a regex is too large for a document; what the interrupt says.
+    /// `Invalid` where a regex is too large for a document; the interrupt's error.
     pub fn evaluate(&self, columns: &Columns, documents: &StringArray, interrupt: &Interrupt) -> Result<RoaringBitmap> {
         let mut selected = RoaringBitmap::new();
         for (i, block) in columns.blocks.iter().enumerate() {
@@ -119,9 +119,9 @@ impl Filter {
     }
 }
 
-/// Bytes of documents read between two looks at whether the work is still wanted: under a millisecond.
+/// Bytes of documents read between two checks of the interrupt: under a millisecond.
 const BETWEEN_LOOKS_BYTES: usize = 1 << 20;
-/// What a row counts beside its document's bytes.
+/// The weight of a row beside its document's bytes.
 const ROW_BYTES: usize = 64;
 
 /// A block with the documents of its rows, which begin at `first_row`.
@@ -133,8 +133,8 @@ struct BlockDocuments<'a> {
 }
 
 impl BlockDocuments<'_> {
-    /// The rows that match `node`. The answer is right for the rows of `within`; for others it may be
-    /// anything, so that costly leaves can leave them out.
+    /// The rows that match `node`. The result is right for the rows of `within`, and arbitrary for others, so that
+    /// costly leaves can skip these.
     fn select(&self, node: &Node, within: &Bitset) -> Result<Bitset> {
         self.interrupt.check()?;
         match node {
@@ -160,7 +160,7 @@ impl BlockDocuments<'_> {
         }
     }
 
-    /// Metadata first: each test narrows the rows whose documents are read after.
+    /// Metadata tests come first: each narrows the rows whose documents are read afterwards.
     fn select_all(&self, nodes: &[Node], within: &Bitset) -> Result<Bitset> {
         let mut rows = within.clone();
         for node in cheap_first(nodes) {
@@ -182,7 +182,8 @@ impl BlockDocuments<'_> {
             rows.unite(&self.select(node, &open)?);
             open.subtract(&rows);
         }
-        // Rows of `within` that were no longer open are taken already; what answers held outside is cut.
+        // Rows of `within` that were no longer open are selected already. Rows outside `within` are arbitrary, so
+        // they are cut.
         rows.intersect(within);
         Ok(rows)
     }

@@ -1,5 +1,5 @@
-//! The truth: does one record match? Written to be read against the language's rules, not to be fast;
-//! the evaluator over columns is tested against it.
+//! The reference evaluator: does one record match? It is written to be compared with the language's rules, not to be
+//! fast. The evaluator over columns is tested against it.
 
 use std::cmp::Ordering;
 
@@ -16,8 +16,8 @@ impl Filter {
         self.0.matches(metadata, document, &|test, document| Ok(test.matches(document))).unwrap_or(false)
     }
 
-    /// Whether a record matches, within bounds: a search for a regex is given up with the interrupt, and refused where
-    /// it may have no end.
+    /// Whether a record matches, within bounds. The search for a regex stops with the interrupt, and is refused where
+    /// it could take too long.
     pub(crate) fn matches_within(
         &self,
         metadata: Option<&Metadata>,
@@ -31,7 +31,7 @@ impl Filter {
     }
 }
 
-/// Looks at a document.
+/// Tests a document.
 type DocumentReader<'a> = &'a dyn Fn(&DocumentTest, &str) -> Result<bool>;
 
 impl Node {
@@ -84,7 +84,7 @@ impl Side {
     }
 }
 
-/// Whether `list` is a list of the element's kind and has it.
+/// Whether `list` is a list of the element's kind and contains the element.
 fn holds(list: &MetaValue, element: &Scalar) -> bool {
     match (list, element) {
         (MetaValue::Bools(list), Scalar::Bool(b)) => list.contains(b),

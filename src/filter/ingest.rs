@@ -1,6 +1,6 @@
 //! Metadata as JSON text → entries per key, without a value tree per row.
-//! Invariant: what is read here is what `Metadata::from_json_text` reads: of a key given twice the last
-//! counts, and a text that it refuses leaves nothing behind.
+//! Invariant: the result is what `Metadata::from_json_text` reads. Of a key given twice the last counts, and a text
+//! that is refused leaves nothing behind.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::postings::Entries;
 use super::scalar::{Number, ScalarRef};
 use crate::record::MetaValue;
 
-/// What one key has: scalars, and the elements of lists.
+/// The values of one key: scalars, and the elements of lists.
 #[derive(Debug, Default)]
 pub(super) struct KeyEntries {
     pub(super) scalars: Entries,
@@ -31,7 +31,7 @@ impl Ingest {
     pub(super) fn read(&mut self, row: u16, json_text: &str) {
         let Ok(mut fields) = read_fields(json_text) else { return };
         if !fields.is_sorted_by(|(a, _), (b, _)| a < b) {
-            // Someone else's writer: sort by key, keep the last of equal ones (the sort is stable).
+            // Another writer's text: sort by key, keep the last of equal ones (the sort is stable).
             fields.reverse();
             fields.sort_by(|(a, _), (b, _)| a.cmp(b));
             fields.dedup_by(|later, kept| later.0 == kept.0);

@@ -1,4 +1,4 @@
-//! Each rule of the filter language as a test. Every case is asked of both evaluators.
+//! Each rule of the filter language as a test. Both evaluators answer every case.
 
 use arrow::array::StringArray;
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ impl Records {
         Records(documents.into_iter().map(|d| (Value::Null, d)).collect())
     }
 
-    /// The numbers of the records that match, by the record evaluator, after checking that the one
-    /// over columns says the same.
+    /// The numbers of the records that match, by the record evaluator. Also checks that the evaluator over columns
+    /// agrees.
     fn selected(&self, filter: &Filter) -> Vec<u32> {
         let texts: Vec<Option<String>> = self
             .0

@@ -1,6 +1,6 @@
-//! Filters: the `where` and `where_document` language as a tree, and its two evaluators. The one over
-//! single records ([`Filter::matches`]) is the truth; the one over a chunk's columns
-//! ([`Filter::evaluate`]) is fast. Invariant: both select the same rows, for every filter and every row.
+//! Filters: the `where` and `where_document` language as a tree, and its two evaluators. The evaluator over single
+//! records ([`Filter::matches`]) is the reference; the one over a chunk's columns ([`Filter::evaluate`]) is fast.
+//! Invariant: both select the same rows, for every filter and every row.
 
 mod ast;
 mod bitset;

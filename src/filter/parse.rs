@@ -1,7 +1,7 @@
-//! JSON → filter tree, for `where` and `where_document`. Every object has exactly one key; whatever is
-//! outside the language is refused with the place it stands at (`where.$and[1].age: …`).
-//! Invariant: depth, nodes, listed values and regexes are bounded before anything is built from them. A chain of one
-//! operator is one list, and is read without recursion: clients that join conditions in pairs nest them deep.
+//! JSON → filter tree, for `where` and `where_document`. Every object has exactly one key. Anything outside the
+//! language is refused with its place (`where.$and[1].age: …`). A chain of one operator becomes one list, and is read
+//! without recursion: clients that join conditions in pairs nest them deep.
+//! Invariant: depth, nodes, listed values and regexes are bounded before anything is built from them.
 
 use serde_json::{Map, Value};
 
@@ -9,23 +9,24 @@ use super::ast::{Clause, DocumentTest, Filter, FilterError, Node, Side};
 use super::pattern::Pattern;
 use super::scalar::{Number, Scalar};
 
-/// Levels of `$and` and `$or` in turn, the innermost test included: more than JSON of 128 levels can hold.
+/// The most alternating levels of `$and` and `$or`, including the innermost test: more than JSON of 128 levels can
+/// hold.
 const MAX_DEPTH: usize = 64;
-/// Tests, `$and`s and `$or`s in one clause.
+/// The most tests, `$and`s and `$or`s in one clause.
 const MAX_NODES: usize = 1_000;
-/// Values in all `$in` and `$nin` lists of one clause.
+/// The most values in all `$in` and `$nin` lists of one clause.
 const MAX_VALUES: usize = 100_000;
-/// Regexes in one clause: each may take megabytes.
+/// The most regexes in one clause: each may take megabytes.
 const MAX_REGEXES: usize = 16;
-/// Bytes of a regex: it is a tree of many times its size before it is compiled.
+/// The most bytes of a regex: before it is compiled it becomes a tree of many times its size.
 const MAX_REGEX_BYTES: usize = 16 << 10;
-/// What joins conditions.
+/// The operators that join conditions.
 const JOINS: [&str; 2] = ["$and", "$or"];
-/// What stands under a metadata key.
+/// The operators under a metadata key.
 const OPERATORS: [&str; 10] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains"];
-/// What stands in a document filter.
+/// The operators of a document filter.
 const DOCUMENT_OPERATORS: [&str; 6] = ["$and", "$or", "$contains", "$not_contains", "$regex", "$not_regex"];
-/// Characters of a key or a value that an error repeats.
+/// The most characters of a key or a value that an error repeats.
 const MAX_SHOWN_CHARS: usize = 64;
 
 impl Filter {
@@ -39,8 +40,7 @@ impl Filter {
         Parser::new(Clause::WhereDocument).node(json, 1).map(Filter)
     }
 
-    /// Parses both clauses of a request and joins them with and; null counts as absent, and `None` says
-    /// that neither is there.
+    /// Parses both clauses of a request and joins them by "and". Null counts as absent; `None` if both are absent.
     pub fn parse(where_: Option<&Value>, where_document: Option<&Value>) -> Result<Option<Filter>, FilterError> {
         let metadata = where_.filter(|v| !v.is_null()).map(Filter::parse_where).transpose()?;
         let document = where_document.filter(|v| !v.is_null()).map(Filter::parse_where_document).transpose()?;
@@ -72,7 +72,7 @@ impl Parser {
         Err(FilterError { clause: self.clause, message: format!("{}: {}", self.place, message.as_ref()) })
     }
 
-    /// Runs `inner` one step further in; the step is part of the place while it runs.
+    /// Runs `inner` one step deeper; the step is part of the place meanwhile.
     fn within<T>(&mut self, step: &str, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         let outside = self.place.len();
         self.place.push_str(step);
@@ -124,8 +124,8 @@ impl Parser {
         }
     }
 
-    /// The conditions that `$and` or `$or` joins. Those under the same operator inside join the list in their place,
-    /// however deep they lie.
+    /// The conditions that `$and` or `$or` joins. Nested conditions under the same operator join the list in their
+    /// place, however deep they lie.
     fn children(&mut self, operator: &str, json: &Value, depth: usize) -> Parsed<Vec<Node>> {
         let begin = self.place.len();
         let mut nodes = Vec::new();
@@ -156,7 +156,7 @@ impl Parser {
         }
     }
 
-    /// What stands under a metadata key: a value, or an object of one operator.
+    /// The operand of a metadata key: a value, or an object of one operator.
     fn metadata_test(&mut self, key: &str, json: &Value) -> Parsed<Node> {
         let Value::Object(object) = json else {
             return Ok(Node::one_of(key, vec![self.scalar(json)?]));
@@ -271,7 +271,7 @@ impl Parser {
     }
 }
 
-/// What stands under `operator` in a condition that is nothing else.
+/// The operand of `operator` in a condition that has no other key.
 fn same_operator<'v>(item: &'v Value, operator: &str) -> Option<&'v Value> {
     item.as_object().filter(|object| object.len() == 1)?.get(operator)
 }
@@ -281,7 +281,7 @@ fn unknown_operator(operator: &str, known: &[&str]) -> String {
     format!("expected one of {}, got {:?}{nearest}", known.join(", "), shortened(operator))
 }
 
-/// A suggestion for what is no operator, if one is meant as likely as not.
+/// A suggestion for an unknown operator, if a known one is similar enough.
 fn nearest_of(operator: &str, known: &[&str]) -> String {
     let bare = operator.trim_start_matches('$').to_lowercase();
     let same = |name: &&&str| name.trim_start_matches('$').replace('_', "") == bare.replace('_', "");
@@ -302,7 +302,7 @@ fn nearest_of(operator: &str, known: &[&str]) -> String {
     meant.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
-/// The kinds that a list must not mix.
+/// The kind of a scalar; a list must not mix kinds.
 fn kind(scalar: &Scalar) -> &'static str {
     match scalar {
         Scalar::Bool(_) => "a boolean",
@@ -312,7 +312,7 @@ fn kind(scalar: &Scalar) -> &'static str {
     }
 }
 
-/// A value as an error names it.
+/// A value as errors show it.
 fn shown(json: &Value) -> String {
     match json {
         Value::Null => "null".to_owned(),

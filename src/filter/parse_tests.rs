@@ -1,4 +1,4 @@
-//! What the two clauses accept and what each form means as a tree; what they refuse and where.
+//! What the two clauses accept and which tree each form becomes; what they refuse and at which place.
 
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ fn every_legal_where_document_means_the_filter_a_constructor_makes() {
     }
 }
 
-/// Each JSON is refused with a message that begins so, and as a matter of `where`.
+/// Checks that each JSON is refused by the clause `where`, with a message that begins with the given text.
 fn assert_where_refused(cases: &[(Value, &str)]) {
     for (json, message) in cases {
         let error = where_error(json.clone());
@@ -272,7 +272,7 @@ fn look_around_is_named_in_the_message() {
     assert!(error.message.contains("look-around"), "{}", error.message);
 }
 
-/// `$and` and `$or` in turn.
+/// Alternating `$and` and `$or`.
 fn nested(levels: usize) -> Value {
     (1..levels).fold(json!({"k": 1}), |inner, level| json!({ (["$and", "$or"][level % 2]): [inner] }))
 }
@@ -286,7 +286,7 @@ fn a_filter_may_nest_64_levels_in_turn_and_no_more() {
     }
 }
 
-/// Conditions joined in pairs, as clients do that know `and(a, b)` only.
+/// Conditions joined in pairs, as by clients that only know `and(a, b)`.
 fn chained(operator: &str, count: i64, left: bool) -> Value {
     (1..count).fold(json!({"k": 0}), |chain, i| match left {
         true => json!({ operator: [chain, {"k": i}] }),

@@ -1,6 +1,7 @@
-//! A compiled regular expression whose search of one text is bounded and can be given up. A short text is one
-//! call; a long one goes byte by byte through an automaton that is made on the way, piece by piece, and what
-//! making it takes is counted. Invariant: where a search is not refused, it answers what `regex` answers.
+//! A compiled regular expression. Searching one text is bounded and can be interrupted. A short text takes one call.
+//! A long text goes byte by byte through a lazily built automaton, piece by piece, and the cost of building it is
+//! counted.
+//! Invariant: a search that is not refused gives the result of `regex`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,21 +13,22 @@ use regex_automata::nfa::thompson::{NFA, WhichCaptures};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
-/// Bytes a compiled regex may take; the same again is allowed for its lazily built automaton.
+/// The most bytes of a compiled regex. Its lazily built automaton may take as many again.
 const REGEX_SIZE_LIMIT_BYTES: usize = 4 << 20;
-/// States of a pattern times bytes of a text up to which a search is one call: some 30 ms at the very worst.
+/// A search is one call up to this product of the pattern's states and the text's bytes: some 30 ms at the very
+/// worst.
 const AT_ONCE: usize = 1 << 22;
-/// States times bytes between two looks at whether the search is still wanted.
+/// States times bytes between two checks of the interrupt.
 const BETWEEN_LOOKS: usize = 1 << 20;
-/// Bytes of automaton that a search of one text may make, kept or not: about a second of work.
+/// The most bytes of automaton that a search of one text may build, kept or not: about a second of work.
 const AUTOMATON_BYTES: usize = 1 << 29;
-/// States times bytes up to which a text is searched in one call where no automaton can do it: some expressions
-/// with Unicode's word boundaries, in texts beyond ASCII.
+/// The most states times bytes in one call where no automaton is possible: for some expressions with Unicode's word
+/// boundaries, in texts beyond ASCII.
 const WITHOUT_AUTOMATON: usize = 1 << 29;
-/// Bytes of automaton kept at a time.
+/// The most bytes of automaton kept at a time.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// A compiled regex; equal where the text is. Cheap to clone.
+/// A compiled regex. Two are equal if their texts are. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     regex: Regex,
@@ -40,14 +42,14 @@ impl PartialEq for Pattern {
     }
 }
 
-/// The automaton that a pattern's searches have made so far; one for each thread that searches.
+/// The automaton that a pattern's searches have built so far; each searching thread has its own.
 #[derive(Debug, Default)]
 pub struct Searcher(Option<Cache>);
 
-/// How the search by automaton ended.
+/// The result of the search by automaton.
 enum Stepped {
     Found(bool),
-    /// It cannot tell.
+    /// The automaton cannot decide.
     Unable,
 }
 
@@ -59,12 +61,12 @@ impl Pattern {
             .build()?;
         let config = NFA::config().which_captures(WhichCaptures::None).nfa_size_limit(Some(REGEX_SIZE_LIMIT_BYTES));
         let nfa = NFA::compiler().configure(config).build(text);
-        // What `regex` took is no syntax error, so only the size can be.
+        // `regex` has accepted the text, so it is no syntax error: only the size can be wrong.
         let nfa = nfa.map_err(|_| regex::Error::CompiledTooBig(REGEX_SIZE_LIMIT_BYTES))?;
         Ok(Pattern { regex, nfa, automaton: Arc::default() })
     }
 
-    /// Whether the text has a match, however long that takes.
+    /// Whether the text has a match, without bounds.
     pub fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
@@ -72,7 +74,7 @@ impl Pattern {
     /// Whether the text has a match, found within bounds.
     ///
     /// # Errors
-    /// `Invalid` where pattern and text are too large for each other; what the interrupt says.
+    /// `Invalid` where pattern and text are too large for each other; the interrupt's error.
     pub fn matches(&self, text: &str, searcher: &mut Searcher, interrupt: &Interrupt) -> Result<bool> {
         let (states, bytes) = (self.nfa.states().len(), text.len());
         if states.saturating_mul(bytes) <= AT_ONCE {
@@ -109,7 +111,7 @@ impl Pattern {
                 at = next;
                 if at.is_tagged() {
                     if at.is_match() {
-                        // A match is told one byte late. One inside a character is none.
+                        // The automaton reports a match one byte late. A match that ends inside a character is none.
                         return Ok(if text.is_char_boundary(end) { Stepped::Found(true) } else { Stepped::Unable });
                     }
                     if at.is_dead() {

@@ -1,5 +1,5 @@
-//! Which rows have which value of one key: per kind of value a sorted dictionary and, for each value,
-//! its rows. Flat arrays, so that a million records cost bytes per value and not allocations.
+//! Postings: the rows that have each value of one key. Each kind of value has a sorted dictionary and, for each
+//! value, its rows. The arrays are flat, so that a million records cost bytes per value and no allocations.
 //! Invariant: values are strictly ascending; rows of one value are ascending and distinct.
 
 use std::cmp::Ordering;
@@ -19,7 +19,7 @@ struct ValueRows {
 }
 
 impl ValueRows {
-    /// Adds the next row of the value that was begun last.
+    /// Adds the next row to the newest value.
     fn push(&mut self, row: u16) {
         self.rows.push(row);
         if let Some(end) = self.ends.last_mut() {
@@ -73,7 +73,7 @@ impl<T: Copy> NumberPostings<T> {
         built
     }
 
-    /// The values on this side of `limit`: they are neighbours, since values ascend.
+    /// The values on this side of `limit`. They are contiguous, since values ascend.
     fn beyond(&self, side: Side, limit: Number, number: impl Fn(T) -> Number) -> Range<usize> {
         match side {
             Side::Below | Side::BelowOrEqual => 0..self.values.partition_point(|v| side.has(number(*v), limit)),
@@ -144,7 +144,7 @@ impl Strings {
     }
 }
 
-/// Values of one key as they are read, row after row.
+/// Values of one key, in the order in which rows are read.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     bools: Vec<(bool, u16)>,
@@ -185,7 +185,7 @@ impl Entries {
     }
 }
 
-/// All values of one kind of place under one key (scalars, or elements of lists) and their rows.
+/// The values of one key in one place (scalars, or elements of lists), with their rows.
 #[derive(Debug)]
 pub(super) struct Postings {
     bools: NumberPostings<bool>,
@@ -212,8 +212,8 @@ impl Postings {
         }
     }
 
-    /// Rows whose value equals one of `values`, which are sorted. Whichever side has fewer values is
-    /// walked, the other is searched.
+    /// Rows whose value equals one of `values`, which are sorted. The shorter of the two lists is walked, the longer
+    /// is searched.
     pub(super) fn one_of(&self, values: &[Scalar], into: &mut Bitset) {
         let here = self.bools.values.len() + self.ints.values.len() + self.floats.values.len() + self.strings.len();
         if values.len() <= here {

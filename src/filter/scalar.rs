@@ -1,5 +1,5 @@
-//! The values a filter names, and how they compare with a record's. Integers and floats compare by
-//! their exact mathematical value: no cast loses a bit. Values of different kinds do not compare.
+//! The values in a filter, and how they compare with a record's. Integers and floats compare by their exact
+//! mathematical value: no cast loses a bit. Values of different kinds do not compare.
 
 use std::cmp::Ordering;
 
@@ -43,7 +43,7 @@ fn compare_int_float(int: i64, float: f64) -> Option<Ordering> {
     if float < -TWO_TO_63 {
         return Some(Ordering::Greater);
     }
-    // −2⁶³ ≤ float < 2⁶³: its integral part is an i64, exactly; the rest of it decides a tie.
+    // −2⁶³ ≤ float < 2⁶³: its integral part is exactly an i64; its fraction decides a tie.
     let whole = float.trunc();
     Some(int.cmp(&(whole as i64)).then_with(|| if float > whole { Ordering::Less } else { tie(float, whole) }))
 }
@@ -73,7 +73,7 @@ impl Scalar {
     }
 }
 
-/// A borrowed [`Scalar`]: what a record's scalar value looks like to a filter.
+/// A borrowed [`Scalar`]: a record's scalar value as a filter sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum ScalarRef<'a> {
     Bool(bool),

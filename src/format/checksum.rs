@@ -1,6 +1,6 @@
-//! The two 128-bit words of the protocol: the [`Nonce`] that makes a commit recognisable as one's own,
-//! and the [`Checksum`] (xxh3-128) that binds bytes. Both are written as 32 lower-case hex digits,
-//! most significant first, wherever they are text; no other form is read.
+//! The two 128-bit words of the protocol: the [`Nonce`] by which a writer recognises its own commit, and the
+//! [`Checksum`] (xxh3-128) that binds bytes. As text both are 32 lower-case hex digits, most significant first; no
+//! other form is read.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ impl Nonce {
     }
 }
 
-/// xxh3-128 (seed 0) of some bytes. Finds damage, not malice.
+/// xxh3-128 (seed 0) of some bytes. It detects damage, not malice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Checksum(pub u128);
 
@@ -40,12 +40,12 @@ impl Checksum {
     }
 }
 
-/// Makes the checksum of bytes that come piece by piece.
+/// Computes the checksum of bytes that come piece by piece.
 #[derive(Clone, Default)]
 pub struct Hasher(Xxh3);
 
 impl Hasher {
-    /// The next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

@@ -1,6 +1,6 @@
-//! The Parquet columns of commits and segments: their schema, and rows ↔ Arrow batches.
-//! Both kinds have the same columns, `embedding` last; segments add `address` and fill `position` and
-//! `embedded`. [`check_rows`] holds the rules that every stored set of rows obeys, whoever wrote it.
+//! The Parquet columns of commits and segments: their schema, and rows ↔ Arrow batches. Both kinds have the same
+//! columns, `embedding` last; segments add `address` and fill `position` and `embedded`. [`check_rows`] holds the
+//! rules for every stored set of rows, of any writer.
 
 use std::sync::{Arc, LazyLock};
 
@@ -76,8 +76,8 @@ pub(super) fn fixed_size_list(dim: usize) -> Option<DataType> {
     i32::try_from(dim).ok().filter(|dim| *dim > 0).map(|dim| DataType::FixedSizeList(element(), dim))
 }
 
-/// What a stored set of rows must obey: equal lengths, ids, as many floats as embeddings, no float that
-/// is not finite, and where there are embeddings at all, one for each put and none for a delete.
+/// Checks the rules for a stored set of rows. Columns have equal lengths; ids are there; there are as many floats as
+/// embeddings need; every float is finite. If there are embeddings at all, each put has one and no delete does.
 pub(super) fn check_rows(rows: &Rows) -> Result<(), String> {
     let len = rows.len();
     let mut lengths = vec![
@@ -127,7 +127,7 @@ fn check_embeddings(rows: &Rows) -> Result<(), String> {
     }
 }
 
-/// Whether no float is NaN or infinite. Blocks without early exit, so that it runs as wide as it can.
+/// Whether no float is NaN or infinite. Works in blocks without early exit, so that the compiler can vectorise it.
 pub(super) fn all_finite(values: &[f32]) -> bool {
     values.chunks(4096).all(|block| block.iter().fold(true, |all, value| all & value.is_finite()))
 }
@@ -167,7 +167,7 @@ fn to_list(embeddings: &Embeddings, rows: usize) -> Result<ListArray, String> {
         .map_err(|e| e.to_string())
 }
 
-/// The columns of a decoded batch but its embeddings, which come on their own (see [`from_list`]).
+/// The columns of a decoded batch except its embeddings, which come separately (see [`from_list`]).
 pub(super) fn from_batch(batch: &RecordBatch, embeddings: Embeddings, layout: Layout) -> Result<Rows, String> {
     let rows = Rows {
         ops: text(batch, "op")?.iter().map(op_from_name).collect::<Result<_, _>>()?,
@@ -184,7 +184,7 @@ pub(super) fn from_batch(batch: &RecordBatch, embeddings: Embeddings, layout: La
     Ok(rows)
 }
 
-/// Embeddings out of a decoded list column: every list that is there has `dim` floats.
+/// Embeddings from a decoded list column: every list present has `dim` floats.
 pub(super) fn from_list(batch: &RecordBatch, dim: usize) -> Result<Embeddings, String> {
     let list: ListArray = column(batch, EMBEDDING)?;
     let present: Vec<bool> = (0..list.len()).map(|row| list.is_valid(row)).collect();

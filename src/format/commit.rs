@@ -1,7 +1,7 @@
-//! A commit: one durable, numbered change of one stream, as a Parquet object (docs/protocol.md#commits).
-//! The writer settings keep one record small; the properties chain a commit to the one before it.
-//! Invariant: a commit that decodes has a sound `xxh3` over all its bytes, rows that obey the
-//! format's rules, and a `prev` unless it is commit 1.
+//! A commit: one durable, numbered change of one stream, as a Parquet object (docs/protocol.md#commits). The writer
+//! settings keep a commit of one record small; the properties chain a commit to the one before it. Invariant: a
+//! decoded commit has a sound `xxh3` over all its bytes, rows that obey the format's rules, and a `prev` unless it is
+//! commit 1.
 
 use std::ops::Range;
 
@@ -48,7 +48,7 @@ pub struct CommitHeader {
     pub kind: CommitKind,
     /// Which instance wrote it; for people.
     pub writer: String,
-    /// Tells this batch from every other.
+    /// Distinguishes this batch from every other.
     pub nonce: Nonce,
     /// The commit before; `None` only for commit 1.
     pub prev: Option<Chain>,
@@ -68,13 +68,13 @@ pub struct Commit {
 /// The property that seals a commit: xxh3-128 of the whole object with these 32 digits as zeros.
 const XXH3: &str = "xxh3";
 
-/// What stands before its digits in a footer: the key, then (Thrift compact) the type of the value,
-/// a string, and its length, 32.
+/// The bytes before the digits in a footer: the key, then (Thrift compact) the type of the value, a string, and its
+/// length, 32.
 const SEAL_MARK: &[u8] = b"xxh3\x18\x20";
 
-/// Encodes a commit. Rows may be none. The same input gives the same bytes.
+/// Encodes a commit. It may have no rows. The same input gives the same bytes.
 pub fn encode_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError> {
-    // Whatever decoding refuses is refused here: a commit that is durable but unreadable ends its stream.
+    // Encoding refuses whatever decoding refuses: a durable but unreadable commit ends its stream.
     check_header(header).map_err(FormatError::Invalid)?;
     check_commit_rows(header, rows).map_err(FormatError::Invalid)?;
     write_commit(header, rows)
@@ -90,7 +90,7 @@ fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError
     for (key, value) in to_properties(header, rows.embeddings.dim) {
         writer.append_key_value_metadata(KeyValue::new(key.into(), value));
     }
-    // IMPORTANT: the last property, so that its digits are the last such text in the object.
+    // IMPORTANT: this is the last property, so that its digits are the last such text in the object.
     writer.append_key_value_metadata(KeyValue::new(XXH3.into(), Checksum(0).to_string()));
     let mut bytes = writer.into_inner().map_err(unencodable)?;
     let digits = seal_range(&bytes).ok_or_else(|| FormatError::Invalid("the checksum has no place".into()))?;
@@ -99,8 +99,8 @@ fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError
     Ok(bytes.into())
 }
 
-/// Decodes a commit and checks everything that can be checked without the stream: whether it is the
-/// wanted stream and version, and the chain, is for the caller.
+/// Decodes a commit and checks everything that can be checked without the stream. The caller checks the stream's name,
+/// the version and the chain.
 pub fn decode_commit(bytes: &Bytes) -> Result<Commit, FormatError> {
     let pieces = Pieces::whole(bytes);
     let file = RecordFile::open(&pieces, Layout::Commit)?;
@@ -120,7 +120,7 @@ fn unencodable(error: impl Into<ParquetError>) -> FormatError {
     FormatError::Invalid(error.into().to_string())
 }
 
-/// What makes one record small: nothing in the footer that the reader does not use.
+/// Settings that keep a commit of one record small: the footer holds nothing that the reader does not use.
 fn writer_properties() -> WriterProperties {
     WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)

@@ -1,6 +1,6 @@
-//! Decoders of other people's crates, run so that a panic of theirs is an answer like any other. arrow and parquet
-//! answer most damage with an error, but assert or slice past the end on some. Invariant: such a panic is counted
-//! and told in one line, with no message of the standard hook and no trace; every other panic is told as before.
+//! Decoders of other people's crates, run so that their panics become ordinary errors. arrow and parquet answer most
+//! damage with an error, but assert or slice past the end on some. Invariant: such a panic is counted and logged in
+//! one line, without the standard hook's message and without a trace. Every other panic is reported as before.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// How many decoders run on this thread, one within the other.
+    /// How many decoders run on this thread, nested.
     static RUNNING: Cell<u32> = const { Cell::new(0) };
     /// Where the last of their panics was.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -22,8 +22,8 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// Puts a hook before the one that is there. Once, and only when the first decoder runs: whoever sets a hook of his
-/// own before keeps it for all other panics.
+/// Puts a hook before the existing one. This happens once, when the first decoder runs. A hook that a program has set
+/// before that keeps all other panics.
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -55,7 +55,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs `decode` on bytes of `what` that may be anything; `None` if it panicked. Nothing half-decoded may outlive it.
+/// Runs `decode` on untrusted bytes of `what`; `None` if it panicked. Nothing half-decoded may outlive the call.
 pub fn contained<T>(what: &str, decode: impl FnOnce() -> T) -> Option<T> {
     install();
     let running = Running::begin();
@@ -67,7 +67,7 @@ pub fn contained<T>(what: &str, decode: impl FnOnce() -> T) -> Option<T> {
 fn note(what: &str) {
     PANICS.fetch_add(1, Ordering::Relaxed);
     let place = PLACE.with(RefCell::take).unwrap_or_else(|| "an unknown place".to_owned());
-    // The path of a crate's source, without the machine's folders before it.
+    // The path inside a crate's source, without the machine's folders before it.
     let place = place.rsplit_once("/src/").map_or(place.as_str(), |(crate_path, file)| {
         let start = crate_path.rfind('/').map_or(0, |slash| slash + 1);
         place.get(start..).unwrap_or(file)

@@ -1,6 +1,6 @@
-//! The records of the collection that holds a database's files: what each file is and where its content lies, and
-//! the record of the sweeps. Invariants: the parts of a content come to the file's size; a deleted file has no
-//! content; what cannot be read whole is not read at all.
+//! The records of the collection that holds a database's files: what each file is and where its content lies. One more
+//! is the record of the sweeps. Invariants: the sizes of a content's parts add up to the file's size; a deleted file
+//! has no content; a record that cannot be read whole is not read at all.
 
 use std::collections::BTreeMap;
 
@@ -54,24 +54,24 @@ pub struct Content {
     pub parts: Vec<ContentPart>,
 }
 
-/// A file as it is stored.
+/// A file's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRecord {
     /// Bytes.
     pub size: u64,
     /// SHA-256 of the bytes.
     pub sha256: Sha256Sum,
-    /// The media type that came with it.
+    /// The media type that the upload named.
     pub content_type: Option<String>,
-    /// How the bytes are coded, as it came with them.
+    /// The content encoding that the upload named.
     pub content_encoding: Option<String>,
     /// When it was uploaded, by the store's clock.
     pub uploaded_at: StoreTime,
-    /// When it was deleted; the record stays for a while to tell so.
+    /// When it was deleted; the record stays for a while to show that.
     pub deleted_at: Option<StoreTime>,
-    /// Whether it is deleted once it was downloaded whole, if its upload said so or denied it.
+    /// Whether the file is deleted after it was downloaded whole; `None` if its upload did not say.
     pub auto_delete: Option<bool>,
-    /// Its bytes; none if it is empty or deleted.
+    /// Its bytes; `None` if the file is empty or deleted.
     pub content: Option<Content>,
 }
 
@@ -170,14 +170,14 @@ impl FileRecord {
     }
 }
 
-/// What the sweeps of a database's files remember.
+/// The sweeps' own record for a database's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepRecord {
     /// Sweeps so far.
     pub sweeps: u64,
-    /// Store time at which the last of them began.
+    /// Store time at which the last sweep began.
     pub swept: Option<StoreTime>,
-    /// Contents that no record names, and the store time at which that was seen first.
+    /// Contents that no record names, and the store time at which this was first seen.
     pub unnamed: BTreeMap<Ulid, StoreTime>,
 }
 

@@ -1,8 +1,8 @@
-//! HEAD, the one mutable object of a stream, in JSON (docs/protocol.md#head), and the lists of what was
-//! taken off it. Fields this version does not know are kept and written back. Both carry a seal.
-//! Invariant of a decoded [`Head`]: its seal fits, if it has one of its own; its segments are adjacent and
-//! cover exactly [1, floor − 1], `gone` ≤ `floor`, graphs are disjoint and ascending; every key is one of its own
-//! stream and stands there once, and there are no more entries than [`ENTRIES`] of each kind.
+//! HEAD, the one mutable object of a stream, in JSON (docs/protocol.md#head), and the retired lists of what was taken
+//! off it. Fields that this version does not know are kept and written back. Both kinds carry a seal. Invariant of a
+//! decoded [`Head`]: a seal of its own fits. Segments are adjacent and cover exactly [1, floor − 1]; `gone` ≤ `floor`;
+//! graphs are disjoint and ascending. Every key belongs to the HEAD's own stream and occurs once. There are at most
+//! [`ENTRIES`] entries of each kind.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +15,15 @@ use crate::bucket::StoreTime;
 use crate::record::Version;
 use crate::self_checksum::{self, Checksummed, SelfChecksum};
 
-/// Nonces of the last swaps that HEAD remembers.
+/// How many nonces of the last swaps HEAD remembers.
 const RECENT: usize = 32;
-/// Aging entries that HEAD holds at most.
+/// Most aging entries in HEAD.
 pub const AGING: usize = 16;
-/// Segments, graphs and retired lists that HEAD names at most, of each. Far more than maintenance ever leaves: a bound
-/// for what a HEAD that somebody made up can cost.
+/// Most segments, graphs and retired lists in HEAD, of each kind. Maintenance never leaves nearly as many: the limit
+/// bounds the cost of a made-up HEAD.
 pub const ENTRIES: usize = 65_536;
 
-/// Whether a stream lives.
+/// Whether a stream is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
@@ -38,7 +38,7 @@ pub enum Life {
 pub struct Aging {
     /// The floor.
     pub floor: Version,
-    /// Store time of a read of HEAD that showed it.
+    /// Store time of a read of HEAD that showed the floor.
     pub seen: StoreTime,
     /// Fields of newer versions.
     #[serde(flatten)]
@@ -99,17 +99,17 @@ fn note_copy(other: &mut Map<String, Value>, own: &str) {
     other.entry(COPIED_FROM).or_insert_with(|| own.into());
 }
 
-/// A folder of a stream and the ending of what is in it.
+/// A folder of a stream, and the ending of the keys in it.
 type ObjectFolder = (&'static str, &'static str);
 const SEGMENT: ObjectFolder = ("seg", ".parquet");
 const GRAPH: ObjectFolder = ("graph", ".arrow");
 
-/// Whether a key is one that `stream` gives to objects of this kind.
+/// Whether `stream` gives such keys to objects of this kind.
 fn is_own(key: &str, stream: &str, (folder, ending): ObjectFolder) -> bool {
     let name =
         key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(folder));
     let ulid = name.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_suffix(ending));
-    // Other spellings of a ULID are no names.
+    // Other spellings of a ULID do not count.
     ulid.is_some_and(|text| text.parse::<Ulid>().is_ok_and(|ulid| ulid.to_string() == text))
 }
 
@@ -151,7 +151,7 @@ impl GraphEntry {
     }
 }
 
-/// A list of objects that one swap took off HEAD, by the ULID of its own object.
+/// A list of objects that one swap took off HEAD, named by the ULID of the list's own object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetiredEntry {
     /// Names the list's object.
@@ -163,7 +163,7 @@ pub struct RetiredEntry {
     pub other: Map<String, Value>,
 }
 
-/// The root of a stream.
+/// The content of HEAD, the root of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Format number of the stream.
@@ -182,11 +182,11 @@ pub struct Head {
     pub dropped_seen: Option<StoreTime>,
     /// The stream's configuration as of `floor`.
     pub config: Map<String, Value>,
-    /// Commits below are in segments; readers of the log start here.
+    /// All commits below are in segments; readers of the log start here.
     pub floor: Version,
-    /// Commit `floor` − 1; none while the floor is 1.
+    /// Commit `floor` − 1; `None` while the floor is 1.
     pub prev: Option<Chain>,
-    /// Only log slots below may ever have been deleted.
+    /// Only log slots below this may ever have been deleted.
     pub gone: Version,
     /// Floors on their way to `gone`, ascending.
     pub aging: Vec<Aging>,
@@ -194,11 +194,11 @@ pub struct Head {
     pub segs: Vec<SegmentEntry>,
     /// The graphs, ascending.
     pub graphs: Vec<GraphEntry>,
-    /// What was taken off and is not deleted yet.
+    /// Lists of objects that were taken off and are not deleted yet.
     pub retired: Vec<RetiredEntry>,
     /// How many orphan sweeps there were.
     pub sweeps: u64,
-    /// Store time of the HEAD read that the last of them began with.
+    /// Store time of the HEAD read with which the last sweep began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swept: Option<StoreTime>,
     /// Fields of newer versions.
@@ -232,7 +232,7 @@ impl Head {
         }
     }
 
-    /// This HEAD with a fresh nonce and the next generation: the ground of every swap.
+    /// This HEAD with a fresh nonce and the next generation: the basis of every swap.
     pub fn successor(&self) -> Head {
         let mut next = self.clone();
         next.r#gen += 1;
@@ -269,8 +269,8 @@ impl Head {
         Ok(head)
     }
 
-    /// Checks that HEAD names only objects of its own stream, each once, and not too many. What it names is read,
-    /// served, copied and in the end deleted.
+    /// Checks that HEAD names only objects of its own stream, each once, and not too many. Objects that HEAD names are
+    /// read, served, copied and in the end deleted.
     pub fn check_keys(&self) -> Result<(), FormatError> {
         let fail = |what: String| Err(FormatError::Damaged(format!("HEAD: {what}")));
         for (what, count) in
@@ -296,8 +296,8 @@ impl Head {
         Ok(())
     }
 
-    /// Checks the seal among the unknown fields, and takes it out: the next HEAD has one of its own. A seal
-    /// that an older version copied from the HEAD that it replaced says nothing about this one.
+    /// Checks the seal among the unknown fields, and takes it out: the next HEAD has a seal of its own. A seal that an
+    /// older version copied from the previous HEAD says nothing about this one.
     fn check_seal(&mut self, bytes: &[u8]) -> Result<(), String> {
         let Some(checksum) = self_checksum::take(&mut self.other)? else { return Ok(()) };
         match self.is_own(&checksum)? {
@@ -316,7 +316,7 @@ impl Head {
         }
         let behind = self.r#gen.checked_sub(of).and_then(|behind| usize::try_from(behind).ok());
         match behind.map(|behind| self.recent.iter().rev().nth(behind).map(nonce_of)) {
-            // So far back that `recent` does not reach there.
+            // Too far back for `recent`.
             Some(None) => Ok(false),
             Some(Some(then)) if then == *nonce => Ok(false),
             _ => Err(format!("its seal is of generation {of} with nonce {nonce}, which is no HEAD before this one")),
@@ -384,8 +384,8 @@ impl Retired {
         with_checksum("retired list", &Checksummed::once(self))
     }
 
-    /// Reads the list `ulid` of `stream`; one whose seal does not fit, another list, and a key outside the
-    /// stream are refused, so that a damaged list cannot delete what is not its own, or not yet.
+    /// Reads the list `ulid` of `stream`. Refuses a seal that does not fit, another list, and a key outside the
+    /// stream: a damaged list must not delete objects of others, nor its own too early.
     pub fn decode(bytes: &[u8], stream: &str, ulid: Ulid) -> Result<Retired, FormatError> {
         let retired: Retired = serde_json::from_slice(bytes)
             .map_err(|e| FormatError::Damaged(format!("retired list is not the JSON expected: {e}")))?;

@@ -1,4 +1,4 @@
-//! HEAD and the lists of what left it: what comes back, what is refused, and what the seal notices.
+//! HEAD and the retired lists: what comes back, what is refused, and what the seal detects.
 
 use super::*;
 
@@ -71,9 +71,9 @@ fn a_head_of_another_stream_is_damage() {
     assert!(error.to_string().contains("HEAD is of stream \"c/x\""), "{error}");
 }
 
-/// Keys that no segment of `c/x` has.
+/// Keys that are no names of segments of `c/x`.
 fn foreign_keys() -> Vec<String> {
-    // It has a letter, which can be spelt small.
+    // This ULID has a letter, which can be spelt in lower case.
     let ulid = Ulid(30);
     let keys =
         ["c/xy/seg/a", "c/x/log/a", "c/x/seg/a.parquet", "c/x/seg/../../y/HEAD", "drumlin.json", "catalog/HEAD", ""];
@@ -190,7 +190,7 @@ fn whatever_byte_of_a_head_or_a_list_is_changed_it_is_refused() {
     let mut old = head();
     old.config.insert("dimension".to_owned(), 3.into());
     old.aging.push(Aging { floor: Version(7), seen: StoreTime(9), other: Map::new() });
-    // Also with more swaps behind it than it remembers.
+    // The same holds after more swaps than `recent` remembers.
     for swaps in [0, 1, 40] {
         let head = (0..swaps).fold(old.clone(), |head, _| head.successor());
         refuse_every_change(&head.encode().unwrap(), |bytes| Head::decode(bytes, "c/x").map(drop));
@@ -198,7 +198,7 @@ fn whatever_byte_of_a_head_or_a_list_is_changed_it_is_refused() {
     refuse_every_change(&list().encode().unwrap(), |bytes| Retired::decode(bytes, "c/x", ULID).map(drop));
 }
 
-/// What an older version writes after `head`: fields that it does not know, the seal too, are copied.
+/// What an older version writes after `head`: it copies fields that it does not know, the seal too.
 fn swapped_by_an_older_version(head: &Head, bytes: &[u8]) -> (Head, Vec<u8>) {
     let mut next = head.successor();
     next.sweeps += 1;

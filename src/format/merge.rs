@@ -1,16 +1,16 @@
-//! Folds rows of adjacent version ranges into one segment: the latest row per id, in address order.
-//! Flushes fold commits (their rows resolved by [`Rows::resolve_addresses`]), compactions fold segments.
+//! Folds rows of adjacent version ranges into one segment: the latest row per id, in address order. Flushes fold
+//! commits (with rows resolved by [`Rows::resolve_addresses`]); compactions fold segments.
 
 use std::collections::HashSet;
 
 use super::{FormatError, RowOp, Rows, SegmentWriter};
 use crate::record::Version;
 
-/// Writes the latest row per id of `inputs` to `sink`, in address order. The inputs come in address
-/// order themselves, with addresses, and cover all versions of the sink's range.
+/// Writes the latest row per id of `inputs` to `sink`, in address order. The inputs have addresses, come in address
+/// order themselves, and cover all versions of the sink's range.
 ///
-/// Tombstones stay unless `keep_tombstones` is false, which is right only for a segment that begins at
-/// version 1: a tombstone hides the rows of its id in all segments before.
+/// Tombstones stay unless `keep_tombstones` is false. That is right only for a segment that begins at version 1: a
+/// tombstone hides the rows of its id in all earlier segments.
 pub fn merge_rows(
     inputs: impl IntoIterator<Item = Rows>,
     keep_tombstones: bool,

@@ -1,5 +1,5 @@
-//! The fold against a map: whatever is put and deleted, in whatever commits, flushed and compacted in
-//! whatever steps, the segment holds what the map holds.
+//! The fold against a map: after any puts and deletes, in any commits, flushed and compacted in any steps, the segment
+//! holds what the map holds.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ fn merge(header: SegmentHeader, inputs: Vec<Rows>, keep_tombstones: bool) -> Enc
 /// Address, id and the record (none: a tombstone), per row.
 type Said = Vec<(u64, String, Option<Row>)>;
 
-/// The decoded groups, and what they say in the model's words.
+/// The decoded groups, in the model's form.
 fn read(segment: &EncodedSegment) -> (Vec<Rows>, Said) {
     let bytes: Bytes = segment.pieces.concat().into();
     let groups = decode_segment(&bytes).unwrap().groups;
@@ -93,7 +93,7 @@ proptest! {
         let mut resolved = Vec::new();
         for (i, rows) in commits.iter().enumerate() {
             let version = Version(i as u64 + 1);
-            // Half of the repeated puts say that position and embedding are those of an earlier row.
+            // Half of the repeated puts take position and embedding from an earlier row.
             let rows: Vec<Row> = rows.iter().enumerate().map(|(j, row)| match model.get(&row.id) {
                 Some((_, Some(old))) if (i + j) % 2 == 0 && row.op == RowOp::Put =>
                     Row { position: old.position, embedded: old.embedded, ..row.clone() },

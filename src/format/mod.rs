@@ -1,6 +1,6 @@
-//! Bytes ↔ values. Records in Parquet, graphs in Arrow IPC, HEAD in JSON; see `docs/format.md`.
-//! Everything read here comes from a bucket and is untrusted: every decoder checks before it uses and
-//! answers [`FormatError`], never a panic.
+//! Bytes ↔ values. Records in Parquet, graphs in Arrow IPC, HEAD in JSON; see `docs/format.md`. Everything read here
+//! comes from a bucket and is untrusted. Every decoder checks before it uses, and fails with [`FormatError`], never
+//! with a panic.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -35,7 +35,7 @@ pub const FORMAT: u64 = 1;
 /// Why stored bytes could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The bytes do not parse, or say what cannot be.
+    /// The bytes do not parse, or hold impossible values.
     #[error("{0}")]
     Damaged(String),
     /// Written by a newer Drumlin.

@@ -1,11 +1,10 @@
-//! The fast way to read a column of embeddings: page by page, walking the runs of the levels and
-//! copying the floats as they lie. The standard reader takes a list apart float by float, slower than
-//! the wire brings them.
-//! Invariant: what this reads is what the standard reader reads; pages it does not know (dictionaries,
-//! the second page version, other encodings) are left to that one.
+//! The fast way to read a column of embeddings: page by page, following the runs of the levels and copying the floats
+//! as they lie. The standard reader takes a list apart float by float, more slowly than the network delivers them.
+//! Invariant: the result is that of the standard reader. Pages of an unknown kind (dictionaries, the second page
+//! version, other encodings) are left to it.
 //!
-//! Levels of `optional list<required float>`: repetition 0 begins a row, 1 goes on with its list;
-//! definition 0 is a null row, 1 an empty list (never stored), 2 a float.
+//! Levels of `optional list<required float>`: repetition 0 begins a row, 1 continues its list; definition 0 is a null
+//! row, 1 an empty list (never stored), 2 a float.
 
 use arrow::buffer::{Buffer, MutableBuffer, ScalarBuffer};
 use parquet::basic::Encoding;
@@ -19,8 +18,8 @@ const _: () = assert!(cfg!(target_endian = "little"), "stored floats are little-
 const REPETITION_BITS: usize = 1;
 const DEFINITION_BITS: usize = 2;
 
-/// Reads the embeddings of one row group of `rows` rows, `dim` floats each (at least 1), out of an object of
-/// `object_bytes`; `None` where the standard reader has to.
+/// Reads the embeddings of one row group from an object of `object_bytes`. The group has `rows` rows of `dim` floats
+/// each (at least 1). `None`: only the standard reader can read them.
 pub(super) fn read_embeddings(
     mut pages: impl PageReader,
     object_bytes: u64,
@@ -40,7 +39,7 @@ pub(super) fn read_embeddings(
     lists.finish().map(Some).map_err(|what| damaged(format!("embeddings: {what}")))
 }
 
-/// The lists read so far. A list may go on from one page to the next.
+/// The lists read so far. A list may continue on the next page.
 struct PageLists {
     dim: usize,
     rows: usize,
@@ -53,7 +52,7 @@ struct PageLists {
 }
 
 impl PageLists {
-    /// Memory for all rows at once, but never more than the `available` bytes of the file can fill.
+    /// Memory for all rows at once, but never more than the file's `available` bytes can fill.
     fn new(dim: usize, rows: usize, available: usize) -> PageLists {
         let expected = dim.saturating_mul(rows).saturating_mul(size_of::<f32>());
         let values = MutableBuffer::with_capacity(expected.min(available));
@@ -88,7 +87,7 @@ impl PageLists {
         Ok(())
     }
 
-    /// Takes `count` level pairs, all alike.
+    /// Takes `count` equal level pairs.
     fn walk(&mut self, repetition: u8, definition: u8, count: usize) -> Result<(), String> {
         if repetition == 0 && count > self.rows - self.present.len() {
             return Err(format!("expected {} rows, got more", self.rows));
@@ -135,14 +134,14 @@ impl PageLists {
     }
 }
 
-/// Levels at the head of a page: their length in bytes (u32, little-endian), then their runs.
+/// Levels at the start of a page: their length in bytes (u32, little-endian), then their runs.
 fn take_levels(page: &[u8]) -> Result<(&[u8], &[u8]), String> {
     page.split_first_chunk()
         .and_then(|(len, rest)| rest.split_at_checked(u32::from_le_bytes(*len) as usize))
         .ok_or_else(|| "a page ends within its levels".to_owned())
 }
 
-/// So many equal levels.
+/// A run of equal levels.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Run {
     level: u8,
@@ -155,7 +154,7 @@ struct Runs<'a> {
     bits: usize,
     /// Levels not yet handed out.
     left: usize,
-    /// The bit-packed levels at hand, of which `packed_at` are handed out.
+    /// The current bit-packed levels, of which `packed_at` are handed out.
     packed: &'a [u8],
     packed_at: usize,
 }
@@ -180,7 +179,7 @@ impl<'a> Runs<'a> {
         }
         let level = self.packed_level(self.packed_at).ok_or("a group of no levels")?;
         let start = self.packed_at;
-        // The last group is padded: what lies past the levels of the page is not theirs.
+        // The last group is padded: bits past the page's levels are no levels.
         let end = start.saturating_add(self.left);
         while self.packed_at < end && self.packed_level(self.packed_at) == Some(level) {
             self.packed_at += 1;

@@ -1,6 +1,6 @@
-//! An object's bytes as far as they are at hand: pieces at their offsets, read as one. A Parquet reader
-//! over them needs only the pieces that hold what it reads.
-//! Invariants: pieces ascend and do not overlap; reading where no piece is is an error, never a guess.
+//! The bytes of an object that are at hand: pieces at their offsets, read as one. A Parquet reader over them needs
+//! only the pieces with the bytes that it reads. Invariants: pieces ascend and do not overlap; reading between pieces
+//! is an error, never a guess.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -23,8 +23,7 @@ impl Pieces {
         Pieces { len: bytes.len() as u64, pieces: Arc::new([(0, bytes.clone())]) }
     }
 
-    /// Pieces of an object of `len` bytes, each with its offset. Of pieces that overlap the later counts
-    /// for what both hold.
+    /// Pieces of an object of `len` bytes, each with its offset. Where pieces overlap, the later one counts.
     pub fn new(len: u64, pieces: impl IntoIterator<Item = (u64, Bytes)>) -> Pieces {
         let mut pieces: Vec<(u64, Bytes)> = pieces.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
         pieces.sort_by_key(|(start, _)| *start);
@@ -35,7 +34,7 @@ impl Pieces {
         Pieces { len, pieces: pieces.into() }
     }
 
-    /// From where on all bytes up to the end are at hand.
+    /// The offset from which all bytes up to the end are at hand.
     pub fn tail_start(&self) -> u64 {
         let mut start = self.len;
         for (at, bytes) in self.pieces.iter().rev() {
@@ -47,7 +46,7 @@ impl Pieces {
         start
     }
 
-    /// What is left from `at` on of the piece that holds it; empty where none does.
+    /// The rest, from `at` on, of the piece that holds `at`; empty where no piece does.
     fn rest(&self, at: u64) -> Bytes {
         let next = self.pieces.partition_point(|(start, _)| *start <= at);
         let Some((start, bytes)) = next.checked_sub(1).and_then(|n| self.pieces.get(n)) else { return Bytes::new() };
@@ -75,13 +74,13 @@ impl ChunkReader for Pieces {
         Ok(PiecesReader { rest: self.rest(start), at: start, pieces: self.clone() })
     }
 
-    /// A slice of one piece where it holds them all, else a copy.
+    /// A slice if one piece holds all the bytes, else a copy.
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         let first = self.rest(start);
         if first.len() >= length {
             return Ok(first.slice(..length));
         }
-        // Checked before memory is asked for: the length comes from the object.
+        // The check comes before memory is taken: the length comes from the object.
         let end = start.checked_add(length as u64).filter(|end| *end <= self.len).ok_or_else(|| not_at_hand(start))?;
         let mut joined = Vec::with_capacity(length);
         let mut part = first;
@@ -100,11 +99,11 @@ impl ChunkReader for Pieces {
     }
 }
 
-/// Reads pieces one after the other.
+/// Reads pieces in order.
 #[derive(Debug)]
 pub struct PiecesReader {
     pieces: Pieces,
-    /// What is left of the current piece, and its offset.
+    /// The rest of the current piece, and its offset.
     rest: Bytes,
     at: u64,
 }

@@ -1,6 +1,6 @@
-//! One Parquet object of records, opened for reading: its properties (file key-value metadata) and its
-//! row groups. Invariant: an open file has every column of its layout, in exactly the layout's type;
-//! columns it does not know are skipped.
+//! One Parquet object of records, opened for reading: its properties (file key-value metadata) and its row groups.
+//! Invariant: an open file has every column of its layout, with exactly the layout's type; unknown columns are
+//! skipped.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -25,9 +25,9 @@ pub(super) fn damaged(what: impl Into<String>) -> FormatError {
     FormatError::Damaged(what.into())
 }
 
-/// Runs a decoder over bytes that may be anything. The Parquet crate promises errors for bad input but
-/// still has assertions and slices that a hostile footer or page header reaches; a panic there means
-/// damage like any other, and nothing half-decoded survives it.
+/// Runs a decoder over untrusted bytes. The Parquet crate promises errors for bad input, but a hostile footer or page
+/// header still reaches assertions and slices in it. Such a panic is reported as damage, and nothing half-decoded
+/// survives it.
 pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
     contained("a stored object", decode)
         .unwrap_or_else(|| Err(damaged("not a readable parquet file: its parts contradict each other")))
@@ -38,13 +38,13 @@ pub(super) fn parquet_damage(error: impl Display) -> FormatError {
     damaged(format!("not a readable parquet file: {error}"))
 }
 
-/// Bytes of a footer at most: a segment of a thousand million rows has less.
+/// Most bytes of a footer: a segment of a thousand million rows has less.
 const FOOTER_BYTES: u64 = 64 << 20;
-/// What a commit can be decoded to: so many times its bytes, and some. Commits are not compressed; a row of twelve
-/// bytes takes a few hundred in memory.
+/// Most bytes that a commit decodes to: this multiple of its own bytes, plus a constant. Commits are not compressed; a
+/// row of twelve bytes takes a few hundred in memory.
 const COMMIT_EXPANSION: u64 = 64;
 const COMMIT_EXPANSION_BYTES: u64 = 4 << 20;
-/// What a row of a segment takes in memory beside its texts and floats, and a row group beside its rows.
+/// Memory of a segment's row beside its texts and floats, and of a row group beside its rows.
 const ROW_BYTES: u64 = 512;
 const GROUP_BYTES: u64 = 64 << 10;
 
@@ -58,7 +58,7 @@ pub(super) struct RecordFile {
 }
 
 impl RecordFile {
-    /// Reads the footer, which must be at hand, and checks format number and columns.
+    /// Reads the footer, which must be at hand. Checks the format number and the columns.
     pub fn open(pieces: &Pieces, layout: Layout) -> Result<RecordFile, FormatError> {
         guarded(|| {
             let metadata = Arc::new(read_metadata(pieces, FOOTER_BYTES).map_err(parquet_damage)?);
@@ -157,7 +157,7 @@ impl RecordFile {
         })
     }
 
-    /// Decodes one row group; it needs nothing of the others, and of the file the bytes in its range.
+    /// Decodes one row group. It needs only the bytes in the group's range, and no other group.
     pub fn read_group(&self, pieces: &Pieces, group: usize) -> Result<Rows, FormatError> {
         guarded(|| {
             let span = tracing::debug_span!(target: "drumlin::load", "decode texts").entered();
@@ -171,12 +171,12 @@ impl RecordFile {
         })
     }
 
-    /// Bytes that all columns come to once expanded, as the footer says: no more is ever taken.
+    /// Bytes that the footer claims for all columns once expanded. Decoding never takes more.
     pub fn expanded_bytes(&self) -> u64 {
         self.metadata.row_groups().iter().fold(0, |sum, group| sum.saturating_add(declared_bytes(group)))
     }
 
-    /// Bytes of memory that a row group is decoded to at most.
+    /// Most bytes of memory that a row group decodes to.
     fn group_bytes(&self, group: &RowGroupMetaData) -> u64 {
         let row = ROW_BYTES.saturating_add((self.dim as u64).saturating_mul(8));
         let rows = group.num_rows().unsigned_abs().saturating_mul(row);
@@ -217,13 +217,13 @@ impl RecordFile {
         self.read_embeddings_standard(pieces, group)
     }
 
-    /// Reads embeddings by the standard reader, which knows every page there is.
+    /// Reads embeddings with the standard reader, which knows every kind of page.
     pub fn read_embeddings_standard(&self, pieces: &Pieces, group: usize) -> Result<Embeddings, FormatError> {
         let batch = self.read_columns(pieces, group, |name| name == EMBEDDING)?;
         columns::from_list(&batch, self.dim).map_err(FormatError::Damaged)
     }
 
-    /// The layout's columns that `wanted` names, by the standard reader, as one batch.
+    /// The columns of the layout that `wanted` selects, read by the standard reader, as one batch.
     fn read_columns(
         &self,
         pieces: &Pieces,

@@ -1,6 +1,6 @@
-//! Rows as columns: what a commit or a row group of a segment holds once decoded, and what is encoded.
-//! Arrow arrays share their buffers, so a decoded row group is used in memory as it is.
-//! Invariant: all columns have `len` rows; embeddings are dense over the rows that have one.
+//! Rows as columns: the decoded form of a commit or of a segment's row group, and the input of encoding. Arrow arrays
+//! share their buffers, so memory uses a decoded row group as it is. Invariant: all columns have `len` rows;
+//! embeddings are dense over the rows that have one.
 
 use arrow::array::{Array, StringArray, UInt64Array};
 use arrow::buffer::ScalarBuffer;
@@ -28,13 +28,13 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// No row has an embedding (`rows` rows).
+    /// `rows` rows without an embedding.
     #[cfg(any(test, feature = "testing"))]
     pub fn none(rows: usize) -> Embeddings {
         Embeddings { dim: 0, values: Vec::new().into(), present: Some(vec![false; rows]) }
     }
 
-    /// Every row has one.
+    /// Rows that all have an embedding.
     #[cfg(any(test, feature = "testing"))]
     pub fn dense(dim: usize, values: Vec<f32>) -> Embeddings {
         Embeddings { dim, values: values.into(), present: None }
@@ -60,7 +60,7 @@ pub struct Rows {
     pub positions: UInt64Array,
     /// Address of the row that last changed the embedding; null means "this row" (only in commits).
     pub embedded: UInt64Array,
-    /// The rows' own addresses: filled in segments, `None` in commits (there it is version and row).
+    /// The rows' own addresses: filled in segments. `None` in commits, where version and row number give the address.
     pub addresses: Option<UInt64Array>,
 }
 
@@ -112,7 +112,7 @@ impl Row {
         }
     }
 
-    /// Bytes this row adds to a commit, roughly: what group commit counts.
+    /// Roughly the bytes this row adds to a commit, as group commit counts them.
     pub fn size_bytes(&self) -> usize {
         let text = |t: &Option<String>| t.as_ref().map_or(0, String::len);
         self.embedding.as_ref().map_or(0, |e| e.len() * 4)
@@ -125,8 +125,8 @@ impl Row {
 }
 
 impl FromIterator<Row> for Rows {
-    /// Turns rows into columns. All embeddings must have the same length (the writer checks that
-    /// before); a row whose embedding differs in length from the first is stored without one.
+    /// Turns rows into columns. All embeddings must have the same length, which the writer has checked. A row whose
+    /// embedding differs in length from the first is stored without one.
     fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Rows {
         let rows: Vec<Row> = rows.into_iter().collect();
         let dim = rows.iter().find_map(|r| r.embedding.as_ref().map(Vec::len)).unwrap_or(0);
@@ -157,16 +157,15 @@ impl Rows {
         self.ids.value(row)
     }
 
-    /// The nullable text at `row` of one of the text columns.
+    /// The nullable text at `row` of a text column.
     pub fn text(column: &StringArray, row: usize) -> Option<&str> {
         (!column.is_null(row)).then(|| column.value(row))
     }
 }
 
 impl Rows {
-    /// The rows of commit `version` as rows of a segment: their addresses are filled in, and stand in
-    /// `positions` and `embedded` where those said "this row". `None` where the version or a row number
-    /// is too large for an address.
+    /// The rows of commit `version` as rows of a segment: addresses are filled in, also where `positions` and
+    /// `embedded` said "this row". `None` if the version or a row number is too large for an address.
     pub fn resolve_addresses(mut self, version: Version) -> Option<Rows> {
         let first = Address::new(version, 0)?.0;
         Address::new(version, self.len().saturating_sub(1))?;
@@ -182,7 +181,7 @@ impl Rows {
         Some(self)
     }
 
-    /// The rows at which `keep` is true, in their order; rows that `keep` does not reach are left out.
+    /// The rows at which `keep` is true, in their order; rows beyond the end of `keep` are left out.
     pub fn select(&self, keep: &[bool]) -> Rows {
         let at: Vec<usize> = (0..self.len()).filter(|row| keep.get(*row) == Some(&true)).collect();
         let texts = |column: &StringArray| at.iter().map(|row| Rows::text(column, *row)).collect::<StringArray>();
@@ -203,7 +202,7 @@ impl Rows {
 }
 
 impl Embeddings {
-    /// Those of the rows `at` (ascending) out of `rows`.
+    /// The embeddings of the rows `at` (ascending) out of `rows`.
     fn select(&self, at: &[usize], rows: usize) -> Embeddings {
         if at.len() == rows {
             return self.clone();

@@ -1,8 +1,7 @@
-//! A segment: the latest row per id of the commits of a version range, as a Parquet object that any
-//! Parquet reader understands (docs/protocol.md#segments-and-graphs). Written as a stream into pieces for a multipart
-//! put, read group by group, so that several threads can share the work.
-//! Invariant: addresses ascend strictly and lie in commits lo..=hi; `position` and `embedded` are filled
-//! and never later than the row itself.
+//! A segment: the latest row per id of the commits of a version range, as a Parquet object that any Parquet reader
+//! understands (docs/protocol.md#segments-and-graphs). It is written as a stream into pieces for a multipart put, and
+//! read group by group, so that several threads can share the work. Invariants: addresses ascend strictly and lie in
+//! commits lo..=hi; `position` and `embedded` are filled and never later than the row itself.
 
 use std::io::{self, Write};
 use std::mem;
@@ -25,22 +24,22 @@ use super::record_file::{RecordFile, damaged};
 use super::{Checksum, FORMAT, FormatError, RowOp, Rows};
 use crate::record::{Address, Version};
 
-/// Rows of a row group at most: what is decoded at once, and by one thread.
+/// Most rows of a row group, the unit that one thread decodes at once.
 pub const ROWS_PER_GROUP: usize = 16_384;
 
-/// Encoded bytes of a row group, roughly, at which it ends before it has all its rows.
+/// A row group ends early at roughly this many encoded bytes.
 const GROUP_BYTES: usize = 128 << 20;
 
 /// Bytes of a page of embeddings.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Bytes of a piece of the object, all but the last: at least the 5 MiB that a multipart upload asks for.
+/// Bytes of each piece of the object but the last. A multipart upload needs at least 5 MiB.
 const PIECE_BYTES: usize = 8 << 20;
 
-/// What ends a Parquet object: the footer's length (u32, little-endian) and the magic.
+/// The end of a Parquet object: the footer's length (u32, little-endian) and the magic.
 const FOOTER_END_BYTES: u64 = 8;
 
-/// What a segment says about itself.
+/// The header of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The stream's name, `catalog` or `c/{cid}`.
@@ -62,7 +61,7 @@ impl SegmentHeader {
         }
     }
 
-    /// Rows as they must stand in this segment, after a row with address `last`. The last address.
+    /// Checks that rows may follow a row with address `last` in this segment. Returns the last address.
     fn check_rows(&self, rows: &Rows, mut last: Option<u64>) -> Result<Option<u64>, String> {
         let addresses = rows.addresses.as_ref().ok_or("rows of a segment need their addresses")?;
         for (row, address) in addresses.iter().enumerate() {
@@ -87,7 +86,7 @@ impl SegmentHeader {
     }
 }
 
-/// A segment's object, ready to be put, and what HEAD says about it.
+/// A segment's object, ready to be put, and the figures for its entry in HEAD.
 #[derive(Debug, Clone)]
 pub struct EncodedSegment {
     /// The object in consecutive pieces of 8 MiB, the last one smaller.
@@ -100,7 +99,7 @@ pub struct EncodedSegment {
     pub xxh3: Checksum,
 }
 
-/// Collects what is written as pieces, and their checksum.
+/// Collects the written bytes as pieces, and their checksum.
 #[derive(Default)]
 struct Sink {
     done: Vec<Bytes>,
@@ -144,12 +143,12 @@ impl SegmentWriter {
         Ok(SegmentWriter { header, writer, last: None, rows: 0 })
     }
 
-    /// What the segment will say about itself.
+    /// The header that the segment will have.
     pub fn header(&self) -> &SegmentHeader {
         &self.header
     }
 
-    /// Appends rows that have their addresses, all of them after those of the rows before.
+    /// Appends rows that have their addresses, all after those of the rows before.
     pub fn push(&mut self, mut rows: Rows) -> Result<(), FormatError> {
         if rows.embeddings.dim == 0 && rows.ops.iter().all(|op| *op == RowOp::Delete) {
             rows.embeddings.dim = self.header.dim;
@@ -188,7 +187,7 @@ fn unencodable(error: impl Into<ParquetError>) -> FormatError {
     FormatError::Invalid(error.into().to_string())
 }
 
-/// Embeddings so that they can be copied out as they lie, every other column small.
+/// Settings under which embeddings can be copied out as they lie, and every other column is small.
 fn writer_properties(header: &SegmentHeader) -> Result<WriterProperties, FormatError> {
     let embedding = ColumnPath::from(vec![EMBEDDING.to_owned(), "list".to_owned(), "element".to_owned()]);
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).map_err(unencodable)?);
@@ -230,7 +229,7 @@ pub struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Whether the whole footer is among the pieces; `true` also where the end is no footer at all.
+    /// Whether the whole footer is among the pieces; also `true` if the end is no footer at all.
     pub fn can_open(pieces: &Pieces) -> bool {
         let Some(end) = pieces.len().checked_sub(FOOTER_END_BYTES) else { return true };
         let Ok(end_bytes) = pieces.get_bytes(end, FOOTER_END_BYTES as usize) else { return false };
@@ -238,8 +237,7 @@ impl SegmentReader {
         pieces.tail_start() <= end.saturating_sub(length.into())
     }
 
-    /// Reads the footer, which must be at hand. Whether the bytes have the checksum that HEAD names is
-    /// for the caller.
+    /// Reads the footer, which must be at hand. The caller checks the bytes against the checksum in HEAD.
     pub fn open(pieces: &Pieces) -> Result<SegmentReader, FormatError> {
         let file = RecordFile::open(pieces, Layout::Segment)?;
         let kind = file.require("kind")?;
@@ -256,7 +254,7 @@ impl SegmentReader {
         Ok(SegmentReader { header, file })
     }
 
-    /// What the segment says about itself.
+    /// The header.
     pub fn header(&self) -> &SegmentHeader {
         &self.header
     }
@@ -271,7 +269,7 @@ impl SegmentReader {
         self.file.rows()
     }
 
-    /// Bytes that its columns come to once expanded, as it says; decoding takes a small multiple at most.
+    /// Bytes that its columns claim to expand to. Decoding takes at most a small multiple.
     pub fn expanded_bytes(&self) -> u64 {
         self.file.expanded_bytes()
     }
@@ -281,16 +279,16 @@ impl SegmentReader {
         self.file.group_range(group)
     }
 
-    /// Decodes one row group, whose range must be at hand, and checks it by itself; see
-    /// [`SegmentReader::check_order`].
+    /// Decodes one row group, whose range must be at hand, and checks the group by itself. See
+    /// [`SegmentReader::check_order`] for the rest.
     pub fn read_group(&self, pieces: &Pieces, group: usize) -> Result<Rows, FormatError> {
         let rows = self.file.read_group(pieces, group)?;
         self.header.check_rows(&rows, None).map_err(FormatError::Damaged)?;
         Ok(rows)
     }
 
-    /// Checks what no group shows by itself: that addresses ascend from each group to the next.
-    /// `groups` are all groups, decoded, in order.
+    /// Checks what no single group shows: addresses ascend from each group to the next. `groups` are all groups,
+    /// decoded, in order.
     pub fn check_order(groups: &[Rows]) -> Result<(), FormatError> {
         let ends = groups.iter().filter_map(|rows| {
             let addresses = rows.addresses.as_ref()?.values();
@@ -307,10 +305,10 @@ impl SegmentReader {
     }
 }
 
-/// A segment, decoded whole.
+/// A whole decoded segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
-    /// What it says about itself.
+    /// Its header.
     pub header: SegmentHeader,
     /// Its rows, group by group.
     pub groups: Vec<Rows>,

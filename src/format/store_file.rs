@@ -1,5 +1,5 @@
-//! The small JSON file that makes a bucket a Drumlin store: `drumlin.json`. Unknown fields are ignored, a
-//! newer format is refused, and so is one whose seal does not fit.
+//! The small JSON file that makes a bucket a Drumlin store: `drumlin.json`. Unknown fields are ignored. A newer format
+//! is refused, and so is a file whose seal does not fit.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::self_checksum::{self, Checksummed};
 pub struct StoreFile {
     /// Format number of the store.
     pub format: u64,
-    /// Which store this is: the same wherever the bucket is copied to.
+    /// The store's identity, which it keeps wherever the bucket is copied.
     pub store_id: Uuid,
     /// The version of Drumlin that made it; for people.
     pub created_by: String,
@@ -43,7 +43,7 @@ fn created_by() -> String {
     format!("drumlin {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The format number first: of a newer format nothing else can be expected.
+/// Checks the format number first: a newer format may differ in everything else.
 fn decode<T: for<'de> Deserialize<'de>>(what: &str, bytes: &[u8]) -> Result<T, FormatError> {
     #[derive(Deserialize)]
     struct Format {

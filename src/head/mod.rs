@@ -1,7 +1,7 @@
-//! HEAD in the bucket: reading it, creating it, and swapping it (docs/protocol.md#head-swap).
-//! Invariants: a swap is decided by the store's compare-and-swap alone; an unclear answer is resolved by
-//! reading HEAD back and looking for the swap's nonce, and abandoning a swap never deletes anything. What does not
-//! read as HEAD is read again before anything is concluded, and so is one that is older than one seen before.
+//! HEAD in the bucket: reading it, creating it, and swapping it (docs/protocol.md#head-swap). Invariants: the store's
+//! compare-and-swap alone decides a swap. After an unclear answer, HEAD is read back and searched for the swap's
+//! nonce. Abandoning a swap never deletes anything. Bytes that do not decode as HEAD are read again before any
+//! conclusion, and so is a HEAD older than one seen before.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -28,7 +28,7 @@ pub struct HeadRead {
     pub etag: String,
     /// Store time of the answer.
     pub date: Option<StoreTime>,
-    /// Store time at which it was last written.
+    /// Store time of HEAD's last write.
     pub last_modified: Option<StoreTime>,
 }
 
@@ -38,7 +38,7 @@ pub enum HeadError {
     /// The stream has no HEAD.
     #[error("there is no HEAD")]
     Missing,
-    /// The bytes are not a HEAD this version can use.
+    /// The bytes are not a HEAD that this version can use.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The bucket did not answer, or refused.
@@ -55,7 +55,7 @@ impl From<BucketError> for HeadError {
     }
 }
 
-/// Reads HEAD of `stream`, which should be there, until it checks out or the time for that is over.
+/// Reads HEAD of `stream`, which should be there, until it checks out or the time limit is over.
 pub async fn read(bucket: &dyn Bucket, stream: &StreamId, reread: Reread) -> Result<HeadRead, HeadError> {
     read_as(bucket, stream, (reread, Absence::Doubted), None).await
 }
@@ -85,8 +85,8 @@ async fn read_as(
     })
 }
 
-/// Reads the HEAD of one stream for one instance. Its generation never goes down: an older one is an old answer, or an
-/// old HEAD that was put back.
+/// Reads the HEAD of one stream for one instance. The generation never goes down: an older HEAD is a stale answer, or
+/// was put back.
 #[derive(Debug)]
 pub struct HeadReader {
     bucket: Arc<dyn Bucket>,
@@ -100,7 +100,7 @@ impl HeadReader {
         HeadReader { bucket, stream, newest: AtomicU64::new(0) }
     }
 
-    /// Reads HEAD, which should be there, until it checks out or the time for that is over.
+    /// Reads HEAD, which should be there, until it checks out or the time limit is over.
     pub async fn read(&self, reread: Reread) -> Result<HeadRead, HeadError> {
         read_as(self.bucket.as_ref(), &self.stream, (reread, Absence::Doubted), Some(&self.newest)).await
     }
@@ -126,9 +126,8 @@ pub enum Created {
     Exists,
 }
 
-/// Creates HEAD of a new stream by put-if-absent, and sees it there before it says so. A lost answer is resolved by
-/// reading back: it counts only if HEAD is live and carries our nonce, and then its last-modified time is the answer's
-/// date.
+/// Creates HEAD of a new stream by put-if-absent, and confirms it with a read. After a lost answer the read decides:
+/// the create counts only if HEAD is live and carries our nonce. HEAD's last-modified time then is the answer's date.
 pub async fn create(
     bucket: &dyn Bucket,
     stream: &StreamId,
@@ -143,7 +142,7 @@ pub async fn create(
         let unknown = match put {
             Ok(_) | Err(BucketError::Exists { .. }) => {
                 let answered = put.ok().map(|stamp| stamp.date);
-                // IMPORTANT: also after a success. Nobody can use a collection whose HEAD is not there.
+                // IMPORTANT: also read after a success. Nobody can use a collection whose HEAD is missing.
                 match read(bucket, stream, timing.reread()).await {
                     Ok(found) if found.head.recent.contains(&head.nonce) && found.head.state == head.state => {
                         return Ok(Created::Ours(answered.unwrap_or(found.last_modified)));
@@ -174,15 +173,14 @@ fn unclear(why: &str) -> BucketError {
 pub enum Swapped {
     /// HEAD now is (or has been) this one of ours.
     Done(Box<Head>),
-    /// The change no longer fits what HEAD says, or the outcome stayed unclear until the deadline.
-    /// Whatever was uploaded for it stays; it may have landed all the same.
+    /// The change no longer fits HEAD, or the outcome stayed unclear until the deadline. Objects uploaded for it stay;
+    /// the swap may have landed all the same.
     Abandoned(String),
 }
 
-/// A change of HEAD, planned anew on each HEAD it is tried on.
+/// A change of HEAD, planned anew for each HEAD that it is tried on.
 pub trait HeadPlan: Send + Sync {
-    /// The next HEAD, made from [`Head::successor`] of `read.head`; `Err` tells why the change no
-    /// longer fits.
+    /// The next HEAD, made from [`Head::successor`] of `read.head`; `Err` says why the change no longer fits.
     fn plan(&self, read: &HeadRead) -> Result<Head, String>;
 }
 
@@ -218,7 +216,7 @@ impl Swapper {
         &self.reader.stream
     }
 
-    /// Swaps HEAD as `plan` says, starting from `read` (docs/protocol.md#head-swap): a lost race is
+    /// Swaps HEAD as `plan` says, starting from `read` (docs/protocol.md#head-swap). After a lost race the change is
     /// planned anew on the HEAD that won, unless an orphan sweep began since `read`.
     pub async fn swap(&self, read: HeadRead, plan: &dyn HeadPlan) -> Result<Swapped, HeadError> {
         let mut last = self.last.lock().await;
@@ -250,8 +248,8 @@ impl Swapper {
         }
     }
 
-    /// Tries one successor until its fate is known: the same bytes under the same tag, so that it can
-    /// land at most once however often it is sent.
+    /// Tries one successor until its fate is known. Every attempt sends the same bytes under the same tag, so that the
+    /// swap lands at most once.
     async fn swap_once(
         &self,
         ground: &HeadRead,
@@ -272,7 +270,7 @@ impl Swapper {
                 Err(BucketError::Refused { message }) if !unknown => {
                     return Err(HeadError::Bucket(BucketError::Refused { message }));
                 }
-                // HEAD is never deleted: that it is gone is believed only if reading it says so, too.
+                // HEAD is never deleted: its absence is believed only if a read confirms it.
                 Err(BucketError::Exists { .. } | BucketError::NotFound { .. }) => {}
                 Err(BucketError::Unknown { .. } | BucketError::Refused { .. }) => unknown = true,
             }
@@ -316,7 +314,7 @@ enum Once {
     Abandoned(String),
 }
 
-/// Marks a live HEAD as dropped; done already is done.
+/// Marks a live HEAD as dropped. A HEAD that is dropped already is a success.
 pub async fn mark_dropped(swapper: &Swapper) -> Result<(), HeadError> {
     let read = swapper.read().await?;
     if read.head.state == Life::Dropped {

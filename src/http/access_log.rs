@@ -1,6 +1,6 @@
-//! One line of log for each request, and the request's id. Invariant: nothing secret is in a line: no query
-//! string, no header but the id, and of a key only its name. A request that its client gave up on has a line
-//! too, with the status 499.
+//! The log line of each request, and the request's id. Invariant: nothing secret is in a line. It has no query
+//! string, no header except the id, and only the name of the key. A request that its client gave up on also has a
+//! line, with the status 499.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::client::Client;
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of a request id that a client may choose.
 const ID_BYTES: usize = 128;
-/// The client was gone before there was an answer; the number that nginx made known.
+/// Status of a request whose client hung up before the answer; nginx introduced the number.
 const CLIENT_GONE: u16 = 499;
 
 /// The name of the key that a request showed, once that is known.
@@ -25,12 +25,12 @@ pub(super) struct Caller(Arc<OnceLock<String>>);
 
 impl Caller {
     pub(super) fn is(&self, name: &str) {
-        // A request has one key; telling it again would change nothing.
+        // A request has one key: setting it again would change nothing.
         let _ = self.0.set(name.to_owned());
     }
 }
 
-/// The line of a request: written when it is dropped.
+/// The log line of a request, written when this value is dropped.
 pub(super) struct Line {
     began: Instant,
     pub(super) method: Method,
@@ -44,7 +44,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Begins the line, and tells the request who its client is.
+    /// Begins the line, and gives the request its [`Client`] and [`Caller`].
     pub(super) fn begin(request: &mut Request, trust_proxy: bool) -> Line {
         let client = Client::of(request, trust_proxy);
         let caller = Caller::default();
@@ -62,7 +62,7 @@ impl Line {
         }
     }
 
-    /// Ends the line with its answer, which gets the id.
+    /// Ends the line with the request's answer, and gives the answer the id.
     pub(super) fn end(&mut self, response: &mut Response) -> Duration {
         response.headers_mut().insert(X_REQUEST_ID, self.id.clone());
         let told = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -92,7 +92,7 @@ impl Drop for Line {
     }
 }
 
-/// The id that the client chose, if it is sane, or one made here.
+/// The id that the client chose, if it is valid, or one made here.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sane = |value: &&HeaderValue| {
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:/+=@-".contains(byte);
@@ -101,7 +101,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     let made = || HeaderValue::try_from(Ulid::generate().to_string());
     match headers.get(X_REQUEST_ID).filter(sane) {
         Some(value) => value.clone(),
-        // A ULID is letters and digits: always a header's value.
+        // A ULID consists of letters and digits, so it is always valid in a header.
         None => made().unwrap_or(HeaderValue::from_static("none")),
     }
 }

@@ -1,6 +1,5 @@
-//! The JSON of answers. Floats print as the shortest decimal that reads back as the same f32; fields
-//! that were not asked for, or that a record does not have, are left out. Large answers are written on
-//! a blocking thread.
+//! The JSON of answers. Floats print as the shortest decimal that reads back as the same f32. A field is left out if
+//! it was not asked for or if the record does not have it. Large answers are written on a blocking thread.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -17,7 +16,7 @@ use crate::record::{CollectionId, Metadata, Metric, Version};
 /// Answers of up to this many records are written on the async thread.
 pub(super) const INLINE_RECORDS: usize = 64;
 
-/// A JSON answer, written here and now.
+/// A JSON answer, written on this thread before the function returns.
 pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, ApiError> {
     Ok(response(status, encode(answer)?))
 }
@@ -102,7 +101,7 @@ impl From<Reading> for GetAnswerBody {
     }
 }
 
-/// What stands around a record.
+/// Estimated bytes of JSON around the fields of a record.
 const AROUND_BYTES: usize = 128;
 
 impl JsonPieces for GetAnswerBody {

@@ -1,5 +1,5 @@
-//! Arrow and Parquet on the wire: which bodies they are, how a batch of queries says what else it wants, and a get that
-//! is answered as an Arrow IPC stream while it is read.
+//! Arrow and Parquet over HTTP: recognises such bodies, and reads the other options of a search from the query
+//! string. A get can be answered as an Arrow IPC stream, made while the collection is read.
 
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use crate::interop::interchange::{Intake, RecordStream};
 pub(super) const ARROW: &str = "application/vnd.apache.arrow.stream";
 /// Media type of a Parquet file.
 pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
-/// Records of a batch of an answer, and bytes of them at which it ends before.
+/// Records of a batch of an answer; a batch also ends once it has `BATCH_BYTES`.
 const BATCH_RECORDS: usize = 1_000;
 const BATCH_BYTES: usize = 64 << 10;
 
@@ -36,7 +36,8 @@ pub(super) fn intake(app: &App) -> Intake {
     Intake::new(limits, ColumnChoice::guessing(OtherColumns::Refuse), app.store.budget().clone())
 }
 
-/// `?tenant=&database=&consistency=` of a search, and with a table of queries as its body all that JSON says there.
+/// `?tenant=&database=&consistency=` of a search. Where the body is a table of queries, the query string also has
+/// every option that a JSON body would have.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct SearchParameters {
@@ -52,12 +53,12 @@ pub(super) struct SearchParameters {
 }
 
 impl SearchParameters {
-    /// Where, and how fresh.
+    /// The scope and the consistency of the search.
     pub(super) fn split(&self) -> (Scope, Consistency) {
         (scope(self.tenant.clone(), self.database.clone()), self.consistency.into())
     }
 
-    /// The search that a body asks for, together with these.
+    /// The search that a body and these parameters ask for.
     pub(super) async fn body(self, app: &App, payload: Payload) -> Result<SearchBody, ApiError> {
         let table = [ARROW, PARQUET].contains(&payload.media_type.as_str());
         if !table {

@@ -1,5 +1,5 @@
-//! From a request to a value: reads a body within its limit, checks its media type, decodes JSON
-//! strictly and names the field that is wrong. Nothing a client sends can make this panic.
+//! From a request to a value: reads a body within its limit, checks its media type, decodes JSON strictly and names
+//! the field that is wrong. Invariant: nothing a client sends can make this panic.
 
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
@@ -22,23 +22,24 @@ use crate::error::{Error, ErrorKind};
 use crate::memory::Purpose;
 use crate::store::room::Room;
 
-/// JSON decoded on the async thread up to this size; larger bodies go to a blocking thread.
+/// Bodies up to this size are decoded on the async thread, larger ones on a blocking thread.
 const INLINE_BYTES: usize = 64 << 10;
 
-/// What a body is for: how long it may be, and who shares the memory for it.
+/// The purpose of a body, which decides its limit and whose share of memory it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyKind {
     /// Records to write.
     Records,
     /// What to look for, or to delete.
     Query,
-    /// A collection, a database and the like. Not metered while it is decoded: what it can grow to is taken before.
+    /// A collection, a database and the like. Not metered while it is decoded: its largest decoded size is reserved
+    /// before.
     Settings,
 }
 
-/// Bytes of a body of settings: metadata is at most a quarter of it, unless the limit is raised.
+/// Limit of a body of settings. Metadata is at most a quarter of it, unless the limit of metadata is raised.
 const SETTINGS_BYTES: usize = 1 << 20;
-/// Small objects take so many times their length once they are decoded.
+/// Bytes that each byte of small JSON objects may take once it is decoded.
 const SETTINGS_FACTOR: u64 = 96;
 
 impl BodyKind {
@@ -80,7 +81,7 @@ macro_rules! bodies {
 }
 pub(crate) use bodies;
 
-/// Memory of bodies that were decoded, until the handler is done with what they say.
+/// Memory of decoded bodies, kept until the handler no longer needs their contents.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rooms(Arc<Mutex<Vec<Room>>>);
 
@@ -96,7 +97,7 @@ pub(crate) struct Payload {
     pub(crate) media_type: String,
     /// The whole body, not longer than the limit, decoded if it came coded.
     pub(crate) bytes: Bytes,
-    /// Memory for the body and what it says.
+    /// Memory for the body and its decoded contents.
     pub(crate) room: Room,
     rooms: Rooms,
 }
@@ -167,12 +168,12 @@ impl Payload {
     }
 }
 
-/// Where a request's decoded bodies are counted.
+/// The [`Rooms`] that count a request's decoded bodies.
 pub(super) fn rooms(request: &Request) -> Rooms {
     request.extensions().get::<Rooms>().cloned().unwrap_or_default()
 }
 
-/// Keeps what a decoded body takes; `gone` bytes of it are free.
+/// Keeps the memory of a decoded body; `gone` bytes of it are freed.
 pub(super) fn keep(rooms: &Rooms, room: Option<Room>, gone: u64) {
     if let Some(mut room) = room {
         room.shrink(gone);
@@ -202,13 +203,13 @@ pub(crate) async fn decode_off_thread<T: Send + 'static, E: From<Error> + Send +
     decoded.map_err(|e| Error::internal("decoding the body failed").with_source(e))?
 }
 
-/// Decodes JSON, of which nothing but the default limits is asked.
+/// Decodes JSON under the default limits.
 #[cfg(test)]
 pub(crate) fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     decode_json_metered(bytes, &mut Meter::new(crate::config::Limits::default(), None))
 }
 
-/// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds the path.
+/// Decodes JSON. The first, fast pass does not track the path; if it fails, a second pass finds the path.
 fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> Result<T, Error> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::invalid("body: expected a JSON object, got nothing"));
@@ -224,7 +225,7 @@ fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> 
     match located {
         Ok(_) => Err(Error::invalid("body: expected one JSON value, got more after it")),
         Err(e) => {
-            // `.` is the whole body, `?` a place inside an object before its key was read.
+            // `.` means the whole body, `?` a place inside an object whose key was not read yet.
             let path = shortened(e.path());
             let path = path.trim_end_matches('?').trim_end_matches('.');
             let place = if path.is_empty() { "body" } else { path };
@@ -237,7 +238,7 @@ fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> 
     }
 }
 
-/// What is wrong with JSON, in serde's words; where those name no limit, with the limit.
+/// The error of a JSON body in serde's words; adds the limit where those words do not name it.
 pub(crate) fn words_of(error: &serde_json::Error) -> String {
     let words = shortened(error);
     match words.starts_with("recursion limit exceeded") {
@@ -249,10 +250,10 @@ pub(crate) fn words_of(error: &serde_json::Error) -> String {
     }
 }
 
-/// Characters of what a decoder says that an answer repeats: it may quote what came, however long.
+/// Characters of a decoder's message that an answer repeats: the message may quote the body, at any length.
 const SHOWN_CHARS: usize = 500;
 
-/// What somebody says, as far as a person reads on.
+/// A message, cut to a length that a person reads.
 pub(super) fn shortened(told: &impl Display) -> String {
     struct Short(String, usize);
 
@@ -271,12 +272,12 @@ pub(super) fn shortened(told: &impl Display) -> String {
     }
 
     let mut short = Short(String::new(), SHOWN_CHARS);
-    // It ends with an error where there is more.
+    // `write!` returns an error where the text was cut.
     let _ = write!(short, "{told}");
     short.0
 }
 
-/// Takes memory for the text without escapes that a decoder makes beside the body, where it has to.
+/// Takes memory for the unescaped text that a decoder may have to make beside the body.
 pub(super) async fn grow_for_escapes(bytes: &[u8], room: &mut Room) -> Result<(), Error> {
     if bytes.len() > INLINE_BYTES && memchr::memchr(b'\\', bytes).is_some() {
         room.grow(2 * bytes.len() as u64).await?;
@@ -284,7 +285,7 @@ pub(super) async fn grow_for_escapes(bytes: &[u8], room: &mut Room) -> Result<()
     Ok(())
 }
 
-/// Reads a body within its limit, decodes it if it comes coded, and takes memory for it and for what it says.
+/// Reads a body within its limit, decodes its content coding, and takes memory for it and for its decoded contents.
 pub(super) async fn read_body(request: Request, app: &App, kind: BodyKind) -> Result<(Bytes, Room), ApiError> {
     let coding = Coding::of(request.headers())?;
     let limit = kind.limit(app);
@@ -310,7 +311,7 @@ pub(super) async fn read_body(request: Request, app: &App, kind: BodyKind) -> Re
     Ok((bytes, room))
 }
 
-/// Bytes of settings that are decoded unasked.
+/// Bodies of settings up to this size take no extra memory from the budget.
 const SETTINGS_FREE_BYTES: usize = 4 << 10;
 
 /// How a body is read.
@@ -340,14 +341,14 @@ impl ReadWithin<'_> {
             if len > self.limit.0 {
                 return Err(self.too_long());
             }
-            // For the bytes twice over: they are joined, and what they say is about as long. Of small ones nothing is
+            // Twice the length: pieces are joined, and the decoded contents are about as long. Small bodies are not
             // counted.
             let need = if len <= INLINE_BYTES { 0 } else { 2 * len as u64 };
             if need > self.room.bytes() {
                 let step = ROOM_STEP_BYTES.max(need - self.room.bytes());
                 self.room.grow(step).await?;
             }
-            // One piece, the usual case, is taken as it is; more are joined.
+            // A single piece, the usual case, is used as it is; several pieces are joined.
             if joined.is_empty() && first.is_empty() {
                 first = piece;
             } else {
@@ -365,7 +366,7 @@ impl ReadWithin<'_> {
     }
 }
 
-/// By how much the room of a body grows at least.
+/// The least step by which the room of a body grows.
 const ROOM_STEP_BYTES: u64 = 256 << 10;
 
 fn stands_still(idle: Duration) -> ApiError {
@@ -382,7 +383,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Parameters<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Parameters<T>, ApiError> {
         let query = Query::try_from_uri(&parts.uri).map_err(|e| {
-            // axum's sentence opens with its own words; what follows names the parameter.
+            // axum's sentence opens with its own words; the rest names the parameter.
             let text = e.body_text();
             let detail = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest);
             ApiError::invalid(format!("query: {detail}"))
@@ -405,7 +406,7 @@ impl FromRequestParts<App> for Name {
     }
 }
 
-/// Refuses what cannot be a collection's name: 1 to 512 of `[A-Za-z0-9._-]`, alphanumeric at both ends.
+/// Refuses an invalid collection name: 1 to 512 of `[A-Za-z0-9._-]`, alphanumeric at both ends.
 ///
 /// # Errors
 /// `Invalid` with the rule.

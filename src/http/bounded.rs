@@ -1,5 +1,5 @@
-//! Lists and trees of a body that are metered while they are decoded, and end at a limit. Invariant: nothing here
-//! grows before the meter was told.
+//! Lists and trees of a body, metered while they are decoded and bounded by a limit. Invariant: nothing here grows
+//! before the meter has been charged.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,18 +13,18 @@ use super::meter;
 use crate::config::Limits;
 use crate::record::MetaValue;
 
-/// Bytes that a block of memory takes beside what was asked for.
+/// Overhead of the allocator for each block of memory.
 const BLOCK_BYTES: usize = 16;
 /// Bytes of a tree's map: its first entry takes room for eleven.
 const MAP_BYTES: usize = 640;
 const ENTRY_BYTES: usize = 112;
-/// Values, lists and objects of one tree. A filter may list 100,000 values, and a query have as many numbers as an
-/// embedding.
+/// Most values, lists and objects of one tree. A filter may list 100,000 values, and a query may have as many numbers
+/// as an embedding.
 const TREE_VALUES: usize = 120_000;
 
-/// What a list holds, and how much of it.
+/// The kind of a list's items, and how many there may be.
 pub(super) trait ListOf {
-    /// Its name and how many there may be, as a refusal says it.
+    /// The limit, and the sentence that a refusal says about it.
     fn most(limits: &Limits) -> (usize, String);
 }
 
@@ -57,7 +57,7 @@ listed! {
     Keys: |_| 1_000, "expected at most {} keys, got more";
 }
 
-/// A list of at most so many.
+/// A list with at most as many items as `L` allows.
 #[derive(Debug)]
 pub(super) struct List<T, L>(pub(super) Vec<T>, PhantomData<L>);
 
@@ -102,7 +102,7 @@ impl<'de, T: Deserialize<'de>, L: ListOf> Visitor<'de> for ListVisitor<T, L> {
     }
 }
 
-/// Makes room for one more, and tells the meter: the old room and the new one are there at once for a moment.
+/// Makes room for one more item and charges the meter. While a list moves, its old and its new block exist together.
 pub(super) fn grow<T, E: serde::de::Error>(list: &mut Vec<T>) -> Result<(), E> {
     if list.len() == list.capacity() {
         let more = list.capacity().max(4);
@@ -130,12 +130,12 @@ where
     Ok(numbers)
 }
 
-/// The refusal of an embedding of more than so many numbers.
+/// The refusal of an embedding of more than `most` numbers.
 pub(super) fn too_many_numbers<E: serde::de::Error>(most: usize) -> E {
     meter::passed(format!("expected at most {most} numbers (limit dimension), got more"))
 }
 
-/// Tells the meter of one more entry in a map of so many.
+/// Charges the meter for one more entry in a map of `entries`.
 pub(super) fn grow_map<E: serde::de::Error>(entries: usize) -> Result<(), E> {
     meter::take(if entries == 0 { MAP_BYTES } else { ENTRY_BYTES })
 }
@@ -172,7 +172,7 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-/// Decodes one value of a tree that may have so many more.
+/// Decodes one value of a tree. The number is how many more values the tree may have.
 struct TreeSeed<'l>(&'l mut usize);
 
 impl<'de> serde::de::DeserializeSeed<'de> for TreeSeed<'_> {
@@ -240,7 +240,7 @@ impl<'de> Visitor<'de> for TreeSeed<'_> {
     }
 }
 
-/// Numbers of an embedding as Chroma's requests have them: whether they are finite is judged later.
+/// Numbers of an embedding in Chroma's requests; whether they are finite is checked later.
 #[derive(Debug)]
 pub(super) struct Floats(pub(super) Vec<f32>);
 
@@ -297,7 +297,7 @@ mod tests {
         let limits = Limits { batch_records: 3, dimension: 2, ..Limits::default() };
         let mut meter = Meter::new(limits, None);
         assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3]").map(|list| list.0), Ok(vec![1, 2, 3]));
-        // What is not JSON any more is not reached.
+        // The decoder does not reach the invalid JSON after the limit.
         assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,3,4,!").map(|list| list.0), Err(Some(ErrorKind::Limit)));
         assert_eq!(decode::<List<u8, Ids>>(&mut meter, "[1,2,!").map(|list| list.0), Err(None));
         assert_eq!(decode::<Floats>(&mut meter, "[1,2,3,!").map(|floats| floats.0), Err(Some(ErrorKind::Limit)));

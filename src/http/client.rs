@@ -1,5 +1,5 @@
-//! Where a request comes from: the other end of its connection or, if a proxy in front is trusted, what that
-//! proxy says. Invariant: without that trust no header changes anything.
+//! The origin of a request: the other end of its connection or, behind a trusted proxy, the client that the proxy
+//! names. Invariant: without that trust no header changes anything.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,11 +14,11 @@ const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Who sent a request, as far as the network tells.
+/// The sender of a request, as far as the network shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
-    /// `http` or `https`, as the client spoke it.
+    /// `http` or `https`, as the client used it.
     pub(super) scheme: &'static str,
 }
 
@@ -31,7 +31,8 @@ impl Client {
         }
     }
 
-    /// The last address counts: the proxy next to us wrote it, those before it may be the client's invention.
+    /// The last address counts: the proxy next to this server wrote it, and the client may have invented those before
+    /// it.
     fn forwarded(headers: &HeaderMap, peer: Option<IpAddr>) -> Client {
         let https = last(headers, FORWARDED_PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         let address = last(headers, FORWARDED_FOR).and_then(address).or(peer);
@@ -45,8 +46,8 @@ fn last<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     value.rsplit(',').next().map(str::trim)
 }
 
-/// What a trusted proxy has taken off the front of the path, to be put before links: `/vec`, or nothing. What is no
-/// path that could stand in a URL as it is counts as nothing.
+/// The prefix that a trusted proxy has cut off the path, to be put before links: `/vec`, or an empty string. A value
+/// that could not stand as a path in a URL counts as empty.
 pub(super) fn prefix(headers: &HeaderMap, trust_proxy: bool) -> &str {
     let said = last(headers, FORWARDED_PREFIX).filter(|_| trust_proxy).unwrap_or_default().trim_end_matches('/');
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);

@@ -1,5 +1,5 @@
-//! Coded request bodies (`Content-Encoding`): gzip and zstd are decoded, as much as the limit of a body allows,
-//! whatever the coded bytes could grow to. Invariant: memory is taken before a piece is kept.
+//! Coded request bodies (`Content-Encoding`): gzip and zstd are decoded up to the limit of a body, even where the
+//! coded bytes would grow beyond it. Invariant: memory is taken before a piece is kept.
 
 use std::io::{BufRead, Read};
 
@@ -12,7 +12,7 @@ use crate::store::room::Room;
 
 /// Bytes decoded at a time.
 const PIECE_BYTES: usize = 64 << 10;
-/// Of zstd's window, as RFC 8878 recommends to support: 8 MiB.
+/// Largest window of zstd, 8 MiB as RFC 8878 recommends (as a logarithm).
 const WINDOW_LOG: u32 = 23;
 
 /// How a body is coded.
@@ -23,7 +23,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// What the headers say; `None` is no coding.
+    /// The coding that the headers name; `None` means that the body is not coded.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Coding>, ApiError> {
         let mut names = Vec::new();
         for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -73,7 +73,7 @@ fn read(decoder: impl Read, limit: usize, room: &mut Room) -> Result<Vec<u8>, Ap
             ));
         }
         if decoded.len() + len > decoded.capacity() {
-            // For the list twice over, and for what it says.
+            // Twice the growth: for the list while it moves, and for the decoded contents.
             let more = decoded.capacity().max(PIECE_BYTES);
             room.grow_blocking(2 * more as u64)?;
             decoded.reserve_exact(more);

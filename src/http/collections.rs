@@ -21,7 +21,7 @@ use crate::collection::request::CollectionSpec;
 struct CreatedBody {
     #[serde(flatten)]
     collection: CollectionBody,
-    /// What its creator should know.
+    /// What the creator of the collection should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }

@@ -1,6 +1,6 @@
-//! Who is connected, and which connections end before their clients want it: those without a whole request for too
-//! long, those that take nothing of an answer, and, when all places are taken, those that have waited longest.
-//! Invariant: a connection with a request under way is never closed for a newcomer.
+//! Open connections, and which of them end before their clients want it: those without a whole request for too long,
+//! and those whose client takes nothing of an answer. When all places are taken, those that have waited longest end
+//! too. Invariant: a connection with a request under way is never closed for a newcomer.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// How often an accept looks again for a place.
+/// How often an accept checks again for a free place.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Of the connections that never asked for anything, one part in so many makes room at once.
+/// Divisor of the number of places: at most that part of them is freed at once, by closing connections that never
+/// sent a request.
 const ROOM_PART: usize = 64;
-/// A list of tickets is swept once it is so long.
+/// Length at which a list of tickets is first swept.
 const SWEPT_TICKETS: usize = 64;
 
 /// How long a connection may do nothing.
@@ -35,7 +36,7 @@ pub(super) struct Connections {
     open: Mutex<HashMap<u64, Arc<Connection>>>,
 }
 
-/// One of them.
+/// One open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     began: Instant,
@@ -45,16 +46,16 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct ConnectionsState {
-    /// Requests under way, the sending of their answers included.
+    /// Requests under way, including those whose answers are still being sent.
     requests: usize,
-    /// Whether there was ever one.
+    /// Whether there was ever a request.
     asked: bool,
-    /// Since when there has been none.
+    /// Since when there has been no request.
     waiting_since: Instant,
     tickets: Vec<Weak<Ticket>>,
 }
 
-/// The right to be connected; given back when it is dropped.
+/// A place among the open connections; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     number: u64,
@@ -67,10 +68,10 @@ pub(super) struct ConnectionSlot {
 #[derive(Debug)]
 pub(super) struct Ticket {
     connection: Arc<Connection>,
-    /// Since when the client could take something, in ms from the connection's beginning and one more; 0 while it is
-    /// this server's turn.
+    /// Since when the client could take something, in ms since the connection began, plus one; 0 while the server is
+    /// at work.
     ready_since: AtomicU64,
-    /// One of the requests that are admitted at once.
+    /// The permit that admitted the request, if it needed one.
     admission: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
@@ -80,8 +81,8 @@ impl Connections {
         Arc::new(Connections { places, count, next: AtomicU64::new(0), open: Mutex::default() })
     }
 
-    /// A place for a connection that was accepted: waits until one is free, and makes one free where somebody only
-    /// waits for it to be used.
+    /// A place for an accepted connection. Waits until one is free, and closes connections without a request under
+    /// way to free one.
     pub(super) async fn enter(self: &Arc<Self>) -> (ConnectionSlot, Arc<Connection>) {
         loop {
             if let Ok(permit) = self.places.clone().try_acquire_owned() {
@@ -90,7 +91,7 @@ impl Connections {
             self.make_room();
             let freed = self.places.clone().acquire_owned();
             match tokio::time::timeout(LOOK_INTERVAL, freed).await {
-                // Never closed; if it were, connections would go uncounted.
+                // The semaphore is never closed; if it were, connections would go uncounted.
                 Ok(permit) => return self.admit(permit.ok()),
                 Err(_) => continue,
             }
@@ -105,8 +106,8 @@ impl Connections {
         (place, connection)
     }
 
-    /// Ends connections that have no request under way: first those that never had one, the oldest of them, then the
-    /// one that has been idle for longest.
+    /// Ends connections that have no request under way: first the oldest of those that never had one, then the one
+    /// that has been idle for longest.
     pub(super) fn make_room(&self) {
         let open = self.open.lock();
         let mut waiting: Vec<(bool, Instant, &Arc<Connection>)> =
@@ -119,7 +120,7 @@ impl Connections {
         }
     }
 
-    /// Ends those whose patience is over, for ever.
+    /// Ends connections that exceed their patience; never returns.
     pub(super) async fn watch(self: Arc<Self>, patience: Patience) {
         let shortest = patience.idle.min(patience.stalled);
         let interval = (shortest / 8).clamp(Duration::from_millis(10), Duration::from_secs(2));
@@ -161,14 +162,14 @@ impl Connection {
         self.ended.notified().await;
     }
 
-    /// Whether it ever had a request, and since when it has none; `None` while one is under way.
+    /// Whether it ever had a request, and since when it has had none; `None` while one is under way.
     fn waiting(self: &Arc<Self>) -> Option<(bool, Instant, &Arc<Self>)> {
         let state = self.state.lock();
         (state.requests == 0).then_some((state.asked, state.waiting_since, self))
     }
 
     fn overdue(&self, patience: Patience) -> Option<&'static str> {
-        // IMPORTANT: collected first. The last holder of a ticket takes the lock when he drops it.
+        // IMPORTANT: the tickets are collected first. The drop of a ticket's last reference takes the lock.
         let tickets: Vec<Arc<Ticket>> = {
             let state = self.state.lock();
             if state.requests == 0 {
@@ -184,12 +185,12 @@ impl Connection {
         tickets.iter().any(stalled).then_some("nothing was taken of an answer")
     }
 
-    /// Milliseconds since the connection's beginning, and one more.
+    /// Milliseconds since the connection began, plus one.
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// A request begins.
+    /// The ticket of a new request.
     pub(super) fn ticket(self: &Arc<Self>) -> Arc<Ticket> {
         let ticket =
             Arc::new(Ticket { connection: self.clone(), ready_since: AtomicU64::new(0), admission: Mutex::new(None) });
@@ -204,24 +205,24 @@ impl Connection {
 }
 
 impl Ticket {
-    /// It is this server's turn.
+    /// The server is at work; the client can take nothing.
     pub(super) fn is_ours(&self) {
         self.ready_since.store(0, Ordering::Relaxed);
     }
 
-    /// The client took something, or can from now on.
+    /// The client took something, or can take something from now on.
     pub(super) fn is_theirs(&self) {
         self.ready_since.store(self.connection.now(), Ordering::Relaxed);
     }
 
-    /// The client took something that was ready.
+    /// The client took something that was ready for it.
     fn was_taken(&self) {
         if self.ready_since.load(Ordering::Relaxed) != 0 {
             self.is_theirs();
         }
     }
 
-    /// Keeps an admission until the last byte is sent.
+    /// Keeps an admission until the last byte of the answer is sent.
     pub(super) fn keep(&self, admission: OwnedSemaphorePermit) {
         *self.admission.lock() = Some(admission);
     }
@@ -235,7 +236,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Bytes of an answer that the connection has: the request is under way until they are gone.
+/// Bytes of an answer that the connection holds; the request is under way until they are dropped.
 pub(super) struct OnItsWay {
     bytes: axum::body::Bytes,
     ticket: Arc<Ticket>,

@@ -1,5 +1,5 @@
-//! What the server tells about itself to people: a greeting, the API's description, a page that shows
-//! it. All three are part of the program, load nothing from elsewhere, and hold behind a proxy that cuts off a prefix.
+//! Pages that describe the server to people: a greeting, the API's description, and a page that shows it. All three
+//! are part of the program, load nothing from elsewhere, and work behind a proxy that cuts off a prefix.
 
 use axum::Extension;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use super::client::prefix;
 use super::headers::page_policy;
 use crate::collection::request::{CollectionInfo, Consistency};
 
-/// The API, in OpenAPI 3.1; a test holds it against the table of routes.
+/// The API, in OpenAPI 3.1; a test checks it against the table of routes.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 /// The page; its policy allows exactly its own script and style.
 const PAGE: &str = include_str!("documentation.html");
@@ -20,17 +20,18 @@ const PAGE: &str = include_str!("documentation.html");
 /// A hill, as the glaciers left them.
 const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>\
                     <path d='M1 13C3 6 7 3 10 3c2 0 4 4 5 10z' fill='#3a7'/></svg>";
-/// Names of collections that the greeting tells at most.
+/// Most names of collections that the greeting lists.
 const NAMES: usize = 50;
 
-/// What a newcomer sees first: where to go from here and, for whoever may see everything, what collections there are.
+/// The first page for a newcomer: where to go from here, and which collections there are if the requester may see
+/// everything.
 pub(super) async fn greeting(
     State(app): State<App>,
     Extension(identity): Extension<Requester>,
     headers: HeaderMap,
 ) -> Response {
     let collections = match identity.sees_everything() {
-        // From memory: nothing is asked of the bucket, so nothing fails.
+        // Local consistency reads memory, not the bucket, so it cannot fail.
         true => app.store.collections(Consistency::Local).await.unwrap_or_default(),
         false => Vec::new(),
     };
@@ -66,7 +67,7 @@ fn greeting_text(collections: &[CollectionInfo]) -> String {
     text
 }
 
-/// The greeting as a page with links. They begin with what a proxy has cut off, or else stand beside the page.
+/// The greeting as a page with links. The links begin with the prefix that a proxy has cut off, or else are relative.
 fn greeting_page(collections: &[CollectionInfo], prefix: &str) -> String {
     let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     let link = |path: &str, text: &str| format!("<a href=\"{base}{path}\">{}</a>", escaped(text));
@@ -81,7 +82,7 @@ fn greeting_page(collections: &[CollectionInfo], prefix: &str) -> String {
     if !collections.is_empty() {
         page.push_str("<h2>Collections</h2>\n<ul>\n");
         for info in collections.iter().take(NAMES) {
-            // A name is made of letters, digits and `._-`, and stands in a path as it is.
+            // A name consists of letters, digits and `._-`, so a path needs no escapes for it.
             let name = link(&format!("api/collections/{}", escaped(&info.name)), &info.name);
             page.push_str(&format!("<li>{name} ({} records)</li>\n", info.count));
         }
@@ -92,7 +93,7 @@ fn greeting_page(collections: &[CollectionInfo], prefix: &str) -> String {
     page
 }
 
-/// How many collections are not named.
+/// A line that says how many collections are left out.
 fn rest(collections: &[CollectionInfo]) -> Option<String> {
     let more = collections.len().saturating_sub(NAMES);
     (more > 0).then(|| format!("and {more} more"))
@@ -106,7 +107,8 @@ pub(super) async fn icon() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "max-age=86400")], ICON)
 }
 
-/// The page lies at the path without the slash; relative, since a proxy may have cut off a prefix.
+/// Redirects to the page, whose path has no slash at its end. The target is relative, since a proxy may have cut off
+/// a prefix.
 pub(super) async fn without_slash() -> impl IntoResponse {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "../docs")])
 }
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
         assert!(PAGE.contains("fetch(\"openapi.json\")") && !PAGE.contains("=\"/"), "links are relative");
-        // The policy knows one script and one style, and nothing inline besides.
+        // The policy allows one script and one style, and nothing inline besides.
         for foreign in ["http://", "https://", "//cdn", "src=", "style=", "onclick"] {
             assert!(!PAGE.contains(foreign), "{foreign}");
         }

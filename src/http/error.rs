@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind};
 
 /// The status of each kind.
 ///
-/// 422 for a limit says that the request is well-formed and will never be accepted as it is; a body
-/// over its limit is 413 before it is even parsed. 504 for an unknown outcome says what happened: the
-/// bucket behind this server gave no definite answer. Damage is 500, not 503: waiting does not heal it.
+/// 422 for a limit: the request is well-formed and will never be accepted as it is. A body over its limit gets 413
+/// before it is parsed. 504 for an unknown outcome: the bucket behind this server gave no definite answer. Damage is
+/// 500, not 503: waiting does not heal it.
 pub(crate) const fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
@@ -61,12 +61,12 @@ impl From<Error> for ApiError {
     }
 }
 
-/// What `Retry-After` says of an error, if it says anything.
+/// The seconds of `Retry-After` for an error, if it has any.
 pub(super) fn retry_after_seconds(error: &Error) -> Option<u64> {
     error.retry_after().map(|wait| wait.as_secs().max(1))
 }
 
-/// Refuses a search that would answer too many records, in both APIs alike.
+/// Refuses a search whose answer would have too many records, in both APIs.
 pub(super) fn too_many_records(field: &str, most: usize) -> Error {
     Error::limit(format!(
         "{field}: a search answers at most {most} records (DRUMLIN_MAX_ANSWER_RECORDS), and this one would answer \

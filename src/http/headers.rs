@@ -1,5 +1,5 @@
-//! Headers that every answer carries so that browsers do no harm with it, and what other sites' pages may do
-//! (CORS): nothing, unless their origins are named.
+//! Headers of every answer that keep browsers from doing harm with it, and what pages of other sites may do (CORS):
+//! nothing, unless their origins are named.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::access_log::X_REQUEST_ID;
 use super::auth::{X_API_KEY, X_CHROMA_TOKEN};
 use crate::error::{Error, Result};
 
-/// How long a browser may remember what it was allowed.
+/// How long a browser may cache the answer to a preflight.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// Whose pages may use this server; the default is nobody's.
+/// The origins whose pages may use this server; by default none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CorsOrigins(Vec<HeaderValue>);
 
@@ -25,7 +25,7 @@ impl CorsOrigins {
     /// A list of origins such as `https://app.example.org`, separated by commas, or `*` for all.
     ///
     /// # Errors
-    /// `Invalid` for what is no origin.
+    /// `Invalid` for an item that is not an origin.
     pub fn parse(list: &str) -> Result<CorsOrigins> {
         let items: Vec<&str> = list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
         let wrong = |item: &str| {
@@ -48,7 +48,7 @@ impl CorsOrigins {
         self.0.iter().any(|allowed| allowed == "*" || allowed == origin)
     }
 
-    /// What answers for them; nothing if there are none.
+    /// The layer that answers for these origins; `None` if there are none.
     pub(super) fn layer(&self) -> Option<CorsLayer> {
         let origin = match self.0.as_slice() {
             [] => return None,
@@ -71,7 +71,7 @@ impl CorsOrigins {
     }
 }
 
-/// Whether it is as a browser writes an origin: scheme, host, perhaps a port, nothing more.
+/// Whether the text is an origin as browsers write it: scheme, host, optionally a port, nothing more.
 fn is_origin(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let plain = uri.path() == "/" && !text.ends_with('/') && uri.query().is_none();
@@ -79,7 +79,7 @@ fn is_origin(text: &str) -> bool {
     plain && named && matches!(uri.scheme_str(), Some("http" | "https")) && text == text.to_ascii_lowercase()
 }
 
-/// Adds what is not there yet.
+/// Adds those security headers that are not there yet.
 pub(super) fn secure(response: &mut Response) {
     const HEADERS: [(HeaderName, HeaderValue); 4] = [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -92,7 +92,7 @@ pub(super) fn secure(response: &mut Response) {
     }
 }
 
-/// The policy of a page of ours: its own style and script, by their hashes, and requests to this server.
+/// The policy of a page of this server: its own style and script, by their hashes, and requests to this server.
 pub(super) fn page_policy(page: &str) -> String {
     format!(
         "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -102,7 +102,7 @@ pub(super) fn page_policy(page: &str) -> String {
     )
 }
 
-/// The hash of what stands in the page's one element of that name.
+/// The hash of the contents of the page's only element of that name.
 fn hash_of(page: &str, element: &str) -> String {
     let (open, close) = (format!("<{element}>"), format!("</{element}>"));
     let inner = page.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map(|(inner, _)| inner);

@@ -1,7 +1,7 @@
-//! A request's body as the handlers see it. One that is given up before its end is still read for a little while, and
-//! thrown away: a client that is sending reads the answer only when it has sent, and would else see its connection
-//! break. Invariant: bounded in time and bytes; nothing is asked for that the client only offered
-//! (`Expect: 100-continue`).
+//! A request's body as the handlers see it. If a handler gives the body up before its end, a little more of it is
+//! read and thrown away. A client that is sending reads the answer only once it has sent, and would otherwise see a
+//! broken connection. Invariants: this is bounded in time and bytes, and it does not ask for a body that the client
+//! only offered (`Expect: 100-continue`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,15 +12,15 @@ use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use http_body::{Frame, SizeHint};
 
-/// What is thrown away of one body.
+/// Most bytes of one body that are read and thrown away.
 const MOST_BYTES: usize = 64 << 20;
 const MOST_TIME: Duration = Duration::from_secs(30);
-/// A client that sends nothing for so long is not waited for.
+/// A client that sends nothing for this long is not waited for.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct Incoming {
     body: Option<Body>,
-    /// Whether the client sends it without being asked.
+    /// Whether the client sends the body without being asked.
     comes: bool,
     ended: bool,
 }
@@ -69,7 +69,7 @@ impl Drop for Incoming {
         let Some(body) = self.body.take().filter(|_| unread) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                // Whatever comes of it, nobody is interested in the body.
+                // The result does not matter: nobody needs the body.
                 let _ = tokio::time::timeout(MOST_TIME, read_away(body)).await;
             });
         }

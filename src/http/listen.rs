@@ -1,6 +1,6 @@
-//! Accepting connections, and ending them in order. Bounded: no more than the set number of
-//! connections are open, and those that only wait make room for those that ask (`connections`). Who waits for an
-//! answer when the server stops gets one.
+//! Accepting connections, and ending them in order. Bounded: no more than the set number of connections are open, and
+//! those that only wait make room for those with a request (`connections`). A request that waits for its answer when
+//! the server stops gets one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,25 +31,24 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::opening::Opening;
 
-/// Bytes of the headers of a request: what a connection may hold without one.
+/// Most bytes of a request's headers, which a connection may hold without a request.
 const HEADER_BYTES: usize = 32 << 10;
-/// How many files the process may have open beside its connections: requests to the bucket, the log.
+/// Files that the process may have open beside its connections: requests to the bucket, the log.
 const OTHER_FILES: u64 = 256;
 
-/// How long a bucket may be away before requests that wait for it are answered, once the server is told to stop.
+/// Once the server stops, requests that wait for the bucket are answered after it has been away for this long.
 const AWAY_LIMIT: Duration = Duration::from_secs(5);
-/// How often it is asked meanwhile.
+/// How often the bucket is checked meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time for answers to requests that were given up to reach their clients.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves `store` over HTTP/1 and HTTP/2 on `listener` until `shutdown` resolves; then accepts no more,
-/// lets requests under way finish for at most `settings.drain_timeout` and returns. The store stays
-/// open: closing it is the caller's. The process's limit of open files is raised as far as the system allows without
-/// asking, where the connections need it.
+/// Serves `store` over HTTP/1 and HTTP/2 on `listener` until `shutdown` resolves. Then accepts no more, lets requests
+/// under way finish for at most `settings.drain_timeout` and returns. The store stays open: the caller closes it.
+/// Where the connections need more open files, the process's limit is raised as far as the system allows.
 ///
 /// # Errors
-/// Only if the listener cannot be used at all; failures of single connections are logged.
+/// Only if the listener cannot be used at all; the failure of a single connection is logged.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
@@ -61,11 +60,11 @@ pub async fn serve(
     server.run(routers, std::future::pending(), shutdown).await
 }
 
-/// Serves from before the store is open: until `store` resolves, `/health` and `/ready` tell what `opening` waits
-/// for, and all else is answered 503. Then as [`serve`].
+/// Serves before the store is open. Until `store` resolves, `/health` and `/ready` say what `opening` waits for, and
+/// every other route answers 503. From then on as [`serve`].
 ///
 /// # Errors
-/// That of `store`, which ends the serving.
+/// The error of `store`, which ends the serving.
 pub async fn serve_opening(
     listener: TcpListener,
     opening: Opening,
@@ -78,7 +77,7 @@ pub async fn serve_opening(
     server.run(routers, store, shutdown).await
 }
 
-/// What requests are routed by, now and from the next request on.
+/// The routers of requests, now and from the next request on.
 struct Routers {
     front: Front,
     current: Arc<ArcSwap<Router>>,
@@ -121,7 +120,7 @@ impl Server {
         store: impl Future<Output = Result<Store>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<()> {
-        // Ends with this function, however that ends.
+        // The set ends its tasks when this function ends, however that happens.
         let mut beside = JoinSet::new();
         let settings = &routers.front.settings;
         let patience = Patience { idle: settings.connection_idle, stalled: settings.body_idle };
@@ -157,8 +156,8 @@ impl Server {
         });
     }
 
-    /// Lets requests under way finish. Those that still wait when the time is nearly over, or for a bucket that is
-    /// away, are answered so.
+    /// Lets requests under way finish. When the time is nearly over, or when the bucket stays away, those that still
+    /// wait are answered with that reason.
     async fn drain(self, routers: Routers) {
         let Server { listener, graceful, .. } = self;
         let Routers { front, store, .. } = routers;
@@ -182,7 +181,7 @@ impl Server {
     }
 }
 
-/// Resolves once the bucket has been away for some seconds; with no store, none is waited for.
+/// Resolves once the bucket has been away for some seconds; returns at once if there is no store.
 async fn bucket_stays_away(store: Option<&Store>) {
     let Some(store) = store else { return };
     let mut away_since = None;
@@ -197,7 +196,7 @@ async fn bucket_stays_away(store: Option<&Store>) {
     }
 }
 
-/// The next connection that there is a place for.
+/// The next connection for which there is a place.
 async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> (Socket, Peer, Arc<Connection>) {
     loop {
         match listener.accept().await {
@@ -209,7 +208,7 @@ async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> (Sock
                 return (Socket::new(stream, place), Peer(address), connection);
             }
             Err(e) => {
-                // Out of file descriptors, or a client gone already: neither ends the server.
+                // Either no file descriptor was free, or the client was gone already: neither ends the server.
                 tracing::warn!("accepting a connection failed: {e}");
                 connections.make_room();
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -218,7 +217,7 @@ async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> (Sock
     }
 }
 
-/// As many connections as the process may have files open for, if so many are wanted.
+/// The wanted connections, or fewer if the process may not have that many files open.
 #[cfg(unix)]
 fn affordable(wanted: usize) -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -246,7 +245,7 @@ fn affordable(wanted: usize) -> usize {
     wanted
 }
 
-/// The router, for the requests of one connection: it tells each where it comes from, and looks after its answer
+/// The router, for the requests of one connection. It adds the peer's address to each request, and tracks its answer
 /// until the last byte.
 #[derive(Clone)]
 struct FromPeer {
@@ -265,14 +264,14 @@ where
     type Future = BoxFuture<'static, std::result::Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
-        // A router is always ready.
+        // The router is always ready.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let ticket = self.connection.ticket();
         let (parts, body) = request.into_parts();
-        // HTTP/2 ends a stream without touching the others.
+        // HTTP/2 ends one stream without touching the others, so it needs no `Incoming`.
         let body = if parts.version < Version::HTTP_2 { Incoming::body(body, &parts.headers) } else { Body::new(body) };
         let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(self.peer);

@@ -1,6 +1,6 @@
-//! What decoding a body takes, while it is decoded: each maker of a list, a tree or a map says so before it grows, and
-//! a body that passes a limit or finds no memory is given up at that place. Serde hands nothing down to what it
-//! decodes, so the meter belongs to the thread for as long as one body is decoded.
+//! Memory that decoding a body takes, metered while it is decoded. The code that grows a list, a tree or a map
+//! charges the meter before. Decoding stops where a body passes a limit or finds no memory. Serde passes no context
+//! down to the types that it decodes, so the meter belongs to the thread while one body is decoded.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::store::room::Room;
 
-/// Decoded bytes that a body may take unasked, and by which its room grows.
+/// Decoded bytes that a body may take without a reservation, and the step by which its room grows.
 const FREE_BYTES: u64 = 64 << 10;
 const STEP_BYTES: u64 = 256 << 10;
 
@@ -21,7 +21,7 @@ thread_local! {
 /// The meter of one body.
 pub(super) struct Meter {
     limits: Limits,
-    /// None: only the limits count.
+    /// `None`: only the limits count.
     room: Option<Room>,
     taken: u64,
     granted: u64,
@@ -53,7 +53,7 @@ impl Meter {
         decode()
     }
 
-    /// Why decoding was given up, if a limit or memory was the reason.
+    /// The reason why decoding stopped, if that was a limit or memory.
     pub(super) fn fault(&mut self) -> Option<Error> {
         self.fault.take()
     }
@@ -77,7 +77,7 @@ impl Meter {
     }
 }
 
-/// Notes that so many bytes are about to be taken.
+/// Charges the meter with bytes that are about to be taken.
 pub(super) fn take<E: de::Error>(bytes: usize) -> Result<(), E> {
     METER.with_borrow_mut(|meter| {
         let Some(meter) = meter else { return Ok(()) };
@@ -89,7 +89,7 @@ pub(super) fn take<E: de::Error>(bytes: usize) -> Result<(), E> {
     })
 }
 
-/// Runs `work`; what it takes meanwhile is free again afterwards.
+/// Runs `work`, and then frees the bytes that it charged.
 pub(super) fn scratch<T>(work: impl FnOnce() -> T) -> T {
     let taken = || METER.with_borrow(|meter| meter.as_ref().map_or(0, |meter| meter.taken));
     let before = taken();
@@ -102,7 +102,7 @@ pub(super) fn scratch<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Something of the limits; the default ones where nothing is metered.
+/// A part of the limits; of the default ones where nothing is metered.
 pub(super) fn limit<T>(of: impl FnOnce(&Limits) -> T) -> T {
     METER.with_borrow(|meter| match meter {
         Some(meter) => of(&meter.limits),
@@ -110,7 +110,7 @@ pub(super) fn limit<T>(of: impl FnOnce(&Limits) -> T) -> T {
     })
 }
 
-/// Gives the body up for a limit that it passes.
+/// Stops decoding for a limit that the body passes.
 pub(super) fn passed<E: de::Error>(message: String) -> E {
     let told = E::custom(&message);
     METER.with_borrow_mut(|meter| {

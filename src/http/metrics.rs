@@ -1,5 +1,5 @@
-//! What `/metrics` tells, as Prometheus text: requests measured here, and the store's own counters and
-//! sizes read at the moment of the scrape.
+//! The text of `/metrics`, in Prometheus's format: requests measured here, and the store's own counters and sizes,
+//! read at the moment of the scrape.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::interop::interchange::decoder_panics;
 use crate::store::Store;
 
-/// Upper bounds of the latency histogram in seconds: from a search in memory to a stalled bucket.
+/// Upper bounds of the latency histogram in seconds, from a search in memory to a stalled bucket.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 /// Requests, measured.
@@ -75,7 +75,7 @@ impl Metrics {
     }
 }
 
-/// One scrape's registry, made anew each time so that values read from the store can be set plainly.
+/// The registry of one scrape, made anew each time so that values from the store can simply be set.
 struct Scrape(Registry);
 
 impl Scrape {
@@ -181,7 +181,7 @@ fn vector(name: &str, about: &str, labels: &[&str]) -> Result<IntCounterVec> {
     IntCounterVec::new(Opts::new(name, about), labels).map_err(failed)
 }
 
-/// What of the bucket's figures was the start's, which is over once and not every hour.
+/// The start's share of the bucket's figures: it happens once, and does not repeat every hour.
 fn start(scrape: &Scrape, store: &Store) -> Result<()> {
     let Some((counts, seconds)) = store.admin().start_counters() else { return Ok(()) };
     let about = |what: &str| format!("{what} while the server started, of drumlin_bucket_*.");

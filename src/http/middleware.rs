@@ -1,9 +1,9 @@
-//! What surrounds every handler: admission (how many requests at once), the time-out, catching panics,
-//! measuring, the log. Order, from outside: observe → CORS → pages of other sites (`origin_guard`) → authorise
-//! (`auth`) → admit → handler.
+//! The layers around every handler: admission (how many requests at once), the time-out, catching panics, measuring,
+//! the log. Order, from outside: observe → CORS → pages of other sites (`origin_guard`) → authorise (`auth`) → admit
+//! → handler.
 //!
-//! A time-out tells what it knows: as long as no write was begun nothing can have been applied; once
-//! one was, its outcome is unknown, and the write itself goes on to its end, cut off from the request.
+//! The answer to a time-out says what is known. As long as no write was begun, nothing can have been applied. Once
+//! one was, its outcome is unknown: the write itself goes on to completion, apart from the request.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct WriteBegun(Arc<AtomicBool>);
 
 impl WriteBegun {
-    /// Runs a write on a task of its own, so that neither a time-out nor a client that hangs up can
-    /// cut it off half-way.
+    /// Runs a write on a task of its own, so that neither a time-out nor a client that hangs up can cut it off
+    /// half-way.
     pub(super) async fn run<T, W>(&self, write: W) -> Result<T>
     where
         T: Send + 'static,
@@ -51,7 +51,7 @@ impl WriteBegun {
 
 /// Admits a request to `/api` if fewer than the limit are under way, and bounds its time.
 pub(super) async fn admit(State(front): State<Front>, mut request: Request, next: Next) -> Response {
-    // Health, metrics and the like must answer exactly when the server is overrun.
+    // Health, metrics and the like must answer especially when the server is overloaded.
     if !request.uri().path().starts_with("/api/") && !files::owns(request.uri().path()) {
         return next.run(request).await;
     }
@@ -61,7 +61,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
             format!("{limit} requests are under way, and no more are admitted (DRUMLIN_MAX_CONCURRENT_REQUESTS)");
         return refused(request.uri().path(), Error::unavailable(message));
     };
-    // Admitted until the last byte of the answer is sent.
+    // The request counts as admitted until the last byte of its answer is sent.
     let ticket = request.extensions().get::<Arc<Ticket>>().cloned();
     let _admission = match ticket {
         Some(ticket) => {
@@ -72,9 +72,9 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
     };
     let begun = WriteBegun::default();
     request.extensions_mut().insert(begun.clone());
-    // Dropped with the request, once the handler has answered.
+    // The memory is freed with the request, once the handler has answered.
     request.extensions_mut().insert(Rooms::default());
-    // A file may take as long as it goes on; whether it does is looked after where its body is read.
+    // A file may take any time as long as bytes keep coming; the code that reads its body checks that.
     let is_file = files::brings_a_file(request.method(), request.uri().path());
     let limit = front.settings.request_timeout;
     let path = request.uri().path().to_owned();
@@ -84,7 +84,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
         () = tokio::time::sleep(limit), if !is_file => {
             format!("no definite answer within {} s (DRUMLIN_REQUEST_TIMEOUT_S)", limit.as_secs_f64())
         }
-        // An error means that nobody is left to stop this server.
+        // An error means that no task is left that could stop this server.
         Ok(_) = giving_up.wait_for(|given_up| *given_up) => {
             "the server stops, and the bucket has given no answer (DRUMLIN_SHUTDOWN_TIMEOUT_S)".to_owned()
         }
@@ -92,7 +92,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
     refused(&path, unanswered(&cut_short, begun.0.load(Ordering::Relaxed)))
 }
 
-/// What is known of a request that was cut short.
+/// What is known about a request that was cut short.
 fn unanswered(why: &str, write_begun: bool) -> Error {
     match write_begun {
         true => Error::new(
@@ -108,7 +108,7 @@ fn refused(path: &str, error: Error) -> Response {
     if chroma::owns(path) { ChromaError::from(error).into_response() } else { ApiError::from(error).into_response() }
 }
 
-/// Measures and logs every request, turns a panic into a 500, and gives every answer what all have.
+/// Measures and logs every request, turns a panic into a 500, and adds the common headers to every answer.
 pub(super) async fn observe(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     let mut line = Line::begin(&mut request, front.settings.trust_proxy);
     let _under_way = front.metrics.begin();
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::http::HttpSettings;
 
-    /// What a server with this one route answers to a get of it.
+    /// The answer of a server with this one route to a GET of it.
     async fn answer(path: &str, route: axum::routing::MethodRouter) -> (StatusCode, String) {
         let settings = HttpSettings { request_timeout: Duration::from_millis(100), ..HttpSettings::default() };
         let front = Front::new(settings, true);

@@ -1,7 +1,7 @@
-//! The HTTP server: wire types and routes, nothing else, of the native API and of Chroma's (`chroma`). It is one user of [`Store`] among others and
-//! has no private door to it. Every route is in one table (`routes`); every failure, a wrong path or
-//! a panic included, answers JSON `{"error": {"kind", "message"}}`; nothing a client sends stops the
-//! server or makes it hold more than its settings allow.
+//! The HTTP server: wire types and routes of the native API and of Chroma's (`chroma`), nothing else. It uses
+//! [`Store`] as other programs do, and beside it `store/named.rs` and `store/room.rs`. Every route is in one table (`routes`). Every failure,
+//! a wrong path or a panic included, answers JSON `{"error": {"kind", "message"}}`. No client can stop the server or
+//! make it hold more than its settings allow.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -59,43 +59,46 @@ pub use files::FileKinds;
 pub use headers::CorsOrigins;
 pub use listen::{serve, serve_opening};
 
-/// What the server allows.
+/// Limits and options of the server.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// Bytes of a request body.
+    /// Most bytes of a request body.
     pub max_body_bytes: usize,
-    /// Bytes of the body of a search, a get or a delete, where that is less.
+    /// Most bytes of the body of a search, a get or a delete, where that is less.
     pub max_query_bytes: usize,
-    /// Neighbours of one search in all; one for more is refused. A get is written while it is sent, and has no limit.
+    /// Most neighbours of one search in all; one more is refused. A get is written while it is sent, and has no
+    /// limit.
     pub max_answer_records: usize,
-    /// Requests to `/api` under way at once; more are answered 503.
+    /// Most requests to `/api` under way at once; more are answered 503.
     pub max_concurrent_requests: usize,
-    /// Open connections. Where all are taken, one without a request under way makes room; else more wait.
+    /// Most open connections. Where all places are taken, a connection without a request under way makes room; else
+    /// more wait.
     pub max_connections: usize,
     /// How long a connection may be open without a whole request.
     pub connection_idle: Duration,
-    /// How long a request's body may stand still, and an answer whose client takes nothing.
+    /// How long a request's body may stall, and an answer whose client takes nothing.
     pub body_idle: Duration,
-    /// Time for one request, from its headers to its answer.
+    /// Most time for one request, from its headers to its answer.
     pub request_timeout: Duration,
-    /// Time for requests under way once the server is told to stop.
+    /// Time for requests under way once the server stops.
     pub drain_timeout: Duration,
     /// Which kinds of files may be uploaded.
     pub file_kinds: FileKinds,
-    /// Whether `GET /download/{job_id}` deletes what it has sent whole, unless the upload or the download says no.
+    /// Whether `GET /download/{job_id}` deletes a file that it has sent whole. The upload or the download may forbid
+    /// it.
     pub auto_delete: bool,
     /// Whether `POST /api/v2/reset` may drop everything.
     pub allow_reset: bool,
-    /// The keys that requests must bring; by default none is asked for.
+    /// The keys that requests must bring; by default none is required.
     pub keys: Keyring,
-    /// How often one key, or one address without a key, may ask; `None` is no limit.
+    /// Requests that one key, or one address without a key, may make; `None` means no limit.
     pub rate: Option<Rate>,
-    /// Whose pages may use this server from a browser.
+    /// Origins whose pages may use this server from a browser.
     pub cors_origins: CorsOrigins,
-    /// Whether a server that listens on this machine only and asks for no keys answers to any name: something in
-    /// front passes requests on to it and protects it.
+    /// Whether a server that listens on this machine only, and requires no keys, answers to any host name. This is
+    /// for a server behind something that passes requests on to it and protects it.
     pub any_host: bool,
-    /// Whether `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` come from a proxy that can be believed.
+    /// Whether `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` come from a trusted proxy.
     pub trust_proxy: bool,
 }
 
@@ -123,7 +126,7 @@ impl Default for HttpSettings {
     }
 }
 
-/// What every handler can reach.
+/// The state that every handler can reach.
 #[derive(Clone)]
 struct App {
     store: Store,
@@ -138,7 +141,7 @@ impl Deref for App {
     }
 }
 
-/// What stands before the handlers, and is there before the store is open.
+/// The state of the layers before the handlers, which exists before the store is open.
 #[derive(Clone)]
 struct Front {
     settings: Arc<HttpSettings>,
@@ -146,7 +149,7 @@ struct Front {
     running: Arc<Semaphore>,
     permissions: Arc<Permissions>,
     rate: Option<Arc<RateLimiter>>,
-    /// Whether nobody but this machine should be asking, so that requests must name it.
+    /// Whether only this machine should be asking, so that requests must name it as their host.
     this_machine_only: bool,
     /// Becomes true when requests that still wait must be answered, because the server stops.
     giving_up: watch::Sender<bool>,
@@ -164,13 +167,13 @@ impl Front {
         Front { settings, metrics, running, permissions, rate, this_machine_only, giving_up }
     }
 
-    /// Puts what stands before all handlers around those of `router`.
+    /// Puts the layers that precede all handlers around the handlers of `router`.
     fn before<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
         let router = router
             .layer(from_fn_with_state(self.clone(), middleware::admit))
             .layer(from_fn_with_state(self.clone(), auth::authorise))
             .layer(from_fn_with_state(self.clone(), origin_guard::keep_out));
-        // Outside of the keys: a browser asks what it may do before it shows one.
+        // CORS stands outside of the keys: a browser asks what it may do before it presents one.
         let router = match self.settings.cors_origins.layer() {
             Some(cors) => router.layer(cors),
             None => router,
@@ -179,10 +182,10 @@ impl Front {
     }
 }
 
-/// A method, a path, and who answers.
+/// A method, a path, and its handler.
 type HttpRoute = (Method, &'static str, MethodRouter<App>);
 
-/// Every route, once: the router is made of this table, and the API's description and what each route needs
+/// Every route, once. The router is made of this table. The API's description and the needs of each route
 /// (`auth::permissions`) are checked against it.
 fn routes() -> Vec<HttpRoute> {
     let mut routes = native_routes();
@@ -219,9 +222,9 @@ fn native_routes() -> Vec<HttpRoute> {
 fn router(store: Store, front: &Front) -> Router {
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router
-        // Not in the table: what is left of Chroma's first version is that it is no more.
+        // Not in the table: Chroma's first version only answers that it no longer exists.
         .route("/api/v1/{*rest}", any(chroma::root::first_version))
-        // Nor these: what browsers and people ask for by themselves.
+        // These are not in the table either: browsers and people request them unprompted.
         .route("/docs/", get(documentation::without_slash))
         .route("/favicon.ico", get(documentation::icon))
         .fallback(unknown_route)

@@ -35,7 +35,7 @@ pub(super) async fn status(
     json(StatusCode::OK, &app.store.admin().status())
 }
 
-/// Always 200 while the process can answer: what is wrong is in the body.
+/// Always 200 while the process can answer; the body says what is wrong.
 pub(super) async fn health(
     State(app): State<App>,
     Extension(identity): Extension<Requester>,
@@ -45,7 +45,7 @@ pub(super) async fn health(
     json(StatusCode::OK, &if identity.sees_everything() { health } else { without_names(health) })
 }
 
-/// What may be told to whoever asks: how it is doing, not what it holds nor where.
+/// The health for any requester: how the server is doing, without what it holds or where.
 pub(super) fn without_names(mut health: Health) -> Health {
     const HIDDEN: &str = "(shown with a key)";
     let hidden = || HIDDEN.to_owned();

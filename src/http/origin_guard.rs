@@ -1,6 +1,7 @@
-//! Pages of other sites in a browser, where no key keeps them out: they must not reach a server of this machine
-//! through a name of their own (DNS rebinding), nor change anything by requests that a browser sends for them.
-//! Invariant: programs that are no browsers notice nothing of it, as long as they use this machine's names.
+//! Protection from pages of other sites in a browser, where no key keeps them out. Such a page must not reach a
+//! server of this machine through a host name of its own (DNS rebinding). Nor may it change anything by requests that
+//! a browser sends for it. Invariant: programs other than browsers notice nothing of it, as long as they use this
+//! machine's names.
 
 use std::net::IpAddr;
 
@@ -17,12 +18,12 @@ use super::error::ApiError;
 use super::headers::CorsOrigins;
 use crate::error::ErrorKind;
 
-/// What a browser says of the page behind a request; no page can write it.
+/// The browser's statement about the page behind a request; no page can write this header.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-/// As much of a header as an answer repeats.
+/// Most characters of a header that an answer repeats.
 const SHOWN_CHARS: usize = 100;
 
-/// Refuses what the page of another site has sent, unless keys decide who may do what.
+/// Refuses requests from the pages of other sites, unless keys decide who may do what.
 pub(super) async fn keep_out(State(front): State<Front>, request: Request, next: Next) -> Response {
     if front.settings.keys.asks_for_keys() {
         return next.run(request).await;
@@ -40,7 +41,7 @@ pub(super) async fn keep_out(State(front): State<Front>, request: Request, next:
     }
 }
 
-/// The sentence for a request that names another host than this machine.
+/// The refusal of a request that names another host than this machine.
 fn foreign_host(request: &Request) -> Option<String> {
     let host = host_of(request)?;
     if is_this_machine(&host) {
@@ -54,7 +55,7 @@ fn foreign_host(request: &Request) -> Option<String> {
     ))
 }
 
-/// The sentence for a request by which a page of another origin would change something.
+/// The refusal of a request by which a page of another origin would change something.
 fn foreign_page(request: &Request, allowed: &CorsOrigins) -> Option<String> {
     if !may_change(request) {
         return None;
@@ -79,7 +80,7 @@ fn foreign_page(request: &Request, allowed: &CorsOrigins) -> Option<String> {
     })
 }
 
-/// Whether a request can change something; a file may go once it was downloaded.
+/// Whether a request can change something; a download counts, since it may delete the file.
 fn may_change(request: &Request) -> bool {
     let downloads = ["/download/", "/api/files/"].iter().any(|prefix| request.uri().path().starts_with(prefix));
     match *request.method() {
@@ -97,7 +98,7 @@ fn shortened(text: impl AsRef<str>) -> String {
     text.as_ref().chars().take(SHOWN_CHARS).collect()
 }
 
-/// The host and port that a request names: HTTP/2 has them in its target. None: it is of no browser.
+/// The host and port that a request names; HTTP/2 has them in its target. `None`: no browser sent it.
 fn host_of(request: &Request) -> Option<String> {
     match request.uri().authority() {
         Some(authority) => Some(authority.as_str().to_owned()),
@@ -108,7 +109,7 @@ fn host_of(request: &Request) -> Option<String> {
     }
 }
 
-/// Whether a host, with or without a port, is a name or address of this machine that no DNS can give away.
+/// Whether a host, with or without a port, is a name or address of this machine that no DNS server can claim.
 fn is_this_machine(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
@@ -118,7 +119,7 @@ fn is_this_machine(host: &str) -> bool {
     plain && (loopback || name == "localhost" || name.ends_with(".localhost"))
 }
 
-/// Whether an origin is that of this server, as the request names it.
+/// Whether an origin is this server's own, as the request names it.
 fn is_same_origin(origin: &HeaderValue, host: Option<&str>) -> bool {
     let own = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
     let own = own.as_ref().and_then(|origin| origin.authority()).map(Authority::as_str);

@@ -26,7 +26,7 @@ use crate::memory::Purpose;
 use crate::record::Record;
 use crate::store::room::Room;
 
-/// What every write needs beside its body.
+/// The extractors that every write needs beside its body.
 type WriteTo = (State<App>, Extension<WriteBegun>, Name, Parameters<ScopeParameters>);
 
 pub(super) async fn add(to: WriteTo, payload: Payload) -> Result<Response, ApiError> {
@@ -76,7 +76,7 @@ async fn records(app: &App, payload: Payload) -> Result<Vec<Record>, ApiError> {
 async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
     let (State(app), Extension(begun), Name(name), Parameters(parameters)) = to;
     let scope: Scope = parameters.scope();
-    // Opening may have to wait while the collection loads; nothing is written before.
+    // Opening may have to wait while the collection loads; nothing has been written by then.
     let collection = app.store.with_scope(&scope).collection(&name).await?;
     let store = app.store;
     Ok(begun.run(async move { store.with_scope(&scope).write_by_name(&name, &collection, write).await }).await?)
@@ -129,7 +129,7 @@ pub(super) async fn search(
         }
         let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         body.embedding = Some(embedding_of(&collection, id).await?);
-        // The record itself is found too, and left out.
+        // The search also finds the record itself, and leaves it out.
         let most = app.store.limits().k.saturating_sub(1);
         if k > most {
             return Err(Error::limit(format!("k: expected at most {most} beside id (limit k), got {k}")).into());
@@ -148,9 +148,9 @@ pub(super) async fn search(
     Ok(stream::respond(answer::SearchAnswerBody::from(found), room).await?)
 }
 
-/// Bytes of a row that was found, before it is answered.
+/// Bytes of a found row before it is answered.
 const ROW_BYTES: usize = 32;
-/// Rows that are not counted.
+/// Rows up to this number are not counted.
 const FREE_ROWS: usize = 512;
 
 /// Memory for the rows of an answer.
@@ -162,7 +162,7 @@ pub(super) async fn room_for_rows(app: &App, rows: usize) -> Result<Room, Error>
     Ok(room)
 }
 
-/// The answer as an Arrow IPC stream, which is made whole before it is sent.
+/// The answer as an Arrow IPC stream. It is made whole before it is sent.
 async fn arrow_answer(app: &App, found: Matches) -> Result<Response, Error> {
     let weights = found
         .counts()

@@ -1,5 +1,5 @@
 //! The body of an answer as a connection takes it: in small pieces, each of which holds its request's ticket until it
-//! is sent or dropped. So a request lasts until its last byte, and one whose client takes nothing is noticed.
+//! is sent or dropped. So a request lasts until its last byte, and a client that takes nothing is noticed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use http_body::{Frame, SizeHint};
 
 use super::connections::{OnItsWay, Ticket};
 
-/// Bytes handed to the connection at once: what HTTP/2 keeps of an answer whose client takes nothing.
+/// Bytes handed to the connection at once. HTTP/2 holds this much of an answer whose client takes nothing.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A body with its ticket.
 pub(super) struct Sent {
     body: Body,
-    /// What came of the body and was not handed on.
+    /// Bytes of the body that were not handed on yet.
     rest: Bytes,
     ticket: Arc<Ticket>,
 }

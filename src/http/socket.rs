@@ -1,6 +1,6 @@
-//! A connection's socket. Closed by this server while its client still sends, it lingers: what comes is read and
-//! thrown away for a little while, as the system would otherwise tell the client of an error before it has read the
-//! answer. Invariant: bounded in time and bytes, and the connection keeps its place meanwhile.
+//! A connection's socket. If this server closes it while its client still sends, it lingers: incoming bytes are read
+//! and thrown away for a little while. Without that, the system would report an error to the client before it has
+//! read the answer. Invariant: this is bounded in time and bytes, and the connection keeps its place meanwhile.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,17 +12,17 @@ use tokio::net::TcpStream;
 
 use super::connections::ConnectionSlot;
 
-/// What is read of a connection that was closed.
+/// Most bytes that are read of a closed connection.
 const LINGER_BYTES: u64 = 64 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(5);
-/// A client that sends nothing for so long has read the answer.
+/// A client that sends nothing for this long has read the answer.
 const LINGER_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Socket {
     stream: Option<(TcpStream, ConnectionSlot)>,
     /// Whether the client has ended its side.
     at_end: bool,
-    /// Whether our side was ended in order.
+    /// Whether this side was ended in order.
     shut: bool,
 }
 
@@ -83,7 +83,7 @@ impl Drop for Socket {
         let Some((stream, place)) = self.stream.take().filter(|_| self.shut && !self.at_end) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                // Whatever comes of it, the connection is over.
+                // Either result ends the connection.
                 tokio::select! {
                     _ = tokio::time::timeout(LINGER_TIME, linger(stream)) => {}
                     () = place.ended() => {}

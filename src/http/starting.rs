@@ -1,5 +1,5 @@
-//! What is answered before the store is open: `/health` and `/ready` at once, everything else 503 with what is
-//! waited for. The same keys, limits and log stand before it as before the rest.
+//! The routes before the store is open: `/health` and `/ready` answer at once, everything else answers 503 and names
+//! what the server waits for. Keys, limits and log apply as they do later.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -18,7 +18,7 @@ use super::operations::without_names;
 use crate::error::Error;
 use crate::store::opening::Opening;
 
-/// The routes while `opening` goes on.
+/// The routes while the store opens.
 pub(super) fn router(opening: Opening, front: &Front) -> Router {
     let routes = Router::new().route("/health", get(health)).route("/ready", get(ready)).fallback(not_yet);
     front.before(routes).with_state(opening)

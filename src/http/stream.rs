@@ -1,8 +1,8 @@
-//! Answers that are written while they are sent: a get may return a whole collection, and no such answer is ever
-//! held in memory at once. Invariant: beside the snapshot it reads, an answer under way takes a few pieces of memory.
+//! Answers that are written while they are sent: a get may return a whole collection, and such an answer is never
+//! held in memory whole. Invariant: beside the snapshot it reads, an answer under way takes a few pieces of memory.
 //!
-//! A fault in the first piece still gets a status of its own; one in a later piece cuts the connection off, so that
-//! no client takes half an answer for a whole one.
+//! A fault in the first piece still gets a status of its own. A fault in a later piece cuts the connection off, so
+//! that no client takes half an answer for a whole one.
 
 use std::convert::identity;
 
@@ -15,31 +15,31 @@ use super::answer::{INLINE_RECORDS, response};
 use crate::error::{Error, Result};
 use crate::store::room::Room;
 
-/// Bytes of a piece, and a little more: what hyper hands to the socket at once.
+/// Bytes of a piece, or a little more: hyper hands this much to the socket at once.
 const PIECE_BYTES: usize = 128 << 10;
-/// Of a small answer at least so much is expected.
+/// Least size that is expected of a small answer.
 const LEAST_BYTES: usize = 4 << 10;
 
 /// A JSON answer that can be written a bit at a time.
 pub(super) trait JsonPieces: Send + 'static {
-    /// What it is written as.
+    /// The media type of the answer.
     fn media_type(&self) -> &'static str {
         "application/json"
     }
 
-    /// How many records it has in all.
+    /// The number of records in all.
     fn records(&self) -> usize;
 
-    /// About how many bytes the next bit takes while it is written.
+    /// An estimate of the bytes that the next bit takes while it is written.
     fn weight(&self) -> usize;
 
-    /// Appends the next bit, some KiB at most unless the record is larger. False: that was the last.
+    /// Appends the next bit, some KiB at most unless the record is larger. Returns false after the last one.
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool>;
 }
 
-/// The answer: whole if it is small, else in pieces as the client takes them. Each piece has memory of its own in
-/// `room`'s share, taken before it is written and given back when it is sent or dropped; `room` itself lasts as long as
-/// there is more to write.
+/// The answer: whole if it is small, else in pieces as the client takes them. Each piece takes memory of its own from
+/// `room`'s share before it is written, and returns it once it is sent or dropped. `room` itself lasts until
+/// everything is written.
 pub(super) async fn respond(answer: impl JsonPieces, room: Room) -> Result<Response> {
     let media_type = HeaderValue::from_static(answer.media_type());
     let (first, rest) = next_piece(answer, &room).await?;
@@ -52,7 +52,7 @@ pub(super) async fn respond(answer: impl JsonPieces, room: Room) -> Result<Respo
     Ok(answer)
 }
 
-/// The pieces that follow, each made when the one before has been taken.
+/// The pieces that follow; each is made once the one before has been taken.
 fn pieces(answer: impl JsonPieces, room: Room) -> impl Stream<Item = Result<Bytes>> {
     stream::try_unfold((Some(answer), room), |(answer, room)| async {
         let Some(answer) = answer else { return Ok(None) };
@@ -63,12 +63,12 @@ fn pieces(answer: impl JsonPieces, room: Room) -> impl Stream<Item = Result<Byte
     })
 }
 
-/// A piece, written where it does not hold up others, and the answer if there is more of it.
+/// A piece, and the answer if there is more of it. A long piece is written on a blocking thread.
 async fn next_piece<P: JsonPieces>(mut answer: P, room: &Room) -> Result<(Bytes, Option<P>)> {
     let expected = answer.weight().saturating_mul(answer.records().max(1)).clamp(LEAST_BYTES, PIECE_BYTES);
     let allowed = expected.max(answer.weight());
     let mut taken = room.another();
-    // A record that is larger than all answers may be is answered all the same, but no two at once.
+    // A record that is larger than the share of all answers is answered too, but no two such records at once.
     taken.grow((allowed as u64).min(room.share())).await?;
     let (piece, answer) = if answer.records() <= INLINE_RECORDS && allowed <= PIECE_BYTES {
         (piece(&mut answer, allowed)?, answer)
@@ -81,7 +81,7 @@ async fn next_piece<P: JsonPieces>(mut answer: P, room: &Room) -> Result<(Bytes,
     Ok((kept(piece.bytes, taken), more.then_some(answer)))
 }
 
-/// Bytes that have their room until they are sent or dropped.
+/// Bytes that keep their room until they are sent or dropped.
 pub(super) fn kept(bytes: Vec<u8>, room: Room) -> Bytes {
     struct Kept {
         bytes: Vec<u8>,
@@ -102,7 +102,7 @@ struct Piece {
     more: bool,
 }
 
-/// Writes until a piece is full, or the next bit would take more than is allowed.
+/// Writes until a piece is full, or until the next bit would take more than is allowed.
 fn piece(answer: &mut impl JsonPieces, allowed: usize) -> Result<Piece> {
     let mut bytes = Vec::with_capacity(allowed.min(PIECE_BYTES));
     loop {
@@ -125,7 +125,7 @@ mod tests {
     use crate::memory::{MemoryLimit, Purpose};
     use crate::store::Store;
 
-    /// Numbers up to a limit, and a fault where one is wanted.
+    /// Numbers up to a limit, with a fault where a test wants one.
     struct Numbers {
         next: usize,
         end: usize,
@@ -215,7 +215,7 @@ mod tests {
         waiting.pop();
         let mut pieces = answer().await.unwrap().into_body().into_data_stream();
         let mut text = Vec::new();
-        // Each piece is dropped before the next is asked for, as by a connection that has sent it.
+        // Each piece is dropped before the next is requested, as by a connection that has sent it.
         while let Some(piece) = pieces.next().await {
             text.extend_from_slice(&piece.unwrap());
         }

@@ -1,6 +1,6 @@
-//! The JSON of requests: what the native API accepts, strictly. Unknown fields are refused, so that a
-//! typo does not pass silently; embeddings are decoded straight into `Vec<f32>`; every value that the
-//! core could not store (NaN, infinities, nested metadata) is refused here, where its place is known.
+//! The JSON of requests: the native API accepts it strictly. Unknown fields are refused, so that no typo passes
+//! silently. Embeddings are decoded straight into `Vec<f32>`. Every value that the core could not store (NaN,
+//! infinities, nested metadata) is refused here, where its place is known.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
 
-/// A JSON object, and nothing else: what serde derives would also take a list of the fields in order.
+/// A JSON object, and nothing else: serde's derived code would also accept a list of the fields in order.
 #[derive(Debug, Default)]
 pub(crate) struct JsonObject<T>(pub(crate) T);
 
@@ -249,7 +249,7 @@ pub(crate) fn default_k() -> usize {
     10
 }
 
-/// A body that says nothing: none at all, or `{}`.
+/// An empty body: none at all, or `{}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmptyBody {}
@@ -270,7 +270,7 @@ pub(crate) enum Field {
     Metadata,
 }
 
-/// The fields asked for; without a list, everything but the embedding.
+/// The requested fields; without a list, everything but the embedding.
 pub(crate) fn include(fields: Option<Vec<Field>>) -> Include {
     let Some(fields) = fields else { return Include::default() };
     let mut include = Include::NONE;
@@ -350,7 +350,7 @@ impl<'de> Deserialize<'de> for PatchBody {
     }
 }
 
-/// Reads keys and values; null is a value only where the flag says so.
+/// Reads keys and values; null is a value only if the flag is set.
 struct PairsVisitor(bool);
 
 impl<'de> Visitor<'de> for PairsVisitor {

@@ -1,4 +1,4 @@
-//! The strictness of the wire: what is refused, and that what is accepted arrives exactly.
+//! The strictness of the wire: invalid requests are refused, and accepted values arrive exactly.
 
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,7 +1,7 @@
-//! Building a graph: check the vectors, set exact duplicates aside, let a builder link the distinct ones,
-//! repair what searches would not reach, link the duplicates back in, freeze.
-//! Invariant: whatever the (finite) vectors, the graph has one node per vector and every node is reached
-//! from the entry point on level 0.
+//! Building a graph. The steps: check the vectors, set exact duplicates aside, let a builder link the distinct ones,
+//! repair what searches would not reach, link the duplicates, freeze.
+//! Invariant: for any finite vectors, the graph has one node per vector, and every node is reached from the entry
+//! point on level 0.
 
 use std::ops::RangeInclusive;
 
@@ -26,7 +26,7 @@ pub struct VectorSet<'a> {
     pub dim: usize,
     /// The raw vectors, wherever their chunks keep them; all finite.
     pub vectors: Vec<&'a [f32]>,
-    /// Whose each is; distinct.
+    /// The address of each vector; distinct.
     pub addresses: Vec<Address>,
 }
 
@@ -50,8 +50,8 @@ pub struct GraphParams {
     pub ef_construction: usize,
     /// Seed of the insertion order.
     pub seed: u64,
-    /// 1: on this thread. More: on the rayon pool this is called in (use `ThreadPool::install`). Our own
-    /// builder makes the same graph either way, `hnsw_rs` only with 1.
+    /// With 1 the build runs on this thread. With more it uses the rayon pool that it is called in (use
+    /// `ThreadPool::install`). Our own builder makes the same graph either way, `hnsw_rs` only with 1.
     pub threads: usize,
 }
 
@@ -62,9 +62,9 @@ impl Default for GraphParams {
 }
 
 impl GraphParams {
-    /// What `m` may be.
+    /// The valid values of `m`.
     pub const M: RangeInclusive<usize> = 2..=128;
-    /// What `ef_construction` may be.
+    /// The valid values of `ef_construction`.
     pub const EF_CONSTRUCTION: RangeInclusive<usize> = 1..=4096;
 
     fn check(&self) -> Result<()> {
@@ -79,17 +79,17 @@ impl GraphParams {
     }
 }
 
-/// Neighbour lists as a builder makes them.
+/// Neighbour lists as a builder returns them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adjacency {
-    /// Where searches start: a node with the most levels.
+    /// Where searches start: a node on the highest level.
     pub entry: u32,
     /// `lists[node][level]`, nearest first; every node has at least level 0.
     pub lists: Vec<Vec<Vec<u32>>>,
 }
 
 impl Adjacency {
-    /// The neighbours of `node` on `level`; none where it is not on that level.
+    /// The neighbours of `node` on `level`; empty if the node is not on that level.
     pub fn neighbours(&self, node: u32, level: usize) -> &[u32] {
         self.lists.get(node as usize).and_then(|levels| levels.get(level)).map_or(&[], Vec::as_slice)
     }
@@ -99,7 +99,7 @@ impl Adjacency {
         self.lists.get(node as usize).map_or(0, |levels| levels.len().saturating_sub(1))
     }
 
-    /// Links two nodes on level 0, both ways, last in their lists.
+    /// Links two nodes to each other on level 0, at the end of their lists.
     pub fn link(&mut self, a: u32, b: u32) {
         for (from, to) in [(a, b), (b, a)] {
             let list = &mut self.lists[from as usize][0];
@@ -114,7 +114,7 @@ impl Adjacency {
 pub trait GraphBuilder: Sync {
     /// The name stored with the graph.
     fn name(&self) -> &'static str;
-    /// Links the rows of `space`. Nodes may be left unreachable: that is repaired after.
+    /// Links the rows of `space`. It may leave nodes unreachable: a repair follows.
     fn build(&self, space: &PointSpace<'_>, params: &GraphParams) -> Adjacency;
 }
 
@@ -125,7 +125,7 @@ pub static BUILDERS: &[&dyn GraphBuilder] = &[
     &HnswRsBuilder,
 ];
 
-/// The builder that collections and stored graphs call `name`.
+/// The builder with this name in collections and stored graphs.
 pub fn builder_named(name: &str) -> Option<&'static dyn GraphBuilder> {
     BUILDERS.iter().copied().find(|builder| builder.name() == name)
 }
@@ -141,8 +141,8 @@ pub fn build_graph(
     link_and_freeze(set, source, |space, _| builder.build(space, params))
 }
 
-/// Builds the graph of `set` with lists made by `link` from a space of the distinct vectors and from which
-/// vectors each of its rows stands for, ascending by the first of them.
+/// Builds the graph of `set`. `link` makes the lists. It gets a space of the distinct vectors, and for each row of
+/// that space the vectors that it stands for. Rows ascend by their first vector.
 pub(super) fn link_and_freeze(
     set: &VectorSet<'_>,
     source: GraphSource,

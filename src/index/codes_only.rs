@@ -1,6 +1,7 @@
-//! Searching a graph whose vectors are not at hand: memory holds codes and lists, a third of the vectors' bytes
-//! from 384 dimensions on. A walk or a scan finds candidates as ever; the best are ordered by a finer query.
-//! Invariant: min(k, allowed nodes) answers, nearest first as far as codes tell; distances are estimates.
+//! Searching a graph without its vectors. Memory holds only codes and lists: a third of the vectors' bytes from 384
+//! dimensions on. A walk or a scan finds candidates as usual; a finer query orders the best.
+//! Invariant: there are min(k, allowed nodes) answers, nearest first as far as codes can show; distances are
+//! estimates.
 
 use super::filtered::nearest_by_codes;
 use super::graph::Graph;
@@ -8,8 +9,8 @@ use super::plan::Plan;
 use super::search::{Candidate, GraphQuery, Planned, WalkLimits, nearest_first, reranked, walked_nodes};
 use super::walk::SearchScratch;
 
-/// The k nearest allowed nodes as far as codes tell, ties by address. A node whose record is gone must not be
-/// allowed: nothing here would notice.
+/// The k nearest allowed nodes as far as codes can show, ties by address. The caller must not allow a node whose
+/// record is gone: this function would not notice.
 pub fn search_codes(graph: &Graph, search: GraphQuery<'_>, scratch: &mut SearchScratch) -> Vec<Candidate> {
     let Some(planned) = Planned::new(graph, search) else { return Vec::new() };
     let search = planned.search;

@@ -1,5 +1,5 @@
-//! Exactly equal vectors. They defeat the neighbour heuristic (each prunes everything behind it), so
-//! builders see one of each; the others, its duplicates, are linked below it afterwards.
+//! Exactly equal vectors. They defeat the neighbour heuristic, since each prunes everything behind it. Builders
+//! therefore see one of each; its duplicates are linked below it afterwards.
 //! Invariant: every node is in exactly one group, and groups' first nodes differ from each other.
 
 use std::collections::HashMap;
@@ -8,14 +8,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::build::Adjacency;
 
-/// Nodes by equal vectors: each group ascending, groups by their first node.
+/// Nodes grouped by equal vectors: each group ascends, and groups ascend by their first node.
 pub fn duplicate_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
     let mut groups: Vec<Vec<u32>> = Vec::new();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
     let mut bytes = Vec::new();
     for (node, row) in (0u32..).zip(rows) {
         bytes.clear();
-        // + 0.0 turns −0 into 0, which equals it.
+        // + 0.0 turns −0 into 0, as the two are equal.
         row.iter().for_each(|x| bytes.extend_from_slice(&(x + 0.0).to_ne_bytes()));
         let alike = by_hash.entry(xxh3_64(&bytes)).or_default();
         match alike.iter().find(|group| rows[groups[**group][0] as usize] == *row) {
@@ -29,7 +29,7 @@ pub fn duplicate_groups(rows: &[&[f32]]) -> Vec<Vec<u32>> {
     groups
 }
 
-/// Lists over all `nodes`: builders' node i is the first of group i, its duplicates hang below it as a tree of
+/// Lists over all `nodes`. The builder's node i is the first of group i. Its duplicates hang below it as a tree of
 /// fan-out `m`, on level 0 only.
 pub fn join_duplicates(linked: Adjacency, groups: &[Vec<u32>], nodes: usize, m: usize) -> Adjacency {
     let first = |i: u32| groups[i as usize][0];

@@ -1,6 +1,6 @@
-//! Making a graph larger instead of building a new one: its lists are kept, new vectors are inserted, nodes
-//! whose record is gone are left out. Merging two graphs so costs what inserting the smaller one costs.
-//! Invariant: as for graphs just built: one node per vector, all reached on level 0.
+//! Extending a graph instead of building a new one: its lists are kept, new vectors are inserted, nodes whose record
+//! is gone are left out. Merging two graphs thus costs as much as inserting the smaller one.
+//! Invariant: as after a build, there is one node per vector, all reached on level 0.
 
 use super::build::{Adjacency, GraphParams, GraphRange, VectorSet, link_and_freeze};
 use super::builder::{self, InheritedLinks};
@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 /// A graph to extend.
 #[derive(Debug, Clone)]
 pub struct OldGraph<'a> {
-    /// The graph, by whichever builder.
+    /// The graph, made by any builder.
     pub graph: &'a Graph,
-    /// The raw vector of each of its nodes, by node; `None`: its record is gone, leave it out.
+    /// The raw vector of each node; `None` if its record is gone, which leaves the node out.
     pub vectors: Vec<Option<&'a [f32]>>,
 }
 
-/// The graph of `old`'s remaining nodes and of `new` (which may be empty if some remain). `range` covers
-/// both. Works best where `new` is the smaller part.
+/// The graph of `old`'s remaining nodes and of `new` (which may be empty if some remain). `range` covers both. It
+/// works best if `new` is the smaller part.
 pub fn extend_graph(old: &OldGraph<'_>, new: &VectorSet<'_>, range: GraphRange, params: &GraphParams) -> Result<Graph> {
     let header = old.graph.header();
     if old.vectors.len() != old.graph.len() || (header.metric, header.dim) != (new.metric, new.dim) {
@@ -48,7 +48,7 @@ pub fn extend_graph(old: &OldGraph<'_>, new: &VectorSet<'_>, range: GraphRange, 
     link_and_freeze(&set, source, |space, groups| link(old.graph, &kept, space, groups, params))
 }
 
-/// `kept` are the first vectors, so the groups that have any of them come first.
+/// `kept` are the first vectors, so their groups come first.
 fn link(graph: &Graph, kept: &[u32], space: &PointSpace<'_>, groups: &[Vec<u32>], params: &GraphParams) -> Adjacency {
     let old_members = |group: &Vec<u32>| group.iter().filter_map(|i| kept.get(*i as usize)).copied().collect();
     let members: Vec<Vec<u32>> = groups.iter().map(old_members).take_while(|old: &Vec<u32>| !old.is_empty()).collect();

@@ -1,26 +1,26 @@
-//! Searching for the nearest of some of a graph's nodes: the scan of their codes, how many of them a walk
-//! must find, and when it had better stop.
+//! Searching for the nearest among some of a graph's nodes: the scan of their codes, how many of them a walk must
+//! find, and when a walk should stop.
 //!
-//! A walk goes through nodes that are not allowed and keeps the `ef` nearest of all it meets, so deleted
-//! nodes cost it nothing; it goes on until `enough` allowed ones are among them, so it widens by itself
-//! where they are rare. Leaping over nodes that are not allowed to the neighbours of their neighbours
-//! (ACORN, Lucene) was measured beside it: less recall for more time at every share from 10 to 70 %.
+//! A walk goes through nodes that are not allowed and keeps the `ef` nearest of all nodes that it meets, so deleted
+//! nodes cost it nothing. It continues until `enough` allowed ones are among them, so it widens by itself where they
+//! are rare. ACORN and Lucene leap over nodes that are not allowed to the neighbours of their neighbours. That was
+//! measured too: less recall for more time at every share from 10 to 70 %.
 
 use super::graph::Graph;
 use super::nodes::NodeBitmap;
 use super::quantiser::CodedQuery;
 use super::topk::{Neighbour, TopK};
 
-/// How many allowed nodes a walk must find for k answers. The order by codes is not quite that by distance:
-/// so some more than k.
+/// How many allowed nodes a walk must find for k answers: some more than k, since the order by codes is not quite
+/// that by distance.
 pub fn enough(k: usize) -> usize {
     k + (k / 2).max(10)
 }
 
-/// Codes compared in one call.
+/// How many codes are compared in one call.
 const BATCH: usize = 256;
 
-/// The `keep` nearest by codes of the `allowed` nodes (of all, where `None`), nearest first, keyed by node.
+/// The `keep` nearest of the `allowed` nodes by codes (`None`: of all nodes), nearest first, keyed by node.
 pub fn nearest_by_codes(
     graph: &Graph,
     query: &CodedQuery,
@@ -69,24 +69,24 @@ fn estimate_each(graph: &Graph, query: &CodedQuery, allowed: Option<&NodeBitmap>
 /// What a walk looks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sought {
-    /// So many allowed nodes at least; 0: all are allowed.
+    /// The least number of allowed nodes to find; 0 if all nodes are allowed.
     pub enough: usize,
     /// Share of the graph's nodes that are allowed.
     pub share: f64,
 }
 
 impl Sought {
-    /// Where all nodes are allowed.
+    /// All nodes are allowed.
     pub const ANY: Sought = Sought { enough: 0, share: 1.0 };
 }
 
-/// Expansions before a walk is judged: the way from the entry point to the query says little.
+/// How many nodes are expanded before a walk is judged: the way from the entry point to the query shows little.
 const JUDGED_FROM: usize = 32;
-/// Allowed nodes that a walk should have seen by chance before seeing too few of them means something.
+/// Too few allowed nodes mean something only once a walk should have seen this many by chance.
 const TELLING: f64 = 16.0;
 
-/// What a walk has seen so far of the share of allowed nodes around the query. Where filter and query have
-/// to do with each other, the share in the whole graph tells nothing.
+/// The share of allowed nodes around the query, as a walk has seen it so far. Where filter and query correlate, the
+/// share in the whole graph says nothing.
 #[derive(Debug)]
 pub struct Outlook {
     sought: Sought,
@@ -96,14 +96,15 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Of a walk that may cost `distances`.
+    /// The outlook of a walk that may compute `distances`.
     pub fn new(sought: Sought, distances: usize) -> Outlook {
         Outlook { sought, distances, expanded: 0, allowed: 0 }
     }
 
-    /// Counts an expanded node, after `spent` distances; false where the walk had better be given up: it is
-    /// likely to spend more than it may, or the allowed nodes lie away from the query, in all directions, where
-    /// a walk finds some but not the nearest. Judged each time the number of expanded nodes has doubled.
+    /// Counts an expanded node, after `spent` distances. Returns false if the walk should be given up, for one of two
+    /// reasons. It will probably exceed its limit. Or the allowed nodes lie away from the query, in all directions,
+    /// where a walk finds some but not the nearest. The walk is judged each time the number of expanded nodes has
+    /// doubled.
     #[inline]
     pub fn holds(&mut self, allowed: bool, spent: usize) -> bool {
         self.expanded += 1;
@@ -114,7 +115,7 @@ impl Outlook {
         let expected = self.sought.share * self.expanded as f64;
         let away = expected >= TELLING && (self.allowed as f64) < expected / 2.0;
         let missing = self.sought.enough.saturating_sub(self.allowed);
-        // One more than were seen: none in a few does not mean that there are none.
+        // One more than were seen: no allowed node among a few does not mean that there are none.
         !away && spent.saturating_mul(missing) / (self.allowed + 1) <= self.distances
     }
 }
@@ -123,7 +124,7 @@ impl Outlook {
 mod tests {
     use super::*;
 
-    /// Expansions of 10 distances each, every so-many-th of an allowed node, before a walk is given up.
+    /// How many nodes are expanded before a walk is given up: each costs 10 distances, and one in `every` is allowed.
     fn expanded(every: usize, share: f64, distances: usize) -> usize {
         let mut outlook = Outlook::new(Sought { enough: 15, share }, distances);
         (1..=1_000).take_while(|n| outlook.holds(n % every == 0, n * 10)).count()

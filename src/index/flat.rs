@@ -1,5 +1,5 @@
-//! The flat scan: exact distances of chosen rows of one chunk of raw vectors. It is the search of tails,
-//! small ranges and narrow filters, and the truth graphs are measured against.
+//! The flat scan: exact distances of chosen rows of one chunk of raw vectors. It searches tails, small ranges and
+//! narrow filters, and is the reference that graphs are measured against.
 
 use super::metric::PreparedQuery;
 use super::topk::TopK;
@@ -11,7 +11,7 @@ pub struct Vectors<'a> {
     pub values: &'a [f32],
     /// Floats per vector, at least 1.
     pub dim: usize,
-    /// n inverse norms, or none: then cosine computes them on the way.
+    /// n inverse norms. `None` if the caller has none: then cosine computes them itself.
     pub inverse_norms: Option<&'a [f32]>,
 }
 
@@ -24,7 +24,7 @@ impl<'a> Vectors<'a> {
     }
 }
 
-/// Offers to `top` the distance of each of `rows` that the chunk has, under the key that `key` gives it.
+/// Offers to `top` the distance of each of `rows` that the chunk has, under the key that `key` returns for it.
 pub fn scan(
     query: &PreparedQuery,
     vectors: Vectors<'_>,

@@ -1,7 +1,7 @@
-//! Turns neighbour lists into the immutable graph that is searched and stored: nodes renumbered so that
-//! those visited together lie together, lists in flat arrays, vectors as codes.
-//! Invariant: nodes of higher levels come first; within a level the order is a depth-first walk from the
-//! entry point, nearest neighbours first, so the entry point is node 0.
+//! Freezing: neighbour lists become the immutable graph that is searched and stored. Nodes are renumbered so that
+//! those visited together lie together, lists go into flat arrays, vectors become codes.
+//! Invariant: nodes of higher levels come first. Within a level the order is a depth-first walk from the entry point,
+//! nearest neighbours first. So the entry point is node 0.
 
 use arrow::buffer::{MutableBuffer, ScalarBuffer};
 
@@ -15,14 +15,14 @@ use crate::error::{Error, Result};
 use crate::format::graph::{GraphColumns, GraphHeader, Lists, NodeColumns, Traversal};
 use crate::record::Address;
 
-/// Where a graph comes from: what its header tells.
+/// The origin of a graph, as its header states it.
 #[derive(Debug, Clone)]
 pub struct GraphSource {
     /// The records covered.
     pub range: GraphRange,
-    /// How it was built.
+    /// The parameters of the build.
     pub params: GraphParams,
-    /// Who built it.
+    /// The name of the builder.
     pub builder: &'static str,
 }
 
@@ -32,7 +32,7 @@ pub fn freeze(adjacency: &Adjacency, set: &VectorSet<'_>, source: GraphSource) -
     let columns = frozen_columns(adjacency, &order, &set.addresses)?;
     let rows: Vec<&[f32]> = order.iter().map(|old| set.vectors[*old as usize]).collect();
     let quantiser = Quantiser::fit(set.metric, set.dim, &rows, source.params.seed);
-    // Aligned to cache lines, so that a walk reads no line for one end of a code.
+    // Codes are aligned to cache lines, so that a walk does not load a line for only the end of a code.
     let mut codes = MutableBuffer::with_capacity(rows.len() * set.dim);
     prefer_large_pages(codes.as_ptr(), codes.capacity());
     let mut code = Vec::with_capacity(set.dim);
@@ -76,7 +76,7 @@ fn node_order(adjacency: &Adjacency) -> Vec<u32> {
             continue;
         }
         order.push(node);
-        // The nearest is pushed last and so visited first.
+        // The nearest is pushed last and thus visited first.
         open.extend(adjacency.neighbours(node, 0).iter().rev().filter(|next| !seen[**next as usize]));
     }
     order.extend((0..nodes as u32).filter(|node| !seen[*node as usize]));
@@ -122,9 +122,9 @@ fn too_many_links(links: usize) -> Error {
     Error::limit(format!("graph: {links} links are more than {} in one graph; build several smaller ones", i32::MAX))
 }
 
-/// Nodes whose surroundings are looked at to judge the codes.
+/// How many nodes are sampled to judge the codes.
 const JUDGED: usize = 128;
-/// Surroundings: neighbours and theirs, at most.
+/// The most nodes of a sampled node's surroundings: its neighbours and theirs.
 const SURROUNDINGS: usize = 1000;
 /// The codes' best this many must hold the true best `TRUE_BEST` ...
 const CODED_BEST: usize = 20;
@@ -132,7 +132,7 @@ const TRUE_BEST: usize = 10;
 /// ... in at least this share, or searches compare exact vectors.
 const ENOUGH: f64 = 0.97;
 
-/// How far towards another vector a judging query is moved.
+/// How far the query of such a test is moved towards another vector.
 const MOVED: f32 = 0.2;
 
 /// Judges whether codes tell neighbours apart, at the density the data really has.
@@ -153,8 +153,8 @@ impl Frozen<'_> {
         if (found as f64) < ENOUGH * wanted as f64 { Traversal::Exact } else { Traversal::Codes }
     }
 
-    /// Of the true best around `node`: how many the codes' best are as near as, and how many there are. Asked
-    /// from the node, moved a little towards `other`: queries rarely are one of the vectors.
+    /// Tests codes around `node`. Returns how many of the codes' best are as near as the true best, and the number of
+    /// true best. The query is the node moved a little towards `other`, since queries rarely equal a stored vector.
     fn kept_by_codes(&self, node: u32, other: u32) -> (usize, usize) {
         let (from, towards) = (self.rows[node as usize], self.rows[other as usize]);
         let moved: Vec<f32> = from.iter().zip(towards.iter()).map(|(x, y)| x + MOVED * (y - x)).collect();

@@ -1,5 +1,5 @@
-//! The frozen graph: checked columns, ready to search; nothing in it changes.
-//! It holds codes and neighbour lists, no vectors; which of its nodes are alive is the caller's to know.
+//! The frozen graph: checked columns, ready to search; nothing in it changes. It holds codes and neighbour lists, no
+//! vectors. The caller knows which of its nodes are alive.
 
 use super::kernel::{CodeRows, prefer_large_pages};
 use super::quantiser::{Coded, Quantiser};
@@ -15,7 +15,7 @@ pub struct Graph {
 
 #[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl Graph {
-    /// The graph of checked columns, built or read from the bucket.
+    /// Makes a graph of checked columns, built or read from the bucket.
     pub fn new(content: GraphColumns) -> Graph {
         let header = content.header();
         let quantiser = Quantiser::new(header.metric, header.mean.clone(), header.scale, header.rotation);
@@ -25,12 +25,12 @@ impl Graph {
         Graph { content, quantiser }
     }
 
-    /// What is stored: header and columns.
+    /// The stored content: header and columns.
     pub fn content(&self) -> &GraphColumns {
         &self.content
     }
 
-    /// What the graph says about itself.
+    /// The graph's header.
     pub fn header(&self) -> &GraphHeader {
         self.content.header()
     }
@@ -45,7 +45,7 @@ impl Graph {
         self.content.len()
     }
 
-    /// Bytes of memory the columns take.
+    /// Bytes of memory that the columns take.
     pub fn size_bytes(&self) -> usize {
         let c = self.columns();
         let per_node = c.addresses.len() * 8 + c.address_order.len() * 4 + c.biases.len() * 4 + c.codes.len();
@@ -66,14 +66,14 @@ impl Graph {
         order.get(found).copied()
     }
 
-    /// All nodes in ascending address order: the order chunks keep their vectors in.
+    /// All nodes in ascending address order, which is the order of vectors in chunks.
     pub fn nodes_by_address(&self) -> impl ExactSizeIterator<Item = (Address, u32)> + '_ {
         let columns = self.columns();
         columns.address_order.iter().map(|node| (Address(columns.addresses[*node as usize]), *node))
     }
 
-    /// Checks all that searches rely on: the columns' own invariant, and that every node is reached from
-    /// the entry point on level 0. Linear in the graph's size.
+    /// Checks everything that searches rely on: the columns' own invariant, and that every node is reached from the
+    /// entry point on level 0. Linear in the graph's size.
     #[cfg(test)]
     pub fn check_invariants(&self) -> Result<(), String> {
         GraphColumns::checked(self.header().clone(), self.columns().clone()).map_err(|e| e.to_string())?;
@@ -130,7 +130,7 @@ impl Graph {
         }
     }
 
-    /// The neighbours of `node` on `level` ≥ 1; none where it is not on that level.
+    /// The neighbours of `node` on `level` ≥ 1; empty if the node is not on that level.
     pub(super) fn upper_neighbours(&self, node: u32, level: usize) -> &[u32] {
         match self.columns().levels.get(node as usize) {
             Some(first) if (1..=self.top_level(node)).contains(&level) => {

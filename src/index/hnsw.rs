@@ -1,6 +1,6 @@
-//! Neighbour lists by the `hnsw_rs` crate. What it does not check is seen to here: distances are never
-//! negative or NaN, dimensions agree, vectors arrive in a seeded random order (sorted ones ruin its
-//! graphs), the first ones one after the other, and its file I/O is never touched.
+//! Neighbour lists by the `hnsw_rs` crate. This module ensures what the crate does not check: distances are never
+//! negative or NaN, and dimensions agree. Vectors arrive in a seeded random order (sorted ones ruin its graphs), the
+//! first ones one after the other. Its file I/O is never used.
 
 use hnsw_rs::anndists::dist::distances::Distance;
 use hnsw_rs::hnsw::Hnsw;
@@ -12,11 +12,12 @@ use super::build::{Adjacency, GraphBuilder, GraphParams};
 use super::kernel::kernels;
 use super::metric::PointSpace;
 
-/// Levels that `hnsw_rs` can number.
+/// The most levels that `hnsw_rs` can number.
 const MAX_LEVELS: usize = 16;
-/// Inserted one after the other before threads join in: those that find no entry point stay unlinked.
+/// How many vectors are inserted one after the other before threads join in: a vector that finds no entry point stays
+/// unlinked.
 const SERIAL_FIRST: usize = 256;
-/// Vectors handed to the crate at once.
+/// How many vectors the crate gets at once.
 const BATCH: usize = 1 << 14;
 
 /// Builds with `hnsw_rs`.
@@ -60,8 +61,8 @@ fn insert_all(rows: &[&[f32]], params: &GraphParams) -> Adjacency {
     extract(&hnsw, rows.len())
 }
 
-/// The crate keeps links above a point's own level and links to points below the level; neither is of use
-/// to a search, both are left out.
+/// Extracts the lists. The crate keeps links above a point's own level, and links to points below the level. Neither
+/// is of use to a search, so both are left out.
 fn extract(hnsw: &Hnsw<'_, f32, SquaredEuclidean>, nodes: usize) -> Adjacency {
     let mut lists: Vec<Vec<Vec<u32>>> = vec![vec![Vec::new()]; nodes];
     let points = hnsw.get_point_indexation();

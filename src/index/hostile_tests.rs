@@ -1,5 +1,5 @@
-//! Data that breaks graphs: every set, under every metric, must give a graph that holds together, has no
-//! unreachable node, and finds what a scan finds. `built` checks the first two.
+//! Data that breaks graphs. For every set, under every metric, the graph must be consistent, have no unreachable
+//! node, and find what a scan finds. `built` checks the first two.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,8 @@ fn gaussian(n: usize, dim: usize, seed: u64) -> Vec<f32> {
     (0..n * dim).map(|_| normal(&mut rng)).collect()
 }
 
-/// Recall@10 of the walk alone is at least 0.95: with all nodes, and with a third of them; by both builders.
+/// Checks that recall@10 of the walk alone is at least 0.95: with all nodes, and with a third of them; by both
+/// builders.
 fn survives(name: &str, dim: usize, values: &[f32], queries: &[f32]) {
     for (builder, metric) in BUILDERS.iter().copied().flat_map(|builder| METRICS.map(|metric| (builder, metric))) {
         let built = built_by(builder, metric, dim, values.to_vec(), 1);
@@ -38,7 +39,7 @@ fn all_equal_vectors() {
 #[test]
 fn a_third_exact_duplicates() {
     let mut values = gaussian(3000, 16, 1);
-    // The first thousand are one and the same vector; another four hundred are duplicates of others.
+    // The first thousand are all equal; another four hundred are duplicates of others.
     for row in 1..1000 {
         values.copy_within(0..16, row * 16);
     }
@@ -101,8 +102,8 @@ fn one_dimension_that_dwarfs_the_others() {
     survives("anisotropic", 16, &values, &queries);
 }
 
-/// Codes are kept, and recall@10 of the walk on them is at least 0.95, under every metric. The sizes of the
-/// dimensions are given; queries are held out.
+/// Checks that codes are kept, and that recall@10 of the walk on them is at least 0.95, under every metric. The sizes
+/// of the dimensions are given; queries are held out.
 fn codes_are_kept(name: &str, sizes: &[f32], mean: f32) {
     let dim = sizes.len();
     let sized = |values: Vec<f32>| -> Vec<f32> {

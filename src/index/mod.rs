@@ -1,6 +1,6 @@
-//! Nearest-neighbour search as pure, synchronous CPU work: distances, flat scans, graphs. It knows
-//! neither I/O nor tokio. Vectors stay where their chunks keep them; a graph holds only int8 codes and
-//! neighbour lists and asks the caller for the exact vectors it re-ranks by.
+//! Nearest-neighbour search as pure, synchronous CPU work: distances, flat scans, graphs. This room knows neither I/O
+//! nor tokio. Vectors stay in their chunks. A graph holds only int8 codes and neighbour lists, and asks the caller
+//! for the exact vectors when it reranks.
 
 mod build;
 mod builder;

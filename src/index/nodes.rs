@@ -1,7 +1,7 @@
 //! A set of nodes of one graph: one bit per node. Invariant: `count` is the number of set bits, and no
 //! bit at or past `len` is set.
 
-/// Which nodes of a graph a search may answer with: those alive, or alive and matching a filter.
+/// The nodes of a graph that a search may return: those alive, or alive and matching a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeBitmap {
     words: Vec<u64>,
@@ -11,7 +11,7 @@ pub struct NodeBitmap {
 
 #[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
 impl NodeBitmap {
-    /// No node of `len`.
+    /// The empty set for a graph of `len` nodes.
     pub fn none(len: usize) -> NodeBitmap {
         NodeBitmap { words: vec![0; len.div_ceil(64)], len, count: 0 }
     }
@@ -42,7 +42,7 @@ impl NodeBitmap {
         self.words.get(node as usize / 64).is_some_and(|word| word >> (node % 64) & 1 == 1)
     }
 
-    /// Puts `node` into the set; a node the graph does not have is passed over.
+    /// Puts `node` into the set; ignores a node that the graph does not have.
     pub fn insert(&mut self, node: u32) {
         if (node as usize) < self.len && !self.contains(node) {
             self.words[node as usize / 64] |= 1 << (node % 64);
@@ -50,7 +50,7 @@ impl NodeBitmap {
         }
     }
 
-    /// Takes `node` out of the set.
+    /// Removes `node` from the set.
     pub fn remove(&mut self, node: u32) {
         if self.contains(node) {
             self.words[node as usize / 64] &= !(1 << (node % 64));
@@ -58,7 +58,7 @@ impl NodeBitmap {
         }
     }
 
-    /// Keeps only what is also in `other`.
+    /// Keeps only the nodes that are also in `other`.
     #[cfg(test)]
     pub fn intersect(&mut self, other: &NodeBitmap) {
         for (i, word) in self.words.iter_mut().enumerate() {

@@ -1,12 +1,12 @@
-//! Chooses how the allowed nodes of a graph are searched, by estimated cost: exact distances of all of
-//! them, a scan of their codes, or a walk. Costs are in units of one code compared on a scan; the constants
-//! are measured by `the_costs_behind_plans` in `recall_tests.rs`.
-//! Invariant: a plan is about time only; any of the three finds what there is.
+//! The plan of a search: exact distances of all allowed nodes of a graph, a scan of their codes, or a walk, chosen by
+//! estimated cost. The unit of cost is one code compared on a scan. `the_costs_behind_plans` in `recall_tests.rs`
+//! measures the constants.
+//! Invariant: a plan affects only time; each of the three finds what there is.
 
 use crate::record::Metric;
 
-/// The `ef` of searches that do not name one: recall@10 is above 0.95 on all data sets in the tests. Inner
-/// product needs more: its queries lie far from the vectors they look for.
+/// The `ef` of searches without a given one: recall@10 is above 0.95 on all data sets in the tests. Inner product
+/// needs more: its queries lie far from the vectors that they look for.
 pub fn default_ef(metric: Metric, k: usize) -> usize {
     match metric {
         Metric::Cosine | Metric::L2 => (2 * k).max(100),
@@ -21,41 +21,41 @@ pub enum Plan {
     Scan,
     /// Codes of all allowed nodes, then exact distances of the best.
     ScanCodes,
-    /// A walk, given up for a scan where it is going to cost more than this many distances.
+    /// A walk, given up for a scan if it is going to compute more than this many distances.
     Walk {
         /// Distances of codes (or exact ones, under exact traversal).
         distances: usize,
     },
 }
 
-/// What a plan depends on.
+/// The facts that a plan depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanInput {
     /// Nodes that may be answers.
     pub allowed: usize,
-    /// Nodes in the graph.
+    /// Nodes in the graph, allowed or not.
     pub nodes: usize,
-    /// How wide the walk would be, at least k.
+    /// The width of the walk, at least k.
     pub ef: usize,
     /// Links per node on level 0, on average.
     pub degree: usize,
 }
 
-/// Fewer than this are compared exactly: re-ranking looks at nearly as many.
+/// Fewer nodes than this are compared exactly: reranking looks at nearly as many.
 const FEW: usize = 256;
-/// Cost of one distance on a walk, all its overhead included.
+/// Cost of one distance on a walk, including all overhead.
 const WALK_TO_SCAN: f64 = 5.0;
 /// Share of a node's neighbours that a walk has not met before: 0.41 to 0.47.
 const NEW_NEIGHBOURS: f64 = 0.45;
-/// A walk that finds out soon enough that the allowed nodes are not near the query costs a few hundred
-/// distances. That is worth trying where a scan costs this many times what the luckiest walk does.
+/// A walk soon notices that the allowed nodes are not near the query. It has then cost a few hundred distances. That
+/// is worth trying where a scan costs this many times as much as the luckiest walk.
 const WORTH_TRYING: f64 = 4.0;
-/// Allowed nodes a walk must find, as a share of the default `ef` for few answers. Where many are asked for it
-/// is more; a walk that turns out to be hopeless is given up.
+/// Allowed nodes that a walk must find, as a share of the default `ef` for few answers. For many answers it is more;
+/// a hopeless walk is given up.
 const WANTED: f64 = 0.2;
 
-/// Chooses by estimated cost. A walk keeps the `ef` nearest of all nodes, so it expands about as many whatever
-/// share of them is allowed, unless that is so small that it must look further for enough.
+/// Chooses by estimated cost. A walk keeps the `ef` nearest of all nodes, so it expands about as many for any share
+/// of allowed nodes. Only if that share is very small must it look further.
 pub fn plan(choice: PlanInput) -> Plan {
     if choice.allowed < FEW {
         return Plan::Scan;
@@ -63,10 +63,10 @@ pub fn plan(choice: PlanInput) -> Plan {
     let (allowed, nodes, ef) = (choice.allowed as f64, choice.nodes as f64, choice.ef as f64);
     let per_expanded = choice.degree as f64 * NEW_NEIGHBOURS;
     let cost = |expanded: f64| (expanded * per_expanded).min(nodes) * WALK_TO_SCAN;
-    // Allowed nodes lie either where the query is, or anywhere.
+    // The allowed nodes lie either near the query, or anywhere.
     let (here, anywhere) = (cost(ef), cost(ef.max(ef * WANTED * nodes / allowed)));
     if anywhere < allowed || here * WORTH_TRYING < allowed {
-        // Led astray it costs at most one more scan.
+        // A misled walk costs at most one more scan.
         return Plan::Walk { distances: (allowed / WALK_TO_SCAN) as usize };
     }
     Plan::ScanCodes

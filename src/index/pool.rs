@@ -1,26 +1,26 @@
-//! The one list of a walk: the nearest nodes met so far, sorted, each expanded or not. It is the paper's
-//! candidates C and result W at once, as what is farther than all of W is never expanded. A wide pool is two heaps.
-//! Invariant: keys rise strictly; all before `next` are expanded. Nothing is left out while fewer than `ef`
-//! nodes, or fewer than `enough` accepted ones, are nearer.
+//! The one list of a walk: the nearest nodes met so far, sorted, each expanded or not. It is the paper's candidates C
+//! and result W at once, as a node farther than all of W is never expanded. A wide pool is two heaps.
+//! Invariant: keys rise strictly; all before `next` are expanded. A node is left out only if `ef` nodes, and `enough`
+//! accepted ones, are nearer.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::topk::Neighbour;
 
-/// Distance (as an integer of the same order), node (31 bits: graphs have no more, see `MAX_NODES`), and
-/// whether it is expanded, from high bits to low. One comparison orders two, and the flag never decides as
-/// no node is met twice.
+/// From high bits to low: distance (as an integer of the same order), node (31 bits: graphs have no more, see
+/// `MAX_NODES`), and whether the node is expanded. One comparison orders two keys. The flag never decides, as no node
+/// is met twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolKey(u64);
 
 const EXPANDED: u64 = 1;
 
 impl PoolKey {
-    /// Not expanded.
+    /// A key that is not expanded.
     #[inline]
     pub fn new(distance: f32, node: u32) -> PoolKey {
-        // Negative floats order backwards: all their bits are flipped; of others, the sign bit.
+        // Negative floats order backwards, so all their bits are flipped; of others, only the sign bit.
         let bits = distance.to_bits();
         let ordered = bits ^ ((bits.cast_signed() >> 31).cast_unsigned() | 1 << 31);
         PoolKey(u64::from(ordered) << 32 | u64::from(node) << 1)
@@ -37,21 +37,21 @@ impl PoolKey {
     }
 }
 
-/// From this `ef` on moving keys to make room for one takes longer than two heaps do: measured, keys are
-/// quicker at 4,000 still, heaps at 10,000 by far.
+/// From this `ef` on, moving keys to make room for one takes longer than two heaps. Measured: keys are still quicker
+/// at 4,000, heaps by far at 10,000.
 const WIDE: usize = 6000;
 
-/// See the file's head.
+/// The list of a walk; see the head of this file.
 #[derive(Debug, Default)]
 pub struct Pool {
     /// Sorted; empty in a wide pool.
     keys: Vec<PoolKey>,
-    /// How many of them are expanded before the first that is not.
+    /// The place of the first key that is not expanded; all before it are.
     next: usize,
     wide: bool,
-    /// What `keys` is to others: the farthest on top.
+    /// The wide pool's counterpart of `keys`: the farthest is on top.
     kept: BinaryHeap<PoolKey>,
-    /// Those of `kept` that are not expanded, the nearest on top; below them may be some that `kept` has let go.
+    /// Keys of `kept` that are not expanded, the nearest on top. Below them may be some that `kept` has dropped.
     open: BinaryHeap<Reverse<PoolKey>>,
     ef: usize,
     enough: usize,
@@ -59,7 +59,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Forgets all; from now on keeps `ef` ≥ 1, and more until `enough` of them are accepted.
+    /// Clears the pool. From now on it keeps `ef` ≥ 1 nodes, and more until `enough` of them are accepted.
     pub fn begin(&mut self, ef: usize, enough: usize) {
         self.begin_as(ef, enough, ef >= WIDE);
     }
@@ -71,7 +71,7 @@ impl Pool {
         (self.ef, self.enough, self.accepted, self.next, self.wide) = (ef.max(1), enough, 0, 0, wide);
     }
 
-    /// Only what is below this can enter.
+    /// Only keys below this can enter.
     #[inline]
     pub fn bound(&self) -> PoolKey {
         let (count, last) = if self.wide { self.farthest() } else { (self.keys.len(), self.keys.last()) };
@@ -85,20 +85,20 @@ impl Pool {
         (self.kept.len(), self.kept.peek())
     }
 
-    /// The nearest that is not expanded.
+    /// The nearest node that is not expanded.
     #[inline]
     pub fn peek(&self) -> Option<u32> {
         let key = if self.wide { self.nearest_open() } else { self.keys.get(self.next).copied() };
         key.map(PoolKey::node)
     }
 
-    /// What was let go is farther than all that was not.
+    /// Dropped keys are farther than all kept ones.
     fn nearest_open(&self) -> Option<PoolKey> {
         let Reverse(nearest) = self.open.peek()?;
         self.kept.peek().filter(|farthest| nearest <= farthest).and(Some(*nearest))
     }
 
-    /// The nearest node that was not expanded yet; it counts as expanded from now on.
+    /// The nearest node that is not expanded yet; it counts as expanded from now on.
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
         if self.wide {
@@ -114,8 +114,8 @@ impl Pool {
         Some(node)
     }
 
-    /// Takes in a node not met before, if it is near enough; returns whether it is. `accepts` tells of any
-    /// node whether it may be an answer.
+    /// Adds a node not met before, if it is near enough; returns whether it is. `accepts` returns whether a node may
+    /// be an answer.
     #[inline]
     pub fn push(&mut self, key: PoolKey, accepts: impl Fn(u32) -> bool) -> bool {
         if key >= self.bound() {
@@ -144,7 +144,7 @@ impl Pool {
         }
     }
 
-    /// Whether the farthest can be spared; if so it no longer counts.
+    /// Whether the farthest node can be dropped. If so, it no longer counts as accepted.
     #[inline]
     fn lets_go(&mut self, last: Option<PoolKey>, accepts: impl Fn(u32) -> bool) -> bool {
         let accepted = last.is_some_and(|last| accepts(last.node()));
@@ -207,7 +207,7 @@ mod tests {
             }
         }
     }
-    /// Prints what a key costs in both kinds of pool, ten taken in for one expanded, as on a walk.
+    /// Prints the cost of a key in both kinds of pool, with ten keys added for each one expanded, as on a walk.
     #[test]
     #[ignore = "measures, asserts nothing about time"]
     fn the_cost_behind_wide() {
@@ -218,7 +218,7 @@ mod tests {
                 let started = std::time::Instant::now();
                 let mut pushed = 0u32;
                 while pushed < 10 || pool.peek().is_some() {
-                    // A fixed scramble; the farther a walk has come, the nearer are the keys it meets.
+                    // A fixed scramble. The farther a walk has come, the nearer are the keys that it meets.
                     let node = pushed;
                     let scrambled = node.wrapping_mul(0x9e37_79b9) >> 8;
                     pool.push(PoolKey::new(scrambled as f32 / (1.0 + node as f32 / ef as f32), node), |_| true);

@@ -1,5 +1,5 @@
 //! Many queries against the same rows, as products of matrices: a block of rows is read once for all of them.
-//! Invariant: the answer is that of [`scan`] for each query, bit for bit. A product only says which rows cannot be
+//! Invariant: the answer is that of [`scan`] for each query, bit for bit. A product only shows which rows cannot be
 //! among the nearest; the others are compared exactly.
 
 use std::cmp::Ordering;
@@ -14,9 +14,9 @@ use super::topk::TopK;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
-/// Rows of one product.
+/// How many rows one product covers.
 const BLOCK: usize = 256;
-/// Where fewer rows of a block than one in so many are asked for, they are compared one by one.
+/// If fewer than one in this many rows of a block are asked for, they are compared one by one.
 const SPARSE: u64 = 4;
 
 /// Queries of one metric and dimension, side by side.
@@ -25,15 +25,15 @@ pub struct QueryMatrix<'a> {
     queries: &'a [PreparedQuery],
     /// One row per query.
     values: Array2<f32>,
-    /// |q| of each; infinite where products say nothing.
+    /// |q| of each; infinite if products show nothing for it.
     lengths: Vec<f32>,
 }
 
 impl<'a> QueryMatrix<'a> {
-    /// Fewer rows of a chunk are compared one by one, and need no matrix.
+    /// Fewer rows of a chunk than this are compared one by one, without a matrix.
     pub const FEWEST_ROWS: u64 = (BLOCK as u64).div_ceil(SPARSE);
 
-    /// The queries' matrix, `dim` floats a row.
+    /// Makes the queries' matrix, `dim` floats a row.
     ///
     /// # Errors
     /// `Internal` if one has another dimension.
@@ -47,7 +47,7 @@ impl<'a> QueryMatrix<'a> {
     /// Offers to each of `tops` (one per query) the distance of each of `rows`, as [`scan`] does.
     ///
     /// # Errors
-    /// As [`Interrupt::check`], which is asked between blocks.
+    /// As [`Interrupt::check`], which is called between blocks.
     pub fn scan(
         &self,
         vectors: Vectors<'_>,
@@ -56,7 +56,8 @@ impl<'a> QueryMatrix<'a> {
         tops: &mut [TopK],
         interrupt: &Interrupt,
     ) -> Result<()> {
-        // A sum of `dim` products is off by `dim` roundings of |q|·|v| at most, here and in the exact comparison.
+        // The error of a sum of `dim` products is at most `dim` roundings of |q|·|v|, here and in the exact
+        // comparison.
         let rounding = 2.0 * vectors.dim as f32 * f32::EPSILON;
         let mut products = Array2::zeros((BLOCK, self.queries.len()));
         for (number, block) in vectors.values.chunks(BLOCK * vectors.dim.max(1)).enumerate() {
@@ -89,7 +90,7 @@ impl<'a> QueryMatrix<'a> {
                     let inverse_norm = vectors.inverse_norms.and_then(|norms| norms.get(*row as usize)).copied();
                     let known = Known { product, rounding, query: of, length, inverse_norm };
                     let floor = lower_bound(query.metric(), known);
-                    // What cannot be compared is compared exactly.
+                    // A row whose bound cannot be compared (NaN) is compared exactly.
                     floor.partial_cmp(&top.bound()) != Some(Ordering::Greater)
                 });
                 let near: Vec<u32> = near.collect();

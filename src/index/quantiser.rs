@@ -1,9 +1,9 @@
-//! Vectors as int8 codes, and what a product of codes says about the distance of the vectors.
-//! With μ the mean, R a rotation, b' = R(b − μ), s the scale and c the code (b̂' = s·c), q likewise with a scale t
-//! of its own: l2 ≈ |q̂' − b̂'|² and a·b = a·μ + μ·(b − μ) + ½(|a'|² + |b'|² − |a' − b'|²) with the last term taken
-//! from codes. So every metric is `constant(q) + bias(b) − factor(q) · Σ cᵢ·dᵢ`, and what a code has lost counts
-//! only in proportion to the distance: near neighbours are told apart best. Under ip, where a query may be much shorter
-//! than what it is near to, a'·b' is taken from the codes as it is: what is lost then goes with the query's length. One scale serves all dimensions
+//! Vectors as int8 codes, and estimates of distances from products of codes. With μ the mean, R a rotation, b' = R(b
+//! − μ), s the scale and c the code (b̂' = s·c), q likewise with a scale t of its own: l2 ≈ |q̂' − b̂'|² and a·b =
+//! a·μ + μ·(b − μ) + ½(|a'|² + |b'|² − |a' − b'|²) with the last term taken from codes. So every metric is
+//! `constant(q) + bias(b) − factor(q) · Σ cᵢ·dᵢ`. The loss of a code counts only in proportion to the distance: near
+//! neighbours are told apart best. Under ip a query may be much shorter than the vectors near to it, so a'·b' is
+//! taken from the codes as it is: the loss then grows with the query's length. One scale serves all dimensions
 //! because the rotation makes them alike.
 
 use super::kernel::{CodeRows, kernels};
@@ -13,22 +13,22 @@ use crate::record::Metric;
 
 /// Codes lie in −127..=127.
 const CODE_MAX: f64 = 127.0;
-/// Share of components that the code range covers; the rest is clamped. Rotated ones are nearly normally
-/// distributed: of these it loses least.
+/// Share of components that the code range covers; the rest is clamped. This share loses least for components that
+/// are nearly normally distributed, as rotated ones are.
 const COVERED: f64 = 0.9999;
-/// So many times as large as the range is no reason to clamp.
+/// If the largest is at most this many times the range, nothing is clamped.
 const LITTLE_LARGER: f64 = 1.1;
-/// Components looked at to find that range, at most.
+/// The most components sampled to find that range.
 const SAMPLED_COMPONENTS: usize = 1 << 20;
-/// Rows looked at to find the mean, at most, and the share of them (one in ...) left out at either end.
+/// The most rows sampled to find the mean, and the share of them (one in `TRIMMED`) left out at either end.
 const SAMPLED_ROWS: usize = 1024;
 const TRIMMED: usize = 64;
 /// A code that loses more than this share of its vector's square has been clamped hard.
 const CLAMPED_SHARE: f64 = 0.01;
-/// Centred components whose sums f32 holds well; others are brought to 1 before they are rotated.
+/// The range of centred components whose sums f32 holds well. Others are scaled to 1 before they are rotated.
 const WORKABLE: std::ops::RangeInclusive<f32> = 1e-25..=1e25;
 
-/// The mean, rotation and scale that turn vectors of one graph into codes. Under cosine it sees normalised vectors.
+/// The mean, rotation and scale that turn vectors of one graph into codes. Under cosine the vectors are normalised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantiser {
     metric: Metric,
@@ -60,25 +60,25 @@ pub struct CodedQuery {
     constant: f32,
 }
 
-/// A query in codes twice: whole steps, and what these leave over in steps 254 times as fine. It loses next to
-/// nothing, so an estimate is off only by what the other's code has lost.
+/// A query in codes twice: in whole steps, and the remainders in steps 254 times as fine. Its own loss is negligible,
+/// so the error of an estimate comes only from the other vector's code.
 #[cfg(any(test, feature = "testing"))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct FineQuery {
     whole: Vec<i8>,
     rest: Vec<i8>,
-    /// Of products of the rest.
+    /// The factor for products of the remainders.
     factor: f64,
     constant: f64,
 }
 
-/// How many fine steps make a whole one: half a step is as many as a code holds.
+/// How many fine steps make a whole one. A code holds as many as half a whole step.
 #[cfg(any(test, feature = "testing"))]
 const FINE_STEPS: f64 = 2.0 * CODE_MAX;
 
 #[cfg(any(test, feature = "testing"))]
 impl FineQuery {
-    /// The distance to the vector that has this code and bias, nearer to the truth than [`CodedQuery::estimate`].
+    /// The estimated distance to the vector with this code and bias, closer than [`CodedQuery::estimate`].
     pub fn estimate(&self, code: &[i8], bias: f32) -> f32 {
         let product = |codes: &[i8]| f64::from(kernels().dot_i8(codes, code));
         bounded(
@@ -88,14 +88,14 @@ impl FineQuery {
 }
 
 impl CodedQuery {
-    /// Roughly the distance to the vector that has this code and bias.
+    /// The estimated distance to the vector with this code and bias.
     #[inline]
     pub fn estimate(&self, code: &[i8], bias: f32) -> f32 {
         self.constant + bias - self.factor * kernels().dot_i8(&self.codes, code) as f32
     }
 
-    /// [`CodedQuery::estimate`] for each of `nodes`, put into `distances` in their order; `products` is
-    /// memory to be reused.
+    /// Writes [`CodedQuery::estimate`] for each of `nodes` to `distances`, in their order; `products` is reusable
+    /// memory.
     #[inline]
     pub fn estimates(&self, coded: Coded<'_>, nodes: &[u32], products: &mut Vec<i32>, distances: &mut Vec<f32>) {
         kernels().dot_i8_rows(&self.codes, coded.codes, nodes, products);
@@ -106,13 +106,13 @@ impl CodedQuery {
 }
 
 impl Quantiser {
-    /// The quantiser of a stored graph: without a seed of a rotation, vectors are not rotated.
+    /// The quantiser of a stored graph. Without the seed of a rotation, vectors are not rotated.
     pub fn new(metric: Metric, mean: Vec<f32>, scale: f32, rotation: Option<u64>) -> Quantiser {
         let rotation = rotation.map(|seed| Rotation::new(mean.len(), seed));
         Quantiser { metric, mean, rotation, scale }
     }
 
-    /// Fits mean and scale to `rows`, each `dim` floats (normalised under cosine), rotated as `seed` says.
+    /// Fits mean and scale to `rows`, each `dim` floats (normalised under cosine), rotated by `seed`.
     pub fn fit(metric: Metric, dim: usize, rows: &[&[f32]], seed: u64) -> Quantiser {
         let fitted = Quantiser::new(metric, trimmed_mean(dim, rows), 1.0, Some(seed));
         let stride = (rows.len() * dim).div_ceil(SAMPLED_COMPONENTS).max(1);
@@ -124,7 +124,7 @@ impl Quantiser {
         let rank = ((sizes.len() as f64 * COVERED) as usize).min(sizes.len().saturating_sub(1));
         let reach = if sizes.is_empty() { 0.0 } else { reach_over(&mut sizes, rank) };
         let scale = (reach / CODE_MAX) as f32;
-        // Nothing but equal vectors: any scale will do.
+        // The rows are all equal: any scale will do.
         Quantiser { scale: if scale.is_normal() { scale } else { 1.0 }, ..fitted }
     }
 
@@ -133,7 +133,7 @@ impl Quantiser {
         self.metric
     }
 
-    /// Subtracted from each vector, one float per dimension.
+    /// The mean that is subtracted from each vector, one float per dimension.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
@@ -170,7 +170,7 @@ impl Quantiser {
         })
     }
 
-    /// Turns a query of this dimension into codes on a scale of its own, so that it is never clamped.
+    /// Turns a query of this dimension into codes with a scale of its own, so that nothing is clamped.
     pub fn encode_query(&self, query: &PreparedQuery) -> CodedQuery {
         let v = query.vector();
         let Rotated { values, unit } = self.rotated(v);
@@ -190,7 +190,7 @@ impl Quantiser {
         CodedQuery { codes, factor: bounded(factor), constant: bounded(constant) }
     }
 
-    /// Turns a query of this dimension into codes that lose next to nothing.
+    /// Turns a query of this dimension into codes with a negligible loss.
     #[cfg(any(test, feature = "testing"))]
     pub fn encode_fine(&self, query: &PreparedQuery) -> FineQuery {
         let v = query.vector();
@@ -213,7 +213,7 @@ impl Quantiser {
         wide_sum(v, &self.mean, |x, m| (x - m) * (x - m))
     }
 
-    /// `v` without the mean, rotated. All finite, as a sum of `WORKABLE` values is.
+    /// `v` without the mean, rotated. All components are finite, as a sum of `WORKABLE` values is.
     fn rotated(&self, v: &[f32]) -> Rotated {
         let mut values: Vec<f32> = v.iter().zip(&self.mean).map(|(x, m)| x - m).collect();
         let (reach, mut unit) = (largest(&values), 1.0);
@@ -229,30 +229,30 @@ impl Quantiser {
     }
 }
 
-/// The size of this rank; or the largest of all, where that is little larger: clamped, whoever has it would
-/// stand farther back than it should, which tells where the largest inner product is sought.
+/// The size of this rank, or the largest size if that is only a little larger. Clamping the largest would make its
+/// vector seem farther away than it is. That matters where the largest inner product is sought.
 fn reach_over(sizes: &mut [f64], rank: usize) -> f64 {
     let (_, covered, beyond) = sizes.select_nth_unstable_by(rank, f64::total_cmp);
     let largest = beyond.iter().copied().fold(*covered, f64::max);
     if largest <= LITTLE_LARGER * *covered { largest } else { *covered }
 }
 
-/// 1.5 · 2²³: added to a small number it leaves the nearest integer in the sum's low bits.
+/// 1.5 · 2²³: the sum with a small number has the nearest integer in its low bits.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// Values in steps of a code, `factor` of them to 1: rounded, and clamped to the code range.
+/// Values in steps of a code, `factor` steps to 1: rounded, and clamped to the code range.
 fn whole_steps(values: &[f32], factor: f32) -> impl Iterator<Item = i8> {
     let most = CODE_MAX as f32;
     values.iter().map(move |x| ((x * factor).clamp(-most, most) + ROUNDER).to_bits() as i8)
 }
 
-/// The largest value, which a query's last code stands for; 1 where all are 0.
+/// The largest size, which a query's highest code stands for; 1 if all are 0.
 fn reach_of(values: &[f32]) -> f32 {
     let reach = largest(values);
     if reach > 0.0 { reach } else { 1.0 }
 }
 
-/// The largest of all sizes; as eight maxima, one would wait for each comparison.
+/// The largest of all sizes, as eight maxima: with one, each comparison would wait for the one before.
 fn largest(values: &[f32]) -> f32 {
     let larger = |most: f32, x: f32| if x.abs() > most { x.abs() } else { most };
     let (eights, rest) = values.as_chunks::<8>();
@@ -263,8 +263,8 @@ fn largest(values: &[f32]) -> f32 {
     most.into_iter().chain(rest.iter().copied()).fold(0.0, larger)
 }
 
-/// The mean of each dimension over a sample, without its smallest and largest values: far outliers would
-/// move the mean away from all other vectors and leave them one code.
+/// The mean of each dimension over a sample, without its smallest and largest values. Far outliers would move the
+/// mean away from all other vectors, and leave them all with one code.
 fn trimmed_mean(dim: usize, rows: &[&[f32]]) -> Vec<f32> {
     let stride = rows.len().div_ceil(SAMPLED_ROWS).max(1);
     let sample: Vec<&[f32]> = rows.iter().step_by(stride).copied().collect();
@@ -279,7 +279,7 @@ fn trimmed_mean(dim: usize, rows: &[&[f32]]) -> Vec<f32> {
     (0..dim).map(mean).collect()
 }
 
-/// Half of f32's range and less: a sum of two cannot overflow, so no estimate is NaN.
+/// At most half of f32's range: a sum of two cannot overflow, so no estimate is NaN.
 fn bounded(x: f64) -> f32 {
     x.clamp(f64::from(f32::MIN) / 4.0, f64::from(f32::MAX) / 4.0) as f32
 }
@@ -332,7 +332,7 @@ mod tests {
             let prepared: Vec<Vec<f32>> = points.iter().map(|p| normalised(p)).collect();
             let rows: Vec<&[f32]> = prepared.iter().map(Vec::as_slice).collect();
             let quantiser = Quantiser::fit(metric, dim, &rows, 7);
-            // Not one of them: where it lies is as far off in codes as they are.
+            // The query is not a stored vector: codes would place it as inexactly as they place those.
             let vector: Vec<f32> = prepared[0].iter().zip(&prepared[1]).map(|(x, y)| x + 0.3 * y).collect();
             let query = PreparedQuery::new(metric, &vector);
             let (coded, fine) = (quantiser.encode_query(&query), quantiser.encode_fine(&query));

@@ -1,5 +1,5 @@
-//! Graph search against the flat scan: recall at default settings on clustered data in all metrics, with
-//! dead nodes and filters. Truth is a scan with the same exact distances; ties count by distance.
+//! Graph search against the flat scan: recall at default settings on clustered data in all metrics, with dead nodes
+//! and filters. The reference is a scan with exact distances; ties count by distance.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -65,7 +65,7 @@ pub(super) fn clustered(n: usize, dim: usize, seed: u64) -> Vec<f32> {
     values
 }
 
-/// Share of the true k nearest distances that the answer's distances are at or below.
+/// Share of the true k nearest distances that the found distances equal or beat.
 pub(super) fn recall(found: &[Candidate], truth: &[Candidate]) -> f64 {
     let Some(worst) = truth.last() else { return 1.0 };
     found.iter().filter(|c| c.distance <= worst.distance).count().min(truth.len()) as f64 / truth.len() as f64
@@ -215,12 +215,12 @@ fn the_costs_behind_plans() {
     }
 }
 
-/// Ten of all nodes.
+/// A query for the ten nearest of all nodes.
 fn all(query: &PreparedQuery) -> GraphQuery<'_> {
     GraphQuery { query, k: 10, ef: None, allowed: None }
 }
 
-/// Nanoseconds of one query: the best of several rounds over all, as other work on the machine only adds.
+/// Nanoseconds of one query: the best of several rounds over all, as other work on the machine only adds time.
 fn best_ns(queries: &[PreparedQuery], mut search: impl FnMut(&PreparedQuery)) -> f64 {
     let rounds = (0..ROUNDS).map(|_| {
         let started = std::time::Instant::now();
@@ -237,7 +237,7 @@ fn print_load_cost(graph: &Graph) {
     let started = std::time::Instant::now();
     let bytes = crate::format::graph::encode_graph(graph.content()).expect("encodes");
     let encoded = started.elapsed();
-    // As a bucket's body should be read: into memory that starts at a multiple of 64 bytes.
+    // The buffer is like that of a bucket's body: its memory starts at a multiple of 64 bytes.
     let mut aligned = arrow::buffer::MutableBuffer::new(bytes.len());
     aligned.extend_from_slice(&bytes);
     let aligned = bytes::Bytes::from_owner(arrow::buffer::Buffer::from(aligned));

@@ -1,17 +1,17 @@
-//! Repairs what a builder leaves hard to find. Every node becomes reachable from the entry point on level
-//! 0: what is not gets linked, both ways, to its nearest reachable nodes (this ends, as each round adds at
-//! least the node it looks at). And nodes that hardly any other links to get more links: heuristics starve
-//! those behind a hub, such as vectors around a dense centre, and searches miss what is rarely linked to.
+//! Repairs of nodes that a builder leaves hard to find. First, every node becomes reachable from the entry point on
+//! level 0: an unreachable node is linked, both ways, to its nearest reachable nodes. (This ends, as each round adds
+//! at least that node.) Second, nodes that hardly any other links to get more links. Heuristics starve those behind a
+//! hub, such as vectors around a dense centre, and searches miss nodes that are rarely linked to.
 
 use super::build::Adjacency;
 use super::metric::PointSpace;
 use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
 
-/// How many others a repaired node is linked to.
+/// To how many others a repaired node is linked.
 const LINKS: usize = 8;
 /// A node with fewer links to it than this gets more.
 const THIN: u32 = 4;
-/// How wide to search for them.
+/// The width of the search for these others.
 const EF: usize = 48;
 
 /// The part of a graph that is reachable, seen from one node that is not.
@@ -41,7 +41,7 @@ pub fn repair(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> (usize, usiz
     (reach(adjacency, space), thicken(adjacency, space))
 }
 
-/// Links what the entry point cannot reach.
+/// Links the nodes that the entry point cannot reach.
 fn reach(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> usize {
     let mut reached = vec![false; adjacency.lists.len()];
     spread(adjacency, adjacency.entry, &mut reached);
@@ -61,7 +61,7 @@ fn reach(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> usize {
     linked
 }
 
-/// Links nodes that few others link to with the nearest a walk finds. All must be reachable.
+/// Links nodes that few others link to with the nearest that a walk finds. All must be reachable.
 fn thicken(adjacency: &mut Adjacency, space: &PointSpace<'_>) -> usize {
     let mut links_to = vec![0u32; adjacency.lists.len()];
     for list in &adjacency.lists {
@@ -90,7 +90,7 @@ pub fn unreachable(adjacency: &Adjacency) -> usize {
     reached.iter().filter(|reached| !**reached).count()
 }
 
-/// Marks all that `from` reaches and was not marked.
+/// Marks everything that `from` reaches and that was not marked.
 fn spread(adjacency: &Adjacency, from: u32, reached: &mut [bool]) {
     let mut open = vec![from];
     reached[from as usize] = true;
@@ -103,12 +103,12 @@ fn spread(adjacency: &Adjacency, from: u32, reached: &mut [bool]) {
     }
 }
 
-/// At least one: everything a walk from a reachable node meets is reachable.
+/// Finds at least one: everything that a walk from a reachable node meets is reachable.
 fn nearest_reachable(from: &FromNode<'_>, reached: &[bool], scratch: &mut SearchScratch) -> Vec<u32> {
     let adjacency = from.adjacency;
     let mut start = adjacency.entry;
     for level in (1..=adjacency.top_level(start)).rev() {
-        // Nodes of upper levels may themselves be out of reach on level 0: the walk must not begin there.
+        // Nodes of upper levels may themselves be unreachable on level 0: the walk must not begin there.
         let distances = |nodes: &[u32], distances: &mut Vec<f32>| {
             from.distances(nodes, distances);
             let unreached = nodes.iter().zip(distances).filter(|(node, _)| !reached[**node as usize]);

@@ -1,22 +1,23 @@
-//! A random rotation, which evens out the dimensions of vectors before they are coded on one scale: whatever the
-//! spectrum, and however large a few dimensions are, each rotated one gets about the same share. It is the
-//! randomised Hadamard transform of Ailon and Chazelle (2009, "The fast Johnson–Lindenstrauss transform"), which
-//! Gao and Long put before codes (2024, "RaBitQ"), at O(d log d).
-//! Invariant: lengths and inner products are kept, up to f32; dimension and seed alone say what comes out, on
-//! every instruction set. Graphs are stored in these terms: docs/format-graph.md has the same steps.
+//! A random rotation, which evens out the dimensions of vectors before they are coded on one scale. For any spectrum,
+//! even with a few very large dimensions, each rotated dimension gets about the same share. It is the randomised
+//! Hadamard transform of Ailon and Chazelle (2009, "The fast Johnson–Lindenstrauss transform"), which Gao and Long
+//! put before codes (2024, "RaBitQ"), at O(d log d).
+//! Invariant: lengths and inner products are kept, up to f32; the result depends on dimension and seed alone, on
+//! every instruction set. Stored graphs rely on these steps, which docs/format-graph.md repeats.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::kernel::kernels;
 
-/// With p the largest power of two in d: signs, a Hadamard transform of the first p components; and where that
-/// leaves any over: signs, a transform of the last p, and of each pair i, d − ⌊d/2⌋ + i its sum and difference by √2.
+/// The steps, with p the largest power of two in d: signs, then a Hadamard transform of the first p components. If p
+/// < d, three more follow: signs, a transform of the last p, and for each pair i, d − ⌊d/2⌋ + i its sum and
+/// difference by √2.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rotation {
     seed: u64,
-    /// Signs of the first transform, times 1/√p where it follows.
+    /// Signs of the first transform, times 1/√p for the components that it covers.
     first: Vec<f32>,
-    /// Signs of the second, times 1/√p where it follows; empty where there is no second.
+    /// Signs of the second transform, times 1/√p for the components that it covers; empty if there is no second.
     second: Vec<f32>,
 }
 
@@ -32,12 +33,12 @@ impl Rotation {
         Rotation { seed, first, second }
     }
 
-    /// What chose it.
+    /// The seed that chose it.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Rotates `v`, which has its dimension. Components must be small enough that d of them have a sum.
+    /// Rotates `v`, which has its dimension. Components must be small enough for the sum of d of them.
     pub fn apply(&self, v: &mut [f32]) {
         let part = part_of(v.len());
         multiply(v, &self.first);
@@ -123,7 +124,7 @@ mod tests {
             for at in [0, dim / 3, dim / 2, dim - 1] {
                 let mut v = vec![0.0; dim];
                 v[at] = (dim as f32).sqrt();
-                // Evenly spread each component were 1 in size.
+                // If evenly spread, each component were 1 in size.
                 let most = rotated(&v, 9).iter().fold(0f32, |most, x| most.max(x.abs()));
                 assert!(most < 4.5, "dimension {at} of {dim}: one of {most} is left");
             }

@@ -1,5 +1,5 @@
-//! A scan that reads a quarter of the bytes: rows as int8 codes, each with a scale of its own, and by how much an
-//! estimate from codes can be off. Only rows that may be among the nearest are compared exactly.
+//! A scan that reads a quarter of the bytes: rows as int8 codes, each with a scale of its own, and a bound of the
+//! error of an estimate from codes. Only rows that may be among the nearest are compared exactly.
 //! Invariant: the answer is that of [`scan`](super::scan), bit for bit.
 //!
 //! With v = s·c + e and q = t·d + f (c, d codes): q·v = t·s·(d·c) + f·(s·c) + q·e, and the last two are at most
@@ -16,20 +16,20 @@ use super::topk::TopK;
 
 /// Codes lie in −127..=127.
 const CODE_MAX: f32 = 127.0;
-/// Rows compared in one call.
+/// How many rows are compared in one call.
 const BATCH: usize = 256;
-/// What sums of floats may be off by beside the codes, as a share of the product of the lengths.
+/// The error of sums of floats, apart from the codes, as a share of the product of the lengths.
 const ROUNDING: f32 = 1e-4;
-/// Shorter vectors are as quickly compared as their codes.
+/// Vectors with fewer dimensions are compared as quickly as their codes.
 const LEAST_DIM: usize = 32;
-/// Codes are worth making when a chunk is scanned for this time: making them costs about two scans.
+/// Codes are made when a chunk is scanned for this time, since making them costs about two scans.
 const WORTH_FROM: u32 = 3;
 
 /// A vector's code.
 #[derive(Debug, Clone, Copy)]
 struct Made {
     scale: f32,
-    /// |v|; infinite where estimates are worth nothing.
+    /// |v|; infinite if estimates are useless for it.
     length: f32,
     /// |v − scale · code|.
     lost: f32,
@@ -47,7 +47,7 @@ pub struct RowCodes {
 fn encode(v: &[f32], codes: &mut Vec<i8>) -> Made {
     let largest = v.iter().fold(0f32, |most, x| most.max(x.abs()));
     let scale = largest / CODE_MAX;
-    // Squares of others leave what f32 holds well.
+    // f32 does not hold the squares of other values well.
     if !(1e-12..1e12).contains(&largest) {
         codes.resize(codes.len() + v.len(), 0);
         return Made { scale: 0.0, length: f32::INFINITY, lost: f32::INFINITY };
@@ -76,7 +76,7 @@ impl RowCodes {
         self.codes.len() + self.made.len() * size_of::<Made>()
     }
 
-    /// What [`scan`] does; how many rows were compared exactly.
+    /// Scans as [`scan`] does. Returns how many rows were compared exactly.
     pub fn scan(
         &self,
         query: &PreparedQuery,
@@ -98,7 +98,7 @@ impl RowCodes {
             batch.extend(rows.by_ref().take(BATCH));
             kernels().dot_i8_rows(&code, CodeRows::new(&self.codes, self.dim), &batch, &mut products);
             let near = batch.iter().zip(&products).filter(|(row, product)| {
-                // Not "at most": what cannot be compared is compared exactly.
+                // Not "at most": a row whose bound cannot be compared (NaN) is compared exactly.
                 let floor = self.floor(query, of, **row, **product as f32, vectors);
                 floor.partial_cmp(&top.bound()) != Some(Ordering::Greater)
             });
@@ -111,7 +111,7 @@ impl RowCodes {
         }
     }
 
-    /// The least that the distance can be.
+    /// The lower bound of the distance.
     fn floor(&self, query: &PreparedQuery, of: Made, row: u32, product: f32, vectors: Vectors<'_>) -> f32 {
         let Some(made) = self.made.get(row as usize) else { return f32::NEG_INFINITY };
         let off = of.lost * (made.length + made.lost) + of.length * made.lost;
@@ -135,7 +135,7 @@ pub struct LazyCodes {
 }
 
 impl LazyCodes {
-    /// Counts a scan; the codes, if they are worth having. They are made only if they `may` be.
+    /// Counts a scan. Returns the codes, if they are worth having; they are made only if `may` is set.
     pub fn wanted(&self, vectors: Vectors<'_>, may: bool) -> Option<&RowCodes> {
         let scans = self.scans.fetch_add(1, Memory::Relaxed).saturating_add(1);
         let worth = may && vectors.dim >= LEAST_DIM && scans >= WORTH_FROM;

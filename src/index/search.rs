@@ -1,6 +1,6 @@
-//! Searching a frozen graph: a walk or a scan over codes, then exact distances of the best it found.
-//! Invariant: the answer holds min(k, allowed nodes whose vector the caller has) nodes, nearest first,
-//! with exact distances; where codes find fewer, exact distances of all allowed nodes are taken instead.
+//! Searching a frozen graph: a walk or a scan over codes, then exact distances of the best.
+//! Invariant: the answer holds min(k, allowed nodes whose vector the caller has) nodes, nearest first, with exact
+//! distances. If codes find fewer, exact distances of all allowed nodes are computed instead.
 
 use std::cell::RefCell;
 
@@ -22,7 +22,7 @@ pub struct GraphQuery<'a> {
     pub query: &'a PreparedQuery,
     /// How many to find.
     pub k: usize,
-    /// How wide to search (the paper's ef); `None`: [`default_ef`].
+    /// The width of the walk (the paper's ef); `None`: [`default_ef`].
     pub ef: Option<usize>,
     /// Which nodes may be answers (alive, and matching the filter); `None`: all.
     pub allowed: Option<&'a NodeBitmap>,
@@ -33,17 +33,17 @@ pub struct GraphQuery<'a> {
 pub struct Candidate {
     /// Which node.
     pub node: u32,
-    /// Its distance: exact, but for [`super::search_codes`].
+    /// Its distance: exact, except from [`super::search_codes`].
     pub distance: f32,
 }
 
-/// How many of the walk's best get exact distances.
+/// How many of a walk's best get exact distances.
 pub fn reranked(k: usize) -> usize {
     (2 * k).max(40)
 }
 
-/// The k nearest allowed nodes, nearest first, ties by address. `exact` gives the raw vector of a node; a
-/// node without one (its record is gone) is no answer.
+/// The k nearest allowed nodes, nearest first, ties by address. `exact` returns the raw vector of a node; a node
+/// without one (its record is gone) is no answer.
 pub fn search_graph<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -60,25 +60,25 @@ pub fn search_graph<'v>(
         }
         Plan::ScanCodes => scan_graph_codes(graph, search, &exact),
     };
-    // Fewer than wanted: some have no vector, or lie beyond what a walk could reach.
+    // Fewer than wanted: some have no vector, or a walk cannot reach them.
     found.filter(|found| found.len() >= planned.wanted).unwrap_or_else(|| scan_graph(graph, search, exact))
 }
 
 /// A search that has something to find.
 #[derive(Debug, Clone, Copy)]
 pub struct Planned<'a> {
-    /// `allowed` is `None` where all nodes are.
+    /// The search; its `allowed` is `None` if all nodes are.
     pub search: GraphQuery<'a>,
     /// How many there are to find, at most k.
     pub wanted: usize,
-    /// How wide a walk is.
+    /// The width of a walk.
     pub ef: usize,
-    /// How to go about it.
+    /// The way to find them.
     pub plan: Plan,
 }
 
 impl<'a> Planned<'a> {
-    /// `None` where nothing is allowed or asked for.
+    /// `None` if no node is allowed or asked for.
     pub fn new(graph: &Graph, search: GraphQuery<'a>) -> Option<Planned<'a>> {
         let search = GraphQuery { allowed: search.allowed.filter(|allowed| allowed.count() < graph.len()), ..search };
         let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
@@ -93,14 +93,14 @@ impl<'a> Planned<'a> {
     }
 }
 
-/// After a scan more get exact distances than after a walk: where the allowed lie far from the query, many are
-/// nearly as far.
+/// How many times more nodes get exact distances after a scan than after a walk: if the allowed nodes lie far from
+/// the query, many are nearly as far.
 const SCANNED_RERANKED: usize = 4;
-/// One in this many of them tells how far codes are off.
+/// One in this many of these nodes is used to judge the error of codes.
 const JUDGED: usize = 4;
 
-/// The best of all allowed nodes by codes, then by exact distances; `None` where codes are no good. Where what
-/// codes are off by could have hidden one of the best, all that are near enough by codes are compared.
+/// The best of all allowed nodes by codes, then by exact distances; `None` if codes are useless here. If the error of
+/// codes could have hidden one of the best, all nodes that are near enough by codes are compared.
 pub fn scan_graph_codes<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -123,10 +123,10 @@ pub fn scan_graph_codes<'v>(
     Some(rerank(graph, search, near_enough.len(), near_enough.into_iter(), exact))
 }
 
-/// With fewer than one in this many allowed, scanning them in node order beats finding them in address order.
+/// If fewer than one in this many is allowed, scanning them in node order beats finding them in address order.
 const SPARSE: usize = 32;
 
-/// Exact distances of all allowed nodes: what [`search_graph`] does where a walk does not pay.
+/// Exact distances of all allowed nodes. [`search_graph`] does this if a walk does not pay.
 pub fn scan_graph<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -140,7 +140,7 @@ pub fn scan_graph<'v>(
     };
     match search.allowed {
         Some(allowed) if allowed.count() * SPARSE < graph.len() => allowed.iter().for_each(offer),
-        // In the order that chunks keep their vectors in.
+        // In address order, the order of vectors in chunks.
         Some(allowed) => graph.nodes_by_address().filter(|(_, n)| allowed.contains(*n)).for_each(|(_, n)| offer(n)),
         None => graph.nodes_by_address().for_each(|(_, n)| offer(n)),
     }
@@ -150,13 +150,13 @@ pub fn scan_graph<'v>(
 /// Bounds of one walk.
 #[derive(Debug, Clone, Copy)]
 pub struct WalkLimits {
-    /// How wide, at least k.
+    /// The width, at least k.
     pub ef: usize,
-    /// Distances at most.
+    /// The most distances to compute.
     pub distances: usize,
 }
 
-/// The walk alone; `None` where it gave up. It may find fewer than there are.
+/// The walk alone; `None` if it gave up. It may find fewer nodes than there are.
 pub fn walk_graph<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -168,7 +168,7 @@ pub fn walk_graph<'v>(
     Some(rerank(graph, search, reranked(search.k), nearest, exact))
 }
 
-/// The allowed nodes that a walk keeps, nearest first as far as it can tell; `None` where it gave up.
+/// The allowed nodes that a walk keeps, nearest first as far as the walk knows; `None` if it gave up.
 pub fn walked_nodes<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
@@ -192,7 +192,7 @@ pub fn walked_nodes<'v>(
     Some(pool.found(move |node| search.allowed.is_none_or(|allowed| allowed.contains(node))).map(|n| n.key as u32))
 }
 
-/// Vectors asked for at a time.
+/// How many vectors are fetched at a time.
 const AHEAD: usize = 16;
 
 /// The k nearest of the first `wanted` of `nodes` that have a vector, with exact distances.
@@ -229,7 +229,7 @@ pub fn nearest_first(mut found: Vec<(Candidate, Option<Address>)>, k: usize) -> 
     found.into_iter().take(k).map(|(candidate, _)| candidate).collect()
 }
 
-/// The k best exact distances. Ties go to the smaller address, so kept by rank in address order.
+/// The k best exact distances. Ties go to the smaller address, so each is kept by its rank in address order.
 struct ExactBest<'a> {
     graph: &'a Graph,
     search: GraphQuery<'a>,

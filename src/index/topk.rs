@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 pub struct Neighbour {
     /// Smaller is nearer; finite.
     pub distance: f32,
-    /// Who; also breaks ties, the smaller first.
+    /// The owner of the distance. It also breaks ties: the smaller key first.
     pub key: u64,
 }
 
@@ -34,7 +34,7 @@ impl PartialEq for Neighbour {
 
 impl Eq for Neighbour {}
 
-/// Keeps the `k` nearest of what is pushed. Keys are the caller's; a key pushed twice counts twice.
+/// Keeps the `k` nearest of the pushed pairs. Keys are the caller's; a key pushed twice counts twice.
 #[derive(Debug, Clone)]
 pub struct TopK {
     k: usize,
@@ -53,7 +53,7 @@ impl TopK {
         self.kept.len()
     }
 
-    /// Whether k are kept.
+    /// Whether k pairs are kept.
     pub fn is_full(&self) -> bool {
         self.kept.len() >= self.k
     }
@@ -81,7 +81,7 @@ impl TopK {
         }
     }
 
-    /// Offers all that another answer kept.
+    /// Offers all pairs that another answer kept.
     #[cfg(test)]
     pub fn merge(&mut self, other: TopK) {
         for pair in other.kept {
@@ -111,7 +111,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_merged_in_any_split_equal_the_sorted_prefix(
-            // Few distinct distances, so that ties are everywhere.
+            // Few distinct distances, so that ties are frequent.
             distances in prop::collection::vec(0u8..6, 0..120), k in 0usize..40, split in 0usize..120,
         ) {
             let pairs: Vec<(f32, u64)> = distances.iter().zip(0u64..).map(|(d, i)| (f32::from(*d), (i * 7919) % 127)).collect();

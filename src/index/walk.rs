@@ -1,7 +1,7 @@
-//! Best-first search over neighbour lists (the paper's SEARCH-LAYER), for whoever has nodes, lists and
-//! distances: searches of the frozen graph and repairs of one being built.
-//! Not the loop of `builder/search_layer.rs`: here distances are floats, nodes may be walked through without being
-//! answers, and a walk that costs too much is given up.
+//! Best-first search over neighbour lists (the paper's SEARCH-LAYER), for any caller with nodes, lists and distances:
+//! searches of the frozen graph, and repairs of a graph that is being built. It is not the loop of
+//! `builder/search_layer.rs`: here distances are floats, nodes may be walked through without being answers, and a
+//! walk that costs too much is given up.
 //! Invariant: a walk without limit that ends with fewer than `ef` found has visited everything reachable.
 
 use super::filtered::{Outlook, Sought};
@@ -12,29 +12,29 @@ use super::topk::Neighbour;
 pub trait SearchGraph {
     /// The neighbours of `node`.
     fn neighbours(&self, node: u32) -> &[u32];
-    /// The distance of the query to each of `nodes`, put into `distances` in their order.
+    /// Writes the distance of the query to each of `nodes` to `distances`, in their order.
     fn distances(&self, nodes: &[u32], distances: &mut Vec<f32>);
     /// Whether `node` may be an answer; it is walked through either way.
     fn accepts(&self, node: u32) -> bool;
-    /// How many accepted nodes to find, however few are accepted: a walk keeps the `ef` nearest of any kind, and
-    /// more until these are among them.
+    /// What a walk must find: it keeps the `ef` nearest of any kind, and more until enough accepted nodes are among
+    /// them.
     fn sought(&self) -> Sought {
         Sought::ANY
     }
-    /// Called for new neighbours before their distances are asked for.
+    /// Called for new neighbours before their distances are computed.
     fn prefetch(&self, _node: u32) {}
-    /// Called for a node that may be expanded some time.
+    /// Called for a node that may be expanded later.
     fn prefetch_offset(&self, _node: u32) {}
-    /// Called for a node whose neighbours may be asked for next.
+    /// Called for a node whose neighbours may be needed next.
     fn prefetch_neighbours(&self, _node: u32) {}
 }
 
-/// Memory of walks, to be reused: one per thread.
+/// Reusable memory of walks, one per thread.
 #[derive(Debug, Default)]
 pub struct SearchScratch {
     /// One bit per node: visited in this walk.
     visited: Vec<u64>,
-    /// Which nodes those are.
+    /// The visited nodes.
     met: Vec<u32>,
     /// Neighbours not visited before, and their distances.
     fresh: Vec<u32>,
@@ -42,7 +42,7 @@ pub struct SearchScratch {
     pool: Pool,
 }
 
-/// Where fewer than one in this many words can have been written, they are cleared one by one.
+/// If fewer than one in this many words can have been written, they are cleared one by one.
 const SPARSE_WORDS: usize = 16;
 
 impl SearchScratch {
@@ -53,7 +53,7 @@ impl SearchScratch {
 
     fn begin(&mut self, bounds: Bounds, enough: usize) {
         let nodes = bounds.nodes;
-        // What a walk that gave up had just marked.
+        // Nodes that were just marked when a walk gave up.
         self.met.append(&mut self.fresh);
         if self.met.len() * SPARSE_WORDS < self.visited.len() {
             for node in &self.met {
@@ -77,7 +77,7 @@ impl SearchScratch {
         let mut count = self.fresh.len();
         self.fresh.resize(count + nodes.len(), 0);
         for node in nodes {
-            // About every second is new: a branch would be mispredicted as often.
+            // About every second node is new: a branch would be mispredicted as often.
             let (Some(word), Some(slot)) = (self.visited.get_mut(*node as usize / 64), self.fresh.get_mut(count))
             else {
                 continue;
@@ -96,15 +96,15 @@ impl SearchScratch {
 pub struct Bounds {
     /// Nodes in the graph.
     pub nodes: usize,
-    /// Where to start.
+    /// The node to start from.
     pub entry: u32,
     /// The paper's ef: how many nodes to keep, accepted or not; see [`SearchGraph::sought`].
     pub ef: usize,
-    /// Distances to compute at most.
+    /// The most distances to compute.
     pub distances: usize,
 }
 
-/// What a walk from `entry` finds, in the pool; `None` where it gave up: at the limit of distances, or where
+/// The nodes that a walk from `entry` finds, in the pool. `None` if it gave up: at the limit of distances, or because
 /// it was going to pass it.
 pub fn best_first<'s>(graph: &impl SearchGraph, bounds: Bounds, scratch: &'s mut SearchScratch) -> Option<&'s Pool> {
     let sought = graph.sought();
@@ -134,7 +134,7 @@ pub fn best_first<'s>(graph: &impl SearchGraph, bounds: Bounds, scratch: &'s mut
     }
 }
 
-/// Walks from `start` to ever nearer neighbours until none is nearer (the paper's search with ef = 1).
+/// Moves from `start` to ever nearer neighbours until none is nearer (the paper's search with ef = 1).
 pub fn greedy<'a>(
     start: u32,
     neighbours: impl Fn(u32) -> &'a [u32],
@@ -150,7 +150,7 @@ pub fn greedy<'a>(
         let pairs = candidates.iter().zip(found.iter());
         let nearest = pairs.map(|(node, distance)| Neighbour { distance: *distance, key: u64::from(*node) }).min();
         match nearest {
-            // By distance alone: among equals a walk could go in circles.
+            // Compares distance alone: among equals a walk could go in circles.
             Some(nearest) if nearest.distance < here.distance => here = nearest,
             _ => return here.key as u32,
         }

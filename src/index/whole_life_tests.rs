@@ -1,5 +1,5 @@
-//! A graph from its first vectors to its stored bytes and back: built, searched, extended, stored, read, damaged.
-//! Small on purpose, so that slow checkers of memory can walk through all of it.
+//! A graph from its first vectors to its stored bytes and back: built, searched, extended, stored, read, damaged. The
+//! graphs are small on purpose, so that slow memory checkers can run all of it.
 
 use arrow::buffer::Buffer;
 use bytes::Bytes;
@@ -84,7 +84,7 @@ fn damaged_bytes_are_refused_or_searched_without_harm() {
         let mut damaged = bytes.to_vec();
         damaged[at] ^= 0x40;
         match decode_graph(Bytes::from(damaged)) {
-            // Padding, a code, a bias: what is found may be wrong, but is found.
+            // The damage hit padding, a code or a bias: the answer may be wrong, but there is one.
             Ok(content) => {
                 let search = GraphQuery { query: &query, k: 5, ef: Some(20), allowed: None };
                 assert_eq!(search_codes(&Graph::new(content), search, &mut scratch).len(), 5, "byte {at} changed");

@@ -1,5 +1,5 @@
-//! Batches as ML pipelines hold them: ndarray matrices and Arrow record batches, in and out.
-//! Invariant: a batch that does not fit is refused whole, naming the column and the row.
+//! Batches in the forms of ML pipelines: ndarray matrices and Arrow record batches, in and out. Invariant: an invalid
+//! batch is refused whole, with the name of the column and the row.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::record::{Metadata, Record};
 
 impl Collection {
-    /// Inserts one record per row of `embeddings` (n × d, row-major or not), called `ids[i]`.
+    /// Inserts one record per row of `embeddings` (n × d, row-major or not); the id of row i is `ids[i]`.
     ///
     /// # Errors
     /// `Invalid` if there are not as many ids as rows; otherwise as [`write`](Collection::write).
@@ -47,26 +47,27 @@ impl Collection {
     }
 }
 
-/// Reads records from a batch with the columns `id` (text, integers or UUIDs), `embedding` (a list of numbers of any
-/// width, or text such as `[0.1, 0.2]`) and, if present, `document` and `uri` (text) and `metadata` (a JSON object as
-/// text, a struct, or a map with keys of text). Columns may be dictionaries.
+/// Reads records from a batch with the columns `id` and `embedding` and, if present, `document`, `uri` and
+/// `metadata`. Ids are text, integers or UUIDs. An embedding is a list of numbers of any width, or text such as
+/// `[0.1, 0.2]`. Documents and uris are text. Metadata is a JSON object as text, a struct, or a map with keys of
+/// text. Columns may be dictionaries.
 ///
 /// # Errors
-/// `Invalid`, naming the column that is missing, of another type, or null where it must not be; and any
-/// column that is none of these, so that a misspelt name does not pass silently.
+/// `Invalid`, with the name of the column, if it is missing, of another type, or null where null is not allowed. Any
+/// other column is also refused, so that no misspelt name passes silently.
 pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<Record>> {
     let schema = batch.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let plan = ColumnChoice::default().plan(&names)?;
-    // A batch in memory is the caller's own; its records are held against the limits when they are written.
+    // The caller holds this batch in memory already; the write checks its records against the limits.
     let unlimited =
         Limits { dimension: usize::MAX, id_bytes: usize::MAX, metadata_bytes: usize::MAX, ..Limits::default() };
     let unlimited = Limits { document_bytes: usize::MAX, ..unlimited };
     records_within(batch, &plan, &unlimited, 0, &mut |_| Ok(()))
 }
 
-/// The hits of all queries as one batch: `query` (which of the query embeddings, from 0), `id`,
-/// `distance`, and the fields that were included (`embedding` only if every hit has one).
+/// The hits of all queries as one batch: `query` (the number of the query embedding, from 0), `id`, `distance`, and
+/// the included fields (`embedding` only if every hit has one).
 pub fn batch_from_hits(results: &[Vec<Hit>]) -> Result<RecordBatch> {
     let flat: Vec<(u32, &Hit)> =
         (0u32..).zip(results).flat_map(|(query, hits)| hits.iter().map(move |hit| (query, hit))).collect();

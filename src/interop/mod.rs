@@ -1,7 +1,7 @@
-//! Records as other programs hold them: matrices and Arrow batches in memory, Arrow IPC and Parquet in requests and
-//! answers, Parquet and JSON Lines in files. It owns no state, and only uses what a collection offers to everybody;
-//! which column is what and how rows become records, for all of these, is in `collection/record_columns.rs` and
-//! `collection/record_values.rs`.
+//! Records in the forms of other programs: matrices and Arrow batches in memory, Arrow IPC and Parquet in requests
+//! and answers, Parquet and JSON Lines in files. This code owns no state, and uses only the public interface of a
+//! collection. The choice of columns and the conversion of rows to records, for all these forms, are in
+//! `collection/record_columns.rs` and `collection/record_values.rs`.
 
 mod columnar;
 pub mod interchange;

@@ -1,6 +1,5 @@
-//! The log of a stream: numbered slots, one immutable commit each. Here are the single steps — put a
-//! slot, read a slot, check that a commit follows the one before; `stream` joins them by the protocol
-//! (docs/protocol.md#append).
+//! The log of a stream: numbered slots, one immutable commit each. This module has the single steps: put a slot, read
+//! a slot, check that a commit follows the one before. `stream` joins them by the protocol (docs/protocol.md#append).
 //! Invariant: a slot is only ever written by put-if-absent.
 
 // Bytes from outside are never indexed unchecked.
@@ -13,12 +12,12 @@ use crate::bucket::{Bucket, BucketError, Object, PutCondition, StoreTime};
 use crate::format::{Chain, Checksum, Commit, FormatError, decode_commit};
 use crate::record::Version;
 
-/// What a read of a slot found.
+/// The result of a read of a slot.
 #[derive(Debug, Clone)]
 pub enum Slot {
     /// A commit's bytes.
     Found { bytes: Bytes, date: Option<StoreTime> },
-    /// Nothing.
+    /// No commit.
     Missing { date: Option<StoreTime> },
 }
 
@@ -27,7 +26,7 @@ pub async fn read_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version)
     slot(bucket.get(&stream.log(version), None).await)
 }
 
-/// Reads slot `version` over a new connection, where what came before does not check out.
+/// Reads slot `version` over a new connection, if the first answer did not check out.
 pub async fn reread_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version) -> Result<Slot, BucketError> {
     slot(bucket.get_fresh(&stream.log(version), None).await)
 }
@@ -40,12 +39,12 @@ fn slot(answer: Result<Object, BucketError>) -> Result<Slot, BucketError> {
     }
 }
 
-/// What an attempt to write a slot came to.
+/// The result of an attempt to write a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
-    /// The slot is ours.
+    /// This attempt wrote the slot.
     Created { date: Option<StoreTime> },
-    /// The slot is taken, perhaps by an earlier attempt of our own.
+    /// The slot is taken, perhaps by an earlier attempt of this writer.
     Exists,
     /// Definitely not written.
     Refused(String),
@@ -53,24 +52,24 @@ pub enum Put {
     Unknown(String),
 }
 
-/// Writes slot `version` if it is absent: one attempt.
+/// Writes slot `version` if it is absent, in one attempt.
 pub async fn put_slot(bucket: &dyn Bucket, stream: &StreamId, version: Version, bytes: Bytes) -> Put {
     match bucket.put(&stream.log(version), bytes, PutCondition::IfAbsent).await {
         Ok(stamp) => Put::Created { date: stamp.date },
         Err(BucketError::Exists { .. }) => Put::Exists,
-        // A put does not look for an object: a 404 here is the bucket's.
+        // A put needs no object to exist, so a 404 here means that the bucket is missing.
         Err(BucketError::NotFound { .. }) => Put::Refused("the bucket was not found".to_owned()),
         Err(BucketError::Refused { message }) => Put::Refused(message),
         Err(BucketError::Unknown { message, .. }) => Put::Unknown(message),
     }
 }
 
-/// A commit that was read and stands where it should.
+/// A commit that was read and is in its place.
 #[derive(Debug, Clone)]
 pub struct Chained {
     /// The commit.
     pub commit: Commit,
-    /// Its own link, which the next commit must name.
+    /// Its own link, which the next commit must contain.
     pub link: Chain,
 }
 
@@ -90,7 +89,8 @@ pub fn chain(bytes: &Bytes, stream: &StreamId, version: Version, prev: Option<&C
     Ok(Chained { commit, link })
 }
 
-/// Decodes the commit in slot `version` and checks that it was written for it, whatever stands before it.
+/// Decodes the commit in slot `version` and checks that it was written for this slot; the commit before it is not
+/// checked.
 pub fn place(bytes: &Bytes, stream: &StreamId, version: Version) -> Result<Commit, FormatError> {
     let commit = decode_commit(bytes)?;
     let damaged = |what: String| Err(FormatError::Damaged(what));

@@ -1,20 +1,20 @@
-//! The limit of memory that a container sets for its processes: that of the process's own control group
-//! and of all above it, in version 2 or 1 of the kernel's interface. Invariant: only reads; where nothing
-//! can be read, there is no limit.
+//! The memory limit that a container sets for its processes: that of the process's own control group and of all above
+//! it, in version 2 or 1 of the kernel's interface.
+//! Invariant: only reads; if nothing can be read, there is no limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A limit above this is none: version 1 says `none` by the largest multiple of a page.
+/// A larger limit means none: version 1 expresses "none" by the largest multiple of a page.
 const NONE: u64 = 1 << 60;
 
-/// The smallest limit that holds for this process, in bytes.
+/// The smallest limit that applies to this process, in bytes.
 pub fn limit_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     smallest(Path::new("/sys/fs/cgroup"), &groups)
 }
 
-/// The smallest limit of the groups that the text of `/proc/self/cgroup` names, mounted at `root`.
+/// The smallest limit of the groups in `groups`, the text of `/proc/self/cgroup`, mounted at `root`.
 fn smallest(root: &Path, groups: &str) -> Option<u64> {
     let mut found = Vec::new();
     for line in groups.lines() {
@@ -30,8 +30,8 @@ fn smallest(root: &Path, groups: &str) -> Option<u64> {
     found.into_iter().filter(|bytes| *bytes < NONE).min()
 }
 
-/// The limits of the group at `path` and of those above it. Inside a container the path may be the host's,
-/// which is not there: the mount's own root is then the group.
+/// The limits of the group at `path` and of those above it. Inside a container the path may be the host's, which does
+/// not exist there: then the mount's own root is the group.
 fn upward(mount: &Path, path: &str, file: &str) -> Vec<u64> {
     let inner = Path::new(path.trim_start_matches('/'));
     let groups = inner.ancestors().map(|group| mount.join(group));

@@ -1,4 +1,4 @@
-//! What the budget grants and refuses.
+//! What the memory budget grants and refuses.
 
 use super::*;
 

@@ -1,6 +1,6 @@
-//! How much memory there is and who has it: sums of what is held and what is promised to work under way,
-//! against one limit. Invariant: nothing is reserved beyond the limit; what cannot be refused (commits of
-//! other instances) is only counted, and whoever looks sees that the limit is passed.
+//! The memory budget: sums of what is held and of what is reserved for work in progress, against one limit.
+//! Invariant: nothing is reserved beyond the limit. What cannot be refused (commits of other instances) is only
+//! counted, and [`Budget::is_over`] shows that the limit is passed.
 
 mod cgroup;
 mod system;
@@ -14,84 +14,85 @@ use parking_lot::Mutex;
 pub use self::system::resident_bytes;
 use crate::error::{Error, ErrorKind};
 
-/// The resident size is asked for at most this often: a look costs some 10 µs.
+/// The resident size is read at most this often: reading it takes some 10 µs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// Freed memory is given back to the system at most this often: it walks all that was freed.
+/// Freed memory is given back to the system at most this often: the allocator walks through all that was freed.
 const TRIM_INTERVAL: Duration = Duration::from_millis(500);
-/// Bodies of reads may take one part in so many of the limit, and answers one part in so many: the rest is for writes
-/// and for what the server does by itself.
+/// Divisors of the limit: the share of bodies of reads, and the share of answers (`PART_FOR_ANSWERS`). The rest is
+/// for writes and for the server's own work.
 const PART_FOR_READS: u64 = 4;
 const PART_FOR_ANSWERS: u64 = 8;
-/// So much of it bodies of reads and deletes have however much else is in use: a full server must be read, and
-/// deletes are what makes room.
+/// The divisor for the share that bodies of reads and deletes always have, whatever else is in use. A full server
+/// must still serve reads, and deletes free memory.
 const PART_ALWAYS_FOR_READS: u64 = 16;
-/// Writes may fill all of the limit but one part in so many: the rest is for graphs, merges and loads.
+/// Writes may fill the limit except for one part in this many, which is kept for graphs, merges and loads.
 const KEPT_FROM_WRITES: u64 = 8;
 
 /// A limit of memory, and what counts against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimit {
-    /// Bytes.
+    /// The limit in bytes.
     pub bytes: u64,
-    /// Whether all of the process counts, as the system sees it, or only what this store holds. A server's
-    /// process is the store's own; a program that uses the library may hold much else.
+    /// Whether the whole process counts, as the system sees it, or only what this store holds. A server's process
+    /// belongs to the store; a program that uses the library may hold much else.
     pub whole_process: bool,
 }
 
-/// Of a container's limit this part is left to what the system counts beside the resident size, and to what is copied
-/// for a moment without a reservation; at least so many bytes of it.
+/// The reserve within a container's limit: one part in `RESERVE_PART`, at least `RESERVE_BYTES`. It is for memory
+/// that the system counts beside the resident size, and for short-lived copies without a reservation.
 const RESERVE_PART: u64 = 16;
 const RESERVE_BYTES: u64 = 64 << 20;
 
-/// What a server may use of a machine that sets it no limit: so many parts of so many.
+/// The part of a machine's memory that a server may use if nothing sets a limit: numerator and denominator.
 const MACHINE_PARTS: (u64, u64) = (3, 4);
 
 impl MemoryLimit {
-    /// The limit that the container sets for this process, less a reserve; none if it sets none.
+    /// The limit that the container sets for this process, less a reserve; `None` if it sets none.
     pub fn of_container() -> Option<MemoryLimit> {
         cgroup::limit_bytes().map(MemoryLimit::within)
     }
 
     /// A share of the machine's memory, for a process that no container limits: the rest is for everything else on
-    /// it. None where the system does not tell how much there is.
+    /// the machine. `None` if the system does not state its memory.
     pub fn of_machine() -> Option<MemoryLimit> {
         let share = system::machine_bytes()? / MACHINE_PARTS.1 * MACHINE_PARTS.0;
         Some(MemoryLimit { bytes: share, whole_process: true })
     }
 
-    /// All of a container of so many bytes but a reserve.
+    /// All of a container of `container` bytes except a reserve.
     pub fn within(container: u64) -> MemoryLimit {
-        // In a tiny one there is little to keep free.
+        // In a tiny container the reserve is at most a quarter.
         let reserve = (container / RESERVE_PART).max(RESERVE_BYTES).min(container / 4);
         MemoryLimit { bytes: container - reserve, whole_process: true }
     }
 }
 
-/// Who asks for memory.
+/// The purpose of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A write, which is there to stay.
+    /// A write, whose memory stays in use.
     Write,
-    /// Loads, builds and merges, and bodies of writes on their way.
+    /// Loads, builds and merges, and bodies of writes in transit.
     Work,
-    /// Bodies of reads and deletes on their way. All together have a share that they cannot pass, and a smaller one
+    /// Bodies of reads and deletes in transit. Together they have a share that they cannot exceed, and a smaller one
     /// that nothing else takes from them. Only the server has such bodies.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     Read,
-    /// Answers on their way. They have a share of their own, however much else is in use: a full server must be read.
+    /// Answers in transit. They have a share of their own, whatever else is in use: a full server must still serve
+    /// reads.
     Answer,
 }
 
-/// What is held, in bytes.
+/// The sums of memory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sums {
-    /// By collections, tails and their like.
+    /// Held by collections, tails and the like.
     held: u64,
-    /// By graphs that are still to be built of records that are held.
+    /// Needed later by graphs that are still to be built for held records.
     owed: u64,
-    /// Promised to work under way.
+    /// Reserved for work in progress.
     reserved: u64,
-    /// What of it bodies of reads have, answers, and all others.
+    /// The parts of `reserved`: bodies of reads, answers, and everything else.
     reads: u64,
     answers: u64,
     others: u64,
@@ -110,7 +111,7 @@ impl Sums {
         self.reserved = self.reserved.saturating_sub(bytes);
     }
 
-    /// What those of one purpose have together.
+    /// The part of `reserved` for a purpose.
     fn part(&mut self, purpose: Purpose) -> &mut u64 {
         match purpose {
             Purpose::Read => &mut self.reads,
@@ -137,7 +138,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of `limit`; none only counts.
+    /// A budget of `limit`; with `None` it only counts.
     pub fn new(limit: Option<MemoryLimit>) -> Arc<Budget> {
         if limit.is_some_and(|limit| limit.whole_process) {
             system::return_what_is_freed();
@@ -156,17 +157,17 @@ impl Budget {
         self.limit.map(|limit| limit.bytes)
     }
 
-    /// Bytes that collections hold, as they say.
+    /// Bytes that collections hold, by their own accounts.
     pub fn held_bytes(&self) -> u64 {
         self.sums.lock().held
     }
 
-    /// Bytes promised to work under way.
+    /// Bytes reserved for work in progress.
     pub fn reserved_bytes(&self) -> u64 {
         self.sums.lock().reserved
     }
 
-    /// How often something was refused for want of memory.
+    /// How many requests were refused for want of memory.
     pub fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
     }
@@ -177,7 +178,7 @@ impl Budget {
         used(&self.sums.lock(), resident)
     }
 
-    /// Whether more is used than may be.
+    /// Whether more memory is in use than allowed.
     pub fn is_over(&self) -> bool {
         self.limit.is_some_and(|limit| self.used_bytes() > limit.bytes)
     }
@@ -188,9 +189,9 @@ impl Budget {
         self.room_beside(&self.sums.lock(), resident)
     }
 
-    /// Takes `bytes` for work under way, if they fit.
+    /// Reserves `bytes` for work in progress, if they fit.
     pub fn reserve(self: &Arc<Self>, bytes: u64, purpose: Purpose) -> Option<Reservation> {
-        // Answers have a share whatever else is in use.
+        // Answers have their share whatever else is in use.
         let resident = if purpose == Purpose::Answer { 0 } else { self.resident() };
         let mut sums = self.sums.lock();
         if !self.fits(&sums, resident, bytes, purpose) {
@@ -213,7 +214,7 @@ impl Budget {
         within_share && beside_others
     }
 
-    /// What all of one purpose may take together.
+    /// The most that all reservations of a purpose may take together.
     pub fn share(&self, purpose: Purpose) -> Option<u64> {
         let bytes = self.limit?.bytes;
         match purpose {
@@ -223,7 +224,7 @@ impl Budget {
         }
     }
 
-    /// What all of one purpose may take together however much else is in use.
+    /// What all reservations of a purpose may take together, whatever else is in use.
     fn always(&self, purpose: Purpose) -> Option<u64> {
         let bytes = self.limit?.bytes;
         match purpose {
@@ -233,8 +234,8 @@ impl Budget {
         }
     }
 
-    /// Takes memory for work that cannot be put off: up to `wanted` bytes, as far as they fit, but `least` in any case
-    /// if they are wanted.
+    /// Reserves memory for work that cannot wait: up to `wanted` bytes as far as they fit, and at least the smaller
+    /// of `least` and `wanted`, even beyond the limit.
     pub fn reserve_up_to(self: &Arc<Self>, wanted: u64, least: u64) -> Reservation {
         let resident = self.resident();
         let mut sums = self.sums.lock();
@@ -244,20 +245,19 @@ impl Budget {
         Reservation { budget: self.clone(), bytes, purpose: Purpose::Work }
     }
 
-    /// Whether so many bytes would fit if nothing else were held.
+    /// Whether `bytes` would fit if nothing else were held.
     pub fn could_ever_hold(&self, bytes: u64) -> bool {
         self.limit.is_none_or(|limit| bytes <= limit.bytes)
     }
 
-    /// Whether so many bytes would fit if so many of those that are held were freed.
+    /// Whether `bytes` would fit if `freed` of the held bytes were freed.
     pub fn would_hold(&self, bytes: u64, freed: u64, purpose: Purpose) -> bool {
         let sums = *self.sums.lock();
         let after = sums.held.saturating_add(sums.owed).saturating_sub(freed).saturating_add(bytes);
         self.ceiling(purpose).is_none_or(|most| after <= most)
     }
 
-    /// Whether so many bytes would fit if it were not for work under way, and what the allocator has not given
-    /// back yet.
+    /// Whether `bytes` would fit once work in progress has ended, and the allocator has given back what was freed.
     pub fn would_hold_soon(&self, bytes: u64, purpose: Purpose) -> bool {
         let sums = *self.sums.lock();
         if self.share(purpose).is_some_and(|most| bytes > most) {
@@ -274,14 +274,14 @@ impl Budget {
         Account { budget: self.clone(), held: 0, owed: 0 }
     }
 
-    /// Counts a refusal and makes its error, which says whether waiting helps. `what` needs `need` bytes.
+    /// Counts a refusal and makes its error, which shows whether waiting helps. `what` needs `need` bytes.
     pub fn refusal(&self, what: &str, need: u64, purpose: Purpose) -> Error {
         self.refusals.fetch_add(1, Ordering::Relaxed);
         let error = Error::new(ErrorKind::NoRoom, self.shortage(what, need));
         if self.would_hold_soon(need, purpose) { error.passing() } else { error }
     }
 
-    /// Says that there is no room for `what`, and what can be done.
+    /// The message that there is no room for `what`, with what can be done about it.
     pub fn shortage(&self, what: &str, need: u64) -> String {
         let (limit, used) = (self.limit_bytes().unwrap_or(0), self.used_bytes());
         format!(
@@ -293,8 +293,8 @@ impl Budget {
         )
     }
 
-    /// Gives memory that was freed back to the system, where the allocator keeps it. Takes milliseconds: not
-    /// for threads that serve connections.
+    /// Gives freed memory back to the system, where the allocator keeps it. Takes milliseconds: not for threads that
+    /// serve connections.
     pub fn give_back(&self) {
         if !self.limit.is_some_and(|limit| limit.whole_process) {
             return;
@@ -339,7 +339,7 @@ fn used(sums: &Sums, resident: u64) -> u64 {
     sums.held.max(resident).saturating_add(sums.owed).saturating_add(sums.reserved)
 }
 
-/// Bytes as a person reads them.
+/// Bytes in a form for people.
 pub fn shown(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     match bytes {
@@ -348,7 +348,7 @@ pub fn shown(bytes: u64) -> String {
     }
 }
 
-/// Bytes taken for work under way, given back when it is dropped.
+/// Bytes reserved for work in progress, given back when this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
@@ -357,12 +357,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// How much was taken.
+    /// How many bytes are reserved.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Gives so many bytes back, at most all.
+    /// Gives `bytes` back, at most all.
     #[cfg(any(test, feature = "server"))]
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
@@ -370,7 +370,7 @@ impl Reservation {
         self.bytes -= bytes;
     }
 
-    /// Takes over what another of the same budget and purpose has taken.
+    /// Takes over the bytes of another reservation of this budget and purpose.
     #[cfg(any(test, feature = "server"))]
     pub fn absorb(&mut self, mut other: Reservation) {
         if Arc::ptr_eq(&self.budget, &other.budget) && self.purpose == other.purpose {
@@ -385,25 +385,25 @@ impl Drop for Reservation {
     }
 }
 
-/// Memory taken bit by bit, by work that does not know beforehand how much it will be; given back when it is dropped.
+/// Memory reserved bit by bit, for work that does not know its need beforehand; given back when this is dropped.
 #[derive(Debug)]
 pub struct Growth {
     budget: Arc<Budget>,
     taken: Mutex<(u64, Vec<Reservation>)>,
-    /// What was asked for and was not there, or nothing.
+    /// The bytes that were asked for and refused; 0 if none were.
     refused: AtomicU64,
 }
 
-/// Memory that grows is taken in pieces of so many bytes at least.
+/// Growing memory is reserved in pieces of at least this many bytes.
 const PIECE_BYTES: u64 = 1 << 20;
 
 impl Growth {
-    /// Nothing so far.
+    /// A growth without any bytes yet.
     pub fn new(budget: Arc<Budget>) -> Growth {
         Growth { budget, taken: Mutex::default(), refused: AtomicU64::new(0) }
     }
 
-    /// Makes sure that `bytes` are taken in all; false where there is no room for them.
+    /// Makes sure that `bytes` are reserved in all; false if there is no room for them.
     pub fn reach(&self, bytes: u64) -> bool {
         if self.budget.limit_bytes().is_none() {
             return true;
@@ -426,18 +426,18 @@ impl Growth {
         }
     }
 
-    /// Whether there was no room at some time.
+    /// Whether a request for room was ever refused.
     pub fn was_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts and tells that there was no room for `what`.
+    /// Counts the refusal of room for `what`, and makes its error.
     pub fn refusal(&self, what: &str) -> Error {
         self.budget.refusal(what, self.refused.load(Ordering::Relaxed), Purpose::Work)
     }
 }
 
-/// What one holder of memory holds, taken off the sum when it is dropped.
+/// The memory that one holder holds, subtracted from the sum when this is dropped.
 #[derive(Debug)]
 pub struct Account {
     budget: Arc<Budget>,
@@ -446,7 +446,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// States anew what is held, and what graphs that are due will add.
+    /// Replaces the bytes that are held, and the bytes that due graphs will need.
     pub fn set(&mut self, held: u64, owed: u64) {
         let mut sums = self.budget.sums.lock();
         sums.held = sums.held.saturating_sub(self.held).saturating_add(held);

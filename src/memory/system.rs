@@ -1,12 +1,12 @@
-//! What the system tells about this process's memory, and the calls that make freed memory go back.
-//! Invariant: the only unsafe code of this room; where the system has no such calls, nothing happens.
+//! The system's figures about this process's memory, and the calls that give freed memory back.
+//! Invariant: this is the only unsafe code of this room; where the system has no such calls, nothing happens.
 
-/// Resident size of this process in bytes; 0 where the system does not tell.
+/// Resident size of this process in bytes; 0 where the system does not state it.
 pub fn resident_bytes() -> u64 {
     pages()[0].saturating_mul(page_bytes())
 }
 
-/// Bytes of memory that this machine has, as far as the system tells.
+/// Bytes of memory of this machine, if the system states them.
 pub fn machine_bytes() -> Option<u64> {
     total_of(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
@@ -18,13 +18,13 @@ fn total_of(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024).filter(|bytes| *bytes > 0)
 }
 
-/// Resident bytes of the program's own: without pages of files, which the system takes back when it needs them.
+/// Resident bytes of the program's own, without pages of files, which the system takes back when it needs memory.
 pub fn private_bytes() -> u64 {
     let [resident, shared] = pages();
     resident.saturating_sub(shared).saturating_mul(page_bytes())
 }
 
-/// Resident pages, and those of them that are files' (or shared, of which there are none here).
+/// Resident pages, and those of them that belong to files (or are shared; there are none here).
 fn pages() -> [u64; 2] {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let mut numbers = statm.split_whitespace().skip(1).map(|pages| pages.parse().unwrap_or(0));
@@ -41,13 +41,13 @@ fn page_bytes() -> u64 {
     4096
 }
 
-/// Asks the allocator to take large buffers from the system one by one, so that each goes back when it is freed.
-/// glibc otherwise begins to keep them once some were freed, and then holds more than twice what is in use. The server
-/// has done it before it started a thread (`cli/allocator.rs`, which limits arenas too); this is for other programs. What
-/// the environment says (`MALLOC_MMAP_THRESHOLD_`) counts.
+/// Makes the allocator take large buffers from the system one by one, so that each goes back when it is freed.
+/// Otherwise glibc begins to keep them after a few were freed, and then holds more than twice the memory in use. The
+/// server does this before it starts a thread (`cli/allocator.rs`, which limits arenas too); this call is for other
+/// programs. A value in the environment (`MALLOC_MMAP_THRESHOLD_`) takes precedence.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_what_is_freed() {
-    /// Buffers from this size on.
+    /// The size from which on buffers count as large.
     const LARGE_BYTES: libc::c_int = 128 << 10;
     if std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_some() {
         return;
@@ -59,11 +59,11 @@ pub fn return_what_is_freed() {
     }
 }
 
-/// Other allocators give them back themselves.
+/// Other allocators give buffers back themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_what_is_freed() {}
 
-/// Gives what was freed back to the system. glibc keeps it otherwise, and it would go on counting.
+/// Gives freed memory back to the system. Otherwise glibc keeps it, and it still counts as resident.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn trim() {
     // SAFETY: malloc_trim takes the allocator's own locks and touches only memory that is free.
@@ -71,7 +71,7 @@ pub fn trim() {
     tracing::debug!(released, "freed memory was given back to the system");
 }
 
-/// Other allocators give it back themselves.
+/// Other allocators give memory back themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn trim() {}
 

@@ -1,5 +1,5 @@
-//! What a store is doing at this moment: queues, pools, caches, and how far behind others it may be. All from
-//! memory; nothing here asks the bucket.
+//! What a store is doing at this moment: queues, pools, caches, and how far behind other instances it may be. All
+//! values come from memory; nothing here asks the bucket.
 
 use super::Admin;
 use super::report::Activity;

@@ -1,6 +1,7 @@
-//! Work that goes on behind the requests: loading, following other instances, and the maintenance of every
-//! stream (flush, compaction, graphs, garbage). Invariants: background work never holds a store open,
-//! stops when the store closes, and a failure costs nothing but another try.
+//! Work behind the requests: loading, following other instances, and the maintenance of every stream (flush,
+//! compaction, graphs, garbage).
+//! Invariants: background work never holds a store open; it stops when the store closes; a failure costs only another
+//! try.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -27,18 +28,18 @@ use crate::stream::gc::{self, End};
 use crate::stream::state::State;
 use crate::stream::sweep::Sweep;
 
-/// A collection that nobody uses is looked at only once in so many intervals: its next use looks first.
+/// A collection without use is synced only once in this many intervals: its next use syncs first.
 const IDLE_INTERVALS: u64 = 64;
 
-/// In a collection to which nobody writes garbage is looked for ever less often, down to once in 2 to the power of
-/// this intervals.
+/// In a collection without writes, garbage is looked for less and less often: down to once in 2 to the power of this
+/// many intervals.
 const MOST_QUIET: u32 = 3;
 
-/// Looks for graphs that are due in one maintenance interval: until records are in one, every search scans
-/// them, and looking costs nothing but the look.
+/// How often a maintenance interval looks for graphs that are due. Until its records are in a graph, every search
+/// scans them, and looking is cheap.
 const GRAPH_LOOKS: u32 = 5;
 
-/// The sign that a store is closing.
+/// The signal that a store is closing.
 #[derive(Debug)]
 pub struct Closing(watch::Sender<bool>);
 
@@ -49,12 +50,12 @@ impl Default for Closing {
 }
 
 impl Closing {
-    /// Gives the sign.
+    /// Sends the signal.
     pub fn close(&self) {
         self.0.send_replace(true);
     }
 
-    /// Whether it was given.
+    /// Whether the signal was sent.
     pub fn is_closing(&self) -> bool {
         *self.0.borrow()
     }
@@ -64,18 +65,18 @@ impl Closing {
     }
 }
 
-/// Waits for the sign; the end of the store gives it too.
+/// Waits for the signal; the end of the store counts as one.
 #[derive(Clone)]
 pub struct Sign(watch::Receiver<bool>);
 
 impl Sign {
-    /// Waits for it.
+    /// Waits for the signal.
     pub async fn given(&mut self) {
-        // An error means that the store is gone, which is the same to us.
+        // An error means that the store is gone, which is a signal too.
         let _ = self.0.wait_for(|closing| *closing).await;
     }
 
-    /// Sleeps; false if the sign came.
+    /// Sleeps; false if the signal came.
     pub async fn sleep(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = self.given() => false,
@@ -100,7 +101,7 @@ pub fn start(inner: &Arc<Inner>) {
     }
 }
 
-/// Loads a collection and keeps it until the store lets go of it; one that was evicted, as often as it is used again.
+/// Loads a collection and keeps it until the store forgets it. An evicted collection is loaded again at each new use.
 pub fn tend(inner: &Arc<Inner>, entry: Arc<Entry>) {
     let (weak, mut sign) = (Arc::downgrade(inner), inner.closing.watch());
     let mut planned = inner.planned.subscribe();
@@ -135,7 +136,8 @@ async fn tend_for_life(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             (Progress::Evicted(Eviction::Closing(collection)), Some(inner)) => {
                 entry.finish_eviction(&inner, collection).await
             }
-            // It may have been asked for again by now. One that is damaged is loaded anew once another look finds it sound.
+            // The collection may have been requested again by now. A damaged one is loaded again once another look
+            // finds it sound.
             (Progress::Evicted(_) | Progress::Loading | Progress::Failed(StreamError::Corrupted { .. }), _) => {}
             _ => return,
         }
@@ -166,8 +168,8 @@ async fn report_recovery(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: 
     inner.recovered.send_replace(Some(recovery));
 }
 
-/// Reads other instances' commits at every sync interval: the catalog and what was used since the last time. What
-/// was not is looked at seldom, each collection in its own turn.
+/// Reads other instances' commits at every sync interval: those of the catalog, and of collections that were used
+/// since the last time. Unused collections are synced rarely, each in its own turn.
 async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
     let mut used = std::collections::HashMap::<CollectionId, u64>::new();
     let mut round = 0u64;
@@ -187,7 +189,7 @@ async fn follow(weak: Weak<Inner>, mut sign: Sign, interval: Duration) {
             let (id, requests) = (collection.identity().id, collection.requests());
             let seen = used.insert(id, requests).unwrap_or(0);
             let turn = id.0.as_u128() as u64 % IDLE_INTERVALS;
-            // What is damaged is looked at each time.
+            // A damaged collection is looked at each time.
             let damaged = collection.stream().shared().damage().is_some();
             damaged || seen != requests || round % IDLE_INTERVALS == turn
         });
@@ -209,7 +211,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, maint
     loop {
         let collection = match entry.progress() {
             Progress::Ready(collection) => collection,
-            // HEAD is dropped under a live record: the finder finishes the drop.
+            // HEAD is dropped under a live record: the instance that finds this finishes the drop.
             Progress::Failed(StreamError::Dropped) => return finish_found_drop(weak, entry, sign).await,
             _ => return,
         };
@@ -248,7 +250,7 @@ async fn keep_collection(weak: Weak<Inner>, entry: &Entry, mut sign: Sign, maint
     }
 }
 
-/// Maintenance of one collection's graphs: apart from the rest, which a long build must not hold up.
+/// Maintenance of one collection's graphs. It runs apart from the rest, which a long build must not delay.
 async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     loop {
         let interval = match weak.upgrade() {
@@ -260,7 +262,7 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
             slept = sign.sleep(interval / GRAPH_LOOKS) => if !slept { return },
             () = entry.left() => return,
         }
-        // Where memory is short, one that waits for its turn to build can be evicted meanwhile.
+        // Under a memory limit, a collection that waits for its turn to build can be evicted meanwhile.
         let turn = match weak.upgrade() {
             Some(inner) if inner.settings.memory_limit.is_some() => Some(inner.graph_turn.clone()),
             Some(_) => None,
@@ -293,7 +295,7 @@ async fn keep_graphs(collection: &Collection, how: graphs::Effort) -> Result<(),
     Ok(())
 }
 
-/// Finishes a drop that was found half done, however often it takes.
+/// Finishes a drop that was found half done; repeats that until it succeeds.
 async fn finish_found_drop(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     while let Some(inner) = weak.upgrade() {
         let interval = inner.settings.timing.maintenance_interval;
@@ -321,10 +323,10 @@ fn log_failure(name: &str, result: Result<(), StreamError>) {
 struct Maintenance {
     written: u64,
     collected: Option<Instant>,
-    /// The version at which garbage was last looked for, and how often in a row it was this one.
+    /// The version at which garbage was last looked for, and for how many rounds in a row it was this one.
     collected_at: Version,
     quiet: u32,
-    /// Whether this instance was the one that swept, since it was last looked.
+    /// Whether this instance has swept since this flag was last read.
     swept: bool,
 }
 
@@ -345,7 +347,7 @@ impl Maintenance {
         if version != self.collected_at {
             (self.collected_at, self.quiet) = (version, 0);
         }
-        // Where nothing is written there is less and less garbage.
+        // Without writes there is less and less garbage.
         let interval = stream.context().timing.collect_interval * 2u32.pow(self.quiet);
         if self.collected.is_none_or(|at| at.elapsed() >= interval) {
             self.collected = Some(Instant::now());
@@ -358,9 +360,9 @@ impl Maintenance {
 }
 
 impl Admin<'_> {
-    /// One round of everything that maintenance does, now and whether due or not, for stores that run
-    /// without it: flushes, compacts and collects every collection and the catalog, brings graphs up to
-    /// date, finishes drops and purges what is ripe. Goes on where one stream fails; answers the first failure.
+    /// One round of all maintenance, due or not, for stores that run without it. It flushes, compacts and collects
+    /// every collection and the catalog, updates graphs, finishes drops, and purges collections that were dropped
+    /// long enough ago. It continues when one stream fails, and returns the first failure.
     #[doc(hidden)]
     pub async fn maintain(self) -> Result<()> {
         let inner = &self.store.inner;
@@ -393,14 +395,14 @@ async fn round<S: State>(stream: &Stream<S>) -> Result<(), StreamError> {
     Ok(())
 }
 
-/// Instances that would flush at the same moment spread out.
+/// Spreads out instances that would flush at the same moment.
 async fn jitter<S: State>(stream: &Stream<S>) {
     let most = stream.context().timing.maintenance_interval;
     let wait = most.mul_f64(rand::rng().random::<f64>());
     tokio::time::sleep(wait).await;
 }
 
-/// Maintenance of the catalog, and the physical end of dropped collections.
+/// Maintenance of the catalog, and the purge of dropped collections.
 async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
     let mut maintenance = Maintenance::default();
     let mut purged: Option<Instant> = None;

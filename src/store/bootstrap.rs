@@ -1,5 +1,5 @@
-//! The first steps of a store on a bucket: connect, prove the bucket, make or check the objects that
-//! say what this bucket is. Invariant: `drumlin.json` is written only after the catalog's HEAD.
+//! The first steps of a store on a bucket: connect, prove the bucket, and make or check the objects that describe it.
+//! Invariant: `drumlin.json` is written only after the catalog's HEAD.
 
 use std::sync::Arc;
 #[cfg(any(feature = "s3", feature = "gcs"))]
@@ -31,7 +31,7 @@ pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
     if let (Storage::Folder(path), false) = (&settings.storage, settings.create)
         && !path.is_dir()
     {
-        // Opening a folder would make it.
+        // The check comes first, because opening a folder would create it.
         return Err(Error::invalid(format!("there is no store at {}: there is no such folder", path.display())));
     }
     Ok(match &settings.storage {
@@ -53,11 +53,11 @@ fn throttled(bucket: impl Bucket + 'static, pause: Duration) -> Arc<dyn Bucket> 
     if pause.is_zero() { Arc::new(bucket) } else { Arc::new(Throttled::new(bucket, pause)) }
 }
 
-/// Proves the bucket and makes sure that it holds a store of a format we know.
+/// Proves the bucket and makes sure that it holds a store of a known format.
 pub async fn prepare(bucket: &Arc<dyn Bucket>, settings: &Settings) -> Result<()> {
     let reread = settings.timing.reread();
     if !settings.create && store_file(bucket, reread).await?.is_none() {
-        // Before anything is written there.
+        // The refusal must come before anything is written there.
         let location = bucket.place().location;
         return Err(Error::not_found(format!("there is no store at {location}: {} is missing", keys::STORE)));
     }
@@ -98,7 +98,7 @@ async fn store_file(bucket: &Arc<dyn Bucket>, reread: Reread) -> Result<Option<S
 async fn write_store_file(bucket: &Arc<dyn Bucket>) -> Result<()> {
     let body = StoreFile::new().encode().map_err(|cause| cause.at(keys::STORE))?;
     match bucket.put(keys::STORE, body, PutCondition::IfAbsent).await {
-        // Another first opener has been faster, or an unclear answer was ours: the next start repeats it.
+        // Another instance created it first, or an unclear answer was ours: the next start repeats the step.
         Ok(_) | Err(BucketError::Exists { .. } | BucketError::Unknown { .. }) => Ok(()),
         Err(error) => Err(away(error)),
     }

@@ -1,5 +1,5 @@
-//! Looking at the bucket that the settings name without opening a store. Invariant: no object is written,
-//! not even the probe's mark.
+//! Looking at the bucket that the settings name, without opening a store.
+//! Invariant: nothing is written, not even the probe's mark.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 use crate::stream::context::StreamError;
 
-/// Checks every object of the store that `settings` name: checksums, the chains of commits, HEADs, graphs,
-/// and that all fits together. Writes nothing.
+/// Checks every object of the store that `settings` name: checksums, the chains of commits, HEADs, graphs, and that
+/// all of them fit together. Writes nothing.
 ///
 /// # Errors
 /// `NotFound` if there is no store or no such collection, `Unavailable` if the bucket does not answer.
@@ -24,8 +24,8 @@ pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck>
     check::verify(connect(settings).await?, choice, &settings.timing).await
 }
 
-/// Tells what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back
-/// restoring reaches. Of the objects only HEADs, lists and the catalog are read.
+/// Describes what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back
+/// restoring reaches. It reads HEADs, lists and the catalog, and no other objects.
 ///
 /// # Errors
 /// As [`verify`].
@@ -33,8 +33,8 @@ pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView>
     check::inspect::inspect(connect(settings).await?, choice).await
 }
 
-/// Tells what the collection of garbage would delete now; orphans only where their weekly sweep is due, or
-/// `sweep` asks for them.
+/// Lists what the collection of garbage would delete now. Orphans are included only if their weekly sweep is due, or
+/// if `sweep` is set.
 ///
 /// # Errors
 /// As [`verify`].
@@ -42,7 +42,7 @@ pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<Doomed>> {
     check::garbage::garbage(connect(settings).await?, &settings.timing, sweep).await
 }
 
-/// Tells where the store is that `settings` name, and how much is stored there.
+/// Describes where the store is that `settings` name, and how much is stored there.
 ///
 /// # Errors
 /// `NotFound` if the folder is missing, `Unavailable` if the bucket does not answer.
@@ -52,12 +52,12 @@ pub async fn stored(settings: &Settings) -> Result<(Place, Stored)> {
     Ok((bucket.place(), stored))
 }
 
-/// The bucket, to look at.
+/// The bucket, for reading only.
 async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
     if let Storage::Folder(path) = &settings.storage
         && !path.is_dir()
     {
-        // Opening a folder would make it.
+        // The check comes first, because opening a folder would create it.
         return Err(Error::not_found(format!("there is no store at {}: there is no such folder", path.display())));
     }
     let bucket = bootstrap::connect(settings).await?;

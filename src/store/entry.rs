@@ -1,7 +1,7 @@
-//! The collections of a store as they come and go: each live record of the catalog has an entry, which
-//! is loading, ready, evicted, or failed; one that failed for damage is looked at again by polls and requests.
-//! Invariants: at most one entry, and so one writer, per collection: the old writer has ended before a new one
-//! begins; what an open handle says about itself is what the newest record says.
+//! Entries: the collections of a store in this instance. Each live record of the catalog has an entry, which is
+//! loading, ready, evicted, or failed. Polls and requests look again at an entry that failed for damage.
+//! Invariants: there is at most one entry, and so one writer, per collection: the old writer has ended before a new
+//! one begins. What an open handle reports about itself is what the newest record says.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -27,34 +27,34 @@ use crate::stream::heal::{self, KnownDamage};
 use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
-/// Commits in the tail, and bytes of them, from which on a collection is flushed before it is evicted: fewer are read
-/// as quickly from the log when it is loaded again, and are then in memory twice.
+/// Commits in the tail, and bytes of them, from which on a collection is flushed before its eviction. A smaller tail
+/// is read as quickly from the log when the collection is loaded again, and is then in memory twice.
 const FLUSH_COMMITS: usize = 16;
 const FLUSH_BYTES: u64 = 64 << 10;
-/// A flush may take so long before a collection is evicted; what it does not finish is in the log.
+/// How long a flush before an eviction may take. What it does not finish is in the log.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 
-/// How far an entry has come.
+/// The state of an entry.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// Being read from the bucket.
+    /// The collection is being read from the bucket.
     Loading,
-    /// Open.
+    /// The collection is open.
     Ready(Collection),
-    /// Known, but not in memory.
+    /// The collection is known, but not in memory.
     Evicted(Eviction),
-    /// It cannot be opened.
+    /// The collection cannot be opened.
     Failed(StreamError),
 }
 
-/// How far an eviction is.
+/// The stage of an eviction.
 #[derive(Debug, Clone)]
 pub enum Eviction {
-    /// Its writer is being closed. Nobody pins it any more.
+    /// The writer is being closed. The collection can no longer be pinned.
     Closing(Collection),
-    /// Until somebody uses it.
+    /// The collection is out of memory until its next use.
     Done,
-    /// There was no memory for it when somebody wanted to use it.
+    /// The last use found no memory for the collection.
     Refused(StreamError),
 }
 
@@ -65,18 +65,18 @@ pub struct Entry {
     pub id: CollectionId,
     record: ArcSwap<CollectionRecord>,
     progress: watch::Sender<Progress>,
-    /// Held while the handle is told what the record says, so that an older record never comes last.
+    /// Held while the record is passed to the handle, so that an older record never comes last.
     updating: Mutex<()>,
-    /// What all its handles share, once there is one.
+    /// The state shared by all its handles, once there is a handle.
     shared_view: Mutex<Option<SharedView>>,
-    /// What it will take, if that was just found out.
+    /// The estimated size, if it was just found out.
     size: Mutex<Option<Size>>,
-    /// Whether it is loaded because somebody uses it.
+    /// Whether a use caused the present loading.
     load_requested: AtomicBool,
     inner: Weak<Inner>,
-    /// The damage for which it could not be opened last.
+    /// The damage that made the last opening fail.
     damage: KnownDamage,
-    /// Held while it is looked at again.
+    /// Held while the damage is looked at again.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -97,12 +97,12 @@ impl Entry {
         }
     }
 
-    /// Its record in the catalog, as it is known here.
+    /// Its record in the catalog, as this instance knows it.
     pub fn record(&self) -> Arc<CollectionRecord> {
         self.record.load_full()
     }
 
-    /// Takes note of what the catalog says now.
+    /// Takes over the present record of the catalog.
     pub fn follow(&self, record: &Arc<CollectionRecord>) {
         if !Arc::ptr_eq(&self.record.load(), record) {
             self.record.store(record.clone());
@@ -110,7 +110,7 @@ impl Entry {
         }
     }
 
-    /// Tells the handles what the record says.
+    /// Passes the record to the handles.
     fn update_handles(&self) {
         let _updating = self.updating.lock();
         let Some(shared_view) = self.shared_view() else { return };
@@ -120,12 +120,12 @@ impl Entry {
         }
     }
 
-    /// What its handles share, if there ever was one.
+    /// The state shared by its handles, if there ever was one.
     pub fn shared_view(&self) -> Option<SharedView> {
         self.shared_view.lock().clone()
     }
 
-    /// How far it has come.
+    /// Its present state.
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
     }
@@ -143,14 +143,14 @@ impl Entry {
         self.ready()?.pin()
     }
 
-    /// Waits until it is open or cannot be opened, and pins it. An evicted one is loaded.
+    /// Waits until the collection is open or cannot be opened, and pins it. An evicted collection is loaded.
     pub async fn opened(&self) -> Result<PinGuard, StreamError> {
         let (mut asked, mut looked) = (false, false);
         loop {
             match self.settled().await? {
                 Progress::Ready(collection) => match collection.pin() {
                     Some(pinned) => return Ok(pinned),
-                    // It was evicted between the two.
+                    // The collection was evicted between the two steps.
                     None => tokio::task::yield_now().await,
                 },
                 Progress::Failed(_) if !looked => {
@@ -165,7 +165,7 @@ impl Entry {
         }
     }
 
-    /// Waits while it is being loaded or closed.
+    /// Waits while the collection is being loaded or closed.
     pub async fn settled(&self) -> Result<Progress, StreamError> {
         let mut watch = self.progress.subscribe();
         let moving = |p: &Progress| matches!(p, Progress::Loading | Progress::Evicted(Eviction::Closing(_)));
@@ -174,7 +174,7 @@ impl Entry {
         settled.map(|p| p.clone()).map_err(|_| closing())
     }
 
-    /// Asks for it to be loaded; false if it was not evicted.
+    /// Requests a load; false if the collection was not evicted.
     fn request_load(&self) -> bool {
         self.progress.send_if_modified(|p| match p {
             Progress::Evicted(Eviction::Done | Eviction::Refused(_)) => {
@@ -186,7 +186,7 @@ impl Entry {
         })
     }
 
-    /// Waits until it is to be loaded; false if it is to be forgotten instead.
+    /// Waits until a load is requested; false if the entry ends instead.
     pub async fn wanted(&self) -> bool {
         let mut watch = self.progress.subscribe();
         let over = |p: &Progress| matches!(p, Progress::Failed(why) if !matches!(why, StreamError::Corrupted { .. }));
@@ -194,13 +194,13 @@ impl Entry {
         matches!(decided.as_deref(), Ok(Progress::Loading))
     }
 
-    /// The damage for which it could not be opened, until it is.
+    /// The damage that keeps the collection from being opened.
     pub fn damage(&self) -> Option<(String, String)> {
         self.damage.get()
     }
 
-    /// Looks again at the damage for which it could not be opened, unless that was just done; if nothing is found
-    /// wrong any more, it is loaded anew.
+    /// Looks again at the damage that keeps the collection from being opened, unless that was just done. If the
+    /// damage is gone, the collection is loaded again.
     pub async fn look_again(&self) {
         let damaged = |p: &Progress| matches!(p, Progress::Failed(StreamError::Corrupted { .. }));
         if !damaged(&self.progress.borrow()) {
@@ -228,38 +228,38 @@ impl Entry {
         }
     }
 
-    /// The context to open it in.
+    /// The context in which the collection is opened.
     fn context(&self, inner: &Inner) -> Context {
         let context = inner.context(StreamId::Collection(self.id));
         if let Some((key, cause)) = self.damage.get() {
-            // What was found damaged before is not waited for again.
+            // For damage that is known already, the opening does not wait again.
             context.damage.note(&key, &cause);
         }
         context
     }
 
-    /// Waits until it is no longer open.
+    /// Waits until the collection is no longer open.
     pub async fn left(&self) {
         let mut watch = self.progress.subscribe();
-        // An error means that the entry is gone, which is the same to us.
+        // An error means that the entry is gone, which ends the wait too.
         let _ = watch.wait_for(|p| !matches!(p, Progress::Ready(_))).await;
     }
 
-    /// Leaves it unloaded before it ever was, unless somebody has asked for it. Remembers nothing else.
+    /// Leaves the collection unloaded at the start, unless somebody has asked for it. Drops the noted size.
     pub fn leave_unloaded(&self) {
         self.size.lock().take();
         self.progress.send_replace(Progress::Evicted(Eviction::Done));
     }
 
-    /// Waits while it is being closed. By then somebody may have asked for it again.
+    /// Waits while the collection is being closed. By then somebody may have asked for it again.
     pub async fn closed(&self) {
         let mut watch = self.progress.subscribe();
-        // An error means that the entry is gone, which is the same to us.
+        // An error means that the entry is gone, which ends the wait too.
         let _ = watch.wait_for(|p| !matches!(p, Progress::Evicted(Eviction::Closing(_)))).await;
     }
 
-    /// Begins to evict it, if it is open and nobody pins it. What follows is done by the task that
-    /// tends it. A damaged one stays: what is sound of it might not be served again.
+    /// Begins to evict the collection, if it is open and nobody pins it. The task that tends the entry does the rest.
+    /// A damaged collection stays: its sound part might not be served again.
     pub fn begin_eviction(&self) -> bool {
         self.progress.send_if_modified(|p| {
             let Progress::Ready(collection) = p else { return false };
@@ -272,7 +272,7 @@ impl Entry {
         })
     }
 
-    /// The rest of it: waiting writes finish, and the memory is freed.
+    /// The rest of an eviction: waiting writes finish, and the memory is freed.
     pub async fn finish_eviction(&self, inner: &Inner, collection: Collection) {
         let name = &self.record().name;
         collection.stream().close().await;
@@ -288,14 +288,14 @@ impl Entry {
                 Err(_) => tracing::warn!(%name, "was not flushed in time; its writes are safe in the log"),
             }
         }
-        // Freeing much takes time. It is done or the process ends, which frees it too.
+        // Freeing much memory takes time. Either it completes or the process ends, which frees the memory too.
         let _ = off_thread(move || collection.free_records()).await;
         inner.instance.counters.evictions.count();
         tracing::info!(%name, "evicted: it is not in memory until somebody uses it");
         self.progress.send_replace(Progress::Evicted(Eviction::Done));
     }
 
-    /// Nobody tends it any more: its waiters are told why.
+    /// Marks that no task tends the entry any more, and passes the reason to its waiters.
     pub fn abandon(&self, why: StreamError) {
         self.progress.send_if_modified(|p| {
             let damaged = matches!(p, Progress::Failed(StreamError::Corrupted { .. }));
@@ -308,17 +308,17 @@ impl Entry {
         });
     }
 
-    /// Remembers what it will take.
+    /// Notes its estimated size.
     pub fn note_size(&self, size: Size) {
         *self.size.lock() = Some(size);
     }
 
-    /// What it will take, if that was noted since it was last asked.
+    /// Takes its estimated size, if one was noted since the last call.
     pub fn take_size(&self) -> Option<Size> {
         self.size.lock().take()
     }
 
-    /// Opens the collection; the bucket being away is waited out as long as the store lives.
+    /// Opens the collection. While the bucket does not answer, it tries again, as long as the store lives.
     pub async fn load(&self, inner: &Arc<Inner>) {
         let (mut attempt, began) = (0, Instant::now());
         loop {
@@ -364,7 +364,7 @@ impl Entry {
         };
         match self.damage.note(key, cause) {
             true => tracing::error!(collection = %self.record().name, %error, "cannot be loaded"),
-            // Another look had found nothing, so that only reading all of it tells.
+            // An earlier look had found nothing wrong, so only reading everything shows the damage.
             false => self.damage.looked(began.elapsed()),
         }
     }
@@ -383,7 +383,7 @@ impl Entry {
             Arc::new(move || CollectionState::new(metric, limits.as_ref().clone(), published.clone(), budget.account()))
         };
         let stream = match Stream::open(self.context(inner), fresh).await {
-            // HEAD stands before its record does, and is never deleted (docs/protocol.md#create).
+            // HEAD is created before the record, and is never deleted (docs/protocol.md#create).
             Err(StreamError::Missing) => {
                 let key = StreamId::Collection(id).head();
                 return Err(StreamError::Corrupted { key, cause: "it is missing under a live record".to_owned() });
@@ -394,7 +394,7 @@ impl Entry {
     }
 }
 
-/// What the catalog says about a collection, as its handle keeps it.
+/// What the catalog says about a collection, in the form that its handle keeps.
 pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity> {
     let metadata = match &record.metadata {
         None => None,

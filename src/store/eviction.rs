@@ -1,6 +1,7 @@
-//! Which collections are in memory. At a start the smallest are loaded first, as long as they fit; later
-//! a request for room evicts those that nobody has used for longest. Invariants: nothing that somebody
-//! pins is evicted; one at a time makes room; where no room can be made, nobody is evicted for it.
+//! Eviction: which collections are in memory. A start loads the smallest first, as long as they fit. Later a request
+//! for room evicts the collections that have been idle longest.
+//! Invariants: a pinned collection is never evicted; one task at a time makes room; if evictions cannot make enough
+//! room, none is done for it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,24 +24,24 @@ use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 use crate::stream::open::off_thread;
 
-/// How often it is looked whether too much memory is in use, or somebody lets go of what is waited for.
+/// How often the store checks whether too much memory is in use, or whether awaited memory has become free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) const WAIT_INTERVAL: Duration = Duration::from_millis(10);
-/// A write waits at most so long for room.
+/// How long a write waits for room at most.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a row in memory beside its embedding and texts.
 const ROW_BYTES: u64 = 160;
-/// Texts are so many times as large as in a segment, where they are compressed.
+/// How many times larger texts are in memory than in a segment, where they are compressed.
 const TEXT_FACTOR: u64 = 4;
-/// What a collection takes beside its segments: its tail, pieces of segments under way, its tasks.
+/// What a collection takes beside its segments: its tail, pieces of segments in flight, its tasks.
 const STANDING_BYTES: u64 = 128 << 10;
 
-/// What a collection takes in memory, as its HEAD lets expect.
+/// The memory that a collection takes, estimated from its HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Bytes, loading included.
     pub need: u64,
-    /// Bytes that it takes at least.
+    /// A lower bound of the bytes.
     pub least: u64,
 }
 
@@ -65,7 +66,7 @@ impl Size {
 
 async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
     let stream = StreamId::Collection(entry.id);
-    // Opening it reads HEAD again, and tells what is wrong with it.
+    // One attempt is enough: opening the collection reads HEAD again, and reports what is wrong with it.
     let reread = inner.settings.timing.reread().once();
     let read = head::read(inner.bucket.as_ref(), &stream, reread).await;
     let read = read.map_err(|e| StreamError::of_head(e, &stream))?;
@@ -74,7 +75,7 @@ async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
     Ok(Size { need: size.need.max(seen), ..size })
 }
 
-/// Memory to load a collection, as far as that is known before.
+/// Reserves memory to load a collection, as far as its size can be known beforehand.
 pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<Reservation>, StreamError> {
     if inner.instance.budget.limit_bytes().is_none() {
         return Ok(None);
@@ -83,7 +84,7 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
         Some(size) => size,
         None => match size_of(inner, entry).await {
             Ok(size) => size,
-            // Opening it finds what is wrong, and tells it better.
+            // Opening the collection will find the fault, and report it better.
             Err(_) => return Ok(None),
         },
     };
@@ -99,19 +100,19 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
     }
 }
 
-/// Refuses to publish a collection that could not be opened: it would be there, though its creator was told no.
+/// Refuses to publish a collection that memory could not hold: it would exist although its creator saw an error.
 pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name: &str) -> Result<()> {
     if inner.instance.budget.limit_bytes().is_none() {
         return Ok(());
     }
     let size = Size::of(head, None);
     let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
-    // Loading it reserves the memory anew.
+    // Loading the collection reserves the memory again.
     room.map(drop)
         .ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need, Purpose::Work))
 }
 
-/// Decides which collections a start loads: the smallest first, so that as many as can be are at hand.
+/// Decides which collections a start loads: the smallest first, so that as many as possible are in memory.
 pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
     let Some(inner) = weak.upgrade() else { return };
     let look = |entry: Arc<Entry>| {
@@ -145,7 +146,7 @@ pub async fn plan(weak: Weak<Inner>, entries: Vec<Arc<Entry>>, mut sign: Sign) {
     inner.planned.send_replace(true);
 }
 
-/// Evicts collections where too much memory is in use, or where nobody has used them for long.
+/// Evicts collections when too much memory is in use, and those that have been idle for long.
 pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
     let mut logged: Option<Instant> = None;
     while sign.sleep(LOOK_INTERVAL).await {
@@ -169,7 +170,7 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
     }
 }
 
-/// How the collections of a store ask for memory, and for themselves once they were evicted.
+/// The hooks by which collections of a store reserve memory, and load themselves again after an eviction.
 pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     let closing = || Error::unavailable("the store is closed");
     let owner = weak.clone();
@@ -195,18 +196,18 @@ pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     StoreHooks { load: Arc::new(load), make_room: Arc::new(make_room) }
 }
 
-/// For how long nobody has used a collection that is open.
+/// How long an open collection has been idle.
 fn idle(entry: Arc<Entry>) -> Option<(Duration, Arc<Entry>)> {
     Some((entry.ready()?.pins().idle(), entry))
 }
 
 impl Inner {
-    /// For how long a request waits for room.
+    /// How long a request waits for room.
     pub(super) fn write_patience(&self) -> Duration {
         self.settings.timing.room_patience.min(WRITE_PATIENCE)
     }
 
-    /// Takes memory if it fits, at the latest once what was freed is given back.
+    /// Reserves memory if it fits, if need be after freed memory went back to the system.
     async fn reserve(&self, bytes: u64, purpose: Purpose) -> Option<Reservation> {
         let budget = &self.instance.budget;
         if let Some(room) = budget.reserve(bytes, purpose) {
@@ -241,7 +242,7 @@ impl Inner {
             if !others_do && let Some(room) = self.instance.budget.reserve(size.least, purpose) {
                 return Some(room);
             }
-            // Work under way ends, and what it took is given back.
+            // Work in progress will end and give its memory back.
             let soon = others_do || self.instance.budget.would_hold_soon(size.least, purpose);
             if turn.is_err() || !soon || Instant::now() >= deadline {
                 return self.instance.budget.reserve(size.least, purpose);
@@ -250,8 +251,8 @@ impl Inner {
         }
     }
 
-    /// Evicts collections until no more memory is in use than may be, as far as nobody uses them. The one
-    /// that was used last stays, unless collections alone hold too much: else it is work under way that does.
+    /// Evicts unused collections until no more memory is in use than allowed. The one that was used last stays,
+    /// unless collections alone hold too much: otherwise work in progress holds the excess.
     async fn relieve(self: &Arc<Self>) -> bool {
         let _turn = self.making_room.lock().await;
         self.give_back().await;
@@ -270,7 +271,7 @@ impl Inner {
 
     async fn give_back(&self) {
         let budget = self.instance.budget.clone();
-        // Nothing depends on it.
+        // A failure here changes nothing.
         let _ = off_thread(move || budget.give_back()).await;
     }
 
@@ -284,7 +285,7 @@ impl Inner {
         self.live_entries().into_iter().filter(here).collect()
     }
 
-    /// Whether there would be room if all of these were evicted.
+    /// Whether evicting all of these would make enough room.
     fn would_do(&self, others: &[Arc<Entry>], need: u64, purpose: Purpose) -> bool {
         let loading = others.iter().any(|entry| entry.ready().is_none());
         let freed =
@@ -292,7 +293,7 @@ impl Inner {
         loading || self.instance.budget.would_hold(need, freed, purpose)
     }
 
-    /// Evicts the one that nobody has used for longest; false if all are in use, or have just come.
+    /// Evicts the collection that has been idle longest; false if all are in use, or have just been loaded.
     async fn evict_one(&self, entries: &[Arc<Entry>]) -> bool {
         let least = self.settings.timing.min_loaded;
         let open = entries.iter().filter_map(|entry| Some((entry, entry.ready()?)));
@@ -309,7 +310,7 @@ impl Inner {
         false
     }
 
-    /// Evicts those that nobody has used for `limit`.
+    /// Evicts collections that have been idle for `limit`.
     fn evict_idle(&self, limit: Duration) {
         for entry in self.live_entries() {
             if entry.ready().is_some_and(|collection| collection.pins().idle() >= limit) {
@@ -337,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_collection_takes_its_embeddings_its_graphs_and_its_texts_unpacked() {
-        // 1,000 × 100 floats, 10 kB of text as it is stored, 50 kB of graphs.
+        // 1,000 × 100 floats, 10 kB of stored text, 50 kB of graphs.
         let size = Size::of(&head(1_000, 410_000, 50_000), None);
         assert_eq!(size.least, 450_000);
         assert_eq!(size.need, 400_000 + 50_000 + 4 * 10_000 + 1_000 * ROW_BYTES + STANDING_BYTES);
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn tombstones_have_no_embeddings_and_an_absurd_head_overflows_nothing() {
-        // A segment of 1,000 rows in 3 kB holds no 1,000 embeddings.
+        // A segment of 3 kB cannot hold 1,000 embeddings, although it states 1,000 rows.
         assert_eq!(Size::of(&head(1_000, 3_000, 0), None).least, 6_000);
         let size = Size::of(&head(u64::MAX, u64::MAX, u64::MAX), Some(100));
         assert_eq!((size.need, size.least), (u64::MAX, u64::MAX));

@@ -1,6 +1,6 @@
-//! Files of a database, and the collection that holds their records: made when the first file comes, dropped with its
-//! database, shown to no user as a collection. Invariant: only here is a name given to a collection that begins with a
-//! dot.
+//! Files of a database, and the collection that holds their records. The first file creates it, the end of the
+//! database drops it, and no user sees it as a collection.
+//! Invariant: only this module names a collection with a leading dot.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -32,13 +32,13 @@ use crate::stream::sweep::Sweep;
 /// The files of one database: whole bodies by name, streamed in and out. Cheap to clone.
 ///
 /// ```
-/// use drumlin::{Consistency, Settings, Storage, Store};
+/// use drumlin::{Consistency, Store};
 /// use drumlin::files::PutFile;
 /// use futures::stream;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> drumlin::Result<()> {
-/// let store = Store::open(Settings::new(Storage::Memory)).await?;
+/// let store = Store::open("memory://").await?;
 /// let files = store.files();
 /// let body = stream::iter([Ok("hello, ".into()), Ok("file".into())]);
 /// files.put("notes/hello.txt", PutFile::default(), body).await?; // durable when this returns
@@ -63,7 +63,7 @@ impl Store {
         Files { store: self.clone() }
     }
 
-    /// How files are kept here.
+    /// The settings for files of this store.
     pub fn file_settings(&self) -> &FileSettings {
         &self.inner.settings.files
     }
@@ -77,7 +77,7 @@ impl Store {
         }
     }
 
-    /// The collection of a database's files, made if it is not there.
+    /// The collection of a database's files; creates it if it does not exist.
     async fn file_store_made(&self) -> Result<FileStore> {
         let scope = self.scope();
         for _ in 0..ATTEMPTS {
@@ -86,7 +86,7 @@ impl Store {
             }
             self.namespaces().database(&scope.tenant, &scope.database).await?;
             let id = CollectionId(Uuid::new_v4());
-            // Dimension 0 says for good that no record has an embedding.
+            // Dimension 0 states for good that no record has an embedding.
             let config = Map::from_iter([("dimension".to_owned(), Value::from(0))]);
             let head = Head::new(StreamId::Collection(id).to_string(), config);
             match self.publish(id, &head, record(scope)).await {
@@ -120,7 +120,7 @@ fn record(scope: &Scope) -> CollectionRecord {
     }
 }
 
-/// Refuses to do with the collection of files what would part its records from its contents.
+/// Refuses an operation that would separate the records of files from their contents.
 pub(super) fn check_no_files(name: &str, done: &str) -> Result<()> {
     match name == FILES {
         true => Err(Error::invalid(format!(
@@ -135,8 +135,8 @@ impl Files {
     /// depend on the body's length.
     ///
     /// # Errors
-    /// `Invalid` for a bad name or a body whose SHA-256 is not the one that was said; `Limit` if it is too large;
-    /// `Conflict` if the condition does not hold; `NotFound` if there is no such database. What the body's stream says.
+    /// `Invalid` for a bad name or a body whose SHA-256 is not the stated one; `Limit` if it is too large; `Conflict`
+    /// if the condition does not hold; `NotFound` if there is no such database. Any error of the body's stream.
     pub async fn put<S>(&self, name: &str, file: PutFile, body: S) -> Result<PutOutcome>
     where
         S: Stream<Item = Result<Bytes>> + Send,
@@ -145,7 +145,7 @@ impl Files {
         self.store.file_store_made().await?.put(name, file, body).await
     }
 
-    /// Takes in a body that has no name yet.
+    /// Stores a body that has no name yet.
     #[cfg(feature = "server")]
     pub(crate) async fn receive<S>(&self, file: &PutFile, body: S) -> Result<Received>
     where
@@ -154,18 +154,18 @@ impl Files {
         self.store.file_store_made().await?.receive(file, body).await
     }
 
-    /// Names a body that was taken in; refused if the database's files were dropped meanwhile.
+    /// Names a stored body; refuses if the database's files were dropped meanwhile.
     #[cfg(feature = "server")]
     pub(crate) async fn settle(&self, name: &str, file: &PutFile, received: Received) -> Result<PutOutcome> {
         check_file_name(name)?;
         received.settle(name, file).await
     }
 
-    /// What is known of a file.
+    /// The facts about a file.
     ///
     /// # Errors
-    /// `NotFound` if there is none of that name, which is said only after the bucket was asked; `Gone` if it was deleted
-    /// not long ago.
+    /// `NotFound` if there is none of that name, which is answered only after the bucket was asked; `Gone` if it was
+    /// deleted not long ago.
     pub async fn stat(&self, name: &str, consistency: Consistency) -> Result<FileInfo> {
         let file_store = self.existing(name).await?;
         match file_store.stat(name, consistency).await {
@@ -182,7 +182,7 @@ impl Files {
         self.get_range(name, consistency, |_| None).await
     }
 
-    /// Begins to read the bytes that `choose` wants when it is told what the file is; all of them for `None`.
+    /// Begins to read the bytes that `choose` picks when it sees the file's facts; all bytes if it returns `None`.
     pub async fn get_range(
         &self,
         name: &str,
@@ -196,7 +196,7 @@ impl Files {
         }
     }
 
-    /// Deletes a file; its name can be used again. The commit that did it.
+    /// Deletes a file; its name can be used again. Returns the commit that did it.
     ///
     /// # Errors
     /// `NotFound` if there is none of that name, `Gone` if it was deleted before.
@@ -208,7 +208,7 @@ impl Files {
         }
     }
 
-    /// Files by name; none if there is no such database.
+    /// Files by name; an empty page if there is no such database.
     pub async fn list(&self, list: &ListFiles, consistency: Consistency) -> Result<FilePage> {
         if consistency == Consistency::Strong {
             self.store.inner.follow_catalog().await?;
@@ -220,8 +220,8 @@ impl Files {
         }
     }
 
-    /// Where the files are, if those of `before` turn out to have been dropped, which was told as `error`, and others were
-    /// made since; else that error.
+    /// The present collection of files, if the one of `before` was dropped (which `error` reported) and another was
+    /// created since. Otherwise returns `error`.
     pub(crate) async fn remade(&self, before: &FileStore, error: Error) -> Result<FileStore> {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
@@ -232,7 +232,7 @@ impl Files {
         }
     }
 
-    /// Where the files are, for the steps that a server adds to a download.
+    /// The collection of files, for the steps that a server adds to a download.
     pub(crate) async fn existing(&self, name: &str) -> Result<FileStore> {
         check_file_name(name)?;
         self.store.file_store().await?.ok_or_else(|| no_file(name))
@@ -244,7 +244,7 @@ impl Inner {
         FileStore::new(collection, self.files.clone())
     }
 
-    /// Sweeps the contents of files if `entry` is of them; how many objects were deleted.
+    /// Sweeps the contents of files if `entry` is the collection of files. Returns how many objects were deleted.
     pub(super) async fn sweep_files(&self, entry: &Entry, when: Sweep) -> Result<u64> {
         match entry.pinned().filter(|_| entry.record().name == FILES) {
             Some(collection) => Ok(self.file_store(collection).sweep(when).await?.unwrap_or(0)),
@@ -253,12 +253,12 @@ impl Inner {
     }
 }
 
-/// When this instance last looked whether contents of files are to be swept.
+/// When this instance last checked whether a sweep of files' contents is due.
 #[derive(Debug, Default)]
 pub(super) struct Looked(Option<Instant>);
 
 impl Looked {
-    /// Looks again if it was long ago.
+    /// Checks again if the last time was long ago.
     pub(super) async fn again(&mut self, inner: &Inner, entry: &Entry, interval: Duration) {
         if self.0.is_some_and(|at| at.elapsed() < interval) {
             return;

@@ -1,6 +1,6 @@
-//! Forking a collection: a copy as of one version that shares no object with the original
-//! (docs/protocol.md#fork). Invariant: until its HEAD is created nobody can see the fork, and until the catalog commit
-//! nobody can find it; what a fork that fails in between has copied is left to the sweeps.
+//! Forking a collection: a copy as of one version that shares no object with the original (docs/protocol.md#fork).
+//! Invariant: the fork cannot be seen before its HEAD is created, nor found before the catalog commit. A fork that
+//! fails in between leaves its copied objects to the sweeps.
 
 use uuid::Uuid;
 
@@ -16,12 +16,11 @@ use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 
 impl Store {
-    /// Copies a collection under another name in the same database: every write acknowledged before the
-    /// call is in the copy. Its objects are copied inside the store.
+    /// Copies a collection under another name in the same database. Every write acknowledged before the call is in
+    /// the copy. Segments and graphs are copied inside the bucket where it can; the tail becomes a new segment.
     ///
     /// # Errors
-    /// `NotFound` if there is no such collection, `AlreadyExists` if the name is taken, `Invalid` for a bad
-    /// name.
+    /// `NotFound` if there is no such collection, `AlreadyExists` if the name is taken, `Invalid` for a bad name.
     pub async fn fork_collection(&self, id: CollectionId, name: &str) -> Result<Collection> {
         check_collection_name(name)?;
         let source = self.collection_by_id(id).await?.pinned().await?;
@@ -33,7 +32,7 @@ impl Store {
             let head = copy(&source, &StreamId::Collection(fork)).await?;
             let record = CollectionRecord { name: name.to_owned(), forked_from: Some(id), ..record.as_ref().clone() };
             match self.publish(fork, &head, record).await {
-                // The name may be held by a collection that has been dropped: look again.
+                // The holder of the name may have been dropped elsewhere: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 other => return other,
             }
@@ -52,7 +51,7 @@ impl Store {
     }
 }
 
-/// Copies a collection's objects under the name `target`; the HEAD that makes it a stream.
+/// Copies a collection's objects under the name `target`. Returns the HEAD that makes the copy a stream.
 async fn copy(source: &Collection, target: &StreamId) -> Result<Head> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {

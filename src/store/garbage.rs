@@ -1,6 +1,6 @@
-//! One round of the collection of garbage, on request: what the background does hourly and weekly.
-//! Invariant: the protocol's own steps (docs/protocol.md#garbage), in its order; nothing is deleted that a server would
-//! keep.
+//! One round of the collection of garbage, on request: the same steps that the background takes hourly and weekly.
+//! Invariant: the steps are the protocol's own (docs/protocol.md#garbage), in its order; nothing is deleted that a
+//! server would keep.
 
 use serde::Serialize;
 
@@ -13,9 +13,9 @@ use crate::stream::sweep::Sweep;
 /// What one round of the collection of garbage deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
-    /// Commits that segments hold.
+    /// Commits that segments hold, deleted from the log.
     pub log_objects: u64,
-    /// Lists of replaced segments and graphs that were worked off, with all they name.
+    /// Lists of replaced segments and graphs that were deleted, with everything that they name.
     pub retired_lists: u64,
     /// Orphaned objects.
     pub orphans: u64,
@@ -24,9 +24,9 @@ pub struct Collected {
 }
 
 impl Admin<'_> {
-    /// Collects the garbage of every collection and of the catalog, and purges collections that were dropped
-    /// long enough ago. Orphans are swept where that is due, or in any case if `sweep` says so. Goes on where
-    /// one stream fails; answers the first failure.
+    /// Collects the garbage of every collection and of the catalog, and purges collections that were dropped long
+    /// enough ago. Orphans are swept if that is due, or if `sweep` is set. It continues when one stream fails, and
+    /// returns the first failure.
     ///
     /// # Errors
     /// `Corrupted` if a stream is damaged: nothing of it is deleted. `Unavailable` if the bucket does not answer.

@@ -1,6 +1,6 @@
-//! Birth and death of collections (docs/protocol.md#create, docs/protocol.md#drop). Invariants: the catalog commit is
-//! the commit point of a create, the `drop` commit in the collection's log that of a drop; whoever sees a `drop`
-//! finishes it.
+//! Creation and drop of collections (docs/protocol.md#create, docs/protocol.md#drop).
+//! Invariants: the catalog commit is the commit point of a create; the `drop` commit in the collection's log is that
+//! of a drop. Any instance that sees a `drop` finishes it.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::record::{CollectionId, Metadata};
 use crate::stream::context::StreamError;
 use crate::stream::ending::Ending;
 
-/// Bytes of a collection's name at most.
+/// The most bytes of a collection's name.
 const NAME_BYTES: usize = 512;
-/// How often a create or drop that others interfere with starts anew.
+/// How often a create or drop starts again when other writers interfere.
 pub const ATTEMPTS: usize = 4;
 
 impl Store {
@@ -40,7 +40,7 @@ impl Store {
         for _ in 0..ATTEMPTS {
             self.check_name_is_free(scope, &spec.name).await?;
             match self.try_create(scope, &spec).await {
-                // The name may be held by a collection that has been dropped: look again.
+                // The holder of the name may have been dropped elsewhere: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 other => return other,
             }
@@ -68,19 +68,19 @@ impl Store {
         self.publish(id, &head, record_of(scope, spec)).await
     }
 
-    /// The steps of a create that a fork has too: HEAD by put-if-absent, then the catalog commit.
+    /// The steps that a create and a fork share: HEAD by put-if-absent, then the catalog commit.
     pub(super) async fn publish(&self, id: CollectionId, head: &Head, record: CollectionRecord) -> Result<Collection> {
         let inner = &self.inner;
         let (stream, name) = (StreamId::Collection(id), record.name.clone());
         eviction::check_room(inner, id, head, &name).await?;
         let made = head::create(inner.bucket.as_ref(), &stream, head, &inner.settings.timing).await;
         let Created::Ours(head_date) = made.map_err(|e| StreamError::of_head(e, &stream))? else {
-            // A sweep took it for an orphan, for this took too long (docs/protocol.md#orphan-streams).
+            // This took so long that a sweep took HEAD's stream for an orphan (docs/protocol.md#orphan-streams).
             let what = format!("collection {name:?} was not created: the HEAD of {id} stands already; try again");
             return Err(Error::unavailable(what));
         };
         match inner.catalog.write(CatalogWrite::Create { id, record: Box::new(record) }).await {
-            // IMPORTANT: the catalog names it by now. Its creator must not be told that there is none.
+            // IMPORTANT: the catalog names the collection by now. The error must not claim that it does not exist.
             Ok(written) => {
                 self.open_published(id, &name, (head_date, written.date)).await.map_err(|e| published_yet(&name, e))
             }
@@ -93,7 +93,7 @@ impl Store {
         }
     }
 
-    /// Opens a collection that the catalog names since just now. `dates` are those of its HEAD and of its record.
+    /// Opens a collection that the catalog has just named. `dates` are those of its HEAD and of its record.
     async fn open_published(
         &self,
         id: CollectionId,
@@ -109,10 +109,10 @@ impl Store {
         }
     }
 
-    /// Fails if a live collection holds the name by now; finishes the drop of one that has ended.
+    /// Fails if a live collection holds the name now. Finishes the drop of a holder that has ended.
     pub(super) async fn check_name_is_free(&self, scope: &Scope, name: &str) -> Result<()> {
         if self.inner.find(scope, name).is_some() {
-            // IMPORTANT: the holder may have been renamed elsewhere. Its own log does not tell.
+            // IMPORTANT: the holder may have been renamed elsewhere. Its own log does not show that.
             self.inner.follow_catalog().await?;
         }
         match self.inner.find(scope, name) {
@@ -121,7 +121,7 @@ impl Store {
         }
     }
 
-    /// If much time passed between HEAD and the catalog commit, a sweep may have taken HEAD away.
+    /// Checks that HEAD is still live: if much time passed before the catalog commit, a sweep may have condemned it.
     async fn check_published_in_time(
         &self,
         id: CollectionId,
@@ -139,7 +139,7 @@ impl Store {
         match head::read(self.inner.bucket.as_ref(), &stream, self.inner.settings.timing.reread()).await {
             Ok(read) if read.head.state == Life::Live => Ok(()),
             Err(HeadError::Bucket(error)) => Err(unclear(&format!("HEAD could not be read: {error}"))),
-            // Nothing is concluded from a damaged HEAD.
+            // A damaged HEAD allows no conclusion.
             Err(error @ HeadError::Format(_)) => Err(StreamError::of_head(error, &stream).into()),
             _ => {
                 self.inner.catalog.write(CatalogWrite::Remove { id }).await?;
@@ -148,7 +148,7 @@ impl Store {
         }
     }
 
-    /// Marks the HEAD of a create that did not come to be.
+    /// Marks the HEAD of a failed create as dropped.
     async fn abandon_head(&self, stream: &StreamId) {
         let swapper = self.inner.swapper(stream.clone());
         if let Err(error) = head::mark_dropped(&swapper).await {
@@ -161,30 +161,30 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no such collection.
     pub async fn drop_collection(&self, name: &str) -> Result<()> {
-        // By now the name may be another collection's: the one it was of, renamed elsewhere, must not be dropped.
+        // The name may have passed to another collection. Its former holder, renamed elsewhere, must not be dropped.
         self.inner.follow_catalog().await?;
         for _ in 0..ATTEMPTS {
             let id = match self.collection(name).await {
                 Ok(collection) => collection.identity().id,
-                // A damaged collection takes no commits, but it can be thrown away.
-                // Nor need there be memory for what is thrown away.
+                // A damaged collection takes no commits, but it can be dropped. Nor does a drop need memory for the
+                // records.
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::NoRoom) => {
                     self.inner.find(&self.scope, name).ok_or(error)?.id
                 }
                 Err(error) => return Err(error),
             };
             if self.end(id).await? == Ended::Before {
-                // Another instance dropped it before, perhaps long ago: look who has the name now.
+                // Another instance dropped it before, perhaps long ago: look for the present holder of the name.
                 finish_drop(&self.inner, id).await?;
                 continue;
             }
-            // The drop is durable: what is left to do is done by the next to meet it.
+            // The drop is durable: the next instance that meets it does the rest.
             if let Err(error) = finish_drop(&self.inner, id).await {
                 tracing::warn!(%name, %error, "the drop is durable, but HEAD or the catalog does not show it yet");
             }
             return Ok(());
         }
-        // Each of these was created and dropped by others while this went on, so for a moment there was none.
+        // Other writers created and dropped each of these meanwhile, so for a moment the name had no holder.
         Err(Error::not_found(format!(
             "there is no collection {name:?}; concurrent requests keep creating and dropping it"
         )))
@@ -204,14 +204,14 @@ impl Store {
             Ok(_) => Ok(Ended::Now),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Ended::Before),
             Err(error) if error.kind() == ErrorKind::Corrupted => self.end_unopened(id).await,
-            // Even a HEAD that is dropped by now would not tell whether this drop did it, or one of long ago
-            // since which the name has a new holder.
+            // Even a HEAD that is dropped by now proves nothing. Either this drop or a much earlier one did it, and
+            // since an earlier one the name may have a new holder.
             Err(error) => Err(error),
         }
     }
 
-    /// Ends a collection that there is no memory for: the `drop` commit needs its log alone. The writer that puts it stands
-    /// beside the collection's own, if somebody loads that meanwhile, as another instance's would.
+    /// Ends a collection that does not fit into memory: the `drop` commit needs only its log. If the collection is
+    /// loaded meanwhile, its own writer runs beside this one, as another instance's writer would.
     async fn end_by_log(&self, id: CollectionId) -> Result<Ended> {
         let stream = match Ending::open(self.inner.context(StreamId::Collection(id))).await {
             Ok(stream) => stream,
@@ -227,14 +227,14 @@ impl Store {
         }
     }
 
-    /// Ends a collection that is damaged: nothing is appended behind damage.
+    /// Ends a damaged collection by its HEAD: nothing is appended behind damage.
     async fn end_unopened(&self, id: CollectionId) -> Result<Ended> {
         let (stream, inner) = (StreamId::Collection(id), &self.inner);
         let told = |error| undecided(error, &stream);
         let swapper = inner.swapper(stream.clone());
         match head::mark_dropped(&swapper).await {
             Ok(()) => return Ok(Ended::Now),
-            // A HEAD that is lost is put anew, as one that is dropped: else the name could never be used again.
+            // A lost HEAD is written again as a dropped one: otherwise the name could never be used again.
             Err(HeadError::Missing) => {}
             Err(error) => return Err(told(error)),
         }
@@ -255,16 +255,16 @@ impl Store {
     }
 }
 
-/// Whether a drop was the one that ended a collection.
+/// Whether this drop ended a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It was.
+    /// This drop ended it.
     Now,
-    /// The collection had ended before.
+    /// It had ended before.
     Before,
 }
 
-/// Refuses names that are empty, too long, or hold what cannot be printed.
+/// Refuses names that are empty, too long, or hold unprintable characters.
 pub fn check_name(field: &str, name: &str) -> Result<()> {
     match name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
         true => {
@@ -274,7 +274,7 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
     }
 }
 
-/// Refuses what [`check_name`] refuses, and names that begin with a dot, which are Drumlin's own.
+/// Refuses the names that [`check_name`] refuses, and those with a leading dot, which are Drumlin's own.
 pub fn check_collection_name(name: &str) -> Result<()> {
     check_name("name", name)?;
     match name.starts_with('.') {
@@ -312,7 +312,7 @@ fn unclear(why: &str) -> Error {
     Error::new(ErrorKind::OutcomeUnknown, format!("whether the collection was created is not known: {why}"))
 }
 
-/// A failed swap that is the commit point of a drop: HEAD may be dropped, unless the bucket refused.
+/// The error of a failed swap that is the commit point of a drop: HEAD may be dropped, unless the bucket refused.
 fn undecided(error: HeadError, stream: &StreamId) -> Error {
     match error {
         HeadError::Bucket(error @ BucketError::Unknown { .. }) => {
@@ -323,7 +323,7 @@ fn undecided(error: HeadError, stream: &StreamId) -> Error {
     }
 }
 
-/// What the creator of a collection that the catalog names is told, where it could not be opened.
+/// The error for the creator of a collection that the catalog names, but that could not be opened.
 fn published_yet(name: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::OutcomeUnknown => error,
@@ -334,7 +334,7 @@ fn published_yet(name: &str, error: Error) -> Error {
     }
 }
 
-/// Whether the holder of a name has been dropped, by a strong read of its log; finishes the drop.
+/// Whether the holder of a name was dropped, by a strong read of its log. If so, finishes the drop.
 pub async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
     let ended = match holder.opened().await {
         Ok(collection) => {
@@ -356,7 +356,7 @@ pub async fn ended(inner: &Arc<Inner>, holder: &Entry) -> Result<bool> {
     Ok(ended)
 }
 
-/// Whether the log of a collection that there is no memory for has ended.
+/// Whether the log has ended of a collection that does not fit into memory.
 async fn ended_by_log(inner: &Inner, id: CollectionId) -> Result<bool> {
     match Ending::open(inner.context(StreamId::Collection(id))).await {
         Ok(stream) => Ok(stream.shared().ended()),
@@ -366,7 +366,7 @@ async fn ended_by_log(inner: &Inner, id: CollectionId) -> Result<bool> {
     }
 }
 
-/// The rest of a drop, after the `drop` commit or a dropped HEAD was seen: HEAD, then the catalog.
+/// The rest of a drop, after the `drop` commit or a dropped HEAD was seen: first HEAD, then the catalog.
 pub async fn finish_drop(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
     let stream = StreamId::Collection(id);
     let swapper = inner.swapper(stream.clone());
@@ -375,8 +375,8 @@ pub async fn finish_drop(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
         Err(error) => return Err(StreamError::of_head(error, &stream).into()),
     }
     let mut lost = 0;
-    // Marking twice is marking once, so an unknown outcome is asked again, and never told as one: whoever
-    // needs this may only be reading.
+    // Marking twice has the effect of marking once, so an unknown outcome is tried again. It is never returned as
+    // such, since the caller may only be reading.
     while let Err(error) = inner.catalog.write(CatalogWrite::MarkDropped { id }).await {
         lost += 1;
         match error.kind() {

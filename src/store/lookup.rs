@@ -1,6 +1,6 @@
-//! Finding collections by name and by id, and listing them. Invariant: that something does not exist is
-//! answered only from a catalog that was just read to its end (docs/protocol.md#no-stale-answers): the name may have
-//! been taken anew.
+//! Finding collections by name and by id, and listing them.
+//! Invariant: that something does not exist is answered only from a catalog that was just read to its end
+//! (docs/protocol.md#no-stale-answers): the name may have been taken again.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ impl Store {
     /// A collection by name; waits while it loads.
     ///
     /// # Errors
-    /// `NotFound` only after the bucket was asked whether the name is taken by now; `Corrupted` if an
-    /// object of the collection is damaged, with its key and the cause.
+    /// `NotFound` only after the bucket was asked whether the name is taken now; `Corrupted` if an object of the
+    /// collection is damaged, with its key and the cause.
     pub async fn collection(&self, name: &str) -> Result<Collection> {
         let found = self.opened(|inner| inner.find(&self.scope, name)).await?;
         found.ok_or_else(|| Error::not_found(format!("collection {name:?} does not exist")))
@@ -33,8 +33,8 @@ impl Store {
         found.ok_or_else(|| catalog::no_collection(id))
     }
 
-    /// The collections of the database by name, those that are still loading included; none if there is no
-    /// such database. `Strong` shows what other instances created and dropped before.
+    /// The collections of the database by name, including those that are still loading; empty if there is no such
+    /// database. `Strong` shows what other instances created and dropped before the call.
     ///
     /// # Errors
     /// `Unavailable` if `Strong` is asked for and the bucket does not answer.
@@ -45,7 +45,7 @@ impl Store {
         Ok(overview::collections(&self.inner, &self.scope))
     }
 
-    /// The collection that `look` finds, open, now or after the catalog was read to its end.
+    /// The collection that `look` finds, opened. That there is none is answered only from a catalog read to its end.
     pub(super) async fn opened(&self, look: impl Fn(&Inner) -> Option<Arc<Entry>>) -> Result<Option<Collection>> {
         let mut asked = false;
         loop {

@@ -68,8 +68,8 @@ use crate::stream::{Fresh, Stream};
 /// Collections synced or closed at once.
 const PARALLEL_COLLECTIONS: usize = 16;
 
-/// All collections of one bucket, and the database in which it names them: the default one unless
-/// [`with_scope`](Store::with_scope) says another. Cheap to clone; every clone is the same store.
+/// All collections of one bucket, and the database in which this handle names them: the default one, or that of
+/// [`with_scope`](Store::with_scope). Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -77,8 +77,8 @@ pub struct Store {
     _lifeline: Arc<Lifeline>,
 }
 
-/// The whole store, whatever the database: how it is, what it did, maintenance that is wanted now, and restoring.
-/// Made by [`Store::admin`].
+/// The whole store, across all databases: its state, its counters, maintenance on request, and restoring. Made by
+/// [`Store::admin`].
 #[derive(Debug, Clone, Copy)]
 pub struct Admin<'a> {
     store: &'a Store,
@@ -99,7 +99,7 @@ struct Inner {
     settings: Settings,
     limits: Arc<Limits>,
     bucket: Arc<dyn Bucket>,
-    /// The bucket without repetitions of calls.
+    /// The bucket, without repeated attempts of calls.
     direct: Arc<dyn Bucket>,
     traffic: Arc<count::CallCounters>,
     pulse: Pulse,
@@ -115,11 +115,11 @@ struct Inner {
     graph_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether it is decided which collections the start loads.
     planned: watch::Sender<bool>,
-    /// How collections ask for memory, and for themselves.
+    /// How collections reserve memory, and load themselves again.
     hooks: StoreHooks,
     recovery: Semaphore,
     recovered: watch::Sender<Option<Recovery>>,
-    /// What the start has asked of the bucket, once it is over.
+    /// The start's calls to the bucket, once the start is over.
     at_start: OnceLock<count::Counts>,
     opened: Instant,
     closing: Closing,
@@ -128,7 +128,7 @@ struct Inner {
 /// What all streams of this instance have in common.
 #[derive(Debug)]
 struct Instance {
-    /// Its name in commits.
+    /// The instance's name in commits.
     writer: String,
     counters: Arc<StreamCounters>,
     budget: Arc<Budget>,
@@ -136,14 +136,14 @@ struct Instance {
 
 impl Store {
     /// Opens the store that a string names, such as `s3://bucket/prefix`, `./folder` or `memory://` (see
-    /// [`Storage::from_str`](crate::Storage)), or the one at `settings.storage`: proves the bucket once, reads the catalog,
-    /// and begins to load all collections in the background. Waits for a bucket that is away for at most
-    /// `settings.start_timeout`. Runs on a tokio runtime only.
+    /// [`Storage::from_str`](crate::Storage)), or the one at `settings.storage`. It proves the bucket once, reads the
+    /// catalog, and begins to load all collections in the background. It waits at most `settings.start_timeout` for a
+    /// bucket that is away. It runs on a tokio runtime only.
     ///
     /// # Errors
-    /// `Invalid` if the string names no place, the bucket lacks what the protocol needs (the message names it), or no tokio runtime is there;
-    /// `Unavailable` if the bucket does not answer, or refuses for what waiting does not cure; `Corrupted` if the
-    /// catalog is damaged.
+    /// `Invalid` if the string names no place, the bucket lacks what the protocol needs (the message names it), or no
+    /// tokio runtime is there; `Unavailable` if the bucket does not answer, or refuses for a reason that waiting does
+    /// not cure; `Corrupted` if the catalog is damaged.
     pub async fn open<S>(settings: S) -> Result<Store>
     where
         S: TryInto<Settings>,
@@ -154,7 +154,7 @@ impl Store {
         Store::open_watched(settings, opening).await
     }
 
-    /// Opens the store as [`open`](Store::open) does; `opening` tells meanwhile what is waited for.
+    /// Opens the store as [`open`](Store::open) does. Meanwhile `opening` shows what the start waits for.
     ///
     /// # Errors
     /// As [`open`](Store::open).
@@ -168,7 +168,7 @@ impl Store {
         Store::open_in(settings, bucket, &opening).await
     }
 
-    /// Opens the store on a bucket that exists already in this process.
+    /// Opens the store on a bucket that already exists in this process.
     #[doc(hidden)]
     pub async fn open_on(settings: Settings, bucket: Arc<dyn Bucket>) -> Result<Store> {
         let opening = Opening::new(&settings);
@@ -225,7 +225,7 @@ impl Store {
         Ok(Store { _lifeline: Arc::new(Lifeline(inner.clone())), inner, scope: Arc::default() })
     }
 
-    /// The same store, with its collections and files named in another database.
+    /// A handle of this store that names collections and files in another database.
     pub fn with_scope(&self, scope: &Scope) -> Store {
         Store { scope: Arc::new(scope.clone()), ..self.clone() }
     }
@@ -240,20 +240,20 @@ impl Store {
         Namespaces { store: self }
     }
 
-    /// What the whole store is and does, and its repair.
+    /// The whole store: its state, its maintenance, and its repair.
     pub fn admin(&self) -> Admin<'_> {
         Admin { store: self }
     }
 
-    /// Waits until every collection that was live at the start is loaded or has failed, and tells how
-    /// much came back.
+    /// Waits until every collection that was live at the start is loaded or has failed. Returns how much was
+    /// recovered.
     pub async fn wait_until_loaded(&self) -> Recovery {
         let mut watch = self.inner.recovered.subscribe();
         let recovered = watch.wait_for(Option::is_some).await;
         recovered.ok().and_then(|r| *r).unwrap_or_default()
     }
 
-    /// Pulls other instances' commits of all collections, and flushes what is in no segment yet.
+    /// Pulls other instances' commits of all collections, and flushes the commits that are in no segment yet.
     pub async fn sync(&self) -> Result<SyncReport> {
         let started = Instant::now();
         self.inner.follow_catalog().await?;
@@ -273,20 +273,20 @@ impl Store {
         })
     }
 
-    /// What requests may ask for.
+    /// The bounds of requests.
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
     }
 
-    /// Stops the background work, lets waiting writes finish, and flushes every collection; gives up
-    /// after `limit`, which loses nothing: what was acknowledged is in the log.
+    /// Stops the background work, lets waiting writes finish, and flushes every collection. Giving up after `limit`
+    /// loses nothing: acknowledged writes are in the log.
     pub async fn close(&self, limit: Duration) -> Result<()> {
         self.inner.closing.close();
         let work = async {
             let entries = self.inner.live_entries();
             stream::iter(entries)
                 .for_each_concurrent(PARALLEL_COLLECTIONS, |entry| async move {
-                    // One that is being evicted is let finish.
+                    // An eviction that has begun may finish first.
                     if let Ok(Progress::Ready(collection)) = entry.settled().await {
                         collection.stream().close().await;
                         flush_at_close(collection.stream(), &entry.record().name).await;
@@ -315,7 +315,7 @@ async fn sync_entry(entry: &Entry) -> CollectionSync {
     let started = Instant::now();
     let mut report = overview::unsynced(entry);
     entry.look_again().await;
-    // An evicted one needs no sync: loading it reads the log to its end.
+    // An evicted collection needs no sync: loading it reads the log to its end.
     let collection = match entry.settled().await {
         Ok(Progress::Ready(collection)) => collection.pin(),
         _ => None,
@@ -370,11 +370,11 @@ impl Inner {
         Surroundings { compute, limits, budget, hooks, sync_interval: self.settings.sync_interval }
     }
 
-    /// Makes the entries fit the catalog: new live collections begin to load, changed ones are told so,
-    /// others are let go.
+    /// Makes the entries fit the catalog: new live collections begin to load, changed ones get their new record,
+    /// others end.
     fn reconcile(self: &Arc<Self>) {
         let mut entries = self.entries.lock();
-        // IMPORTANT: under the lock, so that no older view comes after a newer one.
+        // IMPORTANT: load the view under the lock, so that no older view comes after a newer one.
         let view = self.view.load_full();
         entries.retain(|id, entry| {
             let live = view.is_live(*id);

@@ -1,5 +1,5 @@
-//! Changes of what the catalog says about a collection: name, metadata, settings. Each is one catalog
-//! commit, checked against the state right before it; handles follow it.
+//! Changes of a collection's entry in the catalog: name, metadata, settings. Each change is one catalog commit,
+//! checked against the state right before it; handles follow it.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use crate::collection::request::IndexSettings;
 use crate::error::{ErrorKind, Result};
 use crate::record::{CollectionId, Metadata};
 
-/// What to change about a collection; what is `None` stays as it is.
+/// What to change about a collection; a `None` field stays as it is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CollectionChange {
     /// Another name.
@@ -45,12 +45,12 @@ impl CollectionChange {
 }
 
 impl Store {
-    /// Changes a collection's name, metadata or settings, in one commit of the catalog. Handles of this
-    /// store show it when this returns, those of others once they have followed the catalog.
+    /// Changes a collection's name, metadata or settings, in one commit of the catalog. Handles of this store show it
+    /// when this returns; those of other instances show it once they have followed the catalog.
     ///
     /// # Errors
-    /// `NotFound` if there is no such collection, `AlreadyExists` if the new name is taken, `Invalid` for
-    /// a bad name or setting.
+    /// `NotFound` if there is no such collection, `AlreadyExists` if the new name is taken, `Invalid` for a bad name
+    /// or setting.
     pub async fn modify_collection(&self, id: CollectionId, change: CollectionChange) -> Result<()> {
         if let Some(name) = &change.name {
             check_collection_name(name)?;
@@ -69,7 +69,7 @@ impl Store {
                     inner.reconcile();
                     return Ok(());
                 }
-                // The name may be held by a collection that has been dropped: look again.
+                // The holder of the name may have been dropped elsewhere: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => refused = error,
                 Err(error) => return Err(error),
             }

@@ -1,5 +1,6 @@
-//! Requests that name a collection, as the server gets them. Invariant: a name that was dropped and taken anew
-//! elsewhere leads to its new holder, not to an error about the old one.
+//! Requests that name a collection, as the server gets them.
+//! Invariant: if a name was dropped and taken again elsewhere, the request reaches the new holder, and does not fail
+//! for the old one.
 
 use super::Store;
 use crate::collection::handle::Collection;
@@ -7,19 +8,19 @@ use crate::collection::request::{Consistency, Write, WriteOutcome};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Store {
-    /// The collection of that name, as far up to date as is asked for: what is read of it next need not be strong. Where
-    /// it turns out to have been dropped elsewhere, the collection that has the name now.
+    /// The collection of that name, as fresh as `consistency` asks: further reads of it need not be strong. If it was
+    /// dropped elsewhere, the collection that has the name now.
     pub(crate) async fn collection_to_read(&self, name: &str, consistency: Consistency) -> Result<Collection> {
         let collection = self.collection(name).await?;
-        // Counting reads the log as far as it has to be read.
+        // Counting reads the log as far as necessary.
         let Err(error) = collection.count(consistency).await else { return Ok(collection) };
         let holder = self.next_holder(name, &collection, error).await?;
         holder.count(consistency).await?;
         Ok(holder)
     }
 
-    /// Writes to `collection`, which the name led to; where it turns out to have been dropped elsewhere, to the one that
-    /// has the name now.
+    /// Writes to `collection`, which was found by the name. If that was dropped elsewhere, writes to the collection
+    /// that has the name now.
     pub(crate) async fn write_by_name(
         &self,
         name: &str,
@@ -33,8 +34,8 @@ impl Store {
         }
     }
 
-    /// Who has the name now, after a request to `before` failed with `error`; that error if it does not say that there is
-    /// no such collection, or nobody else has the name.
+    /// The present holder of the name, after a request to `before` failed with `error`. Returns `error` itself unless
+    /// it is `NotFound` and another collection has the name.
     async fn next_holder(&self, name: &str, before: &Collection, error: Error) -> Result<Collection> {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);

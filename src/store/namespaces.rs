@@ -1,6 +1,6 @@
-//! Tenants and databases: the places in which collections have names. They are records of the catalog
-//! (docs/protocol.md#catalog), so each change is one durable commit. Invariant: `NotFound` and `AlreadyExists`
-//! are answered only from a catalog that was just read to its end.
+//! Tenants and databases: the namespaces of collections. They are records of the catalog (docs/protocol.md#catalog),
+//! so each change is one durable commit.
+//! Invariant: `NotFound` and `AlreadyExists` are answered only from a catalog that was just read to its end.
 
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use crate::error::Result;
 pub struct Tenant {
     /// Its name.
     pub name: String,
-    /// What else it is called.
+    /// Another name of the tenant.
     pub resource_name: Option<String>,
 }
 
@@ -50,12 +50,12 @@ impl Namespaces<'_> {
     /// The tenant of that name.
     ///
     /// # Errors
-    /// `NotFound` only after the bucket was asked whether it exists by now.
+    /// `NotFound` only after the bucket was asked whether it exists now.
     pub async fn tenant(self, name: &str) -> Result<Tenant> {
         self.find_strongly(|view| view.tenant(name)).await?.ok_or_else(|| catalog::no_tenant(name))
     }
 
-    /// Sets what else a tenant is called.
+    /// Sets another name of a tenant.
     ///
     /// # Errors
     /// `NotFound` if there is no such tenant.
@@ -82,18 +82,18 @@ impl Namespaces<'_> {
     /// The database of that tenant and name.
     ///
     /// # Errors
-    /// `NotFound` only after the bucket was asked whether it exists by now.
+    /// `NotFound` only after the bucket was asked whether it exists now.
     pub async fn database(self, tenant: &str, name: &str) -> Result<Database> {
         let scope = scope(tenant, name);
         self.find_strongly(|view| view.database(&scope)).await?.ok_or_else(|| catalog::no_database(&scope))
     }
 
-    /// The databases of a tenant by name; none for an unknown tenant.
+    /// The databases of a tenant by name; empty for an unknown tenant.
     pub async fn databases(self, tenant: &str) -> Result<Vec<Database>> {
         Ok(self.store.inner.view.load().databases(tenant))
     }
 
-    /// Looks in the catalog as it is known here and, if that is in vain, as it is in the bucket.
+    /// Looks in the catalog as this instance knows it. If that finds nothing, looks in the bucket's newest state.
     async fn find_strongly<T>(self, look: impl Fn(&CatalogView) -> Option<T>) -> Result<Option<T>> {
         let known = look(&self.store.inner.view.load());
         if known.is_some() {

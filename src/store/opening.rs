@@ -1,6 +1,6 @@
-//! Opening a store on a bucket that may be away for the moment. What can pass is waited out for the time that the
-//! settings give; what is certainly wrong ends the opening at once. Invariants: whoever looks is told what is
-//! waited for; every attempt may be made again.
+//! Opening a store on a bucket that may be away for a moment. Failures that can pass are tried again for the time
+//! that the settings give; a certain failure ends the opening at once.
+//! Invariants: [`Opening`] always shows what the start waits for; every attempt can be repeated.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -15,17 +15,17 @@ use crate::config::{Settings, Storage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::resident_bytes;
 
-/// Pauses between attempts: the first at most, and the longest.
+/// Bounds of the pauses between attempts: of the first one, and of all.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How often it is looked whether there is something to tell, and how often it is told.
+/// How often the wait is checked, and how often it is logged (`LOG_INTERVAL`).
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
-/// A bucket that has answered so lately is not away, however long the opening takes.
+/// A bucket that answered this recently is not away, however long the opening takes.
 const LATELY: Duration = Duration::from_secs(5);
-/// Calls without an answer for so long are told.
+/// Calls without an answer for this long are reported.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A store that is being opened, and how far it is. Cheap to clone.
+/// A store that is being opened, and its progress. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Opening(Arc<Watched>);
 
@@ -40,17 +40,17 @@ struct Watched {
     logged: Mutex<Instant>,
 }
 
-/// What is to be thought of a failed attempt.
+/// The verdict on a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AttemptVerdict {
-    /// It may pass.
+    /// The failure may pass.
     Passing,
-    /// Nothing changes it.
+    /// The failure is permanent.
     Certain,
 }
 
 impl Opening {
-    /// An opening by these settings, which begins now.
+    /// An opening with these settings, which begins now.
     pub fn new(settings: &Settings) -> Opening {
         let now = Instant::now();
         Opening(Arc::new(Watched {
@@ -63,14 +63,14 @@ impl Opening {
         }))
     }
 
-    /// From now on it is known where the bucket is, and what passes to it.
+    /// Notes where the bucket is, and the counters of its calls.
     pub(super) fn connected(&self, place: Place, traffic: Arc<CallCounters>) {
         *self.0.place.lock() = place;
-        // Told once: there is one bucket.
+        // Set once: there is one bucket.
         let _ = self.0.traffic.set(traffic);
     }
 
-    /// What is waited for, in words.
+    /// What the start waits for, in words.
     pub fn waiting_for(&self) -> String {
         let location = self.0.place.lock().location.clone();
         let silence = self.0.traffic.get().map_or(Duration::ZERO, |traffic| traffic.silence());
@@ -88,7 +88,7 @@ impl Opening {
         if fortune.connected() { None } else { fortune.last_error.map(|(_, error)| error) }
     }
 
-    /// `/health` before there is a store.
+    /// The answer of `/health` while there is no store yet.
     pub fn health(&self) -> Health {
         let fortune = self.0.traffic.get().map(|traffic| traffic.fortune()).unwrap_or_default();
         let silence = self.0.traffic.get().map_or(Duration::ZERO, |traffic| traffic.silence());
@@ -114,7 +114,7 @@ impl Opening {
         }
     }
 
-    /// Makes an attempt until it succeeds, or fails for good, or the time is over.
+    /// Repeats an attempt until it succeeds, fails permanently, or runs out of time.
     pub(super) async fn persist<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -126,7 +126,7 @@ impl Opening {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
-            // Damage is certain: it was read several times before it was called so.
+            // Damage is certain: the object was read several times before it counted as damaged.
             if verdict(&error) == AttemptVerdict::Certain {
                 return Err(error);
             }
@@ -143,7 +143,8 @@ impl Opening {
         }
     }
 
-    /// Awaits an attempt, and tells meanwhile what it waits for; gives it up once the time is over and nothing comes.
+    /// Awaits an attempt, and meanwhile logs what it waits for. Gives the attempt up once the time is over and no
+    /// answers come.
     async fn watch<T>(&self, attempt: impl Future<Output = Result<T>>, deadline: Instant) -> Result<T> {
         tokio::pin!(attempt);
         loop {
@@ -203,12 +204,12 @@ fn bucket_error(error: &Error) -> Option<&BucketError> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
-/// How long the store asks to be left alone.
+/// The pause that the store asks for.
 fn asked_pause(error: &Error) -> Duration {
     bucket_error(error).and_then(BucketError::retry_after).unwrap_or_default().min(backoff::LONGEST_ASKED)
 }
 
-/// Where the settings say that the bucket is, as far as it can be told without a connection.
+/// Where the bucket is according to the settings, as far as that is known without a connection.
 fn named(storage: &Storage) -> Place {
     let place = |kind, location: String| Place { kind, location, endpoint: String::new(), bucket: String::new() };
     match storage {
@@ -241,7 +242,7 @@ mod tests {
         Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))))
     }
 
-    /// Opens a store on `bucket`; how long that took, by the clock of the test.
+    /// Opens a store on `bucket`. Returns how long that took, by the clock of the test.
     async fn open(bucket: &Arc<FaultBucket>) -> (Result<Store>, Duration) {
         let began = Instant::now();
         let opened = Store::open_on(Settings::new(Storage::Memory), bucket.clone()).await;

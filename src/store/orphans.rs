@@ -1,6 +1,7 @@
-//! The sweep for orphaned streams (docs/protocol.md#orphan-streams): what a create or fork left that never became a
-//! collection. Invariant: a stream without a record is condemned by a catalog commit first, which is
-//! ordered against the create's own; only when that stands is its HEAD touched.
+//! The sweep for orphaned streams (docs/protocol.md#orphan-streams): the remains of a create or fork that never
+//! became a collection.
+//! Invariant: a catalog commit condemns a stream without a record first, and is ordered against the create's own
+//! commit. Only when that commit stands is the stream's HEAD touched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +19,12 @@ use crate::record::CollectionId;
 use crate::stream::context::StreamError;
 use crate::stream::sweep::{Sweep, list_all, older};
 
-/// How old an upload in parts is before it is given up: none takes that long.
+/// How old an upload in parts must be before it is aborted: no live upload takes that long.
 const STALE_UPLOAD: Duration = Duration::from_secs(7 * 86_400);
 
 impl Admin<'_> {
-    /// Sweeps every collection, the catalog and the orphaned streams now, for stores that run without
-    /// maintenance; answers how many objects were deleted and streams condemned.
+    /// Sweeps every collection, the catalog and the orphaned streams now, for stores that run without maintenance.
+    /// Returns how many objects were deleted and streams condemned.
     #[doc(hidden)]
     pub async fn sweep(self) -> Result<u64> {
         let mut swept = 0;
@@ -38,7 +39,8 @@ impl Admin<'_> {
     }
 }
 
-/// Condemns the streams that have objects but no record; how many. Gives up uploads that nobody will complete.
+/// Condemns the streams that have objects but no record, and returns their number. Aborts uploads that nobody will
+/// complete.
 pub async fn sweep_streams(inner: &Arc<Inner>) -> Result<u64> {
     match inner.bucket.abort_stale_uploads(STALE_UPLOAD).await {
         Ok(0) => {}
@@ -47,7 +49,8 @@ pub async fn sweep_streams(inner: &Arc<Inner>) -> Result<u64> {
     }
     let (began, ids) = list_streams(inner.bucket.as_ref()).await.map_err(StreamError::from)?;
     let Some(began) = began else { return Ok(0) };
-    // IMPORTANT: after the listing. A create that had put its HEAD by then may have its record by now.
+    // IMPORTANT: read the catalog after the listing. A create that had put its HEAD by then may have its record by
+    // now.
     inner.follow_catalog().await?;
     let view = inner.view.load_full();
     let mut condemned = 0;
@@ -83,7 +86,7 @@ async fn list_streams(bucket: &dyn Bucket) -> Result<(Option<StoreTime>, Vec<Col
     }
 }
 
-/// Condemns one stream without a record if it is old enough; whether it did.
+/// Condemns one stream without a record if it is old enough. Returns whether it did.
 async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) -> Result<bool> {
     let stream = StreamId::Collection(id);
     let context = inner.context(stream.clone());
@@ -92,7 +95,7 @@ async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) ->
     match objects.iter().find(|object| object.key == stream.head()) {
         Some(head) if !old(head) => return Ok(false),
         Some(_) => {
-            // A dropped HEAD alone is the tombstone of a collection that has been purged.
+            // A dropped HEAD without other objects is the tombstone of a purged collection.
             let alone = objects.len() == 1;
             match head::read(inner.bucket.as_ref(), &stream, context.timing.reread()).await {
                 Ok(read) if alone && read.head.state == Life::Dropped => return Ok(false),
@@ -102,7 +105,7 @@ async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) ->
         }
         None if objects.is_empty() || !objects.iter().all(old) => return Ok(false),
         None => {
-            // A fork that stalled before its HEAD: from now on it cannot create it any more.
+            // A fork stalled before its HEAD: with this tombstone it can never create one.
             let mut tombstone = Head::new(stream.to_string(), Map::new());
             tombstone.state = Life::Dropped;
             let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &context.timing).await;
@@ -118,7 +121,7 @@ async fn condemn(inner: &Arc<Inner>, id: CollectionId) -> Result<bool> {
     let stream = StreamId::Collection(id);
     match inner.catalog.write(CatalogWrite::Condemn { id }).await {
         Ok(_) => {}
-        // It has become a collection meanwhile.
+        // The stream has become a collection meanwhile.
         Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
         Err(error) => return Err(error),
     }

@@ -1,5 +1,5 @@
-//! What a store says about itself: status, health, counters, the list of collections. All from memory;
-//! nothing here asks the bucket.
+//! What a store reports about itself: status, health, counters, the list of collections. All values come from memory;
+//! only [`all_collections`](Admin::all_collections) asks the bucket, to read the catalog to its end.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::memory::resident_bytes;
 use crate::record::Version;
 use crate::stream::context::StreamError;
 
-/// A collection's row of a report before anything was done.
+/// A collection's row of a report before any work.
 pub fn unsynced(entry: &Entry) -> CollectionSync {
     let (version, tail, error) = match entry.progress() {
         Progress::Ready(collection) => {
@@ -51,14 +51,14 @@ fn damage_of(entry: &Entry) -> Option<Damage> {
     let (key, cause) = match entry.progress() {
         Progress::Ready(collection) => collection.stream().shared().damage()?,
         Progress::Failed(StreamError::Corrupted { key, cause }) => (key, cause),
-        // It is being loaded anew.
+        // The collection is being loaded again.
         Progress::Loading => entry.damage()?,
         _ => return None,
     };
     Some(Damage { collection: entry.record().name.clone(), key, cause })
 }
 
-/// What is told of a collection with so many records in no graph that searches feel it.
+/// The report of a collection that is building a graph, or has enough unindexed records to slow its searches.
 fn behind(entry: &Entry) -> Option<GraphsBehind> {
     const FELT: u64 = 4096;
     let Progress::Ready(collection) = entry.progress() else { return None };
@@ -94,7 +94,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     }
 }
 
-/// The collections of a database, by name; the one of its files is not among them.
+/// The collections of a database, by name, without the one of its files.
 pub fn collections(inner: &Inner, scope: &Scope) -> Vec<CollectionInfo> {
     let entries = inner.live_entries();
     let shown = |entry: &&Arc<Entry>| entry.record().is_in(scope) && entry.record().name != FILES;
@@ -116,7 +116,7 @@ impl Admin<'_> {
         self.store.inner.bucket.place()
     }
 
-    /// What [`sync`](Store::sync) would find, without doing anything.
+    /// What [`sync`](Store::sync) would find; nothing is done.
     pub fn status(self) -> SyncReport {
         SyncReport {
             collections: self.store.inner.live_entries().iter().map(|entry| unsynced(entry)).collect(),
@@ -192,7 +192,7 @@ impl Admin<'_> {
         self.store.inner.traffic.snapshot()
     }
 
-    /// Those of the start, and the seconds that it took; `None` while it goes on.
+    /// The start's calls to the bucket, and the seconds that the start took; `None` while it goes on.
     pub fn start_counters(self) -> Option<(count::Counts, f64)> {
         let recovery = (*self.store.inner.recovered.borrow())?;
         Some((*self.store.inner.at_start.get()?, recovery.seconds))

@@ -1,6 +1,6 @@
-//! Whether the bucket answers now: asked of it when somebody wants to know and nothing was heard of it lately.
-//! Invariants: one such question at a time, and none while answers come anyway; a caller waits for two seconds
-//! at most, and not at all once the bucket is known to be away.
+//! Whether the bucket answers now. The store asks it when a caller wants to know and no answer came recently.
+//! Invariants: one such question at a time, and none while answers come anyway. A caller waits at most two seconds,
+//! and not at all once the bucket is known to be away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,17 +10,18 @@ use parking_lot::Mutex;
 use super::{Admin, Inner};
 use crate::bucket::keys;
 
-/// Calls without any answer for so long say by themselves that the bucket is away.
+/// Calls without any answer for this long show by themselves that the bucket is away.
 pub const SILENCE: Duration = Duration::from_secs(30);
-/// The bucket is asked if it gave no answer for so long, or none for so long while calls are under way.
+/// The bucket is asked if its last answer is older than `STALE`, or if calls in progress have had no answer for
+/// `SUSPICIOUS`.
 const STALE: Duration = Duration::from_secs(10);
 const SUSPICIOUS: Duration = Duration::from_secs(1);
-/// How long it may take to answer.
+/// How long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two questions to a bucket that is away.
+/// The pause between two questions to a bucket that is away.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The question that is under way, and when the last one was asked.
+/// The question in progress, and when the last one was asked.
 #[derive(Debug, Default)]
 pub struct Pulse {
     asking: Arc<tokio::sync::Mutex<()>>,
@@ -28,8 +29,8 @@ pub struct Pulse {
 }
 
 impl Admin<'_> {
-    /// Sees to it that [`health`](Admin::health) tells what is true of the bucket now: asks it for one small object
-    /// if it was not heard of lately. Takes two seconds at most.
+    /// Makes sure that [`health`](Admin::health) shows the present state of the bucket: asks it for one small object
+    /// if no answer came recently. Takes two seconds at most.
     pub async fn check_bucket(self) {
         let inner = &self.store.inner;
         let connected = inner.traffic.fortune().connected();
@@ -38,7 +39,7 @@ impl Admin<'_> {
         }
         let Ok(asking) = inner.pulse.asking.clone().try_lock_owned() else {
             if connected {
-                // Somebody else asks already; how that ends is noted in any case.
+                // Another caller asks already; the result is noted in any case.
                 let _ = tokio::time::timeout(PATIENCE, inner.pulse.asking.lock()).await;
             }
             return;
@@ -50,7 +51,7 @@ impl Admin<'_> {
             drop(asking);
         });
         if connected {
-            // It ends by its own time limit; nothing is to be done if it was cut short.
+            // The question has its own time limit. If it was cut short, nothing is left to do.
             let _ = asked.await;
         }
     }
@@ -73,7 +74,7 @@ impl Inner {
     }
 
     async fn ask(&self) {
-        // What is answered, or that it failed, is noted where calls are counted.
+        // The call counters note the answer or the failure.
         if tokio::time::timeout(PATIENCE, self.direct.get(keys::STORE, None)).await.is_err() {
             self.traffic.note_failure(format!("no answer within {} s", PATIENCE.as_secs()));
         }

@@ -1,4 +1,4 @@
-//! What a store tells about itself: sync and status reports, health. Plain values that serialise as
+//! What a store reports about itself: sync and status reports, health. The types are plain values that serialise as
 //! the native API sends them.
 
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub struct CollectionSync {
     pub commits_unflushed: u64,
     /// Milliseconds it took.
     pub duration_ms: u64,
-    /// Whether it is not in memory: there is nothing to sync until somebody uses it.
+    /// Whether it is not in memory: there is nothing to sync until its next use.
     #[serde(rename = "resting")]
     pub evicted: bool,
     /// What went wrong, if anything.
@@ -56,16 +56,17 @@ pub struct StorageHealth {
     pub connected: bool,
     /// The last failure, if the last request failed.
     pub last_error: Option<String>,
-    /// Whether the bucket was proven to honour conditional writes: always, or it was refused.
+    /// Whether the bucket was proven to honour conditional writes: always true, as the store refuses any other
+    /// bucket.
     pub conditional_put: bool,
 }
 
-/// What is going on at this moment.
+/// What the store is doing at this moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Activity {
     /// Callers that wait for their write to be durable.
     pub writes_waiting: u64,
-    /// Searches, and batches of them, that are computed or wait their turn.
+    /// Searches, and batches of them, that run or wait for their turn.
     pub searches: u64,
     /// Threads that compute searches.
     pub search_threads_busy: u64,
@@ -75,20 +76,20 @@ pub struct Activity {
     pub build_seconds: f64,
     /// Commits that are in no segment yet, of all collections and the catalog.
     pub commits_unflushed: u64,
-    /// For how long other instances' changes to the catalog may have gone unseen, in seconds.
+    /// How long other instances' changes to the catalog may have gone unseen, in seconds.
     pub catalog_lag_seconds: f64,
-    /// For how long other instances' records may have gone unseen, in the collection where that is longest. One that
-    /// nobody uses is looked at only once in 64 sync intervals, and when somebody uses it again.
+    /// How long other instances' records may have gone unseen, in seconds: the longest of all collections. An unused
+    /// collection is synced only once in 64 sync intervals, and at its next use.
     pub lag_seconds: f64,
-    /// Immutable runs of records in memory.
+    /// Chunks of records in memory.
     pub chunks: u64,
-    /// Those whose metadata is arranged for filters, which the first filter does.
+    /// Chunks whose metadata is arranged for filters. A chunk's first filter arranges it.
     pub chunks_arranged: u64,
-    /// Bytes that takes.
+    /// Bytes of that arranged metadata.
     pub filter_bytes: u64,
 }
 
-/// How far loading has come.
+/// The progress of loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Loading {
     /// Collections loaded.
@@ -108,10 +109,10 @@ pub struct Memory {
     pub graph_bytes: u64,
     /// Ids, documents, metadata.
     pub records_bytes: u64,
-    /// What counts as held by collections: these three, commits that are in no segment yet, and what an open
-    /// collection takes without any record.
+    /// Bytes that count as held by collections: these three, commits that are in no segment yet, and the fixed cost
+    /// of open collections.
     pub held_bytes: u64,
-    /// Promised to work under way: requests, loads, builds.
+    /// Bytes reserved for work in progress: requests, loads, builds.
     pub reserved_bytes: u64,
     /// The limit, 0 if none is set.
     pub limit_bytes: u64,
@@ -137,9 +138,9 @@ pub struct Health {
     pub records: u64,
     /// Progress of start-up.
     pub loading: Loading,
-    /// Collections that are not in memory until somebody uses them.
+    /// Collections that are not in memory until their next use.
     pub evicted: usize,
-    /// The same, as it was called before: for one version more.
+    /// `evicted` under its former name, kept for one more version.
     pub resting: usize,
     /// Bytes in use.
     pub memory: Memory,
@@ -149,12 +150,12 @@ pub struct Health {
     pub damaged: Vec<Damage>,
 }
 
-/// A collection whose graphs are behind its records.
+/// A collection whose graphs lag behind its records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GraphsBehind {
     /// The collection's name.
     pub collection: String,
-    /// How far they are.
+    /// How far the graphs are.
     #[serde(flatten)]
     pub progress: GraphProgress,
 }
@@ -175,7 +176,7 @@ pub struct Damage {
 pub struct Recovery {
     /// Collections loaded.
     pub collections: usize,
-    /// Collections that were not loaded for want of memory; they are when somebody uses them.
+    /// Collections that were not loaded for want of memory. Their next use loads them.
     #[serde(rename = "resting")]
     pub evicted: usize,
     /// Records in them.
@@ -201,7 +202,7 @@ pub struct Counters {
     pub slots_lost: u64,
     /// Writes answered with `outcome unknown`.
     pub outcomes_unknown: u64,
-    /// Streams opened anew because the log had moved on under this instance.
+    /// Streams opened again because the log had moved on under this instance.
     pub reopenings: u64,
     /// Segments written by flushes.
     pub flushes: u64,
@@ -232,9 +233,9 @@ pub struct Counters {
 /// How far back a collection can be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Past {
-    /// The oldest version from which on every one can be.
+    /// The oldest version from which on every version can be restored.
     pub oldest: Version,
-    /// Older ones that can be, too.
+    /// Older versions that can be restored, too.
     pub also: Vec<Version>,
     /// The newest version.
     pub newest: Version,
@@ -242,7 +243,7 @@ pub struct Past {
     pub since_ms: Option<i64>,
 }
 
-/// A time in milliseconds since 1970 as RFC 3339 has it.
+/// A time in milliseconds since 1970, in the form of RFC 3339.
 pub fn time(ms: i64) -> String {
     let (days, ms) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
     // The proleptic Gregorian calendar in eras of 400 years that begin on 1 March.

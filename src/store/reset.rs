@@ -1,6 +1,7 @@
-//! The end of many collections at once: dropping a database, and reset (docs/protocol.md#drop-many). Invariant:
-//! each collection's own `drop` commit comes first, then one catalog commit for all, which is refused
-//! while a live collection has not ended: one that was published meanwhile is dropped before the next try.
+//! The end of many collections at once: dropping a database, and reset (docs/protocol.md#drop-many).
+//! Invariant: each collection's own `drop` commit comes first, then one catalog commit for all. That commit is
+//! refused while a live collection has not ended. A collection that was published meanwhile is dropped before the
+//! next try.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::{PARALLEL_COLLECTIONS, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::CollectionId;
 
-/// How one try to commit the end ended.
+/// The result of one try to commit the end.
 enum Try {
     Done,
     /// A collection was published meanwhile.
@@ -23,12 +24,11 @@ enum Try {
 }
 
 impl Namespaces<'_> {
-    /// Drops a database and all its collections. The default database can be dropped too, and be created
-    /// anew.
+    /// Drops a database and all its collections. The default database can be dropped too, and can be created again.
     ///
     /// # Errors
-    /// `NotFound` if there is no such database; `OutcomeUnknown` if some of its collections may have been
-    /// dropped and others not: drop it again.
+    /// `NotFound` if there is no such database; `OutcomeUnknown` if some of its collections may have been dropped and
+    /// others not: drop it again.
     pub async fn drop_database(self, tenant: &str, name: &str) -> Result<()> {
         let scope = scope(tenant, name);
         self.database(tenant, name).await?;
@@ -69,7 +69,7 @@ impl Store {
         Err(in_part(Error::unavailable(why), &ended))
     }
 
-    /// Ends each collection's log and marks its HEAD, and puts those that have ended into `ended`.
+    /// Ends each collection's log and marks its HEAD. Adds those that have ended to `ended`.
     async fn end_each(&self, entries: Vec<Arc<Entry>>, ended: &mut BTreeSet<CollectionId>) -> Result<()> {
         let new = entries.iter().map(|entry| entry.id).filter(|id| !ended.contains(id));
         let work = stream::iter(new.collect::<Vec<_>>()).map(|id| async move { (id, self.end_one(id).await) });
@@ -78,7 +78,7 @@ impl Store {
         for (id, result) in results {
             match result {
                 Ok(()) => drop(ended.insert(id)),
-                // One that may have ended must not be hidden behind one that certainly has not.
+                // A failure that leaves the outcome unknown takes precedence over one that certainly changed nothing.
                 Err(error) if failed.as_ref().is_none_or(|first| first.kind() != ErrorKind::OutcomeUnknown) => {
                     failed = Some(error);
                 }
@@ -93,7 +93,7 @@ impl Store {
 
     async fn end_one(&self, id: CollectionId) -> Result<()> {
         self.end(id).await?;
-        // The log has ended, so whatever happens to HEAD now, the collection is gone.
+        // The log has ended, so the collection is gone whatever happens to HEAD now.
         match self.mark_dropped(id).await {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Error::new(ErrorKind::OutcomeUnknown, format!("collection {id} was dropped, but {error}")))
@@ -113,7 +113,7 @@ impl Store {
     }
 }
 
-/// What a failure means once collections have ended: no longer that nothing was changed.
+/// The error after some collections have ended: it can no longer say that nothing was changed.
 fn in_part(error: Error, ended: &BTreeSet<CollectionId>) -> Error {
     match error.kind() {
         ErrorKind::NotFound => error,

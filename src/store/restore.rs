@@ -1,6 +1,6 @@
-//! Restoring: what a collection was at an earlier version becomes a new collection. Invariants: the old
-//! collection is only read, also where it is damaged or dropped; the new one is published as a fork is
-//! (docs/protocol.md#restore).
+//! Restoring: the state of a collection at an earlier version becomes a new collection.
+//! Invariants: the old collection is only read, even if it is damaged or dropped; the new one is published as a fork
+//! is (docs/protocol.md#restore).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,27 +21,27 @@ use crate::stream::history::History;
 use crate::stream::rewind::{RewindError, rewind};
 use crate::stream::salvage::salvage;
 
-/// Which state of a collection is meant.
+/// Which state of a collection to restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// After this commit.
     Version(Version),
-    /// After the last commit that the store had written by this time of its own clock, in milliseconds
-    /// since 1970.
+    /// After the last commit that the store had written by this time, in milliseconds since 1970 by the store's
+    /// clock.
     Time(i64),
-    /// After the last commit before which nothing is damaged.
+    /// After the last commit that no damage precedes.
     Sound,
 }
 
 impl Admin<'_> {
-    /// Makes a collection called `name` that holds what the collection `of` held at `moment`; tells which
-    /// version that was. `of` may be damaged, or dropped as long as its objects are kept: of several that had
-    /// the name the live one, else the one with the newest commit, is meant. Metric, index and metadata are
-    /// those that the catalog has now.
+    /// Makes a collection called `name` with the records that the collection `of` held at `moment`. Also returns
+    /// which version that was. `of` may be damaged, or dropped as long as its objects are kept. If several
+    /// collections had the name, the live one is used, else the one with the newest commit. Metric, index and
+    /// metadata are those of the catalog now.
     ///
     /// # Errors
-    /// `NotFound` if there is no such collection, or the moment is out of reach: the message tells how far
-    /// back it goes. `AlreadyExists` if the name is taken. `Corrupted` if what it needs is damaged.
+    /// `NotFound` if there is no such collection, or the moment is out of reach: the message says how far back it
+    /// goes. `AlreadyExists` if the name is taken. `Corrupted` if a needed object is damaged.
     pub async fn restore_collection(self, of: &str, moment: Moment, name: &str) -> Result<(Collection, Version)> {
         check_collection_name(name)?;
         files::check_no_files(of, "restored")?;
@@ -56,7 +56,7 @@ impl Admin<'_> {
             let (name, state) = (name.to_owned(), RecordState::Live);
             let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
             match self.store.publish(copy, &head, record).await {
-                // The name may be held by a collection that has been dropped: look again.
+                // The holder of the name may have been dropped elsewhere: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.store.inner.reconcile(),
                 published => return Ok((published?, version)),
             }
@@ -64,7 +64,7 @@ impl Admin<'_> {
         Err(catalog::already_exists(name))
     }
 
-    /// What can be restored of a collection.
+    /// The versions of a collection that can be restored.
     ///
     /// # Errors
     /// As [`restore_collection`](Admin::restore_collection).
@@ -85,7 +85,8 @@ impl Admin<'_> {
         }))
     }
 
-    /// The collection of that name: the live one, else of the dropped ones whose objects are kept the last.
+    /// The collection of that name: the live one. Otherwise, of the dropped ones whose objects are kept, the one with
+    /// the newest commit.
     async fn recorded(self, name: &str) -> Result<(CollectionId, CollectionRecord)> {
         let view = self.store.inner.view.load_full();
         let of_name =
@@ -108,7 +109,7 @@ impl Admin<'_> {
     }
 }
 
-/// The collection's past. Where only what is sound is asked for, a lost HEAD does not stand in the way.
+/// The collection's past. For [`Moment::Sound`], a lost or damaged HEAD does not stand in the way.
 async fn past(context: &Arc<Context>, moment: Moment, dimension: Option<usize>) -> Result<History, StreamError> {
     let (bucket, stream, reread) = (context.bucket.as_ref(), &context.stream, context.timing.reread());
     match History::read(bucket, stream, reread).await {
@@ -119,7 +120,7 @@ async fn past(context: &Arc<Context>, moment: Moment, dimension: Option<usize>) 
     }
 }
 
-/// Writes the objects of `target`; its HEAD, and the version.
+/// Writes the objects of `target`. Returns its HEAD, and the restored version.
 async fn copied(
     context: &Arc<Context>,
     moment: Moment,
@@ -133,9 +134,9 @@ async fn copied(
         loop {
             match rewind(context, &history, version, target).await {
                 Ok(head) => return Ok((head, version)),
-                // IMPORTANT: only ever further back, so that this ends.
+                // IMPORTANT: go only further back with each try, so that this ends.
                 Err(RewindError::Ends { last, .. }) if moment == Moment::Sound && last < version => version = last,
-                // A time after the drop means the collection as it was before it.
+                // A time after the drop means the collection as it was before the drop.
                 Err(RewindError::Ends { last, why: StreamError::Dropped })
                     if matches!(moment, Moment::Time(_)) && last < version =>
                 {

@@ -1,5 +1,6 @@
-//! Memory of a request on its way: it grows as bytes come and as they are decoded, and is given back when it is
-//! dropped. Invariant: nothing is taken for what a client only announces.
+//! Memory of a request in progress. It grows as bytes come in and as they are decoded, and is given back when the
+//! request is dropped.
+//! Invariant: nothing is reserved for bytes that a client only announces.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::memory::{Budget, Purpose, Reservation};
 use crate::stream::open::off_thread;
 
-/// What one request has taken.
+/// The memory that one request has reserved.
 #[derive(Debug)]
 pub(crate) struct Room {
     budget: Arc<Budget>,
@@ -22,22 +23,22 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Bytes taken so far.
+    /// Bytes reserved so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.taken.as_ref().map_or(0, Reservation::bytes)
     }
 
-    /// Room for something else of the same purpose, of no bytes yet.
+    /// Another room of this purpose, of no bytes yet.
     pub(crate) fn another(&self) -> Room {
         Room { budget: self.budget.clone(), purpose: self.purpose, patience: self.patience, taken: None }
     }
 
-    /// What all rooms of this purpose may take together.
+    /// The bytes that all rooms of this purpose may reserve together.
     pub(crate) fn share(&self) -> u64 {
         self.budget.share(self.purpose).unwrap_or(u64::MAX)
     }
 
-    /// Takes so many bytes more. Waits a little while work under way is what takes the memory.
+    /// Reserves `bytes` more. Waits a little if work in progress holds the memory.
     ///
     /// # Errors
     /// `NoRoom` if there is none.
@@ -45,7 +46,7 @@ impl Room {
         let deadline = Instant::now() + self.patience;
         while !self.took(bytes) {
             let budget = self.budget.clone();
-            // Nothing depends on it but that what was freed is seen.
+            // A failure here only means that freed memory is noticed later.
             let _ = off_thread(move || budget.give_back()).await;
             if self.took(bytes) {
                 return Ok(());
@@ -58,7 +59,7 @@ impl Room {
         Ok(())
     }
 
-    /// Takes `bytes` more, on a thread that may block.
+    /// Reserves `bytes` more, on a thread that may block.
     ///
     /// # Errors
     /// `NoRoom` if there is none.
@@ -77,7 +78,7 @@ impl Room {
         Ok(())
     }
 
-    /// Gives so many bytes back.
+    /// Gives `bytes` back.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         if let Some(taken) = &mut self.taken {
             taken.shrink(bytes);
@@ -95,7 +96,7 @@ impl Room {
 }
 
 impl Store {
-    /// What this store may hold, and holds.
+    /// The memory budget of this store.
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.inner.instance.budget
     }

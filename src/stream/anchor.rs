@@ -1,7 +1,7 @@
-//! Rule A (docs/protocol.md#rule-a): which answers about a log slot may be believed. A slot can be recycled
-//! only long after its number fell below `gone`, so an answer counts if it came within a lease of a
-//! HEAD read that showed the slot still ahead of the floor, or if a HEAD read *issued after the answer*
-//! shows that the slot was never let go.
+//! Rule A (docs/protocol.md#rule-a): which answers about a log slot may be believed. A slot can be recycled only long
+//! after its number fell below `gone`. An answer therefore counts in two cases. It came within a lease of a HEAD read
+//! that showed the slot still ahead of the floor. Or a HEAD read *issued after the answer* shows that the slot was
+//! never let go.
 //! Invariant: the anchor moves only by HEAD reads that show a live stream and a floor ≤ the next slot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::format::head::Life;
 use crate::head::HeadRead;
 use crate::record::Version;
 
-/// A moment in the order in which this instance sends requests and takes answers in. Not a clock.
+/// A moment in the order in which this instance sends requests and receives answers. Not a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestMoment(u64);
 
@@ -21,7 +21,7 @@ pub struct RequestMoment(u64);
 pub struct Moments(AtomicU64);
 
 impl Moments {
-    /// A moment after all before.
+    /// A moment after all earlier ones.
     pub fn next(&self) -> RequestMoment {
         RequestMoment(self.0.fetch_add(1, Ordering::SeqCst))
     }
@@ -52,7 +52,7 @@ impl Anchor {
         }
     }
 
-    /// Whether an answer of store time `date` counts without asking HEAD.
+    /// Whether an answer of store time `date` counts without a read of HEAD.
     pub fn within_lease(&self, date: Option<StoreTime>, lease: Duration) -> bool {
         match (date, self.time) {
             (Some(date), Some(anchor)) => date.since_ms(anchor).unsigned_abs() as u128 <= lease.as_millis(),
@@ -65,7 +65,7 @@ impl Anchor {
         self.proof.is_some_and(|p| p.issued > answered && p.live && p.gone <= slot)
     }
 
-    /// Whether it is time to read HEAD beside the next put, so that its answer falls into the lease.
+    /// Whether to read HEAD beside the next put, so that the put's answer falls into the lease.
     pub fn wants_refresh(&self, last_answer: Option<StoreTime>, lease: Duration) -> bool {
         !self.within_lease(last_answer, lease / 2)
     }

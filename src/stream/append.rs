@@ -1,7 +1,7 @@
-//! Appending one commit: put-if-absent at the next slot, repeated until its fate is known
-//! (docs/protocol.md#append). Invariants: one put per stream in flight; after an unclear answer the same
-//! bytes go to the same slot or nowhere; a success counts only by rule A; what is read back decides only if it
-//! is a commit that belongs into the slot; no call is waited for beyond the deadline.
+//! Appending one commit: put-if-absent at the next slot, repeated until the commit's fate is known
+//! (docs/protocol.md#append). Invariants: one put per stream is in flight. After an unclear answer the same bytes go
+//! to the same slot or nowhere. A success counts only by rule A. A read-back decides only if it finds a commit that
+//! belongs in the slot. No call is awaited beyond the deadline.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -18,47 +18,47 @@ use crate::bucket::{BucketError, StoreTime, backoff};
 use crate::format::{FormatError, Nonce};
 use crate::log::{self, Put, Slot};
 
-/// An answer that counts waits at most so long for the HEAD read that was sent beside its put.
+/// Longest wait of an answer that counts for the HEAD read that was sent beside its put.
 const BESIDE: Duration = Duration::from_secs(1);
-/// What is told of a call that was given up.
+/// The message for a call that was given up.
 const LATE: &str = "no answer by the write's deadline";
 
 /// What became of a commit at its slot.
 #[derive(Debug)]
 pub enum Appended {
-    /// It stands there and is durable; store time of the answer.
+    /// Our commit stands there and is durable; store time of the answer.
     Ours(Option<StoreTime>),
     /// Another's commit stands there.
     Taken(Box<Sound>),
-    /// It was not written and never will be.
+    /// Our commit was not written and never will be.
     Refused(String),
-    /// It may or may not stand there.
+    /// Our commit may or may not stand there.
     Unknown(String),
 }
 
-/// What a read of the slot said about our commit.
+/// What a read of the slot showed about our commit.
 enum ReadBack {
     Decided(Appended),
     Absent,
 }
 
 impl<S: State> Replica<S> {
-    /// Puts `bytes`, a commit with `nonce`, into the next slot. An error means that the log has moved on, and the
-    /// commit's fate is unknown too, or that another's stands in the slot, or nobody's: then the stream has ended, or is
-    /// damaged.
+    /// Puts `bytes`, a commit with `nonce`, into the next slot. An error means one of two things. The log has moved
+    /// on, and the commit's fate is unknown. Or our commit does not stand in the slot: the stream has ended, or the
+    /// slot is damaged.
     pub(super) async fn append(
         &mut self,
         bytes: &Bytes,
         nonce: Nonce,
         deadline: Instant,
     ) -> Result<Appended, StreamError> {
-        // A large commit may take as much longer as an attempt to put it may.
+        // A large commit gets as much extra time as an attempt to put it may take.
         let deadline = deadline + attempt_limit(Duration::ZERO, bytes.len() as u64);
         let mut unknown = None;
         match self.put_until_decided(bytes, nonce, deadline, &mut unknown).await {
-            // IMPORTANT: what was cut short here says nothing about the commit, which may stand.
+            // IMPORTANT: an interrupted call says nothing about the commit, which may stand.
             Err(StreamError::Unavailable(why) | StreamError::NoRoom(why)) => Ok(Appended::Unknown(why)),
-            // A call that was given up at the deadline says less than what the store said before.
+            // A call that was given up at the deadline says less than the store's earlier answer.
             Ok(Appended::Unknown(why)) if why == LATE => Ok(Appended::Unknown(unknown.unwrap_or(why))),
             decided => decided,
         }
@@ -79,7 +79,7 @@ impl<S: State> Replica<S> {
                 Put::Refused(why) if unknown.is_none() => return Ok(Appended::Refused(why)),
                 Put::Unknown(why) if why == LATE && unknown.is_some() => {}
                 Put::Refused(why) | Put::Unknown(why) => *unknown = Some(why),
-                // The holder of the slot is read below. If the read does not find it, nothing is known.
+                // The holder of the slot is read here. If the read finds none, nothing is known.
                 Put::Exists => {
                     if let ReadBack::Decided(appended) = self.read_back(nonce, deadline, unknown.is_some()).await? {
                         return Ok(appended);
@@ -98,8 +98,7 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// One put, with a HEAD read beside it when the anchor grows old. What has not been answered by the deadline is given
-    /// up.
+    /// One put, with a HEAD read beside it when the anchor grows old. Gives up at the deadline.
     async fn put_once(&mut self, bytes: &Bytes, deadline: Instant) -> (Put, RequestMoment) {
         let context = self.context.clone();
         let (slot, lease) = (self.position.next, context.timing.lease);
@@ -112,7 +111,7 @@ impl<S: State> Replica<S> {
             return put.await;
         }
         let issued = context.moments.next();
-        // A HEAD that does not check out is not waited for: rule A reads it again where it needs it.
+        // A HEAD that does not check out is not awaited: rule A reads it again where needed.
         let read = timeout_at(deadline, context.head.read(context.timing.reread().once()));
         let (mut put, mut read) = (pin!(put), pin!(read));
         let (put, read) = tokio::select! {
@@ -121,7 +120,7 @@ impl<S: State> Replica<S> {
             put = &mut put => match &put.0 {
                 // Where the old anchor proves nothing any more, the answer has to wait for HEAD.
                 Put::Created { date } if !self.position.anchor.within_lease(*date, lease) => (put, read.await),
-                // Else a short while: taken in, it spares the next write a read of its own.
+                // Otherwise a short wait: a HEAD that comes spares the next write a read of its own.
                 _ => match timeout(BESIDE, read).await {
                     Ok(read) => (put, read),
                     Err(_) => return put,
@@ -143,7 +142,7 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Rule A needs an answer: while HEAD cannot be read, a success can be neither told nor denied.
+    /// Rule A needs an answer: while HEAD cannot be read, a success can be neither confirmed nor denied.
     async fn judge_until_answered(
         &mut self,
         answered: RequestMoment,
@@ -166,7 +165,7 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Reads the next slot until it answers, and tells whose commit stands there. `unsure` tells whether ours may.
+    /// Reads the next slot until it answers, and returns whose commit stands there. `unsure` says whether ours may.
     async fn read_back(&mut self, nonce: Nonce, deadline: Instant, unsure: bool) -> Result<ReadBack, StreamError> {
         let (slot, context) = (self.position.next, self.context.clone());
         let mut attempt = 0;
@@ -221,7 +220,7 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// What does not fit may be what stands in a slot that was recycled.
+    /// Bytes that do not fit may come from a recycled slot: rule A decides.
     async fn check_recycled(&mut self, answered: RequestMoment, date: Option<StoreTime>) -> Result<(), StreamError> {
         match self.judge_until_answered(answered, date).await? {
             Verdict::Counts => Ok(()),
@@ -230,8 +229,8 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// The slot holds what is no commit of ours nor of another. If ours may stand there behind wrong answers, nothing is
-    /// known; if it cannot, the slot is damaged.
+    /// The slot holds neither our commit nor another's. If ours may stand there behind wrong answers, the outcome is
+    /// unknown. If it cannot, the slot is damaged.
     fn unreadable(&self, cause: &FormatError, unsure: bool) -> Result<ReadBack, StreamError> {
         let key = self.context.stream.log(self.position.next);
         match unsure {
@@ -242,7 +241,7 @@ impl<S: State> Replica<S> {
 
     async fn back_off(&self, attempt: u32, until: Instant) {
         let (first, longest): (Duration, Duration) = (self.context.timing.backoff, self.context.timing.backoff_max);
-        // Beyond the deadline nothing is waited for.
+        // No pause goes beyond the deadline.
         let _ = timeout_at(until, backoff::pause(first, longest, attempt)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! What callers are told of commits: never that one failed which may stand, and not later than the deadline.
+//! The answers that callers get about commits: a commit that may stand is never called failed, and no answer comes
+//! after the deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,11 +33,11 @@ use crate::head;
 use crate::memory::Budget;
 use crate::record::Version;
 
-/// A state that keeps nothing; a request is an id to delete, an empty one asks for nothing.
+/// A state that keeps nothing. A request is an id to delete; an empty one changes nothing.
 #[derive(Default)]
 struct PlainState {
     version: Version,
-    /// The commit that it cannot apply.
+    /// The commit that this state cannot apply.
     breaks_at: Option<Version>,
 }
 
@@ -85,7 +86,7 @@ impl State for PlainState {
     }
 }
 
-/// A bucket with an empty catalog, and what spoils its answers.
+/// A bucket with an empty catalog, and the fault layer that spoils its answers.
 async fn bucket() -> Arc<FaultBucket> {
     let memory = MemoryBucket::new(StoreClock::machine());
     let begun = Head::new(StreamId::Catalog.to_string(), Map::new());
@@ -128,18 +129,18 @@ fn is_read_of_head(call: &Call) -> bool {
     call.op == Op::Get && call.key.ends_with("/HEAD")
 }
 
-/// Writes; what it is told.
+/// Writes; returns the outcome.
 async fn answered(stream: &Stream<PlainState>, id: &str) -> Option<ErrorKind> {
     stream.write(id.to_owned()).await.err().map(|error| error.kind())
 }
 
-/// Writes; what it is told, and after how long.
+/// Writes; returns the outcome and the time until it came.
 async fn answered_after(stream: &Stream<PlainState>, id: &str) -> (Option<ErrorKind>, Duration) {
     let began = Instant::now();
     (answered(stream, id).await, began.elapsed())
 }
 
-/// Work that sees, once `over` says so, a runtime that has been shut down.
+/// Work that finds the runtime shut down, once `over` says so.
 struct AtTheEnd<F> {
     work: Pin<Box<F>>,
     over: Arc<AtomicBool>,
@@ -184,7 +185,7 @@ async fn a_commit_whose_decoding_is_cut_short_is_of_unknown_outcome() {
         call if is_put_of_a_slot(call) => Fault::UnknownAfter,
         call if is_read_of_a_slot(call) => {
             ends.store(true, Ordering::SeqCst);
-            // So that the answer is taken in by a poll of its own.
+            // A poll of its own takes the answer in.
             Fault::SlowMs(1)
         }
         _ => Fault::None,
@@ -205,7 +206,7 @@ async fn an_own_commit_that_is_durable_and_cannot_be_applied_is_not_said_to_have
     let stream = stream(&faulty, Some(Version(2))).await;
     assert_eq!(answered(&stream, "a").await, None);
     assert_eq!(answered(&stream, "b").await, Some(ErrorKind::OutcomeUnknown));
-    // It stands there, and the stream goes no further.
+    // The commit stands there, and the stream goes no further.
     assert!(faulty.get(&StreamId::Catalog.log(Version(2)), None).await.is_ok());
     assert_eq!(answered(&stream, "c").await, Some(ErrorKind::Corrupted));
 }
@@ -219,7 +220,7 @@ async fn an_answer_that_the_store_did_not_date_is_not_given_the_date_of_an_older
     assert_eq!(stream.write(String::new()).await.unwrap().date, None);
 }
 
-/// A minute, and what pauses and the other tasks take.
+/// A minute, plus time for pauses and the other tasks.
 const DEADLINE: Duration = Duration::from_secs(61);
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! What all parts of one stream in one instance share: the bucket, the constants, counters, and why a
-//! stream cannot go on.
+//! The shared parts of one stream in one instance: the bucket, the constants, counters, and the errors after which a
+//! stream cannot continue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub struct Context {
     pub stream: StreamId,
     /// The protocol's constants.
     pub timing: Timing,
-    /// Bytes of one commit at most.
+    /// Most bytes of one commit.
     pub commit_bytes: usize,
     /// Requests that may wait for the writer.
     pub waiting_writes: usize,
@@ -44,24 +44,24 @@ pub struct Context {
     pub budget: Arc<Budget>,
     /// Reads HEAD.
     pub head: Arc<head::HeadReader>,
-    /// What of the stream is damaged.
+    /// The known damage of the stream.
     pub damage: KnownDamage,
 }
 
 impl Context {
-    /// How objects that do not check out are read again: what is known to be damaged is not waited for.
+    /// How objects that do not check out are read again. For a stream with known damage there is hardly a wait.
     pub fn reread(&self) -> Reread {
         let reread = self.timing.reread();
         if self.damage.get().is_some() { reread.once() } else { reread }
     }
 
-    /// Reads HEAD until it checks out or the time for that is over.
+    /// Reads HEAD until it checks out or the time limit is over.
     pub async fn read_head(&self) -> Result<HeadRead, StreamError> {
         self.head.read(self.reread()).await.map_err(|error| StreamError::of_head(error, &self.stream))
     }
 
-    /// Reads a list of what one swap took off HEAD. One that is missing is asked for again, as long as HEAD, read
-    /// again, names it.
+    /// Reads a retired list: what one swap took off HEAD. A missing list is read again as long as HEAD, read again,
+    /// names it.
     pub async fn read_retired(&self, ulid: Ulid) -> Result<RetiredRead, StreamError> {
         let (key, name) = (self.stream.retired(ulid), self.stream.to_string());
         let mut reads = self.reread().begin();
@@ -71,7 +71,7 @@ impl Context {
                     Ok(list) => return Ok(RetiredRead::There(list)),
                     Err(cause) => Err(StreamError::corrupted(key.clone(), &cause)),
                 },
-                // IMPORTANT: an absence alone tells nothing. What a list names must not be taken for orphans.
+                // IMPORTANT: an absence alone proves nothing. Objects that a list names must not be taken for orphans.
                 Err(BucketError::NotFound { .. }) if self.names_list(ulid).await? => Ok(RetiredRead::Lost),
                 Err(BucketError::NotFound { .. }) => return Ok(RetiredRead::WorkedOff),
                 Err(error) => return Err(error.into()),
@@ -88,19 +88,19 @@ impl Context {
     }
 }
 
-/// A list of what one swap took off HEAD, as it was read.
+/// The result of reading a retired list.
 #[derive(Debug)]
 pub enum RetiredRead {
-    /// This.
+    /// The list.
     There(Retired),
-    /// HEAD does not name it any more: what it named is deleted.
+    /// HEAD does not name the list any more: its objects are deleted.
     WorkedOff,
-    /// HEAD names it, and it is missing.
+    /// HEAD names the list, but it is missing.
     Lost,
 }
 
-/// Reads a list of what one swap took off HEAD, to look at only; none if it stays missing, as one that was worked off
-/// since HEAD was read.
+/// Reads a retired list, only to look at it. `None` if it stays missing, as one that was worked off since HEAD was
+/// read.
 pub async fn look_at_retired(
     bucket: &dyn Bucket,
     stream: &StreamId,
@@ -138,16 +138,16 @@ impl Counter {
     }
 }
 
-/// How many are at something now.
+/// How many tasks or callers are in some state now.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
-/// One that is at it until this is dropped.
+/// One of them, until this is dropped.
 #[derive(Debug)]
 pub struct Present<'a>(&'a Gauge);
 
 impl Gauge {
-    /// Counts one more until the answer is dropped.
+    /// Counts one more until the returned value is dropped.
     pub fn enter(&self) -> Present<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Present(self)
@@ -165,7 +165,7 @@ impl Drop for Present<'_> {
     }
 }
 
-/// What streams did, in all.
+/// What all streams together have done.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
     /// Commits written.
@@ -200,13 +200,13 @@ pub struct StreamCounters {
     pub searches: Counter,
     /// Collections that were evicted.
     pub evictions: Counter,
-    /// Collections that were loaded again because somebody used them.
+    /// Collections that were loaded again for a new use.
     pub reloads: Counter,
-    /// Graph builds and merges of segments that were put off for want of memory.
+    /// Graph builds and segment merges that were put off for want of memory.
     pub put_off: Counter,
 }
 
-/// Why a stream cannot go on.
+/// Why a stream cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     /// The bucket does not answer, or refuses; trying later may help.
@@ -221,10 +221,10 @@ pub enum StreamError {
     /// There is no such stream.
     #[error("the stream has no HEAD")]
     Missing,
-    /// What was read or written had been given up by the others: start anew from HEAD.
+    /// The others had given up what was read or written: start anew from HEAD.
     #[error("the log has moved on: {0}")]
     Recycled(String),
-    /// There is no memory to open it.
+    /// There is not enough memory to open the stream.
     #[error("{0}")]
     NoRoom(String),
 }

@@ -1,5 +1,5 @@
-//! A stream as one sees it who only means to end it, or to know whether it has ended: its log from HEAD's floor on, and
-//! no records. Invariant: its only commit is the `drop` commit, so nothing is written that would have to fit the records.
+//! A stream opened only to end it, or to see whether it has ended: its log from HEAD's floor on, and no records.
+//! Invariant: its only commit is the `drop` commit, so no write has to fit the records.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::format::head::GraphEntry;
 use crate::format::{Commit, CommitKind, FormatError, Rows};
 use crate::record::Version;
 
-/// How far the log goes, and whether it has ended.
+/// How far the log reaches, and whether it has ended.
 #[derive(Debug, Default)]
 pub struct Ending {
     version: Version,
@@ -22,14 +22,14 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Opens a stream so.
+    /// Opens a stream with this state.
     pub async fn open(context: Context) -> Result<Stream<Ending>, StreamError> {
         Stream::open(context, Arc::new(Ending::default)).await
     }
 }
 
 impl State for Ending {
-    /// To end the stream.
+    /// The request to end the stream.
     type Request = ();
     type Answer = ();
 

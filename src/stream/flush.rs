@@ -1,6 +1,6 @@
-//! Flush: the tail becomes a level-0 segment, and HEAD's floor moves past it (docs/protocol.md#flush).
-//! Invariants: the floor never passes a `drop`; a segment holds exactly the fold of its versions;
-//! losing the swap costs only the upload; where memory is short, several small flushes do what one would.
+//! Flush: the tail becomes a level-0 segment, and HEAD's floor moves past it (docs/protocol.md#flush). Invariants: the
+//! floor never passes a `drop`; a segment holds exactly the fold of its versions; a lost swap costs only the upload.
+//! Where memory is short, several small flushes replace one large one.
 
 use std::sync::Arc;
 
@@ -24,36 +24,35 @@ use crate::head::{HeadRead, Swapped};
 use crate::memory::Reservation;
 use crate::record::Version;
 
-/// A flush holds so many times the bytes of its commits: their rows, the row group that is being written, and the
-/// object.
+/// A flush holds this multiple of its commits' bytes: their rows, the row group being written, and the object.
 const HELD_FACTOR: u64 = 3;
-/// A flush takes at most this part of the limit of memory, so that writes go on beside it…
+/// A flush takes at most 1/`MOST_PART` of the memory limit, so that writes continue beside it…
 const MOST_PART: u64 = 8;
-/// … and may take this part of it however little is free: nothing else makes a tail shorter.
+/// … and may take 1/`LEAST_PART` of it even if less is free: nothing else shortens a tail.
 const LEAST_PART: u64 = 64;
 
 /// Why maintenance of a stream was not done.
 pub type SkipReason = String;
 
-/// What a piece of maintenance came to.
+/// The result of a piece of maintenance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// There was nothing to do.
     Idle,
-    /// It landed; how many commits or objects it moved.
+    /// It landed; the number of commits or objects it moved.
     Landed(u64),
-    /// It was given up, and why; another try may land.
+    /// It was given up, for this reason; another try may land.
     Abandoned(SkipReason),
 }
 
 /// Whether a tail is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Whatever there is.
+    /// Flush any tail.
     Always,
-    /// What is due for the instance that wrote the newest commit (docs/protocol.md#flush).
+    /// Flush when due for the instance that wrote the newest commit (docs/protocol.md#flush).
     Own,
-    /// What is due for the others.
+    /// Flush when due for the other instances.
     Others,
 }
 
@@ -78,7 +77,7 @@ impl<S: State> Stream<S> {
         tail.len() > 0 && (tail.len() as u64 >= commits || tail.size_bytes() >= timing.flush_bytes || aged)
     }
 
-    /// Moves the tail as it is now into a segment, or into several where there is no memory to do it at once.
+    /// Moves the present tail into a segment, or into several if there is not enough memory for one.
     pub async fn flush(&self) -> Result<Outcome, StreamError> {
         let newest = self.shared().state().lock().version();
         let mut moved = 0;
@@ -95,7 +94,7 @@ impl<S: State> Stream<S> {
         }
     }
 
-    /// Moves as many of the tail's oldest commits into a segment as there is memory for.
+    /// Moves the tail's oldest commits into a segment, as many as there is memory for.
     async fn flush_some(&self) -> Result<Outcome, StreamError> {
         self.check_damage().await?;
         let context = self.context();
@@ -147,7 +146,7 @@ impl<S: State> Stream<S> {
         self.shared().current().tail.lock().trim(head.floor);
     }
 
-    /// Memory to flush the tail: all that it takes if that is there, and for at least one commit in any case.
+    /// Reserves memory to flush the tail: for all of it if there is enough, and always for at least one commit.
     async fn room_for_flush(&self) -> Result<Reservation, StreamError> {
         let budget = self.context().budget.clone();
         let (all, first) = {
@@ -166,7 +165,7 @@ impl<S: State> Stream<S> {
         Ok(budget.reserve_up_to(wanted, first.max(limit.unwrap_or(0) / LEAST_PART)))
     }
 
-    /// The commits from `floor` on, unless one of them is a `drop`: as many as come to `most_bytes`, but one at least.
+    /// The commits from `floor` on, unless one of them is a `drop`: at most `most_bytes`, but at least one commit.
     pub(super) fn cut(&self, floor: Version, most_bytes: u64) -> Option<Vec<TailCommit>> {
         let current = self.shared().current();
         let state = current.state.lock();
@@ -185,19 +184,19 @@ impl<S: State> Stream<S> {
     }
 }
 
-/// Floats per embedding, as a stream's configuration says; 0 where it says nothing.
+/// Floats per embedding in a stream's configuration; 0 if it has no dimension.
 pub(super) fn dim(config: &Map<String, Value>) -> usize {
     config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize
 }
 
-/// HEAD's configuration with ours over it: keys that we do not know stay.
+/// HEAD's configuration with our keys over it; unknown keys stay.
 pub(super) fn merged(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
     let mut config = theirs.clone();
     config.extend(ours.clone());
     config
 }
 
-/// Folds commits into a segment. `header` has the dimension as it is before them.
+/// Folds commits into a segment. `header` has the dimension from before these commits.
 pub(super) fn fold(mut header: SegmentHeader, commits: impl Iterator<Item = Bytes>) -> Result<Folded, FormatError> {
     let mut config = Map::new();
     let rows = commits.map(|bytes| {
@@ -217,7 +216,7 @@ pub(super) fn fold(mut header: SegmentHeader, commits: impl Iterator<Item = Byte
     Ok(Folded { segment: writer.finish()?, config })
 }
 
-/// Uploads a segment of `stream` under a new key and answers its entry.
+/// Uploads a segment of `stream` under a new key and returns its entry.
 pub(super) async fn upload_segment(
     context: &Arc<Context>,
     stream: &StreamId,
@@ -231,7 +230,7 @@ pub(super) async fn upload_segment(
     Ok(SegmentEntry { key, lo, hi, rows, bytes, xxh3, level, other: Map::new() })
 }
 
-/// Uploads the list of what a swap is going to take off HEAD.
+/// Uploads the list of what a swap will take off HEAD.
 pub async fn upload_retired(
     context: &Arc<Context>,
     segs: Vec<SegmentEntry>,

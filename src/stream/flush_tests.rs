@@ -1,4 +1,4 @@
-//! A tail that there is no memory to flush at once goes piece by piece, and every HEAD on the way is true.
+//! A tail too large for the free memory is flushed piece by piece, and every HEAD on the way is true.
 
 use std::sync::Arc;
 use std::time::Duration;

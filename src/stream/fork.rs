@@ -21,7 +21,7 @@ use crate::record::Version;
 /// Objects copied at once.
 const PARALLEL_COPIES: usize = 8;
 
-/// What of a stream HEAD does not name: the commits from its floor on, as a segment.
+/// The part of a stream that HEAD does not name: the commits from its floor on, as a segment.
 struct Rest {
     segment: Option<SegmentEntry>,
     version: Version,
@@ -30,12 +30,12 @@ struct Rest {
 }
 
 impl<S: State> Stream<S> {
-    /// Copies what this instance has read of the stream under the name `target`, and answers the HEAD that
-    /// makes it a stream.
+    /// Copies the stream, as far as this instance has read it, under the name `target`. Returns the HEAD that makes
+    /// the copy a stream.
     ///
     /// # Errors
-    /// `Recycled` if HEAD is ahead of this instance or moves on meanwhile: read the log, and try again.
-    /// What was copied until then is left to the sweeps.
+    /// `Recycled` if HEAD is ahead of this instance or moves on meanwhile: read the log, and try again. Objects copied
+    /// until then are left to the sweeps.
     pub async fn copy_to(&self, target: &StreamId) -> Result<Head, StreamError> {
         self.check_damage().await?;
         let context = self.context();

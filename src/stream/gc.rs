@@ -1,9 +1,9 @@
 //! Collection of garbage (docs/protocol.md#log-garbage, docs/protocol.md#retired-lists) and the physical end of a
 //! dropped stream (docs/protocol.md#purge).
-//! Invariants: a log slot is deleted only after a durable HEAD has `gone` above it, and `gone` passes a
-//! floor at least T_KEEP after HEAD was seen with it; an object is deleted only after a durable HEAD no
-//! longer names it, and only while what HEAD names instead of it is there. Only store time is compared, and
-//! nothing outside the stream is deleted, whatever a listing or a list says.
+//! Invariants: a log slot is deleted only after a durable HEAD has `gone` above it. `gone` passes a floor at least
+//! T_KEEP after HEAD was seen with that floor. An object is deleted only after a durable HEAD no longer names it, and
+//! only while its replacement in HEAD is there. Only store times are compared. Nothing outside the stream is deleted,
+//! whatever a listing or a list says.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::format::head::{AGING, Aging, Head, Life, RetiredEntry};
 use crate::head::{self, HeadRead, Swapped, Swapper};
 use crate::record::Version;
 
-/// Objects asked for at once.
+/// Requests under way at once.
 const PARALLEL_REQUESTS: usize = 8;
 
 /// What a collection did.
@@ -63,7 +63,8 @@ impl<S: State> Stream<S> {
         self.context().read_head().await
     }
 
-    /// Whether the segments that HEAD names for these versions are there: if not, what they were made of must stay.
+    /// Whether the segments that HEAD names for these versions are there. If not, the objects they were made of must
+    /// stay.
     async fn holds(&self, head: &Head, versions: Range<Version>) -> Result<bool, StreamError> {
         let held = segments_there(self.context(), head, versions).await;
         if let Err(StreamError::Corrupted { key, cause }) = &held {
@@ -80,7 +81,7 @@ impl<S: State> Stream<S> {
         let prefix = context.stream.log_prefix();
         let mut after = None::<String>;
         loop {
-            // Keys ascend: behind the first slot that stays there is nothing to delete, and nothing more is listed.
+            // Keys ascend: after the first slot that stays there is nothing to delete, and the listing ends.
             // (`each_page` would go through the whole log.)
             let page = context.bucket.list(&prefix, after.as_deref()).await?;
             let all = page.objects.len();
@@ -112,10 +113,10 @@ impl<S: State> Stream<S> {
         let context = self.context();
         let list = context.read_retired(entry.ulid).await?;
         if let RetiredRead::Lost = list {
-            // Its objects are old enough, and left to the orphan sweep.
+            // The list's objects are old enough, and left to the orphan sweep.
             tracing::warn!(stream = %context.stream, ulid = %entry.ulid, "a list of replaced objects is lost");
         }
-        // Where it is worked off, another instance has been faster.
+        // If the list is worked off, another instance was faster.
         if let RetiredRead::There(list) = list {
             for seg in &list.segs {
                 if !self.holds(&read.head, seg.lo..seg.hi.next()).await? {
@@ -149,14 +150,14 @@ impl<S: State> Stream<S> {
         }
     }
 
-    /// Lets `gone` follow a floor that has been visible for T_KEEP.
+    /// Moves `gone` to a floor that has been visible for T_KEEP.
     async fn let_go(&self, read: HeadRead) -> Result<HeadRead, StreamError> {
         let keep = self.context().timing.keep.as_millis();
         if loosened(&read, keep).is_err() {
             return Ok(read);
         }
         match self.swap(read.clone(), &move |read: &HeadRead| loosened(read, keep)).await? {
-            // IMPORTANT: only what a durable HEAD says may be deleted.
+            // IMPORTANT: only what a durable HEAD permits may be deleted.
             Swapped::Done(_) => self.read_head().await,
             Swapped::Abandoned(_) => Ok(read),
         }
@@ -200,7 +201,7 @@ fn ripe(read: &HeadRead, garbage_ms: u128) -> Vec<RetiredEntry> {
     read.head.retired.iter().filter(|r| old_enough(date, r.seen, garbage_ms)).cloned().collect()
 }
 
-/// Asks for the segments that HEAD names for these versions; false if HEAD has moved on meanwhile.
+/// Looks for the segments that HEAD names for these versions; false if HEAD has moved on meanwhile.
 async fn segments_there(context: &Arc<Context>, head: &Head, versions: Range<Version>) -> Result<bool, StreamError> {
     let mut covering = head.segs.clone();
     covering.retain(|seg| seg.lo < versions.end && seg.hi >= versions.start);
@@ -233,7 +234,7 @@ fn forget(read: &HeadRead, ulid: Ulid) -> Result<Head, String> {
     Ok(next)
 }
 
-/// How far the physical end of a dropped stream has come.
+/// How far the purge of a dropped stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// T_KEEP has not passed yet.
@@ -242,12 +243,13 @@ pub enum End {
     Reached,
 }
 
-/// Brings a dropped stream nearer to its physical end: notes when it was seen dropped and, T_KEEP
-/// later, deletes everything but HEAD, which stays as the tombstone.
+/// Advances the purge of a dropped stream. Notes when the stream was seen dropped. T_KEEP later, deletes everything
+/// but HEAD, which stays as the tombstone.
 pub async fn purge(context: &Arc<Context>, swapper: &Swapper) -> Result<End, StreamError> {
     let read = swapper.read().await.map_err(|e| StreamError::of_head(e, &context.stream))?;
     if read.head.state != Life::Dropped {
-        // Its condemner died before the HEAD was marked: its record is dropped for good, or nobody would ask.
+        // The process that condemned the stream died before it marked HEAD. The record is dropped for good, or this
+        // purge would not run.
         head::mark_dropped(swapper).await.map_err(|e| StreamError::of_head(e, &context.stream))?;
         return Ok(End::Waiting);
     }

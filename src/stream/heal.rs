@@ -1,6 +1,6 @@
-//! Another look at what was found damaged: it may have been one wrong answer after the other, or the object was put
-//! back (docs/protocol.md#damage).
-//! Invariant: a look changes nothing; that it finds nothing wrong only means that reading may be tried again.
+//! Another look at an object that was found damaged: there may have been several wrong answers in a row, or the object
+//! was put back (docs/protocol.md#damage). Invariant: a look changes nothing. A look without a fault only means that
+//! reading may be tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::rewind::checksum;
 use crate::bucket::fetch::Fetcher;
 use crate::bucket::keys::Role;
 
-/// A look is waited for so many times as long as the one before took: whole segments may have to be read for it.
+/// The pause before a look is this multiple of the last look's duration: a look may read whole segments.
 const REST_FACTOR: u32 = 10;
 
-/// What was found damaged last and has not checked out since.
+/// The damage found last that has not checked out since.
 #[derive(Debug, Default)]
 pub struct KnownDamage {
     found: Mutex<Option<(String, String)>>,
-    /// Before then it is not looked at again.
+    /// The time before which no look is made.
     rests_until: Mutex<Option<Instant>>,
 }
 
@@ -31,7 +31,7 @@ impl KnownDamage {
         self.found.lock().clone()
     }
 
-    /// Remembers it; whether that is news.
+    /// Remembers the damage; returns whether it is new.
     pub fn note(&self, key: &str, cause: &str) -> bool {
         let mut found = self.found.lock();
         let news = found.as_ref().is_none_or(|(known, _)| known != key);
@@ -39,7 +39,7 @@ impl KnownDamage {
         news
     }
 
-    /// Forgets it: all checks out; whether there was anything.
+    /// Forgets the damage, as all checks out; returns whether there was any.
     pub fn clear(&self) -> bool {
         self.found.lock().take().is_some()
     }
@@ -49,13 +49,13 @@ impl KnownDamage {
         self.rests_until.lock().is_none_or(|until| Instant::now() >= until)
     }
 
-    /// Remembers that a look has just ended which took so long.
+    /// Remembers that a look of this duration has just ended.
     pub fn looked(&self, took: Duration) {
         *self.rests_until.lock() = Some(Instant::now() + took.saturating_mul(REST_FACTOR));
     }
 }
 
-/// Looks at the object `key` again. `Ok` if nothing is found wrong with it by itself.
+/// Looks at the object `key` again. `Ok` if the object by itself shows no fault.
 pub async fn look(context: &Arc<Context>, key: &str) -> Result<(), StreamError> {
     match context.stream.role(key) {
         Some(Role::Head) => context.read_head().await.map(drop),
@@ -68,7 +68,7 @@ pub async fn look(context: &Arc<Context>, key: &str) -> Result<(), StreamError> 
                 (_, Some(_)) => Ok(()),
             }
         }
-        // Whether a commit fits is for the reader of the log to tell.
+        // The reader of the log judges whether a commit fits.
         _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
-//! What of a stream's past can still be read: commits from HEAD's `gone` on, on top of segments that HEAD
-//! names or that its retired lists still keep (docs/protocol.md#restore). Invariant: a version counts as reachable only
-//! if a chain of segments ends at it, or ends at an x − 1 with x ≥ `gone` and the log holds every commit from x to it.
+//! The part of a stream's past that can still be read: commits from HEAD's `gone` on, on top of segments that HEAD or
+//! its retired lists name (docs/protocol.md#restore). Invariant: a version counts as reachable in two cases only. A
+//! chain of segments ends at it. Or a chain ends at an x − 1 with x ≥ `gone`, and the log holds every commit from x to
+//! the version.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +24,11 @@ pub struct History {
     pub segments: Vec<SegmentEntry>,
     /// Keys of graphs that retired lists name.
     pub retired_graphs: Vec<String>,
-    /// Slots from `gone` on without a gap, and when each was written, by the store's clock.
+    /// Slots from `gone` on without a gap, and the store time at which each was written.
     pub commits: BTreeMap<Version, Option<StoreTime>>,
 }
 
-/// What a version is made of.
+/// The objects that a version is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     /// Segments that cover every version below `from`, ascending.
@@ -38,16 +39,16 @@ pub struct Recipe {
     pub version: Version,
 }
 
-/// How far back the past reaches.
+/// How far back the readable past reaches.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Reach {
-    /// The oldest version from which on every one is within reach.
+    /// The oldest version from which on every version is within reach.
     pub oldest: Version,
-    /// Older ones that are within reach too: segments end there.
+    /// Older versions that are within reach too: segments end there.
     pub also: Vec<Version>,
-    /// The newest.
+    /// The newest version.
     pub newest: Version,
-    /// When the commit after the oldest version was written: from then on a time can be asked for.
+    /// When the commit after the oldest version was written: a time from then on can be restored.
     pub since: Option<StoreTime>,
 }
 
@@ -65,29 +66,29 @@ impl History {
                     retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
                     segments.extend(list.segs);
                 }
-                // It has just been worked off.
+                // The list has just been worked off.
                 Ok(None) => {}
                 Err(StreamError::Corrupted { key, cause }) => {
-                    // What it names cannot be used, and need not be.
+                    // The list's objects cannot be used, and need not be.
                     tracing::warn!(%key, %cause, "a list of replaced segments cannot be read");
                 }
                 Err(error) => return Err(error),
             }
         }
-        // A listing may lag: what HEAD names counts as there until it is asked for.
+        // A listing may lag: segments that HEAD names count as there until they are read.
         segments.retain(|entry| there.contains(&entry.key) || head.segs.iter().any(|seg| seg.key == entry.key));
         let mut commits = slots(bucket, stream, &head).await?;
         if head.state == Life::Dropped
             && let Some((last, _)) = commits.last_key_value()
             && is_drop(bucket, stream, *last, reread).await?
         {
-            // After it nothing is left: what can be restored ends before.
+            // After a `drop` nothing is left: what can be restored ends before it.
             commits.pop_last();
         }
         Ok(History { head, segments, retired_graphs, commits })
     }
 
-    /// How far back the past reaches, if any of it can be read.
+    /// How far back the past reaches; `None` if none of it can be read.
     pub fn reach(&self) -> Option<Reach> {
         let newest = self.newest();
         let ends = self.chains(newest, &BTreeSet::new());
@@ -105,7 +106,7 @@ impl History {
         Some(Reach { oldest, also, newest, since: self.commits.get(&oldest.next()).copied().flatten() })
     }
 
-    /// The last version at or before `most` that can be put together without the segments of these keys.
+    /// The last version, at most `most`, that can be put together without the segments of these keys.
     pub fn last_without(&self, most: Version, without: &BTreeSet<String>) -> Version {
         let ends = self.chains(most, without).into_keys().map(|end| {
             let mut end = Version(end);
@@ -123,15 +124,15 @@ impl History {
         self.commits.keys().next_back().copied().map_or(floor, |last| last.max(floor))
     }
 
-    /// The last version whose commit was written at `time` or before. `None` if the log does not tell: all
-    /// commits that are still there came later.
+    /// The last version whose commit was written at `time` or before. `None` if every commit that is still there came
+    /// later.
     pub fn version_at(&self, time: StoreTime) -> Option<Version> {
         let before =
             |(version, at): (&Version, &Option<StoreTime>)| at.is_some_and(|at| at <= time).then_some(*version);
         self.commits.iter().filter_map(before).next_back()
     }
 
-    /// What `version` is made of, without the segments of these keys.
+    /// The recipe for `version`, without the segments of these keys.
     pub fn recipe(&self, version: Version, without: &BTreeSet<String>) -> Option<Recipe> {
         let ends = self.chains(version, without);
         let in_log = |from: Version| (from.0..=version.0).all(|slot| self.commits.contains_key(&Version(slot)));
@@ -147,12 +148,12 @@ impl History {
         Some(Recipe { segments, from: Version(end + 1), version })
     }
 
-    /// The versions up to `most` that chains of segments from version 1 on end at, each with the last segment
-    /// of one such chain; 0 has none.
+    /// The versions up to `most` at which chains of segments from version 1 end, each with the last segment of one
+    /// such chain. Version 0 has none.
     fn chains(&self, most: Version, without: &BTreeSet<String>) -> BTreeMap<u64, Option<&SegmentEntry>> {
         let usable = |entry: &&SegmentEntry| entry.hi <= most && !without.contains(&entry.key);
         let mut entries: Vec<&SegmentEntry> = self.segments.iter().filter(usable).collect();
-        // Of segments that begin alike the longest first: fewer objects.
+        // Of segments that begin at the same version the longest comes first: fewer objects.
         entries.sort_by_key(|entry| (entry.lo, std::cmp::Reverse(entry.hi)));
         let mut ends: BTreeMap<u64, Option<&SegmentEntry>> = BTreeMap::from([(0, None)]);
         for entry in entries {
@@ -178,7 +179,7 @@ async fn is_drop(
     }
 }
 
-/// The slots from `gone` on, as far as there is no gap above the floor.
+/// The slots from `gone` on, up to the first gap above the floor.
 async fn slots(
     bucket: &dyn Bucket,
     stream: &StreamId,

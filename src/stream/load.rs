@@ -1,6 +1,6 @@
-//! Loading one segment: its pieces are fetched ahead, hashed in order and decoded row group by row group
-//! while later ones are under way, on several threads. Invariants: nothing of a segment is handed on
-//! before its checksum was right; of the object no more is held than is under way or being decoded.
+//! Loading one segment: its pieces are fetched ahead, hashed in order and decoded row group by row group on several
+//! threads, while later pieces are under way. Invariants: no row is handed on before the checksum of the whole object
+//! was right; memory holds only the bytes that are under way or being decoded.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::format::head::SegmentEntry;
 use crate::format::{FormatError, Pieces, Rows, SegmentReader};
 use crate::memory::{Purpose, Reservation};
 
-/// What the loads of one opening share.
+/// The shared parts of all loads of one opening.
 #[derive(Debug, Clone)]
 pub struct Loader {
     pub context: Arc<Context>,
@@ -36,7 +36,7 @@ impl Loader {
         Loader { context, fetcher, decoders: Arc::new(Semaphore::new(cores)) }
     }
 
-    /// Fetches, checks and decodes a segment that HEAD names; again if what comes does not check out.
+    /// Fetches, checks and decodes a segment that HEAD names; repeats this if the bytes do not check out.
     pub async fn segment(&self, entry: &SegmentEntry) -> Result<Vec<Rows>, StreamError> {
         let mut reads = self.context.reread().begin();
         let mut damage = match self.load(entry).await {
@@ -75,10 +75,10 @@ impl Loader {
     }
 }
 
-/// Why a load stopped before the object was read.
-/// So many times its stored bytes a segment may expand to without more memory being reserved.
+/// A segment may expand to this multiple of its stored bytes before more memory is reserved.
 const FORETOLD: u64 = 4;
 
+/// Why a load stopped before the object was read.
 enum LoadStop {
     Bucket(BucketError),
     Stream(StreamError),
@@ -98,12 +98,12 @@ impl From<StreamError> for LoadStop {
 
 type Decoding = Pin<Box<dyn Future<Output = Result<Result<Rows, FormatError>, StreamError>> + Send>>;
 
-/// The row groups of an opened segment, and which of them comes next.
+/// The row groups of an opened segment, and the index of the next one.
 struct Groups {
     reader: SegmentReader,
-    /// For each, where its bytes end.
+    /// Where the bytes of each group end.
     ends: Vec<u64>,
-    /// For each, where the bytes of it and of all after it begin: what lies before is not needed again.
+    /// Where the bytes of each group and of all after it begin: bytes before that are not needed again.
     starts: Vec<u64>,
     next: usize,
 }
@@ -136,9 +136,9 @@ struct SegmentLoad<'a> {
     groups: Option<Groups>,
     decoding: FuturesOrdered<Decoding>,
     decoded: Vec<Rows>,
-    /// What is wrong with the content. A wrong checksum is told rather than this.
+    /// What is wrong with the content. A wrong checksum is reported rather than this.
     broken: Option<FormatError>,
-    /// Memory for what HEAD did not foretell.
+    /// Memory beyond what HEAD's figures foretold.
     room: Option<Reservation>,
 }
 
@@ -148,7 +148,7 @@ impl SegmentLoad<'_> {
         let size = self.entry.bytes;
         let mut pieces = fetch::pieces(size);
         let last = pieces.next_back().unwrap_or(0..size);
-        // The last piece has the footer, which says where the row groups lie: it is asked for first.
+        // The last piece comes first: its footer says where the row groups lie.
         let tail = self.loader.fetcher.piece(&self.entry.key, last.clone(), size);
         let mut before = self.loader.fetcher.pieces(&self.entry.key, size, pieces.clone());
         let (tail, mut first) = futures::join!(tail, before.next());
@@ -171,7 +171,7 @@ impl SegmentLoad<'_> {
         }
         self.take(tail.1).await?;
         if self.groups.is_none() && self.broken.is_none() {
-            // The footer is larger than the last piece: only now is it whole.
+            // The footer is larger than the last piece, and complete only now.
             self.open_groups(self.held.clone()).await?;
         }
         self.decode_ready(None).await?;
@@ -222,7 +222,7 @@ impl SegmentLoad<'_> {
         Ok(())
     }
 
-    /// Takes memory for a segment that expands beyond what is reckoned with by its size in HEAD.
+    /// Takes memory for a segment that expands beyond the estimate from its size in HEAD.
     fn make_room(&mut self, expanded: u64) -> Result<(), StreamError> {
         let more = expanded.saturating_sub(self.entry.bytes.saturating_mul(FORETOLD));
         if more > 0 && self.room.is_none() {
@@ -237,10 +237,10 @@ impl SegmentLoad<'_> {
         Ok(())
     }
 
-    /// Begins to decode the row groups that are at hand, with `tail` beyond what has arrived.
+    /// Begins to decode the row groups that are at hand. `tail` is a piece beyond the bytes that have arrived.
     async fn decode_ready(&mut self, tail: Option<&(u64, Bytes)>) -> Result<(), StreamError> {
         if self.broken.is_some() {
-            // Only the checksum is still of interest.
+            // Only the checksum still matters.
             self.held.clear();
         }
         let Some(mut groups) = self.groups.take() else { return Ok(()) };
@@ -254,7 +254,7 @@ impl SegmentLoad<'_> {
             let pieces = self.held.iter().take_while(|(at, _)| at < end).chain(tail).cloned();
             let (pieces, reader, group) = (Pieces::new(self.entry.bytes, pieces), groups.reader.clone(), groups.next);
             let permit = loop {
-                // While all decoders are busy, our own results are taken in.
+                // While all decoders are busy, this load takes in its own results.
                 let decoders = self.loader.decoders.clone();
                 tokio::select! {
                     biased;

@@ -1,5 +1,4 @@
-//! A segment of several pieces comes out of its loader as one decoded whole does, and no harm to any part
-//! of it passes.
+//! A segment loaded in several pieces equals the segment decoded whole, and damage to any part of it is noticed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! One stream of commits in a bucket, as one instance runs it: opened from HEAD, followed and appended
-//! to by a writer task. Flush, compaction, collection of garbage and sweeps are methods here; the store's
-//! background work (`store/background.rs`) and [`Admin::maintain`](crate::admin::Admin::maintain) call them. The catalog
-//! and every collection are streams; what their records mean is a [`state::State`].
+//! One stream of commits in a bucket, as one instance runs it. The stream is opened from HEAD; a writer task follows
+//! and appends to it. Flush, compaction, collection of garbage and sweeps are methods here. The store's background
+//! work (`store/background.rs`) and [`Admin::maintain`](crate::admin::Admin::maintain) call them. The catalog and
+//! every collection are streams; what their records mean is a [`state::State`].
 
 pub mod anchor;
 pub mod append;
@@ -37,7 +37,7 @@ use self::writer::{Answered, Writer, WriterCommand, Written};
 use crate::error::{Error, Result};
 use crate::head::Swapper;
 
-/// Makes an empty state of a stream; states of one stream publish to the same readers.
+/// Makes an empty state of a stream. All states of one stream publish to the same readers.
 pub type Fresh<S> = Arc<dyn Fn() -> S + Send + Sync>;
 
 /// An open stream. Cheap to clone; the writer task ends when it is closed or the last handle is gone.
@@ -73,12 +73,12 @@ impl<S: State> Stream<S> {
         Ok(Stream { context, shared, swapper, commands })
     }
 
-    /// Applies a request durably, and answers when it is.
+    /// Applies a request, and returns once it is durable.
     pub async fn write(&self, request: S::Request) -> Result<Written<S::Answer>> {
         self.offer(request).await.map_err(|refusal| refusal.error)
     }
 
-    /// Applies a request durably; one that is refused comes back.
+    /// Applies a request, and returns once it is durable. A refused request comes back to the caller.
     pub async fn offer(&self, request: S::Request) -> Answered<S> {
         let _waiting = self.context.counters.writes_waiting.enter();
         let (reply, answer) = oneshot::channel();
@@ -103,10 +103,10 @@ impl<S: State> Stream<S> {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Fails if something of the stream is damaged, after another look at it.
+    /// Fails if a part of the stream is damaged, after another look at that part.
     pub async fn check_damage(&self) -> Result<(), StreamError> {
         if self.shared.damage().is_some() {
-            // What it finds is noted, and a writer that has stopped finds nothing new.
+            // A fault is noted by the writer; a writer that has stopped finds nothing new.
             let _ = self.sync().await;
         }
         self.shared.check_damage()
@@ -116,12 +116,12 @@ impl<S: State> Stream<S> {
     pub async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if self.commands.send(WriterCommand::Close { reply }).await.is_ok() {
-            // The writer answers, or has stopped already.
+            // Either the writer answers, or it has stopped already.
             let _ = answer.await;
         }
     }
 
-    /// What the writer shares: state, tail, damage.
+    /// The writer's shared data: state, tail, damage.
     pub fn shared(&self) -> &Arc<Shared<S>> {
         &self.shared
     }
@@ -131,7 +131,7 @@ impl<S: State> Stream<S> {
         &self.context
     }
 
-    /// Swaps the stream's HEAD.
+    /// The swapper of the stream's HEAD.
     pub fn swapper(&self) -> &Arc<Swapper> {
         &self.swapper
     }

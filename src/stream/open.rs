@@ -1,6 +1,6 @@
 //! Opening a stream: HEAD, then segments and graphs in parallel straight into memory, then the tail
-//! (docs/protocol.md#open). Invariant: the replica that comes out holds every commit acknowledged before
-//! opening began, and has touched nothing but its own memory.
+//! (docs/protocol.md#open). Invariant: the opened replica holds every commit acknowledged before opening began.
+//! Opening changes nothing but this instance's memory.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::record::Version;
 const ATTEMPTS: usize = 8;
 /// Objects of one stream fetched at once.
 const PARALLEL_OBJECTS: usize = 8;
-/// Slots of the log asked for at first; more, as they are found to be there. Two, so that a slot which somebody
-/// has deleted from under a commit is noticed, and no more, as most logs are short.
+/// How many slots of the log are read at once at first; the number grows as commits are found. Two slots reveal a slot
+/// deleted from under a commit; more would be wasted, as most logs are short.
 const FIRST_SLOTS: usize = 2;
 
 /// Opens a stream; `fresh` makes an empty state. The state is not published yet.
@@ -65,11 +65,11 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
     anchor.observe(&read, issued, read.head.floor);
     let mut replica = Replica::at_floor(context.clone(), state, &read.head, anchor);
     match replica.catch_up(FIRST_SLOTS).await {
-        // What is before the damage is sound; readers are told of the damage.
+        // The commits before the damage are sound; readers learn of the damage.
         Err(StreamError::Corrupted { key, cause }) if context.serve_damaged => replica.damage = Some((key, cause)),
         caught_up => drop(caught_up?),
     }
-    // After the tail: a graph may cover commits that are in no segment yet.
+    // Graphs come after the tail: a graph may cover commits that are in no segment yet.
     take_in_graphs(context, graphs, &replica.state).await?;
     replica.live = true;
     Ok(replica)
@@ -137,8 +137,8 @@ pub fn check_object(bytes: &Bytes, size_bytes: u64, xxh3: Checksum) -> Result<()
     Ok(())
 }
 
-/// Fetches the graphs that HEAD names. A graph is a cache: the records of one that is damaged are scanned
-/// until it is rebuilt.
+/// Fetches the graphs that HEAD names. A graph is a cache: if one is damaged, its records are scanned until it is
+/// rebuilt.
 async fn fetch_graphs(loader: &Loader, head: &Head) -> Result<Vec<(GraphEntry, Bytes)>, StreamError> {
     let mut fetches = stream::iter(head.graphs.clone())
         .map(|entry| async move { (fetch_checked(loader, &entry).await, entry) })
@@ -191,7 +191,7 @@ pub async fn fetch_segment(context: &Arc<Context>, entry: &SegmentEntry) -> Resu
     fetch_sound(&Loader::new(context.clone()), &entry.key, (entry.bytes, entry.xxh3)).await
 }
 
-/// Fetches an object that HEAD names until its bytes are the ones that HEAD names.
+/// Fetches an object until its bytes have the size and checksum in HEAD.
 async fn fetch_sound(loader: &Loader, key: &str, (size, xxh3): (u64, Checksum)) -> Result<Bytes, StreamError> {
     let mut reads = loader.context.reread().begin();
     let mut fetcher = loader.fetcher.clone();
@@ -216,8 +216,8 @@ async fn fetch_sound(loader: &Loader, key: &str, (size, xxh3): (u64, Checksum)) 
     }
 }
 
-/// What it means that an object which HEAD named could not be fetched. If it is missing, HEAD is read
-/// again: still named is damage, no longer named means that HEAD has moved on.
+/// Sorts the failure to fetch an object that HEAD named. If the object is missing, HEAD is read again. An object still
+/// named is damage; one no longer named means that HEAD has moved on.
 pub async fn sort_missing(context: &Arc<Context>, key: &str, error: BucketError) -> StreamError {
     if !matches!(error, BucketError::NotFound { .. }) {
         return error.into();
@@ -240,7 +240,7 @@ pub async fn still_named(context: &Arc<Context>, key: &str) -> Result<bool, Stre
     }
 }
 
-/// Runs CPU work off the async threads. It begins at once, awaited or not.
+/// Runs CPU work off the async threads. The work begins at once, awaited or not.
 pub fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, StreamError>> + Send {

@@ -1,7 +1,7 @@
-//! A replica: this instance's copy of a stream, brought forward commit by commit. It opens from HEAD
-//! (segments, graphs, tail) and follows the log (docs/protocol.md#open, docs/protocol.md#follow).
-//! Invariants: commits are applied strictly in order, each once, each only after rule A and the chain
-//! check; bytes that do not check out are read again; on damage the replica stops before the damaged object.
+//! A replica: this instance's copy of a stream, brought forward commit by commit. It opens from HEAD (segments,
+//! graphs, tail) and follows the log (docs/protocol.md#open, docs/protocol.md#follow). Invariants: commits are applied
+//! strictly in order, each once, each only after rule A and the chain check. Bytes that do not check out are read
+//! again. On damage the replica stops before the damaged object.
 
 use std::sync::Arc;
 
@@ -27,15 +27,15 @@ const LARGE_COMMIT_BYTES: usize = 1 << 20;
 pub struct Position {
     /// The slot to read or write next.
     pub next: Version,
-    /// The commit before it.
+    /// The commit before `next`.
     pub prev: Option<Chain>,
-    /// Which answers count.
+    /// The anchor of rule A, which decides what answers count.
     pub anchor: Anchor,
     /// Store time of the last answer, if it had one.
     pub last_answer: Option<StoreTime>,
 }
 
-/// What following the log brought.
+/// The yield of following the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulled {
     /// Commits applied.
@@ -53,20 +53,20 @@ pub struct Replica<S> {
     pub(super) state: Arc<Mutex<S>>,
     pub(super) tail: Arc<Mutex<Tail>>,
     pub(super) position: Position,
-    /// The damaged object that it ends before, and what is wrong with it.
+    /// The damaged object before which this replica ends, and what is wrong with it.
     pub(super) damage: Option<(String, String)>,
     /// Whether applied commits are shown to readers at once (not while opening).
     pub(super) live: bool,
 }
 
-/// Bytes that were found in a slot.
+/// The bytes found in a slot.
 struct FoundBytes {
     bytes: Bytes,
     date: Option<StoreTime>,
     answered: RequestMoment,
 }
 
-/// A commit that stands where it should, and its bytes.
+/// A commit that is in its place, and its bytes.
 #[derive(Debug)]
 pub struct Sound {
     /// The commit and its link.
@@ -80,7 +80,7 @@ pub struct Sound {
 pub enum Verdict {
     /// It may be believed.
     Counts,
-    /// The slot was given up by the others; start anew from HEAD.
+    /// The others gave the slot up; start anew from HEAD.
     Recycled(String),
     /// The stream has ended.
     Dropped,
@@ -94,7 +94,7 @@ impl<S: State> Replica<S> {
         answered: RequestMoment,
         date: Option<StoreTime>,
     ) -> Result<Verdict, StreamError> {
-        // IMPORTANT: never the date of an older answer, which could be before writes that this one shows.
+        // IMPORTANT: never the date of an older answer, which may precede writes that this answer shows.
         self.position.last_answer = date;
         let ablated = self.context.timing.ablate.rule_a;
         let anchor = &self.position.anchor;
@@ -117,7 +117,7 @@ impl<S: State> Replica<S> {
         })
     }
 
-    /// Like [`judge`](Self::judge), for callers that can only go on if the answer counts.
+    /// Like [`judge`](Self::judge), for callers that can continue only if the answer counts.
     pub(super) async fn believe(
         &mut self,
         slot: Version,
@@ -131,9 +131,9 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Reads the log until the first free slot and applies what it finds. Afterwards the state holds
-    /// every commit that was acknowledged before this call began. Reads `width` slots at once, and twice as
-    /// many whenever it has found as many.
+    /// Reads the log until the first free slot and applies the commits. Afterwards the state holds every commit that
+    /// was acknowledged before this call began. Reads `width` slots at once, and doubles it each time the
+    /// commits found reach it.
     pub async fn catch_up(&mut self, width: usize) -> Result<Pulled, StreamError> {
         let mut pulled = Pulled::default();
         let mut width = width.max(1);
@@ -157,7 +157,7 @@ impl<S: State> Replica<S> {
                 }
                 Slot::Found { bytes, date } => {
                     let Some(sound) = self.sound(FoundBytes { bytes, date, answered }).await? else {
-                        // What came was made up: the slot is free, as far as the next read of it says so.
+                        // The bytes were made up: the slot is free, and the next read of it must agree.
                         (window, ahead) = (FuturesOrdered::new(), next);
                         continue;
                     };
@@ -177,7 +177,7 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Whether one of the slots after `slot` that were read ahead holds a commit of the stream. Other bytes say nothing.
+    /// Whether one of the slots read ahead after `slot` holds a commit of the stream. Other bytes prove nothing.
     async fn commit_is_among(
         &self,
         slot: Version,
@@ -195,8 +195,8 @@ impl<S: State> Replica<S> {
         false
     }
 
-    /// A later slot holds a commit while `slot` was missing. Either both were written meanwhile, or the
-    /// slot was recycled, or somebody deleted it: a commit is never written before the one it follows.
+    /// Explains why a later slot holds a commit while `slot` is missing: a commit is never written before its
+    /// predecessor. Either both were written meanwhile, or the slot was recycled, or somebody deleted it.
     async fn check_gap(&mut self, slot: Version) -> Result<(), StreamError> {
         let context = self.context.clone();
         let mut reads = context.reread().begin();
@@ -218,13 +218,14 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// The commit in the next slot once it checks out; none if the slot turns out to be free. What does not check out is
-    /// read again.
+    /// The commit in the next slot once it checks out; `None` if the slot turns out to be free. Bytes that do not
+    /// check out are read again.
     async fn sound(&mut self, mut found: FoundBytes) -> Result<Option<Sound>, StreamError> {
         let (next, context) = (self.position.next, self.context.clone());
         let mut reads = context.reread().begin();
         loop {
-            // IMPORTANT: before it is judged. What stands in a recycled slot follows nothing that we know.
+            // IMPORTANT: rule A comes before the judgement. A commit in a recycled slot follows nothing that this
+            // replica knows.
             self.believe(next, found.answered, found.date).await?;
             match self.chain(&found.bytes).await? {
                 Ok(chained) => return Ok(Some(Sound { chained, bytes: found.bytes })),
@@ -240,7 +241,7 @@ impl<S: State> Replica<S> {
         }
     }
 
-    /// Decodes what was found in the next slot and checks that it belongs there.
+    /// Decodes the bytes found in the next slot and checks that they belong there.
     pub(super) async fn chain(&self, bytes: &Bytes) -> Result<Result<Chained, FormatError>, StreamError> {
         let (next, prev) = (self.position.next, self.position.prev);
         let stream = self.context.stream.clone();
@@ -252,7 +253,7 @@ impl<S: State> Replica<S> {
         task.await.map_err(|e| StreamError::Unavailable(format!("decoding was cut short: {e}")))
     }
 
-    /// Applies the commit that was found in the next slot.
+    /// Applies the commit found in the next slot.
     pub(super) fn take_in(&mut self, sound: Sound) -> Result<(), StreamError> {
         let Sound { chained: Chained { commit, link }, bytes } = sound;
         self.apply(&commit, bytes, link)

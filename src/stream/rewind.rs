@@ -1,6 +1,6 @@
-//! Copying a stream as it was at an earlier version into a new one: segments by copies inside the store
-//! after their checksums were found right, the log's part as new segments. Invariants: nothing that is
-//! damaged is copied; nothing names the copy before its HEAD is created; the stream itself is only read.
+//! Copying a stream as it was at an earlier version into a new one. Segments are copied inside the store after their
+//! checksums were found right; the log's part becomes new segments. Invariants: nothing damaged is copied; nothing
+//! names the copy before its HEAD is created; the stream itself is only read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ use crate::record::Version;
 
 /// Segments checked and copied at once.
 const PARALLEL_COPIES: usize = 4;
-/// Commits that become one segment at most, and their bytes: as a flush makes them.
+/// Most commits that become one segment, and their most bytes, as in a flush.
 const COMMITS: usize = 128;
 const COMMIT_BYTES: usize = 16 << 20;
 
-/// A version could not be put together; why.
+/// Why a version could not be put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RewindError {
     /// It is out of reach.
     OutOfReach,
-    /// It lies at or behind damage, or the stream had ended by then: the last version before that.
+    /// It lies at or after damage, or after the end of the stream; `last` is the last version before that.
     Ends { last: Version, why: StreamError },
     /// The bucket does not answer, or the past changes while it is read.
     Stream(StreamError),
@@ -49,8 +49,8 @@ impl From<StreamError> for RewindError {
     }
 }
 
-/// Writes the objects of `target`, as the stream was at `version`, and answers the HEAD that makes it a
-/// stream. Segments whose bytes are damaged are gone around, where the past still has others.
+/// Writes the objects of `target`, as the stream was at `version`. Returns the HEAD that makes the copy a stream.
+/// Damaged segments are avoided where the past still has others.
 pub async fn rewind(
     context: &Arc<Context>,
     history: &History,
@@ -76,7 +76,7 @@ pub async fn rewind(
     Ok(head)
 }
 
-/// What the version is made of, all segments of it found whole.
+/// The recipe for the version, with all its segments found sound.
 async fn sound_recipe(context: &Arc<Context>, history: &History, version: Version) -> Result<Recipe, RewindError> {
     let (fetcher, reread) = (Fetcher::new(context.bucket.clone()), context.timing.reread());
     let (mut sound, mut damaged) = (BTreeSet::new(), BTreeSet::new());
@@ -103,7 +103,7 @@ async fn sound_recipe(context: &Arc<Context>, history: &History, version: Versio
     Err(why.map_or(RewindError::OutOfReach, |why| RewindError::Ends { last, why }))
 }
 
-/// A segment's key, and what is wrong with its bytes, if anything is each time that it is read.
+/// A segment's key, and the fault of its bytes if every read shows one.
 pub(super) async fn checksum(
     fetcher: &Fetcher,
     entry: &SegmentEntry,
@@ -142,7 +142,7 @@ async fn checksum_once(fetcher: &Fetcher, entry: &SegmentEntry) -> Result<(Strin
     Ok((entry.key.clone(), wrong))
 }
 
-/// The log's part of a recipe.
+/// The part of a recipe that comes from the log.
 struct RecipeTail<'a> {
     context: &'a Arc<Context>,
     next: Version,
@@ -186,7 +186,7 @@ impl<'a> RecipeTail<'a> {
         Ok(segments)
     }
 
-    /// Reads and checks the next commit; again if it does not check out, or is missing.
+    /// Reads and checks the next commit; reads it again if it is missing or does not check out.
     async fn take(&mut self) -> Result<Bytes, RewindError> {
         let (version, stream, bucket) = (self.next, &self.context.stream, self.context.bucket.as_ref());
         let ends = |why| RewindError::Ends { last: Version(version.0 - 1), why };
@@ -218,15 +218,15 @@ impl<'a> RecipeTail<'a> {
     fn chain(&self, bytes: &Bytes) -> Result<Chained, FormatError> {
         let prev = match self.chained {
             true => self.prev,
-            // The commit before it is in a segment, and no HEAD says any more which it was.
+            // The commit before this one is in a segment, and no HEAD names its chain link any more.
             false => decode_commit(bytes)?.header.prev,
         };
         log::chain(bytes, &self.context.stream, self.next, prev.as_ref())
     }
 }
 
-/// The commit that `last`, a segment, ends with, as the commit after it or HEAD has it. Where neither does,
-/// the copy begins a chain of its own: nothing but its own commits will be held against it.
+/// The chain link of the commit that ends the segment `last`, as HEAD or the following commit has it. If neither does,
+/// the copy begins a chain of its own: only its own commits will be checked against it.
 async fn before(context: &Arc<Context>, history: &History, last: &SegmentEntry) -> Result<Chain, StreamError> {
     let next = last.hi.next();
     if next == history.head.floor
@@ -262,7 +262,7 @@ async fn copy(
     copies.buffered(PARALLEL_COPIES).try_collect().await
 }
 
-/// Copies the graphs that cover nothing after the version. They are a cache: one that is gone is left out.
+/// Copies the graphs that cover nothing after the version. Graphs are a cache: a missing one is left out.
 async fn copy_graphs(
     context: &Arc<Context>,
     history: &History,

@@ -1,7 +1,7 @@
-//! The past of a stream whose HEAD is lost. Every segment says which commits it holds, and any that is whole is
-//! the fold of just these, whoever wrote it and whether or not a HEAD ever named it: so chains of segments and
-//! the log can be put together without HEAD. Invariant: nothing is guessed; a segment that cannot be decoded to
-//! its last row is left out, and of the log only the run of slots that the newest ends is believed.
+//! The past of a stream whose HEAD is lost. Every segment names the commits it holds. A whole segment is the fold of
+//! exactly these, by any writer, even if no HEAD ever named it. Chains of segments and the log can therefore be put
+//! together without HEAD. Invariant: nothing is guessed. A segment that cannot be decoded to its last row is left out.
+//! Of the log, only the unbroken run of slots up to the newest is believed.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::format::head::{Head, SegmentEntry};
 use crate::format::{Checksum, decode_segment};
 use crate::record::Version;
 
-/// Reads what there is. `dimension` is what the catalog says of it, for a log that does not.
+/// Reads the past. `dimension` comes from the catalog, in case neither segments nor log show one.
 pub async fn salvage(
     bucket: &dyn Bucket,
     stream: &StreamId,
@@ -44,12 +44,12 @@ pub async fn salvage(
     let commits = newest_run(bucket, stream).await?;
     let end = segments.iter().map(|entry| entry.hi.next()).max().unwrap_or(Version(1));
     let mut head = Head::new(stream.to_string(), config);
-    // As a HEAD that names nothing: where the log begins is known, what stands before it is not.
+    // Like a HEAD that names nothing: the start of the log is known, what came before it is not.
     (head.floor, head.gone) = (end, commits.keys().next().copied().unwrap_or(end));
     Ok(History { head, segments, retired_graphs: Vec::new(), commits })
 }
 
-/// A segment as a HEAD would name it and its dimension, or what is wrong with it each time that it is read.
+/// A segment's dimension and its entry as a HEAD would have it; or the fault that every read shows.
 async fn segment(
     bucket: &dyn Bucket,
     stream: &StreamId,
@@ -88,14 +88,14 @@ async fn decoded(
         let entry = SegmentEntry { key, lo, hi, rows, bytes, xxh3, level: 0, other };
         let entry = match header.stream == stream.to_string() {
             true => entry,
-            // A fork's: it carries the name of the stream that it was copied from.
+            // A fork's segment carries the name of the stream that it was copied from.
             false => entry.copied(&header.stream, entry.key.clone()),
         };
         (entry, header.dim)
     }))
 }
 
-/// The slots without a gap up to the newest.
+/// The unbroken run of slots up to the newest.
 async fn newest_run(
     bucket: &dyn Bucket,
     stream: &StreamId,

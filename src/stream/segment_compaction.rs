@@ -19,10 +19,9 @@ use crate::head::{HeadRead, Swapped};
 use crate::memory::Purpose;
 use crate::record::Version;
 
-/// The segments to merge next: of the lowest level of which `fan_out` segments stand side by side, with
-/// none of a higher level among them. A segment of a lower level between them is taken along. Segments of
-/// a lower level do not count: else each would pull the largest one along, and a record would be rewritten
-/// with every few flushes.
+/// The segments to merge next. They are a run of the lowest level of which `fan_out` segments stand side by side, with
+/// no higher level among them. A segment of a lower level in between is merged with them, but does not count. If such
+/// segments counted, each would pull the largest one along, and every few flushes would rewrite all records.
 pub fn choose(segs: &[SegmentEntry], fan_out: usize) -> Option<&[SegmentEntry]> {
     let top = segs.iter().map(|s| s.level).max()?;
     (0..=top).find_map(|level| {
@@ -50,7 +49,7 @@ impl<S: State> Stream<S> {
         let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(Outcome::Idle) };
         let (lo, hi) = (first.lo, last.hi);
         let level = inputs.iter().map(|s| s.level).max().unwrap_or(0) + 1;
-        // The objects, their rows, and the object that is made of them are in memory at once.
+        // Memory holds the objects, their rows, and the new object at once.
         let need = inputs.iter().fold(0u64, |sum, s| sum.saturating_add(s.bytes)).saturating_mul(3);
         let Some(_room) = context.budget.reserve(need, Purpose::Work) else {
             context.counters.put_off.count();
@@ -102,7 +101,7 @@ impl<S: State> Stream<S> {
     }
 }
 
-/// HEAD with `inputs` replaced by `entry`, if they all still stand there.
+/// HEAD with `inputs` replaced by `entry`, if they are all still there.
 fn replace(
     read: &HeadRead,
     inputs: &[SegmentEntry],

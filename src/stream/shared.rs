@@ -1,5 +1,5 @@
-//! What the writer of a stream shows to the rest of the instance: state and tail (replaced when the
-//! stream is opened anew), damage, and the bell that calls for maintenance.
+//! What the writer of a stream shares with the rest of the instance: state and tail (replaced when the stream is
+//! opened anew), damage, and the bell that calls for maintenance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use super::tail::Tail;
 
 /// How late a regular look for others' commits may be before readers look themselves.
 const LATE: Duration = Duration::from_secs(1);
-/// After a look that came to nothing readers do not look for so long.
+/// How long readers do not look after a look that failed.
 const MISSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// The shared part of an open stream.
@@ -27,9 +27,9 @@ pub struct Shared<S> {
     current: ArcSwap<Current<S>>,
     ended: AtomicBool,
     written: AtomicU64,
-    /// When every commit of others was last known to be applied.
+    /// The latest time up to which every commit of others is known to be applied.
     current_at: Mutex<Instant>,
-    /// When a look for others' commits came to nothing.
+    /// When a look for others' commits last failed.
     missed_look: Mutex<Option<Instant>>,
     bell: Notify,
 }
@@ -56,7 +56,7 @@ impl<S: State> Shared<S> {
             missed_look: Mutex::new(None),
             bell: Notify::new(),
         };
-        // Of an earlier try to open it something else may be known.
+        // An earlier opening may have left known damage.
         shared.heal();
         shared.note_damage_of(replica);
         shared
@@ -75,7 +75,7 @@ impl<S: State> Shared<S> {
         }
     }
 
-    /// State and tail at the present.
+    /// The present state and tail.
     pub fn current(&self) -> Arc<Current<S>> {
         self.current.load_full()
     }
@@ -85,7 +85,7 @@ impl<S: State> Shared<S> {
         self.current.load().state.clone()
     }
 
-    /// Remembers that an object is damaged: until it checks out the stream is read-only.
+    /// Remembers that an object is damaged: the stream is read-only until the object checks out.
     pub fn note_damage(&self, key: &str, cause: &str) {
         if self.context.damage.note(key, cause) {
             tracing::error!(%key, %cause, "a damaged object: the stream is read-only, and looked at again from time to time");
@@ -134,30 +134,30 @@ impl<S: State> Shared<S> {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Remembers that every commit which was acknowledged by `at` is applied.
+    /// Remembers that every commit acknowledged by `at` is applied.
     pub fn note_current(&self, at: Instant) {
         let mut current_at = self.current_at.lock();
         *current_at = at.max(*current_at);
     }
 
-    /// For how long commits of others may have gone unseen.
+    /// How long commits of others may have gone unseen.
     pub fn lag(&self) -> Duration {
         self.current_at.lock().elapsed()
     }
 
-    /// Whether a reader should look for commits of others, who may have written for longer than `interval`: not
-    /// while looks fail, and not where the next regular one is only a little late.
+    /// Whether a reader should look for commits of others, because the last look is longer ago than `interval`. Not
+    /// while looks fail, and not while the next regular look is only a little late.
     pub fn may_look(&self, interval: Duration) -> bool {
         let stale = self.lag() >= interval + LATE.min(interval / 4);
         stale && self.missed_look.lock().is_none_or(|at| at.elapsed() >= interval.min(MISSED_PAUSE))
     }
 
-    /// Remembers that such a look came to nothing.
+    /// Remembers that such a look failed.
     pub fn note_missed_look(&self) {
         *self.missed_look.lock() = Some(Instant::now());
     }
 
-    /// Waits until there may be something to maintain.
+    /// Waits until the bell rings: there may be something to maintain.
     pub async fn rung(&self) {
         self.bell.notified().await;
     }

@@ -1,6 +1,6 @@
-//! The seam between a stream (numbered commits in a bucket) and what its records mean. Two states
-//! exist: the catalog (tenants, databases, collections) and a collection's records; and `ending`, which keeps none.
-//! Invariant: a state is a pure fold of commits in order, so all instances agree.
+//! The seam between a stream (numbered commits in a bucket) and the meaning of its records. Three states exist: the
+//! catalog (tenants, databases, collections), a collection's records, and `ending`, which keeps no records. Invariant:
+//! a state is a pure fold of commits in order, so all instances agree.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -19,8 +19,8 @@ pub struct Weight {
     pub bytes: usize,
 }
 
-/// What a batch of requests comes to at one version: the rows of the commit, and an answer for each
-/// request that holds if that commit (or, where there are no rows, no other) comes next.
+/// The result of a batch of requests at one version: the rows of the commit, and an answer for each request. The
+/// answers hold only if that commit comes next; without rows, only if no other commit does.
 #[derive(Debug)]
 pub struct Resolution<A> {
     /// Rows of the commit; empty if nothing changes.
@@ -47,7 +47,8 @@ pub trait State: Send + 'static {
     /// Its answer.
     type Answer: Send + 'static;
 
-    /// Whether opening the stream reads segments and graphs. If not, an empty `load` tells up to where they go.
+    /// Whether opening the stream reads segments and graphs. If not, one empty `load` passes the version that they
+    /// reach.
     const READS_OBJECTS: bool = true;
 
     /// How much of a group commit `request` takes.
@@ -56,18 +57,18 @@ pub trait State: Send + 'static {
     /// Resolves a batch: each request against the state plus the requests before it. Changes nothing.
     fn resolve(&self, requests: &[&Self::Request]) -> Resolution<Self::Answer>;
 
-    /// Takes in the rows of one segment; segments come in ascending version order, before any commit.
-    /// `version` is the segment's last version.
+    /// Takes in the rows of one segment. Segments come in ascending version order, before any commit. `version` is the
+    /// segment's last version.
     fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError>;
 
     /// Sets the configuration as of the newest segment (HEAD's `config`); comes before the first `load`.
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError>;
 
-    /// Takes in a graph that HEAD names; one that cannot be used is left out (it is a cache) and told.
+    /// Takes in a graph that HEAD names. A graph is a cache: an unusable one is left out, and the error returned.
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError>;
 
-    /// Applies the commit `version() + 1`. On an error the state is unchanged. Readers see it only
-    /// after [`publish`](Self::publish).
+    /// Applies the commit `version() + 1`. On an error the state is unchanged. Readers see the commit only after
+    /// [`publish`](Self::publish).
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError>;
 
     /// Shows readers the state as it is now.

@@ -1,6 +1,6 @@
 //! The sweep for orphans of one stream (docs/protocol.md#orphan-sweep): objects that were uploaded and never named,
-//! because their uploader died or lost the swap. Invariant: a sweep first raises `sweeps` in HEAD, so that
-//! every upload that began before it can no longer be named; only then does it look and delete.
+//! because their uploader died or lost the swap. Invariant: a sweep first raises `sweeps` in HEAD, so that no upload
+//! that began before can still be named. Only then does the sweep list and delete.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::bucket::{Bucket, BucketError, Listed, PAGE_KEYS, StoreTime};
 use crate::format::head::{Head, Life};
 use crate::head::{HeadRead, Swapped};
 
-/// What is wrong with a list that is lost.
+/// The fault of a lost retired list.
 const LOST: &str = "HEAD names it, but it is missing; nothing is swept until its objects are old enough";
 
 /// When to sweep.
@@ -27,13 +27,13 @@ pub enum Sweep {
 }
 
 impl<S: State> Stream<S> {
-    /// Deletes old objects that HEAD does not name, and answers how many; `None` if it was not the time, or
-    /// another instance was faster.
+    /// Deletes old objects that HEAD does not name, and returns their number. `None` if no sweep was due, or another
+    /// instance was faster.
     pub async fn sweep(&self, when: Sweep) -> Result<Option<u64>, StreamError> {
         self.check_damage().await?;
         let context = self.context();
         let read = context.read_head().await?;
-        // The time of this read, not of the swap: it is earlier, so that less is old, and always known.
+        // The time of this read, not of the swap: it is always known, and earlier, so that fewer objects count as old.
         let Some(began) = read.date else { return Ok(None) };
         let interval = (when == Sweep::IfDue).then_some(context.timing.sweep_interval);
         if swept(&read, began, interval).is_err() {
@@ -45,14 +45,14 @@ impl<S: State> Stream<S> {
         let mut old = Vec::new();
         for folder in ["seg", "graph", "retired"] {
             let mut listed = list_all(context, &format!("{}/{folder}/", context.stream)).await?;
-            // Nothing but such objects of this stream, whatever a listing shows.
+            // Only uploads of this stream count, whatever a listing shows.
             listed.retain(|object| is_upload(context.stream.role(&object.key)));
             old.extend(listed.into_iter().filter(|o| older(o, began, context.timing.sweep_age)).map(|o| o.key));
         }
         if old.is_empty() {
             return Ok(Some(0));
         }
-        // IMPORTANT: after the listing. What it shows may have been named since.
+        // IMPORTANT: HEAD is read after the listing. Listed objects may have been named since.
         let head = context.read_head().await?.head;
         let named = self.named(&head).await?;
         old.retain(|key| !named.contains(key));
@@ -74,9 +74,9 @@ impl<S: State> Stream<S> {
             let key = context.stream.retired(entry.ulid);
             match context.read_retired(entry.ulid).await? {
                 RetiredRead::There(list) => named.extend(list.keys()),
-                // By another instance: its objects are deleted.
+                // Another instance did: its objects are deleted.
                 RetiredRead::WorkedOff => {}
-                // What it named cannot be told from orphans, until the collector takes it off HEAD.
+                // The objects of a lost list look like orphans, until the collector takes the list off HEAD.
                 RetiredRead::Lost => return Err(StreamError::Corrupted { key, cause: LOST.to_owned() }),
             }
             named.insert(key);
@@ -89,7 +89,7 @@ fn is_upload(role: Option<Role>) -> bool {
     matches!(role, Some(Role::Segment | Role::Graph | Role::Retired(_)))
 }
 
-/// HEAD with one more sweep, if it is time for one. `interval` is none for a sweep in any case.
+/// HEAD with one more sweep, if one is due. `interval` is `None` for a sweep in any case.
 fn swept(read: &HeadRead, began: StoreTime, interval: Option<Duration>) -> Result<Head, String> {
     let head = &read.head;
     if head.state == Life::Dropped {
@@ -98,7 +98,7 @@ fn swept(read: &HeadRead, began: StoreTime, interval: Option<Duration>) -> Resul
     let due = match (interval, head.swept) {
         (None, _) => true,
         (Some(interval), Some(last)) => u128::try_from(began.since_ms(last)).is_ok_and(|ms| ms >= interval.as_millis()),
-        // A stream that was never flushed has had nothing to lose.
+        // A stream that was never flushed counts as free of orphans.
         (Some(_), None) => head.floor.0 > 1,
     };
     if !due {

@@ -1,5 +1,5 @@
-//! The tail of a stream: the commits from the floor on, kept as the bytes they are in the log until a
-//! flush has put them into a segment. Invariant: versions are consecutive.
+//! The tail of a stream: the commits from the floor on, kept as their bytes in the log until a flush has put them into
+//! a segment. Invariant: versions are consecutive.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ pub struct TailCommit {
     pub version: Version,
     /// The whole object.
     pub bytes: Bytes,
-    /// Its link.
+    /// Its chain link.
     pub link: Chain,
     /// When it was applied here.
     pub applied: Instant,
@@ -32,7 +32,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// An empty tail, whose bytes are told to `account`.
+    /// An empty tail, whose bytes are counted in `account`.
     pub fn new(account: Account) -> Tail {
         Tail { commits: VecDeque::new(), size_bytes: 0, account }
     }
@@ -55,7 +55,7 @@ impl Tail {
         self.account.set(self.size_bytes, 0);
     }
 
-    /// Lets go of all commits: the stream is closed, and opening it again reads them from the log.
+    /// Forgets all commits: the stream is closed, and the next opening reads them from the log.
     pub fn clear(&mut self) {
         self.commits = VecDeque::new();
         self.size_bytes = 0;

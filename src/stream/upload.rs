@@ -1,17 +1,17 @@
-//! Putting objects that HEAD, or a record, is going to name: each is asked for once more before anybody may name it
-//! (docs/protocol.md#upload).
-//! A success that something else than the store gave (a gateway, a maintenance page) must not become a name without an
-//! object. Invariant: what comes out of here stood in the bucket, whole, after it was put.
+//! Putting objects that HEAD, or a record, is going to name. Each object is confirmed by another request before
+//! anything may name it (docs/protocol.md#upload). Something other than the store (a gateway, a maintenance page) may
+//! have answered "success"; that must not become a name without an object. Invariant: an object put here stood in the
+//! bucket, whole, after its put.
 
 use bytes::Bytes;
 
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, Stamp};
 
-/// Puts an object under a key that is unique by its nature, again if it does not stand there as it was put.
+/// Puts an object under a key that is unique by its nature; repeats the put if the object is not there as it was put.
 ///
 /// # Errors
-/// What the bucket answers; `Unknown` if the object is still not there, or not whole, after some time.
+/// The bucket's own; `Unknown` if after some time the object is still not there, or not whole.
 pub async fn put(bucket: &dyn Bucket, key: &str, pieces: Vec<Bytes>, reread: Reread) -> Result<Stamp, BucketError> {
     let size = pieces.iter().map(|piece| piece.len() as u64).sum();
     let mut tries = reread.begin();
@@ -27,7 +27,7 @@ pub async fn put(bucket: &dyn Bucket, key: &str, pieces: Vec<Bytes>, reread: Rer
     }
 }
 
-/// Copies an object of `size` bytes inside the store, again if the copy does not stand there.
+/// Copies an object of `size` bytes inside the store; repeats the copy if it is not there.
 ///
 /// # Errors
 /// As [`put`]; `NotFound` if there is nothing to copy.
@@ -43,7 +43,7 @@ pub async fn copy(bucket: &dyn Bucket, from: &str, to: &str, size: u64, reread: 
     }
 }
 
-/// Asks for an object of `size` bytes until it is there; what is wrong, if it is not.
+/// Looks for an object of `size` bytes until it is there; else returns what is wrong.
 pub async fn find(bucket: &dyn Bucket, key: &str, size: u64, reread: Reread) -> Result<Option<String>, BucketError> {
     let mut tries = reread.begin();
     loop {
@@ -58,8 +58,8 @@ fn not_there(key: &str, wrong: &str) -> BucketError {
     BucketError::unknown(format!("{key} was put again and again, but {wrong}"))
 }
 
-/// What is wrong with an object that should have this size and tag, by one request for both. Stores may spell a tag in
-/// two ways: where only the tag is another, the bytes decide.
+/// What is wrong with an object that should have this size and tag, found by one request. Stores may spell a tag in
+/// two ways: if only the tag differs, the bytes decide.
 async fn missing(
     bucket: &dyn Bucket,
     key: &str,
@@ -87,7 +87,7 @@ async fn missing(
     }
 }
 
-/// Whether `whole` is the pieces, one after the other.
+/// Whether `whole` is the concatenation of the pieces.
 fn is(whole: &[u8], pieces: &[Bytes]) -> bool {
     let mut rest = whole;
     let all = pieces.iter().all(|piece| match rest.strip_prefix(piece.as_ref()) {

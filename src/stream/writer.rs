@@ -1,7 +1,7 @@
-//! The writer: the one task of a stream that appends and follows. It takes all waiting requests up to a
-//! limit (group commit), resolves them against the state, puts one commit, applies, acknowledges
-//! (docs/protocol.md#group-commit). Invariants: a request is answered with success only after its commit is
-//! durable and believed; nothing is answered from stale state; a caller that goes away cancels nothing.
+//! The writer: the one task of a stream that appends and follows. It takes all waiting requests up to a limit (group
+//! commit), resolves them against the state, puts one commit, applies it, and acknowledges
+//! (docs/protocol.md#group-commit). Invariants: a request is answered with success only after its commit is durable
+//! and believed; no answer comes from a stale state; a caller that goes away cancels nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Written<A> {
     pub date: Option<StoreTime>,
 }
 
-/// What the writer is asked to do.
+/// A command to the writer.
 pub enum WriterCommand<S: State> {
     /// Apply a request.
     Write { request: S::Request, reply: Reply<S> },
@@ -40,7 +40,7 @@ pub enum WriterCommand<S: State> {
     Close { reply: oneshot::Sender<()> },
 }
 
-/// Why a request was not answered with success, and the request, if it comes back.
+/// Why a request failed, and the request, if it comes back.
 #[derive(Debug)]
 pub struct RefusedWrite<R> {
     /// Why.
@@ -55,9 +55,9 @@ impl<R> From<Error> for RefusedWrite<R> {
     }
 }
 
-/// What a write request comes to.
+/// The outcome of a write request.
 pub type Answered<S> = Result<Written<<S as State>::Answer>, RefusedWrite<<S as State>::Request>>;
-/// Where it goes.
+/// Where the outcome goes.
 type Reply<S> = oneshot::Sender<Answered<S>>;
 /// A write request and where its answer goes.
 type WaitingWrite<S> = (<S as State>::Request, Reply<S>);
@@ -102,7 +102,7 @@ impl<S: State> Writer<S> {
         }
     }
 
-    /// Works until closed or until nobody can ask any more.
+    /// Works until closed, or until no handle is left.
     pub async fn run(mut self) {
         while self.gather().await {
             if !self.syncs.is_empty() {
@@ -123,7 +123,7 @@ impl<S: State> Writer<S> {
         }
     }
 
-    /// Waits for something to do and takes all that waits; false when the work is over.
+    /// Waits for something to do and takes all waiting requests; false when the work is over.
     async fn gather(&mut self) -> bool {
         if self.writes.is_empty() && self.syncs.is_empty() && self.closing.is_none() {
             match self.commands.recv().await {
@@ -193,7 +193,7 @@ impl<S: State> Writer<S> {
         pulled
     }
 
-    /// Looks again at what was found damaged, unless that was just done. `Ok` if it may be sound.
+    /// Looks again at an object that was found damaged, unless that was just done. `Ok` if it may be sound.
     async fn look_again(&self, key: &str, cause: &str) -> Result<(), StreamError> {
         if !self.context.damage.is_due() {
             return Err(StreamError::Corrupted { key: key.to_owned(), cause: cause.to_owned() });
@@ -213,7 +213,7 @@ impl<S: State> Writer<S> {
             let replica = self.noting_damage(opened)?;
             self.shared.adopt(&replica);
             if let Some((key, cause)) = replica.damage {
-                // It ends before damage: it is read from, never written on.
+                // This replica ends before damage: reads may use it, writes may not.
                 return Err(StreamError::Corrupted { key, cause });
             }
             self.replica = Some(replica);
@@ -235,7 +235,7 @@ impl<S: State> Writer<S> {
         result
     }
 
-    /// Brings a batch to its end: every request gets its answer.
+    /// Commits a batch: every request gets its answer.
     async fn commit(&mut self, batch: Vec<WaitingWrite<S>>) {
         let nonce = Nonce::random();
         let deadline = Instant::now() + self.context.timing.deadline;
@@ -259,7 +259,7 @@ impl<S: State> Writer<S> {
         nonce: Nonce,
         deadline: Instant,
     ) -> (Step, Vec<WaitingWrite<S>>) {
-        // Nothing is appended behind damage; whether it still is damaged is looked at first.
+        // Nothing is appended after damage; a look first shows whether the damage is still there.
         let ready = match self.shared.damage() {
             None => self.replica().await.map(|_| ()),
             Some(_) => self.sync().await.map(|_| ()),
@@ -299,7 +299,7 @@ impl<S: State> Writer<S> {
                 (Step::Done, Vec::new())
             }
             Ok(_) => (Step::Again, batch),
-            // The stream has ended, which is what the requests are told.
+            // The stream has ended, and the requests get that answer.
             Err(error) => {
                 answer_all::<S>(batch, &error.into());
                 (Step::Done, Vec::new())
@@ -369,12 +369,12 @@ impl<S: State> Writer<S> {
         let applied = replica.apply(commit, bytes, link);
         match self.noting_damage(applied) {
             Ok(()) => Appended::Ours(date),
-            // IMPORTANT: it is durable, whatever cannot be made of it. It must not be said to have failed.
+            // IMPORTANT: the commit is durable, even if it cannot be applied. It must not be reported as failed.
             Err(error) => Appended::Unknown(format!("it is in the bucket, but cannot be applied: {error}")),
         }
     }
 
-    /// A batch whose requests are small but resolve to too much is committed request by request.
+    /// Small requests that resolve to too many rows or bytes are committed one by one.
     async fn commit_one_by_one(&mut self, batch: Vec<WaitingWrite<S>>) -> (Step, Vec<WaitingWrite<S>>) {
         for single in batch {
             Box::pin(self.commit(vec![single])).await;

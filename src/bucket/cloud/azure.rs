@@ -1,5 +1,5 @@
-//! How to reach a container of Azure Blob Storage. Its invariant: conditions are ETags, which Azure
-//! changes with every write, and secrets never show in `Debug`.
+//! How to reach a container of Azure Blob Storage. Invariants: conditions are ETags, which Azure changes with every
+//! write; secrets never show in `Debug`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::bucket::attempt::{DEFAULT_PREFIX, root_of};
 use crate::bucket::http_client::HttpOptions;
 use crate::error::{Error, Result};
 
-/// Azure takes no more deletes in one request.
+/// Azure takes at most this many deletes in one request.
 const DELETE_BATCH: usize = 256;
 
 /// Where a container of Azure Blob Storage is and how to use it.
@@ -24,14 +24,14 @@ pub struct AzureSettings {
     pub account: String,
     /// The container's name.
     pub container: String,
-    /// Put before every key; a trailing slash is added where it lacks, empty means the container's root.
+    /// Put before every key. A missing trailing slash is added; empty means the container's root.
     pub prefix: String,
-    /// The account's key. Without key and signature the machine's managed identity is used.
+    /// The account's key. Without key and signature, the machine's managed identity is used.
     pub access_key: Option<String>,
     /// A shared access signature, as a query string, instead of the key.
     pub sas_token: Option<String>,
-    /// The URL of the blob service, with the account's name as its path where it is an emulator; `None` is
-    /// the account's in Azure's public cloud.
+    /// The URL of the blob service; for an emulator the account's name is its path. `None` is the account's URL in
+    /// Azure's public cloud.
     pub endpoint: Option<String>,
     /// How calls are made and large objects cut.
     pub http: HttpOptions,
@@ -51,10 +51,10 @@ impl AzureSettings {
         }
     }
 
-    /// Takes over what a connection string says, as the portal shows it.
+    /// Takes over the settings in a connection string, as the portal shows it.
     ///
     /// # Errors
-    /// `Invalid` when it cannot be read or names no account; the message never holds the string.
+    /// `Invalid` when the string cannot be read or names no account; the message never holds the string.
     pub fn with_connection_string(mut self, text: &str) -> Result<Self> {
         let mut suffix = "core.windows.net".to_owned();
         let mut protocol = "https".to_owned();

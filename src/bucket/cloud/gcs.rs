@@ -1,6 +1,6 @@
-//! How to reach a bucket of Google Cloud Storage, by its native API. Its invariant: conditions are
-//! generations (`x-goog-if-generation-match`), never the ETags of the S3 look-alike, which Google does not
-//! honour on writes.
+//! How to reach a bucket of Google Cloud Storage by its native API. Invariant: conditions are generations
+//! (`x-goog-if-generation-match`). They are never the ETags of Google's S3 look-alike, which does not honour them on
+//! writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::error::{Error, Result};
 pub struct GcsSettings {
     /// The bucket's name.
     pub bucket: String,
-    /// Put before every key; a trailing slash is added where it lacks, empty means the bucket's root.
+    /// Put before every key. A missing trailing slash is added; empty means the bucket's root.
     pub prefix: String,
-    /// The key file of a service account, or what `gcloud auth application-default login` has written.
-    /// `None` takes gcloud's own file where there is one, else the machine's service account.
+    /// The key file of a service account, or the file that `gcloud auth application-default login` has written. `None`
+    /// takes gcloud's own file where there is one, else the machine's service account.
     pub credentials_file: Option<PathBuf>,
     /// The URL of an emulator, which is sent no credentials; `None` is Google.
     pub endpoint: Option<String>,
@@ -48,7 +48,7 @@ impl GcsSettings {
         }
     }
 
-    /// Makes a bucket of the settings; reads the credentials' file, and sends nothing yet.
+    /// Makes a bucket of the settings. Reads the credentials' file; sends nothing yet.
     ///
     /// # Errors
     /// `Invalid` when the credentials cannot be read or the settings make no sense.

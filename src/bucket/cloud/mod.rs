@@ -1,7 +1,7 @@
-//! Google Cloud Storage and Azure Blob, by their native APIs through the `object_store` crate, whose own
-//! retries are off. Its invariant: what an answer means is judged by what the store said on the wire
-//! (`response`), because the crate's errors confuse a conflict (409), which proves nothing, with an existing
-//! object, and drop the store's time.
+//! Google Cloud Storage and Azure Blob Storage, by their native APIs through the `object_store` crate, whose own
+//! retries are off. Invariant: the meaning of an answer follows from what the store said on the wire (`response`). The
+//! crate's errors do not suffice: they drop the store's time, and confuse a conflict (409), which proves nothing, with
+//! an existing object.
 
 use std::future::Future;
 use std::ops::Range;
@@ -38,19 +38,19 @@ pub use gcs::GcsSettings;
 
 /// Parts of an upload under way at once.
 const PARTS_IN_FLIGHT: usize = 4;
-/// Neither store takes more parts than this.
+/// Neither store takes more parts of one object.
 const MAX_PARTS: usize = 10_000;
-/// Requests under way at once that delete.
+/// Delete requests under way at once.
 const DELETES_IN_FLIGHT: usize = 16;
-/// How often a copy that the store makes in the background is looked at.
+/// The pause between two looks at a copy that the store makes in the background.
 const COPY_POLL: Duration = Duration::from_millis(200);
 
-/// What is asked of an implementation in `object_store`.
+/// The traits that an implementation in `object_store` must have.
 trait Cloud: ObjectStore + PaginatedListStore + MultipartStore {}
 
 impl<T: ObjectStore + PaginatedListStore + MultipartStore> Cloud for T {}
 
-/// What names one version of an object. With one of the clouds alone the other is not made.
+/// The name of one version of an object. A build with one cloud alone never makes the other variant.
 #[cfg_attr(not(all(feature = "gcs", feature = "azure")), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tag {
@@ -121,7 +121,7 @@ impl CloudBucket {
     async fn head(&self, path: &Path) -> Result<Object, BucketError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         let (found, response) = match self.attempt(0, self.store.get_opts(path, options)).await {
-            // No body has told why: anybody may have said so.
+            // A HEAD answer has no body that says why; anybody may have sent it.
             Err(FailedCall {
                 response: StoreResponse { code: None, .. },
                 error: BucketError::NotFound { .. } | BucketError::Refused { .. },
@@ -134,7 +134,7 @@ impl CloudBucket {
         Ok(Object { bytes: Bytes::new(), size_bytes: found.meta.size, stamp })
     }
 
-    /// Why an object is not given, in the words that a GET is answered with.
+    /// The reason why an object is withheld, in the words of an answer to GET.
     async fn denied_in_words(&self, path: &Path) -> BucketError {
         let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
         match self.attempt(0, self.store.get_opts(path, options)).await {
@@ -175,7 +175,7 @@ impl CloudBucket {
         match completed.await {
             Ok((put, response)) => Ok(self.stamp_of_put(put, &response)),
             Err(failure) => {
-                // The failure to report is the first one; a store's own rule for old uploads does the rest.
+                // The first failure is the one to report. The store's own rule for old uploads removes what stays.
                 let _ = self.attempt(0, self.store.abort_multipart(path, &upload)).await;
                 Err(failure.into())
             }
@@ -303,7 +303,7 @@ impl Bucket for CloudBucket {
             page.date = response.date;
             page.objects.extend(found.result.objects.into_iter().filter_map(|meta| {
                 let key = meta.location.as_ref().strip_prefix(&self.root)?.to_owned();
-                // Azurite ignores where to begin; its pages are gone through.
+                // Azurite ignores where to begin: skip the keys of its pages up to there.
                 let wanted = key.starts_with(prefix) && after.is_none_or(|after| *key > *after);
                 let last_modified = Some(StoreTime(meta.last_modified.timestamp_millis()));
                 wanted.then_some(Listed { key, size_bytes: meta.size, last_modified })

@@ -1,6 +1,6 @@
-//! What a store said on the wire: the status, time and code of the last answer to a call, caught below
-//! `object_store`, and every failure sorted by it (docs/protocol.md#proof-of-an-answer). Its invariant: in doubt a
-//! failure is `Unknown`, and an object counts as missing only if the store says so of the object.
+//! What a store said on the wire: status, time and code of the last answer to a call, caught below `object_store`.
+//! Every failure is sorted by that answer (docs/protocol.md#proof-of-an-answer). Invariants: a failure in doubt is
+//! `Unknown`; an object counts as missing only if the store says so of the object itself.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ tokio::task_local! {
 pub(super) struct StoreResponse {
     /// `None` as long as there is no answer.
     pub(super) status: Option<u16>,
-    /// Whether it answers a HEAD request, which has no body to name anything.
+    /// Whether this answers a HEAD request, whose answer has no body and so names nothing.
     pub(super) head: bool,
     /// When the store answered.
     pub(super) date: Option<StoreTime>,
@@ -35,11 +35,11 @@ pub(super) struct StoreResponse {
     pub(super) last_modified: Option<StoreTime>,
     /// The store's own word for a failure.
     pub(super) code: Option<String>,
-    /// How far a copy has come that Azure makes in the background.
+    /// The progress of a copy that Azure makes in the background.
     pub(super) copy_status: Option<String>,
     /// How long the store asks to be left alone.
     pub(super) retry_after: Option<Duration>,
-    /// Why this is no answer of an object store, if it is none.
+    /// Why this is no answer of an object store; `None` if it may be one.
     pub(super) flaw: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl From<FailedCall> for BucketError {
     }
 }
 
-/// Awaits a call and tells what was answered on the wire meanwhile.
+/// Awaits a call; also returns the last answer on the wire meanwhile.
 pub(super) async fn listen<T>(call: impl Future<Output = T>) -> (T, StoreResponse) {
     let response = Arc::new(Mutex::new(StoreResponse::default()));
     let answer = LAST_RESPONSE.scope(response.clone(), call).await;
@@ -65,11 +65,11 @@ pub(super) async fn listen<T>(call: impl Future<Output = T>) -> (T, StoreRespons
 }
 
 fn note(response: StoreResponse) {
-    // A request outside of any call has nobody who asks.
+    // A request outside of any call has no reader for its answer.
     let _ = LAST_RESPONSE.try_with(|cell| *cell.lock() = response);
 }
 
-/// Makes `object_store` use our client, and listens in.
+/// Makes `object_store` use our client, and notes the answers.
 #[derive(Debug, Clone)]
 pub(super) struct Listening(pub(super) Clients);
 
@@ -98,7 +98,7 @@ impl HttpService for Listening {
             retry_after: text("retry-after").and_then(|text| retry_after(&text, date)),
             flaw: None,
         };
-        // An object's content is not waited for here.
+        // An object's content is not awaited here.
         if head || (parts.status.is_success() && matches!(asked, RequestKind::Get | RequestKind::Token)) {
             response.flaw = flaw(asked, &response, &parts.headers, &[]);
             note(response);
@@ -113,21 +113,21 @@ impl HttpService for Listening {
     }
 }
 
-/// What a request asks for, as far as it tells what proves the answer.
+/// What a request asks for, as far as that decides what proves its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestKind {
     Get,
     Head,
     List(&'static str),
     Put,
-    /// A block of Azure's, which has no tag.
+    /// A block of Azure's; a written block has no tag.
     Block,
     Copy,
     BeginUpload,
     CompleteUpload,
     DeleteBatch,
     Delete,
-    /// Credentials, of another server than the store.
+    /// Credentials, from a server other than the store.
     Token,
 }
 
@@ -156,7 +156,7 @@ impl RequestKind {
     }
 }
 
-/// Why an answer is none of an object store's, or `None` if it may be one.
+/// Why an answer cannot be an object store's; `None` if it may be one.
 fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let kind = header("content-type");
@@ -172,7 +172,8 @@ fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body:
         return if known { None } else { lacks("an error in the store's words") };
     }
     match asked {
-        // An object tells the kind of its content. Elsewhere some servers send it of a body that is empty.
+        // The type of an object's content counts: Drumlin stores no pages. Elsewhere it does not: some servers send a
+        // page's type with an empty body.
         RequestKind::Get | RequestKind::Head if is_page(kind) => lacks("no page for people"),
         RequestKind::Get | RequestKind::Head if !tagged || !matches!(status, 200 | 206) => {
             lacks("an object with an ETag")
@@ -197,7 +198,7 @@ fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body:
     }
 }
 
-/// An error with its innermost cause: the crate's errors already repeat what lies between.
+/// An error with its innermost cause: the crate's errors already repeat the causes in between.
 fn with_cause(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
@@ -231,7 +232,7 @@ impl StoreResponse {
                 BucketError::Exists { date }
             }
             (404, code) if self.is_absent(code) => BucketError::NotFound { date },
-            // The upload, or what was uploaded of it, is gone; a new one may succeed.
+            // The upload, or its uploaded blocks, are gone; a new upload may succeed.
             (404, Some("NoSuchUpload")) | (400, Some("InvalidBlockList" | "InvalidPart" | "RequestTimeout")) => {
                 BucketError::unknown(message)
             }
@@ -242,7 +243,7 @@ impl StoreResponse {
         }
     }
 
-    /// What is known where the answer does not prove to be the store's.
+    /// What is known when nothing proves that the store itself has answered.
     pub(super) fn unproven(&self) -> Option<BucketError> {
         let flaw = self.flaw.as_ref()?;
         let message = format!(

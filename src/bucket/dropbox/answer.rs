@@ -1,6 +1,5 @@
-//! What Dropbox's answers mean to the protocol (docs/protocol.md#outcomes), after its HTTP API: 409 carries the
-//! error of the endpoint itself as JSON, 429 and 503 ask for patience. Its invariant: in doubt a failure is
-//! `Unknown`.
+//! What Dropbox's answers mean to the protocol (docs/protocol.md#outcomes). In its HTTP API, 409 carries the
+//! endpoint's own error as JSON; 429 and 503 ask for patience. Invariant: a failure in doubt is `Unknown`.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::bucket::http_client::http_date;
 use crate::bucket::proof::is_page;
 use crate::bucket::{BucketError, Stamp, StoreTime};
 
-/// How long to wait when told to wait and not how long.
+/// The wait when Dropbox asks for one without saying how long.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait that is obeyed to the letter.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -42,7 +41,8 @@ impl FileMetadata {
         Some(StoreTime(time.timestamp_millis()))
     }
 
-    /// This metadata, if it describes a file's version as Dropbox does, and of `size` bytes where that is known.
+    /// This metadata, if it describes a version of a file as Dropbox does. The size must be `size` bytes where that is
+    /// known.
     pub(super) fn proven(self, size: Option<u64>) -> Result<FileMetadata, BucketError> {
         let fits = self.size.is_some_and(|told| size.is_none_or(|size| size == told));
         match fits && self.rev.as_ref().is_some_and(|rev| !rev.is_empty()) {
@@ -71,7 +71,7 @@ pub(super) struct Failed {
     pub(super) wait: Option<Duration>,
     /// The endpoint's own error, as a path of words: `path/not_found/…`.
     pub(super) summary: String,
-    /// Whether Dropbox itself says so: its error as JSON, or a line of text for a request that makes no sense.
+    /// Whether Dropbox itself has answered: with its error as JSON, or with a line of text for a malformed request.
     pub(super) spoken: bool,
 }
 
@@ -82,7 +82,7 @@ struct ErrorBody {
 }
 
 impl Failed {
-    /// What an answer's status, headers and body say.
+    /// The meaning of an answer's status, headers and body.
     pub(super) fn of(status: u16, headers: &reqwest::header::HeaderMap, body: &[u8]) -> Failed {
         let asked = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let asked = asked.map(|seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE));
@@ -91,7 +91,7 @@ impl Failed {
         let page = is_page(headers.get("content-type").and_then(|kind| kind.to_str().ok()));
         let (summary, spoken) = match serde_json::from_slice::<ErrorBody>(body) {
             Ok(body) => (body.error_summary.clone(), !body.error_summary.is_empty() && !page),
-            // 400 may come as text; a line of it is enough to tell what is wrong.
+            // 400 may come as text; one line of it is enough to show the fault.
             Err(_) => {
                 let line: String = String::from_utf8_lossy(body).chars().take(200).collect();
                 let plain = status == 400 && !page && !line.trim().is_empty() && !line.trim_start().starts_with('<');
@@ -139,7 +139,7 @@ impl Failed {
             | ["path" | "to", "insufficient_space", ..]
             | ["path" | "path_lookup" | "from_lookup", "restricted_content", ..]
             | ["payload_too_large", ..] => BucketError::Refused { message },
-            // too_many_write_operations, lost upload sessions, internal errors and words yet to come.
+            // too_many_write_operations, lost upload sessions, internal errors and words that Dropbox may yet add.
             _ => BucketError::unknown(message),
         }
     }

@@ -1,8 +1,11 @@
-//! A folder in Dropbox as a bucket, through its HTTP API. Its invariants: a create is an upload in mode
-//! `add` and a swap one in mode `update` with the revision read, both with `strict_conflict` and without
-//! `autorename`, so that a conflict is an answer and never a second file; keys become paths by `names`,
-//! which Dropbox cannot confuse. A key must not be the folder of another: what deletes a file deletes a
-//! folder too. Listings come whole and unsorted from Dropbox, so that each page lists the folder anew.
+//! A folder in Dropbox as a bucket, through its HTTP API. Invariants:
+//!
+//! - A create is an upload in mode `add`, a swap one in mode `update` with the revision read. Both have
+//!   `strict_conflict` and no `autorename`, so that a conflict is an answer and never a second file.
+//! - Keys become paths by `names`, which Dropbox cannot confuse.
+//! - No key is the folder of another: the call that deletes a file deletes a folder too.
+//!
+//! Dropbox lists a folder whole and unsorted, so each page lists the folder anew.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,13 +34,13 @@ mod wire;
 
 pub use token::Credentials;
 
-/// Where keys live in the Dropbox unless told otherwise.
+/// The folder of the keys in Dropbox if the settings name none.
 pub const DEFAULT_ROOT: &str = "vector_db";
-/// One request uploads no more than this; larger contents go in a session.
+/// One request uploads at most this much; larger contents go in a session.
 const MAX_UPLOAD_BYTES: usize = 150 << 20;
 /// Writes under way at once: Dropbox locks the whole namespace for each, and answers 429 to a crowd.
 const WRITES_IN_FLIGHT: usize = 2;
-/// How often a delete that Dropbox makes in the background is looked at.
+/// The pause between two looks at a delete that Dropbox makes in the background.
 const DELETE_POLL: Duration = Duration::from_millis(500);
 /// Entries in one answer of a listing.
 const LIST_ENTRIES: u32 = 2_000;
@@ -131,8 +134,8 @@ impl DropboxBucket {
         Ok(format!("{}/{}", self.root, names::encode(key)))
     }
 
-    /// The key of an entry of a listing; `None` for what is not ours. The folder's own name may have
-    /// another case there, so that it is told by the number of its parts.
+    /// The key of an entry of a listing; `None` for a file of somebody else. The folder's own name may come back in
+    /// another case. The key therefore begins after that name's number of parts.
     fn key_of(&self, entry: &FileMetadata) -> Option<String> {
         let inner = entry.path_lower.as_deref()?.split('/').skip(self.root.split('/').count().max(1));
         names::decode(&inner.collect::<Vec<_>>().join("/"))
@@ -255,7 +258,7 @@ impl DropboxBucket {
     }
 }
 
-/// Checks that an answer tells of the file that it is about.
+/// Checks that an answer describes the file that it is about.
 fn described(answer: &Value) -> Result<(), BucketError> {
     match answer.get("metadata").is_some_and(Value::is_object) {
         true => Ok(()),
@@ -349,7 +352,7 @@ impl Bucket for DropboxBucket {
                 described(&answer)?;
                 Ok(Stamp { etag: None, date, last_modified: date })
             }
-            // Dropbox does not copy over a file; an earlier attempt whose answer was lost may have made it.
+            // Dropbox does not copy over a file. An earlier attempt whose answer was lost may have made this one.
             Err(BucketError::Exists { .. }) => {
                 let content = self.get(from, None).await?.bytes;
                 self.put_large(to, vec![content]).await

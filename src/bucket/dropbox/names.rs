@@ -1,7 +1,7 @@
-//! How keys become paths in Dropbox, which does not tell upper from lower case and may change the case of
-//! a folder's name. Its invariant: different keys have paths that differ even then, and a path gives back
-//! its key to the letter. Lower-case letters, digits and `.-_/` stand for themselves; `^` switches between
-//! lower and upper case, so that `HEAD` is `^head`; any other byte is `%xx`, in lower-case hexadecimal.
+//! How keys become paths in Dropbox, which ignores case and may change the case of a folder's name. Invariant:
+//! different keys have paths that differ even without case, and a path gives back its exact key. Lower-case letters,
+//! digits and `.-_/` stand for themselves. `^` switches between lower and upper case, so that `HEAD` is `^head`. Any
+//! other byte is `%xx`, in lower-case hexadecimal.
 
 /// The path of a key below a folder's root, without a slash in front.
 pub(super) fn encode(key: &str) -> String {
@@ -29,11 +29,11 @@ fn encode_part(part: &str) -> String {
     path
 }
 
-/// The key of a path in lower case; `None` for a file that is not one of ours.
+/// The key of a path in lower case; `None` for a file that is not Drumlin's.
 pub(super) fn decode(path: &str) -> Option<String> {
     let parts: Option<Vec<String>> = path.split('/').map(decode_part).collect();
     let key = parts?.join("/");
-    // Only the one spelling that `encode` writes.
+    // Only the spelling that `encode` writes counts.
     (encode(&key) == path).then_some(key)
 }
 

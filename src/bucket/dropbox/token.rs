@@ -1,6 +1,5 @@
-//! The access token: given as it is, or got with a refresh token and renewed before it ends. Its
-//! invariant: callers that find the token expired at once renew it once, and no secret shows in `Debug` or in
-//! a message.
+//! The access token: fixed by the settings, or got with a refresh token and renewed before it expires. Invariants:
+//! callers that find the token expired together renew it once; no secret shows in `Debug` or in a message.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +12,13 @@ use super::answer::Failed;
 use crate::bucket::BucketError;
 use crate::bucket::attempt::chain;
 
-/// A token is renewed this long before it ends.
+/// A token is renewed this long before it expires.
 const MARGIN: Duration = Duration::from_secs(300);
 
 /// What proves who we are to Dropbox.
 #[derive(Clone)]
 pub enum Credentials {
-    /// A token as it is; once it has run out, nothing renews it.
+    /// A fixed token; once it has expired, nothing renews it.
     AccessToken(String),
     /// What gets new access tokens.
     Refresh {
@@ -49,7 +48,7 @@ pub(super) struct Token {
 
 struct CurrentToken {
     text: String,
-    /// From when on it is renewed; `None` if that is not known.
+    /// When the token is to be renewed; `None` if that is not known.
     expires: Option<Instant>,
 }
 
@@ -74,7 +73,7 @@ struct OauthRefusal {
 }
 
 impl Token {
-    /// The token to send; `refused` is one that the store has just refused, and is not given again.
+    /// The token to send. `refused` is a token that the store has just refused; it is not returned again.
     pub(super) async fn get(
         &self,
         credentials: &Credentials,
@@ -132,7 +131,7 @@ async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Resu
     }
 }
 
-/// A value as a form wants it.
+/// A value escaped for a form.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {

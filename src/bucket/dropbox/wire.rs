@@ -1,6 +1,6 @@
-//! One call to Dropbox: the token, the arguments where each kind of endpoint wants them, the time-out and
-//! the pause that the store has asked for. Its invariant: a call is sent once, and once more only with a new
-//! token after 401, by which nothing was done.
+//! One call to Dropbox: the token, the place of the arguments for each kind of endpoint, the time-out, and the pause
+//! that the store has asked for. Invariant: a call is sent once. Only after 401, by which nothing was done, is it sent
+//! once more with a new token.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,9 +38,9 @@ pub(super) struct Ask {
     pub(super) argument: Value,
     /// The content of an upload; `None` where the endpoint takes its argument as the body.
     pub(super) content: Option<Bytes>,
-    /// Whether content comes back.
+    /// Whether the answer carries content.
     pub(super) download: bool,
-    /// The bytes of the content that are wanted.
+    /// The wanted range of the content's bytes.
     pub(super) range: Option<Range<u64>>,
 }
 
@@ -64,7 +64,7 @@ impl Ask {
 /// Why a call failed.
 #[derive(Debug)]
 pub(super) enum CallFailure {
-    /// The store said so.
+    /// The store answered with a failure.
     Answered(Failed),
     /// There was no answer, or no call.
     Other(BucketError),
@@ -86,7 +86,7 @@ impl From<BucketError> for CallFailure {
 }
 
 impl Wire {
-    /// Makes the call; a success whose body is still to be read.
+    /// Makes the call. The body of a success is still to be read.
     pub(super) async fn call(&self, ask: &Ask) -> Result<reqwest::Response, CallFailure> {
         self.wait().await?;
         let limit = self.http.limit(ask.content.as_ref().map_or(0, Bytes::len) as u64);
@@ -96,7 +96,7 @@ impl Wire {
         }
     }
 
-    /// Makes the call and reads the JSON that it answers.
+    /// Makes the call and reads the JSON of its answer.
     pub(super) async fn json<T: DeserializeOwned>(&self, ask: &Ask) -> Result<(T, Option<StoreTime>), CallFailure> {
         let response = self.call(ask).await?;
         let date = http_date(response.headers(), "date");
@@ -118,7 +118,7 @@ impl Wire {
                 return Ok(response);
             }
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            // An error's body only helps to tell what it means.
+            // An error's body only helps to word the message.
             let body = response.bytes().await.unwrap_or_default();
             let failed = Failed::of(status, &headers, &body);
             if let Some(wait) = failed.wait {
@@ -150,7 +150,7 @@ impl Wire {
         }
     }
 
-    /// Waits as long as the store has asked for; gives up at once if that is longer than an attempt takes.
+    /// Waits as long as the store has asked for. Gives up at once if that is longer than an attempt may take.
     async fn wait(&self) -> Result<(), BucketError> {
         let Some(until) = *self.hold.lock() else { return Ok(()) };
         let wait = until.saturating_duration_since(Instant::now());

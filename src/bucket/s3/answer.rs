@@ -1,6 +1,6 @@
-//! What S3's answers mean to the protocol (docs/protocol.md#outcomes): every failure sorted by what is known, and
-//! successes that prove nothing. Its invariant: in doubt an answer is `Unknown`, and a slot counts as
-//! missing only if the store says so in its own words.
+//! What S3's answers mean to the protocol (docs/protocol.md#outcomes): every failure is sorted by what is known, and
+//! some successes prove nothing. Invariants: an answer in doubt is `Unknown`; a slot counts as missing only if the
+//! store says so in its own words.
 
 use std::error::Error as StdError;
 
@@ -33,13 +33,13 @@ where
     }
 }
 
-/// A call that was never sent for want of keys: they may come again where there were some before.
+/// A call that was never sent for want of keys. If there were keys before, they may come again.
 fn refused_unless_accepted(message: String, response: &ResponseWatch) -> BucketError {
     let message = message.find(NO_CREDENTIALS).and_then(|at| message.get(at..)).unwrap_or(&message).to_owned();
     if response.had_keys() { BucketError::unknown(message) } else { BucketError::Refused { message } }
 }
 
-/// A success, or what is known of it where it does not prove to be the store's answer.
+/// `Ok` for a success that is provably the store's; otherwise what is known of the call.
 pub(super) fn check(response: &ResponseWatch) -> Result<(), BucketError> {
     let Note { flaw, retry_after, .. } = response.note();
     match flaw {
@@ -48,7 +48,7 @@ pub(super) fn check(response: &ResponseWatch) -> Result<(), BucketError> {
     }
 }
 
-/// The tag out of an answer's document, without which nothing is known to be written.
+/// The tag in an answer's document. Without a tag nothing is known to be written.
 pub(super) fn tag(etag: Option<String>) -> Result<String, BucketError> {
     let lacking = || BucketError::unknown(not_the_stores("a success", "an ETag is expected in its document"));
     etag.filter(|etag| !etag.trim().is_empty()).ok_or_else(lacking)
@@ -71,7 +71,7 @@ impl ErrorResponse<'_> {
         let date = self.note.date;
         let unknown = || BucketError::unknown_until(self.text(), self.note.retry_after);
         if let Some(flaw) = &self.note.flaw {
-            // A store that knows no batches of deletes may have no words for that either.
+            // A store without batched deletes may answer in words that are not S3's.
             return match (asked, self.status) {
                 (Operation::DeleteBatch, 405 | 501) => BucketError::Refused { message: self.text() },
                 _ => BucketError::unknown_until(
@@ -94,9 +94,9 @@ impl ErrorResponse<'_> {
             (404, _) if absent => BucketError::NotFound { date },
             // The upload was ended by someone else; a new one may succeed.
             (404, Some("NoSuchUpload")) => unknown(),
-            // S3 says 400 when the body did not come in time.
+            // S3 answers 400 when the body did not come in time.
             (400, Some("RequestTimeout")) => unknown(),
-            // Cured by the store's own time, which the answer tells.
+            // Cured by the store's own time, which stands in the answer.
             (403, Some("RequestTimeTooSkewed")) => BucketError::unknown(format!(
                 "{}; the clocks of this machine and of the store differ, set this machine's",
                 self.text()

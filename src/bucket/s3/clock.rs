@@ -1,6 +1,6 @@
-//! The clock that requests are signed by: this machine's, put right by the store's where they differ. Its
-//! invariant: one answer with a wrong date changes nothing. A difference is believed when it repeats, and
-//! forgotten as soon as an answer agrees with this machine's clock.
+//! The clock for signing requests: this machine's, corrected by the store's where they differ. Invariant: one answer
+//! with a wrong date changes nothing. A difference is believed when it repeats, and forgotten as soon as an answer
+//! agrees with this machine's clock.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::bucket::StoreTime;
 use crate::bucket::clock::system_time;
 
-/// Clocks that differ by less agree: S3 takes signatures that are up to fifteen minutes off.
+/// Clocks that differ by at most this much agree. S3 accepts signatures that are up to fifteen minutes off.
 const TOLERANCE_MS: i64 = 4 * 60 * 1_000;
 
 /// The clock; see the module's text. Clones are the same clock.
@@ -22,7 +22,7 @@ pub(super) struct SigningClock(Arc<Mutex<Skew>>);
 #[derive(Debug, Default)]
 struct Skew {
     believed_ms: i64,
-    /// What one answer said that differs from what is believed.
+    /// The difference in one answer, while it is not believed yet.
     heard_once_ms: Option<i64>,
 }
 
@@ -45,7 +45,7 @@ impl Skew {
 }
 
 impl SigningClock {
-    /// An answer has just come that says what time it is at the store.
+    /// Takes in the store's time from an answer that has just come.
     pub(super) fn observe(&self, date: StoreTime) {
         self.0.lock().observe(date.since_ms(system_time(SystemTime::now())));
     }

@@ -1,7 +1,7 @@
-//! The HTTP client under the SDK: two pools of connections, one that keeps them and one that does not. Its
-//! invariants: a call made by [`over_new_connections`](super::over_new_connections) goes over a connection
-//! that no earlier answer came over, and none is kept of it. A request is sent as the SDK signed it: its
-//! address is not rewritten, no redirect is followed, and an answer is not unpacked.
+//! The HTTP client under the SDK, with two pools: one keeps its connections, one does not. Invariants: a call made by
+//! [`over_new_connections`](super::over_new_connections) uses a connection that no earlier answer came over, and keeps
+//! none afterwards. A request is sent as the SDK signed it: its address is not rewritten, no redirect is followed, and
+//! an answer is not unpacked.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -36,7 +36,7 @@ use super::trust::tls;
 use crate::bucket::attempt::wants_new_connection;
 use crate::error::Result;
 
-/// Which connections are kept, and how long making one and waiting for an answer may take.
+/// Whether connections are kept, and the time limits for making one and for waiting for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct ConnectionKind {
     fresh: bool,
@@ -52,7 +52,7 @@ struct ConnectionClient {
     pools: Mutex<HashMap<ConnectionKind, SharedHttpConnector>>,
 }
 
-/// The client for all calls, which trusts the certificates of `bundle` alone if there is one.
+/// The client for all calls. If there is a `bundle`, the client trusts its certificates alone.
 ///
 /// # Errors
 /// `Invalid` if the bundle cannot be read or holds no certificates.
@@ -92,7 +92,7 @@ impl ConnectionPool {
         ConnectionPool { client: client.build(connector), proxies: of.proxies.clone(), read_timeout: kind.read_timeout }
     }
 
-    /// Adds the keys of a proxy that passes the request on. One that a tunnel goes through was shown them before.
+    /// Adds the proxy's credentials if the proxy passes requests on. A proxy with a tunnel has seen them already.
     fn with_keys_of_proxy(&self, mut request: Request<SdkBody>) -> Request<SdkBody> {
         if request.uri().scheme() == Some(&Scheme::HTTP)
             && let Some(proxy) = self.proxies.intercept(request.uri())
@@ -122,7 +122,7 @@ impl HttpConnector for ConnectionPool {
     }
 }
 
-/// What clients of the SDK that repeat a call want of a connection: where it leads, and a way to end its use.
+/// A connection's metadata for the SDK's retrying clients: where it leads, and a way to end its use.
 fn told_of(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     let mut told = ConnectionMetadata::builder();
     {
@@ -139,7 +139,7 @@ fn told_of(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     Some(told.poison_fn(poison).build())
 }
 
-/// A failure as the SDK tells kinds of them apart.
+/// A failure in the SDK's own kinds.
 fn sorted(error: BoxError) -> ConnectorError {
     let within = error.as_ref();
     if cause::<TimedOut>(within).is_some() {

@@ -1,6 +1,6 @@
-//! The keys for S3 where none are given in the settings: from the environment, a profile, `credential_process`,
-//! a container or an instance's role, as the SDK's own chain finds them. Its invariant: keys that the store
-//! says are expired are asked for anew from the beginning, files included; another program may have renewed them.
+//! The keys for S3 if the settings hold none. The SDK's own chain finds them in the environment, a profile,
+//! `credential_process`, a container or an instance's role. Invariant: after the store calls keys expired, the whole
+//! chain runs again, files included; another program may have renewed them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use tokio::time::Instant;
 
 use crate::bucket::attempt::chain;
 
-/// Keys are asked for anew so long before they end.
+/// Keys are renewed this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
-/// Keys that the store refuses are asked for anew once in this time at most.
+/// Least time between two renewals of keys that the store refuses.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
-/// Codes of S3 by which keys that were good before are no more.
+/// S3's codes for keys that were good before and are not any more.
 const EXPIRED: [&str; 4] = ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"];
-/// How the message begins that tells that no keys were found.
+/// The beginning of the message that no keys were found.
 pub(super) const NO_CREDENTIALS: &str = "no credentials for S3";
 
 /// Loads the environment's and the profile's configuration.
@@ -37,7 +37,7 @@ pub(super) async fn load(http: SharedHttpClient, region: Option<Region>) -> SdkC
     chain.load().await
 }
 
-/// Begins the chain from its start.
+/// Starts the chain anew.
 type Begin = Box<dyn Fn() -> BoxFuture<'static, Option<SharedCredentialsProvider>> + Send + Sync>;
 
 /// The keys; see the module's text. Clones are the same.
@@ -47,7 +47,7 @@ pub(super) struct Keys(Arc<SharedKeys>);
 struct SharedKeys {
     begin: Begin,
     loaded: Mutex<LoadedKeys>,
-    /// The store has taken requests signed with such keys before.
+    /// The store has accepted requests signed with keys of this origin before.
     accepted: AtomicBool,
     /// The store has called the keys expired since they were loaded.
     expired: AtomicBool,
@@ -66,7 +66,7 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Keys of the chain.
+    /// Keys found by the SDK's chain.
     pub(super) fn of_chain(config: &SdkConfig, http: SharedHttpClient, region: Option<Region>) -> Self {
         let begin: Begin = Box::new(move || {
             let (http, region) = (http.clone(), region.clone());
@@ -81,18 +81,18 @@ impl Keys {
         Keys(Arc::new(SharedKeys { begin, loaded, accepted, expired }))
     }
 
-    /// The store has taken a request.
+    /// Notes that the store has accepted a request.
     pub(super) fn accepted(&self) {
         self.0.accepted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether requests signed with such keys have been taken.
+    /// Whether the store has accepted requests signed with keys of this origin.
     pub(super) fn were_accepted(&self) -> bool {
         self.0.accepted.load(Ordering::Relaxed)
     }
 
-    /// The store has refused a request with `code`: whether other keys than these may help, which are then
-    /// asked for before the next request.
+    /// Notes that the store has refused a request with `code`. Returns whether other keys may help; these are then
+    /// loaded before the next request.
     pub(super) fn refused(&self, code: &str) -> bool {
         let expired = EXPIRED.contains(&code);
         self.0.expired.fetch_or(expired, Ordering::SeqCst);
@@ -121,7 +121,7 @@ impl Keys {
     }
 }
 
-/// What to do where no keys are found.
+/// Advice for the case that no keys are found.
 fn none_found(why: &str) -> CredentialsError {
     CredentialsError::provider_error(format!(
         "{NO_CREDENTIALS}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of ~/.aws \

@@ -1,5 +1,5 @@
-//! Encryption at rest as S3 is asked for it: what each request says. Invariant: a customer's own key goes with
-//! every request that makes or reads an object, never over an open network, and never shows in `Debug`.
+//! Encryption at rest in S3: the headers of each request. Invariant: a customer's own key goes with every request that
+//! makes or reads an object, never over an open network, and never shows in `Debug`.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Bytes of a customer's key.
 const KEY_BYTES: usize = 32;
 
-/// Encryption at rest that is asked for with every object that is written.
+/// The encryption at rest of every object that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum S3Encryption {
     /// By keys of the store (SSE-S3).
@@ -23,12 +23,13 @@ pub enum S3Encryption {
         /// The key's id or ARN; `None` is AWS's own key for S3.
         key_id: Option<String>,
     },
-    /// By a key that comes with each request and that the store forgets (SSE-C): without it nobody reads.
+    /// By a key that comes with each request and that the store forgets (SSE-C). Nobody reads an object without the
+    /// key.
     Customer(S3CustomerKey),
 }
 
 impl S3Encryption {
-    /// What the header `x-amz-server-side-encryption` says.
+    /// The value of the header `x-amz-server-side-encryption`.
     pub(super) fn algorithm(&self) -> Option<ServerSideEncryption> {
         match self {
             S3Encryption::Aes256 => Some(ServerSideEncryption::Aes256),
@@ -37,7 +38,7 @@ impl S3Encryption {
         }
     }
 
-    /// What the header `x-amz-server-side-encryption-aws-kms-key-id` says.
+    /// The value of the header `x-amz-server-side-encryption-aws-kms-key-id`.
     pub(super) fn kms_key_id(&self) -> Option<String> {
         match self {
             S3Encryption::Kms { key_id } => key_id.clone(),
@@ -65,7 +66,7 @@ impl S3CustomerKey {
     /// Reads the key from base64, as `openssl rand -base64 32` writes it.
     ///
     /// # Errors
-    /// `Invalid`, without the text, if it is no base64 of 32 bytes.
+    /// `Invalid` if the text is not base64 of 32 bytes; the message does not quote the text.
     pub fn parse(base64: &str) -> Result<S3CustomerKey> {
         let bytes = STANDARD.decode(base64.trim()).ok().filter(|bytes| bytes.len() == KEY_BYTES);
         let bytes = bytes.ok_or_else(|| {
@@ -78,7 +79,7 @@ impl S3CustomerKey {
         Ok(S3CustomerKey { key: STANDARD.encode(&bytes), md5: STANDARD.encode(Md5::digest(&bytes)) })
     }
 
-    /// What the three headers say: algorithm, key, and its MD5.
+    /// The values of the three headers: algorithm, key, and its MD5.
     pub(super) fn headers(&self) -> (String, String, String) {
         ("AES256".to_owned(), self.key.clone(), self.md5.clone())
     }

@@ -1,6 +1,5 @@
-//! S3, and every store that speaks it (R2, MinIO, SeaweedFS, Tigris, Ceph), through AWS's own SDK.
-//! Its invariant: one call is one attempt, bounded in time, and its outcome is told as `answer` sorts
-//! it. Only [`Retrying`](super::retry) repeats anything.
+//! S3, and every store that speaks it (R2, MinIO, SeaweedFS, Tigris, Ceph), through AWS's own SDK. Invariant: one call
+//! is one attempt, bounded in time, and `answer` sorts its outcome. Only [`Retrying`](super::retry) repeats anything.
 
 use std::future::Future;
 use std::ops::Range;
@@ -53,7 +52,7 @@ const DELETES_IN_FLIGHT: usize = 16;
 pub struct S3Bucket {
     client: Client,
     clock: SigningClock,
-    /// Where keys come from that may be renewed.
+    /// Where renewable keys come from.
     keys: Option<Keys>,
     /// The bucket's name.
     name: String,
@@ -64,7 +63,7 @@ pub struct S3Bucket {
     attempt_timeout: Duration,
     multipart_bytes: usize,
     part_bytes: usize,
-    /// The store has refused a batched delete; spare it further ones.
+    /// The store has refused a batched delete; no more are sent to it.
     deletes_singly: Arc<AtomicBool>,
 }
 
@@ -95,13 +94,13 @@ impl S3Bucket {
         format!("{}{key}", self.root)
     }
 
-    /// What every request that makes an object says about its encryption: the algorithm, and its key's id.
+    /// The encryption headers of every request that makes an object: the algorithm, and the key's id.
     fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
         let encryption = self.encryption.as_ref();
         (encryption.and_then(S3Encryption::algorithm), encryption.and_then(S3Encryption::kms_key_id))
     }
 
-    /// What every request that makes or reads an object says about a key of the customer's own.
+    /// The headers for a customer's own key, in every request that makes or reads an object.
     fn customer_key(&self) -> Option<(String, String, String)> {
         self.encryption.as_ref().and_then(S3Encryption::customer_key).map(S3CustomerKey::headers)
     }
@@ -110,7 +109,7 @@ impl S3Bucket {
         attempt_limit(self.attempt_timeout, body_bytes)
     }
 
-    /// Listens to a call that is about to be made.
+    /// Watches the answer to a call that is about to be made.
     fn watch(&self, asked: Operation) -> ResponseWatch {
         ResponseWatch::of(asked, &self.clock, self.keys.as_ref())
     }
@@ -140,7 +139,7 @@ impl S3Bucket {
         let request = self.client.head_object().bucket(&self.name).key(self.full(key));
         let request = with_customer_key!(request, self);
         let head = match self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await {
-            // No body has told why: anybody may have said so.
+            // A HEAD answer has no body that says why; anybody may have sent it.
             Err(BucketError::NotFound { .. } | BucketError::Exists { .. } | BucketError::Refused { .. }) => {
                 return Err(self.denied_in_words(key).await);
             }
@@ -150,7 +149,7 @@ impl S3Bucket {
         Ok(Object { bytes: Bytes::new(), size_bytes: size(head.content_length)?, stamp })
     }
 
-    /// Why an object is not given, in the words that a GET is answered with.
+    /// The reason why an object is withheld, in the words of an answer to GET.
     async fn denied_in_words(&self, key: &str) -> BucketError {
         let response = self.watch(Operation::Get);
         let request = self.client.get_object().bucket(&self.name).key(self.full(key)).range("bytes=0-0");
@@ -224,7 +223,7 @@ fn store_time(time: Option<DateTime>) -> Option<StoreTime> {
     time.and_then(|time| time.to_millis().ok()).map(StoreTime)
 }
 
-/// The whole size out of `bytes 0-9/1234`, if these are the `length` bytes that `asked` can mean.
+/// The whole size from `bytes 0-9/1234`, if the range is the `length` bytes that `asked` can mean.
 fn whole_size(content_range: &str, asked: &Range<u64>, length: u64) -> Option<u64> {
     let (bytes, whole) = content_range.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (start, whole): (u64, u64) = (bytes.split_once('-')?.0.trim().parse().ok()?, whole.trim().parse().ok()?);
@@ -274,7 +273,7 @@ impl Bucket for S3Bucket {
                 Some(None) => {
                     return Err(BucketError::unknown("the store tells of another range than was asked for"));
                 }
-                // A server that does not know ranges has sent everything.
+                // A server that ignores ranges has sent the whole object.
                 None => {
                     let cut = |at: u64| usize::try_from(at.min(size_bytes)).unwrap_or(bytes.len());
                     bytes = bytes.slice(cut(range.start)..cut(range.end));
@@ -314,7 +313,7 @@ impl Bucket for S3Bucket {
         keys::validate(to)?;
         let (response, source) =
             (self.watch(Operation::Copy), percent_encoded(&format!("{}/{}", self.name, self.full(from))));
-        // A copy is encrypted as it is asked for, not as its source is.
+        // A copy is encrypted as these settings say, not as its source is.
         let (algorithm, kms_key_id) = self.encryption();
         let request = self.client.copy_object().bucket(&self.name).key(self.full(to)).copy_source(source);
         let request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(kms_key_id);
@@ -348,7 +347,7 @@ impl Bucket for S3Bucket {
                 objects.push(Listed { key: key.to_owned(), size_bytes, last_modified });
             }
         }
-        // A page that claims to be cut yet holds nothing could not be continued.
+        // A truncated page without objects gives no key to continue from.
         let more = found.is_truncated.unwrap_or(false) && !objects.is_empty();
         Ok(Page { objects, more, date: response.date() })
     }

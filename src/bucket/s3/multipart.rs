@@ -1,6 +1,5 @@
-//! Large objects in parts, several under way at once. Its invariant: the object appears at once and
-//! whole when the upload is completed; an upload that failed is aborted, so that its parts do not
-//! lie in the bucket unseen (and paid for).
+//! Large objects in parts, several under way at once. Invariants: the object appears at once and whole when the upload
+//! is completed; a failed upload is aborted, so that its parts do not lie in the bucket unseen (and paid for).
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::bucket::{BucketError, Stamp};
 
 /// Parts under way at once.
 const IN_FLIGHT: usize = 4;
-/// S3 takes no more parts than this.
+/// S3 takes at most this many parts.
 const MAX_PARTS: usize = 10_000;
 
 impl S3Bucket {
@@ -38,7 +37,7 @@ impl S3Bucket {
         let uploaded = self.upload_and_complete(key, &upload, parts(pieces, part_bytes)).await;
         if uploaded.is_err() {
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(self.full(key)).upload_id(upload);
-            // The failure to report is the first one; a store's own rule for old uploads does the rest.
+            // The first failure is the one to report. The store's own rule for old uploads removes what stays.
             let response = self.watch(Operation::AbortUpload);
             let _ = self.bounded(0, &response, abort.customize().interceptor(response.clone()).send()).await;
         }
@@ -62,7 +61,7 @@ impl S3Bucket {
                     let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(id);
                     let response = self.watch(Operation::AbortUpload);
                     let done = self.bounded(0, &response, abort.customize().interceptor(response.clone()).send()).await;
-                    // One that fails is found again next time.
+                    // A failed abort is found again next time.
                     aborted += usize::from(done.is_ok());
                 }
             }
@@ -73,7 +72,7 @@ impl S3Bucket {
         }
     }
 
-    /// Whether a key, with the store's prefix, can be that of an upload of ours: others may use the bucket, too.
+    /// Whether a full key can belong to an upload of this store. Others may use the bucket, too.
     fn is_of_a_stream(&self, full: &str) -> bool {
         let key = full.strip_prefix(&self.root).unwrap_or_default();
         keys::collection_of(key).is_some() || key.starts_with(&StreamId::Catalog.prefix())

@@ -1,6 +1,6 @@
-//! What was answered to one call to S3: status, time, and whether the answer proves to be the store's. Its
-//! invariant: a success without proof is never taken for one (docs/protocol.md#proof-of-an-answer). A captive portal, a
-//! maintenance page or a wrong load balancer answers 200 as well.
+//! The answer to one call to S3: status, time, and whether it is provably the store's. Invariant: a success without
+//! proof is never taken for one (docs/protocol.md#proof-of-an-answer). A captive portal, a maintenance page or a wrong
+//! load balancer answers 200 as well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::bucket::attempt::retry_after;
 use crate::bucket::clock::system_time;
 use crate::bucket::proof::{is_blank, is_page, is_whole_document, root_element, start_of};
 
-/// What a call asks for: what proves its answer, what 404 means, and which right it needs.
+/// The kind of a call. It decides what proves the answer, what 404 means, and which right the call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Get,
@@ -38,7 +38,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The root element of the document that answers it; `None` where there is no document.
+    /// The root element of the answer's document; `None` where there is no document.
     fn document(self) -> Option<&'static str> {
         match self {
             Operation::Copy => Some("CopyObjectResult"),
@@ -56,7 +56,7 @@ impl Operation {
         }
     }
 
-    /// The rights without which S3 refuses it.
+    /// The rights without which S3 refuses the call.
     pub(super) fn rights(self) -> &'static str {
         match self {
             Operation::Get | Operation::Head => {
@@ -72,22 +72,22 @@ impl Operation {
     }
 }
 
-/// What the last answer to a call was like.
+/// The properties of the last answer to a call.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Note {
-    /// When the store answered. One second fine.
+    /// When the store answered, to the second.
     pub(super) date: Option<StoreTime>,
-    /// Why this is no answer of an object store, if it is none.
+    /// Why this is no answer of an object store; `None` if it may be one.
     pub(super) flaw: Option<String>,
     /// How long the store asks to be left alone.
     pub(super) retry_after: Option<Duration>,
     /// The region that the answer names.
     pub(super) region: Option<String>,
-    /// The keys have expired, and others may be had.
+    /// The keys have expired, and new ones may be found.
     pub(super) renewing: bool,
 }
 
-/// Listens to one call. Clones listen to the same.
+/// Watches one call. Clones watch the same call.
 #[derive(Debug, Clone)]
 pub(super) struct ResponseWatch {
     pub(super) asked: Operation,
@@ -105,7 +105,7 @@ impl ResponseWatch {
         self.note.lock().clone()
     }
 
-    /// Whether the store has taken requests signed with keys of the same origin.
+    /// Whether the store has accepted requests signed with keys of the same origin.
     pub(super) fn had_keys(&self) -> bool {
         self.keys.as_ref().is_some_and(Keys::were_accepted)
     }
@@ -161,10 +161,10 @@ impl Intercept for ResponseWatch {
     }
 }
 
-/// Why a response is none of an object store's, or `None` if it may be one.
+/// Why a response cannot be an object store's; `None` if it may be one.
 fn flaw(asked: Operation, response: &HttpResponse) -> Option<String> {
     let header = |name: &str| response.headers().get(name).map(str::trim).filter(|text| !text.is_empty());
-    // Of an object's own content only the headers are known yet.
+    // Of an object's own content, only the headers are known yet.
     let body = response.body().bytes().unwrap_or_default();
     let kind = header("content-type");
     let came = || format!("content-type {:?}, {}", kind.unwrap_or_default(), start_of(body));
@@ -176,7 +176,8 @@ fn flaw(asked: Operation, response: &HttpResponse) -> Option<String> {
         return if known { None } else { lacks("an error in the words of S3") };
     }
     match asked {
-        // An object tells the kind of its content. Elsewhere some servers send it of a body that is empty.
+        // The type of an object's content counts: Drumlin stores no pages. Elsewhere it does not: some servers send a
+        // page's type with an empty body.
         Operation::Get | Operation::Head if is_page(kind) => lacks("no page for people"),
         Operation::Get if header("etag").is_none() || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
         Operation::Head if header("etag").is_none() || status != 200 => lacks("an ETag"),
@@ -191,12 +192,12 @@ fn flaw(asked: Operation, response: &HttpResponse) -> Option<String> {
     }
 }
 
-/// The region in the words of an error that sends us elsewhere.
+/// The region named in a redirecting error.
 fn named_region(status: u16, body: &[u8]) -> Option<String> {
     if matches!(status, 300..=400) { element("Region", body) } else { None }
 }
 
-/// The short text of the first element of a name.
+/// The short text of the first element called `name`.
 fn element(name: &str, body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once(&format!("<{name}>"))?;

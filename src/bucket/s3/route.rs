@@ -1,6 +1,6 @@
-//! The way to a server: past the proxies that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
-//! `NO_PROXY`) or through one, and TLS at its end where the address wants it. Its invariant: making a
-//! connection is bounded in time, the proxy's answer and the handshake included.
+//! The way to a server: direct or through a proxy that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`,
+//! `ALL_PROXY`, `NO_PROXY`), with TLS at its end where the address needs it. Invariant: making a connection is bounded
+//! in time, the proxy's answer and the handshake included.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -24,7 +24,7 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower::Service;
 
-/// What was given up because it took too long.
+/// The step that took too long and was given up.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} timeout occurred after {limit:?}")]
 pub(super) struct TimedOut {
@@ -32,7 +32,7 @@ pub(super) struct TimedOut {
     limit: Duration,
 }
 
-/// Awaits `call`, for as long as `limit` if there is one.
+/// Awaits `call`, within `limit` if there is one.
 pub(super) async fn within<T, E: Into<BoxError>>(
     limit: Option<Duration>,
     what: &'static str,
@@ -53,11 +53,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// One that makes a connection within `limit`.
+    /// A connector that makes each connection within `limit`.
     pub(super) fn new(tls: Arc<ClientConfig>, proxies: Arc<Matcher>, limit: Option<Duration>) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
-        // Of an https address as well, it makes the connection that TLS is spoken over.
+        // It makes the plain connection under TLS, too, so it must accept https addresses.
         http.enforce_http(false);
         let to_proxy = HttpsConnector::from((http.clone(), tls.clone()));
         Connector { way: HttpsConnector::from((Way { http, to_proxy, proxies }, tls)), limit }
@@ -78,7 +78,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Makes the connection that requests, or TLS and requests in it, are sent over.
+/// Makes the connection that carries requests, or TLS with requests in it.
 #[derive(Debug, Clone)]
 struct Way {
     http: HttpConnector,
@@ -118,7 +118,7 @@ impl Service<Uri> for Way {
 #[derive(Debug)]
 pub(super) struct Reached {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    /// A proxy is at the other end that reads the requests and passes them on.
+    /// The other end is a proxy that reads the requests and passes them on.
     forwards: bool,
 }
 

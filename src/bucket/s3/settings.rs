@@ -1,6 +1,6 @@
-//! How to reach an S3 bucket, and the client made from it. Its invariant: the SDK makes one attempt
-//! per call and hides nothing of it: no retries, no checksums that look-alikes refuse, no time limits
-//! but ours. Secrets never show in `Debug`.
+//! How to reach an S3 bucket, and the client made from it. Invariants: the SDK makes one attempt per call and hides
+//! nothing of it. It adds no retries, no checksums that look-alikes refuse, and no time limits but ours. Secrets never
+//! show in `Debug`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -31,33 +31,33 @@ const R2_HOST: &str = ".r2.cloudflarestorage.com";
 pub struct S3Settings {
     /// The bucket's name.
     pub bucket: String,
-    /// Put before every key; a trailing slash is added where it lacks, empty means the bucket's root.
+    /// Put before every key. A missing trailing slash is added; empty means the bucket's root.
     pub prefix: String,
     /// The region; `None` takes it from the environment or profile, else `us-east-1`.
     pub region: Option<String>,
     /// The server's URL; `None` is AWS.
     pub endpoint: Option<String>,
-    /// With the secret: these credentials. `None` takes the SDK's chain: environment, profile, role.
+    /// These credentials, together with the secret. `None` takes the SDK's chain: environment, profile, role.
     pub access_key_id: Option<String>,
-    /// Belongs to the access key.
+    /// The secret of the access key.
     pub secret_access_key: Option<String>,
     /// For temporary credentials.
     pub session_token: Option<String>,
     /// A PEM file of certificate authorities instead of the system's; `None` takes the profile's `ca_bundle`.
     pub ca_bundle: Option<PathBuf>,
-    /// Encryption asked for with every write; `None` leaves it to the bucket's own rule.
+    /// Encryption requested with every write; `None` leaves it to the bucket's own rule.
     pub encryption: Option<S3Encryption>,
-    /// The bucket in the path, not in the host name; `None` means when an endpoint is given.
+    /// Whether the bucket's name stands in the path rather than the host name. `None`: if an endpoint is given.
     pub force_path_style: Option<bool>,
-    /// How long one attempt may take; a minute more is given per 64 MiB of a body.
+    /// How long one attempt may take. A body adds one minute per 64 MiB.
     pub attempt_timeout: Duration,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
-    /// From how many bytes on `put_large` uploads in parts.
+    /// Objects from this many bytes on are uploaded in parts by `put_large`.
     pub multipart_bytes: usize,
     /// How large a part is, in bytes; S3 wants at least 5 MiB.
     pub part_bytes: usize,
-    /// Least time between two writes of one key; nought unless the store limits them, as R2 does.
+    /// Least time between two writes of one key. Zero unless the store limits them, as R2 does.
     pub rewrite_pause: Duration,
 }
 
@@ -83,7 +83,7 @@ impl S3Settings {
         }
     }
 
-    /// Settings for a bucket of Cloudflare R2: the account's endpoint, and one write a second and key.
+    /// Settings for a bucket of Cloudflare R2: the account's endpoint, and one write a second for each key.
     pub fn r2(account_id: &str, bucket: impl Into<String>) -> Self {
         S3Settings {
             region: Some("auto".into()),
@@ -93,13 +93,13 @@ impl S3Settings {
         }
     }
 
-    /// How long to wait between two writes of one key: as set, and for R2's own endpoint in any case.
+    /// The pause between two writes of one key: as set, and at least `ONE_A_SECOND` at R2's own endpoint.
     pub fn pause(&self) -> Duration {
         let r2 = self.endpoint.as_deref().is_some_and(|url| url.trim_end_matches('/').ends_with(R2_HOST));
         if r2 { self.rewrite_pause.max(ONE_A_SECOND) } else { self.rewrite_pause }
     }
 
-    /// The prefix as it is put before keys: without a slash in front, with one at the end, or empty.
+    /// The prefix in the form that is put before keys: no slash in front, one at the end; or empty.
     pub(super) fn root(&self) -> String {
         root_of(&self.prefix)
     }
@@ -126,7 +126,7 @@ impl S3Settings {
                 let keys = Keys::of_chain(&shared, http.clone(), region);
                 let region = shared.region().cloned().unwrap_or(Region::from_static("us-east-1"));
                 let provider = SharedCredentialsProvider::new(keys.clone());
-                // The keys keep themselves, until the store calls them expired.
+                // `Keys` caches itself, until the store calls its keys expired.
                 let builder = Builder::from(&shared).identity_cache(IdentityCache::no_cache());
                 (builder.credentials_provider(provider).region(region), Some(keys))
             }
@@ -182,12 +182,12 @@ impl S3Settings {
 
 /// The bundle of certificates that the profile in use names (`ca_bundle`).
 async fn bundle_of_profile() -> Option<PathBuf> {
-    // A file that cannot be read is told of where keys are looked for in it.
+    // An unreadable file is reported where keys are looked up in it.
     let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await.ok()?;
     profiles.get("ca_bundle").map(PathBuf::from)
 }
 
-/// An endpoint with a slash behind its path, if it has one: the SDK glues the bucket's name to it.
+/// The endpoint with a slash after its path, if it has a path: the SDK glues the bucket's name to it.
 fn with_slash(endpoint: &str) -> String {
     let path = endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let lacking = !path.is_empty() && !path.ends_with('/');

@@ -1,6 +1,6 @@
-//! Which certificates of a server are believed: those that a trusted one has signed, and those that are
-//! themselves, byte for byte, among the trusted. Its invariant: whichever it is, its name fits the host, its
-//! dates hold, and the handshake is signed with its key.
+//! Which certificates of a server are trusted: those that a trusted one has signed, and those that are themselves,
+//! byte for byte, among the trusted. Invariant: in both cases the certificate's name fits the host, its dates hold,
+//! and its key signs the handshake.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -28,7 +28,7 @@ static OF_THE_SYSTEM: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| 
     loaded.certs
 });
 
-/// TLS, for HTTP/1, that trusts the certificates of `bundle` alone if there is one, else the system's.
+/// TLS for HTTP/1. If there is a `bundle`, it trusts the bundle's certificates alone, else the system's.
 ///
 /// # Errors
 /// `Invalid` if the certificates cannot be read or there are none in the bundle.
@@ -46,11 +46,11 @@ pub(super) fn tls(bundle: Option<&Path>) -> Result<ClientConfig> {
     Ok(config)
 }
 
-/// Sees to a server's certificate; see the module's text.
+/// Verifies a server's certificate; see the module's text.
 #[derive(Debug)]
 struct Verifier {
     trusted: Cow<'static, [CertificateDer<'static>]>,
-    /// The trusted, as authorities that may sign.
+    /// The trusted certificates, as authorities that may sign.
     authorities: RootCertStore,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -90,7 +90,7 @@ impl Verifier {
     }
 }
 
-/// Refuses a `SSL_CERT_FILE` that is not there: it would leave no authority to trust.
+/// Refuses an `SSL_CERT_FILE` that cannot be opened: it would leave no authority to trust.
 fn check_the_systems() -> Result<()> {
     let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) else { return Ok(()) };
     match std::fs::File::open(&file) {
@@ -103,17 +103,17 @@ fn check_the_systems() -> Result<()> {
     }
 }
 
-/// Whether a certificate that nobody vouches for is good apart from that: its dates hold, and it is for servers.
+/// Whether a certificate lacks nothing but an authority: its dates hold, and it is for servers.
 fn is_good_by_itself(
     certificate: &ParsedCertificate<'_>,
     now: UnixTime,
     algorithms: WebPkiSupportedAlgorithms,
 ) -> bool {
-    // Its own faults are told before the lack of an authority is.
+    // The certificate's own faults are reported before the missing authority.
     let nobody = RootCertStore::empty();
     match verify_server_cert_signed_by_trust_anchor(certificate, &nobody, &[], now, algorithms.all) {
         Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => true,
-        // What `openssl req -x509` makes may sign others as well. That is told after the dates.
+        // A certificate made by `openssl req -x509` may also sign others. That fault is reported after the dates.
         Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => {
             why.to_string() == "CaUsedAsEndEntity"
         }

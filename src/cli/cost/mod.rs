@@ -1,5 +1,5 @@
-//! The `cost` command: what a bucket costs in a month, at each provider's list prices. What is stored is
-//! listed; how many requests are made is what a running server has counted since it started.
+//! The `cost` command: the monthly cost of a bucket at each provider's list prices. The stored bytes come from a
+//! listing; the number of requests comes from the counters of a running server since its start.
 
 mod prices;
 mod usage;
@@ -28,7 +28,7 @@ pub struct CostFlags {
     /// A running server on this bucket (default http://127.0.0.1:$PORT, or port 8000); its key is STORAGE_API_KEY.
     #[arg(long)]
     url: Option<String>,
-    /// Ask no server: only what is stored.
+    /// Ask no server: only the price of what is stored.
     #[arg(long, conflicts_with = "url")]
     storage_only: bool,
     /// Print the answer as JSON.
@@ -36,14 +36,14 @@ pub struct CostFlags {
     json: bool,
 }
 
-/// What the command tells.
+/// The output of the command.
 #[derive(Debug, Serialize)]
 struct Report {
     location: String,
     stored: Stored,
     #[serde(skip_serializing_if = "Option::is_none")]
     counted: Option<Usage>,
-    /// Why no requests are counted in.
+    /// The reason why no requests are counted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_counted: Option<String>,
     month: Month,
@@ -61,7 +61,7 @@ pub fn run(flags: &CostFlags) -> Result<()> {
             true => (None, Some("no server was asked".to_owned())),
             false => match counted(flags.url.as_deref()).await {
                 Ok(counted) => (Some(counted), None),
-                // A server that was named is meant; the one that might run here need not be there.
+                // A server that was named must answer; the default one on this machine need not exist.
                 Err(error) if flags.url.is_some() => return Err(error),
                 Err(error) => (None, Some(format!("{error}; --url names another server"))),
             },

@@ -1,9 +1,9 @@
-//! What providers charge for a bucket: one table of list prices, and the sum that follows from a month's
-//! use. Prices change and differ by region; [`AS_OF`] says how old these are.
+//! Prices of providers for a bucket: one table of list prices, and the sum for a month's use. Prices change and
+//! differ by region; [`AS_OF`] says how old these are.
 
 use serde::Serialize;
 
-/// When the table was last held against the providers' price lists.
+/// When the table was last checked against the providers' price lists.
 pub const AS_OF: &str = "November 2026";
 
 const GIGABYTE: f64 = 1e9;
@@ -14,7 +14,7 @@ const GIBIBYTE: f64 = (1u64 << 30) as f64;
 pub struct Prices {
     /// Provider, class of storage and region.
     pub name: &'static str,
-    /// Bytes of what the provider calls a gigabyte.
+    /// Bytes of the provider's gigabyte.
     gigabyte: f64,
     /// A gigabyte kept for a month.
     storage: f64,
@@ -24,11 +24,11 @@ pub struct Prices {
     reads: f64,
     /// A gigabyte sent to a machine outside the provider's region.
     sent_out: f64,
-    /// What a month has for nothing.
+    /// The free allowance of a month.
     free: Free,
 }
 
-/// What costs nothing, each month.
+/// The free allowance of each month.
 #[derive(Debug, Clone, Copy)]
 struct Free {
     gigabytes: f64,
@@ -57,7 +57,7 @@ pub const TABLE: [Prices; 5] = [
         free: Free { gigabytes: 5.0, writes: 1e4, reads: 1e5, gigabytes_out: 0.0 } },
 ];
 
-/// What is used in a month.
+/// The use of a month.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Month {
     /// Bytes kept.
@@ -75,7 +75,7 @@ pub struct Month {
 pub struct Bill {
     /// The provider.
     pub provider: &'static str,
-    /// For what is kept.
+    /// For stored bytes.
     pub storage: f64,
     /// For requests that write, copy or list.
     pub writes: f64,
@@ -83,12 +83,12 @@ pub struct Bill {
     pub reads: f64,
     /// The three together.
     pub total: f64,
-    /// Besides, if the server runs outside the provider's region.
+    /// In addition, if the server runs outside the provider's region.
     pub sent_out: f64,
 }
 
 impl Prices {
-    /// What a month costs here.
+    /// The bill of a month at this provider.
     pub fn bill(&self, month: &Month) -> Bill {
         let beyond = |used: f64, free: f64| (used - free).max(0.0);
         let free = &self.free;

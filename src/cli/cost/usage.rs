@@ -1,20 +1,20 @@
-//! What a server has asked of its bucket, read off its `/metrics`, and what that comes to in a month.
-//! Invariant: every attempt counts, failed ones too, as they are paid for.
+//! The use of a bucket: a server's requests, read from its `/metrics`, and the month that follows from them.
+//! Invariant: every attempt counts, failed ones too, since providers charge for them.
 
 use drumlin::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::prices::Month;
 
-/// Hours of a month, as providers count.
+/// Hours of a month, as providers count them.
 pub const HOURS: f64 = 730.0;
-/// An object beyond this many bytes goes up in parts of as many, each a request.
+/// An object of more bytes than this is uploaded in parts of this size, each a request.
 const PART_BYTES: f64 = (16u64 << 20) as f64;
 
-/// From counts of less than this nothing is concluded: what happens once an hour weighs too much, or is missed.
+/// Shortest time from which a month is projected. In a shorter one, hourly events weigh too much or are missing.
 const SHORT_S: f64 = 3_600.0;
 
-/// What was counted since the server has started, its start left out.
+/// Counts since the server started, without those of the start itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Seconds counted.
@@ -30,10 +30,10 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads the text that `/metrics` answers.
+    /// Reads the text of an answer to `/metrics`.
     ///
     /// # Errors
-    /// `Invalid` if it is not what a Drumlin server answers.
+    /// `Invalid` if it is not the answer of a Drumlin server.
     pub fn of_metrics(text: &str) -> Result<Usage> {
         let mut usage = Usage::default();
         let mut large_bytes = 0.0;
@@ -43,7 +43,7 @@ impl Usage {
             let Ok(value) = value.parse::<f64>() else { continue };
             let (name, labels) = name.split_once('{').unwrap_or((name, ""));
             let operation = label(labels, "operation");
-            // What the start has asked for is in the other figures, too.
+            // The other figures include the requests of the start, so these are subtracted.
             let (name, value) = match name.strip_prefix("drumlin_start_") {
                 Some(figure) => (figure, -value),
                 None => (name.strip_prefix("drumlin_").unwrap_or(""), value),
@@ -66,18 +66,18 @@ impl Usage {
                 _ => {}
             }
         }
-        // More than there can be: small objects are not in parts.
+        // An upper bound, since small objects are not uploaded in parts.
         usage.writes += (large_bytes / PART_BYTES).floor();
         let up = up.ok_or_else(|| {
             let what = "expected the metrics of a Drumlin server, but drumlin_up_seconds is not among them";
             Error::new(ErrorKind::Invalid, what)
         })?;
-        // A server tells whole seconds.
+        // A server reports whole seconds.
         usage.seconds = (usage.seconds + up).max(0.0);
         Ok(usage)
     }
 
-    /// Whether so little was counted that a month of it would be a guess.
+    /// Whether the counts cover too short a time to project a month.
     pub fn is_short(&self) -> bool {
         self.seconds < SHORT_S
     }

@@ -1,6 +1,6 @@
-//! Copies one collection: creates it with the same configuration, then adds its records page by page, the
-//! next page being fetched while one is written. Invariant: a collection is only ever gone on with if it
-//! says that it was begun by an import of the same collection.
+//! Copies one collection: creates it with the original's configuration, then adds its records page by page. The next
+//! page is fetched while one is written. Invariant: an existing collection is continued only if it says that an
+//! import of the same collection began it.
 
 use drumlin::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
@@ -8,19 +8,19 @@ use serde_json::{Map, Value, json};
 use super::source::{Chroma, Theirs};
 use crate::cli::bulk_load::{self, How, Skipped, Tally};
 
-/// Where a collection's extension says what it was imported from.
+/// Key in a collection's extension that names the imported original.
 const ORIGIN: &str = "imported_from_chroma";
 
-/// How records are copied, and which were not.
+/// How records are copied, and which were left out.
 #[derive(Debug)]
 pub struct Copying {
     /// Records per request to the server.
     pub page: usize,
-    /// Those of this collection that cannot be written.
+    /// Records of this collection that cannot be written.
     pub skipped: Skipped,
 }
 
-/// Copies what is missing of a collection; answers with the copy.
+/// Copies the missing records of a collection; returns the copy.
 pub async fn collection(
     chroma: &Chroma,
     store: &Store,
@@ -32,7 +32,7 @@ pub async fn collection(
     let ours = begun(store, scope, theirs).await?;
     let total = chroma.count(scope, theirs).await?;
     let bar = bulk_load::bar(&theirs.name, Some(total as u64))?;
-    // All of it is offered again: how many records are here says nothing of which, since others may add and delete.
+    // Every record is offered again: a count does not say which records are here, since others may add and delete.
     let (mut offset, mut tally) = (0, Tally::default());
     let mut records = chroma.records(scope, theirs, offset, page).await?;
     while !records.is_empty() {
@@ -52,7 +52,7 @@ pub async fn collection(
     Ok(ours)
 }
 
-/// Says in which collection an error was.
+/// Adds the collection's name to an error.
 fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
     let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
     let hint = if error.kind() == ErrorKind::NoRoom { "" } else { "; --skip-errors goes on past such records" };
@@ -60,7 +60,7 @@ fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
     Error::new(error.kind(), what).with_source(error)
 }
 
-/// The collection to copy into: new, or begun by an earlier run.
+/// The collection to copy into: a new one, or the one that an earlier run began.
 async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collection> {
     made_sure(store.namespaces().create_tenant(&scope.tenant).await)?;
     made_sure(store.namespaces().create_database(&scope.tenant, &scope.database).await)?;
@@ -82,7 +82,7 @@ async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collecti
     Ok(ours)
 }
 
-/// What exists already was to be made.
+/// Makes sure that something exists: `AlreadyExists` counts as success.
 fn made_sure<T>(made: Result<T>) -> Result<()> {
     match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -90,7 +90,7 @@ fn made_sure<T>(made: Result<T>) -> Result<()> {
     }
 }
 
-/// The first way of saying what the collection is that our API takes: newer servers say more than older ones.
+/// The first form of the collection's description that our API accepts: newer servers describe more than older ones.
 fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
     let body = |schema: &Value, configuration: &Value| {
         let (name, metadata) = (&theirs.name, &theirs.metadata);
@@ -104,13 +104,13 @@ fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
         Some(spec) => spec,
         None => drumlin::http::chroma_collection(body(&Value::Null, &stated(&theirs.configuration_json)))?,
     };
-    // One that was emptied still has its dimension, and refuses others.
+    // An emptied collection still has its dimension, and refuses others.
     spec.dimension = spec.dimension.or(theirs.dimension.filter(|dimension| *dimension > 0));
     spec.extension.insert(ORIGIN.to_owned(), json!(theirs.id));
     Ok(spec)
 }
 
-/// A configuration as a create takes it: only what is said.
+/// A configuration in the form of a create: only the settings that are given.
 fn stated(configuration: &Value) -> Value {
     let Some(fields) = configuration.as_object() else { return Value::Null };
     let known = ["hnsw", "spann", "embedding_function"];

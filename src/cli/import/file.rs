@@ -1,5 +1,5 @@
-//! The `import parquet` and `import jsonl` commands: the records of a file into a collection, in order. A run
-//! that was cut short is gone on with by the next: the collection remembers which file it is from.
+//! The `import parquet` and `import jsonl` commands: the records of a file into a collection, in order. The next run
+//! continues an interrupted one: the collection stores which file it was made from.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -18,13 +18,13 @@ use crate::cli::bulk_load::{self, How, Skipped, Tally};
 use crate::cli::place::OneCollection;
 use crate::cli::restore;
 
-/// Where a collection's extension says which file it was made of.
+/// Key in a collection's extension that names the file it was made from.
 const ORIGIN: &str = "imported_from_file";
 
-/// Where the origin says what the file's bytes come to.
+/// Key in the origin of the checksum of the file's bytes.
 const XXH3: &str = "xxh3";
 
-/// Ids that are named where they came more than once.
+/// Most repeated ids that are listed.
 const NAMED_IDS: usize = 5;
 
 /// Bytes of a file that are read at once for its checksum.
@@ -40,14 +40,14 @@ pub struct FileFlags {
     /// How distance is measured: cosine, l2 or ip. Default: what the file says, else cosine.
     #[arg(long)]
     metric: Option<Metric>,
-    /// Write into a collection that exists, whatever it holds; records whose ids are there are replaced.
+    /// Write into an existing collection, whatever it holds; records whose ids exist are replaced.
     #[arg(long)]
     upsert: bool,
     /// Which column, or key, is what: id=NAME,embedding=NAME,document=NAME,uri=NAME,metadata=NAME, or some of these.
-    /// Common names (vector, text, …) are found, and said.
+    /// Common names (vector, text, …) are found, and printed.
     #[arg(long)]
     columns: Option<String>,
-    /// What becomes of other columns: metadata, ignore or refuse.
+    /// How to treat other columns: metadata, ignore or refuse.
     #[arg(long, default_value = "metadata")]
     other_columns: OtherColumns,
 }
@@ -70,7 +70,7 @@ fn options(flags: &FileFlags) -> Result<ReadOptions> {
     Ok(ReadOptions { columns, limits: flags.of.place.settings()?.store.limits })
 }
 
-/// A file, what it says about itself, and its first page: it is looked at before a collection is made for it.
+/// A file, its description of itself, and its first page: all are read before a collection is made for it.
 struct OpenedFile {
     reader: RecordReader,
     first: Vec<Record>,
@@ -87,7 +87,7 @@ impl OpenedFile {
         Ok(OpenedFile { reader, first, spec, rows })
     }
 
-    /// The next page, read off the async threads; empty at the end.
+    /// The next page, read on a blocking thread; empty at the end.
     async fn next(&mut self) -> Result<Vec<Record>> {
         if !self.first.is_empty() {
             return Ok(std::mem::take(&mut self.first));
@@ -96,7 +96,7 @@ impl OpenedFile {
     }
 }
 
-/// What an import did.
+/// The outcome of an import.
 #[derive(Debug, Default)]
 struct Loaded {
     read: u64,
@@ -118,10 +118,10 @@ impl Loaded {
         }
     }
 
-    /// What is said at the end.
+    /// The summary that is printed at the end.
     fn in_words(&self, flags: &FileFlags, count: u64) -> String {
         let Tally { added, there } = self.tally;
-        // What came twice in the file is told by itself.
+        // Repeated ids of the file are reported separately.
         let there = if flags.upsert { there } else { self.read.saturating_sub(added + self.repeated) };
         let there = if flags.upsert { format!("{there} replaced") } else { format!("{there} were there already") };
         format!("{} records read, {added} added, {there}, {count} in the collection", self.read)
@@ -160,7 +160,7 @@ fn run(flags: &FileFlags, source: OpenedFile) -> Result<()> {
     })
 }
 
-/// The file, as the collection remembers it: name, size, and a checksum of all its bytes.
+/// The file as the collection records it: name, size, and a checksum of all its bytes.
 fn origin(flags: &FileFlags) -> Result<Value> {
     let failed =
         |e: std::io::Error| Error::new(ErrorKind::Unavailable, format!("{}: {e}", flags.file.display())).with_source(e);
@@ -174,7 +174,7 @@ fn origin(flags: &FileFlags) -> Result<Value> {
     Ok(origin)
 }
 
-/// The checksum of a whole file, however large: reading it is quick beside importing it.
+/// The checksum of a whole file, of any size: reading a file is quick compared with importing it.
 fn checksum(file: &Path) -> std::io::Result<Checksum> {
     let (mut file, mut hasher, mut step) = (File::open(file)?, Hasher::default(), vec![0; STEP_BYTES]);
     loop {
@@ -187,19 +187,20 @@ fn checksum(file: &Path) -> std::io::Result<Checksum> {
     }
 }
 
-/// Whether a collection that remembers `from` was made of the file. Versions before knew no checksum.
+/// Whether a collection with the origin `from` was made of this file. Older versions stored no checksum.
 fn is_same_file(from: &Value, origin: &Value) -> bool {
     let same = |key: &str| from.get(key) == origin.get(key);
     same("file") && same("bytes") && (from.get(XXH3).is_none() || same(XXH3))
 }
 
-/// An origin in words.
+/// The text for an origin.
 fn in_words(origin: &Value) -> String {
     let checksum = origin[XXH3].as_str().map(|xxh3| format!(", xxh3 {xxh3}")).unwrap_or_default();
     format!("{} ({} bytes{checksum})", origin["file"].as_str().unwrap_or("a file"), origin["bytes"])
 }
 
-/// The collection to write into: new, or begun by an earlier run, or any with `--upsert`; and whether it is new.
+/// The collection to write into, and whether it is new: a new one, the one that an earlier run began, or any with
+/// `--upsert`.
 async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) -> Result<(Collection, bool)> {
     let (scope, name) = (flags.of.scope(), &flags.of.collection);
     check_name(name)?;
@@ -226,7 +227,7 @@ async fn target(store: &Store, flags: &FileFlags, spec: Option<CollectionSpec>) 
     Err(Error::new(ErrorKind::AlreadyExists, what))
 }
 
-/// Offers the collection every record of the file; what became of them.
+/// Offers every record of the file to the collection; returns the outcome.
 async fn load_into(collection: &Collection, flags: &FileFlags, mut source: OpenedFile) -> Result<Loaded> {
     let how = if flags.upsert { How::Upsert } else { How::Add };
     let bar = bulk_load::bar(&flags.of.collection, source.rows)?;
@@ -303,7 +304,7 @@ mod tests {
         let refused = target(&store, &flags(&file), None).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert_eq!(refused.message().matches(" bytes, xxh3 ").count(), 2, "{refused}");
-        // What versions before remembered.
+        // The origin as older versions stored it.
         let now = origin(&flags(&file)).unwrap();
         let old = json!({"file": now["file"], "bytes": now["bytes"]});
         assert!(is_same_file(&now, &now) && is_same_file(&old, &now));

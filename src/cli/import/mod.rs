@@ -1,6 +1,6 @@
-//! The `import` commands. `import chroma` copies every collection of a Chroma server into this store, over
-//! the server's own API; `import parquet` and `import jsonl` are in `file`. What was copied is durable page by page, so a run that ends early is gone on with by
-//! the next; each run ends by comparing both sides.
+//! The `import` commands. `import chroma` copies every collection of a Chroma server into this store, over the
+//! server's own API; `import parquet` and `import jsonl` are in `file`. Each copied page is durable, so the next run
+//! continues an interrupted one. Each run ends with a comparison of both sides.
 
 mod copy;
 mod file;
@@ -18,10 +18,10 @@ use super::bulk_load::Skipped;
 use super::settings::{ServeSettings, settings_of_process};
 use super::{Flags, serve};
 
-/// Time to flush at the end.
+/// Most time for the flush at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 
-/// What `import` can read.
+/// The sources that `import` can read.
 #[derive(Debug, Subcommand)]
 pub enum Origin {
     /// Copy collections from a running Chroma server (1.x, its v2 API) into the store that `serve` would use.
@@ -48,7 +48,7 @@ pub struct ChromaFlags {
     /// Where the server listens, such as http://localhost:8000.
     #[arg(long)]
     url: String,
-    /// Its tenant; one of the same name is written to.
+    /// Its tenant; the copy goes into a tenant of the same name.
     #[arg(long, default_value = "default_tenant")]
     tenant: String,
     /// Only this database of the tenant; else all.
@@ -60,7 +60,7 @@ pub struct ChromaFlags {
     /// Records per request to the server.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     page: u32,
-    /// Go on past records that cannot be written, such as documents longer than the limit; they are listed at the end.
+    /// Skip records that cannot be written, such as documents longer than the limit; they are listed at the end.
     #[arg(long)]
     skip_errors: bool,
     /// Folder to use as the bucket (DRUMLIN_DATA; default ./drumlin-data).
@@ -75,7 +75,7 @@ pub fn run(origin: Origin) -> Result<()> {
         Origin::Parquet(flags) => return file::parquet(&flags),
         Origin::Jsonl(flags) => return file::json_lines(&flags),
     };
-    // No server is started: where one would listen must not stop this.
+    // No server is started, so an address that is taken must not stop this.
     let listen = Flags { host: Some("127.0.0.1".to_owned()), port: Some("0".to_owned()), ..Flags::default() };
     let mut settings = settings_of_process(&Flags { data: flags.data.clone(), ..listen }, false)?;
     settings.store.load_at_start = false;

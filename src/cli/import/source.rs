@@ -1,6 +1,5 @@
-//! A running Chroma server as a source of collections: the few routes of its v2 API that reading takes.
-//! Invariant: what it answers is taken as it is or refused with the route that answered it; nothing is
-//! guessed.
+//! A running Chroma server as a source of collections: those routes of its v2 API that reading needs. Invariant: an
+//! answer is taken as it is, or refused with the name of its route; nothing is guessed.
 
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::serve::install_tls;
 
-/// Time for one answer, a page of records included.
+/// Most time for one answer, a page of records included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
-/// Collections and databases asked for at a time.
+/// Collections and databases per request.
 const LISTED: usize = 100;
 
 /// A Chroma server.
@@ -25,17 +24,17 @@ pub struct Chroma {
     root: Url,
 }
 
-/// A collection of the server's.
+/// A collection of that server.
 #[derive(Debug, Deserialize)]
 pub struct Theirs {
-    /// Its UUID there.
+    /// Its UUID on that server.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Floats of its embeddings, once it has had one.
+    /// Floats per embedding, once it has had one.
     #[serde(default)]
     pub dimension: Option<usize>,
-    /// The values remembered with it.
+    /// Its metadata.
     #[serde(default)]
     pub metadata: Option<Map<String, Value>>,
     /// Index and embedding function.
@@ -83,7 +82,7 @@ impl Chroma {
         Ok(Chroma { client, root })
     }
 
-    /// What the server calls itself.
+    /// The version that the server reports.
     pub async fn version(&self) -> Result<String> {
         let (route, url) = self.route(&["version"])?;
         answered(&route, self.client.get(url)).await
@@ -100,7 +99,7 @@ impl Chroma {
         self.listed(&["tenants", &scope.tenant, "databases", &scope.database, "collections"]).await
     }
 
-    /// How many records a collection has.
+    /// The number of records of a collection.
     pub async fn count(&self, scope: &Scope, theirs: &Theirs) -> Result<usize> {
         let (route, url) = self.route(&within(scope, theirs, "count"))?;
         answered(&route, self.client.get(url)).await

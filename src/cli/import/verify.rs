@@ -5,7 +5,7 @@ use rand::Rng;
 
 use super::source::{Chroma, Theirs};
 
-/// Places that are looked at.
+/// Places that are compared.
 const PLACES: usize = 20;
 /// Records compared at each.
 const RECORDS: usize = 10;
@@ -13,13 +13,13 @@ const RECORDS: usize = 10;
 /// What a comparison found.
 #[derive(Debug)]
 pub enum Comparison {
-    /// As many records here as there, and all that were looked at are equal.
+    /// Both sides have as many records, and all compared ones are equal.
     Same { records: usize, sampled: usize },
     /// What differs.
     Differs(String),
 }
 
-/// Compares the collection with its copy; `skipped` were left out on purpose.
+/// Compares the collection with its copy; `skipped` records were left out on purpose.
 pub async fn compare(
     chroma: &Chroma,
     scope: &Scope,

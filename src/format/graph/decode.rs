@@ -1,6 +1,6 @@
-//! Arrow IPC file → graph. The bytes come from a bucket: the two flatbuffers (footer, record batch) are
-//! verified by Arrow's own code, and every position and length they name is checked here before it is used.
-//! Arrow's array reader is not: it trusts lengths, and copies. Columns are slices of the one buffer.
+//! Arrow IPC file → graph. The bytes come from a bucket. Arrow's own code verifies the two flatbuffers (footer, record
+//! batch); this file checks every position and length in them before use. It does not use Arrow's array reader, which
+//! trusts lengths, and copies. Columns are slices of the one buffer.
 
 use std::collections::HashMap;
 use std::mem::{align_of, size_of};
@@ -17,7 +17,7 @@ use super::{
 use crate::record::Version;
 
 const MAGIC: &[u8] = b"ARROW1";
-/// The columns with the types of their values, from the outside in.
+/// The columns with the types of their values, outermost type first.
 const FIELDS: [(&str, &[Type]); 6] = [
     ("address", &[Type::Int]),
     ("address_order", &[Type::Int]),
@@ -29,10 +29,9 @@ const FIELDS: [(&str, &[Type]); 6] = [
 /// Widths in bits of the innermost values.
 const WIDTHS: [i32; 6] = [64, 32, 32, 8, 32, 32];
 
-/// Reads a graph object and checks all of it. Where `bytes` starts at a multiple of 64 bytes the graph uses
-/// it in place; columns that are not aligned for their type are copied. So read the body into a buffer
-/// allocated with that alignment (as Arrow's `MutableBuffer` is) to save the copy.
-/// [`FormatError::Newer`]: another version's format; rebuild the graph.
+/// Reads a graph object and checks all of it. If `bytes` starts at a multiple of 64 bytes, the graph uses it in place;
+/// columns that are not aligned for their type are copied. To save the copy, read the body into a buffer with that
+/// alignment, such as Arrow's `MutableBuffer`. [`FormatError::Newer`]: another version's format; rebuild the graph.
 pub fn decode_graph(bytes: Bytes) -> Result<GraphColumns, FormatError> {
     let footer_bytes = footer_of(&bytes)?;
     let footer = root_as_footer(footer_bytes).map_err(|e| broken("the footer does not parse", e))?;
@@ -124,7 +123,7 @@ fn value<T: FromStr<Err: std::fmt::Display>>(said: &HashMap<&str, &str>, key: &s
     text(said, key)?.parse().map_err(|e| broken(key, e))
 }
 
-/// The schema has exactly the columns we read, of exactly our types.
+/// Checks that the schema has exactly our columns, with exactly our types.
 fn check_fields(schema: arrow::ipc::Schema<'_>, dim: usize) -> Result<(), FormatError> {
     let fields = schema.fields().unwrap_or_default();
     if fields.len() != FIELDS.len() {
@@ -148,7 +147,8 @@ fn check_fields(schema: arrow::ipc::Schema<'_>, dim: usize) -> Result<(), Format
     Ok(())
 }
 
-/// Whether an integer has `width` bits and the expected sign, a float is single, a fixed list has `dim`.
+/// Whether a field has the expected width: an integer `width` bits and its sign, a float single precision, a fixed
+/// list `dim`.
 fn has_width(field: arrow::ipc::Field<'_>, width: i32, dim: usize) -> bool {
     if let Some(int) = field.type_as_int() {
         return int.bitWidth() == width && int.is_signed() == (width == 8);
@@ -171,7 +171,7 @@ struct ArrayParts<'a> {
 }
 
 impl ArrayParts<'_> {
-    /// The length of the next array, which has no nulls; its validity buffer is passed over.
+    /// The length of the next array, which has no nulls; skips its validity buffer.
     fn array(&mut self) -> Result<usize, FormatError> {
         let node =
             self.batch.nodes().filter(|nodes| self.next_node < nodes.len()).map(|nodes| nodes.get(self.next_node));
@@ -207,7 +207,7 @@ impl ArrayParts<'_> {
         self.values(length)
     }
 
-    /// The next array's offsets, as a list's; writers may leave them out where there is no list.
+    /// The next array's offsets, those of a list. Writers may leave them out if there are no lists.
     fn offsets(&mut self) -> Result<ScalarBuffer<i32>, FormatError> {
         match self.array()? {
             0 => {

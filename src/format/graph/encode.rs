@@ -1,5 +1,5 @@
-//! Graph → Arrow IPC file: one record batch, one row per node, uncompressed, buffers at multiples of 64
-//! bytes from the file's start, so that a reader with an aligned buffer uses them where they lie.
+//! Graph → Arrow IPC file: one record batch, one row per node, uncompressed. Buffers lie at multiples of 64 bytes from
+//! the file's start, so that a reader with an aligned buffer uses them in place.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn list_array(lists: &Lists) -> Result<ListArray, ArrowError> {
     )
 }
 
-/// The schema's key-value metadata: numbers in decimal, floats so that they read back exactly.
+/// The schema's key-value metadata: numbers in decimal, floats in a form that reads back exactly.
 fn metadata(header: &GraphHeader) -> HashMap<String, String> {
     let traversal = match header.traversal {
         Traversal::Codes => "codes",

@@ -214,7 +214,7 @@ fn no_flipped_bit_gets_past_the_checks_or_panics() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         match decode_graph(flipped.into()) {
-            // Padding, codes, biases, names: another graph, but a whole one.
+            // Changed padding, codes, biases or names make another graph, but a whole one.
             Ok(graph) => {
                 survived += 1;
                 assert!(GraphColumns::checked(graph.header().clone(), graph.columns().clone()).is_ok());

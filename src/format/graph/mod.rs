@@ -1,7 +1,7 @@
-//! A graph object's content: what it says about itself and its columns, one row per node.
-//! Invariant, kept by [`GraphColumns::checked`] and so true of every value: all columns agree on the
-//! number of nodes, every list lies inside its values, every neighbour is a node of that level, addresses
-//! are distinct and inside the version range. Graph walks rely on it.
+//! A graph object's content: its header and its columns, one row per node. Invariant, kept by
+//! [`GraphColumns::checked`] and so true of every value: all columns agree on the number of nodes; every list lies
+//! inside its values; every neighbour is a node of that level; addresses are distinct and inside the version range.
+//! Graph walks rely on it.
 
 mod decode;
 mod encode;
@@ -16,18 +16,18 @@ use crate::record::{Address, Metric, Version};
 pub use decode::decode_graph;
 pub use encode::encode_graph;
 
-/// Highest format number of graph objects; it has nothing to do with [`super::FORMAT`].
+/// Highest format number of graph objects; it is independent of [`super::FORMAT`].
 pub const GRAPH_FORMAT: u64 = 2;
-/// The number of graphs whose vectors were coded as they are, not rotated.
+/// The format number of graphs whose vectors were coded without rotation.
 pub const UNROTATED_FORMAT: u64 = 1;
 
-/// Nodes a graph can have: lists have 32-bit offsets, and every node has a link.
+/// Most nodes of a graph: lists have 32-bit offsets, and every node has a link.
 pub const MAX_NODES: usize = i32::MAX as usize;
 
-/// Levels a node can have above level 0.
+/// Most levels of a node above level 0.
 pub const MAX_UPPER_LEVELS: usize = 32;
 
-/// Which vectors a search of the graph compares on its way.
+/// Which vectors a walk of the graph compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traversal {
     /// The int8 codes; the best are re-ranked with exact vectors.
@@ -36,7 +36,7 @@ pub enum Traversal {
     Exact,
 }
 
-/// What a graph says about itself: the schema metadata of the object.
+/// The header of a graph: the schema metadata of the object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GraphHeader {
     /// The stream whose records these are.
@@ -55,13 +55,13 @@ pub struct GraphHeader {
     pub ef_construction: usize,
     /// Seed of the insertion order.
     pub seed: u64,
-    /// Who built it.
+    /// The program that built it.
     pub builder: String,
     /// What searches compare.
     pub traversal: Traversal,
     /// The node a search starts at; it has the most levels.
     pub entry: u32,
-    /// Seed of the rotation of x − mean; `None`: it is not rotated.
+    /// Seed of the rotation of x − mean; `None`: no rotation.
     pub rotation: Option<u64>,
     /// Codes are x − mean, rotated, / `scale`, rounded and clamped to ±127.
     pub scale: f32,
@@ -72,7 +72,7 @@ pub struct GraphHeader {
 /// Lists of u32 in one array: list i is `values[offsets[i]..offsets[i + 1]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lists {
-    /// One more than there are lists, ascending from 0 on.
+    /// One more entry than there are lists, ascending from 0.
     pub offsets: ScalarBuffer<i32>,
     /// All lists, one after the other.
     pub values: ScalarBuffer<u32>,
@@ -134,7 +134,7 @@ impl GraphColumns {
         Ok(GraphColumns { header, columns })
     }
 
-    /// What the graph says about itself.
+    /// The header.
     pub fn header(&self) -> &GraphHeader {
         &self.header
     }
@@ -208,7 +208,7 @@ fn check_addresses(header: &GraphHeader, columns: &NodeColumns) -> Result<(), Fo
         let Some(address) = columns.addresses.get(*node as usize).copied() else {
             return damaged(format!("address_order names node {node} of {}", columns.addresses.len()));
         };
-        // Strictly rising over n entries: every node is named, and named once.
+        // Strictly rising over n entries: every node is named exactly once.
         if previous.is_some_and(|previous| previous >= address) {
             return damaged(format!("address_order does not rise at address {address}"));
         }
@@ -227,7 +227,7 @@ fn check_links(header: &GraphHeader, columns: &NodeColumns) -> Result<(), Format
     if columns.neighbours.values.iter().fold(0, |most, node| most.max(*node)) >= nodes {
         return damaged(format!("a neighbour on level 0 is not one of {nodes} nodes"));
     }
-    // `check_lengths` has made sure that levels rise, so the differences are not negative.
+    // `check_lengths` has checked that levels rise, so the differences are not negative.
     let height = |node: u32| match columns.levels.get(node as usize..node as usize + 2) {
         Some([start, end]) => (end - start) as usize,
         _ => 0,

@@ -1,5 +1,5 @@
-//! Expands pages within a limit: exactly as many bytes as the page's header says, which was held against the bounds
-//! before. The parquet crate's own codecs expand some kinds as far as they go.
+//! Expands pages within a limit: to exactly as many bytes as the page's header says, after that number was checked
+//! against the bounds. The parquet crate's own codecs expand some kinds without a limit.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ use super::contradiction;
 /// Bytes that a decoder reads ahead.
 const READ_BYTES: usize = 8 << 10;
 
-/// The `length` bytes that `stored` was made of.
+/// The `length` bytes that `stored` expands to.
 pub(super) fn expand(codec: Compression, stored: &[u8], length: usize) -> Result<Vec<u8>> {
     let expanded = match codec {
         Compression::UNCOMPRESSED => stored.to_vec(),
@@ -41,7 +41,7 @@ fn broken(cause: impl std::error::Error + Send + Sync + 'static) -> ParquetError
     ParquetError::General(format!("a page cannot be expanded: {cause}"))
 }
 
-/// What `from` reads, one byte too many at most.
+/// Everything that `from` yields, but at most one byte too many.
 fn within(from: impl Read, length: usize) -> Result<Vec<u8>> {
     let mut expanded = Vec::with_capacity(length);
     from.take(length as u64 + 1).read_to_end(&mut expanded).map_err(broken)?;
@@ -55,7 +55,7 @@ fn lz4_block(stored: &[u8], length: usize) -> Result<Vec<u8>> {
     Ok(expanded)
 }
 
-/// What is called LZ4 without more: blocks as Hadoop frames them, by some writers the frame format, by others one
+/// Expands pages called plain LZ4. Most writers mean blocks as Hadoop frames them, some the frame format, others one
 /// bare block.
 fn lz4_of_some_kind(stored: &[u8], length: usize) -> Result<Vec<u8>> {
     let right = |expanded: &Vec<u8>| expanded.len() == length;

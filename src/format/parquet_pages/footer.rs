@@ -1,17 +1,17 @@
-//! A look at a footer before the parquet crate parses it: that one follows a schema as deep as it goes, and asks for
-//! memory by the number of children that a group says it has.
+//! A check of a footer before the parquet crate parses it. The crate follows a schema to any depth, and allocates
+//! memory by the number of children that a group claims.
 
 use parquet::errors::Result;
 
 use super::contradiction;
 use super::thrift::{FieldNumbers, LIST, MOST_DEPTH, Read, STRUCT, Stop, Thrift};
 
-/// Elements of a schema at most: columns, and the groups they are in.
+/// Most elements of a schema: columns, and the groups that contain them.
 const MOST_ELEMENTS: u64 = 20_000;
-/// Groups within groups at most.
+/// Most levels of nested groups.
 const MOST_GROUPS: usize = 32;
 
-/// Refuses a footer whose schema is deeper or larger than any that is in use.
+/// Refuses a footer whose schema is deeper or larger than any in use.
 pub(super) fn check_footer(footer: &[u8]) -> Result<()> {
     match check(&mut Thrift::new(footer)) {
         Ok(()) => Ok(()),
@@ -23,7 +23,7 @@ pub(super) fn check_footer(footer: &[u8]) -> Result<()> {
 fn check(thrift: &mut Thrift<'_>) -> Read<()> {
     thrift.structure(|thrift, field, kind| match (field, kind) {
         (2, LIST) => schema(thrift),
-        // Encrypted files say so in fields of their own, and the crate refuses them.
+        // Encrypted files say so in fields of their own, and the crate refuses these files.
         _ => thrift.skip(kind, MOST_DEPTH),
     })
 }
@@ -33,7 +33,7 @@ fn schema(thrift: &mut Thrift<'_>) -> Read<()> {
     if item != STRUCT || count > MOST_ELEMENTS {
         return Err(Stop::Wrong("a schema of more elements than can be"));
     }
-    // Children that are still to come, of the groups from the root down.
+    // Children still to come, of the groups from the root down.
     let mut open: Vec<i64> = Vec::new();
     for _ in 0..count {
         let mut numbers: FieldNumbers = [None; 12];

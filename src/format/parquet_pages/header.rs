@@ -1,4 +1,4 @@
-//! The header of a page. Its numbers are taken as they come; whether they can be is for the reader of pages.
+//! The header of a page. Its numbers are read unchecked; the reader of pages judges whether they are possible.
 
 use parquet::basic::Encoding;
 use parquet::errors::Result;
@@ -6,10 +6,10 @@ use parquet::errors::Result;
 use super::contradiction;
 use super::thrift::{FieldNumbers, Read, STRUCT, Stop, Thrift};
 
-/// What a page is.
+/// The kind of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageKind {
-    /// An index, or what a later version of the format calls a page.
+    /// An index, or a kind of a later version of the format.
     Other,
     Dictionary {
         encoding: Encoding,
@@ -36,14 +36,14 @@ pub(super) struct PageHeader {
     pub kind: PageKind,
     /// Values, nulls included.
     pub values: u32,
-    /// Bytes of the page as it is stored, and once expanded.
+    /// Bytes of the page as stored, and once expanded.
     pub stored_bytes: u64,
     pub expanded_bytes: u64,
     /// Bytes of this header.
     pub header_bytes: u64,
 }
 
-/// Reads a header at the start of `bytes`; `None` where it goes on past their end.
+/// Reads a header at the start of `bytes`; `None` where the header continues past their end.
 pub(super) fn read_header(bytes: &[u8]) -> Result<Option<PageHeader>> {
     let mut thrift = Thrift::new(bytes);
     match read(&mut thrift) {

@@ -1,9 +1,9 @@
-//! Pages of Parquet files, read within bounds: what a page or a dictionary says it will be is held against a limit
-//! before memory is asked for, and so is what its values become. The parquet crate decodes values; it is never handed
-//! a page that was not checked. Used for files that others wrote and for stored objects alike.
+//! Pages of Parquet files, read within bounds. The claimed size of a page or a dictionary is checked against a limit
+//! before memory is taken. So is the size of its decoded values. The parquet crate decodes values, but never gets an
+//! unchecked page. Used for files that others wrote and for stored objects alike.
 //!
-//! Invariant: between two calls of [`PageBounds::begin_step`] the pages handed out, and what they can be decoded to,
-//! come to [`PageBounds::step_bytes`] at most, and as much again for pages that were begun before.
+//! Invariant: between two calls of [`PageBounds::begin_step`], the pages handed out and their decoded values take at
+//! most [`PageBounds::step_bytes`]. Pages begun before may take as much again.
 
 mod compression;
 mod footer;
@@ -24,22 +24,22 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use self::source::PageSource;
 
-/// What ends a Parquet file: the footer's length (u32, little-endian) and the magic.
+/// The end of a Parquet file: the footer's length (u32, little-endian) and the magic.
 const FOOTER_END_BYTES: u64 = 8;
 
 /// How values of a step are counted before they are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
-    /// Texts point into their page, or its dictionary.
+    /// Texts point into their page or its dictionary.
     Shared,
-    /// Texts are copied, each time they occur.
+    /// Texts are copied at each occurrence.
     Copied,
 }
 
-/// Makes sure that there is memory for so many bytes of a step; false where there is none.
+/// Makes sure that there is memory for this many bytes of a step; false where there is none.
 pub type StepRoom = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
-/// How much decoding may take, and what it has taken.
+/// The bounds of decoding, and how much of them is taken.
 pub struct PageBounds {
     /// Bytes of one page once expanded.
     pub page_bytes: u64,
@@ -47,7 +47,7 @@ pub struct PageBounds {
     pub step_bytes: u64,
     /// Rows that are decoded at once.
     pub step_rows: u64,
-    /// What becomes of texts.
+    /// Whether texts are shared or copied.
     pub values: Values,
     room: Option<StepRoom>,
     taken: AtomicU64,
@@ -55,7 +55,7 @@ pub struct PageBounds {
 }
 
 impl PageBounds {
-    /// Bounds of which nothing is taken.
+    /// Bounds with nothing taken yet.
     pub fn new(page_bytes: u64, step_bytes: u64, step_rows: usize, values: Values) -> PageBounds {
         PageBounds {
             page_bytes,
@@ -74,12 +74,12 @@ impl PageBounds {
         self
     }
 
-    /// Begins a step: what was taken is given back.
+    /// Begins a step: gives back what the last step took.
     pub fn begin_step(&self) {
         self.taken.store(0, Ordering::Relaxed);
     }
 
-    /// Whether something was refused because it passes these bounds, not because it is damaged.
+    /// Whether something was refused for passing these bounds rather than for damage.
     pub fn passed(&self) -> bool {
         self.passed.load(Ordering::Relaxed)
     }
@@ -91,7 +91,7 @@ impl PageBounds {
             return Err(self.pass(format!("expected at most {} bytes of rows at once, got more", self.step_bytes)));
         }
         match &self.room {
-            // Pages that were begun in the step before are held as well.
+            // Pages begun in the last step are still held as well.
             Some(room) if !room(taken.saturating_mul(2)) => Err(self.pass("there is no memory for it".to_owned())),
             _ => Ok(()),
         }
@@ -108,7 +108,7 @@ fn contradiction(what: impl std::fmt::Display) -> ParquetError {
     ParquetError::General(format!("its parts contradict each other: {what}"))
 }
 
-/// Reads what a file says about itself, if that takes no more than `most` bytes.
+/// Reads the metadata of a file, if it takes at most `most` bytes.
 pub fn read_metadata<R: ChunkReader>(file: &R, most: u64) -> Result<ParquetMetaData> {
     let length = Length::len(file);
     let end = length.checked_sub(FOOTER_END_BYTES).ok_or_else(|| contradiction("it is shorter than a footer"))?;
@@ -129,7 +129,7 @@ pub fn read_metadata<R: ChunkReader>(file: &R, most: u64) -> Result<ParquetMetaD
     Ok(metadata)
 }
 
-/// Whether the numbers of a row group can be: counts are not negative, and its columns lie in the file.
+/// Whether the numbers of a row group are possible: counts are not negative, and its columns lie in the file.
 fn check_group(group: &RowGroupMetaData, length: u64) -> Result<()> {
     if group.num_rows() < 0 {
         return Err(contradiction(format_args!("a row group of {} rows", group.num_rows())));
@@ -145,12 +145,12 @@ fn check_group(group: &RowGroupMetaData, length: u64) -> Result<()> {
     Ok(())
 }
 
-/// Where the pages of a column begin. Some writers say 0 where there is no dictionary.
+/// Where the pages of a column begin. Some writers store 0 if there is no dictionary.
 fn chunk_start(column: &ColumnChunkMetaData) -> i64 {
     column.dictionary_page_offset().filter(|offset| *offset > 0).unwrap_or(column.data_page_offset())
 }
 
-/// Bytes that the columns of a row group say they are once expanded.
+/// Bytes that the columns of a row group claim to expand to.
 pub fn declared_bytes(group: &RowGroupMetaData) -> u64 {
     group.columns().iter().fold(0, |sum, column| sum.saturating_add(column.uncompressed_size().unsigned_abs()))
 }

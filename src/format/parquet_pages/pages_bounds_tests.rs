@@ -1,4 +1,4 @@
-//! Headers and compressed pages that anybody may have written: what they say is checked before it is used.
+//! Untrusted headers and compressed pages: their claims are checked before use.
 
 use parquet::basic::Compression;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The pages of one column of one row group, one after the other: headers checked, then expanded, then counted.
+//! The pages of one column of one row group, in order: each has its header checked, is expanded, and is counted.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::{PageBounds, Values, chunk_start, contradiction};
 
 /// Bytes in which most headers fit; longer ones hold statistics of long values.
 const HEADER_BYTES: u64 = 4 << 10;
-/// Bytes of a header at most.
+/// Most bytes of a header.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
-/// Bytes of a text that is not copied: where it lies.
+/// Bytes of a text that is shared, not copied: a view of its place.
 const VIEW_BYTES: u64 = 16;
 /// Bytes of the levels of a value.
 const LEVEL_BYTES: u64 = 4;
@@ -28,15 +28,15 @@ pub struct PageSource<R: ChunkReader> {
     bounds: Arc<PageBounds>,
     codec: Compression,
     physical: Type,
-    /// Bytes of a value; of texts what is counted depends on the page.
+    /// Bytes of a value. For texts the count depends on the page.
     width: u64,
     /// Whether a row may have several values.
     repeated: bool,
     at: u64,
     end: u64,
-    /// Values that are still to come.
+    /// Values still to come.
     left: u64,
-    /// The header at `at`, if it was looked at.
+    /// The header at `at`, if it was read ahead.
     peeked: Option<PageHeader>,
     /// Bytes of the longest text of the dictionary.
     longest: u64,
@@ -108,7 +108,7 @@ impl<R: ChunkReader> PageSource<R> {
         }
     }
 
-    /// Passes over the page of `header`.
+    /// Skips the page of `header`.
     fn advance(&mut self, header: &PageHeader) -> Result<()> {
         self.peeked = None;
         self.at += header.header_bytes + header.stored_bytes;
@@ -190,7 +190,7 @@ impl<R: ChunkReader> PageSource<R> {
         Ok([head, &values].concat().into())
     }
 
-    /// Counts what the values of a page are decoded to.
+    /// Counts the bytes that the values of a page decode to.
     fn count(&mut self, header: &PageHeader, bytes: &[u8]) -> Result<()> {
         let values = u64::from(header.values);
         let (PageKind::Data { encoding, .. } | PageKind::DataV2 { encoding, .. }) = header.kind else {
@@ -199,12 +199,12 @@ impl<R: ChunkReader> PageSource<R> {
         let text = self.physical == Type::BYTE_ARRAY;
         let dictionary = matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
         let each = match encoding {
-            // A text may be the one before it, and more.
+            // A text may repeat the whole one before it, and add more.
             Encoding::DELTA_BYTE_ARRAY => self.width.saturating_add(bytes.len() as u64),
             _ if text && dictionary && self.bounds.values == Values::Copied => self.width.max(self.longest),
             _ => self.width,
         };
-        // A row of a flat column is one value, so that no more of them are decoded at once than rows.
+        // A row of a flat column is one value, so at most one step's rows of values are decoded at once.
         let at_once = if self.repeated { values } else { values.min(self.bounds.step_rows) };
         self.bounds.take(at_once.saturating_mul(each.saturating_add(LEVEL_BYTES)))
     }
@@ -223,7 +223,7 @@ impl<R: ChunkReader> PageSource<R> {
     }
 }
 
-/// Bytes of the longest of texts that stand one after the other, each after its length (u32, little-endian).
+/// Bytes of the longest of consecutive texts, each preceded by its length (u32, little-endian).
 fn longest_text(mut bytes: &[u8]) -> u64 {
     let mut longest = 0;
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {

@@ -1,7 +1,7 @@
-//! Thrift's compact protocol, as far as Parquet's headers and footers need it: numbers by their field, everything
-//! else passed over. Invariant: nothing is asked of memory, and nothing goes deeper than [`MOST_DEPTH`].
+//! Thrift's compact protocol, as far as Parquet's headers and footers need it: reads numbers by their field, and skips
+//! everything else. Invariant: reading allocates no memory, and nests at most [`MOST_DEPTH`] deep.
 
-/// Structures within structures, at most.
+/// Most levels of nested structures.
 pub(super) const MOST_DEPTH: usize = 16;
 
 /// Why reading stopped.
@@ -96,7 +96,7 @@ impl<'a> Thrift<'a> {
         }
     }
 
-    /// Notes a number or a flag, and passes over everything else.
+    /// Notes a number or a flag, and skips everything else.
     pub(super) fn number_or_skip(&mut self, field: i64, kind: u8, into: &mut FieldNumbers) -> Read<()> {
         let value = match kind {
             TRUE => 1,
@@ -111,7 +111,7 @@ impl<'a> Thrift<'a> {
         Ok(())
     }
 
-    /// The head of a list: how many items, of which type. In a list a flag is a byte.
+    /// The head of a list: the number of items, and their type. In a list a flag is a byte.
     pub(super) fn list(&mut self) -> Read<(u64, u8)> {
         let head = self.byte()?;
         let count = if head >> 4 == 15 { self.unsigned()? } else { u64::from(head >> 4) };

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY_SECONDS: u64 = 86_400;
 
-/// The moment from which on a key is no longer valid.
+/// The moment at which a key stops being valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Expiry {
     /// Since 1970-01-01T00:00:00Z.
@@ -32,12 +32,12 @@ impl Expiry {
 
     /// Whether the key is no longer valid at this moment.
     pub(super) fn passed(self, now: SystemTime) -> bool {
-        // A clock before 1970 is wrong: then no key with an end is taken.
+        // A clock before 1970 is wrong, so it lets no key pass that has an end.
         now.duration_since(UNIX_EPOCH).map_or(true, |now| now >= Duration::from_secs(self.seconds))
     }
 }
 
-/// Three numbers of exactly so many digits.
+/// Three numbers with exactly these counts of digits.
 fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[u64; 3]> {
     let parts: Vec<&str> = text.split(separator).collect();
     let [a, b, c] = parts.try_into().ok()?;
@@ -60,7 +60,7 @@ fn days_of_month(year: u64, month: u64) -> u64 {
     }
 }
 
-/// From 1970-01-01 to the first of January.
+/// Days from 1970-01-01 to the first of January of the year.
 fn days_before_year(year: u64) -> u64 {
     (1970..year).map(|y| 365 + u64::from(is_leap(y))).sum()
 }

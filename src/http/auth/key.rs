@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Bytes of a key's name at most.
 const NAME_BYTES: usize = 64;
 
-/// How much a key allows; each includes those before it.
+/// How much a key allows; each scope includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyScope {
@@ -82,12 +82,12 @@ impl fmt::Debug for KeyEntry {
 }
 
 impl KeyEntry {
-    /// Makes a fresh key: the key itself, which is told only here, and its entry. `wanted` brings everything
+    /// Makes a fresh key: returns the key itself, which appears nowhere else, and its entry. `wanted` has everything
     /// but the hash; an empty name is replaced by one made of the scope and the hash.
     ///
     /// # Errors
-    /// `Invalid` if the entry could not be used, or would be of no use any more; `Unavailable` if the
-    /// operating system gives no random bytes.
+    /// `Invalid` if the entry cannot be used or has already expired; `Unavailable` if the operating system gives no
+    /// random bytes.
     pub fn fresh(wanted: KeyEntry) -> Result<(String, KeyEntry)> {
         let secret = fresh()?;
         let mut entry = KeyEntry { sha256: Digest::of(secret.as_bytes()).to_hex(), ..wanted };
@@ -108,7 +108,7 @@ pub struct Key {
     pub(super) name: String,
     pub(super) digest: Digest,
     pub(super) scope: KeyScope,
-    /// The tenant it is bound to, and within it perhaps a database.
+    /// The tenant to which it is bound, and optionally a database of that tenant.
     pub(super) bound: Option<Bound>,
     expiry: Option<Expiry>,
 }
@@ -121,10 +121,10 @@ pub(in crate::http) struct Bound {
 }
 
 impl Key {
-    /// A key for everything, for ever.
+    /// A key for everything that never expires.
     ///
     /// # Errors
-    /// `Invalid` if it is shorter than 16 bytes, a placeholder or of a form that no header can carry.
+    /// `Invalid` if it is shorter than 16 bytes, a placeholder, or has characters that no header can carry.
     pub fn full(name: &str, secret: &str) -> Result<Key> {
         check_strength(secret).map_err(|why| Error::invalid(format!("{name}: {why}")))?;
         let digest = Digest::of(secret.as_bytes());
@@ -138,7 +138,7 @@ impl Key {
             return Err(Error::invalid("name: expected 1 to 64 of the characters a-z A-Z 0-9 . _ -"));
         }
         let named = |what: &str| Error::invalid(format!("{name}: {what}"));
-        // What came is not repeated: somebody may have written the key itself here.
+        // The message does not repeat the value: somebody may have written the key itself here.
         let digest = Digest::from_hex(&sha256);
         let digest = digest.ok_or_else(|| named("sha256: expected 64 hexadecimal digits, the SHA-256 of the key"))?;
         if is_placeholder(&digest) {

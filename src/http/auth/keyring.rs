@@ -1,6 +1,6 @@
-//! All keys that are valid now: one from a setting, any number from a file that is read anew when it changes.
-//! Invariant: a file that cannot be used changes nothing, and a lookup compares with every key there is, so
-//! that its time tells nothing about them.
+//! All keys that are valid now: one from a setting, and any number from a file that is read again when it changes.
+//! Invariants: a file that cannot be used changes nothing; a lookup compares with every key, so that its time reveals
+//! nothing about them.
 
 use std::fmt;
 use std::fs;
@@ -17,25 +17,25 @@ use super::key::{Key, KeyEntry};
 use super::secret::Digest;
 use crate::error::{Error, Result};
 
-/// How often the key file is looked at.
+/// How often the key file is checked for a change.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Bytes of a key file at most: some thousand keys.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// The keys of a server; the default has none and asks for none. Cheap to clone.
+/// The keys of a server. The default has no keys and requires none. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Keyring(Option<Arc<Ring>>);
 
 struct Ring {
     full: Option<Arc<Key>>,
     file: Option<PathBuf>,
-    /// Those of the file as it was last read well, after the full one.
+    /// The full key, then the keys of the file as of the last successful read.
     keys: ArcSwap<Vec<Arc<Key>>>,
-    /// The file as it was last looked at; nothing if it was not there.
+    /// The stamp of the file at the last look; `None` if there was no file.
     seen: Mutex<Option<FileStamp>>,
 }
 
-/// What tells one content of a file from another without reading it.
+/// Distinguishes one content of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileStamp {
     modified: SystemTime,
@@ -52,16 +52,16 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// The keys that the settings name. With neither, no key is asked for.
+    /// The keys that the settings name. With neither setting, requests need no key.
     ///
     /// # Errors
-    /// `Invalid` if the file cannot be read or used, with what is wrong and where.
+    /// `Invalid` if the file cannot be read or used; the message says what is wrong and where.
     pub fn open(full: Option<Key>, file: Option<PathBuf>) -> Result<Keyring> {
         if full.is_none() && file.is_none() {
             return Ok(Keyring::default());
         }
         let full = full.map(Arc::new);
-        // IMPORTANT: looked at before it is read, so that a change in between is seen as one later.
+        // IMPORTANT: the stamp is taken before the file is read, so that the next look sees a change in between.
         let seen = file.as_deref().and_then(stamp);
         let keys = read(full.as_ref(), file.as_deref())?;
         if keys.is_empty() {
@@ -85,14 +85,14 @@ impl Keyring {
         self.len() == 0
     }
 
-    /// Reads the key file anew. If it cannot be used, the keys stay as they are and the log says why.
+    /// Reads the key file again. If it cannot be used, the keys stay as they are and the log says why.
     pub fn reload(&self) {
         if let Some(ring) = &self.0 {
             ring.look(true);
         }
     }
 
-    /// Reads the key file anew whenever it has changed, for ever.
+    /// Reads the key file again whenever it changes; never returns.
     pub(in crate::http) async fn follow(self) {
         let Some(ring) = self.0.filter(|ring| ring.file.is_some()) else { return };
         loop {
@@ -119,10 +119,10 @@ impl Keyring {
 }
 
 impl Ring {
-    /// Reads the file if it has changed since the last look, or in any case.
+    /// Reads the file if it has changed since the last look, or in any case where `always` is set.
     fn look(&self, always: bool) {
         let Some(file) = self.file.as_deref() else { return };
-        // Held throughout: of two looks at once the later one decides.
+        // The lock is held throughout: of two looks at once, the later one decides.
         let mut seen = self.seen.lock();
         let now = stamp(file);
         if !always && *seen == now {
@@ -155,7 +155,7 @@ fn read(full: Option<&Arc<Key>>, file: Option<&Path>) -> Result<Vec<Arc<Key>>> {
     if bytes.len() as u64 > FILE_BYTES {
         return Err(wrong(format!("expected at most {FILE_BYTES} bytes, got more")));
     }
-    // The parser's own words may repeat what is written there, and that may be a secret.
+    // The parser's own message may quote the file, and what it quotes may be a secret.
     let entries: Vec<KeyEntry> = serde_json::from_slice(&bytes).map_err(|e| {
         let place = format!("line {} column {}", e.line(), e.column());
         wrong(format!(

@@ -1,4 +1,4 @@
-//! Which keys open what, before and after the file changes; which files are refused.
+//! Tests of the keyring: which keys are valid before and after the file changes; which files are refused.
 
 use std::collections::BTreeMap;
 

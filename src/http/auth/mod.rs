@@ -1,7 +1,7 @@
-//! Who may do what: keys, how requests show them, what each route needs, how often a key may ask. One layer
-//! before all handlers; without keys it lets everybody pass. Invariants: a refusal says the same words
-//! whatever exists in the store, because it is made before anything is looked up; a key's own text is never
-//! logged, answered or kept.
+//! Who may do what: keys, how requests present them, what each route needs, and how often a key may ask. All of this
+//! is one layer before all handlers; without keys every request passes. Invariants: a refusal has the same words
+//! whatever the store holds, because it is made before any lookup; the text of a key is never logged, answered or
+//! stored.
 
 mod expiry;
 mod key;
@@ -34,19 +34,19 @@ pub(super) use presented::{X_API_KEY, X_CHROMA_TOKEN};
 pub use rate::Rate;
 pub(super) use rate::RateLimiter;
 
-/// Who asks, as far as a key tells; every request carries it.
+/// The sender of a request, as far as its key shows; every request carries this value.
 #[derive(Debug, Clone)]
 pub(super) enum Requester {
-    /// No key is asked for here.
+    /// The server requires no key.
     Anybody,
-    /// No valid key was shown. Only open routes are reached so.
+    /// The request has no valid key. Only open routes admit such requests.
     Stranger,
     /// The holder of this key.
     Holder(Arc<Key>),
 }
 
 impl Requester {
-    /// Whether nothing in the store is hidden from it.
+    /// Whether this requester may see everything in the store.
     pub(super) fn sees_everything(&self) -> bool {
         match self {
             Requester::Anybody => true,
@@ -55,14 +55,14 @@ impl Requester {
         }
     }
 
-    /// The key's name, and what it is bound to.
+    /// The key's name, and the part of the store to which it is bound.
     pub(super) fn key(&self) -> Option<(&str, Option<&Bound>)> {
         let Requester::Holder(key) = self else { return None };
         Some((&key.name, key.bound.as_ref()))
     }
 }
 
-/// Lets a request pass if its key allows what its route needs, and not too often.
+/// Lets a request pass if its key allows what its route needs, and if its rate is within the limit.
 pub(super) async fn authorise(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     match check(&front, &mut request).await {
@@ -85,10 +85,10 @@ async fn check(front: &Front, request: &mut Request) -> Result<Requester, Refusa
     if let (Requester::Holder(key), Some(caller)) = (&identity, request.extensions().get::<Caller>()) {
         caller.is(&key.name);
     }
-    // A path without a route is answered 404 by the router, whoever asks.
+    // The router answers 404 for a path without a route, to every requester.
     let Some(route) = request.extensions().get::<MatchedPath>() else { return Ok(identity) };
     let (Need::Key(scope), place) = front.permissions.of(request.method(), route.as_str()) else { return Ok(identity) };
-    // Wrong keys are counted too, by their address.
+    // Requests with wrong keys are counted too, by their address.
     limit(front, request, &identity)?;
     match &identity {
         Requester::Anybody => {}

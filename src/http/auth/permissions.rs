@@ -1,5 +1,5 @@
-//! The one table of what each route needs: how much a key must allow, and which part of the store it
-//! touches. A route that is not in it needs a full key, and a test finds it.
+//! The table of what each route needs: how much a key must allow, and which part of the store the route touches. A
+//! route that is missing in the table needs a full key, and a test reports it.
 
 use std::collections::HashMap;
 
@@ -22,11 +22,11 @@ pub(super) enum Need {
 /// Which part of the store a route touches, and where the request names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RoutePlace {
-    /// All of it: not for a key that is bound to a part.
+    /// All of it: forbidden to a key that is bound to a part.
     Store,
-    /// Nothing of anybody's.
+    /// Nothing that belongs to a tenant.
     Nothing,
-    /// A tenant as such, not its databases; named by the path.
+    /// A tenant as such, without its databases; the path names it.
     Tenant,
     /// All databases of a tenant; the path names it.
     Databases,
@@ -41,7 +41,7 @@ const READ: Need = Need::Key(KeyScope::Read);
 const WRITE: Need = Need::Key(KeyScope::Write);
 const ADMIN: Need = Need::Key(KeyScope::Admin);
 
-/// Routes whose paths begin alike and which touch the same part.
+/// Routes that share a prefix and a place.
 struct RouteGroup {
     prefix: &'static str,
     place: RoutePlace,
@@ -60,10 +60,10 @@ const TABLE: &[RouteGroup] = &[
         ("GET", "/docs/", Open),
         ("GET", "/favicon.ico", Open),
         ("GET", "/openapi.json", Open),
-        // Names what is damaged, and where everything is stored, only to a key that sees all of it.
+        // The answer names damaged objects and the bucket only for a key that sees the whole store.
         ("GET", "/health", Open),
         ("GET", "/ready", Open),
-        // It only says that it is no more.
+        // The answer only says that this version of the API no longer exists.
         (ANY, "/api/v1/{*rest}", Open),
     ] },
     RouteGroup { prefix: "", place: RoutePlace::Store, routes: &[
@@ -95,7 +95,7 @@ const TABLE: &[RouteGroup] = &[
         ("POST", "/upload", WRITE),
         ("GET", "/download/{job_id}", READ),
         ("DELETE", "/delete/{job_id}", WRITE),
-        // It names every job there is.
+        // The answer names every job.
         ("GET", "/list", ADMIN),
     ] },
     RouteGroup { prefix: "/api/v2", place: RoutePlace::Nothing, routes: &[
@@ -104,7 +104,7 @@ const TABLE: &[RouteGroup] = &[
         ("GET", "/healthcheck", Open),
         ("GET", "/version", Open),
         ("GET", "/pre-flight-checks", Open),
-        // Tells the key what it is.
+        // Describes the key to its holder.
         ("GET", "/auth/identity", READ),
     ] },
     RouteGroup { prefix: "/api/v2", place: RoutePlace::Store, routes: &[
@@ -113,7 +113,7 @@ const TABLE: &[RouteGroup] = &[
         ("GET", "/collections/{name}", READ),
     ] },
     RouteGroup { prefix: "/api/v2/tenants/{tenant}", place: RoutePlace::Tenant, routes: &[
-        // Chroma's clients ask for it when they start.
+        // Chroma's clients request it when they start.
         ("GET", "", READ),
     ] },
     RouteGroup { prefix: "/api/v2/tenants/{tenant}", place: RoutePlace::Databases, routes: &[
@@ -150,7 +150,7 @@ const TABLE: &[RouteGroup] = &[
     ] },
 ];
 
-/// The table, to look routes up in.
+/// The table, indexed for lookups.
 pub(in crate::http) struct Permissions(HashMap<String, Vec<(&'static str, Need, RoutePlace)>>);
 
 impl Permissions {
@@ -165,7 +165,7 @@ impl Permissions {
         Permissions(routes)
     }
 
-    /// What a request of this method to the route of this pattern needs.
+    /// What a request needs that has this method and matches this route pattern.
     pub(super) fn of(&self, method: &Method, pattern: &str) -> (Need, RoutePlace) {
         // A HEAD is answered as a GET without its body.
         let method = if method == Method::HEAD { Method::GET.as_str() } else { method.as_str() };
@@ -176,7 +176,8 @@ impl Permissions {
 }
 
 impl RoutePlace {
-    /// Whether all that the request touches lies within the bounds of a key. Nothing is looked up for it.
+    /// Whether everything that the request touches lies within the bounds of a key. The check looks nothing up in the
+    /// store.
     pub(super) async fn lies_within(self, bound: &Bound, request: &mut Request) -> bool {
         match self {
             RoutePlace::Store => false,
@@ -197,7 +198,7 @@ impl RoutePlace {
     }
 }
 
-/// Every tenant and database that the query string names counts; what it does not name is the default one.
+/// Every tenant and database in the query string counts; a missing one stands for the default.
 fn query_lies_within(bound: &Bound, uri: &Uri) -> bool {
     let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return false };
     let default = Scope::default();

@@ -1,5 +1,5 @@
-//! What a request shows: its key, in any of four forms. Several at once must be the same key. Invariant: the
-//! key leaves this file only as a digest.
+//! The key of a request, in any of four forms. If a request has several forms, they must all be the same key.
+//! Invariant: the key leaves this file only as a digest.
 //!
 //! | header | the key is |
 //! |---|---|
@@ -24,7 +24,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The digest of the key that the headers show: none if they show no key, one that cannot be read, or
+/// The digest of the key that the headers present. `None` if they present no key, one that cannot be read, or
 /// different ones.
 pub(super) fn presented(headers: &HeaderMap) -> Option<Digest> {
     let plain = [X_API_KEY, X_CHROMA_TOKEN].into_iter().flat_map(|name| headers.get_all(name));

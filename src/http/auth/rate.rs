@@ -1,5 +1,5 @@
-//! How often a key may ask: one token bucket for each key, and for each address that shows none. Bounded: no
-//! more than a fixed number of buckets are kept; one that is full again tells nothing and is let go.
+//! The rate limit: one token bucket for each key, and for each address that presents none. Bounded: a fixed number of
+//! buckets is kept at most. A bucket that is full again holds no information and is dropped.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,31 +8,31 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Buckets kept at most. Beyond, all newcomers share one.
+/// Most buckets that are kept. Beyond that, all newcomers share one.
 const MOST_BUCKETS: usize = 10_000;
 
 /// Requests that one key or address may make.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// In the long run, above 0.
+    /// Requests per second in the long run; above 0.
     pub per_second: f64,
-    /// At once after a pause, at least 1.
+    /// Requests at once after a pause; at least 1.
     pub burst: f64,
 }
 
-/// Whose bucket it is.
+/// The owner of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Who {
     /// A key, by its name.
     Key(Arc<str>),
-    /// A network address that showed no valid key.
+    /// A network address that presented no valid key.
     Address(IpAddr),
-    /// Anybody else.
+    /// Every other requester.
     Others,
 }
 
 impl Who {
-    /// One host usually has a whole /64 of addresses of version 6, so these count as one.
+    /// An IPv6 host usually has a whole /64, so all addresses of a /64 count as one.
     pub(super) fn at(address: Option<IpAddr>) -> Who {
         match address.map(|address| address.to_canonical()) {
             Some(IpAddr::V6(address)) => Who::Address(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
@@ -42,7 +42,7 @@ impl Who {
     }
 }
 
-/// What is left for one asker.
+/// The remaining tokens of one requester.
 struct TokenBucket {
     tokens: f64,
     at: Instant,
@@ -63,7 +63,7 @@ impl RateLimiter {
         self.rate
     }
 
-    /// Takes a token, or tells how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     pub(super) fn take(&self, who: Who, now: Instant) -> Result<(), Duration> {
         let Rate { per_second, burst } = self.rate;
         let tokens_at = |bucket: &TokenBucket, now: Instant| {
@@ -135,7 +135,7 @@ mod tests {
         }
         let passed = (0..10).filter(|n| limiter.take(at(MOST_BUCKETS + n), start).is_ok()).count();
         assert_eq!((passed, limiter.buckets.lock().len()), (1, MOST_BUCKETS + 1));
-        // When those are full again they make room.
+        // Once those buckets are full again, they make room.
         assert_eq!(limiter.take(at(MOST_BUCKETS + 50), start + Duration::from_secs(2)), Ok(()));
         assert_eq!(limiter.buckets.lock().len(), 1);
     }

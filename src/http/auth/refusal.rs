@@ -1,5 +1,5 @@
-//! What a request that may not pass is answered: fixed sentences in the form of the API that its path
-//! belongs to. Missing, wrong and expired keys get the same one.
+//! The answer to a request that may not pass: a fixed sentence in the form of the API to which its path belongs.
+//! Missing, wrong and expired keys get one and the same sentence.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ const CHALLENGE: &str = "Bearer realm=\"drumlin\", Basic realm=\"drumlin\", char
 /// Why a request does not pass.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It shows no valid key.
+    /// The request has no valid key.
     Stranger,
-    /// Its key allows less than that, or in another place.
+    /// The key allows less than the route needs, or is bound to another place.
     Forbidden,
     /// Its key, or its address, has asked too often.
     TooOften { wait: Duration, rate: Rate },
@@ -52,7 +52,7 @@ impl Refusal {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }
             Refusal::TooOften { wait, .. } => {
-                // Whole seconds, rounded up: earlier would be in vain.
+                // Whole seconds, rounded up: an earlier attempt would fail.
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
             }

@@ -1,9 +1,9 @@
 //! A key as it is kept: its SHA-256, never the key itself. Invariant: no key can be read out of a value of
 //! these types, by `Debug` included, and two digests are compared only in constant time.
 //!
-//! A fast hash is right here, and a slow one (bcrypt, argon2) is not: those make up for passwords that people
-//! think of. A key of ours is 256 random bits, which nobody guesses from its hash at any speed, and a slow
-//! hash would be paid by every request.
+//! A fast hash is right here. Slow ones (bcrypt, argon2) make up for the weakness of passwords that people invent. A
+//! key made here is 256 random bits, which nobody guesses from its hash at any speed. Every request would pay for a
+//! slow hash.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,15 +17,15 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::error::{Error, Result};
 
-/// Bytes of a key at least.
+/// Least length of a key in bytes.
 const LEAST_BYTES: usize = 16;
-/// Different bytes in a key at least.
+/// Least number of different bytes in a key.
 const LEAST_VARIETY: usize = 6;
 /// Random bytes of a key made here.
 const RANDOM_BYTES: usize = 32;
-/// What every key made here begins with, so that it is recognised where it should not be.
+/// The prefix of every key made here, so that a leaked key is recognised.
 const PREFIX: &str = "drumlin_";
-/// Values that documents and examples show: compared in lower case, letters and digits only.
+/// Placeholders from documents and examples. They are compared in lower case, by letters and digits only.
 const PLACEHOLDERS: [&str; 14] = [
     "defaultapikey",
     "changeme",
@@ -67,7 +67,7 @@ impl Digest {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether it is the digest of the same key, in a time that does not depend on where they differ.
+    /// Whether both are digests of one key, in a time that does not depend on where they differ.
     pub(super) fn equals(&self, other: &Digest) -> Choice {
         self.0[..].ct_eq(&other.0[..])
     }
@@ -79,7 +79,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A fresh key from the operating system's entropy: printed once, kept nowhere.
+/// A fresh key from the operating system's entropy: it is printed once and stored nowhere.
 pub(super) fn fresh() -> Result<String> {
     let mut random = [0; RANDOM_BYTES];
     OsRng
@@ -88,7 +88,7 @@ pub(super) fn fresh() -> Result<String> {
     Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
 }
 
-/// Refuses what is no secret. The answer says why, and never what the key was.
+/// Refuses a weak secret. The error says why, and never what the secret was.
 pub(super) fn check_strength(secret: &str) -> Result<(), &'static str> {
     if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("expected visible ASCII characters without spaces, as a header can carry them");
@@ -108,7 +108,7 @@ pub(super) fn check_strength(secret: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether it is the digest of a placeholder, spelt in the usual ways: all that can be told from a hash.
+/// Whether it is the digest of a placeholder in one of the usual spellings. Nothing more can be learnt from a hash.
 pub(super) fn is_placeholder(digest: &Digest) -> bool {
     const SPELLINGS: [&str; 12] = [
         "",

@@ -1,6 +1,6 @@
-//! Answers of get and query, one list per field: written straight to bytes, in the order Chroma's server
-//! has. Every field's key is there; a field that was not asked for is null. Floats print as the shortest
-//! decimal that reads back the same, with a point or an exponent, so that 1 and 1.0 stay apart.
+//! Answers of get and query, one list per field: written straight to bytes, in the order of Chroma's server. Every
+//! field's key is present; a field that was not asked for is null. Floats print as the shortest decimal that reads
+//! back the same, with a point or an exponent, so that 1 and 1.0 stay apart.
 
 use std::collections::BTreeMap;
 
@@ -23,12 +23,12 @@ pub(super) enum Field {
     Uris,
 }
 
-/// What the core is to return for these fields.
+/// The fields that the core must return for these fields.
 pub(super) fn include(fields: &[Field]) -> Include {
     Include {
         embedding: fields.contains(&Field::Embeddings),
         document: fields.contains(&Field::Documents),
-        // Also to tell how to show that there is no metadata.
+        // The uri also decides how a record without metadata is shown.
         uri: fields.contains(&Field::Uris) || fields.contains(&Field::Metadatas),
         metadata: fields.contains(&Field::Metadatas),
     }
@@ -37,8 +37,8 @@ pub(super) fn include(fields: &[Field]) -> Include {
 /// No metadata.
 static EMPTY: Metadata = Metadata(BTreeMap::new());
 
-/// A record's metadata as Chroma's server shows it: one without any keys is null, unless it has a uri,
-/// which that server keeps among the metadata: then it is empty.
+/// A record's metadata as Chroma's server shows it. Metadata without any keys is null, unless the record has a uri:
+/// that server keeps the uri among the metadata, so there it is empty.
 pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
     let some = found.metadata.as_ref().filter(|metadata| !metadata.0.is_empty());
     some.or_else(|| found.uri.is_some().then_some(&EMPTY))
@@ -64,7 +64,7 @@ static LISTS: [(&str, Option<Field>); 6] = [
     ("distances", Some(Field::Distances)),
 ];
 
-/// Those of an answer to a get, which has no distances.
+/// The lists of an answer to a get, which has no distances.
 static GET_LISTS: &[(&str, Option<Field>)] = LISTS.split_at(5).0;
 
 impl ChromaGetAnswer {
@@ -72,7 +72,7 @@ impl ChromaGetAnswer {
         ChromaGetAnswer { reading, fields, list: 0, next: 0 }
     }
 
-    /// Appends what a list holds of the next record. False: no record is left.
+    /// Appends the next record's entry in a list. Returns false if no record is left.
     fn element(&self, field: Option<Field>, into: &mut Vec<u8>) -> Result<bool> {
         let asked = field.map_or(Include::NONE, |field| include(&[field]));
         let Some(found) = self.reading.part(self.next, asked)? else { return Ok(false) };
@@ -88,7 +88,7 @@ impl ChromaGetAnswer {
     }
 }
 
-/// Begins the list at this place. False: its field was not asked for, and it is null.
+/// Begins the list at this place. Returns false if its field was not asked for: then the list is null.
 fn begin_list(place: usize, (name, field): (&str, Option<Field>), asked: &[Field], into: &mut Vec<u8>) -> Result<bool> {
     into.push(if place == 0 { b'{' } else { b',' });
     append(into, &name)?;
@@ -97,7 +97,7 @@ fn begin_list(place: usize, (name, field): (&str, Option<Field>), asked: &[Field
     Ok(there)
 }
 
-/// What comes after all lists. False: nothing is left to write.
+/// Writes the end of the answer, after all lists. Returns false if nothing is left to write.
 fn end_answer(asked: &[Field], into: &mut Vec<u8>) -> Result<bool> {
     into.extend_from_slice(br#","include":"#);
     append(into, &asked)?;
@@ -105,7 +105,7 @@ fn end_answer(asked: &[Field], into: &mut Vec<u8>) -> Result<bool> {
     Ok(false)
 }
 
-/// What stands around a value.
+/// Estimated bytes of JSON around a value.
 const AROUND_BYTES: usize = 128;
 
 impl JsonPieces for ChromaGetAnswer {
@@ -134,7 +134,7 @@ impl JsonPieces for ChromaGetAnswer {
     }
 }
 
-/// What a field's list holds of a record; without a field, its id.
+/// Writes a record's entry in the list of a field; without a field, its id.
 pub(super) fn write_field(found: &Found, field: Option<Field>, into: &mut Vec<u8>) -> Result<()> {
     match field {
         Some(Field::Embeddings) => append(into, &found.embedding.as_deref().unwrap_or(&[])),
@@ -145,13 +145,14 @@ pub(super) fn write_field(found: &Found, field: Option<Field>, into: &mut Vec<u8
     }
 }
 
-/// Answer to a query: for each query embedding one list per field, nearest first, each read when its turn comes.
+/// Answer to a query: for each query embedding one list per field, nearest first. Each record is read when its turn
+/// comes.
 pub(super) struct QueryBody {
-    /// `None`: nothing can be found, whatever is asked.
+    /// `None`: no query can find anything here.
     matches: Option<Matches>,
     queries: usize,
     fields: Vec<Field>,
-    /// Place in [`LISTS`], the query in it, and its next record.
+    /// Place in [`LISTS`], the query in that list, and the query's next record.
     list: usize,
     query: usize,
     next: usize,
@@ -162,7 +163,7 @@ impl QueryBody {
         QueryBody { matches, queries, fields, list: 0, query: 0, next: 0 }
     }
 
-    /// Appends what a list holds of the next record. False: no record is left.
+    /// Appends the next record's entry in a list. Returns false if no record is left.
     fn element(&self, field: Option<Field>, into: &mut Vec<u8>) -> Result<bool> {
         let Some(matches) = &self.matches else { return Ok(false) };
         let Some(distance) = matches.distance(self.query, self.next) else { return Ok(false) };
@@ -230,7 +231,7 @@ mod tests {
     use crate::interrupt::Interrupt;
     use crate::record::Metric;
 
-    /// What a get of an empty collection answers.
+    /// The answer to a get of an empty collection.
     fn nothing(fields: &[Field]) -> String {
         let reading = Arc::new(Snapshot::empty(Metric::L2)).read(&Get::default(), &Interrupt::never()).unwrap();
         let (mut body, mut text) = (ChromaGetAnswer::new(reading, fields.to_vec()), Vec::new());

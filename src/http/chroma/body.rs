@@ -1,6 +1,6 @@
 //! From a request to a value: media type, JSON, path and query string, each refused with the status and
 //! the words of Chroma's server. Unknown fields are ignored, as its clients expect.
-//! Order: media type → JSON syntax → shape; what a body says is judged later, by the handler.
+//! Order: media type → JSON syntax → shape; the handler checks the values later.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -46,7 +46,7 @@ impl<T: RequestBody> FromRequest<App> for ChromaJson<T> {
     }
 }
 
-/// Whether the body claims to be JSON, or claims nothing.
+/// Whether the body claims to be JSON, or has no media type.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
     let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -54,7 +54,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-/// Decodes JSON. The first, fast pass knows no place; only where it fails a second one finds it.
+/// Decodes JSON. The first, fast pass does not track the path; if it fails, a second pass finds the path.
 fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> Result<T, ChromaError> {
     if let Ok(value) = meter.run(|| serde_json::from_slice(bytes)) {
         return Ok(value);
@@ -110,7 +110,7 @@ impl InDatabase {
     }
 }
 
-/// `…/collections/{collection}…`, which is a name or an id, as the route has it.
+/// `…/collections/{collection}…`: a name or an id, depending on the route.
 #[derive(Debug, Deserialize)]
 pub(super) struct InCollection {
     pub(super) tenant: String,
@@ -123,7 +123,7 @@ impl InCollection {
         Scope { tenant: self.tenant.clone(), database: self.database.clone() }
     }
 
-    /// Whether it is the database that the path names.
+    /// Whether this scope is the database that the path names.
     pub(super) fn holds(&self, scope: &Scope) -> bool {
         scope.tenant == self.tenant && scope.database == self.database
     }

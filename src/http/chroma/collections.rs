@@ -1,5 +1,5 @@
-//! Routes of collections as a whole: create, list, count, find, modify, drop, fork.
-//! A collection's schema, and with it its configuration, is remembered in its `extension`.
+//! Routes of collections as a whole: create, list, count, find, modify, drop, fork. A collection's `extension` stores
+//! its schema, and with it its configuration.
 
 use axum::Extension;
 use axum::extract::State;
@@ -26,7 +26,7 @@ use crate::record::CollectionId;
 use crate::store::Store;
 use crate::store::modify::CollectionChange;
 
-/// How often a get-or-create that others interfere with starts anew.
+/// How often a get-or-create starts again after interference by others.
 const ATTEMPTS: usize = 50;
 
 /// `POST …/collections`.
@@ -66,7 +66,7 @@ pub(super) fn no_name(error: Error, name: &str) -> ChromaError {
     }
 }
 
-/// The refusal of a route that takes a collection's id.
+/// The refusal of a route for the id of a collection.
 pub(super) fn no_id(error: Error, id: CollectionId) -> ChromaError {
     match error.kind() {
         ErrorKind::NotFound => ChromaError::not_found(format!("Collection [{id}] does not exist.")),
@@ -88,12 +88,12 @@ pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collecti
     Ok(collection)
 }
 
-/// Whether a collection is Drumlin's own: the API does not show it.
+/// Whether a collection is Drumlin's own; the API does not show such collections.
 fn is_reserved(name: &str) -> bool {
     name.starts_with('.')
 }
 
-/// Refuses a name that no user can have given, in the words for one that nobody has given.
+/// Refuses a name reserved for Drumlin, in the words for a collection that does not exist.
 fn check_shown(name: &str) -> Result<(), ChromaError> {
     match is_reserved(name) {
         true => Err(no_name(Error::not_found("reserved"), name)),
@@ -101,7 +101,7 @@ fn check_shown(name: &str) -> Result<(), ChromaError> {
     }
 }
 
-/// What a create is to make.
+/// The collection that a create asks for.
 fn spec(body: ChromaCreateBody) -> Result<CollectionSpec, ChromaError> {
     let ChromaCreateBody { name, schema, configuration, metadata, .. } = body;
     let mut faults = Vec::new();
@@ -132,7 +132,7 @@ fn spec(body: ChromaCreateBody) -> Result<CollectionSpec, ChromaError> {
     })
 }
 
-/// What a create with this body would make, for callers that have one without being a server.
+/// The collection that a create with this body would make, for callers that are not a server.
 ///
 /// # Errors
 /// `Invalid` where the API would refuse it.
@@ -141,7 +141,7 @@ pub fn chroma_collection(body: Value) -> Result<CollectionSpec, Error> {
     spec(body).map_err(|error| Error::invalid(error.message()))
 }
 
-/// The extension with this schema.
+/// The extension with this schema in it.
 fn remembered(schema: &Schema, mut extension: Map<String, Value>) -> Result<Map<String, Value>, ChromaError> {
     let schema = serde_json::to_value(schema);
     let schema = schema.map_err(|e| Error::internal("the schema could not be written").with_source(e))?;
@@ -173,7 +173,7 @@ pub(super) async fn create(
             created => created,
         };
         match found {
-            // It was dropped meanwhile: the name is free again.
+            // The collection was dropped meanwhile, so the name is free again.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return Ok(json(StatusCode::OK, &ChromaCollection::of(&found?)?)?),
         }
@@ -190,7 +190,7 @@ pub(super) async fn list(
     infos.sort_by_key(|info| info.id);
     let mut bodies = Vec::with_capacity(infos.len());
     for info in page.of(infos) {
-        // One that is still loading is shown as the catalog knows it.
+        // A collection that is still loading is described from the catalog.
         let body = match info.condition {
             Condition::Ready => match app.store.collection_by_id(info.id).await {
                 Ok(collection) => ChromaCollection::of(&collection)?,
@@ -215,7 +215,8 @@ pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>)
     Ok(json(StatusCode::OK, &ChromaCollection::of(&collection)?)?)
 }
 
-/// As Chroma's server does, this finds a collection wherever it is; not so for a key that is bound to a place.
+/// As in Chroma's server, this finds a collection in any database. A key that is bound to a place finds only
+/// collections there.
 pub(super) async fn by_id(
     State(app): State<App>,
     Extension(identity): Extension<Requester>,
@@ -253,7 +254,7 @@ pub(super) async fn modify(
     Ok(json(StatusCode::OK, &json!({}))?)
 }
 
-/// What a modification is to change.
+/// The changes that a modification asks for.
 fn change(
     body: ChangeBody,
     name: &str,
@@ -327,7 +328,7 @@ pub(super) async fn fork_count(State(app): State<App>, At(place): At<InCollectio
     Ok(json(StatusCode::OK, &json!({"count": count}))?)
 }
 
-/// How many of the records are in a graph; the others are found by scanning them.
+/// The number of records that a graph covers; searches find the others by a scan.
 pub(super) async fn indexing_status(
     State(app): State<App>,
     At(place): At<InCollection>,

@@ -1,6 +1,5 @@
-//! The bodies of writes: one list per field, all as long as `ids`. They are checked as a whole before any
-//! record is made of them, in the order in which Chroma's server does: what a value is, then dimensions,
-//! then lengths and ids.
+//! The bodies of writes: one list per field, all as long as `ids`. The lists are checked as a whole before any record
+//! is made of them, in the order of Chroma's server: first the values, then dimensions, then lengths and ids.
 
 use serde::Deserialize;
 
@@ -15,7 +14,7 @@ type Texts = Option<Vec<Option<String>>>;
 /// Texts as a body lists them, one per record.
 type TextRows = Option<List<Option<String>, Listed>>;
 type FieldRows<const NULLS: bool> = Option<List<Option<Fields<NULLS>>, Listed>>;
-/// Fields of metadata per record, whether null was a value or not.
+/// Fields of metadata per record, whether or not null was a value.
 type PlainRows = Option<Vec<Option<Vec<(String, FieldValue)>>>>;
 
 /// `POST …/add`.
@@ -53,7 +52,7 @@ pub(super) struct ChromaUpdateBody {
 
 bodies! { Records: AddBody, UpsertBody, ChromaUpdateBody; }
 
-/// What all three have in common; absent lists are `None`.
+/// The lists that all three bodies have in common; absent lists are `None`.
 #[derive(Debug)]
 pub(super) struct RecordColumns {
     ids: Vec<String>,
@@ -112,7 +111,7 @@ pub(super) fn other_dimension(expected: usize, got: usize) -> ChromaError {
     ChromaError::invalid(format!("Collection expecting embedding with dimension of {expected}, got {got}"))
 }
 
-/// Refuses lists of different lengths, and one of another than the collection's, where that is fixed.
+/// Refuses embeddings of different lengths, and of another length than the collection's, if that is fixed.
 pub(super) fn check_dimensions<'e>(
     embeddings: impl Iterator<Item = &'e Vec<f32>>,
     dimension: Option<usize>,
@@ -129,7 +128,7 @@ pub(super) fn check_dimensions<'e>(
 }
 
 impl RecordColumns {
-    /// How long the embeddings are, if there are any.
+    /// The length of the embeddings, if there are any.
     pub(super) fn dimension(&self) -> Option<usize> {
         self.embeddings().next().map(Vec::len)
     }
@@ -142,7 +141,7 @@ impl RecordColumns {
         self.metadatas.iter().flatten().flatten()
     }
 
-    /// Refuses what cannot be written to a collection of this dimension.
+    /// Refuses columns that cannot be written to a collection of this dimension.
     pub(super) fn check(&self, dimension: Option<usize>) -> Result<(), ChromaError> {
         if let Some(Err(fault)) = &self.embeddings {
             return Err(ChromaError::invalid(fault));
@@ -173,7 +172,7 @@ impl RecordColumns {
         }
     }
 
-    /// What is wrong with the values themselves.
+    /// The faults of the values themselves.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.embeddings().any(Vec::is_empty) {

@@ -1,7 +1,7 @@
-//! How a collection is to be indexed, as Chroma's clients say it: `configuration` in a create or a
-//! modification, or `hnsw:…` keys in the metadata of older ones. What is said is remembered and shown as
-//! it was; what the core can follow of it goes into its own settings.
-//! Invariant: of `configuration` and old metadata keys, the first that is not all defaults counts.
+//! How a collection is to be indexed, in the terms of Chroma's clients: `configuration` in a create or a
+//! modification, or `hnsw:…` keys in the metadata of older ones. The request's settings are stored and shown as they
+//! came. Those that the core can follow go into its own settings.
+//! Invariant: of `configuration` and the old metadata keys, the first that differs from the defaults counts.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,7 +40,7 @@ impl From<Metric> for Space {
     }
 }
 
-/// Settings of a graph; what is not said is `None`.
+/// Settings of a graph; `None` for one that was not given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Hnsw {
@@ -53,11 +53,11 @@ pub(super) struct Hnsw {
     pub(super) resize_factor: Option<f64>,
 }
 
-/// Width of the graph search that Chroma uses where none is said.
+/// Width of Chroma's graph search where none is given.
 const EF_SEARCH: usize = 100;
 
 impl Hnsw {
-    /// What Chroma uses where nothing is said.
+    /// Chroma's settings where none is given.
     pub(super) fn standard() -> Hnsw {
         Hnsw {
             ef_construction: Some(100),
@@ -70,7 +70,7 @@ impl Hnsw {
         }
     }
 
-    /// These settings, and `other`'s where they say nothing.
+    /// These settings, completed by `other`'s where a setting is missing.
     pub(super) fn or(&self, other: &Hnsw) -> Hnsw {
         Hnsw {
             ef_construction: self.ef_construction.or(other.ef_construction),
@@ -83,8 +83,8 @@ impl Hnsw {
         }
     }
 
-    /// The core's settings, as near as it can follow. A width of search that is merely Chroma's default is
-    /// left to the core, which chooses one by the number of neighbours asked for.
+    /// The core's settings, as near as it can follow. A width of search that is merely Chroma's default is left to
+    /// the core, which chooses one by the number of neighbours.
     pub(super) fn index(&self) -> IndexSettings {
         let default = IndexSettings::default();
         IndexSettings {
@@ -95,7 +95,7 @@ impl Hnsw {
         }
     }
 
-    /// What the core's settings look like from here.
+    /// The core's settings in Chroma's terms.
     pub(super) fn of_index(index: &IndexSettings) -> Hnsw {
         Hnsw {
             ef_construction: Some(index.ef_construction),
@@ -106,7 +106,7 @@ impl Hnsw {
     }
 }
 
-/// A width of search that the core accepts.
+/// The width of search, limited to what the core accepts.
 pub(super) fn core_ef_search(ef: usize) -> usize {
     ef.clamp(1, 100_000)
 }
@@ -121,7 +121,7 @@ pub(super) enum EmbeddingFunction {
 }
 
 impl EmbeddingFunction {
-    /// Whether clients name it where their user said nothing.
+    /// Whether clients name it where their user named none.
     pub(super) fn is_default(&self) -> bool {
         match self {
             EmbeddingFunction::Legacy => false,
@@ -145,8 +145,8 @@ struct HnswBody {
     batch_size: Option<usize>,
 }
 
-/// Settings of the index that only Chroma's cloud has; of a create, its space counts. The rest is checked
-/// for its form only.
+/// Settings of the index that only Chroma's cloud has. Of a create, its space counts; the rest is checked for its
+/// form only.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SpannBody {
@@ -199,7 +199,7 @@ struct SpannChange {
     ef_search: Option<usize>,
 }
 
-/// What a request says about the index; what is not said is left to the defaults.
+/// A request's settings of the index; missing ones are left to the defaults.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct RequestedConfiguration {
     pub(super) space: Space,
@@ -212,7 +212,7 @@ fn multiple() -> ChromaError {
 }
 
 impl RequestedConfiguration {
-    /// What a create says, by `configuration` and old metadata keys.
+    /// The settings of a create, from `configuration` and the old metadata keys.
     pub(super) fn of(
         body: Option<ConfigurationBody>,
         metadata: Option<&Metadata>,
@@ -234,7 +234,7 @@ impl RequestedConfiguration {
         Ok(RequestedConfiguration { space, hnsw, embedding_function })
     }
 
-    /// Whether it says nothing but defaults.
+    /// Whether it has nothing but defaults.
     pub(super) fn is_default(&self) -> bool {
         let standard = Hnsw::standard();
         let function = self.embedding_function.as_ref();
@@ -260,7 +260,7 @@ impl HnswBody {
 }
 
 impl ConfigurationChange {
-    /// The settings it changes, and the embedding function it brings.
+    /// The changed settings, and the new embedding function.
     pub(super) fn split(self) -> Result<(Hnsw, Option<EmbeddingFunction>), ChromaError> {
         let ConfigurationChange { hnsw, spann, embedding_function } = self;
         if hnsw.is_some() && spann.is_some() {
@@ -280,7 +280,7 @@ impl ConfigurationChange {
     }
 }
 
-/// What old clients say by `hnsw:…` keys of the metadata.
+/// Settings that old clients put into `hnsw:…` keys of the metadata.
 fn from_metadata(metadata: Option<&Metadata>) -> Result<(Space, Hnsw), ChromaError> {
     let refused = || ChromaError::invalid("Failed to parse hnsw parameters from segment metadata");
     let (mut space, mut hnsw) = (Space::L2, Hnsw::default());

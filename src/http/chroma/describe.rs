@@ -1,5 +1,5 @@
-//! A collection as Chroma's clients are told of it: all keys present, `configuration_json` derived from
-//! the schema, the schema with the kinds of values discovered since.
+//! A collection in answers to Chroma's clients: all keys present, `configuration_json` derived from the schema, and
+//! the schema with the kinds of values discovered since.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,10 +13,10 @@ use crate::collection::request::{CollectionInfo, IndexSettings};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric};
 
-/// Where a collection's extension keeps the schema.
+/// Key of the schema in a collection's extension.
 pub(super) const SCHEMA: &str = "chroma_schema";
 
-/// The remembered schema; of a collection that was made otherwise, one that says what it is.
+/// The stored schema. A collection that was not made by Chroma's API gets one that describes it.
 pub(super) fn schema_of(
     extension: &Map<String, Value>,
     metric: Metric,
@@ -69,7 +69,7 @@ impl ChromaCollection {
         ChromaCollection::new(collection.info(), &collection.key_types())
     }
 
-    /// One that is not open: what it has learnt is not known.
+    /// A collection that is not open: the kinds of values it has learnt are unknown.
     pub(super) fn of_info(info: CollectionInfo) -> Result<ChromaCollection, ChromaError> {
         ChromaCollection::new(info, &KeyTypes::default())
     }

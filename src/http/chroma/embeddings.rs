@@ -1,6 +1,6 @@
-//! A column of embeddings, decoded from JSON in one pass straight into f32: lists of numbers, or base64
-//! of little-endian floats. What is of the wrong type is a matter of the body's shape (422), and so found
-//! here at once; what a float or a base64 text holds is judged later, so its fault is only noted.
+//! A column of embeddings, decoded from JSON in one pass straight into f32: lists of numbers, or base64 of
+//! little-endian floats. A wrong type is a fault of the body's shape (422), so decoding fails at once. A wrong float
+//! or base64 text is only noted here, and refused later.
 //! Invariant: all items are of one form, or null where the route allows that.
 
 use std::fmt;
@@ -15,8 +15,8 @@ use super::super::{bounded, meter};
 /// Base64 characters decoded at a time: 768 floats.
 const STEP: usize = 4096;
 
-/// One embedding per record, `None` for null; or what is wrong with the first one that cannot be read.
-/// `NULLS`: whether null may stand for an embedding.
+/// One embedding per record, `None` for null; or the fault of the first one that cannot be read. `NULLS`: whether
+/// null may stand for an embedding.
 #[derive(Debug, PartialEq)]
 pub(super) struct EmbeddingColumn<const NULLS: bool>(pub(super) Result<Vec<Option<Vec<f32>>>, String>);
 
@@ -102,7 +102,7 @@ enum Item {
     Other,
 }
 
-/// Reads one item; `len` is how long the one before was.
+/// Reads one item; `len` is the length of the previous one.
 struct ItemSeed {
     len: usize,
 }
@@ -172,7 +172,7 @@ impl<'de> Visitor<'de> for ItemSeed {
     }
 }
 
-/// One number of an embedding, `None` for what is no number. A number beyond f32 becomes an infinity.
+/// One number of an embedding, `None` for another value. A number beyond f32 becomes an infinity.
 struct ParsedComponent(Option<f32>);
 
 impl<'de> Deserialize<'de> for ParsedComponent {
@@ -248,7 +248,7 @@ fn decode_base64(text: &str) -> Result<Vec<f32>, String> {
     Ok(floats)
 }
 
-/// The fault in words; `start` is where the piece begins.
+/// The fault as a sentence; `start` is where the piece begins.
 fn base64_fault(fault: &base64::DecodeSliceError, start: usize) -> String {
     use base64::{DecodeError, DecodeSliceError};
     match fault {

@@ -1,6 +1,6 @@
-//! What a failed request answers: `{"error": name, "message": text}`, with the names that Chroma's
-//! clients turn into exceptions. JavaScript's client looks at the status only, Python's at the name only,
-//! so both are right in each case. One table leads here from the core's kinds.
+//! The answer to a failed request: `{"error": name, "message": text}`, with the names that Chroma's clients turn into
+//! exceptions. JavaScript's client looks at the status only, Python's at the name only, so both must be right in each
+//! case. One table maps the core's kinds to them.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::error::{ApiError, retry_after_seconds};
 use crate::error::{Error, ErrorKind};
 
-/// What Chroma's server answers where nothing traces it; Python's client hangs it on its exceptions.
+/// The trace id of Chroma's server when nothing is traced; Python's client attaches it to its exceptions.
 const NO_TRACE: &str = "00000000000000000000000000000000";
 
 /// A failure on its way to one of Chroma's clients.
@@ -18,7 +18,7 @@ pub(in crate::http) struct ChromaError {
     status: StatusCode,
     name: &'static str,
     message: String,
-    /// After how many seconds to ask again, where that helps.
+    /// Seconds until a retry, where a retry helps.
     retry_after: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ impl ChromaError {
         ChromaError { status, name, message: message.into(), retry_after: None }
     }
 
-    /// What a person is told.
+    /// The message for people.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -42,7 +42,7 @@ impl ChromaError {
         ChromaError::invalid(format!("Validation error: {}", errors.join("\n")))
     }
 
-    /// JSON of another shape than the route takes.
+    /// JSON of another shape than the route accepts.
     pub(super) fn shape(message: impl Into<String>) -> ChromaError {
         ChromaError::new(StatusCode::UNPROCESSABLE_ENTITY, "ChromaError", message)
     }
@@ -53,7 +53,7 @@ impl ChromaError {
         ChromaError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ChromaError", message)
     }
 
-    /// There is no such thing.
+    /// The named thing does not exist.
     pub(super) fn not_found(message: impl Into<String>) -> ChromaError {
         ChromaError::new(StatusCode::NOT_FOUND, "NotFoundError", message)
     }
@@ -63,17 +63,17 @@ impl ChromaError {
         ChromaError::new(StatusCode::CONFLICT, "ChromaError", message)
     }
 
-    /// Switched off here.
+    /// The operation is switched off here.
     pub(super) fn forbidden(message: impl Into<String>) -> ChromaError {
         ChromaError::new(StatusCode::FORBIDDEN, "ChromaError", message)
     }
 
-    /// Chroma's API has it, this server does not.
+    /// Chroma's API has this operation, this server does not.
     pub(super) fn unimplemented(message: impl Into<String>) -> ChromaError {
         ChromaError::new(StatusCode::NOT_IMPLEMENTED, "ChromaError", message)
     }
 
-    /// Not for this key, or not now: 401, 403 or 429.
+    /// The key may not do this, or not now: 401, 403 or 429.
     pub(in crate::http) fn refused(status: StatusCode, message: impl Into<String>) -> ChromaError {
         let name = match status {
             StatusCode::UNAUTHORIZED => "AuthError",
@@ -83,7 +83,7 @@ impl ChromaError {
         ChromaError::new(status, name, message)
     }
 
-    /// The first version of the API.
+    /// A request to the first version of the API.
     pub(super) fn gone() -> ChromaError {
         let message = "The v1 API is deprecated. Please use /v2 apis";
         ChromaError::new(StatusCode::GONE, "Unimplemented", message)
@@ -117,7 +117,7 @@ impl From<Error> for ChromaError {
     }
 }
 
-/// What the server refuses before it reads a body: too large, or cut off.
+/// Refusals from before a body is read: too large, or cut off.
 impl From<ApiError> for ChromaError {
     fn from(error: ApiError) -> ChromaError {
         match error.status() {

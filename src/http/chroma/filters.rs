@@ -1,5 +1,5 @@
-//! `where` and `where_document`: the core's own language, with Chroma's words for what is refused and the reason
-//! behind them, and refusals of filters on what the collection's schema does not index.
+//! `where` and `where_document`: the core's own language. Refusals have Chroma's words with the reason behind them,
+//! and filters on what the collection's schema does not index are refused.
 
 use serde_json::Value;
 
@@ -19,12 +19,12 @@ pub(super) fn filter(
     Ok(filter)
 }
 
-/// One filter from both clauses, whether or not the collection indexes what they name.
+/// One filter from both clauses, whether or not the collection indexes their keys.
 pub(super) fn parse(metadata: Option<&Value>, document: Option<&Value>) -> Result<Option<Filter>, ChromaError> {
     Filter::parse(metadata, document).map_err(refused)
 }
 
-/// Refuses clauses on what the collection does not index. They must have been parsed before.
+/// Refuses clauses on keys that the collection does not index. They must have been parsed before.
 pub(super) fn check_indexed(
     collection: &Collection,
     metadata: Option<&Value>,
@@ -44,7 +44,7 @@ fn refused(error: FilterError) -> ChromaError {
         Clause::Where => ChromaError::invalid(format!("Invalid where clause: {}", error.message)),
         Clause::WhereDocument => ChromaError::invalid(format!("Invalid where document clause: {}", error.message)),
         Clause::Regex => {
-            // What follows the place is the regex's own sentence.
+            // The regex's own sentence follows the place.
             let words = error.message.split_once(": ").map_or(error.message.as_str(), |(_, words)| words);
             ChromaError::invalid(format!("Regex syntax errror: {words}"))
         }

@@ -1,5 +1,5 @@
-//! Functions attached to collections: only Chroma's cloud runs them. Its local server refuses them in the
-//! same way, once it has found the collection.
+//! Functions attached to collections: only Chroma's cloud runs them. Chroma's local server finds the collection, and
+//! then refuses them with the same answer.
 
 use axum::extract::State;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use super::body::{At, ChromaJson, InCollection};
 use super::collections::find;
 use super::error::ChromaError;
 
-/// A body of which nothing is used.
+/// A body whose contents are ignored.
 #[derive(Deserialize)]
 pub(super) struct AnyBody {}
 

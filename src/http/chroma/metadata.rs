@@ -1,7 +1,7 @@
-//! Metadata as Chroma's requests write it: values of the core's kinds, null where a key is to be removed,
-//! empty lists (accepted, never stored) and sparse vectors (recognised, and refused by those who store).
-//! Invariant: what is of no kind at all is a matter of the body's shape (422) and found here; what a key
-//! is called, or what a sparse vector holds, is judged later.
+//! Metadata as Chroma's requests write it: values of the core's kinds, and null where a key is to be removed. Empty
+//! lists are accepted and never stored; sparse vectors are recognised, and refused by the routes that store.
+//! Invariant: a value of no known kind is a fault of the body's shape (422) and found here. The names of keys and the
+//! contents of sparse vectors are checked later.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,21 +15,21 @@ use super::super::bounded::{self, Tree};
 use super::super::meter;
 use crate::record::{MetaValue, Metadata, MetadataPatch};
 
-/// What the keys begin with under which Chroma keeps fields of its own among the metadata.
+/// Prefix of the keys under which Chroma keeps fields of its own among the metadata.
 const RESERVED: &str = "chroma:";
-/// Under this one old clients wrote the document.
+/// The key under which old clients wrote the document.
 const DOCUMENT_KEY: &str = "chroma:document";
 
 /// A value of a metadata key in a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum FieldValue {
-    /// One that can be stored.
+    /// A value that can be stored.
     Value(MetaValue),
     /// Null: the key is to be removed.
     Null,
     /// An empty list, which no key holds.
     Empty,
-    /// A sparse vector; whether its indices ascend and are as many as its values.
+    /// A sparse vector; `sound` if its indices ascend and are as many as its values.
     Sparse { sound: bool },
 }
 
@@ -152,7 +152,7 @@ pub(super) fn is_key(key: &str) -> bool {
     !key.is_empty() && !key.starts_with(['#', '$'])
 }
 
-/// Whether all keys may be used and all sparse vectors are sound.
+/// Whether all keys are allowed and all sparse vectors are sound.
 pub(super) fn is_valid(fields: &[(String, FieldValue)]) -> bool {
     fields.iter().all(|(key, value)| is_key(key) && *value != FieldValue::Sparse { sound: false })
 }
@@ -162,7 +162,8 @@ pub(super) fn sparse_key(fields: &[(String, FieldValue)]) -> Option<&str> {
     fields.iter().find(|(_, value)| matches!(value, FieldValue::Sparse { .. })).map(|(key, _)| key.as_str())
 }
 
-/// Takes out fields under reserved keys: the document that an old client put there is one, others are nothing.
+/// Removes fields under reserved keys. Returns the document, if an old client put it there; other such fields are
+/// dropped.
 pub(super) fn take_document(fields: &mut Vec<(String, FieldValue)>) -> Option<String> {
     let mut document = None;
     fields.retain(|(key, value)| {
@@ -174,7 +175,7 @@ pub(super) fn take_document(fields: &mut Vec<(String, FieldValue)>) -> Option<St
     document
 }
 
-/// What a new record stores: `None` where nothing is left.
+/// The metadata that a new record stores; `None` if it has none.
 pub(super) fn stored(fields: Vec<(String, FieldValue)>) -> Option<Metadata> {
     let mut map = BTreeMap::new();
     for (key, value) in fields {
@@ -186,7 +187,7 @@ pub(super) fn stored(fields: Vec<(String, FieldValue)>) -> Option<Metadata> {
     (!map.is_empty()).then_some(Metadata(map))
 }
 
-/// What an update does: an empty list removes its key, as null does.
+/// The changes of an update: an empty list removes its key, as null does.
 pub(super) fn patch(fields: Vec<(String, FieldValue)>) -> MetadataPatch {
     let change = |value| match value {
         FieldValue::Value(value) => Some(value),
@@ -195,7 +196,7 @@ pub(super) fn patch(fields: Vec<(String, FieldValue)>) -> MetadataPatch {
     MetadataPatch(fields.into_iter().map(|(key, value)| (key, change(value))).collect())
 }
 
-/// The metadata of a collection: not empty, without lists. Each fault is a sentence.
+/// The metadata of a collection: not empty, and without lists. Each fault is a sentence.
 pub(super) fn of_collection(fields: Vec<(String, FieldValue)>) -> Result<Option<Metadata>, String> {
     if fields.is_empty() {
         return Err("Metadata cannot be empty".to_owned());

@@ -1,7 +1,7 @@
-//! Chroma's HTTP API, version 2: its own wire types, names of errors and defaults over the same core calls
-//! as the native routes. No second write path, filter or store of metadata: requests become the core's
-//! requests, schema and configuration lie in a collection's `extension`, and which kinds of values keys
-//! have held is known to the collection's own stream.
+//! Chroma's HTTP API, version 2: its own wire types, names of errors and defaults over the core calls of the native
+//! routes. It has no write path, filter or store of metadata of its own. Requests become the core's requests, and
+//! schema and configuration lie in a collection's `extension`. The collection's own stream records which kinds of
+//! values its keys have held.
 
 mod answer;
 mod body;
@@ -29,18 +29,18 @@ use super::HttpRoute;
 
 pub use collections::chroma_collection;
 
-/// What the path of every route begins with.
+/// Prefix of every route's path.
 const PREFIX: &str = "/api/v2";
-/// What the paths of Chroma's first version begin with.
+/// Prefix of the paths of Chroma's first version.
 const FIRST_PREFIX: &str = "/api/v1";
 
-/// Whether the path is one of Chroma's API, so that failures of any kind are told in its words.
+/// Whether the path belongs to Chroma's API, so that all failures are answered in its form.
 pub(super) fn owns(path: &str) -> bool {
     let within = |prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     within(PREFIX) || within(FIRST_PREFIX)
 }
 
-/// What keeps Chroma's API from reaching a collection of this name, in a sentence.
+/// The reason, as a sentence, why Chroma's API cannot reach a collection of this name.
 pub(super) fn out_of_reach(name: &str) -> Option<String> {
     let rule = names::check_name(name).err()?;
     Some(format!("Chroma's API and its clients cannot reach a collection of this name: {rule}"))
@@ -51,7 +51,7 @@ pub(super) fn routes() -> Vec<HttpRoute> {
     [server_routes(), collection_routes(), record_routes()].into_iter().flatten().collect()
 }
 
-/// Of the server, tenants and databases.
+/// Routes of the server, tenants and databases.
 fn server_routes() -> Vec<HttpRoute> {
     vec![
         (Method::GET, "/api/v2", get(root::heartbeat)),
@@ -72,7 +72,7 @@ fn server_routes() -> Vec<HttpRoute> {
     ]
 }
 
-/// Of collections.
+/// Routes of collections.
 fn collection_routes() -> Vec<HttpRoute> {
     vec![
         (Method::POST, "/api/v2/tenants/{tenant}/databases/{database}/collections", post(collections::create)),
@@ -116,7 +116,7 @@ fn collection_routes() -> Vec<HttpRoute> {
     ]
 }
 
-/// Of what is in a collection, and of functions.
+/// Routes of records, and of functions.
 fn record_routes() -> Vec<HttpRoute> {
     vec![
         (

@@ -1,10 +1,9 @@
-//! What Chroma allows as the name of a collection or a database, in its own words: 3 to 512 of
-//! `[a-zA-Z0-9._-]`, alphanumeric at both ends, no two full stops in a row, no IP address. One `+` may
-//! join two such names.
+//! The rule of Chroma for the name of a collection or a database, in its own words: 3 to 512 of `[a-zA-Z0-9._-]`,
+//! alphanumeric at both ends, no two full stops in a row, no IP address. One `+` may join two such names.
 
 use std::net::IpAddr;
 
-/// Refuses what is no name, with a sentence.
+/// Refuses an invalid name, with a sentence.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     match name.split('+').count() {
         0..=2 => name.split('+').try_for_each(check_part),

@@ -17,7 +17,7 @@ use super::names::check_name;
 use crate::error::{Error, ErrorKind};
 use crate::store::namespaces::Database;
 
-/// Characters of a tenant's name at least.
+/// Least characters of a tenant's name.
 const TENANT_CHARS: usize = 3;
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ impl From<Database> for DatabaseBody {
     }
 }
 
-/// The refusal in Chroma's words, by what kind of failure it is.
+/// The refusal in Chroma's words, if the failure is of this kind.
 fn worded(error: Error, kind: ErrorKind, words: impl FnOnce() -> String) -> ChromaError {
     match error.kind() {
         ErrorKind::NotFound if kind == ErrorKind::NotFound => ChromaError::not_found(words()),
@@ -77,7 +77,7 @@ pub(super) async fn create_tenant(
     ChromaJson(NewTenant { name }): ChromaJson<NewTenant>,
 ) -> Result<Response, ChromaError> {
     if name.chars().count() < TENANT_CHARS {
-        // The words of Chroma's server, odd as they are.
+        // The odd wording is that of Chroma's server.
         let length = format!("length [{{\"min\": Number({TENANT_CHARS}), \"value\": String({name:?})}}]");
         return Err(ChromaError::validation(&[format!("name: Validation error: {length}")]));
     }

@@ -1,5 +1,5 @@
-//! Routes that read the records of a collection: get, query, count. Beyond Chroma's own API each takes
-//! `consistency=strong`: then the bucket is asked first for what other servers wrote.
+//! Routes that read the records of a collection: get, query, count. Beyond Chroma's own API, each accepts
+//! `consistency=strong`: then it first reads from the bucket what other servers wrote.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Query};
 use crate::memory::Purpose;
 
-/// How many neighbours where the request does not say.
+/// Number of neighbours where the request has none.
 const DEFAULT_RESULTS: u32 = 10;
 
 /// The query string of a read.
@@ -34,12 +34,12 @@ const DEFAULT_RESULTS: u32 = 10;
 pub(super) struct ChromaReadParameters {
     #[serde(default)]
     consistency: Freshness,
-    /// Every level shows every acknowledged write here.
+    /// Every level includes all acknowledged writes here.
     #[serde(default, rename = "read_level")]
     _read_level: ReadLevel,
 }
 
-/// How much of the log Chroma's cloud is to read; here all of it always is.
+/// How much of the log Chroma's cloud is to read; here every read sees all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 pub(super) enum ReadLevel {
     #[default]
@@ -149,8 +149,8 @@ pub(super) async fn query(
     Ok(stream::respond(QueryBody::new(matches, queries, fields), room).await?)
 }
 
-/// Refuses to query among ids that no record has. Only a query without a filter does so: that is how Chroma's
-/// server is, and its own tests ask for it.
+/// Refuses a query among ids that no record has. As in Chroma's server, only a query without a filter is refused so;
+/// Chroma's own tests require it.
 async fn check_known(collection: &Collection, ids: &[String]) -> Result<(), ChromaError> {
     let get = Get { ids: Some(ids.to_vec()), include: include(&[]), ..Get::default() };
     let records = collection.get(get).await.map_err(|e| no_id(e, collection.identity().id))?.records;
@@ -161,7 +161,7 @@ async fn check_known(collection: &Collection, ids: &[String]) -> Result<(), Chro
     }
 }
 
-/// Refuses what cannot be searched for.
+/// Refuses query embeddings that the collection cannot be searched for.
 pub(super) fn check_query(embeddings: &[Vec<f32>], dimension: Option<usize>) -> Result<(), ChromaError> {
     check_dimensions(embeddings.iter(), dimension)?;
     if embeddings.iter().flatten().any(|x| !x.is_finite()) {
@@ -171,7 +171,7 @@ pub(super) fn check_query(embeddings: &[Vec<f32>], dimension: Option<usize>) -> 
     Ok(())
 }
 
-/// How many neighbours to look for: a number beyond the collection's size means all there are.
+/// How many neighbours to look for: a number beyond the collection's size stands for all its records.
 pub(super) fn neighbours(app: &App, wanted: u32, count: u64, queries: usize) -> Result<usize, ChromaError> {
     let k = u64::from(wanted).min(count.max(1)) as usize;
     let most = app.settings.max_answer_records;

@@ -21,7 +21,7 @@ use crate::collection::handle::Collection;
 use crate::collection::request::{Selection, Write, WriteOutcome};
 use crate::error::ErrorKind;
 
-/// What every write needs beside its body.
+/// The extractors that every write needs beside its body.
 type ChromaWriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
 
 pub(super) async fn add(to: ChromaWriteTo, ChromaJson(body): ChromaJson<AddBody>) -> Result<Response, ChromaError> {
@@ -55,7 +55,7 @@ async fn write_columns(
     columns.check(collection.dimension())?;
     let dimension = columns.dimension();
     match write(&begun, &collection, make(columns)).await {
-        // Another write may have fixed the dimension since it was looked at.
+        // Another write may have fixed the dimension after this one looked at it.
         Err(error) => match (collection.dimension(), dimension) {
             (Some(expected), Some(got)) if expected != got => Err(other_dimension(expected, got)),
             _ => Err(error),
@@ -109,7 +109,7 @@ pub(super) async fn remove(
             let ids = ids.map(|ids| ids.into_iter().filter(|id| !id.is_empty()).collect());
             let selection = Selection { ids, filter, limit: limit.map(|limit| limit as usize) };
             let applied = write(&begun, &collection, Write::Delete(selection)).await?.applied;
-            // By ids alone, those that were named are counted, whether there are such records or not.
+            // A delete by ids alone counts the ids that were named, even those without a record.
             if filtered { applied } else { named.unwrap_or_default() }
         }
     };

@@ -1,4 +1,4 @@
-//! Routes about the server as a whole: what Chroma's clients ask before anything else, and `reset`.
+//! Routes about the server as a whole: the first requests of Chroma's clients, and `reset`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,9 +16,9 @@ use super::body::At;
 use super::error::ChromaError;
 use crate::collection::request::Scope;
 
-/// The version of Chroma's API that is spoken here, as its own server tells it.
+/// The version of Chroma's API that this server speaks, as Chroma's own server reports it.
 const VERSION: &str = "1.0.0";
-/// Bytes that a record of a batch takes in a body, roughly: 1,536 dimensions as base64.
+/// Estimated bytes of a batch's record in a body: 1,536 dimensions as base64.
 const RECORD_BYTES: usize = 8 << 10;
 
 pub(super) async fn heartbeat() -> Result<Response, ChromaError> {
@@ -38,13 +38,14 @@ pub(super) async fn version() -> Result<Response, ChromaError> {
     Ok(json(StatusCode::OK, &VERSION)?)
 }
 
-/// Clients split their batches by this: by our limits, as far as a body has room for usual embeddings.
+/// The size by which clients split their batches: this server's limit, as far as a body has room for usual
+/// embeddings.
 pub(super) async fn pre_flight_checks(State(app): State<App>) -> Result<Response, ChromaError> {
     let most = app.store.limits().batch_records.min(app.settings.max_body_bytes / RECORD_BYTES).max(1);
     Ok(json(StatusCode::OK, &json!({"max_batch_size": most, "supports_base64_encoding": true}))?)
 }
 
-/// Whose key it is, and where it works: for a key that is bound to nothing, where clients work by default.
+/// The holder of the key and its place. A key that is bound to nothing gets the place where clients work by default.
 pub(super) async fn identity(
     State(app): State<App>,
     Extension(identity): Extension<Requester>,
@@ -64,7 +65,7 @@ pub(super) async fn identity(
     Ok(json(StatusCode::OK, &json!({"user_id": name, "tenant": tenant, "databases": databases}))?)
 }
 
-/// Drops everything, if the server was told to allow that.
+/// Drops everything, if the settings allow that.
 pub(super) async fn reset(
     State(app): State<App>,
     Extension(begun): Extension<WriteBegun>,
@@ -76,7 +77,7 @@ pub(super) async fn reset(
     Ok(json(StatusCode::OK, &true)?)
 }
 
-/// A collection by the name that only Chroma's cloud gives it.
+/// A collection by its resource name, which only Chroma's cloud assigns.
 pub(super) async fn by_resource_name(At(name): At<String>) -> ChromaError {
     let parts: Vec<&str> = name.split(':').collect();
     if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
@@ -91,7 +92,7 @@ pub(super) async fn by_resource_name(At(name): At<String>) -> ChromaError {
     ))
 }
 
-/// The first version of the API: no more.
+/// The answer to the first version of the API, which no longer exists.
 pub(in crate::http) async fn first_version(method: Method) -> Response {
     match method {
         Method::POST => StatusCode::METHOD_NOT_ALLOWED.into_response(),

@@ -1,8 +1,8 @@
-//! Which kinds of values of which keys have an index, as Chroma's schema says it. The core indexes every
-//! key when a filter first asks for it, so a schema is remembered and shown, and filters on what it
-//! switches off are refused, as Chroma's clients expect.
-//! Invariant: a remembered schema is whole: `defaults` has every kind, `keys` has `#document` and
-//! `#embedding`. Keys discovered since are not in it: the collection's own stream knows them.
+//! Chroma's schema: which kinds of values of which keys have an index. The core indexes every key when a filter first
+//! needs it. So a schema is only stored and shown, and filters on what it switches off are refused, as Chroma's
+//! clients expect.
+//! Invariant: a stored schema is whole: `defaults` has every kind, `keys` has `#document` and `#embedding`. Keys
+//! discovered since are not in it: the collection's own stream records them.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) const DOCUMENT: &str = "#document";
 /// The key of the embedding.
 pub(super) const EMBEDDING: &str = "#embedding";
 
-/// A schema, in a request perhaps with parts missing.
+/// A schema; in a request, parts may be missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(expecting = "struct Schema")]
 pub(super) struct Schema {
@@ -51,7 +51,7 @@ struct Index<C> {
     config: C,
 }
 
-/// Nothing to set.
+/// An index without settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Plain {}
 
@@ -102,7 +102,7 @@ struct VectorConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     source_key: Option<String>,
     hnsw: Option<Hnsw>,
-    /// Accepted, and not kept.
+    /// Accepted, and not stored.
     #[serde(skip_serializing)]
     spann: Option<SpannBody>,
 }
@@ -132,8 +132,8 @@ fn vectors(enabled: bool, source_key: Option<String>) -> Option<FloatListIndexes
 }
 
 impl Default for Schema {
-    /// What Chroma uses where nothing is said: every key is indexed by every kind of value but sparse
-    /// vectors, documents by their text, embeddings by a graph.
+    /// Chroma's schema where none is given: every key is indexed for every kind of value but sparse vectors,
+    /// documents by their text, embeddings by a graph.
     fn default() -> Schema {
         let sparse =
             SparseConfig { embedding_function: Some(EmbeddingFunction::Unknown), source_key: None, bm25: Some(false) };
@@ -180,7 +180,7 @@ impl SparseConfig {
 }
 
 impl ValueTypes {
-    /// These indexes, and `other`'s where nothing is said.
+    /// These indexes, completed by `other`'s where one is missing.
     fn or(self, other: &ValueTypes) -> ValueTypes {
         let mut whole = self;
         if let Some(default) = &other.string {
@@ -231,7 +231,7 @@ impl ValueTypes {
         Some(self.string.as_ref()?.fts_index.as_ref()?.enabled)
     }
 
-    /// Whether filters on this kind of value have an index; `None` where nothing is said.
+    /// Whether filters on this kind of value have an index; `None` if the schema does not say.
     fn filterable(&self, kind: KeyType) -> Option<bool> {
         let index = match kind {
             KeyType::String => self.string.as_ref()?.string_inverted_index.as_ref(),
@@ -242,7 +242,7 @@ impl ValueTypes {
         index.map(|index| index.enabled)
     }
 
-    /// Takes over what `defaults` says about a kind of value, where nothing is said here.
+    /// Copies the entry of `defaults` for a kind of value, if there is none here.
     fn discover(&mut self, kind: KeyType, defaults: &ValueTypes) {
         match kind {
             KeyType::String => self.string = self.string.take().or_else(|| defaults.string.clone()),
@@ -254,7 +254,7 @@ impl ValueTypes {
 }
 
 impl Schema {
-    /// What is wrong with a schema of a request, in one sentence.
+    /// The fault of a request's schema, in one sentence.
     pub(super) fn fault(&self) -> Option<String> {
         if self.defaults.vector().is_some_and(|index| index.enabled) {
             let words = "Vector index cannot be enabled by default. It can only be enabled on #embedding field.";
@@ -275,7 +275,7 @@ impl Schema {
         self.keys.iter().find_map(|(key, types)| fault_of_key(key, types))
     }
 
-    /// The schema of a new collection, out of what a create says in two ways.
+    /// The schema of a new collection, from the two forms in which a create may give it.
     pub(super) fn of(given: Option<Schema>, configuration: &RequestedConfiguration) -> Result<Schema, ChromaError> {
         let refused = |why: &str| Err(ChromaError::invalid(format!("Failed to reconcile schema: {why}")));
         let default = Schema::default();
@@ -298,8 +298,8 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Whether it says no more than the default. The embedding function that clients name by themselves counts
-    /// for nothing: Python's sends it with every schema. The number of threads is the machine's.
+    /// Whether it equals the default. The embedding function that clients name by themselves is ignored, since
+    /// Python's client sends it with every schema. So is the number of threads, which depends on the machine.
     fn is_default(&self) -> bool {
         let mut own = self.clone();
         own.each_vector(|config| {
@@ -327,7 +327,7 @@ impl Schema {
         lists.filter_map(|list| list.vector_index.as_mut()).for_each(|index| change(&mut index.config));
     }
 
-    /// Changes how embeddings are indexed; what is `None` stays.
+    /// Changes how embeddings are indexed; settings that are `None` stay.
     pub(super) fn change(&mut self, hnsw: &Hnsw, embedding_function: Option<&EmbeddingFunction>) {
         self.each_vector(|config| {
             config.hnsw = Some(config.hnsw.as_ref().map_or_else(|| hnsw.clone(), |old| hnsw.or(old)));
@@ -356,7 +356,7 @@ impl Schema {
         }
     }
 
-    /// Refuses a filter that asks for what has no index. The clauses must have been parsed before.
+    /// Refuses a filter on something that has no index. The clauses must have been parsed before.
     pub(super) fn check_filter(&self, metadata: Option<&Value>, document: Option<&Value>) -> Result<(), ChromaError> {
         if let Some(clause) = metadata {
             self.check_clause(clause)?;

@@ -1,4 +1,4 @@
-//! What a schema comes to: defaults filled in, faults named, filters on what is switched off refused.
+//! Tests of schemas: defaults are filled in, faults are named, filters on what is switched off are refused.
 
 use serde_json::json;
 
@@ -101,7 +101,7 @@ fn the_function_that_clients_name_by_themselves_goes_with_any_schema() {
         let config = json!({"embedding_function": named("default"), "source_key": source, "space": "l2"});
         json!({"vector_index": {"enabled": enabled, "config": config}})
     };
-    // As Python's client writes a schema out, and with a key of its own.
+    // A schema as Python's client writes it, with a key of its own.
     let mut sent = json!({
         "defaults": {"float_list": vector(false, None), "sparse_vector": sparse},
         "keys": {"#embedding": {"float_list": vector(true, Some("#document"))}},

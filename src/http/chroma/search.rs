@@ -1,6 +1,6 @@
-//! The `search` route, which Chroma's local server lacks: nearest neighbours or plain listing, with
-//! filter, limit and select. What ranks by more than the distance of one dense embedding is answered 501
-//! with a sentence that names it.
+//! The `search` route, which Chroma's local server lacks: nearest neighbours or plain listing, with filter, limit and
+//! select. A rank by more than the distance of one dense embedding is answered 501, with a sentence that names the
+//! unsupported part.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::record::Metadata;
 
-/// Neighbours that are ranked where the request does not say.
+/// Number of ranked neighbours where the request has none.
 const DEFAULT_CANDIDATES: u32 = 16;
 
 /// `POST …/search`.
@@ -159,7 +159,7 @@ impl Wanted {
     }
 }
 
-/// All metadata, and the rank, as keys of a select.
+/// The keys of a select that stand for all metadata and for the score.
 const METADATA: &str = "#metadata";
 const SCORE: &str = "#score";
 const ID: &str = "#id";
@@ -217,7 +217,7 @@ fn both(ids: Vec<String>, others: &[String]) -> Vec<String> {
     ids.into_iter().filter(|id| others.contains(id)).collect()
 }
 
-/// The ids of `{"#id": …}`, where it asks for some.
+/// The ids of `{"#id": …}`, if it lists some.
 fn ids_of(clause: &Value) -> Option<Vec<String>> {
     let test = clause.as_object().filter(|object| object.len() == 1)?.get(ID)?;
     match test.get("$in").or_else(|| test.get("$eq")).unwrap_or(test) {
@@ -227,7 +227,7 @@ fn ids_of(clause: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a condition on `#id` is somewhere inside.
+/// Whether the clause has a condition on `#id` at any depth.
 fn names_ids(clause: &Value) -> bool {
     match clause {
         Value::Object(object) => object.iter().any(|(key, value)| key == ID || names_ids(value)),
@@ -246,7 +246,7 @@ async fn run(app: &App, collection: &Collection, wanted: &Wanted) -> Result<Sear
         let get = Get {
             ids,
             filter,
-            // One more than allowed tells an answer that is too large from one that just fits.
+            // One more than allowed distinguishes an answer that is too large from one that just fits.
             limit: Some(limit.min(most.saturating_add(1))),
             offset: wanted.offset,
             include: wanted.include(),
@@ -311,7 +311,7 @@ impl SearchRecords {
         }
     }
 
-    /// What the record was ranked by, if it was.
+    /// The score of the record, if it was ranked.
     fn score(&self, place: usize) -> Option<f32> {
         let SearchRecords::Ranked { matches, offset, return_rank, .. } = self else { return None };
         let place = offset.saturating_add(place);
@@ -319,16 +319,16 @@ impl SearchRecords {
     }
 }
 
-/// One list per field for each search; a field that was not selected is null. Written a record at a time.
+/// One list per field for each search; a field that was not selected is null. Written one record at a time.
 struct SearchAnswer {
     answers: Vec<(Vec<String>, SearchRecords)>,
-    /// Place in [`LISTS`], the search in it, and its next record.
+    /// Place in [`LISTS`], the search in that list, and the search's next record.
     list: usize,
     search: usize,
     next: usize,
 }
 
-/// The lists of an answer, with what selects each.
+/// The lists of an answer, with the key that selects each.
 const LISTS: [(&str, Option<&str>); 5] = [
     ("ids", None),
     ("documents", Some(DOCUMENT)),
@@ -342,7 +342,7 @@ impl SearchAnswer {
         SearchAnswer { answers, list: 0, search: 0, next: 0 }
     }
 
-    /// What a record must have for a list.
+    /// The fields of a record that a list needs.
     fn include(key: Option<&str>) -> Include {
         Include {
             embedding: key == Some(EMBEDDING),
@@ -352,7 +352,7 @@ impl SearchAnswer {
         }
     }
 
-    /// Appends what a list holds of a record.
+    /// Appends a record's entry in a list.
     fn element(&self, key: Option<&str>, into: &mut Vec<u8>) -> Result<(), Error> {
         let Some((select, records)) = self.answers.get(self.search) else { return Ok(()) };
         if key == Some(SCORE) {

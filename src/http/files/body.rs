@@ -1,4 +1,4 @@
-//! The body of an upload as a stream that the store takes: it may take as long as it likes, but not stand still.
+//! The body of an upload as a stream that the store takes. It may take any time, as long as bytes keep coming.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::http::error::ApiError;
 
 pub(super) const X_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-/// Bytes of a media type at most.
+/// Most bytes of a media type.
 const TYPE_BYTES: usize = 255;
 
-/// The body's pieces. Ends with an error where the client stands still or goes away.
+/// The body's pieces. Ends with an error where the client stalls or hangs up.
 pub(super) fn pieces(body: Body, idle: Duration) -> impl Stream<Item = Result<Bytes>> + Send {
     stream::try_unfold(body.into_data_stream(), move |mut body| async move {
         let Ok(next) = tokio::time::timeout(idle, body.next()).await else {
@@ -34,13 +34,13 @@ pub(super) fn pieces(body: Body, idle: Duration) -> impl Stream<Item = Result<By
     })
 }
 
-/// A header's text, if it is there and is text.
+/// The text of a header, if the header is present.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>> {
     let value = headers.get(name).map(|value| value.to_str());
     value.transpose().map_err(|_| Error::invalid(format!("{name}: expected printable ASCII")))
 }
 
-/// The media type that the file is said to have.
+/// The media type that the upload states.
 pub(super) fn content_type(text: Option<&str>) -> Result<Option<String>> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     match text {
@@ -51,7 +51,7 @@ pub(super) fn content_type(text: Option<&str>) -> Result<Option<String>> {
     }
 }
 
-/// How the file's bytes are said to be coded; they are kept as they come.
+/// The content coding that the upload states; the bytes are stored as they come.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Result<Option<String>> {
     let text = text(headers, &header::CONTENT_ENCODING)?.map(str::trim).unwrap_or_default();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_., ".contains(&byte);
@@ -61,10 +61,10 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Result<Option<String>> {
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("identity")))
 }
 
-/// The SHA-256 that the body is said to have, in lower-case hex.
+/// The SHA-256 that the upload states for its body, in lower-case hex.
 ///
 /// # Errors
-/// `Invalid` for a sum that is none, and for two that differ.
+/// `Invalid` for a malformed sum, and for two that differ.
 pub(super) fn expected_sum(headers: &HeaderMap) -> Result<Option<String>> {
     let plain = text(headers, &X_CONTENT_SHA256)?.map(|sum| sum.trim().to_ascii_lowercase());
     let structured = text(headers, &CONTENT_DIGEST)?.map(of_digest).transpose()?.flatten();
@@ -76,7 +76,7 @@ pub(super) fn expected_sum(headers: &HeaderMap) -> Result<Option<String>> {
     }
 }
 
-/// The sum in `sha-256=:…:` (RFC 9530), in hex; other algorithms are left to others.
+/// The sum in `sha-256=:…:` (RFC 9530), in hex; other algorithms are ignored.
 fn of_digest(header: &str) -> Result<Option<String>> {
     let entries = header.split(',').filter_map(|entry| entry.trim().split_once('='));
     let Some((_, value)) = entries.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("sha-256")) else {
@@ -90,7 +90,7 @@ fn of_digest(header: &str) -> Result<Option<String>> {
     Ok(Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// Refuses what is too large before a byte of it is read; the length that it is said to have.
+/// The length that the upload states. Refuses a file that is too large before a byte of it is read.
 pub(super) fn length(app: &App, headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let length = text(headers, &header::CONTENT_LENGTH)?.and_then(|length| length.parse::<u64>().ok());
     let limit = app.store.file_settings().max_bytes;

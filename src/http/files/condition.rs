@@ -1,32 +1,32 @@
-//! Conditional requests for files (RFC 9110, section 13). A file's tag is its SHA-256: strong, and the same wherever
-//! the same bytes are.
+//! Conditional requests for files (RFC 9110, section 13). A file's tag is its SHA-256: strong, and equal wherever the
+//! bytes are equal.
 
 use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::error::Error;
 use crate::file::{FileCondition, FileInfo};
 
-/// A file's tag as headers have it.
+/// A file's tag as headers write it.
 pub(super) fn etag(file: &FileInfo) -> String {
     format!("\"{}\"", file.sha256)
 }
 
-/// When a file was uploaded, as headers have it.
+/// The time of a file's upload as headers write it.
 pub(super) fn modified(file: &FileInfo) -> String {
     let ms = u64::try_from(file.uploaded_at_ms).unwrap_or(0);
-    // Later than any date that a header can hold is no time of an upload.
+    // A time that no HTTP date can hold is cut to the last that one can.
     let at = std::time::Duration::from_millis(ms.min(253_402_300_799_000));
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + at)
 }
 
-/// The tags that a header lists; `*` alone is any.
+/// The tags that a header lists; `*` alone means any.
 #[derive(Debug, PartialEq, Eq)]
 enum Tags {
     Any,
     These(Vec<String>),
 }
 
-/// A header that may come in several lines.
+/// The tags of a header, which may come in several lines.
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
     let lines: Vec<&str> = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     if lines.is_empty() {
@@ -37,16 +37,16 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
     Some(if tags == ["*"] { Tags::Any } else { Tags::These(tags) })
 }
 
-/// What an upload says must hold.
+/// The condition of an upload.
 ///
 /// # Errors
-/// `Invalid` for what is no condition of an upload.
+/// `Invalid` for a condition that an upload cannot have.
 pub(super) fn of_upload(headers: &HeaderMap) -> Result<FileCondition, Error> {
     match (tags(headers, &header::IF_MATCH), tags(headers, &header::IF_NONE_MATCH)) {
         (None, None) => Ok(FileCondition::Any),
         (None, Some(Tags::Any)) => Ok(FileCondition::Absent),
         (Some(Tags::Any), None) => Ok(FileCondition::Matches(Vec::new())),
-        // A weak tag is never the same; what stands for it here is no sum.
+        // A weak tag never matches; its placeholder here is no sum.
         (Some(Tags::These(tags)), None) => {
             let sums = tags.iter().map(|tag| tag.trim_matches('"').to_owned());
             let sums: Vec<String> = if tags.is_empty() { vec![String::new()] } else { sums.collect() };
@@ -57,17 +57,17 @@ pub(super) fn of_upload(headers: &HeaderMap) -> Result<FileCondition, Error> {
     }
 }
 
-/// What the conditions of a read come to.
+/// The result of a read's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadVerdict {
     Send,
-    /// 304
+    /// Answered 304: the client has this file already.
     Known,
-    /// 412
+    /// Answered 412: a condition does not hold.
     Failed,
 }
 
-/// Judges a read.
+/// Evaluates the conditions of a read.
 pub(super) fn of_read(headers: &HeaderMap, file: &FileInfo) -> ReadVerdict {
     let own = etag(file);
     match tags(headers, &header::IF_MATCH) {
@@ -81,7 +81,7 @@ pub(super) fn of_read(headers: &HeaderMap, file: &FileInfo) -> ReadVerdict {
     }
 }
 
-/// Whether a `Range` counts: `If-Range` names this file, or is not there.
+/// Whether a `Range` counts: `If-Range` names this file, or is absent.
 pub(super) fn range_counts(headers: &HeaderMap, file: &FileInfo) -> bool {
     let said = headers.get(header::IF_RANGE).map(|value| value.to_str().unwrap_or_default().trim());
     said.is_none_or(|said| said == etag(file) || said == modified(file))

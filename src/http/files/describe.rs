@@ -1,4 +1,4 @@
-//! A file as answers tell it: as JSON, and in headers.
+//! The description of a file in answers: as JSON, and in headers.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use base64::Engine;
@@ -23,9 +23,9 @@ pub(super) struct FileBody {
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_encoding: Option<String>,
-    /// RFC 3339, by the store's clock.
+    /// RFC 3339, by the object store's clock.
     uploaded_at: String,
-    /// As its upload said; null where it did not say.
+    /// The wish of the upload; null where it had none.
     auto_delete: Option<bool>,
     version: Version,
 }
@@ -38,7 +38,7 @@ impl From<FileInfo> for FileBody {
     }
 }
 
-/// What every answer about a file's bytes says of it.
+/// The headers of every answer about a file's bytes.
 pub(super) fn headers_of(file: &FileInfo) -> HeaderMap {
     let kind = file.content_type.as_deref().unwrap_or("application/octet-stream");
     let coding = file.content_encoding.iter().map(|coding| (header::CONTENT_ENCODING, coding.clone()));
@@ -57,14 +57,14 @@ pub(super) fn headers_of(file: &FileInfo) -> HeaderMap {
     valid.collect()
 }
 
-/// A sum in hex as RFC 9530 has it.
+/// A hex sum in the form of RFC 9530.
 fn digest(sha256: &str) -> String {
     let digits: Vec<u8> = sha256.chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
     let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
     format!("sha-256=:{}:", STANDARD.encode(bytes))
 }
 
-/// Makes a browser save the file, never show it: what is in it may be anybody's.
+/// Makes a browser save the file instead of showing it: anybody may have made its contents.
 fn disposition(name: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or(name);
     let plain = |c: char| if c.is_ascii_alphanumeric() || " ._-+()".contains(c) { c } else { '_' };

@@ -1,7 +1,6 @@
-//! A form's body, fed to its parser so that what the parser holds stays small. `multer` keeps all that it was given
-//! until it finds the end of a header or of the preamble, and searches it anew each time.
-//! Invariant: the parser is given one small piece at a time, and not much more than a header until it has made
-//! something of it.
+//! A form's body, fed to its parser so that the parser's buffer stays small. `multer` buffers all its input until it
+//! finds the end of a header or of the preamble, and searches the buffer anew for each piece.
+//! Invariant: the parser gets one small piece at a time, and not much more than a header before it yields something.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,27 +12,27 @@ use futures::Stream;
 
 use crate::error::{Error, Result};
 
-/// Bytes given at once.
+/// Bytes of a piece.
 const PIECE_BYTES: usize = 16 << 10;
-/// Bytes that the parser may be given and make nothing of: a header of a part, or what stands before the first.
+/// Most bytes that the parser may take without a result: a header of a part, or the preamble.
 const HEADER_BYTES: usize = 64 << 10;
 
-/// How much the parser was given since it last made something of it.
+/// Bytes that the parser was given since its last result.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unparsed(Arc<AtomicUsize>);
 
 impl Unparsed {
-    /// It made something.
+    /// The parser had a result.
     pub(super) fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 }
 
-/// The pieces of a body as the parser gets them.
+/// The pieces of a body as the parser gets them, each a small one.
 pub(super) struct Fed<S> {
     pieces: Pin<Box<S>>,
     rest: Bytes,
-    /// Whether a piece was given since the parser was last let go on: it takes all it can get before it looks at any.
+    /// Whether the parser got a piece since it last yielded: it takes all that it can get before it parses any of it.
     given: bool,
     unparsed: Unparsed,
 }

@@ -1,8 +1,8 @@
-//! Which kinds of files may be uploaded: a list of media types and of endings of names.
+//! The kinds of files that may be uploaded: a list of media types and of name endings.
 
 use crate::error::{Error, Result};
 
-/// A list of what is allowed; by default everything is.
+/// The allowed kinds; by default every kind is allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileKinds(Vec<Kind>);
 
@@ -20,7 +20,7 @@ impl FileKinds {
     /// Reads a list such as `image/*,application/pdf,.txt`.
     ///
     /// # Errors
-    /// `Invalid` for what is neither a media type nor an ending.
+    /// `Invalid` for an item that is neither a media type nor an ending.
     pub fn parse(list: &str) -> Result<FileKinds> {
         let items = list.split(',').map(|item| item.trim().to_ascii_lowercase());
         let kinds = items.filter(|item| !item.is_empty()).map(|item| {

@@ -1,5 +1,5 @@
 //! Files over HTTP: `/api/files` and the routes of worker storage. Invariants: no body is ever held whole, on its way
-//! in or out; a body that is cut short is never taken, or given, for a whole one.
+//! in or out; a truncated body never passes for a whole one.
 
 mod body;
 mod condition;
@@ -33,12 +33,12 @@ pub(super) fn routes() -> Vec<HttpRoute> {
     ]
 }
 
-/// Whether a path is of worker storage: its routes lie outside of `/api`.
+/// Whether a path belongs to worker storage, whose routes are outside `/api`.
 pub(super) fn owns(path: &str) -> bool {
     matches!(path, "/upload" | "/list") || path.starts_with("/download/") || path.starts_with("/delete/")
 }
 
-/// Whether a request brings a file: it may take as long as it goes on.
+/// Whether a request uploads a file: its time is not bounded as long as bytes keep coming.
 pub(super) fn brings_a_file(method: &Method, path: &str) -> bool {
     (method == Method::PUT && path.starts_with("/api/files/")) || (method == Method::POST && path == "/upload")
 }

@@ -1,9 +1,9 @@
-//! `Range`: one range of bytes (RFC 9110, section 14). Several, or what is no range of bytes, are answered with the
-//! whole file, as the RFC allows.
+//! `Range`: one range of bytes (RFC 9110, section 14). For several ranges, or another unit, the answer is the whole
+//! file, as the RFC allows.
 
 use std::ops::Range;
 
-/// What a request asks of a file of a given size.
+/// The part of a file of a given size that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
     Whole,
@@ -18,7 +18,7 @@ pub(super) fn asked(header: Option<&str>, size: u64) -> Asked {
         header.and_then(|text| text.trim().split_once('=')).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
     let Some((first, last)) = spec.and_then(|(_, spec)| spec.trim().split_once('-')) else { return Asked::Whole };
     let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        // A number that does not fit is beyond every file.
+        // A number that does not fit lies beyond every file.
         true => Some(text.parse::<u64>().unwrap_or(u64::MAX)),
         false => None,
     };

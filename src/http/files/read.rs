@@ -18,7 +18,7 @@ use crate::http::body::Parameters;
 use crate::http::error::ApiError;
 use crate::http::wire::{Freshness, scope};
 
-/// Files of one page unless another number is asked for, and at most.
+/// Most files of one page, and the number unless the request asks for fewer.
 const PAGE: usize = 1_000;
 const MOST: usize = 10_000;
 
@@ -32,7 +32,7 @@ pub(super) struct ReadFile {
     keep: bool,
 }
 
-/// `?prefix=&after=&limit=`, and where.
+/// `?prefix=&after=&limit=`, and the scope and consistency.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ListParameters {
@@ -44,7 +44,7 @@ pub(super) struct ListParameters {
     limit: Option<usize>,
 }
 
-/// Files by name, and where to go on.
+/// Files by name, and where the next page starts.
 #[derive(Serialize)]
 struct ListBody {
     files: Vec<FileBody>,
@@ -59,7 +59,7 @@ pub(super) fn named(path: Result<Path<String>, axum::extract::rejection::PathRej
 pub(super) type NamePath = Result<Path<String>, axum::extract::rejection::PathRejection>;
 
 impl ListParameters {
-    /// Where, how fresh, and what.
+    /// The scope, the consistency and the list's own parameters.
     pub(super) fn split(self) -> Result<(Scope, Consistency, ListFiles), ApiError> {
         let limit = self.limit.unwrap_or(PAGE);
         if limit == 0 || limit > MOST {
@@ -109,7 +109,8 @@ pub(super) async fn describe(app: &App, name: &str, read: ReadFile, headers: &He
     Ok((StatusCode::OK, answer).into_response())
 }
 
-/// The answer to a request for a file. Sent whole, it is deleted if it `leaves` and the request does not keep it.
+/// The answer to a request for a file. A file that was sent whole is deleted if it `leaves` and the request does not
+/// keep it.
 pub(super) async fn download(
     app: &App,
     name: &str,
@@ -127,7 +128,7 @@ pub(super) async fn download(
     let choose = |file: &FileInfo| match (of_read(headers, file), wanted(file)) {
         (ReadVerdict::Send, Asked::Whole) => None,
         (ReadVerdict::Send, Asked::Part(range)) => Some(range),
-        // Nothing of it is sent, so nothing need be fetched.
+        // No byte of the file is sent, so none is fetched.
         _ => Some(0..0),
     };
     let download = match file_store.get(name, read.consistency.into(), choose).await {
@@ -158,7 +159,7 @@ pub(super) async fn download(
     Ok((status, answer, body).into_response())
 }
 
-/// The answer, if the conditions of the request leave no choice.
+/// The answer, if the conditions of the request already decide it.
 fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiError>> {
     match of_read(headers, file) {
         ReadVerdict::Send => None,
@@ -174,7 +175,7 @@ fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiE
     }
 }
 
-/// No byte of the file is in the range.
+/// The answer where no byte of the file is in the range.
 fn beyond(file: &FileInfo) -> Response {
     let error = Error::invalid(format!("range: the file has {} bytes, and none of them is in it", file.size));
     let mut answer =

@@ -1,6 +1,6 @@
-//! A file's bytes on their way to a client. Invariants: beside the parts that its budget allows, a download holds a
-//! few small pieces; one that ends early, for damage or a client that stands still, ends with an error, so that the
-//! connection is cut and nobody takes what came for the whole.
+//! A file's bytes on their way to a client. Invariants: a download holds a few small pieces beside the parts that its
+//! budget allows. One that ends early, for damage or a stalled client, ends with an error: that cuts the connection,
+//! so nobody takes a part for the whole.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::{Error, Result};
 use crate::file::{Download, FileStore, PendingDelete};
 
-/// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a part.
+/// Bytes handed to the connection at once. They are copied, so that a slow client holds this much and not a whole
+/// part.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What the connection takes. Dropped before all is taken, it says so to the task that fills it.
+/// The stream that the connection takes. If it is dropped before its end, the task that fills it notices.
 struct Taking {
     pieces: mpsc::Receiver<Result<Bytes>>,
     taken: u64,
     expected: u64,
-    /// Told once all of it was taken.
+    /// Fires once all of it was taken.
     whole: Option<oneshot::Sender<()>>,
 }
 
@@ -27,13 +28,13 @@ impl Taking {
     fn take(&mut self, piece: &Bytes) {
         self.taken = self.taken.saturating_add(piece.len() as u64);
         if let Some(whole) = self.whole.take_if(|_| self.taken == self.expected) {
-            // Nobody waits for it where nothing is to be deleted.
+            // The receiver is gone where nothing is to be deleted.
             let _ = whole.send(());
         }
     }
 }
 
-/// The body. Where `leave` names the files, the file is deleted once all of it was taken.
+/// The body. If `leave` names the files, the file is deleted once all of it was taken.
 pub(super) fn body(download: Download, leave: Option<FileStore>, idle: Duration) -> Body {
     let range = download.range();
     let (sender, pieces) = mpsc::channel(1);
@@ -75,7 +76,7 @@ impl Sending {
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(file = self.download.info().name, %error, "a download was cut off");
-                    // A receiver that is gone need not be told.
+                    // A receiver that is gone needs no error.
                     let _ = self.sender.send(Err(error)).await;
                     return;
                 }
@@ -83,7 +84,8 @@ impl Sending {
             for piece in part.chunks(PIECE_BYTES) {
                 self.sent = self.sent.saturating_add(piece.len() as u64);
                 if self.sent == self.expected {
-                    // IMPORTANT: before the last piece goes. A client that has it all finds that the file is leaving.
+                    // IMPORTANT: the delete is noted before the last piece goes. A client that has the whole file
+                    // finds that it is leaving.
                     pending_delete = self.pending_delete();
                 }
                 let sent = self.sender.send_timeout(Ok(Bytes::copy_from_slice(piece)), self.idle).await;
@@ -104,9 +106,9 @@ impl Sending {
         self.leave.as_ref().map(|store| store.pending_delete(self.download.info()))
     }
 
-    /// Deletes the file if the connection took the last piece; that it went away with it does not matter then.
+    /// Deletes the file if the connection took the last piece, even if the connection ended with it.
     async fn taken_whole(self, pending_delete: PendingDelete) {
-        // Of an empty file the connection takes nothing.
+        // Of an empty file the connection takes no piece.
         if self.expected == 0 || matches!(tokio::time::timeout(self.idle, self.taken).await, Ok(Ok(()))) {
             pending_delete.confirm().await;
         }

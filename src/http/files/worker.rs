@@ -31,7 +31,7 @@ const X_JOB_ID: HeaderName = HeaderName::from_static("x-job-id");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Bytes of a form's field that is no file.
 const FIELD_BYTES: usize = 4096;
-/// Fields of a form at most.
+/// Most fields of a form.
 const FIELDS: usize = 32;
 
 /// The answer to an upload.
@@ -44,7 +44,7 @@ struct UploadBody {
     sha256: String,
 }
 
-/// An upload that was read, and under which id it is to be found.
+/// An upload that was read, and the id of its job.
 struct WorkerUpload {
     job_id: String,
     received: Received,
@@ -174,7 +174,7 @@ async fn text_of(mut field: Field<'_>, unparsed: &Unparsed) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::invalid("form: expected UTF-8 in a field that is no file"))
 }
 
-/// Where the result can be had, as the client sees this server.
+/// The URL of the result, as the client sees this server.
 fn download_url(app: &App, client: Client, uri: &Uri, headers: &HeaderMap, job_id: &str) -> String {
     let last = |name: &HeaderName| {
         let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
@@ -193,7 +193,7 @@ fn download_url(app: &App, client: Client, uri: &Uri, headers: &HeaderMap, job_i
     }
 }
 
-/// The job that a path names.
+/// The job id in a path.
 fn job(path: NamePath) -> Result<String, ApiError> {
     let id = named(path)?;
     check_job_id(&id)?;
@@ -207,7 +207,7 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = job(path)?;
-    // The setting as it is now, whatever it was at the upload; what was uploaded to stay stays.
+    // The setting counts as it is now, not as it was at the upload. An upload that said to stay stays.
     let leaves = |file: &FileInfo| app.settings.auto_delete && file.auto_delete != Some(false);
     read::download(&app, &id, parameters, &headers, leaves).await
 }
@@ -234,7 +234,7 @@ pub(super) async fn remove(
     json(StatusCode::OK, &json!({"success": true, "job_id": job_id}))
 }
 
-/// The jobs that have a result: files whose names have no slash.
+/// The jobs that have a result, that is, files whose names have no slash.
 pub(super) async fn list(
     State(app): State<App>,
     Parameters(parameters): Parameters<ListParameters>,

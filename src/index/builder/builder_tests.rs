@@ -1,4 +1,4 @@
-//! What holds for every graph our builder makes, whatever the threads.
+//! Invariants of every graph that our builder makes, for any number of threads.
 
 use super::*;
 use crate::index::recall_tests::{clustered, normal};
@@ -13,7 +13,7 @@ fn built(values: &[f32], dim: usize, params: GraphParams) -> Adjacency {
 
 #[test]
 fn one_two_and_four_threads_build_the_same_graph() {
-    // Clusters are linked on codes; those that codes cannot tell apart on floats.
+    // Clusters are linked on codes; those that codes cannot tell apart are linked on floats.
     let clusters = clustered(6000, 24, 1);
     let tight: Vec<f32> = clusters.iter().enumerate().map(|(i, x)| 1e-4 * x + (i / 24 % 7) as f32 * 50.0).collect();
     for values in [clusters, tight] {

@@ -1,6 +1,6 @@
-//! The lists that a graph leaves to a larger one. Equal vectors become one row; what was linked through a
-//! node that is left out is linked directly.
-//! Invariant: every list holds rows of its level, not its own, none twice, and no more than it has room for.
+//! The lists that a larger graph inherits from a smaller one. Equal vectors become one row. Where a node is left out,
+//! its neighbours are linked directly.
+//! Invariant: every list holds rows of its level, without its own row and without repetition, and no more than fit.
 
 use rayon::prelude::*;
 
@@ -17,12 +17,12 @@ pub struct InheritedLinks<'a> {
     graph: &'a Graph,
     /// The nodes of each row.
     members: &'a [Vec<u32>],
-    /// The row of each node; `None` where it is left out.
+    /// The row of each node; `None` if the node is left out.
     row_of: Vec<Option<u32>>,
 }
 
 impl<'a> InheritedLinks<'a> {
-    /// Row i is made of the nodes `members[i]`, at least one.
+    /// Row i consists of the nodes `members[i]`, at least one.
     pub fn new(graph: &'a Graph, members: &'a [Vec<u32>]) -> InheritedLinks<'a> {
         let mut row_of = vec![None; graph.len()];
         for (row, nodes) in (0u32..).zip(members) {
@@ -31,7 +31,7 @@ impl<'a> InheritedLinks<'a> {
         InheritedLinks { graph, members, row_of }
     }
 
-    /// The lists of all rows, on the pool this is called in if `threads` > 1.
+    /// The lists of all rows. With `threads` > 1 they are made on the pool that this is called in.
     pub fn lists(&self, space: &PointSpace<'_>, params: &GraphParams) -> Adjacency {
         let points = FloatPoints::new(&space.rows);
         let rows = 0..self.members.len() as u32;

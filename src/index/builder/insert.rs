@@ -1,6 +1,6 @@
-//! Inserting points in batches. Within a batch every point searches the graph as it was before the batch,
-//! on all threads; then links back to the new points are made list by list, on all threads.
-//! Invariant: what a batch does depends on the batches before it and on nothing else.
+//! Inserting points in batches. Within a batch every point searches the graph as it was before the batch, on all
+//! threads. Then links back to the new points are made list by list, on all threads.
+//! Invariant: the result of a batch depends only on the batches before it.
 
 use std::ops::Range;
 
@@ -14,15 +14,15 @@ use super::search_layer::{Scratch, greedy, search_layer};
 use super::select::select;
 use crate::index::build::GraphParams;
 
-/// A batch is at most one in this many of the points inserted before: its points do not see each other.
+/// A batch is at most one in this many of the points inserted before, because its points do not see each other.
 const BATCH_SHARE: usize = 50;
-/// How wide a point searches, in eighths of efConstruction. It does not see the points of its batch; a wider search,
-/// and on level 0 as many links as there is room for instead of M, more than make up for them: recall at equal ef
-/// is above that of hnswlib's graphs, for less than half of its CPU time (`benches/peers.py`).
+/// The width of a point's search, in eighths of efConstruction. A point does not see the others of its batch. Two
+/// things more than make up for that: a wider search, and on level 0 as many links as there is room for, instead of
+/// M. Recall at equal ef is above that of hnswlib's graphs, for less than half of its CPU time (`benches/peers.py`).
 const WIDTH_EIGHTHS: usize = 9;
-/// Points or lists that a thread takes at once.
+/// How many points or lists a thread takes at once.
 const TAKEN: usize = 16;
-/// How many points are in the graph when `insert_while` asks for the first time.
+/// How many points are in the graph when `insert_while` calls `go_on` for the first time.
 const FIRST_ASKED: usize = 2048;
 
 /// Inserts points into layers.
@@ -33,7 +33,7 @@ pub struct Inserter<'a, P> {
     scratch: Mutex<Vec<Scratch>>,
 }
 
-/// The list a new point chose on one level.
+/// The list that a new point chose on one level.
 struct ChosenLinks {
     node: u32,
     level: usize,
@@ -57,7 +57,7 @@ impl<'a, P: Points> Inserter<'a, P> {
         self.layers
     }
 
-    /// Inserts the `new` nodes, ascending. Asks early and at the end whether to go on; false if not.
+    /// Inserts the `new` nodes, ascending. Calls `go_on` early and at the end; returns false once it says no.
     pub fn insert_while(&mut self, new: &[u32], go_on: impl Fn(&Self) -> bool) -> bool {
         let nodes = self.layers.levels.first().map_or(0, Links::nodes);
         let mut inserted = nodes - new.len();
@@ -66,7 +66,7 @@ impl<'a, P: Points> Inserter<'a, P> {
             return false;
         }
         if inserted == 0 {
-            // The first node is the entry point and has nobody to link to.
+            // The first node is the entry point and has no others to link to.
             (inserted, left) = (1, new.get(1..).unwrap_or_default());
         }
         while !left.is_empty() {
@@ -108,7 +108,7 @@ impl<'a, P: Points> Inserter<'a, P> {
         done
     }
 
-    /// What each point of a batch would link to.
+    /// The links that each point of a batch chooses.
     fn choose(&self, batch: &[u32]) -> Vec<ChosenLinks> {
         let choose = |nodes: &[u32]| {
             self.with_scratch(|scratch| {
@@ -140,7 +140,7 @@ impl<'a, P: Points> Inserter<'a, P> {
         chosen
     }
 
-    /// Adds links to lists of one level; lists that are then too long are selected from.
+    /// Adds links to lists of one level. A list that becomes too long is selected from.
     fn link_back(&mut self, level: usize, mut back: Vec<LinkBack>) {
         back.sort_unstable();
         let mut groups: Vec<Range<usize>> = Vec::with_capacity(back.len());
@@ -148,13 +148,13 @@ impl<'a, P: Points> Inserter<'a, P> {
             let start = groups.last().map_or(0, |group| group.end);
             groups.push(start..start + group.len());
         }
-        // Taken out, so that lists can be changed while the rest of `self` is read.
+        // The links are taken out, so that lists can change while the rest of `self` is read.
         let mut links = std::mem::replace(&mut self.layers.levels[level], Links::new(0, 0));
         self.link_groups(links.rows(), &back, &groups);
         self.layers.levels[level] = links;
     }
 
-    /// Each half of the groups with its half of the lists, until there are few.
+    /// Links groups of one level. Each half of the groups gets its half of the lists, until few groups are left.
     fn link_groups(&self, mut rows: LinkRows<'_>, back: &[LinkBack], groups: &[Range<usize>]) {
         if self.parallel(groups.len()) {
             let (low, high) = groups.split_at(groups.len() / 2);

@@ -12,14 +12,14 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Lists without links.
+    /// Empty lists.
     pub fn empty(ordering: &Ordering, m: usize) -> Layers {
         let capacity = |level| if level == 0 { 2 * m } else { m };
         let sizes = ordering.level_sizes.iter().enumerate();
         Layers { levels: sizes.map(|(level, nodes)| Links::new(*nodes, capacity(level))).collect() }
     }
 
-    /// The lists of `start`, nodes renumbered; the nearest of those that are too long.
+    /// The lists of `start`, with nodes renumbered. Of a list that is too long, the nearest are kept.
     pub fn of(start: &Adjacency, ordering: &Ordering, m: usize) -> Layers {
         let mut layers = Layers::empty(ordering, m);
         let mut node_of_row = vec![0u32; ordering.order.len()];

@@ -1,6 +1,6 @@
-//! Which level each node gets and in which order nodes are numbered and inserted.
-//! Invariant: nodes are numbered by level, highest first, so each level's nodes are a prefix of all and node
-//! 0 is the entry point; among equals the order is a seeded shuffle, as sorted data ruins graphs.
+//! The level of each node, and the order in which nodes are numbered and inserted.
+//! Invariant: nodes are numbered by level, highest first. So each level's nodes are a prefix of all, and node 0 is
+//! the entry point. Within a level the order is a seeded shuffle, as sorted data ruins graphs.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -8,14 +8,14 @@ use rand::{Rng, SeedableRng};
 
 use crate::index::build::{Adjacency, GraphParams};
 
-/// Levels above this hold no more than a handful of nodes at any size.
+/// Levels above this would hold no more than a handful of nodes at any size.
 const MAX_LEVEL: usize = 24;
 
 /// A row and its highest level, in the order of insertion.
 pub type Levels = Vec<(u32, usize)>;
 
-/// All `rows` with their levels: those of `start` keep theirs and come first; the others are shuffled and
-/// draw ⌊−ln U · 1/ln M⌋, at most the highest of `start`, whose entry point so stays the first node.
+/// All `rows` with their levels. Rows of `start` keep theirs and come first. The others are shuffled and draw ⌊−ln U
+/// · 1/ln M⌋, at most the highest level of `start`, whose entry point thus stays the first node.
 pub fn draw_levels(rows: usize, start: Option<&Adjacency>, params: &GraphParams) -> Levels {
     let mut rng = StdRng::seed_from_u64(params.seed);
     let linked = start.map_or(0, |start| start.lists.len());

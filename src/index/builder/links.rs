@@ -1,5 +1,5 @@
-//! The lists of one level, flat: `capacity` places per node, of which the first `count` are in use.
-//! Invariant: no list holds its own node or a node twice, as long as `append` and `replace` are given none.
+//! The lists of one level in one flat array: `capacity` places per node, of which the first `count` are in use.
+//! Invariant: no list holds its own node or a node twice, provided that `append` and `replace` get none.
 
 use crate::index::kernel::prefer_large_pages;
 
@@ -12,7 +12,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Empty lists for `nodes`, each of at most `capacity` ≤ 65,535.
+    /// Empty lists for `nodes`, each with room for `capacity` ≤ 65,535.
     pub fn new(nodes: usize, capacity: usize) -> Links {
         let mut places: Vec<u32> = Vec::with_capacity(nodes * capacity);
         prefer_large_pages(places.as_ptr().cast(), nodes * capacity * size_of::<u32>());
@@ -20,7 +20,7 @@ impl Links {
         Links { capacity, places, counts: vec![0; nodes] }
     }
 
-    /// The neighbours of `node`; none past the end.
+    /// The neighbours of `node`; empty past the end.
     #[inline]
     pub fn of(&self, node: u32) -> &[u32] {
         let (node, count) = (node as usize, self.counts.get(node as usize).copied().unwrap_or(0));
@@ -32,18 +32,18 @@ impl Links {
         self.counts.len()
     }
 
-    /// How long a list may be.
+    /// The most nodes in a list.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// All lists, to be changed.
+    /// All lists, for changes.
     pub fn rows(&mut self) -> LinkRows<'_> {
         LinkRows { first: 0, capacity: self.capacity, places: &mut self.places, counts: &mut self.counts }
     }
 }
 
-/// The lists of consecutive nodes, to be changed by one thread.
+/// The lists of consecutive nodes, for changes by one thread.
 #[derive(Debug)]
 pub struct LinkRows<'a> {
     first: u32,
@@ -63,7 +63,7 @@ impl<'a> LinkRows<'a> {
         (LinkRows { first: self.first, capacity, places, counts }, others)
     }
 
-    /// How long a list may be.
+    /// The most nodes in a list.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -73,7 +73,7 @@ impl<'a> LinkRows<'a> {
         &self.places[at * self.capacity..][..usize::from(self.counts[at])]
     }
 
-    /// Adds to a list what it has room for; false, and nothing is added, where there is too little.
+    /// Appends to a list. If there is too little room, returns false and adds nothing.
     pub fn append(&mut self, node: u32, more: impl ExactSizeIterator<Item = u32>) -> bool {
         let at = (node - self.first) as usize;
         let count = usize::from(self.counts[at]);

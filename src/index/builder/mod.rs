@@ -1,7 +1,7 @@
-//! Our own HNSW builder (Malkov and Yashunin 2016): flat preallocated lists, distances of int8 codes, and
-//! insertion in batches as ParlayANN does it (Manohar et al. 2024). All points of a batch search the graph
-//! as it was before the batch, then all their links are made; batches grow with the graph.
-//! Invariant: the graph depends on the rows, m, efConstruction and the seed alone: neither on the number of
+//! Our own HNSW builder (Malkov and Yashunin 2016): flat preallocated lists, distances of int8 codes, and insertion
+//! in batches as in ParlayANN (Manohar et al. 2024). All points of a batch search the graph as it was before the
+//! batch, then all their links are made; batches grow with the graph.
+//! Invariant: the graph depends only on the rows, m, efConstruction and the seed. It does not depend on the number of
 //! threads nor, where codes suffice, on the instruction set.
 
 #[cfg(test)]
@@ -24,10 +24,10 @@ use layers::Layers;
 use levels::{Ordering, draw_levels};
 use points::{CodedPoints, FloatPoints};
 
-/// What collections and stored graphs call this builder.
+/// The name of this builder in collections and stored graphs.
 pub const NAME: &str = "drumlin";
 
-/// Builds in batches on codes, or on floats where codes cannot tell near neighbours apart.
+/// Builds in batches: on codes, or on floats where codes cannot tell near neighbours apart.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BatchBuilder;
 

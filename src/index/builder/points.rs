@@ -1,6 +1,6 @@
-//! What is linked: points with a squared Euclidean distance, as codes or as floats.
-//! Invariant: distances are u32 that order as the real ones do: sums of squares of codes as they are,
-//! floats ≥ 0 by their bits. So one integer comparison orders them, and distances of codes are exact.
+//! The points that a builder links, with a squared Euclidean distance, as codes or as floats.
+//! Invariant: distances are u32 that order as the real ones do. Codes give the sums of squares themselves, floats ≥ 0
+//! their bits. So one integer comparison orders them, and distances of codes are exact.
 
 use arrow::buffer::{MutableBuffer, ScalarBuffer};
 use rayon::prelude::*;
@@ -14,13 +14,13 @@ use crate::record::Metric;
 pub trait Points: Sync {
     /// The distance of two points.
     fn distance(&self, a: u32, b: u32) -> u32;
-    /// The distances of `from` to each of `to`, in place of `distances`; `products` is memory to be reused.
+    /// Replaces `distances` by the distances of `from` to each of `to`; `products` is reusable memory.
     fn distances(&self, from: u32, to: &[u32], products: &mut Vec<i32>, distances: &mut Vec<u32>);
-    /// Asks for a point to be brought near.
+    /// Asks the CPU to load a point into its cache.
     fn prefetch(&self, node: u32);
 }
 
-/// Codes are padded with zeros to a multiple of this, a cache line: no form of the kernels has a remainder.
+/// Codes are padded with zeros to a multiple of this, a cache line: then no form of the kernels has a remainder.
 const LINE: usize = 64;
 
 /// Codes of all points: |a − b|² = |a|² + |b|² − 2 a·b in steps of the code, below 2³¹ up to 16,384
@@ -33,7 +33,8 @@ pub struct CodedPoints {
 }
 
 impl CodedPoints {
-    /// Encodes `rows` of `dim` floats, rotated by the seed, on the pool this is called in if `threads` > 1.
+    /// Encodes `rows` of `dim` floats, rotated by the seed. With `threads` > 1 this uses the pool that it is called
+    /// in.
     pub fn encode(dim: usize, rows: &[&[f32]], params: &GraphParams) -> CodedPoints {
         let quantiser = Quantiser::fit(Metric::L2, dim, rows, params.seed);
         let stride = dim.next_multiple_of(LINE);
@@ -67,7 +68,7 @@ impl Points for CodedPoints {
     fn distance(&self, a: u32, b: u32) -> u32 {
         let product = kernels().dot_i8(self.code(a), self.code(b)) as u32;
         let squares = self.squares[a as usize] + self.squares[b as usize];
-        // In two's complement also for a product below zero.
+        // Two's complement makes this right for a negative product, too.
         squares.wrapping_sub(product.wrapping_mul(2))
     }
 

@@ -3,9 +3,9 @@
 use super::layers::Layers;
 use super::points::{CodedPoints, FloatPoints, Points};
 
-/// Nodes whose surroundings are looked at.
+/// How many nodes are sampled.
 const SAMPLED: usize = 256;
-/// Surroundings: neighbours and theirs, at most.
+/// The most nodes of a sampled node's surroundings: its neighbours and theirs.
 const SURROUNDINGS: usize = 1000;
 /// The codes' best this many must hold the true best `TRUE_BEST` ...
 const CODED_BEST: usize = 20;
@@ -13,7 +13,7 @@ const TRUE_BEST: usize = 10;
 /// ... in at least this share, or the graph is built on floats.
 const ENOUGH: f64 = 0.97;
 
-/// Whether distances of codes find what those of `rows` would.
+/// Whether distances of codes find what distances of `rows` would.
 pub fn codes_suffice(coded: &CodedPoints, rows: &[&[f32]], layers: &Layers) -> bool {
     let exact = FloatPoints::new(rows);
     let (mut found, mut wanted) = (0, 0);
@@ -24,7 +24,7 @@ pub fn codes_suffice(coded: &CodedPoints, rows: &[&[f32]], layers: &Layers) -> b
         let around = surroundings(layers, node);
         let truth = nearest(&exact, node, &around, TRUE_BEST);
         let by_code = nearest(coded, node, &around, CODED_BEST);
-        // By distance: among equals any will do.
+        // Compared by distance: of equally near nodes, any will do.
         let bound = truth.last().map_or(0, |(distance, _)| *distance);
         let kept = by_code.iter().filter(|(_, other)| exact.distance(node, *other) <= bound).count();
         found += kept.min(truth.len());

@@ -1,9 +1,10 @@
-//! The search of one level for one point (the paper's SEARCH-LAYER) with one sorted array as candidates
-//! and result. Invariant: keys in the array are ascending and of different nodes; they order by distance,
-//! then by node, so what is found does not depend on the order in which it was met.
+//! The search of one level for one point (the paper's SEARCH-LAYER), with one sorted array as candidates and result.
+//! Invariant: keys in the array ascend and are of different nodes. They order by distance, then by node, so the
+//! result does not depend on the order in which nodes were met.
 //!
-//! Not the loop of `walk.rs`: here distances are integers that fit into a key beside their node, every node is
-//! accepted, and nothing is given up; a build spends most of its time here, and what the other loop asks would cost it.
+//! This is not the loop of `walk.rs`. Here distances are integers that fit into a key beside their node, every node
+//! is accepted, and no search is given up. A build spends most of its time here, and the extra checks of the other
+//! loop would cost time.
 
 use super::links::Links;
 use super::points::Points;
@@ -21,7 +22,7 @@ pub fn node_of(key: u64) -> u32 {
     key as u32 >> 1
 }
 
-/// Memory of searches, to be reused: one per thread.
+/// Reusable memory of searches, one per thread.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// A node is visited in this search if its entry equals `epoch`.
@@ -49,14 +50,14 @@ impl Scratch {
         self.found.clear();
     }
 
-    /// Leaves those of `nodes` in `fresh` that this search has not visited, and marks them.
+    /// Puts those of `nodes` into `fresh` that this search has not visited, and marks them.
     #[inline]
     fn visit(&mut self, nodes: &[u32]) {
         self.fresh.clear();
         self.fresh.resize(nodes.len(), 0);
         let mut count = 0;
         for node in nodes {
-            // About every second is new: a branch would be mispredicted as often.
+            // About every second node is new: a branch would be mispredicted as often.
             let (Some(mark), Some(slot)) = (self.visited.get_mut(*node as usize), self.fresh.get_mut(count)) else {
                 continue;
             };
@@ -67,7 +68,7 @@ impl Scratch {
         self.fresh.truncate(count);
     }
 
-    /// Leaves the keys of `nodes`, seen from `from`, ascending in `found`.
+    /// Puts the keys of `nodes`, seen from `from`, into `found`, ascending.
     pub fn rank(&mut self, points: &impl Points, from: u32, nodes: impl Iterator<Item = u32>) {
         self.fresh.clear();
         self.fresh.extend(nodes);
@@ -79,7 +80,7 @@ impl Scratch {
     }
 }
 
-/// Leaves in `scratch.found` the `ef` nearest to `query` that are met from `entry`.
+/// Puts the `ef` nearest to `query` among the nodes met from `entry` into `scratch.found`.
 pub fn search_layer(points: &impl Points, links: &Links, query: u32, entry: u32, ef: usize, scratch: &mut Scratch) {
     scratch.begin(links.nodes());
     scratch.visit(&[entry, query]);
@@ -91,7 +92,7 @@ pub fn search_layer(points: &impl Points, links: &Links, query: u32, entry: u32,
         scratch.found[at] |= 1;
         scratch.visit(links.of(nearest));
         scratch.fresh.iter().for_each(|node| points.prefetch(*node));
-        // The list needed next unless something nearer is met.
+        // The list that is needed next unless a nearer node is met.
         if let Some(after) = scratch.found.get(at + 1) {
             prefetch(links.of(node_of(*after)));
         }
@@ -101,14 +102,14 @@ pub fn search_layer(points: &impl Points, links: &Links, query: u32, entry: u32,
             let place = offer(&mut scratch.found, key(*distance, *node), ef);
             if place <= next {
                 next = place;
-                // The list needed next as far as is known now.
+                // The list that is needed next as far as is known now.
                 prefetch(links.of(*node));
             }
         }
     }
 }
 
-/// Puts a key in its place among at most `ef`; returns that place, past the end where it is too far.
+/// Inserts a key at its place among at most `ef`. Returns that place, which is past the end if the key is too far.
 #[inline]
 fn offer(found: &mut Vec<u64>, key: u64, ef: usize) -> usize {
     if found.len() >= ef {
@@ -122,7 +123,7 @@ fn offer(found: &mut Vec<u64>, key: u64, ef: usize) -> usize {
     place
 }
 
-/// Walks from `entry` to ever nearer neighbours until none is nearer.
+/// Moves from `entry` to ever nearer neighbours until none is nearer.
 pub fn greedy(points: &impl Points, links: &Links, query: u32, entry: u32, scratch: &mut Scratch) -> u32 {
     let mut here = key(points.distance(query, entry), entry);
     loop {
@@ -131,7 +132,7 @@ pub fn greedy(points: &impl Points, links: &Links, query: u32, entry: u32, scrat
         points.distances(query, near, &mut scratch.products, &mut scratch.distances);
         let keys = near.iter().zip(&scratch.distances).map(|(node, distance)| key(*distance, *node));
         match keys.min() {
-            // By distance alone: among equals a walk could go in circles.
+            // Compares distance alone: among equals a walk could go in circles.
             Some(nearest) if nearest >> 32 < here >> 32 => here = nearest,
             _ => return node_of(here),
         }
@@ -168,7 +169,7 @@ mod tests {
             let found: Vec<u32> = scratch.found.iter().map(|key| node_of(*key)).collect();
             let mut truth: Vec<u32> = (0..100).filter(|node| *node != query).collect();
             truth.sort_by_key(|node| (node.abs_diff(query), *node));
-            // The query is passed over: only its own side is reached.
+            // The walk does not expand through the query itself: only its own side is reached.
             let side = |node: &&u32| (**node > query) == (99 - query > query);
             let expected: Vec<u32> = truth.iter().filter(side).take(3).copied().collect();
             assert_eq!(found, expected, "around {query}");

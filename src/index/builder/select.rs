@@ -4,7 +4,7 @@
 use super::points::Points;
 use super::search_layer::node_of;
 
-/// Keeps at most `most` of `candidates` (keys of distance and node, ascending), in place of `kept`.
+/// Replaces `kept` by at most `most` of `candidates` (keys of distance and node, ascending).
 pub fn select(points: &impl Points, candidates: &[u64], most: usize, kept: &mut Vec<u32>) {
     kept.clear();
     for key in candidates {
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_candidate_behind_a_nearer_one_is_left_out() {
-        // East at 1 and 2, north at 1.5, west at 5: the second in the east is behind the first.
+        // East at 1 and 2, north at 1.5, west at 5: the second point in the east is behind the first.
         let values = [0.0, 0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 1.5, -5.0, 0.0];
         assert_eq!(kept(&values, 10), vec![1, 3, 4]);
         assert_eq!(kept(&values, 2), vec![1, 3]);

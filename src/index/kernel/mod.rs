@@ -1,8 +1,9 @@
-//! The arithmetic of distances: inner product and squared Euclidean distance of `f32` vectors, inner
-//! product of `i8` codes, the Hadamard transform; one form per instruction set, chosen once at run time.
-//! The only unsafe code of the index. Invariant: a form is reachable only through [`Kernels::available`],
-//! which lists it only where the CPU has its instructions, and it is only ever given slices whose lengths
-//! agree and rows that exist. Every SIMD form is tested against the scalar one.
+//! The arithmetic of distances: inner product and squared Euclidean distance of `f32` vectors, inner product of `i8`
+//! codes, the Hadamard transform. Each has one form per instruction set, chosen once at run time. This is the only
+//! unsafe code of the index.
+//! Invariant: a form is reachable only through [`Kernels::available`], which lists it only if the CPU has its
+//! instructions. A form only gets slices whose lengths agree and rows that exist. Every SIMD form is tested against
+//! the scalar one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,7 +19,7 @@ mod vnni;
 
 use std::sync::OnceLock;
 
-/// Codes of equal length, one row behind the other.
+/// Codes of equal length, one row after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeRows<'a> {
     codes: &'a [i8],
@@ -27,7 +28,7 @@ pub struct CodeRows<'a> {
 }
 
 impl<'a> CodeRows<'a> {
-    /// The rows of `codes` (n × `dim`, row-major; what is left over belongs to no row).
+    /// The rows of `codes` (n × `dim`, row-major; a remainder belongs to no row).
     #[inline]
     pub fn new(codes: &'a [i8], dim: usize) -> CodeRows<'a> {
         CodeRows { codes, dim, rows: codes.len().checked_div(dim).unwrap_or(0) }
@@ -41,11 +42,11 @@ impl<'a> CodeRows<'a> {
     }
 }
 
-/// Of a query, codes, rows and products: row r is as many codes as the query has, from r times as many on.
+/// Takes a query, codes, rows and products. Row r is as many codes as the query has, starting at r times that number.
 type RowsForm = unsafe fn(&[i8], &[i8], &[u32], &mut [i32]);
 
-/// One instruction set's forms. The inner function pointers require equal lengths and the CPU features
-/// of their set; the methods see to both.
+/// The forms of one instruction set. The inner function pointers require equal lengths and the CPU features of their
+/// set; the methods ensure both.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     /// The instruction set's name, for logs and benches.
@@ -83,8 +84,8 @@ impl Kernels {
         unsafe { (self.dot_i8)(&a[..n], &b[..n]) }
     }
 
-    /// [`Kernels::dot_i8`] of `query` with each of `rows`, put into `products` in their order: one call
-    /// for many short codes. Zeros where the query's length is not the codes', or a row does not exist.
+    /// Writes [`Kernels::dot_i8`] of `query` with each of `rows` to `products`, in their order: one call for many
+    /// short codes. Writes zeros if the query's length is not that of the codes, or a row does not exist.
     #[inline]
     pub fn dot_i8_rows(&self, query: &[i8], codes: CodeRows<'_>, rows: &[u32], products: &mut Vec<i32>) {
         products.clear();
@@ -98,8 +99,8 @@ impl Kernels {
     }
 
     /// The Hadamard transform, in place and not normalised: value i becomes the sum of all values j, each negated
-    /// where i and j have an odd number of bits in common. Every form gives the same bits. Nothing is done unless
-    /// the length is a power of two.
+    /// where i and j have an odd number of bits in common. Every form gives the same bits. Unless the length is a
+    /// power of two, nothing happens.
     #[inline]
     pub fn hadamard(&self, values: &mut [f32]) {
         if values.len().is_power_of_two() {
@@ -108,7 +109,7 @@ impl Kernels {
         }
     }
 
-    /// All forms this CPU can run, the scalar one first, the fastest last.
+    /// All forms that this CPU can run, the scalar one first, the fastest last.
     pub fn available() -> Vec<Kernels> {
         let mut forms = vec![scalar::KERNELS];
         #[cfg(target_arch = "x86_64")]
@@ -131,7 +132,7 @@ impl Kernels {
     }
 }
 
-/// The fastest form this CPU can run.
+/// The fastest form that this CPU can run.
 #[inline]
 pub fn kernels() -> &'static Kernels {
     static CHOSEN: OnceLock<Kernels> = OnceLock::new();
@@ -141,11 +142,11 @@ pub fn kernels() -> &'static Kernels {
 /// Bytes of a cache line.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const LINE: usize = 64;
-/// Lines asked for at most; further on the CPU sees by itself where a reader is going.
+/// The most lines to prefetch. After these, the CPU recognises the pattern by itself.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const LINES: usize = 32;
 
-/// Asks the CPU to bring the slice near, its first 2 KiB at least. Never faults, does nothing where the
+/// Asks the CPU to load at least the first 2 KiB of the slice into its cache. Never faults; does nothing where the
 /// instruction set has no such hint.
 #[inline]
 pub fn prefetch<T>(values: &[T]) {
@@ -163,8 +164,8 @@ pub fn prefetch<T>(values: &[T]) {
     let _ = values;
 }
 
-/// Asks the system for large pages behind `size_bytes` of memory from `start` on, best before it is first
-/// written: searches jump about in it, and each small page jumped to costs a table walk. Only a hint.
+/// Asks the system for large pages for `size_bytes` of memory from `start` on, ideally before the first write.
+/// Searches jump about in it, and each jump to a small page costs a table walk. Only a hint.
 pub fn prefer_large_pages(start: *const u8, size_bytes: usize) {
     #[cfg(all(target_os = "linux", not(miri)))]
     {
@@ -173,7 +174,7 @@ pub fn prefer_large_pages(start: *const u8, size_bytes: usize) {
         const LARGE: usize = 2 << 20;
         let past = start.align_offset(LARGE);
         if let Some(whole) = size_bytes.checked_sub(past).map(|left| left - left % LARGE).filter(|whole| *whole > 0) {
-            // SAFETY: says how to back addresses, not what they hold; ones that are not mapped are refused.
+            // SAFETY: the call changes how addresses are backed, not what they hold; unmapped addresses are refused.
             let _ = unsafe { madvise(start.wrapping_add(past).cast_mut().cast(), whole, Advice::LinuxHugepage) };
         }
     }

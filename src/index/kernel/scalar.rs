@@ -1,4 +1,4 @@
-//! The portable forms: eight partial sums, which compilers turn into whatever vectors there are.
+//! The portable forms: eight partial sums, which compilers turn into the vectors that the target has.
 
 use super::Kernels;
 
@@ -35,10 +35,10 @@ fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [i32]) {
     }
 }
 
-/// Values that are transformed at once before whole registers are.
+/// How many values are transformed together before whole registers are.
 const LANES: usize = 8;
 
-/// Sums and differences of halves, then of quarters, and so on. Other forms are this one, compiled for their
+/// Sums and differences of halves, then of quarters, and so on. Other forms are this function, compiled for their
 /// instruction set: additions in this order give the same bits on each.
 #[inline]
 pub(super) fn hadamard(values: &mut [f32]) {

@@ -1,6 +1,6 @@
-//! 512-bit forms whose i8 products use VNNI: four u8 × i8 products a lane, added into i32 without
-//! saturation. One operand must be unsigned: c ⊕ 0x80 is c + 128 as u8, and what that adds to the product,
-//! 128 · Σq, is the same for all codes and taken off again. Everything is exact modulo 2³², the result fits.
+//! 512-bit forms whose i8 products use VNNI: four u8 × i8 products a lane, added into i32 without saturation. One
+//! operand must be unsigned: c ⊕ 0x80 is c + 128 as u8. That adds 128 · Σq to the product, which is the same for all
+//! codes and is subtracted again. Everything is exact modulo 2³², and the result fits.
 
 use super::{Kernels, avx512};
 use std::arch::x86_64::*;
@@ -57,7 +57,7 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
     });
     let excess = _mm_set1_epi32(_mm512_reduce_add_epi32(excess));
     for (rows, products) in rows.chunks(ABREAST).zip(products.chunks_mut(ABREAST)) {
-        // Where fewer are left the last one is multiplied again: cheaper than a loop of its own.
+        // If fewer rows are left, the last one is multiplied again: cheaper than a loop of its own.
         let starts: [*const i8; ABREAST] = std::array::from_fn(|lane| {
             let row = rows[lane.min(rows.len() - 1)] as usize;
             // SAFETY: the row lies in `codes`.
@@ -99,7 +99,7 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
 fn totals(sums: [__m512i; ABREAST]) -> __m128i {
     let half = |v: __m512i| _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
     let [a, b, c, d] = sums.map(half);
-    // Each step leaves half the lanes, of twice as many sums: a, b, c, d of the low and of the high half.
+    // Each step halves the lanes and doubles the sums: a, b, c, d of the low and of the high half.
     let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
     _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs))
 }

@@ -1,7 +1,7 @@
-//! The three metrics, exactly as the design defines them: `l2` Σ(aᵢ − bᵢ)², `cosine` 1 − cos(a, b) with 1
-//! for a zero vector, `ip` 1 − a·b; smaller is nearer.
-//! Invariant: for finite inputs every distance is finite, also where f32 sums overflow or underflow; a
-//! cosine distance is never below 0.
+//! The three metrics, exactly as the design defines them: `l2` Σ(aᵢ − bᵢ)², `cosine` 1 − cos(a, b) with 1 for a zero
+//! vector, `ip` 1 − a·b; smaller is nearer.
+//! Invariant: for finite inputs every distance is finite, even if f32 sums overflow or underflow; a cosine distance
+//! is never below 0.
 
 use super::super::kernel::kernels;
 use crate::record::Metric;
@@ -20,7 +20,7 @@ pub fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
 /// 1 / |v|; 0 for a zero vector, and for one so short (below 3e-39) that 1 / |v| is no f32.
 pub fn inverse_norm(v: &[f32]) -> f32 {
     let square = kernels().dot_f32(v, v);
-    // Outside this range squares have overflowed, or lost bits to underflow.
+    // Outside this range the square has overflowed, or lost bits to underflow.
     if (1e-25..1e37).contains(&square) {
         return 1.0 / square.sqrt();
     }
@@ -42,7 +42,7 @@ pub fn normalised(v: &[f32]) -> Vec<f32> {
     v.iter().map(|x| (f64::from(*x) / norm) as f32).collect()
 }
 
-/// A query made ready for many distances: under cosine it is normalised once.
+/// A query prepared for many distances: under cosine it is normalised once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedQuery {
     metric: Metric,
@@ -119,7 +119,7 @@ fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
     wide_sum(a, b, |x, y| x * y)
 }
 
-/// Σ term(aᵢ, bᵢ) in f64, as four partial sums: one would wait for each addition.
+/// Σ term(aᵢ, bᵢ) in f64, as four partial sums: with one, each addition would wait for the one before.
 pub fn wide_sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     let ((a4, a_rest), (b4, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
     let mut sums = [0f64; 4];

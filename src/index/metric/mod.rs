@@ -1,7 +1,7 @@
-//! What a metric is: its distance, whether it normalises, the least that a distance can be, and the points that
-//! graphs are built on. Estimates from codes are in `quantiser.rs`, the default `ef` in `plan.rs`.
-//! Invariant: whatever depends on the metric is a `match` without a wildcard, so that a new one does not compile
-//! until everything is said of it.
+//! Metrics: the distance of each, whether it normalises, its lower bound, and the points that graphs are built on.
+//! Estimates from codes are in `quantiser.rs`, the default `ef` in `plan.rs`.
+//! Invariant: everything that depends on the metric is a `match` without a wildcard, so a new metric compiles only
+//! once all of these are defined.
 
 mod bound;
 mod distance;
@@ -16,7 +16,7 @@ pub use space::{PointSpace, compared, mips_transform};
 use crate::record::Metric;
 
 impl Metric {
-    /// Whether it compares directions only: then queries are normalised, and the norms of vectors are kept.
+    /// Whether the metric compares directions only. Then queries are normalised, and the norms of vectors are kept.
     pub(crate) fn normalises(self) -> bool {
         match self {
             Metric::Cosine => true,
@@ -24,7 +24,7 @@ impl Metric {
         }
     }
 
-    /// Whether a build makes a copy of the embeddings that is comparable by Euclidean distance.
+    /// Whether a build copies the embeddings into a form that Euclidean distance can compare.
     pub(crate) fn builds_on_copies(self) -> bool {
         match self {
             Metric::Cosine | Metric::Ip => true,

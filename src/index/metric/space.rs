@@ -1,5 +1,6 @@
 //! Vectors as builders see them: points whose squared Euclidean distance orders as the metric does.
-//! Invariant: of ordinary size, so that squares hold in f32; what equals in the metric is equal here.
+//! Invariant: the points are of ordinary size, so that f32 holds their squares; vectors that are equal in the metric
+//! are equal points.
 
 use std::borrow::Cow;
 
@@ -17,21 +18,21 @@ pub struct PointSpace<'a> {
 }
 
 impl PointSpace<'_> {
-    /// The squared Euclidean distance of two nodes: what nodes are linked by under every metric.
+    /// The squared Euclidean distance of two nodes, by which nodes are linked under every metric.
     pub fn distance(&self, a: u32, b: u32) -> f32 {
         kernels().l2_f32(self.rows[a as usize], self.rows[b as usize])
     }
 }
 
-/// Values beyond these have squares and sums of squares that f32 does not hold well.
+/// Values outside this range have squares and sums of squares that f32 does not hold well.
 const WORKABLE: std::ops::RangeInclusive<f32> = 1e-12..=1e15;
-/// Vectors whose squared length is this close to 1 are normalised already.
+/// A vector whose squared length is this close to 1 counts as normalised.
 const UNIT: f32 = 1e-5;
-/// Share of vectors that the ball of the `ip` reduction holds; longer ones lie on it.
+/// Share of vectors inside the ball of the `ip` reduction; longer ones lie on it.
 const BALL_COVERS: f64 = 0.999;
 
-/// What searches compare, and so what codes are made of: `vectors` normalised under cosine; the vectors
-/// themselves, borrowed, otherwise and where they are normalised already.
+/// The vectors that searches compare, from which codes are made. Under cosine they are normalised copies; otherwise,
+/// and if they are normalised already, they are the borrowed `vectors` themselves.
 pub fn compared<'a>(metric: Metric, vectors: &[&'a [f32]]) -> Vec<Cow<'a, [f32]>> {
     let is_unit = |v: &&[f32]| (kernels().dot_f32(v, v) - 1.0).abs() <= UNIT;
     if !metric.normalises() || vectors.iter().all(is_unit) {
@@ -40,7 +41,7 @@ pub fn compared<'a>(metric: Metric, vectors: &[&'a [f32]]) -> Vec<Cow<'a, [f32]>
     vectors.iter().map(|v| Cow::Owned(normalised(v))).collect()
 }
 
-/// `compared` vectors as points, flat, with their dimension; `None` where they can be taken as they are.
+/// `compared` vectors as points, flat, with their dimension; `None` if the vectors can serve as they are.
 pub fn mips_transform(metric: Metric, compared: &[&[f32]]) -> Option<(usize, Vec<f32>)> {
     match metric {
         Metric::Cosine => lift_zero(compared),
@@ -54,7 +55,7 @@ pub fn mips_transform(metric: Metric, compared: &[&[f32]]) -> Option<(usize, Vec
     }
 }
 
-/// Extreme values scaled so that the largest is 1, which changes no order of distances.
+/// Extreme values, scaled so that the largest is 1: the order of distances stays as it is.
 fn scaled(rows: &[&[f32]]) -> Option<Vec<f32>> {
     let largest = rows.iter().flat_map(|v| v.iter()).fold(0f32, |most, x| most.max(x.abs()));
     if largest == 0.0 || WORKABLE.contains(&largest) {
@@ -64,9 +65,9 @@ fn scaled(rows: &[&[f32]]) -> Option<Vec<f32>> {
     Some(rows.iter().flat_map(|v| v.iter().map(move |x| (f64::from(*x) * factor) as f32)).collect())
 }
 
-/// Between normalised vectors |a − b|² = 2 (1 − cos), but a zero vector, at cosine distance 1 from all,
-/// would be nearer than that. With one more component, 1 for it and 0 for the others, it is not. `None`
-/// where there is no zero vector.
+/// Adds a component if there is a zero vector. Between normalised vectors |a − b|² = 2 (1 − cos). A zero vector, at
+/// cosine distance 1 from all, would be nearer than that. The component is 1 for it and 0 for the others, which
+/// corrects that. `None` if there is no zero vector.
 fn lift_zero(rows: &[&[f32]]) -> Option<(usize, Vec<f32>)> {
     let is_zero = |row: &[f32]| row.iter().all(|x| *x == 0.0);
     rows.iter().any(|row| is_zero(row)).then(|| {
@@ -75,9 +76,9 @@ fn lift_zero(rows: &[&[f32]]) -> Option<(usize, Vec<f32>)> {
     })
 }
 
-/// Inner product as Euclidean distance: with R the ball's radius and √(R² − |x|²) as one more component,
-/// all points lie on the ball, and |(q, 0) − x|² = |q|² + R² − 2 q·x orders them as −q·x does
-/// (Bachrach et al. 2014). Unlike 1 − a·b it is a metric, so no node is its own far neighbour.
+/// Inner product as Euclidean distance. With R the ball's radius and √(R² − |x|²) as one more component, all points
+/// lie on the ball. Then |(q, 0) − x|² = |q|² + R² − 2 q·x orders them as −q·x does (Bachrach et al. 2014). Unlike 1
+/// − a·b this is a metric, so no node is its own far neighbour.
 fn lift_to_ball(rows: &[&[f32]]) -> (usize, Vec<f32>) {
     let square = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
     let squares: Vec<f64> = rows.iter().map(|row| square(row)).collect();

@@ -1,21 +1,21 @@
-//! A look at an Arrow IPC stream before it is decoded: what its buffers say they are once expanded, and how many rows
-//! its batches have, and whether they lie where they can. Other damage is left to the decoder, which says better what
-//! is wrong.
+//! A check of an Arrow IPC stream before it is decoded: the expanded size that its buffers state, the number of rows
+//! in its batches, and whether its buffers lie inside the stream. Other damage is left to the decoder, which
+//! describes it better.
 
 use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
 
 use super::Intake;
 use crate::error::{Error, Result};
 
-/// What stands before a message's length since the format's version 5.
+/// Marker before a message's length since the format's version 5.
 const CONTINUATION: [u8; 4] = [0xff; 4];
-/// How many times the limit of a batch its compressed buffers may come to: types are as wide as their writer chose.
+/// Multiple of a batch's limit that its compressed buffers may expand to: their writer chose the width of the types.
 const EXPANSION: u64 = 4;
 
-/// Bytes that the compressed buffers of a stream say they are once expanded.
+/// The expanded size that the compressed buffers of a stream state.
 ///
 /// # Errors
-/// `Limit` if they or the rows come to more than one request may hold; `Invalid` if they lie outside of the stream.
+/// `Limit` if this size or the rows exceed the limits of one request; `Invalid` if buffers lie outside the stream.
 pub(super) fn expanded_bytes(stream: &[u8], intake: &Intake) -> Result<u64> {
     let most = (intake.limits.batch_bytes as u64).saturating_mul(EXPANSION);
     let (mut rest, mut expanded) = (stream, 0u64);
@@ -44,7 +44,7 @@ pub(super) fn expanded_bytes(stream: &[u8], intake: &Intake) -> Result<u64> {
     Ok(expanded)
 }
 
-/// The first message's metadata, its body, and what follows; `None` at the end.
+/// The metadata and the body of the first message, and the bytes after it; `None` at the end.
 fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let bytes = bytes.strip_prefix(&CONTINUATION).unwrap_or(bytes);
     let (length, rest) = bytes.split_first_chunk::<4>()?;
@@ -55,7 +55,7 @@ fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((metadata, body, rest))
 }
 
-/// Refuses buffers that lie outside of their body: the decoder slices where they say.
+/// Refuses buffers that lie outside their body: the decoder slices at the offsets that they state.
 fn check_buffers(batch: &RecordBatch<'_>, body: &[u8]) -> Result<()> {
     for buffer in batch.buffers().into_iter().flatten() {
         let end = buffer.offset().checked_add(buffer.length());
@@ -69,7 +69,8 @@ fn check_buffers(batch: &RecordBatch<'_>, body: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Each buffer begins with its length once expanded (i64, little-endian), -1 where it was left as it is.
+/// Expanded size of a batch's buffers. Each begins with its expanded length (i64, little-endian), or -1 if it is not
+/// compressed.
 fn buffers_bytes(batch: &RecordBatch<'_>, body: &[u8]) -> u64 {
     let mut sum = 0u64;
     for buffer in batch.buffers().into_iter().flatten() {

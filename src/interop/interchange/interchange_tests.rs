@@ -1,5 +1,5 @@
-//! Records come out of both kinds of file as they went in, and nothing that a file says makes reading it take more than
-//! it may.
+//! Records come out of both kinds of file as they went in. No file can make its reading take more than the limits
+//! allow.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ fn files_cut_anywhere_or_with_a_flipped_byte_never_panic() {
             bytes.get_mut(at).into_iter().for_each(|b| *b ^= 0x41);
             bytes
         };
-        // Whether a flip is noticed depends on where; that nothing panics is what is tested.
+        // Whether a flip is noticed depends on its place; the test is that nothing panics.
         let _ = records_from_ipc(flip(&stream).into(), &Limits::default());
         let _ = records_from_parquet(flip(&file).into(), &Limits::default());
     }

@@ -1,7 +1,7 @@
-//! Records in the files that data pipelines exchange: Arrow IPC streams and Parquet in, Arrow IPC out.
-//! Columns are those of [`records_from_batch`](crate::arrow::records_from_batch), or what a [`ColumnChoice`] says. Everything
-//! read here is untrusted: what a file declares is held against the limits before anything is expanded in memory, it is
-//! decoded in small steps, and every record is counted before the next is made.
+//! Records in the files that data pipelines exchange: Arrow IPC streams and Parquet in, Arrow IPC out. Columns are
+//! those of [`records_from_batch`](crate::arrow::records_from_batch), or those of a [`ColumnChoice`]. All input here
+//! is untrusted. The sizes that a file declares are checked against the limits before anything is expanded in memory.
+//! The file is decoded in small steps, and every record is counted before the next is made.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -37,19 +37,19 @@ use crate::interop::batch_from_hits;
 use crate::memory::{Budget, Growth};
 use crate::record::Record;
 
-/// Bytes of a Parquet body's footer at most.
+/// Most bytes of a Parquet body's footer.
 const FOOTER_BYTES: u64 = 4 << 20;
 
-/// How a body is to be understood, and what it may take.
+/// How to read a body, and how much it may take.
 #[derive(Debug, Clone)]
 pub struct Intake {
     /// Limits of one request.
     pub limits: Limits,
     /// Which column is what.
     pub columns: ColumnChoice,
-    /// Where memory is reserved; without one only the limits hold.
+    /// The budget for memory; without one only the limits apply.
     pub budget: Option<Arc<Budget>>,
-    /// What a row is called, and the limit of their number.
+    /// The word for a row, and the limit of rows.
     rows: RowLimit,
 }
 
@@ -67,7 +67,7 @@ impl Intake {
         Intake { columns, budget: Some(budget), ..Intake::of(&limits) }
     }
 
-    /// Reads queries: records of which only the embedding is wanted.
+    /// Reads queries: records of which only the embedding is used.
     #[cfg(feature = "server")]
     pub fn queries(limits: Limits, budget: Arc<Budget>) -> Intake {
         let rows = RowLimit { what: "queries", most: limits.queries, setting: "queries" };
@@ -92,8 +92,8 @@ impl Intake {
     /// The records of an Arrow IPC stream.
     ///
     /// # Errors
-    /// `Invalid` if the bytes are no such stream or a row cannot be a record; `Limit` if there are too many or they are
-    /// too large; `NoRoom` if there is no memory for them.
+    /// `Invalid` if the bytes are not such a stream or a row cannot be a record; `Limit` if there are too many or
+    /// they are too large; `NoRoom` if there is no memory for them.
     pub fn records_from_ipc(&self, bytes: Bytes) -> Result<Vec<Record>> {
         const WHAT: &str = "an arrow ipc stream";
         if bytes.starts_with(b"ARROW1") {
@@ -103,8 +103,8 @@ impl Intake {
         within(WHAT, || {
             let mut tally = Tally::new(self);
             tally.make_room(arrow_ipc::expanded_bytes(&bytes, self)?)?;
-            // The push decoder, not `StreamReader`: it shares the body's memory, and it asks the allocator
-            // politely for what a message claims to need instead of aborting.
+            // The push decoder, not `StreamReader`. It shares the body's memory. When a message claims too much
+            // memory, it returns an error instead of aborting.
             let mut rest = Buffer::from(bytes);
             let mut decoder = StreamDecoder::new();
             while let Some(batch) = decoder.decode(&mut rest).map_err(|e| unreadable(WHAT, e))? {
@@ -144,7 +144,7 @@ impl Intake {
 /// The records of an Arrow IPC stream; see [`records_from_batch`](crate::arrow::records_from_batch) for its columns.
 ///
 /// # Errors
-/// `Invalid` if the bytes are no such stream or a row cannot be a record; `Limit` if there are too many.
+/// `Invalid` if the bytes are not such a stream or a row cannot be a record; `Limit` if there are too many.
 pub fn records_from_ipc(bytes: Bytes, limits: &Limits) -> Result<Vec<Record>> {
     Intake::of(limits).records_from_ipc(bytes)
 }
@@ -152,18 +152,18 @@ pub fn records_from_ipc(bytes: Bytes, limits: &Limits) -> Result<Vec<Record>> {
 /// The records of a Parquet file; see [`records_from_batch`](crate::arrow::records_from_batch) for its columns.
 ///
 /// # Errors
-/// `Invalid` if the bytes are no such file or a row cannot be a record; `Limit` if there are too many,
-/// or they are too large once expanded.
+/// `Invalid` if the bytes are not such a file or a row cannot be a record; `Limit` if there are too many, or they are
+/// too large once expanded.
 pub fn records_from_parquet(bytes: Bytes, limits: &Limits) -> Result<Vec<Record>> {
     Intake::of(limits).records_from_parquet(bytes)
 }
 
-/// Runs a decoder of untrusted bytes; a panic of its crates is damage.
+/// Runs a decoder on untrusted bytes; a panic of its crates counts as damage.
 pub fn within<T>(what: &str, decode: impl FnOnce() -> Result<T>) -> Result<T> {
     contained(what, decode).unwrap_or_else(|| Err(Error::invalid(format!("expected {what}, got a damaged one"))))
 }
 
-/// Says of what is wrong with the whole that it is the body.
+/// Adds the place `body` to an error about the whole.
 fn in_body(error: Error) -> Error {
     if error.message().starts_with("expected ") { error.with_place("body") } else { error }
 }
@@ -172,14 +172,14 @@ fn names_of(batch: &RecordBatch) -> Vec<&str> {
     batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect()
 }
 
-/// The records so far, and what they take.
+/// The records so far, and the memory that they take.
 struct Tally<'a> {
     intake: &'a Intake,
     records: Vec<Record>,
     rows: u64,
     encoded: u64,
     held: u64,
-    /// Memory for the records, and for what they are read from.
+    /// Memory for the records, and for the bytes from which they are read.
     room: Option<[Arc<Growth>; 2]>,
 }
 
@@ -189,7 +189,7 @@ impl<'a> Tally<'a> {
         Tally { intake, records: Vec::new(), rows: 0, encoded: 0, held: 0, room }
     }
 
-    /// Takes memory for what the records are read from.
+    /// Takes memory for the bytes from which the records are read.
     fn make_room(&self, bytes: u64) -> Result<()> {
         match &self.room {
             Some([_, steps]) => steps.reach(bytes).then_some(()).ok_or_else(|| steps.refusal("this request")),
@@ -201,7 +201,7 @@ impl<'a> Tally<'a> {
         self.room.as_ref().map(|[_, steps]| steps.clone())
     }
 
-    /// That there was no memory to read on, if that is so.
+    /// The refusal, if there was no memory to read on.
     fn shortage(&self) -> Option<Error> {
         let [_, steps] = self.room.as_ref()?;
         steps.was_refused().then(|| steps.refusal("this request"))
@@ -241,7 +241,7 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
 /// metadata has the `version` that was read.
 ///
 /// # Errors
-/// `Internal` only: everything comes from the store.
+/// `Internal` only: all data comes from the store.
 pub fn ipc_from_answer(answer: &QueryAnswer) -> Result<Vec<u8>> {
     let batch = batch_from_hits(&answer.results)?;
     let version = HashMap::from([("version".to_owned(), answer.version.to_string())]);

@@ -1,6 +1,6 @@
-//! Rows of a Parquet file that anybody may have written, a batch at a time. Only the columns that are wanted are read,
-//! by their Parquet types. Invariant: a batch and the pages it came from take no more than [`Steps`] allows, whatever
-//! the file says; where rows are larger than they seemed, fewer are read at once, and at last it is refused.
+//! Rows of an untrusted Parquet file, a batch at a time. Only the wanted columns are read, by their Parquet types.
+//! Invariant: a batch and its pages take no more than [`Steps`] allows, whatever the file declares. If rows are
+//! larger than expected, fewer are read at once; if that does not help, the file is refused.
 
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ use crate::error::{Error, Result};
 use crate::format::parquet_pages::{BoundedGroup, PageBounds, Values, declared_bytes, read_metadata};
 use crate::memory::Growth;
 
-/// What a file is called in errors.
+/// The name of a file in errors.
 const WHAT: &str = "a parquet file";
-/// Rows of a batch at most, and bytes of it that are aimed at.
+/// Most rows of a batch, and the bytes that a batch aims at.
 const BATCH_ROWS: u64 = 1_000;
 const BATCH_BYTES: u64 = 8 << 20;
-/// Where rows prove larger than that, so many times fewer are read at once.
+/// Divisor of the number of rows at once, where rows are larger than expected.
 const FEWER: usize = 8;
 
-/// What reading may take.
+/// Limits of reading.
 #[derive(Debug, Clone)]
 pub struct Steps {
     /// Bytes of the footer.
     pub footer_bytes: u64,
     /// Bytes of a page, and of a batch with its pages.
     pub bytes: u64,
-    /// Where memory for them is reserved, if anywhere.
+    /// The memory reserved for them, if there is a budget.
     pub room: Option<Arc<Growth>>,
 }
 
@@ -51,12 +51,12 @@ pub struct ParquetRows<R: ChunkReader + 'static> {
     rows: u64,
 }
 
-/// A row group under way.
+/// The row group that is being read.
 struct Group {
     batches: ParquetRecordBatchReader,
     bounds: Arc<PageBounds>,
     at_once: usize,
-    /// Rows of it that were handed out, and rows that are to be passed over first.
+    /// Rows of it that were handed out, and rows that are to be skipped first.
     rows: u64,
     skip: u64,
 }
@@ -65,7 +65,7 @@ impl<R: ChunkReader + 'static> ParquetRows<R> {
     /// Opens a file, and finds its columns.
     ///
     /// # Errors
-    /// `Invalid` if it is no such file, or its columns do not fit.
+    /// `Invalid` if it is not such a file, or its columns do not fit.
     pub fn open(file: R, columns: &ColumnChoice, steps: Steps) -> Result<ParquetRows<R>> {
         within(WHAT, || {
             let metadata = read_metadata(&file, steps.footer_bytes).map_err(unreadable)?;
@@ -78,7 +78,7 @@ impl<R: ChunkReader + 'static> ParquetRows<R> {
             wanted.extend(plan.into_metadata().iter().map(String::as_str));
             let at = names.iter().enumerate().filter(|(_, name)| wanted.contains(name)).map(|(at, _)| at);
             let mask = ProjectionMask::roots(schema, at);
-            // Texts as views: what a dictionary repeats is there once.
+            // Texts are read as views: a value that a dictionary repeats exists once.
             let shown = parquet_to_arrow_schema(schema, None).map_err(unreadable)?;
             let levels = parquet_to_arrow_field_levels(schema, mask, Some(&viewed(&shown)));
             let levels = levels.map_err(unreadable)?;
@@ -100,7 +100,7 @@ impl<R: ChunkReader + 'static> ParquetRows<R> {
         &self.plan
     }
 
-    /// How many rows it says it has.
+    /// The number of rows that the file states.
     pub fn count(&self) -> u64 {
         self.metadata.row_groups().iter().fold(0, |sum, group| sum.saturating_add(group.num_rows().unsigned_abs()))
     }
@@ -110,7 +110,7 @@ impl<R: ChunkReader + 'static> ParquetRows<R> {
         self.rows
     }
 
-    /// What the file says beside its rows, under a key.
+    /// A property of the file, by its key.
     pub fn property(&self, key: &str) -> Option<&str> {
         let said = self.metadata.file_metadata().key_value_metadata()?;
         said.iter().filter(|pair| pair.key == key).find_map(|pair| pair.value.as_deref())
@@ -178,7 +178,7 @@ impl<R: ChunkReader + 'static> ParquetRows<R> {
     }
 }
 
-/// So many rows at once as come to a batch, if all are as long as they are on average.
+/// The number of rows that fill a batch, if all have the average length.
 fn at_once(bytes: u64, rows: i64) -> usize {
     let each = bytes.checked_div(rows.unsigned_abs()).unwrap_or(0).max(1);
     usize::try_from((BATCH_BYTES / each).clamp(1, BATCH_ROWS)).unwrap_or(1)

@@ -23,7 +23,7 @@ impl RecordStream {
     /// Begins a stream of records with these fields; the schema's metadata has the `version` that was read.
     ///
     /// # Errors
-    /// `Internal` only: everything comes from the store.
+    /// `Internal` only: all data comes from the store.
     pub fn begin(include: Include, dimension: usize, version: Version) -> Result<RecordStream> {
         let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
         let mut fields = vec![text("id", false)];
@@ -40,7 +40,7 @@ impl RecordStream {
         Ok(RecordStream { schema, dimension, writer })
     }
 
-    /// Appends records to the stream, and what is written so far to `into`.
+    /// Appends records to the stream, and moves the bytes written so far to `into`.
     pub fn push(&mut self, records: &[Found], into: &mut Vec<u8>) -> Result<()> {
         let batch = self.batch(records).map_err(unwritable)?;
         self.writer.write(&batch).map_err(unwritable)?;

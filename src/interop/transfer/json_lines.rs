@@ -1,6 +1,7 @@
-//! JSON Lines: one record per line, `{"id": …, "embedding": […], "document": …, "uri": …, "metadata": {…}}`;
-//! what a record does not have is left out or null. Lines that others wrote are read as [`ReadOptions`] say. Floats are written with as few digits as bring the same
-//! bits back. Invariant: a line that is no record stops the reading with its number.
+//! JSON Lines: one record per line, `{"id": …, "embedding": […], "document": …, "uri": …, "metadata": {…}}`. Fields
+//! that a record does not have are left out or null. Lines of other programs are read according to [`ReadOptions`].
+//! Floats are written with the fewest digits that restore the same bits. Invariant: a line that is not a record stops
+//! the reading with its number.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,13 +21,13 @@ use crate::record::{MetaValue, Metadata, Record};
 
 /// Records of a page.
 const PAGE: usize = 1_000;
-/// Bytes of lines at which a page ends before it has all its records.
+/// Bytes of lines at which a page ends early.
 const PAGE_BYTES: usize = 16 << 20;
-/// How files begin that some editors write, and compressed ones.
+/// First bytes of files from some editors, and of compressed files.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
-/// Bytes of a line at most.
+/// Most bytes of a line.
 const LINE_BYTES: u64 = 64 << 20;
 
 #[derive(Serialize)]
@@ -48,7 +49,7 @@ pub struct JsonLinesWriter {
 }
 
 impl JsonLinesWriter {
-    /// Begins a file, in place of one that is there.
+    /// Begins a file; replaces an existing one.
     pub fn create(path: &Path) -> Result<JsonLinesWriter> {
         let file = File::create(path).map_err(|e| failed("created", e))?;
         Ok(JsonLinesWriter { out: BufWriter::new(file) })
@@ -77,13 +78,13 @@ impl JsonLinesWriter {
     }
 }
 
-/// Reads records from lines, compressed with gzip or zstd or not.
+/// Reads records from lines: plain, or compressed with gzip or zstd.
 pub struct JsonLinesReader {
     file: FileName,
     lines: Box<dyn BufRead + Send>,
     number: u64,
     options: ReadOptions,
-    /// The keys of the line before, and what they are. Most lines have the same.
+    /// The keys of the previous line, and their columns. Most lines have the same keys.
     seen: Option<(Vec<String>, ColumnPlan)>,
 }
 
@@ -94,15 +95,15 @@ impl std::fmt::Debug for JsonLinesReader {
 }
 
 impl JsonLinesReader {
-    /// Opens a file with our own keys.
+    /// Opens a file with Drumlin's own keys.
     pub fn open(path: &Path) -> Result<JsonLinesReader> {
         JsonLinesReader::open_with(path, &ReadOptions::default())
     }
 
-    /// Opens a file whose keys are to be understood as `options` say.
+    /// Opens a file whose keys are read according to `options`.
     ///
     /// # Errors
-    /// `Invalid` if there is none, or it is JSON of another form.
+    /// `Invalid` if there is no such file, or it is JSON of another form.
     pub fn open_with(path: &Path, options: &ReadOptions) -> Result<JsonLinesReader> {
         let name = FileName::of(path);
         let file = File::open(path).map_err(|e| name.failed("opened", e))?;
@@ -124,15 +125,15 @@ impl JsonLinesReader {
         }
     }
 
-    /// Which key is what, as the last line had them.
+    /// The column of each key, as in the last line.
     pub fn plan(&self) -> Option<&ColumnPlan> {
         self.seen.as_ref().map(|(_, plan)| plan)
     }
 
-    /// The next records; none at the end.
+    /// The next records; empty at the end.
     ///
     /// # Errors
-    /// `Invalid` with the line's number if it is no record.
+    /// `Invalid` with the line's number if it is not a record.
     pub fn next_page(&mut self) -> Result<Vec<Record>> {
         let (mut records, mut line, mut bytes) = (Vec::new(), Vec::new(), 0);
         while records.len() < PAGE && bytes < PAGE_BYTES {
@@ -196,7 +197,7 @@ impl JsonLinesReader {
     }
 }
 
-/// What a compressed file expands to, by its first bytes.
+/// The decompressed contents of a file, by its first bytes.
 fn expanded(mut file: BufReader<File>) -> std::io::Result<Box<dyn BufRead + Send>> {
     let start = file.fill_buf()?;
     if start.starts_with(GZIP) {
@@ -222,7 +223,7 @@ fn id_of(key: &str, value: &RawValue) -> Result<String> {
     }
 }
 
-// Read as f32 from the text itself: by way of f64 a float could be rounded twice.
+// Numbers are read as f32 from the text itself: by way of f64 a float could be rounded twice.
 fn numbers(key: &str, value: &RawValue, limits: &Limits) -> Result<Vec<f32>> {
     if let Ok(text) = serde_json::from_str::<String>(value.get()) {
         return numbers_of(key, &text, limits.dimension);

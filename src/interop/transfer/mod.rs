@@ -1,6 +1,6 @@
-//! Whole collections in files: Parquet and JSON Lines, out and in, a page of records at a time. What goes out
-//! comes in equal: bits of floats, 1 and 1.0, null and `{}`, order. Invariant: neither way holds more of a
-//! file than one page (Parquet: one row group).
+//! Whole collections in files: Parquet and JSON Lines, out and in, a page of records at a time. An import restores
+//! exactly what was exported: bits of floats, 1 and 1.0, null and `{}`, order. Invariant: neither direction holds
+//! more of a file than one page (Parquet: one row group).
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -24,16 +24,16 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{MetaValue, Metadata, Metric, Record};
 
-/// How a file that somebody else may have written is read.
+/// How to read a file that another program may have written.
 #[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
-    /// Which of its columns, or keys, is what.
+    /// The use of its columns, or keys.
     pub columns: ColumnChoice,
-    /// What one record may hold.
+    /// Limits of one record.
     pub limits: Limits,
 }
 
-/// A file's name, for what is said about it.
+/// A file's name, for messages about it.
 #[derive(Debug, Clone)]
 struct FileName(String);
 
@@ -42,7 +42,7 @@ impl FileName {
         FileName(path.display().to_string())
     }
 
-    /// Says of which file an error is.
+    /// Adds the file's name to an error.
     fn says(&self, error: Error) -> Error {
         error.with_place(&self.0)
     }
@@ -96,7 +96,7 @@ pub enum RecordReader {
 }
 
 impl RecordReader {
-    /// Which column is what, as far as that is known: of lines once the first was read.
+    /// The use of each column, as far as it is known: for lines once the first was read.
     pub fn plan(&self) -> Option<&ColumnPlan> {
         match self {
             RecordReader::Parquet(reader) => Some(reader.plan()),
@@ -104,7 +104,7 @@ impl RecordReader {
         }
     }
 
-    /// The next records, about a thousand of them; none at the end.
+    /// The next records, about a thousand of them; empty at the end.
     pub fn next_page(&mut self) -> Result<Vec<Record>> {
         match self {
             RecordReader::Parquet(reader) => reader.next_page(),
@@ -113,7 +113,7 @@ impl RecordReader {
     }
 }
 
-/// What a file says about the collection that was in it.
+/// The description of a collection that a file carries.
 pub fn described(identity: &Identity, dimension: Option<usize>) -> Value {
     json!({
         "name": identity.name,
@@ -125,7 +125,7 @@ pub fn described(identity: &Identity, dimension: Option<usize>) -> Value {
     })
 }
 
-/// The collection that a file's description speaks of.
+/// The collection that a file's description stands for.
 pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
     #[derive(serde::Deserialize)]
     struct Description {

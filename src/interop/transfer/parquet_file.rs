@@ -1,6 +1,6 @@
-//! Parquet: the columns `id`, `embedding` (list of float), `document`, `uri` and `metadata` (JSON text); the property
-//! `drumlin.collection` describes the collection, so that an import makes the same. Any Parquet file can be read whose
-//! columns can be taken for these, see [`ReadOptions`].
+//! Parquet: the columns `id`, `embedding` (list of float), `document`, `uri` and `metadata` (JSON text). The property
+//! `drumlin.collection` describes the collection, so that an import recreates it. Other Parquet files can be read too
+//! if their columns fit these, see [`ReadOptions`].
 
 use std::fs::File;
 use std::path::Path;
@@ -26,12 +26,12 @@ use crate::record::{Metadata, Record};
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 8_192;
-/// Bytes of a row group, roughly, at which it ends before it has all its rows.
+/// Approximate bytes of a row group at which it ends early.
 const GROUP_BYTES: usize = 64 << 20;
-/// Bytes of a footer at most, and of the rows that are read at once with their pages.
+/// Most bytes of a footer, and of the rows that are read at once with their pages.
 const FOOTER_BYTES: u64 = 256 << 20;
 const STEP_BYTES: u64 = 256 << 20;
-/// Bytes of records at which a page ends before it has all its rows, looked at every so many rows.
+/// Bytes of records at which a page ends early; they are counted after every `SLICE_ROWS` rows.
 const PAGE_BYTES: u64 = 16 << 20;
 const SLICE_ROWS: usize = 16;
 /// The property with the collection's description.
@@ -64,7 +64,7 @@ impl std::fmt::Debug for ParquetWriter {
 }
 
 impl ParquetWriter {
-    /// Begins a file, in place of one that is there; `description` is that of the collection.
+    /// Begins a file; replaces an existing one. `description` is that of the collection.
     pub fn create(path: &Path, description: &Value) -> Result<ParquetWriter> {
         let file = File::create(path).map_err(|e| failed("created", e))?;
         let floats = ColumnPath::from(vec!["embedding".to_owned(), "list".to_owned(), "element".to_owned()]);
@@ -115,7 +115,7 @@ fn batch(records: &[Record]) -> Result<RecordBatch, arrow::error::ArrowError> {
 pub struct ParquetReader {
     file: FileName,
     rows: ParquetRows<File>,
-    /// What is read of, and how many of its rows were.
+    /// The batch that is being read, and how many of its rows were.
     batch: Option<(RecordBatch, usize)>,
     limits: Limits,
     description: Option<Value>,
@@ -128,18 +128,18 @@ impl std::fmt::Debug for ParquetReader {
 }
 
 impl ParquetReader {
-    /// Opens a file with our own columns.
+    /// Opens a file with Drumlin's own columns.
     ///
     /// # Errors
-    /// `Invalid` if it is no Parquet file, or has others.
+    /// `Invalid` if it is not a Parquet file, or has other columns.
     pub fn open(path: &Path) -> Result<ParquetReader> {
         ParquetReader::open_with(path, &ReadOptions::default())
     }
 
-    /// Opens a file whose columns are to be understood as `options` say.
+    /// Opens a file whose columns are read according to `options`.
     ///
     /// # Errors
-    /// `Invalid` if it is no Parquet file, or its columns do not fit.
+    /// `Invalid` if it is not a Parquet file, or its columns do not fit.
     pub fn open_with(path: &Path, options: &ReadOptions) -> Result<ParquetReader> {
         let name = FileName::of(path);
         let file = File::open(path).map_err(|e| name.failed("opened", e))?;
@@ -149,22 +149,22 @@ impl ParquetReader {
         Ok(ParquetReader { file: name, rows, batch: None, limits: options.limits.clone(), description })
     }
 
-    /// What the file says about the collection that was in it, if Drumlin wrote it.
+    /// The file's description of its collection, if Drumlin wrote it.
     pub fn description(&self) -> Option<&Value> {
         self.description.as_ref()
     }
 
-    /// How many rows it says it has.
+    /// The number of rows that the file states.
     pub fn rows(&self) -> u64 {
         self.rows.count()
     }
 
-    /// Which column is what.
+    /// The use of each column.
     pub fn plan(&self) -> &ColumnPlan {
         self.rows.plan()
     }
 
-    /// The next records; none at the end.
+    /// The next records; empty at the end.
     ///
     /// # Errors
     /// `Invalid` if the file is damaged or a row cannot be a record; `Limit` if one is too large.
@@ -178,7 +178,7 @@ impl ParquetReader {
         let (plan, limits) = (self.rows.plan(), &self.limits);
         let read = || {
             let (mut records, mut bytes) = (Vec::new(), 0);
-            // A value that stands there once may come in every row.
+            // A value that is stored once may come in every row.
             while at < batch.num_rows() && bytes < PAGE_BYTES {
                 let rows = batch.slice(at, SLICE_ROWS.min(batch.num_rows() - at));
                 let mut meter = |record: RecordBytes| {

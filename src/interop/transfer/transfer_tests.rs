@@ -1,4 +1,4 @@
-//! What goes into a file comes out of it equal, and what is no record is refused.
+//! Records come out of a file as they went in, and rows that are not records are refused.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The catalog's rules, request by request, against the state before each.
+//! The catalog's rules, request by request, each against the state before it.
 
 use std::collections::BTreeSet;
 
@@ -109,7 +109,7 @@ fn drop_database(tenant: &str, database: &str, ended: &[u128]) -> CatalogWrite {
     CatalogWrite::DropDatabase { scope: scope(tenant, database), ended: ended.iter().map(|n| id(*n)).collect() }
 }
 
-/// The catalog as it is read back from its rows.
+/// The catalog as it is restored from its rows.
 fn replayed(state: &CatalogState) -> CatalogView {
     let mut again = catalog();
     for (id, stored) in &state.records {

@@ -1,5 +1,5 @@
 //! The catalog: a stream whose records are the tenants, databases and collections (docs/protocol.md#catalog).
-//! Invariant: a fold of commits in order; kinds of records that this version does not know stay as they
+//! Invariant: the state is a fold of commits in order; records of a kind that this version does not know stay as they
 //! are.
 
 mod records;
@@ -29,7 +29,7 @@ use crate::format::{Commit, CommitKind, FormatError, RowOp, Rows};
 use crate::record::{Address, Version};
 use crate::stream::state::{Resolution, State, Weight};
 
-/// One row of the catalog as stored; kinds of records that this version does not know stay as they are.
+/// One row of the catalog as stored. Rows of an unknown kind are kept too.
 #[derive(Debug, Clone)]
 struct StoredRow {
     position: Address,
@@ -58,7 +58,7 @@ impl CatalogState {
         }
     }
 
-    /// Where the record `id` stands in the order of records, if there is one.
+    /// The place of the record `id` in the order of records, if it exists.
     fn position(&self, id: &str) -> Option<Address> {
         self.records.get(id).map(|stored| stored.position)
     }

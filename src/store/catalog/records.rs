@@ -12,18 +12,18 @@ use crate::collection::request::{IndexSettings, Scope};
 use crate::format::FormatError;
 use crate::record::{CollectionId, Metric};
 
-/// Whether a record stands for something that lives.
+/// Whether a record stands for something live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordState {
     /// The name is taken.
     Live,
-    /// The name is free. A collection's record stays until its objects are deleted, the default
-    /// database's until it is created anew.
+    /// The name is free. A collection's record stays until its objects are deleted; that of the default database
+    /// stays until the database is created again.
     Dropped,
 }
 
-/// What is fixed about a collection when it is created, and what a modification may change of it.
+/// Settings of a collection: some are fixed at its creation, others can be modified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
     /// How distance is measured.
@@ -33,7 +33,7 @@ pub struct Configuration {
     /// How graphs are built.
     #[serde(default)]
     pub index: IndexSettings,
-    /// Remembered for the creator of the collection, never read here.
+    /// Stored for the creator of the collection, never interpreted here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extension: Map<String, Value>,
     /// Fields of newer versions.
@@ -94,7 +94,7 @@ pub type NameKey = (String, String, String);
 pub struct TenantRecord {
     /// Unique.
     pub name: String,
-    /// What else it is called.
+    /// Another name of the tenant.
     #[serde(default)]
     pub resource_name: Option<String>,
     /// Fields of newer versions.
@@ -145,7 +145,7 @@ pub fn database_id(scope: &Scope) -> String {
     format!("d:{}/{}", encoded(&scope.tenant), encoded(&scope.database))
 }
 
-/// Percent-encoding of everything that is not unreserved in a URI, so that `/` only separates.
+/// Percent-encodes everything that is not unreserved in a URI, so that `/` only separates.
 fn encoded(part: &str) -> String {
     let mut text = String::with_capacity(part.len());
     for byte in part.bytes() {

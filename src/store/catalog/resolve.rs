@@ -1,7 +1,7 @@
-//! Changes of the catalog and what they come to: each request is checked against the state right before
-//! its own commit, the requests before it in the batch included. Invariants: at most one live collection
-//! per (tenant, database, name); a collection id gets a record once; a request that is refused changes
-//! nothing.
+//! Resolution of catalog changes. Each request is checked against the state right before its own commit, including
+//! the effect of earlier requests in the batch.
+//! Invariants: at most one live collection per (tenant, database, name); a collection id gets a record once; a
+//! refused request changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,27 +26,27 @@ use crate::store::modify::CollectionChange;
 pub enum CatalogWrite {
     /// The commit point of a create or a fork.
     Create { id: CollectionId, record: Box<CollectionRecord> },
-    /// Another name, other values of a live collection.
+    /// Changes the name or other values of a live collection.
     Modify { id: CollectionId, change: Box<CollectionChange> },
     /// The collection's log has ended: frees the name.
     MarkDropped { id: CollectionId },
-    /// Takes a record away: its objects are gone, or its create came too late.
+    /// Removes a record: its objects are gone, or its create came too late.
     Remove { id: CollectionId },
-    /// Objects were found that no record names: from now on no create of this id can succeed.
+    /// Blocks the id of objects that no record names: from now on no create of this id can succeed.
     Condemn { id: CollectionId },
-    /// A tenant.
+    /// Creates a tenant.
     CreateTenant { name: String },
-    /// What else a tenant is called.
+    /// Sets another name of a tenant.
     UpdateTenant { name: String, resource_name: Option<String> },
-    /// A database.
+    /// Creates a database.
     CreateDatabase { scope: Scope, id: Uuid },
-    /// The end of a database all of whose collections are among `ended`: their logs have ended.
+    /// Ends a database. All its collections must be among `ended`: their logs have ended.
     DropDatabase { scope: Scope, ended: BTreeSet<CollectionId> },
-    /// The end of everything: all live collections are among `ended`.
+    /// Ends everything. All live collections must be among `ended`.
     Reset { ended: BTreeSet<CollectionId> },
 }
 
-/// A batch in the course of its resolution: what its requests have changed so far.
+/// A batch during its resolution: the changes of its requests so far.
 pub(super) struct CatalogOverlay<'a> {
     state: &'a CatalogState,
     collections: BTreeMap<CollectionId, Option<Arc<CollectionRecord>>>,
@@ -164,7 +164,7 @@ impl<'a> CatalogOverlay<'a> {
         let inside = self.live(|record| record.is_in(scope));
         check_ended(&inside, ended)?;
         inside.into_iter().try_for_each(|id| self.mark_dropped(id))?;
-        // The default database is there without a record, so only a record can say that it is not.
+        // The default database exists without a record, so only a record can say that it was dropped.
         if *scope == Scope::default() {
             return self.put_database(database_record(scope, Uuid::nil(), RecordState::Dropped));
         }
@@ -213,7 +213,7 @@ impl<'a> CatalogOverlay<'a> {
         }
     }
 
-    /// The live collections that are `wanted`.
+    /// The live collections that satisfy `wanted`.
     fn live(&self, wanted: impl Fn(&CollectionRecord) -> bool) -> Vec<CollectionId> {
         let untouched = self.state.view.live().filter(|(id, _)| !self.collections.contains_key(id));
         let changed = self.collections.iter().filter_map(|(id, record)| Some((*id, record.as_ref()?)));
@@ -257,7 +257,7 @@ impl<'a> CatalogOverlay<'a> {
     fn put(&mut self, id: String, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).map_err(|e| Error::internal(format!("catalog record {id}: {e}")))?;
         let deleted = self.rows.get(&id).is_some_and(|row| row.op == RowOp::Delete);
-        // A record that was deleted in this batch begins anew.
+        // A record that was deleted in this batch begins again.
         let position = if deleted { None } else { self.state.position(&id) };
         let row = Row { op: RowOp::Put, metadata: Some(text), position, ..Row::delete(id.clone()) };
         self.rows.insert(id, row);
@@ -267,13 +267,13 @@ impl<'a> CatalogOverlay<'a> {
     fn delete(&mut self, id: String) {
         match self.state.position(&id) {
             Some(_) => self.rows.insert(id.clone(), Row::delete(id)),
-            // It came in this batch and leaves no trace.
+            // The record was new in this batch and leaves no trace.
             None => self.rows.remove(&id),
         };
     }
 }
 
-/// Refuses an end of many collections if one of them has not ended: it was published meanwhile.
+/// Refuses to end many collections if one of them has not ended, because it was published meanwhile.
 fn check_ended(live: &[CollectionId], ended: &BTreeSet<CollectionId>) -> Result<()> {
     match live.iter().find(|id| !ended.contains(id)) {
         Some(id) => Err(Error::new(ErrorKind::Conflict, format!("collection {id} was created meanwhile"))),
@@ -286,7 +286,8 @@ fn database_record(scope: &Scope, id: Uuid, state: RecordState) -> DatabaseRecor
     DatabaseRecord { id, tenant, name: database, state, other: Map::new() }
 }
 
-/// The record of a collection that never came to be: dropped, so that it is purged like one.
+/// The record of a collection that was never created. It is dropped, so that its objects are purged like those of any
+/// other.
 fn condemned(id: CollectionId) -> CollectionRecord {
     let Scope { tenant, database } = Scope::default();
     let configuration = Configuration {

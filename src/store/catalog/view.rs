@@ -1,5 +1,6 @@
-//! What readers of the catalog see at one version: which tenants, databases and collections there are,
-//! and who holds a name. Invariant: `names` has exactly the live collections.
+//! What readers of the catalog see at one version: the tenants, databases and collections, and the holder of each
+//! name.
+//! Invariant: `names` has exactly the live collections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ impl CatalogView {
         self.collections.iter().filter(|(_, record)| record.is_live()).map(|(id, record)| (*id, record))
     }
 
-    /// The tenant of that name. The default one needs no record.
+    /// The tenant of that name. The default tenant needs no record.
     pub fn tenant(&self, name: &str) -> Option<Tenant> {
         let of_record = |r: &Arc<TenantRecord>| Tenant { name: r.name.clone(), resource_name: r.resource_name.clone() };
         let default =
@@ -47,7 +48,7 @@ impl CatalogView {
         self.tenants.get(name).map(of_record).or_else(default)
     }
 
-    /// The live database of that tenant and name. The default one needs no record.
+    /// The live database of that tenant and name. The default database needs no record.
     pub fn database(&self, scope: &Scope) -> Option<Database> {
         match self.databases.get(scope) {
             Some(record) => record.is_live().then(|| as_database(record)),
@@ -75,7 +76,7 @@ impl CatalogView {
         self.databases.get(scope)
     }
 
-    /// Names of the tenants that have a record, and tenant and name of the databases that have one.
+    /// Names of the tenants that have a record; tenant and name of the databases that have one.
     pub(super) fn recorded(&self) -> (Vec<String>, Vec<Scope>) {
         (self.tenants.keys().cloned().collect(), self.databases.keys().cloned().collect())
     }
