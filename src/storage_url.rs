@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 const FORMS: &str =
     "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, dropbox://folder, memory:// or a path";
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
 /// A variable of the environment, if it is set and not empty.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -100,8 +100,8 @@ impl FromStr for Storage {
     }
 }
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
 /// The given prefix, or else the default one.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]
 fn or_default(said: &str, default: String) -> String {
     if said.is_empty() { default } else { said.to_owned() }
 }
