@@ -28,7 +28,7 @@
 //! ```
 
 #![cfg_attr(not(feature = "testing"), warn(missing_docs))]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable, clippy::unwrap_used))]
 
 pub mod blocking;
 mod bucket;

@@ -167,6 +167,23 @@ fn no_function_is_longer_than_a_screen() {
     }
 }
 
+/// What several programs share is a crate, compiled once. Only a file's own tests, which see its private parts, may lie
+/// beside it.
+#[test]
+fn no_file_is_included_by_path_but_a_files_own_tests() {
+    let mut own_tests = 0;
+    for path in ["src", "tests", "benches", "examples"].into_iter().flat_map(|folder| sources(&root(folder))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let own = format!("#[path = \"{}_tests.rs\"]", path.file_stem().unwrap().to_string_lossy());
+        for line in text.lines().map(str::trim).filter(|line| line.starts_with("#[path")) {
+            let fine = line == own && path.starts_with(root("src"));
+            assert!(fine, "{}: {line}: expected a module of the program, or a crate", path.display());
+            own_tests += 1;
+        }
+    }
+    assert!(own_tests > 0, "no file has its tests beside it");
+}
+
 /// The table of requirements names tests as `file::test`, or a file of tests.
 #[test]
 fn every_test_that_the_table_of_requirements_names_is_there() {

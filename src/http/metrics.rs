@@ -34,6 +34,7 @@ impl Drop for UnderWay {
 }
 
 impl Metrics {
+    #[allow(clippy::expect_used, reason = "all names are constants, and every server of the tests makes them")]
     pub(super) fn new() -> Metrics {
         const VALID: &str = "names and labels are literals that Prometheus allows";
         let requests = Opts::new("drumlin_requests_total", "Requests answered.");
