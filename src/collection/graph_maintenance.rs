@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
-use super::graphs::{self, GraphPart, GraphStorage, Relinked};
 use super::handle::Collection;
 use super::request::IndexSettings;
-use super::snapshot::Snapshot;
+use super::state::graphs::{self, GraphPart, GraphStorage, Relinked};
+use super::state::snapshot::Snapshot;
 use crate::compute::Urgency;
 use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};

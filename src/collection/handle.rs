@@ -9,17 +9,17 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::get::{Matches, Reading};
 use super::graph_maintenance::QuietTimer;
-use super::graphs::GraphParts;
-use super::key_types::KeyTypes;
 use super::pin::{PinGuard, Pins, StoreHooks};
+use super::read::get::{Matches, Reading};
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
     WriteOutcome,
 };
-use super::snapshot::Snapshot;
-use super::state::{Change, CollectionState};
+use super::state::graphs::GraphParts;
+use super::state::key_types::KeyTypes;
+use super::state::snapshot::Snapshot;
+use super::stream_state::{Change, CollectionState};
 use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;

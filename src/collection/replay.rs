@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::request::{Selection, Write, WriteOutcome};
-use super::snapshot::Snapshot;
-use super::state::{Change, CollectionState};
+use super::state::snapshot::Snapshot;
+use super::stream_state::{Change, CollectionState};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::format::merge::merge_rows;

@@ -17,8 +17,8 @@ use super::wire::{
     CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
     filter, include,
 };
-use crate::collection::get::Matches;
 use crate::collection::handle::Collection;
+use crate::collection::read::get::Matches;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
 use crate::interop::interchange::ipc_from_answer;

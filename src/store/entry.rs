@@ -19,7 +19,7 @@ use crate::bucket::backoff;
 use crate::bucket::keys::StreamId;
 use crate::collection::handle::{Collection, Identity, SharedView};
 use crate::collection::pin::PinGuard;
-use crate::collection::state::CollectionState;
+use crate::collection::stream_state::CollectionState;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::{Context, StreamError};

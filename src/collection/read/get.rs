@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::insertion_order::in_order;
-use super::pin::PinGuard;
-use super::request::{Found, Get, GetAnswer, Hit, Include, QueryAnswer};
-use super::snapshot::{RowRef, Snapshot};
+use crate::collection::pin::PinGuard;
+use crate::collection::request::{Found, Get, GetAnswer, Hit, Include, QueryAnswer};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Version};
@@ -26,7 +26,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub(super) fn of(self, pin: PinGuard) -> Reading {
+    pub(in crate::collection) fn of(self, pin: PinGuard) -> Reading {
         Reading { _pin: Some(pin), ..self }
     }
 
@@ -82,7 +82,7 @@ pub struct Matches {
 }
 
 impl Matches {
-    pub(super) fn of(
+    pub(in crate::collection) fn of(
         snapshot: Arc<Snapshot>,
         results: Vec<Vec<(RowRef, f32)>>,
         include: Include,
@@ -212,7 +212,7 @@ impl Snapshot {
     }
 
     /// The fields of the record at `at` that are asked for.
-    pub(super) fn found(&self, at: RowRef, include: Include) -> Result<Found> {
+    pub(in crate::collection) fn found(&self, at: RowRef, include: Include) -> Result<Found> {
         let (chunk, row) = (self.chunk(at), at.row);
         let metadata = chunk.metadata(row).filter(|_| include.metadata).map(Metadata::from_json_text).transpose();
         Ok(Found {
@@ -239,7 +239,7 @@ impl Snapshot {
         embedding + texts + metadata
     }
 
-    pub(super) fn check_alive(&self) -> Result<()> {
+    pub(in crate::collection) fn check_alive(&self) -> Result<()> {
         if self.dropped { Err(Error::not_found("the collection was deleted")) } else { Ok(()) }
     }
 }

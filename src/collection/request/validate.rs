@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use super::request::{Selection, Write};
+use crate::collection::request::{Selection, Write};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};

@@ -1,11 +1,11 @@
 //! The outcome of requests, one rule at a time: which records they touch, which rows a commit gets, what is refused
 //! and with which words.
 
-use super::key_types::KeyType;
-use super::replay::Replay;
-use super::request::{Found, Get, Include, Selection, Write, WriteOutcome};
-use super::select::Matched;
-use super::state::Change;
+use crate::collection::read::select::Matched;
+use crate::collection::replay::Replay;
+use crate::collection::request::{Found, Get, Include, Selection, Write, WriteOutcome};
+use crate::collection::state::key_types::KeyType;
+use crate::collection::stream_state::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::filter::Filter;

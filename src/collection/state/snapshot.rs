@@ -112,24 +112,24 @@ const FEW: u64 = 1024;
 /// A collection at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(super) version: Version,
-    pub(super) metric: Metric,
-    pub(super) dimension: Option<usize>,
+    pub(in crate::collection) version: Version,
+    pub(in crate::collection) metric: Metric,
+    pub(in crate::collection) dimension: Option<usize>,
     /// In address order.
-    pub(super) chunks: Vec<Arc<ChunkView>>,
-    pub(super) graphs: Vec<Arc<GraphView>>,
-    pub(super) live: u64,
-    pub(super) config: Arc<Map<String, Value>>,
+    pub(in crate::collection) chunks: Vec<Arc<ChunkView>>,
+    pub(in crate::collection) graphs: Vec<Arc<GraphView>>,
+    pub(in crate::collection) live: u64,
+    pub(in crate::collection) config: Arc<Map<String, Value>>,
     /// What `config` states about metadata keys.
-    pub(super) key_types: Arc<KeyTypes>,
-    pub(super) dropped: bool,
-    pub(super) hasher: IdHasher,
+    pub(in crate::collection) key_types: Arc<KeyTypes>,
+    pub(in crate::collection) dropped: bool,
+    pub(in crate::collection) hasher: IdHasher,
     /// See [`Snapshot::evicted_bytes`].
-    pub(super) evicted_bytes: u64,
+    pub(in crate::collection) evicted_bytes: u64,
     /// Microseconds that searches have spent on unindexed records, over all versions.
-    pub(super) scanned_us: Arc<AtomicU64>,
+    pub(in crate::collection) scanned_us: Arc<AtomicU64>,
     /// Whether memory is too short to make codes of rows, for all versions.
-    pub(super) codes_put_off: Arc<AtomicBool>,
+    pub(in crate::collection) codes_put_off: Arc<AtomicBool>,
 }
 
 impl Snapshot {
@@ -226,7 +226,7 @@ impl Snapshot {
     }
 
     /// This snapshot without its records.
-    pub(super) fn hollow(&self, tail_bytes: u64) -> Snapshot {
+    pub(in crate::collection) fn hollow(&self, tail_bytes: u64) -> Snapshot {
         let evicted_bytes = self.footprint().sum() + tail_bytes;
         Snapshot { chunks: Vec::new(), graphs: Vec::new(), evicted_bytes, ..self.clone() }
     }
@@ -236,26 +236,26 @@ impl Snapshot {
         self.evicted_bytes
     }
 
-    pub(super) fn chunk_kind(&self) -> ChunkKind {
+    pub(in crate::collection) fn chunk_kind(&self) -> ChunkKind {
         let (dim, bare) = (self.dimension.unwrap_or(0), self.dimension == Some(0));
         ChunkKind { metric: self.metric, dim, bare, hasher: self.hasher }
     }
 
-    pub(super) fn chunk(&self, at: RowRef) -> &Chunk {
+    pub(in crate::collection) fn chunk(&self, at: RowRef) -> &Chunk {
         &self.chunks[at.chunk].chunk
     }
 
-    pub(super) fn address(&self, at: RowRef) -> Address {
+    pub(in crate::collection) fn address(&self, at: RowRef) -> Address {
         self.chunk(at).address(at.row)
     }
 
     /// The live record with this id.
-    pub(super) fn find(&self, id: &str) -> Option<RowRef> {
+    pub(in crate::collection) fn find(&self, id: &str) -> Option<RowRef> {
         self.find_before(id, self.chunks.len())
     }
 
     /// The live record with this id, if it lies in the first `chunks` chunks.
-    pub(super) fn find_before(&self, id: &str, chunks: usize) -> Option<RowRef> {
+    pub(in crate::collection) fn find_before(&self, id: &str, chunks: usize) -> Option<RowRef> {
         let hash = self.hasher.hash(id);
         let views = self.chunks.iter().take(chunks).enumerate().rev();
         let newest = views.filter_map(|(chunk, view)| Some((chunk, view.chunk.row_of(hash, id)?))).next();
@@ -265,7 +265,7 @@ impl Snapshot {
     }
 
     /// The live row at this address.
-    pub(super) fn row_at(&self, address: Address) -> Option<RowRef> {
+    pub(in crate::collection) fn row_at(&self, address: Address) -> Option<RowRef> {
         let chunk = self.chunks.partition_point(|view| view.chunk.last() < address);
         let view = self.chunks.get(chunk)?;
         let row = view.chunk.row_at(address)?;
@@ -273,7 +273,7 @@ impl Snapshot {
     }
 
     /// The live row whose embedding was written at this address.
-    pub(super) fn find_embedded(&self, embedded: Address) -> Option<RowRef> {
+    pub(in crate::collection) fn find_embedded(&self, embedded: Address) -> Option<RowRef> {
         let own = |at: &RowRef| self.chunk(*at).embedded(at.row) == embedded;
         self.row_at(embedded).filter(own).or_else(|| self.find_carrier(embedded))
     }

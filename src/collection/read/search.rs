@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
-use super::graphs::{GraphView, Link};
-use super::request::{Hit, Query, QueryAnswer};
 use super::select::Selected;
-use super::snapshot::{ChunkView, RowRef, Snapshot};
+use crate::collection::request::validate::check_embedding;
+use crate::collection::request::{Hit, Query, QueryAnswer};
+use crate::collection::state::graphs::{GraphView, Link};
+use crate::collection::state::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::index::{
@@ -209,7 +210,7 @@ impl Snapshot {
 
     /// How many graphs a query walks.
     #[cfg(test)]
-    pub(super) fn walks_of(&self, query: &Query) -> usize {
+    pub(in crate::collection) fn walks_of(&self, query: &Query) -> usize {
         self.route(query, &Limits::default(), &Interrupt::never()).map_or(0, |route| route.walks.len())
     }
 
@@ -310,7 +311,7 @@ fn check(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()>
         return Err(Error::invalid("ef_search: expected at least 1, got 0"));
     }
     for (i, embedding) in query.embeddings.iter().enumerate() {
-        super::validate::check_embedding(&format_args!("embeddings[{i}]"), embedding, dimension, limits)?;
+        check_embedding(&format_args!("embeddings[{i}]"), embedding, dimension, limits)?;
     }
     Ok(())
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::insertion_order::in_order;
-use super::key_types::{KeyType, KeyTypes};
 use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
-use super::request::{Guard, Selection, Write, WriteOutcome};
-use super::select::Matched;
-use super::snapshot::{RowRef, Snapshot};
-use super::state::Change;
-use super::validate::{check_bytes, check_metadata_text, check_write};
+use crate::collection::read::insertion_order::in_order;
+use crate::collection::read::select::Matched;
+use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
+use crate::collection::request::{Guard, Selection, Write, WriteOutcome};
+use crate::collection::state::key_types::{KeyType, KeyTypes};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
+use crate::collection::stream_state::Change;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Row, RowOp};

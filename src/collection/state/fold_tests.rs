@@ -6,10 +6,10 @@ use arrow::array::UInt64Array;
 use serde_json::{Map, Value};
 
 use super::chunk::CHUNK_ROWS;
-use super::replay::{Replay, stored};
-use super::request::{Get, Include, Query, Write};
 use super::snapshot::Snapshot;
-use super::state::Change;
+use crate::collection::replay::{Replay, stored};
+use crate::collection::request::{Get, Include, Query, Write};
+use crate::collection::stream_state::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::format::{Commit, Embeddings, Row, RowOp, Rows};
