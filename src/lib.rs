@@ -88,7 +88,7 @@ pub mod settings {
 
 /// The answers of reads, for callers that take records one by one or need more than the records.
 pub mod answers {
-    pub use crate::collection::read::get::{Matches, Reading};
+    pub use crate::collection::answers::{Matches, Reading};
     pub use crate::collection::graph_maintenance::GraphProgress;
     pub use crate::collection::handle::Identity;
     pub use crate::collection::state::key_types::{KeyType, KeyTypes};

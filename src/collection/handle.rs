@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::graph_maintenance::QuietTimer;
 use super::pin::{PinGuard, Pins, StoreHooks};
-use super::read::get::{Matches, Reading};
+use super::answers::{Matches, Reading};
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
     WriteOutcome,
@@ -19,7 +19,8 @@ use super::request::{
 use super::state::graphs::GraphParts;
 use super::state::key_types::KeyTypes;
 use super::state::snapshot::Snapshot;
-use super::stream_state::{Change, CollectionState};
+use super::stream_state::CollectionState;
+use super::write::change::Change;
 use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;

@@ -3,10 +3,11 @@
 //! The core is synchronous; it knows no bucket and no runtime. [`request`] has the words of requests and answers, and
 //! their bounds. [`state`] folds commits into snapshots. [`read`] selects, gets and searches on one snapshot, and
 //! [`write`] resolves requests against one. The shell joins the core to the rest: [`stream_state`] to the stream,
-//! [`handle`] to callers, the compute pools and the bucket, [`graph_maintenance`] to stored graphs, and [`pin`] to the
-//! store, which loads and evicts.
+//! [`handle`] to callers, the compute pools and the bucket, [`graph_maintenance`] to stored graphs, [`pin`] to the store,
+//! which loads and evicts. [`answers`] keep a version in memory while a caller takes its records.
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
+pub mod answers;
 pub mod graph_maintenance;
 mod graph_policy;
 pub mod handle;
@@ -16,7 +17,7 @@ pub mod request;
 pub mod scan;
 pub mod state;
 pub mod stream_state;
-mod write;
+pub mod write;
 
 #[cfg(test)]
 mod graph_policy_tests;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::request::{Selection, Write, WriteOutcome};
 use super::state::snapshot::Snapshot;
-use super::stream_state::{Change, CollectionState};
+use super::stream_state::CollectionState;
+use super::write::change::Change;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::format::merge::merge_rows;

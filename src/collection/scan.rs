@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::handle::Collection;
-use super::read::get::Reading;
+use super::answers::Reading;
 use super::request::{Consistency, Found, Get, Include};
 use crate::compute::Compute;
 use crate::error::Result;

@@ -21,7 +21,7 @@ use crate::bucket::StoreTime;
 use crate::collection::pin::PinGuard;
 use crate::collection::request::{Consistency, Guard, Write, WriteOutcome};
 use crate::collection::state::snapshot::Snapshot;
-use crate::collection::stream_state::Change;
+use crate::collection::write::change::Change;
 use crate::config::{FileSettings, Timing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, SWEEP_ID};

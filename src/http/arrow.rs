@@ -11,7 +11,7 @@ use super::bounded::{List, Tree};
 use super::error::ApiError;
 use super::stream::JsonPieces;
 use super::wire::{Embedding, Field, Freshness, SearchBody, default_k, scope};
-use crate::collection::read::get::Reading;
+use crate::collection::answers::Reading;
 use crate::collection::request::{Consistency, Found, Include, Scope};
 use crate::error::{Error, Result};
 use crate::interop::interchange::{Intake, RecordStream};

@@ -18,7 +18,7 @@ use super::wire::{
     filter, include,
 };
 use crate::collection::handle::Collection;
-use crate::collection::read::get::Matches;
+use crate::collection::answers::Matches;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::error::Error;
 use crate::interop::interchange::ipc_from_answer;

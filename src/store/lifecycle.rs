@@ -14,7 +14,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Scope};
-use crate::collection::stream_state::Change;
+use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};

@@ -11,7 +11,7 @@ use std::time::Instant;
 use roaring::RoaringBitmap;
 
 use super::select::Selected;
-use crate::collection::request::validate::check_embedding;
+use crate::collection::request::validate::check_query;
 use crate::collection::request::{Hit, Query, QueryAnswer};
 use crate::collection::state::graphs::{GraphView, Link};
 use crate::collection::state::snapshot::{ChunkView, RowRef, Snapshot};
@@ -133,7 +133,7 @@ impl Snapshot {
     /// Checks a query and decides its route.
     pub fn route(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<Route> {
         self.check_alive()?;
-        check(query, self.dimension, limits)?;
+        check_query(query, self.dimension, limits)?;
         if self.dimension.is_none() || self.live == 0 {
             return Ok(Route::default());
         }
@@ -285,33 +285,4 @@ impl Snapshot {
         });
         rows.collect()
     }
-}
-
-fn check(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()> {
-    if query.k == 0 {
-        return Err(Error::invalid("k: expected at least 1, got 0"));
-    }
-    if query.k > limits.k {
-        return Err(Error::limit(format!("k: expected at most {} (limit k), got {}", limits.k, query.k)));
-    }
-    let queries = query.embeddings.len();
-    if queries == 0 {
-        return Err(Error::invalid("embeddings: expected at least one, got none"));
-    }
-    if queries > limits.queries {
-        return Err(Error::limit(format!(
-            "embeddings: expected at most {} (limit queries), got {queries}",
-            limits.queries
-        )));
-    }
-    if dimension == Some(0) {
-        return Err(Error::invalid("the records of this collection have no embeddings: it cannot be searched"));
-    }
-    if query.ef_search == Some(0) {
-        return Err(Error::invalid("ef_search: expected at least 1, got 0"));
-    }
-    for (i, embedding) in query.embeddings.iter().enumerate() {
-        check_embedding(&format_args!("embeddings[{i}]"), embedding, dimension, limits)?;
-    }
-    Ok(())
 }

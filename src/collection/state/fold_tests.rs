@@ -9,7 +9,7 @@ use super::chunk::CHUNK_ROWS;
 use super::snapshot::Snapshot;
 use crate::collection::replay::{Replay, stored};
 use crate::collection::request::{Get, Include, Query, Write};
-use crate::collection::stream_state::Change;
+use crate::collection::write::change::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::format::{Commit, Embeddings, Row, RowOp, Rows};

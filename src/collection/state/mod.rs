@@ -5,6 +5,7 @@
 pub(super) mod apply;
 pub(super) mod chunk;
 pub(super) mod chunk_merge;
+mod fold;
 pub mod graphs;
 mod id_table;
 #[cfg(test)]

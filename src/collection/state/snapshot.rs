@@ -13,6 +13,7 @@ use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{ChunkLinks, GraphView, Link};
 use super::id_table::IdHasher;
 use super::key_types::KeyTypes;
+use crate::error::{Error, Result};
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
 
@@ -155,6 +156,11 @@ impl Snapshot {
     /// The last commit that it includes.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Refuses reads and writes of a collection that has ended.
+    pub(in crate::collection) fn check_alive(&self) -> Result<()> {
+        if self.dropped { Err(Error::not_found("the collection was deleted")) } else { Ok(()) }
     }
 
     /// Floats of an embedding; `None` until the first record, 0 where records have none.

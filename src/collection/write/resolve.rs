@@ -14,7 +14,7 @@ use crate::collection::request::validate::{check_bytes, check_metadata_text, che
 use crate::collection::request::{Guard, Selection, Write, WriteOutcome};
 use crate::collection::state::key_types::{KeyType, KeyTypes};
 use crate::collection::state::snapshot::{RowRef, Snapshot};
-use crate::collection::stream_state::Change;
+use super::change::Change;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Row, RowOp};

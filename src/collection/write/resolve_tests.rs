@@ -5,7 +5,7 @@ use crate::collection::read::select::Matched;
 use crate::collection::replay::Replay;
 use crate::collection::request::{Found, Get, Include, Selection, Write, WriteOutcome};
 use crate::collection::state::key_types::KeyType;
-use crate::collection::stream_state::Change;
+use super::change::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::filter::Filter;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::stream::{JsonPieces, append};
-use crate::collection::read::get::{Matches, Reading};
+use crate::collection::answers::{Matches, Reading};
 use crate::collection::request::{Found, Include};
 use crate::error::Result;
 use crate::record::Metadata;
