@@ -15,7 +15,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("record", &["error"]),
     ("self_checksum", &[]),
     ("interrupt", &["error"]),
-    ("bucket", &["error", "record", "self_checksum"]),
+    ("compute", &["error", "interrupt"]),
+    ("bucket", &["compute", "error", "record", "self_checksum"]),
     ("memory", &["error"]),
     ("config", &["bucket", "memory"]),
     ("storage_url", &["bucket", "config", "error"]),
@@ -24,8 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("head", &["bucket", "config", "format", "record"]),
     ("filter", &["error", "format", "interrupt", "record"]),
     ("index", &["error", "format", "interrupt", "record"]),
-    ("compute", &["error", "interrupt"]),
-    ("stream", &["bucket", "config", "error", "format", "head", "log", "memory", "record"]),
+    ("stream", &["bucket", "compute", "config", "error", "format", "head", "log", "memory", "record"]),
     ("collection/request", &["config", "error", "filter", "index", "record"]),
     ("collection/state", &["error", "filter", "format", "index", "interrupt", "record"]),
     (
@@ -65,8 +65,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "stream",
         ],
     ),
-    ("file", &["bucket", "collection", "config", "error", "format", "record", "stream"]),
-    ("check", &["bucket", "config", "error", "format", "head", "record", "stream"]),
+    ("file", &["bucket", "collection", "compute", "config", "error", "format", "record", "stream"]),
+    ("check", &["bucket", "compute", "config", "error", "format", "head", "record", "stream"]),
     (
         "store",
         &[
@@ -85,7 +85,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop", &["collection", "config", "error", "format", "memory", "record"]),
-    ("http", &["bucket", "collection", "config", "error", "file", "filter", "interop", "memory", "record", "store"]),
+    ("http", &["bucket", "collection", "compute", "config", "error", "file", "filter", "interop", "memory", "record", "store"]),
     ("blocking", &["collection", "config", "error", "record"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
@@ -270,6 +270,8 @@ fn cpu_rooms_know_no_async_runtime_and_only_the_bucket_knows_a_cloud() {
         let text = fs::read_to_string(&path).unwrap();
         let cpu = CPU.iter().any(|room| inside.starts_with(room));
         assert!(!(cpu && ["tokio", ".await"].iter().any(|word| says(&text, word))), "{inside} waits");
+        let bridge = ["compute/", "cli/"].iter().any(|room| inside.starts_with(room)) || is_test(&path);
+        assert!(bridge || !says(&text, "spawn_blocking("), "{inside} has a bridge of its own: compute::off_thread is it");
         let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].into_iter().any(|name| says(&text, name));
         assert!(!cloud || inside.starts_with("bucket/"), "{inside} knows a cloud");
     }

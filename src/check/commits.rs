@@ -12,10 +12,10 @@ use super::objects::{ObjectFault, Reader};
 use super::report::{Amount, Findings};
 use crate::bucket::Listed;
 use crate::bucket::keys::StreamId;
+use crate::compute::off_thread;
 use crate::format::{Chain, Checksum, Commit, CommitKind, FormatError, decode_commit};
 use crate::record::Version;
 use crate::stream::context::StreamError;
-use crate::stream::open::off_thread;
 
 /// Slots read at once.
 const PARALLEL_SLOTS: usize = 8;

@@ -20,11 +20,11 @@ use crate::bucket::keys::StreamId;
 use crate::collection::handle::{Collection, Identity, SharedView};
 use crate::collection::pin::PinGuard;
 use crate::collection::stream_state::CollectionState;
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::{Context, StreamError};
 use crate::stream::heal::{self, KnownDamage};
-use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
 /// Commits in the tail, and bytes of them, from which on a collection is flushed before its eviction. A smaller tail

@@ -16,13 +16,13 @@ use super::entry::{Entry, Eviction, Progress};
 use super::{Inner, PARALLEL_COLLECTIONS};
 use crate::bucket::keys::StreamId;
 use crate::collection::pin::StoreHooks;
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::head;
 use crate::memory::{Purpose, Reservation, shown};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
-use crate::stream::open::off_thread;
 
 /// How often the store checks whether too much memory is in use, or whether awaited memory has become free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

@@ -11,11 +11,11 @@ use ulid::Ulid;
 
 use super::Stream;
 use super::context::{Context, StreamError};
-use super::open::off_thread;
 use super::state::State;
 use super::tail::TailCommit;
 use super::upload;
 use crate::bucket::keys::StreamId;
+use crate::compute::off_thread;
 use crate::format::head::{Head, Life, Retired, SegmentEntry};
 use crate::format::merge::merge_rows;
 use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};

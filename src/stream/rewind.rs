@@ -13,12 +13,12 @@ use ulid::Ulid;
 use super::context::{Context, StreamError};
 use super::flush::{dim, fold, upload_segment};
 use super::history::{History, Recipe};
-use super::open::off_thread;
 use super::upload;
 use crate::bucket::BucketError;
 use crate::bucket::fetch::{self, Fetcher};
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
+use crate::compute::off_thread;
 use crate::format::checksum::Hasher;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::segment::SegmentHeader;
@@ -178,7 +178,7 @@ impl<'a> RecipeTail<'a> {
             }
             let hi = Version(self.next.0 - 1);
             let header = SegmentHeader { stream: target.to_string(), lo, hi, dim: dim(&self.config) };
-            let folded = off_thread(move || fold(header, commits.into_iter())).await?;
+            let folded = off_thread(move || fold(header, commits.into_iter())).await.map_err(StreamError::from)?;
             let damaged = |cause: FormatError| StreamError::corrupted(self.context.stream.log(lo), &cause);
             let segment = folded.map_err(damaged)?.segment;
             segments.push(upload_segment(self.context, target, segment, (lo, hi), 0).await?);

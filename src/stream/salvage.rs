@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 use super::context::StreamError;
 use super::history::History;
-use super::open::off_thread;
 use super::sweep::list_under;
 use crate::bucket::keys::{Role, StreamId};
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, StoreTime};
+use crate::compute::off_thread;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::{Checksum, decode_segment};
 use crate::record::Version;
