@@ -9,15 +9,15 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
+use super::answers::{Matches, Reading};
 use super::graph_maintenance::QuietTimer;
 use super::pin::{PinGuard, Pins, StoreHooks};
-use super::answers::{Matches, Reading};
 use super::request::{
     CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
     WriteOutcome,
 };
+use super::state::KeyTypes;
 use super::state::graphs::GraphParts;
-use super::state::key_types::KeyTypes;
 use super::state::snapshot::Snapshot;
 use super::stream_state::CollectionState;
 use super::write::change::Change;

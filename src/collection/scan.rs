@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::handle::Collection;
 use super::answers::Reading;
+use super::handle::Collection;
 use super::request::{Consistency, Found, Get, Include};
 use crate::compute::Compute;
 use crate::error::Result;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 
 use super::request::WriteOutcome;
 #[cfg(test)]
@@ -18,7 +17,7 @@ use super::write::change::Change;
 use super::write::resolve::resolve;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
-use crate::format::{Commit, FormatError, Rows};
+use crate::format::{Commit, FormatError, Rows, StreamConfig};
 use crate::memory::Account;
 use crate::record::{Metric, Version};
 use crate::stream::state::{Resolution, State, Weight};
@@ -91,7 +90,7 @@ impl State for CollectionState {
         resolve(&self.current, &self.limits, requests)
     }
 
-    fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
+    fn configure(&mut self, config: &StreamConfig) -> Result<(), FormatError> {
         self.current.configure(config)
     }
 

@@ -17,8 +17,8 @@ use super::wire::{
     CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
     filter, include,
 };
-use crate::collection::handle::Collection;
 use crate::collection::answers::Matches;
+use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::compute::off_thread;
 use crate::error::Error;

@@ -4,7 +4,6 @@
 //! A fault in the first piece still gets a status of its own. A fault in a later piece cuts the connection off, so
 //! that no client takes half an answer for a whole one.
 
-
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;

@@ -47,8 +47,7 @@ pub struct Size {
 
 impl Size {
     fn of(head: &Head, dimension: Option<usize>) -> Size {
-        let configured = head.config.get("dimension").and_then(serde_json::Value::as_u64);
-        let dimension = configured.or(dimension.map(|d| d as u64)).unwrap_or(0);
+        let dimension = head.config.dimension.or(dimension).unwrap_or(0) as u64;
         let (mut rows, mut bytes) = (0u64, 0u64);
         head.segs.iter().for_each(|segment| {
             rows = rows.saturating_add(segment.rows);
@@ -323,12 +322,12 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Checksum;
+    use crate::format::{Checksum, StreamConfig};
     use crate::format::head::{GraphEntry, SegmentEntry};
     use crate::record::Version;
 
     fn head(rows: u64, bytes: u64, graph_bytes: u64) -> Head {
-        let mut head = Head::new("c/x".to_owned(), serde_json::Map::from_iter([("dimension".to_owned(), 100.into())]));
+        let mut head = Head::new("c/x".to_owned(), StreamConfig::of_dimension(100));
         let (lo, hi, xxh3) = (Version(1), Version(9), Checksum(1));
         let (key, other) = (String::new(), serde_json::Map::new());
         head.segs.push(SegmentEntry { key: key.clone(), lo, hi, rows, bytes, xxh3, level: 0, other: other.clone() });

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::context::{Context, StreamError};
@@ -22,7 +21,7 @@ use crate::compute::off_thread;
 use crate::format::checksum::Hasher;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::segment::SegmentHeader;
-use crate::format::{Chain, CommitKind, FormatError, Nonce, decode_commit};
+use crate::format::{Chain, CommitKind, FormatError, Nonce, StreamConfig, decode_commit};
 use crate::log::{self, Chained, Slot};
 use crate::record::Version;
 
@@ -150,7 +149,7 @@ struct RecipeTail<'a> {
     prev: Option<Chain>,
     /// Whether `prev` is known.
     chained: bool,
-    config: Map<String, Value>,
+    config: StreamConfig,
     /// The last commit taken.
     link: Option<Chain>,
 }

@@ -60,7 +60,12 @@ impl PartialEq for Matched {
 
 impl Snapshot {
     /// Evaluates the filter beforehand, on the rows with one of these ids, where given.
-    pub(in crate::collection) fn matched(&self, ids: Option<&[String]>, filter: &Filter, interrupt: &Interrupt) -> Result<Matched> {
+    pub(in crate::collection) fn matched(
+        &self,
+        ids: Option<&[String]>,
+        filter: &Filter,
+        interrupt: &Interrupt,
+    ) -> Result<Matched> {
         let candidates = ids.map(|ids| self.rows_of(ids));
         let look = |(chunk, view): (usize, &Arc<ChunkView>)| {
             interrupt.check()?;

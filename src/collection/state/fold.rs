@@ -5,55 +5,43 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde_json::{Map, Value};
 
 use super::apply;
 use super::chunk::Chunk;
 use super::chunk_merge;
 use super::graphs::{self, GraphPart};
-use super::key_types::KeyTypes;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
-use crate::format::{Commit, CommitKind, FormatError, Rows};
+use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
 use crate::record::Version;
-
-/// A configuration, and its parsed values.
-struct Configured {
-    config: Map<String, Value>,
-    dimension: Option<usize>,
-    key_types: KeyTypes,
-}
 
 impl Snapshot {
     /// Adds a graph, and removes the graphs of `replaces`. Its nodes are judged by the records that live now, so it
     /// may have been built from an older snapshot. Linear in the number of records.
-    pub(in crate::collection) fn attach_graph(&mut self, part: GraphPart, replaces: &[String]) -> Result<(), FormatError> {
+    pub(in crate::collection) fn attach_graph(
+        &mut self,
+        part: GraphPart,
+        replaces: &[String],
+    ) -> Result<(), FormatError> {
         self.check_graph(&part)?;
         graphs::relink(self, replaces, Some(part));
         Ok(())
     }
 
-    /// The configuration after a delta. A dimension, once fixed, stays.
-    fn configured(&self, delta: &Map<String, Value>) -> Result<Configured, FormatError> {
-        let mut config = self.config.as_ref().clone();
-        config.extend(delta.iter().map(|(key, value)| (key.clone(), value.clone())));
-        let dimension = match config.get("dimension") {
-            None => None,
-            Some(value) => Some(read_dimension(value)?),
-        };
-        match (self.dimension, dimension) {
+    /// Refuses a change of the configuration that gives another dimension: once fixed, it stays.
+    fn check_change(&self, change: &StreamConfig) -> Result<(), FormatError> {
+        match (self.dimension, change.dimension) {
             (Some(old), Some(new)) if old != new => {
                 Err(FormatError::Damaged(format!("config: the dimension is {old} and cannot become {new}")))
             }
-            _ => {
-                let mut key_types = self.key_types.as_ref().clone();
-                key_types.take_in(delta)?;
-                Ok(Configured { config, dimension, key_types })
-            }
+            _ => Ok(()),
         }
     }
 
-    fn set_configuration(&mut self, Configured { config, dimension, key_types }: Configured) {
-        (self.config, self.dimension, self.key_types) = (Arc::new(config), dimension, Arc::new(key_types));
+    fn change_config(&mut self, change: &StreamConfig) {
+        self.dimension = change.dimension.or(self.dimension);
+        if !change.key_types.is_empty() {
+            Arc::make_mut(&mut self.key_types).extend(&change.key_types);
+        }
     }
 
     /// Ends replaced rows and adds new chunks.
@@ -89,9 +77,9 @@ impl Snapshot {
     }
 
     /// Sets the configuration as of the newest segment.
-    pub(in crate::collection) fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
-        let configured = self.configured(config)?;
-        self.set_configuration(configured);
+    pub(in crate::collection) fn configure(&mut self, config: &StreamConfig) -> Result<(), FormatError> {
+        self.check_change(config)?;
+        self.change_config(config);
         Ok(())
     }
 
@@ -129,23 +117,19 @@ impl Snapshot {
             self.end(version);
             return Ok(());
         }
-        let configured = commit.header.config.as_ref().map(|delta| self.configured(delta)).transpose()?;
+        let change = commit.header.config.as_ref();
+        change.map_or(Ok(()), |change| self.check_change(change))?;
         let mut kind = self.chunk_kind();
-        if let Some(dim) = configured.as_ref().and_then(|configured| configured.dimension) {
+        if let Some(dim) = change.and_then(|change| change.dimension) {
             (kind.dim, kind.bare) = (dim, dim == 0);
         }
         apply::check_claims(self, &commit.rows)?;
         let chunks = apply::chunks(&commit.rows, Some(version), kind)?;
         let replaced = apply::replaced(self, &commit.rows, self.chunks.len());
-        if let Some(configured) = configured {
-            self.set_configuration(configured);
+        if let Some(change) = change {
+            self.change_config(change);
         }
         self.take_in(replaced, chunks, version);
         Ok(())
     }
-}
-
-fn read_dimension(value: &Value) -> Result<usize, FormatError> {
-    let dimension = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| (0..=1 << 20).contains(n));
-    dimension.ok_or_else(|| FormatError::Damaged(format!("config.dimension: expected 0 to 1048576, got {value}")))
 }

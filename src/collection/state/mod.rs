@@ -10,8 +10,9 @@ pub mod graphs;
 mod id_table;
 #[cfg(test)]
 mod invariants;
-pub mod key_types;
 pub mod snapshot;
+
+pub use crate::format::key_types::{KeyType, KeyTypes};
 
 #[cfg(test)]
 mod fold_tests;

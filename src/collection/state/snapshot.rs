@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use roaring::RoaringBitmap;
-use serde_json::{Map, Value};
 
 use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{ChunkLinks, GraphView, Link};
 use super::id_table::IdHasher;
-use super::key_types::KeyTypes;
+use super::KeyTypes;
 use crate::error::{Error, Result};
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
@@ -120,8 +119,7 @@ pub struct Snapshot {
     pub(in crate::collection) chunks: Vec<Arc<ChunkView>>,
     pub(in crate::collection) graphs: Vec<Arc<GraphView>>,
     pub(in crate::collection) live: u64,
-    pub(in crate::collection) config: Arc<Map<String, Value>>,
-    /// What `config` states about metadata keys.
+    /// The kinds of values that metadata keys have held.
     pub(in crate::collection) key_types: Arc<KeyTypes>,
     pub(in crate::collection) dropped: bool,
     pub(in crate::collection) hasher: IdHasher,
@@ -143,7 +141,6 @@ impl Snapshot {
             chunks: Vec::new(),
             graphs: Vec::new(),
             live: 0,
-            config: Arc::default(),
             key_types: Arc::default(),
             dropped: false,
             hasher: IdHasher::new(rand::random()),

@@ -9,7 +9,7 @@ use super::error::ChromaError;
 use super::schema::Schema;
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionInfo, IndexSettings};
-use crate::collection::state::key_types::KeyTypes;
+use crate::collection::state::KeyTypes;
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric};
 

@@ -29,11 +29,11 @@ use crate::collection::request::QueryAnswer;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::format::contained::contained;
-use crate::interop::record_columns::{ColumnChoice, ColumnPlan};
-use crate::interop::record_values::{RecordBytes, records_within};
 #[cfg(feature = "server")]
 pub use crate::format::contained::panics as decoder_panics;
 use crate::interop::batch_from_hits;
+use crate::interop::record_columns::{ColumnChoice, ColumnPlan};
+use crate::interop::record_values::{RecordBytes, records_within};
 use crate::memory::{Budget, Growth};
 use crate::record::Record;
 
