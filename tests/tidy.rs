@@ -26,15 +26,27 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("filter", &["error", "format", "interrupt", "record"]),
     ("index", &["error", "format", "interrupt", "record"]),
     ("stream", &["bucket", "compute", "config", "error", "format", "head", "log", "memory", "record"]),
+    ("collection/estimate", &["record"]),
     ("collection/request", &["config", "error", "filter", "index", "record"]),
-    ("collection/state", &["error", "filter", "format", "index", "interrupt", "record"]),
+    ("collection/state", &["collection/estimate", "error", "filter", "format", "index", "interrupt", "record"]),
     (
         "collection/read",
-        &["collection/request", "collection/state", "config", "error", "filter", "index", "interrupt", "record"],
+        &[
+            "collection/estimate",
+            "collection/request",
+            "collection/state",
+            "config",
+            "error",
+            "filter",
+            "index",
+            "interrupt",
+            "record",
+        ],
     ),
     (
         "collection/write",
         &[
+            "collection/estimate",
             "collection/read",
             "collection/request",
             "collection/state",
@@ -85,14 +97,37 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop", &["collection", "config", "error", "format", "memory", "record"]),
-    ("http", &["bucket", "collection", "compute", "config", "error", "file", "filter", "interop", "memory", "record", "store"]),
+    (
+        "http",
+        &[
+            "bucket",
+            "collection",
+            "compute",
+            "config",
+            "error",
+            "file",
+            "filter",
+            "interop",
+            "memory",
+            "record",
+            "store",
+        ],
+    ),
     ("blocking", &["collection", "config", "error", "record"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
 
 /// Rooms that compute and never wait.
-const CPU: &[&str] =
-    &["index/", "filter/", "format/", "collection/request", "collection/state/", "collection/read/", "collection/write/"];
+const CPU: &[&str] = &[
+    "index/",
+    "filter/",
+    "format/",
+    "collection/estimate",
+    "collection/request",
+    "collection/state/",
+    "collection/read/",
+    "collection/write/",
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -271,7 +306,10 @@ fn cpu_rooms_know_no_async_runtime_and_only_the_bucket_knows_a_cloud() {
         let cpu = CPU.iter().any(|room| inside.starts_with(room));
         assert!(!(cpu && ["tokio", ".await"].iter().any(|word| says(&text, word))), "{inside} waits");
         let bridge = ["compute/", "cli/"].iter().any(|room| inside.starts_with(room)) || is_test(&path);
-        assert!(bridge || !says(&text, "spawn_blocking("), "{inside} has a bridge of its own: compute::off_thread is it");
+        assert!(
+            bridge || !says(&text, "spawn_blocking("),
+            "{inside} has a bridge of its own: compute::off_thread is it"
+        );
         let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].into_iter().any(|name| says(&text, name));
         assert!(!cloud || inside.starts_with("bucket/"), "{inside} knows a cloud");
     }

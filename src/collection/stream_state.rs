@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::estimate;
 use super::request::WriteOutcome;
 #[cfg(test)]
 use super::state::graphs::GraphPart;
@@ -21,9 +22,6 @@ use crate::format::{Commit, FormatError, Rows, StreamConfig};
 use crate::memory::Account;
 use crate::record::{Metric, Version};
 use crate::stream::state::{Resolution, State, Weight};
-
-/// Approximate bytes of an open collection without records: its tasks, queues and settings.
-const STANDING_BYTES: u64 = 16 << 10;
 
 /// A collection's state at its newest version, and the place where its snapshots are published.
 #[derive(Debug)]
@@ -108,7 +106,7 @@ impl State for CollectionState {
 
     fn publish(&self) {
         let held = self.current.footprint().sum();
-        self.account.lock().set(held + STANDING_BYTES, self.current.owed_bytes());
+        self.account.lock().set(held + estimate::STANDING_BYTES, self.current.owed_bytes());
         self.published.store(Arc::new(self.current.clone()));
     }
 

@@ -2,6 +2,7 @@
 //! Invariant: an answer shows one version, and all of it.
 
 use super::insertion_order::in_order;
+use crate::collection::estimate;
 use crate::collection::request::{Found, Get, GetAnswer, Include};
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::{Error, Result};
@@ -10,9 +11,6 @@ use crate::record::{Address, Metadata};
 
 /// How many records are made between two checks of the interrupt.
 const BETWEEN_LOOKS: usize = 256;
-
-/// Bytes of a number as JSON.
-const NUMBER_BYTES: usize = 16;
 
 impl Snapshot {
     /// The records asked for, in insertion order.
@@ -69,18 +67,16 @@ impl Snapshot {
         })
     }
 
-    /// Roughly the bytes that the record at `at` takes during an answer: its fields once more, and as JSON.
+    /// Roughly the bytes that the record at `at` takes during an answer.
     pub(in crate::collection) fn weight(&self, at: RowRef, include: Include) -> usize {
         let (chunk, row) = (self.chunk(at), at.row);
-        let embedding = if include.embedding { chunk.vector(row).len() * (size_of::<f32>() + NUMBER_BYTES) } else { 0 };
+        let floats = if include.embedding { chunk.vector(row).len() } else { 0 };
         let texts = [
             Some(chunk.id(row)),
             chunk.document(row).filter(|_| include.document),
             chunk.uri(row).filter(|_| include.uri),
         ];
-        let texts: usize = texts.into_iter().flatten().map(|text| 2 * text.len()).sum();
-        // Metadata becomes a map before it becomes text again.
-        let metadata = chunk.metadata(row).filter(|_| include.metadata).map_or(0, |text| 16 * text.len());
-        embedding + texts + metadata
+        let metadata = chunk.metadata(row).filter(|_| include.metadata);
+        estimate::answered(floats, texts.into_iter().flatten().map(str::len).sum(), metadata.map_or(0, str::len))
     }
 }

@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use roaring::RoaringBitmap;
 
+use super::KeyTypes;
 use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{ChunkLinks, GraphView, Link};
 use super::id_table::IdHasher;
-use super::KeyTypes;
+use crate::collection::estimate;
 use crate::error::{Error, Result};
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
-
-/// Bytes of a row's code beyond the one byte for each float.
-const CODE_NOTES: u64 = 12;
 
 /// A chunk, and the present state of its rows.
 #[derive(Debug, Clone)]
@@ -102,13 +100,6 @@ impl Footprint {
     }
 }
 
-/// Approximate bytes of a graph's node beside its code: neighbours, address, norm.
-const NODE_BYTES: u64 = 176;
-/// Building a graph takes this many times the memory of the result: codes, lists of two kinds, duplicates.
-const BUILD_FACTOR: u64 = 3;
-/// Fewer unindexed records than this stay unindexed.
-const FEW: u64 = 1024;
-
 /// A collection at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -177,7 +168,7 @@ impl Snapshot {
 
     /// Bytes that codes of all unindexed rows would take.
     fn code_bytes(&self) -> u64 {
-        self.unindexed().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
+        estimate::codes(self.unindexed(), self.dim())
     }
 
     /// Allows codes of rows if `room_bytes` of free memory suffice. `u64::MAX` means that there is no limit, and
@@ -209,23 +200,21 @@ impl Snapshot {
 
     /// Approximate bytes of a graph of `nodes` records.
     pub fn graph_bytes_of(&self, nodes: u64) -> u64 {
-        nodes.saturating_mul(NODE_BYTES + self.dimension.unwrap_or(0) as u64)
+        estimate::graph(nodes, self.dim())
     }
 
     /// Approximate bytes of memory that building a graph of `nodes` records takes, the graph included.
     pub fn build_bytes_of(&self, nodes: u64) -> u64 {
-        // Some metrics compare directions or lengths. Their graphs are built on a copy of the embeddings that
-        // distance can compare.
-        let copied = if self.metric.builds_on_copies() { self.dimension.unwrap_or(0) as u64 * 4 } else { 0 };
-        self.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_add(nodes.saturating_mul(copied))
+        estimate::graph_build(nodes, self.dim(), self.metric)
     }
 
     /// Bytes that graphs of the unindexed records will take.
     pub fn owed_bytes(&self) -> u64 {
-        match self.unindexed() {
-            0..FEW => 0,
-            unindexed => self.graph_bytes_of(unindexed),
-        }
+        estimate::owed_graphs(self.unindexed(), self.dim())
+    }
+
+    fn dim(&self) -> u64 {
+        self.dimension.unwrap_or(0) as u64
     }
 
     /// This snapshot without its records.
