@@ -88,12 +88,12 @@ pub mod settings {
 
 /// The answers of reads, for callers that take records one by one or need more than the records.
 pub mod answers {
-    pub use crate::collection::get::{Matches, Reading};
+    pub use crate::collection::answers::{Matches, Reading};
     pub use crate::collection::graph_maintenance::GraphProgress;
     pub use crate::collection::handle::Identity;
-    pub use crate::collection::key_types::{KeyType, KeyTypes};
     pub use crate::collection::request::{Found, QueryAnswer};
     pub use crate::collection::scan::Scan;
+    pub use crate::collection::state::{KeyType, KeyTypes};
 }
 
 /// The parts of a [`Filter`].
@@ -111,8 +111,8 @@ pub mod files {
 
 /// Records in and out of Arrow record batches, Arrow IPC, and files in Parquet or JSON Lines.
 pub mod arrow {
-    pub use crate::collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+    pub use crate::interop::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::transfer::*;
     pub use crate::interop::{batch_from_hits, records_from_batch};
 }

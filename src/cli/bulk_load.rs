@@ -88,32 +88,28 @@ impl std::ops::AddAssign for Tally {
 
 /// Writes a page of records. An error names the record by its id, and the variable to set.
 pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<Tally> {
-    let known = known_ids(target, records).await?;
     match how {
         How::Upsert => {
+            let there = known(target, records).await?;
             let written = write_parts(target, records, how, skipped).await?;
-            let there = known.len() as u64;
             Ok(Tally { added: written.saturating_sub(there), there })
         }
-        How::Add if known.is_empty() => {
-            let added = write_parts(target, records, how, skipped).await?;
-            Ok(Tally { added, there: 0 })
-        }
+        // An add leaves alone what is there, and says how much it took: nothing needs to be asked before.
         How::Add => {
-            let missing: Vec<Record> = records.iter().filter(|record| !known.contains(&record.id)).cloned().collect();
-            let there = (records.len() - missing.len()) as u64;
-            let added = write_parts(target, &missing, how, skipped).await?;
-            Ok(Tally { added, there })
+            let ids: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+            let left_out = skipped.records.len();
+            let added = write_parts(target, records, how, skipped).await?;
+            let left_out = (skipped.records.len() - left_out) as u64;
+            Ok(Tally { added, there: (ids.len() as u64).saturating_sub(added + left_out) })
         }
     }
 }
 
-/// Which of the records' ids exist as far as this instance knows. Another instance's last writes may be missing: an
-/// add skips those by itself.
-async fn known_ids(target: &Collection, records: &[Record]) -> Result<HashSet<String>> {
+/// How many of the records' ids exist as far as this instance knows. Another instance's last writes may be missing.
+async fn known(target: &Collection, records: &[Record]) -> Result<u64> {
     let ids = records.iter().map(|record| record.id.clone()).collect();
     let known = target.get(Get { ids: Some(ids), include: Include::NONE, ..Get::default() }).await?;
-    Ok(known.records.into_iter().map(|found| found.id).collect())
+    Ok(known.records.len() as u64)
 }
 
 async fn write_parts(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<u64> {
@@ -250,5 +246,17 @@ mod tests {
             told.push(write(&notes, &records("p", 5), how, &mut Skipped::none()).await.unwrap());
         }
         assert_eq!(told, [Tally { added: 3, there: 2 }, Tally { added: 0, there: 5 }]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_was_left_out_or_comes_twice_in_a_page_is_not_one_that_was_there() {
+        let store = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        let notes = store.create_collection("notes").await.unwrap();
+        notes.add(records("p", 1)).await.unwrap();
+        let unfit = Record::new("unfit", vec![1.0]);
+        let page = [records("p", 3), vec![unfit], records("p", 2)].concat();
+        let mut skipped = Skipped::past(true);
+        assert_eq!(write(&notes, &page, How::Add, &mut skipped).await.unwrap(), Tally { added: 2, there: 1 });
+        assert_eq!((skipped.records.len(), notes.info().count), (1, 3));
     }
 }

@@ -1,6 +1,8 @@
 //! What a caller asks of a collection and what it answers: writes, selections, gets, searches.
 //! The same words serve the embedded library, the native HTTP API and Chroma's.
 
+pub(in crate::collection) mod validate;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};

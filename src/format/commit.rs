@@ -12,11 +12,11 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::columns::{self, Layout};
 use super::record_file::{RecordFile, damaged};
-use super::{Checksum, FORMAT, FormatError, Nonce, Pieces, Rows};
+use super::{Checksum, FORMAT, FormatError, Nonce, Pieces, Rows, StreamConfig};
 use crate::record::{Address, Version};
 
 /// The identity of a commit, by which its successor names it.
@@ -53,7 +53,7 @@ pub struct CommitHeader {
     /// The commit before; `None` only for commit 1.
     pub prev: Option<Chain>,
     /// Changes of the stream's configuration, applied before the rows.
-    pub config: Option<Map<String, Value>>,
+    pub config: Option<StreamConfig>,
 }
 
 /// A decoded commit.
@@ -150,7 +150,7 @@ fn to_properties(header: &CommitHeader, dim: usize) -> Vec<(&'static str, String
     if let Some(prev) = &header.prev {
         properties.extend([("prev_nonce", prev.nonce.to_string()), ("prev_xxh3", prev.xxh3.to_string())]);
     }
-    properties.extend(header.config.clone().map(|config| ("config", Value::Object(config).to_string())));
+    properties.extend(header.config.clone().map(|config| ("config", Value::Object(config.into()).to_string())));
     properties
 }
 
@@ -167,7 +167,7 @@ fn from_properties(file: &RecordFile) -> Result<CommitHeader, FormatError> {
     };
     let config = match file.properties().get("config").map(|text| serde_json::from_str(text)) {
         None => None,
-        Some(Ok(Value::Object(config))) => Some(config),
+        Some(Ok(Value::Object(config))) => Some(StreamConfig::try_from(config)?),
         Some(_) => return Err(damaged("property config: expected a JSON object")),
     };
     Ok(CommitHeader {

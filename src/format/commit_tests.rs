@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::format::{Row, RowOp};
+use crate::format::{Row, RowOp, StreamConfig};
 
 pub(crate) fn put(id: &str, embedding: Vec<f32>) -> Row {
     Row { op: RowOp::Put, embedding: Some(embedding), ..Row::delete(id) }
@@ -47,7 +47,7 @@ fn a_commit_comes_back_as_it_was_with_every_kind_of_row() {
     .into_iter()
     .collect();
     let config = json!({"dimension": 3, "schema": {"a": "float"}});
-    let header = CommitHeader { config: config.as_object().cloned(), ..header(9) };
+    let header = CommitHeader { config: serde_json::from_value(config).unwrap(), ..header(9) };
     let commit = round_trip(&header, &rows);
     assert_eq!(commit.header, header);
     assert_eq!(commit.rows, rows);
@@ -155,7 +155,7 @@ fn no_byte_can_change_and_no_end_be_missing_unnoticed() {
     ]
     .into_iter()
     .collect();
-    let header = CommitHeader { config: json!({"dimension": 5}).as_object().cloned(), ..header(3) };
+    let header = CommitHeader { config: Some(StreamConfig::of_dimension(5)), ..header(3) };
     let bytes = encode_commit(&header, &rows).unwrap();
     assert_eq!(decode_commit(&bytes), Ok(Commit { header, rows }));
     for at in 0..bytes.len() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::{Chain, Checksum, FORMAT, FormatError, Nonce};
+use super::{Chain, Checksum, FORMAT, FormatError, Nonce, StreamConfig};
 use crate::bucket::StoreTime;
 use crate::record::Version;
 use crate::self_checksum::{self, Checksummed, SelfChecksum};
@@ -181,7 +181,7 @@ pub struct Head {
     /// Store time of a HEAD read that showed `state` dropped.
     pub dropped_seen: Option<StoreTime>,
     /// The stream's configuration as of `floor`.
-    pub config: Map<String, Value>,
+    pub config: StreamConfig,
     /// All commits below are in segments; readers of the log start here.
     pub floor: Version,
     /// Commit `floor` − 1; `None` while the floor is 1.
@@ -208,7 +208,7 @@ pub struct Head {
 
 impl Head {
     /// The HEAD of a new, empty stream.
-    pub fn new(stream: String, config: Map<String, Value>) -> Head {
+    pub fn new(stream: String, config: StreamConfig) -> Head {
         let nonce = Nonce::random();
         Head {
             format: FORMAT,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::stream::{JsonPieces, append};
-use crate::collection::get::{Matches, Reading};
+use crate::collection::answers::{Matches, Reading};
 use crate::collection::request::{CollectionInfo, Condition, Found, IndexSettings};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};

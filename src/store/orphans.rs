@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Map;
-
 use super::catalog::CatalogWrite;
 use super::{Admin, Inner};
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::StreamConfig;
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError};
 use crate::record::CollectionId;
@@ -106,7 +105,7 @@ async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) ->
         None if objects.is_empty() || !objects.iter().all(old) => return Ok(false),
         None => {
             // A fork stalled before its HEAD: with this tombstone it can never create one.
-            let mut tombstone = Head::new(stream.to_string(), Map::new());
+            let mut tombstone = Head::new(stream.to_string(), StreamConfig::default());
             tombstone.state = Life::Dropped;
             let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &context.timing).await;
             if made.map_err(|e| StreamError::of_head(e, &stream))? == Created::Exists {

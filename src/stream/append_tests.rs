@@ -8,7 +8,6 @@ use std::task::{Context as Polled, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Map;
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep};
 
@@ -28,7 +27,7 @@ use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::config::Timing;
 use crate::error::{ErrorKind, Result};
 use crate::format::head::{GraphEntry, Head};
-use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, encode_commit};
+use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, StreamConfig, encode_commit};
 use crate::head;
 use crate::memory::Budget;
 use crate::record::Version;
@@ -59,7 +58,7 @@ impl State for PlainState {
         Ok(())
     }
 
-    fn configure(&mut self, _: &Map<String, serde_json::Value>) -> Result<(), FormatError> {
+    fn configure(&mut self, _: &StreamConfig) -> Result<(), FormatError> {
         Ok(())
     }
 
@@ -89,7 +88,7 @@ impl State for PlainState {
 /// A bucket with an empty catalog, and the fault layer that spoils its answers.
 async fn bucket() -> Arc<FaultBucket> {
     let memory = MemoryBucket::new(StoreClock::machine());
-    let begun = Head::new(StreamId::Catalog.to_string(), Map::new());
+    let begun = Head::new(StreamId::Catalog.to_string(), StreamConfig::default());
     head::create(&memory, &StreamId::Catalog, &begun, &Timing::default()).await.unwrap();
     Arc::new(FaultBucket::new(Arc::new(memory)))
 }

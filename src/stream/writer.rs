@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::state::{Resolution, State, Weight};
 use crate::bucket::StoreTime;
 use crate::error::{Error, ErrorKind};
-use crate::format::{Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, encode_commit};
+use crate::format::{Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, StreamConfig, encode_commit};
 
 /// A request's answer and when the store gave it.
 #[derive(Debug, Clone)]
@@ -385,7 +385,7 @@ impl<S: State> Writer<S> {
     fn encode(
         &self,
         rows: Vec<crate::format::Row>,
-        config: Option<serde_json::Map<String, serde_json::Value>>,
+        config: Option<StreamConfig>,
         drop: bool,
         nonce: Nonce,
     ) -> Result<(Commit, bytes::Bytes), Error> {

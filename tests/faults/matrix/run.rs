@@ -204,8 +204,8 @@ impl Matrix {
 fn litter(content: &mut Content) {
     let stream = content.streams().into_iter().find(|stream| stream != "catalog").expect("a collection");
     let orphan = |n: u128| format!("c/{}", drumlin::CollectionId(uuid::Uuid::from_u128(n)));
-    let live = Head::new(orphan(1), serde_json::Map::new());
-    let dropped = Head { state: Life::Dropped, ..Head::new(orphan(2), serde_json::Map::new()) };
+    let live = Head::new(orphan(1), Default::default());
+    let dropped = Head { state: Life::Dropped, ..Head::new(orphan(2), Default::default()) };
     let json = |head: &Head| bytes::Bytes::from(head.encode().expect("a HEAD encodes"));
     let waste = || bytes::Bytes::from_static(b"never named");
     let ulid = "01M7YZ6RBC7DC7TXK4D5B9W463";

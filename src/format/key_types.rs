@@ -1,14 +1,14 @@
 //! The kinds of values that each metadata key of a collection has held. The collection's own stream carries them: a
 //! commit that brings a new pair of key and kind has it in its `config`, one entry `key:{name}` per metadata key. So
 //! neither a deletion nor a merge of segments forgets one.
-//! Invariants: pairs are only added; there are at most [`MAX_KEYS`] keys, none longer than [`MAX_KEY_BYTES`], so that
+//! Invariants: pairs are only added, and names of kinds that newer versions wrote stay; there are at most [`MAX_KEYS`] keys, none longer than [`MAX_KEY_BYTES`], so that
 //! HEAD, which repeats them, stays small.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::format::FormatError;
+use super::FormatError;
 use crate::record::MetaValue;
 
 /// The most keys remembered of one collection; the kinds of further keys are not kept.
@@ -64,22 +64,60 @@ impl KeyType {
     }
 }
 
+/// The kinds that one key has held.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Kinds {
+    bits: u8,
+    /// Names that only newer versions know.
+    newer: Vec<String>,
+}
+
+impl Kinds {
+    fn of_names(names: Vec<&str>) -> Kinds {
+        let mut kinds = Kinds::default();
+        for name in names {
+            match KeyType::ALL.into_iter().find(|kind| kind.name() == name) {
+                Some(kind) => kinds.bits |= kind.bit(),
+                None => kinds.newer.push(name.to_owned()),
+            }
+        }
+        kinds
+    }
+
+    fn extend(&mut self, other: &Kinds) {
+        self.bits |= other.bits;
+        let unknown = other.newer.iter().filter(|name| !self.newer.contains(name)).cloned().collect::<Vec<_>>();
+        self.newer.extend(unknown);
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let known = kinds(self.bits).into_iter().map(|kind| -> &str { kind.name() });
+        known.chain(self.newer.iter().map(String::as_str))
+    }
+}
+
 /// The kinds each key has held, by key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeyTypes(BTreeMap<String, u8>);
+pub struct KeyTypes(BTreeMap<String, Kinds>);
 
 impl KeyTypes {
     /// The keys in order, each with its kinds.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Vec<KeyType>)> {
-        self.0.iter().map(|(key, bits)| (key.as_str(), kinds(*bits)))
+        self.0.iter().map(|(key, held)| (key.as_str(), kinds(held.bits)))
+    }
+
+    /// Whether no key is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether the key has held a value of this kind.
     pub fn has(&self, key: &str, kind: KeyType) -> bool {
-        self.0.get(key).is_some_and(|bits| bits & kind.bit() != 0)
+        self.0.get(key).is_some_and(|held| held.bits & kind.bit() != 0)
     }
 
-    /// Adds a pair that is not in `known`, if there is room for it.
+    /// Adds a pair that is not in `known`, if there is room for it. Its key is repeated with all that `known` has of
+    /// it: older versions replace one entry by the other.
     pub fn learn(&mut self, known: &KeyTypes, key: &str, kind: KeyType) {
         if known.has(key, kind) || self.has(key, kind) {
             return;
@@ -88,31 +126,35 @@ impl KeyTypes {
         if new && (key.len() > MAX_KEY_BYTES || known.0.len() + self.0.len() >= MAX_KEYS) {
             return;
         }
-        let bits = self.0.entry(key.to_owned()).or_insert_with(|| known.0.get(key).copied().unwrap_or_default());
-        *bits |= kind.bit();
+        let held = self.0.entry(key.to_owned()).or_insert_with(|| known.0.get(key).cloned().unwrap_or_default());
+        held.bits |= kind.bit();
+    }
+
+    /// Adds the pairs of `other`.
+    pub fn extend(&mut self, other: &KeyTypes) {
+        for (key, held) in &other.0 {
+            self.0.entry(key.clone()).or_default().extend(held);
+        }
     }
 
     /// The configuration entries that state these kinds.
-    pub fn to_config(&self) -> impl Iterator<Item = (String, Value)> + '_ {
-        self.0.iter().map(|(key, bits)| {
-            let names = kinds(*bits).into_iter().map(|kind| Value::from(kind.name()));
-            (format!("{PREFIX}{key}"), names.collect())
-        })
+    pub(super) fn entries(&self) -> impl Iterator<Item = (String, Value)> + '_ {
+        self.0.iter().map(|(key, held)| (format!("{PREFIX}{key}"), held.names().map(Value::from).collect()))
     }
 
-    /// Takes in the entries of a configuration that are about keys. Unknown names of kinds, from newer versions, are
-    /// left out.
-    pub fn take_in(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
-        for (name, value) in config {
+    /// Takes the entries about keys out of a configuration.
+    pub(super) fn take_from(config: &mut Map<String, Value>) -> Result<KeyTypes, FormatError> {
+        let mut types = KeyTypes::default();
+        for (name, value) in config.iter() {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };
             let names = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
             let Some(names) = names else {
                 return Err(FormatError::Damaged(format!("config.{name}: expected a list of names, got {value}")));
             };
-            let known = KeyType::ALL.into_iter().filter(|kind| names.contains(&kind.name()));
-            *self.0.entry(key.to_owned()).or_default() |= known.fold(0, |bits, kind| bits | kind.bit());
+            types.0.insert(key.to_owned(), Kinds::of_names(names));
         }
-        Ok(())
+        config.retain(|name, _| !name.starts_with(PREFIX));
+        Ok(types)
     }
 }
 
@@ -134,11 +176,10 @@ mod tests {
     fn what_a_configuration_says_is_what_was_learnt() {
         let types =
             learnt(&[("k", KeyType::Int), ("k", KeyType::String), ("a:b", KeyType::Bool), ("", KeyType::Float)]);
-        let config: Map<String, Value> = types.to_config().collect();
+        let mut config: Map<String, Value> = types.entries().collect();
         assert_eq!(config["key:k"], serde_json::json!(["string", "int"]));
-        let mut read = KeyTypes::default();
-        read.take_in(&config).unwrap();
-        assert_eq!(read, types);
+        assert_eq!(KeyTypes::take_from(&mut config).unwrap(), types);
+        assert!(config.is_empty(), "{config:?}");
     }
 
     #[test]
@@ -166,13 +207,19 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_no_list_of_names_is_damage_and_an_unknown_name_is_left_out() {
+    fn an_entry_that_is_no_list_of_names_is_damage_and_an_unknown_name_is_kept_but_not_shown() {
         for bad in [serde_json::json!(1), serde_json::json!([1]), serde_json::json!("int")] {
-            let config = Map::from_iter([("key:k".to_owned(), bad)]);
-            assert!(matches!(KeyTypes::default().take_in(&config), Err(FormatError::Damaged(_))));
+            let mut config = Map::from_iter([("key:k".to_owned(), bad)]);
+            assert!(matches!(KeyTypes::take_from(&mut config), Err(FormatError::Damaged(_))));
         }
-        let mut types = KeyTypes::default();
-        types.take_in(&Map::from_iter([("key:k".to_owned(), serde_json::json!(["date", "int"]))])).unwrap();
+        let mut config = Map::from_iter([("key:k".to_owned(), serde_json::json!(["int", "date"]))]);
+        let types = KeyTypes::take_from(&mut config).unwrap();
         assert_eq!(types.iter().collect::<Vec<_>>(), [("k", vec![KeyType::Int])]);
+        let mut new = KeyTypes::default();
+        new.learn(&types, "k", KeyType::Bool);
+        assert_eq!(
+            new.entries().collect::<Vec<_>>(),
+            [("key:k".to_owned(), serde_json::json!(["int", "bool", "date"]))]
+        );
     }
 }

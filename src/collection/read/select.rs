@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::chunk::Chunk;
-use super::snapshot::{ChunkView, RowRef, Snapshot};
+use crate::collection::state::chunk::Chunk;
+use crate::collection::state::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::interrupt::Interrupt;
@@ -60,7 +60,12 @@ impl PartialEq for Matched {
 
 impl Snapshot {
     /// Evaluates the filter beforehand, on the rows with one of these ids, where given.
-    pub(super) fn matched(&self, ids: Option<&[String]>, filter: &Filter, interrupt: &Interrupt) -> Result<Matched> {
+    pub(in crate::collection) fn matched(
+        &self,
+        ids: Option<&[String]>,
+        filter: &Filter,
+        interrupt: &Interrupt,
+    ) -> Result<Matched> {
         let candidates = ids.map(|ids| self.rows_of(ids));
         let look = |(chunk, view): (usize, &Arc<ChunkView>)| {
             interrupt.check()?;
@@ -76,7 +81,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// `Invalid` where a regex is too large for a document; the interrupt's error.
-    pub(super) fn select(
+    pub(in crate::collection) fn select(
         &self,
         ids: Option<&[String]>,
         filter: Option<&Filter>,
@@ -86,7 +91,7 @@ impl Snapshot {
     }
 
     /// Selects rows; for some, `Matched` already has the filter's result.
-    pub(super) fn select_knowing(
+    pub(in crate::collection) fn select_knowing(
         &self,
         matched: &Matched,
         ids: Option<&[String]>,

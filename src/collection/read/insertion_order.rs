@@ -3,7 +3,7 @@
 //! Invariant: positions ascend strictly, since no two live records have one.
 
 use super::select::Selected;
-use super::snapshot::{RowRef, Snapshot};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::record::Address;
 
 /// The selected rows by position.

@@ -11,6 +11,7 @@ use arrow::compute::interleave;
 use roaring::RoaringBitmap;
 
 use super::id_table::{IdHasher, IdTable};
+use crate::collection::estimate;
 use crate::error;
 use crate::filter::{Columns, Filter};
 use crate::format::FormatError;
@@ -230,13 +231,13 @@ impl Chunk {
     /// Bytes that merging `row` copies.
     pub fn row_bytes(&self, row: u32) -> usize {
         let texts = self.texts().iter().map(|c| c.value_length(row as usize) as usize).sum::<usize>();
-        texts + self.dim * 4 + 24
+        estimate::row(texts, self.dim)
     }
 
-    /// Average bytes of a row in an answer.
+    /// Average bytes that merging a row copies.
     pub fn mean_row_bytes(&self) -> usize {
         let texts = self.texts().iter().map(|c| text_bytes(c)).sum::<usize>();
-        texts / self.len().max(1) + self.dim * 4 + 24
+        estimate::row(texts / self.len().max(1), self.dim)
     }
 
     fn texts(&self) -> [&StringArray; 4] {

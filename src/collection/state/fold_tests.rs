@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::UInt64Array;
-use serde_json::{Map, Value};
 
 use super::chunk::CHUNK_ROWS;
-use super::replay::{Replay, stored};
-use super::request::{Get, Include, Query, Write};
 use super::snapshot::Snapshot;
-use super::state::Change;
+use crate::collection::replay::{Replay, stored};
+use crate::collection::request::{Get, Include, Query, Write};
+use crate::collection::write::change::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
-use crate::format::{Commit, Embeddings, Row, RowOp, Rows};
+use crate::format::{Commit, Embeddings, Row, RowOp, Rows, StreamConfig};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metric, Record, Version};
 use crate::stream::state::{Resolution, State};
@@ -39,18 +38,14 @@ fn two() -> Replay {
 fn a_commit_that_cannot_be_is_refused_and_changes_nothing() {
     let mut replay = two();
     let address = |version, row| Address::new(Version(version), row);
-    let config = |value: Value| Some(Map::from_iter([("dimension".to_owned(), value)]));
     let mut reconfigured = commit(2, vec![]);
-    reconfigured.header.config = config(3.into());
-    let mut nonsense = commit(2, vec![]);
-    nonsense.header.config = config("two".into());
+    reconfigured.header.config = Some(StreamConfig::of_dimension(3));
     let mut bare = commit(2, vec![put("x", vec![1.0, 2.0])]);
     bare.rows.embeddings = Embeddings::none(1);
     let cases = [
         (commit(3, vec![]), "expected commit 2, got 3"),
         (commit(1, vec![]), "expected commit 2, got 1"),
         (reconfigured, "config: the dimension is 2 and cannot become 3"),
-        (nonsense, "config.dimension: expected 0 to 1048576, got \"two\""),
         (commit(2, vec![put("x", vec![1.0; 3])]), "embeddings: expected 1 of dimension 2, got 3 floats of dimension 3"),
         (bare, "expected an embedding on every put row and on no other"),
         (
@@ -120,7 +115,7 @@ fn a_loaded_row_group_is_used_where_it_lies() {
     let rows = Rows { addresses: Some(addresses), ..rows };
     let (vectors, texts) = (rows.embeddings.values.as_ptr(), rows.ids.value_data().as_ptr());
     let mut replay = Replay::new(Metric::Cosine);
-    replay.state.configure(&Map::from_iter([("dimension".to_owned(), 2.into())])).unwrap();
+    replay.state.configure(&StreamConfig::of_dimension(2)).unwrap();
     replay.state.load(vec![rows], Version(1)).unwrap();
     let chunk = &replay.state.current().chunks[0].chunk;
     assert_eq!((chunk.vectors().values.as_ptr(), chunk.id(0).as_ptr()), (vectors, texts));
@@ -144,7 +139,7 @@ fn no_commit_copies_more_than_two_full_chunks() {
     for n in 0..70_u64 {
         let rows = (0..1000).map(|row| put(&format!("r{n}.{row}"), vec![n as f32, row as f32])).collect();
         let mut commit = commit(n + 1, rows);
-        commit.header.config = (n == 0).then(|| Map::from_iter([("dimension".to_owned(), 2.into())]));
+        commit.header.config = (n == 0).then(|| StreamConfig::of_dimension(2));
         replay.state.apply(&commit).unwrap();
         let chunks = || replay.state.current().chunks.iter().map(|view| (Arc::as_ptr(&view.chunk) as usize, view));
         let copied: usize = chunks().filter(|(at, _)| !before.contains(at)).map(|(_, view)| view.chunk.len()).sum();

@@ -1,11 +1,11 @@
 //! The outcome of requests, one rule at a time: which records they touch, which rows a commit gets, what is refused
 //! and with which words.
 
-use super::key_types::KeyType;
-use super::replay::Replay;
-use super::request::{Found, Get, Include, Selection, Write, WriteOutcome};
-use super::select::Matched;
-use super::state::Change;
+use super::change::Change;
+use crate::collection::read::select::Matched;
+use crate::collection::replay::Replay;
+use crate::collection::request::{Found, Get, Include, Selection, Write, WriteOutcome};
+use crate::collection::state::KeyType;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::filter::Filter;
@@ -172,7 +172,7 @@ fn the_first_records_fix_the_dimension_for_the_batch_and_for_good() {
         (refused.kind(), refused.message()),
         (ErrorKind::Invalid, "records[0].embedding: expected 2 numbers, got 3")
     );
-    assert_eq!(replay.commits[0].header.config.as_ref().unwrap()["dimension"], 2);
+    assert_eq!(replay.commits[0].header.config.as_ref().unwrap().dimension, Some(2));
     replay.delete(&["a"]);
     assert_eq!(replay.write(Write::Add(vec![three])).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(replay.commits.len(), 2);

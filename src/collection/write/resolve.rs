@@ -5,19 +5,17 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
-
-use super::insertion_order::in_order;
-use super::key_types::{KeyType, KeyTypes};
+use super::change::Change;
 use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
-use super::request::{Guard, Selection, Write, WriteOutcome};
-use super::select::Matched;
-use super::snapshot::{RowRef, Snapshot};
-use super::state::Change;
-use super::validate::{check_bytes, check_metadata_text, check_write};
+use crate::collection::read::insertion_order::in_order;
+use crate::collection::read::select::Matched;
+use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
+use crate::collection::request::{Guard, Selection, Write, WriteOutcome};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
+use crate::collection::state::{KeyType, KeyTypes};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Row, RowOp};
+use crate::format::{Row, RowOp, StreamConfig};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 use crate::stream::state::Resolution;
@@ -59,8 +57,7 @@ impl<'a> Resolver<'a> {
             return Resolution { rows: Vec::new(), config: None, drop: true, answers: Vec::new() };
         }
         let fixed = self.dimension.filter(|_| self.base.dimension().is_none());
-        let fixed = fixed.map(|dim| ("dimension".to_owned(), Value::from(dim)));
-        let config: Map<String, Value> = fixed.into_iter().chain(self.learnt.to_config()).collect();
+        let config = StreamConfig { key_types: self.learnt, ..StreamConfig::of_dimension(fixed) };
         let config = (!config.is_empty()).then_some(config);
         Resolution { rows: self.overlay.into_rows(), config, drop: false, answers: Vec::new() }
     }

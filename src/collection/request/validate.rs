@@ -1,10 +1,10 @@
-//! The bounds of a write request. Every refusal names the place (`records[i].field`), what was expected and what
+//! The bounds of writes and queries. Every refusal names the place (`records[i].field`), what was expected and what
 //! came. An exceeded limit names its setting.
 //! Invariant: a request that passes holds only what the format can store.
 
 use std::fmt::Display;
 
-use super::request::{Selection, Write};
+use super::{Query, Selection, Write};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
@@ -58,7 +58,7 @@ pub fn check_metadata_text(i: usize, text: Option<&str>, limits: &Limits) -> Res
 }
 
 /// Refuses an embedding of another dimension, or one with NaN or infinity.
-pub fn check_embedding(at: FieldPlace<'_>, embedding: &[f32], dimension: Option<usize>, limits: &Limits) -> Result<()> {
+fn check_embedding(at: FieldPlace<'_>, embedding: &[f32], dimension: Option<usize>, limits: &Limits) -> Result<()> {
     let got = embedding.len();
     if let Some(expected) = dimension.filter(|expected| *expected != got) {
         return Err(Error::invalid(format!("{at}: expected {expected} numbers, got {got}")));
@@ -74,6 +74,36 @@ pub fn check_embedding(at: FieldPlace<'_>, embedding: &[f32], dimension: Option<
         Some(i) => Err(Error::invalid(format!("{at}[{i}]: expected a finite number, got {}", embedding[i]))),
         None => Ok(()),
     }
+}
+
+/// Checks a query against the limits and the dimension, where that is fixed.
+pub fn check_query(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()> {
+    if query.k == 0 {
+        return Err(Error::invalid("k: expected at least 1, got 0"));
+    }
+    if query.k > limits.k {
+        return Err(Error::limit(format!("k: expected at most {} (limit k), got {}", limits.k, query.k)));
+    }
+    let queries = query.embeddings.len();
+    if queries == 0 {
+        return Err(Error::invalid("embeddings: expected at least one, got none"));
+    }
+    if queries > limits.queries {
+        return Err(Error::limit(format!(
+            "embeddings: expected at most {} (limit queries), got {queries}",
+            limits.queries
+        )));
+    }
+    if dimension == Some(0) {
+        return Err(Error::invalid("the records of this collection have no embeddings: it cannot be searched"));
+    }
+    if query.ef_search == Some(0) {
+        return Err(Error::invalid("ef_search: expected at least 1, got 0"));
+    }
+    for (i, embedding) in query.embeddings.iter().enumerate() {
+        check_embedding(&format_args!("embeddings[{i}]"), embedding, dimension, limits)?;
+    }
+    Ok(())
 }
 
 fn check_count(count: usize, limits: &Limits) -> Result<()> {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::snapshot::{RowRef, Snapshot};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::format::{Row, RowOp};

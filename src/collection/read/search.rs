@@ -10,15 +10,16 @@ use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
-use super::graphs::{GraphView, Link};
-use super::request::{Hit, Query, QueryAnswer};
 use super::select::Selected;
-use super::snapshot::{ChunkView, RowRef, Snapshot};
+use crate::collection::request::validate::check_query;
+use crate::collection::request::{Hit, Query, QueryAnswer};
+use crate::collection::state::graphs::{GraphView, Link};
+use crate::collection::state::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::index::{
-    Candidate, GraphQuery, NodeBitmap, Plan, PlanInput, PreparedQuery, QueryMatrix, SearchScratch, TopK, default_ef,
-    plan, scan, search_graph,
+    Candidate, GraphFacts, GraphPlan, GraphQuery, NodeBitmap, Plan, Planned, PreparedQuery, QueryMatrix, SearchScratch,
+    TopK, plan_graphs, scan, search_planned,
 };
 use crate::interrupt::Interrupt;
 use crate::record::Address;
@@ -107,16 +108,7 @@ struct Walk {
     graph: usize,
     /// Nodes that the walk may return, where these are not all that are alive.
     allowed: Option<NodeBitmap>,
-    /// The width of the walk.
-    ef: usize,
-}
-
-/// The width of a walk through one of several graphs. A smaller graph needs a smaller width for equal recall, by the
-/// cube root of its share. Splits of 80:20 and 94:6 (100,000 × 384) then cost 14 to 18 % less than with one width for
-/// all.
-fn width(ef: usize, k: usize, allowed: usize, most: usize) -> usize {
-    let share = allowed as f64 / most.max(1) as f64;
-    ((ef as f64 * share.cbrt()).ceil() as usize).max(k)
+    plan: GraphPlan,
 }
 
 impl Snapshot {
@@ -132,7 +124,7 @@ impl Snapshot {
     /// Checks a query and decides its route.
     pub fn route(&self, query: &Query, limits: &Limits, interrupt: &Interrupt) -> Result<Route> {
         self.check_alive()?;
-        check(query, self.dimension, limits)?;
+        check_query(query, self.dimension, limits)?;
         if self.dimension.is_none() || self.live == 0 {
             return Ok(Route::default());
         }
@@ -182,24 +174,16 @@ impl Snapshot {
             Selected::All => self.graphs.iter().map(|_| None).collect(),
             Selected::Rows(rows) => self.nodes_of(rows).into_iter().map(Some).collect(),
         };
-        let ef = query.ef_search.unwrap_or_else(|| default_ef(self.metric, query.k)).max(query.k);
-        let count = |(view, allowed): (&Arc<GraphView>, &Option<NodeBitmap>)| {
-            allowed.as_ref().map_or(view.alive.count(), NodeBitmap::count)
+        let facts = |(view, allowed): (&Arc<GraphView>, &Option<NodeBitmap>)| {
+            let allowed = allowed.as_ref().map_or(view.alive.count(), NodeBitmap::count);
+            GraphFacts::of(&view.part.graph, allowed)
         };
-        let counts: Vec<usize> = self.graphs.iter().zip(&allowed).map(count).collect();
-        let most = counts.iter().copied().max().unwrap_or(0);
-        let walks = allowed.into_iter().zip(&counts).enumerate();
-        let walks = walks.map(|(graph, (allowed, count))| {
-            let ef = width(ef, query.k, *count, most);
-            Walk { graph, allowed, ef }
-        });
-        let worth = |walk: &Walk| {
-            let graph = &self.graphs[walk.graph].part.graph;
-            let degree = graph.content().columns().neighbours.values.len() / graph.len().max(1);
-            let allowed = self.allowed(walk).count();
-            plan(PlanInput { allowed, nodes: graph.len(), ef: walk.ef, degree }) != Plan::Scan
-        };
-        walks.filter(worth).collect()
+        let facts: Vec<GraphFacts> = self.graphs.iter().zip(&allowed).map(facts).collect();
+        let plans = plan_graphs(self.metric, query.k, query.ef_search, &facts);
+        let walks = allowed.into_iter().zip(plans).enumerate();
+        let walks = walks.map(|(graph, (allowed, plan))| Walk { graph, allowed, plan });
+        // What would be compared exactly is scanned with the rows of chunks, without the way through the graph.
+        walks.filter(|walk| walk.plan.plan != Plan::Scan).collect()
     }
 
     /// The nodes that a walk may return.
@@ -209,7 +193,7 @@ impl Snapshot {
 
     /// How many graphs a query walks.
     #[cfg(test)]
-    pub(super) fn walks_of(&self, query: &Query) -> usize {
+    pub(in crate::collection) fn walks_of(&self, query: &Query) -> usize {
         self.route(query, &Limits::default(), &Interrupt::never()).map_or(0, |route| route.walks.len())
     }
 
@@ -267,8 +251,10 @@ impl Snapshot {
         let graph = &self.graphs[walk.graph].part.graph;
         let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
         let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
-        let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.ef), allowed: Some(self.allowed(walk)) };
-        let found = SCRATCH.with_borrow_mut(|scratch| search_graph(graph, search, vector, scratch));
+        let search =
+            GraphQuery { query: prepared, k: query.k, ef: Some(walk.plan.ef), allowed: Some(self.allowed(walk)) };
+        let Some(planned) = Planned::by(graph, search, walk.plan.plan) else { return };
+        let found = SCRATCH.with_borrow_mut(|scratch| search_planned(graph, planned, vector, scratch));
         for Candidate { node, distance } in found {
             if let Some(at) = row(node) {
                 top.push(distance, self.address(at).0);
@@ -284,33 +270,4 @@ impl Snapshot {
         });
         rows.collect()
     }
-}
-
-fn check(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()> {
-    if query.k == 0 {
-        return Err(Error::invalid("k: expected at least 1, got 0"));
-    }
-    if query.k > limits.k {
-        return Err(Error::limit(format!("k: expected at most {} (limit k), got {}", limits.k, query.k)));
-    }
-    let queries = query.embeddings.len();
-    if queries == 0 {
-        return Err(Error::invalid("embeddings: expected at least one, got none"));
-    }
-    if queries > limits.queries {
-        return Err(Error::limit(format!(
-            "embeddings: expected at most {} (limit queries), got {queries}",
-            limits.queries
-        )));
-    }
-    if dimension == Some(0) {
-        return Err(Error::invalid("the records of this collection have no embeddings: it cannot be searched"));
-    }
-    if query.ef_search == Some(0) {
-        return Err(Error::invalid("ef_search: expected at least 1, got 0"));
-    }
-    for (i, embedding) in query.embeddings.iter().enumerate() {
-        super::validate::check_embedding(&format_args!("embeddings[{i}]"), embedding, dimension, limits)?;
-    }
-    Ok(())
 }

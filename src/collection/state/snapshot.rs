@@ -7,17 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use roaring::RoaringBitmap;
-use serde_json::{Map, Value};
 
+use super::KeyTypes;
 use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{ChunkLinks, GraphView, Link};
 use super::id_table::IdHasher;
-use super::key_types::KeyTypes;
+use crate::collection::estimate;
+use crate::error::{Error, Result};
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
-
-/// Bytes of a row's code beyond the one byte for each float.
-const CODE_NOTES: u64 = 12;
 
 /// A chunk, and the present state of its rows.
 #[derive(Debug, Clone)]
@@ -102,34 +100,26 @@ impl Footprint {
     }
 }
 
-/// Approximate bytes of a graph's node beside its code: neighbours, address, norm.
-const NODE_BYTES: u64 = 176;
-/// Building a graph takes this many times the memory of the result: codes, lists of two kinds, duplicates.
-const BUILD_FACTOR: u64 = 3;
-/// Fewer unindexed records than this stay unindexed.
-const FEW: u64 = 1024;
-
 /// A collection at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(super) version: Version,
-    pub(super) metric: Metric,
-    pub(super) dimension: Option<usize>,
+    pub(in crate::collection) version: Version,
+    pub(in crate::collection) metric: Metric,
+    pub(in crate::collection) dimension: Option<usize>,
     /// In address order.
-    pub(super) chunks: Vec<Arc<ChunkView>>,
-    pub(super) graphs: Vec<Arc<GraphView>>,
-    pub(super) live: u64,
-    pub(super) config: Arc<Map<String, Value>>,
-    /// What `config` states about metadata keys.
-    pub(super) key_types: Arc<KeyTypes>,
-    pub(super) dropped: bool,
-    pub(super) hasher: IdHasher,
+    pub(in crate::collection) chunks: Vec<Arc<ChunkView>>,
+    pub(in crate::collection) graphs: Vec<Arc<GraphView>>,
+    pub(in crate::collection) live: u64,
+    /// The kinds of values that metadata keys have held.
+    pub(in crate::collection) key_types: Arc<KeyTypes>,
+    pub(in crate::collection) dropped: bool,
+    pub(in crate::collection) hasher: IdHasher,
     /// See [`Snapshot::evicted_bytes`].
-    pub(super) evicted_bytes: u64,
+    pub(in crate::collection) evicted_bytes: u64,
     /// Microseconds that searches have spent on unindexed records, over all versions.
-    pub(super) scanned_us: Arc<AtomicU64>,
+    pub(in crate::collection) scanned_us: Arc<AtomicU64>,
     /// Whether memory is too short to make codes of rows, for all versions.
-    pub(super) codes_put_off: Arc<AtomicBool>,
+    pub(in crate::collection) codes_put_off: Arc<AtomicBool>,
 }
 
 impl Snapshot {
@@ -142,7 +132,6 @@ impl Snapshot {
             chunks: Vec::new(),
             graphs: Vec::new(),
             live: 0,
-            config: Arc::default(),
             key_types: Arc::default(),
             dropped: false,
             hasher: IdHasher::new(rand::random()),
@@ -155,6 +144,11 @@ impl Snapshot {
     /// The last commit that it includes.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Refuses reads and writes of a collection that has ended.
+    pub(in crate::collection) fn check_alive(&self) -> Result<()> {
+        if self.dropped { Err(Error::not_found("the collection was deleted")) } else { Ok(()) }
     }
 
     /// Floats of an embedding; `None` until the first record, 0 where records have none.
@@ -174,7 +168,7 @@ impl Snapshot {
 
     /// Bytes that codes of all unindexed rows would take.
     fn code_bytes(&self) -> u64 {
-        self.unindexed().saturating_mul(self.dimension.unwrap_or(0) as u64 + CODE_NOTES)
+        estimate::codes(self.unindexed(), self.dim())
     }
 
     /// Allows codes of rows if `room_bytes` of free memory suffice. `u64::MAX` means that there is no limit, and
@@ -206,27 +200,25 @@ impl Snapshot {
 
     /// Approximate bytes of a graph of `nodes` records.
     pub fn graph_bytes_of(&self, nodes: u64) -> u64 {
-        nodes.saturating_mul(NODE_BYTES + self.dimension.unwrap_or(0) as u64)
+        estimate::graph(nodes, self.dim())
     }
 
     /// Approximate bytes of memory that building a graph of `nodes` records takes, the graph included.
     pub fn build_bytes_of(&self, nodes: u64) -> u64 {
-        // Some metrics compare directions or lengths. Their graphs are built on a copy of the embeddings that
-        // distance can compare.
-        let copied = if self.metric.builds_on_copies() { self.dimension.unwrap_or(0) as u64 * 4 } else { 0 };
-        self.graph_bytes_of(nodes).saturating_mul(BUILD_FACTOR).saturating_add(nodes.saturating_mul(copied))
+        estimate::graph_build(nodes, self.dim(), self.metric)
     }
 
     /// Bytes that graphs of the unindexed records will take.
     pub fn owed_bytes(&self) -> u64 {
-        match self.unindexed() {
-            0..FEW => 0,
-            unindexed => self.graph_bytes_of(unindexed),
-        }
+        estimate::owed_graphs(self.unindexed(), self.dim())
+    }
+
+    fn dim(&self) -> u64 {
+        self.dimension.unwrap_or(0) as u64
     }
 
     /// This snapshot without its records.
-    pub(super) fn hollow(&self, tail_bytes: u64) -> Snapshot {
+    pub(in crate::collection) fn hollow(&self, tail_bytes: u64) -> Snapshot {
         let evicted_bytes = self.footprint().sum() + tail_bytes;
         Snapshot { chunks: Vec::new(), graphs: Vec::new(), evicted_bytes, ..self.clone() }
     }
@@ -236,26 +228,26 @@ impl Snapshot {
         self.evicted_bytes
     }
 
-    pub(super) fn chunk_kind(&self) -> ChunkKind {
+    pub(in crate::collection) fn chunk_kind(&self) -> ChunkKind {
         let (dim, bare) = (self.dimension.unwrap_or(0), self.dimension == Some(0));
         ChunkKind { metric: self.metric, dim, bare, hasher: self.hasher }
     }
 
-    pub(super) fn chunk(&self, at: RowRef) -> &Chunk {
+    pub(in crate::collection) fn chunk(&self, at: RowRef) -> &Chunk {
         &self.chunks[at.chunk].chunk
     }
 
-    pub(super) fn address(&self, at: RowRef) -> Address {
+    pub(in crate::collection) fn address(&self, at: RowRef) -> Address {
         self.chunk(at).address(at.row)
     }
 
     /// The live record with this id.
-    pub(super) fn find(&self, id: &str) -> Option<RowRef> {
+    pub(in crate::collection) fn find(&self, id: &str) -> Option<RowRef> {
         self.find_before(id, self.chunks.len())
     }
 
     /// The live record with this id, if it lies in the first `chunks` chunks.
-    pub(super) fn find_before(&self, id: &str, chunks: usize) -> Option<RowRef> {
+    pub(in crate::collection) fn find_before(&self, id: &str, chunks: usize) -> Option<RowRef> {
         let hash = self.hasher.hash(id);
         let views = self.chunks.iter().take(chunks).enumerate().rev();
         let newest = views.filter_map(|(chunk, view)| Some((chunk, view.chunk.row_of(hash, id)?))).next();
@@ -265,7 +257,7 @@ impl Snapshot {
     }
 
     /// The live row at this address.
-    pub(super) fn row_at(&self, address: Address) -> Option<RowRef> {
+    pub(in crate::collection) fn row_at(&self, address: Address) -> Option<RowRef> {
         let chunk = self.chunks.partition_point(|view| view.chunk.last() < address);
         let view = self.chunks.get(chunk)?;
         let row = view.chunk.row_at(address)?;
@@ -273,7 +265,7 @@ impl Snapshot {
     }
 
     /// The live row whose embedding was written at this address.
-    pub(super) fn find_embedded(&self, embedded: Address) -> Option<RowRef> {
+    pub(in crate::collection) fn find_embedded(&self, embedded: Address) -> Option<RowRef> {
         let own = |at: &RowRef| self.chunk(*at).embedded(at.row) == embedded;
         self.row_at(embedded).filter(own).or_else(|| self.find_carrier(embedded))
     }

@@ -1,18 +1,15 @@
-//! Reads of records in insertion order, and records as they are returned.
-//! Invariant: an answer shows one version, and all of it.
+//! Answers whose records are made one by one, as a caller takes them. So a reader of a whole collection need not hold
+//! it twice.
+//! Invariant: an answer keeps its version of the collection in memory, and pins the collection.
 
 use std::sync::Arc;
 
-use super::insertion_order::in_order;
 use super::pin::PinGuard;
-use super::request::{Found, Get, GetAnswer, Hit, Include, QueryAnswer};
-use super::snapshot::{RowRef, Snapshot};
-use crate::error::{Error, Result};
+use super::request::{Found, Get, Hit, Include, QueryAnswer};
+use super::state::snapshot::{RowRef, Snapshot};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::record::{Address, Metadata, Version};
-
-/// How many records are made between two checks of the interrupt.
-const BETWEEN_LOOKS: usize = 256;
+use crate::record::Version;
 
 /// The answer to a get. Its records are made one by one, on demand, so a reader of a whole collection need not hold
 /// it twice. The answer keeps its version of the collection in memory.
@@ -161,85 +158,10 @@ impl Matches {
     }
 }
 
-/// Bytes of a number as JSON.
-const NUMBER_BYTES: usize = 16;
-
 impl Snapshot {
-    /// The records asked for, in insertion order.
-    pub fn get(&self, get: &Get, interrupt: &Interrupt) -> Result<GetAnswer> {
-        let mut records = Vec::new();
-        for (number, at) in self.rows(get, interrupt)?.into_iter().enumerate() {
-            if number % BETWEEN_LOOKS == 0 {
-                interrupt.check()?;
-            }
-            records.push(self.found(at, get.include)?);
-        }
-        Ok(GetAnswer { records, version: self.version })
-    }
-
     /// Opens a reading whose records are made one by one.
     pub fn read(self: Arc<Self>, get: &Get, interrupt: &Interrupt) -> Result<Reading> {
         let rows = self.rows(get, interrupt)?;
         Ok(Reading { snapshot: self, rows, include: get.include, _pin: None })
-    }
-
-    /// The record of this id with all its fields, and the address of the row that made it.
-    ///
-    /// # Errors
-    /// `Corrupted` if its metadata cannot be read.
-    pub fn located(&self, id: &str) -> Result<Option<(Found, Address)>> {
-        let Some(at) = self.find(id) else { return Ok(None) };
-        Ok(Some((self.found(at, Include::ALL)?, self.address(at))))
-    }
-
-    /// The ids of live records, in no order.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.chunks.iter().flat_map(|view| view.alive.iter().map(|row| view.chunk.id(row)))
-    }
-
-    fn rows(&self, get: &Get, interrupt: &Interrupt) -> Result<Vec<RowRef>> {
-        self.check_alive()?;
-        let selected = self.select(get.ids.as_deref(), get.filter.as_ref(), interrupt)?;
-        let rows = in_order(self, &selected).skip(get.offset).take(get.limit.unwrap_or(usize::MAX));
-        let mut found = Vec::new();
-        for (number, (_, at)) in rows.enumerate() {
-            if number % (64 * BETWEEN_LOOKS) == 0 {
-                interrupt.check()?;
-            }
-            found.push(at);
-        }
-        Ok(found)
-    }
-
-    /// The fields of the record at `at` that are asked for.
-    pub(super) fn found(&self, at: RowRef, include: Include) -> Result<Found> {
-        let (chunk, row) = (self.chunk(at), at.row);
-        let metadata = chunk.metadata(row).filter(|_| include.metadata).map(Metadata::from_json_text).transpose();
-        Ok(Found {
-            id: chunk.id(row).to_owned(),
-            embedding: include.embedding.then(|| chunk.vector(row).to_vec()),
-            document: chunk.document(row).filter(|_| include.document).map(str::to_owned),
-            uri: chunk.uri(row).filter(|_| include.uri).map(str::to_owned),
-            metadata: metadata.map_err(|e| Error::corrupted(format!("record {:?}: {e}", chunk.id(row))))?,
-        })
-    }
-
-    /// Roughly the bytes that the record at `at` takes during an answer: its fields once more, and as JSON.
-    fn weight(&self, at: RowRef, include: Include) -> usize {
-        let (chunk, row) = (self.chunk(at), at.row);
-        let embedding = if include.embedding { chunk.vector(row).len() * (size_of::<f32>() + NUMBER_BYTES) } else { 0 };
-        let texts = [
-            Some(chunk.id(row)),
-            chunk.document(row).filter(|_| include.document),
-            chunk.uri(row).filter(|_| include.uri),
-        ];
-        let texts: usize = texts.into_iter().flatten().map(|text| 2 * text.len()).sum();
-        // Metadata becomes a map before it becomes text again.
-        let metadata = chunk.metadata(row).filter(|_| include.metadata).map_or(0, |text| 16 * text.len());
-        embedding + texts + metadata
-    }
-
-    pub(super) fn check_alive(&self) -> Result<()> {
-        if self.dropped { Err(Error::not_found("the collection was deleted")) } else { Ok(()) }
     }
 }
