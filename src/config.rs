@@ -1,5 +1,5 @@
-//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools. The command line
-//! (`cli`) reads them from flags and the environment; nothing here touches the environment.
+//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools. `environment` reads
+//! them from variables, and the command line (`cli`) lays its flags on top; nothing here touches the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bucket", &["error", "record", "self_checksum"]),
     ("memory", &["error"]),
     ("config", &["bucket", "memory"]),
-    ("storage_url", &["bucket", "config", "error"]),
+    ("environment", &["bucket", "config", "error", "memory"]),
     ("format", &["bucket", "error", "record", "self_checksum"]),
     ("log", &["bucket", "format", "record"]),
     ("head", &["bucket", "config", "format", "record"]),

@@ -8,7 +8,6 @@ mod copy;
 mod cost;
 mod demo;
 mod dotenv;
-mod encryption;
 mod export;
 mod gc;
 mod health;
@@ -24,7 +23,6 @@ mod place;
 mod restore;
 mod serve;
 mod settings;
-mod storage_settings;
 mod variables;
 mod verify;
 
