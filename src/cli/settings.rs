@@ -110,9 +110,7 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
 }
 
 fn http(source: &Environment, shutdown_timeout: Duration) -> Result<HttpSettings> {
-    // Requests get at most the first half of the time to stop; the flush needs the rest.
     let mut http = HttpSettings::default();
-    http.drain_timeout = shutdown_timeout / 2;
     source.count("DRUMLIN_MAX_BODY_BYTES", &mut http.max_body_bytes)?;
     source.count("DRUMLIN_MAX_QUERY_BYTES", &mut http.max_query_bytes)?;
     source.count("DRUMLIN_MAX_ANSWER_RECORDS", &mut http.max_answer_records)?;
@@ -129,6 +127,8 @@ fn http(source: &Environment, shutdown_timeout: Duration) -> Result<HttpSettings
     }
     source.flag("DRUMLIN_ALLOW_PUBLIC", &mut http.any_host)?;
     access(source, &mut http)?;
+    // Requests get at most the first half of the time to stop; the flush needs the rest.
+    http.drain_timeout = shutdown_timeout / 2;
     Ok(http)
 }
 

@@ -28,6 +28,7 @@ const R2_HOST: &str = ".r2.cloudflarestorage.com";
 
 /// Where an S3 bucket is and how to use it.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct S3Settings {
     /// The bucket's name.
     pub bucket: String,
