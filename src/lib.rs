@@ -83,7 +83,7 @@ pub mod settings {
     #[cfg(feature = "s3")]
     pub use crate::bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
     pub use crate::config::{FileSettings, Limits, Settings, Storage, Timing};
-    pub use crate::environment::{Environment, variable_of};
+    pub use crate::environment::{Environment, variable_of, with_variables};
     pub use crate::memory::MemoryLimit;
 }
 

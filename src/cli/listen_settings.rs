@@ -49,8 +49,8 @@ fn host(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Result<
         Some(host) => Ok(("HOST", host)),
         None => {
             notes.push(format!(
-                "HOST is {text:?}, which is no address: it is taken for another program's, and this server listens on \
-                 127.0.0.1; DRUMLIN_HOST takes a name, too"
+                "HOST is {text:?}, which is no address: it is ignored as another program's, and this server listens on \
+                 127.0.0.1; set DRUMLIN_HOST to listen elsewhere"
             ));
             Ok(("HOST", "127.0.0.1".to_owned()))
         }
@@ -97,8 +97,8 @@ pub fn log(source: &Environment, notes: &mut Vec<String>) -> Result<String> {
     match (source.text("DRUMLIN_DEBUG"), general) {
         (Some(_), _) => source.flag("DRUMLIN_DEBUG", &mut debug)?,
         (None, Some(text)) if source.flag("DEBUG", &mut debug).is_err() => notes.push(format!(
-            "DEBUG is {text:?}, which is neither true nor false: it is taken for another program's and ignored; \
-             DRUMLIN_DEBUG wins over it"
+            "DEBUG is {text:?}, which is neither true nor false: it is ignored as another program's; set DRUMLIN_DEBUG \
+             instead"
         )),
         _ => {}
     }

@@ -16,7 +16,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use self::table::variable_of;
+#[cfg(test)]
+pub(crate) use self::table::ROWS;
+pub use self::table::{variable_of, with_variables};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 

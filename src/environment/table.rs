@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use super::Environment;
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::MemoryLimit;
 
+/// Reads a variable into its setting.
+type Reading = for<'e, 'v> fn(&'e Environment<'v>, &str, &mut Settings) -> Result<()>;
+
 /// A setting and its variable.
-pub(super) struct Row {
+pub(crate) struct Row {
     /// The field in [`Settings`], such as `limits.k`.
-    pub(super) setting: &'static str,
+    pub(crate) setting: &'static str,
     /// The variable.
-    pub(super) variable: &'static str,
-    read: fn(&Environment<'_>, &str, &mut Settings) -> Result<()>,
+    pub(crate) variable: &'static str,
+    read: Reading,
 }
 
 /// Rows of a variable, how its value is read, and the field that takes it.
@@ -31,7 +34,7 @@ macro_rules! rows {
 }
 
 /// All rows, in the order in which they are read.
-pub(super) const ROWS: &[Row] = rows! {
+pub(crate) const ROWS: &[Row] = rows! {
     "S3_SYNC_INTERVAL" seconds sync_interval;
     "DRUMLIN_START_TIMEOUT_S" seconds start_timeout;
     "DRUMLIN_RECOVERY_PARALLEL" count recovery_parallel;
@@ -121,4 +124,13 @@ impl Environment<'_> {
 /// The variable of a setting, such as `DRUMLIN_MAX_K` of `limits.k`; `None` if it has none.
 pub fn variable_of(setting: &str) -> Option<&'static str> {
     ROWS.iter().find(|row| row.setting == setting).map(|row| row.variable)
+}
+
+/// The error, with the variable in its message instead of the setting that refused. For programs whose users know the
+/// variables, as those of `drumlin serve` do.
+pub fn with_variables(error: Error) -> Error {
+    match error.setting().and_then(variable_of) {
+        Some(variable) => error.naming_setting(variable),
+        None => error,
+    }
 }
