@@ -8,6 +8,7 @@ use super::report::{
     CollectionSync, Counters, Damage, GraphsBehind, Health, Loading, Memory, StorageHealth, SyncReport,
 };
 use super::{Admin, Inner, Store, pulse};
+use crate::bucket::call::Direction;
 use crate::bucket::{Place, count};
 use crate::collection::request::{CollectionInfo, Condition, Scope};
 use crate::error::Result;
@@ -132,6 +133,7 @@ impl Admin<'_> {
         let (done, total) = self.store.inner.loading();
         let fortune = self.store.inner.traffic.fortune();
         let connected = fortune.connected() && self.store.inner.traffic.silence() < pulse::SILENCE;
+        let failing = fortune.failing();
         let loaded = self.store.inner.recovered.borrow().is_some();
         let budget = &self.store.inner.instance.budget;
         let mut memory = Memory {
@@ -153,7 +155,7 @@ impl Admin<'_> {
         let is_evicted =
             |entry: &&Arc<Entry>| matches!(entry.progress(), Progress::Evicted(Eviction::Done | Eviction::Refused(_)));
         let refused = |entry: &Arc<Entry>| matches!(entry.progress(), Progress::Evicted(Eviction::Refused(_)));
-        let fine = damaged.is_empty() && connected && !entries.iter().any(refused);
+        let fine = damaged.is_empty() && connected && failing.is_empty() && !entries.iter().any(refused);
         let status = match (fine, loaded) {
             (false, _) => "degraded",
             (true, false) => "loading",
@@ -168,7 +170,8 @@ impl Admin<'_> {
             storage: StorageHealth {
                 place: self.store.inner.bucket.place(),
                 connected,
-                last_error: fortune.last_error.filter(|_| !connected).map(|(_, error)| error),
+                last_error: self.store.inner.bucket_trouble(),
+                failing: failing.into_iter().map(Direction::name).collect(),
                 conditional_put: true,
             },
             collections: entries.len(),
