@@ -120,6 +120,25 @@ async fn what_no_head_names_is_deleted_once_it_is_old_and_nothing_else_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listing_that_repeats_a_page_fails_the_collection_of_garbage_and_deletes_nothing() {
+    let scene = scene().await;
+    create(&scene.stalled, "a").await.unwrap().add(records(0..3)).await.unwrap();
+    scene.stalled.sync().await.unwrap();
+    scene.stalled.admin().collect_garbage(false).await.unwrap();
+    sleep(KEEP + Duration::from_secs(1)).await;
+    let before = scene.keys().await;
+    assert!(before.iter().any(|key| key.contains("/log/")), "{before:?}");
+    scene.faulty.set_plan(|call| if call.op == Op::List { Fault::ListRepeats } else { Fault::None });
+    for sweep in [false, true] {
+        let error = scene.stalled.admin().collect_garbage(sweep).await.unwrap_err();
+        assert!(error.message().contains("again and again"), "{error}");
+    }
+    assert_eq!(scene.keys().await, before);
+    scene.faulty.set_plan(|_| Fault::None);
+    assert_ne!(scene.stalled.admin().collect_garbage(false).await.unwrap().log_objects, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retired_object_is_not_an_orphan_before_its_time() {
     let scene = scene().await;
     let collection = create(&scene.sweeper, "a").await.unwrap();
