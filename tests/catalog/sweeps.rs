@@ -358,6 +358,37 @@ async fn stores_with_maintenance_sweep_once_in_a_while_by_the_clock_of_the_bucke
     assert!(stores.iter().all(|store| store.is_ok()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_never_flushed_is_swept_once_its_head_is_old_unless_it_has_no_commits() {
+    let memory = memory();
+    let mut settings = settings();
+    settings.maintenance = true;
+    settings.timing.collect_interval = Duration::from_secs(60);
+    (settings.timing.flush_age, settings.timing.flush_commits) = (1_000 * LONG, 1_000);
+    let store = Store::open_on(settings.clone(), Arc::new(memory.clone())).await.unwrap();
+    let written = create(&store, "a").await.unwrap();
+    written.add(records(0..3)).await.unwrap();
+    let empty = create(&store, "b").await.unwrap();
+    let stream = |collection: &Collection| format!("c/{}", collection.info().id);
+    let orphan = |collection: &Collection| format!("{}/seg/{ULID}.parquet", stream(collection));
+    for collection in [&written, &empty] {
+        memory.put(&orphan(collection), b"never named".to_vec().into(), PutCondition::Always).await.unwrap();
+    }
+    sleep(Duration::from_secs(9_000)).await;
+    assert!(memory.get(&orphan(&written), None).await.is_ok(), "its HEAD is not old enough");
+    sleep(Duration::from_secs(6_000)).await;
+    assert!(memory.get(&orphan(&written), None).await.is_err(), "swept");
+    assert!(memory.get(&orphan(&empty), None).await.is_ok(), "nothing was ever uploaded for it: nothing is asked");
+    let head = async |collection: &Collection| {
+        let bytes = memory.get(&format!("{}/HEAD", stream(collection)), None).await.unwrap().bytes;
+        Head::decode(&bytes, &stream(collection)).unwrap()
+    };
+    let (swept, left) = (head(&written).await, head(&empty).await);
+    assert_eq!((swept.sweeps, swept.floor.0, left.sweeps), (1, 1, 0));
+    let again = Store::open_on(settings, Arc::new(memory.clone())).await.unwrap();
+    assert_eq!(again.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap(), 3);
+}
+
 /// T_GARBAGE of the tests of lists.
 const GARBAGE: Duration = Duration::from_secs(2_000);
 
