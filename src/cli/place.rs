@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use drumlin::admin::Choice;
+use drumlin::admin::CollectionSelector;
 use drumlin::{Result, Scope};
 
 use super::settings::{ServeSettings, settings_from, settings_of_process};
@@ -64,10 +64,10 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// The choice.
-    pub fn choice(&self) -> Choice {
+    /// The selector.
+    pub fn selector(&self) -> CollectionSelector {
         let Chosen { collection, tenant, database } = self.clone();
-        Choice { collection, tenant, database }
+        CollectionSelector { collection, tenant, database }
     }
 }
 

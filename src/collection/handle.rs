@@ -15,8 +15,8 @@ use super::graphs::GraphParts;
 use super::key_types::KeyTypes;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
-    WriteOutcome,
+    CollectionInfo, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, ServingState,
+    Write, WriteOutcome,
 };
 use super::snapshot::Snapshot;
 use super::state::{Change, CollectionState};
@@ -314,13 +314,13 @@ impl Collection {
         Ok(self.used().await?.snapshot(consistency).await?.count())
     }
 
-    /// Name, dimension, count, version and condition as this instance knows them.
+    /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
         let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
-        let condition = match self.inner.stream.shared().damage() {
-            Some((key, cause)) => Condition::Damaged { key, cause },
-            None => Condition::Ready,
+        let state = match self.inner.stream.shared().damage() {
+            Some((key, cause)) => ServingState::Damaged { key, cause },
+            None => ServingState::Ready,
         };
         CollectionInfo {
             id,
@@ -333,7 +333,7 @@ impl Collection {
             metadata,
             index,
             extension,
-            condition,
+            state,
         }
     }
 

@@ -10,7 +10,7 @@ use super::report::{
 use super::{Admin, Inner, Store, pulse};
 use crate::bucket::call::Direction;
 use crate::bucket::{Place, count};
-use crate::collection::request::{CollectionInfo, Condition, Scope};
+use crate::collection::request::{CollectionInfo, Scope, ServingState};
 use crate::error::Result;
 use crate::file::{FILES, FileCounts};
 use crate::memory::resident_bytes;
@@ -72,10 +72,10 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     if let Progress::Ready(collection) = entry.progress() {
         return collection.info();
     }
-    let condition = match entry.progress() {
-        Progress::Failed(StreamError::Corrupted { key, cause }) => Condition::Damaged { key, cause },
-        Progress::Evicted(_) => Condition::Evicted,
-        _ => Condition::Loading,
+    let state = match entry.progress() {
+        Progress::Failed(StreamError::Corrupted { key, cause }) => ServingState::Damaged { key, cause },
+        Progress::Evicted(_) => ServingState::Evicted,
+        _ => ServingState::Loading,
     };
     let record = &entry.record();
     let known = entry.shared_view().map(|shared_view| shared_view.published.load_full());
@@ -91,7 +91,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         metadata: identity(entry.id, record).ok().and_then(|identity| identity.metadata),
         index: record.configuration.index.clone(),
         extension: record.configuration.extension.clone(),
-        condition,
+        state,
     }
 }
 
