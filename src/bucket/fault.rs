@@ -352,7 +352,7 @@ impl FaultBucket {
             Fault::DateSkewMs(skew_ms) => skewed(request.send(&*self.inner).await, skew_ms),
             Fault::Undated => undated(request.send(&*self.inner).await),
             Fault::ListLagMs(lag_ms) => request.send(&*self.inner).await.map(|answer| lagging(answer, lag_ms)),
-            Fault::ListRepeats => request.from_the_first_page().send(&*self.inner).await.map(Answer::claiming_more),
+            Fault::ListRepeats => request.on_the_first_page().send(&*self.inner).await.map(Answer::claiming_more),
             Fault::Wrong(wrong) if !matches!(request.op(), Op::Get | Op::List) => {
                 unknown(&format!("answered by something that is no store ({wrong:?})"))
             }

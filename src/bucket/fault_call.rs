@@ -51,7 +51,7 @@ impl Request {
     }
 
     /// The request; a listing begins with the first page.
-    pub(super) fn from_the_first_page(self) -> Request {
+    pub(super) fn on_the_first_page(self) -> Request {
         match self {
             Request::List { prefix, .. } => Request::List { prefix, after: None },
             other => other,
