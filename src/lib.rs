@@ -59,8 +59,8 @@ pub mod testing;
 
 pub use collection::handle::Collection;
 pub use collection::request::{
-    CollectionInfo, CollectionSpec, Condition, Consistency, Get, GetAnswer, Hit, Include, IndexSettings, Query, Scope,
-    Selection, Write, WriteOutcome,
+    CollectionInfo, CollectionSpec, Consistency, Get, GetAnswer, Hit, Include, IndexSettings, Query, Scope, Selection,
+    ServingState, Write, WriteOutcome,
 };
 pub use config::{Settings, Storage};
 pub use error::{Error, ErrorKind, Result};
@@ -122,8 +122,8 @@ pub mod arrow {
 pub mod admin {
     pub use crate::bucket::Place;
     pub use crate::bucket::count::{Counts, OpCounts};
-    pub use crate::check::Choice;
-    pub use crate::check::garbage::{Doomed, Reason};
+    pub use crate::check::CollectionSelector;
+    pub use crate::check::garbage::{PendingDeletion, Reason};
     pub use crate::check::inspect::{BucketView, StreamLine};
     pub use crate::check::report as check_report;
     pub use crate::check::stored::Stored;

@@ -13,8 +13,8 @@ use super::answers::{Matches, Reading};
 use super::graph_maintenance::QuietTimer;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
-    WriteOutcome,
+    CollectionInfo, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, ServingState,
+    Write, WriteOutcome,
 };
 use super::state::KeyTypes;
 use super::state::graphs::GraphParts;
@@ -315,13 +315,13 @@ impl Collection {
         Ok(self.used().await?.snapshot(consistency).await?.count())
     }
 
-    /// Name, dimension, count, version and condition as this instance knows them.
+    /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
         let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
-        let condition = match self.inner.stream.shared().damage() {
-            Some((key, cause)) => Condition::Damaged { key, cause },
-            None => Condition::Ready,
+        let state = match self.inner.stream.shared().damage() {
+            Some((key, cause)) => ServingState::Damaged { key, cause },
+            None => ServingState::Ready,
         };
         CollectionInfo {
             id,
@@ -334,7 +334,7 @@ impl Collection {
             metadata,
             index,
             extension,
-            condition,
+            state,
         }
     }
 

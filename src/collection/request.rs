@@ -437,7 +437,7 @@ impl CollectionSpec {
 /// The state of a collection: ready, loading, evicted or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum Condition {
+pub enum ServingState {
     /// Reads and writes are served.
     Ready,
     /// It is being read from the bucket.
@@ -479,7 +479,7 @@ pub struct CollectionInfo {
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
     /// Whether it can be used.
-    pub condition: Condition,
+    pub state: ServingState,
 }
 
 impl From<Vec<(String, Option<MetaValue>)>> for crate::record::MetadataPatch {

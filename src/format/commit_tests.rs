@@ -56,6 +56,33 @@ fn a_commit_comes_back_as_it_was_with_every_kind_of_row() {
 }
 
 #[test]
+fn a_commit_moved_to_a_later_slot_is_the_one_that_is_encoded_for_it() {
+    let rows: Rows = [
+        Row { document: Some("version\u{18}\u{1}3".into()), ..put("a", vec![0.5; 7]) },
+        Row { position: Some(Address::new(Version(2), 5).unwrap()), ..put("b", vec![1.0; 7]) },
+        Row::delete("c"),
+    ]
+    .into_iter()
+    .collect();
+    let config = json!({"dimension": 7}).as_object().cloned();
+    let at = |version: u64, word: u64| CommitHeader {
+        prev: Some(Chain { nonce: Nonce(word.into()), xxh3: Checksum(u128::MAX / u128::from(word)) }),
+        config: config.clone(),
+        ..header(version)
+    };
+    for (from, to) in [(3, 4), (3, 9), (10, 11), (54_321, 99_999)] {
+        let moved = move_commit(&encode_commit(&at(from, 5), &rows).unwrap(), &at(from, 5), &at(to, 9));
+        assert_eq!(moved, Some(encode_commit(&at(to, 9), &rows).unwrap()), "{from} to {to}");
+    }
+    let bytes = encode_commit(&at(9, 5), &rows).unwrap();
+    assert_eq!(move_commit(&bytes, &at(9, 5), &at(10, 9)), None, "the number has another length");
+    assert_eq!(move_commit(&bytes, &at(9, 5), &at(8, 9)), None, "rows may name addresses right before their own");
+    let renamed = CommitHeader { writer: "host-2:4242".into(), ..at(99, 9) };
+    let bytes = encode_commit(&at(98, 5), &rows).unwrap();
+    assert_eq!(move_commit(&bytes, &at(98, 5), &renamed), None, "something else differs");
+}
+
+#[test]
 fn commits_without_rows_without_embeddings_and_of_deletes_only_come_back() {
     for rows in [vec![], vec![Row::delete("a")], vec![Row { embedding: None, ..put("t:x", vec![]) }]] {
         let rows: Rows = rows.into_iter().collect();

@@ -24,7 +24,7 @@ pub mod store_file;
 pub mod stream_config;
 
 pub use checksum::{Checksum, Nonce};
-pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
+pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit, move_commit};
 pub use pieces::Pieces;
 pub use rows::{Embeddings, Row, RowOp, Rows};
 pub use segment::{SegmentReader, SegmentWriter, decode_segment};

@@ -281,3 +281,29 @@ async fn an_endpoint_with_a_path_works_with_and_without_a_slash_at_its_end() {
         assert_eq!(asked_for.lock().unwrap().split('?').next(), Some(expected.as_str()), "{path:?}");
     }
 }
+
+#[tokio::test]
+async fn a_listing_that_claims_more_keys_and_shows_none_goes_on_by_its_token_and_fails_where_that_repeats() {
+    let server = S3Server::start().await;
+    let bucket = S3Bucket::connect(s3_settings(&server)).await.unwrap();
+    bucket.put("k", x(), PutCondition::IfAbsent).await.unwrap();
+    let empty = "<ListBucketResult><IsTruncated>true</IsTruncated>\
+                 <NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
+    let without_token = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+    let tokens = Arc::new(Mutex::new(Vec::<bool>::new()));
+    let record = tokens.clone();
+    let mut answers = [Instead::document(200, empty), Mischief::None].into_iter();
+    server.set_plan(move |asked| {
+        record.lock().unwrap().push(asked.path.contains("continuation-token=t"));
+        answers.next().unwrap()
+    });
+    let page = bucket.list("", None).await.unwrap();
+    assert_eq!((page.objects.len(), page.more), (1, false));
+    assert_eq!(*tokens.lock().unwrap(), [false, true]);
+    for answer in [empty, without_token] {
+        server.set_plan(move |_| Instead::document(200, answer));
+        let listed = bucket.list("", None).await;
+        let Err(BucketError::Unknown { message, .. }) = listed else { panic!("{listed:?}") };
+        assert!(message.contains("claims that there are more keys"), "{message}");
+    }
+}

@@ -13,7 +13,7 @@ use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::format::Checksum;
 use drumlin::testing::format::head::{GraphEntry, Head};
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Metric, Query, Record, Settings, Storage, Store,
+    Collection, CollectionSpec, Consistency, ErrorKind, Metric, Query, Record, ServingState, Settings, Storage, Store,
     Version,
 };
 use drumlin_test_support::bucket_check::Content;
@@ -176,7 +176,7 @@ async fn only_hurt_is_damaged(bucket: &MemoryBucket, stream: &str, key: &str, ca
     assert!(!damage.cause.is_empty(), "{case}");
     let listed = store.collections(Consistency::Local).await.unwrap();
     let hurt = listed.iter().find(|info| info.name == "hurt").unwrap();
-    assert_eq!(hurt.condition, Condition::Damaged { key: key.to_owned(), cause: damage.cause.clone() }, "{case}");
+    assert_eq!(hurt.state, ServingState::Damaged { key: key.to_owned(), cause: damage.cause.clone() }, "{case}");
 
     let whole = store.collection("whole").await.unwrap();
     assert_eq!(whole.count(Consistency::Strong).await.unwrap(), 16, "{case}");

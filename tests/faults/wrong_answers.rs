@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drumlin::admin::Choice;
+use drumlin::admin::CollectionSelector;
 use drumlin::files::PutFile;
 use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::memory::MemoryBucket;
@@ -383,8 +383,9 @@ async fn a_head_that_names_what_is_not_its_own_is_damaged_alone_and_verify_tells
         let good = store.collection("good").await.unwrap();
         assert_eq!(good.count(Consistency::Strong).await.unwrap(), 15, "{case}");
         assert_eq!(store.admin().health().damaged.len(), 1, "{case}");
-        let check =
-            drumlin::testing::check::verify(bucket.clone(), &Choice::default(), &settings().timing).await.unwrap();
+        let check = drumlin::testing::check::verify(bucket.clone(), &CollectionSelector::default(), &settings().timing)
+            .await
+            .unwrap();
         assert!(!check.sound, "{case}");
         assert_eq!(check.streams.iter().filter(|s| s.findings.any_damage()).count(), 1, "{case}");
         assert!(check.streams.iter().any(|s| s.stream == stream && s.records == 15), "{case}");

@@ -256,7 +256,9 @@ async fn a_format_1_bucket_is_sound() {
 }
 
 async fn verify_bucket(bucket: &TempDir) -> drumlin::admin::check_report::BucketCheck {
-    drumlin::admin::verify(&Settings::folder(bucket.path()), &drumlin::admin::Choice::default()).await.unwrap()
+    drumlin::admin::verify(&Settings::folder(bucket.path()), &drumlin::admin::CollectionSelector::default())
+        .await
+        .unwrap()
 }
 
 /// Writes the next HEAD as a version does that knows no seals: what it does not know, it copies.

@@ -13,7 +13,7 @@ use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{Fault, FaultBucket};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Get, Include, Query, Record, Selection, Settings,
+    Collection, CollectionSpec, Consistency, ErrorKind, Get, Include, Query, Record, Selection, ServingState, Settings,
     Storage, Store,
 };
 use rand::rngs::StdRng;
@@ -127,7 +127,7 @@ async fn a_handle_kept_from_before_finds_its_collection_again_after_it_was_put_t
     assert_eq!((memory.vectors_bytes, memory.records_bytes, memory.graph_bytes), (0, 0, 0));
     // What is known without its records is still told.
     let info = store.collections(Consistency::Local).await.unwrap().remove(0);
-    assert_eq!((info.condition, info.count, info.dimension), (Condition::Evicted, 1000, Some(DIM)));
+    assert_eq!((info.state, info.count, info.dimension), (ServingState::Evicted, 1000, Some(DIM)));
     assert_eq!((notes.info().count, notes.dimension()), (1000, Some(DIM)));
 
     assert_eq!(notes.search(Query::new(vector(5)).k(1)).await.unwrap()[0].id, "r5");
@@ -171,7 +171,7 @@ async fn a_start_loads_the_smallest_and_the_others_when_they_are_used() {
         .await
         .unwrap()
         .into_iter()
-        .filter(|i| i.condition == Condition::Evicted)
+        .filter(|i| i.state == ServingState::Evicted)
         .map(|i| i.name)
         .collect();
     assert_eq!(evicted, ["large"]);

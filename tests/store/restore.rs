@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drumlin::admin::{Choice, Moment, Reason};
+use drumlin::admin::{CollectionSelector, Moment, Reason};
 use drumlin::answers::Found;
 use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::memory::MemoryBucket;
@@ -14,7 +14,7 @@ use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::check;
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Collection, CollectionSpec, Condition, Consistency, ErrorKind, Metric, Query, Record, Scope, Settings, Storage,
+    Collection, CollectionSpec, Consistency, ErrorKind, Metric, Query, Record, Scope, ServingState, Settings, Storage,
     Store, Version,
 };
 use drumlin_test_support::bucket_check::Content;
@@ -108,7 +108,8 @@ async fn every_version_within_reach_is_restored_as_it_was_and_lives_on() {
     assert_eq!(all_of(&copy).await, expected);
     let content = Content::read(&bucket).await;
     content.check().unwrap();
-    let check = check::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
+    let check =
+        check::verify(Arc::new(bucket.clone()), &CollectionSelector::default(), &settings().timing).await.unwrap();
     assert!(check.sound, "{:#?}", check.all_findings().collect::<Vec<_>>());
 }
 
@@ -207,13 +208,13 @@ async fn a_dry_run_names_exactly_what_the_collection_of_garbage_then_deletes() {
     for (hours, sweep) in [(10, false), (60, true), (200, true)] {
         bucket.clock().set_skew_ms(HOUR.as_millis() as i64 * hours);
         let dry = check::garbage::garbage(Arc::new(bucket.clone()), &keeping.timing, sweep).await.unwrap();
-        let planned: BTreeSet<String> = dry.iter().map(|doomed| doomed.key.clone()).collect();
+        let planned: BTreeSet<String> = dry.iter().map(|pending| pending.key.clone()).collect();
         let deleted = deleted_by(&bucket, async {
             store.admin().collect_garbage(sweep).await.unwrap();
         });
         let deleted = deleted.await;
         assert_eq!(deleted, planned, "after {hours} hours");
-        let reasons: BTreeSet<Reason> = dry.iter().map(|doomed| doomed.reason).collect();
+        let reasons: BTreeSet<Reason> = dry.iter().map(|pending| pending.reason).collect();
         match hours {
             10 => assert_eq!(reasons, BTreeSet::new()),
             60 => assert_eq!(reasons, BTreeSet::from([Reason::OldCommit, Reason::Orphan, Reason::Dropped])),
@@ -251,8 +252,8 @@ async fn what_is_before_damage_is_served_only_if_asked_for_and_every_report_says
     assert_eq!(collection.info().version.next(), version);
     let answer = collection.search(Query::new(sound[0].embedding.clone().unwrap()).k(1)).await.unwrap();
     assert_eq!(answer[0].id, sound[0].id);
-    let condition = collection.info().condition;
-    assert!(matches!(&condition, Condition::Damaged { key: told, .. } if *told == key), "{condition:?}");
+    let state = collection.info().state;
+    assert!(matches!(&state, ServingState::Damaged { key: told, .. } if *told == key), "{state:?}");
     let health = store.admin().health();
     assert_eq!((health.status, health.damaged.len()), ("degraded", 1));
     assert_eq!(health.damaged[0].key, key);
@@ -277,7 +278,8 @@ async fn the_sound_part_of_a_damaged_collection_can_be_taken_out() {
     let (found, told) = restored(&store, Moment::Sound, "sound").await;
     assert_eq!(told.next(), version);
     assert_eq!(found, past.states[told.0 as usize]);
-    let check = check::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await.unwrap();
+    let check =
+        check::verify(Arc::new(bucket.clone()), &CollectionSelector::default(), &settings().timing).await.unwrap();
     assert_eq!(
         check.all_findings().map(|finding| finding.key.as_str()).collect::<BTreeSet<_>>(),
         BTreeSet::from([key.as_str()])

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drumlin::admin::Choice;
+use drumlin::admin::CollectionSelector;
 use drumlin::admin::check_report::{BucketCheck, Severity};
 use drumlin::answers::Found;
 use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::check;
 use drumlin::testing::format::head::{Head, Retired};
-use drumlin::{CollectionSpec, Condition, ErrorKind, Metric, Settings, Storage, Store};
+use drumlin::{CollectionSpec, ErrorKind, Metric, ServingState, Settings, Storage, Store};
 use drumlin_test_support::bucket_check::Content;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -41,7 +41,7 @@ async fn open(bucket: &MemoryBucket) -> drumlin::Result<Store> {
 }
 
 async fn verify(bucket: &MemoryBucket) -> drumlin::Result<BucketCheck> {
-    check::verify(Arc::new(bucket.clone()), &Choice::default(), &settings().timing).await
+    check::verify(Arc::new(bucket.clone()), &CollectionSelector::default(), &settings().timing).await
 }
 
 /// A bucket with a past.
@@ -288,7 +288,7 @@ async fn served_right_or_not_at_all(bucket: &MemoryBucket, ground: &Ground, case
                 continue;
             }
         };
-        assert_eq!(collection.info().condition, Condition::Ready, "{case}");
+        assert_eq!(collection.info().state, ServingState::Ready, "{case}");
         assert!(
             newest || all_of(&collection).await == ground.truth[name],
             "{case}: {name} is served with other records"
@@ -327,12 +327,12 @@ async fn a_bucket_that_is_written_flushed_and_cleaned_meanwhile_is_sound() {
 async fn what_is_no_store_is_not_called_sound() {
     let bucket = MemoryBucket::new(StoreClock::machine());
     assert_eq!(verify(&bucket).await.unwrap_err().kind(), ErrorKind::NotFound);
-    let chosen = Choice { collection: Some("third".to_owned()), ..Choice::default() };
+    let chosen = CollectionSelector { collection: Some("third".to_owned()), ..CollectionSelector::default() };
     let ground = ground().await;
     let bucket = bucket_of(&ground.content.objects).await;
     let error = check::verify(Arc::new(bucket.clone()), &chosen, &settings().timing).await.unwrap_err();
     assert!(error.kind() == ErrorKind::NotFound && error.message().contains("third"), "{error}");
-    let chosen = Choice { collection: Some("second".to_owned()), ..Choice::default() };
+    let chosen = CollectionSelector { collection: Some("second".to_owned()), ..CollectionSelector::default() };
     let check = check::verify(Arc::new(bucket), &chosen, &settings().timing).await.unwrap();
     let names: Vec<Option<&str>> = check.streams.iter().map(|stream| stream.name.as_deref()).collect();
     assert_eq!(names, [Some("the catalog"), Some("default_tenant/default_database/second")]);

@@ -346,6 +346,10 @@ impl Run<'_> {
                 let done = self.unless_dead(store.admin().sweep()).await;
                 self.blame("sweep", done.and_then(Result::err).map(|e| e.to_string()), over)?;
             }
+            Step::Collect => {
+                let done = self.unless_dead(store.admin().collect_garbage(false)).await;
+                self.blame("collection", done.and_then(Result::err).map(|e| e.to_string()), over)?;
+            }
             Step::Wait(time) => sleep(*time).await,
             Step::Close => {
                 let closed = self.unless_dead(store.close(FOREVER / 2)).await;

@@ -119,6 +119,7 @@ async fn take(store: &Store, step: &Step, worlds: &mut Worlds, disturbed: bool) 
         }
         Step::Sync => store.sync().await.err().map(|e| e.to_string()),
         Step::Maintain => store.admin().maintain().await.err().map(|e| e.to_string()),
+        Step::Collect => store.admin().collect_garbage(false).await.err().map(|e| e.to_string()),
         Step::Sweep => store.admin().sweep().await.err().map(|e| e.to_string()),
         Step::Close => store.close(Duration::from_secs(10)).await.err().map(|e| e.to_string()),
         Step::Wait(_) => None,

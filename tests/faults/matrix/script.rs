@@ -33,6 +33,8 @@ pub enum Step {
     Maintain,
     /// Sweeps for orphans.
     Sweep,
+    /// Collects garbage and sweeps what is due; flushes nothing.
+    Collect,
     /// Lets time pass.
     Wait(Duration),
     /// Ends the store in good order.
@@ -254,6 +256,12 @@ fn sweeps() -> Vec<Step> {
         wait(KEEP + Duration::from_secs(1)),
         Step::Maintain,
         add("g", &[("g1", 72)]),
+        // Never flushed: due once its HEAD is old.
+        create("n", None),
+        add("n", &[("n1", 81)]),
+        wait(settings().timing.sweep_interval + Duration::from_secs(1)),
+        Step::Collect,
+        add("n", &[("n2", 82)]),
     ]
 }
 

@@ -120,6 +120,25 @@ async fn what_no_head_names_is_deleted_once_it_is_old_and_nothing_else_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listing_that_repeats_a_page_fails_the_collection_of_garbage_and_deletes_nothing() {
+    let scene = scene().await;
+    create(&scene.stalled, "a").await.unwrap().add(records(0..3)).await.unwrap();
+    scene.stalled.sync().await.unwrap();
+    scene.stalled.admin().collect_garbage(false).await.unwrap();
+    sleep(KEEP + Duration::from_secs(1)).await;
+    let before = scene.keys().await;
+    assert!(before.iter().any(|key| key.contains("/log/")), "{before:?}");
+    scene.faulty.set_plan(|call| if call.op == Op::List { Fault::ListRepeats } else { Fault::None });
+    for sweep in [false, true] {
+        let error = scene.stalled.admin().collect_garbage(sweep).await.unwrap_err();
+        assert!(error.message().contains("again and again"), "{error}");
+    }
+    assert_eq!(scene.keys().await, before);
+    scene.faulty.set_plan(|_| Fault::None);
+    assert_ne!(scene.stalled.admin().collect_garbage(false).await.unwrap().log_objects, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retired_object_is_not_an_orphan_before_its_time() {
     let scene = scene().await;
     let collection = create(&scene.sweeper, "a").await.unwrap();
@@ -337,6 +356,37 @@ async fn stores_with_maintenance_sweep_once_in_a_while_by_the_clock_of_the_bucke
     let orphan = Head::decode(&orphan, "c/00000000-0000-4000-8000-00000000000a").unwrap();
     assert_eq!(orphan.state, Life::Dropped, "condemned");
     assert!(stores.iter().all(|store| store.is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_never_flushed_is_swept_once_its_head_is_old_unless_it_has_no_commits() {
+    let memory = memory();
+    let mut settings = settings();
+    settings.maintenance = true;
+    settings.timing.collect_interval = Duration::from_secs(60);
+    (settings.timing.flush_age, settings.timing.flush_commits) = (1_000 * LONG, 1_000);
+    let store = Store::open_on(settings.clone(), Arc::new(memory.clone())).await.unwrap();
+    let written = create(&store, "a").await.unwrap();
+    written.add(records(0..3)).await.unwrap();
+    let empty = create(&store, "b").await.unwrap();
+    let stream = |collection: &Collection| format!("c/{}", collection.info().id);
+    let orphan = |collection: &Collection| format!("{}/seg/{ULID}.parquet", stream(collection));
+    for collection in [&written, &empty] {
+        memory.put(&orphan(collection), b"never named".to_vec().into(), PutCondition::Always).await.unwrap();
+    }
+    sleep(Duration::from_secs(9_000)).await;
+    assert!(memory.get(&orphan(&written), None).await.is_ok(), "its HEAD is not old enough");
+    sleep(Duration::from_secs(6_000)).await;
+    assert!(memory.get(&orphan(&written), None).await.is_err(), "swept");
+    assert!(memory.get(&orphan(&empty), None).await.is_ok(), "nothing was ever uploaded for it: nothing is asked");
+    let head = async |collection: &Collection| {
+        let bytes = memory.get(&format!("{}/HEAD", stream(collection)), None).await.unwrap().bytes;
+        Head::decode(&bytes, &stream(collection)).unwrap()
+    };
+    let (swept, left) = (head(&written).await, head(&empty).await);
+    assert_eq!((swept.sweeps, swept.floor.0, left.sweeps), (1, 1, 0));
+    let again = Store::open_on(settings, Arc::new(memory.clone())).await.unwrap();
+    assert_eq!(again.collection("a").await.unwrap().count(Consistency::Strong).await.unwrap(), 3);
 }
 
 /// T_GARBAGE of the tests of lists.
