@@ -239,7 +239,12 @@ impl CallCounters {
     fn fared(&self, direction: Direction, bytes_sent: usize, error: Option<&BucketError>) {
         let mut fortune = self.fortune.lock();
         if let Some(error @ (BucketError::Refused { .. } | BucketError::Unknown { .. })) = error {
-            return fortune.note_failure(direction, bytes_sent, error.to_string());
+            fortune.note_failure(direction, bytes_sent, error.to_string());
+            // A refused write is an answer: the store is there, and `failing` has the rest.
+            if direction != Direction::Reads && matches!(error, BucketError::Refused { .. }) {
+                fortune.last_success = Some(SystemTime::now());
+            }
+            return;
         }
         // An answer that a condition failed says nothing about whether a write would be taken.
         if error.is_none() || direction != Direction::Writes {

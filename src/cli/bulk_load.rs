@@ -270,7 +270,7 @@ mod tests {
         assert_eq!((skipped.records.len(), notes.info().count), (1, 3));
     }
 
-    /// A put of `n` records takes `n` milliseconds, and another writer takes a slot each 20 ms.
+    /// A put of `n` records takes `n` milliseconds, and another writer takes a slot each 100 ms.
     #[tokio::test(start_paused = true)]
     async fn a_large_page_beside_a_fast_writer_lands_after_a_bounded_number_of_tries() {
         let memory = Arc::new(MemoryBucket::new(StoreClock::machine()));
@@ -285,7 +285,7 @@ mod tests {
         let rival = tokio::spawn(async move {
             loop {
                 same.upsert(vec![Record::new("rival", vec![0.0, 0.0])]).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         let is_put = |call: &Call| call.op == Op::Create && call.key.starts_with("c/") && call.key.contains("/log/");

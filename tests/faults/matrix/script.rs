@@ -74,7 +74,7 @@ pub fn settings() -> Settings {
     timing.lease = Duration::from_secs(2);
     timing.keep = KEEP;
     timing.garbage = Duration::from_secs(10);
-    timing.sweep_age = SWEEP_AGE;
+    (timing.sweep_age, timing.sweep_interval) = (SWEEP_AGE, 5 * KEEP);
     timing.fan_out = 2;
     timing.graph_rows = 1;
     timing.deadline = Duration::from_secs(5);
