@@ -40,12 +40,7 @@ fn made(py: Python<'_>, how: &str, records: Vec<Record>) -> PyResult<Write> {
 
 fn included(fields: &[String]) -> Include {
     let has = |name: &str| fields.iter().any(|field| field == name);
-    Include {
-        embedding: has("embeddings"),
-        document: has("documents"),
-        uri: has("uris"),
-        metadata: has("metadatas"),
-    }
+    Include { embedding: has("embeddings"), document: has("documents"), uri: has("uris"), metadata: has("metadatas") }
 }
 
 fn freshness(strong: bool) -> Consistency {
@@ -93,7 +88,9 @@ impl Collection {
         for (place, (id, row)) in ids.into_iter().zip(rows.rows()).enumerate() {
             let mut record = Record::new(id, row.to_vec());
             record.document = documents.next().flatten();
-            if let Some(value) = metadatas.map(|list| list.get_item(place)).transpose()?.filter(|value| !value.is_none()) {
+            if let Some(value) =
+                metadatas.map(|list| list.get_item(place)).transpose()?.filter(|value| !value.is_none())
+            {
                 let found: Metadata = convert::metadata(value.cast::<PyDict>()?)?;
                 record.metadata = (!found.0.is_empty()).then_some(found);
             }

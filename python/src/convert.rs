@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 use arrow::array::RecordBatch;
-use arrow::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
+use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use drumlin::{Filter, MetaValue, Metadata};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -14,7 +14,8 @@ use pyo3::types::{PyBool, PyCapsule, PyDict, PyList, PyString};
 pub fn metadata(dict: &Bound<'_, PyDict>) -> PyResult<Metadata> {
     let mut pairs = Vec::with_capacity(dict.len());
     for (key, value) in dict {
-        let key: String = key.extract().map_err(|_| PyTypeError::new_err(format!("metadata: expected str keys, got {key}")))?;
+        let key: String =
+            key.extract().map_err(|_| PyTypeError::new_err(format!("metadata: expected str keys, got {key}")))?;
         if !value.is_none() {
             pairs.push((key.clone(), meta_value(&key, &value)?));
         }
@@ -37,7 +38,9 @@ fn meta_value(key: &str, value: &Bound<'_, PyAny>) -> PyResult<MetaValue> {
         return Ok(MetaValue::Str(value.extract()?));
     }
     if let Ok(list) = value.cast::<PyList>() {
-        let json = serde_json::Value::Array(list.iter().map(|item| scalar(&item).ok_or_else(refused)).collect::<PyResult<_>>()?);
+        let json = serde_json::Value::Array(
+            list.iter().map(|item| scalar(&item).ok_or_else(refused)).collect::<PyResult<_>>()?,
+        );
         return MetaValue::from_json(&json).ok_or_else(refused);
     }
     scalar(value).and_then(|json| MetaValue::from_json(&json)).ok_or_else(refused)
@@ -95,6 +98,7 @@ pub fn arrow_batches(table: &Bound<'_, PyAny>) -> PyResult<Vec<RecordBatch>> {
     // SAFETY: the capsule's name says that it points to an ArrowArrayStream, as Arrow's PyCapsule interface has it;
     // the stream is moved out, and its place is left released, so that the capsule frees nothing twice.
     let stream = unsafe { FFI_ArrowArrayStream::from_raw(stream.as_ptr()) };
-    let failed = |error: arrow::error::ArrowError| PyValueError::new_err(format!("the Arrow stream cannot be read: {error}"));
-    ArrowArrayStreamReader::try_new(stream).map_err(failed)?.map(|batch| batch.map_err(failed)).collect()
+    let failed =
+        |error: arrow::error::ArrowError| PyValueError::new_err(format!("the Arrow stream cannot be read: {error}"));
+    RecordBatchStreamReader::try_new(stream).map_err(failed)?.map(|batch| batch.map_err(failed)).collect()
 }

@@ -49,11 +49,7 @@ impl Threads {
     }
 
     /// Waits for `work` without Python's lock; Ctrl-C ends the wait, and the work with it.
-    pub fn wait<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl Future<Output = Result<T, Error>> + Send,
-    ) -> PyResult<T> {
+    pub fn wait<T: Send>(&self, py: Python<'_>, work: impl Future<Output = Result<T, Error>> + Send) -> PyResult<T> {
         self.here()?;
         let mut work = std::pin::pin!(work);
         loop {
