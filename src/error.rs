@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// What kind of failure this is, and so what a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The named thing does not exist.
     NotFound,
