@@ -29,6 +29,7 @@ mod select;
 pub mod snapshot;
 pub mod state;
 mod validate;
+pub mod version_view;
 
 #[cfg(test)]
 mod graph_policy_tests;

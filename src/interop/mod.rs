@@ -7,4 +7,4 @@ mod columnar;
 pub mod interchange;
 pub mod transfer;
 
-pub use columnar::{batch_from_hits, records_from_batch};
+pub use columnar::{batch_from_hits, records_from_batch, records_from_batch_with};
