@@ -1,203 +1,323 @@
 //! The class `Collection`: records of one collection.
 
 use drumlin::answers::QueryAnswer;
-use drumlin::arrow::{ipc_from_answer, records_from_batch};
-use drumlin::{Consistency, Get, Include, Metadata, Query, Record, Selection, Write, WriteOutcome};
-use numpy::{PyArray1, PyReadonlyArray2};
+use drumlin::arrow::{ColumnChoice, OtherColumns};
+use drumlin::{CollectionInfo, Error, Get, Include, Query, Record, RecordUpdate, Selection, Write, WriteOutcome};
+use numpy::PyReadonlyArray2;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::PyList;
+use serde_json::json;
 
-use crate::convert::{self, arrow_batches};
+use crate::answer::{Answer, Records};
+use crate::arrow_io::batches;
+use crate::convert::{self, freshness, included};
 use crate::errors::{invalid, raised};
-use crate::runtime::Threads;
+use crate::pending::{Made, Pending, value};
+use crate::scan::Scan;
+use crate::threads::{Held, Threads};
+use crate::write::{how, records_of, write_records, write_updates};
 
 /// Records of one collection. Made by `Store.collection`.
 #[pyclass(frozen, module = "drumlin._drumlin")]
 pub struct Collection {
-    collection: drumlin::Collection,
-    threads: Threads,
+    inner: Held<drumlin::Collection>,
 }
 
 impl Collection {
-    pub fn new(collection: drumlin::Collection, threads: Threads) -> Collection {
-        Collection { collection, threads }
+    pub fn new(collection: drumlin::Collection, threads: &'static Threads) -> Collection {
+        Collection { inner: Held::new(collection, threads) }
     }
 
-    fn write(&self, py: Python<'_>, write: Write) -> PyResult<(usize, usize, u64)> {
-        let WriteOutcome { applied, skipped, version } = self.threads.wait(py, self.collection.write(write))?;
-        Ok((applied, skipped, version.0))
-    }
-}
-
-/// How records are written, by the name of the Python call.
-fn made(py: Python<'_>, how: &str, records: Vec<Record>) -> PyResult<Write> {
-    match how {
-        "add" => Ok(Write::Add(records)),
-        "upsert" => Ok(Write::Upsert(records)),
-        _ => Err(invalid(py, format!("expected add or upsert, got {how:?}"))),
+    /// A call on the collection, to be made.
+    fn pending<F, W>(&self, py: Python<'_>, call: F) -> PyResult<Pending>
+    where
+        F: FnOnce(drumlin::Collection) -> W,
+        W: Future<Output = Result<Made, Error>> + Send + 'static,
+    {
+        let collection = self.inner.get(py)?.clone();
+        Ok(Pending::new(self.inner.threads, call(collection)))
     }
 }
 
-fn included(fields: &[String]) -> Include {
-    let has = |name: &str| fields.iter().any(|field| field == name);
-    Include { embedding: has("embeddings"), document: has("documents"), uri: has("uris"), metadata: has("metadatas") }
+fn told(outcome: WriteOutcome) -> Made {
+    value((outcome.applied, outcome.skipped, outcome.version.0))
 }
 
-fn freshness(strong: bool) -> Consistency {
-    if strong { Consistency::Strong } else { Consistency::Local }
+/// What stands beside the ids and embeddings of a call, one per record.
+struct Beside<'py> {
+    documents: Option<Vec<Option<String>>>,
+    uris: Option<Vec<Option<String>>>,
+    metadatas: Option<Bound<'py, PyList>>,
+}
+
+impl<'py> Beside<'py> {
+    fn read(
+        count: usize,
+        documents: Option<&Bound<'py, PyList>>,
+        uris: Option<&Bound<'py, PyList>>,
+        metadatas: Option<Bound<'py, PyList>>,
+    ) -> PyResult<Beside<'py>> {
+        for (name, list) in [("documents", documents), ("uris", uris), ("metadatas", metadatas.as_ref())] {
+            if let Some(list) = list
+                && list.len() != count
+            {
+                let got = list.len();
+                return Err(invalid(list.py(), format!("{name}: expected one per id, got {got} for {count} ids")));
+            }
+        }
+        let documents = documents.map(|list| convert::texts("documents", list)).transpose()?;
+        let uris = uris.map(|list| convert::texts("uris", list)).transpose()?;
+        Ok(Beside { documents, uris, metadatas })
+    }
+
+    fn document(&mut self, place: usize) -> Option<String> {
+        self.documents.as_mut()?.get_mut(place)?.take()
+    }
+
+    fn uri(&mut self, place: usize) -> Option<String> {
+        self.uris.as_mut()?.get_mut(place)?.take()
+    }
+}
+
+/// The rows of an n × d array, copied once, without Python's lock.
+fn rows(py: Python<'_>, matrix: &PyReadonlyArray2<'_, f32>, ids: usize) -> PyResult<Vec<Vec<f32>>> {
+    let view = matrix.as_array();
+    if view.nrows() != ids {
+        let got = view.nrows();
+        return Err(invalid(py, format!("embeddings: expected one per id, got {got} for {ids} ids")));
+    }
+    Ok(py.detach(|| view.rows().into_iter().map(|row| row.to_vec()).collect()))
 }
 
 #[pymethods]
 impl Collection {
     #[getter]
-    fn name(&self) -> String {
-        self.collection.name()
+    fn name(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.inner.get(py)?.name())
     }
 
     #[getter]
-    fn id(&self) -> String {
-        self.collection.id().to_string()
+    fn id(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.inner.get(py)?.id().to_string())
     }
 
     #[getter]
-    fn dimension(&self) -> Option<usize> {
-        self.collection.dimension()
+    fn dimension(&self, py: Python<'_>) -> PyResult<Option<usize>> {
+        Ok(self.inner.get(py)?.dimension())
     }
 
-    /// Writes one record per row of `embeddings` (n × d, float32). Rows are copied once, into the records.
-    fn write_array(
+    /// Name, metric, dimension, count and the like, as JSON.
+    fn info(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(described(&self.inner.get(py)?.info()))
+    }
+
+    /// Writes one record per row of `embeddings` (n × d, float32).
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.add")]
+    fn write_rows(
         &self,
         py: Python<'_>,
-        how: &str,
-        ids: Vec<String>,
+        way: &str,
+        ids: &Bound<'_, PyList>,
         embeddings: PyReadonlyArray2<'_, f32>,
-        documents: Option<Vec<Option<String>>>,
-        metadatas: Option<&Bound<'_, PyList>>,
-    ) -> PyResult<(usize, usize, u64)> {
-        let rows = embeddings.as_array();
-        let count = rows.nrows();
-        let fits = |name: &str, got: usize| match got == count {
-            true => Ok(()),
-            false => Err(invalid(py, format!("{name}: expected one per embedding, got {got} for {count} embeddings"))),
-        };
-        fits("ids", ids.len())?;
-        documents.as_ref().map_or(Ok(()), |documents| fits("documents", documents.len()))?;
-        metadatas.map_or(Ok(()), |metadatas| fits("metadatas", metadatas.len()))?;
-        let mut documents = documents.unwrap_or_default().into_iter();
-        let mut records = Vec::with_capacity(count);
-        for (place, (id, row)) in ids.into_iter().zip(rows.rows()).enumerate() {
-            let mut record = Record::new(id, row.to_vec());
-            record.document = documents.next().flatten();
-            if let Some(value) =
-                metadatas.map(|list| list.get_item(place)).transpose()?.filter(|value| !value.is_none())
-            {
-                let found: Metadata = convert::metadata(value.cast::<PyDict>()?)?;
-                record.metadata = (!found.0.is_empty()).then_some(found);
-            }
-            records.push(record);
+        documents: Option<&Bound<'_, PyList>>,
+        uris: Option<&Bound<'_, PyList>>,
+        metadatas: Option<Bound<'_, PyList>>,
+    ) -> PyResult<Pending> {
+        let way = how(way).map_err(|error| raised(py, &error))?;
+        let ids = convert::ids(ids)?;
+        let mut beside = Beside::read(ids.len(), documents, uris, metadatas)?;
+        let vectors = rows(py, &embeddings, ids.len())?;
+        let mut records = Vec::with_capacity(ids.len());
+        for (place, (id, embedding)) in ids.into_iter().zip(vectors).enumerate() {
+            let metadata = beside.metadatas.as_ref().map(|list| convert::metadata_at(list, place)).transpose()?;
+            let (document, uri) = (beside.document(place), beside.uri(place));
+            records.push(Record { id, embedding, document, uri, metadata: metadata.flatten() });
         }
-        self.write(py, made(py, how, records)?)
+        self.pending(py, |collection| async move { write_records(&collection, way, records).await.map(told) })
     }
 
-    /// Writes the records of an object with `__arrow_c_stream__`.
-    fn write_arrow(&self, py: Python<'_>, how: &str, table: &Bound<'_, PyAny>) -> PyResult<(usize, usize, u64)> {
-        let batches = arrow_batches(table)?;
-        let read = || batches.iter().map(records_from_batch).collect::<Result<Vec<_>, _>>();
-        let records = py.detach(read).map_err(|error| raised(py, &error))?;
-        self.write(py, made(py, how, records.into_iter().flatten().collect())?)
+    /// Changes the records of these ids; what is `None` stays as it is.
+    fn update(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyList>,
+        embeddings: Option<PyReadonlyArray2<'_, f32>>,
+        documents: Option<&Bound<'_, PyList>>,
+        uris: Option<&Bound<'_, PyList>>,
+        metadatas: Option<Bound<'_, PyList>>,
+    ) -> PyResult<Pending> {
+        let ids = convert::ids(ids)?;
+        let mut beside = Beside::read(ids.len(), documents, uris, metadatas)?;
+        let vectors = embeddings.map(|matrix| rows(py, &matrix, ids.len())).transpose()?;
+        let mut vectors = vectors.map(Vec::into_iter);
+        let mut updates = Vec::with_capacity(ids.len());
+        for (place, id) in ids.into_iter().enumerate() {
+            let metadata = beside.metadatas.as_ref().map(|list| convert::patch_at(list, place)).transpose()?;
+            let embedding = vectors.as_mut().and_then(Iterator::next);
+            let (document, uri) = (beside.document(place), beside.uri(place));
+            updates.push(RecordUpdate { id, embedding, document, uri, metadata: metadata.flatten() });
+        }
+        self.pending(py, |collection| async move { write_updates(&collection, updates).await.map(told) })
+    }
+
+    /// Writes the records of an object with `__arrow_c_stream__`. The answer is (applied, skipped, version, rows,
+    /// bad rows).
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.add_batches")]
+    fn write_arrow(
+        &self,
+        py: Python<'_>,
+        way: &str,
+        table: &Bound<'_, PyAny>,
+        columns: &str,
+        others: &str,
+        first: u64,
+        set_aside: bool,
+    ) -> PyResult<Pending> {
+        let refused = |error: Error| raised(py, &error);
+        let way = how(way).map_err(refused)?;
+        let others: OtherColumns = others.parse().map_err(refused)?;
+        let choice = ColumnChoice::guessing(others).naming(columns).map_err(refused)?;
+        let batches = batches(table)?;
+        self.pending(py, |collection| async move {
+            let dimension = collection.dimension();
+            let made = tokio::task::spawn_blocking(move || records_of(&batches, &choice, first, set_aside, dimension));
+            let made = made.await.map_err(|_| Error::new(drumlin::ErrorKind::Internal, "reading the table failed"))?;
+            let (records, bad) = made?;
+            let rows = records.len() + bad.len();
+            let WriteOutcome { applied, skipped, version } = match records.is_empty() {
+                true => WriteOutcome { version: collection.info().version, ..WriteOutcome::default() },
+                false => write_records(&collection, way, records).await?,
+            };
+            Ok(value((applied, skipped, version.0, rows, bad)))
+        })
     }
 
     fn delete(
         &self,
         py: Python<'_>,
-        ids: Option<Vec<String>>,
+        ids: Option<&Bound<'_, PyList>>,
         where_: Option<&str>,
         where_document: Option<&str>,
         limit: Option<usize>,
-    ) -> PyResult<(usize, usize, u64)> {
-        let filter = convert::filter(where_, where_document)?;
-        self.write(py, Write::Delete(Selection { ids, filter, limit }))
+    ) -> PyResult<Pending> {
+        let filter = convert::filter(py, where_, where_document)?;
+        let selection = Selection { ids: ids.map(convert::ids).transpose()?, filter, limit };
+        self.pending(py, |collection| async move { collection.write(Write::Delete(selection)).await.map(told) })
     }
 
-    /// The answer to a search as (one list of ids per query, all distances in one array, the version, Arrow IPC).
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.search")]
-    #[expect(clippy::type_complexity, reason = "the Python side names the parts")]
-    fn search<'py>(
+    fn search(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         queries: PyReadonlyArray2<'_, f32>,
         k: usize,
-        ids: Option<Vec<String>>,
+        ids: Option<&Bound<'_, PyList>>,
         where_: Option<&str>,
         where_document: Option<&str>,
         include: Vec<String>,
         ef_search: Option<usize>,
         exact: bool,
         strong: bool,
-        fields: bool,
-    ) -> PyResult<(Vec<Vec<String>>, Bound<'py, PyArray1<f32>>, u64, Option<Bound<'py, PyBytes>>)> {
-        let rows = queries.as_array();
-        let query = Query {
-            ids,
-            filter: convert::filter(where_, where_document)?,
-            ef_search,
-            ..Query::batch(rows.rows().into_iter().map(|row| row.to_vec()))
-                .k(k)
-                .exact(exact)
-                .include(included(&include))
-                .consistency(freshness(strong))
-        };
-        let answer: QueryAnswer = self.threads.wait(py, async { self.collection.find(query).await?.answer() })?;
-        let ids = answer.results.iter().map(|hits| hits.iter().map(|hit| hit.id.clone()).collect()).collect();
-        let distances = PyArray1::from_iter(py, answer.results.iter().flatten().map(|hit| hit.distance));
-        let ipc = match fields {
-            true => {
-                let bytes = py.detach(|| ipc_from_answer(&answer)).map_err(|error| raised(py, &error))?;
-                Some(PyBytes::new(py, &bytes))
-            }
-            false => None,
-        };
-        Ok((ids, distances, answer.version.0, ipc))
+    ) -> PyResult<Pending> {
+        let filters = (where_, where_document);
+        let query = query(py, &queries, k, ids, filters, &include)?;
+        let query = Query { ef_search, exact, consistency: freshness(strong), ..query };
+        let include = query.include;
+        self.pending(py, |collection| async move {
+            let answer: QueryAnswer = collection.find(query).await?.answer()?;
+            Ok(value(Answer::new(answer, include)))
+        })
     }
 
-    /// Records as dicts, in insertion order, and the version that was read.
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.get")]
-    fn get<'py>(
+    fn get(
         &self,
-        py: Python<'py>,
-        ids: Option<Vec<String>>,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyList>>,
         where_: Option<&str>,
         where_document: Option<&str>,
         limit: Option<usize>,
         offset: usize,
         include: Vec<String>,
         strong: bool,
-    ) -> PyResult<(Vec<Bound<'py, PyDict>>, u64)> {
-        let filter = convert::filter(where_, where_document)?;
-        let get = Get { ids, filter, limit, offset, include: included(&include), consistency: freshness(strong) };
-        let answer = self.threads.wait(py, self.collection.get(get))?;
-        let mut records = Vec::with_capacity(answer.records.len());
-        for record in answer.records {
-            let dict = PyDict::new(py);
-            dict.set_item("id", record.id)?;
-            if let Some(embedding) = record.embedding {
-                dict.set_item("embedding", PyArray1::from_vec(py, embedding))?;
-            }
-            dict.set_item("document", record.document)?;
-            dict.set_item("uri", record.uri)?;
-            dict.set_item("metadata", record.metadata.map(|found| convert::dict(py, &found)).transpose()?)?;
-            records.push(dict);
-        }
-        Ok((records, answer.version.0))
+    ) -> PyResult<Pending> {
+        let get = get(py, ids, (where_, where_document), (limit, offset), &include)?;
+        let (get, include) = (get.consistency(freshness(strong)), included(&include));
+        self.pending(py, |collection| async move {
+            let answer = collection.get(get).await?;
+            Ok(value(Records::new(answer.records, include, answer.version, collection.dimension())))
+        })
     }
 
-    fn count(&self, py: Python<'_>, where_: Option<&str>, where_document: Option<&str>, strong: bool) -> PyResult<u64> {
-        match convert::filter(where_, where_document)? {
-            None => self.threads.wait(py, self.collection.count(freshness(strong))),
-            Some(filter) => {
-                let get = Get::all().filter(filter).include(Include::NONE).consistency(freshness(strong));
-                self.threads.wait(py, async { Ok(self.collection.read(get).await?.len() as u64) })
-            }
-        }
+    fn count(
+        &self,
+        py: Python<'_>,
+        where_: Option<&str>,
+        where_document: Option<&str>,
+        strong: bool,
+    ) -> PyResult<Pending> {
+        let filter = convert::filter(py, where_, where_document)?;
+        self.pending(py, |collection| async move {
+            let Some(filter) = filter else { return collection.count(freshness(strong)).await.map(value) };
+            let get = Get::all().filter(filter).include(Include::NONE).consistency(freshness(strong));
+            Ok(value(collection.read(get).await?.len()))
+        })
     }
+
+    fn scan(&self, py: Python<'_>, strong: bool) -> PyResult<Pending> {
+        let threads = self.inner.threads;
+        self.pending(py, move |collection| async move {
+            let scan = collection.scan(freshness(strong)).await?;
+            Ok(value(Scan::new(Held::new(scan, threads), collection.dimension())))
+        })
+    }
+}
+
+/// What `where` and `where_document` say, as JSON.
+pub type Filters<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// A query of these embeddings (q × d), which are copied.
+pub fn query(
+    py: Python<'_>,
+    queries: &PyReadonlyArray2<'_, f32>,
+    k: usize,
+    ids: Option<&Bound<'_, PyList>>,
+    filters: Filters<'_>,
+    include: &[String],
+) -> PyResult<Query> {
+    let ids = ids.map(convert::ids).transpose()?;
+    let filter = convert::filter(py, filters.0, filters.1)?;
+    let embeddings = queries.as_array().rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
+    Ok(Query { ids, filter, ..Query::batch(embeddings).k(k).include(included(include)) })
+}
+
+/// A get of a page: at most so many, and how many to leave out first.
+pub fn get(
+    py: Python<'_>,
+    ids: Option<&Bound<'_, PyList>>,
+    filters: Filters<'_>,
+    page: (Option<usize>, usize),
+    include: &[String],
+) -> PyResult<Get> {
+    let ids = ids.map(convert::ids).transpose()?;
+    let filter = convert::filter(py, filters.0, filters.1)?;
+    Ok(Get { ids, filter, limit: page.0, offset: page.1, include: included(include), ..Get::default() })
+}
+
+/// What is known of a collection, as JSON.
+pub fn described(info: &CollectionInfo) -> String {
+    json!({
+        "name": info.name,
+        "id": info.id,
+        "tenant": info.scope.tenant,
+        "database": info.scope.database,
+        "metric": info.metric,
+        "dimension": info.dimension,
+        "count": info.count,
+        "version": info.version,
+        "metadata": info.metadata,
+        "index": info.index,
+        "condition": info.condition,
+    })
+    .to_string()
 }

@@ -1,61 +1,115 @@
 //! Python values as the library's, and back. Invariant: what does not fit is refused with the place it stands at, and
 //! nothing is converted silently that would change its value.
 
-use std::ptr::NonNull;
+use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
-use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
-use drumlin::{Filter, MetaValue, Metadata};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use drumlin::{Consistency, Filter, Include, MetaValue, Metadata, MetadataPatch};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyCapsule, PyDict, PyList, PyString};
+use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
+
+use crate::errors::invalid;
+
+/// Ids: text, each.
+pub fn ids(values: &Bound<'_, PyList>) -> PyResult<Vec<String>> {
+    let one = |(place, value): (usize, Bound<'_, PyAny>)| {
+        value
+            .cast::<PyString>()
+            .map_err(|_| ())
+            .and_then(|text| text.extract::<String>().map_err(|_| ()))
+            .map_err(|()| invalid(values.py(), format!("ids[{place}]: expected str, got {}", value.get_type())))
+    };
+    values.iter().enumerate().map(one).collect()
+}
+
+/// Texts, or `None` where there is none.
+pub fn texts(field: &str, values: &Bound<'_, PyList>) -> PyResult<Vec<Option<String>>> {
+    let one = |(place, value): (usize, Bound<'_, PyAny>)| {
+        value.extract::<Option<String>>().map_err(|_| {
+            invalid(values.py(), format!("{field}[{place}]: expected str or None, got {}", value.get_type()))
+        })
+    };
+    values.iter().enumerate().map(one).collect()
+}
+
+/// Metadata of the record at `place`; `None` for `None` and an empty dict. Keys whose value is `None` are left out.
+pub fn metadata_at(list: &Bound<'_, PyList>, place: usize) -> PyResult<Option<Metadata>> {
+    let found = dict_at(list, place)?.map(|dict| metadata(&dict)).transpose()?;
+    Ok(found.filter(|found| !found.0.is_empty()))
+}
+
+/// What an update does to metadata: keys whose value is `None` are removed.
+pub fn patch_at(list: &Bound<'_, PyList>, place: usize) -> PyResult<Option<MetadataPatch>> {
+    let Some(dict) = dict_at(list, place)? else { return Ok(None) };
+    let mut patch = BTreeMap::new();
+    for (key, value) in &dict {
+        let key = key_of(&key)?;
+        let value = if value.is_none() { None } else { Some(meta_value(&key, &value)?) };
+        patch.insert(key, value);
+    }
+    Ok(Some(MetadataPatch(patch)))
+}
+
+fn dict_at<'py>(list: &Bound<'py, PyList>, place: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let value = list.get_item(place)?;
+    if value.is_none() {
+        return Ok(None);
+    }
+    let dict = value.cast_into::<PyDict>().map_err(|error| {
+        let got = error.into_inner().get_type();
+        invalid(list.py(), format!("metadatas[{place}]: expected a dict or None, got {got}"))
+    })?;
+    Ok(Some(dict))
+}
 
 /// Metadata out of a dict. Keys whose value is `None` are left out.
 pub fn metadata(dict: &Bound<'_, PyDict>) -> PyResult<Metadata> {
-    let mut pairs = Vec::with_capacity(dict.len());
+    let mut pairs = BTreeMap::new();
     for (key, value) in dict {
-        let key: String =
-            key.extract().map_err(|_| PyTypeError::new_err(format!("metadata: expected str keys, got {key}")))?;
+        let key = key_of(&key)?;
         if !value.is_none() {
-            pairs.push((key.clone(), meta_value(&key, &value)?));
+            let value = meta_value(&key, &value)?;
+            pairs.insert(key, value);
         }
     }
-    Ok(Metadata(pairs.into_iter().collect()))
+    Ok(Metadata(pairs))
+}
+
+fn key_of(key: &Bound<'_, PyAny>) -> PyResult<String> {
+    key.extract().map_err(|_| invalid(key.py(), format!("metadata: expected str as keys, got {}", key.get_type())))
 }
 
 fn meta_value(key: &str, value: &Bound<'_, PyAny>) -> PyResult<MetaValue> {
     let refused = || {
-        PyTypeError::new_err(format!(
-            "metadata[{key:?}]: expected bool, int, float, str, or a list of one of them, got {}",
-            value.get_type()
-        ))
+        let expected = "bool, int, float, str, or a list of one of them; floats finite, and ints of 64 bits";
+        let got = value.get_type();
+        invalid(value.py(), format!("metadata[{key:?}]: expected {expected}, got {value} ({got})"))
     };
-    // A bool is an int in Python: looked at first.
-    if value.is_instance_of::<PyBool>() {
-        return Ok(MetaValue::Bool(value.extract()?));
-    }
-    if value.is_instance_of::<PyString>() {
-        return Ok(MetaValue::Str(value.extract()?));
-    }
-    if let Ok(list) = value.cast::<PyList>() {
-        let json = serde_json::Value::Array(
-            list.iter().map(|item| scalar(&item).ok_or_else(refused)).collect::<PyResult<_>>()?,
-        );
-        return MetaValue::from_json(&json).ok_or_else(refused);
+    if value.cast::<PyList>().is_ok() || value.cast::<PyTuple>().is_ok() {
+        let items = value.try_iter()?.map(|item| scalar(&item?).ok_or_else(refused)).collect::<PyResult<_>>()?;
+        return MetaValue::from_json(&serde_json::Value::Array(items)).ok_or_else(refused);
     }
     scalar(value).and_then(|json| MetaValue::from_json(&json)).ok_or_else(refused)
 }
 
-/// A bool, int, float or str as JSON; NumPy's numbers too.
+/// A bool, int, float or str as JSON; NumPy's scalars too.
 fn scalar(value: &Bound<'_, PyAny>) -> Option<serde_json::Value> {
+    // A bool is an int in Python: looked at first.
     if value.is_instance_of::<PyBool>() {
         return Some(value.extract::<bool>().ok()?.into());
     }
-    if let Ok(text) = value.extract::<String>() {
-        return Some(text.into());
+    if value.is_instance_of::<PyString>() {
+        return Some(value.extract::<String>().ok()?.into());
+    }
+    // NumPy's bool is no int, and has no way to one but `item`.
+    if value.get_type().name().is_ok_and(|name| name == "bool" || name == "bool_") {
+        return Some(value.is_truthy().ok()?.into());
     }
     if let Ok(whole) = value.extract::<i64>() {
         return Some(whole.into());
+    }
+    // An int beyond 64 bits would lose digits as a float.
+    if value.is_instance_of::<pyo3::types::PyInt>() {
+        return None;
     }
     serde_json::Number::from_f64(value.extract::<f64>().ok()?).map(serde_json::Value::Number)
 }
@@ -79,26 +133,22 @@ pub fn dict<'py>(py: Python<'py>, metadata: &Metadata) -> PyResult<Bound<'py, Py
 }
 
 /// A filter out of the JSON of `where` and `where_document`.
-pub fn filter(where_: Option<&str>, where_document: Option<&str>) -> PyResult<Option<Filter>> {
+pub fn filter(py: Python<'_>, where_: Option<&str>, where_document: Option<&str>) -> PyResult<Option<Filter>> {
     let read = |name: &str, text: Option<&str>| {
         text.map(serde_json::from_str::<serde_json::Value>)
             .transpose()
-            .map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
+            .map_err(|error| invalid(py, format!("{name}: {error}")))
     };
     let (where_, where_document) = (read("where", where_)?, read("where_document", where_document)?);
-    Filter::parse(where_.as_ref(), where_document.as_ref()).map_err(|error| PyValueError::new_err(error.to_string()))
+    Filter::parse(where_.as_ref(), where_document.as_ref()).map_err(|error| invalid(py, error.to_string()))
 }
 
-/// The batches of an object with `__arrow_c_stream__`: tables and readers of pyarrow, Polars, pandas, DuckDB and others.
-/// Their memory is shared, not copied.
-pub fn arrow_batches(table: &Bound<'_, PyAny>) -> PyResult<Vec<RecordBatch>> {
-    let capsule = table.call_method0("__arrow_c_stream__")?;
-    let capsule = capsule.cast::<PyCapsule>()?;
-    let stream: NonNull<FFI_ArrowArrayStream> = capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast();
-    // SAFETY: the capsule's name says that it points to an ArrowArrayStream, as Arrow's PyCapsule interface has it;
-    // the stream is moved out, and its place is left released, so that the capsule frees nothing twice.
-    let stream = unsafe { FFI_ArrowArrayStream::from_raw(stream.as_ptr()) };
-    let failed =
-        |error: arrow::error::ArrowError| PyValueError::new_err(format!("the Arrow stream cannot be read: {error}"));
-    RecordBatchStreamReader::try_new(stream).map_err(failed)?.map(|batch| batch.map_err(failed)).collect()
+/// Which fields to return, by the names that Python uses.
+pub fn included(fields: &[String]) -> Include {
+    let has = |name: &str| fields.iter().any(|field| field == name);
+    Include { embedding: has("embeddings"), document: has("documents"), uri: has("uris"), metadata: has("metadatas") }
+}
+
+pub fn freshness(strong: bool) -> Consistency {
+    if strong { Consistency::Strong } else { Consistency::Local }
 }

@@ -9,28 +9,34 @@ fn class_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Invalid => "InvalidArgument",
         ErrorKind::Limit => "LimitExceeded",
-        ErrorKind::NotFound => "NotFound",
+        ErrorKind::NotFound | ErrorKind::Gone => "NotFound",
         ErrorKind::AlreadyExists => "AlreadyExists",
         ErrorKind::Conflict => "Conflict",
         ErrorKind::Unavailable => "Unavailable",
         ErrorKind::OutcomeUnknown => "OutcomeUnknown",
+        ErrorKind::Unauthorized => "Unauthorized",
         ErrorKind::NoRoom => "OutOfMemory",
         ErrorKind::Corrupted => "Corrupted",
         _ => "DrumlinError",
     }
 }
 
-/// The exception that says what `error` says.
-pub fn raised(py: Python<'_>, error: &Error) -> PyErr {
-    let message = error.to_string();
+/// An exception of a class of `drumlin.errors`.
+pub fn named(py: Python<'_>, class: &str, message: impl Into<String>) -> PyErr {
+    let message = message.into();
     let made = py
         .import("drumlin.errors")
-        .and_then(|module| module.getattr(class_of(error.kind())))
+        .and_then(|module| module.getattr(class))
         .and_then(|class| class.call1((message.clone(),)));
     made.map_or_else(|_| PyRuntimeError::new_err(message), PyErr::from_value)
 }
 
+/// The exception that says what `error` says.
+pub fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    named(py, class_of(error.kind()), error.to_string())
+}
+
 /// An error about an argument.
 pub fn invalid(py: Python<'_>, message: impl Into<String>) -> PyErr {
-    raised(py, &Error::new(ErrorKind::Invalid, message.into()))
+    named(py, "InvalidArgument", message)
 }

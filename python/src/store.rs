@@ -2,64 +2,114 @@
 
 use std::time::Duration;
 
+use drumlin::admin::{Choice, Moment, verify};
 use drumlin::settings::MemoryLimit;
-use drumlin::{CollectionSpec, Consistency, Metric, Scope, Settings};
+use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Version};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::collection::Collection;
-use crate::convert;
+use crate::collection::{Collection, described};
+use crate::convert::{self, freshness};
 use crate::errors::{invalid, raised};
-use crate::runtime::Threads;
+use crate::pending::{Made, Pending, value};
+use crate::threads::{Held, Threads};
+use crate::view::View;
 
 /// All collections of one bucket. Made by `drumlin.connect`.
 #[pyclass(frozen, module = "drumlin._drumlin")]
 pub struct Store {
-    store: drumlin::Store,
-    threads: Threads,
-    url: String,
+    inner: Held<drumlin::Store>,
+    settings: Settings,
+}
+
+impl Store {
+    pub fn inner(&self) -> &Held<drumlin::Store> {
+        &self.inner
+    }
+
+    /// A call on the store, to be made.
+    fn pending<F, W>(&self, py: Python<'_>, call: F) -> PyResult<Pending>
+    where
+        F: FnOnce(drumlin::Store) -> W,
+        W: Future<Output = Result<Made, Error>> + Send + 'static,
+    {
+        let store = self.inner.get(py)?.clone();
+        Ok(Pending::new(self.inner.threads, call(store)))
+    }
+}
+
+/// A collection as Python sees it.
+fn handle(collection: drumlin::Collection, threads: &'static Threads) -> Made {
+    value(Collection::new(collection, threads))
+}
+
+fn json(report: &impl serde::Serialize) -> Result<Made, Error> {
+    let text = serde_json::to_string(report);
+    text.map(value).map_err(|error| Error::new(ErrorKind::Internal, format!("the report is no JSON: {error}")))
+}
+
+/// Runs a call whose future cannot move between threads on a thread of its own.
+async fn on_a_thread<F, W, T>(call: F) -> Result<T, Error>
+where
+    F: FnOnce() -> W + Send + 'static,
+    W: Future<Output = Result<T, Error>>,
+    T: Send + 'static,
+{
+    let handle = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || handle.block_on(call())).await;
+    done.map_err(|_| Error::new(ErrorKind::Internal, "the thread of this call ended early"))?
+}
+
+fn seconds(py: Python<'_>, name: &str, given: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(given).map_err(|_| invalid(py, format!("{name}: expected seconds, got {given}")))
 }
 
 #[pymethods]
 impl Store {
-    #[new]
-    #[pyo3(signature = (url, *, memory_limit=None, search_threads=None, index_threads=None, sync_interval=None, create=true, maintenance=true))]
+    /// Opens the store at `url`.
+    #[staticmethod]
+    #[pyo3(signature = (
+        url, *, memory_limit=None, search_threads=None, index_threads=None, sync_interval=None, start_timeout=None,
+        create=true, load_at_start=true, maintenance=true
+    ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of drumlin.connect")]
-    fn new(
+    fn open(
         py: Python<'_>,
-        url: String,
+        url: &str,
         memory_limit: Option<u64>,
         search_threads: Option<usize>,
         index_threads: Option<usize>,
         sync_interval: Option<f64>,
+        start_timeout: Option<f64>,
         create: bool,
+        load_at_start: bool,
         maintenance: bool,
-    ) -> PyResult<Store> {
+    ) -> PyResult<Pending> {
         let mut settings: Settings = url.parse().map_err(|error| raised(py, &error))?;
         settings.memory_limit = memory_limit.map(|bytes| MemoryLimit { bytes, whole_process: false });
         settings.search_threads = search_threads.unwrap_or(settings.search_threads);
         settings.index_threads = index_threads.unwrap_or(settings.index_threads);
-        if let Some(seconds) = sync_interval {
-            settings.sync_interval = Duration::try_from_secs_f64(seconds)
-                .map_err(|_| invalid(py, format!("sync_interval: expected seconds, got {seconds}")))?;
+        if let Some(given) = sync_interval {
+            settings.sync_interval = seconds(py, "sync_interval", given)?;
         }
-        (settings.create, settings.maintenance) = (create, maintenance);
+        if let Some(given) = start_timeout {
+            settings.start_timeout = seconds(py, "start_timeout", given)?;
+        }
+        (settings.create, settings.load_at_start, settings.maintenance) = (create, load_at_start, maintenance);
         let threads = Threads::get()?;
-        let store = threads.wait(py, drumlin::Store::open(settings))?;
-        Ok(Store { store, threads, url })
+        Ok(Pending::new(threads, async move {
+            let store = drumlin::Store::open(settings.clone()).await?;
+            Ok(value(Store { inner: Held::new(store, threads), settings }))
+        }))
     }
 
-    /// The URL that it was opened with.
-    #[getter]
-    fn url(&self) -> &str {
-        &self.url
+    fn with_scope(&self, py: Python<'_>, tenant: String, database: String) -> PyResult<Store> {
+        let store = self.inner.get(py)?.with_scope(&Scope { tenant, database });
+        Ok(Store { inner: Held::new(store, self.inner.threads), settings: self.settings.clone() })
     }
 
-    fn with_scope(&self, tenant: String, database: String) -> Store {
-        let store = self.store.with_scope(&Scope { tenant, database });
-        Store { store, threads: self.threads.clone(), url: self.url.clone() }
-    }
-
+    #[pyo3(signature = (name, metric, dimension, metadata, m=None, ef_construction=None, ef_search=None))]
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of Database.collection")]
     fn create_collection(
         &self,
         py: Python<'_>,
@@ -67,36 +117,145 @@ impl Store {
         metric: &str,
         dimension: Option<usize>,
         metadata: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Collection> {
+        m: Option<usize>,
+        ef_construction: Option<usize>,
+        ef_search: Option<usize>,
+    ) -> PyResult<Pending> {
         let metric: Metric = metric.parse().map_err(|error| raised(py, &error))?;
         let mut spec = CollectionSpec::new(name).metric(metric);
         spec.dimension = dimension;
         spec.metadata = metadata.map(convert::metadata).transpose()?;
-        let made = self.threads.wait(py, self.store.create_collection(spec))?;
-        Ok(Collection::new(made, self.threads.clone()))
+        spec.index.m = m.unwrap_or(spec.index.m);
+        spec.index.ef_construction = ef_construction.unwrap_or(spec.index.ef_construction);
+        spec.index.ef_search = ef_search;
+        let threads = self.inner.threads;
+        self.pending(py, move |store| async move { Ok(handle(store.create_collection(spec).await?, threads)) })
     }
 
-    fn collection(&self, py: Python<'_>, name: &str) -> PyResult<Collection> {
-        let found = self.threads.wait(py, self.store.collection(name))?;
-        Ok(Collection::new(found, self.threads.clone()))
+    fn collection(&self, py: Python<'_>, name: String) -> PyResult<Pending> {
+        let threads = self.inner.threads;
+        self.pending(py, move |store| async move { Ok(handle(store.collection(&name).await?, threads)) })
     }
 
-    fn collections(&self, py: Python<'_>, strong: bool) -> PyResult<Vec<String>> {
-        let consistency = if strong { Consistency::Strong } else { Consistency::Local };
-        let infos = self.threads.wait(py, self.store.collections(consistency))?;
-        Ok(infos.into_iter().map(|info| info.name).collect())
+    /// A collection at a version, or as it is now.
+    fn collection_at(&self, py: Python<'_>, name: String, version: Option<u64>) -> PyResult<Pending> {
+        let threads = self.inner.threads;
+        self.pending(py, move |store| async move {
+            let view = store.collection_at(&name, version.map(Version)).await?;
+            Ok(value(View::new(Held::new(view, threads))))
+        })
     }
 
-    fn drop_collection(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        self.threads.wait(py, self.store.drop_collection(name))
+    /// What is known of each collection, as JSON.
+    fn collections(&self, py: Python<'_>, strong: bool) -> PyResult<Pending> {
+        self.pending(py, move |store| async move {
+            let infos = store.collections(freshness(strong)).await?;
+            Ok(value(infos.iter().map(described).collect::<Vec<String>>()))
+        })
     }
 
-    fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        self.threads.wait(py, async { self.store.sync().await.map(drop) })
+    fn drop_collection(&self, py: Python<'_>, name: String) -> PyResult<Pending> {
+        self.pending(py, move |store| async move { store.drop_collection(&name).await.map(value) })
     }
 
-    fn close(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
-        let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(10));
-        self.threads.wait(py, self.store.close(limit))
+    /// Another name, other metadata or another width of the search, for a collection.
+    fn modify(
+        &self,
+        py: Python<'_>,
+        name: String,
+        new_name: Option<String>,
+        metadata: Option<&Bound<'_, PyDict>>,
+        ef_search: Option<usize>,
+    ) -> PyResult<Pending> {
+        let metadata = metadata.map(convert::metadata).transpose()?.map(Some);
+        let change = CollectionChange { name: new_name, metadata, ef_search, ..CollectionChange::default() };
+        self.pending(py, move |store| async move {
+            let id = store.collection(&name).await?.id();
+            store.modify_collection(id, change).await.map(value)
+        })
+    }
+
+    fn fork(&self, py: Python<'_>, name: String, new_name: String) -> PyResult<Pending> {
+        let threads = self.inner.threads;
+        self.pending(py, move |store| async move {
+            let id = store.collection(&name).await?.id();
+            Ok(handle(store.fork_collection(id, &new_name).await?, threads))
+        })
+    }
+
+    /// The state of `name` at a version, at a time (milliseconds since 1970), or before any damage, as `new_name`.
+    fn restore(
+        &self,
+        py: Python<'_>,
+        name: String,
+        new_name: String,
+        version: Option<u64>,
+        time_ms: Option<i64>,
+    ) -> PyResult<Pending> {
+        let moment = match (version, time_ms) {
+            (Some(version), None) => Moment::Version(Version(version)),
+            (None, Some(time)) => Moment::Time(time),
+            (None, None) => Moment::Sound,
+            (Some(_), Some(_)) => return Err(invalid(py, "restore: expected a version or a time, got both")),
+        };
+        let threads = self.inner.threads;
+        self.pending(py, move |store| async move {
+            let restore = move || async move { store.admin().restore_collection(&name, moment, &new_name).await };
+            let (restored, version) = on_a_thread(restore).await?;
+            Ok(value((Collection::new(restored, threads), version.0)))
+        })
+    }
+
+    /// Which versions of a collection can be restored, as JSON.
+    fn past(&self, py: Python<'_>, name: String) -> PyResult<Pending> {
+        self.pending(py, move |store| async move { json(&store.admin().past_of(&name).await?) })
+    }
+
+    fn create_database(&self, py: Python<'_>, tenant: String, database: String) -> PyResult<Pending> {
+        self.pending(py, move |store| async move {
+            let spaces = store.namespaces();
+            for done in
+                [spaces.create_tenant(&tenant).await, spaces.create_database(&tenant, &database).await.map(drop)]
+            {
+                match done {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                    other => other?,
+                }
+            }
+            Ok(value(()))
+        })
+    }
+
+    /// What was read from other processes and flushed, as JSON.
+    fn sync(&self, py: Python<'_>) -> PyResult<Pending> {
+        self.pending(py, |store| async move { json(&store.sync().await?) })
+    }
+
+    /// The state of the store, as JSON.
+    fn health(&self, py: Python<'_>) -> PyResult<Pending> {
+        self.pending(py, |store| async move { json(&store.admin().health()) })
+    }
+
+    fn wait_until_loaded(&self, py: Python<'_>) -> PyResult<Pending> {
+        self.pending(py, |store| async move {
+            store.wait_until_loaded().await;
+            Ok(value(()))
+        })
+    }
+
+    /// Whether every object in the bucket is sound, as JSON.
+    fn verify(&self, py: Python<'_>, collection: Option<String>) -> PyResult<Pending> {
+        let settings = self.settings.clone();
+        let Scope { tenant, database } = self.inner.get(py)?.scope().clone();
+        self.pending(py, move |_| async move {
+            let (tenant, database) = collection.is_some().then_some((tenant, database)).unzip();
+            let choice = Choice { collection, tenant, database };
+            json(&on_a_thread(move || async move { verify(&settings, &choice).await }).await?)
+        })
+    }
+
+    fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<Pending> {
+        let limit = seconds(py, "timeout", timeout)?;
+        self.pending(py, move |store| async move { store.close(limit).await.map(value) })
     }
 }
