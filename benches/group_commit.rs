@@ -20,12 +20,10 @@ async fn main() {
     let (clients, adds) = (arguments::number("--clients", 64), arguments::number("--adds", 50));
     let latency_ms = arguments::number("--latency-ms", 25);
     let server = S3Server::start().await;
-    let settings = S3Settings {
-        endpoint: Some(server.endpoint().to_owned()),
-        access_key_id: Some(ACCESS_KEY.to_owned()),
-        secret_access_key: Some(SECRET_KEY.to_owned()),
-        ..S3Settings::new(BUCKET)
-    };
+    let mut settings = S3Settings::new(BUCKET);
+    settings.endpoint = Some(server.endpoint().to_owned());
+    settings.access_key_id = Some(ACCESS_KEY.to_owned());
+    settings.secret_access_key = Some(SECRET_KEY.to_owned());
     let store = Store::open(Settings::new(Storage::S3(settings))).await.expect("a store opens on the server");
     let quick = group_commit_run::run(&store, "warm-up", clients, 5).await;
     report("no latency", clients, &quick, 0.0);

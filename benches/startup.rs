@@ -90,22 +90,22 @@ impl Bench {
         let given = |name: &str| std::env::args().any(|argument| argument == name);
         let (keep, graph) = (given("--keep"), !given("--no-graph"));
         let endpoint = std::env::var("S3_ENDPOINT").unwrap_or_default();
-        let (server, s3) = if endpoint.is_empty() {
+        let (server, mut s3) = if endpoint.is_empty() {
             let server = S3Server::start().await;
-            let s3 = S3Settings {
-                endpoint: Some(server.endpoint().to_owned()),
-                access_key_id: Some(ACCESS_KEY.to_owned()),
-                secret_access_key: Some(SECRET_KEY.to_owned()),
-                ..S3Settings::new(BUCKET)
-            };
+            let mut s3 = S3Settings::new(BUCKET);
+            s3.endpoint = Some(server.endpoint().to_owned());
+            s3.access_key_id = Some(ACCESS_KEY.to_owned());
+            s3.secret_access_key = Some(SECRET_KEY.to_owned());
             (Some(server), s3)
         } else {
             let bucket = std::env::var("S3_BUCKET").expect("S3_BUCKET names the bucket at S3_ENDPOINT");
-            (None, S3Settings { endpoint: Some(endpoint), ..S3Settings::new(bucket) })
+            let mut s3 = S3Settings::new(bucket);
+            s3.endpoint = Some(endpoint);
+            (None, s3)
         };
         let whose = if keep { "kept".to_owned() } else { std::process::id().to_string() };
         let kind = if graph { "graph" } else { "bare" };
-        let s3 = S3Settings { prefix: format!("startup-bench-{records}-{dim}-{kind}-{whose}/"), ..s3 };
+        s3.prefix = format!("startup-bench-{records}-{dim}-{kind}-{whose}/");
         let mut settings = Settings::new(Storage::S3(s3.clone()));
         // Maintenance runs where this bench asks for it, and loading is measured without it.
         settings.maintenance = false;

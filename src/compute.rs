@@ -198,9 +198,10 @@ impl Compute {
         let place = QueuePlace(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= self.waiting_limit {
             return Err(Error::unavailable(format!(
-                "{} searches wait already (setting: waiting searches); try again later",
+                "{} searches wait already (limits.waiting_searches); try again later",
                 self.waiting_limit
-            )));
+            ))
+            .of_setting("limits.waiting_searches"));
         }
         Ok(place)
     }

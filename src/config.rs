@@ -1,5 +1,5 @@
-//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools. The command line
-//! (`cli`) reads them from flags and the environment; nothing here touches the environment.
+//! Settings of a store: where the bucket is, the protocol's constants, limits and sizes of pools. `environment` reads
+//! them from variables, and the command line (`cli`) lays its flags on top; nothing here touches the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +15,10 @@ use crate::bucket::reread::Reread;
 use crate::bucket::s3::S3Settings;
 use crate::memory::MemoryLimit;
 
-/// Everything a [`Store`](crate::Store) needs to open.
+/// Everything a [`Store`](crate::Store) needs to open. Made by [`new`](Settings::new), from a string, or by
+/// [`from_env`](Settings::from_env); then any field may be set. Later versions may have more fields.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Settings {
     /// Where the bucket is.
     pub storage: Storage,
@@ -83,6 +85,7 @@ impl Settings {
 /// Which kind of bucket, and where. The sizes of the variants depend on the features; there is one value per store.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Storage {
     /// S3 or a server that speaks it; Cloudflare R2 by [`S3Settings::r2`].
     #[cfg(feature = "s3")]
@@ -104,6 +107,7 @@ pub enum Storage {
 
 /// The protocol's constants (docs/protocol.md#constants).
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Timing {
     /// T_LEASE: how far an answer's store time may be from the anchor before HEAD must be read.
     pub lease: Duration,
@@ -210,8 +214,9 @@ impl Default for Timing {
     }
 }
 
-/// How files are kept.
+/// How files are kept. Later versions may have more fields.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct FileSettings {
     /// Bytes of a file.
     pub max_bytes: u64,
@@ -237,8 +242,9 @@ impl Default for FileSettings {
     }
 }
 
-/// What one request or record may hold.
+/// What one request or record may hold. Later versions may have more fields.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Limits {
     /// Floats of an embedding.
     pub dimension: usize,

@@ -25,7 +25,7 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// A key is missing, or it does not allow this request.
     Unauthorized,
-    /// A limit was passed; the message names the limit and its setting.
+    /// A limit was passed; the message names the limit and, if one sets it, the setting.
     Limit,
     /// Memory is short; the message names the limit, the use and the need. Nothing was applied.
     NoRoom,
@@ -64,6 +64,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    setting: Option<&'static str>,
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -79,12 +80,28 @@ impl Error {
     /// An error of `kind` with a sentence in lower case.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retry_after = (kind == ErrorKind::Unavailable).then_some(SOON);
-        Error { kind, message: message.into(), retry_after, source: None }
+        Error { kind, message: message.into(), retry_after, setting: None, source: None }
     }
 
     /// Marks the failure as passing: it ends with the work under way.
     pub(crate) fn passing(self) -> Self {
         Error { retry_after: Some(SOON), ..self }
+    }
+
+    /// Says which setting refused, by the name of its field. The message has the name in parentheses.
+    pub(crate) fn of_setting(self, setting: &'static str) -> Self {
+        debug_assert!(self.message.contains(&format!("({setting})")), "{:?} does not name {setting}", self.message);
+        Error { setting: Some(setting), ..self }
+    }
+
+    /// This error, with `name` in its message where the setting's was: as a program's users know it.
+    pub(crate) fn naming_setting(mut self, name: &str) -> Self {
+        let named = self.setting.map(|setting| format!("({setting})")).unwrap_or_default();
+        // A name that a caller gave stands before: the last one is the setting's.
+        if let Some(at) = self.message.rfind(&named).filter(|_| !named.is_empty()) {
+            self.message.replace_range(at..at + named.len(), &format!("({name})"));
+        }
+        self
     }
 
     /// This error with its cause attached.
@@ -120,6 +137,12 @@ impl Error {
     /// How long to wait before the request is worth making again; `None` where waiting does not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// The setting that refused, as the path of its field in [`Settings`](crate::Settings): `limits.k`, `memory_limit`.
+    /// `None` where no setting changes the outcome.
+    pub fn setting(&self) -> Option<&'static str> {
+        self.setting
     }
 
     /// The sentence for a person, without the causes.

@@ -36,6 +36,7 @@ mod check;
 mod collection;
 mod compute;
 mod config;
+mod environment;
 mod error;
 mod file;
 mod filter;
@@ -50,7 +51,6 @@ mod log;
 mod memory;
 mod record;
 mod self_checksum;
-mod storage_url;
 mod store;
 mod stream;
 #[cfg(feature = "testing")]
@@ -83,6 +83,7 @@ pub mod settings {
     #[cfg(feature = "s3")]
     pub use crate::bucket::s3::{S3CustomerKey, S3Encryption, S3Settings};
     pub use crate::config::{FileSettings, Limits, Settings, Storage, Timing};
+    pub use crate::environment::{Environment, variable_of, with_variables};
     pub use crate::memory::MemoryLimit;
 }
 

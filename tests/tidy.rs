@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bucket", &["error", "record", "self_checksum"]),
     ("memory", &["error"]),
     ("config", &["bucket", "memory"]),
-    ("storage_url", &["bucket", "config", "error"]),
+    ("environment", &["bucket", "config", "error", "memory"]),
     ("format", &["bucket", "error", "record", "self_checksum"]),
     ("log", &["bucket", "format", "record"]),
     ("head", &["bucket", "config", "format", "record"]),
@@ -62,7 +62,22 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop", &["collection", "config", "error", "format", "memory", "record"]),
-    ("http", &["bucket", "collection", "config", "error", "file", "filter", "interop", "memory", "record", "store"]),
+    (
+        "http",
+        &[
+            "bucket",
+            "collection",
+            "config",
+            "environment",
+            "error",
+            "file",
+            "filter",
+            "interop",
+            "memory",
+            "record",
+            "store",
+        ],
+    ),
     ("blocking", &["collection", "config", "error", "record"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
@@ -130,6 +145,65 @@ fn cpu_rooms_know_no_async_runtime_and_only_the_bucket_knows_a_cloud() {
         assert!(!(cpu && says(&text, "tokio")), "{inside} uses tokio");
         let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].into_iter().any(|name| says(&text, name));
         assert!(!cloud || inside.starts_with("bucket/"), "{inside} knows a cloud");
+    }
+}
+
+/// Rooms that know the environment. The core says the names of settings.
+const OF_VARIABLES: [&str; 3] = ["cli", "environment", "http"];
+
+/// The names of our own variables in a text.
+fn variables(text: &str) -> Vec<String> {
+    let letter = |c: &char| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_';
+    let rests = text.split("DRUMLIN_").skip(1).map(|rest| rest.chars().take_while(letter).collect::<String>());
+    rests.map(|rest| format!("DRUMLIN_{rest}")).collect()
+}
+
+#[test]
+fn the_core_names_settings_and_no_variables_of_the_environment() {
+    for path in sources(&root("src")).into_iter().filter(|path| !is_test(path)) {
+        let inside = path.strip_prefix(root("src")).unwrap();
+        let room = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let named = variables(product(&text));
+        assert!(OF_VARIABLES.contains(&room.as_str()) || named.is_empty(), "{}: {named:?}", inside.display());
+    }
+}
+
+#[test]
+fn every_variable_that_a_message_of_the_server_names_is_one_that_help_lists() {
+    let listed = variables(&fs::read_to_string(root("src/cli/variables.rs")).unwrap());
+    let mut checked = 0;
+    for path in sources(&root("src/http")).into_iter().chain(sources(&root("src/environment"))) {
+        let text = fs::read_to_string(&path).unwrap();
+        for name in variables(product(&text)).iter().filter(|name| name.len() > "DRUMLIN_".len()) {
+            checked += 1;
+            assert!(listed.contains(name), "{} names {name}, which is not read", path.display());
+        }
+    }
+    assert!(checked > 60, "only {checked} names were found");
+}
+
+#[test]
+fn settings_that_may_grow_are_made_field_by_field_wherever_a_reader_copies_from() {
+    let grow = |text: &str| -> Vec<String> {
+        let marks = text.split("#[cfg_attr(not(feature = \"testing\"), non_exhaustive)]\npub struct ").skip(1);
+        marks.map(|rest| rest.chars().take_while(char::is_ascii_alphanumeric).collect()).collect()
+    };
+    let all = sources(&root("src"));
+    let names: Vec<String> = all.iter().flat_map(|path| grow(&fs::read_to_string(path).unwrap())).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    let pages = fs::read_dir(root("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let programs = ["examples", "benches", "src/cli"].into_iter().flat_map(|folder| sources(&root(folder)));
+    for path in programs.filter(|path| !is_test(path)).chain(pages).chain([root("README.md")]) {
+        for line in fs::read_to_string(&path).unwrap().lines().filter(|line| !line.contains("struct ")) {
+            let literal = |name: &String| {
+                line.split(&format!("{name} {{")).skip(1).count() > 0
+                    && !line.contains(&format!("-> {name} {{"))
+                    && line.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == name)
+            };
+            assert!(!names.iter().any(literal), "{}: {line}: new, then fields", path.display());
+        }
     }
 }
 

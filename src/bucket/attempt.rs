@@ -85,9 +85,9 @@ pub(super) fn with_way_out(failure: String) -> String {
     let way_out = if holds(&["not valid for name", "NotValidForName"]) {
         "the certificate is of another host: the endpoint (for S3 AWS_ENDPOINT_URL) must name one of the certificate's"
     } else if holds(&["certificate expired", "certificate not valid yet"]) {
-        "the certificate's dates do not hold by the clock of this machine"
+        "by the clock of this machine the certificate is out of date: renew it, or set the clock"
     } else if holds(&["invalid peer certificate", "UnknownIssuer", "CaUsedAsEndEntity"]) {
-        "the server's certificate is signed by nobody known: AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all) names \
+        "no known authority signed the server's certificate: AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all) names \
          a PEM file with an authority of your own, or for S3 with the server's certificate itself"
     } else if holds(&["unsuccessful tunnel", "tunnel error", "proxy"]) {
         "the proxy is that of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts that are reached without"

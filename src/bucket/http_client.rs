@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 
 /// How calls are made and large objects cut.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct HttpOptions {
     /// How long one attempt may take. A body adds one minute per 64 MiB.
     pub attempt_timeout: Duration,

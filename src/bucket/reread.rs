@@ -11,6 +11,7 @@ use super::{Bucket, BucketError, Object, backoff};
 
 /// How long, and how fast, objects are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Reread {
     /// Bytes that still do not check out after this long count as damaged.
     pub limit: Duration,

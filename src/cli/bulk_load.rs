@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use drumlin::settings::with_variables;
 use drumlin::{Collection, Error, ErrorKind, Get, Include, Record, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -182,11 +183,11 @@ fn named_record(error: &Error) -> Option<usize> {
 
 /// An error with the record's id, and the variable of a limit.
 fn in_words(error: &Error, record: &Record) -> String {
+    let error = with_variables(error.clone());
     let rest = error.message().split_once(']').map_or(error.message(), |(_, rest)| rest);
     let rest = rest.strip_prefix('.').unwrap_or(rest);
-    let limit = rest.split_once("(limit ").and_then(|(_, rest)| Some(rest.split_once(')')?.0));
-    let variable = limit.map(|limit| format!("; set DRUMLIN_MAX_{} to allow more", limit.to_ascii_uppercase()));
-    format!("record {:?}, {rest}{}", record.id, variable.unwrap_or_default())
+    let way_out = if error.setting().is_some() { "; raise it to allow more" } else { "" };
+    format!("record {:?}, {rest}{way_out}", record.id)
 }
 
 /// The records in runs of about [`PART_BYTES`].

@@ -58,7 +58,11 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
         let source = Store::open(from.store).await?;
         let target = Store::open(to.store).await?;
         if source.admin().place() == target.admin().place() {
-            let what = format!("both stores are {}: nothing to copy", source.admin().place().location);
+            let place = source.admin().place().location;
+            let what = format!(
+                "both stores are {place}: expected another one to copy into; name it by --to-data FOLDER, or by \
+                 variables such as TO_S3_BUCKET_NAME"
+            );
             return Err(Error::new(ErrorKind::Invalid, what));
         }
         let copied = copy_all(&source, &target, flags).await;
@@ -93,7 +97,7 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
         copied += 1;
     }
     match copied {
-        0 => Err(Error::new(ErrorKind::NotFound, format!("there is no collection {choice}"))),
+        0 => Err(Error::new(ErrorKind::NotFound, format!("there is no collection {choice}; `drumlin list` shows all"))),
         _ => Ok(()),
     }
 }

@@ -34,7 +34,7 @@ pub fn run(flags: &InspectFlags) -> Result<()> {
         println!("{}", view.place.location);
         view.streams.iter().for_each(print);
         for finding in &view.findings {
-            println!("{}: {} (`drumlin verify` tells more)", finding.key, finding.cause);
+            println!("{}: {} (`drumlin verify` shows more)", finding.key, finding.cause);
         }
         Ok(())
     })

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use drumlin::Result;
 use drumlin::http::{CorsOrigins, HttpSettings, Key, Keyring, Rate};
+use drumlin::settings::Environment;
 
-use super::settings::{Source, expected, invalid};
+use super::settings::{expected, invalid};
 
 /// Sources of the keys. The file is read only when the server starts.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +18,7 @@ pub struct KeySettings {
 }
 
 impl KeySettings {
-    pub(super) fn read(source: &Source) -> Result<KeySettings> {
+    pub(super) fn read(source: &Environment) -> Result<KeySettings> {
         const FULL: &str = "STORAGE_API_KEY";
         let full = source.text(FULL).map(|secret| Key::full(FULL, &secret)).transpose()?;
         Ok(KeySettings { full, file: source.text("DRUMLIN_KEY_FILE").map(PathBuf::from) })
@@ -38,7 +39,7 @@ impl KeySettings {
 }
 
 /// The other settings of access.
-pub(super) fn access(source: &Source, http: &mut HttpSettings) -> Result<()> {
+pub(super) fn access(source: &Environment, http: &mut HttpSettings) -> Result<()> {
     http.rate = rate(source)?;
     source.flag("DRUMLIN_TRUST_PROXY", &mut http.trust_proxy)?;
     if let Some(origins) = source.text("DRUMLIN_CORS_ORIGINS") {
@@ -48,7 +49,7 @@ pub(super) fn access(source: &Source, http: &mut HttpSettings) -> Result<()> {
     Ok(())
 }
 
-fn rate(source: &Source) -> Result<Option<Rate>> {
+fn rate(source: &Environment) -> Result<Option<Rate>> {
     // A limit beyond a million a second limits nothing; one below a request a day is a mistake.
     const LEAST: f64 = 1.0 / 86_400.0;
     const MOST: f64 = 1e6;

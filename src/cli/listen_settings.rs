@@ -5,10 +5,11 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use drumlin::Result;
+use drumlin::settings::Environment;
 use tracing_subscriber::EnvFilter;
 
 use super::Flags;
-use super::settings::{Source, expected, invalid};
+use super::settings::{expected, invalid};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -17,7 +18,7 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// # Errors
 /// `Invalid` for a value that is not an address or port, and for an address that others reach while no `keys` protect
 /// it.
-pub fn address(source: &Source, flags: &Flags, keys: bool, notes: &mut Vec<String>) -> Result<(String, u16)> {
+pub fn address(source: &Environment, flags: &Flags, keys: bool, notes: &mut Vec<String>) -> Result<(String, u16)> {
     let (name, host) = host(source, flags, notes)?;
     let port = port(source, flags, notes)?;
     let mut allow_public = false;
@@ -33,7 +34,7 @@ pub fn address(source: &Source, flags: &Flags, keys: bool, notes: &mut Vec<Strin
 }
 
 /// The host, and the variable or flag that named it.
-fn host(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<(&'static str, String)> {
+fn host(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Result<(&'static str, String)> {
     let (own, general) = (source.text("DRUMLIN_HOST"), source.text("HOST"));
     let named = flags.host.clone().map(|host| ("--host", host)).or_else(|| own.map(|host| ("DRUMLIN_HOST", host)));
     if let Some((name, text)) = named {
@@ -48,8 +49,8 @@ fn host(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<(&'st
         Some(host) => Ok(("HOST", host)),
         None => {
             notes.push(format!(
-                "HOST is {text:?}, which is no address: it is taken for another program's, and this server listens on \
-                 127.0.0.1; DRUMLIN_HOST takes a name, too"
+                "HOST is {text:?}, which is no address: it is ignored as another program's, and this server listens on \
+                 127.0.0.1; set DRUMLIN_HOST to listen elsewhere"
             ));
             Ok(("HOST", "127.0.0.1".to_owned()))
         }
@@ -69,7 +70,7 @@ pub fn host_of(text: &str) -> Option<String> {
     }
 }
 
-fn port(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<u16> {
+fn port(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Result<u16> {
     let (own, general) = (source.text("DRUMLIN_PORT"), source.text("PORT"));
     // Kubernetes sets it like this in every container beside a service named drumlin.
     let own = own.filter(|text| {
@@ -91,13 +92,13 @@ fn port(source: &Source, flags: &Flags, notes: &mut Vec<String>) -> Result<u16> 
 ///
 /// # Errors
 /// `Invalid` for a filter that would log nothing useful.
-pub fn log(source: &Source, notes: &mut Vec<String>) -> Result<String> {
+pub fn log(source: &Environment, notes: &mut Vec<String>) -> Result<String> {
     let (mut debug, general) = (false, source.text("DEBUG"));
     match (source.text("DRUMLIN_DEBUG"), general) {
         (Some(_), _) => source.flag("DRUMLIN_DEBUG", &mut debug)?,
         (None, Some(text)) if source.flag("DEBUG", &mut debug).is_err() => notes.push(format!(
-            "DEBUG is {text:?}, which is neither true nor false: it is taken for another program's and ignored; \
-             DRUMLIN_DEBUG wins over it"
+            "DEBUG is {text:?}, which is neither true nor false: it is ignored as another program's; set DRUMLIN_DEBUG \
+             instead"
         )),
         _ => {}
     }

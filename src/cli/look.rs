@@ -103,7 +103,10 @@ pub fn list(flags: &ListFlags) -> Result<()> {
             }
         }
         if let (0, Some(asked)) = (shown, &choice.collection) {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {asked:?} here")));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no collection {asked:?} here; `drumlin list` shows all"),
+            ));
         }
         if shown == 0 && !flags.json {
             println!("no collections in {}", store.admin().place().location);
@@ -166,7 +169,7 @@ pub fn drop(flags: &DropFlags) -> Result<()> {
         let what = records.map_or_else(String::new, |records| format!(" with its {records} records"));
         if !flags.yes {
             let what = format!(
-                "collection {:?}{what} of {} would be dropped: say --yes",
+                "collection {:?}{what} of {} would be dropped: give --yes to drop it",
                 flags.of.collection,
                 store.admin().place().location
             );

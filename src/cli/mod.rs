@@ -8,7 +8,6 @@ mod copy;
 mod cost;
 mod demo;
 mod dotenv;
-mod encryption;
 mod export;
 mod gc;
 mod health;
@@ -24,7 +23,6 @@ mod place;
 mod restore;
 mod serve;
 mod settings;
-mod storage_settings;
 mod variables;
 mod verify;
 
@@ -32,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use drumlin::Result;
+use drumlin::settings::with_variables;
 
 /// A vector database whose only disk is a bucket.
 #[derive(Debug, Parser)]
@@ -102,9 +101,12 @@ struct Flags {
     demo: bool,
 }
 
-/// Runs the command that the command line names.
+/// Runs the command that the command line names. Where a setting refused, the error says its variable.
 pub fn run() -> Result<ExitCode> {
-    let command = CommandLine::parse().command;
+    run_command(CommandLine::parse().command).map_err(with_variables)
+}
+
+fn run_command(command: Command) -> Result<ExitCode> {
     if let Command::Version = command {
         println!("drumlin {}", env!("CARGO_PKG_VERSION"));
         return Ok(ExitCode::SUCCESS);

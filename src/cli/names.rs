@@ -147,7 +147,7 @@ fn most_alike(name: &str) -> Option<&'static str> {
 
 /// Whether Amazon's SDK reads it, or may read it some day, so that no similar name counts as a typo.
 fn is_of_the_sdk(name: &str) -> bool {
-    const READ: [&str; 4] = ["AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_STS_REGIONAL_ENDPOINTS"];
+    const READ: [&str; 3] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_STS_REGIONAL_ENDPOINTS"];
     READ.contains(&name) || name.starts_with("AWS_ENDPOINT_URL_")
 }
 

@@ -71,7 +71,7 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     };
     let stopping = async {
         stop.await;
-        tracing::info!("told to stop");
+        tracing::info!("stopping, as a signal asks");
         Instant::now()
     };
     let (told, when) = tokio::sync::oneshot::channel();
@@ -95,8 +95,8 @@ async fn close(store: &Store, left: Duration) {
     match store.close(limit).await {
         Ok(()) => tracing::info!("stopped; everything acknowledged is in the bucket"),
         Err(error) => tracing::warn!(
-            "stopped before everything was flushed ({error}); everything acknowledged is in the bucket, writes without \
-             an answer were told that their outcome is unknown"
+            "stopped before everything was flushed ({error}); everything acknowledged is in the bucket, writes in \
+             progress were answered that their outcome is unknown"
         ),
     }
 }
@@ -161,6 +161,8 @@ fn banner(settings: &ServeSettings, url: &str) {
             tracing::info!(folder = %path.display(), "the folder is the bucket; everything is stored in it")
         }
         Storage::Memory => tracing::warn!("everything is stored in memory only and is gone when the server stops"),
+        // A kind of bucket of which this function does not know: the log of the opening names it.
+        _ => tracing::info!("everything is stored in a bucket, nothing on disk"),
     }
     let (store, http) = (&settings.store, &settings.http);
     tracing::info!(
@@ -176,7 +178,7 @@ fn banner(settings: &ServeSettings, url: &str) {
     // The absence of a limit is logged later, once the memory in use is known.
     if let Some(limit) = store.memory_limit {
         let of = settings.memory.origin();
-        tracing::info!(bytes = limit.bytes, of, "memory is limited; collections rest where it is short");
+        tracing::info!(bytes = limit.bytes, of, "memory is limited; idle collections are evicted where it is short");
     }
     match (http.keys.asks_for_keys(), http.keys.len()) {
         (true, keys) => tracing::info!(keys, "requests need a key"),

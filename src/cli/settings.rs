@@ -1,19 +1,19 @@
-//! From variables and flags to [`ServeSettings`], as a pure function that a table of inputs tests. A value that
-//! cannot be used stops the start; the message has the variable's name, what was expected and what came. Secrets
-//! never appear in a message.
+//! From variables and flags to [`ServeSettings`], as a pure function that a table of inputs tests. The library reads the
+//! store's own variables ([`Environment`]); here are those of the server, and the flags, which win over variables. A
+//! value that cannot be used stops the start; the message has the variable's name, what was expected and what came.
+//! Secrets never appear in a message.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use drumlin::http::{FileKinds, HttpSettings};
-use drumlin::settings::{FileSettings, Limits, Timing};
-use drumlin::{Error, ErrorKind, Result, Settings};
+use drumlin::settings::Environment;
+use drumlin::{Error, ErrorKind, Result, Settings, Storage};
 
 use super::Flags;
 use super::key_settings::{KeySettings, access};
 use super::memory_settings::MemorySetting;
-use super::storage_settings::{nothing_named, storage};
+use super::names::WHERE;
 use super::{listen_settings, names};
 
 /// Everything `serve` needs.
@@ -72,7 +72,7 @@ pub fn settings_of_process(flags: &Flags, serves: bool) -> Result<ServeSettings>
 /// # Errors
 /// `Invalid` for a value that is not a port.
 pub fn address_from(lookup: impl Fn(&str) -> Option<String>) -> Result<(String, u16)> {
-    listen_settings::address(&Source(&lookup), &Flags::default(), true, &mut Vec::new())
+    listen_settings::address(&Environment::new(&lookup), &Flags::default(), true, &mut Vec::new())
 }
 
 /// Reads all settings. `lookup` gives a variable's value; a flag wins over its variable.
@@ -80,27 +80,16 @@ pub fn address_from(lookup: impl Fn(&str) -> Option<String>) -> Result<(String, 
 /// # Errors
 /// [`ErrorKind::Invalid`] names the variable, what was expected and what came.
 pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> Result<ServeSettings> {
-    let source = Source(&lookup);
+    let source = Environment::new(&lookup);
     let mut notes = Vec::new();
     let keys = KeySettings::read(&source)?;
     let (host, port) = listen_settings::address(&source, flags, keys.ask_for_keys(), &mut notes)?;
     let log = listen_settings::log(&source, &mut notes)?;
     let mut store = Settings::new(storage(&source, flags, &mut notes)?);
-    source.seconds("S3_SYNC_INTERVAL", &mut store.sync_interval)?;
-    source.seconds("DRUMLIN_START_TIMEOUT_S", &mut store.start_timeout)?;
-    source.count("DRUMLIN_RECOVERY_PARALLEL", &mut store.recovery_parallel)?;
-    source.count("DRUMLIN_SEARCH_THREADS", &mut store.search_threads)?;
-    source.count("DRUMLIN_INDEX_THREADS", &mut store.index_threads)?;
-    source.flag("DRUMLIN_MAINTENANCE", &mut store.maintenance)?;
-    let damaged = source.choice("DRUMLIN_SERVE_DAMAGED", &["no", "read-only"])?;
-    store.serve_damaged = damaged.as_deref() == Some("read-only");
+    source.read_into(&mut store)?;
+    // The limit of a server counts its whole process; `serve` sets it.
+    store.memory_limit = None;
     let memory = MemorySetting::read(&source)?;
-    let mut evict_idle_after = Duration::ZERO;
-    source.seconds("DRUMLIN_IDLE_REST", &mut evict_idle_after)?;
-    store.evict_idle_after = Some(evict_idle_after).filter(|rest| !rest.is_zero());
-    limits(&source, &mut store.limits)?;
-    files(&source, &mut store.files)?;
-    timing(&source, &mut store.timing)?;
     let mut shutdown_timeout = Duration::from_secs(25);
     source.seconds("DRUMLIN_SHUTDOWN_TIMEOUT_S", &mut shutdown_timeout)?;
     Ok(ServeSettings {
@@ -120,9 +109,8 @@ pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> 
     })
 }
 
-fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
-    // Requests get at most the first half of the time to stop; the flush needs the rest.
-    let mut http = HttpSettings { drain_timeout: shutdown_timeout / 2, ..HttpSettings::default() };
+fn http(source: &Environment, shutdown_timeout: Duration) -> Result<HttpSettings> {
+    let mut http = HttpSettings::default();
     source.count("DRUMLIN_MAX_BODY_BYTES", &mut http.max_body_bytes)?;
     source.count("DRUMLIN_MAX_QUERY_BYTES", &mut http.max_query_bytes)?;
     source.count("DRUMLIN_MAX_ANSWER_RECORDS", &mut http.max_answer_records)?;
@@ -139,115 +127,23 @@ fn http(source: &Source, shutdown_timeout: Duration) -> Result<HttpSettings> {
     }
     source.flag("DRUMLIN_ALLOW_PUBLIC", &mut http.any_host)?;
     access(source, &mut http)?;
+    // Requests get at most the first half of the time to stop; the flush needs the rest.
+    http.drain_timeout = shutdown_timeout / 2;
     Ok(http)
 }
 
-fn limits(source: &Source, limits: &mut Limits) -> Result<()> {
-    source.count("DRUMLIN_MAX_DIMENSION", &mut limits.dimension)?;
-    source.count("DRUMLIN_MAX_ID_BYTES", &mut limits.id_bytes)?;
-    source.count("DRUMLIN_MAX_METADATA_BYTES", &mut limits.metadata_bytes)?;
-    source.count("DRUMLIN_MAX_DOCUMENT_BYTES", &mut limits.document_bytes)?;
-    source.count("DRUMLIN_MAX_BATCH_RECORDS", &mut limits.batch_records)?;
-    source.count("DRUMLIN_MAX_BATCH_BYTES", &mut limits.batch_bytes)?;
-    source.count("DRUMLIN_MAX_K", &mut limits.k)?;
-    source.count("DRUMLIN_MAX_QUERIES", &mut limits.queries)?;
-    source.count("DRUMLIN_MAX_WAITING_WRITES", &mut limits.waiting_writes)?;
-    source.count("DRUMLIN_MAX_WAITING_SEARCHES", &mut limits.waiting_searches)
+/// Where the data is: a flag, else what the variables say.
+fn storage(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Result<Storage> {
+    match &flags.data {
+        _ if flags.memory => Ok(Storage::Memory),
+        Some(data) => Ok(Storage::Folder(data.into())),
+        None => source.storage(notes),
+    }
 }
 
-fn files(source: &Source, files: &mut FileSettings) -> Result<()> {
-    source.number("DRUMLIN_FILE_MAX_BYTES", 1, &mut files.max_bytes)?;
-    source.count("DRUMLIN_FILE_MEMORY_BYTES", &mut files.memory_bytes)?;
-    source.seconds("DRUMLIN_FILE_IDLE_S", &mut files.idle_timeout)?;
-    source.seconds("DRUMLIN_FILE_KEEP_DELETED_S", &mut files.keep_deleted)
-}
-
-fn timing(source: &Source, timing: &mut Timing) -> Result<()> {
-    source.seconds("DRUMLIN_T_LEASE_S", &mut timing.lease)?;
-    source.seconds("DRUMLIN_T_KEEP_S", &mut timing.keep)?;
-    source.seconds("DRUMLIN_T_GARBAGE_S", &mut timing.garbage)?;
-    source.seconds("DRUMLIN_COLLECT_INTERVAL_S", &mut timing.collect_interval)?;
-    retention(source, timing)?;
-    source.seconds("DRUMLIN_MAINTENANCE_INTERVAL_S", &mut timing.maintenance_interval)?;
-    source.seconds("DRUMLIN_SWAP_INTERVAL_S", &mut timing.swap_interval)?;
-    source.seconds("DRUMLIN_FLUSH_AGE_S", &mut timing.flush_age)?;
-    source.seconds("DRUMLIN_WRITE_DEADLINE_S", &mut timing.deadline)?;
-    source.seconds("DRUMLIN_REREAD_S", &mut timing.reread_limit)?;
-    source.number("DRUMLIN_FLUSH_COMMITS", 1, &mut timing.flush_commits)?;
-    // Other instances wait a quarter longer than the writer unless a setting says otherwise.
-    timing.flush_commits_other = timing.flush_commits_other.max(timing.flush_commits.saturating_mul(5) / 4);
-    source.number("DRUMLIN_FLUSH_COMMITS_OTHER", 1, &mut timing.flush_commits_other)?;
-    source.number("DRUMLIN_FLUSH_BYTES", 1, &mut timing.flush_bytes)?;
-    source.number("DRUMLIN_FAN_OUT", 2, &mut timing.fan_out)?;
-    source.count("DRUMLIN_PREFETCH", &mut timing.prefetch)?;
-    source.count("DRUMLIN_GRAPH_ROWS", &mut timing.graph_rows)
-}
-
-/// How long a collection's past is kept. Raises T_KEEP, and T_GARBAGE further still, so that the segments on which
-/// the oldest commits build still exist.
-fn retention(source: &Source, timing: &mut Timing) -> Result<()> {
-    let mut keep = timing.keep;
-    source.seconds("DRUMLIN_RETENTION_S", &mut keep)?;
-    if source.text("DRUMLIN_RETENTION_S").is_some() {
-        timing.keep = timing.keep.max(keep);
-        timing.garbage = timing.garbage.max(timing.keep.saturating_mul(5) / 4 + 2 * timing.collect_interval);
-    }
-    Ok(())
-}
-
-/// The source of variables. An empty value counts as not set.
-pub(super) struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
-
-impl Source<'_> {
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    pub(super) fn number<T>(&self, name: &str, least: T, into: &mut T) -> Result<()>
-    where
-        T: FromStr + PartialOrd + std::fmt::Display,
-    {
-        let Some(text) = self.text(name) else { return Ok(()) };
-        match text.parse() {
-            Ok(value) if value >= least => *into = value,
-            _ => return Err(expected(name, &format!("a whole number of at least {least}"), &text)),
-        }
-        Ok(())
-    }
-
-    pub(super) fn count(&self, name: &str, into: &mut usize) -> Result<()> {
-        self.number(name, 1, into)
-    }
-
-    pub(super) fn seconds(&self, name: &str, into: &mut Duration) -> Result<()> {
-        let Some(text) = self.text(name) else { return Ok(()) };
-        // Ten years: longer than any intended value, shorter than one that overflows a clock.
-        const MOST: f64 = 10.0 * 365.0 * 86_400.0;
-        match text.parse::<f64>() {
-            Ok(seconds) if seconds > 0.0 && seconds <= MOST => *into = Duration::from_secs_f64(seconds),
-            _ => return Err(expected(name, "a number of seconds above 0", &text)),
-        }
-        Ok(())
-    }
-
-    pub(super) fn flag(&self, name: &str, into: &mut bool) -> Result<()> {
-        let Some(text) = self.text(name) else { return Ok(()) };
-        *into = match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => true,
-            "false" | "0" | "no" | "off" => false,
-            _ => return Err(expected(name, "true or false", &text)),
-        };
-        Ok(())
-    }
-
-    pub(super) fn choice(&self, name: &str, among: &[&str]) -> Result<Option<String>> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        let text = text.to_ascii_lowercase();
-        if among.contains(&text.as_str()) {
-            return Ok(Some(text));
-        }
-        Err(expected(name, &format!("one of {}", among.join(", ")), &text))
-    }
+/// Whether no setting says where the data is.
+fn nothing_named(source: &Environment, flags: &Flags) -> bool {
+    !flags.memory && flags.data.is_none() && WHERE.iter().all(|name| source.text(name).is_none())
 }
 
 pub(super) fn expected(name: &str, expected: &str, got: &str) -> Error {
@@ -261,3 +157,7 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
 #[cfg(test)]
 #[path = "settings_tests.rs"]
 mod settings_tests;
+
+#[cfg(test)]
+#[path = "storage_settings_tests.rs"]
+mod storage_settings_tests;

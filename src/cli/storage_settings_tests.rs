@@ -25,6 +25,7 @@ fn short(storage: &Storage) -> String {
         Storage::Dropbox(dropbox) => format!("dropbox {:?} {}", dropbox.credentials, dropbox.root),
         Storage::Folder(path) => format!("folder {}", path.display()),
         Storage::Memory => "memory".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

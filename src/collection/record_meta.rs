@@ -16,7 +16,7 @@ use crate::record::MetaValue;
 /// The value at a place that is not null; `None` if it stands for a missing number.
 pub(super) fn meta_value(name: &str, array: &ArrayRef, at: usize, most: usize) -> Result<Option<MetaValue>> {
     if let Some(text) = text_at(array, at) {
-        check_length(name, text.len(), most, "metadata_bytes")?;
+        check_length(name, text.len(), most, "limits.metadata_bytes")?;
         return Ok(Some(MetaValue::Str(text.to_owned())));
     }
     if let Some(number) = whole(array.as_ref(), at) {
@@ -71,14 +71,14 @@ fn unfit(name: &str, got: &DataType) -> Error {
 
 /// A list; nulls in it are left out.
 fn list(name: &str, items: &ArrayRef, most: usize) -> Result<Option<MetaValue>> {
-    check_length(name, items.len(), most, "metadata_bytes")?;
+    check_length(name, items.len(), most, "limits.metadata_bytes")?;
     let mut bytes = 0usize;
     let (mut texts, mut wholes, mut floats, mut flags) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for at in (0..items.len()).filter(|at| !items.is_null(*at)) {
         match meta_value(name, items, at, most)? {
             Some(MetaValue::Str(text)) => {
                 bytes = bytes.saturating_add(text.len());
-                check_length(name, bytes, most, "metadata_bytes")?;
+                check_length(name, bytes, most, "limits.metadata_bytes")?;
                 texts.push(text);
             }
             Some(MetaValue::Int(number)) => wholes.push(number),

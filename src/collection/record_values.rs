@@ -119,15 +119,15 @@ impl<'a> Table<'a> {
     fn record(&self, row: usize) -> Result<Record> {
         let at = |error: Error| error.with_place(&format!("row {}", self.first + row as u64));
         let limits = self.limits;
-        let text = |column: &Option<RecordColumn<'_>>, most: usize, limit: &str| match column {
+        let text = |column: &Option<RecordColumn<'_>>, most: usize, limit: &'static str| match column {
             Some(column) => column.text(row, most, limit),
             None => Ok(None),
         };
         Ok(Record {
             id: self.id.as_ref().map_or(Ok(String::new()), |column| column.id(row, limits)).map_err(at)?,
             embedding: self.embedding.embedding(row, limits).map_err(at)?,
-            document: text(&self.document, limits.document_bytes, "document_bytes").map_err(at)?,
-            uri: text(&self.uri, limits.document_bytes, "document_bytes").map_err(at)?,
+            document: text(&self.document, limits.document_bytes, "limits.document_bytes").map_err(at)?,
+            uri: text(&self.uri, limits.document_bytes, "limits.document_bytes").map_err(at)?,
             metadata: self.metadata(row).map_err(at)?,
         })
     }
@@ -201,11 +201,11 @@ impl<'a> RecordColumn<'a> {
             return uuid.map(|uuid| uuid.hyphenated().to_string()).map_err(|_| self.wrong("text, integers or UUIDs"));
         }
         let text = text_at(&self.array, at).ok_or_else(|| self.wrong("text, integers or UUIDs"))?;
-        check_length(self.name, text.len(), limits.id_bytes, "id_bytes")?;
+        check_length(self.name, text.len(), limits.id_bytes, "limits.id_bytes")?;
         Ok(text.to_owned())
     }
 
-    fn text(&self, row: usize, most: usize, limit: &str) -> Result<Option<String>> {
+    fn text(&self, row: usize, most: usize, limit: &'static str) -> Result<Option<String>> {
         if *self.array.data_type() != DataType::Null && !is_text(&self.array) {
             return Err(self.wrong("UTF-8 text"));
         }
@@ -259,7 +259,7 @@ impl<'a> RecordColumn<'a> {
             return if fits { Ok(None) } else { Err(self.wrong("JSON text, a struct or a map")) };
         };
         if let Some(text) = text_at(&self.array, at) {
-            check_length(self.name, text.len(), most, "metadata_bytes")?;
+            check_length(self.name, text.len(), most, "limits.metadata_bytes")?;
             return metadata_of_text(text).map(Some);
         }
         match typed {
@@ -287,7 +287,7 @@ fn struct_metadata(values: &StructArray, at: usize, most: usize) -> Result<Metad
 
 fn map_metadata(map: &MapArray, at: usize, most: usize, wrong: impl Fn() -> Error) -> Result<Metadata> {
     let range = span(map.value_offsets(), at);
-    check_length("metadata", range.len(), most, "metadata_bytes")?;
+    check_length("metadata", range.len(), most, "limits.metadata_bytes")?;
     let (keys, values) = (RecordColumn::of("metadata", map.keys()), RecordColumn::of("metadata", map.values()));
     let mut metadata = BTreeMap::new();
     for entry in range {
@@ -370,16 +370,20 @@ pub(super) fn text_at(array: &ArrayRef, at: usize) -> Option<&str> {
     }
 }
 
-pub(super) fn check_length(name: &str, got: usize, limit: usize, setting: &str) -> Result<()> {
+pub(super) fn check_length(name: &str, got: usize, limit: usize, setting: &'static str) -> Result<()> {
     match got > limit {
-        true => Err(Error::limit(format!("{name}: expected at most {limit} bytes (limit {setting}), got {got}"))),
+        true => {
+            Err(Error::limit(format!("{name}: expected at most {limit} bytes ({setting}), got {got}"))
+                .of_setting(setting))
+        }
         false => Ok(()),
     }
 }
 
 pub(super) fn check_dimension(name: &str, got: usize, limit: usize) -> Result<()> {
     match got > limit {
-        true => Err(Error::limit(format!("{name}: expected at most {limit} numbers (limit dimension), got {got}"))),
+        true => Err(Error::limit(format!("{name}: expected at most {limit} numbers (limits.dimension), got {got}"))
+            .of_setting("limits.dimension")),
         false => Ok(()),
     }
 }

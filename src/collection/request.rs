@@ -315,6 +315,7 @@ pub struct QueryAnswer {
 /// How a collection's graphs are built.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct IndexSettings {
     /// Which builder: `drumlin`, our own, or `hnsw_rs`, the crate of that name.
     pub builder: String,

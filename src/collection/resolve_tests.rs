@@ -192,7 +192,7 @@ fn a_refused_request_leaves_nothing_of_itself_and_harms_no_other() {
         replay.commit(&[Change::Write(Write::Update(halves)), Change::Write(Write::Add(vec![record("c", 3.0)]))]);
     let refused = answers[0].clone().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Limit);
-    assert_eq!(refused.message(), "records[1].metadata: expected at most 20 bytes (limit metadata_bytes), got 35");
+    assert_eq!(refused.message(), "records[1].metadata: expected at most 20 bytes (limits.metadata_bytes), got 35");
     assert_eq!(answers[1].clone().unwrap(), outcome(1, 0, 2));
     assert_eq!((ids(&replay).len(), all(&replay)[0].document.clone()), (3, None));
 }
@@ -237,7 +237,7 @@ fn what_cannot_be_stored_is_refused_by_name() {
         (
             add(vec![with(|r| r.embedding = vec![1.0; 5])]),
             limit,
-            "records[0].embedding: expected at most 4 numbers (limit dimension), got 5",
+            "records[0].embedding: expected at most 4 numbers (limits.dimension), got 5",
         ),
         (
             add(vec![with(|r| r.embedding.clear())]),
@@ -267,17 +267,17 @@ fn what_cannot_be_stored_is_refused_by_name() {
         (
             add(vec![with(|r| r.id = "123456789".into())]),
             limit,
-            "records[0].id: expected at most 8 bytes (limit id_bytes), got 9",
+            "records[0].id: expected at most 8 bytes (limits.id_bytes), got 9",
         ),
         (
             add(vec![with(|r| r.document = Some("x".repeat(11)))]),
             limit,
-            "records[0].document: expected at most 10 bytes (limit document_bytes), got 11",
+            "records[0].document: expected at most 10 bytes (limits.document_bytes), got 11",
         ),
         (
             add(vec![with(|r| r.uri = Some("x".repeat(11)))]),
             limit,
-            "records[0].uri: expected at most 10 bytes (limit document_bytes), got 11",
+            "records[0].uri: expected at most 10 bytes (limits.document_bytes), got 11",
         ),
         (
             add(vec![with(|r| r.metadata = Some(Metadata::from([("", 1i64)])))]),
@@ -292,9 +292,13 @@ fn what_cannot_be_stored_is_refused_by_name() {
         (
             add(vec![with(|r| r.metadata = Some(Metadata::from([("k", "x".repeat(30))])))]),
             limit,
-            "records[0].metadata: expected at most 30 bytes (limit metadata_bytes), got 38",
+            "records[0].metadata: expected at most 30 bytes (limits.metadata_bytes), got 38",
         ),
-        (add(vec![a.clone(); 4]), limit, "records: expected at most 3 in one request (limit batch_records), got 4"),
+        (
+            add(vec![a.clone(); 4]),
+            limit,
+            "records: expected at most 3 in one request (limits.batch_records), got 4; split it",
+        ),
         (
             Write::Update(vec![RecordUpdate { embedding: Some(vec![f32::INFINITY, 0.0]), ..update("a") }]),
             invalid,
@@ -302,7 +306,11 @@ fn what_cannot_be_stored_is_refused_by_name() {
         ),
         (Write::Update(vec![update("")]), invalid, "records[0].id: expected at least one character, got none"),
         (delete(&["a", ""]), invalid, "ids[1]: expected at least one character, got none"),
-        (delete(&["a", "b", "c", "d"]), limit, "ids: expected at most 3 in one request (limit batch_records), got 4"),
+        (
+            delete(&["a", "b", "c", "d"]),
+            limit,
+            "ids: expected at most 3 in one request (limits.batch_records), got 4; split it",
+        ),
     ];
     for (write, kind, message) in cases {
         refused(&mut replay, write, kind, message);
@@ -315,7 +323,7 @@ fn what_cannot_be_stored_is_refused_by_name() {
     let error = replay.write(Write::Update(vec![update("a"), update("b"), update("c")])).map(|_| ());
     assert_eq!(error.map_err(|e| e.kind()), Ok(()));
     let longer = |id: &str| RecordUpdate { uri: Some("0123456789".into()), ..update(id) };
-    let message = "records: expected at most 120 bytes in one request (limit batch_bytes), got about 135; split it";
+    let message = "records: expected at most 120 bytes in one request (limits.batch_bytes), got about 135; split it";
     refused(&mut replay, Write::Update(vec![longer("a"), longer("b"), longer("c")]), limit, message);
 }
 

@@ -46,11 +46,6 @@ impl Scan {
         self.reading.len()
     }
 
-    /// Leaves out the next `count` records.
-    pub fn skip(&mut self, count: usize) {
-        self.at = self.at.saturating_add(count).min(self.count());
-    }
-
     /// The next `limit` records; empty at the end.
     ///
     /// # Errors

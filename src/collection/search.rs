@@ -291,7 +291,8 @@ fn check(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()>
         return Err(Error::invalid("k: expected at least 1, got 0"));
     }
     if query.k > limits.k {
-        return Err(Error::limit(format!("k: expected at most {} (limit k), got {}", limits.k, query.k)));
+        let refused = Error::limit(format!("k: expected at most {} (limits.k), got {}", limits.k, query.k));
+        return Err(refused.of_setting("limits.k"));
     }
     let queries = query.embeddings.len();
     if queries == 0 {
@@ -299,9 +300,10 @@ fn check(query: &Query, dimension: Option<usize>, limits: &Limits) -> Result<()>
     }
     if queries > limits.queries {
         return Err(Error::limit(format!(
-            "embeddings: expected at most {} (limit queries), got {queries}",
+            "embeddings: expected at most {} (limits.queries), got {queries}; split the request",
             limits.queries
-        )));
+        ))
+        .of_setting("limits.queries"));
     }
     if dimension == Some(0) {
         return Err(Error::invalid("the records of this collection have no embeddings: it cannot be searched"));

@@ -186,12 +186,12 @@ fn searches_that_cannot_be_answered_are_refused_by_name() {
     let good = || Query::new([1.0, 2.0]);
     let cases = [
         (good().k(0), ErrorKind::Invalid, "k: expected at least 1, got 0"),
-        (good().k(101), ErrorKind::Limit, "k: expected at most 100 (limit k), got 101"),
+        (good().k(101), ErrorKind::Limit, "k: expected at most 100 (limits.k), got 101"),
         (Query::batch(Vec::<Vec<f32>>::new()), ErrorKind::Invalid, "embeddings: expected at least one, got none"),
         (
             Query::batch(vec![vec![1.0; 2]; 3]),
             ErrorKind::Limit,
-            "embeddings: expected at most 2 (limit queries), got 3",
+            "embeddings: expected at most 2 (limits.queries), got 3; split the request",
         ),
         (Query::new([1.0]), ErrorKind::Invalid, "embeddings[0]: expected 2 numbers, got 1"),
         (

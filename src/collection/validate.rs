@@ -45,8 +45,9 @@ pub fn check_bytes(bytes: usize, limits: &Limits) -> Result<()> {
     let limit = limits.batch_bytes;
     match bytes > limit {
         true => Err(Error::limit(format!(
-            "records: expected at most {limit} bytes in one request (limit batch_bytes), got about {bytes}; split it"
-        ))),
+            "records: expected at most {limit} bytes in one request (limits.batch_bytes), got about {bytes}; split it"
+        ))
+        .of_setting("limits.batch_bytes")),
         false => Ok(()),
     }
 }
@@ -54,7 +55,7 @@ pub fn check_bytes(bytes: usize, limits: &Limits) -> Result<()> {
 /// Refuses metadata of record `i` whose JSON text is too long.
 pub fn check_metadata_text(i: usize, text: Option<&str>, limits: &Limits) -> Result<()> {
     let bytes = text.map_or(0, str::len);
-    check_bytes_of(&format_args!("records[{i}].metadata"), bytes, limits.metadata_bytes, "metadata_bytes")
+    check_bytes_of(&format_args!("records[{i}].metadata"), bytes, limits.metadata_bytes, "limits.metadata_bytes")
 }
 
 /// Refuses an embedding of another dimension, or one with NaN or infinity.
@@ -68,7 +69,8 @@ pub fn check_embedding(at: FieldPlace<'_>, embedding: &[f32], dimension: Option<
     }
     if got > limits.dimension {
         let limit = limits.dimension;
-        return Err(Error::limit(format!("{at}: expected at most {limit} numbers (limit dimension), got {got}")));
+        let refused = Error::limit(format!("{at}: expected at most {limit} numbers (limits.dimension), got {got}"));
+        return Err(refused.of_setting("limits.dimension"));
     }
     match embedding.iter().position(|x| !x.is_finite()) {
         Some(i) => Err(Error::invalid(format!("{at}[{i}]: expected a finite number, got {}", embedding[i]))),
@@ -80,8 +82,9 @@ fn check_count(count: usize, limits: &Limits) -> Result<()> {
     let limit = limits.batch_records;
     match count > limit {
         true => Err(Error::limit(format!(
-            "records: expected at most {limit} in one request (limit batch_records), got {count}"
-        ))),
+            "records: expected at most {limit} in one request (limits.batch_records), got {count}; split it"
+        ))
+        .of_setting("limits.batch_records")),
         false => Ok(()),
     }
 }
@@ -114,8 +117,9 @@ fn check_selection(selection: &Selection, limits: &Limits) -> Result<()> {
     if ids.len() > limit {
         let got = ids.len();
         return Err(Error::limit(format!(
-            "ids: expected at most {limit} in one request (limit batch_records), got {got}"
-        )));
+            "ids: expected at most {limit} in one request (limits.batch_records), got {got}; split it"
+        ))
+        .of_setting("limits.batch_records"));
     }
     ids.iter().enumerate().try_for_each(|(i, id)| check_id(&format_args!("ids[{i}]"), id, limits))
 }
@@ -124,13 +128,13 @@ fn check_id(at: FieldPlace<'_>, id: &str, limits: &Limits) -> Result<()> {
     if id.is_empty() {
         return Err(Error::invalid(format!("{at}: expected at least one character, got none")));
     }
-    check_bytes_of(at, id.len(), limits.id_bytes, "id_bytes")
+    check_bytes_of(at, id.len(), limits.id_bytes, "limits.id_bytes")
 }
 
 fn check_texts(at: FieldPlace<'_>, document: Option<&str>, uri: Option<&str>, limits: &Limits) -> Result<()> {
     for (field, text) in [("document", document), ("uri", uri)] {
         let bytes = text.map_or(0, str::len);
-        check_bytes_of(&format_args!("{at}.{field}"), bytes, limits.document_bytes, "document_bytes")?;
+        check_bytes_of(&format_args!("{at}.{field}"), bytes, limits.document_bytes, "limits.document_bytes")?;
     }
     Ok(())
 }
@@ -156,9 +160,12 @@ fn check_entry(at: FieldPlace<'_>, key: &str, value: Option<&MetaValue>) -> Resu
     }
 }
 
-fn check_bytes_of(at: FieldPlace<'_>, got: usize, limit: usize, setting: &str) -> Result<()> {
+fn check_bytes_of(at: FieldPlace<'_>, got: usize, limit: usize, setting: &'static str) -> Result<()> {
     match got > limit {
-        true => Err(Error::limit(format!("{at}: expected at most {limit} bytes (limit {setting}), got {got}"))),
+        true => {
+            Err(Error::limit(format!("{at}: expected at most {limit} bytes ({setting}), got {got}"))
+                .of_setting(setting))
+        }
         false => Ok(()),
     }
 }

@@ -68,10 +68,11 @@ impl FileBudget {
         match tokio::time::timeout(limit, waiting).await {
             Ok(share) => share.map_err(|e| Error::internal("the budget for files is closed").with_source(e)),
             Err(_) => Err(Error::unavailable(format!(
-                "other uploads and downloads held all {} bytes for files for {} s (DRUMLIN_FILE_MEMORY_BYTES); try again",
+                "other uploads and downloads held all {} bytes for files for {} s (files.memory_bytes); try again",
                 settings.memory_bytes,
                 limit.as_secs_f64()
-            ))),
+            ))
+            .of_setting("files.memory_bytes")),
         }
     }
 

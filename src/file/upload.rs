@@ -174,8 +174,9 @@ pub fn check_size(size: u64, settings: &FileSettings) -> Result<()> {
     match size > limit {
         true => Err(Error::new(
             ErrorKind::Limit,
-            format!("file: expected at most {limit} bytes (DRUMLIN_FILE_MAX_BYTES), got more"),
-        )),
+            format!("file: expected at most {limit} bytes (files.max_bytes), got more"),
+        )
+        .of_setting("files.max_bytes")),
         false => Ok(()),
     }
 }

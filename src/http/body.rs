@@ -37,24 +37,31 @@ pub(crate) enum BodyKind {
     Settings,
 }
 
+/// Most bytes of a body, and what its refusal says to do.
+pub(super) type BodyLimit = (usize, &'static str);
+
 /// Limit of a body of settings. Metadata is at most a quarter of it, unless the limit of metadata is raised.
 const SETTINGS_BYTES: usize = 1 << 20;
 /// Bytes that each byte of small JSON objects may take once it is decoded.
 const SETTINGS_FACTOR: u64 = 96;
 
 impl BodyKind {
-    fn limit(self, app: &App) -> (usize, &'static str) {
-        match self {
-            BodyKind::Records => (app.settings.max_body_bytes, "send smaller batches (DRUMLIN_MAX_BODY_BYTES)"),
+    fn limit(self, app: &App) -> BodyLimit {
+        let most = app.settings.max_body_bytes;
+        let (limit, way_out, of_any_body) = match self {
+            BodyKind::Records => return (most, "send smaller batches (DRUMLIN_MAX_BODY_BYTES)"),
             BodyKind::Query => (
-                app.settings.max_query_bytes.min(app.settings.max_body_bytes),
+                app.settings.max_query_bytes,
                 "ask for less at a time (DRUMLIN_MAX_QUERY_BYTES)",
+                "ask for less at a time (DRUMLIN_MAX_BODY_BYTES)",
             ),
-            BodyKind::Settings => {
-                let metadata = app.store.limits().metadata_bytes.saturating_mul(4);
-                (metadata.max(SETTINGS_BYTES).min(app.settings.max_body_bytes), "it is more than any collection needs")
-            }
-        }
+            BodyKind::Settings => (
+                app.store.limits().metadata_bytes.saturating_mul(4).max(SETTINGS_BYTES),
+                "it is more than any collection needs (DRUMLIN_MAX_METADATA_BYTES)",
+                "it is more than any collection needs (DRUMLIN_MAX_BODY_BYTES)",
+            ),
+        };
+        if most < limit { (most, of_any_body) } else { (limit, way_out) }
     }
 
     fn purpose(self) -> Purpose {
@@ -231,7 +238,7 @@ fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> 
             let place = if path.is_empty() { "body" } else { path };
             Err(match meter.fault() {
                 Some(fault) if fault.kind() == ErrorKind::NoRoom => fault,
-                Some(fault) => Error::new(fault.kind(), format!("{place}: {}", fault.message())),
+                Some(fault) => fault.with_place(place),
                 None => Error::invalid(format!("{place}: {}", words_of(e.inner()))),
             })
         }
@@ -296,7 +303,7 @@ pub(super) async fn read_body(request: Request, app: &App, kind: BodyKind) -> Re
         let coded = std::mem::take(&mut bytes);
         let before = room.bytes();
         let decoding = tokio::task::spawn_blocking(move || {
-            let decoded = coding.decode(&coded, limit.0, &mut room);
+            let decoded = coding.decode(&coded, limit, &mut room);
             (decoded, room)
         });
         let (decoded, decoded_room) =
@@ -316,7 +323,7 @@ const SETTINGS_FREE_BYTES: usize = 4 << 10;
 
 /// How a body is read.
 struct ReadWithin<'r> {
-    limit: (usize, &'static str),
+    limit: BodyLimit,
     idle: Duration,
     room: &'r mut Room,
 }

@@ -46,13 +46,13 @@ macro_rules! listed {
 
 listed! {
     /// Records of a write, or one of their columns.
-    Records: |limits| limits.batch_records, "expected at most {} in one request (limit batch_records), got more";
+    Records: |limits| limits.batch_records, "expected at most {} in one request (DRUMLIN_MAX_BATCH_RECORDS), got more; split it";
     /// Ids of a read or a delete.
-    Ids: |limits| limits.batch_records, "expected at most {} in one request (limit batch_records), got more";
+    Ids: |limits| limits.batch_records, "expected at most {} in one request (DRUMLIN_MAX_BATCH_RECORDS), got more; split it";
     /// Query embeddings.
-    Queries: |limits| limits.queries, "expected at most {} (limit queries), got more";
+    Queries: |limits| limits.queries, "expected at most {} (DRUMLIN_MAX_QUERIES), got more; split the request";
     /// Searches of one request.
-    Searches: |_| 100, "expected at most {} in one request";
+    Searches: |_| 100, "expected at most {} in one request, got more; split it";
     /// Keys that a search selects.
     Keys: |_| 1_000, "expected at most {} keys, got more";
 }
@@ -132,7 +132,7 @@ where
 
 /// The refusal of an embedding of more than `most` numbers.
 pub(super) fn too_many_numbers<E: serde::de::Error>(most: usize) -> E {
-    meter::passed(format!("expected at most {most} numbers (limit dimension), got more"))
+    meter::passed(format!("expected at most {most} numbers (DRUMLIN_MAX_DIMENSION), got more"))
 }
 
 /// Charges the meter for one more entry in a map of `entries`.

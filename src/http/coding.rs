@@ -6,6 +6,7 @@ use std::io::{BufRead, Read};
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::bufread::MultiGzDecoder;
 
+use super::body::BodyLimit;
 use super::error::ApiError;
 use crate::error::{Error, ErrorKind};
 use crate::store::room::Room;
@@ -40,8 +41,9 @@ impl Coding {
         }
     }
 
-    /// Decodes a body of at most `limit` bytes. For threads that may block.
-    pub(super) fn decode(self, coded: &[u8], limit: usize, room: &mut Room) -> Result<Vec<u8>, ApiError> {
+    /// Decodes a body of at most so many bytes as `limit` says, with the way out of a refusal. For threads that may
+    /// block.
+    pub(super) fn decode(self, coded: &[u8], limit: BodyLimit, room: &mut Room) -> Result<Vec<u8>, ApiError> {
         match self {
             Coding::Gzip => read(MultiGzDecoder::new(coded), limit, room),
             Coding::Zstd => {
@@ -56,7 +58,7 @@ impl Coding {
     }
 }
 
-fn read(decoder: impl Read, limit: usize, room: &mut Room) -> Result<Vec<u8>, ApiError> {
+fn read(decoder: impl Read, (limit, way_out): BodyLimit, room: &mut Room) -> Result<Vec<u8>, ApiError> {
     let mut decoder = std::io::BufReader::with_capacity(PIECE_BYTES, decoder);
     let mut decoded = Vec::new();
     loop {
@@ -69,7 +71,7 @@ fn read(decoder: impl Read, limit: usize, room: &mut Room) -> Result<Vec<u8>, Ap
             return Err(ApiError::with_status(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 ErrorKind::Limit,
-                format!("body: at most {limit} bytes once it is decoded, got more; send smaller batches"),
+                format!("body: at most {limit} bytes once it is decoded, got more; {way_out}"),
             ));
         }
         if decoded.len() + len > decoded.capacity() {
@@ -138,9 +140,9 @@ mod tests {
             (Coding::Gzip, gzip as fn(&[u8]) -> Vec<u8>),
             (Coding::Zstd, (|bytes| zstd::encode_all(bytes, 3).unwrap()) as fn(&[u8]) -> Vec<u8>),
         ] {
-            let decode = |coded: &[u8], limit, purpose| {
+            let decode = |coded: &[u8], most: usize, purpose| {
                 let mut room = store.room(purpose);
-                coding.decode(coded, limit, &mut room).map_err(|e| e.status().as_u16())
+                coding.decode(coded, (most, ""), &mut room).map_err(|e| e.status().as_u16())
             };
             assert_eq!(decode(&code(&text), text.len(), Purpose::Work), Ok(text.clone()), "{coding:?}");
             assert_eq!(decode(&code(&text), text.len() - 1, Purpose::Work), Err(413), "{coding:?}");

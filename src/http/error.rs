@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::environment::with_variables;
 use crate::error::{Error, ErrorKind};
 
 /// The status of each kind.
@@ -57,7 +58,7 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        ApiError { status: status(error.kind()), error }
+        ApiError { status: status(error.kind()), error: with_variables(error) }
     }
 }
 

@@ -63,6 +63,7 @@ pub use listen::{serve, serve_opening};
 
 /// Limits and options of the server.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct HttpSettings {
     /// Most bytes of a request body.
     pub max_body_bytes: usize,
@@ -251,3 +252,6 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     let message = format!("{path} exists, but not for {method}; GET /docs lists all routes");
     ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::Invalid, message).into_response()
 }
+
+#[cfg(test)]
+mod limit_names_tests;

@@ -132,7 +132,7 @@ pub(super) async fn search(
         // The search also finds the record itself, and leaves it out.
         let most = app.store.limits().k.saturating_sub(1);
         if k > most {
-            return Err(Error::limit(format!("k: expected at most {most} beside id (limit k), got {k}")).into());
+            return Err(Error::limit(format!("k: expected at most {most} beside id (DRUMLIN_MAX_K), got {k}")).into());
         }
         body.k += usize::from(k > 0);
     }

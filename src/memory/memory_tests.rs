@@ -96,7 +96,7 @@ fn a_refusal_names_need_use_limit_and_the_way_out_and_is_counted() {
     let budget = budget(3 << 20);
     let error = budget.refusal("this write", 1 << 20, Purpose::Write);
     assert_eq!((error.kind(), budget.refusals()), (ErrorKind::NoRoom, 1));
-    for word in ["1.0 MiB", "0 bytes of 3.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT", "larger machine"] {
+    for word in ["1.0 MiB", "0 bytes of 3.0 MiB", "delete", "(memory_limit)", "larger machine"] {
         assert!(error.message().contains(word), "{word}: {error}");
     }
 }

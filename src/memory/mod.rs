@@ -46,6 +46,9 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// The part of a machine's memory that a server may use if nothing sets a limit: numerator and denominator.
 const MACHINE_PARTS: (u64, u64) = (3, 4);
 
+/// The setting of the limit, which every refusal names.
+pub const MEMORY_LIMIT: &str = "memory_limit";
+
 impl MemoryLimit {
     /// The limit that the container sets for this process, less a reserve; `None` if it sets none.
     pub fn of_container() -> Option<MemoryLimit> {
@@ -277,7 +280,7 @@ impl Budget {
     /// Counts a refusal and makes its error, which shows whether waiting helps. `what` needs `need` bytes.
     pub fn refusal(&self, what: &str, need: u64, purpose: Purpose) -> Error {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        let error = Error::new(ErrorKind::NoRoom, self.shortage(what, need));
+        let error = Error::new(ErrorKind::NoRoom, self.shortage(what, need)).of_setting(MEMORY_LIMIT);
         if self.would_hold_soon(need, purpose) { error.passing() } else { error }
     }
 
@@ -286,7 +289,7 @@ impl Budget {
         let (limit, used) = (self.limit_bytes().unwrap_or(0), self.used_bytes());
         format!(
             "there is no memory for {what}: it needs {}, {} of {} are in use (for writes, an eighth is kept free); \
-             delete records or collections, raise DRUMLIN_MEMORY_LIMIT, or take a larger machine",
+             delete records or collections, raise the limit (memory_limit), or take a larger machine",
             shown(need),
             shown(used),
             shown(limit)

@@ -184,7 +184,7 @@ impl Opening {
     fn gave_up(&self, error: &Error) -> Error {
         let seconds = self.0.patience.as_secs_f64();
         let kind = if error.kind() == ErrorKind::OutcomeUnknown { ErrorKind::Unavailable } else { error.kind() };
-        Error::new(kind, format!("{error}; it was tried for {seconds} s (DRUMLIN_START_TIMEOUT_S)"))
+        Error::new(kind, format!("{error}; it was tried for {seconds} s (start_timeout)")).of_setting("start_timeout")
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
         let (opened, took) = open(&bucket).await;
         let error = opened.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.message().contains("60 s (DRUMLIN_START_TIMEOUT_S)"), "{error}");
+        assert!(error.message().contains("60 s (start_timeout)"), "{error}");
         assert!(took >= Duration::from_secs(60) && took < Duration::from_secs(80), "{took:?}");
     }
 

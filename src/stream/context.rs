@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::FormatError;
 use crate::format::head::Retired;
 use crate::head::{self, HeadError, HeadRead};
-use crate::memory::Budget;
+use crate::memory::{Budget, MEMORY_LIMIT};
 
 use super::anchor::Moments;
 use super::heal::KnownDamage;
@@ -268,6 +268,8 @@ impl From<StreamError> for Error {
             }
             other => other.to_string(),
         };
-        Error::new(kind, message)
+        let short_of_memory = matches!(error, StreamError::NoRoom(_));
+        let error = Error::new(kind, message);
+        if short_of_memory { error.of_setting(MEMORY_LIMIT) } else { error }
     }
 }

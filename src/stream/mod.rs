@@ -87,10 +87,10 @@ impl<S: State> Stream<S> {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let what = format!(
-                    "{} writes wait for this collection already; nothing was written, try again later",
+                    "{} writes wait for this collection already (limits.waiting_writes); nothing was written, try again later",
                     self.context.waiting_writes
                 );
-                return Err(Error::unavailable(what).into());
+                return Err(Error::unavailable(what).of_setting("limits.waiting_writes").into());
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(closed().into()),
         }

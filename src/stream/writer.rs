@@ -404,10 +404,11 @@ impl<S: State> Writer<S> {
         let bytes = encode_commit(&header, &rows).map_err(|e| e.at(&self.context.stream.log(version)))?;
         if bytes.len() > self.context.commit_bytes {
             return Err(Error::limit(format!(
-                "the request comes to a commit of {} bytes, at most {} are allowed; split it",
+                "the request makes a commit of {} bytes, expected at most {} (limits.batch_bytes); split it",
                 bytes.len(),
                 self.context.commit_bytes
-            )));
+            ))
+            .of_setting("limits.batch_bytes"));
         }
         Ok((Commit { header, rows }, bytes))
     }

@@ -19,6 +19,7 @@ const DELETE_BATCH: usize = 256;
 
 /// Where a container of Azure Blob Storage is and how to use it.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct AzureSettings {
     /// The storage account's name.
     pub account: String,
@@ -59,9 +60,9 @@ impl AzureSettings {
         let mut suffix = "core.windows.net".to_owned();
         let mut protocol = "https".to_owned();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            let (name, value) = part
-                .split_once('=')
-                .ok_or_else(|| Error::invalid("the connection string must consist of Name=value parts"))?;
+            let (name, value) = part.split_once('=').ok_or_else(|| {
+                Error::invalid("expected a connection string of Name=value parts with semicolons between")
+            })?;
             match name.to_ascii_lowercase().as_str() {
                 "accountname" => self.account = value.to_owned(),
                 "accountkey" => self.access_key = Some(value.to_owned()),
@@ -73,7 +74,7 @@ impl AzureSettings {
             }
         }
         if self.account.is_empty() {
-            return Err(Error::invalid("the connection string names no AccountName"));
+            return Err(Error::invalid("expected a connection string with an AccountName, got one without"));
         }
         if self.endpoint.is_none() {
             self.endpoint = Some(format!("{protocol}://{}.blob.{suffix}", self.account));

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 
 /// Where a bucket of Google Cloud Storage is and how to use it.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct GcsSettings {
     /// The bucket's name.
     pub bucket: String,
@@ -65,7 +66,9 @@ impl GcsSettings {
             .with_retry(retry)
             .with_http_connector(Listening(self.http.clients()?));
         if let Some(file) = &self.credentials_file {
-            let file = file.to_str().ok_or_else(|| Error::invalid("the path of the credentials is not unicode"))?;
+            let file = file.to_str().ok_or_else(|| {
+                Error::invalid("the path of the key file is not UTF-8; move the file to a path that is")
+            })?;
             builder = builder.with_application_credentials(file);
         }
         if let Some(endpoint) = &self.endpoint {

@@ -139,7 +139,7 @@ impl CloudBucket {
         let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
         match self.attempt(0, self.store.get_opts(path, options)).await {
             Err(failure) => failure.error,
-            Ok(_) => BucketError::unknown("the store denies an object by HEAD and gives it by GET"),
+            Ok(_) => BucketError::unknown("the store answers HEAD that there is no object, and GET with the object"),
         }
     }
 

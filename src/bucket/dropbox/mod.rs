@@ -47,6 +47,7 @@ const LIST_ENTRIES: u32 = 2_000;
 
 /// Where the folder is and how to use it.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct DropboxSettings {
     /// What proves who we are.
     pub credentials: Credentials,

@@ -17,6 +17,7 @@ const MARGIN: Duration = Duration::from_secs(300);
 
 /// What proves who we are to Dropbox.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Credentials {
     /// A fixed token; once it has expired, nothing renews it.
     AccessToken(String),
@@ -122,7 +123,10 @@ async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Resu
         200 => serde_json::from_slice(&body)
             .map_err(|_| BucketError::unknown("the answer to the refresh token cannot be read")),
         400..=403 if serde_json::from_slice::<OauthRefusal>(&body).is_ok() => Err(BucketError::Refused {
-            message: format!("Dropbox refuses the refresh token or the app's key and secret (status {status})"),
+            message: format!(
+                "Dropbox refuses the refresh token or the app's key and secret (status {status}); check \
+                         DROPBOX_REFRESH_TOKEN, DROPBOX_APP_KEY and DROPBOX_APP_SECRET"
+            ),
         }),
         400..=403 => {
             Err(BucketError::unknown(format!("the refresh token is answered {status} by what is not Dropbox")))

@@ -155,7 +155,7 @@ impl Wire {
         let Some(until) = *self.hold.lock() else { return Ok(()) };
         let wait = until.saturating_duration_since(Instant::now());
         if wait > self.http.attempt_timeout {
-            let message = format!("Dropbox asks to be left alone for {} more seconds (429)", wait.as_secs());
+            let message = format!("Dropbox asks for a pause of {} more seconds (429)", wait.as_secs());
             return Err(BucketError::unknown_until(message, Some(wait)));
         }
         tokio::time::sleep(wait).await;

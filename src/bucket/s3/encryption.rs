@@ -15,6 +15,7 @@ const KEY_BYTES: usize = 32;
 
 /// The encryption at rest of every object that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum S3Encryption {
     /// By keys of the store (SSE-S3).
     Aes256,

@@ -156,7 +156,7 @@ impl S3Bucket {
         let request = with_customer_key!(request, self);
         match self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await {
             Err(error) => error,
-            Ok(_) => BucketError::unknown("the store denies an object by HEAD and gives it by GET"),
+            Ok(_) => BucketError::unknown("the store answers HEAD that there is no object, and GET with the object"),
         }
     }
 

@@ -28,12 +28,14 @@ const R2_HOST: &str = ".r2.cloudflarestorage.com";
 
 /// Where an S3 bucket is and how to use it.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct S3Settings {
     /// The bucket's name.
     pub bucket: String,
     /// Put before every key. A missing trailing slash is added; empty means the bucket's root.
     pub prefix: String,
-    /// The region; `None` takes it from the environment or profile, else `us-east-1`.
+    /// The region; `None` takes it from the profile in use, without given keys also from the environment, else
+    /// `us-east-1`.
     pub region: Option<String>,
     /// The server's URL; `None` is AWS.
     pub endpoint: Option<String>,
@@ -109,7 +111,7 @@ impl S3Settings {
         self.check()?;
         let bundle = match &self.ca_bundle {
             Some(bundle) => Some(bundle.clone()),
-            None => bundle_of_profile().await,
+            None => of_profile("ca_bundle").await.map(PathBuf::from),
         };
         let http = connections(bundle.as_deref())?;
         let region = self.region.clone().map(Region::new);
@@ -117,7 +119,10 @@ impl S3Settings {
             (Some(id), Some(secret)) => {
                 let credentials = Credentials::new(id, secret, self.session_token.clone(), None, "settings");
                 let provider = SharedCredentialsProvider::new(credentials);
-                let region = region.unwrap_or(Region::from_static("us-east-1"));
+                let region = match region {
+                    Some(region) => region,
+                    None => of_profile("region").await.map_or(Region::from_static("us-east-1"), Region::new),
+                };
                 (Builder::new().credentials_provider(provider).region(region), None)
             }
             _ => {
@@ -180,11 +185,11 @@ impl S3Settings {
     }
 }
 
-/// The bundle of certificates that the profile in use names (`ca_bundle`).
-async fn bundle_of_profile() -> Option<PathBuf> {
+/// What the profile in use says of `key`.
+async fn of_profile(key: &str) -> Option<String> {
     // An unreadable file is reported where keys are looked up in it.
     let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await.ok()?;
-    profiles.get("ca_bundle").map(PathBuf::from)
+    profiles.get(key).map(str::to_owned)
 }
 
 /// The endpoint with a slash after its path, if it has a path: the SDK glues the bucket's name to it.

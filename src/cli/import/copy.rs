@@ -2,6 +2,7 @@
 //! page is fetched while one is written. Invariant: an existing collection is continued only if it says that an
 //! import of the same collection began it.
 
+use drumlin::settings::with_variables;
 use drumlin::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
@@ -56,6 +57,7 @@ pub async fn collection(
 fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
     let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
     let hint = if error.kind() == ErrorKind::NoRoom { "" } else { "; --skip-errors goes on past such records" };
+    let error = with_variables(error);
     let what = format!("collection {place}: {error}{hint}");
     Error::new(error.kind(), what).with_source(error)
 }

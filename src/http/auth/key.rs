@@ -96,7 +96,7 @@ impl KeyEntry {
         }
         let key = Key::from_entry(entry.clone())?;
         if key.expired(SystemTime::now()) {
-            return Err(Error::invalid("expires: expected a moment to come, got one that has passed"));
+            return Err(Error::invalid("expires: expected a time in the future, got one that has passed"));
         }
         Ok((secret, entry))
     }

@@ -65,7 +65,7 @@ impl Keyring {
         let seen = file.as_deref().and_then(stamp);
         let keys = read(full.as_ref(), file.as_deref())?;
         if keys.is_empty() {
-            tracing::warn!("the key file holds no key: nobody gets in");
+            tracing::warn!("the key file holds no key: every request is refused");
         }
         Ok(Keyring(Some(Arc::new(Ring { full, file, keys: ArcSwap::from_pointee(keys), seen: Mutex::new(seen) }))))
     }

@@ -66,9 +66,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> Result<T, Chr
     let located: Result<T, _> = meter.run(|| serde_path_to_error::deserialize(&mut json));
     match (located, meter.fault()) {
         (Err(_), Some(fault)) if fault.kind() == ErrorKind::NoRoom => Err(fault.into()),
-        (Err(e), Some(fault)) => {
-            Err(Error::new(fault.kind(), format!("{}: {}", shortened(e.path()), fault.message())).into())
-        }
+        (Err(e), Some(fault)) => Err(fault.with_place(&shortened(e.path())).into()),
         (Err(e), None) if e.inner().classify() == Category::Data => {
             let told = shortened(&e);
             Err(ChromaError::shape(format!("Failed to deserialize the JSON body into the target type: {told}")))

@@ -63,7 +63,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for ColumnVisitor<NULLS> {
             count += 1;
             if count > most {
                 return Err(meter::passed(format!(
-                    "expected at most {most} in one request (limit batch_records), got more"
+                    "expected at most {most} in one request (DRUMLIN_MAX_BATCH_RECORDS), got more; split it"
                 )));
             }
             match (&mut column, floats) {

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::super::error::{ApiError, retry_after_seconds};
+use crate::environment::with_variables;
 use crate::error::{Error, ErrorKind};
 
 /// The trace id of Chroma's server when nothing is traced; Python's client attaches it to its exceptions.
@@ -107,6 +108,7 @@ const fn wire(kind: ErrorKind) -> (StatusCode, &'static str) {
 
 impl From<Error> for ChromaError {
     fn from(error: Error) -> ChromaError {
+        let error = with_variables(error);
         let (status, name) = wire(error.kind());
         if status.is_server_error() {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{Stream, StreamExt, stream};
 
+use crate::environment::with_variables;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::App;
 use crate::http::error::ApiError;
@@ -22,7 +23,8 @@ pub(super) fn pieces(body: Body, idle: Duration) -> impl Stream<Item = Result<By
     stream::try_unfold(body.into_data_stream(), move |mut body| async move {
         let Ok(next) = tokio::time::timeout(idle, body.next()).await else {
             let seconds = idle.as_secs_f64();
-            return Err(Error::unavailable(format!("no byte of the body came for {seconds} s; nothing was stored")));
+            let refused = format!("no byte of the body came for {seconds} s (files.idle_timeout); nothing was stored");
+            return Err(Error::unavailable(refused).of_setting("files.idle_timeout"));
         };
         match next {
             None => Ok(None),
@@ -117,6 +119,7 @@ pub(super) fn check_kind(app: &App, name: &str, content_type: Option<&str>) -> R
 
 /// The status of an upload that failed.
 pub(super) fn refused(error: Error) -> ApiError {
+    let error = with_variables(error);
     match error.kind() {
         ErrorKind::Limit => too_large(error.message().to_owned()),
         ErrorKind::Conflict => {

@@ -103,7 +103,7 @@ fn bad_form(cause: multer::Error) -> Error {
     if let multer::Error::StreamReadFailed(inner) = &cause
         && let Some(error) = inner.downcast_ref::<Error>()
     {
-        return Error::new(error.kind(), error.message());
+        return error.clone();
     }
     Error::invalid(format!("form: {cause}")).with_source(cause)
 }

@@ -35,9 +35,10 @@ pub(super) fn expanded_bytes(stream: &[u8], intake: &Intake) -> Result<u64> {
         }
         if expanded > most {
             return Err(Error::limit(format!(
-                "body: expected an arrow ipc stream of at most {most} bytes once expanded ({EXPANSION} × limit \
-                 batch_bytes), got {expanded}"
-            )));
+                "body: expected an arrow ipc stream of at most {most} bytes once expanded, {EXPANSION} times the limit \
+                 (limits.batch_bytes), got {expanded}; split it"
+            ))
+            .of_setting("limits.batch_bytes"));
         }
         rest = after;
     }

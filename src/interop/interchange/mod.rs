@@ -70,12 +70,12 @@ impl Intake {
     /// Reads queries: records of which only the embedding is used.
     #[cfg(feature = "server")]
     pub fn queries(limits: Limits, budget: Arc<Budget>) -> Intake {
-        let rows = RowLimit { what: "queries", most: limits.queries, setting: "queries" };
+        let rows = RowLimit { what: "queries", most: limits.queries, setting: "limits.queries" };
         Intake { rows, ..Intake::new(limits, ColumnChoice::embeddings(), budget) }
     }
 
     fn of(limits: &Limits) -> Intake {
-        let rows = RowLimit { what: "records", most: limits.batch_records, setting: "batch_records" };
+        let rows = RowLimit { what: "records", most: limits.batch_records, setting: "limits.batch_records" };
         Intake { limits: limits.clone(), columns: ColumnChoice::default(), budget: None, rows }
     }
 
@@ -83,8 +83,9 @@ impl Intake {
         let RowLimit { what, most, setting } = self.rows;
         match rows > most {
             true => Err(Error::limit(format!(
-                "{what}: expected at most {most} in one request (limit {setting}), got {rows}"
-            ))),
+                "{what}: expected at most {most} in one request ({setting}), got {rows}; split it"
+            ))
+            .of_setting(setting)),
             false => Ok(()),
         }
     }
@@ -231,8 +232,9 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
     let limit = limits.batch_bytes;
     match bytes > limit as u64 {
         true => Err(Error::limit(format!(
-            "records: expected at most {limit} bytes in one request once expanded (limit batch_bytes), got more; split it"
-        ))),
+            "records: expected at most {limit} bytes in one request once expanded (limits.batch_bytes), got more; split it"
+        ))
+        .of_setting("limits.batch_bytes")),
         false => Ok(()),
     }
 }
