@@ -72,7 +72,7 @@ def connect(url: str | os.PathLike[str] | None = None, **settings: Any) -> Datab
     url : str or path, optional
         ``"s3://bucket/prefix"``, ``"gs://…"``, ``"az://…"``, ``"dropbox://…"``, ``"memory://"`` or the path of a folder.
         Credentials are found as the cloud's own tools find them. Without one, the variables of the environment say
-        where the store is, as for ``drumlin serve``.
+        where the store is and how it is used, as for ``drumlin serve``.
     memory_limit : int, optional
         Bytes that the store may hold; no limit by default.
     search_threads, index_threads : int, optional

@@ -23,9 +23,9 @@ class Store:
         index_threads: int | None = None,
         sync_interval: float | None = None,
         start_timeout: float | None = None,
-        create: bool = True,
-        load_at_start: bool = True,
-        maintenance: bool = True,
+        create: bool | None = None,
+        load_at_start: bool | None = None,
+        maintenance: bool | None = None,
     ) -> Pending: ...
     def with_scope(self, tenant: str, database: str) -> Store: ...
     def create_collection(

@@ -19,7 +19,8 @@ pub struct Routes {
 impl Routes {
     #[new]
     fn new(py: Python<'_>, store: &Store, allow_reset: bool) -> PyResult<Routes> {
-        let settings = HttpSettings { allow_reset, ..HttpSettings::default() };
+        let mut settings = HttpSettings::default();
+        settings.allow_reset = allow_reset;
         let held = store.inner();
         let routes = InProcess::new(held.get(py)?.clone(), settings);
         Ok(Routes { inner: Held::new(routes, held.threads) })

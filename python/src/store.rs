@@ -66,27 +66,30 @@ fn seconds(py: Python<'_>, name: &str, given: f64) -> PyResult<Duration> {
 
 #[pymethods]
 impl Store {
-    /// Opens the store at `url`.
+    /// Opens the store at `url`, or the one that the environment names. What is `None` is as there, or by default.
     #[staticmethod]
     #[pyo3(signature = (
         url, *, memory_limit=None, search_threads=None, index_threads=None, sync_interval=None, start_timeout=None,
-        create=true, load_at_start=true, maintenance=true
+        create=None, load_at_start=None, maintenance=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of drumlin.connect")]
     fn open(
         py: Python<'_>,
-        url: &str,
+        url: Option<&str>,
         memory_limit: Option<u64>,
         search_threads: Option<usize>,
         index_threads: Option<usize>,
         sync_interval: Option<f64>,
         start_timeout: Option<f64>,
-        create: bool,
-        load_at_start: bool,
-        maintenance: bool,
+        create: Option<bool>,
+        load_at_start: Option<bool>,
+        maintenance: Option<bool>,
     ) -> PyResult<Pending> {
-        let mut settings: Settings = url.parse().map_err(|error| raised(py, &error))?;
-        settings.memory_limit = memory_limit.map(|bytes| MemoryLimit { bytes, whole_process: false });
+        let named = url.map_or_else(Settings::from_env, str::parse);
+        let mut settings: Settings = named.map_err(|error| raised(py, &error))?;
+        if let Some(bytes) = memory_limit {
+            settings.memory_limit = Some(MemoryLimit { bytes, whole_process: false });
+        }
         settings.search_threads = search_threads.unwrap_or(settings.search_threads);
         settings.index_threads = index_threads.unwrap_or(settings.index_threads);
         if let Some(given) = sync_interval {
@@ -95,7 +98,9 @@ impl Store {
         if let Some(given) = start_timeout {
             settings.start_timeout = seconds(py, "start_timeout", given)?;
         }
-        (settings.create, settings.load_at_start, settings.maintenance) = (create, load_at_start, maintenance);
+        settings.create = create.unwrap_or(settings.create);
+        settings.load_at_start = load_at_start.unwrap_or(settings.load_at_start);
+        settings.maintenance = maintenance.unwrap_or(settings.maintenance);
         let threads = Threads::get()?;
         Ok(Pending::new(threads, async move {
             let store = drumlin::Store::open(settings.clone()).await?;

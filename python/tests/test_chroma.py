@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -77,3 +84,48 @@ def test_llama_indexs_chroma_takes_the_client(client):
     store = stores.ChromaVectorStore(client.get_or_create_collection("notes", embedding_function=None))
     store.add([TextNode(id_="a", text="foo", embedding=[1, 0]), TextNode(id_="b", text="bar", embedding=[0, 1])])
     assert store.query(VectorStoreQuery(query_embedding=[0, 1], similarity_top_k=1)).ids == ["b"]
+
+
+def client_tests():
+    """The tests of `tests/clients` that are about a client rather than a server process."""
+    folder = Path(__file__).resolve().parents[2] / "tests" / "clients"
+    if not folder.exists():
+        return []
+    stand_ins = {
+        "conftest": {"Connect": object, "BUCKET": ""},
+        "server_process": {"ServerProcess": object},
+    }
+    kept = {name: sys.modules.get(name) for name in stand_ins}
+    sys.path.append(str(folder))
+    try:
+        for name, values in stand_ins.items():
+            sys.modules[name] = types.ModuleType(name)
+            vars(sys.modules[name]).update(values)
+        specification = importlib.util.spec_from_file_location("clients_test_chromadb", folder / "test_chromadb.py")
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+    finally:
+        for name, before in kept.items():
+            sys.modules.pop(name)
+            if before is not None:
+                sys.modules[name] = before
+    found = [value for name, value in vars(module).items() if name.startswith("test_")]
+    wanted = {"server", "connect"}
+    return [test for test in found if set(inspect.signature(test).parameters) == wanted and is_about_clients(test)]
+
+
+def is_about_clients(test) -> bool:
+    return not re.search(r"\bserver\.", inspect.getsource(test))
+
+
+@pytest.mark.parametrize("test", client_tests(), ids=lambda test: test.__name__)
+def test_what_holds_over_http_holds_within_the_process(test, db):
+    made = []
+
+    def connect(_server):
+        made.append(chroma.Client(db, allow_reset=True))
+        return made[-1]
+
+    test(None, connect)
+    for client in made:
+        client.close()

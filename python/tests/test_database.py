@@ -77,3 +77,15 @@ def test_calls_after_the_close_fail_and_do_not_hang(folder):
     db.close()
     with pytest.raises(drumlin.DrumlinError):
         notes.add(ids=["a"], embeddings=[[1, 0]])
+
+
+def test_without_an_address_the_environment_says_where_the_store_is(folder, monkeypatch):
+    monkeypatch.setenv("DRUMLIN_DATA", str(folder))
+    with drumlin.connect() as db:
+        db.collection("notes", create=True).add(ids=["a"], embeddings=[[1, 0]])
+        assert db.url is None
+    with drumlin.connect(folder) as db:
+        assert db.collection("notes").count() == 1
+    monkeypatch.setenv("S3_SYNC_INTERVAL", "soon")
+    with pytest.raises(drumlin.InvalidArgument, match="S3_SYNC_INTERVAL"):
+        drumlin.connect()
