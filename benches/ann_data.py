@@ -1,4 +1,4 @@
-"""Generates the synthetic data sets of benches/ann.rs and benches/peers.py: .npy files of float32, seeded.
+"""Generates the synthetic data sets of benches/ann/ and benches/peers.py: .npy files of float32, seeded.
 
     python benches/ann_data.py clustered /tmp/data/clustered-200k-128 --rows 200000 --dim 128
     python benches/ann_data.py embedding-like /tmp/data/like-100k-384 --rows 100000 --dim 384

@@ -4,19 +4,13 @@
 //!
 //! `cargo bench --bench cost -- [--adds 5000] [--records 20000]`
 
-#[path = "../tests/support/arguments.rs"]
-mod arguments;
-#[path = "../tests/support/cost_run.rs"]
-mod cost_run;
-#[path = "../tests/support/records.rs"]
-mod records;
-
 use std::time::Duration;
 
-use cost_run::{Cost, DIM, Run, one_add, seconds};
 use drumlin::settings::Timing;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::count::OpCounts;
+use drumlin_test_support::cost_run::{Cost, DIM, Run, one_add, seconds};
+use drumlin_test_support::{arguments, cost_run};
 
 fn main() {
     let (adds, records) = (arguments::number("--adds", 5_000), arguments::number("--records", 20_000));

@@ -7,11 +7,6 @@
 //! counts is the peak of the resident size, which the kernel keeps (VmHWM); a process that never passed it would
 //! not have been killed. The allocator's settings are the Dockerfile's. Linux only. The bucket is a folder, which is deleted at the end.
 
-#[path = "../tests/support/arguments.rs"]
-mod arguments;
-#[path = "../tests/support/records.rs"]
-mod records;
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +19,8 @@ use arrow::datatypes::{DataType, Field};
 use arrow::ipc::writer::StreamWriter;
 use drumlin::Record;
 use drumlin::settings::MemoryLimit;
-use records::Source;
+use drumlin_test_support::arguments;
+use drumlin_test_support::records::Source;
 use serde_json::{Value, json};
 
 const BATCH: usize = 1_000;

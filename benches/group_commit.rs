@@ -3,17 +3,11 @@
 //!
 //! `cargo bench --bench group_commit -- [--clients 64] [--adds 50] [--latency-ms 25]`
 
-#[path = "../tests/support/arguments.rs"]
-mod arguments;
-#[path = "../tests/support/group_commit_run.rs"]
-mod group_commit_run;
-#[path = "../tests/support/records.rs"]
-mod records;
-
 use drumlin::testing::bucket::s3::S3Settings;
 use drumlin::{Settings, Storage, Store};
-use drumlin_test_s3::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
-use group_commit_run::Shared;
+use drumlin_test_servers::{ACCESS_KEY, BUCKET, Mischief, S3Server, SECRET_KEY};
+use drumlin_test_support::group_commit_run::Shared;
+use drumlin_test_support::{arguments, group_commit_run};
 
 #[tokio::main]
 async fn main() {

@@ -7,9 +7,6 @@
 //!
 //! Every put takes `--put-ms`, as on a bucket nearby. CPU time is the process's without the index threads'.
 
-#[path = "../tests/support/arguments.rs"]
-mod arguments;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +15,7 @@ use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{Collection, CollectionSpec, Include, Query, Record, Selection, Settings, Storage, Store};
+use drumlin_test_support::arguments;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::time::{ClockId, clock_gettime};

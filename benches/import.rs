@@ -7,9 +7,6 @@
 //!
 //! `cargo bench --bench import -- [--records 200000] [--dim 384] [--python PATH] [--served 100000] [--clients 8]`
 
-#[path = "../tests/support/arguments.rs"]
-mod arguments;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -19,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use drumlin::{CollectionSpec, Metric, Query, Record, Settings, Storage, Store};
+use drumlin_test_support::arguments;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::time::{ClockId, clock_gettime};

@@ -263,7 +263,7 @@ F32 = ("hnswlib", "faiss HNSWFlat", "usearch f32")
 
 
 def run_child(options: argparse.Namespace) -> None:
-    """One peer in this process: prints what `benches/ann.rs` prints."""
+    """One peer in this process: prints what `benches/ann/` prints."""
     # What peers print themselves goes to standard error.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -304,7 +304,7 @@ def measure(command: list[str], core: int) -> tuple[dict, list[dict]]:
 
 
 def bench_binary() -> Path:
-    """The compiled `benches/ann.rs`."""
+    """The compiled `benches/ann/`."""
     command = ["cargo", "bench", "--bench", "ann", "--no-run", "--message-format=json"]
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     made = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
@@ -429,7 +429,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument(
         "--ours", type=variant, nargs="*", default=[("drumlin", [])], metavar="NAME=OPTIONS",
-        help="variants of Drumlin with their options to benches/ann.rs, as 'drumlin=--builder hnsw_rs'",
+        help="variants of Drumlin with their options to benches/ann/, as 'drumlin=--builder hnsw_rs'",
     )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--m", type=int, default=16)

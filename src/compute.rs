@@ -1,5 +1,5 @@
-//! The bridge between async tasks and the CPU work of reads and graph builds. Decoding, encoding and hashing run on
-//! blocking threads without it (`stream::open::off_thread`).
+//! The bridge between async tasks and the work that would hold them up. [`off_thread`] runs decoding, encoding, hashing
+//! and files on blocking threads, as it comes. [`Compute`] decides how many reads and graph builds run at once.
 //! Searches run on blocking threads, as many at once as there are permits; others wait in a bounded queue. A batch
 //! takes all free permits, and gives them back every few milliseconds. So does a long search.
 //! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
@@ -8,6 +8,7 @@
 //! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
 //! caller that stops waiting interrupts the work.
 
+mod off_thread;
 mod seats;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
+pub use off_thread::{CutShort, off_thread};
 use seats::Seats;
 
 /// After this time, a part of a batch or a long search gives its permit back and goes to the end of the queue. The
@@ -150,11 +152,11 @@ impl Compute {
     ) -> Result<T> {
         let seat = self.seats.take().await?;
         let gone = asker.gone();
-        run(move || {
+        let seated = off_thread(move || {
             let interrupt = Interrupt::new(gone, move || seat.share());
             work(&interrupt)
-        })
-        .await
+        });
+        Ok(seated.await?)
     }
 
     /// Threads that compute searches.
@@ -174,14 +176,14 @@ impl Compute {
         let pool = if urgency.is_urgent() { self.urgent.clone() } else { self.pool.clone() };
         let (begun, share) = (Instant::now(), self.seats.take_some(urgency.permits(self.search_threads)).await?);
         let threads = pool.current_num_threads();
-        let built = run(move || {
+        let built = off_thread(move || {
             let built = pool.install(|| work(threads));
             drop(share);
             built
         })
         .await;
         self.built_us.fetch_add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        built
+        Ok(built?)
     }
 
     /// How busy the pools are now.
@@ -255,11 +257,6 @@ impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    // Only a panic or the end of the runtime cuts blocking work short.
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("the work was cut short: {e}")))
 }
 
 fn closed() -> Error {

@@ -137,6 +137,9 @@ pub struct Timing {
     pub backoff_max: Duration,
     /// A write that is still open after this long is answered `outcome unknown`.
     pub deadline: Duration,
+    /// How many slots a write of several records may lose to other writers before it is given up, so that it can be
+    /// written in parts; `None` means until its deadline.
+    pub lost_slots: Option<u32>,
     /// How long the store reads again what does not check out, or is missing where it is expected, before the object
     /// counts as damaged. Damaged objects are looked at again later all the same.
     pub reread_limit: Duration,
@@ -200,6 +203,7 @@ impl Default for Timing {
             backoff: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
             deadline: MINUTE,
+            lost_slots: None,
             reread_limit: Duration::from_secs(5),
             group_bytes: 8 << 20,
             group_rows: 4096,

@@ -119,7 +119,8 @@ impl Error {
     /// A write that lost every slot to faster writers until its deadline.
     #[doc(hidden)]
     pub fn outrun() -> Self {
-        let why = "other writers kept winning until the deadline; nothing was written, try again";
+        let why =
+            "other writers kept winning; nothing was written, try again, in smaller parts if there are many records";
         Self::unavailable(why).with_source(Outrun)
     }
 

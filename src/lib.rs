@@ -28,7 +28,7 @@
 //! ```
 
 #![cfg_attr(not(feature = "testing"), warn(missing_docs))]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable, clippy::unwrap_used))]
 
 pub mod blocking;
 mod bucket;
@@ -59,8 +59,8 @@ pub mod testing;
 
 pub use collection::handle::Collection;
 pub use collection::request::{
-    CollectionInfo, CollectionSpec, Condition, Consistency, Get, GetAnswer, Hit, Include, IndexSettings, Query, Scope,
-    Selection, Write, WriteOutcome,
+    CollectionInfo, CollectionSpec, Consistency, Get, GetAnswer, Hit, Include, IndexSettings, Query, Scope, Selection,
+    ServingState, Write, WriteOutcome,
 };
 pub use config::{Settings, Storage};
 pub use error::{Error, ErrorKind, Result};
@@ -89,12 +89,12 @@ pub mod settings {
 
 /// The answers of reads, for callers that take records one by one or need more than the records.
 pub mod answers {
-    pub use crate::collection::get::{Matches, Reading};
+    pub use crate::collection::answers::{Matches, Reading};
     pub use crate::collection::graph_maintenance::GraphProgress;
     pub use crate::collection::handle::Identity;
-    pub use crate::collection::key_types::{KeyType, KeyTypes};
     pub use crate::collection::request::{Found, QueryAnswer};
     pub use crate::collection::scan::Scan;
+    pub use crate::collection::state::{KeyType, KeyTypes};
     pub use crate::collection::version_view::VersionView;
 }
 
@@ -113,8 +113,8 @@ pub mod files {
 
 /// Records in and out of Arrow record batches, Arrow IPC, and files in Parquet or JSON Lines.
 pub mod arrow {
-    pub use crate::collection::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
+    pub use crate::interop::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::transfer::*;
     pub use crate::interop::{batch_from_hits, records_from_batch, records_from_batch_with};
 }
@@ -123,8 +123,8 @@ pub mod arrow {
 pub mod admin {
     pub use crate::bucket::Place;
     pub use crate::bucket::count::{Counts, OpCounts};
-    pub use crate::check::Choice;
-    pub use crate::check::garbage::{Doomed, Reason};
+    pub use crate::check::CollectionSelector;
+    pub use crate::check::garbage::{PendingDeletion, Reason};
     pub use crate::check::inspect::{BucketView, StreamLine};
     pub use crate::check::report as check_report;
     pub use crate::check::stored::Stored;

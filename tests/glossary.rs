@@ -28,7 +28,7 @@ const REPLACED: &[&str] = &[
 ];
 
 /// Names of types that gave way; the words are ordinary English.
-const REPLACED_TYPES: &[&str] = &["Held", "Home", "Pace", "Seal"];
+const REPLACED_TYPES: &[&str] = &["Choice", "Condition", "Doomed", "Held", "Home", "Pace", "Seal"];
 
 /// Where such a word stands for something else.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 60;
 
-/// Each room of `src` and the rooms it may use. Dependencies point down only.
+/// Each room of `src` and the rooms it may use, which stand above it: dependencies point down only. A folder with a
+/// row of its own is a room for itself.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("record", &["error"]),
     ("self_checksum", &[]),
     ("interrupt", &["error"]),
-    ("bucket", &["error", "record", "self_checksum"]),
+    ("compute", &["error", "interrupt"]),
+    ("bucket", &["compute", "error", "record", "self_checksum"]),
     ("memory", &["error"]),
     ("config", &["bucket", "memory"]),
     ("environment", &["bucket", "config", "error", "memory"]),
@@ -23,8 +25,41 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("head", &["bucket", "config", "format", "record"]),
     ("filter", &["error", "format", "interrupt", "record"]),
     ("index", &["error", "format", "interrupt", "record"]),
-    ("compute", &["error", "interrupt"]),
-    ("stream", &["bucket", "config", "error", "format", "head", "log", "memory", "record"]),
+    ("stream", &["bucket", "compute", "config", "error", "format", "head", "log", "memory", "record"]),
+    ("collection/estimate", &["record"]),
+    ("collection/request", &["config", "error", "filter", "index", "record"]),
+    ("collection/state", &["collection/estimate", "error", "filter", "format", "index", "interrupt", "record"]),
+    (
+        "collection/read",
+        &[
+            "collection/estimate",
+            "collection/request",
+            "collection/state",
+            "config",
+            "error",
+            "filter",
+            "index",
+            "interrupt",
+            "record",
+        ],
+    ),
+    (
+        "collection/write",
+        &[
+            "collection/estimate",
+            "collection/read",
+            "collection/request",
+            "collection/state",
+            "config",
+            "error",
+            "filter",
+            "format",
+            "interrupt",
+            "record",
+            "stream/state",
+        ],
+    ),
+    ("collection/graph_policy", &["collection/state", "record"]),
     (
         "collection",
         &[
@@ -42,8 +77,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "stream",
         ],
     ),
-    ("file", &["bucket", "collection", "config", "error", "format", "record", "stream"]),
-    ("check", &["bucket", "config", "error", "format", "head", "record", "stream"]),
+    ("file", &["bucket", "collection", "compute", "config", "error", "format", "record", "stream"]),
+    ("check", &["bucket", "compute", "config", "error", "format", "head", "record", "stream"]),
     (
         "store",
         &[
@@ -67,6 +102,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "bucket",
             "collection",
+            "compute",
             "config",
             "environment",
             "error",
@@ -80,6 +116,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("blocking", &["collection", "config", "error", "record"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
+];
+
+/// Rooms that compute and never wait.
+const CPU: &[&str] = &[
+    "index/",
+    "filter/",
+    "format/",
+    "collection/estimate",
+    "collection/request",
+    "collection/state/",
+    "collection/read/",
+    "collection/write/",
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -116,23 +164,138 @@ fn says(text: &str, word: &str) -> bool {
     product(text).lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
 }
 
+/// The path of a file's module, from the crate's root.
+fn module(inside: &Path) -> Vec<String> {
+    let names = inside.with_extension("");
+    let names = names.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    names.filter(|name| name != "mod").collect()
+}
+
+/// Whether a path leads to a room or into it.
+fn is_within(path: &[String], room: &str) -> bool {
+    let room: Vec<&str> = room.split('/').collect();
+    path.len() >= room.len() && path.iter().zip(&room).all(|(part, name)| part == name)
+}
+
+/// The row of a module: the one that says most about where it is.
+fn row(module: &[String]) -> (&'static str, &'static [&'static str]) {
+    let rows = ROOMS.iter().filter(|(name, _)| is_within(module, name));
+    *rows.max_by_key(|(name, _)| name.len()).unwrap_or_else(|| panic!("{module:?} has no row"))
+}
+
+/// The paths behind `base` that a `use` or an expression goes on to.
+fn behind(rest: &str, base: &[String], found: &mut Vec<Vec<String>>) {
+    let rest = rest.trim_start();
+    if let Some(list) = rest.strip_prefix('{') {
+        let (mut depth, mut start) = (0, 0);
+        for (at, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                ',' if depth == 0 => {
+                    behind(&list[start..at], base, found);
+                    start = at + 1;
+                }
+                '}' if depth == 0 => return behind(&list[start..at], base, found),
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let path = match name.as_str() {
+        "" | "self" => base.to_vec(),
+        "super" => base[..base.len().saturating_sub(1)].to_vec(),
+        name => [base, &[name.to_owned()]].concat(),
+    };
+    match rest[name.len()..].strip_prefix("::") {
+        Some(rest) => behind(rest, &path, found),
+        None => found.push(path),
+    }
+}
+
+/// Paths of this crate that a module names, from the crate's root, each with its line.
+fn used(text: &str, module: &[String]) -> Vec<(usize, Vec<String>)> {
+    let lines = product(text).lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line });
+    let code = lines.collect::<Vec<_>>().join("\n");
+    let mut all = Vec::new();
+    for word in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(word) {
+            let before = &code[..at];
+            let inside = before.ends_with(|c: char| c.is_alphanumeric() || "_:$".contains(c));
+            if inside || before.ends_with("(in ") {
+                continue;
+            }
+            let base = if word == "crate::" { &[] } else { &module[..module.len() - 1] };
+            let mut found = Vec::new();
+            behind(&code[at + word.len()..], base, &mut found);
+            let line = before.matches('\n').count() + 1;
+            all.extend(found.into_iter().map(|path| (line, path)));
+        }
+    }
+    all
+}
+
+/// The paths in a module's text that its room may not use.
+fn upward(text: &str, module: &[String]) -> Vec<String> {
+    let (room, allowed) = row(module);
+    let fine = |path: &[String]| {
+        // What stands at the crate's root belongs to all.
+        let at_root = path.first().is_none_or(|name| name.starts_with(|c: char| c.is_uppercase()));
+        at_root || is_within(path, room) || allowed.iter().any(|allowed| is_within(path, allowed))
+    };
+    let wrong = used(text, module).into_iter().filter(|(_, path)| !fine(path));
+    wrong.map(|(line, path)| format!("line {line}: {room} must not use {}", path.join("::"))).collect()
+}
+
 #[test]
 fn dependencies_point_down_only() {
     for path in sources(&root("src")) {
         let inside = path.strip_prefix(root("src")).unwrap();
-        let room = inside.components().next().unwrap().as_os_str().to_string_lossy().replace(".rs", "");
-        if is_test(&path) || ["lib", "main", "cli"].contains(&room.as_str()) {
+        let module = module(inside);
+        if is_test(&path) || ["lib", "main", "cli"].contains(&module[0].as_str()) {
             continue;
         }
-        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{room} has no row"));
-        let text = fs::read_to_string(&path).unwrap();
-        for (number, line) in product(&text).lines().enumerate().filter(|(_, line)| !line.trim().starts_with("//")) {
-            for used in line.split("crate::").skip(1) {
-                let used: String = used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-                let fine = used.is_empty() || used == room || allowed.contains(&used.as_str());
-                assert!(fine, "{}:{}: {room} must not use {used}", inside.display(), number + 1);
-            }
+        let wrong = upward(&fs::read_to_string(&path).unwrap(), &module);
+        assert!(wrong.is_empty(), "{}: {}", inside.display(), wrong.join("; "));
+    }
+}
+
+#[test]
+fn every_room_uses_only_rooms_above_it_in_the_table() {
+    for (number, (room, allowed)) in ROOMS.iter().enumerate() {
+        for used in *allowed {
+            let parts: Vec<String> = used.split('/').map(str::to_owned).collect();
+            let above = ROOMS[..number].iter().any(|(name, _)| is_within(&parts, name));
+            assert!(above, "{room} stands above {used}, which it uses");
         }
+    }
+}
+
+#[test]
+fn a_use_of_a_higher_room_is_found_however_it_is_written() {
+    let chunk: Vec<String> = ["collection", "state", "chunk"].map(str::to_owned).to_vec();
+    for fine in [
+        "use super::id_table::IdTable;",
+        "use crate::record::{Address, Metric};",
+        "use super::*;",
+        "    pub(in crate::collection) fn row(&self) -> crate::Result<()> {",
+        "// use crate::store::Store;",
+        "#[cfg(test)]\nmod tests {\n    use super::super::super::handle::Collection;",
+    ] {
+        assert_eq!(upward(fine, &chunk), [""; 0], "{fine}");
+    }
+    for wrong in [
+        "use crate::stream::Stream;",
+        "use crate::{\n    record::Address,\n    store::Store,\n};",
+        "use crate::collection::pin::PinGuard;",
+        "use super::super::handle::Collection;",
+        "use super::super::{state::graphs::Link, read::select::Selected};",
+        "use super::super::*;",
+        "    let held = super::super::pin::Pins::default();",
+        "pub use super::{chunk::Chunk, super::write::resolve::resolve};",
+    ] {
+        assert_eq!(upward(wrong, &chunk).len(), 1, "{wrong}: {:?}", upward(wrong, &chunk));
     }
 }
 
@@ -141,8 +304,13 @@ fn cpu_rooms_know_no_async_runtime_and_only_the_bucket_knows_a_cloud() {
     for path in sources(&root("src")) {
         let inside = path.strip_prefix(root("src")).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
-        let cpu = inside.starts_with("index/") || inside.starts_with("filter/") || inside.starts_with("format/");
-        assert!(!(cpu && says(&text, "tokio")), "{inside} uses tokio");
+        let cpu = CPU.iter().any(|room| inside.starts_with(room));
+        assert!(!(cpu && ["tokio", ".await"].iter().any(|word| says(&text, word))), "{inside} waits");
+        let bridge = ["compute/", "cli/"].iter().any(|room| inside.starts_with(room)) || is_test(&path);
+        assert!(
+            bridge || !says(&text, "spawn_blocking("),
+            "{inside} has a bridge of its own: compute::off_thread is it"
+        );
         let cloud = ["aws_sdk_s3", "aws_config", "object_store::"].into_iter().any(|name| says(&text, name));
         assert!(!cloud || inside.starts_with("bucket/"), "{inside} knows a cloud");
     }
@@ -239,6 +407,23 @@ fn no_function_is_longer_than_a_screen() {
             }
         }
     }
+}
+
+/// What several programs share is a crate, compiled once. Only a file's own tests, which see its private parts, may lie
+/// beside it.
+#[test]
+fn no_file_is_included_by_path_but_a_files_own_tests() {
+    let mut own_tests = 0;
+    for path in ["src", "tests", "benches", "examples"].into_iter().flat_map(|folder| sources(&root(folder))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let own = format!("#[path = \"{}_tests.rs\"]", path.file_stem().unwrap().to_string_lossy());
+        for line in text.lines().map(str::trim).filter(|line| line.starts_with("#[path")) {
+            let fine = line == own && path.starts_with(root("src"));
+            assert!(fine, "{}: {line}: expected a module of the program, or a crate", path.display());
+            own_tests += 1;
+        }
+    }
+    assert!(own_tests > 0, "no file has its tests beside it");
 }
 
 /// The table of requirements names tests as `file::test`, or a file of tests.

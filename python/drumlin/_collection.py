@@ -266,7 +266,7 @@ class Collection(_Reads):
         -------
         dict
             ``name``, ``id``, ``tenant``, ``database``, ``metric``, ``dimension``, ``count``, ``version``,
-            ``metadata``, ``index`` (the settings of graphs) and ``condition``.
+            ``metadata``, ``index`` (the settings of graphs) and ``state``.
         """
         return _info(self._inner.info())
 

@@ -317,7 +317,7 @@ pub fn described(info: &CollectionInfo) -> String {
         "version": info.version,
         "metadata": info.metadata,
         "index": info.index,
-        "condition": info.condition,
+        "state": info.state,
     })
     .to_string()
 }

@@ -44,12 +44,46 @@ impl Op {
         }
     }
 
+    /// Which way the kind goes.
+    pub const fn direction(self) -> Direction {
+        match self {
+            Op::Get | Op::List => Direction::Reads,
+            Op::Put | Op::Create | Op::Swap | Op::Copy => Direction::Writes,
+            Op::Delete => Direction::Deletes,
+        }
+    }
+
     /// The kind of a put under `condition`.
     pub fn of_put(condition: &PutCondition) -> Op {
         match condition {
             PutCondition::Always => Op::Put,
             PutCondition::IfAbsent => Op::Create,
             PutCondition::IfMatch(_) => Op::Swap,
+        }
+    }
+}
+
+/// Which way a call goes. A bucket may allow one way and not another: a full disk, a missing right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Gets and listings.
+    Reads,
+    /// Puts and copies.
+    Writes,
+    /// Deletes.
+    Deletes,
+}
+
+impl Direction {
+    /// All directions, in the order of their numbers.
+    pub const ALL: [Direction; 3] = [Direction::Reads, Direction::Writes, Direction::Deletes];
+
+    /// The direction's name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Direction::Reads => "reads",
+            Direction::Writes => "writes",
+            Direction::Deletes => "deletes",
         }
     }
 }

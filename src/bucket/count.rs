@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::call::Op;
+use super::call::{Direction, Op};
 use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp};
 
 /// What was counted of one kind of call.
@@ -71,6 +71,16 @@ pub struct Fortune {
     pub last_success: Option<SystemTime>,
     /// When the store last refused or did not answer, by our clock, and the reason.
     pub last_error: Option<(SystemTime, String)>,
+    /// Of each direction, the last call if it failed.
+    failing: [Option<FailedCall>; Direction::ALL.len()],
+}
+
+/// A call that the store refused or did not answer.
+#[derive(Debug, Clone)]
+struct FailedCall {
+    at: SystemTime,
+    why: String,
+    bytes_sent: usize,
 }
 
 impl Fortune {
@@ -79,6 +89,48 @@ impl Fortune {
         match (self.last_success, &self.last_error) {
             (Some(success), Some((error, _))) => success >= *error,
             (success, _) => success.is_some(),
+        }
+    }
+
+    /// The directions whose last call failed. A write succeeds only if it was applied: an answer that an object exists
+    /// leaves the writes as they were.
+    pub fn failing(&self) -> Vec<Direction> {
+        let failing = |direction: &Direction| self.failed(*direction).is_some();
+        Direction::ALL.into_iter().filter(failing).collect()
+    }
+
+    /// The reason of the latest failure, unless the store has recovered from all of them.
+    pub fn trouble(&self) -> Option<&str> {
+        match &self.last_error {
+            Some((_, why)) if !self.connected() => Some(why),
+            _ => {
+                let latest = self.failing.iter().flatten().max_by_key(|failed| failed.at);
+                latest.map(|failed| failed.why.as_str())
+            }
+        }
+    }
+
+    /// How many bytes the last write sent, if it failed; 0 if a delete did.
+    pub fn failed_write_bytes(&self) -> Option<usize> {
+        let failed = self.failed(Direction::Writes).or_else(|| self.failed(Direction::Deletes));
+        failed.map(|failed| failed.bytes_sent)
+    }
+
+    fn failed(&self, direction: Direction) -> Option<&FailedCall> {
+        self.failing.get(direction as usize)?.as_ref()
+    }
+
+    fn note_failure(&mut self, direction: Direction, bytes_sent: usize, why: String) {
+        let at = SystemTime::now();
+        self.last_error = Some((at, why.clone()));
+        if let Some(failed) = self.failing.get_mut(direction as usize) {
+            *failed = Some(FailedCall { at, why, bytes_sent });
+        }
+    }
+
+    fn note_success(&mut self, direction: Direction) {
+        if let Some(failed) = self.failing.get_mut(direction as usize) {
+            *failed = None;
         }
     }
 }
@@ -156,9 +208,9 @@ impl CallCounters {
         self.under_way.lock().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Notes that the store did not answer in time.
-    pub fn note_failure(&self, what: String) {
-        self.fortune.lock().last_error = Some((SystemTime::now(), what));
+    /// Notes that the store did not answer a call of this direction in time.
+    pub fn note_failure(&self, direction: Direction, why: String) {
+        self.fortune.lock().note_failure(direction, 0, why);
     }
 
     fn begin(&self) -> WaitingCall<'_> {
@@ -184,18 +236,17 @@ impl CallCounters {
         }
     }
 
-    fn fared(&self, error: Option<&BucketError>) {
-        let now = SystemTime::now();
+    fn fared(&self, direction: Direction, bytes_sent: usize, error: Option<&BucketError>) {
         let mut fortune = self.fortune.lock();
-        match error {
-            Some(error @ (BucketError::Refused { .. } | BucketError::Unknown { .. })) => {
-                fortune.last_error = Some((now, error.to_string()));
-            }
-            _ => {
-                fortune.last_success = Some(now);
-                self.under_way.lock().silent_since = Some(Instant::now());
-            }
+        if let Some(error @ (BucketError::Refused { .. } | BucketError::Unknown { .. })) = error {
+            return fortune.note_failure(direction, bytes_sent, error.to_string());
         }
+        // An answer that a condition failed says nothing about whether a write would be taken.
+        if error.is_none() || direction != Direction::Writes {
+            fortune.note_success(direction);
+        }
+        fortune.last_success = Some(SystemTime::now());
+        self.under_way.lock().silent_since = Some(Instant::now());
     }
 }
 
@@ -236,7 +287,7 @@ impl<B: Bucket> Counting<B> {
             Err(BucketError::Unknown { .. }) => counted.unknown = 1,
         }
         self.counters.add(op, counted);
-        self.counters.fared(answer.as_ref().err());
+        self.counters.fared(op.direction(), bytes_sent, answer.as_ref().err());
         drop(waiting);
         answer
     }
@@ -353,5 +404,33 @@ mod tests {
         faulty.set_plan(|_| Fault::None);
         bucket.list("", None).await.unwrap();
         assert!(counters.fortune().connected());
+    }
+
+    #[tokio::test]
+    async fn each_direction_fails_until_a_call_of_its_own_succeeds() {
+        let faulty = Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))));
+        let bucket = Counting::new(faulty.clone());
+        let counters = bucket.counters();
+        let five = || Bytes::from_static(b"12345");
+        bucket.put("k", five(), PutCondition::IfAbsent).await.unwrap();
+        assert_eq!((counters.fortune().failing(), counters.fortune().trouble()), (vec![], None));
+
+        faulty.set_plan(|call| if call.op == Op::Put { Fault::RefuseBefore } else { Fault::None });
+        bucket.put("l", five(), PutCondition::Always).await.unwrap_err();
+        bucket.get("k", None).await.unwrap();
+        bucket.put("k", five(), PutCondition::IfAbsent).await.unwrap_err();
+        bucket.delete(&["absent".to_owned()]).await.unwrap();
+        let fortune = counters.fortune();
+        assert_eq!((fortune.failing(), fortune.connected()), (vec![Direction::Writes], true));
+        assert_eq!(fortune.failed_write_bytes(), Some(5));
+        assert!(fortune.trouble().unwrap().contains("refused"), "{fortune:?}");
+
+        faulty.set_plan(|call| if call.op == Op::Get { Fault::UnknownBefore } else { Fault::None });
+        bucket.put("l", five(), PutCondition::Always).await.unwrap();
+        bucket.get("k", None).await.unwrap_err();
+        bucket.put("m", five(), PutCondition::Always).await.unwrap();
+        assert_eq!(counters.fortune().failing(), [Direction::Reads]);
+        bucket.list("", None).await.unwrap();
+        assert_eq!((counters.fortune().failing(), counters.fortune().trouble()), (vec![], None));
     }
 }

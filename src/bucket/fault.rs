@@ -58,6 +58,8 @@ pub enum Fault {
     Undated,
     /// A listing that lags by this many milliseconds: later writes do not show yet.
     ListLagMs(i64),
+    /// A listing that shows its first page instead of any other, and claims that more follow.
+    ListRepeats,
     /// A read that is answered with success and with wrong bytes. A write is answered by something that is no store,
     /// which proves nothing: not applied, reported unknown.
     Wrong(Wrong),
@@ -350,6 +352,7 @@ impl FaultBucket {
             Fault::DateSkewMs(skew_ms) => skewed(request.send(&*self.inner).await, skew_ms),
             Fault::Undated => undated(request.send(&*self.inner).await),
             Fault::ListLagMs(lag_ms) => request.send(&*self.inner).await.map(|answer| lagging(answer, lag_ms)),
+            Fault::ListRepeats => request.on_the_first_page().send(&*self.inner).await.map(Answer::claiming_more),
             Fault::Wrong(wrong) if !matches!(request.op(), Op::Get | Op::List) => {
                 unknown(&format!("answered by something that is no store ({wrong:?})"))
             }

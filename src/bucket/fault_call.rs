@@ -50,6 +50,14 @@ impl Request {
         }
     }
 
+    /// The request; a listing begins with the first page.
+    pub(super) fn on_the_first_page(self) -> Request {
+        match self {
+            Request::List { prefix, .. } => Request::List { prefix, after: None },
+            other => other,
+        }
+    }
+
     pub(super) async fn send(self, bucket: &dyn Bucket) -> Result<Answer, BucketError> {
         match self {
             Request::Get { key, range, fresh: false } => bucket.get(&key, range).await.map(Answer::Object),
@@ -64,6 +72,14 @@ impl Request {
 }
 
 impl Answer {
+    /// The answer; a page of a listing claims that more follow.
+    pub(super) fn claiming_more(self) -> Answer {
+        match self {
+            Answer::Page(page) => Answer::Page(Page { more: true, ..page }),
+            other => other,
+        }
+    }
+
     /// The store's time in the answer.
     pub(super) fn date_mut(&mut self) -> Option<&mut StoreTime> {
         match self {

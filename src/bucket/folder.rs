@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::body::Body;
 use super::clock::machine_time;
 use super::{Bucket, BucketError, Listed, Object, PAGE_KEYS, Page, Place, PutCondition, Stamp, StoreTime, keys};
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 
 /// The hidden directory.
@@ -66,7 +67,7 @@ impl FolderBucket {
         work: impl FnOnce(&Folder) -> Result<T, BucketError> + Send + 'static,
     ) -> Result<T, BucketError> {
         let folder = self.folder.clone();
-        match tokio::task::spawn_blocking(move || work(&folder)).await {
+        match off_thread(move || work(&folder)).await {
             Ok(answer) => answer,
             Err(stopped) => Err(BucketError::unknown(stopped.to_string())),
         }

@@ -5,17 +5,16 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt};
-use serde_json::{Map, Value};
 
 use super::fold::{Fold, LogFold};
 use super::objects::{ObjectFault, Reader};
 use super::report::{Amount, Findings};
 use crate::bucket::Listed;
 use crate::bucket::keys::StreamId;
-use crate::format::{Chain, Checksum, Commit, CommitKind, FormatError, decode_commit};
+use crate::compute::off_thread;
+use crate::format::{Chain, Checksum, Commit, CommitKind, FormatError, StreamConfig, decode_commit};
 use crate::record::Version;
 use crate::stream::context::StreamError;
-use crate::stream::open::off_thread;
 
 /// Slots read at once.
 const PARALLEL_SLOTS: usize = 8;
@@ -54,7 +53,7 @@ pub struct LogWalk<'a> {
     /// Objects read.
     pub checked: Amount,
     /// The changes that the commits make to the configuration.
-    pub config: Map<String, Value>,
+    pub config: StreamConfig,
     /// The last commit that can be applied.
     pub version: Version,
     /// Whether the stream has ended by a `drop`.
@@ -89,7 +88,7 @@ impl<'a> LogWalk<'a> {
             fold,
             findings,
             checked: Amount::default(),
-            config: Map::new(),
+            config: StreamConfig::default(),
             dropped: false,
             applies: true,
             below: LogFold::default(),

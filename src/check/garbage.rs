@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::inspect::SeenStreams;
 use super::inventory::StreamObjects;
-use super::names::Choice;
+use super::names::CollectionSelector;
 use super::stream_check::Expected;
 use crate::bucket::keys::StreamId;
 use crate::bucket::{Bucket, Listed, StoreTime};
@@ -36,7 +36,7 @@ pub enum Reason {
 
 /// An object that would be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Doomed {
+pub struct PendingDeletion {
     /// The reason.
     pub reason: Reason,
     /// Its key.
@@ -50,9 +50,9 @@ pub struct Doomed {
 ///
 /// # Errors
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store.
-pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> Result<Vec<Doomed>> {
-    let seen = SeenStreams::look(bucket.clone(), &Choice::default()).await?;
-    let mut doomed = Vec::new();
+pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> Result<Vec<PendingDeletion>> {
+    let seen = SeenStreams::look(bucket.clone(), &CollectionSelector::default()).await?;
+    let mut pending = Vec::new();
     for (id, expected, objects) in &seen.streams {
         let read = match head::read(bucket.as_ref(), id, timing.reread()).await {
             Ok(read) => read,
@@ -61,14 +61,14 @@ pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> R
             Err(_) => continue,
         };
         let Some(date) = read.date else { continue };
-        let mut stream = GarbageStream { id, head: &read.head, date, objects, timing, doomed: &mut doomed };
+        let mut stream = GarbageStream { id, head: &read.head, date, objects, timing, pending: &mut pending };
         match read.head.state {
             Life::Dropped => stream.dropped(expected),
             Life::Live => stream.live(bucket.as_ref(), sweep).await?,
         }
     }
-    doomed.sort();
-    Ok(doomed)
+    pending.sort();
+    Ok(pending)
 }
 
 struct GarbageStream<'a> {
@@ -77,7 +77,7 @@ struct GarbageStream<'a> {
     date: StoreTime,
     objects: &'a StreamObjects,
     timing: &'a Timing,
-    doomed: &'a mut Vec<Doomed>,
+    pending: &'a mut Vec<PendingDeletion>,
 }
 
 impl GarbageStream<'_> {
@@ -86,7 +86,7 @@ impl GarbageStream<'_> {
     }
 
     fn doom(&mut self, reason: Reason, object: &Listed) {
-        self.doomed.push(Doomed { reason, key: object.key.clone(), bytes: object.size_bytes });
+        self.pending.push(PendingDeletion { reason, key: object.key.clone(), bytes: object.size_bytes });
     }
 
     /// The objects that a purge deletes.

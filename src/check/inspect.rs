@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::inventory::{Inventory, StreamObjects};
-use super::names::{Choice, Names};
+use super::names::{CollectionSelector, Names};
 use super::objects::Reader;
 use super::report::{Amount, Finding};
 use super::stream_check::{self, Expected};
@@ -102,9 +102,9 @@ pub struct BucketView {
 /// Inspects the bucket, or only the chosen ones of its collections.
 ///
 /// # Errors
-/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the choice fits nothing.
-pub async fn inspect(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<BucketView> {
-    let seen = SeenStreams::look(bucket.clone(), choice).await?;
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the selector fits nothing.
+pub async fn inspect(bucket: Arc<dyn Bucket>, selector: &CollectionSelector) -> Result<BucketView> {
+    let seen = SeenStreams::look(bucket.clone(), selector).await?;
     let mut streams = Vec::new();
     for (id, expected, objects) in seen.streams {
         streams.push(line(bucket.as_ref(), &id, &expected, &objects).await?);
@@ -120,7 +120,7 @@ pub struct SeenStreams {
 
 impl SeenStreams {
     /// Lists the bucket and reads the catalog.
-    pub async fn look(bucket: Arc<dyn Bucket>, choice: &Choice) -> Result<SeenStreams> {
+    pub async fn look(bucket: Arc<dyn Bucket>, selector: &CollectionSelector) -> Result<SeenStreams> {
         let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
         let Some(catalog) = inventory.streams.remove(&StreamId::Catalog) else { return Err(no_store(bucket.as_ref())) };
         let expected = Expected::catalog();
@@ -128,7 +128,7 @@ impl SeenStreams {
         let checked = stream_check::check(&reader, &StreamId::Catalog, &expected, Some(catalog.clone())).await?;
         let mut findings = checked.report.findings;
         let names = Names::of_records(&checked.texts, &mut findings);
-        let chosen = names.chosen(choice)?;
+        let chosen = names.chosen(selector)?;
         let mut streams: Vec<_> = inventory
             .streams
             .into_iter()

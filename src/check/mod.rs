@@ -19,5 +19,5 @@ pub mod stored;
 mod stream_check;
 mod verify;
 
-pub use names::Choice;
+pub use names::CollectionSelector;
 pub use verify::verify;

@@ -14,7 +14,7 @@ use crate::record::{CollectionId, Metric};
 
 /// Which collections to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct CollectionSelector {
     /// Only collections of this name, or the one of this id; all if `None`.
     pub collection: Option<String>,
     /// Only of this tenant.
@@ -23,7 +23,7 @@ pub struct Choice {
     pub database: Option<String>,
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for CollectionSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.collection.as_deref().unwrap_or("at all"))?;
         for (what, asked) in [("tenant", &self.tenant), ("database", &self.database)] {
@@ -99,13 +99,13 @@ impl Names {
     /// The chosen streams; `None` if all are chosen.
     ///
     /// # Errors
-    /// `NotFound` if the choice fits no live collection.
-    pub fn chosen(&self, choice: &Choice) -> Result<Option<BTreeSet<StreamId>>> {
-        if *choice == Choice::default() {
+    /// `NotFound` if the selector fits no live collection.
+    pub fn chosen(&self, selector: &CollectionSelector) -> Result<Option<BTreeSet<StreamId>>> {
+        if *selector == CollectionSelector::default() {
             return Ok(None);
         }
         let fits = |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
-        let named = |id: &StreamId, record: &CollectionFields| match (&choice.collection, id) {
+        let named = |id: &StreamId, record: &CollectionFields| match (&selector.collection, id) {
             (Some(asked), StreamId::Collection(own)) => *asked == record.name || *asked == own.to_string(),
             (asked, _) => asked.is_none(),
         };
@@ -113,13 +113,13 @@ impl Names {
             .0
             .iter()
             .filter(|(_, r)| {
-                r.state == "live" && fits(&choice.tenant, &r.tenant) && fits(&choice.database, &r.database)
+                r.state == "live" && fits(&selector.tenant, &r.tenant) && fits(&selector.database, &r.database)
             })
             .filter(|(id, record)| named(id, record))
             .map(|(id, _)| id.clone())
             .collect();
         match found.is_empty() {
-            true => Err(Error::not_found(format!("the catalog has no live collection {choice}"))),
+            true => Err(Error::not_found(format!("the catalog has no live collection {selector}"))),
             false => Ok(Some(found)),
         }
     }

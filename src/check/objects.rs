@@ -11,12 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::bucket::fetch::{self, Fetcher, PIECE_BYTES};
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, Object};
+use crate::compute::{CutShort, off_thread};
 use crate::format::checksum::Hasher;
 use crate::format::graph::{GraphColumns, decode_graph};
 use crate::format::head::{GraphEntry, SegmentEntry};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::stream::context::StreamError;
-use crate::stream::open::{check_named, check_object, off_thread};
+use crate::stream::open::{check_named, check_object};
 
 /// Mebibytes of objects held at once.
 const BUDGET_MIB: usize = 256;
@@ -50,6 +51,12 @@ impl From<FormatError> for ObjectFault {
 impl From<StreamError> for ObjectFault {
     fn from(error: StreamError) -> ObjectFault {
         ObjectFault::Away(error)
+    }
+}
+
+impl From<CutShort> for ObjectFault {
+    fn from(cut: CutShort) -> ObjectFault {
+        ObjectFault::Away(cut.into())
     }
 }
 

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::commits::{HEAD_AGAIN, LogBounds, LogWalk, RESTORE};
@@ -233,9 +232,7 @@ impl<'a> Check<'a> {
         let fold = match self.id {
             StreamId::Catalog => Fold::with_texts(),
             // Collections of dimension 0 hold the records of files.
-            StreamId::Collection(_) if head.config.get("dimension").and_then(Value::as_u64) == Some(0) => {
-                Fold::with_files()
-            }
+            StreamId::Collection(_) if head.config.dimension == Some(0) => Fold::with_files(),
             StreamId::Collection(_) => Fold::default(),
         };
         let (fold, whole) = self.segments(head, fold).await?;
@@ -251,8 +248,7 @@ impl<'a> Check<'a> {
         if dropped {
             self.report.state = "dropped";
         }
-        let config: Map<String, Value> = head.config.clone().into_iter().chain(config).collect();
-        let dimension = config.get("dimension").and_then(Value::as_u64);
+        let dimension = config.dimension.or(head.config.dimension).map(|dimension| dimension as u64);
         for entry in &head.graphs {
             self.graph(entry, &fold, dimension).await?;
             if applied && whole && !dropped && entry.hi > version {
@@ -272,7 +268,7 @@ impl<'a> Check<'a> {
 
     /// Checks the segments in order and folds their rows; returns whether all are whole.
     async fn segments(&mut self, head: &Head, mut fold: Fold) -> Result<(Fold, bool)> {
-        let dimension = head.config.get("dimension").and_then(Value::as_u64).unwrap_or(0);
+        let dimension = head.config.dimension.unwrap_or(0) as u64;
         let mut whole = true;
         for entry in &head.segs {
             self.named.insert(entry.key.clone());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::inventory::Inventory;
-use super::names::{Choice, Names};
+use super::names::{CollectionSelector, Names};
 use super::objects::Reader;
 use super::report::{Amount, BucketCheck, Findings, StreamCheck};
 use super::stream_check::{self, Expected};
@@ -26,8 +26,8 @@ const PARALLEL_STREAMS: usize = 4;
 /// Checks the bucket, or only the chosen ones of its collections. `timing` has the times after which servers delete.
 ///
 /// # Errors
-/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the choice fits nothing.
-pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -> Result<BucketCheck> {
+/// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the selector fits nothing.
+pub async fn verify(bucket: Arc<dyn Bucket>, selector: &CollectionSelector, timing: &Timing) -> Result<BucketCheck> {
     let began = Instant::now();
     let reader = Reader::new(bucket.clone(), timing.reread());
     let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
@@ -49,7 +49,7 @@ pub async fn verify(bucket: Arc<dyn Bucket>, choice: &Choice, timing: &Timing) -
     for id in names.live() {
         todo.entry(id).or_default();
     }
-    let chosen = names.chosen(choice)?;
+    let chosen = names.chosen(selector)?;
     todo.retain(|id, _| chosen.as_ref().is_none_or(|chosen| chosen.contains(id)));
     let checks = stream::iter(todo).map(|(id, objects)| {
         let (reader, mut expected) = (reader.clone(), names.expected(&id));

@@ -12,6 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Approximate bytes of a page's records above which it is written in parts.
 const PART_BYTES: usize = 8 << 20;
+/// Slots that a part of a page may lose to other writers before it is halved.
+pub const LOST_SLOTS: u32 = 4;
 /// Time since the last written part after which a run ends, if other writers always win.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -89,32 +91,28 @@ impl std::ops::AddAssign for Tally {
 
 /// Writes a page of records. An error names the record by its id, and the variable to set.
 pub async fn write(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<Tally> {
-    let known = known_ids(target, records).await?;
     match how {
         How::Upsert => {
+            let there = known(target, records).await?;
             let written = write_parts(target, records, how, skipped).await?;
-            let there = known.len() as u64;
             Ok(Tally { added: written.saturating_sub(there), there })
         }
-        How::Add if known.is_empty() => {
-            let added = write_parts(target, records, how, skipped).await?;
-            Ok(Tally { added, there: 0 })
-        }
+        // An add leaves alone what is there, and says how much it took: nothing needs to be asked before.
         How::Add => {
-            let missing: Vec<Record> = records.iter().filter(|record| !known.contains(&record.id)).cloned().collect();
-            let there = (records.len() - missing.len()) as u64;
-            let added = write_parts(target, &missing, how, skipped).await?;
-            Ok(Tally { added, there })
+            let ids: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+            let left_out = skipped.records.len();
+            let added = write_parts(target, records, how, skipped).await?;
+            let left_out = (skipped.records.len() - left_out) as u64;
+            Ok(Tally { added, there: (ids.len() as u64).saturating_sub(added + left_out) })
         }
     }
 }
 
-/// Which of the records' ids exist as far as this instance knows. Another instance's last writes may be missing: an
-/// add skips those by itself.
-async fn known_ids(target: &Collection, records: &[Record]) -> Result<HashSet<String>> {
+/// How many of the records' ids exist as far as this instance knows. Another instance's last writes may be missing.
+async fn known(target: &Collection, records: &[Record]) -> Result<u64> {
     let ids = records.iter().map(|record| record.id.clone()).collect();
     let known = target.get(Get { ids: Some(ids), include: Include::NONE, ..Get::default() }).await?;
-    Ok(known.records.into_iter().map(|found| found.id).collect())
+    Ok(known.records.len() as u64)
 }
 
 async fn write_parts(target: &Collection, records: &[Record], how: How, skipped: &mut Skipped) -> Result<u64> {
@@ -210,6 +208,13 @@ fn by_size(records: &[Record]) -> Vec<&[Record]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use drumlin::testing::bucket::call::Op;
+    use drumlin::testing::bucket::clock::StoreClock;
+    use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket};
+    use drumlin::testing::bucket::memory::MemoryBucket;
     use drumlin::{Settings, Storage, Store};
 
     use super::*;
@@ -251,5 +256,50 @@ mod tests {
             told.push(write(&notes, &records("p", 5), how, &mut Skipped::none()).await.unwrap());
         }
         assert_eq!(told, [Tally { added: 3, there: 2 }, Tally { added: 0, there: 5 }]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_was_left_out_or_comes_twice_in_a_page_is_not_one_that_was_there() {
+        let store = Store::open(Settings::new(Storage::Memory)).await.unwrap();
+        let notes = store.create_collection("notes").await.unwrap();
+        notes.add(records("p", 1)).await.unwrap();
+        let unfit = Record::new("unfit", vec![1.0]);
+        let page = [records("p", 3), vec![unfit], records("p", 2)].concat();
+        let mut skipped = Skipped::past(true);
+        assert_eq!(write(&notes, &page, How::Add, &mut skipped).await.unwrap(), Tally { added: 2, there: 1 });
+        assert_eq!((skipped.records.len(), notes.info().count), (1, 3));
+    }
+
+    /// A put of `n` records takes `n` milliseconds, and another writer takes a slot each 20 ms.
+    #[tokio::test(start_paused = true)]
+    async fn a_large_page_beside_a_fast_writer_lands_after_a_bounded_number_of_tries() {
+        let memory = Arc::new(MemoryBucket::new(StoreClock::machine()));
+        let slow = Arc::new(FaultBucket::new(memory.clone()));
+        let mut settings = Settings { maintenance: false, ..Settings::new(Storage::Memory) };
+        let theirs = Store::open_on(settings.clone(), memory).await.unwrap();
+        settings.timing.lost_slots = Some(LOST_SLOTS);
+        let ours = Store::open_on(settings, slow.clone()).await.unwrap();
+        let notes = ours.create_collection("notes").await.unwrap();
+        let same = theirs.collection("notes").await.unwrap();
+        let rival = tokio::spawn(async move {
+            loop {
+                same.upsert(vec![Record::new("rival", vec![0.0, 0.0])]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let is_put = |call: &Call| call.op == Op::Create && call.key.starts_with("c/") && call.key.contains("/log/");
+        let size = Arc::new(AtomicU64::new(0));
+        let seen = size.clone();
+        slow.set_plan(move |call| if is_put(call) { Fault::SlowMs(seen.load(Ordering::Relaxed)) } else { Fault::None });
+        let write = async |part: &[Record]| {
+            size.store(part.len() as u64, Ordering::Relaxed);
+            Ok(notes.add(part.to_vec()).await?.applied as u64)
+        };
+        let began = tokio::time::Instant::now();
+        let applied = in_parts(&records("p", 256), &mut Skipped::none(), write).await.unwrap();
+        let puts = slow.log().iter().filter(|call| is_put(call)).count();
+        rival.abort();
+        assert_eq!(applied, 256);
+        assert!(puts < 200 && began.elapsed() < Duration::from_secs(30), "{puts} puts in {:?}", began.elapsed());
     }
 }

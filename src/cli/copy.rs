@@ -72,12 +72,13 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
 }
 
 async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<()> {
-    let choice = flags.chosen.choice();
+    let selector = flags.chosen.selector();
     let mut copied = 0;
     for info in source.admin().all_collections().await? {
-        let named = choice.collection.as_ref().is_none_or(|asked| *asked == info.name || *asked == info.id.to_string());
-        let inside = choice.tenant.as_ref().is_none_or(|tenant| *tenant == info.scope.tenant)
-            && choice.database.as_ref().is_none_or(|database| *database == info.scope.database);
+        let named =
+            selector.collection.as_ref().is_none_or(|asked| *asked == info.name || *asked == info.id.to_string());
+        let inside = selector.tenant.as_ref().is_none_or(|tenant| *tenant == info.scope.tenant)
+            && selector.database.as_ref().is_none_or(|database| *database == info.scope.database);
         if !(named && inside) {
             continue;
         }
@@ -97,7 +98,10 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
         copied += 1;
     }
     match copied {
-        0 => Err(Error::new(ErrorKind::NotFound, format!("there is no collection {choice}; `drumlin list` shows all"))),
+        0 => {
+            let message = format!("there is no collection {selector}; `drumlin list` shows all");
+            Err(Error::new(ErrorKind::NotFound, message))
+        }
         _ => Ok(()),
     }
 }

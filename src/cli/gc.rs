@@ -50,13 +50,13 @@ fn dry_run(flags: &GcFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let doomed = drumlin::admin::garbage(&settings.store, flags.sweep).await?;
+        let pending = drumlin::admin::garbage(&settings.store, flags.sweep).await?;
         if flags.json {
-            println!("{}", json(&doomed)?);
+            println!("{}", json(&pending)?);
             return Ok(());
         }
         let mut sums: BTreeMap<Reason, (u64, u64)> = BTreeMap::new();
-        for object in &doomed {
+        for object in &pending {
             println!("{} ({} bytes): {}", object.key, object.bytes, words(object.reason));
             let sum = sums.entry(object.reason).or_default();
             *sum = (sum.0 + 1, sum.1 + object.bytes);
@@ -64,7 +64,7 @@ fn dry_run(flags: &GcFlags) -> Result<()> {
         for (reason, (objects, bytes)) in sums {
             println!("{objects} objects, {bytes} bytes: {}", words(reason));
         }
-        println!("{} objects would be deleted; nothing was", doomed.len());
+        println!("{} objects would be deleted; nothing was", pending.len());
         Ok(())
     })
 }

@@ -26,7 +26,7 @@ pub fn run(flags: &InspectFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let view = drumlin::admin::inspect(&settings.store, &flags.chosen.choice()).await?;
+        let view = drumlin::admin::inspect(&settings.store, &flags.chosen.selector()).await?;
         if flags.json {
             println!("{}", json(&view)?);
             return Ok(());

@@ -74,12 +74,12 @@ pub struct DropFlags {
 /// Runs `list`.
 pub fn list(flags: &ListFlags) -> Result<()> {
     restore::on_store(&flags.place, async |store| {
-        let choice = flags.chosen.choice();
+        let selector = flags.chosen.selector();
         let mut shown = 0;
         for info in store.admin().all_collections().await? {
             let (name, Scope { tenant, database }) = (&info.name, &info.scope);
-            let wanted = [(&choice.tenant, tenant), (&choice.database, database)];
-            let named = choice.collection.as_ref().is_none_or(|asked| asked == name || *asked == info.id.to_string());
+            let wanted = [(&selector.tenant, tenant), (&selector.database, database)];
+            let named = selector.collection.as_ref().is_none_or(|asked| asked == name || *asked == info.id.to_string());
             if !named || wanted.iter().any(|(asked, is)| asked.as_ref().is_some_and(|asked| asked != *is)) {
                 continue;
             }
@@ -102,7 +102,7 @@ pub fn list(flags: &ListFlags) -> Result<()> {
                 println!("{place}{name}: {records} records of {dimensions} dimensions, {}", info.metric.name());
             }
         }
-        if let (0, Some(asked)) = (shown, &choice.collection) {
+        if let (0, Some(asked)) = (shown, &selector.collection) {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("there is no collection {asked:?} here; `drumlin list` shows all"),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use drumlin::admin::Choice;
+use drumlin::admin::CollectionSelector;
 use drumlin::{Result, Scope};
 
-use super::Flags;
 use super::settings::{ServeSettings, settings_from, settings_of_process};
+use super::{Flags, bulk_load};
 
 /// The place of the store, found as `serve` finds it.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,6 +41,8 @@ fn quiet(mut settings: ServeSettings, lookup: impl Fn(&str) -> Option<String>) -
         // A person waits for the answer.
         settings.store.start_timeout = Duration::from_secs(10);
     }
+    // A page that other writers outrun is soon written in halves.
+    settings.store.timing.lost_slots = Some(bulk_load::LOST_SLOTS);
     if lookup("DRUMLIN_LOG").is_none_or(|filter| filter.trim().is_empty()) {
         settings.log = "warn".to_owned();
     }
@@ -62,10 +64,10 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// The choice.
-    pub fn choice(&self) -> Choice {
+    /// The selector.
+    pub fn selector(&self) -> CollectionSelector {
         let Chosen { collection, tenant, database } = self.clone();
-        Choice { collection, tenant, database }
+        CollectionSelector { collection, tenant, database }
     }
 }
 

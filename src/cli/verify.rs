@@ -38,7 +38,7 @@ fn checked(flags: &VerifyFlags) -> Result<bool> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let check = drumlin::admin::verify(&settings.store, &flags.chosen.choice()).await?;
+        let check = drumlin::admin::verify(&settings.store, &flags.chosen.selector()).await?;
         match flags.json {
             true => println!("{}", json(&check)?),
             false => print(&check),

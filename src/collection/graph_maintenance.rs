@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
-use super::graphs::{self, GraphPart, GraphStorage, Relinked};
 use super::handle::Collection;
 use super::request::IndexSettings;
-use super::snapshot::Snapshot;
-use crate::compute::Urgency;
+use super::state::graphs::{self, GraphPart, GraphStorage, Relinked};
+use super::state::snapshot::Snapshot;
+use crate::compute::{Urgency, off_thread};
 use crate::format::graph::encode_graph;
 use crate::format::head::{GraphEntry, Head, Life, RetiredEntry};
 use crate::format::{Checksum, FormatError};
@@ -29,7 +29,7 @@ use crate::memory::{Purpose, Reservation};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::flush::upload_retired;
-use crate::stream::open::{fetch_graph, off_thread};
+use crate::stream::open::fetch_graph;
 use crate::stream::state::State;
 use crate::stream::upload;
 

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::graphs::{GraphStorage, GraphView};
-use super::snapshot::Snapshot;
+use super::state::graphs::{GraphStorage, GraphView};
+use super::state::snapshot::Snapshot;
 use crate::record::Version;
 
 /// A graph is merged with its successors while it has at most this many times as many nodes. Inserting is most of the

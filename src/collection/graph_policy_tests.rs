@@ -6,8 +6,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
-use super::graphs::{GraphPart, GraphStorage};
 use super::replay::Replay;
+use super::state::graphs::{GraphPart, GraphStorage};
 use crate::index::{BUILDERS, GraphParams, GraphRange, build_graph, extend_graph};
 use crate::record::{Metric, Record, Version};
 use crate::stream::state::State;

@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Map;
 
-use super::graphs::{GraphPart, GraphStorage, Relinked};
 use super::replay::Replay;
 use super::request::{Hit, Query, Selection, Write};
-use super::snapshot::Snapshot;
+use super::state::graphs::{GraphPart, GraphStorage, Relinked};
+use super::state::snapshot::Snapshot;
 use crate::config::Limits;
 use crate::filter::Filter;
 use crate::format::Checksum;

@@ -9,17 +9,18 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::get::{Matches, Reading};
+use super::answers::{Matches, Reading};
 use super::graph_maintenance::QuietTimer;
-use super::graphs::GraphParts;
-use super::key_types::KeyTypes;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
-    CollectionInfo, Condition, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, Write,
-    WriteOutcome,
+    CollectionInfo, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, ServingState,
+    Write, WriteOutcome,
 };
-use super::snapshot::Snapshot;
-use super::state::{Change, CollectionState};
+use super::state::KeyTypes;
+use super::state::graphs::GraphParts;
+use super::state::snapshot::Snapshot;
+use super::stream_state::CollectionState;
+use super::write::change::Change;
 use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
@@ -307,13 +308,13 @@ impl Collection {
         Ok(self.used().await?.snapshot(consistency).await?.count())
     }
 
-    /// Name, dimension, count, version and condition as this instance knows them.
+    /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
         let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
-        let condition = match self.inner.stream.shared().damage() {
-            Some((key, cause)) => Condition::Damaged { key, cause },
-            None => Condition::Ready,
+        let state = match self.inner.stream.shared().damage() {
+            Some((key, cause)) => ServingState::Damaged { key, cause },
+            None => ServingState::Ready,
         };
         CollectionInfo {
             id,
@@ -326,7 +327,7 @@ impl Collection {
             metadata,
             index,
             extension,
-            condition,
+            state,
         }
     }
 

@@ -1,36 +1,28 @@
-//! One collection in memory: the fold of its commits, the snapshots that readers see, the resolution of writes, and
-//! the reads. That core is synchronous and touches no bucket. Around it stand the parts that do: [`handle`] waits for
-//! the stream and the pools, [`graph_maintenance`] stores graphs, [`pin`] asks the store to load.
+//! One collection in memory: a core that computes, and a shell around it that waits.
+//!
+//! The core is synchronous; it knows no bucket and no runtime. [`request`] has the words of requests and answers, and
+//! their bounds, and [`estimate`] what all of it will take in memory. [`state`] folds commits into snapshots. [`read`] selects, gets and searches on one snapshot, and
+//! [`write`] resolves requests against one. The shell joins the core to the rest: [`stream_state`] to the stream,
+//! [`handle`] to callers, the compute pools and the bucket, [`graph_maintenance`] to stored graphs, [`pin`] to the store,
+//! which loads and evicts. [`answers`] keep a version in memory while a caller takes its records.
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
-mod apply;
-mod chunk;
-mod chunk_merge;
-pub mod get;
+pub mod answers;
+pub mod estimate;
 pub mod graph_maintenance;
 mod graph_policy;
-pub mod graphs;
 pub mod handle;
-mod id_table;
-mod insertion_order;
-#[cfg(test)]
-mod invariants;
-pub mod key_types;
-mod overlay;
 pub mod pin;
-pub mod record_columns;
-mod record_meta;
-pub mod record_values;
+pub mod read;
 pub mod request;
-mod resolve;
 pub mod scan;
-mod search;
-mod select;
-pub mod snapshot;
 pub mod state;
-mod validate;
+pub mod stream_state;
 pub mod version_view;
+pub mod write;
 
+#[cfg(test)]
+mod estimate_tests;
 #[cfg(test)]
 mod graph_policy_tests;
 #[cfg(test)]
@@ -39,7 +31,3 @@ mod graph_tests;
 mod model_tests;
 #[cfg(test)]
 mod replay;
-#[cfg(test)]
-mod resolve_tests;
-#[cfg(test)]
-mod state_tests;

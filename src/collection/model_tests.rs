@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::replay::Replay;
 use super::request::{Found, Get, Include, Query, Selection, Write};
-use super::state::Change;
+use super::write::change::Change;
 use crate::config::Limits;
 use crate::error::ErrorKind;
 use crate::filter::Filter;

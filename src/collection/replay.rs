@@ -7,8 +7,9 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::request::{Selection, Write, WriteOutcome};
-use super::snapshot::Snapshot;
-use super::state::{Change, CollectionState};
+use super::state::snapshot::Snapshot;
+use super::stream_state::CollectionState;
+use super::write::change::Change;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::format::merge::merge_rows;
@@ -85,20 +86,24 @@ impl Replay {
         let flushed = ends.last().map_or(0, |end| *end as usize);
         let deltas = self.commits[..flushed].iter().filter_map(|commit| commit.header.config.as_ref());
         deltas.for_each(|delta| other.state.configure(delta).unwrap());
-        let dim = other.state.current().dimension().unwrap_or(0);
         let mut lo = 1;
         for hi in ends.iter().copied() {
-            let header = SegmentHeader { stream: "c/x".into(), lo: Version(lo), hi: Version(hi), dim };
-            let commits = &self.commits[lo as usize - 1..hi as usize];
-            let rows = commits.iter().map(|c| c.rows.clone().resolve_addresses(c.header.version).unwrap());
-            let mut sink = SegmentWriter::new(header).unwrap();
-            merge_rows(rows, lo > 1, &mut sink).unwrap();
-            let bytes: Bytes = sink.finish().unwrap().pieces.concat().into();
-            let groups: Vec<Rows> = decode_segment(&bytes).unwrap().groups;
+            let groups: Vec<Rows> = decode_segment(&self.segment(lo, hi)).unwrap().groups;
             other.state.load(groups, Version(hi)).unwrap();
             lo = hi + 1;
         }
         other
+    }
+
+    /// The commits of versions `lo..=hi` as a segment.
+    pub fn segment(&self, lo: u64, hi: u64) -> Bytes {
+        let dim = self.state.current().dimension().unwrap_or(0);
+        let header = SegmentHeader { stream: "c/x".into(), lo: Version(lo), hi: Version(hi), dim };
+        let commits = &self.commits[lo as usize - 1..hi as usize];
+        let rows = commits.iter().map(|c| c.rows.clone().resolve_addresses(c.header.version).unwrap());
+        let mut sink = SegmentWriter::new(header).unwrap();
+        merge_rows(rows, lo > 1, &mut sink).unwrap();
+        sink.finish().unwrap().pieces.concat().into()
     }
 
     /// Applies the commits of `source` that are missing here.

@@ -1,6 +1,8 @@
 //! What a caller asks of a collection and what it answers: writes, selections, gets, searches.
 //! The same words serve the embedded library, the native HTTP API and Chroma's.
 
+pub(in crate::collection) mod validate;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -435,7 +437,7 @@ impl CollectionSpec {
 /// The state of a collection: ready, loading, evicted or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum Condition {
+pub enum ServingState {
     /// Reads and writes are served.
     Ready,
     /// It is being read from the bucket.
@@ -477,7 +479,7 @@ pub struct CollectionInfo {
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
     /// Whether it can be used.
-    pub condition: Condition,
+    pub state: ServingState,
 }
 
 impl From<Vec<(String, Option<MetaValue>)>> for crate::record::MetadataPatch {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::get::Reading;
+use super::answers::Reading;
 use super::handle::Collection;
 use super::request::{Consistency, Found, Get, Include};
 use crate::compute::Compute;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::get::{Matches, Reading};
+use super::answers::{Matches, Reading};
 use super::handle::Collection;
 use super::request::{Get, Include, Query};
 use super::scan::Scan;
-use super::snapshot::Snapshot;
-use super::state::CollectionState;
+use super::state::snapshot::Snapshot;
+use super::stream_state::CollectionState;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::record::Version;

@@ -20,8 +20,9 @@ use super::upload::{Target, Uploaded, check_size, upload};
 use crate::bucket::StoreTime;
 use crate::collection::pin::PinGuard;
 use crate::collection::request::{Consistency, Guard, Write, WriteOutcome};
-use crate::collection::snapshot::Snapshot;
-use crate::collection::state::Change;
+use crate::collection::state::snapshot::Snapshot;
+use crate::collection::write::change::Change;
+use crate::compute::off_thread;
 use crate::config::{FileSettings, Timing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::file_record::{FileRecord, SWEEP_ID};
@@ -348,8 +349,7 @@ impl FileStore {
     pub async fn list(&self, list: &ListFiles, consistency: Consistency) -> Result<FilePage> {
         let snapshot = self.collection.snapshot(consistency).await?;
         let list = list.clone();
-        let listed = tokio::task::spawn_blocking(move || page(&snapshot, &list)).await;
-        listed.map_err(|e| Error::new(ErrorKind::Internal, "the listing ended early").with_source(e))?
+        off_thread(move || page(&snapshot, &list)).await?
     }
 
     /// The deletion of a file whose last bytes are on their way. Requests for the file wait until the deletion is

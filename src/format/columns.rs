@@ -64,6 +64,7 @@ impl Layout {
 }
 
 impl ColumnSet {
+    #[allow(clippy::expect_used, reason = "both layouts are constants, and the tests make them")]
     fn new(layout: Layout) -> ColumnSet {
         let arrow = layout.schema_with(DataType::List(element()));
         let parquet = ArrowSchemaConverter::new().convert(&arrow).expect("the fixed column types have Parquet forms");

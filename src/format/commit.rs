@@ -12,11 +12,11 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::columns::{self, Layout};
 use super::record_file::{RecordFile, damaged};
-use super::{Checksum, FORMAT, FormatError, Nonce, Pieces, Rows};
+use super::{Checksum, FORMAT, FormatError, Nonce, Pieces, Rows, StreamConfig};
 use crate::record::{Address, Version};
 
 /// The identity of a commit, by which its successor names it.
@@ -53,7 +53,7 @@ pub struct CommitHeader {
     /// The commit before; `None` only for commit 1.
     pub prev: Option<Chain>,
     /// Changes of the stream's configuration, applied before the rows.
-    pub config: Option<Map<String, Value>>,
+    pub config: Option<StreamConfig>,
 }
 
 /// A decoded commit.
@@ -97,6 +97,45 @@ fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError
     let checksum = Checksum::of(&bytes).to_string();
     bytes.splice(digits, checksum.into_bytes());
     Ok(bytes.into())
+}
+
+/// Moves an encoded commit to a later slot: the bytes that [`encode_commit`] makes of the same rows and the header `to`.
+/// The slot's number, the commit before it and the checksum are exchanged in place. `None` where they do not fit there
+/// or more differs; then the commit must be encoded again.
+pub fn move_commit(bytes: &Bytes, from: &CommitHeader, to: &CommitHeader) -> Option<Bytes> {
+    let (before, after) = (from.prev?, to.prev?);
+    // Rows name addresses before their own, so they may move to a later slot only.
+    if to.version <= from.version || check_header(to).is_err() {
+        return None;
+    }
+    let mut moved = bytes.to_vec();
+    for (key, old, new) in [
+        ("version", from.version.to_string(), to.version.to_string()),
+        ("prev_nonce", before.nonce.to_string(), after.nonce.to_string()),
+        ("prev_xxh3", before.xxh3.to_string(), after.xxh3.to_string()),
+        (XXH3, bytes_as_text(bytes, seal_range(bytes)?)?, Checksum(0).to_string()),
+    ] {
+        exchange(&mut moved, key, &old, &new)?;
+    }
+    let checksum = Checksum::of(&moved).to_string();
+    exchange(&mut moved, XXH3, &Checksum(0).to_string(), &checksum)?;
+    let moved = Bytes::from(moved);
+    let file = RecordFile::open(&Pieces::whole(&moved), Layout::Commit).ok()?;
+    from_properties(&file).is_ok_and(|header| header == *to).then_some(moved)
+}
+
+fn bytes_as_text(bytes: &[u8], range: Range<usize>) -> Option<String> {
+    String::from_utf8(bytes.get(range)?.to_vec()).ok()
+}
+
+/// Exchanges the value of a property in a footer for one of the same length.
+fn exchange(bytes: &mut [u8], key: &str, old: &str, new: &str) -> Option<()> {
+    let length = u8::try_from(old.len()).ok().filter(|length| *length < 128 && old.len() == new.len())?;
+    // As in a footer, where the value follows its key: see `SEAL_MARK`.
+    let mark = [key.as_bytes(), &[0x18, length], old.as_bytes()].concat();
+    let end = memchr::memmem::rfind(bytes, &mark)? + mark.len();
+    bytes.get_mut(end - old.len()..end)?.copy_from_slice(new.as_bytes());
+    Some(())
 }
 
 /// Decodes a commit and checks everything that can be checked without the stream. The caller checks the stream's name,
@@ -150,7 +189,7 @@ fn to_properties(header: &CommitHeader, dim: usize) -> Vec<(&'static str, String
     if let Some(prev) = &header.prev {
         properties.extend([("prev_nonce", prev.nonce.to_string()), ("prev_xxh3", prev.xxh3.to_string())]);
     }
-    properties.extend(header.config.clone().map(|config| ("config", Value::Object(config).to_string())));
+    properties.extend(header.config.clone().map(|config| ("config", Value::Object(config.into()).to_string())));
     properties
 }
 
@@ -167,7 +206,7 @@ fn from_properties(file: &RecordFile) -> Result<CommitHeader, FormatError> {
     };
     let config = match file.properties().get("config").map(|text| serde_json::from_str(text)) {
         None => None,
-        Some(Ok(Value::Object(config))) => Some(config),
+        Some(Ok(Value::Object(config))) => Some(StreamConfig::try_from(config)?),
         Some(_) => return Err(damaged("property config: expected a JSON object")),
     };
     Ok(CommitHeader {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::format::{Row, RowOp};
+use crate::format::{Row, RowOp, StreamConfig};
 
 pub(crate) fn put(id: &str, embedding: Vec<f32>) -> Row {
     Row { op: RowOp::Put, embedding: Some(embedding), ..Row::delete(id) }
@@ -47,12 +47,39 @@ fn a_commit_comes_back_as_it_was_with_every_kind_of_row() {
     .into_iter()
     .collect();
     let config = json!({"dimension": 3, "schema": {"a": "float"}});
-    let header = CommitHeader { config: config.as_object().cloned(), ..header(9) };
+    let header = CommitHeader { config: serde_json::from_value(config).unwrap(), ..header(9) };
     let commit = round_trip(&header, &rows);
     assert_eq!(commit.header, header);
     assert_eq!(commit.rows, rows);
     assert_eq!(Rows::text(&commit.rows.uris, 0), Some(""));
     assert_eq!(Rows::text(&commit.rows.uris, 1), None);
+}
+
+#[test]
+fn a_commit_moved_to_a_later_slot_is_the_one_that_is_encoded_for_it() {
+    let rows: Rows = [
+        Row { document: Some("version\u{18}\u{1}3".into()), ..put("a", vec![0.5; 7]) },
+        Row { position: Some(Address::new(Version(2), 5).unwrap()), ..put("b", vec![1.0; 7]) },
+        Row::delete("c"),
+    ]
+    .into_iter()
+    .collect();
+    let config = json!({"dimension": 7}).as_object().cloned();
+    let at = |version: u64, word: u64| CommitHeader {
+        prev: Some(Chain { nonce: Nonce(word.into()), xxh3: Checksum(u128::MAX / u128::from(word)) }),
+        config: config.clone(),
+        ..header(version)
+    };
+    for (from, to) in [(3, 4), (3, 9), (10, 11), (54_321, 99_999)] {
+        let moved = move_commit(&encode_commit(&at(from, 5), &rows).unwrap(), &at(from, 5), &at(to, 9));
+        assert_eq!(moved, Some(encode_commit(&at(to, 9), &rows).unwrap()), "{from} to {to}");
+    }
+    let bytes = encode_commit(&at(9, 5), &rows).unwrap();
+    assert_eq!(move_commit(&bytes, &at(9, 5), &at(10, 9)), None, "the number has another length");
+    assert_eq!(move_commit(&bytes, &at(9, 5), &at(8, 9)), None, "rows may name addresses right before their own");
+    let renamed = CommitHeader { writer: "host-2:4242".into(), ..at(99, 9) };
+    let bytes = encode_commit(&at(98, 5), &rows).unwrap();
+    assert_eq!(move_commit(&bytes, &at(98, 5), &renamed), None, "something else differs");
 }
 
 #[test]
@@ -155,7 +182,7 @@ fn no_byte_can_change_and_no_end_be_missing_unnoticed() {
     ]
     .into_iter()
     .collect();
-    let header = CommitHeader { config: json!({"dimension": 5}).as_object().cloned(), ..header(3) };
+    let header = CommitHeader { config: Some(StreamConfig::of_dimension(5)), ..header(3) };
     let bytes = encode_commit(&header, &rows).unwrap();
     assert_eq!(decode_commit(&bytes), Ok(Commit { header, rows }));
     for at in 0..bytes.len() {

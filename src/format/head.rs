@@ -1,8 +1,8 @@
 //! HEAD, the one mutable object of a stream, in JSON (docs/protocol.md#head), and the retired lists of what was taken
-//! off it. Fields that this version does not know are kept and written back. Both kinds carry a seal. Invariant of a
-//! decoded [`Head`]: a seal of its own fits. Segments are adjacent and cover exactly [1, floor − 1]; `gone` ≤ `floor`;
-//! graphs are disjoint and ascending. Every key belongs to the HEAD's own stream and occurs once. There are at most
-//! [`ENTRIES`] entries of each kind.
+//! off it. Fields that this version does not know are kept and written back. Both kinds carry a self-checksum, in the
+//! field `seal`. Invariant of a decoded [`Head`]: a self-checksum of its own fits. Segments are adjacent and cover
+//! exactly [1, floor − 1]; `gone` ≤ `floor`; graphs are disjoint and ascending. Every key belongs to the HEAD's own
+//! stream and occurs once. There are at most [`ENTRIES`] entries of each kind.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::{Chain, Checksum, FORMAT, FormatError, Nonce};
+use super::{Chain, Checksum, FORMAT, FormatError, Nonce, StreamConfig};
 use crate::bucket::StoreTime;
 use crate::record::Version;
 use crate::self_checksum::{self, Checksummed, SelfChecksum};
@@ -181,7 +181,7 @@ pub struct Head {
     /// Store time of a HEAD read that showed `state` dropped.
     pub dropped_seen: Option<StoreTime>,
     /// The stream's configuration as of `floor`.
-    pub config: Map<String, Value>,
+    pub config: StreamConfig,
     /// All commits below are in segments; readers of the log start here.
     pub floor: Version,
     /// Commit `floor` − 1; `None` while the floor is 1.
@@ -208,7 +208,7 @@ pub struct Head {
 
 impl Head {
     /// The HEAD of a new, empty stream.
-    pub fn new(stream: String, config: Map<String, Value>) -> Head {
+    pub fn new(stream: String, config: StreamConfig) -> Head {
         let nonce = Nonce::random();
         Head {
             format: FORMAT,
@@ -260,7 +260,7 @@ impl Head {
             return Err(FormatError::Newer { found: peek.format, known: FORMAT });
         }
         let mut head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
-        head.check_seal(bytes).map_err(|cause| FormatError::Damaged(format!("HEAD: {cause}")))?;
+        head.check_self_checksum(bytes).map_err(|cause| FormatError::Damaged(format!("HEAD: {cause}")))?;
         if head.stream != stream {
             return Err(FormatError::Damaged(format!("HEAD is of stream {:?}, expected {stream:?}", head.stream)));
         }
@@ -296,9 +296,9 @@ impl Head {
         Ok(())
     }
 
-    /// Checks the seal among the unknown fields, and takes it out: the next HEAD has a seal of its own. A seal that an
-    /// older version copied from the previous HEAD says nothing about this one.
-    fn check_seal(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// Checks the self-checksum among the unknown fields, and takes it out: the next HEAD has one of its own. One that
+    /// an older version copied from the previous HEAD says nothing about this one.
+    fn check_self_checksum(&mut self, bytes: &[u8]) -> Result<(), String> {
         let Some(checksum) = self_checksum::take(&mut self.other)? else { return Ok(()) };
         match self.is_own(&checksum)? {
             true => checksum.check(bytes),
@@ -384,8 +384,8 @@ impl Retired {
         with_checksum("retired list", &Checksummed::once(self))
     }
 
-    /// Reads the list `ulid` of `stream`. Refuses a seal that does not fit, another list, and a key outside the
-    /// stream: a damaged list must not delete objects of others, nor its own too early.
+    /// Reads the list `ulid` of `stream`. Refuses a self-checksum that does not fit, another list, and a key outside
+    /// the stream: a damaged list must not delete objects of others, nor its own too early.
     pub fn decode(bytes: &[u8], stream: &str, ulid: Ulid) -> Result<Retired, FormatError> {
         let retired: Retired = serde_json::from_slice(bytes)
             .map_err(|e| FormatError::Damaged(format!("retired list is not the JSON expected: {e}")))?;

@@ -1,6 +1,7 @@
 //! HEAD and the retired lists: what comes back, what is refused, and what the seal detects.
 
 use super::*;
+use crate::format::StreamConfig;
 
 fn entry(lo: u64, hi: u64) -> SegmentEntry {
     SegmentEntry {
@@ -16,7 +17,7 @@ fn entry(lo: u64, hi: u64) -> SegmentEntry {
 }
 
 fn head() -> Head {
-    let mut head = Head::new("c/x".to_owned(), Map::new());
+    let mut head = Head::new("c/x".to_owned(), StreamConfig::default());
     head.segs = vec![entry(1, 4), entry(5, 9)];
     head.floor = Version(10);
     head.prev = Some(Chain { nonce: Nonce::random(), xxh3: Checksum::of(b"commit 9") });
@@ -188,7 +189,7 @@ fn refuse_every_change(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<(), Format
 #[test]
 fn whatever_byte_of_a_head_or_a_list_is_changed_it_is_refused() {
     let mut old = head();
-    old.config.insert("dimension".to_owned(), 3.into());
+    old.config.dimension = Some(3);
     old.aging.push(Aging { floor: Version(7), seen: StoreTime(9), other: Map::new() });
     // The same holds after more swaps than `recent` remembers.
     for swaps in [0, 1, 40] {

@@ -12,6 +12,7 @@ pub mod contained;
 pub mod file_record;
 pub mod graph;
 pub mod head;
+pub mod key_types;
 pub mod merge;
 mod pages;
 pub mod parquet_pages;
@@ -20,12 +21,14 @@ mod record_file;
 pub mod rows;
 pub mod segment;
 pub mod store_file;
+pub mod stream_config;
 
 pub use checksum::{Checksum, Nonce};
-pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit};
+pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit, move_commit};
 pub use pieces::Pieces;
 pub use rows::{Embeddings, Row, RowOp, Rows};
 pub use segment::{SegmentReader, SegmentWriter, decode_segment};
+pub use stream_config::StreamConfig;
 
 use crate::error::Error;
 

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::stream::{JsonPieces, append};
-use crate::collection::get::{Matches, Reading};
-use crate::collection::request::{CollectionInfo, Condition, Found, IndexSettings};
+use crate::collection::answers::{Matches, Reading};
+use crate::collection::request::{CollectionInfo, Found, IndexSettings, ServingState};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
 
@@ -45,7 +45,7 @@ pub(super) struct CollectionBody {
     metadata: Option<Metadata>,
     index: IndexSettings,
     #[serde(flatten)]
-    condition: Condition,
+    state: ServingState,
 }
 
 impl From<CollectionInfo> for CollectionBody {
@@ -61,7 +61,7 @@ impl From<CollectionInfo> for CollectionBody {
             version: info.version,
             metadata: info.metadata,
             index: info.index,
-            condition: info.condition,
+            state: info.state,
         }
     }
 }

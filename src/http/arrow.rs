@@ -11,11 +11,11 @@ use super::bounded::{List, Tree};
 use super::error::ApiError;
 use super::stream::JsonPieces;
 use super::wire::{Embedding, Field, Freshness, SearchBody, default_k, scope};
-use crate::collection::get::Reading;
-use crate::collection::record_columns::{ColumnChoice, OtherColumns};
+use crate::collection::answers::Reading;
 use crate::collection::request::{Consistency, Found, Include, Scope};
 use crate::error::{Error, Result};
 use crate::interop::interchange::{Intake, RecordStream};
+use crate::interop::record_columns::{ColumnChoice, OtherColumns};
 
 /// Media type of an Arrow IPC stream.
 pub(super) const ARROW: &str = "application/vnd.apache.arrow.stream";

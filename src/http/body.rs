@@ -18,6 +18,7 @@ use super::coding::Coding;
 use super::error::ApiError;
 use super::meter::Meter;
 use super::wire::JsonObject;
+use crate::compute::off_thread;
 use crate::error::{Error, ErrorKind};
 use crate::memory::Purpose;
 use crate::store::room::Room;
@@ -206,8 +207,7 @@ pub(crate) async fn decode_off_thread<T: Send + 'static, E: From<Error> + Send +
     if bytes.len() <= INLINE_BYTES {
         return decode(bytes);
     }
-    let decoded = tokio::task::spawn_blocking(move || decode(bytes)).await;
-    decoded.map_err(|e| Error::internal("decoding the body failed").with_source(e))?
+    off_thread(move || decode(bytes)).await.map_err(Error::from)?
 }
 
 /// Decodes JSON under the default limits.
@@ -302,12 +302,11 @@ pub(super) async fn read_body(request: Request, app: &App, kind: BodyKind) -> Re
     if let Some(coding) = coding {
         let coded = std::mem::take(&mut bytes);
         let before = room.bytes();
-        let decoding = tokio::task::spawn_blocking(move || {
+        let decoding = off_thread(move || {
             let decoded = coding.decode(&coded, limit, &mut room);
             (decoded, room)
         });
-        let (decoded, decoded_room) =
-            decoding.await.map_err(|e| Error::internal("decoding the body failed").with_source(e))?;
+        let (decoded, decoded_room) = decoding.await.map_err(Error::from)?;
         room = decoded_room;
         room.shrink(before);
         bytes = decoded?.into();

@@ -102,12 +102,25 @@ impl<'de, T: Deserialize<'de>, L: ListOf> Visitor<'de> for ListVisitor<T, L> {
     }
 }
 
-/// Makes room for one more item and charges the meter. While a list moves, its old and its new block exist together.
+/// Makes room for one more item, which may hold a block of its own, and charges the meter.
 pub(super) fn grow<T, E: serde::de::Error>(list: &mut Vec<T>) -> Result<(), E> {
+    make_room(list, BLOCK_BYTES)
+}
+
+/// Makes room for one more item that holds no memory beside the list, and charges the meter.
+pub(super) fn grow_flat<T, E: serde::de::Error>(list: &mut Vec<T>) -> Result<(), E> {
+    make_room(list, 0)
+}
+
+/// Charges `beside` bytes more for each new place. While a list moves, its old and its new block exist together: both
+/// are charged until it has moved.
+fn make_room<T, E: serde::de::Error>(list: &mut Vec<T>, beside: usize) -> Result<(), E> {
     if list.len() == list.capacity() {
-        let more = list.capacity().max(4);
-        meter::take(more * size_of::<T>() + BLOCK_BYTES * more)?;
+        let (held, more) = (list.capacity() * size_of::<T>(), list.capacity().max(4));
+        let block = held + more * size_of::<T>();
+        meter::take(block + more * beside)?;
         list.reserve_exact(more);
+        meter::release(held);
     }
     Ok(())
 }
@@ -120,13 +133,14 @@ where
 {
     let most = meter::limit(|limits| limits.dimension);
     let mut numbers = Vec::new();
+    meter::take(BLOCK_BYTES)?;
     while let Some(number) = items.next_element()? {
         if numbers.len() >= most {
             return Err(too_many_numbers(most));
         }
+        grow_flat(&mut numbers)?;
         numbers.push(number);
     }
-    meter::take(numbers.capacity() * size_of::<T>() + BLOCK_BYTES)?;
     Ok(numbers)
 }
 
@@ -322,5 +336,49 @@ mod tests {
         assert!(decode::<Tree>(&mut meter, &few).is_ok());
         let room = meter.into_room().unwrap();
         assert!(room.bytes() > 500_000, "{}", room.bytes());
+    }
+
+    /// An item that is wider than what the allocator takes for a block.
+    struct Wide(#[allow(dead_code)] [u8; 256]);
+
+    impl<'de> Deserialize<'de> for Wide {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Wide, D::Error> {
+            u8::deserialize(deserializer).map(|byte| Wide([byte; 256]))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_list_that_moves_is_charged_for_its_old_block_and_its_new_one_until_it_has_moved() {
+        const ITEMS: usize = 1 << 12;
+        let mut settings = Settings::new(Storage::Memory);
+        settings.memory_limit = Some(MemoryLimit { bytes: 1 << 30, whole_process: false });
+        let store = Store::open(settings).await.unwrap();
+        let limits = || Limits { batch_records: 2 * ITEMS, ..Limits::default() };
+        let charged = |json: &str| {
+            let mut meter = Meter::new(limits(), Some(store.room(Purpose::Read)));
+            let decoded = decode::<Vec<List<Wide, Records>>>(&mut meter, json);
+            drop(decoded.unwrap());
+            meter.into_room().unwrap().bytes()
+        };
+        let list = format!("[{}0]", "0,".repeat(ITEMS));
+        // With the last item the list moves from a block for `ITEMS` to one for twice as many.
+        let (held, peak) = ((2 * ITEMS * size_of::<Wide>()) as u64, (3 * ITEMS * size_of::<Wide>()) as u64);
+        let one = charged(&format!("[{list}]"));
+        assert!(one + (64 << 10) >= peak, "{one} of {peak}");
+        let ten = charged(&format!("[{}]", [list.as_str(); 10].join(",")));
+        assert!(ten >= 10 * held && ten < 9 * held + 2 * peak, "{ten}: the old blocks are free by then");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn numbers_are_charged_before_they_are_held() {
+        let limits = Limits { dimension: 1 << 20, ..Limits::default() };
+        let mut settings = Settings::new(Storage::Memory);
+        settings.memory_limit = Some(MemoryLimit { bytes: 2 << 20, whole_process: false });
+        settings.timing.room_patience = std::time::Duration::ZERO;
+        let store = Store::open(settings).await.unwrap();
+        let mut meter = Meter::new(limits, Some(store.room(Purpose::Read)));
+        // The invalid JSON behind the numbers is never reached.
+        let many = format!("[{}!", "1,".repeat(1 << 20));
+        assert_eq!(decode::<Floats>(&mut meter, &many).map(|floats| floats.0), Err(Some(ErrorKind::NoRoom)));
     }
 }

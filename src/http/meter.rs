@@ -89,6 +89,15 @@ pub(super) fn take<E: de::Error>(bytes: usize) -> Result<(), E> {
     })
 }
 
+/// Gives back bytes that were charged and are freed.
+pub(super) fn release(bytes: usize) {
+    METER.with_borrow_mut(|meter| {
+        if let Some(meter) = meter {
+            meter.taken = meter.taken.saturating_sub(bytes as u64);
+        }
+    });
+}
+
 /// Runs `work`, and then frees the bytes that it charged.
 pub(super) fn scratch<T>(work: impl FnOnce() -> T) -> T {
     let taken = || METER.with_borrow(|meter| meter.as_ref().map_or(0, |meter| meter.taken));

@@ -34,6 +34,7 @@ impl Drop for UnderWay {
 }
 
 impl Metrics {
+    #[allow(clippy::expect_used, reason = "all names are constants, and every server of the tests makes them")]
     pub(super) fn new() -> Metrics {
         const VALID: &str = "names and labels are literals that Prometheus allows";
         let requests = Opts::new("drumlin_requests_total", "Requests answered.");
@@ -149,6 +150,8 @@ fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.gauge("collections_loading", "Collections not loaded yet.", loading as f64)?;
     scrape.gauge("records", "Live records.", h.records as f64)?;
     scrape.gauge("storage_connected", "1 if the bucket answered the last request.", one_if(h.storage.connected))?;
+    let failing = "How many of reads, writes and deletes the bucket did not do when it was last asked to.";
+    scrape.gauge("storage_failing", failing, h.storage.failing.len() as f64)?;
     scrape.gauge("memory_resident_bytes", "Resident size of the process.", h.memory.resident_bytes as f64)?;
     scrape.gauge("memory_vectors_bytes", "f32 embeddings.", h.memory.vectors_bytes as f64)?;
     scrape.gauge("memory_graph_bytes", "Graphs, codes included.", h.memory.graph_bytes as f64)?;

@@ -8,6 +8,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -16,6 +17,7 @@ use futures::FutureExt;
 
 use super::Front;
 use super::access_log::Line;
+use super::auth::Requester;
 use super::body::Rooms;
 use super::chroma;
 use super::chroma::error::ChromaError;
@@ -78,6 +80,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
     let is_file = files::brings_a_file(request.method(), request.uri().path());
     let limit = front.settings.request_timeout;
     let path = request.uri().path().to_owned();
+    let (since, requester) = (SystemTime::now(), request.extensions().get::<Requester>().cloned());
     let mut giving_up = front.giving_up.subscribe();
     let cut_short = tokio::select! {
         response = next.run(request) => return response,
@@ -89,7 +92,21 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
             "the server stops, and the bucket has given no answer (DRUMLIN_SHUTDOWN_TIMEOUT_S)".to_owned()
         }
     };
-    refused(&path, unanswered(&cut_short, begun.0.load(Ordering::Relaxed)))
+    let why = format!("{cut_short}{}", front.last_words_of_bucket(since, requester.as_ref()));
+    refused(&path, unanswered(&why, begun.0.load(Ordering::Relaxed)))
+}
+
+impl Front {
+    /// What the bucket has answered since a request began, if it failed; to be appended to a message.
+    fn last_words_of_bucket(&self, since: SystemTime, requester: Option<&Requester>) -> String {
+        let failure = self.store.get().and_then(|store| store.admin().bucket_failure(since));
+        match failure {
+            None => String::new(),
+            // The words may name what this requester may not see.
+            Some(_) if !requester.is_some_and(Requester::sees_everything) => "; the bucket failed meanwhile".to_owned(),
+            Some(why) => format!("; the bucket's last failure: {why}"),
+        }
+    }
 }
 
 /// What is known about a request that was cut short.
@@ -138,17 +155,34 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::bucket::clock::StoreClock;
+    use crate::bucket::fault::{Fault, FaultBucket};
+    use crate::bucket::memory::MemoryBucket;
+    use crate::config::{Settings, Storage};
     use crate::http::HttpSettings;
+    use crate::store::Store;
+
+    fn front() -> Front {
+        let settings = HttpSettings { request_timeout: Duration::from_millis(100), ..HttpSettings::default() };
+        Front::new(settings, true)
+    }
 
     /// The answer of a server with this one route to a GET of it.
     async fn answer(path: &str, route: axum::routing::MethodRouter) -> (StatusCode, String) {
-        let settings = HttpSettings { request_timeout: Duration::from_millis(100), ..HttpSettings::default() };
-        let front = Front::new(settings, true);
+        answer_to(Requester::Anybody, front(), path, route).await
+    }
+
+    async fn answer_to(
+        requester: Requester,
+        front: Front,
+        path: &str,
+        route: axum::routing::MethodRouter,
+    ) -> (StatusCode, String) {
         let router = Router::new()
             .route(path, route)
             .layer(middleware::from_fn_with_state(front.clone(), admit))
             .layer(middleware::from_fn_with_state(front, observe));
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(path).extension(requester).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
@@ -189,5 +223,35 @@ mod tests {
         let (status, body) = answer("/api/slow", handler).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("DRUMLIN_REQUEST_TIMEOUT_S"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_told_how_the_bucket_failed_meanwhile() {
+        let bucket = Arc::new(FaultBucket::new(Arc::new(MemoryBucket::new(StoreClock::machine()))));
+        let settings = Settings { maintenance: false, ..Settings::new(Storage::Memory) };
+        let store = Store::open_on(settings, bucket.clone()).await.unwrap();
+        let slow = || {
+            get(|Extension(begun): Extension<WriteBegun>| async move {
+                let write = async {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Ok("done")
+                };
+                begun.run(write).await.map_err(ApiError::from)
+            })
+        };
+        let front = front();
+        assert!(front.store.set(store.clone()).is_ok());
+        let (_, body) = answer_to(Requester::Anybody, front.clone(), "/api/slow", slow()).await;
+        assert!(!body.contains("bucket"), "nothing has failed: {body}");
+        bucket.set_plan(|_| Fault::RefuseBefore);
+        store.admin().all_collections().await.unwrap_err();
+        for (requester, words) in [
+            (Requester::Anybody, "the bucket's last failure: the bucket refused: "),
+            (Requester::Stranger, "the bucket failed meanwhile"),
+        ] {
+            let (status, body) = answer_to(requester, front.clone(), "/api/slow", slow()).await;
+            assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+            assert!(body.contains("DRUMLIN_REQUEST_TIMEOUT_S") && body.contains(words), "{body}");
+        }
     }
 }

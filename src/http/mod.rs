@@ -37,7 +37,7 @@ mod stream;
 mod wire;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -156,6 +156,8 @@ struct Front {
     this_machine_only: bool,
     /// Becomes true when requests that still wait must be answered, because the server stops.
     giving_up: watch::Sender<bool>,
+    /// The store, once it is open.
+    store: Arc<OnceLock<Store>>,
 }
 
 impl Front {
@@ -167,7 +169,8 @@ impl Front {
         let permissions = Arc::new(Permissions::new());
         let (settings, metrics) = (Arc::new(settings), Arc::new(Metrics::new()));
         let giving_up = watch::Sender::new(false);
-        Front { settings, metrics, running, permissions, rate, this_machine_only, giving_up }
+        let store = Arc::default();
+        Front { settings, metrics, running, permissions, rate, this_machine_only, giving_up, store }
     }
 
     /// Puts the layers that precede all handlers around the handlers of `router`.
@@ -223,6 +226,8 @@ fn native_routes() -> Vec<HttpRoute> {
 }
 
 fn router(store: Store, front: &Front) -> Router {
+    // Set once: a server serves one store.
+    let _ = front.store.set(store.clone());
     let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     let router = router
         // Not in the table: Chroma's first version only answers that it no longer exists.

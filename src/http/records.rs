@@ -17,9 +17,10 @@ use super::wire::{
     CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
     filter, include,
 };
-use crate::collection::get::Matches;
+use crate::collection::answers::Matches;
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
+use crate::compute::off_thread;
 use crate::error::Error;
 use crate::interop::interchange::ipc_from_answer;
 use crate::memory::Purpose;
@@ -170,8 +171,7 @@ async fn arrow_answer(app: &App, found: Matches) -> Result<Response, Error> {
         .map(|(query, count)| (0..count).map(|place| found.weight(query, place)).sum::<usize>());
     let mut room = app.store.room(Purpose::Read);
     room.grow(weights.sum::<usize>() as u64).await?;
-    let written = tokio::task::spawn_blocking(move || ipc_from_answer(&found.answer()?)).await;
-    let bytes = written.map_err(|e| Error::internal("writing the answer failed").with_source(e))??;
+    let bytes = off_thread(move || ipc_from_answer(&found.answer()?)).await??;
     Ok(([(header::CONTENT_TYPE, ARROW)], stream::kept(bytes, room)).into_response())
 }
 

@@ -4,14 +4,13 @@
 //! A fault in the first piece still gets a status of its own. A fault in a later piece cuts the connection off, so
 //! that no client takes half an answer for a whole one.
 
-use std::convert::identity;
-
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::{Stream, StreamExt, stream};
 
 use super::answer::{INLINE_RECORDS, response};
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 use crate::store::room::Room;
 
@@ -73,8 +72,7 @@ async fn next_piece<P: JsonPieces>(mut answer: P, room: &Room) -> Result<(Bytes,
     let (piece, answer) = if answer.records() <= INLINE_RECORDS && allowed <= PIECE_BYTES {
         (piece(&mut answer, allowed)?, answer)
     } else {
-        let written = tokio::task::spawn_blocking(move || piece(&mut answer, allowed).map(|piece| (piece, answer)));
-        written.await.map_err(|e| Error::internal("writing the answer failed").with_source(e)).and_then(identity)?
+        off_thread(move || piece(&mut answer, allowed).map(|piece| (piece, answer))).await??
     };
     taken.shrink((allowed as u64).saturating_sub(piece.bytes.capacity() as u64));
     let more = piece.more;

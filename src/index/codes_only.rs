@@ -12,7 +12,7 @@ use super::walk::SearchScratch;
 /// The k nearest allowed nodes as far as codes can show, ties by address. The caller must not allow a node whose
 /// record is gone: this function would not notice.
 pub fn search_codes(graph: &Graph, search: GraphQuery<'_>, scratch: &mut SearchScratch) -> Vec<Candidate> {
-    let Some(planned) = Planned::new(graph, search) else { return Vec::new() };
+    let Some(planned) = Planned::alone(graph, search) else { return Vec::new() };
     let search = planned.search;
     let walked = match planned.plan {
         Plan::Walk { distances } => walk(graph, search, WalkLimits { ef: planned.ef, distances }, scratch),

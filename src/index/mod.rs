@@ -46,9 +46,13 @@ pub use graph::Graph;
 pub use metric::distance;
 pub use metric::{PreparedQuery, inverse_norms};
 pub use nodes::NodeBitmap;
-pub use plan::{Plan, PlanInput, default_ef, plan};
+pub use plan::{GraphFacts, GraphPlan, Plan, plan_graphs};
+#[cfg(feature = "testing")]
+pub use plan::{PlanInput, default_ef, plan};
 pub use product::QueryMatrix;
 pub use row_codes::LazyCodes;
-pub use search::{Candidate, GraphQuery, search_graph};
+#[cfg(any(test, feature = "testing"))]
+pub use search::search_graph;
+pub use search::{Candidate, GraphQuery, Planned, search_planned};
 pub use topk::TopK;
 pub use walk::SearchScratch;

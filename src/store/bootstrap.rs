@@ -5,8 +5,6 @@ use std::sync::Arc;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 use std::time::Duration;
 
-use serde_json::Map;
-
 use crate::bucket::clock::StoreClock;
 #[cfg(feature = "dropbox")]
 use crate::bucket::dropbox::DropboxBucket;
@@ -21,6 +19,7 @@ use crate::bucket::throttle::Throttled;
 use crate::bucket::{Bucket, BucketError, Object, PutCondition, probe};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
+use crate::format::StreamConfig;
 use crate::format::head::Head;
 use crate::format::store_file::StoreFile;
 use crate::head::{self, HeadError};
@@ -76,7 +75,7 @@ pub async fn prepare(bucket: &Arc<dyn Bucket>, settings: &Settings) -> Result<()
             StreamId::Catalog.head()
         ))),
         (Err(HeadError::Missing), None) => {
-            let head = Head::new(StreamId::Catalog.to_string(), Map::new());
+            let head = Head::new(StreamId::Catalog.to_string(), StreamConfig::default());
             let created = head::create(bucket.as_ref(), &StreamId::Catalog, &head, &settings.timing).await;
             created.map_err(|error| StreamError::of_head(error, &StreamId::Catalog))?;
             write_store_file(bucket).await

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::bootstrap;
 use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::bucket::{Bucket, Place};
-use crate::check::garbage::Doomed;
+use crate::check::garbage::PendingDeletion;
 use crate::check::inspect::BucketView;
 use crate::check::report::BucketCheck;
 use crate::check::stored::Stored;
-use crate::check::{self, Choice};
+use crate::check::{self, CollectionSelector};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};
 use crate::stream::context::StreamError;
@@ -20,8 +20,8 @@ use crate::stream::context::StreamError;
 ///
 /// # Errors
 /// `NotFound` if there is no store or no such collection, `Unavailable` if the bucket does not answer.
-pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck> {
-    check::verify(connect(settings).await?, choice, &settings.timing).await
+pub async fn verify(settings: &Settings, selector: &CollectionSelector) -> Result<BucketCheck> {
+    check::verify(connect(settings).await?, selector, &settings.timing).await
 }
 
 /// Describes what the store that `settings` name holds: versions, segments, graphs, garbage, and how far back
@@ -29,8 +29,8 @@ pub async fn verify(settings: &Settings, choice: &Choice) -> Result<BucketCheck>
 ///
 /// # Errors
 /// As [`verify`].
-pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView> {
-    check::inspect::inspect(connect(settings).await?, choice).await
+pub async fn inspect(settings: &Settings, selector: &CollectionSelector) -> Result<BucketView> {
+    check::inspect::inspect(connect(settings).await?, selector).await
 }
 
 /// Lists what the collection of garbage would delete now. Orphans are included only if their weekly sweep is due, or
@@ -38,7 +38,7 @@ pub async fn inspect(settings: &Settings, choice: &Choice) -> Result<BucketView>
 ///
 /// # Errors
 /// As [`verify`].
-pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<Doomed>> {
+pub async fn garbage(settings: &Settings, sweep: bool) -> Result<Vec<PendingDeletion>> {
     check::garbage::garbage(connect(settings).await?, &settings.timing, sweep).await
 }
 

@@ -14,17 +14,18 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::catalog::CollectionRecord;
-use super::eviction::{self, Size};
+use super::eviction;
 use crate::bucket::backoff;
 use crate::bucket::keys::StreamId;
+use crate::collection::estimate::LoadSize;
 use crate::collection::handle::{Collection, Identity, SharedView};
 use crate::collection::pin::PinGuard;
-use crate::collection::state::CollectionState;
+use crate::collection::stream_state::CollectionState;
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::{Context, StreamError};
 use crate::stream::heal::{self, KnownDamage};
-use crate::stream::open::off_thread;
 use crate::stream::{Fresh, Stream};
 
 /// Commits in the tail, and bytes of them, from which on a collection is flushed before its eviction. A smaller tail
@@ -70,7 +71,7 @@ pub struct Entry {
     /// The state shared by all its handles, once there is a handle.
     shared_view: Mutex<Option<SharedView>>,
     /// The estimated size, if it was just found out.
-    size: Mutex<Option<Size>>,
+    size: Mutex<Option<LoadSize>>,
     /// Whether a use caused the present loading.
     load_requested: AtomicBool,
     inner: Weak<Inner>,
@@ -309,12 +310,12 @@ impl Entry {
     }
 
     /// Notes its estimated size.
-    pub fn note_size(&self, size: Size) {
+    pub fn note_size(&self, size: LoadSize) {
         *self.size.lock() = Some(size);
     }
 
     /// Takes its estimated size, if one was noted since the last call.
-    pub fn take_size(&self) -> Option<Size> {
+    pub fn take_size(&self) -> Option<LoadSize> {
         self.size.lock().take()
     }
 

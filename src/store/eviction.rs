@@ -15,64 +15,41 @@ use super::catalog;
 use super::entry::{Entry, Eviction, Progress};
 use super::{Inner, PARALLEL_COLLECTIONS};
 use crate::bucket::keys::StreamId;
+use crate::collection::estimate::{self, LoadSize};
 use crate::collection::pin::StoreHooks;
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 use crate::format::head::Head;
 use crate::head;
 use crate::memory::{Purpose, Reservation, shown};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
-use crate::stream::open::off_thread;
 
 /// How often the store checks whether too much memory is in use, or whether awaited memory has become free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) const WAIT_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a write waits for room at most.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of a row in memory beside its embedding and texts.
-const ROW_BYTES: u64 = 160;
-/// How many times larger texts are in memory than in a segment, where they are compressed.
-const TEXT_FACTOR: u64 = 4;
-/// What a collection takes beside its segments: its tail, pieces of segments in flight, its tasks.
-const STANDING_BYTES: u64 = 128 << 10;
 
 /// The memory that a collection takes, estimated from its HEAD.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// Bytes, loading included.
-    pub need: u64,
-    /// A lower bound of the bytes.
-    pub least: u64,
+fn load_size(head: &Head, dimension: Option<usize>) -> LoadSize {
+    let dim = head.config.dimension.or(dimension).unwrap_or(0) as u64;
+    let sum = |values: &mut dyn Iterator<Item = u64>| values.fold(0, u64::saturating_add);
+    let rows = sum(&mut head.segs.iter().map(|segment| segment.rows));
+    let segment_bytes = sum(&mut head.segs.iter().map(|segment| segment.bytes));
+    let graph_bytes = sum(&mut head.graphs.iter().map(|graph| graph.bytes));
+    estimate::loaded(rows, segment_bytes, graph_bytes, dim)
 }
 
-impl Size {
-    fn of(head: &Head, dimension: Option<usize>) -> Size {
-        let configured = head.config.get("dimension").and_then(serde_json::Value::as_u64);
-        let dimension = configured.or(dimension.map(|d| d as u64)).unwrap_or(0);
-        let (mut rows, mut bytes) = (0u64, 0u64);
-        head.segs.iter().for_each(|segment| {
-            rows = rows.saturating_add(segment.rows);
-            bytes = bytes.saturating_add(segment.bytes);
-        });
-        let vectors = rows.saturating_mul(dimension.saturating_mul(4));
-        let graphs = head.graphs.iter().fold(0u64, |sum, graph| sum.saturating_add(graph.bytes));
-        let texts = bytes.saturating_sub(vectors).saturating_mul(TEXT_FACTOR);
-        let rest = rows.saturating_mul(ROW_BYTES).saturating_add(STANDING_BYTES);
-        let least = vectors.min(bytes.saturating_mul(2)).saturating_add(graphs);
-        let need = vectors.saturating_add(graphs).saturating_add(texts).saturating_add(rest);
-        Size { need, least: least.min(need) }
-    }
-}
-
-async fn size_of(inner: &Inner, entry: &Entry) -> Result<Size, StreamError> {
+async fn size_of(inner: &Inner, entry: &Entry) -> Result<LoadSize, StreamError> {
     let stream = StreamId::Collection(entry.id);
     // One attempt is enough: opening the collection reads HEAD again, and reports what is wrong with it.
     let reread = inner.settings.timing.reread().once();
     let read = head::read(inner.bucket.as_ref(), &stream, reread).await;
     let read = read.map_err(|e| StreamError::of_head(e, &stream))?;
     let seen = entry.shared_view().map_or(0, |shared_view| shared_view.published.load().evicted_bytes());
-    let size = Size::of(&read.head, entry.record().configuration.dimension);
-    Ok(Size { need: size.need.max(seen), ..size })
+    let size = load_size(&read.head, entry.record().configuration.dimension);
+    Ok(LoadSize { need: size.need.max(seen), ..size })
 }
 
 /// Reserves memory to load a collection, as far as its size can be known beforehand.
@@ -105,7 +82,7 @@ pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name:
     if inner.instance.budget.limit_bytes().is_none() {
         return Ok(());
     }
-    let size = Size::of(head, None);
+    let size = load_size(head, None);
     let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
     // Loading the collection reserves the memory again.
     room.map(drop)
@@ -188,7 +165,7 @@ pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
         async move {
             let inner = weak.upgrade().ok_or_else(closing)?;
             let patience = inner.write_patience();
-            let room = inner.make_room(Size { need, least: need }, Purpose::Write, id, patience).await;
+            let room = inner.make_room(LoadSize { need, least: need }, Purpose::Write, id, patience).await;
             room.ok_or_else(|| inner.instance.budget.refusal("this write", need, Purpose::Write))
         }
         .boxed()
@@ -220,7 +197,7 @@ impl Inner {
     /// Reserves memory for the collection `whose`, and evicts others for it.
     async fn make_room(
         self: &Arc<Self>,
-        size: Size,
+        size: LoadSize,
         purpose: Purpose,
         whose: CollectionId,
         patience: Duration,
@@ -323,12 +300,12 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Checksum;
     use crate::format::head::{GraphEntry, SegmentEntry};
+    use crate::format::{Checksum, StreamConfig};
     use crate::record::Version;
 
     fn head(rows: u64, bytes: u64, graph_bytes: u64) -> Head {
-        let mut head = Head::new("c/x".to_owned(), serde_json::Map::from_iter([("dimension".to_owned(), 100.into())]));
+        let mut head = Head::new("c/x".to_owned(), StreamConfig::of_dimension(100));
         let (lo, hi, xxh3) = (Version(1), Version(9), Checksum(1));
         let (key, other) = (String::new(), serde_json::Map::new());
         head.segs.push(SegmentEntry { key: key.clone(), lo, hi, rows, bytes, xxh3, level: 0, other: other.clone() });
@@ -339,16 +316,19 @@ mod tests {
     #[test]
     fn a_collection_takes_its_embeddings_its_graphs_and_its_texts_unpacked() {
         // 1,000 × 100 floats, 10 kB of stored text, 50 kB of graphs.
-        let size = Size::of(&head(1_000, 410_000, 50_000), None);
+        let size = load_size(&head(1_000, 410_000, 50_000), None);
         assert_eq!(size.least, 450_000);
-        assert_eq!(size.need, 400_000 + 50_000 + 4 * 10_000 + 1_000 * ROW_BYTES + STANDING_BYTES);
+        assert_eq!(
+            size.need,
+            400_000 + 50_000 + 4 * 10_000 + 1_000 * estimate::LOADED_ROW_BYTES + estimate::LOADING_BYTES
+        );
     }
 
     #[test]
     fn tombstones_have_no_embeddings_and_an_absurd_head_overflows_nothing() {
         // A segment of 3 kB cannot hold 1,000 embeddings, although it states 1,000 rows.
-        assert_eq!(Size::of(&head(1_000, 3_000, 0), None).least, 6_000);
-        let size = Size::of(&head(u64::MAX, u64::MAX, u64::MAX), Some(100));
+        assert_eq!(load_size(&head(1_000, 3_000, 0), None).least, 6_000);
+        let size = load_size(&head(u64::MAX, u64::MAX, u64::MAX), Some(100));
         assert_eq!((size.need, size.least), (u64::MAX, u64::MAX));
     }
 }

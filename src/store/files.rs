@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ use crate::file::Received;
 use crate::file::{
     Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, check_file_name, no_file,
 };
+use crate::format::StreamConfig;
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
 use crate::stream::sweep::Sweep;
@@ -87,7 +88,7 @@ impl Store {
             self.namespaces().database(&scope.tenant, &scope.database).await?;
             let id = CollectionId(Uuid::new_v4());
             // Dimension 0 states for good that no record has an embedding.
-            let config = Map::from_iter([("dimension".to_owned(), Value::from(0))]);
+            let config = StreamConfig::of_dimension(0);
             let head = Head::new(StreamId::Collection(id).to_string(), config);
             match self.publish(id, &head, record(scope)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),

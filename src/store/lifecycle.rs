@@ -14,8 +14,9 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Scope};
-use crate::collection::state::Change;
+use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::StreamConfig;
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError, Swapper};
 use crate::record::{CollectionId, Metadata};
@@ -60,10 +61,7 @@ impl Store {
 
     async fn try_create(&self, scope: &Scope, spec: &CollectionSpec) -> Result<Collection> {
         let id = CollectionId(Uuid::new_v4());
-        let mut config = Map::new();
-        if let Some(dimension) = spec.dimension {
-            config.insert("dimension".to_owned(), Value::from(dimension));
-        }
+        let config = StreamConfig::of_dimension(spec.dimension);
         let head = Head::new(StreamId::Collection(id).to_string(), config);
         self.publish(id, &head, record_of(scope, spec)).await
     }
@@ -238,7 +236,7 @@ impl Store {
             Err(HeadError::Missing) => {}
             Err(error) => return Err(told(error)),
         }
-        let tombstone = Head { state: Life::Dropped, ..Head::new(stream.to_string(), Map::new()) };
+        let tombstone = Head { state: Life::Dropped, ..Head::new(stream.to_string(), StreamConfig::default()) };
         let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &inner.settings.timing).await;
         match made.map_err(told)? {
             Created::Ours(_) => {}

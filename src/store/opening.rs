@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::report::{Health, Loading, Memory, StorageHealth};
+use crate::bucket::call::Direction;
 use crate::bucket::count::CallCounters;
 use crate::bucket::{BucketError, Place, backoff, probe};
 use crate::config::{Settings, Storage};
@@ -85,7 +86,7 @@ impl Opening {
 
     fn last_error(&self) -> Option<String> {
         let fortune = self.0.traffic.get()?.fortune();
-        if fortune.connected() { None } else { fortune.last_error.map(|(_, error)| error) }
+        fortune.trouble().map(str::to_owned)
     }
 
     /// The answer of `/health` while there is no store yet.
@@ -101,6 +102,7 @@ impl Opening {
                 place: self.0.place.lock().clone(),
                 connected: fortune.connected() && silence < SILENCE,
                 last_error: self.last_error(),
+                failing: fortune.failing().into_iter().map(Direction::name).collect(),
                 conditional_put: false,
             },
             collections: 0,
@@ -322,7 +324,7 @@ mod tests {
         assert_eq!(health.waiting_for.as_deref(), Some("the store in /data to be opened"));
         let bucket = crate::bucket::count::Counting::new(bucket());
         opening.connected(crate::bucket::Bucket::place(&bucket), bucket.counters());
-        bucket.counters().note_failure("status 503, SlowDown".to_owned());
+        bucket.counters().note_failure(Direction::Reads, "status 503, SlowDown".to_owned());
         let waits = opening.waiting_for();
         assert!(waits.contains("memory") && waits.contains("SlowDown"), "{waits}");
     }

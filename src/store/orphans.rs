@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Map;
-
 use super::catalog::CatalogWrite;
 use super::{Admin, Inner};
 use crate::bucket::keys::{self, StreamId};
+use crate::bucket::listing::Listing;
 use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::StreamConfig;
 use crate::format::head::{Head, Life};
 use crate::head::{self, Created, HeadError};
 use crate::record::CollectionId;
@@ -67,23 +67,21 @@ pub async fn sweep_streams(inner: &Arc<Inner>) -> Result<u64> {
 async fn list_streams(bucket: &dyn Bucket) -> Result<(Option<StoreTime>, Vec<CollectionId>), BucketError> {
     let mut began = None;
     let mut ids: Vec<CollectionId> = Vec::new();
-    let mut after = None::<String>;
-    loop {
-        let page = bucket.list(keys::COLLECTIONS, after.as_deref()).await?;
+    let mut listing = Listing::new(bucket, keys::COLLECTIONS);
+    while let Some(page) = listing.next_page().await? {
         began = began.or(page.date);
         for id in page.objects.iter().filter_map(|object| keys::collection_of(&object.key)) {
             if ids.last() != Some(&id) {
                 ids.push(id);
             }
         }
-        let Some(last) = page.objects.last().filter(|_| page.more) else { return Ok((began, ids)) };
         // One key of a collection is enough: the next page begins with the next collection.
-        let next = keys::collection_of(&last.key).map_or_else(|| last.key.clone(), keys::after_collection);
-        if after.as_ref() >= Some(&next) {
-            return Err(BucketError::unknown("a listing of all collections goes round in circles"));
+        let last = page.objects.last().filter(|_| page.more);
+        if let Some(id) = last.and_then(|last| keys::collection_of(&last.key)) {
+            listing.go_on_after(keys::after_collection(id))?;
         }
-        after = Some(next);
     }
+    Ok((began, ids))
 }
 
 /// Condemns one stream without a record if it is old enough. Returns whether it did.
@@ -106,7 +104,7 @@ async fn sweep_stream(inner: &Arc<Inner>, id: CollectionId, began: StoreTime) ->
         None if objects.is_empty() || !objects.iter().all(old) => return Ok(false),
         None => {
             // A fork stalled before its HEAD: with this tombstone it can never create one.
-            let mut tombstone = Head::new(stream.to_string(), Map::new());
+            let mut tombstone = Head::new(stream.to_string(), StreamConfig::default());
             tombstone.state = Life::Dropped;
             let made = head::create(inner.bucket.as_ref(), &stream, &tombstone, &context.timing).await;
             if made.map_err(|e| StreamError::of_head(e, &stream))? == Created::Exists {

@@ -8,8 +8,9 @@ use super::report::{
     CollectionSync, Counters, Damage, GraphsBehind, Health, Loading, Memory, StorageHealth, SyncReport,
 };
 use super::{Admin, Inner, Store, pulse};
+use crate::bucket::call::Direction;
 use crate::bucket::{Place, count};
-use crate::collection::request::{CollectionInfo, Condition, Scope};
+use crate::collection::request::{CollectionInfo, Scope, ServingState};
 use crate::error::Result;
 use crate::file::{FILES, FileCounts};
 use crate::memory::resident_bytes;
@@ -71,10 +72,10 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     if let Progress::Ready(collection) = entry.progress() {
         return collection.info();
     }
-    let condition = match entry.progress() {
-        Progress::Failed(StreamError::Corrupted { key, cause }) => Condition::Damaged { key, cause },
-        Progress::Evicted(_) => Condition::Evicted,
-        _ => Condition::Loading,
+    let state = match entry.progress() {
+        Progress::Failed(StreamError::Corrupted { key, cause }) => ServingState::Damaged { key, cause },
+        Progress::Evicted(_) => ServingState::Evicted,
+        _ => ServingState::Loading,
     };
     let record = &entry.record();
     let known = entry.shared_view().map(|shared_view| shared_view.published.load_full());
@@ -90,7 +91,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         metadata: identity(entry.id, record).ok().and_then(|identity| identity.metadata),
         index: record.configuration.index.clone(),
         extension: record.configuration.extension.clone(),
-        condition,
+        state,
     }
 }
 
@@ -132,6 +133,7 @@ impl Admin<'_> {
         let (done, total) = self.store.inner.loading();
         let fortune = self.store.inner.traffic.fortune();
         let connected = fortune.connected() && self.store.inner.traffic.silence() < pulse::SILENCE;
+        let failing = fortune.failing();
         let loaded = self.store.inner.recovered.borrow().is_some();
         let budget = &self.store.inner.instance.budget;
         let mut memory = Memory {
@@ -153,7 +155,7 @@ impl Admin<'_> {
         let is_evicted =
             |entry: &&Arc<Entry>| matches!(entry.progress(), Progress::Evicted(Eviction::Done | Eviction::Refused(_)));
         let refused = |entry: &Arc<Entry>| matches!(entry.progress(), Progress::Evicted(Eviction::Refused(_)));
-        let fine = damaged.is_empty() && connected && !entries.iter().any(refused);
+        let fine = damaged.is_empty() && connected && failing.is_empty() && !entries.iter().any(refused);
         let status = match (fine, loaded) {
             (false, _) => "degraded",
             (true, false) => "loading",
@@ -168,7 +170,8 @@ impl Admin<'_> {
             storage: StorageHealth {
                 place: self.store.inner.bucket.place(),
                 connected,
-                last_error: fortune.last_error.filter(|_| !connected).map(|(_, error)| error),
+                last_error: self.store.inner.bucket_trouble(),
+                failing: failing.into_iter().map(Direction::name).collect(),
                 conditional_put: true,
             },
             collections: entries.len(),

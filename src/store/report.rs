@@ -54,8 +54,11 @@ pub struct StorageHealth {
     pub place: Place,
     /// Whether the last request got an answer.
     pub connected: bool,
-    /// The last failure, if the last request failed.
+    /// The last failure, if the last request failed or something is `failing`.
     pub last_error: Option<String>,
+    /// What the bucket did not do when it was last asked to: `reads`, `writes`, `deletes`. Each stays here until one of
+    /// its kind succeeds.
+    pub failing: Vec<&'static str>,
     /// Whether the bucket was proven to honour conditional writes: always true, as the store refuses any other
     /// bucket.
     pub conditional_put: bool,

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::Store;
 use super::eviction::WAIT_INTERVAL;
+use crate::compute::off_thread;
 use crate::error::Result;
 use crate::memory::{Budget, Purpose, Reservation};
-use crate::stream::open::off_thread;
 
 /// The memory that one request has reserved.
 #[derive(Debug)]

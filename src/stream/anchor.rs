@@ -73,15 +73,14 @@ impl Anchor {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Map;
-
     use super::*;
+    use crate::format::StreamConfig;
     use crate::format::head::Head;
 
     const LEASE: Duration = Duration::from_secs(600);
 
     fn read(date_ms: i64, change: impl FnOnce(&mut Head)) -> HeadRead {
-        let mut head = Head::new("catalog".to_owned(), Map::new());
+        let mut head = Head::new("catalog".to_owned(), StreamConfig::default());
         change(&mut head);
         HeadRead { head, etag: String::new(), date: Some(StoreTime(date_ms)), last_modified: None }
     }

@@ -8,7 +8,6 @@ use std::task::{Context as Polled, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Map;
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep};
 
@@ -28,7 +27,7 @@ use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::config::Timing;
 use crate::error::{ErrorKind, Result};
 use crate::format::head::{GraphEntry, Head};
-use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, encode_commit};
+use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, StreamConfig, encode_commit};
 use crate::head;
 use crate::memory::Budget;
 use crate::record::Version;
@@ -45,8 +44,8 @@ impl State for PlainState {
     type Request = String;
     type Answer = ();
 
-    fn weight(_: &String) -> Weight {
-        Weight::default()
+    fn weight(id: &String) -> Weight {
+        Weight { rows: id.len(), ..Weight::default() }
     }
 
     fn resolve(&self, requests: &[&String]) -> Resolution<()> {
@@ -59,7 +58,7 @@ impl State for PlainState {
         Ok(())
     }
 
-    fn configure(&mut self, _: &Map<String, serde_json::Value>) -> Result<(), FormatError> {
+    fn configure(&mut self, _: &StreamConfig) -> Result<(), FormatError> {
         Ok(())
     }
 
@@ -88,10 +87,16 @@ impl State for PlainState {
 
 /// A bucket with an empty catalog, and the fault layer that spoils its answers.
 async fn bucket() -> Arc<FaultBucket> {
+    bucket_of_two().await.0
+}
+
+/// The same bucket with two fault layers, for two writers.
+async fn bucket_of_two() -> (Arc<FaultBucket>, Arc<FaultBucket>) {
     let memory = MemoryBucket::new(StoreClock::machine());
-    let begun = Head::new(StreamId::Catalog.to_string(), Map::new());
+    let begun = Head::new(StreamId::Catalog.to_string(), StreamConfig::default());
     head::create(&memory, &StreamId::Catalog, &begun, &Timing::default()).await.unwrap();
-    Arc::new(FaultBucket::new(Arc::new(memory)))
+    let layer = || Arc::new(FaultBucket::new(Arc::new(memory.clone())));
+    (layer(), layer())
 }
 
 fn context(faulty: &Arc<FaultBucket>) -> Context {
@@ -286,4 +291,62 @@ async fn a_write_that_only_head_can_prove_waits_for_it_for_another_deadline_and_
     sleep(Duration::from_secs(700)).await;
     let (kind, took) = answered_after(&stream, "a").await;
     assert!(kind == Some(ErrorKind::OutcomeUnknown) && took < 2 * DEADLINE, "{kind:?} after {took:?}");
+}
+
+/// A rival that writes a commit each ten milliseconds, until it is aborted.
+async fn fast_rival(bucket: &Arc<FaultBucket>) -> tokio::task::JoinHandle<()> {
+    let rival = stream(bucket, None).await;
+    tokio::spawn(async move {
+        loop {
+            rival.write("r".to_owned()).await.unwrap();
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+}
+
+/// A plan under which a put of a slot takes longer than a rival's.
+fn slow_puts(call: &Call) -> Fault {
+    if is_put_of_a_slot(call) { Fault::SlowMs(50) } else { Fault::None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_write_that_loses_a_few_slots_is_given_up_at_once_where_it_may_be_written_in_parts() {
+    let (ours, theirs) = bucket_of_two().await;
+    let mut context = context(&ours);
+    context.timing.lost_slots = Some(3);
+    let stream = Stream::open(context, Arc::new(PlainState::default)).await.unwrap();
+    let rival = fast_rival(&theirs).await;
+    ours.set_plan(slow_puts);
+    let began = Instant::now();
+    let error = stream.write("large".to_owned()).await.unwrap_err();
+    assert!(error.is_outrun() && began.elapsed() < Duration::from_secs(5), "{error} after {:?}", began.elapsed());
+    assert_eq!(ours.log().iter().filter(|call| is_put_of_a_slot(call)).count(), 3);
+    let (kind, took) = answered_after(&stream, "s").await;
+    assert!(kind == Some(ErrorKind::Unavailable) && took >= Duration::from_secs(60), "{kind:?} after {took:?}");
+    rival.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_lost_slots_stands_in_the_end_as_if_it_were_made_for_its_slot() {
+    let (ours, theirs) = bucket_of_two().await;
+    let stream = stream(&ours, None).await;
+    let rival = fast_rival(&theirs).await;
+    sleep(Duration::from_millis(200)).await;
+    let mut puts = 0;
+    ours.set_plan(move |call| {
+        puts += usize::from(is_put_of_a_slot(call));
+        if puts <= 5 { slow_puts(call) } else { Fault::None }
+    });
+    assert_eq!(answered(&stream, "large").await, None);
+    rival.abort();
+    let mut found = 0;
+    for slot in 1.. {
+        let Ok(object) = theirs.get(&StreamId::Catalog.log(Version(slot)), None).await else { break };
+        let commit = crate::format::decode_commit(&object.bytes).unwrap();
+        assert_eq!(commit.header.version, Version(slot));
+        assert_eq!(encode_commit(&commit.header, &commit.rows).unwrap(), object.bytes);
+        found += usize::from(commit.rows.ids.value(0) == "large");
+    }
+    assert_eq!(found, 1);
+    assert!(stream.context().counters.slots_lost.get() >= 5);
 }

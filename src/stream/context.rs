@@ -9,6 +9,7 @@ use ulid::Ulid;
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::{self, Absence, Reread, Unsound};
 use crate::bucket::{Bucket, BucketError, Object};
+use crate::compute::CutShort;
 use crate::config::Timing;
 use crate::error::{Error, ErrorKind};
 use crate::format::FormatError;
@@ -242,6 +243,12 @@ impl StreamError {
             HeadError::Format(cause) => StreamError::corrupted(stream.head(), &cause),
             HeadError::Bucket(error) => error.into(),
         }
+    }
+}
+
+impl From<CutShort> for StreamError {
+    fn from(cut: CutShort) -> StreamError {
+        StreamError::Unavailable(cut.to_string())
     }
 }
 

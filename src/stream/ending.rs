@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use super::Stream;
 use super::context::{Context, StreamError};
 use super::state::{Resolution, State, Weight};
 use crate::error::Error;
 use crate::format::head::GraphEntry;
-use crate::format::{Commit, CommitKind, FormatError, Rows};
+use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
 use crate::record::Version;
 
 /// How far the log reaches, and whether it has ended.
@@ -53,7 +52,7 @@ impl State for Ending {
         Ok(())
     }
 
-    fn configure(&mut self, _: &Map<String, Value>) -> Result<(), FormatError> {
+    fn configure(&mut self, _: &StreamConfig) -> Result<(), FormatError> {
         Ok(())
     }
 

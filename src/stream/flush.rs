@@ -5,21 +5,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::Stream;
 use super::context::{Context, StreamError};
-use super::open::off_thread;
 use super::state::State;
 use super::tail::TailCommit;
 use super::upload;
 use crate::bucket::keys::StreamId;
+use crate::compute::off_thread;
 use crate::format::head::{Head, Life, Retired, SegmentEntry};
 use crate::format::merge::merge_rows;
 use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};
-use crate::format::{FORMAT, FormatError, decode_commit};
+use crate::format::{FORMAT, FormatError, StreamConfig, decode_commit};
 use crate::head::{HeadRead, Swapped};
 use crate::memory::Reservation;
 use crate::record::Version;
@@ -59,7 +59,7 @@ pub enum Due {
 /// A segment and what its commits change in the configuration.
 pub(super) struct Folded {
     pub(super) segment: EncodedSegment,
-    pub(super) config: Map<String, Value>,
+    pub(super) config: StreamConfig,
 }
 
 impl<S: State> Stream<S> {
@@ -123,7 +123,7 @@ impl<S: State> Stream<S> {
             next.segs.push(entry.clone());
             next.floor = hi.next();
             next.prev = Some(last.link);
-            next.config = merged(&read.head.config, &config);
+            next.config = merged(&read.head.config, config.clone());
             Ok(next)
         };
         match self.swap(read, &plan).await? {
@@ -185,20 +185,20 @@ impl<S: State> Stream<S> {
 }
 
 /// Floats per embedding in a stream's configuration; 0 if it has no dimension.
-pub(super) fn dim(config: &Map<String, Value>) -> usize {
-    config.get("dimension").and_then(Value::as_u64).unwrap_or(0) as usize
+pub(super) fn dim(config: &StreamConfig) -> usize {
+    config.dimension.unwrap_or(0)
 }
 
-/// HEAD's configuration with our keys over it; unknown keys stay.
-pub(super) fn merged(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
+/// HEAD's configuration with our changes; what they do not name stays.
+pub(super) fn merged(theirs: &StreamConfig, ours: StreamConfig) -> StreamConfig {
     let mut config = theirs.clone();
-    config.extend(ours.clone());
+    config.extend(ours);
     config
 }
 
 /// Folds commits into a segment. `header` has the dimension from before these commits.
 pub(super) fn fold(mut header: SegmentHeader, commits: impl Iterator<Item = Bytes>) -> Result<Folded, FormatError> {
-    let mut config = Map::new();
+    let mut config = StreamConfig::default();
     let rows = commits.map(|bytes| {
         let commit = decode_commit(&bytes)?;
         let version = commit.header.version;
@@ -207,9 +207,7 @@ pub(super) fn fold(mut header: SegmentHeader, commits: impl Iterator<Item = Byte
         resolved.ok_or_else(|| FormatError::Damaged(format!("commit {version} has more rows than addresses")))
     });
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    if config.contains_key("dimension") {
-        header.dim = dim(&config);
-    }
+    header.dim = config.dimension.unwrap_or(header.dim);
     let keep_tombstones = header.lo != Version(1);
     let mut writer = SegmentWriter::new(header)?;
     merge_rows(rows, keep_tombstones, &mut writer)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::super::Stream;
 use super::Outcome;
@@ -14,9 +14,11 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::memory::MemoryBucket;
 use crate::bucket::reread::Reread;
 use crate::collection::request::Write;
-use crate::collection::snapshot::Snapshot;
-use crate::collection::state::{Change, CollectionState};
+use crate::collection::state::snapshot::Snapshot;
+use crate::collection::stream_state::CollectionState;
+use crate::collection::write::change::Change;
 use crate::config::{Limits, Timing};
+use crate::format::StreamConfig;
 use crate::format::head::Head;
 use crate::head;
 use crate::memory::{Budget, MemoryLimit, Purpose};
@@ -65,7 +67,7 @@ fn records(commit: u64) -> Vec<Record> {
     (0..RECORDS).map(record).collect()
 }
 
-fn keys(config: &Map<String, Value>) -> usize {
+fn keys(config: &StreamConfig) -> usize {
     (1..=COMMITS).filter(|commit| json!(config).to_string().contains(&format!("key{commit:02}"))).count()
 }
 
@@ -73,7 +75,7 @@ fn keys(config: &Map<String, Value>) -> usize {
 async fn tail(budget: &Arc<Budget>) -> (Arc<dyn Bucket>, StreamId, Stream<CollectionState>) {
     let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::new(StoreClock::machine()));
     let id = StreamId::Collection(CollectionId(uuid::Uuid::from_u128(7)));
-    let begun = Head::new(id.to_string(), Map::new());
+    let begun = Head::new(id.to_string(), StreamConfig::default());
     head::create(bucket.as_ref(), &id, &begun, &Timing::default()).await.unwrap();
     let stream = open(&bucket, id.clone(), budget).await;
     for commit in 1..=COMMITS {

@@ -3,19 +3,19 @@
 //! shares no object with the stream it came from; nothing names it before its HEAD is created.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::Stream;
 use super::context::StreamError;
 use super::flush::{Folded, dim, fold, merged, upload_segment};
-use super::open::{off_thread, sort_missing};
+use super::open::sort_missing;
 use super::state::State;
 use super::upload;
 use crate::bucket::keys::StreamId;
+use crate::compute::off_thread;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::format::segment::SegmentHeader;
-use crate::format::{Chain, FormatError};
+use crate::format::{Chain, FormatError, StreamConfig};
 use crate::record::Version;
 
 /// Objects copied at once.
@@ -26,7 +26,7 @@ struct Rest {
     segment: Option<SegmentEntry>,
     version: Version,
     prev: Option<Chain>,
-    config: Map<String, Value>,
+    config: StreamConfig,
 }
 
 impl<S: State> Stream<S> {
@@ -49,7 +49,7 @@ impl<S: State> Stream<S> {
             self.copy_graphs(&read.head, target, rest.version),
         )
         .await?;
-        let mut head = Head::new(target.to_string(), merged(&read.head.config, &rest.config));
+        let mut head = Head::new(target.to_string(), merged(&read.head.config, rest.config));
         (head.segs, head.graphs) = (segs, graphs);
         head.segs.extend(rest.segment);
         (head.floor, head.gone, head.prev) = (rest.version.next(), rest.version.next(), rest.prev);
@@ -62,7 +62,7 @@ impl<S: State> Stream<S> {
         let floor = head.floor;
         let version = self.shared().state().lock().version();
         if version.next() == floor {
-            return Ok(Rest { segment: None, version, prev: head.prev, config: Map::new() });
+            return Ok(Rest { segment: None, version, prev: head.prev, config: StreamConfig::default() });
         }
         let ahead = || StreamError::Recycled(format!("HEAD's floor {floor} does not fit version {version}"));
         let commits = self.cut(floor, u64::MAX).ok_or_else(ahead)?;

@@ -17,6 +17,7 @@ use super::open::still_named;
 use super::state::State;
 use super::sweep::list_all;
 use super::{Stream, upload};
+use crate::bucket::listing::Listing;
 use crate::bucket::{PAGE_KEYS, StoreTime};
 use crate::format::head::{AGING, Aging, Head, Life, RetiredEntry};
 use crate::head::{self, HeadRead, Swapped, Swapper};
@@ -79,19 +80,14 @@ impl<S: State> Stream<S> {
         let version = |key: &str| context.stream.log_version(key);
         let mut keys = Vec::new();
         let prefix = context.stream.log_prefix();
-        let mut after = None::<String>;
-        loop {
-            // Keys ascend: after the first slot that stays there is nothing to delete, and the listing ends.
-            // (`each_page` would go through the whole log.)
-            let page = context.bucket.list(&prefix, after.as_deref()).await?;
-            let all = page.objects.len();
-            let last = page.objects.last().map(|object| object.key.clone());
-            let before = keys.len();
+        let mut listing = Listing::new(context.bucket.as_ref(), &prefix);
+        while let Some(page) = listing.next_page().await? {
+            let (all, before) = (page.objects.len(), keys.len());
             keys.extend(page.objects.into_iter().map(|o| o.key).filter(|key| version(key).is_some_and(|v| v < gone)));
-            if !page.more || keys.len() - before < all || last <= after {
+            // Keys ascend: after the first slot that stays there is nothing to delete.
+            if keys.len() - before < all {
                 break;
             }
-            after = last;
         }
         if keys.is_empty() || !self.holds(head, Version(1)..gone).await? {
             return Ok(0);

@@ -202,7 +202,7 @@ async fn slots(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Chain, Checksum, Nonce};
+    use crate::format::{Chain, Checksum, Nonce, StreamConfig};
 
     fn entry(lo: u64, hi: u64) -> SegmentEntry {
         let (key, other) = (format!("c/x/seg/{lo}-{hi}"), serde_json::Map::new());
@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn history(gone: u64, segments: &[(u64, u64)], named: &[(u64, u64)], newest: u64) -> History {
-        let mut head = Head::new("c/x".to_owned(), serde_json::Map::new());
+        let mut head = Head::new("c/x".to_owned(), StreamConfig::default());
         head.segs = named.iter().map(|(lo, hi)| entry(*lo, *hi)).collect();
         head.floor = Version(named.last().map_or(1, |(_, hi)| hi + 1));
         head.gone = Version(gone);

@@ -12,9 +12,10 @@ use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::Semaphore;
 
 use super::context::{Context, StreamError};
-use super::open::{check_named, off_thread, sort_missing};
+use super::open::{check_named, sort_missing};
 use crate::bucket::fetch::{self, Fetcher};
 use crate::bucket::{BucketError, Object};
+use crate::compute::off_thread;
 use crate::format::checksum::Hasher;
 use crate::format::head::SegmentEntry;
 use crate::format::{FormatError, Pieces, Rows, SegmentReader};
@@ -262,10 +263,11 @@ impl SegmentLoad<'_> {
                     Some(decoded) = self.decoding.next(), if !self.decoding.is_empty() => self.keep(decoded?),
                 }
             };
-            self.decoding.push_back(Box::pin(off_thread(move || {
+            let decoding = off_thread(move || {
                 let _permit = permit;
                 reader.read_group(&pieces, group)
-            })));
+            });
+            self.decoding.push_back(Box::pin(async move { Ok(decoding.await?) }));
             groups.next += 1;
         }
         self.groups = Some(groups);

@@ -14,6 +14,7 @@ use super::load::Loader;
 use super::replica::Replica;
 use super::state::State;
 use crate::bucket::BucketError;
+use crate::compute::off_thread;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::record::Version;
@@ -238,12 +239,4 @@ pub async fn still_named(context: &Arc<Context>, key: &str) -> Result<bool, Stre
         Life::Dropped => Err(StreamError::Dropped),
         Life::Live => Ok(head.segs.iter().any(|s| s.key == key) || head.graphs.iter().any(|g| g.key == key)),
     }
-}
-
-/// Runs CPU work off the async threads. The work begins at once, awaited or not.
-pub fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> impl Future<Output = Result<T, StreamError>> + Send {
-    let task = tokio::task::spawn_blocking(work);
-    async move { task.await.map_err(|e| StreamError::Unavailable(format!("background work was cut short: {e}"))) }
 }

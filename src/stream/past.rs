@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::context::{Context, StreamError};
 use super::history::History;
 use super::load::Loader;
-use super::open::{fetch_graph, off_thread};
+use super::open::fetch_graph;
 use super::rewind::{RecipeTail, RewindError};
 use super::state::State;
+use crate::compute::off_thread;
 use crate::format::{FormatError, decode_commit};
 use crate::record::Version;
 
@@ -27,21 +28,21 @@ pub async fn load_at<S: State>(
     for entry in &recipe.segments {
         let (groups, hi) = (loader.segment(entry).await?, entry.hi);
         let load = move || state.load(groups, hi).map(|()| state);
-        state = off_thread(load).await?.map_err(damaged(entry.key.clone()))?;
+        state = off_thread(load).await.map_err(StreamError::from)?.map_err(damaged(entry.key.clone()))?;
     }
     let mut tail = RecipeTail::new(context, history, &recipe);
     while tail.next() <= version {
         let key = context.stream.log(tail.next());
         let bytes = tail.take().await?;
         let apply = move || decode_commit(&bytes).and_then(|commit| state.apply(&commit)).map(|()| state);
-        state = off_thread(apply).await?.map_err(damaged(key))?;
+        state = off_thread(apply).await.map_err(StreamError::from)?.map_err(damaged(key))?;
     }
     // Graphs are a cache: those that cover later commits, or cannot be used, are left out.
     for entry in history.head.graphs.iter().filter(|graph| graph.hi <= version) {
         let Ok(bytes) = fetch_graph(context, entry).await else { continue };
         let graph = entry.clone();
         let load = move || (state.load_graph(&graph, bytes), state);
-        let (loaded, taken) = off_thread(load).await?;
+        let (loaded, taken) = off_thread(load).await.map_err(StreamError::from)?;
         state = taken;
         if let Err(cause) = loaded {
             tracing::warn!(key = entry.key, %cause, "a graph cannot be used for an earlier version");

@@ -14,6 +14,7 @@ use super::context::{Context, StreamError};
 use super::state::State;
 use super::tail::Tail;
 use crate::bucket::{BucketError, StoreTime};
+use crate::compute::off_thread;
 use crate::format::head::{Head, Life};
 use crate::format::{Chain, Commit, FormatError};
 use crate::log::{self, Chained, Slot};
@@ -249,8 +250,7 @@ impl<S: State> Replica<S> {
             return Ok(log::chain(bytes, &stream, next, prev.as_ref()));
         }
         let bytes = bytes.clone();
-        let task = tokio::task::spawn_blocking(move || log::chain(&bytes, &stream, next, prev.as_ref()));
-        task.await.map_err(|e| StreamError::Unavailable(format!("decoding was cut short: {e}")))
+        Ok(off_thread(move || log::chain(&bytes, &stream, next, prev.as_ref())).await?)
     }
 
     /// Applies the commit found in the next slot.

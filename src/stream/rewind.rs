@@ -7,22 +7,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::context::{Context, StreamError};
 use super::flush::{dim, fold, upload_segment};
 use super::history::{History, Recipe};
-use super::open::off_thread;
 use super::upload;
 use crate::bucket::BucketError;
 use crate::bucket::fetch::{self, Fetcher};
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
+use crate::compute::off_thread;
 use crate::format::checksum::Hasher;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::segment::SegmentHeader;
-use crate::format::{Chain, CommitKind, FormatError, Nonce, decode_commit};
+use crate::format::{Chain, CommitKind, FormatError, Nonce, StreamConfig, decode_commit};
 use crate::log::{self, Chained, Slot};
 use crate::record::Version;
 
@@ -150,7 +149,7 @@ pub(super) struct RecipeTail<'a> {
     prev: Option<Chain>,
     /// Whether `prev` is known.
     chained: bool,
-    config: Map<String, Value>,
+    config: StreamConfig,
     /// The last commit taken.
     link: Option<Chain>,
 }
@@ -178,7 +177,7 @@ impl<'a> RecipeTail<'a> {
             }
             let hi = Version(self.next.0 - 1);
             let header = SegmentHeader { stream: target.to_string(), lo, hi, dim: dim(&self.config) };
-            let folded = off_thread(move || fold(header, commits.into_iter())).await?;
+            let folded = off_thread(move || fold(header, commits.into_iter())).await.map_err(StreamError::from)?;
             let damaged = |cause: FormatError| StreamError::corrupted(self.context.stream.log(lo), &cause);
             let segment = folded.map_err(damaged)?.segment;
             segments.push(upload_segment(self.context, target, segment, (lo, hi), 0).await?);

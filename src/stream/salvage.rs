@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::context::StreamError;
 use super::history::History;
-use super::open::off_thread;
 use super::sweep::list_under;
 use crate::bucket::keys::{Role, StreamId};
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, StoreTime};
+use crate::compute::off_thread;
 use crate::format::head::{Head, SegmentEntry};
-use crate::format::{Checksum, decode_segment};
+use crate::format::{Checksum, StreamConfig, decode_segment};
 use crate::record::Version;
 
 /// Reads the past. `dimension` comes from the catalog, in case neither segments nor log show one.
@@ -27,15 +27,14 @@ pub async fn salvage(
     reread: Reread,
 ) -> Result<History, StreamError> {
     let mut segments = Vec::new();
-    let mut config = Map::new();
-    config.extend(dimension.map(|dimension| ("dimension".to_owned(), Value::from(dimension))));
+    let mut config = StreamConfig::of_dimension(dimension);
     for object in list_under(bucket, &format!("{stream}/seg/")).await? {
         if stream.role(&object.key) != Some(Role::Segment) {
             continue;
         }
         match segment(bucket, stream, &object.key, reread).await? {
             Ok((entry, dim)) => {
-                config.extend((dim > 0).then(|| ("dimension".to_owned(), Value::from(dim))));
+                config.extend(StreamConfig::of_dimension(Some(dim).filter(|dim| *dim > 0)));
                 segments.push(entry);
             }
             Err(cause) => tracing::warn!(key = object.key, cause, "a segment cannot be read and is left out"),

@@ -3,11 +3,10 @@
 //! a state is a pure fold of commits in order, so all instances agree.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::format::head::GraphEntry;
-use crate::format::{Commit, FormatError, Row, Rows};
+use crate::format::{Commit, FormatError, Row, Rows, StreamConfig};
 use crate::record::Version;
 
 /// How much of a group commit a request takes.
@@ -26,7 +25,7 @@ pub struct Resolution<A> {
     /// Rows of the commit; empty if nothing changes.
     pub rows: Vec<Row>,
     /// A change of the stream's configuration that goes with the rows.
-    pub config: Option<Map<String, Value>>,
+    pub config: Option<StreamConfig>,
     /// Whether the commit ends the stream.
     pub drop: bool,
     /// One answer per request, in order.
@@ -62,7 +61,7 @@ pub trait State: Send + 'static {
     fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError>;
 
     /// Sets the configuration as of the newest segment (HEAD's `config`); comes before the first `load`.
-    fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError>;
+    fn configure(&mut self, config: &StreamConfig) -> Result<(), FormatError>;
 
     /// Takes in a graph that HEAD names. A graph is a cache: an unusable one is left out, and the error returned.
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError>;

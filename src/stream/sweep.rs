@@ -13,6 +13,7 @@ use crate::bucket::listing::each_page;
 use crate::bucket::{Bucket, BucketError, Listed, PAGE_KEYS, StoreTime};
 use crate::format::head::{Head, Life};
 use crate::head::{HeadRead, Swapped};
+use crate::record::Version;
 
 /// The fault of a lost retired list.
 const LOST: &str = "HEAD names it, but it is missing; nothing is swept until its objects are old enough";
@@ -36,10 +37,12 @@ impl<S: State> Stream<S> {
         // The time of this read, not of the swap: it is always known, and earlier, so that fewer objects count as old.
         let Some(began) = read.date else { return Ok(None) };
         let interval = (when == Sweep::IfDue).then_some(context.timing.sweep_interval);
-        if swept(&read, began, interval).is_err() {
+        let written = self.shared().state().lock().version() > Version(0);
+        let plan = move |read: &HeadRead| swept(read, began, interval, written);
+        if plan(&read).is_err() {
             return Ok(None);
         }
-        if let Swapped::Abandoned(_) = self.swap(read, &move |read: &HeadRead| swept(read, began, interval)).await? {
+        if let Swapped::Abandoned(_) = self.swap(read, &plan).await? {
             return Ok(None);
         }
         let mut old = Vec::new();
@@ -89,17 +92,23 @@ fn is_upload(role: Option<Role>) -> bool {
     matches!(role, Some(Role::Segment | Role::Graph | Role::Retired(_)))
 }
 
-/// HEAD with one more sweep, if one is due. `interval` is `None` for a sweep in any case.
-fn swept(read: &HeadRead, began: StoreTime, interval: Option<Duration>) -> Result<Head, String> {
+/// HEAD with one more sweep, if one is due. `interval` is `None` for a sweep in any case. `written`: the stream has
+/// commits.
+fn swept(read: &HeadRead, began: StoreTime, interval: Option<Duration>, written: bool) -> Result<Head, String> {
     let head = &read.head;
+    let passed = |last: StoreTime| {
+        let ms = u128::try_from(began.since_ms(last)).ok();
+        interval.is_none_or(|interval| ms.is_some_and(|ms| ms >= interval.as_millis()))
+    };
     if head.state == Life::Dropped {
         return Err("the stream has ended".to_owned());
     }
-    let due = match (interval, head.swept) {
-        (None, _) => true,
-        (Some(interval), Some(last)) => u128::try_from(began.since_ms(last)).is_ok_and(|ms| ms >= interval.as_millis()),
-        // A stream that was never flushed counts as free of orphans.
-        (Some(_), None) => head.floor.0 > 1,
+    let due = match head.swept {
+        Some(last) => passed(last),
+        None if head.floor > Version(1) => true,
+        // Nothing was flushed, but a flush or the storing of a graph may have ended before HEAD named what it uploaded.
+        // Nothing is uploaded for a stream without commits.
+        None => interval.is_none() || written && read.last_modified.is_none_or(passed),
     };
     if !due {
         return Err("it was swept not long ago".to_owned());

@@ -19,7 +19,9 @@ use super::shared::Shared;
 use super::state::{Resolution, State, Weight};
 use crate::bucket::StoreTime;
 use crate::error::{Error, ErrorKind};
-use crate::format::{Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, encode_commit};
+use crate::format::{
+    Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, StreamConfig, encode_commit, move_commit,
+};
 
 /// A request's answer and when the store gave it.
 #[derive(Debug, Clone)]
@@ -79,6 +81,8 @@ pub struct Writer<S: State> {
     writes: VecDeque<WaitingWrite<S>>,
     syncs: Vec<oneshot::Sender<Result<Pulled, Error>>>,
     closing: Option<oneshot::Sender<()>>,
+    /// The commit of the present batch that lost its slot.
+    lost: Option<(Commit, bytes::Bytes)>,
 }
 
 impl<S: State> Writer<S> {
@@ -99,6 +103,7 @@ impl<S: State> Writer<S> {
             writes: VecDeque::new(),
             syncs: Vec::new(),
             closing: None,
+            lost: None,
         }
     }
 
@@ -239,16 +244,30 @@ impl<S: State> Writer<S> {
     async fn commit(&mut self, batch: Vec<WaitingWrite<S>>) {
         let nonce = Nonce::random();
         let deadline = Instant::now() + self.context.timing.deadline;
-        let mut batch = Some(batch);
+        let (mut batch, mut tries) = (Some(batch), 0);
+        self.lost = None;
         while let Some(waiting) = batch.take() {
+            tries += 1;
             match self.try_commit(waiting, nonce, deadline).await {
                 (Step::Done, _) => {}
                 (Step::Again, back) if Instant::now() >= deadline => {
                     answer_all::<S>(back, &Error::outrun());
                 }
-                (Step::Again, back) => batch = Some(back),
+                (Step::Again, back) => batch = Some(self.give_up_large(back, tries)),
             }
+            batch = batch.filter(|left| !left.is_empty());
         }
+        self.lost = None;
+    }
+
+    /// Answers the requests that lost slots `tries` times and would fare better in parts; returns the others.
+    fn give_up_large(&self, batch: Vec<WaitingWrite<S>>, tries: u32) -> Vec<WaitingWrite<S>> {
+        if self.context.timing.lost_slots.is_none_or(|most| tries < most) {
+            return batch;
+        }
+        let (large, small) = batch.into_iter().partition(|(request, _)| S::weight(request).rows > 1);
+        answer_all::<S>(large, &Error::outrun());
+        small
     }
 
     /// Resolves the batch at the present version and tries to commit it at the next slot. Hands the
@@ -334,6 +353,7 @@ impl<S: State> Writer<S> {
             Ok(Appended::Ours(date)) => Ok(Some(self.apply_own(&commit, bytes, date))),
             Ok(Appended::Taken(theirs)) => {
                 self.context.counters.slots_lost.count();
+                self.lost = Some((commit, bytes));
                 replica.take_in(*theirs).map(|()| None)
             }
             other => other.map(Some),
@@ -382,10 +402,11 @@ impl<S: State> Writer<S> {
         (Step::Done, Vec::new())
     }
 
+    /// The batch's commit for the next slot. If the rows are those of the slot lost before, their bytes are used again.
     fn encode(
-        &self,
+        &mut self,
         rows: Vec<crate::format::Row>,
-        config: Option<serde_json::Map<String, serde_json::Value>>,
+        config: Option<StreamConfig>,
         drop: bool,
         nonce: Nonce,
     ) -> Result<(Commit, bytes::Bytes), Error> {
@@ -401,7 +422,11 @@ impl<S: State> Writer<S> {
             config,
         };
         let rows = Rows::from_iter(rows);
-        let bytes = encode_commit(&header, &rows).map_err(|e| e.at(&self.context.stream.log(version)))?;
+        let lost = self.lost.take().filter(|(lost, _)| lost.rows == rows);
+        let bytes = match lost.and_then(|(lost, bytes)| move_commit(&bytes, &lost.header, &header)) {
+            Some(bytes) => bytes,
+            None => encode_commit(&header, &rows).map_err(|e| e.at(&self.context.stream.log(version)))?,
+        };
         if bytes.len() > self.context.commit_bytes {
             return Err(Error::limit(format!(
                 "the request makes a commit of {} bytes, expected at most {} (limits.batch_bytes); split it",

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use drumlin_test_support::server::Server;
 use serde_json::{Value, json};
 
 use super::{DB, assert_invalid, assert_refused, create, error, start};
 
-async fn created(server: &super::server::Server, body: Value) -> Value {
+async fn created(server: &Server, body: Value) -> Value {
     let created = server.post(&format!("{DB}/collections"), &body).await;
     assert_eq!(created.status, 200, "{body}: {}", created.text());
     created.json()

@@ -2,9 +2,9 @@
 
 use drumlin::http::HttpSettings;
 use drumlin::{Settings, Storage};
+use drumlin_test_support::server::{Answer, Server};
 use serde_json::{Value, json};
 
-use super::server::{Answer, Server};
 use super::{DB, assert_invalid, assert_refused, create, error, put, with_things};
 
 const NOBODY: &str = "60bc2f5b-0e94-41af-b7b8-a55b841a6255";

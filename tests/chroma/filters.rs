@@ -1,10 +1,11 @@
 //! `where` and `where_document`: what they match, and how they are refused.
 
+use drumlin_test_support::server::Server;
 use serde_json::{Value, json};
 
 use super::{assert_invalid, create, error, ids, start, with_things};
 
-async fn with_values() -> (super::server::Server, String) {
+async fn with_values() -> (Server, String) {
     let server = start().await;
     let path = create(&server, json!({"name": "values"})).await;
     let body = r#"{"ids":["int","float","str","bool","none","big","zero"],

@@ -1,9 +1,6 @@
 //! Chroma's API over real HTTP on a store in memory: every rule of the specification that was measured on
 //! Chroma's own server, one test each. One binary for all, since linking takes longer than running.
 
-#[path = "../support/server.rs"]
-mod server;
-
 mod arrays;
 mod collections;
 mod errors;
@@ -19,8 +16,8 @@ mod writes;
 
 use drumlin::http::HttpSettings;
 use drumlin::{Settings, Storage};
+use drumlin_test_support::server::{Answer, Server};
 use serde_json::{Value, json};
-use server::{Answer, Server};
 
 /// The default database.
 const DB: &str = "/api/v2/tenants/default_tenant/databases/default_database";

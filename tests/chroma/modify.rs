@@ -1,10 +1,11 @@
 //! Modification: rename, metadata replaced, configuration merged.
 
+use drumlin_test_support::server::Server;
 use serde_json::{Value, json};
 
 use super::{DB, assert_invalid, assert_refused, create, put, start, with_things};
 
-async fn shown(server: &super::server::Server, name: &str) -> Value {
+async fn shown(server: &Server, name: &str) -> Value {
     let found = server.get(&format!("{DB}/collections/{name}")).await;
     assert_eq!(found.status, 200, "{}", found.text());
     found.json()

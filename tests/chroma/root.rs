@@ -2,9 +2,9 @@
 
 use drumlin::http::HttpSettings;
 use drumlin::{Settings, Storage};
+use drumlin_test_support::server::Server;
 use serde_json::{Value, json};
 
-use super::server::Server;
 use super::{DB, assert_invalid, assert_refused, create, start, with_things};
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use drumlin::http::HttpSettings;
 use drumlin::{Settings, Storage};
+use drumlin_test_support::server::Server;
 use serde_json::json;
 
-use super::server::Server;
 use super::{DB, create};
 
 /// A server on a folder that others use too.

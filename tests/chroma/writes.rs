@@ -1,8 +1,8 @@
 //! Add, upsert, update, delete: what becomes of existing and unknown ids, of nulls and of duplicates.
 
+use drumlin_test_support::server::Server;
 use serde_json::{Value, json};
 
-use super::server::Server;
 use super::{DB, assert_invalid, create, error, ids, start, with_things};
 
 async fn write(server: &Server, path: &str, route: &str, body: Value) {

@@ -1,9 +1,6 @@
 //! Files over real HTTP and through the library: `/api/files`, worker storage, damage, two stores, sweeps. Parts are
 //! small here, so that small bodies have many.
 
-#[path = "../support/server.rs"]
-mod server;
-
 mod bounds;
 mod durable;
 mod hidden;
@@ -19,10 +16,10 @@ use bytes::Bytes;
 use drumlin::files::{Files, PutFile, PutOutcome};
 use drumlin::http::HttpSettings;
 use drumlin::{Consistency, Settings, Storage};
+use drumlin_test_support::server::{Answer, Server};
 use futures::stream;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use server::{Answer, Server};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a part here.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use drumlin::admin::Choice;
+use drumlin::admin::CollectionSelector;
 use drumlin::admin::check_report::BucketCheck;
 use drumlin::files::ListFiles;
 use drumlin::{ErrorKind, Scope, Store};
@@ -11,7 +11,7 @@ use drumlin::{ErrorKind, Scope, Store};
 use super::*;
 
 async fn verify(folder: &Path) -> BucketCheck {
-    drumlin::admin::verify(&Settings::folder(folder), &Choice::default()).await.unwrap()
+    drumlin::admin::verify(&Settings::folder(folder), &CollectionSelector::default()).await.unwrap()
 }
 
 async fn open(folder: &Path) -> Store {
@@ -97,8 +97,8 @@ async fn what_a_dropped_database_leaves_of_its_files_is_garbage_and_goes() {
     assert_eq!(read(&files, "a").await.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     store.admin().maintain().await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    let doomed = drumlin::admin::garbage(&settings, false).await.unwrap();
-    assert_eq!(doomed.iter().filter(|doomed| doomed.key.contains("/file/")).count(), 3, "{doomed:?}");
+    let pending = drumlin::admin::garbage(&settings, false).await.unwrap();
+    assert_eq!(pending.iter().filter(|pending| pending.key.contains("/file/")).count(), 3, "{pending:?}");
     store.admin().maintain().await.unwrap();
     assert_eq!(parts(folder.path()), []);
     assert!(verify(folder.path()).await.sound);

@@ -1,9 +1,6 @@
 //! Keys over real HTTP: who is let in, who is refused, and that neither an answer nor the log tells more than
 //! it may. Routes come from the API's own description, which a unit test holds against the router.
 
-#[path = "../support/server.rs"]
-mod server;
-
 mod access;
 mod bounds;
 mod browsers;
@@ -20,8 +17,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use drumlin::http::{HttpSettings, KeyEntry, KeyScope, Keyring};
 use drumlin::{CollectionSpec, Scope, Settings, Storage};
+use drumlin_test_support::server::{Answer, Server};
 use serde_json::Value;
-use server::{Answer, Server};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The collection that nobody without a key may hear of.

@@ -1,6 +1,6 @@
 //! What a run of single-record adds costs on a bucket in memory: bytes that stay, bytes written,
 //! requests by kind. Runs on paused time, so a month takes no longer than its work. Shared by
-//! `benches/cost.rs`, which prints the figures, and `tests/cost.rs`, which holds them to the bars.
+//! `benches/cost.rs`, which prints the figures, and `tests/store/cost.rs`, which holds them to the bars.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Many clients that add one record at a time, each waiting for its answer before the next: how many
-//! adds share one put. Shared by `benches/group_commit.rs` and `tests/cost.rs`.
+//! adds share one put. Shared by `benches/group_commit.rs` and `tests/store/cost.rs`.
 
 use std::time::Duration;
 

@@ -146,9 +146,7 @@ impl Model {
     pub fn commit(&mut self, commit: &Commit) {
         let first = commit.header.version.0 << 24;
         let config = commit.header.config.as_ref();
-        if let Some(dimension) = config.and_then(|c| c.get("dimension")).and_then(|d| d.as_u64()) {
-            self.dimension = Some(dimension as usize);
-        }
+        self.dimension = config.and_then(|config| config.dimension).or(self.dimension);
         if commit.header.kind == CommitKind::Drop {
             self.dropped = true;
         }

@@ -1,11 +1,14 @@
 //! A server on a loopback port over a store in memory, and a client that can send any bytes: requests
 //! are written by hand, because half of what is sent here is what a proper client would refuse to send.
+//! Its futures are boxed: an `async fn` is compiled again in each crate that awaits it, with the server below it; what
+//! is boxed here is compiled here.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use drumlin::http::HttpSettings;
 use drumlin::{Settings, Store};
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,63 +44,85 @@ impl Answer {
 }
 
 impl Server {
-    pub async fn with(settings: Settings, http: HttpSettings) -> Server {
-        let store = Store::open(settings).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let served = tokio::spawn(drumlin::http::serve(listener, store.clone(), http, shutdown));
-        Server { address, store, stop, served }
+    /// Opens a store and serves it.
+    pub fn with(settings: Settings, http: HttpSettings) -> BoxFuture<'static, Server> {
+        Box::pin(async move {
+            let store = Store::open(settings).await.unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (stop, stopped) = oneshot::channel::<()>();
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            let served = tokio::spawn(drumlin::http::serve(listener, store.clone(), http, shutdown));
+            Server { address, store, stop, served }
+        })
     }
 
     /// Stops the server and waits until it has; then closes the store.
-    pub async fn stop(self) {
-        let _ = self.stop.send(());
-        self.served.await.unwrap().unwrap();
-        self.store.close(Duration::from_secs(5)).await.unwrap();
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let _ = self.stop.send(());
+            self.served.await.unwrap().unwrap();
+            self.store.close(Duration::from_secs(5)).await.unwrap();
+        })
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[], b"").await
+    /// A GET without a body.
+    pub fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Answer> {
+        self.send("GET", path, &[], b"")
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes()).await
+    /// A POST of JSON.
+    pub fn post<'a>(&'a self, path: &'a str, body: &'a Value) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            self.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes()).await
+        })
     }
 
     /// One request on a connection of its own.
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head += &format!("host: {}\r\n", self.address);
-        }
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if !headers.iter().any(|(name, _)| matches!(*name, "content-length" | "transfer-encoding")) {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
-        head.push_str("\r\n");
-        self.send_raw(&[head.as_bytes(), body].concat()).await.expect("an answer")
+    pub fn send<'a>(
+        &'a self,
+        method: &'a str,
+        path: &'a str,
+        headers: &'a [(&'a str, &'a str)],
+        body: &'a [u8],
+    ) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+                head += &format!("host: {}\r\n", self.address);
+            }
+            for (name, value) in headers {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+            if !headers.iter().any(|(name, _)| matches!(*name, "content-length" | "transfer-encoding")) {
+                head.push_str(&format!("content-length: {}\r\n", body.len()));
+            }
+            head.push_str("\r\n");
+            self.send_raw(&[head.as_bytes(), body].concat()).await.expect("an answer")
+        })
     }
 
     /// Bytes as they are, then the end of sending; the answer, or nothing if the server just hung up.
-    pub async fn send_raw(&self, bytes: &[u8]) -> Option<Answer> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut read, mut write) = stream.into_split();
-        let mut answer = Vec::new();
-        // A server that refuses early stops reading: writing then fails, and the answer is what counts.
-        let (_, _) = tokio::join!(
-            async {
-                let _ = write.write_all(bytes).await;
-                let _ = write.flush().await;
-            },
-            async { tokio::time::timeout(Duration::from_secs(30), read.read_to_end(&mut answer)).await.expect("30 s") }
-        );
-        parse(&answer)
+    pub fn send_raw<'a>(&'a self, bytes: &'a [u8]) -> BoxFuture<'a, Option<Answer>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(self.address).await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let mut answer = Vec::new();
+            // A server that refuses early stops reading: writing then fails, and the answer is what counts.
+            let (_, _) = tokio::join!(
+                async {
+                    let _ = write.write_all(bytes).await;
+                    let _ = write.flush().await;
+                },
+                async {
+                    let all = read.read_to_end(&mut answer);
+                    tokio::time::timeout(Duration::from_secs(30), all).await.expect("30 s")
+                }
+            );
+            parse(&answer)
+        })
     }
 }
 

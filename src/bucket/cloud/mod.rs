@@ -3,6 +3,7 @@
 //! crate's errors do not suffice: they drop the store's time, and confuse a conflict (409), which proves nothing, with
 //! an existing object.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
@@ -291,7 +292,7 @@ impl Bucket for CloudBucket {
             begin.pop();
         }
         let mut page = Page::default();
-        let mut page_token = None;
+        let (mut page_token, mut begun) = (None, HashSet::new());
         loop {
             let options = PaginatedListOptions {
                 offset: offset.clone(),
@@ -309,6 +310,9 @@ impl Bucket for CloudBucket {
                 wanted.then_some(Listed { key, size_bytes: meta.size, last_modified })
             }));
             page_token = found.page_token;
+            if page_token.as_ref().is_some_and(|token| !begun.insert(token.clone())) {
+                return Err(BucketError::unknown("the store lists the same page again and again"));
+            }
             if page.objects.len() >= PAGE_KEYS || page_token.is_none() {
                 break;
             }

@@ -252,7 +252,11 @@ impl DropboxBucket {
         let mut entries = std::mem::take(&mut found.entries);
         while found.has_more {
             let next = Ask::rpc("files/list_folder/continue", json!({"cursor": found.cursor}));
+            let before = found.cursor;
             (found, date) = self.wire.json::<FolderPage>(&next).await?;
+            if found.has_more && found.entries.is_empty() && found.cursor == before {
+                return Err(BucketError::unknown("Dropbox claims more entries, but shows none"));
+            }
             entries.append(&mut found.entries);
         }
         Ok((entries, date))

@@ -1,6 +1,7 @@
 //! S3, and every store that speaks it (R2, MinIO, SeaweedFS, Tigris, Ceph), through AWS's own SDK. Invariant: one call
 //! is one attempt, bounded in time, and `answer` sorts its outcome. Only [`Retrying`](super::retry) repeats anything.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
@@ -223,6 +224,38 @@ fn store_time(time: Option<DateTime>) -> Option<StoreTime> {
     time.and_then(|time| time.to_millis().ok()).map(StoreTime)
 }
 
+impl S3Bucket {
+    /// One page of a listing, which may claim more keys though it has none, and the token of the page after it.
+    async fn list_once(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<String>,
+    ) -> Result<(Page, Option<String>), BucketError> {
+        let response = self.watch(Operation::List);
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(self.full(prefix))
+            .max_keys(PAGE_KEYS as i32)
+            .set_start_after(after.map(|after| self.full(after)))
+            .set_continuation_token(token);
+        let found = self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await?;
+        let mut page = Page { more: found.is_truncated.unwrap_or(false), date: response.date(), objects: Vec::new() };
+        for object in found.contents.unwrap_or_default() {
+            let (Some(key), size_bytes) = (object.key, size(object.size)?) else {
+                return Err(BucketError::unknown("the store lists an object without its key"));
+            };
+            if let Some(key) = key.strip_prefix(&self.root) {
+                let last_modified = store_time(object.last_modified);
+                page.objects.push(Listed { key: key.to_owned(), size_bytes, last_modified });
+            }
+        }
+        Ok((page, found.next_continuation_token))
+    }
+}
+
 /// The whole size from `bytes 0-9/1234`, if the range is the `length` bytes that `asked` can mean.
 fn whole_size(content_range: &str, asked: &Range<u64>, length: u64) -> Option<u64> {
     let (bytes, whole) = content_range.trim().strip_prefix("bytes ")?.split_once('/')?;
@@ -328,28 +361,18 @@ impl Bucket for S3Bucket {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, BucketError> {
-        let response = self.watch(Operation::List);
-        let request = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.name)
-            .prefix(self.full(prefix))
-            .max_keys(PAGE_KEYS as i32)
-            .set_start_after(after.map(|after| self.full(after)));
-        let found = self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await?;
-        let mut objects = Vec::new();
-        for object in found.contents.unwrap_or_default() {
-            let (Some(key), size_bytes) = (object.key, size(object.size)?) else {
-                return Err(BucketError::unknown("the store lists an object without its key"));
-            };
-            if let Some(key) = key.strip_prefix(&self.root) {
-                let last_modified = store_time(object.last_modified);
-                objects.push(Listed { key: key.to_owned(), size_bytes, last_modified });
+        let (mut token, mut begun) = (None, HashSet::new());
+        loop {
+            let (page, next) = self.list_once(prefix, after, token).await?;
+            if !page.more || !page.objects.is_empty() {
+                return Ok(page);
+            }
+            // Such a page has no key from which the next one could begin.
+            token = next.filter(|next| begun.insert(next.clone()));
+            if token.is_none() {
+                return Err(BucketError::unknown("the store claims that there are more keys, but lists none"));
             }
         }
-        // A truncated page without objects gives no key to continue from.
-        let more = found.is_truncated.unwrap_or(false) && !objects.is_empty();
-        Ok(Page { objects, more, date: response.date() })
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), BucketError> {

@@ -1,6 +1,7 @@
 //! Large objects in parts, several under way at once. Invariants: the object appears at once and whole when the upload
 //! is completed; a failed upload is aborted, so that its parts do not lie in the bucket unseen (and paid for).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +48,7 @@ impl S3Bucket {
     /// Aborts the uploads of this store's objects that began more than `age` ago, by the store's clock.
     pub(super) async fn abort_uploads_older(&self, age: Duration) -> Result<usize, BucketError> {
         let (mut key_marker, mut id_marker, mut aborted) = (None, None, 0);
+        let mut begun = HashSet::new();
         loop {
             let response = self.watch(Operation::ListUploads);
             let list = self.client.list_multipart_uploads().bucket(&self.name).prefix(&self.root);
@@ -65,9 +67,12 @@ impl S3Bucket {
                     aborted += usize::from(done.is_ok());
                 }
             }
-            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
-            if !page.is_truncated.unwrap_or(false) || key_marker.is_none() {
+            if !page.is_truncated.unwrap_or(false) {
                 return Ok(aborted);
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+            if key_marker.is_none() || !begun.insert((key_marker.clone(), id_marker.clone())) {
+                return Err(BucketError::unknown("the store lists the same uploads again and again"));
             }
         }
     }

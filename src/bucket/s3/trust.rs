@@ -166,7 +166,7 @@ impl ServerCertVerifier for Verifier {
 mod tests {
     use std::time::Duration;
 
-    use drumlin_test_s3::tls::Certificate;
+    use drumlin_test_servers::tls::Certificate;
 
     use super::*;
 

@@ -22,7 +22,7 @@ pub(super) fn expand(codec: Compression, stored: &[u8], length: usize) -> Result
             snap::raw::Decoder::new().decompress_vec(stored).map_err(broken)?
         }
         Compression::GZIP(_) => within(flate2::read::MultiGzDecoder::new(stored), length)?,
-        Compression::BROTLI(_) => within(brotli::Decompressor::new(stored, READ_BYTES), length)?,
+        Compression::BROTLI(_) => within(brotli_decompressor::Decompressor::new(stored, READ_BYTES), length)?,
         Compression::ZSTD(_) => zstd::bulk::decompress(stored, length).map_err(broken)?,
         Compression::LZ4_RAW => lz4_block(stored, length)?,
         Compression::LZ4 => lz4_of_some_kind(stored, length)?,

@@ -15,6 +15,7 @@ use subtle::{Choice, ConditionallySelectable};
 
 use super::key::{Key, KeyEntry};
 use super::secret::Digest;
+use crate::compute::off_thread;
 use crate::error::{Error, Result};
 
 /// How often the key file is checked for a change.
@@ -98,7 +99,7 @@ impl Keyring {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let ring = ring.clone();
-            if tokio::task::spawn_blocking(move || ring.look(false)).await.is_err() {
+            if off_thread(move || ring.look(false)).await.is_err() {
                 tracing::error!("looking at the key file ended early; the keys stay as they are");
             }
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::stream::{JsonPieces, append};
-use crate::collection::get::{Matches, Reading};
+use crate::collection::answers::{Matches, Reading};
 use crate::collection::request::{Found, Include};
 use crate::error::Result;
 use crate::record::Metadata;
@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
     use crate::collection::request::Get;
-    use crate::collection::snapshot::Snapshot;
+    use crate::collection::state::snapshot::Snapshot;
     use crate::interrupt::Interrupt;
     use crate::record::Metric;
 

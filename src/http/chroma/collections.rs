@@ -20,7 +20,7 @@ use super::metadata::{self, Fields};
 use super::names::check_name;
 use super::schema::Schema;
 use crate::collection::handle::Collection;
-use crate::collection::request::{CollectionSpec, Condition, Consistency, Scope};
+use crate::collection::request::{CollectionSpec, Consistency, Scope, ServingState};
 use crate::error::{Error, ErrorKind};
 use crate::record::CollectionId;
 use crate::store::Store;
@@ -191,8 +191,8 @@ pub(super) async fn list(
     let mut bodies = Vec::with_capacity(infos.len());
     for info in page.of(infos) {
         // A collection that is still loading is described from the catalog.
-        let body = match info.condition {
-            Condition::Ready => match app.store.collection_by_id(info.id).await {
+        let body = match info.state {
+            ServingState::Ready => match app.store.collection_by_id(info.id).await {
                 Ok(collection) => ChromaCollection::of(&collection)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error.into()),

@@ -8,8 +8,8 @@ use super::configuration::{EmbeddingFunction, Hnsw, RequestedConfiguration, Spac
 use super::error::ChromaError;
 use super::schema::Schema;
 use crate::collection::handle::Collection;
-use crate::collection::key_types::KeyTypes;
 use crate::collection::request::{CollectionInfo, IndexSettings};
+use crate::collection::state::KeyTypes;
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric};
 

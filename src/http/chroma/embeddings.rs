@@ -124,16 +124,20 @@ impl<'de> Visitor<'de> for ItemSeed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
         let most = meter::limit(|limits| limits.dimension);
-        let mut floats = Vec::with_capacity(self.len.min(most));
+        let expected = self.len.min(most);
+        meter::take(expected * size_of::<f32>())?;
+        let mut floats = Vec::with_capacity(expected);
         let mut numbers_only = true;
         while let Some(ParsedComponent(x)) = items.next_element()? {
             match x {
                 Some(_) if floats.len() >= most => return Err(bounded::too_many_numbers(most)),
-                Some(x) => floats.push(x),
+                Some(x) => {
+                    bounded::grow_flat(&mut floats)?;
+                    floats.push(x);
+                }
                 None => numbers_only = false,
             }
         }
-        meter::take(size_of_val(floats.as_slice()))?;
         Ok(if numbers_only { Item::List(floats) } else { Item::Other })
     }
 

@@ -55,7 +55,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for FieldsVisitor<NULLS> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while let Some(key) = map.next_key()? {
-            bounded::grow_map(fields.len())?;
+            bounded::grow(&mut fields)?;
             fields.push((key, map.next_value_seed(ValueSeed::<NULLS>)?));
         }
         Ok(fields)

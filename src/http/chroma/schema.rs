@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::configuration::{EmbeddingFunction, Hnsw, RequestedConfiguration, Space, SpannBody};
 use super::error::ChromaError;
-use crate::collection::key_types::{KeyType, KeyTypes};
+use crate::collection::state::{KeyType, KeyTypes};
 
 /// The key under which filters find the document.
 pub(super) const DOCUMENT: &str = "#document";

@@ -22,7 +22,7 @@ use super::error::ChromaError;
 use super::filters::filter;
 use super::reads::{ChromaReadParameters, ReadLevel, check_query, neighbours, open};
 use super::schema::{DOCUMENT, EMBEDDING};
-use crate::collection::get::{Matches, Reading};
+use crate::collection::answers::{Matches, Reading};
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Found, Get, Include, Query};
 use crate::error::Error;

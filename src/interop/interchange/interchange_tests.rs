@@ -9,8 +9,8 @@ use arrow::ipc::reader::StreamReader;
 use parquet::arrow::ArrowWriter;
 
 use super::*;
-use crate::collection::record_columns::OtherColumns;
 use crate::collection::request::Hit;
+use crate::interop::record_columns::OtherColumns;
 use crate::record::{MetaValue, Metadata, Version};
 
 /// `rows` records `r0`, `r1`, … of two dimensions with a document each.

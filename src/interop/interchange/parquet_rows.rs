@@ -13,9 +13,9 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
 use super::within;
-use crate::collection::record_columns::{ColumnChoice, ColumnPlan, Part};
 use crate::error::{Error, Result};
 use crate::format::parquet_pages::{BoundedGroup, PageBounds, Values, declared_bytes, read_metadata};
+use crate::interop::record_columns::{ColumnChoice, ColumnPlan, Part};
 use crate::memory::Growth;
 
 /// The name of a file in errors.

@@ -13,10 +13,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{FileName, ReadOptions, failed};
-use crate::collection::record_columns::{ColumnPlan, Part};
-use crate::collection::record_values::{metadata_of_json, metadata_of_text, numbers_of};
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::interop::record_columns::{ColumnPlan, Part};
+use crate::interop::record_values::{metadata_of_json, metadata_of_text, numbers_of};
 use crate::record::{MetaValue, Metadata, Record};
 
 /// Records of a page.

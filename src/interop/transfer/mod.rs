@@ -18,10 +18,10 @@ pub use self::json_lines::{JsonLinesReader, JsonLinesWriter};
 pub use self::parquet_file::{ParquetReader, ParquetWriter};
 
 use crate::collection::handle::Identity;
-use crate::collection::record_columns::{ColumnChoice, ColumnPlan};
 use crate::collection::request::{CollectionSpec, IndexSettings};
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::interop::record_columns::{ColumnChoice, ColumnPlan};
 use crate::record::{MetaValue, Metadata, Metric, Record};
 
 /// How to read a file that another program may have written.

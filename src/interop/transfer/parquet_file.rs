@@ -17,11 +17,11 @@ use parquet::schema::types::ColumnPath;
 use serde_json::Value;
 
 use super::{FileName, ReadOptions, failed};
-use crate::collection::record_columns::ColumnPlan;
-use crate::collection::record_values::{RecordBytes, records_within};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::interop::interchange::{ParquetRows, Steps, within};
+use crate::interop::record_columns::ColumnPlan;
+use crate::interop::record_values::{RecordBytes, records_within};
 use crate::record::{Metadata, Record};
 
 /// Rows of a row group.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::collection::record_columns::OtherColumns;
 use crate::error::ErrorKind;
+use crate::interop::record_columns::OtherColumns;
 use crate::record::CollectionId;
 
 fn records() -> Vec<Record> {

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use arrow::array::Array;
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 pub use self::records::{CollectionRecord, Configuration, RecordState};
 pub use self::resolve::{CatalogWrite, already_exists, no_collection, no_database, no_tenant};
@@ -25,7 +24,7 @@ use self::records::CatalogRecord;
 use self::resolve::CatalogOverlay;
 use crate::error::Result;
 use crate::format::head::GraphEntry;
-use crate::format::{Commit, CommitKind, FormatError, RowOp, Rows};
+use crate::format::{Commit, CommitKind, FormatError, RowOp, Rows, StreamConfig};
 use crate::record::{Address, Version};
 use crate::stream::state::{Resolution, State, Weight};
 
@@ -42,20 +41,13 @@ pub struct CatalogState {
     version: Version,
     records: BTreeMap<String, StoredRow>,
     view: CatalogView,
-    config: Map<String, Value>,
     published: Arc<ArcSwap<CatalogView>>,
 }
 
 impl CatalogState {
     /// An empty catalog that publishes to `published`.
     pub fn new(published: Arc<ArcSwap<CatalogView>>) -> CatalogState {
-        CatalogState {
-            version: Version(0),
-            records: BTreeMap::new(),
-            view: CatalogView::default(),
-            config: Map::new(),
-            published,
-        }
+        CatalogState { version: Version(0), records: BTreeMap::new(), view: CatalogView::default(), published }
     }
 
     /// The place of the record `id` in the order of records, if it exists.
@@ -122,8 +114,7 @@ impl State for CatalogState {
         Ok(())
     }
 
-    fn configure(&mut self, config: &Map<String, Value>) -> Result<(), FormatError> {
-        self.config = config.clone();
+    fn configure(&mut self, _: &StreamConfig) -> Result<(), FormatError> {
         Ok(())
     }
 
@@ -137,7 +128,6 @@ impl State for CatalogState {
         }
         let version = commit.header.version;
         self.take_in(&commit.rows, |row| Address::new(version, row))?;
-        self.config.extend(commit.header.config.clone().unwrap_or_default());
         self.version = version;
         Ok(())
     }

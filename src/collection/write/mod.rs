@@ -1,0 +1,9 @@
+//! The resolution of writes: the rows that a batch of requests comes to, computed against one snapshot.
+//! Invariant: nothing is changed here; the commit that carries the rows changes the state.
+
+pub mod change;
+mod overlay;
+pub(super) mod resolve;
+
+#[cfg(test)]
+mod resolve_tests;

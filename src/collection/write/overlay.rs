@@ -1,0 +1,137 @@
+//! The effect of a batch's earlier requests on a snapshot: the rows that the commit will have, and the state of each
+//! id that they touched.
+//! Invariants: there is at most one row per id. A row without `position` or `embedded` means its own address, so
+//! nothing here depends on the commit's number.
+
+use std::collections::HashMap;
+
+use crate::collection::state::snapshot::{RowRef, Snapshot};
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::format::{Row, RowOp};
+use crate::interrupt::Interrupt;
+use crate::record::{Address, Metadata};
+
+/// An id touched by the batch.
+#[derive(Debug)]
+struct Touched {
+    /// Its row among `slots`. The slot is empty if the record is gone and was never in the snapshot.
+    slot: usize,
+    /// Whether the record exists now.
+    live: bool,
+    /// Whether the snapshot has it, so that deleting it needs a tombstone.
+    stored: bool,
+}
+
+/// A record as the next request of the batch sees it.
+#[derive(Debug)]
+pub enum CurrentRecord<'a> {
+    /// No record has this id.
+    Absent,
+    /// The record is as an earlier request of the batch left it.
+    Pending(&'a Row),
+    /// The record is as the snapshot has it.
+    Stored(RowRef),
+}
+
+/// A record that a delete selects. Sorts in insertion order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeleteCandidate<'a> {
+    /// `Err(slot)` for records that the batch inserted: these come last, in order of insertion.
+    pub place: Result<Address, usize>,
+    pub id: &'a str,
+}
+
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    base: &'a Snapshot,
+    slots: Vec<Option<Row>>,
+    touched: HashMap<&'a str, Touched>,
+}
+
+impl<'a> Overlay<'a> {
+    pub fn new(base: &'a Snapshot) -> Overlay<'a> {
+        Overlay { base, slots: Vec::new(), touched: HashMap::new() }
+    }
+
+    /// Slots in use, at least as many as there will be rows.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The record with this id.
+    pub fn current(&self, id: &str) -> CurrentRecord<'_> {
+        match self.touched.get(id) {
+            Some(Touched { slot, live: true, .. }) => match &self.slots[*slot] {
+                Some(row) => CurrentRecord::Pending(row),
+                None => CurrentRecord::Absent,
+            },
+            Some(_) => CurrentRecord::Absent,
+            None => self.base.find(id).map_or(CurrentRecord::Absent, CurrentRecord::Stored),
+        }
+    }
+
+    /// Makes `row` the record of its id. `id` is the row's.
+    pub fn put(&mut self, id: &'a str, row: Row) {
+        match self.touched.get_mut(id) {
+            Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
+            Some(touched) => {
+                // The record was deleted and inserted again: its place is behind what was inserted meanwhile.
+                self.slots[touched.slot] = None;
+                (touched.slot, touched.live) = (self.slots.len(), true);
+                self.slots.push(Some(row));
+            }
+            None => {
+                // A row put over a record of the snapshot keeps that record's position.
+                let stored = row.position.is_some();
+                self.touched.insert(id, Touched { slot: self.slots.len(), live: true, stored });
+                self.slots.push(Some(row));
+            }
+        }
+    }
+
+    /// Deletes a live record.
+    pub fn delete(&mut self, id: &'a str) {
+        match self.touched.get_mut(id) {
+            Some(touched) => {
+                touched.live = false;
+                self.slots[touched.slot] = touched.stored.then(|| Row::delete(id));
+            }
+            None => {
+                self.touched.insert(id, Touched { slot: self.slots.len(), live: false, stored: true });
+                self.slots.push(Some(Row::delete(id)));
+            }
+        }
+    }
+
+    /// Of these rows of the snapshot, the records that the batch has not touched.
+    pub fn untouched(&self, rows: impl Iterator<Item = (Address, RowRef)>) -> Vec<DeleteCandidate<'a>> {
+        let candidates =
+            rows.map(|(position, at)| DeleteCandidate { place: Ok(position), id: self.base.chunk(at).id(at.row) });
+        candidates.filter(|candidate| self.touched.is_empty() || !self.touched.contains_key(candidate.id)).collect()
+    }
+
+    /// Records that the batch has put and that match.
+    pub fn pending(&self, filter: Option<&Filter>, interrupt: &Interrupt) -> Result<Vec<DeleteCandidate<'a>>> {
+        let live = self.touched.iter().filter(|(_, touched)| touched.live);
+        let rows = live.filter_map(|(id, touched)| Some((*id, touched.slot, self.slots[touched.slot].as_ref()?)));
+        let mut pending = Vec::new();
+        for (id, slot, row) in rows {
+            if filter.map(|filter| matches(filter, row, interrupt)).transpose()?.unwrap_or(true) {
+                pending.push(DeleteCandidate { place: row.position.ok_or(slot), id });
+            }
+        }
+        Ok(pending)
+    }
+
+    /// The commit's rows, in order of insertion.
+    pub fn into_rows(self) -> Vec<Row> {
+        self.slots.into_iter().flatten().collect()
+    }
+}
+
+fn matches(filter: &Filter, row: &Row, interrupt: &Interrupt) -> Result<bool> {
+    interrupt.check()?;
+    let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
+    Ok(row.op == RowOp::Put && filter.matches_within(metadata.as_ref(), row.document.as_deref(), interrupt)?)
+}

@@ -1,0 +1,352 @@
+//! Resolution: the outcome of a batch of requests at one version. Each request is judged against the state plus the
+//! requests before it, so a commit has the effect of its requests one after another.
+//! Invariants: nothing is changed here; a refused request leaves no trace; rows are complete records.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::change::Change;
+use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
+use crate::collection::read::insertion_order::in_order;
+use crate::collection::read::select::Matched;
+use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
+use crate::collection::request::{Guard, Selection, Write, WriteOutcome};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
+use crate::collection::state::{KeyType, KeyTypes};
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Row, RowOp, StreamConfig};
+use crate::interrupt::Interrupt;
+use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
+use crate::stream::state::Resolution;
+
+/// Resolves a batch against a snapshot.
+pub fn resolve(base: &Snapshot, limits: &Limits, changes: &[&Change]) -> Resolution<WriteOutcome> {
+    let mut resolver = Resolver::new(base, limits);
+    let mut answers: Vec<Result<WriteOutcome>> = changes.iter().map(|change| resolver.change(change)).collect();
+    let resolution = resolver.finish();
+    let version = if resolution.is_empty() { base.version() } else { base.version().next() };
+    answers.iter_mut().flatten().for_each(|outcome| outcome.version = version);
+    Resolution { answers, ..resolution }
+}
+
+/// How long a delete may search for its records while all other writes of the collection wait. Most of them were
+/// found before ([`Change::Prepared`]).
+const SELECT_TIME: Duration = Duration::from_secs(5);
+
+struct Resolver<'a> {
+    base: &'a Snapshot,
+    limits: &'a Limits,
+    /// The dimension that the snapshot or an earlier request fixed.
+    dimension: Option<usize>,
+    /// Kinds of metadata values that the snapshot has not seen.
+    learnt: KeyTypes,
+    overlay: Overlay<'a>,
+    dropping: bool,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(base: &'a Snapshot, limits: &'a Limits) -> Resolver<'a> {
+        let (dimension, learnt, overlay) = (base.dimension(), KeyTypes::default(), Overlay::new(base));
+        Resolver { base, limits, dimension, learnt, overlay, dropping: false }
+    }
+
+    /// A drop has no rows: earlier writes of the batch took effect and ended at once.
+    fn finish(self) -> Resolution<WriteOutcome> {
+        if self.dropping {
+            return Resolution { rows: Vec::new(), config: None, drop: true, answers: Vec::new() };
+        }
+        let fixed = self.dimension.filter(|_| self.base.dimension().is_none());
+        let config = StreamConfig { key_types: self.learnt, ..StreamConfig::of_dimension(fixed) };
+        let config = (!config.is_empty()).then_some(config);
+        Resolution { rows: self.overlay.into_rows(), config, drop: false, answers: Vec::new() }
+    }
+
+    fn change(&mut self, change: &'a Change) -> Result<WriteOutcome> {
+        self.base.check_alive()?;
+        if self.dropping {
+            return Err(Error::not_found("the collection was deleted"));
+        }
+        match change {
+            Change::Write(write) => self.write(write, &Matched::default()),
+            Change::Prepared(matched, write) => self.write(write, matched),
+            Change::Guarded(guards, write) => {
+                guards.iter().try_for_each(|guard| self.check_guard(guard))?;
+                self.write(write, &Matched::default())
+            }
+            Change::Drop => {
+                self.dropping = true;
+                Ok(WriteOutcome::default())
+            }
+        }
+    }
+
+    /// Refuses a write whose guard does not hold. A record that an earlier request of the batch wrote fails the
+    /// guard: its address is not known to any caller yet.
+    fn check_guard(&self, guard: &Guard) -> Result<()> {
+        let holds = match (self.overlay.current(&guard.id), guard.address) {
+            (CurrentRecord::Absent, None) => true,
+            (CurrentRecord::Stored(at), Some(address)) => self.base.address(at) == address,
+            _ => false,
+        };
+        match holds {
+            true => Ok(()),
+            false => {
+                let what = format!("record {:?} was changed by another writer; nothing was written", guard.id);
+                Err(Error::new(ErrorKind::Conflict, what))
+            }
+        }
+    }
+
+    fn write(&mut self, write: &'a Write, matched: &Matched) -> Result<WriteOutcome> {
+        let dimension = check_write(write, self.dimension, self.limits)?;
+        let outcome = match write {
+            Write::Add(records) => self.add(records),
+            Write::Upsert(records) => self.upsert(records),
+            Write::Update(updates) => self.change_records(updates, Unknown::Skipped),
+            Write::Merge(updates) => self.change_records(updates, Unknown::Inserted),
+            Write::Delete(selection) => self.delete(selection, matched),
+        }?;
+        // The first embeddings fix the dimension, even those of an update that finds none of its ids.
+        self.dimension = dimension;
+        Ok(outcome)
+    }
+
+    /// Remembers the kinds of an accepted request's metadata.
+    fn learn<'m>(&mut self, entries: impl Iterator<Item = (&'m String, &'m MetaValue)>) {
+        for (key, value) in entries {
+            if let Some(kind) = KeyType::of(value) {
+                self.learnt.learn(self.base.key_types(), key, kind);
+            }
+        }
+    }
+
+    fn add(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
+        let mut rows = Vec::with_capacity(records.len());
+        let mut ids = HashSet::with_capacity(records.len());
+        let mut metadata_of_new = Vec::new();
+        for (i, record) in records.iter().enumerate() {
+            let metadata = self.metadata_text(i, record)?;
+            if ids.insert(record.id.as_str()) && matches!(self.overlay.current(&record.id), CurrentRecord::Absent) {
+                rows.push((record.id.as_str(), new_row(record, metadata)));
+                metadata_of_new.extend(&record.metadata);
+            }
+        }
+        let outcome = self.put_all(rows, records.len())?;
+        self.learn(metadata_of_new.into_iter().flat_map(|metadata| &metadata.0));
+        Ok(outcome)
+    }
+
+    fn upsert(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
+        let mut staged = Staged::default();
+        for (i, record) in records.iter().enumerate() {
+            let mut row = new_row(record, self.metadata_text(i, record)?);
+            if let Some(origin) = self.origin(&staged, &record.id) {
+                row.position = origin.position;
+                row.embedded = origin.embedded.filter(|_| same_bits(origin.embedding, &record.embedding));
+            }
+            staged.set(&record.id, row);
+        }
+        let outcome = self.put_all(staged.rows, records.len())?;
+        self.learn(records.iter().flat_map(|record| &record.metadata).flat_map(|metadata| &metadata.0));
+        Ok(WriteOutcome { applied: records.len(), skipped: 0, ..outcome })
+    }
+
+    /// Merges updates into their records.
+    fn change_records(&mut self, updates: &'a [RecordUpdate], unknown: Unknown) -> Result<WriteOutcome> {
+        let mut staged = Staged::default();
+        let mut changed = Vec::with_capacity(updates.len());
+        for (i, update) in updates.iter().enumerate() {
+            let row = match (staged.get(&update.id), self.overlay.current(&update.id)) {
+                (Some(row), _) => row.clone(),
+                (None, CurrentRecord::Pending(row)) => row.clone(),
+                (None, CurrentRecord::Stored(at)) => self.base.row(at),
+                (None, CurrentRecord::Absent) if unknown == Unknown::Inserted => {
+                    Row { op: RowOp::Put, ..Row::delete(update.id.as_str()) }
+                }
+                (None, CurrentRecord::Absent) => continue,
+            };
+            staged.set(&update.id, self.updated(row, update, i)?);
+            changed.push(update);
+        }
+        let applied = changed.len();
+        let outcome = self.put_all(staged.rows, updates.len())?;
+        let patches = changed.into_iter().flat_map(|update| &update.metadata).flat_map(|patch| &patch.0);
+        self.learn(patches.filter_map(|(key, value)| Some((key, value.as_ref()?))));
+        Ok(WriteOutcome { applied, skipped: updates.len() - applied, ..outcome })
+    }
+
+    /// `row` with the changes of update `i` of its request.
+    fn updated(&self, mut row: Row, update: &RecordUpdate, i: usize) -> Result<Row> {
+        if let Some(embedding) = &update.embedding {
+            row.embedded = row.embedded.filter(|_| row.embedding.as_ref().is_some_and(|old| same_bits(old, embedding)));
+            row.embedding = Some(embedding.clone());
+        }
+        row.document = update.document.clone().or(row.document);
+        row.uri = update.uri.clone().or(row.uri);
+        if let Some(patch) = &update.metadata {
+            row.metadata = patched(row.metadata.as_deref(), patch)?;
+        }
+        check_metadata_text(i, row.metadata.as_deref(), self.limits)?;
+        Ok(row)
+    }
+
+    fn metadata_text(&self, i: usize, record: &Record) -> Result<Option<String>> {
+        let text = record.metadata.as_ref().map(Metadata::to_json_text);
+        check_metadata_text(i, text.as_deref(), self.limits)?;
+        Ok(text)
+    }
+
+    fn delete(&mut self, selection: &'a Selection, matched: &Matched) -> Result<WriteOutcome> {
+        let limit = selection.limit.unwrap_or(usize::MAX);
+        let filter = selection.filter.as_ref();
+        let interrupt = Interrupt::at(Instant::now() + SELECT_TIME);
+        let ids = selection.ids.as_deref();
+        let pending = match self.overlay.len() {
+            0 => Vec::new(),
+            _ => self.overlay.pending(filter, &interrupt)?,
+        };
+        let selected = self.base.select_knowing(matched, ids, filter, &interrupt)?;
+        let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
+        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
+        let named = distinct.as_ref().map_or(0, HashSet::len);
+        let asked = |candidate: &DeleteCandidate<'a>| distinct.as_ref().is_none_or(|ids| ids.contains(candidate.id));
+        chosen.extend(pending.into_iter().filter(asked));
+        if chosen.len() > limit {
+            chosen.sort_unstable();
+            chosen.truncate(limit);
+        }
+        self.check_rows(chosen.len())?;
+        chosen.iter().for_each(|candidate| self.overlay.delete(candidate.id));
+        let applied = chosen.len();
+        Ok(WriteOutcome { applied, skipped: named.saturating_sub(applied), ..WriteOutcome::default() })
+    }
+
+    /// What a row that replaces this id's record inherits from it.
+    fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<RowOrigin<'r>> {
+        if let Some(row) = staged.get(id) {
+            return Some(RowOrigin::of(row));
+        }
+        match self.overlay.current(id) {
+            CurrentRecord::Absent => None,
+            CurrentRecord::Pending(row) => Some(RowOrigin::of(row)),
+            CurrentRecord::Stored(at) => {
+                let (chunk, row) = (self.base.chunk(at), at.row);
+                let (position, embedded) = (Some(chunk.position(row)), Some(chunk.embedded(row)));
+                Some(RowOrigin { position, embedded, embedding: chunk.vector(row) })
+            }
+        }
+    }
+
+    /// Puts the rows of one request, unless they are too many. `requested` counts its records.
+    fn put_all(&mut self, rows: Vec<(&'a str, Row)>, requested: usize) -> Result<WriteOutcome> {
+        check_bytes(rows.iter().map(|(_, row)| row.size_bytes()).sum(), self.limits)?;
+        self.check_rows(rows.len())?;
+        let applied = rows.len();
+        rows.into_iter().for_each(|(id, row)| self.overlay.put(id, row));
+        Ok(WriteOutcome { applied, skipped: requested - applied, ..WriteOutcome::default() })
+    }
+
+    fn check_rows(&self, more: usize) -> Result<()> {
+        let (limit, rows) = (Address::MAX_ROWS, self.overlay.len() + more);
+        match rows > limit {
+            true => Err(Error::limit(format!("one commit holds at most {limit} changes, got {rows}; give a limit"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What becomes of an update whose id is unknown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Skipped,
+    Inserted,
+}
+
+/// Rows of a request that may still be refused: the last one of each id, in order of first mention.
+#[derive(Default)]
+struct Staged<'a> {
+    rows: Vec<(&'a str, Row)>,
+    by_id: HashMap<&'a str, usize>,
+}
+
+impl<'a> Staged<'a> {
+    fn get(&self, id: &str) -> Option<&Row> {
+        self.by_id.get(id).map(|at| &self.rows[*at].1)
+    }
+
+    fn set(&mut self, id: &'a str, row: Row) {
+        match self.by_id.get(id) {
+            Some(at) => self.rows[*at].1 = row,
+            None => {
+                self.by_id.insert(id, self.rows.len());
+                self.rows.push((id, row));
+            }
+        }
+    }
+}
+
+struct RowOrigin<'r> {
+    position: Option<Address>,
+    embedded: Option<Address>,
+    embedding: &'r [f32],
+}
+
+impl<'r> RowOrigin<'r> {
+    fn of(row: &'r Row) -> RowOrigin<'r> {
+        let embedding = row.embedding.as_deref().unwrap_or_default();
+        RowOrigin { position: row.position, embedded: row.embedded, embedding }
+    }
+}
+
+impl Snapshot {
+    /// A stored record as a row that keeps its position and embedding.
+    fn row(&self, at: RowRef) -> Row {
+        let (chunk, row) = (self.chunk(at), at.row);
+        Row {
+            op: RowOp::Put,
+            id: chunk.id(row).to_owned(),
+            embedding: Some(chunk.vector(row).to_vec()),
+            document: chunk.document(row).map(str::to_owned),
+            uri: chunk.uri(row).map(str::to_owned),
+            metadata: chunk.metadata(row).map(str::to_owned),
+            position: Some(chunk.position(row)),
+            embedded: Some(chunk.embedded(row)),
+        }
+    }
+}
+
+fn new_row(record: &Record, metadata: Option<String>) -> Row {
+    Row {
+        op: RowOp::Put,
+        id: record.id.clone(),
+        embedding: Some(record.embedding.clone()),
+        document: record.document.clone(),
+        uri: record.uri.clone(),
+        metadata,
+        position: None,
+        embedded: None,
+    }
+}
+
+/// Equality of bits: 0.0 and −0.0 differ.
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+}
+
+/// Metadata text after a patch. A record that had metadata keeps `{}` when its last key goes. A record without
+/// metadata gets some only from a key that is set.
+fn patched(old: Option<&str>, patch: &MetadataPatch) -> Result<Option<String>> {
+    let unreadable = |e: Error| Error::corrupted(format!("stored metadata: {e}"));
+    let had = old.map(Metadata::from_json_text).transpose().map_err(unreadable)?;
+    let had_some = had.is_some();
+    let Metadata(mut map) = had.unwrap_or_default();
+    for (key, value) in &patch.0 {
+        match value {
+            Some(value) => map.insert(key.clone(), value.clone()),
+            None => map.remove(key),
+        };
+    }
+    let some = had_some || !map.is_empty();
+    Ok(some.then(|| Metadata(map).to_json_text()))
+}

@@ -1,0 +1,8 @@
+//! The native API over real HTTP on a store in memory. One program for all of it, since linking takes longer than most
+//! of these tests.
+
+mod activity;
+mod bad_requests;
+mod hostile;
+mod names;
+mod native;
