@@ -275,7 +275,8 @@ mod tests {
     async fn a_large_page_beside_a_fast_writer_lands_after_a_bounded_number_of_tries() {
         let memory = Arc::new(MemoryBucket::new(StoreClock::machine()));
         let slow = Arc::new(FaultBucket::new(memory.clone()));
-        let mut settings = Settings { maintenance: false, ..Settings::new(Storage::Memory) };
+        let mut settings = Settings::new(Storage::Memory);
+        settings.maintenance = false;
         let theirs = Store::open_on(settings.clone(), memory).await.unwrap();
         settings.timing.lost_slots = Some(LOST_SLOTS);
         let ours = Store::open_on(settings, slow.clone()).await.unwrap();

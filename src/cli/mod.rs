@@ -23,6 +23,8 @@ mod place;
 mod restore;
 mod serve;
 mod settings;
+#[cfg(test)]
+mod storage_settings_tests;
 mod variables;
 mod verify;
 

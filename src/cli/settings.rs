@@ -157,7 +157,3 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
 #[cfg(test)]
 #[path = "settings_tests.rs"]
 mod settings_tests;
-
-#[cfg(test)]
-#[path = "storage_settings_tests.rs"]
-mod storage_settings_tests;

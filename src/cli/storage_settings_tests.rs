@@ -1,10 +1,10 @@
 //! Tables of variables: the bucket that each asks for, and the sentences that stop a start.
 
-use drumlin::ErrorKind;
+use drumlin::{ErrorKind, Result, Storage};
 
-use super::*;
-use crate::cli::settings::settings_from;
-use crate::cli::variables::VARIABLES;
+use super::Flags;
+use super::settings::settings_from;
+use super::variables::VARIABLES;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 

@@ -1,7 +1,8 @@
 //! Byte estimates: what records, rows, codes, graphs and open collections will take in memory, judged before they are
 //! there. What is there is counted instead ([`Snapshot::footprint`](super::state::snapshot::Snapshot::footprint)).
-//! Invariant: an estimate is not below what is measured, except where it says so. `estimate_tests.rs` measures with an
-//! allocator that counts.
+//! Invariant: the estimates of rows that are loaded, codes and graphs are not below what is allocated
+//! (`estimate_tests.rs` counts it). Exceptions: texts that compress better than four times, and the fixed buffers that
+//! encode a small write.
 
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
 

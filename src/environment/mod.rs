@@ -256,5 +256,4 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "environment_tests.rs"]
 mod environment_tests;

@@ -64,7 +64,7 @@ fn a_commit_moved_to_a_later_slot_is_the_one_that_is_encoded_for_it() {
     ]
     .into_iter()
     .collect();
-    let config = json!({"dimension": 7}).as_object().cloned();
+    let config = Some(StreamConfig::of_dimension(7));
     let at = |version: u64, word: u64| CommitHeader {
         prev: Some(Chain { nonce: Nonce(word.into()), xxh3: Checksum(u128::MAX / u128::from(word)) }),
         config: config.clone(),

@@ -82,7 +82,7 @@ impl GraphParams {
 /// Neighbour lists as a builder returns them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adjacency {
-    /// Where searches start: a node on the highest level.
+    /// Where descents through the levels start: a node on the highest level.
     pub entry: u32,
     /// `lists[node][level]`, nearest first; every node has at least level 0.
     pub lists: Vec<Vec<Vec<u32>>>,

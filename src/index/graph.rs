@@ -1,6 +1,7 @@
 //! The frozen graph: checked columns, ready to search; nothing in it changes. It holds codes and neighbour lists, no
 //! vectors. The caller knows which of its nodes are alive.
 
+use super::entry_points::sample_of;
 use super::kernel::{CodeRows, prefer_large_pages};
 use super::quantiser::{Coded, Quantiser};
 use crate::format::graph::{GraphColumns, GraphHeader, NodeColumns, Traversal};
@@ -11,6 +12,8 @@ use crate::record::{Address, Metric};
 pub struct Graph {
     content: GraphColumns,
     quantiser: Quantiser,
+    /// See [`sample_of`]; not stored.
+    sample: Vec<u32>,
 }
 
 #[allow(clippy::len_without_is_empty, reason = "a graph has at least one node")]
@@ -22,7 +25,9 @@ impl Graph {
         let columns = content.columns();
         prefer_large_pages(columns.codes.inner().as_ptr(), columns.codes.inner().len());
         prefer_large_pages(columns.neighbours.values.inner().as_ptr(), columns.neighbours.values.inner().len());
-        Graph { content, quantiser }
+        let mut graph = Graph { content, quantiser, sample: Vec::new() };
+        graph.sample = sample_of(&graph);
+        graph
     }
 
     /// The stored content: header and columns.
@@ -50,7 +55,7 @@ impl Graph {
         let c = self.columns();
         let per_node = c.addresses.len() * 8 + c.address_order.len() * 4 + c.biases.len() * 4 + c.codes.len();
         let lists = c.neighbours.offsets.len() + c.neighbours.values.len() + c.upper.offsets.len();
-        per_node + 4 * (lists + c.upper.values.len() + c.levels.len())
+        per_node + 4 * (self.sample.len() + lists + c.upper.values.len() + c.levels.len())
     }
 
     /// The address of `node`; `None` past the end.
@@ -120,6 +125,11 @@ impl Graph {
     #[inline]
     pub(super) fn neighbours(&self, node: u32) -> &[u32] {
         self.columns().neighbours.get(node as usize)
+    }
+
+    /// The nodes that every walk compares first; empty where walks have one entry point.
+    pub(super) fn sample(&self) -> &[u32] {
+        &self.sample
     }
 
     /// Levels of `node` above level 0.

@@ -7,6 +7,7 @@ mod builder;
 #[cfg(any(test, feature = "testing"))]
 mod codes_only;
 mod duplicates;
+mod entry_points;
 mod extend;
 mod filtered;
 mod flat;
@@ -30,6 +31,8 @@ mod walk;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod inner_product_tests;
 #[cfg(test)]
 mod recall_tests;
 #[cfg(test)]

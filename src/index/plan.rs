@@ -1,7 +1,8 @@
 //! The plan of a search: exact distances of all allowed nodes of a graph, a scan of their codes, or a walk, chosen by
 //! estimated cost. The unit of cost is one code compared on a scan. `the_costs_behind_plans` in `recall_tests.rs`
 //! measures the constants.
-//! Invariant: a plan affects only time; each of the three finds what there is.
+//! Invariant: a plan affects time, and recall only in that a walk may miss a neighbour that a scan finds. None of the
+//! three answers fewer than there are.
 
 use super::graph::Graph;
 use crate::record::Metric;

@@ -116,7 +116,7 @@ fn nearest_reachable(from: &FromNode<'_>, reached: &[bool], scratch: &mut Search
         };
         start = greedy(start, |node| adjacency.neighbours(node, level), distances, scratch);
     }
-    let bounds = Bounds { nodes: adjacency.lists.len(), entry: start, ef: EF, distances: usize::MAX };
+    let bounds = Bounds { nodes: adjacency.lists.len(), entries: &[start], ef: EF, distances: usize::MAX };
     let pool = best_first(from, bounds, scratch);
     pool.into_iter().flat_map(|pool| pool.found(|_| true)).map(|n| n.key as u32).take(LINKS).collect()
 }

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 
+use super::entry_points::entry_points;
 use super::filtered::{Sought, enough, nearest_by_codes, within_by_codes};
 use super::graph::Graph;
 use super::kernel::prefetch;
@@ -14,7 +15,7 @@ use super::plan::Plan;
 use super::plan::{GraphFacts, GraphPlan, plan_graphs};
 use super::quantiser::CodedQuery;
 use super::topk::{Neighbour, TopK};
-use super::walk::{Bounds, SearchGraph, SearchScratch, best_first, greedy};
+use super::walk::{Bounds, SearchGraph, SearchScratch, best_first};
 use crate::record::Address;
 
 /// A search of one graph.
@@ -201,12 +202,8 @@ pub fn walked_nodes<'v>(
         share: allowed.count() as f64 / graph.len() as f64,
     });
     let walk = GraphWalk { graph, search, coded, exact, products: RefCell::default(), sought };
-    let mut entry = graph.header().entry;
-    for level in (1..=graph.top_level(entry)).rev() {
-        let neighbours = |node| graph.upper_neighbours(node, level);
-        entry = greedy(entry, neighbours, |nodes, distances| walk.distances(nodes, distances), scratch);
-    }
-    let bounds = Bounds { nodes: graph.len(), entry, ef: limits.ef, distances: limits.distances };
+    let entries = entry_points(graph, &walk, search.k, scratch);
+    let bounds = Bounds { nodes: graph.len(), entries: &entries, ef: limits.ef, distances: limits.distances };
     let pool = best_first(&walk, bounds, scratch)?;
     Some(pool.found(move |node| search.allowed.is_none_or(|allowed| allowed.contains(node))).map(|n| n.key as u32))
 }

@@ -51,7 +51,7 @@ impl SearchScratch {
         SearchScratch::default()
     }
 
-    fn begin(&mut self, bounds: Bounds, enough: usize) {
+    fn begin(&mut self, bounds: Bounds<'_>, enough: usize) {
         let nodes = bounds.nodes;
         // Nodes that were just marked when a walk gave up.
         self.met.append(&mut self.fresh);
@@ -93,25 +93,29 @@ impl SearchScratch {
 
 /// Bounds of a walk.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct Bounds<'a> {
     /// Nodes in the graph.
     pub nodes: usize,
-    /// The node to start from.
-    pub entry: u32,
+    /// The nodes to start from, at least one.
+    pub entries: &'a [u32],
     /// The paper's ef: how many nodes to keep, accepted or not; see [`SearchGraph::sought`].
     pub ef: usize,
     /// The most distances to compute.
     pub distances: usize,
 }
 
-/// The nodes that a walk from `entry` finds, in the pool. `None` if it gave up: at the limit of distances, or because
-/// it was going to pass it.
-pub fn best_first<'s>(graph: &impl SearchGraph, bounds: Bounds, scratch: &'s mut SearchScratch) -> Option<&'s Pool> {
+/// The nodes that a walk from the entry points finds, in the pool. `None` if it gave up: at the limit of distances, or
+/// because it was going to pass it.
+pub fn best_first<'s>(
+    graph: &impl SearchGraph,
+    bounds: Bounds<'_>,
+    scratch: &'s mut SearchScratch,
+) -> Option<&'s Pool> {
     let sought = graph.sought();
     scratch.begin(bounds, sought.enough);
     let mut outlook = Outlook::new(sought, bounds.distances);
     let mut left = bounds.distances;
-    scratch.visit(&[bounds.entry]);
+    scratch.visit(bounds.entries);
     loop {
         left = left.checked_sub(scratch.fresh.len())?;
         graph.distances(&scratch.fresh, &mut scratch.distances);
@@ -193,7 +197,7 @@ mod tests {
     }
 
     fn found(line: &LineGraph, ef: usize, distances: usize) -> Option<Vec<u64>> {
-        let bounds = Bounds { nodes: line.links.len(), entry: 0, ef, distances };
+        let bounds = Bounds { nodes: line.links.len(), entries: &[0], ef, distances };
         let mut scratch = SearchScratch::new();
         let pool = best_first(line, bounds, &mut scratch)?;
         Some(pool.found(|node| line.accepts(node)).map(|n| n.key).collect())
@@ -224,7 +228,7 @@ mod tests {
         let mut scratch = SearchScratch::new();
         for (nodes, at, nearest) in [(50, 20.0, 20), (5000, 3.0, 3), (50, 49.0, 49), (5000, 4999.0, 4999), (7, 0.0, 0)]
         {
-            let bounds = Bounds { nodes, entry: 0, ef: 1, distances: usize::MAX };
+            let bounds = Bounds { nodes, entries: &[0], ef: 1, distances: usize::MAX };
             let pool = best_first(&LineGraph::new(nodes as u32, at, false), bounds, &mut scratch).expect("no limit");
             assert_eq!(pool.found(|_| true).map(|n| n.key).collect::<Vec<_>>(), vec![nearest]);
         }
@@ -235,7 +239,7 @@ mod tests {
         let line = LineGraph::new(5000, 0.0, false);
         let mut scratch = SearchScratch::new();
         let mut nearest = |distances| {
-            let bounds = Bounds { nodes: 5000, entry: 7, ef: 1, distances };
+            let bounds = Bounds { nodes: 5000, entries: &[7], ef: 1, distances };
             let pool = best_first(&line, bounds, &mut scratch)?;
             Some(pool.found(|_| true).map(|n| n.key).collect::<Vec<_>>())
         };

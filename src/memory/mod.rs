@@ -1,6 +1,7 @@
 //! The memory budget: sums of what is held and of what is reserved for work in progress, against one limit.
-//! Invariant: nothing is reserved beyond the limit. What cannot be refused (commits of other instances) is only
-//! counted, and [`Budget::is_over`] shows that the limit is passed.
+//! Invariant: what can be refused is reserved only within the limit, or within the shares that answers and bodies of
+//! reads always have, whatever else is in use. What cannot be refused (commits of other instances, work that cannot
+//! wait) is counted even beyond the limit, and [`Budget::is_over`] shows that it is passed.
 
 mod cgroup;
 mod system;

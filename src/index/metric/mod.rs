@@ -24,6 +24,15 @@ impl Metric {
         }
     }
 
+    /// Whether a query is a point among those that nodes are linked as. If not, a walk cannot rely on links that lead
+    /// from point to point: it starts from many.
+    pub(crate) fn queries_are_points(self) -> bool {
+        match self {
+            Metric::Cosine | Metric::L2 => true,
+            Metric::Ip => false,
+        }
+    }
+
     /// Whether a build copies the embeddings into a form that Euclidean distance can compare.
     pub(crate) fn builds_on_copies(self) -> bool {
         match self {
