@@ -95,6 +95,7 @@ pub mod answers {
     pub use crate::collection::request::{Found, QueryAnswer};
     pub use crate::collection::scan::Scan;
     pub use crate::collection::state::{KeyType, KeyTypes};
+    pub use crate::collection::version_view::VersionView;
 }
 
 /// The parts of a [`Filter`].
@@ -115,7 +116,7 @@ pub mod arrow {
     pub use crate::interop::interchange::{ipc_from_answer, records_from_ipc, records_from_parquet};
     pub use crate::interop::record_columns::{ColumnChoice, ColumnPlan, OtherColumns, Part};
     pub use crate::interop::transfer::*;
-    pub use crate::interop::{batch_from_hits, records_from_batch};
+    pub use crate::interop::{batch_from_hits, records_from_batch, records_from_batch_with};
 }
 
 /// A store from its operator's side: tenants, health, restoring, and looking at a bucket without opening a store.

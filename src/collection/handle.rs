@@ -268,36 +268,29 @@ impl Collection {
     pub async fn find(&self, mut query: Query) -> Result<Matches> {
         let pinned = self.used().await?;
         let (snapshot, limits) = pinned.prepare(&mut query).await?;
-        let (compute, include) = (pinned.compute(), query.include);
-        if query.embeddings.len() < 2 {
-            let searched = compute.search(move |interrupt| {
-                let route = snapshot.route(&query, &limits, interrupt);
-                let rows =
-                    route.and_then(|route| snapshot.answer(&query, &route, 0..query.embeddings.len(), interrupt));
-                (rows, snapshot)
-            });
-            let (rows, snapshot) = searched.await?;
-            return Ok(Matches::of(snapshot, rows?, include, pinned));
-        }
-        let planned = compute.search(move |interrupt| (snapshot.route(&query, &limits, interrupt), snapshot, query));
-        let (route, snapshot, query) = planned.await?;
-        let route = route?;
-        let (searched, count) = (snapshot.clone(), query.embeddings.len());
-        let parts = route.parts(count, compute.search_threads());
-        let answer = move |part: usize, interrupt: &Interrupt| {
-            searched.answer(&query, &route, part * count / parts..(part + 1) * count / parts, interrupt)
-        };
-        let answers = compute.search_batch(parts, answer).await?.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, pinned))
+        find_in(pinned, snapshot, limits, query).await
     }
 
-    /// The snapshot and the limits of a search. Completes the query, and counts it.
+    /// Finds the nearest records of a snapshot that need not be the newest.
+    pub(super) async fn find_at(&self, snapshot: Arc<Snapshot>, mut query: Query) -> Result<Matches> {
+        let pinned = self.used().await?;
+        let limits = pinned.complete(&mut query, &snapshot);
+        find_in(pinned, snapshot, limits, query).await
+    }
+
+    /// The snapshot and the limits of a search. Completes the query.
     async fn prepare(&self, query: &mut Query) -> Result<(Arc<Snapshot>, Arc<Limits>)> {
-        query.ef_search = query.ef_search.or(self.identity().index.ef_search);
         let snapshot = self.snapshot(query.consistency).await?;
+        let limits = self.complete(query, &snapshot);
+        Ok((snapshot, limits))
+    }
+
+    /// Completes a query on a snapshot, and counts it. Returns the limits of the search.
+    fn complete(&self, query: &mut Query, snapshot: &Snapshot) -> Arc<Limits> {
+        query.ef_search = query.ef_search.or(self.identity().index.ef_search);
         snapshot.allow_codes(self.inner.stream.context().budget.room_bytes());
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
-        Ok((snapshot, self.inner.surroundings.limits.clone()))
+        self.inner.surroundings.limits.clone()
     }
 
     /// Floats of an embedding, as this instance knows it; `None` until fixed.
@@ -427,4 +420,28 @@ impl Collection {
     pub(crate) fn present(&self) -> Arc<Snapshot> {
         self.inner.shared_view.published.load_full()
     }
+}
+
+/// Searches a snapshot on the pools: one embedding at once, several in parts.
+async fn find_in(pinned: PinGuard, snapshot: Arc<Snapshot>, limits: Arc<Limits>, query: Query) -> Result<Matches> {
+    let (compute, include) = (pinned.compute(), query.include);
+    if query.embeddings.len() < 2 {
+        let searched = compute.search(move |interrupt| {
+            let route = snapshot.route(&query, &limits, interrupt);
+            let rows = route.and_then(|route| snapshot.answer(&query, &route, 0..query.embeddings.len(), interrupt));
+            (rows, snapshot)
+        });
+        let (rows, snapshot) = searched.await?;
+        return Ok(Matches::of(snapshot, rows?, include, pinned));
+    }
+    let planned = compute.search(move |interrupt| (snapshot.route(&query, &limits, interrupt), snapshot, query));
+    let (route, snapshot, query) = planned.await?;
+    let route = route?;
+    let (searched, count) = (snapshot.clone(), query.embeddings.len());
+    let parts = route.parts(count, compute.search_threads());
+    let answer = move |part: usize, interrupt: &Interrupt| {
+        searched.answer(&query, &route, part * count / parts..(part + 1) * count / parts, interrupt)
+    };
+    let answers = compute.search_batch(parts, answer).await?.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, pinned))
 }

@@ -18,6 +18,7 @@ pub mod request;
 pub mod scan;
 pub mod state;
 pub mod stream_state;
+pub mod version_view;
 pub mod write;
 
 #[cfg(test)]

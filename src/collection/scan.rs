@@ -27,11 +27,15 @@ impl Collection {
     /// As a [`get`](Collection::get).
     pub async fn scan(&self, consistency: Consistency) -> Result<Scan> {
         let reading = self.read(Get { include: Include::ALL, consistency, ..Get::default() }).await?;
-        Ok(Scan { reading: Arc::new(reading), compute: self.compute().clone(), at: 0 })
+        Ok(Scan::over(reading, self.compute().clone()))
     }
 }
 
 impl Scan {
+    pub(super) fn over(reading: Reading, compute: Arc<Compute>) -> Scan {
+        Scan { reading: Arc::new(reading), compute, at: 0 }
+    }
+
     /// The version that is read.
     pub fn version(&self) -> Version {
         self.reading.version()

@@ -47,7 +47,6 @@ impl CollectionState {
     }
 
     /// The state as a snapshot that may not be published yet.
-    #[cfg(test)]
     pub fn current(&self) -> &Snapshot {
         &self.current
     }

@@ -21,6 +21,7 @@ mod documentation;
 mod error;
 mod files;
 mod headers;
+mod in_process;
 mod incoming;
 mod listen;
 mod meter;
@@ -57,6 +58,7 @@ pub use body::check_name;
 pub use chroma::chroma_collection;
 pub use files::FileKinds;
 pub use headers::CorsOrigins;
+pub use in_process::{InProcess, Reply};
 pub use listen::{serve, serve_opening};
 
 /// Limits and options of the server.

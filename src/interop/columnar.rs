@@ -56,14 +56,23 @@ impl Collection {
 /// `Invalid`, with the name of the column, if it is missing, of another type, or null where null is not allowed. Any
 /// other column is also refused, so that no misspelt name passes silently.
 pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<Record>> {
+    records_from_batch_with(batch, &ColumnChoice::default(), 0)
+}
+
+/// Reads records as [`records_from_batch`] does, with columns of other names. `first` is the number of the first row,
+/// for messages.
+///
+/// # Errors
+/// As [`records_from_batch`].
+pub fn records_from_batch_with(batch: &RecordBatch, columns: &ColumnChoice, first: u64) -> Result<Vec<Record>> {
     let schema = batch.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let plan = ColumnChoice::default().plan(&names)?;
+    let plan = columns.plan(&names)?;
     // The caller holds this batch in memory already; the write checks its records against the limits.
     let unlimited =
         Limits { dimension: usize::MAX, id_bytes: usize::MAX, metadata_bytes: usize::MAX, ..Limits::default() };
     let unlimited = Limits { document_bytes: usize::MAX, ..unlimited };
-    records_within(batch, &plan, &unlimited, 0, &mut |_| Ok(()))
+    records_within(batch, &plan, &unlimited, first, &mut |_| Ok(()))
 }
 
 /// The hits of all queries as one batch: `query` (the number of the query embedding, from 0), `id`, `distance`, and

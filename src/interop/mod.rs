@@ -10,4 +10,4 @@ mod record_meta;
 mod record_values;
 pub mod transfer;
 
-pub use columnar::{batch_from_hits, records_from_batch};
+pub use columnar::{batch_from_hits, records_from_batch, records_from_batch_with};

@@ -22,6 +22,7 @@ pub mod namespaces;
 pub mod opening;
 mod orphans;
 mod overview;
+mod past;
 mod pulse;
 pub mod report;
 mod reset;

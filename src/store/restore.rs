@@ -171,7 +171,8 @@ fn chosen(history: &History, moment: Moment) -> Result<Version> {
     }
 }
 
-fn refusal(history: &History, version: Version, error: RewindError) -> Error {
+/// An error for callers: a version out of reach says how far back the past goes.
+pub(super) fn refusal(history: &History, version: Version, error: RewindError) -> Error {
     match error {
         RewindError::Stream(error) => error.into(),
         RewindError::OutOfReach => Error::not_found(format!("version {version} is out of reach: {}", reach(history))),

@@ -14,6 +14,7 @@ pub mod heal;
 pub mod history;
 pub mod load;
 pub mod open;
+pub mod past;
 pub mod replica;
 pub mod rewind;
 pub mod salvage;

@@ -142,7 +142,7 @@ async fn checksum_once(fetcher: &Fetcher, entry: &SegmentEntry) -> Result<(Strin
 }
 
 /// The part of a recipe that comes from the log.
-struct RecipeTail<'a> {
+pub(super) struct RecipeTail<'a> {
     context: &'a Arc<Context>,
     next: Version,
     /// The commit before `next`, where it is known.
@@ -155,7 +155,7 @@ struct RecipeTail<'a> {
 }
 
 impl<'a> RecipeTail<'a> {
-    fn new(context: &'a Arc<Context>, history: &History, recipe: &Recipe) -> RecipeTail<'a> {
+    pub(super) fn new(context: &'a Arc<Context>, history: &History, recipe: &Recipe) -> RecipeTail<'a> {
         let head = &history.head;
         let at_floor = recipe.from == head.floor;
         let chained = (at_floor && head.prev.is_some()) || recipe.from == Version(1);
@@ -185,8 +185,13 @@ impl<'a> RecipeTail<'a> {
         Ok(segments)
     }
 
+    /// The version that comes next.
+    pub(super) fn next(&self) -> Version {
+        self.next
+    }
+
     /// Reads and checks the next commit; reads it again if it is missing or does not check out.
-    async fn take(&mut self) -> Result<Bytes, RewindError> {
+    pub(super) async fn take(&mut self) -> Result<Bytes, RewindError> {
         let (version, stream, bucket) = (self.next, &self.context.stream, self.context.bucket.as_ref());
         let ends = |why| RewindError::Ends { last: Version(version.0 - 1), why };
         let mut reads = self.context.timing.reread().begin();

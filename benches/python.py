@@ -1,0 +1,329 @@
+"""Drumlin's Python package beside LanceDB, Chroma, Qdrant Edge and hnswlib, each within a Python process of its own.
+
+    python -m venv /tmp/beside && /tmp/beside/bin/pip install ./python -r benches/python_requirements.txt
+    /tmp/beside/bin/python benches/ann_data.py embedding-like /tmp/data/like-100k-384 --rows 100000 --dim 384
+    /tmp/beside/bin/python benches/python.py --data /tmp/data/like-100k-384
+
+Metric cosine, on a folder. For each system: adding all rows from NumPy, without and with documents, and then (apart) the
+time until its index is built; searches for k = 10 one by one, and as one batch where the system takes one, at the
+narrowest setting whose recall@10 reaches each target; the same one by one under filters of 10 % and 1 %; from opening
+the folder in a new process to the first answer; the process's peak memory. All rows are printed as JSON lines. A system
+that cannot do something has no such row; a target that no setting reaches has a row without a time.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+K = 10
+TARGETS = (0.95, 0.99)
+WIDTHS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+SHARES = (0.1, 0.01)
+SEED = 7
+
+
+class System:
+    """One store in a folder. `width` is the knob that trades time for recall."""
+
+    widths = WIDTHS
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, vectors: np.ndarray, groups: np.ndarray, texts: list[str] | None) -> None:
+        raise NotImplementedError
+
+    def build(self) -> None:
+        """Waits until the index stands."""
+
+    def open(self) -> None:
+        raise NotImplementedError
+
+    def search(self, vector: np.ndarray, width: int, group: int | None = None) -> list[int]:
+        raise NotImplementedError
+
+    batch: Callable[[np.ndarray, int], list[list[int]]] | None = None
+    filters = True
+
+
+class Drumlin(System):
+    def open(self) -> None:
+        import drumlin
+
+        self.notes = drumlin.connect(self.folder).collection("notes", create=True, metric="cosine")
+
+    def add(self, vectors, groups, texts) -> None:
+        self.open()
+        metadatas = [{"g": int(group)} for group in groups]
+        self.notes.add(ids=[str(n) for n in range(len(vectors))], embeddings=vectors, documents=texts, metadatas=metadatas)
+
+    def build(self) -> None:
+        # A graph stands once a narrow search is much cheaper than comparing everything.
+        vector = np.ones(self.notes.dimension, np.float32)
+        for _ in range(3000):
+            if best_of(lambda: self.search(vector, 10), 20) * 4 < best_of(lambda: self.exact(vector), 5):
+                return
+            time.sleep(0.2)
+
+    def exact(self, vector) -> None:
+        self.notes.search(vector, K, include=(), exact=True)
+
+    def search(self, vector, width, group=None) -> list[int]:
+        where = None if group is None else {"g": group}
+        found = self.notes.search(vector, K, where, include=(), ef_search=width)
+        return [int(name) for name in found.ids[0]]
+
+    def batch(self, vectors, width) -> list[list[int]]:
+        return [[int(name) for name in row] for row in self.notes.search(vectors, K, include=(), ef_search=width).ids]
+
+
+class LanceDb(System):
+    def open(self) -> None:
+        import lancedb
+
+        self.table = lancedb.connect(str(self.folder)).open_table("notes")
+
+    def add(self, vectors, groups, texts) -> None:
+        import lancedb
+        import pyarrow as pa
+
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+        columns = {"id": pa.array(range(len(vectors))), "g": pa.array(groups), "vector": lists}
+        if texts is not None:
+            columns["text"] = texts
+        self.table = lancedb.connect(str(self.folder)).create_table("notes", pa.table(columns))
+
+    def build(self) -> None:
+        self.table.create_index(metric="cosine", index_type="IVF_HNSW_SQ", num_partitions=1, m=16, ef_construction=100)
+
+    def search(self, vector, width, group=None) -> list[int]:
+        query = self.table.search(vector).distance_type("cosine").limit(K).ef(max(width, K)).refine_factor(4)
+        query = query if group is None else query.where(f"g = {group}", prefilter=True)
+        return query.select(["id"]).to_arrow()["id"].to_pylist()
+
+
+class Chroma(System):
+    # The width is fixed when a collection is made: one of them.
+    widths = (100,)
+
+    def open(self) -> None:
+        import chromadb
+
+        client = chromadb.PersistentClient(str(self.folder), chromadb.Settings(anonymized_telemetry=False))
+        space = {"hnsw": {"space": "cosine", "ef_search": self.widths[0], "max_neighbors": 16, "ef_construction": 100}}
+        self.size = client.get_max_batch_size()
+        self.notes = client.get_or_create_collection("notes", configuration=space, embedding_function=None)
+
+    def add(self, vectors, groups, texts) -> None:
+        self.open()
+        for at in range(0, len(vectors), self.size):
+            part = slice(at, at + self.size)
+            self.notes.add(
+                ids=[str(n) for n in range(at, min(at + self.size, len(vectors)))],
+                embeddings=vectors[part],
+                metadatas=[{"g": int(group)} for group in groups[part]],
+                documents=None if texts is None else texts[part],
+            )
+
+    def search(self, vector, width, group=None) -> list[int]:
+        where = None if group is None else {"g": group}
+        found = self.notes.query(query_embeddings=vector[None], n_results=K, where=where, include=[])
+        return [int(name) for name in found["ids"][0]]
+
+    def batch(self, vectors, width) -> list[list[int]]:
+        found = self.notes.query(query_embeddings=vectors, n_results=K, include=[])
+        return [[int(name) for name in row] for row in found["ids"]]
+
+
+class QdrantEdge(System):
+    def _config(self, dimension: int):
+        import qdrant_edge as edge
+
+        return edge.EdgeConfig(vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine))
+
+    def open(self) -> None:
+        import qdrant_edge as edge
+
+        self.shard = edge.EdgeShard.load(str(self.folder))
+
+    def add(self, vectors, groups, texts) -> None:
+        import qdrant_edge as edge
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.shard = edge.EdgeShard.create(str(self.folder), self._config(vectors.shape[1]))
+        for at in range(0, len(vectors), 2000):
+            rows = zip(range(at, len(vectors)), vectors[at : at + 2000], groups[at : at + 2000], strict=False)
+            payload = (lambda n, g: {"g": int(g)}) if texts is None else (lambda n, g: {"g": int(g), "text": texts[n]})
+            points = [edge.Point(n, vector.tolist(), payload(n, group)) for n, vector, group in rows]
+            self.shard.update(edge.UpdateOperation.upsert_points(points))
+        self.shard.flush()
+
+    def build(self) -> None:
+        self.shard.optimize()
+
+    def search(self, vector, width, group=None) -> list[int]:
+        import qdrant_edge as edge
+
+        condition = None
+        if group is not None:
+            condition = edge.Filter(must=[edge.FieldCondition(key="g", match=edge.MatchValue(value=group))])
+        found = self.shard.search(
+            edge.SearchRequest(
+                query=edge.Query.Nearest(vector.tolist()), limit=K, filter=condition,
+                params=edge.SearchParams(hnsw_ef=max(width, K)),
+            )  # fmt: skip
+        )
+        return [int(point.id) for point in found]
+
+
+class HnswLib(System):
+    filters = False
+
+    def open(self) -> None:
+        import hnswlib
+
+        self.index = hnswlib.Index("cosine", int((self.folder / "dimension").read_text()))
+        self.index.load_index(str(self.folder / "index"))
+
+    def add(self, vectors, groups, texts) -> None:
+        import hnswlib
+
+        self.index = hnswlib.Index("cosine", vectors.shape[1])
+        self.index.init_index(len(vectors), M=16, ef_construction=100, random_seed=SEED)
+        self.index.add_items(vectors)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "dimension").write_text(str(vectors.shape[1]))
+        self.index.save_index(str(self.folder / "index"))
+
+    def search(self, vector, width, group=None) -> list[int]:
+        self.index.set_ef(max(width, K))
+        return self.index.knn_query(vector, K, num_threads=1)[0][0].tolist()
+
+    def batch(self, vectors, width) -> list[list[int]]:
+        self.index.set_ef(max(width, K))
+        return self.index.knn_query(vectors, K)[0].tolist()
+
+
+SYSTEMS = {"drumlin": Drumlin, "lancedb": LanceDb, "chroma": Chroma, "qdrant-edge": QdrantEdge, "hnswlib": HnswLib}
+
+
+def best_of(work: Callable[[], object], times: int) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(times))
+
+
+def nearest(base: np.ndarray, queries: np.ndarray, chosen: np.ndarray) -> list[set[int]]:
+    """The true neighbours of each query among the chosen rows (base and queries normalised)."""
+    rows = np.flatnonzero(chosen)
+    likeness = queries @ base[rows].T
+    return [set(rows[np.argpartition(-row, K)[:K]].tolist()) for row in likeness]
+
+
+def recall(found: list[list[int]], truth: list[set[int]]) -> float:
+    return sum(len(set(row) & true) for row, true in zip(found, truth, strict=True)) / (K * len(truth))
+
+
+class Bench:
+    """The measurements of one system in this process."""
+
+    def __init__(self, name: str, folder: Path, data: Path, queries: int) -> None:
+        self.name, self.system = name, SYSTEMS[name](folder)
+        self.base, self.queries = np.load(data / "base.npy"), np.load(data / "queries.npy")[:queries]
+        for rows in (self.base, self.queries):
+            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        self.shares = np.random.default_rng(SEED).random(len(self.base))
+        # Group 1 is 1 % of the rows, group 10 is 10 %.
+        self.groups = np.where(self.shares < 0.01, 1, np.where(self.shares < 0.11, 10, 0))
+
+    def tell(self, what: str, **values: object) -> None:
+        print(json.dumps({"system": self.name, "what": what, **values}), flush=True)
+
+    def add(self, texts: bool) -> None:
+        words = [f"The text of record {n}, of some eighty bytes, as a sentence has them." for n in range(len(self.base))]
+        began = time.perf_counter()
+        self.system.add(self.base, self.groups, words if texts else None)
+        added = time.perf_counter() - began
+        self.tell("add with documents" if texts else "add", seconds=added, per_second=len(self.base) / added)
+        began = time.perf_counter()
+        self.system.build()
+        self.tell("index", seconds=time.perf_counter() - began)
+        self.peak()
+
+    def reopen(self) -> None:
+        began = time.perf_counter()
+        self.system.open()
+        self.system.search(self.queries[0], 64)
+        self.tell("reopen to first answer", seconds=time.perf_counter() - began)
+
+    def search(self) -> None:
+        truth = nearest(self.base, self.queries, np.ones(len(self.base), bool))
+        self._sweep("one by one", lambda width: [self.system.search(query, width) for query in self.queries], truth)
+        if self.system.batch is not None:
+            self._sweep("one batch", lambda width: self.system.batch(self.queries, width), truth)
+        for share in SHARES if self.system.filters else ():
+            group = round(share * 100)
+            truth = nearest(self.base, self.queries, self.groups == group)
+            run = lambda width, group=group: [self.system.search(query, width, group) for query in self.queries]  # noqa: E731
+            self._sweep(f"one by one, filter of {share:.0%}", run, truth)
+        self.peak()
+
+    def _sweep(self, what: str, run: Callable[[int], list[list[int]]], truth: list[set[int]]) -> None:
+        reached = iter(TARGETS)
+        target = next(reached)
+        for width in self.system.widths:
+            got = recall(run(width), truth)
+            while got >= target:
+                seconds = best_of(lambda width=width: run(width), 3)
+                values = {"recall": round(got, 4), "per_second": len(truth) / seconds}
+                self.tell(what, target=target, width=width, **values)
+                target = next(reached, None)
+                if target is None:
+                    return
+        for missed in [target, *reached]:
+            self.tell(what, target=missed, width=None, recall=round(got, 4))
+
+    def peak(self) -> None:
+        self.tell("peak memory", mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with base.npy and queries.npy")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/drumlin-python-bench"))
+    parser.add_argument("--systems", default=",".join(SYSTEMS))
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        bench = Bench(options.systems, options.work, options.data, options.queries)
+        steps = {"add": lambda: bench.add(False), "texts": lambda: bench.add(True), "search": bench.search}
+        if options.step == "search":
+            bench.reopen()
+        steps[options.step]()
+        return
+    for name in options.systems.split(","):
+        # The searches are of the store without documents.
+        for step, place in (("texts", "texts"), ("add", "plain"), ("search", "plain")):
+            folder = options.work / f"{name}-{place}"
+            if step != "search":
+                shutil.rmtree(folder, ignore_errors=True)
+            command = [sys.executable, __file__, "--data", options.data, "--work", folder, "--systems", name]
+            ended = subprocess.run([*map(str, command), "--step", step, "--queries", str(options.queries)])
+            if ended.returncode != 0:
+                print(json.dumps({"system": name, "what": step, "failed": ended.returncode}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

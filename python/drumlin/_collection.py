@@ -1,0 +1,638 @@
+"""Records of one collection: what Python holds as arrays, tables, lists and dicts, in and out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import _bulk
+from ._awaiting import finished
+from ._columns import Include, arrow, as_json, included, is_rows, listed, listed_ids, pairs, rows_of
+from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
+from ._vectors import is_one, matrix
+from .errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from ._database import Database
+    from ._drumlin import Collection as _Collection
+    from ._drumlin import Pending
+    from ._drumlin import View as _View
+
+Where = Mapping[str, Any]
+_DEFAULT = ("documents", "metadatas")
+
+
+class _Reads:
+    """The reads that a collection, and a collection at one version, have in common."""
+
+    @property
+    def _inner(self) -> _Collection | _View:
+        raise NotImplementedError
+
+    def _search(
+        self,
+        queries: Any,
+        k: int,
+        ids: Any,
+        filters: tuple[Where | None, Where | None],
+        include: Include | str | None,
+        plan: tuple[int | None, bool, bool],
+    ) -> Pending:
+        where, where_document = as_json("where", filters[0]), as_json("where_document", filters[1])
+        return self._inner.search(
+            matrix("queries", queries), k, listed_ids(ids), where, where_document, included(include), *plan
+        )
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        where: Where | None = None,
+        *,
+        where_document: Where | None = None,
+        ids: Any = None,
+        include: Include | str | None = _DEFAULT,
+        ef_search: int | None = None,
+        exact: bool = False,
+        strong: bool = False,
+    ) -> SearchResult:
+        """Find the nearest records to one or several embeddings.
+
+        Parameters
+        ----------
+        queries : array_like
+            One embedding (d numbers) or several (q × d).
+        k : int
+            How many neighbours each.
+        where : mapping, optional
+            Only records whose metadata matches, as ``{"year": {"$gte": 2020}}``: the k nearest *of these*. Operators
+            are ``$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $and $or``.
+        where_document : mapping, optional
+            Only records whose document matches: ``$contains``, ``$regex``, their negations, ``$and`` and ``$or``.
+        ids : sequence of str, optional
+            Only these.
+        include : sequence of str
+            Fields to return beside id and distance: ``"documents"``, ``"metadatas"``, ``"uris"``, ``"embeddings"``.
+        ef_search : int, optional
+            Width of the graph search: a wider one finds more of the true neighbours, and takes longer.
+        exact : bool
+            Compare with every vector instead of walking graphs.
+        strong : bool
+            See every write that any process had acknowledged before. Otherwise this process's own writes are seen at
+            once, and others' within ``sync_interval``.
+
+        Returns
+        -------
+        SearchResult
+            Iterates as hits; also ``.ids``, ``.distances`` (q × k, float32), and as tables.
+
+        Examples
+        --------
+        >>> import drumlin
+        >>> notes = drumlin.connect("memory://").collection("notes", create=True, metric="l2")
+        >>> _ = notes.add(ids=["a", "b"], embeddings=[[0, 0], [3, 4]], metadatas=[{"n": 1}, {"n": 2}])
+        >>> notes.search([0, 0], k=1, where={"n": {"$gt": 1}}).to_list()
+        [{'id': 'b', 'distance': 25.0, 'document': None, 'metadata': {'n': 2}}]
+        """
+        pending = self._search(queries, k, ids, (where, where_document), include, (ef_search, exact, strong))
+        return SearchResult(pending.wait(), is_one(queries))
+
+    async def asearch(
+        self,
+        queries: Any,
+        k: int = 10,
+        where: Where | None = None,
+        *,
+        where_document: Where | None = None,
+        ids: Any = None,
+        include: Include | str | None = _DEFAULT,
+        ef_search: int | None = None,
+        exact: bool = False,
+        strong: bool = False,
+    ) -> SearchResult:
+        """:meth:`search` for ``await``."""
+        pending = self._search(queries, k, ids, (where, where_document), include, (ef_search, exact, strong))
+        return SearchResult(await finished(pending), is_one(queries))
+
+    def _get(
+        self,
+        ids: Any,
+        filters: tuple[Where | None, Where | None],
+        page: tuple[int | None, int],
+        include: Include | str | None,
+        strong: bool,
+    ) -> Pending:
+        where, where_document = as_json("where", filters[0]), as_json("where_document", filters[1])
+        return self._inner.get(listed_ids(ids), where, where_document, *page, included(include), strong)
+
+    def get(
+        self,
+        ids: Any = None,
+        *,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        include: Include | str | None = _DEFAULT,
+        strong: bool = False,
+    ) -> Records:
+        """Read records in insertion order, whatever the order of ``ids``. Parameters as in :meth:`search`.
+
+        Parameters
+        ----------
+        limit : int, optional
+            At most this many.
+        offset : int
+            How many to leave out first.
+
+        Examples
+        --------
+        >>> import drumlin
+        >>> notes = drumlin.connect("memory://").collection("notes", create=True)
+        >>> _ = notes.add(ids=["a", "b"], embeddings=[[0, 1], [1, 0]])
+        >>> records = notes.get(include=["embeddings"])
+        >>> records.ids, records.embeddings.shape
+        (['a', 'b'], (2, 2))
+        """
+        return Records(self._get(ids, (where, where_document), (limit, offset), include, strong).wait())
+
+    async def aget(
+        self,
+        ids: Any = None,
+        *,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        include: Include | str | None = _DEFAULT,
+        strong: bool = False,
+    ) -> Records:
+        """:meth:`get` for ``await``."""
+        return Records(await finished(self._get(ids, (where, where_document), (limit, offset), include, strong)))
+
+    def count(
+        self, *, where: Where | None = None, where_document: Where | None = None, strong: bool = False
+    ) -> int:
+        """How many records there are, or match."""
+        filters = as_json("where", where), as_json("where_document", where_document)
+        count: int = self._inner.count(*filters, strong).wait()
+        return count
+
+    async def acount(
+        self, *, where: Where | None = None, where_document: Where | None = None, strong: bool = False
+    ) -> int:
+        """:meth:`count` for ``await``."""
+        filters = as_json("where", where), as_json("where_document", where_document)
+        count: int = await finished(self._inner.count(*filters, strong))
+        return count
+
+    def scan(self, *, page_size: int = 1000, strong: bool = False) -> Scan:
+        """Read all records of one version, page by page, while others write.
+
+        Parameters
+        ----------
+        page_size : int
+            Records of a page.
+
+        Returns
+        -------
+        Scan
+            Iterates as pages; also a stream for Arrow's readers, as ``duckdb.sql("select … from scan")``.
+        """
+        return Scan(self._inner.scan(strong).wait(), page_size)
+
+
+class Collection(_Reads):
+    """Records of one collection. Made by :meth:`Database.collection`.
+
+    Every call has an async twin with the prefix ``a``. Calls from several threads at once are fine: the interpreter's
+    lock is free while a call searches, encodes or waits.
+
+    Examples
+    --------
+    >>> import drumlin
+    >>> notes = drumlin.connect("memory://").collection("notes", create=True)
+    >>> notes.add(ids=["fog"], embeddings=[[0.9, 0.1]], documents=["The fog lifted."], metadatas=[{"year": 2024}])
+    WriteResult(applied=1, skipped=0, version=1)
+    >>> notes.search([1, 0], k=1)[0]["document"]
+    'The fog lifted.'
+    """
+
+    def __init__(self, inner: _Collection, database: Database) -> None:
+        self._opened, self._process, self._database, self._name = inner, os.getpid(), database, inner.name
+
+    @property
+    def _inner(self) -> _Collection:
+        # A forked process has none of the threads: it opens the store anew.
+        if self._process != os.getpid():
+            self._opened, self._process = self._database._store.collection(self._name).wait(), os.getpid()
+        return self._opened
+
+    def __repr__(self) -> str:
+        return f"<drumlin collection {self._name!r} in {self._database!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _collection_of, (self._database, self._name)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    @property
+    def database(self) -> Database:
+        """The database that it belongs to."""
+        return self._database
+
+    @property
+    def name(self) -> str:
+        """Its name, as this process knows it."""
+        return self._inner.name
+
+    @property
+    def id(self) -> str:
+        """Its identity, which stays when it is renamed."""
+        return self._inner.id
+
+    @property
+    def dimension(self) -> int | None:
+        """Floats of an embedding; ``None`` until the first record fixes it."""
+        return self._inner.dimension
+
+    def info(self) -> dict[str, Any]:
+        """What this process knows of it.
+
+        Returns
+        -------
+        dict
+            ``name``, ``id``, ``tenant``, ``database``, ``metric``, ``dimension``, ``count``, ``version``,
+            ``metadata``, ``index`` (the settings of graphs) and ``state``.
+        """
+        return _info(self._inner.info())
+
+    # Writes
+
+    def _write(self, way: str, table: Any, columns: dict[str, Any], naming: Mapping[str, str] | None) -> Pending:
+        if table is not None:
+            if any(value is not None for value in columns.values()):
+                raise InvalidArgument("expected a table, or ids and embeddings, got both")
+            if not is_rows(table):
+                return self._inner.write_arrow(way, arrow(table), pairs(naming), "metadata", 0, False)
+            columns = rows_of(table)
+            if not columns["ids"]:
+                columns["embeddings"] = _nothing(self.dimension)
+        ids = listed_ids(columns["ids"])
+        if ids is None or columns["embeddings"] is None:
+            raise InvalidArgument("expected ids and embeddings, or a table of records")
+        beside = (listed(columns[name]) for name in ("documents", "uris", "metadatas"))
+        return self._inner.write_rows(way, ids, matrix("embeddings", columns["embeddings"]), *beside)
+
+    def add(
+        self,
+        table: Any = None,
+        *,
+        ids: Any = None,
+        embeddings: Any = None,
+        documents: Any = None,
+        uris: Any = None,
+        metadatas: Any = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> WriteResult:
+        """Insert records; one whose id exists already is skipped. They are durable when this returns.
+
+        A call of more than 50,000 records or about 32 MiB becomes several commits, one after the other. A smaller one
+        is applied whole or not at all.
+
+        Parameters
+        ----------
+        table : Arrow table or stream, frame, or list of dicts, optional
+            Records as rows: anything with ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB, Daft) or dicts.
+            Columns are ``id``, ``embedding`` (or ``vector``), ``document`` (or ``text``), ``uri`` and ``metadata``;
+            values of all other columns become values of metadata.
+        ids : sequence of str, optional
+            Instead of a table: n ids. Integers and UUIDs become text.
+        embeddings : array_like, optional
+            n × d numbers: NumPy, PyTorch, JAX, CuPy, lists. float32 in C order is read in place, everything else is
+            converted to it once.
+        documents : sequence of str or None, optional
+            n texts.
+        uris : sequence of str or None, optional
+            n addresses of the originals.
+        metadatas : sequence of dict or None, optional
+            n dicts of bool, int, float, str, or lists of one of them.
+        columns : mapping of str to str, optional
+            Names of a table's columns, as ``{"embedding": "vector_768"}``.
+
+        Returns
+        -------
+        WriteResult
+            How many were inserted and skipped, and at which version.
+
+        Raises
+        ------
+        InvalidArgument, LimitExceeded
+            Something does not fit; nothing was added.
+        Unavailable
+            The bucket does not answer; nothing was added.
+        OutcomeUnknown
+            The bucket did not say whether it has them. Add them again: an id is added once.
+
+        Examples
+        --------
+        >>> import drumlin, numpy as np
+        >>> notes = drumlin.connect("memory://").collection("notes", create=True)
+        >>> notes.add(ids=["a", "b"], embeddings=np.eye(2, dtype=np.float32)).applied
+        2
+        >>> notes.add([{"id": "b", "vector": [1, 1]}, {"id": "c", "vector": [0, 1], "year": 2025}])
+        WriteResult(applied=1, skipped=1, version=2)
+        """
+        given = {"ids": ids, "embeddings": embeddings, "documents": documents, "uris": uris, "metadatas": metadatas}
+        return _written(self._write("add", table, given, columns).wait())
+
+    async def aadd(
+        self,
+        table: Any = None,
+        *,
+        ids: Any = None,
+        embeddings: Any = None,
+        documents: Any = None,
+        uris: Any = None,
+        metadatas: Any = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> WriteResult:
+        """:meth:`add` for ``await``."""
+        given = {"ids": ids, "embeddings": embeddings, "documents": documents, "uris": uris, "metadatas": metadatas}
+        return _written(await finished(self._write("add", table, given, columns)))
+
+    def upsert(
+        self,
+        table: Any = None,
+        *,
+        ids: Any = None,
+        embeddings: Any = None,
+        documents: Any = None,
+        uris: Any = None,
+        metadatas: Any = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> WriteResult:
+        """Insert records, or replace those whose ids exist. Parameters and errors as in :meth:`add`."""
+        given = {"ids": ids, "embeddings": embeddings, "documents": documents, "uris": uris, "metadatas": metadatas}
+        return _written(self._write("upsert", table, given, columns).wait())
+
+    async def aupsert(
+        self,
+        table: Any = None,
+        *,
+        ids: Any = None,
+        embeddings: Any = None,
+        documents: Any = None,
+        uris: Any = None,
+        metadatas: Any = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> WriteResult:
+        """:meth:`upsert` for ``await``."""
+        given = {"ids": ids, "embeddings": embeddings, "documents": documents, "uris": uris, "metadatas": metadatas}
+        return _written(await finished(self._write("upsert", table, given, columns)))
+
+    def _update(self, ids: Any, embeddings: Any, documents: Any, uris: Any, metadatas: Any) -> Pending:
+        vectors = None if embeddings is None else matrix("embeddings", embeddings)
+        beside = (listed(values) for values in (documents, uris, metadatas))
+        return self._inner.update(listed_ids(ids) or [], vectors, *beside)
+
+    def update(
+        self,
+        ids: Any,
+        *,
+        embeddings: Any = None,
+        documents: Any = None,
+        uris: Any = None,
+        metadatas: Any = None,
+    ) -> WriteResult:
+        """Change existing records; ids that do not exist are skipped. What is ``None`` stays as it is.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            n ids.
+        embeddings : array_like, optional
+            n × d numbers.
+        documents, uris : sequence of str or None, optional
+            n texts.
+        metadatas : sequence of dict or None, optional
+            n dicts. Their keys are set, those whose value is ``None`` removed; other keys stay.
+
+        Examples
+        --------
+        >>> import drumlin
+        >>> notes = drumlin.connect("memory://").collection("notes", create=True)
+        >>> _ = notes.add(ids=["a"], embeddings=[[0, 1]], metadatas=[{"year": 2024, "draft": True}])
+        >>> notes.update(["a"], metadatas=[{"year": 2025, "draft": None}]).applied
+        1
+        >>> notes.get("a")[0]["metadata"]
+        {'year': 2025}
+        """
+        return _written(self._update(ids, embeddings, documents, uris, metadatas).wait())
+
+    async def aupdate(
+        self,
+        ids: Any,
+        *,
+        embeddings: Any = None,
+        documents: Any = None,
+        uris: Any = None,
+        metadatas: Any = None,
+    ) -> WriteResult:
+        """:meth:`update` for ``await``."""
+        return _written(await finished(self._update(ids, embeddings, documents, uris, metadatas)))
+
+    def _delete(self, ids: Any, where: Where | None, where_document: Where | None, limit: int | None) -> Pending:
+        if ids is None and not where and not where_document:
+            raise InvalidArgument("delete: expected ids, where or where_document; drop the collection to delete all")
+        filters = as_json("where", where), as_json("where_document", where_document)
+        return self._inner.delete(listed_ids(ids), *filters, limit)
+
+    def delete(
+        self,
+        ids: Any = None,
+        *,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+    ) -> WriteResult:
+        """Delete the records that satisfy all the given conditions; see :meth:`search` for the filters.
+
+        Parameters
+        ----------
+        ids : sequence of str, optional
+            Only these.
+        where, where_document : mapping, optional
+            Only those that match.
+        limit : int, optional
+            At most this many, in insertion order.
+        """
+        return _written(self._delete(ids, where, where_document, limit).wait())
+
+    async def adelete(
+        self,
+        ids: Any = None,
+        *,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+    ) -> WriteResult:
+        """:meth:`delete` for ``await``."""
+        return _written(await finished(self._delete(ids, where, where_document, limit)))
+
+    def add_batches(
+        self,
+        source: Any,
+        *,
+        columns: Mapping[str, str] | None = None,
+        others: str = "metadata",
+        upsert: bool = False,
+        batch_rows: int = 20_000,
+        in_flight: int = 4,
+        progress: bool | Callable[[int, int], None] = False,
+        resume: str | None = None,
+        bad_rows: str = "refuse",
+    ) -> BulkResult:
+        """Insert the rows of a large source in large commits, several under way at once.
+
+        Parameters
+        ----------
+        source
+            An iterable of tables, frames, record batches or lists of dicts; a path or glob of Parquet files; a pyarrow
+            dataset or reader; a Polars ``LazyFrame``; a Hugging Face ``Dataset``.
+        columns, others
+            Which column is what, as in :meth:`add`; and what becomes of other columns: ``"metadata"``, ``"ignore"`` or
+            ``"refuse"``.
+        upsert : bool
+            Replace records whose ids exist instead of skipping them. Where an id comes twice in the source, either row
+            may be the one that stays.
+        batch_rows : int
+            Most rows of one commit.
+        in_flight : int
+            Commits under way at once: while one is sent, others are encoded.
+        progress : bool or callable
+            A bar (of tqdm, where it is installed) with records and megabytes a second; or a function of the rows and
+            bytes so far.
+        resume : str, optional
+            A name for this import. How far it came is kept in the collection's metadata, under ``"import:"`` and the
+            name; a later call with the same name and source passes over those rows.
+        bad_rows : {"refuse", "set aside"}
+            Whether a row that cannot be a record ends the import, or is listed in the result with its number.
+
+        Returns
+        -------
+        BulkResult
+
+        Raises
+        ------
+        InvalidArgument
+            A row does not fit; the message has its number, from 0. Rows before it may have been added.
+        """
+        return _bulk.add_batches(
+            self,
+            source,
+            _bulk.Options(columns, others, upsert, batch_rows, in_flight, progress, resume, bad_rows),
+        )
+
+    # Itself
+
+    def rename(self, name: str) -> None:
+        """Give it another name, for every process."""
+        self._database._store.modify(self._name, name, None, None).wait()
+        self._name = name
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Remember these values with the collection instead of those before."""
+        self._database._store.modify(self.name, None, dict(metadata), None).wait()
+
+    def at(self, version: int | None = None) -> CollectionVersion:
+        """The collection as it was at a version, for reads that all see the same records.
+
+        Parameters
+        ----------
+        version : int, optional
+            By default the newest that any process has acknowledged. An earlier one is loaded from the bucket, as long
+            as it can be restored (:meth:`Database.past` says which), and takes as much memory again.
+
+        Raises
+        ------
+        NotFound
+            The version is out of reach, or not there yet.
+
+        Examples
+        --------
+        >>> import drumlin
+        >>> notes = drumlin.connect("memory://").collection("notes", create=True)
+        >>> first = notes.add(ids=["a"], embeddings=[[0, 1]]).version
+        >>> _ = notes.add(ids=["b"], embeddings=[[1, 0]])
+        >>> notes.at(first).get().ids, notes.at().count()
+        (['a'], 2)
+        """
+        return CollectionVersion(self, version)
+
+    def fork(self, name: str) -> Collection:
+        """A copy under another name, which shares no object with this one."""
+        return self._database.fork(self.name, name)
+
+
+class CollectionVersion(_Reads):
+    """A collection as it was at one version: :meth:`search`, :meth:`get`, :meth:`count` and :meth:`scan`.
+
+    It keeps that version in memory as long as it lives. It can be pickled: another process loads the same version.
+    """
+
+    def __init__(self, collection: Collection, version: int | None) -> None:
+        self._collection = collection
+        self._opened: _View = collection._database._store.collection_at(collection.name, version).wait()
+        self._process = os.getpid()
+        self._version: int = self._opened.version
+
+    @property
+    def _inner(self) -> _View:
+        if self._process != os.getpid():
+            store = self._collection._database._store
+            self._opened = store.collection_at(self._collection._name, self._version).wait()
+            self._process = os.getpid()
+        return self._opened
+
+    @property
+    def version(self) -> int:
+        """The version."""
+        return self._version
+
+    @property
+    def collection(self) -> Collection:
+        """The collection, which may have moved on."""
+        return self._collection
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __repr__(self) -> str:
+        return f"<version {self._version} of {self._collection!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CollectionVersion, (self._collection, self._version)
+
+
+def _collection_of(database: Database, name: str) -> Collection:
+    return database.collection(name)
+
+
+def _written(answer: Any) -> WriteResult:
+    applied, skipped, version = answer[:3]
+    return WriteResult(applied, skipped, version)
+
+
+def _info(text: str) -> dict[str, Any]:
+    info: dict[str, Any] = json.loads(text)
+    return info
+
+
+def _nothing(dimension: int | None) -> Any:
+    import numpy as np
+
+    return np.empty((0, dimension or 1), dtype=np.float32)

@@ -1,0 +1,154 @@
+//! Python values as the library's, and back. Invariant: what does not fit is refused with the place it stands at, and
+//! nothing is converted silently that would change its value.
+
+use std::collections::BTreeMap;
+
+use drumlin::{Consistency, Filter, Include, MetaValue, Metadata, MetadataPatch};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
+
+use crate::errors::invalid;
+
+/// Ids: text, each.
+pub fn ids(values: &Bound<'_, PyList>) -> PyResult<Vec<String>> {
+    let one = |(place, value): (usize, Bound<'_, PyAny>)| {
+        value
+            .cast::<PyString>()
+            .map_err(|_| ())
+            .and_then(|text| text.extract::<String>().map_err(|_| ()))
+            .map_err(|()| invalid(values.py(), format!("ids[{place}]: expected str, got {}", value.get_type())))
+    };
+    values.iter().enumerate().map(one).collect()
+}
+
+/// Texts, or `None` where there is none.
+pub fn texts(field: &str, values: &Bound<'_, PyList>) -> PyResult<Vec<Option<String>>> {
+    let one = |(place, value): (usize, Bound<'_, PyAny>)| {
+        value.extract::<Option<String>>().map_err(|_| {
+            invalid(values.py(), format!("{field}[{place}]: expected str or None, got {}", value.get_type()))
+        })
+    };
+    values.iter().enumerate().map(one).collect()
+}
+
+/// Metadata of the record at `place`; `None` for `None` and an empty dict. Keys whose value is `None` are left out.
+pub fn metadata_at(list: &Bound<'_, PyList>, place: usize) -> PyResult<Option<Metadata>> {
+    let found = dict_at(list, place)?.map(|dict| metadata(&dict)).transpose()?;
+    Ok(found.filter(|found| !found.0.is_empty()))
+}
+
+/// What an update does to metadata: keys whose value is `None` are removed.
+pub fn patch_at(list: &Bound<'_, PyList>, place: usize) -> PyResult<Option<MetadataPatch>> {
+    let Some(dict) = dict_at(list, place)? else { return Ok(None) };
+    let mut patch = BTreeMap::new();
+    for (key, value) in &dict {
+        let key = key_of(&key)?;
+        let value = if value.is_none() { None } else { Some(meta_value(&key, &value)?) };
+        patch.insert(key, value);
+    }
+    Ok(Some(MetadataPatch(patch)))
+}
+
+fn dict_at<'py>(list: &Bound<'py, PyList>, place: usize) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let value = list.get_item(place)?;
+    if value.is_none() {
+        return Ok(None);
+    }
+    let dict = value.cast_into::<PyDict>().map_err(|error| {
+        let got = error.into_inner().get_type();
+        invalid(list.py(), format!("metadatas[{place}]: expected a dict or None, got {got}"))
+    })?;
+    Ok(Some(dict))
+}
+
+/// Metadata out of a dict. Keys whose value is `None` are left out.
+pub fn metadata(dict: &Bound<'_, PyDict>) -> PyResult<Metadata> {
+    let mut pairs = BTreeMap::new();
+    for (key, value) in dict {
+        let key = key_of(&key)?;
+        if !value.is_none() {
+            let value = meta_value(&key, &value)?;
+            pairs.insert(key, value);
+        }
+    }
+    Ok(Metadata(pairs))
+}
+
+fn key_of(key: &Bound<'_, PyAny>) -> PyResult<String> {
+    key.extract().map_err(|_| invalid(key.py(), format!("metadata: expected str as keys, got {}", key.get_type())))
+}
+
+fn meta_value(key: &str, value: &Bound<'_, PyAny>) -> PyResult<MetaValue> {
+    let refused = || {
+        let expected = "bool, int, float, str, or a list of one of them; floats finite, and ints of 64 bits";
+        let got = value.get_type();
+        invalid(value.py(), format!("metadata[{key:?}]: expected {expected}, got {value} ({got})"))
+    };
+    if value.cast::<PyList>().is_ok() || value.cast::<PyTuple>().is_ok() {
+        let items = value.try_iter()?.map(|item| scalar(&item?).ok_or_else(refused)).collect::<PyResult<_>>()?;
+        return MetaValue::from_json(&serde_json::Value::Array(items)).ok_or_else(refused);
+    }
+    scalar(value).and_then(|json| MetaValue::from_json(&json)).ok_or_else(refused)
+}
+
+/// A bool, int, float or str as JSON; NumPy's scalars too.
+fn scalar(value: &Bound<'_, PyAny>) -> Option<serde_json::Value> {
+    // A bool is an int in Python: looked at first.
+    if value.is_instance_of::<PyBool>() {
+        return Some(value.extract::<bool>().ok()?.into());
+    }
+    if value.is_instance_of::<PyString>() {
+        return Some(value.extract::<String>().ok()?.into());
+    }
+    // NumPy's bool is no int, and has no way to one but `item`.
+    if value.get_type().name().is_ok_and(|name| name == "bool" || name == "bool_") {
+        return Some(value.is_truthy().ok()?.into());
+    }
+    if let Ok(whole) = value.extract::<i64>() {
+        return Some(whole.into());
+    }
+    // An int beyond 64 bits would lose digits as a float.
+    if value.is_instance_of::<pyo3::types::PyInt>() {
+        return None;
+    }
+    serde_json::Number::from_f64(value.extract::<f64>().ok()?).map(serde_json::Value::Number)
+}
+
+/// Metadata as a dict.
+pub fn dict<'py>(py: Python<'py>, metadata: &Metadata) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (key, value) in &metadata.0 {
+        match value {
+            MetaValue::Bool(value) => dict.set_item(key, value)?,
+            MetaValue::Int(value) => dict.set_item(key, value)?,
+            MetaValue::Float(value) => dict.set_item(key, value)?,
+            MetaValue::Str(value) => dict.set_item(key, value)?,
+            MetaValue::Bools(values) => dict.set_item(key, values)?,
+            MetaValue::Ints(values) => dict.set_item(key, values)?,
+            MetaValue::Floats(values) => dict.set_item(key, values)?,
+            MetaValue::Strs(values) => dict.set_item(key, values)?,
+        }
+    }
+    Ok(dict)
+}
+
+/// A filter out of the JSON of `where` and `where_document`.
+pub fn filter(py: Python<'_>, where_: Option<&str>, where_document: Option<&str>) -> PyResult<Option<Filter>> {
+    let read = |name: &str, text: Option<&str>| {
+        text.map(serde_json::from_str::<serde_json::Value>)
+            .transpose()
+            .map_err(|error| invalid(py, format!("{name}: {error}")))
+    };
+    let (where_, where_document) = (read("where", where_)?, read("where_document", where_document)?);
+    Filter::parse(where_.as_ref(), where_document.as_ref()).map_err(|error| invalid(py, error.to_string()))
+}
+
+/// Which fields to return, by the names that Python uses.
+pub fn included(fields: &[String]) -> Include {
+    let has = |name: &str| fields.iter().any(|field| field == name);
+    Include { embedding: has("embeddings"), document: has("documents"), uri: has("uris"), metadata: has("metadatas") }
+}
+
+pub fn freshness(strong: bool) -> Consistency {
+    if strong { Consistency::Strong } else { Consistency::Local }
+}

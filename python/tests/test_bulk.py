@@ -1,0 +1,94 @@
+"""Large sources: what they may be, resuming, bad rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import drumlin
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def table(first: int, count: int) -> pa.Table:
+    ids = [f"r{n}" for n in range(first, first + count)]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(2 * count, dtype=np.float32) + first), 2)
+    return pa.table({"id": ids, "embedding": vectors, "n": pa.array(range(first, first + count))})
+
+
+@pytest.fixture
+def files(tmp_path):
+    for part in range(3):
+        pq.write_table(table(part * 100, 100), tmp_path / f"part-{part}.parquet", row_group_size=40)
+    return tmp_path
+
+
+def test_every_source_goes_in_whole(db, files):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    whole = table(0, 300)
+    sources = {
+        "glob": str(files / "part-*.parquet"),
+        "folder": files,
+        "dataset": dataset.dataset(files),
+        "table": whole,
+        "reader": whole.to_reader(max_chunksize=7),
+        "batches": iter(whole.to_batches(max_chunksize=9)),
+        "rows": ([{"id": f"r{n}", "embedding": [n, 0], "n": n}] for n in range(300)),
+    }
+    for name, source in sources.items():
+        collection = db.collection(name, create=True)
+        done = collection.add_batches(source, batch_rows=64)
+        assert (done.applied, done.skipped, done.rows, done.bad_rows) == (300, 0, 300, []), name
+        assert collection.count() == 300 and collection.get("r7")[0]["metadata"] == {"n": 7}, name
+
+
+def test_lazy_frames_and_datasets_of_hugging_face_go_in(db, files):
+    pl = pytest.importorskip("polars")
+    frame = db.collection("lazy", create=True)
+    assert frame.add_batches(pl.scan_parquet(files / "*.parquet"), batch_rows=50).applied == 300
+    made = type("Dataset", (), {"__module__": "datasets.arrow_dataset"})()
+    made.with_format = lambda kind: made
+    made.iter = lambda batch_size: iter([table(0, 10), table(10, 5)])
+    assert db.collection("hub", create=True).add_batches(made).applied == 15
+
+
+def test_an_import_that_was_cut_off_goes_on_where_it_was(notes):
+    def source():
+        yield from table(0, 100).to_batches()
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        notes.add_batches(source(), batch_rows=20, resume="job")
+    so_far = notes.count()
+    assert 0 < so_far <= 100 and notes.info()["metadata"]["import:job"] == so_far
+    done = notes.add_batches(table(0, 200), batch_rows=20, resume="job")
+    assert (done.applied, done.skipped, done.rows) == (200 - so_far, 0, 200)
+    assert notes.add_batches(table(0, 200), resume="job").applied == 0 and notes.count() == 200
+
+
+def test_bad_rows_are_named_by_their_number_and_set_aside_if_wanted(notes):
+    rows = [{"id": f"r{n}", "embedding": [n, 1]} for n in range(50)]
+    pieces = [pa.table({"id": [row["id"]], "embedding": [[float(x) for x in row["embedding"]]]}) for row in rows]
+    pieces[13] = pa.table({"id": ["r13"], "embedding": pa.array([None], pa.list_(pa.float64()))})
+    pieces[20] = pa.table({"id": ["r20"], "embedding": [[1.0, 2.0, 3.0]]})
+    pieces[30] = pa.table({"id": ["r30"], "embedding": [[float("nan"), 1.0]]})
+    with pytest.raises(drumlin.InvalidArgument, match="row 13"):
+        notes.add_batches(iter(pieces), batch_rows=10)
+    done = notes.add_batches(iter(pieces), batch_rows=10, bad_rows="set aside")
+    assert [number for number, _ in done.bad_rows] == [13, 20, 30] and notes.count() == 47
+    assert "expected 2 numbers, got 3" in done.bad_rows[1][1]
+    with pytest.raises(drumlin.InvalidArgument, match="set aside"):
+        notes.add_batches(iter(pieces), bad_rows="ignore")
+
+
+def test_progress_is_told(notes, capsys):
+    told = []
+    notes.add_batches(table(0, 100), batch_rows=30, progress=lambda rows, size: told.append((rows, size)))
+    assert [rows for rows, _ in told] == [30, 60, 90, 100] and told[-1][1] > 800
+    notes.add_batches(table(0, 10), progress=True)
+
+
+def test_a_source_that_is_not_there_is_named(notes, tmp_path):
+    with pytest.raises(drumlin.InvalidArgument, match="expected Parquet files, got none at"):
+        notes.add_batches(tmp_path / "nothing-*.parquet")

@@ -1,0 +1,93 @@
+//! Reading a collection as it was at an earlier version, without a copy of it.
+
+use std::sync::Arc;
+
+use super::restore::refusal;
+use super::{Store, eviction};
+use crate::bucket::keys::StreamId;
+use crate::collection::request::Consistency;
+use crate::collection::state::snapshot::Snapshot;
+use crate::collection::stream_state::CollectionState;
+use crate::collection::version_view::VersionView;
+use crate::error::{Error, Result};
+use crate::record::Version;
+use crate::stream::history::History;
+use crate::stream::past::load_at;
+
+impl Store {
+    /// The collection of that name at a version, or as it is now. An earlier version is loaded from the bucket as
+    /// long as it can be [restored](super::Admin::restore_collection), and is in memory as long as the view lives.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such collection, or the version is out of reach or not there yet. `NoRoom` if there
+    /// is no memory for it.
+    pub async fn collection_at(&self, name: &str, version: Option<Version>) -> Result<VersionView> {
+        let collection = self.collection(name).await?;
+        collection.count(Consistency::Strong).await?;
+        let view = VersionView::of_present(collection.clone());
+        let present = view.version();
+        let Some(version) = version.filter(|version| *version != present) else { return Ok(view) };
+        if version > present {
+            return Err(Error::not_found(format!("version {version} is not there yet: the newest is {present}")));
+        }
+        let (inner, id) = (&self.inner, collection.id());
+        let context = Arc::new(inner.context(StreamId::Collection(id)));
+        let history = History::read(context.bucket.as_ref(), &context.stream, context.timing.reread()).await?;
+        eviction::check_room(inner, id, &history.head, name).await?;
+        let metric = collection.identity().metric;
+        let published = Arc::new(arc_swap::ArcSwap::from_pointee(Snapshot::empty(metric)));
+        let account = inner.instance.budget.account();
+        let empty = CollectionState::new(metric, inner.limits.as_ref().clone(), published, account);
+        let loaded = load_at(&context, &history, version, empty).await;
+        let state = loaded.map_err(|error| refusal(&history, version, error))?;
+        // Counts the memory that it takes from now on.
+        crate::stream::state::State::publish(&state);
+        Ok(VersionView::of_past(collection, state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collection::request::{Get, Query};
+    use crate::error::ErrorKind;
+    use crate::record::Record;
+
+    async fn ids(view: &VersionView) -> Vec<String> {
+        let reading = view.read(Get::all()).await.unwrap();
+        (0..reading.len()).map(|place| reading.record(place).unwrap().unwrap().id).collect()
+    }
+
+    #[tokio::test]
+    async fn a_view_shows_its_version_alone_whatever_is_written_and_flushed_meanwhile() {
+        let store = Store::open("memory://").await.unwrap();
+        let notes = store.create_collection("notes").await.unwrap();
+        for (number, id) in ["a", "b", "c"].into_iter().enumerate() {
+            notes.add([Record::new(id, vec![1.0, number as f32])]).await.unwrap();
+        }
+        store.sync().await.unwrap();
+        notes.add([Record::new("d", vec![9.0, 0.0])]).await.unwrap();
+        let present = store.collection_at("notes", None).await.unwrap();
+        notes.upsert([Record::new("a", vec![-1.0, 0.0])]).await.unwrap();
+
+        let second = store.collection_at("notes", Some(Version(2))).await.unwrap();
+        assert_eq!((second.version(), second.count(), second.dimension()), (Version(2), 2, Some(2)));
+        assert_eq!(ids(&second).await, ["a", "b"]);
+        let nearest = second.find(Query::new([1.0, 0.0]).k(1)).await.unwrap().answer().unwrap();
+        assert_eq!(nearest.results[0][0].id, "a");
+        assert_eq!(second.scan().await.unwrap().next_page(9).await.unwrap().len(), 2);
+        assert_eq!(ids(&present).await, ["a", "b", "c", "d"]);
+        let fourth = store.collection_at("notes", Some(Version(4))).await.unwrap();
+        assert_eq!(ids(&fourth).await, ["a", "b", "c", "d"]);
+    }
+
+    #[tokio::test]
+    async fn a_version_that_is_not_there_is_refused_with_the_newest() {
+        let store = Store::open("memory://").await.unwrap();
+        store.create_collection("notes").await.unwrap();
+        let error = store.collection_at("notes", Some(Version(7))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.message().contains("the newest is 0"), "{error}");
+        assert_eq!(store.collection_at("other", None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
