@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drumlin::admin::{Choice, Moment, verify};
+use drumlin::admin::{CollectionSelector, Moment, verify};
 use drumlin::settings::MemoryLimit;
 use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Version};
 use pyo3::prelude::*;
@@ -254,7 +254,7 @@ impl Store {
         let Scope { tenant, database } = self.inner.get(py)?.scope().clone();
         self.pending(py, move |_| async move {
             let (tenant, database) = collection.is_some().then_some((tenant, database)).unzip();
-            let choice = Choice { collection, tenant, database };
+            let choice = CollectionSelector { collection, tenant, database };
             json(&on_a_thread(move || async move { verify(&settings, &choice).await }).await?)
         })
     }
