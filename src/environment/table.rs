@@ -1,5 +1,6 @@
-//! The settings of a store beside its variables, once: for reading them, and for messages that say which variable
-//! raises a limit. Invariant: a setting's name is the path of its field, so the compiler checks it.
+//! The table of a store's settings and the variable of each. It serves the reading of variables, and messages that
+//! say which variable raises a limit.
+//! Invariant: a setting's name is the path of its field, so the compiler checks it.
 
 use std::time::Duration;
 
