@@ -70,11 +70,11 @@ def connect(url: str | os.PathLike[str] | None = None, **settings: Any) -> Datab
     Parameters
     ----------
     url : str or path, optional
-        ``"s3://bucket/prefix"``, ``"gs://…"``, ``"az://…"``, ``"dropbox://…"``, ``"memory://"`` or the path of a folder.
-        Credentials are found as the cloud's own tools find them. Without one, the variables of the environment say
-        where the store is and how it is used, as for ``drumlin serve``.
+        ``"s3://bucket/prefix"``, ``"gs://…"``, ``"az://…"``, ``"dropbox://…"``, ``"memory://"`` or a folder's path.
+        Credentials are found as the cloud's own tools find them. Without a URL, the variables of the environment say
+        where the store is, as for ``drumlin serve``. Settings that are not given then come from their variables.
     memory_limit : int, optional
-        Bytes that the store may hold; no limit by default.
+        Bytes that the store may hold; no limit by default. What does not fit is refused with ``OutOfMemory``.
     search_threads, index_threads : int, optional
         Searches computed at once, and threads that build graphs; by default as many as the cores allow.
     sync_interval : float, optional
@@ -95,9 +95,14 @@ def connect(url: str | os.PathLike[str] | None = None, **settings: Any) -> Datab
     Raises
     ------
     InvalidArgument
-        The URL names no place, the bucket lacks what Drumlin needs, or there is no store and ``create`` is false.
+        The URL names no place, the bucket does not keep conditional writes, or the folder is missing and
+        ``create`` is false.
+    NotFound
+        The bucket holds no store, and ``create`` is false.
+    TypeError
+        There is no such setting.
     Unavailable
-        The bucket does not answer.
+        The bucket does not answer, or refuses the credentials; the message says which.
     """
     return open_database(url, settings)
 

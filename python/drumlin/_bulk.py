@@ -1,4 +1,4 @@
-"""Large sources in large commits: several are under way at once, and how far an import came is remembered."""
+"""Imports of large sources, in large commits of which several are under way at once. How far one came is remembered."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add_batches(collection: Collection, source: Any, options: Options) -> BulkRe
 
 
 class _Run:
-    """Commits under way, and what those before them did."""
+    """Commits under way, and the sums of those before them."""
 
     def __init__(self, collection: Collection, options: Options) -> None:
         self.collection, self.options = collection, options

@@ -1,4 +1,4 @@
-"""Records of one collection: what Python holds as arrays, tables, lists and dicts, in and out."""
+"""Records of one collection, written from arrays, tables, lists and dicts, and read back as these."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class _Reads:
         Parameters
         ----------
         queries : array_like
-            One embedding (d numbers) or several (q × d).
+            One embedding (d numbers) or several (q × d), at most 1,000.
         k : int
-            How many neighbours each.
+            How many neighbours of each query, at most 10,000.
         where : mapping, optional
             Only records whose metadata matches, as ``{"year": {"$gte": 2020}}``: the k nearest *of these*. Operators
             are ``$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $and $or``.
@@ -86,7 +86,14 @@ class _Reads:
         Returns
         -------
         SearchResult
-            Iterates as hits; also ``.ids``, ``.distances`` (q × k, float32), and as tables.
+            Iterates as hits; also ``.ids``, ``.distances`` (q × k, float32, smaller is nearer), and as tables.
+
+        Raises
+        ------
+        InvalidArgument
+            An argument does not fit, such as an embedding of another length than the collection's.
+        LimitExceeded
+            There are too many queries, ``k`` or ids; the message names the limit.
 
         Examples
         --------
@@ -138,14 +145,21 @@ class _Reads:
         include: Include | str | None = _DEFAULT,
         strong: bool = False,
     ) -> Records:
-        """Read records in insertion order, whatever the order of ``ids``. Parameters as in :meth:`search`.
+        """Read records in insertion order, whatever the order of ``ids``; unknown ids are left out.
 
         Parameters
         ----------
+        ids, where, where_document, include, strong
+            As in :meth:`search`. Without ids and filters: all records.
         limit : int, optional
             At most this many.
         offset : int
             How many to leave out first.
+
+        Returns
+        -------
+        Records
+            A sequence of dicts; also ``.ids``, ``.embeddings`` (n × d, float32), and as a table.
 
         Examples
         --------
@@ -189,17 +203,20 @@ class _Reads:
         return count
 
     def scan(self, *, page_size: int = 1000, strong: bool = False) -> Scan:
-        """Read all records of one version, page by page, while others write.
+        """Read all records of one version with all fields, page by page, while others write.
 
         Parameters
         ----------
         page_size : int
             Records of a page.
+        strong : bool
+            As in :meth:`search`.
 
         Returns
         -------
         Scan
-            Iterates as pages; also a stream for Arrow's readers, as ``duckdb.sql("select … from scan")``.
+            Iterates as pages, with ``for`` or ``async for``; also a stream for Arrow's readers, as in
+            ``duckdb.sql("select … from scan")``.
         """
         return Scan(self._inner.scan(strong).wait(), page_size)
 
@@ -207,8 +224,8 @@ class _Reads:
 class Collection(_Reads):
     """Records of one collection. Made by :meth:`Database.collection`.
 
-    Every call has an async twin with the prefix ``a``. Calls from several threads at once are fine: the interpreter's
-    lock is free while a call searches, encodes or waits.
+    ``add``, ``upsert``, ``update``, ``delete``, ``search``, ``get`` and ``count`` have async twins with the prefix
+    ``a``. Several threads may call at once: the interpreter's lock is free while a call searches, encodes or waits.
 
     Examples
     --------
@@ -260,7 +277,7 @@ class Collection(_Reads):
         return self._inner.dimension
 
     def info(self) -> dict[str, Any]:
-        """What this process knows of it.
+        """What this process knows of the collection, without asking the bucket.
 
         Returns
         -------
@@ -300,15 +317,15 @@ class Collection(_Reads):
     ) -> WriteResult:
         """Insert records; one whose id exists already is skipped. They are durable when this returns.
 
-        A call of more than 50,000 records or about 32 MiB becomes several commits, one after the other. A smaller one
-        is applied whole or not at all.
+        A call of more than 50,000 records or about 32 MiB becomes several commits, one after the other. If one fails,
+        the message says how many records were written before. A smaller call is applied whole or not at all.
 
         Parameters
         ----------
         table : Arrow table or stream, frame, or list of dicts, optional
             Records as rows: anything with ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB, Daft) or dicts.
             Columns are ``id``, ``embedding`` (or ``vector``), ``document`` (or ``text``), ``uri`` and ``metadata``;
-            values of all other columns become values of metadata.
+            values of all other columns become values of metadata. In a table other common names are found as well.
         ids : sequence of str, optional
             Instead of a table: n ids. Integers and UUIDs become text.
         embeddings : array_like, optional
@@ -321,7 +338,7 @@ class Collection(_Reads):
         metadatas : sequence of dict or None, optional
             n dicts of bool, int, float, str, or lists of one of them.
         columns : mapping of str to str, optional
-            Names of a table's columns, as ``{"embedding": "vector_768"}``.
+            Names of a table's columns, as ``{"embedding": "vector_768"}``. Not used for a list of dicts.
 
         Returns
         -------
@@ -331,9 +348,9 @@ class Collection(_Reads):
         Raises
         ------
         InvalidArgument, LimitExceeded
-            Something does not fit; nothing was added.
-        Unavailable
-            The bucket does not answer; nothing was added.
+            A value does not fit, or is beyond a limit; its commit was not written.
+        Unavailable, OutOfMemory
+            The bucket refuses or does not answer, or memory is short; the commit was not written.
         OutcomeUnknown
             The bucket did not say whether it has them. Add them again: an id is added once.
 
@@ -419,7 +436,7 @@ class Collection(_Reads):
         documents, uris : sequence of str or None, optional
             n texts.
         metadatas : sequence of dict or None, optional
-            n dicts. Their keys are set, those whose value is ``None`` removed; other keys stay.
+            n dicts. A key is set to its value, or removed where the value is ``None``; all other keys stay.
 
         Examples
         --------
@@ -459,7 +476,8 @@ class Collection(_Reads):
         where_document: Where | None = None,
         limit: int | None = None,
     ) -> WriteResult:
-        """Delete the records that satisfy all the given conditions; see :meth:`search` for the filters.
+        """Delete the records that satisfy all the given conditions; see :meth:`search` for the filters. At least one of
+        ``ids``, ``where`` and ``where_document`` must be given.
 
         Parameters
         ----------
@@ -496,7 +514,7 @@ class Collection(_Reads):
         resume: str | None = None,
         bad_rows: str = "refuse",
     ) -> BulkResult:
-        """Insert the rows of a large source in large commits, several under way at once.
+        """Insert the rows of a large source in large commits, several under way at once. Needs pyarrow.
 
         Parameters
         ----------
@@ -514,8 +532,8 @@ class Collection(_Reads):
         in_flight : int
             Commits under way at once: while one is sent, others are encoded.
         progress : bool or callable
-            A bar (of tqdm, where it is installed) with records and megabytes a second; or a function of the rows and
-            bytes so far.
+            A bar of tqdm, or lines on standard error where tqdm is missing; or a function that is called with the
+            rows and bytes so far.
         resume : str, optional
             A name for this import. How far it came is kept in the collection's metadata, under ``"import:"`` and the
             name; a later call with the same name and source passes over those rows.
@@ -529,7 +547,8 @@ class Collection(_Reads):
         Raises
         ------
         InvalidArgument
-            A row does not fit; the message has its number, from 0. Rows before it may have been added.
+            There is no such file, or a row does not fit; the message has the row's number, from 0. Other rows may have
+            been added.
         """
         return _bulk.add_batches(
             self,
@@ -549,7 +568,7 @@ class Collection(_Reads):
         self._database._store.modify(self.name, None, dict(metadata), None).wait()
 
     def at(self, version: int | None = None) -> CollectionVersion:
-        """The collection as it was at a version, for reads that all see the same records.
+        """The collection at one version, for reads that all see the same records, whatever is written meanwhile.
 
         Parameters
         ----------
@@ -561,6 +580,8 @@ class Collection(_Reads):
         ------
         NotFound
             The version is out of reach, or not there yet.
+        OutOfMemory
+            There is no room for an earlier version within the memory limit.
 
         Examples
         --------
@@ -574,14 +595,16 @@ class Collection(_Reads):
         return CollectionVersion(self, version)
 
     def fork(self, name: str) -> Collection:
-        """A copy under another name, which shares no object with this one."""
+        """A copy of the collection under another name; the two share no object. See :meth:`Database.fork`."""
         return self._database.fork(self.name, name)
 
 
 class CollectionVersion(_Reads):
-    """A collection as it was at one version: :meth:`search`, :meth:`get`, :meth:`count` and :meth:`scan`.
+    """A collection at one version, for :meth:`search`, :meth:`get`, :meth:`count` and :meth:`scan`. Made by
+    :meth:`Collection.at`.
 
     It keeps that version in memory as long as it lives. It can be pickled: another process loads the same version.
+    ``strong`` has no effect here.
     """
 
     def __init__(self, collection: Collection, version: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What stands beside the embeddings, as lists; and records as tables."""
+"""Ids, documents, uris and metadata as lists; and records as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores and their databases: opening them, here and in other processes, and the collections in them."""
+"""Stores and their databases: how they are opened, here and in other processes, and the collections in them."""
 
 from __future__ import annotations
 
@@ -78,10 +78,11 @@ def _reopened(url: str | None, settings: dict[str, Any], scope: tuple[str, str] 
 
 
 class Database:
-    """All collections of one bucket. Made by :func:`drumlin.connect`. A context manager that closes it.
+    """The collections of one database in a bucket. Made by :func:`drumlin.connect`. As a context manager it closes the
+    store at the end.
 
-    It can be pickled: the process that unpickles it opens the store by itself, with its own credentials. A forked
-    process opens it anew at its first use.
+    It can be pickled, unless the store is in memory: the process that unpickles it opens the store by itself, with its
+    own credentials. A forked process opens it anew at its first use.
 
     Examples
     --------
@@ -177,14 +178,17 @@ class Database:
         dimension : int, optional
             Floats of an embedding; by default the first record fixes it.
         metadata : mapping, optional
-            Values to remember with the collection.
+            Values to remember with the collection: bool, int, float, str, or lists of one of them.
         m, ef_construction, ef_search : int, optional
-            Neighbours per node of the graphs, width of the search while they are built, and at query time.
+            Neighbours per node of the graphs, width of the search while they are built, and at query time. Larger
+            values find more of the true neighbours, and take more time or memory.
 
         Raises
         ------
         NotFound
             There is no such collection, and ``create`` is false.
+        InvalidArgument
+            The name, the metric or another value does not fit.
         """
         if create:
             try:
@@ -216,11 +220,11 @@ class Database:
         return Collection(await finished(self._store.collection(name)), self)
 
     def collections(self, *, strong: bool = False) -> list[str]:
-        """The names of the collections, sorted. ``strong`` shows what other processes created and dropped before."""
+        """The names of the collections, sorted. ``strong`` first asks the bucket what others created and dropped."""
         return sorted(info["name"] for info in self.infos(strong=strong))
 
     def infos(self, *, strong: bool = False) -> list[dict[str, Any]]:
-        """What is known of each collection; see :meth:`Collection.info`."""
+        """A dict for each collection, as :meth:`Collection.info` has it."""
         return [_info(text) for text in self._store.collections(strong).wait()]
 
     def __contains__(self, name: object) -> bool:
@@ -243,7 +247,7 @@ class Database:
     def restore(
         self, name: str, new_name: str, *, version: int | None = None, at: datetime | float | None = None
     ) -> Collection:
-        """What a collection was, as a new collection. The old one may be damaged, or dropped.
+        """An earlier state of a collection, as a new collection. The old one may be damaged, or dropped.
 
         Parameters
         ----------
@@ -269,7 +273,8 @@ class Database:
         return Collection(made, self)
 
     def past(self, name: str) -> dict[str, Any] | None:
-        """Which versions of a collection can be restored: ``oldest``, ``newest``, and others before in ``also``."""
+        """Which versions of a collection can be restored: all from ``oldest`` to ``newest``, and those in ``also``.
+        ``None`` where nothing of its past can be read."""
         past: dict[str, Any] | None = json.loads(self._store.past(name).wait())
         return past
 
@@ -292,7 +297,7 @@ class Database:
         return report
 
     def health(self) -> dict[str, Any]:
-        """How the store is doing: bucket, memory, loading."""
+        """The state of the store: its bucket, its memory, and how far its collections are loaded."""
         report: dict[str, Any] = json.loads(self._store.health().wait())
         return report
 
@@ -308,7 +313,7 @@ class Database:
         Parameters
         ----------
         timeout : float
-            Seconds after which flushing is given up.
+            Seconds after which flushing is given up; nothing is lost by it.
         """
         self._store.close(timeout).wait()
 

@@ -1,4 +1,4 @@
-"""Answers: what writes did, hits of searches, records, and readings of a whole collection."""
+"""Answers: outcomes of writes, hits of searches, records, and scans of a whole collection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WriteResult:
     skipped : int
         Records left alone: adds of ids that exist, updates and deletes of ids that do not.
     version : int
-        The version of the collection at which this holds.
+        The version of the collection after the write; :meth:`Collection.at` reads it.
     """
 
     applied: int
@@ -57,7 +57,7 @@ class BulkResult(WriteResult):
 
 
 class _Tabular:
-    """What has ``__arrow_c_stream__``, as tables of the libraries that read it."""
+    """Answers that have ``__arrow_c_stream__``, as tables of the libraries that read it."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         raise NotImplementedError
@@ -149,7 +149,7 @@ class SearchResult(_Tabular):
         return np.split(self._answer.distances, np.cumsum(lengths)[:-1]) if lengths else []
 
     def padded(self, missing: str = "") -> tuple[list[list[str]], NDArray[np.float32]]:
-        """Ids and distances, q × k each, filled up with ``missing`` and infinity."""
+        """Ids (q lists) and distances (q × k, float32): shorter lists are filled up with ``missing`` and infinity."""
         most = max(self.lengths, default=0)
         ids = [row + [missing] * (most - len(row)) for row in self.ids]
         distances = np.full((len(ids), most), np.inf, dtype=np.float32)
@@ -206,7 +206,7 @@ class Records(_Tabular, Sequence[dict[str, Any]]):
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
-        """n × d floats; ``None`` where ``include`` does not name them."""
+        """n × d, float32; ``None`` where ``include`` does not name them."""
         return self._inner.embeddings
 
     def to_list(self) -> list[dict[str, Any]]:

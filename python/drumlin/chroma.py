@@ -1,8 +1,8 @@
-"""Chroma's client on a bucket, without a server: needs ``chromadb``.
+"""Chroma's client on a bucket, without a server. Needs ``chromadb`` (``pip install './python[chroma]'``).
 
-What takes a client of Chroma takes this one: LangChain's ``Chroma(client=…)``, LlamaIndex's ``ChromaVectorStore`` and
-others. Requests go to the routes of ``/api/v2`` within this process, so that filters, defaults and errors are the
-server's.
+Programs that take a client of Chroma take this one: LangChain's ``Chroma(client=…)``, LlamaIndex's
+``ChromaVectorStore`` and others. Requests go to the server's own routes of ``/api/v2`` within this process, so filters,
+defaults and errors are the same.
 
     import drumlin, drumlin.chroma
 
@@ -47,7 +47,7 @@ def Client(
     db : Database, str or path
         A store, or where it is.
     tenant, database : str
-        Where names are looked up.
+        Where names of collections are looked up.
     allow_reset : bool
         Whether ``client.reset()`` may drop everything.
 

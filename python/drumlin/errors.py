@@ -1,4 +1,4 @@
-"""What Drumlin raises. Each class inherits the built-in that a Python programmer would catch.
+"""The exceptions of Drumlin. Each class is also the built-in class that fits it, such as ``KeyError``.
 
 >>> import drumlin
 >>> try:
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class DrumlinError(Exception):
-    """Any error of Drumlin."""
+    """Any error of Drumlin. One that is of none of the classes below is a bug."""
 
 
 class InvalidArgument(DrumlinError, ValueError):
@@ -36,11 +36,11 @@ class InvalidArgument(DrumlinError, ValueError):
 
 
 class LimitExceeded(DrumlinError, ValueError):
-    """An argument passes a limit; the message names the limit. Nothing was changed."""
+    """An argument is beyond a limit; the message names the limit. Nothing was changed."""
 
 
 class RaggedResult(DrumlinError, ValueError):
-    """The lists of a result differ in length, so that they are no n × k array."""
+    """The lists of a result differ in length, so that they are no q × k array."""
 
 
 class NotFound(DrumlinError, KeyError):
@@ -55,23 +55,23 @@ class AlreadyExists(DrumlinError, ValueError):
 
 
 class Conflict(DrumlinError, RuntimeError):
-    """A condition of the call did not hold. Nothing was changed."""
+    """Another writer was first. Nothing was changed; the same call may succeed now."""
 
 
 class Unavailable(DrumlinError, ConnectionError):
-    """The bucket does not answer. Nothing was changed; try again later."""
+    """The bucket does not answer, or refuses the call or the credentials. Nothing was changed; the message says why."""
 
 
 class OutcomeUnknown(DrumlinError, TimeoutError):
-    """The bucket did not say whether the write was applied. Read the collection, or send the same write again."""
+    """The bucket did not say whether the write was applied. Read the collection to see, or write the same again."""
 
 
 class Unauthorized(DrumlinError, PermissionError):
-    """The credentials do not allow this."""
+    """A key is missing, or does not allow this. A bucket that refuses credentials is :class:`Unavailable` instead."""
 
 
 class OutOfMemory(DrumlinError, MemoryError):
-    """There is no memory for it within the limit. Nothing was changed."""
+    """There is no room within the memory limit; the message names use and need. Nothing was changed."""
 
 
 class Corrupted(DrumlinError, RuntimeError):

@@ -1,4 +1,4 @@
-"""A vector store for LangChain: needs ``langchain-core`` (``pip install drumlin[langchain]``).
+"""A vector store for LangChain. Needs ``langchain-core`` (``pip install './python[langchain]'``).
 
     from drumlin.langchain import DrumlinVectorStore
 
@@ -42,7 +42,8 @@ class DrumlinVectorStore(VectorStore):
     collection : str
         The collection's name. It is made where it is not there.
     metric : {"cosine", "l2", "ip"}
-        How distance is measured, for a collection that is made.
+        How distance is measured, for a collection that is made. Relevance is ``1 − distance``; under ``l2`` it is
+        ``1 / (1 + distance)``.
     """
 
     def __init__(
@@ -137,7 +138,10 @@ class DrumlinVectorStore(VectorStore):
         return _in_order(ids, (await self.collection.aget(list(ids))).to_list())
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """The ``k`` documents nearest to a text. ``filter`` and ``where_document`` are Drumlin's filters."""
+        """The ``k`` documents nearest to a text.
+
+        ``filter`` and ``where_document`` are ``where`` and ``where_document`` of :meth:`drumlin.Collection.search`.
+        """
         return self.similarity_search_by_vector(self._embedding.embed_query(query), k, **kwargs)
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -181,7 +185,10 @@ class DrumlinVectorStore(VectorStore):
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Documents near a text and unlike each other: ``k`` of the nearest ``fetch_k``."""
+        """Documents near a text and unlike each other: ``k`` of the nearest ``fetch_k``.
+
+        With a ``lambda_mult`` of 1 only nearness counts, with 0 only difference.
+        """
         vector = self._embedding.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, **kwargs)
 

@@ -1,4 +1,4 @@
-"""A vector store for LlamaIndex: needs ``llama-index-core`` (``pip install drumlin[llama-index]``).
+"""A vector store for LlamaIndex. Needs ``llama-index-core`` (``pip install './python[llama-index]'``).
 
     from drumlin.llama_index import DrumlinVectorStore
     from llama_index.core import StorageContext, VectorStoreIndex
@@ -153,7 +153,10 @@ class DrumlinVectorStore(BasePydanticVectorStore):
         return [_node(row) for row in self._collection.get(ids, where=where)]
 
     def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
-        """The nodes nearest to an embedding."""
+        """The nodes nearest to an embedding.
+
+        Similarities are ``1 − distance``, under ``l2`` ``1 / (1 + distance)``: larger is nearer.
+        """
         ids, where = self._selected(query.node_ids, query.filters, query.doc_ids)
         return self._answer(query, self._collection.search(**_search(query, ids, where)).to_list())
 

@@ -18,6 +18,7 @@ pub struct Routes {
 #[pymethods]
 impl Routes {
     #[new]
+    #[allow(clippy::field_reassign_with_default, reason = "the settings are non-exhaustive outside of tests")]
     fn new(py: Python<'_>, store: &Store, allow_reset: bool) -> PyResult<Routes> {
         let mut settings = HttpSettings::default();
         settings.allow_reset = allow_reset;

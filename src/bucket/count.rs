@@ -72,12 +72,12 @@ pub struct Fortune {
     /// When the store last refused or did not answer, by our clock, and the reason.
     pub last_error: Option<(SystemTime, String)>,
     /// Of each direction, the last call if it failed.
-    failing: [Option<FailedCall>; Direction::ALL.len()],
+    failing: [Option<LastFailure>; Direction::ALL.len()],
 }
 
 /// A call that the store refused or did not answer.
 #[derive(Debug, Clone)]
-struct FailedCall {
+struct LastFailure {
     at: SystemTime,
     why: String,
     bytes_sent: usize,
@@ -116,7 +116,7 @@ impl Fortune {
         failed.map(|failed| failed.bytes_sent)
     }
 
-    fn failed(&self, direction: Direction) -> Option<&FailedCall> {
+    fn failed(&self, direction: Direction) -> Option<&LastFailure> {
         self.failing.get(direction as usize)?.as_ref()
     }
 
@@ -124,7 +124,7 @@ impl Fortune {
         let at = SystemTime::now();
         self.last_error = Some((at, why.clone()));
         if let Some(failed) = self.failing.get_mut(direction as usize) {
-            *failed = Some(FailedCall { at, why, bytes_sent });
+            *failed = Some(LastFailure { at, why, bytes_sent });
         }
     }
 

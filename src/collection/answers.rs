@@ -1,5 +1,5 @@
-//! Answers whose records are made one by one, as a caller takes them. So a reader of a whole collection need not hold
-//! it twice.
+//! Answers whose records are made one by one, as a caller takes them. So the reader of a whole collection does not hold
+//! a second copy of it.
 //! Invariant: an answer keeps its version of the collection in memory, and pins the collection.
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Byte estimates: what records, rows, codes, graphs and open collections will take in memory, judged before they are
-//! there. What is there is counted instead ([`Snapshot::footprint`](super::state::snapshot::Snapshot::footprint)).
-//! Invariant: the estimates of rows that are loaded, codes and graphs are not below what is allocated
-//! (`estimate_tests.rs` counts it). Exceptions: texts that compress better than four times, and the fixed buffers that
-//! encode a small write.
+//! Byte estimates: the memory that records, rows, codes, graphs and open collections will take, before it is
+//! allocated. Memory in use is counted instead
+//! ([`Snapshot::footprint`](super::state::snapshot::Snapshot::footprint)).
+//! Invariant: the estimates of loaded rows, codes and graphs are not below what is allocated (`estimate_tests.rs`
+//! counts it). Exceptions: texts that compress better than four times, and the fixed buffers that encode a small write.
 
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
 

@@ -1,10 +1,19 @@
 //! One collection in memory: a core that computes, and a shell around it that waits.
 //!
-//! The core is synchronous; it knows no bucket and no runtime. [`request`] has the words of requests and answers, and
-//! their bounds, and [`estimate`] what all of it will take in memory. [`state`] folds commits into snapshots. [`read`] selects, gets and searches on one snapshot, and
-//! [`write`] resolves requests against one. The shell joins the core to the rest: [`stream_state`] to the stream,
-//! [`handle`] to callers, the compute pools and the bucket, [`graph_maintenance`] to stored graphs, [`pin`] to the store,
-//! which loads and evicts. [`answers`] keep a version in memory while a caller takes its records.
+//! The core is synchronous; it knows no bucket and no runtime:
+//! - [`request`]: the types of requests and answers, and the bounds of requests.
+//! - [`estimate`]: the bytes that records, graphs and collections will take in memory.
+//! - [`state`]: commits folded into snapshots.
+//! - [`read`]: selection, get and search on one snapshot.
+//! - [`write`]: requests resolved against one snapshot.
+//!
+//! The shell joins the core to the rest:
+//! - [`stream_state`]: to the stream that commits come from.
+//! - [`handle`]: to callers, the compute pools and the bucket.
+//! - [`graph_maintenance`]: to stored graphs.
+//! - [`pin`]: to the store, which loads and evicts.
+//! - [`answers`], [`scan`], [`version_view`]: to callers who take records piece by piece, or read one version often.
+//!
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
 pub mod answers;

@@ -1,5 +1,5 @@
-//! What a caller asks of a collection and what it answers: writes, selections, gets, searches.
-//! The same words serve the embedded library, the native HTTP API and Chroma's.
+//! Requests to a collection and their answers: writes, selections, gets, searches. The embedded library, the native
+//! HTTP API and Chroma's share these types.
 
 pub(in crate::collection) mod validate;
 

@@ -1,5 +1,4 @@
-//! All records of one version, page by page in insertion order: for copying a collection out while others write to
-//! it.
+//! All records of one version, page by page in insertion order: for copying a collection while others write to it.
 //! Invariant: all pages are of one version, and a record is in exactly one.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A collection's state as its stream drives it: commits are folded into its snapshot, writes are resolved against it,
-//! and readers get copies of it. One task owns it.
+//! The collection's side of its stream: folds commits into the newest snapshot, resolves writes against it, and
+//! publishes copies of it for readers. One task owns it.
 //! Invariant: readers see whole versions only, each of which was published.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A collection as it was at one version, for any number of reads.
+//! A version view: a collection at one version, the present or an earlier one, for any number of reads.
 //! Invariant: all reads of a view see the same records, whatever is written meanwhile.
 
 use std::sync::Arc;

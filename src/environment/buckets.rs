@@ -1,6 +1,7 @@
 //! The bucket that the variables ask for. Every backend reads its own variables and makes an offer; the one that was
-//! asked for is taken. Invariant: if two are asked for at once, they are refused with a sentence that names the
-//! variable of each; nothing is chosen silently.
+//! asked for is taken.
+//! Invariant: if two are asked for at once, they are refused with a sentence that names the variable of each; nothing
+//! is chosen silently.
 
 use std::path::PathBuf;
 

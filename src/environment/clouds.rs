@@ -1,6 +1,6 @@
-//! The settings of each cloud, read from its variables. A URL and the variables alone both come here, so that the same
-//! variables mean the same to both. Which bucket and prefix are meant, the caller knows; without a prefix the default
-//! one applies.
+//! The settings of each cloud, read from its variables: for a store that a URL names, and for one that only variables
+//! name. The caller says which bucket and prefix; without a prefix the default one applies.
+//! Invariant: a variable means the same in both cases.
 
 #[cfg(any(feature = "s3", feature = "gcs"))]
 use std::path::PathBuf;

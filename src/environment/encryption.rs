@@ -1,4 +1,4 @@
-//! Settings of encryption at rest: the encryption that S3 must use for every object written.
+//! Settings of encryption at rest: how S3 must encrypt every object that is written.
 
 use super::Environment;
 use crate::bucket::s3::{S3CustomerKey, S3Encryption};

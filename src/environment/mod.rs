@@ -1,6 +1,6 @@
-//! Settings out of variables of the environment: the one reading of them, for the program, for URLs and for programs
+//! Settings from environment variables and URLs, read in this one place: for the program `drumlin`, and for programs
 //! that embed a store. Invariants: a value that cannot be used is refused, with the variable's name, what was expected
-//! and what came; no message has a secret. Only `of_process` touches the environment of this process.
+//! and what came; no message has a secret. In this module only `of_process` reads the environment of the process.
 
 mod buckets;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "dropbox"))]

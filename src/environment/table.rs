@@ -1,5 +1,6 @@
-//! The settings of a store beside its variables, once: for reading them, and for messages that say which variable
-//! raises a limit. Invariant: a setting's name is the path of its field, so the compiler checks it.
+//! The table of a store's settings and the variable of each. It serves the reading of variables, and messages that
+//! say which variable raises a limit.
+//! Invariant: a setting's name is the path of its field, so the compiler checks it.
 
 use std::time::Duration;
 
@@ -9,21 +10,21 @@ use crate::error::{Error, Result};
 use crate::memory::MemoryLimit;
 
 /// Reads a variable into its setting.
-type Reading = for<'e, 'v> fn(&'e Environment<'v>, &str, &mut Settings) -> Result<()>;
+type ReadVariable = for<'e, 'v> fn(&'e Environment<'v>, &str, &mut Settings) -> Result<()>;
 
 /// A setting and its variable.
-pub(crate) struct Row {
+pub(crate) struct SettingVariable {
     /// The field in [`Settings`], such as `limits.k`.
     pub(crate) setting: &'static str,
     /// The variable.
     pub(crate) variable: &'static str,
-    read: Reading,
+    read: ReadVariable,
 }
 
 /// Rows of a variable, how its value is read, and the field that takes it.
 macro_rules! rows {
     ($($variable:literal $how:ident $(($least:literal))? $first:ident $(. $rest:ident)*;)*) => {
-        &[$(Row {
+        &[$(SettingVariable {
             setting: concat!(stringify!($first) $(, ".", stringify!($rest))*),
             variable: $variable,
             read: |environment, name, settings| {
@@ -34,7 +35,7 @@ macro_rules! rows {
 }
 
 /// All rows, in the order in which they are read.
-pub(crate) const ROWS: &[Row] = rows! {
+pub(crate) const ROWS: &[SettingVariable] = rows! {
     "S3_SYNC_INTERVAL" seconds sync_interval;
     "DRUMLIN_START_TIMEOUT_S" seconds start_timeout;
     "DRUMLIN_RECOVERY_PARALLEL" count recovery_parallel;

@@ -1,5 +1,5 @@
-//! The place of a store in one string: `s3://bucket/prefix`, `./folder`, `memory://` and the like. What a string
-//! leaves open comes from the same variables as the program's settings.
+//! The place of a store in one string: `s3://bucket/prefix`, `./folder`, `memory://` and the like. Credentials and what
+//! else a string leaves open come from the variables that `drumlin serve` reads.
 //! Invariant: a string that does not certainly name a bucket is refused; no guess may open an empty store elsewhere.
 
 use std::convert::Infallible;

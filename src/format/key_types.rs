@@ -1,8 +1,8 @@
 //! The kinds of values that each metadata key of a collection has held. The collection's own stream carries them: a
 //! commit that brings a new pair of key and kind has it in its `config`, one entry `key:{name}` per metadata key. So
 //! neither a deletion nor a merge of segments forgets one.
-//! Invariants: pairs are only added, and names of kinds that newer versions wrote stay; there are at most [`MAX_KEYS`] keys, none longer than [`MAX_KEY_BYTES`], so that
-//! HEAD, which repeats them, stays small.
+//! Invariants: pairs are only added, and names of kinds that newer versions wrote stay. There are at most [`MAX_KEYS`]
+//! keys, none longer than [`MAX_KEY_BYTES`], so that HEAD, which repeats them, stays small.
 
 use std::collections::BTreeMap;
 

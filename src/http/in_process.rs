@@ -1,5 +1,6 @@
-//! The routes without a socket: for a program that holds the store, and beside it a client that speaks HTTP. The
-//! layers before the handlers are those of a server to which only this program can connect.
+//! In-process routes: the server's routes without a socket, for a program that holds a store and uses a client that
+//! speaks HTTP. Requests pass the same layers as in a server, as if only this program could connect to it.
+//! The Python package gives them to Chroma's client.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};

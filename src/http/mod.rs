@@ -1,7 +1,7 @@
 //! The HTTP server: wire types and routes of the native API and of Chroma's (`chroma`), nothing else. It uses
-//! [`Store`] as other programs do, and beside it `store/named.rs` and `store/room.rs`. Every route is in one table (`routes`). Every failure,
-//! a wrong path or a panic included, answers JSON `{"error": {"kind", "message"}}`. No client can stop the server or
-//! make it hold more than its settings allow.
+//! [`Store`] as other programs do, and beside it `store/named.rs` and `store/room.rs`. Every route is in one table
+//! (`routes`). Every failure, a wrong path or a panic included, answers JSON `{"error": {"kind", "message"}}`.
+//! Invariant: no client can stop the server or make it hold more than its settings allow.
 
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]

@@ -1,9 +1,11 @@
-//! The nodes that a walk over level 0 starts from. Usually that is one, which a greedy descent through the upper levels
-//! finds. Where queries lie far from the points that nodes are linked as, it is many. There the links out of a cluster
-//! may lie where a walk does not pass, and a cluster that is larger than the walk is wide holds it fast. So these walks
-//! start from the best of a fixed sample, and from what a narrow walk on level 1 finds from there. A cluster is large
-//! enough to be in the sample, or small enough to be left on level 1. The longest vectors are in the sample, as they
-//! have the largest inner products (Liu et al. 2019) and few links to them.
+//! Entry points: the nodes from which a walk over level 0 starts.
+//!
+//! Under l2 and cosine there is one: the end of a greedy descent through the upper levels. Under ip there are many,
+//! because a query lies far from the points that the nodes are linked as. A walk from one node would stay in the first
+//! cluster that has more nodes than the walk is wide, as it may pass none of the links that lead out. So such a walk
+//! starts from the best nodes of a fixed sample, and from those that a narrow walk on level 1 finds from there. A large
+//! cluster has nodes in the sample; the walk on level 1 gets out of a small one. The sample also has the longest
+//! vectors: they have the largest inner products (Liu et al. 2019), and few links lead to them.
 //! Invariant: there is at least one entry point.
 
 use super::graph::Graph;

@@ -1,4 +1,7 @@
-//! Reading a collection as it was at an earlier version, without a copy of it.
+//! Version views: opens a collection at one version for reads. The present version is read from memory. An earlier
+//! one is loaded from the bucket into memory; nothing is written.
+//! Invariants: an earlier version for which there is no room is refused before it is loaded. A version out of reach is
+//! refused too, and the error names those that are within.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! The state of a stream at an earlier version, in memory (docs/protocol.md#restore). Invariants: the stream is only
-//! read; what does not check out ends the load.
+//! Loads the state of a stream at an earlier version into memory (docs/protocol.md#restore).
+//! Invariants: the stream is only read. A damaged segment or commit ends the load; a graph that cannot be used is left
+//! out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The three metrics, exactly as the design defines them: `l2` Σ(aᵢ − bᵢ)², `cosine` 1 − cos(a, b) with 1 for a zero
+//! The three metrics, exactly: `l2` Σ(aᵢ − bᵢ)², `cosine` 1 − cos(a, b) with 1 for a zero
 //! vector, `ip` 1 − a·b; smaller is nearer.
 //! Invariant: for finite inputs every distance is finite, even if f32 sums overflow or underflow; a cosine distance
 //! is never below 0.
