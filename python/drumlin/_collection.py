@@ -323,7 +323,7 @@ class Collection(_Reads):
         Parameters
         ----------
         table : Arrow table or stream, frame, or list of dicts, optional
-            Records as rows: anything with ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB, Daft) or dicts.
+            Records as rows: anything with ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB) or dicts.
             Columns are ``id``, ``embedding`` (or ``vector``), ``document`` (or ``text``), ``uri`` and ``metadata``;
             values of all other columns become values of metadata. In a table other common names are found as well.
         ids : sequence of str, optional

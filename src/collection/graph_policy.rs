@@ -1,8 +1,8 @@
 //! Graph policy: when graphs are built, merged and stored. Each round of maintenance asks for the one task that is
 //! due next.
-//! Invariants: a search goes through O(log n) graphs, each some sixteen times as large as all that came after it, and
-//! scans a few hundred records that are in none. A record is inserted into O(log n) graphs, and stored as part of
-//! O(1) of them.
+//! Invariants: a search goes through O(log n) graphs, each some sixteen times as large as all that came after it. It
+//! scans a few hundred records that are in none. A record is inserted into O(log n) graphs, and stored as part of O(1)
+//! of them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! The handle of an open collection. Writes go to its stream's writer, reads to the snapshot that was published last.
-//! Reads wait for the bucket only if they ask to.
+//! A read waits for the bucket only if it is strong, or for a second at most after a time without use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +53,7 @@ pub struct Identity {
     pub extension: Map<String, Value>,
 }
 
-/// What an open collection borrows from the store.
+/// The parts of the store that an open collection uses.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// The threads for CPU work.
@@ -68,7 +68,7 @@ pub struct Surroundings {
     pub sync_interval: Duration,
 }
 
-/// What outlives the collection's time in memory: handles from before an eviction see what later ones do.
+/// The part of a collection that outlives an eviction: handles from before it see what later ones see.
 #[derive(Debug, Clone)]
 pub struct SharedView {
     /// What the catalog says.

@@ -56,7 +56,7 @@ impl<'a> Environment<'a> {
     }
 
     /// The bucket that `drumlin serve` would use with these variables; the folder `drumlin-data` if none is named.
-    /// `notes` gets what a person should know although it is no error.
+    /// `notes` gets remarks for the user that are no errors.
     ///
     /// # Errors
     /// `Invalid` for a value that cannot be used, for a value that is missing, and if two buckets are named.

@@ -1,11 +1,11 @@
 //! Entry points: the nodes from which a walk over level 0 starts.
 //!
 //! Under l2 and cosine there is one: the end of a greedy descent through the upper levels. Under ip there are many,
-//! because a query lies far from the points that the nodes are linked as. A walk from one node would stay in the first
-//! cluster that has more nodes than the walk is wide, as it may pass none of the links that lead out. So such a walk
-//! starts from the best nodes of a fixed sample, and from those that a narrow walk on level 1 finds from there. A large
-//! cluster has nodes in the sample; the walk on level 1 gets out of a small one. The sample also has the longest
-//! vectors: they have the largest inner products (Liu et al. 2019), and few links lead to them.
+//! because a query lies far from the points that the nodes are linked as. A walk from one node would stay in a cluster
+//! that has more nodes than the walk is wide: it may pass none of the links that lead out. So such a walk starts from
+//! the best nodes of a fixed sample, and from what a narrow walk on level 1 finds from these. A large cluster has nodes
+//! in the sample; the walk on level 1 gets out of a small one. The sample also has the longest vectors: they have the
+//! largest inner products (Liu et al. 2019), and few links lead to them.
 //! Invariant: there is at least one entry point.
 
 use super::graph::Graph;

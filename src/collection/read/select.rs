@@ -35,7 +35,7 @@ impl Selected {
 #[derive(Debug, Clone, Default)]
 pub struct Matched(Vec<ChunkMatches>);
 
-/// What is known of one chunk.
+/// The rows of one chunk on which the filter was evaluated, and those of them that match.
 #[derive(Debug, Clone)]
 struct ChunkMatches {
     chunk: Arc<Chunk>,

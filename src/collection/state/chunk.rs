@@ -24,7 +24,7 @@ pub const CHUNK_ROWS: usize = 16_384;
 /// The most bytes of a chunk made by merging (one row may be larger).
 pub const CHUNK_BYTES: usize = 32 << 20;
 
-/// What the chunks of one collection have in common.
+/// The properties that the chunks of one collection share.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkKind {
     pub metric: Metric,

@@ -222,7 +222,7 @@ impl<'a> Resolver<'a> {
         Ok(WriteOutcome { applied, skipped: named.saturating_sub(applied), ..WriteOutcome::default() })
     }
 
-    /// What a row that replaces this id's record inherits from it.
+    /// The parts of this id's record that a row which replaces it inherits.
     fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<RowOrigin<'r>> {
         if let Some(row) = staged.get(id) {
             return Some(RowOrigin::of(row));
@@ -256,7 +256,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// What becomes of an update whose id is unknown.
+/// The treatment of an update whose id is unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unknown {
     Skipped,
