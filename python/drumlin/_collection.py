@@ -295,7 +295,7 @@ class Collection(_Reads):
                 raise InvalidArgument("expected a table, or ids and embeddings, got both")
             if not is_rows(table):
                 return self._inner.write_arrow(way, arrow(table), pairs(naming), "metadata", 0, False)
-            columns = rows_of(table)
+            columns = rows_of(table, naming)
             if not columns["ids"]:
                 columns["embeddings"] = _nothing(self.dimension)
         ids = listed_ids(columns["ids"])
@@ -338,7 +338,7 @@ class Collection(_Reads):
         metadatas : sequence of dict or None, optional
             n dicts of bool, int, float, str, or lists of one of them.
         columns : mapping of str to str, optional
-            Names of a table's columns, as ``{"embedding": "vector_768"}``. Not used for a list of dicts.
+            Names of a table's columns, or of the keys of dicts, as ``{"embedding": "vector_768"}``.
 
         Returns
         -------

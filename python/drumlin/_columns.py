@@ -60,20 +60,32 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"expected text, numbers, booleans, lists and dicts, got {type(value).__name__}")
 
 
-def rows_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """A list of dicts as the columns of :meth:`Collection.add`."""
+def rows_of(rows: Sequence[Mapping[str, Any]], naming: Mapping[str, str] | None) -> dict[str, list[Any]]:
+    """A list of dicts as the columns of :meth:`Collection.add`. ``naming`` says which key is which part."""
+    naming = naming or {}
+    for part in naming:
+        if part not in _PARTS:
+            raise InvalidArgument(f"columns: expected some of {', '.join(_PARTS)}, got {part!r}")
+    taken = set(naming.values())
+    parts = {
+        part: (naming[part],) if part in naming else tuple(name for name in names if name not in taken)
+        for part, names in _PARTS.items()
+    }
     columns: dict[str, list[Any]] = {name: [] for name in ("ids", "embeddings", "documents", "uris", "metadatas")}
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise InvalidArgument(f"row {number}: expected a dict, got {type(row).__name__}")
         rest = dict(row)
-        found = {part: next((rest.pop(name) for name in names if name in rest), None) for part, names in _PARTS.items()}
+        found = {part: next((rest.pop(name) for name in names if name in rest), None) for part, names in parts.items()}
         for part in ("id", "embedding"):
             if found[part] is None:
-                raise InvalidArgument(f"row {number}: {part!r} is missing, among {sorted(map(str, row))}")
+                raise InvalidArgument(f"row {number}: {naming.get(part, part)!r} is missing, among {sorted(map(str, row))}")
         metadata = found["metadata"]
         if isinstance(metadata, str):
-            metadata = json.loads(metadata)
+            try:
+                metadata = json.loads(metadata)
+            except ValueError as error:
+                raise InvalidArgument(f"row {number}: metadata: expected JSON text: {error}") from error
         if metadata is not None and not isinstance(metadata, Mapping):
             raise InvalidArgument(f"row {number}: metadata: expected a dict, got {type(metadata).__name__}")
         columns["ids"].append(found["id"])

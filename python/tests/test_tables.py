@@ -45,6 +45,25 @@ def test_lists_of_dicts_go_in_as_people_write_them(notes):
         notes.add([{"id": "d", "embedding": [1, 1]}, {"id": "e"}])
 
 
+def test_dicts_may_have_keys_of_other_names(notes):
+    rows = [{"key": "a", "v": [1, 0], "text": "one"}, {"key": "b", "v": [0, 1], "text": "two"}]
+    naming = {"id": "key", "embedding": "v", "uri": "text"}
+    assert notes.add(rows, columns=naming).applied == 2
+    more = [{**row, "key": row["key"] * 2} for row in rows]
+    assert notes.add_batches(more, columns=naming).applied == 2
+    found = notes.get(include=["documents", "uris"]).to_list()
+    assert [(row["id"], row["uri"], row["document"]) for row in found] == [
+        ("a", "one", None),
+        ("b", "two", None),
+        ("aa", "one", None),
+        ("bb", "two", None),
+    ]
+    with pytest.raises(ValueError, match="columns: expected some of id, embedding, document, uri, metadata, got 'vec'"):
+        notes.add(rows, columns={"vec": "v"})
+    with pytest.raises(drumlin.InvalidArgument, match="row 0: metadata: expected JSON text"):
+        notes.add([{"id": "c", "vector": [1, 0], "metadata": "{"}])
+
+
 def test_frames_of_pandas_go_in_and_come_out(notes):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({
