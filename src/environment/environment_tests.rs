@@ -158,3 +158,11 @@ fn the_memory_limit_of_an_embedded_store_counts_what_the_store_holds() {
     assert_eq!(limit("4MiB"), Some(MemoryLimit { bytes: 4 << 20, whole_process: false }));
     assert_eq!((limit("none"), limit("")), (None, None));
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn the_words_of_a_report_name_the_variable_of_each_setting_in_them() {
+    let words = "k: at most 5 (limits.k); raise the limit (memory_limit) (again)";
+    let named = "k: at most 5 (DRUMLIN_MAX_K); raise the limit (DRUMLIN_MEMORY_LIMIT) (again)";
+    assert_eq!(words_with_variables(words), named);
+}

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use self::table::ROWS;
+#[cfg(feature = "server")]
+pub(crate) use self::table::words_with_variables;
 pub use self::table::{variable_of, with_variables};
 use crate::config::{Settings, Storage};
 use crate::error::{Error, Result};

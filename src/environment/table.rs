@@ -135,3 +135,12 @@ pub fn with_variables(error: Error) -> Error {
         None => error,
     }
 }
+
+/// The words of an error as reports hold them, with variables instead of settings.
+#[cfg(feature = "server")]
+pub(crate) fn words_with_variables(words: &str) -> String {
+    let named = |words: String, row: &SettingVariable| {
+        words.replace(&format!("({})", row.setting), &format!("({})", row.variable))
+    };
+    ROWS.iter().fold(words.to_owned(), named)
+}

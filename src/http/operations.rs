@@ -11,7 +11,8 @@ use super::auth::Requester;
 use super::body::{Parameters, Payload};
 use super::error::ApiError;
 use super::wire::{EmptyBody, NoParameters};
-use crate::store::report::Health;
+use crate::environment::words_with_variables;
+use crate::store::report::{Health, SyncReport};
 
 pub(super) async fn sync(
     State(app): State<App>,
@@ -25,14 +26,22 @@ pub(super) async fn sync(
     let store = app.store.clone();
     let report = tokio::spawn(async move { store.sync().await }).await;
     let report = report.map_err(|e| crate::Error::internal("the sync's task ended early").with_source(e))??;
-    json(StatusCode::OK, &report)
+    json(StatusCode::OK, &with_variables_in(report))
 }
 
 pub(super) async fn status(
     State(app): State<App>,
     Parameters(NoParameters {}): Parameters<NoParameters>,
 ) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &app.store.admin().status())
+    json(StatusCode::OK, &with_variables_in(app.store.admin().status()))
+}
+
+/// The report, with the variables of a server in its errors.
+fn with_variables_in(mut report: SyncReport) -> SyncReport {
+    for collection in &mut report.collections {
+        collection.error = collection.error.as_deref().map(words_with_variables);
+    }
+    report
 }
 
 /// Always 200 while the process can answer; the body says what is wrong.

@@ -160,9 +160,7 @@ impl Opening {
             if Instant::now() >= deadline {
                 let why = self.last_error().unwrap_or_else(|| "it does not answer".to_owned());
                 let location = self.0.place.lock().location.clone();
-                return Err(
-                    self.gave_up(&Error::unavailable(format!("the bucket {location} could not be used: {why}")))
-                );
+                return Err(Error::unavailable(format!("the bucket {location} could not be used: {why}")));
             }
             if self.0.logged.lock().elapsed() >= LOG_INTERVAL {
                 self.log_wait();

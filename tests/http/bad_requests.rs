@@ -121,7 +121,7 @@ fn bodies() -> Vec<Row> {
             "add",
             &format!(r#"{{"records": [{}]}}"#, vec![r#"{"id":"n","embedding":[1,2,3]}"#; 60].join(",")),
             422,
-            "batch_records",
+            "DRUMLIN_MAX_BATCH_RECORDS",
         ),
     ]
 }
@@ -135,7 +135,7 @@ fn records() -> Vec<Row> {
         record(r#""id": 7, "embedding": [1, 2, 3]"#, 400, "records[0].id"),
         record(r#""id": "", "embedding": [1, 2, 3]"#, 400, "records[0].id"),
         record(r#""id": "\ud800", "embedding": [1, 2, 3]"#, 400, "records[0].id"),
-        record(&format!(r#""id": "{}", "embedding": [1, 2, 3]"#, long(65)), 422, "id_bytes"),
+        record(&format!(r#""id": "{}", "embedding": [1, 2, 3]"#, long(65)), 422, "DRUMLIN_MAX_ID_BYTES"),
         record(r#""id": "n""#, 400, "embedding"),
         record(r#""id": "n", "embedding": null"#, 400, "records[0].embedding"),
         record(r#""id": "n", "embedding": []"#, 400, "records[0].embedding"),
@@ -153,7 +153,11 @@ fn records() -> Vec<Row> {
         record(r#""id": "n", "embedding": [1, 2, 3], "document": 5"#, 400, "records[0].document"),
         record(r#""id": "n", "embedding": [1, 2, 3], "uri": []"#, 400, "records[0].uri"),
         record(r#""id": "n", "embedding": [1, 2, 3], "text": "x""#, 400, "text"),
-        record(&format!(r#""id": "n", "embedding": [1, 2, 3], "document": "{}""#, long(1001)), 422, "document_bytes"),
+        record(
+            &format!(r#""id": "n", "embedding": [1, 2, 3], "document": "{}""#, long(1001)),
+            422,
+            "DRUMLIN_MAX_DOCUMENT_BYTES",
+        ),
         record(&format!(r#""id": "n", "embedding": [1, 2, 3], "uri": "{}""#, long(1001)), 422, "records[0].uri"),
         record(r#""id": "n", "embedding": [1, 2, 3], "metadata": []"#, 400, "records[0].metadata"),
         record(r#""id": "n", "embedding": [1, 2, 3], "metadata": "k=v""#, 400, "records[0].metadata"),
@@ -165,7 +169,7 @@ fn records() -> Vec<Row> {
         record(
             &format!(r#""id": "n", "embedding": [1, 2, 3], "metadata": {{"k": "{}"}}"#, long(300)),
             422,
-            "metadata_bytes",
+            "DRUMLIN_MAX_METADATA_BYTES",
         ),
         good("upsert", r#"{"records": [{"id": "a", "embedding": [1, 2]}]}"#, 400, "records[0].embedding"),
         good("update", r#"{"records": [{"embedding": [1, 2, 3]}]}"#, 400, "id"),

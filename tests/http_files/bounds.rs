@@ -48,7 +48,7 @@ async fn who_waits_for_memory_too_long_is_told_and_what_is_given_up_frees_it() {
     held.next().await.unwrap();
     let refused = files.get("a", Consistency::Local).await.map(|_| ()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
-    assert!(refused.message().contains("DRUMLIN_FILE_MEMORY_BYTES"), "{refused}");
+    assert!(refused.message().contains("files.memory_bytes"), "{refused}");
     drop(held);
     assert_eq!(read(&files, "a").await.unwrap(), bytes(1, 3 << 20));
 }

@@ -89,7 +89,7 @@ async fn writes_are_refused_at_the_limit_and_go_on_after_deletes_and_nothing_is_
         assert!(added < 100_000, "nothing was ever refused");
     };
     assert_eq!(refused.kind(), ErrorKind::NoRoom);
-    for word in ["this write", "4.0 MiB", "delete", "DRUMLIN_MEMORY_LIMIT"] {
+    for word in ["this write", "4.0 MiB", "delete", "(memory_limit)"] {
         assert!(refused.message().contains(word), "{word}: {refused}");
     }
     // Half of it at least is records: the estimate is not far from what is held.
@@ -212,7 +212,7 @@ async fn a_collection_larger_than_the_limit_answers_so_and_the_others_answer() {
     assert_eq!((store.admin().health().status, store.admin().health().evicted), ("degraded", 1));
     assert_eq!(store.admin().health().resting, store.admin().health().evicted, "one number, by two names");
     let row = store.admin().status().collections.remove(0);
-    assert!(row.error.is_some_and(|error| error.contains("DRUMLIN_MEMORY_LIMIT")));
+    assert!(row.error.is_some_and(|error| error.contains("(memory_limit)")));
     // It can be thrown away, which needs no memory.
     store.drop_collection("huge").await.unwrap();
     assert_eq!(store.admin().health().status, "ok");
