@@ -79,6 +79,7 @@ impl Admin<'_> {
     }
 
     /// How the bucket has failed since `since`, or before that if it has not recovered; in words.
+    #[cfg(feature = "server")]
     pub(crate) fn bucket_failure(self, since: SystemTime) -> Option<String> {
         let inner = &self.store.inner;
         let late = || inner.traffic.fortune().last_error.filter(|(at, _)| *at >= since).map(|(_, why)| why);
