@@ -104,7 +104,7 @@ async fn drumlin(values: &[f32], dim: usize, folder: &Path) {
     println!("drumlin: graphs {:?}, {} records in none", parts.graphs, parts.unindexed);
 }
 
-/// The same with LanceDB.
+/// The import with LanceDB.
 const LANCEDB: &str = r#"
 import sys, time, numpy, pyarrow, lancedb
 path, place, dim = sys.argv[1], sys.argv[2], int(sys.argv[3])

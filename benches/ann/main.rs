@@ -140,7 +140,7 @@ fn scan_bounds(queries: &[&[f32]], base: &Matrix, metric: Metric) -> Vec<f32> {
     queries.par_iter().map(bound).collect()
 }
 
-/// The same from the rows that a file says are nearest.
+/// The bounds from the rows that a file says are nearest.
 fn bounds_of(truth: Vec<Vec<usize>>, queries: &[&[f32]], base: &Matrix, metric: Metric) -> Result<Vec<f32>, String> {
     if truth.len() != queries.len() || truth.iter().any(|rows| rows.len() < K) {
         return Err(format!("--truth: expected {} rows of at least {K} numbers", queries.len()));

@@ -54,7 +54,7 @@ impl Objects {
         Objects { client: client(settings).await, bucket: settings.bucket.clone(), ranges: ranges.collect(), bytes }
     }
 
-    /// The same objects, reached as `settings` say.
+    /// These objects, reached as `settings` say.
     pub async fn through(self, settings: &S3Settings) -> Objects {
         Objects { client: client(settings).await, ..self }
     }

@@ -72,7 +72,7 @@ impl Replay {
         self.published.load_full()
     }
 
-    /// The same collection, read back: versions up to each of `ends` as one segment each, the rest as
+    /// This collection, read back: versions up to each of `ends` as one segment each, the rest as
     /// commits.
     pub fn reopened(&self, ends: &[u64]) -> Replay {
         let mut other = self.loaded(ends);

@@ -90,7 +90,7 @@ async fn bucket() -> Arc<FaultBucket> {
     bucket_of_two().await.0
 }
 
-/// The same bucket with two fault layers, for two writers.
+/// One bucket with two fault layers, for two writers.
 async fn bucket_of_two() -> (Arc<FaultBucket>, Arc<FaultBucket>) {
     let memory = MemoryBucket::new(StoreClock::machine());
     let begun = Head::new(StreamId::Catalog.to_string(), StreamConfig::default());

@@ -131,7 +131,7 @@ fn harmed(content: &Content, key: &str, other: &str, harm: Harm) -> Option<Bytes
     Some(bytes.into())
 }
 
-/// The same object with a format number that no version knows.
+/// An object with a format number that no version knows.
 fn newer(bytes: &[u8]) -> Vec<u8> {
     for (known, unknown) in [
         (&b"\"format\":1"[..], &b"\"format\":9"[..]),

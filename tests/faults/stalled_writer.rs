@@ -61,7 +61,7 @@ impl Scene {
         Scene { memory: MemoryBucket::new(clock), timing: Timing { ablate, ..timing() } }
     }
 
-    /// The same, where no writer gives up waiting for its put: only rule A can refuse it.
+    /// A scene where no writer gives up waiting for its put: only rule A can refuse it.
     fn patient(ablate: Ablate) -> Scene {
         let mut scene = Scene::new(ablate);
         scene.timing.deadline = PATIENCE;
@@ -175,7 +175,7 @@ async fn a_writer_stalled_before_its_put_does_not_acknowledge_into_a_recycled_sl
     assert_eq!(seen, expected, "and the acknowledged record is in nobody's state");
 }
 
-/// The same with a put that lands in time, but whose answer does not come before the writer's deadline.
+/// A writer stalls after a put that lands in time, but whose answer does not come before its deadline.
 /// What it is told of that write, of its next one and of the one after, and what the others read.
 async fn writer_stalled_after_its_put(ablate: Ablate) -> ([Result<WriteOutcome, Error>; 3], Vec<String>) {
     let scene = Scene::new(ablate);

@@ -86,7 +86,7 @@ impl Instead {
         Mischief::Instead(Instead { status, kind: "application/xml", headers: &[], body })
     }
 
-    /// The same as a response; one to `HEAD` has no body.
+    /// It as a response; one to `HEAD` has no body.
     pub fn response(self, method: &str) -> http::Response<Bytes> {
         let mut response = http::Response::builder().status(self.status);
         for (name, value) in self.headers.iter().copied().chain([("content-type", self.kind)]) {

@@ -28,7 +28,7 @@ impl Certificate {
         Certificate::signing_itself(authority(host))
     }
 
-    /// The same, of a year that is over.
+    /// A self-signed one of a year that is over.
     pub fn ended(host: &str) -> Self {
         let mut params = authority(host);
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 12, 31));

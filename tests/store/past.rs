@@ -1,8 +1,10 @@
 //! A seeded life of a collection with a model beside it: what every version held, told by a `BTreeMap`
 //! that does what each request means.
 
+use std::time::Duration;
+
 use drumlin::answers::Found;
-use drumlin::{Collection, Consistency, Get, Include, MetaValue, Metadata, Record};
+use drumlin::{Collection, Consistency, Get, Include, MetaValue, Metadata, Record, Settings, Storage};
 use drumlin_test_support::model::{Change, KIND, Model};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -11,6 +13,18 @@ use rand::{Rng, SeedableRng};
 pub const DIM: usize = 6;
 /// Ids that there can be.
 const IDS: usize = 60;
+
+/// Settings under which nothing happens by itself, and small collections get several segments and a graph.
+pub fn settings() -> Settings {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.maintenance = false;
+    settings.sync_interval = Duration::from_secs(1 << 24);
+    settings.timing.fan_out = 3;
+    settings.timing.graph_rows = 8;
+    settings.timing.swap_interval = Duration::ZERO;
+    settings.timing.reread_limit = Duration::from_millis(1);
+    settings
+}
 
 /// A life so far.
 pub struct Past {

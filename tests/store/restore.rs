@@ -14,25 +14,14 @@ use drumlin::testing::bucket::{Bucket, PutCondition};
 use drumlin::testing::check;
 use drumlin::testing::format::head::Head;
 use drumlin::{
-    Collection, CollectionSpec, Consistency, ErrorKind, Metric, Query, Record, Scope, ServingState, Settings, Storage,
-    Store, Version,
+    Collection, CollectionSpec, Consistency, ErrorKind, Metric, Query, Record, Scope, ServingState, Settings, Store,
+    Version,
 };
 use drumlin_test_support::bucket_check::Content;
 
-use super::past::{DIM, Past, all_of};
+use super::past::{DIM, Past, all_of, settings};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn settings() -> Settings {
-    let mut settings = Settings::new(Storage::Memory);
-    settings.maintenance = false;
-    settings.sync_interval = Duration::from_secs(1 << 24);
-    settings.timing.fan_out = 3;
-    settings.timing.graph_rows = 8;
-    settings.timing.swap_interval = Duration::ZERO;
-    settings.timing.reread_limit = Duration::from_millis(1);
-    settings
-}
 
 async fn open_with(bucket: &MemoryBucket, settings: Settings) -> Store {
     let store = Store::open_on(settings, Arc::new(bucket.clone())).await.unwrap();

@@ -14,25 +14,14 @@ use drumlin::testing::bucket::clock::StoreClock;
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::testing::check;
 use drumlin::testing::format::head::{Head, Retired};
-use drumlin::{CollectionSpec, ErrorKind, Metric, ServingState, Settings, Storage, Store};
+use drumlin::{CollectionSpec, ErrorKind, Metric, ServingState, Store};
 use drumlin_test_support::bucket_check::Content;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::past::{Past, all_of};
+use super::past::{Past, all_of, settings};
 
 const NAMES: [&str; 2] = ["first", "second"];
-
-fn settings() -> Settings {
-    let mut settings = Settings::new(Storage::Memory);
-    settings.maintenance = false;
-    settings.sync_interval = Duration::from_secs(1 << 24);
-    settings.timing.fan_out = 3;
-    settings.timing.graph_rows = 8;
-    settings.timing.swap_interval = Duration::ZERO;
-    settings.timing.reread_limit = Duration::from_millis(1);
-    settings
-}
 
 async fn open(bucket: &MemoryBucket) -> drumlin::Result<Store> {
     let store = Store::open_on(settings(), Arc::new(bucket.clone())).await?;

@@ -30,7 +30,7 @@ pub enum Chosen {
 }
 
 impl Chosen {
-    /// The same choice as the store is asked for it.
+    /// The choice as the store is asked for it.
     pub fn selection(&self) -> Selection {
         match self {
             Chosen::Ids(ids) => {

@@ -234,7 +234,7 @@ async fn a_create_whose_record_stands_is_never_taken_for_an_orphan() {
     assert_eq!((told, remains.len(), exists), (None, 1, true));
 }
 
-/// The same for a fork of a collection with a segment and a tail.
+/// As [`create_held`], for a fork of a collection with a segment and a tail.
 async fn fork_held(
     hold: Hold,
     matches: impl Fn(&Call) -> bool + Send + 'static,
