@@ -3,6 +3,8 @@
 
 mod allocator;
 mod ask;
+#[cfg(test)]
+mod bucket_variables_tests;
 mod bulk_load;
 mod copy;
 mod cost;
@@ -23,8 +25,6 @@ mod place;
 mod restore;
 mod serve;
 mod settings;
-#[cfg(test)]
-mod storage_settings_tests;
 mod variables;
 mod verify;
 
