@@ -83,16 +83,16 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 pub(super) fn with_way_out(failure: String) -> String {
     let holds = |words: &[&str]| words.iter().any(|word| failure.contains(word));
     let way_out = if holds(&["not valid for name", "NotValidForName"]) {
-        "the certificate is of another host: the endpoint (for S3 AWS_ENDPOINT_URL) must name one of the certificate's"
+        "the certificate is for another host: the endpoint (for S3 AWS_ENDPOINT_URL) must be a host that it names"
     } else if holds(&["certificate expired", "certificate not valid yet"]) {
-        "by the clock of this machine the certificate is out of date: renew it, or set the clock"
+        "the certificate is out of date by this machine's clock: renew the certificate, or set the clock"
     } else if holds(&["invalid peer certificate", "UnknownIssuer", "CaUsedAsEndEntity"]) {
-        "no known authority signed the server's certificate: AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all) names \
-         a PEM file with an authority of your own, or for S3 with the server's certificate itself"
+        "no known authority signed the server's certificate: put your authority into a PEM file, and name it in \
+         AWS_CA_BUNDLE (for S3) or SSL_CERT_FILE (for all); for S3 the server's own certificate will do too"
     } else if holds(&["unsuccessful tunnel", "tunnel error", "proxy"]) {
-        "the proxy is that of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts that are reached without"
+        "check the proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY names hosts to reach without it"
     } else if holds(&["dns error", "failed to lookup address"]) {
-        "is the endpoint or the region right (for S3 AWS_ENDPOINT_URL, AWS_REGION), or is a proxy needed (HTTPS_PROXY)?"
+        "check the endpoint and the region (for S3 AWS_ENDPOINT_URL, AWS_REGION); set HTTPS_PROXY if a proxy is needed"
     } else {
         return failure;
     };

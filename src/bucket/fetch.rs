@@ -148,7 +148,7 @@ impl Fetcher {
 /// Zeroed memory of `size_bytes` bytes with an aligned start. The system hands out zeroes: nothing is written yet.
 fn aligned(size_bytes: u64) -> Result<BytesMut, BucketError> {
     let size = usize::try_from(size_bytes).ok().and_then(|size| size.checked_add(ALIGNMENT));
-    let size = size.ok_or_else(|| cut_short("the object is larger than any memory"))?;
+    let size = size.ok_or_else(|| cut_short("the object is larger than memory can be"))?;
     let mut buffer = BytesMut::zeroed(size);
     let start = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
     let mut buffer = buffer.split_off(start);

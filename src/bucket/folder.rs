@@ -412,7 +412,7 @@ impl Bucket for FolderBucket {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, BucketError> {
         let found = self.reader.get_opts(&checked(key)?, GetOptions::default()).await.map_err(sort_read)?;
         let GetResult { payload: GetResultPayload::File(file, _), meta, .. } = found else {
-            return Err(BucketError::unknown("the folder answered with something else than a file"));
+            return Err(BucketError::unknown("expected a file of the folder, got something else"));
         };
         let whole = range.is_none();
         let bytes = self

@@ -44,7 +44,7 @@ impl HttpOptions {
     pub(super) fn clients(&self) -> Result<Clients> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let build = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|error| Error::internal(format!("the http client was not made: {error}")))
+            builder.build().map_err(|error| Error::internal(format!("the HTTP client did not start: {error}")))
         };
         let settings = || {
             reqwest::Client::builder()

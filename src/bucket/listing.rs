@@ -33,7 +33,10 @@ impl<'a> Listing<'a> {
         }
         let page = self.bucket.list(self.prefix, self.after.as_deref()).await?;
         if let Some(foreign) = page.objects.iter().find(|object| !object.key.starts_with(self.prefix)) {
-            return Err(wrong(format!("a listing of {:?} shows {:?}", self.prefix, foreign.key)));
+            return Err(wrong(format!(
+                "a listing of {:?} shows {:?}, which is not below it",
+                self.prefix, foreign.key
+            )));
         }
         self.ended = !page.more;
         if page.more {

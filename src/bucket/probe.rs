@@ -201,7 +201,7 @@ fn lacks(what: impl Into<String>) -> Failure {
 }
 
 fn dated(date: Option<StoreTime>) -> Result<(), Failure> {
-    date.map(drop).ok_or_else(|| lacks("its answers carry no date, by which Drumlin tells how old they are"))
+    date.map(drop).ok_or_else(|| lacks("its answers carry no date, from which Drumlin learns their age"))
 }
 
 fn tag(stamp: Stamp) -> Result<String, Failure> {
@@ -358,7 +358,7 @@ impl Probe<'_> {
         }
         match winners.as_slice() {
             [winner] if self.body(key).await? == winner.as_bytes() => Ok(()),
-            [_] => Err(lacks(format!("of concurrent writers that {prize}, one is told that it won and another did"))),
+            [_] => Err(lacks(format!("of concurrent writers that {prize}, one got success, but another's was stored"))),
             [] => Err(lost.map_or_else(
                 || lacks(format!("of {} concurrent writers that {prize}, none succeeds", self.racers)),
                 Failure::from,
@@ -392,7 +392,7 @@ where
         if over {
             return Err(failure);
         }
-        tracing::debug!(?failure, attempt, "a step of the probe is made again");
+        tracing::debug!(?failure, attempt, "a step of the probe is repeated");
         let asked = if let Failure::Unreachable(error) = &failure { error.retry_after() } else { None };
         backoff::pause_at_least(asked, PAUSES.0, PAUSES.1, attempt).await;
     }

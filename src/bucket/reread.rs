@@ -111,7 +111,7 @@ pub async fn read<T, E>(
         if !reads.again().await {
             return Err(unsound);
         }
-        tracing::debug!(%key, "what came does not check out, the object is read again");
+        tracing::debug!(%key, "the bytes do not check out; the object is read again");
     }
 }
 

@@ -140,7 +140,7 @@ impl CloudBucket {
         let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
         match self.attempt(0, self.store.get_opts(path, options)).await {
             Err(failure) => failure.error,
-            Ok(_) => BucketError::unknown("the store answers HEAD that there is no object, and GET with the object"),
+            Ok(_) => BucketError::unknown("the store answers a HEAD with \"not found\", and a GET with the object"),
         }
     }
 
@@ -156,7 +156,7 @@ impl CloudBucket {
         let (put, response) = self.attempt(length, self.store.put_opts(path, body, options)).await?;
         let stamp = self.stamp_of_put(put, &response);
         if stamp.etag.is_none() {
-            return Err(BucketError::unknown("a put is answered without the object's generation"));
+            return Err(BucketError::unknown("the answer to a put lacks the object's generation"));
         }
         Ok(stamp)
     }
@@ -195,7 +195,7 @@ impl CloudBucket {
                     Some("pending") => {}
                     None | Some("success") => return Ok(()),
                     Some(other) => {
-                        return Err(BucketError::unknown(format!("the store's copying ended: {other}")));
+                        return Err(BucketError::unknown(format!("the copy within the store ended as {other}")));
                     }
                 }
             }
@@ -239,7 +239,7 @@ impl Bucket for CloudBucket {
         };
         let (stamp, size_bytes) = (self.stamp_of(&found.meta, &response), found.meta.size);
         if stamp.etag.is_none() {
-            return Err(BucketError::unknown("a get is answered without the object's generation"));
+            return Err(BucketError::unknown("the answer to a get lacks the object's generation"));
         }
         let bytes = self.collect(found).await?;
         Ok(Object { bytes, size_bytes, stamp })

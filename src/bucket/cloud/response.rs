@@ -161,7 +161,7 @@ fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body:
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let kind = header("content-type");
     let came = || format!("content-type {:?}, {}", kind.unwrap_or_default(), start_of(body));
-    let lacks = |what: &str| Some(format!("{what} is expected of it, and it came with {}", came()));
+    let lacks = |what: &str| Some(format!("expected {what}, got {}", came()));
     let status = response.status.unwrap_or_default();
     let tagged = header("etag").is_some_and(|tag| !tag.trim().is_empty());
     if asked == RequestKind::Token {
@@ -169,29 +169,29 @@ fn flaw(asked: RequestKind, response: &StoreResponse, headers: &HeaderMap, body:
     }
     if !(200..300).contains(&status) {
         let known = asked == RequestKind::Head || response.code.is_some() || root_element(body) == Some("Error");
-        return if known { None } else { lacks("an error in the store's words") };
+        return if known { None } else { lacks("an error of the store") };
     }
     match asked {
         // The type of an object's content counts: Drumlin stores no pages. Elsewhere it does not: some servers send a
         // page's type with an empty body.
-        RequestKind::Get | RequestKind::Head if is_page(kind) => lacks("no page for people"),
+        RequestKind::Get | RequestKind::Head if is_page(kind) => lacks("an object, not a web page"),
         RequestKind::Get | RequestKind::Head if !tagged || !matches!(status, 200 | 206) => {
             lacks("an object with an ETag")
         }
         RequestKind::Put if !tagged || !is_blank(body) => lacks("an ETag and no body"),
         RequestKind::Block if status != 201 || !is_blank(body) => lacks("status 201 and no body"),
         RequestKind::Copy if response.copy_status.is_none() && !is_whole_document(body, "CopyObjectResult") => {
-            lacks("word of a copy")
+            lacks("the outcome of a copy")
         }
-        RequestKind::List(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
+        RequestKind::List(root) if !is_whole_document(body, root) => lacks(&format!("a complete {root}")),
         RequestKind::BeginUpload if !is_whole_document(body, "InitiateMultipartUploadResult") => {
-            lacks("a begun upload")
+            lacks("the start of an upload")
         }
         RequestKind::CompleteUpload if !is_whole_document(body, "CompleteMultipartUploadResult") => {
-            lacks("a whole object")
+            lacks("the end of an upload")
         }
         RequestKind::DeleteBatch if !kind.is_some_and(|kind| kind.starts_with("multipart/mixed")) => {
-            lacks("many answers")
+            lacks("a multipart answer")
         }
         RequestKind::Delete if !matches!(status, 200 | 202 | 204) || !is_blank(body) => lacks("no body"),
         _ => None,
@@ -247,8 +247,8 @@ impl StoreResponse {
     pub(super) fn unproven(&self) -> Option<BucketError> {
         let flaw = self.flaw.as_ref()?;
         let message = format!(
-            "an answer of status {} that is none of an object store's ({flaw}); does a proxy, a login page or a load \
-             balancer answer?",
+            "an answer of status {} that does not come from an object store ({flaw}); check for a proxy, a login page \
+             or a load balancer in between",
             self.status.unwrap_or_default()
         );
         Some(BucketError::unknown_until(message, self.retry_after))

@@ -48,8 +48,8 @@ impl FileMetadata {
         match fits && self.rev.as_ref().is_some_and(|rev| !rev.is_empty()) {
             true => Ok(self),
             false => Err(BucketError::unknown(format!(
-                "an answer that is none of Dropbox's: a file's revision and {} bytes are expected, size {:?} and \
-                 revision {:?} came",
+                "an answer that does not come from Dropbox: expected a file's revision and {} bytes, got size {:?} and \
+                 revision {:?}",
                 size.map_or("its".to_owned(), |size| size.to_string()),
                 self.size,
                 self.rev
@@ -112,7 +112,7 @@ impl Failed {
         let message = format!("status {}, {}", self.status, self.summary);
         if !self.spoken && !matches!(self.status, 408 | 425 | 429 | 500..) {
             let message =
-                format!("an answer that is none of Dropbox's: {message}; does a proxy or a login page answer?");
+                format!("an answer that does not come from Dropbox: {message}; check for a proxy or a login page");
             return BucketError::unknown_until(message, self.wait);
         }
         match self.status {

@@ -116,7 +116,7 @@ impl DropboxBucket {
         let clients = http.clients()?;
         let root: String = root.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
         if root.split('/').any(|part| part == "." || part == "..") {
-            return Err(Error::invalid(format!("the folder {root:?} cannot be in Dropbox; expected names of folders")));
+            return Err(Error::invalid(format!("the folder {root:?} cannot be in Dropbox; expected no part . or ..")));
         }
         let ours = DropboxSettings::new(credentials.clone()).api_url == api_url;
         let place = Place {
@@ -189,7 +189,7 @@ impl DropboxBucket {
 
     /// Reads the body of a download into one buffer, within the time its length allows.
     async fn collect(&self, response: reqwest::Response) -> Result<Bytes, BucketError> {
-        let message = "reading the body failed: its length is not told".to_owned();
+        let message = "reading the body failed: the answer lacks its length".to_owned();
         let length = response.content_length().ok_or(BucketError::unknown(message))?;
         let chunks = stream::unfold(response, |mut response| async {
             let chunk = response.chunk().await.map_err(|error| chain(&error.without_url())).transpose()?;
@@ -214,7 +214,7 @@ impl DropboxBucket {
         let limit = self.wire.http.limit(0);
         let deleting = async {
             while job.tag == "async_job_id" || job.tag == "in_progress" {
-                let lost = || BucketError::unknown("Dropbox deletes without saying where");
+                let lost = || BucketError::unknown("Dropbox began to delete, but gave no id to ask for the outcome");
                 let id = id.get_or_insert_default();
                 if id.is_empty() {
                     return Err(lost());
@@ -230,7 +230,7 @@ impl DropboxBucket {
         let left = |entry: &&Value| entry.get(".tag") != Some(&json!("success")) && !absent(entry);
         match job.entries.iter().find(left) {
             None if job.tag == "complete" => Ok(()),
-            None => Err(BucketError::unknown(format!("Dropbox's deleting ended as {}", job.tag))),
+            None => Err(BucketError::unknown(format!("the deletion ended as {}", job.tag))),
             Some(entry) => Err(BucketError::unknown(format!("an object was not deleted: {entry}"))),
         }
     }
@@ -267,7 +267,9 @@ impl DropboxBucket {
 fn described(answer: &Value) -> Result<(), BucketError> {
     match answer.get("metadata").is_some_and(Value::is_object) {
         true => Ok(()),
-        false => Err(BucketError::unknown("an answer that is none of Dropbox's: it does not describe the file")),
+        false => Err(BucketError::unknown(
+            "an answer that does not come from Dropbox: expected the file's metadata, got none",
+        )),
     }
 }
 
@@ -280,7 +282,7 @@ fn commit(path: String, mode: Value) -> Value {
 }
 
 fn size(metadata: &FileMetadata) -> Result<u64, BucketError> {
-    let message = "the size of the object is not told".to_owned();
+    let message = "Dropbox's answer lacks the size of the object".to_owned();
     metadata.size.ok_or(BucketError::unknown(message))
 }
 
@@ -304,7 +306,7 @@ impl Bucket for DropboxBucket {
         let date = http_date(response.headers(), "date");
         let told = response.headers().get("dropbox-api-result").map(|value| value.as_bytes().to_vec());
         let told = told.and_then(|text| serde_json::from_slice::<FileMetadata>(&text).ok());
-        let found = told.ok_or(BucketError::unknown("Dropbox does not describe the object"))?;
+        let found = told.ok_or(BucketError::unknown("Dropbox's answer lacks the metadata of the object"))?;
         let found = found.proven(None)?;
         let (size_bytes, partial) = (size(&found)?, response.status().as_u16() == 206);
         let mut bytes = self.collect(response).await?;

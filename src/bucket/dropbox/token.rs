@@ -107,8 +107,8 @@ impl Token {
 }
 
 fn expired() -> BucketError {
-    let message = "Dropbox refuses the access token (401), which lasts a few hours only; set DROPBOX_REFRESH_TOKEN, \
-                   DROPBOX_APP_KEY and DROPBOX_APP_SECRET, by which new ones are got";
+    let message = "Dropbox refuses the access token (401), which lasts only a few hours; set DROPBOX_REFRESH_TOKEN, \
+                   DROPBOX_APP_KEY and DROPBOX_APP_SECRET to renew it";
     BucketError::Refused { message: message.into() }
 }
 
@@ -129,7 +129,7 @@ async fn ask(client: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Resu
             ),
         }),
         400..=403 => {
-            Err(BucketError::unknown(format!("the refresh token is answered {status} by what is not Dropbox")))
+            Err(BucketError::unknown(format!("the answer to the refresh token ({status}) does not come from Dropbox")))
         }
         _ => Err(Failed::of(status, &headers, &body).sort()),
     }

@@ -50,12 +50,15 @@ pub(super) fn check(response: &ResponseWatch) -> Result<(), BucketError> {
 
 /// The tag in an answer's document. Without a tag nothing is known to be written.
 pub(super) fn tag(etag: Option<String>) -> Result<String, BucketError> {
-    let lacking = || BucketError::unknown(not_the_stores("a success", "an ETag is expected in its document"));
+    let lacking = || BucketError::unknown(not_the_stores("a success", "expected an ETag in its document, got none"));
     etag.filter(|etag| !etag.trim().is_empty()).ok_or_else(lacking)
 }
 
 fn not_the_stores(what: &str, flaw: &str) -> String {
-    format!("{what} that is none of an object store's ({flaw}); does a proxy, a login page or a load balancer answer?")
+    format!(
+        "{what} that does not come from an object store ({flaw}); check for a proxy, a login page or a load balancer \
+         in between"
+    )
 }
 
 /// An error response.
@@ -86,7 +89,7 @@ impl ErrorResponse<'_> {
             _ => false,
         };
         if self.note.renewing {
-            let message = format!("{}; the keys are read anew from where they came from", self.text());
+            let message = format!("{}; the keys are read again from their source", self.text());
             return BucketError::unknown(message);
         }
         match (self.status, self.code) {
@@ -98,7 +101,7 @@ impl ErrorResponse<'_> {
             (400, Some("RequestTimeout")) => unknown(),
             // Cured by the store's own time, which stands in the answer.
             (403, Some("RequestTimeTooSkewed")) => BucketError::unknown(format!(
-                "{}; the clocks of this machine and of the store differ, set this machine's",
+                "{}; the clocks of this machine and of the store differ; set this machine's clock",
                 self.text()
             )),
             (403, Some("AccessDenied")) => {

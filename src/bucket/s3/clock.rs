@@ -35,7 +35,7 @@ impl Skew {
         } else if repeated {
             tracing::warn!(
                 skew_s = ms / 1_000,
-                "the store's clock differs from this machine's; requests are signed by it"
+                "the store's clock differs from this machine's; requests are signed with the store's time"
             );
             self.believed_ms = ms;
         } else if !agree(ms, self.believed_ms) {

@@ -125,8 +125,8 @@ impl Keys {
 fn none_found(why: &str) -> CredentialsError {
     CredentialsError::provider_error(format!(
         "{NO_CREDENTIALS}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of ~/.aws \
-         (one of `aws sso login` works by way of `credential_process`, see docs/aws.md), or run where a role is \
-         given ({why})"
+         (one of `aws sso login` needs `credential_process`, see docs/aws.md), or run on a machine that has a \
+         role ({why})"
     ))
 }
 

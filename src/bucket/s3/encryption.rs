@@ -73,7 +73,7 @@ impl S3CustomerKey {
         let bytes = bytes.ok_or_else(|| {
             Error::invalid(format!(
                 "expected the base64 of {KEY_BYTES} random bytes, as `openssl rand -base64 {KEY_BYTES}` makes it, \
-                 got {} characters that are not",
+                 got {} characters of something else",
                 base64.len()
             ))
         })?;
@@ -118,7 +118,7 @@ pub(super) fn check_endpoint(encryption: Option<&S3Encryption>, endpoint: Option
     match here || parsed.as_ref().is_some_and(|url| url.scheme() == "https") {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "a customer's key for encryption goes with every request, and the endpoint is {url:?}: expected a url that \
+            "the customer's key (SSE-C) goes with every request, and the endpoint is {url:?}: expected a URL that \
              starts with https://, or one of this machine"
         ))),
     }

@@ -157,7 +157,7 @@ impl S3Bucket {
         let request = with_customer_key!(request, self);
         match self.bounded(0, &response, request.customize().interceptor(response.clone()).send()).await {
             Err(error) => error,
-            Ok(_) => BucketError::unknown("the store answers HEAD that there is no object, and GET with the object"),
+            Ok(_) => BucketError::unknown("the store answers a HEAD with \"not found\", and a GET with the object"),
         }
     }
 
@@ -217,7 +217,7 @@ impl S3Bucket {
 
 fn size(length: Option<i64>) -> Result<u64, BucketError> {
     let length = length.and_then(|length| u64::try_from(length).ok());
-    length.ok_or_else(|| BucketError::unknown("the store did not tell the length of its answer"))
+    length.ok_or_else(|| BucketError::unknown("the store's answer lacks its length"))
 }
 
 fn store_time(time: Option<DateTime>) -> Option<StoreTime> {
@@ -304,7 +304,7 @@ impl Bucket for S3Bucket {
             match found.content_range.as_deref().map(|told| whole_size(told, &range, size_bytes)) {
                 Some(Some(whole)) => size_bytes = whole,
                 Some(None) => {
-                    return Err(BucketError::unknown("the store tells of another range than was asked for"));
+                    return Err(BucketError::unknown("the store answered with another range than was asked for"));
                 }
                 // A server that ignores ranges has sent the whole object.
                 None => {
@@ -313,7 +313,7 @@ impl Bucket for S3Bucket {
                 }
             }
         } else if found.content_range.is_some() {
-            return Err(BucketError::unknown("the store answers with a part of the object, the whole was asked for"));
+            return Err(BucketError::unknown("expected the whole object, the store answered with a part of it"));
         }
         let stamp = Stamp { etag: found.e_tag, date: response.date(), last_modified: store_time(found.last_modified) };
         Ok(Object { bytes, size_bytes, stamp })

@@ -60,7 +60,7 @@ impl Operation {
     pub(super) fn rights(self) -> &'static str {
         match self {
             Operation::Get | Operation::Head => {
-                "s3:GetObject, and s3:ListBucket, without which S3 says 403 of an object that is not there"
+                "s3:GetObject, and s3:ListBucket, without which S3 answers 403 for an object that does not exist"
             }
             Operation::Put | Operation::BeginUpload | Operation::Part | Operation::CompleteUpload => "s3:PutObject",
             Operation::Copy => "s3:GetObject and s3:PutObject",
@@ -168,17 +168,17 @@ fn flaw(asked: Operation, response: &HttpResponse) -> Option<String> {
     let body = response.body().bytes().unwrap_or_default();
     let kind = header("content-type");
     let came = || format!("content-type {:?}, {}", kind.unwrap_or_default(), start_of(body));
-    let lacks = |what: &str| Some(format!("{what} is expected of it, and it came with {}", came()));
+    let lacks = |what: &str| Some(format!("expected {what}, got {}", came()));
     let status = response.status().as_u16();
     if !(200..300).contains(&status) {
         let silent = asked == Operation::Head && is_blank(body);
         let known = silent || root_element(body) == Some("Error");
-        return if known { None } else { lacks("an error in the words of S3") };
+        return if known { None } else { lacks("an error of S3") };
     }
     match asked {
         // The type of an object's content counts: Drumlin stores no pages. Elsewhere it does not: some servers send a
         // page's type with an empty body.
-        Operation::Get | Operation::Head if is_page(kind) => lacks("no page for people"),
+        Operation::Get | Operation::Head if is_page(kind) => lacks("an object, not a web page"),
         Operation::Get if header("etag").is_none() || !matches!(status, 200 | 206) => lacks("an object with an ETag"),
         Operation::Head if header("etag").is_none() || status != 200 => lacks("an ETag"),
         Operation::Put | Operation::Part if header("etag").is_none() || !is_blank(body) => lacks("an ETag and no body"),
@@ -186,7 +186,7 @@ fn flaw(asked: Operation, response: &HttpResponse) -> Option<String> {
             lacks("no body")
         }
         _ => match asked.document() {
-            Some(root) if !is_whole_document(body, root) => lacks(&format!("a whole {root}")),
+            Some(root) if !is_whole_document(body, root) => lacks(&format!("a complete {root}")),
             _ => None,
         },
     }
