@@ -47,7 +47,7 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
     match answer.status() {
         good if good.is_success() => Ok(answer),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let shown = if key.is_some() { "the key in STORAGE_API_KEY is not one of its" } else { "it needs a key" };
+            let shown = if key.is_some() { "it refused the key in STORAGE_API_KEY" } else { "it needs a key" };
             let status = answer.status();
             let what =
                 format!("answered {status}: {shown}; set STORAGE_API_KEY to a key that may read the server's metrics");

@@ -60,8 +60,8 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
         if source.admin().place() == target.admin().place() {
             let place = source.admin().place().location;
             let what = format!(
-                "both stores are {place}: expected another one to copy into; name it by --to-data FOLDER, or by \
-                 variables such as TO_S3_BUCKET_NAME"
+                "source and target are both {place}: expected another store to copy into; name it by --to-data FOLDER, \
+                 or by variables such as TO_S3_BUCKET_NAME"
             );
             return Err(Error::new(ErrorKind::Invalid, what));
         }
@@ -195,8 +195,8 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
     let copy = target.with_scope(&info.scope).collection(&info.name).await?;
     if copy.identity().extension.get(ORIGIN) != Some(&origin) {
         let what = format!(
-            "collection {:?} of {tenant}/{database} exists there and is no copy of {} at version {version}: drop it there \
-             and copy again",
+            "collection {:?} of {tenant}/{database} exists there and is not a copy of {} at version {version}: drop it \
+             there and copy again",
             info.name, info.id
         );
         return Err(Error::new(ErrorKind::AlreadyExists, what));

@@ -40,7 +40,7 @@ pub fn load() -> Result<DotEnv> {
         Err(e) => return Err(invalid(format!("{at}: cannot be read: {e}"))),
     };
     if !metadata.is_file() {
-        let notes = vec![format!("{at} is no file of settings; it is not read")];
+        let notes = vec![format!("{at} is not a file; no settings are read from it")];
         return Ok(DotEnv { path: None, notes });
     }
     if metadata.len() > FILE_BYTES {
@@ -120,15 +120,15 @@ fn check_entry(path: &Path, number: usize, lines: &[&str], set: &BTreeSet<String
     let at = format!("{}: line {number}", path.display());
     if let Some(name) = rest.iter().find(|line| ours(line)).and_then(|line| name_of(line)) {
         return Err(invalid(format!(
-            "{at}: a quote is open here, and the line of {name} is within it; close it before"
+            "{at}: a quote is open here, and the line of {name} is within it; close the quote before that line"
         )));
     }
     let Some(name) = Some(first).filter(|line| ours(line)).and_then(|line| name_of(line)) else { return Ok(()) };
     let is_set = |variable: &str| set.contains(variable) || std::env::var_os(variable).is_some();
     match substituted(&lines.join("\n")).into_iter().find(|variable| !is_set(variable)) {
         Some(_) => Err(invalid(format!(
-            "{at}: in the value of {name} a $ stands for a variable that is not set; put the value into single quotes \
-             if it holds a $ of its own"
+            "{at}: the value of {name} has a $ with the name of a variable that is not set; put the value into single \
+             quotes if the $ is part of it"
         ))),
         None => Ok(()),
     }

@@ -18,7 +18,7 @@ pub struct GcFlags {
     /// Delete nothing; list what would be deleted, and why.
     #[arg(long)]
     dry_run: bool,
-    /// Sweep orphans now, not only if that is due (once a week).
+    /// Sweep orphans now, even if the weekly sweep is not due.
     #[arg(long)]
     sweep: bool,
     /// Print the answer as JSON.
@@ -38,7 +38,7 @@ pub fn run(flags: &GcFlags) -> Result<()> {
             true => println!("{}", json(&done)?),
             false => println!(
                 "deleted: {} commits that segments hold, {} lists of replaced objects with all they name, {} orphans; \
-                 {} streams without a collection condemned",
+                 marked for deletion: {} streams without a collection",
                 done.log_objects, done.retired_lists, done.orphans, done.condemned
             ),
         }
@@ -71,7 +71,7 @@ fn dry_run(flags: &GcFlags) -> Result<()> {
 
 fn words(reason: Reason) -> &'static str {
     match reason {
-        Reason::OldCommit => "segments hold it, for longer than any reader needs it",
+        Reason::OldCommit => "segments have held it for longer than any reader needs it",
         Reason::Replaced => "it was replaced long enough ago",
         Reason::Orphan => "nothing names it, and it is old",
         Reason::Dropped => "its collection was dropped long enough ago",

@@ -36,7 +36,7 @@ pub fn run(command: KeyCommand) -> Result<()> {
     let (key, entry) = KeyEntry::fresh(wanted)?;
     let entry = serde_json::to_string(&entry)
         .map_err(|e| Error::new(ErrorKind::Internal, "the entry could not be written").with_source(e))?;
-    eprintln!("The key, which is shown only now, and its entry for the list in the file of DRUMLIN_KEY_FILE:");
+    eprintln!("The key, which is shown only once, and its entry for the file that DRUMLIN_KEY_FILE names:");
     println!("{key}\n{entry}");
     Ok(())
 }

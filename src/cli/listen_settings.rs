@@ -49,8 +49,8 @@ fn host(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Result<
         Some(host) => Ok(("HOST", host)),
         None => {
             notes.push(format!(
-                "HOST is {text:?}, which is no address: it is ignored as another program's, and this server listens on \
-                 127.0.0.1; set DRUMLIN_HOST to listen elsewhere"
+                "HOST is {text:?}, which is not an address: it is ignored as another program's, and this server \
+                 listens on 127.0.0.1; set DRUMLIN_HOST to listen elsewhere"
             ));
             Ok(("HOST", "127.0.0.1".to_owned()))
         }
@@ -76,7 +76,7 @@ fn port(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Result<
     let own = own.filter(|text| {
         let link = text.contains("://");
         if link {
-            notes.push(format!("DRUMLIN_PORT is {text:?}, a link to a service of that name: it is ignored"));
+            notes.push(format!("DRUMLIN_PORT is {text:?}, Kubernetes' link to a service named drumlin: it is ignored"));
         }
         !link
     });

@@ -66,7 +66,7 @@ pub struct SearchFlags {
 pub struct DropFlags {
     #[command(flatten)]
     of: OneCollection,
-    /// Drop without asking; required where there is no terminal to ask on.
+    /// Drop it. Without this flag the command only says what would be dropped.
     #[arg(long)]
     yes: bool,
 }

@@ -75,7 +75,7 @@ enum Command {
     Cost(cost::CostFlags),
     /// Collect garbage once, or list what would be deleted.
     Gc(gc::GcFlags),
-    /// Read a whole bucket and report what is damaged: exit code 0 sound, 1 damaged, 2 could not look.
+    /// Read a whole bucket and report what is damaged: exit code 0 sound, 1 damaged, 2 not checked.
     Verify(verify::VerifyFlags),
     /// Ask a running server whether it is alive: exit code 0 if it is. For health checks of containers.
     Health(health::HealthFlags),

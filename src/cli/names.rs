@@ -173,12 +173,12 @@ pub fn check(names: impl IntoIterator<Item = String>, settings: &mut ServeSettin
     for stranger in strangers(names) {
         let decides = |group: &[&str]| stranger.near && stranger.meant.is_some_and(|meant| group.contains(&meant));
         if decides(&WHERE) && settings.by_default {
-            let more = "without it everything would be stored in the folder drumlin-data; set that, or DRUMLIN_DATA if \
-                        the folder is meant";
+            let more = "without it everything would be stored in the folder drumlin-data; correct the name, or set \
+                        DRUMLIN_DATA if you mean a folder";
             return Err(invalid(format!("{} ({more})", stranger.sentence())));
         }
         if decides(&KEYS) && serves && !settings.keys.ask_for_keys() {
-            let more = "without it no request would need a key; set that, or unset this";
+            let more = "without it no request would need a key; correct the name, or unset it";
             return Err(invalid(format!("{} ({more})", stranger.sentence())));
         }
         settings.notes.push(stranger.sentence());

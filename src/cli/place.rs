@@ -52,7 +52,7 @@ fn quiet(mut settings: ServeSettings, lookup: impl Fn(&str) -> Option<String>) -
 /// The collections that a command works on.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Chosen {
-    /// Only this collection, by name or id; else all.
+    /// Only this collection, by name or id; by default all.
     #[arg(long)]
     collection: Option<String>,
     /// Only of this tenant.

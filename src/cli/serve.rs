@@ -71,7 +71,7 @@ async fn serve(settings: ServeSettings) -> Result<()> {
     };
     let stopping = async {
         stop.await;
-        tracing::info!("stopping, as a signal asks");
+        tracing::info!("stopping at a signal");
         Instant::now()
     };
     let (told, when) = tokio::sync::oneshot::channel();
@@ -95,8 +95,8 @@ async fn close(store: &Store, left: Duration) {
     match store.close(limit).await {
         Ok(()) => tracing::info!("stopped; everything acknowledged is in the bucket"),
         Err(error) => tracing::warn!(
-            "stopped before everything was flushed ({error}); everything acknowledged is in the bucket, writes in \
-             progress were answered that their outcome is unknown"
+            "stopped before everything was flushed ({error}); everything acknowledged is in the bucket, and writes in \
+             progress were answered with an unknown outcome"
         ),
     }
 }
@@ -160,7 +160,7 @@ fn banner(settings: &ServeSettings, url: &str) {
         Storage::Folder(path) => {
             tracing::info!(folder = %path.display(), "the folder is the bucket; everything is stored in it")
         }
-        Storage::Memory => tracing::warn!("everything is stored in memory only and is gone when the server stops"),
+        Storage::Memory => tracing::warn!("everything is stored in memory only and is lost when the server stops"),
         // A kind of bucket of which this function does not know: the log of the opening names it.
         _ => tracing::info!("everything is stored in a bucket, nothing on disk"),
     }
@@ -178,14 +178,14 @@ fn banner(settings: &ServeSettings, url: &str) {
     // The absence of a limit is logged later, once the memory in use is known.
     if let Some(limit) = store.memory_limit {
         let of = settings.memory.origin();
-        tracing::info!(bytes = limit.bytes, of, "memory is limited; idle collections are evicted where it is short");
+        tracing::info!(bytes = limit.bytes, of, "memory is limited; idle collections are evicted when it runs short");
     }
     match (http.keys.asks_for_keys(), http.keys.len()) {
         (true, keys) => tracing::info!(keys, "requests need a key"),
-        (false, _) => tracing::info!("no key is asked for; STORAGE_API_KEY or DRUMLIN_KEY_FILE would change that"),
+        (false, _) => tracing::info!("requests need no key; set STORAGE_API_KEY or DRUMLIN_KEY_FILE to require one"),
     }
     if let Some(file) = &settings.env_file {
-        tracing::info!(file = %file.display(), "settings that the environment lacks are read from a file");
+        tracing::info!(file = %file.display(), "settings that are not in the environment come from a file");
     }
     for note in &settings.notes {
         tracing::warn!("{note}");
@@ -212,13 +212,13 @@ async fn log_when_loaded(store: Store, url: String, demo: bool) {
             collection = damage.collection,
             key = damage.key,
             cause = damage.cause,
-            "damaged; the others are served"
+            "a collection is damaged; the others are served"
         );
     }
     let memory = store.admin().health().memory;
     if memory.limit_bytes == 0 {
         let in_use = memory.resident_bytes;
-        tracing::info!(bytes = in_use, "memory has no limit, this much is in use; DRUMLIN_MEMORY_LIMIT would set one");
+        tracing::info!(bytes = in_use, "memory in use, without a limit; set one by DRUMLIN_MEMORY_LIMIT");
     }
     tracing::info!("ready at {url}, documentation at {url}/docs");
     if demo && let Err(error) = demo::load(&store, &url).await {
@@ -272,7 +272,7 @@ fn not_listening(at: &str, cause: io::Error) -> Error {
         io::ErrorKind::AddrInUse => {
             "; another program listens there: choose another port with PORT or --port, 0 for any free one"
         }
-        io::ErrorKind::PermissionDenied => "; choose a port above 1023 with PORT or --port",
+        io::ErrorKind::PermissionDenied => "; choose a port above 1023 by PORT or --port",
         io::ErrorKind::AddrNotAvailable => "; HOST or --host must be an address of this machine",
         _ => "",
     };

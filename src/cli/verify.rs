@@ -1,5 +1,5 @@
 //! The `verify` command: reads a whole bucket and reports what is damaged. Its exit code is for scripts: 0 sound, 1
-//! damaged, 2 could not look.
+//! damaged, 2 not checked.
 
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ pub fn run(flags: &VerifyFlags) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("drumlin: could not look: {error}");
+            eprintln!("drumlin: the store was not checked: {error}");
             ExitCode::from(2)
         }
     }

@@ -32,7 +32,7 @@ macro_rules! built {
         }
         #[cfg(not(feature = $feature))]
         {
-            let without = concat!("drumlin was built without its feature ", $feature, ": this bucket is out of reach");
+            let without = concat!("drumlin was built without its feature ", $feature, ": it cannot use this bucket");
             Err(Error::invalid(without))
         }
     }};
@@ -89,7 +89,7 @@ fn chosen(source: &Environment<'_>) -> Result<Option<(&'static str, &'static str
     };
     match (read("DRUMLIN_STORAGE")?, read("STORAGE_MODE")?) {
         (Some((_, one)), Some((_, other))) if one != other => Err(Error::invalid(format!(
-            "DRUMLIN_STORAGE is {one} and STORAGE_MODE is {other}: expected the same of both"
+            "DRUMLIN_STORAGE is {one} and STORAGE_MODE is {other}: expected the same in both; unset one of them"
         ))),
         (one, other) => Ok(one.or(other)),
     }
@@ -129,7 +129,7 @@ fn s3_offer(source: &Environment<'_>) -> Offer {
             (Some("S3_ENABLED"), Err(missing("S3_BUCKET_NAME", "the bucket's name", "S3_ENABLED is true")))
         }
         (Ok(()), _, false) => {
-            (None, Err(Error::invalid("DRUMLIN_STORAGE: s3 needs S3_BUCKET_NAME, and S3_ENABLED must not be false")))
+            (None, Err(Error::invalid("DRUMLIN_STORAGE: s3 needs S3_BUCKET_NAME, and S3_ENABLED not false")))
         }
     };
     Offer { kind: "s3", asked_by, storage }

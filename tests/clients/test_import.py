@@ -148,7 +148,7 @@ def test_a_collection_that_is_no_import_is_left_alone(chroma: ChromaServer, tmp_
     with_data.close()
     done = run(chroma, tmp_path / "bucket", "--only", "notes")
     assert done.returncode == 1
-    assert 'collection "notes" of default_tenant/default_database exists and is no import' in done.stderr
+    assert 'collection "notes" of default_tenant/default_database exists and is not an import' in done.stderr
     done = run(chroma, tmp_path / "bucket", "--database", "archive")
     assert done.returncode == 0, done.stderr
 

@@ -28,7 +28,7 @@ pub struct CostFlags {
     /// A running server on this bucket (default http://127.0.0.1:$PORT, or port 8000); its key is STORAGE_API_KEY.
     #[arg(long)]
     url: Option<String>,
-    /// Ask no server: only the price of what is stored.
+    /// Ask no server; price only what is stored.
     #[arg(long, conflicts_with = "url")]
     storage_only: bool,
     /// Print the answer as JSON.
@@ -82,17 +82,17 @@ async fn counted(url: Option<&str>) -> Result<Usage> {
     let url = format!("{}/metrics", ask::server(url));
     let key = std::env::var("STORAGE_API_KEY").ok().filter(|key| !key.is_empty());
     let text = ask::text(&url, TIME_LIMIT, key.as_deref()).await;
-    Usage::of_metrics(&text.map_err(|e| Error::new(e.kind(), format!("{e}; --storage-only asks no server")))?)
+    Usage::of_metrics(&text.map_err(|e| Error::new(e.kind(), format!("{e}; with --storage-only no server is asked")))?)
 }
 
 fn print(report: &Report) {
     let Report { location, stored, month, .. } = report;
     println!("{location}: {} objects, {}", stored.objects, size(stored.bytes as f64));
     match &report.counted {
-        None => println!("requests are not counted in: {}", report.not_counted.as_deref().unwrap_or_default()),
+        None => println!("requests are not included: {}", report.not_counted.as_deref().unwrap_or_default()),
         Some(counted) if counted.is_short() => println!(
-            "requests are not counted in: the server has been up for {:.0} minutes since its start was over, and less than \
-             an hour says nothing about a month ({:.0} writes and listings, {:.0} reads so far)",
+            "requests are not included: the server has been up for {:.0} minutes, and less than an hour says nothing \
+             about a month ({:.0} writes and listings, {:.0} reads so far)",
             counted.seconds / 60.0,
             counted.writes,
             counted.reads
@@ -100,7 +100,7 @@ fn print(report: &Report) {
         Some(counted) => {
             let hours = counted.seconds / 3_600.0;
             println!(
-                "in a month of {HOURS:.0} h, as in the {hours:.2} h since the server has started: \
+                "a month of {HOURS:.0} h at the rate of the {hours:.2} h since the server has started: \
                  {:.0} writes and listings, {:.0} reads, {} received",
                 month.writes,
                 month.reads,

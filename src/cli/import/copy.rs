@@ -56,7 +56,7 @@ pub async fn collection(
 /// Adds the collection's name to an error.
 fn in_collection(scope: &Scope, theirs: &Theirs, error: Error) -> Error {
     let place = format!("{}/{}/{}", scope.tenant, scope.database, theirs.name);
-    let hint = if error.kind() == ErrorKind::NoRoom { "" } else { "; --skip-errors goes on past such records" };
+    let hint = if error.kind() == ErrorKind::NoRoom { "" } else { "; --skip-errors leaves such records out" };
     let error = with_variables(error);
     let what = format!("collection {place}: {error}{hint}");
     Error::new(error.kind(), what).with_source(error)
@@ -75,7 +75,7 @@ async fn begun(store: &Store, scope: &Scope, theirs: &Theirs) -> Result<Collecti
         return Err(Error::new(
             ErrorKind::AlreadyExists,
             format!(
-                "collection {:?} of {}/{} exists and is no import of {}: rename or drop it, or name what to import \
+                "collection {:?} of {}/{} exists and is not an import of {}: rename or drop it, or name what to import \
                  with --only",
                 theirs.name, scope.tenant, scope.database, theirs.id
             ),

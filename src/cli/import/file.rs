@@ -37,14 +37,14 @@ pub struct FileFlags {
     file: PathBuf,
     #[command(flatten)]
     of: OneCollection,
-    /// How distance is measured: cosine, l2 or ip. Default: what the file says, else cosine.
+    /// How distance is measured: cosine, l2 or ip. The default is the file's own, else cosine.
     #[arg(long)]
     metric: Option<Metric>,
     /// Write into an existing collection, whatever it holds; records whose ids exist are replaced.
     #[arg(long)]
     upsert: bool,
-    /// Which column, or key, is what: id=NAME,embedding=NAME,document=NAME,uri=NAME,metadata=NAME, or some of these.
-    /// Common names (vector, text, …) are found, and printed.
+    /// Names of columns or keys: some of id=NAME,embedding=NAME,document=NAME,uri=NAME,metadata=NAME. Common names
+    /// (vector, text, …) are found without this flag, and printed.
     #[arg(long)]
     columns: Option<String>,
     /// How to treat other columns: metadata, ignore or refuse.

@@ -48,10 +48,10 @@ pub struct ChromaFlags {
     /// Where the server listens, such as http://localhost:8000.
     #[arg(long)]
     url: String,
-    /// Its tenant; the copy goes into a tenant of the same name.
+    /// The tenant there; the copy goes into a tenant of the same name.
     #[arg(long, default_value = "default_tenant")]
     tenant: String,
-    /// Only this database of the tenant; else all.
+    /// Only this database of the tenant; by default all.
     #[arg(long)]
     database: Option<String>,
     /// Only the collection of this name; may be repeated.
@@ -132,8 +132,8 @@ async fn import_all(chroma: &Chroma, store: &Store, flags: &ChromaFlags) -> Resu
     Err(Error::new(
         ErrorKind::Conflict,
         format!(
-            "{} of {copied} collections differ from the server's ({}): was either side written to meanwhile? What was \
-             added there since can be fetched by running this again",
+            "{} of {copied} collections differ from the server's ({}); if either side was written to meanwhile, run \
+             the import again to fetch what was added there",
             differing.len(),
             differing.join(", ")
         ),

@@ -144,7 +144,7 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
     let described: Description = serde_json::from_value(description.clone()).map_err(bad)?;
     let value = |(key, value): (String, Value)| match MetaValue::from_json(&value) {
         Some(value) => Ok((key, value)),
-        None => Err(Error::invalid(format!("the file's description: metadata.{key} is no value of metadata: {value}"))),
+        None => Err(Error::invalid(format!("the file's description: metadata.{key} cannot hold {value}"))),
     };
     let metadata = described.metadata.map(|map| map.into_iter().map(value).collect::<Result<_>>()).transpose()?;
     Ok(CollectionSpec {
