@@ -147,7 +147,10 @@ impl FileStore {
                 // A single answer may lack its date.
                 None if tries < 4 => {}
                 None => {
-                    return Err(Error::new(ErrorKind::Unavailable, "the bucket tells no time; nothing was written"));
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "the bucket's answers carry no date; nothing was written",
+                    ));
                 }
                 // A state that is behind does no harm, since every write is guarded. It only costs another try.
                 Some(date) if self.collection.present().version() == snapshot.version() || tries >= 4 => {

@@ -26,7 +26,7 @@ impl FileCondition {
             (FileCondition::Matches(sums), Some(sum)) if sums.is_empty() || sums.contains(&sum) => return Ok(()),
             (FileCondition::Absent, Some(_)) => "exists already".to_owned(),
             (FileCondition::Matches(_), None) => "does not exist".to_owned(),
-            (FileCondition::Matches(_), Some(sum)) => format!("is another by now (sha256 {sum})"),
+            (FileCondition::Matches(_), Some(sum)) => format!("has other content by now (sha256 {sum})"),
         };
         Err(Error::new(ErrorKind::Conflict, format!("file {name:?} {why}; nothing was changed")))
     }

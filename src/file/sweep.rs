@@ -121,7 +121,7 @@ impl FileStore {
             context.bucket.delete(keys).await.map_err(StreamError::from)?;
         }
         if !ripe.is_empty() {
-            tracing::info!(stream = %context.stream, objects = keys.len(), "contents that no file has were deleted");
+            tracing::info!(stream = %context.stream, objects = keys.len(), "contents without a file were deleted");
             record.unnamed.retain(|content, _| !ripe.contains(content));
             // If this fails, the next sweep finds the contents gone.
             self.note(&record, Some(address)).await?;

@@ -156,7 +156,7 @@ impl Upload {
         let (content, parts) = (self.content, self.parts);
         if !parts.is_empty() && self.began.is_none() {
             return Err(Error::unavailable(
-                "the bucket tells no time: files cannot be swept safely and are not stored",
+                "the bucket's answers carry no date: files cannot be swept safely and are not stored",
             ));
         }
         Ok(Uploaded {

@@ -97,7 +97,7 @@ impl SearchParameters {
         ];
         match said.into_iter().find(|(_, said)| *said) {
             Some((name, _)) => Err(ApiError::invalid(format!(
-                "query: {name} belongs into the body, unless that is an arrow stream or a parquet file"
+                "query: {name} belongs in the body, unless the body is an Arrow stream or a Parquet file"
             ))),
             None => Ok(()),
         }

@@ -147,7 +147,7 @@ impl Payload {
             ApiError::with_status(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 ErrorKind::Invalid,
-                "content-type: expected application/json, got bytes that are no text",
+                "content-type: expected application/json, got bytes that are not text",
             )
         })?;
         let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -250,8 +250,7 @@ pub(crate) fn words_of(error: &serde_json::Error) -> String {
     let words = shortened(error);
     match words.starts_with("recursion limit exceeded") {
         true => format!(
-            "{words}: at most 127 lists and objects may lie within each other; put conditions of one $and or $or into \
-             one list"
+            "{words}: at most 127 lists and objects may be nested; put conditions of one $and or $or into one list"
         ),
         false => words,
     }

@@ -28,7 +28,7 @@ impl Coding {
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Coding>, ApiError> {
         let mut names = Vec::new();
         for value in headers.get_all(header::CONTENT_ENCODING) {
-            let text = value.to_str().map_err(|_| unsupported("bytes that are no text"))?;
+            let text = value.to_str().map_err(|_| unsupported("bytes that are not text"))?;
             names.extend(text.split(',').map(|name| name.trim().to_ascii_lowercase()));
         }
         names.retain(|name| !name.is_empty() && name != "identity");
@@ -37,7 +37,7 @@ impl Coding {
             [one] if one == "gzip" || one == "x-gzip" => Ok(Some(Coding::Gzip)),
             [one] if one == "zstd" => Ok(Some(Coding::Zstd)),
             [one] => Err(unsupported(&format!("{one:?}"))),
-            several => Err(unsupported(&format!("{} codings one upon another", several.len()))),
+            several => Err(unsupported(&format!("{} nested codings", several.len()))),
         }
     }
 

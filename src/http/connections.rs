@@ -129,7 +129,7 @@ impl Connections {
             let open = self.open.lock();
             for connection in open.values() {
                 if let Some(why) = connection.overdue(patience) {
-                    tracing::debug!(why, "a connection is closed");
+                    tracing::debug!(why, "closing a connection");
                     connection.ended.notify_one();
                 }
             }
@@ -173,7 +173,7 @@ impl Connection {
         let tickets: Vec<Arc<Ticket>> = {
             let state = self.state.lock();
             if state.requests == 0 {
-                return (state.waiting_since.elapsed() > patience.idle).then_some("no whole request came");
+                return (state.waiting_since.elapsed() > patience.idle).then_some("no complete request came");
             }
             state.tickets.iter().filter_map(Weak::upgrade).collect()
         };
@@ -182,7 +182,7 @@ impl Connection {
             0 => false,
             since => self.now().saturating_sub(since) > limit,
         };
-        tickets.iter().any(stalled).then_some("nothing was taken of an answer")
+        tickets.iter().any(stalled).then_some("the client stopped reading an answer")
     }
 
     /// Milliseconds since the connection began, plus one.
@@ -315,12 +315,12 @@ mod tests {
         };
         assert_eq!(after_a_while(), None, "the handler has it");
         ticket.is_theirs();
-        assert_eq!(after_a_while(), Some("nothing was taken of an answer"));
+        assert_eq!(after_a_while(), Some("the client stopped reading an answer"));
         ticket.is_ours();
         assert_eq!(after_a_while(), None);
         drop(ticket);
         let impatient = Patience { idle: Duration::from_millis(5), ..patience };
         std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(connection.overdue(impatient), Some("no whole request came"));
+        assert_eq!(connection.overdue(impatient), Some("no complete request came"));
     }
 }

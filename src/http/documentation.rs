@@ -46,9 +46,9 @@ pub(super) async fn greeting(
 const TITLE: &str = concat!("drumlin ", env!("CARGO_PKG_VERSION"), ", a vector database whose only disk is a bucket");
 /// Paths, without the slash before them, and what is there.
 const PLACES: [(&str, &str); 4] = [
-    ("docs", "the API, to read"),
+    ("docs", "the API, for people"),
     ("openapi.json", "the API, for programs"),
-    ("health", "how it is doing"),
+    ("health", "the state of this server"),
     ("api/collections", "the collections"),
 ];
 

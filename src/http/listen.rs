@@ -175,7 +175,7 @@ impl Server {
         tokio::select! {
             () = graceful.shutdown() => {}
             () = give_up => {
-                tracing::warn!("requests were still under way when the server had to stop; they were told so");
+                tracing::warn!("the server stopped before all requests were done; the rest got an error");
             }
         }
     }

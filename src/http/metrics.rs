@@ -150,13 +150,13 @@ fn sizes(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.gauge("collections_loading", "Collections not loaded yet.", loading as f64)?;
     scrape.gauge("records", "Live records.", h.records as f64)?;
     scrape.gauge("storage_connected", "1 if the bucket answered the last request.", one_if(h.storage.connected))?;
-    let failing = "How many of reads, writes and deletes the bucket did not do when it was last asked to.";
+    let failing = "How many of reads, writes and deletes failed at the last try.";
     scrape.gauge("storage_failing", failing, h.storage.failing.len() as f64)?;
     scrape.gauge("memory_resident_bytes", "Resident size of the process.", h.memory.resident_bytes as f64)?;
     scrape.gauge("memory_vectors_bytes", "f32 embeddings.", h.memory.vectors_bytes as f64)?;
     scrape.gauge("memory_graph_bytes", "Graphs, codes included.", h.memory.graph_bytes as f64)?;
     scrape.gauge("memory_records_bytes", "Ids, documents and metadata.", h.memory.records_bytes as f64)?;
-    scrape.gauge("memory_reserved_bytes", "Promised to work under way.", h.memory.reserved_bytes as f64)?;
+    scrape.gauge("memory_reserved_bytes", "Reserved for work under way.", h.memory.reserved_bytes as f64)?;
     scrape.gauge("memory_limit_bytes", "The limit of memory, 0 for none.", h.memory.limit_bytes as f64)?;
     scrape.gauge("collections_resting", "Collections not in memory until somebody uses them.", h.evicted as f64)
 }
@@ -170,12 +170,12 @@ fn activity(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.gauge("graph_builds_under_way", "Graph builds under way or waiting.", now.builds as f64)?;
     scrape.seconds("graph_build_seconds", "Time spent on building graphs.", now.build_seconds)?;
     scrape.gauge("commits_unflushed", "Commits in no segment yet.", now.commits_unflushed as f64)?;
-    let catalog = "For how long other instances' changes to the catalog may have gone unseen.";
+    let catalog = "Seconds for which other instances' changes to the catalog may have gone unseen.";
     scrape.gauge("catalog_lag_seconds", catalog, now.catalog_lag_seconds)?;
-    let lag = "For how long other instances' commits may have gone unseen, of the collection furthest behind.";
+    let lag = "Seconds for which other instances' commits may have gone unseen, in the collection furthest behind.";
     scrape.gauge("lag_seconds", lag, now.lag_seconds)?;
     scrape.gauge("chunks", "Immutable runs of records in memory.", now.chunks as f64)?;
-    let arranged = "Those whose metadata is arranged for filters; the first filter arranges it.";
+    let arranged = "Chunks whose metadata is arranged for filters; the first filter arranges it.";
     scrape.gauge("chunks_arranged", arranged, now.chunks_arranged as f64)?;
     scrape.gauge("filter_cache_bytes", "Memory of metadata arranged for filters.", now.filter_bytes as f64)
 }

@@ -60,7 +60,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
     let Ok(admission) = front.running.clone().try_acquire_owned() else {
         let limit = front.settings.max_concurrent_requests;
         let message =
-            format!("{limit} requests are under way, and no more are admitted (DRUMLIN_MAX_CONCURRENT_REQUESTS)");
+            format!("{limit} requests are under way, the most at once (DRUMLIN_MAX_CONCURRENT_REQUESTS); try again");
         return refused(request.uri().path(), Error::unavailable(message));
     };
     // The request counts as admitted until the last byte of its answer is sent.
@@ -89,7 +89,7 @@ pub(super) async fn admit(State(front): State<Front>, mut request: Request, next
         }
         // An error means that no task is left that could stop this server.
         Ok(_) = giving_up.wait_for(|given_up| *given_up) => {
-            "the server stops, and the bucket has given no answer (DRUMLIN_SHUTDOWN_TIMEOUT_S)".to_owned()
+            "the server stops, and the bucket gave no answer in time (DRUMLIN_SHUTDOWN_TIMEOUT_S)".to_owned()
         }
     };
     let why = format!("{cut_short}{}", front.last_words_of_bucket(since, requester.as_ref()));

@@ -49,8 +49,8 @@ fn foreign_host(request: &Request) -> Option<String> {
     }
     let host = shortened(&host);
     Some(format!(
-        "no key protects this server, so it answers only to names of this machine such as localhost, not to {host:?}, \
-         through which a page in a browser could reach it; use localhost, set STORAGE_API_KEY, or set \
+        "no key protects this server, so a request must address it by a name of this machine such as localhost, and \
+         {host:?} is none: a page in a browser could use such a name. Use localhost, set STORAGE_API_KEY, or set \
          DRUMLIN_ALLOW_PUBLIC=true if something in front protects it"
     ))
 }

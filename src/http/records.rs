@@ -126,7 +126,7 @@ pub(super) async fn search(
     let (like, k) = (body.id.take(), body.k);
     if let Some(id) = &like {
         if body.embedding.is_some() || body.embeddings.is_some() {
-            return Err(ApiError::invalid("id: expected it, embedding or embeddings, got more than one of them"));
+            return Err(ApiError::invalid("expected one of id, embedding and embeddings, got more than one"));
         }
         let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         body.embedding = Some(embedding_of(&collection, id).await?);
@@ -187,8 +187,8 @@ fn query(app: &App, body: SearchBody) -> Result<Query, ApiError> {
     let embeddings = match (body.embedding, body.embeddings) {
         (Some(one), None) => vec![one.0],
         (None, Some(many)) => many.0.into_iter().map(|e| e.0).collect(),
-        (Some(_), Some(_)) => return Err(ApiError::invalid("embedding: expected it or embeddings, got both")),
-        (None, None) => return Err(ApiError::invalid("embedding: expected it, embeddings or id, got none of them")),
+        (Some(_), Some(_)) => return Err(ApiError::invalid("expected embedding or embeddings, got both")),
+        (None, None) => return Err(ApiError::invalid("expected embedding, embeddings or id, got none of them")),
     };
     let most = app.settings.max_answer_records;
     if embeddings.len() > 1 && embeddings.len().saturating_mul(body.k) > most {

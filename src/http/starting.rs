@@ -38,7 +38,7 @@ async fn ready(State(opening): State<Opening>) -> Result<Response, ApiError> {
 }
 
 async fn not_yet(uri: Uri) -> Response {
-    let error = Error::unavailable("the server is starting and waits for its bucket; GET /health tells more");
+    let error = Error::unavailable("the server is starting and waits for its bucket; GET /health says what for");
     if chroma::owns(uri.path()) {
         ChromaError::from(error).into_response()
     } else {

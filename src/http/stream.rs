@@ -56,7 +56,7 @@ fn pieces(answer: impl JsonPieces, room: Room) -> impl Stream<Item = Result<Byte
     stream::try_unfold((Some(answer), room), |(answer, room)| async {
         let Some(answer) = answer else { return Ok(None) };
         let (bytes, rest) = next_piece(answer, &room).await.inspect_err(|error| {
-            tracing::error!(%error, "an answer was cut off");
+            tracing::error!(%error, "an answer was cut short");
         })?;
         Ok(Some((bytes, (rest, room))))
     })

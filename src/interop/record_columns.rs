@@ -197,7 +197,8 @@ impl ColumnChoice {
 fn missing(part: Part, column: &str, columns: &[&str]) -> Error {
     let part = part.name();
     Error::invalid(format!(
-        "column {column:?} is missing, among {columns:?}: name it with --columns {part}=NAME (over HTTP: the parameter columns={part}=NAME)"
+        "column {column:?} is missing, among {columns:?}: name it with --columns {part}=NAME (over HTTP: the parameter \
+         columns={part}=NAME)"
     ))
 }
 
@@ -242,7 +243,7 @@ impl fmt::Display for ColumnPlan {
             self.guessed.iter().filter_map(|part| Some(format!("{} from {:?}", part.name(), self.column(*part)?)));
         let guessed = guessed.collect::<Vec<_>>().join(", ");
         let said = [
-            (!guessed.is_empty()).then(|| format!("taken for what they are called: {guessed}")),
+            (!guessed.is_empty()).then(|| format!("recognised by name: {guessed}")),
             (!self.into_metadata.is_empty()).then(|| format!("into metadata: {:?}", self.into_metadata)),
             (!self.ignored.is_empty()).then(|| format!("left out: {:?}", self.ignored)),
         ];

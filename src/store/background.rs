@@ -447,7 +447,7 @@ pub(super) async fn purge_dropped(inner: &Arc<Inner>) {
     let dropped = view.collections.iter().filter(|(_, record)| record.state == RecordState::Dropped);
     for (id, record) in dropped {
         if let Err(error) = purge(inner, *id).await {
-            tracing::warn!(collection = %record.name, %error, "what is left of it could not be deleted yet");
+            tracing::warn!(collection = %record.name, %error, "the rest of the collection could not be deleted yet");
         }
     }
 }

@@ -184,7 +184,7 @@ impl Opening {
     fn gave_up(&self, error: &Error) -> Error {
         let seconds = self.0.patience.as_secs_f64();
         let kind = if error.kind() == ErrorKind::OutcomeUnknown { ErrorKind::Unavailable } else { error.kind() };
-        Error::new(kind, format!("{error}; it was tried for {seconds} s (start_timeout)")).of_setting("start_timeout")
+        Error::new(kind, format!("{error}; tried for {seconds} s (start_timeout)")).of_setting("start_timeout")
     }
 }
 

@@ -44,8 +44,8 @@ impl Admin<'_> {
 pub async fn sweep_streams(inner: &Arc<Inner>) -> Result<u64> {
     match inner.bucket.abort_stale_uploads(STALE_UPLOAD).await {
         Ok(0) => {}
-        Ok(uploads) => tracing::info!(uploads, "uploads in parts that came to no end were given up"),
-        Err(error) => tracing::warn!(%error, "uploads in parts that came to no end could not be given up"),
+        Ok(uploads) => tracing::info!(uploads, "unfinished uploads in parts were removed"),
+        Err(error) => tracing::warn!(%error, "unfinished uploads in parts could not be removed"),
     }
     let (began, ids) = list_streams(inner.bucket.as_ref()).await.map_err(StreamError::from)?;
     let Some(began) = began else { return Ok(0) };

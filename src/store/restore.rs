@@ -164,7 +164,7 @@ fn chosen(history: &History, moment: Moment) -> Result<Version> {
                 |(version, ms)| format!("the oldest commit whose time is known is {version}, of {}", report::time(ms)),
             );
             Error::not_found(format!(
-                "what the collection was at {} is out of reach: {known}; `drumlin inspect` tells what can be restored",
+                "what the collection was at {} is out of reach: {known}; `drumlin inspect` shows what can be restored",
                 report::time(ms)
             ))
         }),

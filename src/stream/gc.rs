@@ -211,7 +211,7 @@ async fn segments_there(context: &Arc<Context>, head: &Head, versions: Range<Ver
             (_, None) => {}
             (key, Some(wrong)) => match still_named(context, &key).await? {
                 true => {
-                    let cause = format!("HEAD names it, but {wrong}; what it was made of is kept");
+                    let cause = format!("HEAD names it, but {wrong}; the objects that it replaced are kept");
                     return Err(StreamError::Corrupted { key, cause });
                 }
                 false => return Ok(false),

@@ -91,7 +91,7 @@ async fn sound_recipe(context: &Arc<Context>, history: &History, version: Versio
             match check? {
                 (key, None) => drop(sound.insert(key)),
                 (key, Some(cause)) => {
-                    tracing::warn!(%key, %cause, "a damaged segment is gone around");
+                    tracing::warn!(%key, %cause, "a damaged segment is passed over");
                     why = Some(StreamError::Corrupted { key: key.clone(), cause });
                     damaged.insert(key);
                 }

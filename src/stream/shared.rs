@@ -95,7 +95,7 @@ impl<S: State> Shared<S> {
     /// Forgets the damage: HEAD, segments and log were read and check out.
     pub fn heal(&self) {
         if self.context.damage.clear() {
-            tracing::info!(stream = %self.context.stream, "what was found damaged checks out by now");
+            tracing::info!(stream = %self.context.stream, "an object that was found damaged is sound again");
         }
     }
 

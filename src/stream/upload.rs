@@ -20,7 +20,7 @@ pub async fn put(bucket: &dyn Bucket, key: &str, pieces: Vec<Bytes>, reread: Rer
         let Some(wrong) = missing(bucket, key, size, stamp.etag.as_deref(), Some(&pieces)).await? else {
             return Ok(stamp);
         };
-        tracing::warn!(%key, wrong, "an upload was answered with success, but is not there as it was put");
+        tracing::warn!(%key, wrong, "an upload was answered with success, but the object is not as it was sent");
         if !tries.again().await {
             return Err(not_there(key, &wrong));
         }

@@ -301,7 +301,7 @@ async fn queries_come_as_tables_and_whole_collections_go_out_as_one() {
     let expected = json!([[{"id": "p7", "distance": 0.0}], [{"id": "p8", "distance": 0.0}]]);
     assert_eq!((found.status, &found.json()["results"]), (200, &expected));
     let wrong = server.send("POST", &format!("{C}/search?k=1"), &[("content-type", "application/json")], b"{}").await;
-    assert!(wrong.status == 400 && wrong.json().to_string().contains("k belongs into the body"), "{}", wrong.json());
+    assert!(wrong.status == 400 && wrong.json().to_string().contains("k belongs in the body"), "{}", wrong.json());
 
     let headers = [("content-type", "application/json"), ("accept", ARROW)];
     let whole = server.send("POST", &format!("{C}/get"), &headers, br#"{"include": ["embedding"]}"#).await;

@@ -66,7 +66,7 @@ impl Keyring {
         let seen = file.as_deref().and_then(stamp);
         let keys = read(full.as_ref(), file.as_deref())?;
         if keys.is_empty() {
-            tracing::warn!("the key file holds no key: every request is refused");
+            tracing::warn!("the key file holds no key: every request that needs one is refused");
         }
         Ok(Keyring(Some(Arc::new(Ring { full, file, keys: ArcSwap::from_pointee(keys), seen: Mutex::new(seen) }))))
     }
@@ -100,7 +100,7 @@ impl Keyring {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let ring = ring.clone();
             if off_thread(move || ring.look(false)).await.is_err() {
-                tracing::error!("looking at the key file ended early; the keys stay as they are");
+                tracing::error!("a check of the key file ended early; the keys stay as they are");
             }
         }
     }
@@ -132,7 +132,7 @@ impl Ring {
         *seen = now;
         match read(self.full.as_ref(), Some(file)) {
             Ok(keys) => {
-                tracing::info!(keys = keys.len(), "the key file was read anew");
+                tracing::info!(keys = keys.len(), "the key file was read again");
                 self.keys.store(Arc::new(keys));
             }
             Err(error) => tracing::error!("{error}; the keys stay as they were"),

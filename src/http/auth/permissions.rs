@@ -236,7 +236,7 @@ mod tests {
         let permissions = Permissions::new();
         for (method, path, _) in crate::http::routes() {
             let security = &api["paths"][path.replace("{*", "{")][method.as_str().to_lowercase()]["security"];
-            let forms = security.as_array().unwrap_or_else(|| panic!("{method} {path} tells no security"));
+            let forms = security.as_array().unwrap_or_else(|| panic!("{method} {path} names no security"));
             let told: Vec<Vec<&str>> = forms
                 .iter()
                 .flat_map(|form| form.as_object().unwrap().values())

@@ -113,7 +113,7 @@ pub(super) fn check_kind(app: &App, name: &str, content_type: Option<&str>) -> R
     }
     let shown: String = content_type.unwrap_or("none").chars().take(100).collect();
     let message =
-        format!("files of this kind are not taken here (DRUMLIN_FILE_TYPES): name {name:?}, content-type {shown:?}");
+        format!("files of this kind are not accepted (DRUMLIN_FILE_TYPES): name {name:?}, content-type {shown:?}");
     Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Invalid, message))
 }
 

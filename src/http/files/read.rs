@@ -177,7 +177,7 @@ fn settled(headers: &HeaderMap, file: &FileInfo) -> Option<Result<Response, ApiE
 
 /// The answer where no byte of the file is in the range.
 fn beyond(file: &FileInfo) -> Response {
-    let error = Error::invalid(format!("range: the file has {} bytes, and none of them is in it", file.size));
+    let error = Error::invalid(format!("range: the file has {} bytes, and the range is outside of them", file.size));
     let mut answer =
         ApiError::with_status(StatusCode::RANGE_NOT_SATISFIABLE, ErrorKind::Invalid, error.message()).into_response();
     insert(answer.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{}", file.size));

@@ -75,7 +75,7 @@ impl Sending {
                 Ok(Some(part)) => part,
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::warn!(file = self.download.info().name, %error, "a download was cut off");
+                    tracing::warn!(file = self.download.info().name, %error, "a download was cut short");
                     // A receiver that is gone needs no error.
                     let _ = self.sender.send(Err(error)).await;
                     return;

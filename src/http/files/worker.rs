@@ -75,7 +75,7 @@ pub(super) async fn upload(
     let content_encoding = content_encoding(&headers)?;
     let upload = match multer::parse_boundary(kind) {
         Ok(_) if content_encoding.is_some() => {
-            let message = "content-encoding: expected a form that is not coded; a file that is comes as a raw body";
+            let message = "content-encoding: expected a form without a coding; send a coded file as a raw body";
             return Err(ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Invalid, message));
         }
         Ok(boundary) => form(&app, &files, id, (boundary, body)).await?,
@@ -132,7 +132,7 @@ async fn form(
                 id = Some(said);
             }
             Some("file") if received.is_none() => received = Some(file_of(app, files, field, &unparsed).await?),
-            Some("file") => return Err(Error::invalid("file: expected one, got two").into()),
+            Some("file") => return Err(Error::invalid("file: expected one file, got two").into()),
             _ => drop(text_of(field, &unparsed).await?),
         }
     }
@@ -166,12 +166,12 @@ async fn text_of(mut field: Field<'_>, unparsed: &Unparsed) -> Result<String> {
         unparsed.clear();
         if bytes.len() + piece.len() > FIELD_BYTES {
             return Err(Error::invalid(format!(
-                "form: expected at most {FIELD_BYTES} bytes in a field that is no file"
+                "form: expected at most {FIELD_BYTES} bytes in a field that is not a file"
             )));
         }
         bytes.extend_from_slice(&piece);
     }
-    String::from_utf8(bytes).map_err(|_| Error::invalid("form: expected UTF-8 in a field that is no file"))
+    String::from_utf8(bytes).map_err(|_| Error::invalid("form: expected UTF-8 in a field that is not a file"))
 }
 
 /// The URL of the result, as the client sees this server.

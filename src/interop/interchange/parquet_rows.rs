@@ -174,7 +174,7 @@ impl<R: ChunkReader + 'static> ParquetRows<R> {
     fn too_large(&self, cause: &ArrowError) -> Error {
         let said = cause.to_string();
         let said = said.rsplit_once("error: ").map_or(said.as_str(), |(_, said)| said);
-        Error::limit(format!("row {} of the parquet file is too large: {said}; write smaller pages", self.rows))
+        Error::limit(format!("row {} of the Parquet file is too large: {said}; write smaller pages", self.rows))
     }
 }
 
