@@ -559,12 +559,12 @@ class Collection(_Reads):
     # Itself
 
     def rename(self, name: str) -> None:
-        """Give it another name, for every process."""
+        """Rename the collection, for every process."""
         self._database._store.modify(self._name, name, None, None).wait()
         self._name = name
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Remember these values with the collection instead of those before."""
+        """Replace the collection's metadata with these values."""
         self._database._store.modify(self.name, None, dict(metadata), None).wait()
 
     def at(self, version: int | None = None) -> CollectionVersion:

@@ -36,7 +36,7 @@ class _Home:
         if self.opened is not None and self.process == os.getpid():
             return self.opened
         if self.opened is not None and self.url == "memory://":
-            raise ForkedProcess("a store in memory is in the process that opened it alone; this one was forked from it")
+            raise ForkedProcess("a store in memory is not in a forked process; use a folder or a bucket to share it")
         store: _Store = self.pending().wait()
         self.take(store)
         return store
@@ -110,7 +110,7 @@ class Database:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._home.url == "memory://":
-            raise DrumlinError("a store in memory cannot be sent to another process: it is in this one alone")
+            raise DrumlinError("a store in memory is in this process alone; use a folder or a bucket to share it")
         # No secret is among these: credentials are read from the environment, here and there.
         return _reopened, (self._home.url, self._home.settings, self._scope)
 
@@ -257,7 +257,7 @@ class Database:
             As it was at this version.
         at : datetime or float, optional
             As it was at this time (seconds since 1970, or a datetime with a time zone), by the bucket's clock. With
-            neither: before any damage.
+            neither: the last state before any damage.
 
         Raises
         ------

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class DrumlinError(Exception):
-    """Any error of Drumlin. One that is of none of the classes below is a bug."""
+    """Any error of Drumlin. An error of none of the classes below is a bug."""
 
 
 class InvalidArgument(DrumlinError, ValueError):

@@ -36,11 +36,11 @@ class DrumlinVectorStore(VectorStore):
     Parameters
     ----------
     embedding : Embeddings
-        What makes vectors of texts.
+        The model that makes vectors of texts.
     db : Database, Collection, str or path
         A store, or where it is; or a collection.
     collection : str
-        The collection's name. It is made where it is not there.
+        The collection's name. It is created if it does not exist.
     metric : {"cosine", "l2", "ip"}
         How distance is measured, for a collection that is made. Relevance is ``1 − distance``; under ``l2`` it is
         ``1 / (1 + distance)``.

@@ -64,7 +64,7 @@ class DrumlinVectorStore(BasePydanticVectorStore):
     db : Database, Collection, str or path
         A store, or where it is; or a collection.
     collection : str
-        The collection's name. It is made where it is not there.
+        The collection's name. It is created if it does not exist.
     metric : {"cosine", "l2", "ip"}
         How distance is measured, for a collection that is made.
     """

@@ -116,7 +116,7 @@ def test_a_pickled_collection_opens_the_store_anew(folder):
         copy, store = pickle.loads(sent)
         assert copy.count(strong=True) == 1 and store.collections() == ["notes"]
         assert copy.database._home is store._home, "one process opens a store once"
-    with pytest.raises(drumlin.DrumlinError, match="in this one alone"):
+    with pytest.raises(drumlin.DrumlinError, match="in this process alone"):
         pickle.dumps(drumlin.connect("memory://"))
 
 
