@@ -37,7 +37,7 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
     if url.starts_with("http:") {
         client = client.tls_certs_only([]);
     }
-    let client = client.build().map_err(|e| failed(format!("no client: {e}")).with_source(e))?;
+    let client = client.build().map_err(|e| failed(format!("the HTTP client did not start: {e}")).with_source(e))?;
     let request = client.get(url);
     let request = match key {
         Some(key) => request.bearer_auth(key),
@@ -60,7 +60,7 @@ pub async fn get(url: &str, limit: Duration, key: Option<&str>) -> Result<Respon
 /// The text of a successful answer; as [`get`].
 pub async fn text(url: &str, limit: Duration, key: Option<&str>) -> Result<String> {
     let broken =
-        |cause: reqwest::Error| Error::new(ErrorKind::Unavailable, format!("{url}: the answer broke off: {cause}"));
+        |cause: reqwest::Error| Error::new(ErrorKind::Unavailable, format!("{url}: the answer was cut short: {cause}"));
     get(url, limit, key).await?.text().await.map_err(broken)
 }
 

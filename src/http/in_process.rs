@@ -61,7 +61,7 @@ impl InProcess {
         let (parts, body) = response.into_parts();
         let named = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         let headers = named.collect();
-        let broken = |e| Error::unavailable(format!("the answer to {method} {target} broke off: {e}"));
+        let broken = |e| Error::unavailable(format!("the answer to {method} {target} was cut short: {e}"));
         Ok(Reply { status: parts.status.as_u16(), headers, body: to_bytes(body, usize::MAX).await.map_err(broken)? })
     }
 }

@@ -177,7 +177,7 @@ impl S3Settings {
         check_endpoint(self.encryption.as_ref(), self.endpoint.as_deref())?;
         match self.endpoint.as_deref() {
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => Err(Error::invalid(format!(
-                "the endpoint is {url:?}; expected a url that starts with http:// or https://"
+                "the endpoint is {url:?}; expected a URL that starts with http:// or https://"
             ))),
             _ if self.part_bytes == 0 => Err(Error::invalid("the size of a part is 0 bytes; expected at least 5 MiB")),
             _ => Ok(()),

@@ -63,7 +63,7 @@ pub fn run(flags: &CostFlags) -> Result<()> {
                 Ok(counted) => (Some(counted), None),
                 // A server that was named must answer; the default one on this machine need not exist.
                 Err(error) if flags.url.is_some() => return Err(error),
-                Err(error) => (None, Some(format!("{error}; --url names another server"))),
+                Err(error) => (None, Some(format!("{error}; name another server by --url"))),
             },
         };
         let month = counted.unwrap_or_default().month(stored.bytes);

@@ -58,7 +58,7 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Result<Option<String>> {
     let text = text(headers, &header::CONTENT_ENCODING)?.map(str::trim).unwrap_or_default();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_., ".contains(&byte);
     if text.len() > TYPE_BYTES || !text.bytes().all(allowed) {
-        return Err(Error::invalid(format!("{}: expected names of codings", header::CONTENT_ENCODING)));
+        return Err(Error::invalid(format!("{}: expected names of codings such as gzip", header::CONTENT_ENCODING)));
     }
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("identity")))
 }
@@ -72,7 +72,7 @@ pub(super) fn expected_sum(headers: &HeaderMap) -> Result<Option<String>> {
     let structured = text(headers, &CONTENT_DIGEST)?.map(of_digest).transpose()?.flatten();
     match (plain, structured) {
         (Some(plain), Some(structured)) if plain != structured => {
-            Err(Error::invalid(format!("{X_CONTENT_SHA256} and {CONTENT_DIGEST} name different sums")))
+            Err(Error::invalid(format!("{X_CONTENT_SHA256} and {CONTENT_DIGEST} name different checksums")))
         }
         (plain, structured) => Ok(plain.or(structured)),
     }
