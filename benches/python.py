@@ -101,12 +101,16 @@ class LanceDb(System):
         self.table = lancedb.connect(str(self.folder)).create_table("notes", pa.table(columns))
 
     def build(self) -> None:
-        self.table.create_index(metric="cosine", index_type="IVF_HNSW_SQ", num_partitions=1, m=16, ef_construction=100)
+        from lancedb.index import HnswSq
+
+        graph = HnswSq(distance_type="cosine", num_partitions=1, m=16, ef_construction=100)
+        self.table.create_index("vector", config=graph)
 
     def search(self, vector, width, group=None) -> list[int]:
-        query = self.table.search(vector).distance_type("cosine").limit(K).ef(max(width, K)).refine_factor(4)
+        # It refines the best 4 k, and refuses a width below that.
+        query = self.table.search(vector).distance_type("cosine").limit(K).ef(max(width, 4 * K)).refine_factor(4)
         query = query if group is None else query.where(f"g = {group}", prefilter=True)
-        return query.select(["id"]).to_arrow()["id"].to_pylist()
+        return query.select(["id", "_distance"]).to_arrow()["id"].to_pylist()
 
 
 class Chroma(System):
@@ -143,10 +147,15 @@ class Chroma(System):
 
 
 class QdrantEdge(System):
+    """One shard, with int8 codes in memory and a second look at the vectors, and an index of the key that filters use."""
+
     def _config(self, dimension: int):
         import qdrant_edge as edge
 
-        return edge.EdgeConfig(vectors=edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine))
+        codes = edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, always_ram=True)
+        graph = edge.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10_000)
+        vectors = edge.EdgeVectorParams(dimension, edge.Distance.Cosine, quantization_config=codes, hnsw_config=graph)
+        return edge.EdgeConfig(vectors=vectors)
 
     def open(self) -> None:
         import qdrant_edge as edge
@@ -158,6 +167,7 @@ class QdrantEdge(System):
 
         self.folder.mkdir(parents=True, exist_ok=True)
         self.shard = edge.EdgeShard.create(str(self.folder), self._config(vectors.shape[1]))
+        self.shard.update(edge.UpdateOperation.create_field_index("g", edge.PayloadSchemaType.Integer))
         for at in range(0, len(vectors), 2000):
             rows = zip(range(at, len(vectors)), vectors[at : at + 2000], groups[at : at + 2000], strict=False)
             payload = (lambda n, g: {"g": int(g)}) if texts is None else (lambda n, g: {"g": int(g), "text": texts[n]})
@@ -168,19 +178,24 @@ class QdrantEdge(System):
     def build(self) -> None:
         self.shard.optimize()
 
-    def search(self, vector, width, group=None) -> list[int]:
+    def _request(self, vector, width, group=None):
         import qdrant_edge as edge
 
         condition = None
         if group is not None:
             condition = edge.Filter(must=[edge.FieldCondition(key="g", match=edge.MatchValue(value=group))])
-        found = self.shard.search(
-            edge.SearchRequest(
-                query=edge.Query.Nearest(vector.tolist()), limit=K, filter=condition,
-                params=edge.SearchParams(hnsw_ef=max(width, K)),
-            )  # fmt: skip
-        )
-        return [int(point.id) for point in found]
+        look_again = edge.QuantizationSearchParams(rescore=True, oversampling=2.0)
+        params = edge.SearchParams(hnsw_ef=max(width, K), quantization=look_again)
+        return edge.QueryRequest(K, query=edge.Query.Nearest(vector.tolist()), filter=condition, params=params)
+
+    def search(self, vector, width, group=None) -> list[int]:
+        return [int(point.id) for point in self.shard.query(self._request(vector, width, group))]
+
+    def batch(self, vectors, width) -> list[list[int]]:
+        import qdrant_edge as edge
+
+        requests = edge.QueryBatchRequest([self._request(vector, width) for vector in vectors])
+        return [[int(point.id) for point in row] for row in self.shard.query_batch(requests)]
 
 
 class HnswLib(System):
