@@ -33,6 +33,8 @@
 pub mod blocking;
 mod bucket;
 mod check;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod collection;
 mod compute;
 mod config;

@@ -261,6 +261,23 @@ fn dependencies_point_down_only() {
     }
 }
 
+/// What programs may use: the modules that `lib.rs` makes public, and what stands at its root.
+#[test]
+fn the_command_line_uses_the_public_api_as_any_program_would() {
+    let lib = fs::read_to_string(root("src/lib.rs")).unwrap();
+    let public: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")).collect();
+    let public: Vec<&str> = public.iter().map(|rest| rest.trim_end_matches([';', ' ', '{'])).collect();
+    assert!(public.contains(&"admin") && public.contains(&"cli"), "{public:?}");
+    for path in sources(&root("src/cli")) {
+        let module = module(path.strip_prefix(root("src")).unwrap());
+        let at_root = |name: &String| name.starts_with(|c: char| c.is_uppercase());
+        let fine = |path: &[String]| path.first().is_none_or(|name| at_root(name) || public.contains(&name.as_str()));
+        for (line, used) in used(&fs::read_to_string(&path).unwrap(), &module) {
+            assert!(fine(&used), "{}: line {line} uses {}, which is not public", path.display(), used.join("::"));
+        }
+    }
+}
+
 #[test]
 fn every_room_uses_only_rooms_above_it_in_the_table() {
     for (number, (room, allowed)) in ROOMS.iter().enumerate() {

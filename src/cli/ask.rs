@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use drumlin::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 use reqwest::{Client, Response, StatusCode};
 
 use super::settings;

@@ -1,6 +1,6 @@
 //! Tables of variables: the bucket that each asks for, and the sentences that stop a start.
 
-use drumlin::{ErrorKind, Result, Storage};
+use crate::{ErrorKind, Result, Storage};
 
 use super::Flags;
 use super::settings::settings_from;

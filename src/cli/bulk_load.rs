@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use drumlin::settings::with_variables;
-use drumlin::{Collection, Error, ErrorKind, Get, Include, Record, Result};
+use crate::settings::with_variables;
+use crate::{Collection, Error, ErrorKind, Get, Include, Record, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Approximate bytes of a page's records above which it is written in parts.
@@ -211,11 +211,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use drumlin::testing::bucket::call::Op;
-    use drumlin::testing::bucket::clock::StoreClock;
-    use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket};
-    use drumlin::testing::bucket::memory::MemoryBucket;
-    use drumlin::{Settings, Storage, Store};
+    use crate::testing::bucket::call::Op;
+    use crate::testing::bucket::clock::StoreClock;
+    use crate::testing::bucket::fault::{Call, Fault, FaultBucket};
+    use crate::testing::bucket::memory::MemoryBucket;
+    use crate::{Settings, Storage, Store};
 
     use super::*;
 

@@ -2,11 +2,9 @@
 //! not objects, so the other store has its own ids and versions, and no history. The next run continues an
 //! interrupted one.
 
+use crate::files::{FILES, FileInfo, Files, ListFiles, PutFile};
+use crate::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version};
 use clap::Args;
-use drumlin::files::{FILES, FileInfo, Files, ListFiles, PutFile};
-use drumlin::{
-    Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version,
-};
 use futures::stream;
 use serde_json::json;
 
@@ -214,7 +212,7 @@ fn made_sure<T>(made: Result<T>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use drumlin::{Get, Record, Settings, Storage};
+    use crate::{Get, Record, Settings, Storage};
 
     use super::*;
 

@@ -1,9 +1,9 @@
 //! The demo: 400 sentences with their embeddings, part of the program. They are loaded into a collection, so that a
 //! newcomer's first search answers something real.
 
-use drumlin::arrow::records_from_parquet;
-use drumlin::settings::Limits;
-use drumlin::{CollectionSpec, ErrorKind, Result, Store};
+use crate::arrow::records_from_parquet;
+use crate::settings::Limits;
+use crate::{CollectionSpec, ErrorKind, Result, Store};
 
 const COLLECTION: &str = "demo";
 /// The sentence whose neighbours are shown.
@@ -18,7 +18,7 @@ pub async fn load(store: &Store, url: &str) -> Result<()> {
     };
     // An add skips existing records, so the next load completes an interrupted one.
     let records = records_from_parquet(bytes::Bytes::from_static(SENTENCES), &Limits::default())?;
-    let done = collection.write(drumlin::Write::Add(records)).await?;
+    let done = collection.write(crate::Write::Add(records)).await?;
     tracing::info!(added = done.applied, "the collection {COLLECTION:?} holds sentences; the nearest to one of them:");
     // Printed to standard output without a log prefix, so that it can be pasted as it is.
     println!("\n{}\n", search_line(url));

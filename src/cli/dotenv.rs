@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use drumlin::Result;
+use crate::Result;
 
 use super::names;
 use super::settings::invalid;

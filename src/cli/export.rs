@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arrow::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
+use crate::{Collection, Consistency, Error, ErrorKind, Result};
 use clap::Args;
-use drumlin::arrow::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
-use drumlin::{Collection, Consistency, Error, ErrorKind, Result};
 
 use super::place::OneCollection;
 use super::{bulk_load, restore};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::Result;
+use crate::admin::Reason;
 use clap::Args;
-use drumlin::Result;
-use drumlin::admin::Reason;
 
 use super::place::StorePlace;
 use super::verify::json;
@@ -50,7 +50,7 @@ fn dry_run(flags: &GcFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let pending = drumlin::admin::garbage(&settings.store, flags.sweep).await?;
+        let pending = crate::admin::garbage(&settings.store, flags.sweep).await?;
         if flags.json {
             println!("{}", json(&pending)?);
             return Ok(());

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use crate::Result;
 use clap::Args;
-use drumlin::Result;
 use serde_json::Value;
 
 use super::ask;

@@ -1,9 +1,9 @@
 //! The `inspect` command: the contents of a bucket, without reading the objects themselves.
 
+use crate::Result;
+use crate::admin::StreamLine;
+use crate::admin::report::time;
 use clap::Args;
-use drumlin::Result;
-use drumlin::admin::StreamLine;
-use drumlin::admin::report::time;
 
 use super::place::{Chosen, StorePlace};
 use super::serve;
@@ -26,7 +26,7 @@ pub fn run(flags: &InspectFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let view = drumlin::admin::inspect(&settings.store, &flags.chosen.selector()).await?;
+        let view = crate::admin::inspect(&settings.store, &flags.chosen.selector()).await?;
         if flags.json {
             println!("{}", json(&view)?);
             return Ok(());

@@ -1,8 +1,8 @@
 //! `drumlin key new`: a fresh key and its entry for the key file. The key is printed once and stored nowhere.
 
+use crate::http::{KeyEntry, KeyScope};
+use crate::{Error, ErrorKind, Result};
 use clap::{Args, Subcommand};
-use drumlin::http::{KeyEntry, KeyScope};
-use drumlin::{Error, ErrorKind, Result};
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {

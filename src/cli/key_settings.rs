@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use drumlin::Result;
-use drumlin::http::{CorsOrigins, HttpSettings, Key, Keyring, Rate};
-use drumlin::settings::Environment;
+use crate::Result;
+use crate::http::{CorsOrigins, HttpSettings, Key, Keyring, Rate};
+use crate::settings::Environment;
 
 use super::settings::{expected, invalid};
 

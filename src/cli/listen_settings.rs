@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use drumlin::Result;
-use drumlin::settings::Environment;
+use crate::Result;
+use crate::settings::Environment;
 use tracing_subscriber::EnvFilter;
 
 use super::Flags;

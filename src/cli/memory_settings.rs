@@ -1,7 +1,7 @@
 //! How much memory a server may use: the given limit, else the container's, else a share of the machine's memory.
 
-use drumlin::Result;
-use drumlin::settings::{Environment, MemoryLimit};
+use crate::Result;
+use crate::settings::{Environment, MemoryLimit};
 
 /// The value of `DRUMLIN_MEMORY_LIMIT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

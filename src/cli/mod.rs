@@ -1,5 +1,8 @@
 //! The command line: commands, flags, and where settings come from (flags, then the environment, then the `.env` file
 //! of the working directory). A start that fails prints one sentence on standard error.
+//!
+//! It uses the public API of this crate, as any program would. It lies in the library because the compiler makes the
+//! code of async functions where they are waited for: in a crate of its own the program compiled half the library again.
 
 mod allocator;
 mod ask;
@@ -30,9 +33,9 @@ mod verify;
 
 use std::process::ExitCode;
 
+use crate::Result;
+use crate::settings::with_variables;
 use clap::{Args, Parser, Subcommand};
-use drumlin::Result;
-use drumlin::settings::with_variables;
 
 /// A vector database whose only disk is a bucket.
 #[derive(Debug, Parser)]
@@ -103,12 +106,17 @@ struct Flags {
     demo: bool,
 }
 
-/// Runs the command that the command line names. Where a setting refused, the error says its variable.
-pub fn run() -> Result<ExitCode> {
-    run_command(CommandLine::parse().command).map_err(with_variables)
+/// The program `drumlin`: runs the command that the command line names, and tells the process how it ended.
+///
+/// An error is one sentence on standard error; where a setting refused, it names the variable.
+pub fn main() -> ExitCode {
+    run(CommandLine::parse().command).map_err(with_variables).unwrap_or_else(|error| {
+        eprintln!("drumlin: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run_command(command: Command) -> Result<ExitCode> {
+fn run(command: Command) -> Result<ExitCode> {
     if let Command::Version = command {
         println!("drumlin {}", env!("CARGO_PKG_VERSION"));
         return Ok(ExitCode::SUCCESS);

@@ -2,7 +2,7 @@
 //! Invariant: a name that is set but not read stops the start where data would otherwise go elsewhere, or a server
 //! would be open to all. Every other such name gets a note.
 
-use drumlin::Result;
+use crate::Result;
 
 use super::settings::{ServeSettings, invalid};
 use super::variables::VARIABLES;

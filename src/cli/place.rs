@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::admin::CollectionSelector;
+use crate::{Result, Scope};
 use clap::Args;
-use drumlin::admin::CollectionSelector;
-use drumlin::{Result, Scope};
 
 use super::settings::{ServeSettings, settings_from, settings_of_process};
 use super::{Flags, bulk_load};

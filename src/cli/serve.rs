@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use drumlin::admin::Opening;
-use drumlin::http::Keyring;
-use drumlin::{Error, ErrorKind, Result, Storage, Store};
+use crate::admin::Opening;
+use crate::http::Keyring;
+use crate::{Error, ErrorKind, Result, Storage, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -79,7 +79,7 @@ async fn serve(settings: ServeSettings) -> Result<()> {
         // The receiver lives until serving has ended; nothing else can have dropped it.
         let _ = told.send(stopping.await);
     };
-    drumlin::http::serve_opening(listener, opening, store, settings.http.clone(), shutdown).await?;
+    crate::http::serve_opening(listener, opening, store, settings.http.clone(), shutdown).await?;
     let since = when.await.map_or(Duration::ZERO, |told| told.elapsed());
     if let Some(store) = place.get() {
         close(store, settings.shutdown_timeout.saturating_sub(since)).await;

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use drumlin::http::{FileKinds, HttpSettings};
-use drumlin::settings::Environment;
-use drumlin::{Error, ErrorKind, Result, Settings, Storage};
+use crate::http::{FileKinds, HttpSettings};
+use crate::settings::Environment;
+use crate::{Error, ErrorKind, Result, Settings, Storage};
 
 use super::Flags;
 use super::key_settings::{KeySettings, access};

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use drumlin::Storage;
-use drumlin::settings::{MemoryLimit, S3Encryption, S3Settings};
+use crate::Storage;
+use crate::settings::{MemoryLimit, S3Encryption, S3Settings};
 
 use super::*;
 use crate::cli::variables::VARIABLES;
@@ -241,7 +241,7 @@ fn encryption_is_asked_for_as_the_variables_say() {
     assert_eq!(asked(&[kms]), Some(S3Encryption::Kms { key_id: None }));
     let named = Some(S3Encryption::Kms { key_id: Some("arn:k".to_owned()) });
     assert_eq!(asked(&[kms, ("DRUMLIN_S3_SSE_KMS_KEY_ID", "arn:k")]), named);
-    let own = drumlin::settings::S3CustomerKey::parse(OWN_KEY).unwrap();
+    let own = crate::settings::S3CustomerKey::parse(OWN_KEY).unwrap();
     assert_eq!(asked(&[(OWN, OWN_KEY)]), Some(S3Encryption::Customer(own)));
 }
 

@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
+use crate::admin::check_report::{BucketCheck, Severity, StreamCheck};
+use crate::{Error, ErrorKind, Result};
 use clap::Args;
-use drumlin::admin::check_report::{BucketCheck, Severity, StreamCheck};
-use drumlin::{Error, ErrorKind, Result};
 
 use super::place::{Chosen, StorePlace};
 use super::serve;
@@ -38,7 +38,7 @@ fn checked(flags: &VerifyFlags) -> Result<bool> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let check = drumlin::admin::verify(&settings.store, &flags.chosen.selector()).await?;
+        let check = crate::admin::verify(&settings.store, &flags.chosen.selector()).await?;
         match flags.json {
             true => println!("{}", json(&check)?),
             false => print(&check),

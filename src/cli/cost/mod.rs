@@ -6,9 +6,9 @@ mod usage;
 
 use std::time::Duration;
 
+use crate::admin::Stored;
+use crate::{Error, Result};
 use clap::Args;
-use drumlin::admin::Stored;
-use drumlin::{Error, Result};
 use serde::Serialize;
 
 use self::prices::{AS_OF, Bill, Month, TABLE};
@@ -56,7 +56,7 @@ pub fn run(flags: &CostFlags) -> Result<()> {
     let settings = flags.place.settings()?;
     serve::start_log(&settings)?;
     serve::on_runtime(async {
-        let (place, stored) = drumlin::admin::stored(&settings.store).await?;
+        let (place, stored) = crate::admin::stored(&settings.store).await?;
         let (counted, not_counted) = match flags.storage_only {
             true => (None, Some("no server was asked".to_owned())),
             false => match counted(flags.url.as_deref()).await {

@@ -1,7 +1,7 @@
 //! The use of a bucket: a server's requests, read from its `/metrics`, and the month that follows from them.
 //! Invariant: every attempt counts, failed ones too, since providers charge for them.
 
-use drumlin::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::prices::Month;

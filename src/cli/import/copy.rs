@@ -2,8 +2,8 @@
 //! page is fetched while one is written. Invariant: an existing collection is continued only if it says that an
 //! import of the same collection began it.
 
-use drumlin::settings::with_variables;
-use drumlin::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
+use crate::settings::with_variables;
+use crate::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
@@ -100,11 +100,11 @@ fn spec(theirs: &Theirs) -> Result<CollectionSpec> {
     };
     let by_schema = match &theirs.schema {
         Value::Null => None,
-        schema => drumlin::http::chroma_collection(body(schema, &Value::Null)).ok(),
+        schema => crate::http::chroma_collection(body(schema, &Value::Null)).ok(),
     };
     let mut spec = match by_schema {
         Some(spec) => spec,
-        None => drumlin::http::chroma_collection(body(&Value::Null, &stated(&theirs.configuration_json)))?,
+        None => crate::http::chroma_collection(body(&Value::Null, &stated(&theirs.configuration_json)))?,
     };
     // An emptied collection still has its dimension, and refuses others.
     spec.dimension = spec.dimension.or(theirs.dimension.filter(|dimension| *dimension > 0));
@@ -123,7 +123,7 @@ fn stated(configuration: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use drumlin::Metric;
+    use crate::Metric;
 
     fn theirs(metadata: Value, configuration: Value, schema: Value) -> Theirs {
         let body = json!({"id": "i", "name": "notes", "metadata": metadata, "configuration_json": configuration,

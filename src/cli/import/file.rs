@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::admin::{Checksum, Hasher};
+use crate::arrow::{ColumnChoice, ColumnPlan, OtherColumns};
+use crate::arrow::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
+use crate::http::check_name;
+use crate::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Metric, Record, Result, Store};
 use clap::Args;
-use drumlin::admin::{Checksum, Hasher};
-use drumlin::arrow::{ColumnChoice, ColumnPlan, OtherColumns};
-use drumlin::arrow::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
-use drumlin::http::check_name;
-use drumlin::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Metric, Record, Result, Store};
 use serde_json::{Value, json};
 
 use crate::cli::bulk_load::{self, How, Skipped, Tally};
@@ -247,8 +247,8 @@ async fn load_into(collection: &Collection, flags: &FileFlags, mut source: Opene
 
 #[cfg(test)]
 mod tests {
+    use crate::{Get, Settings, Storage};
     use clap::Parser;
-    use drumlin::{Get, Settings, Storage};
 
     use super::*;
 

@@ -9,8 +9,8 @@ mod verify;
 
 use std::time::Duration;
 
+use crate::{Error, ErrorKind, Result, Scope, Store};
 use clap::{Args, Subcommand};
-use drumlin::{Error, ErrorKind, Result, Scope, Store};
 
 use self::copy::Copying;
 use self::source::Chroma;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drumlin::{Error, ErrorKind, MetaValue, Metadata, Record, Result, Scope};
+use crate::{Error, ErrorKind, MetaValue, Metadata, Record, Result, Scope};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;

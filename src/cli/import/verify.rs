@@ -1,6 +1,6 @@
 //! Compares a copy with its original: the counts, and some records from all over it, field by field.
 
-use drumlin::{Collection, Consistency, Get, Include, Record, Result, Scope};
+use crate::{Collection, Consistency, Get, Include, Record, Result, Scope};
 use rand::Rng;
 
 use super::source::{Chroma, Theirs};
