@@ -1,7 +1,7 @@
 """Chroma's own server and Drumlin side by side, through Chroma's API: the same bodies, one server after the other.
 
     python -m venv /tmp/chroma && /tmp/chroma/bin/pip install -r benches/chroma_requirements.txt
-    cargo build --release && /tmp/chroma/bin/python benches/chroma.py
+    cargo build --release --bin drumlin && /tmp/chroma/bin/python benches/chroma.py
 
 Theirs keeps its data on this disk, Drumlin in a folder and on a SeaweedFS of this machine. Every figure is printed,
 the lost ones too; `--out FILE` keeps them. What is measured:

@@ -61,7 +61,7 @@ def server_binary() -> Path:
     built = [REPOSITORY / "target" / mode / "drumlin" for mode in ("release", "debug")]
     built = [path for path in built if path.exists()]
     if not built:
-        pytest.skip("no server: run `cargo build`, or set DRUMLIN_BIN")
+        pytest.skip("no server: run `cargo build --bin drumlin`, or set DRUMLIN_BIN")
     return max(built, key=lambda path: path.stat().st_mtime)
 
 

@@ -21,7 +21,7 @@ def binary() -> Path:
         return Path(named).resolve()
     built = [path for mode in ("release", "debug") if (path := ROOT / "target" / mode / "drumlin").exists()]
     if not built:
-        raise FileNotFoundError("no drumlin binary: run `cargo build --release`, or set DRUMLIN_BIN")
+        raise FileNotFoundError("no drumlin binary: run `cargo build --release --bin drumlin`, or set DRUMLIN_BIN")
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
