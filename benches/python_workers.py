@@ -2,12 +2,14 @@
 
     python -m venv /tmp/beside && /tmp/beside/bin/pip install ./python
     /tmp/beside/bin/python benches/python_workers.py
+    /tmp/beside/bin/python benches/python_workers.py --passes 50 --records 8000
     /tmp/beside/bin/python benches/python_workers.py --store s3://bucket/prefix   # AWS_ENDPOINT_URL and the like are read
 
-Each worker takes every nth batch of texts, embeds it by counting hashed words in Python (no model: what a real one takes
-comes on top), and adds it with its texts. The clock runs from when all workers have opened the collection until the last
-add is acknowledged. A JSON line for each number of workers: the median of the rounds by records a second, all rounds in
-`rounds`, and which share of the workers' time was embedding. Then a line with embedding alone, in one process.
+Each worker takes every nth batch of texts, embeds it by counting hashed words in Python (no model; --passes does it
+several times, as a slower one), and adds it with its texts. The clock runs from when all workers have opened the
+collection until the last add is acknowledged. A JSON line for each number of workers: the median of the rounds by
+records a second, all rounds in `rounds`, and which share of the workers' time was embedding. Then a line with embedding
+alone, in one process.
 
 Each round has a collection of its own, which is dropped at the end. Without --store: a temporary folder.
 """
@@ -35,16 +37,17 @@ def text(n: int) -> str:
     return " ".join(WORDS[word] for word in np.random.default_rng((SEED, n)).integers(len(WORDS), size=20))
 
 
-def embed(texts: list[str], dimension: int) -> np.ndarray:
-    """Counts of hashed words, n × dimension, float32."""
-    embeddings = np.zeros((len(texts), dimension), dtype=np.float32)
-    for row, words in enumerate(texts):
-        for word in words.split():
-            embeddings[row, zlib.crc32(word.encode()) % dimension] += 1
+def embed(texts: list[str], dimension: int, passes: int) -> np.ndarray:
+    """Counts of hashed words, n × dimension, float32; more than one pass is a slower model with the same answer."""
+    for _ in range(passes):
+        embeddings = np.zeros((len(texts), dimension), dtype=np.float32)
+        for row, words in enumerate(texts):
+            for word in words.split():
+                embeddings[row, zlib.crc32(word.encode()) % dimension] += 1
     return embeddings
 
 
-def work(url: str, name: str, batches: list[tuple[int, int]], dimension: int, start, done) -> None:
+def work(url: str, name: str, batches: list[tuple[int, int]], model: tuple[int, int], start, done) -> None:
     """One worker: embeds and adds the batches, each from a first to before a last number of text."""
     texts = [[text(n) for n in range(*batch)] for batch in batches]
     # As in python/examples/: flushing and building graphs is left to the process that started the workers.
@@ -53,7 +56,7 @@ def work(url: str, name: str, batches: list[tuple[int, int]], dimension: int, st
     added, embedding, began = 0, 0.0, time.perf_counter()
     for batch, documents in zip(batches, texts, strict=True):
         before = time.perf_counter()
-        embeddings = embed(documents, dimension)
+        embeddings = embed(documents, *model)
         embedding += time.perf_counter() - before
         added += notes.add(ids=[str(n) for n in range(*batch)], embeddings=embeddings, documents=documents).applied
     done.put((added, embedding, time.perf_counter() - began))
@@ -63,12 +66,11 @@ def run(db: drumlin.Database, name: str, workers: int, options: argparse.Namespa
     """Records a second, and the share of embedding, of one round."""
     notes = db.collection(name, create=True, metric="cosine", dimension=options.dimension)
     batches = [(at, min(at + options.batch, options.records)) for at in range(0, options.records, options.batch)]
+    model = (options.dimension, options.passes)
     spawned = multiprocessing.get_context("spawn")
     start, done = spawned.Barrier(workers + 1), spawned.Queue()
     processes = [
-        spawned.Process(
-            target=work, args=(db.url, name, batches[n::workers], options.dimension, start, done), daemon=True
-        )
+        spawned.Process(target=work, args=(db.url, name, batches[n::workers], model, start, done), daemon=True)
         for n in range(workers)
     ]
     for process in processes:
@@ -100,9 +102,15 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=40_000)
     parser.add_argument("--batch", type=int, default=1_000)
     parser.add_argument("--dimension", type=int, default=384)
+    parser.add_argument("--passes", type=int, default=1, help="times that each text is embedded, as by a slower model")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    shape = {"records": options.records, "dimension": options.dimension, "batch": options.batch}
+    shape = {
+        "records": options.records,
+        "dimension": options.dimension,
+        "batch": options.batch,
+        "passes": options.passes,
+    }
     with tempfile.TemporaryDirectory() as folder, drumlin.connect(options.store or folder) as db:
         kind = db.url.split("://")[0] if "://" in (db.url or "") else "folder"
         for workers in map(int, options.workers.split(",")):
@@ -115,10 +123,11 @@ def main() -> None:
                 per_second=round(statistics.median(rates)), rounds=[round(rate) for rate in rates],
                 embedding_share=round(statistics.median(share for _, share in rounds), 3),
             )  # fmt: skip
-    texts = [text(n) for n in range(min(options.records, 10_000))]
+    texts = [text(n) for n in range(min(options.records, 2_000))]
     began = time.perf_counter()
-    embed(texts, options.dimension)
-    tell(what="embed alone", dimension=options.dimension, per_second=round(len(texts) / (time.perf_counter() - began)))
+    embed(texts, options.dimension, options.passes)
+    rate = round(len(texts) / (time.perf_counter() - began))
+    tell(what="embed alone", dimension=options.dimension, passes=options.passes, per_second=rate)
 
 
 if __name__ == "__main__":

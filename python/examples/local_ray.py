@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-if "ray" in sys.modules:
-    raise ImportError("import local_ray before ray, which reads its settings when it is imported")
-if not os.environ.get("RAY_ADDRESS"):
-    # It sends no statistics of usage, and all its ports are on 127.0.0.1.
+ALONE = not os.environ.get("RAY_ADDRESS")
+TOO_LATE = "ray" in sys.modules
+if ALONE:
+    # Ray reads these when it is imported. It sends no statistics of usage, and all its ports are on 127.0.0.1.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
@@ -24,10 +24,12 @@ def local_ray(cpus: int) -> Iterator[None]:
 
     A pool of workers that takes all CPUs waits for ever: reading the data set needs one too.
     """
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init()
-    else:
+    if ALONE and TOO_LATE:
+        raise ImportError("expected local_ray to be imported before ray, which reads its settings when it is imported")
+    if ALONE:
         ray.init(num_cpus=cpus, include_dashboard=False)
+    else:
+        ray.init()
     # Otherwise a worker that is up early may have done all the work before the next one is.
     ray.data.DataContext.get_current().wait_for_min_actors_s = 60
     try:

@@ -3,7 +3,8 @@
     pip install ./python 'ray[data]'
     python python/examples/ray_embed.py ./drumlin-data --workers 2
 
-Run it again: ids that are there are skipped, so nothing is doubled. So it is when Ray runs a task twice.
+Run it again: ids that are there are skipped, so nothing is doubled. So it is when Ray runs a task twice. With
+--one-writer the workers only embed, and this process adds what they send it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,15 @@ def embed(texts: Any) -> np.ndarray:
     return embeddings
 
 
+class Embed:
+    """One worker that only embeds. Its rows are records as `add_batches` takes them."""
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"id": batch["id"], "document": batch["text"], "embedding": embed(batch["text"])}
+
+
 class EmbedAndAdd:
-    """One worker. It opens the store by itself, with the credentials that it finds where it runs."""
+    """One worker that adds too. It opens the store by itself, with the credentials that it finds where it runs."""
 
     def __init__(self, url: str, name: str) -> None:
         # Only the collections that it uses are loaded. Flushing and building graphs is left to the process that
@@ -60,24 +68,23 @@ def main() -> None:
     arguments.add_argument("--collection", default="texts")
     arguments.add_argument("--texts", type=int, default=4_000)
     arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--one-writer", action="store_true", help="the workers embed, this process adds")
     given = arguments.parse_args()
     with drumlin.connect(given.store) as db, local_ray(2 * given.workers):
         notes = db.collection(given.collection, create=True, metric="cosine")
         made_up = [sentence(n) for n in range(given.texts)]
         texts = ray.data.from_items(made_up, override_num_blocks=4 * given.workers)
         # or: texts = ray.data.read_parquet("s3://bucket/texts/")
-        done = texts.map_batches(
-            EmbedAndAdd,
-            fn_constructor_args=(db.url, given.collection),
-            compute=ray.data.ActorPoolStrategy(size=given.workers),
-            batch_size=500,
-        ).to_pandas()
-        report = {
-            "added": int(done["added"].sum()),
-            "skipped": int(done["skipped"].sum()),
-            "records": notes.count(strong=True),
-            "workers": done["worker"].nunique(),
-        }
+        workers = {"compute": ray.data.ActorPoolStrategy(size=given.workers), "batch_size": 500}
+        if given.one_writer:
+            embedded = texts.map_batches(Embed, **workers)
+            done = notes.add_batches(embedded.iter_batches(batch_format="pyarrow", batch_size=2_000))
+            report = {"added": done.applied, "skipped": done.skipped}
+        else:
+            done = texts.map_batches(EmbedAndAdd, fn_constructor_args=(db.url, given.collection), **workers).to_pandas()
+            report = {"added": int(done["added"].sum()), "skipped": int(done["skipped"].sum())}
+            report["writers"] = done["worker"].nunique()
+        report["records"] = notes.count(strong=True)
     print(json.dumps(report))
 
 

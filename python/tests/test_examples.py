@@ -118,10 +118,14 @@ def check_texts(folder: Path, count: int) -> None:
 
 def test_ray_workers_embed_and_add_to_one_collection_and_a_second_run_doubles_nothing(ray_environment, folder):
     first = run(ray_environment, EXAMPLES / "ray_embed.py", folder, "--texts", 3_000, "--workers", 2)
-    assert first == [{"added": 3_000, "skipped": 0, "records": 3_000, "workers": 2}]
+    assert first == [{"added": 3_000, "skipped": 0, "writers": 2, "records": 3_000}]
     again = run(ray_environment, EXAMPLES / "ray_embed.py", folder, "--texts", 3_000)[0]
     assert (again["added"], again["skipped"], again["records"]) == (0, 3_000, 3_000)
     check_texts(folder, 3_000)
+    # The workers embed and one process adds, to what is there.
+    more = run(ray_environment, EXAMPLES / "ray_embed.py", folder, "--texts", 4_000, "--one-writer")
+    assert more == [{"added": 1_000, "skipped": 3_000, "records": 4_000}]
+    check_texts(folder, 4_000)
 
 
 def test_a_join_by_ray_sees_one_version_while_records_are_added(ray_environment, folder):
