@@ -161,8 +161,6 @@ fn banner(settings: &ServeSettings, url: &str) {
             tracing::info!(folder = %path.display(), "the folder is the bucket; everything is stored in it")
         }
         Storage::Memory => tracing::warn!("everything is stored in memory only and is lost when the server stops"),
-        // A kind of bucket of which this function does not know: the log of the opening names it.
-        _ => tracing::info!("everything is stored in a bucket, nothing on disk"),
     }
     let (store, http) = (&settings.store, &settings.http);
     tracing::info!(
