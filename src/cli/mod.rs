@@ -27,6 +27,7 @@ mod settings;
 mod storage_settings_tests;
 mod variables;
 mod verify;
+mod view;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,8 @@ enum Command {
     Peek(look::PeekFlags),
     /// Show the nearest records to an embedding, or to a record.
     Search(look::SearchFlags),
+    /// Print a view in SQL with which DuckDB reads a collection's records out of the bucket by itself.
+    View(view::ViewFlags),
     /// Drop a collection.
     Drop(look::DropFlags),
     /// Show what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
@@ -130,6 +133,7 @@ fn run_command(command: Command) -> Result<ExitCode> {
         Command::List(flags) => look::list(&flags)?,
         Command::Peek(flags) => look::peek(&flags)?,
         Command::Search(flags) => look::search(&flags)?,
+        Command::View(flags) => view::run(&flags)?,
         Command::Drop(flags) => look::drop(&flags)?,
         Command::Inspect(flags) => inspect::run(&flags)?,
         Command::Restore(flags) => restore::restore(&flags)?,
