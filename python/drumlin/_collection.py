@@ -594,6 +594,48 @@ class Collection(_Reads):
         """
         return CollectionVersion(self, version)
 
+    def sql_view(self, name: str | None = None, *, version: int | None = None) -> str:
+        """A view in SQL with which DuckDB reads the live records out of the bucket, without this process.
+
+        The view leaves out replaced and deleted rows. Its columns are ``id``, ``document``, ``uri``, ``metadata``
+        (JSON) and ``embedding`` (``FLOAT[d]``); its rows are in no order. DuckDB opens the bucket with its own
+        credentials; comments in the text say how. The view stays at its version. Objects that it names are deleted
+        some time after merges replaced them, by default an hour: then make a new view.
+
+        Parameters
+        ----------
+        name : str, optional
+            What the view is called; by default as the collection.
+        version : int, optional
+            By default the newest that any process has acknowledged. An earlier one works as long as it can be
+            restored (:meth:`Database.past` says which).
+
+        Returns
+        -------
+        str
+            One statement, ``CREATE OR REPLACE VIEW``, with comments in front.
+
+        Raises
+        ------
+        NotFound
+            The version is out of reach, or not there yet.
+        InvalidArgument
+            DuckDB cannot open this kind of bucket: memory, Dropbox.
+        LimitExceeded
+            The version lies in more than 10,000 objects.
+
+        Examples
+        --------
+        >>> import drumlin, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> notes = drumlin.connect(folder.name).collection("notes", create=True)
+        >>> _ = notes.add(ids=["a"], embeddings=[[0, 1]])
+        >>> print(notes.sql_view().splitlines()[0])
+        -- Collection "notes" at version 1, for DuckDB. Segments: 0, commits: 1.
+        """
+        view: str = self._database._store.sql_view(self.name, version, name).wait()
+        return view
+
     def fork(self, name: str) -> Collection:
         """A copy of the collection under another name; the two share no object. See :meth:`Database.fork`."""
         return self._database.fork(self.name, name)

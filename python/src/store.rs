@@ -216,6 +216,14 @@ impl Store {
         self.pending(py, move |store| async move { json(&store.admin().past_of(&name).await?) })
     }
 
+    /// The statement with which DuckDB reads a collection out of the bucket.
+    fn sql_view(&self, py: Python<'_>, of: String, version: Option<u64>, name: Option<String>) -> PyResult<Pending> {
+        self.pending(py, move |store| async move {
+            let view = move || async move { store.admin().sql_view(&of, version.map(Version), name.as_deref()).await };
+            Ok(value(on_a_thread(view).await?))
+        })
+    }
+
     fn create_database(&self, py: Python<'_>, tenant: String, database: String) -> PyResult<Pending> {
         self.pending(py, move |store| async move {
             let spaces = store.namespaces();

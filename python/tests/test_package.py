@@ -79,7 +79,7 @@ def programs():
 
 @pytest.mark.parametrize("program", list(programs()))
 def test_programs_of_the_book_run(program, tmp_path):
-    for module in ("chromadb", "pandas", "pyarrow"):
+    for module in ("chromadb", "duckdb", "pandas", "pyarrow"):
         if module in program or f"drumlin.{module[:6]}" in program or f"to_{module}" in program:
             pytest.importorskip(module)
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result};
 use reqwest::{Client, Response, StatusCode};
 
 use super::settings;
+use crate::{Error, ErrorKind, Result};
 
 /// The server's URL: the named one, or that of a server on this machine as `serve` would start it.
 pub fn server(named: Option<&str>) -> String {

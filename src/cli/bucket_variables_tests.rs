@@ -1,10 +1,9 @@
 //! Tables of variables: the bucket that each asks for, and the sentences that stop a start.
 
-use crate::{ErrorKind, Result, Storage};
-
 use super::Flags;
 use super::settings::settings_from;
 use super::variables::VARIABLES;
+use crate::{ErrorKind, Result, Storage};
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 

@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::settings::with_variables;
 use crate::{Collection, Error, ErrorKind, Get, Include, Record, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Approximate bytes of a page's records above which it is written in parts.
 const PART_BYTES: usize = 8 << 20;

@@ -2,8 +2,6 @@
 //! not objects, so the other store has its own ids and versions, and no history. The next run continues an
 //! interrupted one.
 
-use crate::files::{FILES, FileInfo, Files, ListFiles, PutFile};
-use crate::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version};
 use clap::Args;
 use futures::stream;
 use serde_json::json;
@@ -12,6 +10,8 @@ use super::bulk_load::{self, How, Skipped, Tally};
 use super::names;
 use super::place::{Chosen, StorePlace};
 use super::serve;
+use crate::files::{FILES, FileInfo, Files, ListFiles, PutFile};
+use crate::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version};
 
 /// Records read at once.
 const PAGE: usize = 1_000;

@@ -6,10 +6,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::Result;
-
 use super::names;
 use super::settings::invalid;
+use crate::Result;
 
 /// The file that was read, for the log.
 #[derive(Debug, Default)]

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::arrow::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
-use crate::{Collection, Consistency, Error, ErrorKind, Result};
 use clap::Args;
 
 use super::place::OneCollection;
 use super::{bulk_load, restore};
+use crate::arrow::{JsonLinesWriter, ParquetWriter, RecordWriter, described};
+use crate::{Collection, Consistency, Error, ErrorKind, Result};
 
 /// Records read at once.
 const PAGE: usize = 1_000;

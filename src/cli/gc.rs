@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::Result;
-use crate::admin::Reason;
 use clap::Args;
 
 use super::place::StorePlace;
 use super::verify::json;
 use super::{restore, serve};
+use crate::Result;
+use crate::admin::Reason;
 
 /// Flags of `gc`.
 #[derive(Debug, Args)]

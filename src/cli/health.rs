@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::Result;
 use clap::Args;
 use serde_json::Value;
 
 use super::ask;
 use super::serve::on_runtime;
+use crate::Result;
 
 /// Shorter than the usual time-out of orchestrators.
 const TIME_LIMIT: Duration = Duration::from_secs(4);

@@ -1,13 +1,13 @@
 //! The `inspect` command: the contents of a bucket, without reading the objects themselves.
 
-use crate::Result;
-use crate::admin::StreamLine;
-use crate::admin::report::time;
 use clap::Args;
 
 use super::place::{Chosen, StorePlace};
 use super::serve;
 use super::verify::json;
+use crate::Result;
+use crate::admin::StreamLine;
+use crate::admin::report::time;
 
 /// Flags of `inspect`.
 #[derive(Debug, Args)]

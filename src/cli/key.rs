@@ -1,8 +1,9 @@
 //! `drumlin key new`: a fresh key and its entry for the key file. The key is printed once and stored nowhere.
 
+use clap::{Args, Subcommand};
+
 use crate::http::{KeyEntry, KeyScope};
 use crate::{Error, ErrorKind, Result};
-use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {

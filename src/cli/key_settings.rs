@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::settings::{expected, invalid};
 use crate::Result;
 use crate::http::{CorsOrigins, HttpSettings, Key, Keyring, Rate};
 use crate::settings::Environment;
-
-use super::settings::{expected, invalid};
 
 /// Sources of the keys. The file is read only when the server starts.
 #[derive(Debug, Clone, Default)]

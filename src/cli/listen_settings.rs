@@ -4,12 +4,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::Result;
-use crate::settings::Environment;
 use tracing_subscriber::EnvFilter;
 
 use super::Flags;
 use super::settings::{expected, invalid};
+use crate::Result;
+use crate::settings::Environment;
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 

@@ -2,13 +2,13 @@
 //! server. Like the other tools they open the store as one more instance; a server on the same bucket sees their
 //! writes as soon as it reads the log.
 
-use crate::answers::Found;
-use crate::{Collection, Consistency, Error, ErrorKind, Get, Include, Query, Result, Scope, Store};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::place::{Chosen, OneCollection, StorePlace};
 use super::restore;
+use crate::answers::Found;
+use crate::{Collection, Consistency, Error, ErrorKind, Get, Include, Query, Result, Scope, Store};
 
 /// Characters of a document that are shown.
 const SHOWN: usize = 200;

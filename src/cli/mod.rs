@@ -30,12 +30,14 @@ mod serve;
 mod settings;
 mod variables;
 mod verify;
+mod view;
 
 use std::process::ExitCode;
 
+use clap::{Args, Parser, Subcommand};
+
 use crate::Result;
 use crate::settings::with_variables;
-use clap::{Args, Parser, Subcommand};
 
 /// A vector database whose only disk is a bucket.
 #[derive(Debug, Parser)]
@@ -66,6 +68,8 @@ enum Command {
     Peek(look::PeekFlags),
     /// Show the nearest records to an embedding, or to a record.
     Search(look::SearchFlags),
+    /// Print a view in SQL with which DuckDB reads a collection's records out of the bucket by itself.
+    View(view::ViewFlags),
     /// Drop a collection.
     Drop(look::DropFlags),
     /// Show what a bucket holds: versions, segments, graphs, garbage, how far back restoring reaches.
@@ -138,6 +142,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::List(flags) => look::list(&flags)?,
         Command::Peek(flags) => look::peek(&flags)?,
         Command::Search(flags) => look::search(&flags)?,
+        Command::View(flags) => view::run(&flags)?,
         Command::Drop(flags) => look::drop(&flags)?,
         Command::Inspect(flags) => inspect::run(&flags)?,
         Command::Restore(flags) => restore::restore(&flags)?,

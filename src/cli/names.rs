@@ -2,10 +2,9 @@
 //! Invariant: a name that is set but not read stops the start where data would otherwise go elsewhere, or a server
 //! would be open to all. Every other such name gets a note.
 
-use crate::Result;
-
 use super::settings::{ServeSettings, invalid};
 use super::variables::VARIABLES;
+use crate::Result;
 
 /// Prefixes of the names of our settings, and of the stores' settings as used here.
 const FAMILIES: [&str; 7] = ["DRUMLIN_", "S3_", "R2_", "GCS_", "AZURE_STORAGE_", "DROPBOX_", "STORAGE_"];

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::admin::CollectionSelector;
-use crate::{Result, Scope};
 use clap::Args;
 
 use super::settings::{ServeSettings, settings_from, settings_of_process};
 use super::{Flags, bulk_load};
+use crate::admin::CollectionSelector;
+use crate::{Result, Scope};
 
 /// The place of the store, found as `serve` finds it.
 #[derive(Debug, Clone, Default, Args)]

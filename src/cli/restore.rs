@@ -1,13 +1,13 @@
 //! The commands `restore` and `fork`: an earlier or the present state of a collection under a new name.
 
-use crate::admin::Moment;
-use crate::http::check_name;
-use crate::{Error, ErrorKind, Result, Store, Version};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use clap::{ArgGroup, Args};
 
 use super::place::{OneCollection, StorePlace};
 use super::serve;
+use crate::admin::Moment;
+use crate::http::check_name;
+use crate::{Error, ErrorKind, Result, Store, Version};
 
 /// Flags of `restore`.
 #[derive(Debug, Args)]

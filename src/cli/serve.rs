@@ -6,9 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::admin::Opening;
-use crate::http::Keyring;
-use crate::{Error, ErrorKind, Result, Storage, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -16,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::demo;
 use super::settings::ServeSettings;
+use crate::admin::Opening;
+use crate::http::Keyring;
+use crate::{Error, ErrorKind, Result, Storage, Store};
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn run(mut settings: ServeSettings) -> Result<()> {

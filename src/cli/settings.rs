@@ -6,15 +6,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::http::{FileKinds, HttpSettings};
-use crate::settings::Environment;
-use crate::{Error, ErrorKind, Result, Settings, Storage};
-
 use super::Flags;
 use super::key_settings::{KeySettings, access};
 use super::memory_settings::MemorySetting;
 use super::names::WHERE;
 use super::{listen_settings, names};
+use crate::http::{FileKinds, HttpSettings};
+use crate::settings::Environment;
+use crate::{Error, ErrorKind, Result, Settings, Storage};
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]

@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use crate::Storage;
-use crate::settings::{MemoryLimit, S3Encryption, S3Settings};
-
 use super::*;
+use crate::Storage;
 use crate::cli::variables::VARIABLES;
+use crate::settings::{MemoryLimit, S3Encryption, S3Settings};
 
 fn read(variables: &[(&str, &str)]) -> Result<ServeSettings> {
     read_with(variables, &Flags::default())

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use crate::admin::check_report::{BucketCheck, Severity, StreamCheck};
-use crate::{Error, ErrorKind, Result};
 use clap::Args;
 
 use super::place::{Chosen, StorePlace};
 use super::serve;
+use crate::admin::check_report::{BucketCheck, Severity, StreamCheck};
+use crate::{Error, ErrorKind, Result};
 
 /// Flags of `verify`.
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod background;
 mod bootstrap;
 pub mod catalog;
 pub mod checks;
+mod duckdb;
 mod entry;
 mod eviction;
 pub mod files;
@@ -29,6 +30,7 @@ mod reset;
 pub mod restore;
 #[cfg(feature = "server")]
 pub(crate) mod room;
+mod sql_view;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -13,6 +13,7 @@ pub mod gc;
 pub mod heal;
 pub mod history;
 pub mod load;
+pub mod objects;
 pub mod open;
 pub mod past;
 pub mod replica;

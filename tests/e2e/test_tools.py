@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from conftest import Place, folder_place
 from drumlin import Drumlin, binary
@@ -75,6 +77,35 @@ def test_inspect_tells_what_there_is(start: Callable[..., Drumlin], place: Place
     assert notes["name"] == "default_tenant/default_database/notes" and notes["state"] == "live"
     assert notes["segments"] and notes["version"] == 32 and notes["reach"]["newest"] == 32
     assert "can be restored: versions" in tool(place, "inspect", "--collection", "notes")
+
+
+def test_view_prints_sql_with_which_duckdb_reads_the_servers_records(
+    start: Callable[..., Drumlin], place: Place, tmp_path: Path
+) -> None:
+    records = filled(start, place)
+    sql = tool(place, "view", "--collection", "notes", "--duckdb", "--as", "said")
+    for key, body in place.objects().items():
+        (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / key).write_bytes(body)
+    if "S3_PREFIX" in place.settings:
+        assert "ENDPOINT '" in sql and "USE_SSL false" in sql and place.settings["AWS_SECRET_ACCESS_KEY"] not in sql
+        # DuckDB's extension for S3 is not in its package: the objects are read from a copy.
+        root = f"'s3://{place.settings['S3_BUCKET_NAME']}/{place.settings['S3_PREFIX']}"
+    else:
+        root = f"'{place.settings['DRUMLIN_DATA']}/"
+    assert root in sql
+    with duckdb.connect() as connection:
+        connection.execute(sql.replace(root, f"'{tmp_path}/copy/"))
+        rows = connection.execute("SELECT id, document, embedding FROM said").fetchall()
+    assert len(rows) == len(records) == 119
+    # JSON has the shortest digits of a float32, which Python reads as a float64.
+    assert {id: (document, array("f", vector)) for id, document, vector in rows} == {
+        id: (record["document"], array("f", record["embedding"])) for id, record in records.items()
+    }
+    assert "at version 30," in tool(place, "view", "--collection", "notes", "--duckdb", "--at", "30")
+    tool(place, "view", "--collection", "notes", "--duckdb", "--at", "33", expect=1)
+    tool(place, "view", "--collection", "other", "--duckdb", expect=1)
+    tool(place, "view", "--collection", "notes", expect=2)
 
 
 def test_restore_and_fork_make_collections_of_what_was_and_is(start: Callable[..., Drumlin], place: Place) -> None:

@@ -6,8 +6,6 @@ mod usage;
 
 use std::time::Duration;
 
-use crate::admin::Stored;
-use crate::{Error, Result};
 use clap::Args;
 use serde::Serialize;
 
@@ -16,6 +14,8 @@ use self::usage::{HOURS, Usage};
 use super::place::StorePlace;
 use super::verify::json;
 use super::{ask, serve};
+use crate::admin::Stored;
+use crate::{Error, Result};
 
 /// How long the server may take to answer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);

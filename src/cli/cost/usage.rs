@@ -1,10 +1,10 @@
 //! The use of a bucket: a server's requests, read from its `/metrics`, and the month that follows from them.
 //! Invariant: every attempt counts, failed ones too, since providers charge for them.
 
-use crate::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::prices::Month;
+use crate::{Error, ErrorKind, Result};
 
 /// Hours of a month, as providers count them.
 pub const HOURS: f64 = 730.0;

@@ -2,12 +2,12 @@
 //! page is fetched while one is written. Invariant: an existing collection is continued only if it says that an
 //! import of the same collection began it.
 
-use crate::settings::with_variables;
-use crate::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
 use serde_json::{Map, Value, json};
 
 use super::source::{Chroma, Theirs};
 use crate::cli::bulk_load::{self, How, Skipped, Tally};
+use crate::settings::with_variables;
+use crate::{Collection, CollectionSpec, Error, ErrorKind, Result, Scope, Store};
 
 /// Key in a collection's extension that names the imported original.
 const ORIGIN: &str = "imported_from_chroma";

@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::admin::{Checksum, Hasher};
-use crate::arrow::{ColumnChoice, ColumnPlan, OtherColumns};
-use crate::arrow::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
-use crate::http::check_name;
-use crate::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Metric, Record, Result, Store};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::admin::{Checksum, Hasher};
+use crate::arrow::{ColumnChoice, ColumnPlan, OtherColumns};
+use crate::arrow::{JsonLinesReader, ParquetReader, ReadOptions, RecordReader, spec_of};
 use crate::cli::bulk_load::{self, How, Skipped, Tally};
 use crate::cli::place::OneCollection;
 use crate::cli::restore;
+use crate::http::check_name;
+use crate::{Collection, CollectionSpec, Consistency, Error, ErrorKind, Metric, Record, Result, Store};
 
 /// Key in a collection's extension that names the file it was made from.
 const ORIGIN: &str = "imported_from_file";

@@ -9,7 +9,6 @@ mod verify;
 
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result, Scope, Store};
 use clap::{Args, Subcommand};
 
 use self::copy::Copying;
@@ -17,6 +16,7 @@ use self::source::Chroma;
 use super::bulk_load::Skipped;
 use super::settings::{ServeSettings, settings_of_process};
 use super::{Flags, serve};
+use crate::{Error, ErrorKind, Result, Scope, Store};
 
 /// Most time for the flush at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, MetaValue, Metadata, Record, Result, Scope};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::cli::serve::install_tls;
+use crate::{Error, ErrorKind, MetaValue, Metadata, Record, Result, Scope};
 
 /// Most time for one answer, a page of records included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);

@@ -1,9 +1,9 @@
 //! Compares a copy with its original: the counts, and some records from all over it, field by field.
 
-use crate::{Collection, Consistency, Get, Include, Record, Result, Scope};
 use rand::Rng;
 
 use super::source::{Chroma, Theirs};
+use crate::{Collection, Consistency, Get, Include, Record, Result, Scope};
 
 /// Places that are compared.
 const PLACES: usize = 20;
