@@ -101,6 +101,14 @@ def test_an_array_by_dlpack_is_not_copied():
     assert np.shares_memory(matrix("rows", ByDlpack(rows)), rows)
 
 
+def test_one_vector_and_several_are_not_copied():
+    rows = np.ones((3, 2), np.float32)
+    for given in (rows, rows[1]):
+        made = matrix("rows", given)
+        assert made.ndim == 2 and np.shares_memory(made, given), given.shape
+    assert matrix("rows", rows.T[0]).tolist() == [[1, 1, 1]], "a column is copied"
+
+
 def test_a_tensor_with_a_gradient_or_in_bfloat16_goes_in(notes):
     torch = pytest.importorskip("torch")
     rows = torch.arange(6, dtype=torch.float32).reshape(2, 3)
