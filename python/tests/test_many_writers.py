@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,7 @@ class Place:
     """Where the store is: for `drumlin.connect` and for `drumlin serve`, and the means to read its commits."""
 
     address: str
-    # What both need to know beside the address, and what the server alone does.
-    credentials: dict[str, str]
-    server: dict[str, str]
+    settings: dict[str, str]
     # The commits of the collection with this id.
     commits: Callable[[str], list[bytes]]
 
@@ -84,7 +82,7 @@ def folder_place(folder: Path) -> Place:
     def commits(collection: str) -> list[bytes]:
         return [path.read_bytes() for path in folder.rglob(f"c/{collection}/log/*.parquet")]
 
-    return Place(str(folder), {}, {"DRUMLIN_DATA": str(folder)}, commits)
+    return Place(str(folder), {"DRUMLIN_DATA": str(folder)}, commits)
 
 
 def s3_place(s3, prefix: str) -> Place:
@@ -98,28 +96,17 @@ def s3_place(s3, prefix: str) -> Place:
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         return [client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
 
-    credentials = {name: value for name, value in settings.items() if name.startswith("AWS_")}
-    return Place(f"s3://{bucket}/{prefix}", credentials, settings, commits)
+    return Place(f"s3://{bucket}/{prefix}", settings, commits)
 
 
 @pytest.fixture(params=["folder", "seaweedfs"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     if request.param == "folder":
-        yield folder_place(tmp_path / "bucket")
-        return
-    pytest.importorskip("boto3")
-    end_to_end = REPOSITORY / "tests" / "e2e"
-    if not end_to_end.exists():
-        pytest.skip("SeaweedFS is started by tests/e2e, which is not here")
-    # Last, as a file there is called drumlin.py.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(end_to_end)])
-    from seaweed import SeaweedFs
-
-    with SeaweedFs() as s3:
-        found = s3_place(s3, f"{tmp_path.name}/")
-        for name, value in found.credentials.items():
-            monkeypatch.setenv(name, value)
-        yield found
+        return folder_place(tmp_path / "bucket")
+    found = s3_place(request.getfixturevalue("seaweed"), f"{tmp_path.name}/")
+    for name in (name for name in found.settings if name.startswith("AWS_")):
+        monkeypatch.setenv(name, found.settings[name])
+    return found
 
 
 class PythonWriter:
@@ -152,7 +139,7 @@ class Server:
 
     def start(self) -> None:
         environment = {
-            "PATH": os.environ["PATH"], "PORT": str(self.port), "S3_SYNC_INTERVAL": "1", **self.place.server,
+            "PATH": os.environ["PATH"], "PORT": str(self.port), "S3_SYNC_INTERVAL": "1", **self.place.settings,
         }  # fmt: skip
         command = [str(server_binary()), "serve"]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log, cwd=self.journal.parent)
