@@ -117,6 +117,18 @@ def test_a_tensor_with_a_gradient_or_in_bfloat16_goes_in(notes):
     assert stored(notes).tolist() == rows.tolist()
 
 
+def test_arrays_of_jax_go_in_without_a_copy_and_in_bfloat16(notes):
+    jnp = pytest.importorskip("jax.numpy")
+    rows = jnp.arange(6, dtype=jnp.float32).reshape(2, 3)
+    shared = matrix("rows", rows)
+    assert shared.ctypes.data == rows.unsafe_buffer_pointer()
+    notes.add(ids=["a", "b"], embeddings=rows)
+    assert stored(notes).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert notes.search(rows[1], k=1).ids == [["b"]]
+    notes.upsert(ids=["a", "b"], embeddings=rows.astype(jnp.bfloat16) * 2)
+    assert stored(notes).tolist() == [[0, 2, 4], [6, 8, 10]]
+
+
 def test_one_vector_is_told_from_several():
     assert is_one([1, 2]) and is_one(np.ones(2)) and is_one((1.0,))
     assert not is_one([[1, 2]]) and not is_one(np.ones((1, 2))) and not is_one([]) and not is_one([np.ones(2)])
