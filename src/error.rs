@@ -23,7 +23,7 @@ pub enum ErrorKind {
     Unavailable,
     /// The write may or may not have been applied; a read of the collection shows which.
     OutcomeUnknown,
-    /// A key is missing, or it does not allow this request.
+    /// A key is missing, or it does not allow this request. Of an opening: the bucket refuses the credentials.
     Unauthorized,
     /// A limit was passed; the message names the limit and, if one sets it, the setting.
     Limit,

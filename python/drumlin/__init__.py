@@ -95,14 +95,16 @@ def connect(url: str | os.PathLike[str] | None = None, **settings: Any) -> Datab
     Raises
     ------
     InvalidArgument
-        The URL names no place, the bucket does not keep conditional writes, or the folder is missing and
-        ``create`` is false.
+        The URL names no place, or the bucket does not keep conditional writes.
     NotFound
-        The bucket holds no store, and ``create`` is false.
+        The bucket holds no store, or the folder is missing, and ``create`` is false.
     TypeError
         There is no such setting.
+    Unauthorized
+        The bucket refuses the credentials, or there are none. Wrong ones are refused at once; rights that are missing
+        are waited for until ``start_timeout``, as new ones take time to be known.
     Unavailable
-        The bucket does not answer, or refuses the credentials; the message says which.
+        The bucket does not answer, or there is no such bucket; the message says which.
     """
     return open_database(url, settings)
 

@@ -29,6 +29,7 @@ from ._drumlin import Routes
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
+    from chromadb.api.fastapi import FastAPI
 
 __all__ = ["Client"]
 
@@ -72,11 +73,7 @@ class _Client(_HttpClient):
         )
         system = System(settings)
         server = system.instance(ServerAPI)
-        session: httpx.Client = server._session
-        server._session = httpx.Client(
-            transport=_InProcess(db, allow_reset), headers=session.headers, timeout=None, trust_env=False
-        )
-        session.close()
+        _take_over(server, db, allow_reset=allow_reset)
         system.start()
         self._identifier = f"drumlin:{uuid.uuid4()}"
         SharedSystemClient._identifier_to_system[self._identifier] = system
@@ -90,6 +87,14 @@ class _Client(_HttpClient):
         except Exception:
             self.close()
             raise
+
+
+def _take_over(server: FastAPI, db: Database, *, allow_reset: bool) -> None:
+    """Let Chroma's code that speaks HTTP use the routes of ``db`` within this process; :func:`Client` is made so."""
+    session: httpx.Client = server._session
+    transport = _InProcess(db, allow_reset)
+    server._session = httpx.Client(transport=transport, headers=session.headers, timeout=None, trust_env=False)
+    session.close()
 
 
 class _InProcess(httpx.BaseTransport):

@@ -59,7 +59,7 @@ class Conflict(DrumlinError, RuntimeError):
 
 
 class Unavailable(DrumlinError, ConnectionError):
-    """The bucket does not answer, or refuses the call or the credentials. Nothing was changed; the message says why."""
+    """The bucket does not answer, or refuses the call. Nothing was changed; the message says why."""
 
 
 class OutcomeUnknown(DrumlinError, TimeoutError):
@@ -67,7 +67,8 @@ class OutcomeUnknown(DrumlinError, TimeoutError):
 
 
 class Unauthorized(DrumlinError, PermissionError):
-    """A key is missing, or does not allow this. A bucket that refuses credentials is :class:`Unavailable` instead."""
+    """The bucket refuses the credentials with which a store is to be opened, or there are none. A bucket that refuses
+    them later, when the store is open, is :class:`Unavailable`."""
 
 
 class OutOfMemory(DrumlinError, MemoryError):

@@ -18,7 +18,8 @@ mod write;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+// Free-threaded interpreters are not tested: there, the import switches the lock on, and Python says so.
+#[pymodule(gil_used = true)]
 fn _drumlin(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<store::Store>()?;

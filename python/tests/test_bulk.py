@@ -43,14 +43,38 @@ def test_every_source_goes_in_whole(db, files):
         assert collection.count() == 300 and collection.get("r7")[0]["metadata"] == {"n": 7}, name
 
 
-def test_lazy_frames_and_datasets_of_hugging_face_go_in(db, files):
+def test_lazy_frames_go_in(notes, files):
     pl = pytest.importorskip("polars")
-    frame = db.collection("lazy", create=True)
-    assert frame.add_batches(pl.scan_parquet(files / "*.parquet"), batch_rows=50).applied == 300
-    made = type("Dataset", (), {"__module__": "datasets.arrow_dataset"})()
-    made.with_format = lambda kind: made
-    made.iter = lambda batch_size: iter([table(0, 10), table(10, 5)])
-    assert db.collection("hub", create=True).add_batches(made).applied == 15
+    assert notes.add_batches(pl.scan_parquet(files / "*.parquet"), batch_rows=50).applied == 300
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The library `datasets`, with its caches in a folder of the test."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return pytest.importorskip("datasets")
+
+
+def test_datasets_of_hugging_face_go_in(db, hub):
+    rows = [{"id": f"r{n}", "embedding": [float(n), 1.0], "text": f"text {n}", "n": n} for n in range(50)]
+    whole = hub.Dataset.from_list(rows)
+    mapped = whole.map(lambda row: {"n": row["n"] * 2}, keep_in_memory=True)
+    for name, source in {"whole": whole, "mapped": mapped, "numpy": mapped.with_format("numpy")}.items():
+        collection = db.collection(name, create=True)
+        done = collection.add_batches(source, batch_rows=20)
+        assert (done.applied, done.rows) == (50, 50), name
+        factor = 1 if name == "whole" else 2
+        record = collection.get("r7", include=["documents", "metadatas", "embeddings"])[0]
+        assert record["document"] == "text 7" and record["metadata"] == {"n": 7 * factor}, name
+        assert record["embedding"].tolist() == [7, 1], name
+
+
+def test_a_dataset_of_hugging_face_goes_in_while_it_is_streamed(notes, hub):
+    rows = [{"id": f"r{n}", "embedding": [float(n), 1.0], "n": n} for n in range(50)]
+    streamed = hub.Dataset.from_list(rows).to_iterable_dataset(num_shards=3)
+    assert notes.add_batches(streamed, batch_rows=20).applied == 50
+    assert notes.get("r7")[0]["metadata"] == {"n": 7}
 
 
 def test_an_import_that_was_cut_off_goes_on_where_it_was(notes):

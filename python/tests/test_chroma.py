@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,22 @@ def test_a_client_opens_a_store_by_its_address(folder):
         client.create_collection("notes", embedding_function=None).add(ids=["a"], embeddings=[[1, 2]])
     with chroma.Client(str(folder)) as again:
         assert again.get_collection("notes", embedding_function=None).count() == 1
+
+
+def test_a_collection_that_others_drop_at_once_is_made_again_or_the_race_is_named(client):
+    def work(number):
+        try:
+            client.get_or_create_collection("contended", embedding_function=None)
+        except chromadb.errors.ChromaError as error:
+            assert "concurrent" in error.message(), error.message()
+        if number % 2:
+            try:
+                client.delete_collection("contended")
+            except chromadb.errors.ChromaError as error:
+                assert "Collection [contended] does not exist" in error.message()
+
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(work, range(1000)))
 
 
 def test_langchains_chroma_takes_the_client(client):

@@ -22,13 +22,31 @@ def test_two_stores_write_one_folder_at_once(folder):
 
 
 def test_a_store_that_is_not_there_is_made_only_if_wanted(folder):
-    with pytest.raises(drumlin.DrumlinError, match="there is no store at"):
+    with pytest.raises(drumlin.NotFound, match="there is no store at"):
         drumlin.connect(folder, create=False)
     assert not folder.exists()
     with pytest.raises(ValueError, match="does not say where the store is"):
         drumlin.connect("ftp://somewhere")
     with pytest.raises(TypeError, match="colour"):
         drumlin.connect("memory://", colour="blue")
+
+
+def test_a_bucket_without_a_store_or_that_refuses_the_credentials_says_so(bucket, tmp_path, monkeypatch):
+    with pytest.raises(drumlin.NotFound, match="there is no store at"):
+        drumlin.connect(f"{bucket}/nothing", create=False)
+    with drumlin.connect(f"{bucket}/something") as db:
+        db.collection("notes", create=True).add(ids=["a"], embeddings=[[1, 0]])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    began = time.monotonic()
+    with pytest.raises(drumlin.Unauthorized, match="SignatureDoesNotMatch") as refused:
+        drumlin.connect(f"{bucket}/something")
+    assert isinstance(refused.value, PermissionError) and time.monotonic() - began < 30
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(drumlin.Unauthorized, match="no credentials"):
+        drumlin.connect(f"{bucket}/something", start_timeout=1.0)
 
 
 def test_what_was_dropped_is_restored_and_forks_go_their_own_way(folder):

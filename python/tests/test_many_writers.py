@@ -1,11 +1,12 @@
-"""Two Python processes and one server write one collection of one folder at once and are killed at random with -9:
-nothing acknowledged is lost or doubled, and what is unknown is there whole or not at all.
+"""Two Python processes and one server write one collection at once, on a folder and on SeaweedFS, and are killed at
+random with -9: nothing acknowledged is lost or doubled, and what is unknown is there whole or not at all.
 
 DRUMLIN_BIN is the server; without it the newest that cargo built is taken. DRUMLIN_PYTHON_KILLS sets the number of
 kills (12), DRUMLIN_PYTHON_SEED the seed."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -17,6 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,9 +34,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WRITER = """
 import json, random, sys
 import drumlin
-folder, name, journal = sys.argv[1:]
+address, name, journal = sys.argv[1:]
 chance = random.Random(name)
-notes = drumlin.connect(folder, sync_interval=1.0).collection("shared")
+notes = drumlin.connect(address, sync_interval=1.0).collection("shared")
 own, step = [], 0
 with open(journal, "a", buffering=1) as log:
     while True:
@@ -65,16 +68,57 @@ def server_binary() -> Path:
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the store is: for `drumlin.connect` and for `drumlin serve`, and the means to read its commits."""
+
+    address: str
+    settings: dict[str, str]
+    # The commits of the collection with this id.
+    commits: Callable[[str], list[bytes]]
+
+
+def folder_place(folder: Path) -> Place:
+    def commits(collection: str) -> list[bytes]:
+        return [path.read_bytes() for path in folder.rglob(f"c/{collection}/log/*.parquet")]
+
+    return Place(str(folder), {"DRUMLIN_DATA": str(folder)}, commits)
+
+
+def s3_place(s3, prefix: str) -> Place:
+    settings = s3.settings("many-writers", prefix)
+    bucket = settings["S3_BUCKET_NAME"]
+    s3.create_bucket(bucket)
+
+    def commits(collection: str) -> list[bytes]:
+        client, below = s3.client(), f"{prefix}c/{collection}/log/"
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return [client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+
+    return Place(f"s3://{bucket}/{prefix}", settings, commits)
+
+
+@pytest.fixture(params=["folder", "seaweedfs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "folder":
+        return folder_place(tmp_path / "bucket")
+    found = s3_place(request.getfixturevalue("seaweed"), f"{tmp_path.name}/")
+    for name in (name for name in found.settings if name.startswith("AWS_")):
+        monkeypatch.setenv(name, found.settings[name])
+    return found
+
+
 class PythonWriter:
     """A process that writes by the package; each life of it has a name and a journal of its own."""
 
-    def __init__(self, folder: Path, work: Path, name: str) -> None:
-        self.folder, self.work, self.name, self.lives = folder, work, name, 0
+    def __init__(self, place: Place, work: Path, name: str) -> None:
+        self.place, self.work, self.name, self.lives = place, work, name, 0
 
     def start(self) -> None:
         self.lives += 1
         name = f"{self.name}{self.lives}"
-        command = [sys.executable, "-c", WRITER, str(self.folder), name, str(self.work / f"{name}.journal")]
+        command = [sys.executable, "-c", WRITER, self.place.address, name, str(self.work / f"{name}.journal")]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def kill(self) -> None:
@@ -85,17 +129,17 @@ class PythonWriter:
 class Server:
     """`drumlin serve` with a thread that writes to it."""
 
-    def __init__(self, folder: Path, work: Path) -> None:
+    def __init__(self, place: Place, work: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.folder, self.journal, self.stopped = folder, work / "server.journal", threading.Event()
+        self.place, self.journal, self.stopped = place, work / "server.journal", threading.Event()
         self.log = (work / "server.log").open("ab")
         self.thread = threading.Thread(target=self.write)
 
     def start(self) -> None:
         environment = {
-            "PATH": os.environ["PATH"], "PORT": str(self.port), "DRUMLIN_DATA": str(self.folder), "S3_SYNC_INTERVAL": "1",
+            "PATH": os.environ["PATH"], "PORT": str(self.port), "S3_SYNC_INTERVAL": "1", **self.place.settings,
         }  # fmt: skip
         command = [str(server_binary()), "serve"]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log, cwd=self.journal.parent)
@@ -142,25 +186,25 @@ def writes(work: Path):
                 yield (*json.loads(line), ended)
 
 
-def in_the_log(folder: Path, collection: str) -> Counter[str]:
+def in_the_log(place: Place, collection: str) -> Counter[str]:
     """How many rows of all commits put each document."""
     pq = pytest.importorskip("pyarrow.parquet")
     counter: Counter[str] = Counter()
-    for path in folder.rglob(f"c/{collection}/log/*.parquet"):
-        table = pq.read_table(path, columns=["op", "document"], partitioning=None)
+    for body in place.commits(collection):
+        table = pq.read_table(io.BytesIO(body), columns=["op", "document"])
         rows = zip(table["op"].to_pylist(), table["document"].to_pylist(), strict=True)
         counter.update(document for op, document in rows if op == "put")
     return counter
 
 
-def test_two_processes_and_a_server_killed_at_random_lose_and_double_nothing(tmp_path: Path) -> None:
-    folder, work = tmp_path / "bucket", tmp_path / "work"
+def test_two_processes_and_a_server_killed_at_random_lose_and_double_nothing(place: Place, tmp_path: Path) -> None:
+    work = tmp_path / "work"
     work.mkdir()
     chance = random.Random(SEED)
-    with drumlin.connect(folder) as db:
+    with drumlin.connect(place.address) as db:
         collection = db.collection("shared", create=True, metric="l2").id
-    server = Server(folder, work)
-    writers = [PythonWriter(folder, work, "one-"), PythonWriter(folder, work, "other-"), server]
+    server = Server(place, work)
+    writers = [PythonWriter(place, work, "one-"), PythonWriter(place, work, "other-"), server]
     for writer in writers:
         writer.start()
     server.thread.start()
@@ -188,14 +232,14 @@ def test_two_processes_and_a_server_killed_at_random_lose_and_double_nothing(tmp
         possible[record] = {"applied": {new}, "unknown": before | {new}, "refused": before}[ended]
         if new is not None:
             allowed[document] = {"applied": (1,), "unknown": (0, 1), "refused": (0,)}[ended]
-    with drumlin.connect(folder) as db:
+    with drumlin.connect(place.address) as db:
         found = {row["id"]: row for row in db.collection("shared").get(include=["documents", "embeddings"])}
     assert set(found) <= set(possible), "a record that nobody wrote"
     for record, values in possible.items():
         assert (found[record]["document"] if record in found else None) in values, record
     for row in found.values():
         assert row["embedding"].tolist() == [ord(letter) for letter in row["document"][-8:].rjust(8)], "not whole"
-    seen = in_the_log(folder, collection)
+    seen = in_the_log(place, collection)
     assert set(seen) <= set(allowed), "a write that nobody made"
     wrong = {document: seen[document] for document, times in allowed.items() if seen[document] not in times}
     assert not wrong, f"written more or less often than acknowledged (seed {SEED}): {wrong}"

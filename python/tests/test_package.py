@@ -8,6 +8,7 @@ import inspect
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_importing_the_package_imports_no_other_but_numpy():
     command = [sys.executable, "-c", "import drumlin; print(sorted(m for m in __import__('sys').modules if m in ('pyarrow', 'pandas', 'polars', 'chromadb', 'langchain_core', 'llama_index')))"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.stdout == "[]\n", f"importing drumlin imports {ended.stdout}{ended.stderr}"
+
+
+@pytest.mark.skipif(sysconfig.get_config_var("Py_GIL_DISABLED") == 1, reason="the stable interface is not for these")
+def test_one_wheel_serves_all_later_interpreters():
+    extension = Path(drumlin._drumlin.__file__).name
+    assert ".abi3." in extension or extension == "_drumlin.pyd", extension
 
 
 def programs():

@@ -101,12 +101,32 @@ def test_an_array_by_dlpack_is_not_copied():
     assert np.shares_memory(matrix("rows", ByDlpack(rows)), rows)
 
 
+def test_one_vector_and_several_are_not_copied():
+    rows = np.ones((3, 2), np.float32)
+    for given in (rows, rows[1]):
+        made = matrix("rows", given)
+        assert made.ndim == 2 and np.shares_memory(made, given), given.shape
+    assert matrix("rows", rows.T[0]).tolist() == [[1, 1, 1]], "a column is copied"
+
+
 def test_a_tensor_with_a_gradient_or_in_bfloat16_goes_in(notes):
     torch = pytest.importorskip("torch")
     rows = torch.arange(6, dtype=torch.float32).reshape(2, 3)
     notes.add(ids=["a", "b"], embeddings=rows.clone().requires_grad_())
     notes.upsert(ids=["b"], embeddings=rows[1:].bfloat16())
     assert stored(notes).tolist() == rows.tolist()
+
+
+def test_arrays_of_jax_go_in_without_a_copy_and_in_bfloat16(notes):
+    jnp = pytest.importorskip("jax.numpy")
+    rows = jnp.arange(6, dtype=jnp.float32).reshape(2, 3)
+    shared = matrix("rows", rows)
+    assert shared.ctypes.data == rows.unsafe_buffer_pointer()
+    notes.add(ids=["a", "b"], embeddings=rows)
+    assert stored(notes).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert notes.search(rows[1], k=1).ids == [["b"]]
+    notes.upsert(ids=["a", "b"], embeddings=rows.astype(jnp.bfloat16) * 2)
+    assert stored(notes).tolist() == [[0, 2, 4], [6, 8, 10]]
 
 
 def test_one_vector_is_told_from_several():

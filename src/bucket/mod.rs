@@ -146,6 +146,9 @@ pub enum BucketError {
     },
 }
 
+/// How the text of a refusal begins.
+const REFUSED: &str = "the bucket refused: ";
+
 impl BucketError {
     /// An unknown outcome, for the reason in `message`.
     pub fn unknown(message: impl Into<String>) -> Self {
@@ -171,7 +174,7 @@ impl fmt::Display for BucketError {
         match self {
             BucketError::Exists { .. } => f.write_str("the object exists or has changed"),
             BucketError::NotFound { .. } => f.write_str("there is no such object"),
-            BucketError::Refused { message } => write!(f, "the bucket refused: {message}"),
+            BucketError::Refused { message } => write!(f, "{REFUSED}{message}"),
             BucketError::Unknown { message, .. } => write!(f, "the bucket gave no definite answer: {message}"),
         }
     }

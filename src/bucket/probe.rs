@@ -11,7 +11,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use ulid::Ulid;
 
-use super::{Bucket, BucketError, Place, PutCondition, Stamp, StoreTime, backoff, keys};
+use super::{Bucket, BucketError, Place, PutCondition, REFUSED, Stamp, StoreTime, backoff, keys};
 use crate::error::{Error, Result};
 use crate::self_checksum::{self, Checksummed};
 
@@ -44,6 +44,9 @@ const CERTAIN: &[&str] = &[
 ];
 /// How refusals begin that no store has answered: those of the folder, and of Dropbox's tokens.
 const CERTAIN_BEGINNINGS: &[&str] = &["cannot ", "Dropbox refuses "];
+/// How refusals of credentials begin, and words of those that have another status.
+const CREDENTIALS_BEGINNINGS: &[&str] = &["status 401,", "status 403,", "Dropbox refuses ", "no credentials for "];
+const CREDENTIALS: &[&str] = &["ExpiredToken", "InvalidToken", "TokenRefreshRequired"];
 
 /// Whether a refusal is certain to come again: the bucket or the credentials are wrong. Any other may pass. New rights
 /// take time to be known everywhere, and stores refuse what they cannot check just now.
@@ -51,6 +54,15 @@ pub fn is_certain(error: &BucketError) -> bool {
     let BucketError::Refused { message, .. } = error else { return false };
     let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     CERTAIN_BEGINNINGS.iter().any(|words| message.starts_with(words)) || words.any(|word| CERTAIN.contains(&word))
+}
+
+/// Whether `why`, the text of a [`BucketError`], is a refusal of the credentials: they are missing, wrong, have run out
+/// or do not allow the call.
+pub fn refuses_credentials(why: &str) -> bool {
+    let Some(message) = why.strip_prefix(REFUSED) else { return false };
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    CREDENTIALS_BEGINNINGS.iter().any(|words| message.starts_with(words))
+        || words.any(|word| CREDENTIALS.contains(&word))
 }
 
 /// Format number of the mark.

@@ -24,7 +24,6 @@ fn short(storage: &Storage) -> String {
         Storage::Dropbox(dropbox) => format!("dropbox {:?} {}", dropbox.credentials, dropbox.root),
         Storage::Folder(path) => format!("folder {}", path.display()),
         Storage::Memory => "memory".to_owned(),
-        other => format!("{other:?}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The first steps of a store on a bucket: connect, prove the bucket, and make or check the objects that describe it.
 //! Invariant: `drumlin.json` is written only after the catalog's HEAD.
 
+use std::path::Path;
 use std::sync::Arc;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
         && !path.is_dir()
     {
         // The check comes first, because opening a folder would create it.
-        return Err(Error::invalid(format!("there is no store at {}: there is no such folder", path.display())));
+        return Err(no_such_folder(path));
     }
     Ok(match &settings.storage {
         Storage::Memory => Arc::new(MemoryBucket::new(StoreClock::machine())),
@@ -45,6 +46,11 @@ pub async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
         #[cfg(feature = "dropbox")]
         Storage::Dropbox(dropbox) => Arc::new(DropboxBucket::connect(dropbox.clone())?),
     })
+}
+
+/// The error for a folder that has to be there and is not.
+pub fn no_such_folder(path: &Path) -> Error {
+    Error::not_found(format!("there is no store at {}: there is no such folder", path.display()))
 }
 
 #[cfg(any(feature = "s3", feature = "gcs"))]

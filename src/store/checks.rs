@@ -12,7 +12,7 @@ use crate::check::report::BucketCheck;
 use crate::check::stored::Stored;
 use crate::check::{self, CollectionSelector};
 use crate::config::{Settings, Storage};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stream::context::StreamError;
 
 /// Checks every object of the store that `settings` name: checksums, the chains of commits, HEADs, graphs, and that
@@ -58,7 +58,7 @@ async fn connect(settings: &Settings) -> Result<Arc<dyn Bucket>> {
         && !path.is_dir()
     {
         // The check comes first, because opening a folder would create it.
-        return Err(Error::not_found(format!("there is no store at {}: there is no such folder", path.display())));
+        return Err(bootstrap::no_such_folder(path));
     }
     let bucket = bootstrap::connect(settings).await?;
     Ok(Arc::new(Retrying::new(bucket, RetrySettings::default())))

@@ -130,10 +130,10 @@ impl Opening {
             };
             // Damage is certain: the object was read several times before it counted as damaged.
             if verdict(&error) == AttemptVerdict::Certain {
-                return Err(error);
+                return Err(of_credentials(error));
             }
             if Instant::now() >= deadline {
-                return Err(self.gave_up(&error));
+                return Err(self.gave_up(&of_credentials(error)));
             }
             *self.0.failure.lock() = Some(error.to_string());
             if tries == 0 {
@@ -159,8 +159,12 @@ impl Opening {
             }
             if Instant::now() >= deadline {
                 let why = self.last_error().unwrap_or_else(|| "it does not answer".to_owned());
+                let kind = match probe::refuses_credentials(&why) {
+                    true => ErrorKind::Unauthorized,
+                    false => ErrorKind::Unavailable,
+                };
                 let location = self.0.place.lock().location.clone();
-                return Err(Error::unavailable(format!("the bucket {location} could not be used: {why}")));
+                return Err(Error::new(kind, format!("the bucket {location} could not be used: {why}")));
             }
             if self.0.logged.lock().elapsed() >= LOG_INTERVAL {
                 self.log_wait();
@@ -197,6 +201,17 @@ fn verdict(error: &Error) -> AttemptVerdict {
         (ErrorKind::Unavailable, Some(refused)) if probe::is_certain(refused) => AttemptVerdict::Certain,
         (ErrorKind::Unavailable | ErrorKind::OutcomeUnknown, _) => AttemptVerdict::Passing,
         _ => AttemptVerdict::Certain,
+    }
+}
+
+/// The failure of an opening, as `Unauthorized` where the bucket refuses the credentials. Once a store is open, its
+/// errors are also answers to clients over HTTP, whose own credentials such a kind would be about.
+fn of_credentials(error: Error) -> Error {
+    match bucket_error(&error) {
+        Some(refused) if probe::refuses_credentials(&refused.to_string()) => {
+            Error::new(ErrorKind::Unauthorized, error.message()).with_source(refused.clone())
+        }
+        _ => error,
     }
 }
 
@@ -312,6 +327,43 @@ mod tests {
         for error in [Error::corrupted("x"), Error::invalid("x"), Error::not_found("x")] {
             assert_eq!(verdict(&error), AttemptVerdict::Certain, "{error}");
         }
+    }
+
+    #[test]
+    fn refused_credentials_are_told_from_other_refusals() {
+        let kind_of = |message: &str| {
+            let refused = BucketError::Refused { message: message.to_owned() };
+            of_credentials(Error::unavailable(refused.to_string()).with_source(refused)).kind()
+        };
+        for message in [
+            "status 403, InvalidAccessKeyId: no message",
+            "status 403, AccessDenied: no message; the credentials need s3:GetObject",
+            "status 401, no code",
+            "status 400, ExpiredToken: no message",
+            "Dropbox refuses the access token (401), which lasts a few hours only",
+            "no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ] {
+            assert_eq!(kind_of(message), ErrorKind::Unauthorized, "{message}");
+        }
+        for message in ["status 404, NoSuchBucket: no message", "status 400, no code: 403", "cannot write: no space"] {
+            assert_eq!(kind_of(message), ErrorKind::Unavailable, "{message}");
+        }
+        let unknown = BucketError::unknown("status 403, RequestTimeTooSkewed");
+        let error = Error::unavailable(unknown.to_string()).with_source(unknown);
+        assert_eq!(of_credentials(error).kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_not_there_is_not_found_wherever_it_is_looked_for() {
+        let settings = |storage| Settings { create: false, ..Settings::new(storage) };
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = folder.path().join("nothing");
+        for storage in [Storage::Folder(nowhere.clone()), Storage::Folder(folder.path().into()), Storage::Memory] {
+            let error = Store::open(settings(storage)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            assert!(error.message().contains("there is no store at"), "{error}");
+        }
+        assert!(!nowhere.exists());
     }
 
     #[tokio::test]

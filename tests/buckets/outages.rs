@@ -201,9 +201,12 @@ async fn what_is_certainly_wrong_ends_the_start_at_once() {
     if let Storage::S3(s3) = &mut wrong_key.storage {
         s3.secret_access_key = Some("wrong".into());
     }
-    for (settings, words) in [(no_bucket, "NoSuchBucket"), (wrong_key, "SignatureDoesNotMatch")] {
+    let no_bucket = (no_bucket, ErrorKind::Unavailable, "NoSuchBucket");
+    let wrong_key = (wrong_key, ErrorKind::Unauthorized, "SignatureDoesNotMatch");
+    for (settings, kind, words) in [no_bucket, wrong_key] {
         let began = Instant::now();
         let error = Store::open(settings).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(words), "{error}");
         assert!(began.elapsed() < Duration::from_secs(20), "it was waited for: {:?}", began.elapsed());
     }

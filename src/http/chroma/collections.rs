@@ -167,8 +167,12 @@ pub(super) async fn create(
                 app.store.with_scope(&scope).collection(&spec.name).await
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(&spec.name)),
+            // There is no such database, or the collection was dropped as soon as it stood.
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(ChromaError::invalid(format!("Database [{}] does not exist", scope.database)));
+                if app.store.namespaces().database(&scope.tenant, &scope.database).await.is_err() {
+                    return Err(ChromaError::invalid(format!("Database [{}] does not exist", scope.database)));
+                }
+                Err(error)
             }
             created => created,
         };
