@@ -4,7 +4,12 @@
     /tmp/beside/bin/python benches/ann_data.py embedding-like /tmp/data/like-100k-384 --rows 100000 --dim 384
     /tmp/beside/bin/python benches/python.py --data /tmp/data/like-100k-384
 
-Metric cosine, on a folder. For each system: adding all rows from NumPy, without and with documents, and then (apart) the
+Metric cosine, on a folder. With --s3, in a bucket of a local S3 server, for the systems that can; searches need no bucket,
+so only adding and reopening are measured there:
+
+    /tmp/beside/bin/python tests/e2e/seaweed.py /tmp/beside/bin/python benches/python.py --s3 --data /tmp/data/like-100k-384
+
+For each system: adding all rows from NumPy, without and with documents, and then (apart) the
 time until its index is built; searches for k = 10 one by one, and as one batch where the system takes one, at the
 narrowest setting whose recall@10 reaches each target; the same one by one under filters of 10 % and 1 %; from opening
 the folder in a new process to the first answer; the process's peak memory. All rows are printed as JSON lines. A system
@@ -13,6 +18,7 @@ that cannot do something has no such row; a target that no setting reaches has a
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -31,12 +37,13 @@ SEED = 7
 
 
 class System:
-    """One store in a folder. `width` is the knob that trades time for recall."""
+    """One store in a folder, or at a URL. `width` is the knob that trades time for recall."""
 
     widths = WIDTHS
+    buckets = False
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: str) -> None:
+        self.place, self.folder = place, Path(place)
 
     def add(self, vectors: np.ndarray, groups: np.ndarray, texts: list[str] | None) -> None:
         raise NotImplementedError
@@ -55,10 +62,12 @@ class System:
 
 
 class Drumlin(System):
+    buckets = True
+
     def open(self) -> None:
         import drumlin
 
-        self.notes = drumlin.connect(self.folder).collection("notes", create=True, metric="cosine")
+        self.notes = drumlin.connect(self.place).collection("notes", create=True, metric="cosine")
 
     def add(self, vectors, groups, texts) -> None:
         self.open()
@@ -85,20 +94,24 @@ class Drumlin(System):
 
 
 class LanceDb(System):
-    def open(self) -> None:
+    buckets = True
+
+    def _connect(self):
         import lancedb
 
-        self.table = lancedb.connect(str(self.folder)).open_table("notes")
+        return lancedb.connect(self.place, storage_options={"allow_http": "true"})
+
+    def open(self) -> None:
+        self.table = self._connect().open_table("notes")
 
     def add(self, vectors, groups, texts) -> None:
-        import lancedb
         import pyarrow as pa
 
         lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
         columns = {"id": pa.array(range(len(vectors))), "g": pa.array(groups), "vector": lists}
         if texts is not None:
             columns["text"] = texts
-        self.table = lancedb.connect(str(self.folder)).create_table("notes", pa.table(columns))
+        self.table = self._connect().create_table("notes", pa.table(columns))
 
     def build(self) -> None:
         from lancedb.index import HnswSq
@@ -252,8 +265,8 @@ def recall(found: list[list[int]], truth: list[set[int]]) -> float:
 class Bench:
     """The measurements of one system in this process."""
 
-    def __init__(self, name: str, folder: Path, data: Path, queries: int) -> None:
-        self.name, self.system = name, SYSTEMS[name](folder)
+    def __init__(self, name: str, place: str, data: Path, queries: int) -> None:
+        self.name, self.system = name, SYSTEMS[name](place)
         self.base, self.queries = np.load(data / "base.npy"), np.load(data / "queries.npy")[:queries]
         for rows in (self.base, self.queries):
             rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -312,10 +325,20 @@ class Bench:
         self.tell("peak memory", mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
+def s3_variables() -> dict[str, str]:
+    """Where the S3 server of `tests/e2e/seaweed.py` is, as the tools of AWS read it."""
+    told = {name: os.environ[f"DRUMLIN_TEST_S3_{name}"] for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY", "REGION")}
+    return {
+        "AWS_ENDPOINT_URL": told["ENDPOINT"], "AWS_ACCESS_KEY_ID": told["ACCESS_KEY"],
+        "AWS_SECRET_ACCESS_KEY": told["SECRET_KEY"], "AWS_REGION": told["REGION"],
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with base.npy and queries.npy")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/drumlin-python-bench"))
+    parser.add_argument("--work", default="/tmp/drumlin-python-bench")
+    parser.add_argument("--s3", action="store_true", help="in a bucket of the server that tests/e2e/seaweed.py started")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--step", help=argparse.SUPPRESS)
@@ -323,18 +346,25 @@ def main() -> None:
     if options.step:
         bench = Bench(options.systems, options.work, options.data, options.queries)
         steps = {"add": lambda: bench.add(False), "texts": lambda: bench.add(True), "search": bench.search}
-        if options.step == "search":
+        if options.step in ("search", "reopen"):
             bench.reopen()
-        steps[options.step]()
+        if options.step != "reopen":
+            steps[options.step]()
         return
+    work, variables = options.work, {}
+    if options.s3:
+        work, variables = f"s3://{os.environ['DRUMLIN_TEST_S3_BUCKET']}/{int(time.time())}", s3_variables()
     for name in options.systems.split(","):
+        if options.s3 and not SYSTEMS[name].buckets:
+            continue
         # The searches are of the store without documents.
-        for step, place in (("texts", "texts"), ("add", "plain"), ("search", "plain")):
-            folder = options.work / f"{name}-{place}"
-            if step != "search":
-                shutil.rmtree(folder, ignore_errors=True)
-            command = [sys.executable, __file__, "--data", options.data, "--work", folder, "--systems", name]
-            ended = subprocess.run([*map(str, command), "--step", step, "--queries", str(options.queries)])
+        for step, part in (("texts", "texts"), ("add", "plain"), ("reopen" if options.s3 else "search", "plain")):
+            place = f"{work}/{name}-{part}"
+            if step in ("texts", "add"):
+                shutil.rmtree(place, ignore_errors=True)
+            command = [sys.executable, __file__, "--data", options.data, "--work", place, "--systems", name]
+            command += ["--step", step, "--queries", options.queries]
+            ended = subprocess.run([*map(str, command)], env={**os.environ, **variables})
             if ended.returncode != 0:
                 print(json.dumps({"system": name, "what": step, "failed": ended.returncode}), flush=True)
 
