@@ -167,7 +167,7 @@ fn a_folder_that_is_named_beside_a_bucket_is_said_to_be_unused() {
     let readme = include_str!("../../docs/configuration.md");
     let row = |name: &str| readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
     assert!(row("DRUMLIN_DATA").contains(told("DRUMLIN_DATA")), "{}", row("DRUMLIN_DATA"));
-    assert!(row("STORAGE_PATH").contains("a folder"), "{}", row("STORAGE_PATH"));
+    assert!(row("STORAGE_PATH").contains("if a bucket is named too, the start stops"), "{}", row("STORAGE_PATH"));
 }
 
 #[test]
