@@ -25,9 +25,19 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::collection::request::{
     CollectionInfo, CollectionSpec, Consistency, Get, GetAnswer, Hit, Query, Scope, Selection, Write, WriteOutcome,
 };
+use crate::compute::while_waiting;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::record::{Record, RecordUpdate};
+
+/// Waits for a call of the async library on this thread, for programs that keep a runtime of their own. Short searches
+/// are computed on the thread, which spares passing them to another: some 10 µs of a search that takes as long.
+///
+/// # Panics
+/// On a thread of a runtime, as [`Handle::block_on`] does.
+pub fn block_on<T>(runtime: &Handle, work: impl Future<Output = T>) -> T {
+    while_waiting(|| runtime.block_on(work))
+}
 
 /// All collections of one bucket; see [`crate::Store`]. Cheap to clone; every clone is the same store.
 #[derive(Debug, Clone)]
@@ -62,7 +72,7 @@ impl Background {
             return Err(Error::invalid(what));
         }
         match &self.0 {
-            Some(runtime) => runtime.block_on(work),
+            Some(runtime) => block_on(runtime.handle(), work),
             None => Err(Error::internal("the store's threads have ended")),
         }
     }

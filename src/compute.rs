@@ -1,7 +1,8 @@
 //! The bridge between async tasks and the work that would hold them up. [`off_thread`] runs decoding, encoding, hashing
 //! and files on blocking threads, as it comes. [`Compute`] decides how many reads and graph builds run at once.
 //! Searches run on blocking threads, as many at once as there are permits; others wait in a bounded queue. A batch
-//! takes all free permits, and gives them back every few milliseconds. So does a long search.
+//! takes all free permits, and gives them back every few milliseconds. So does a long search. A short search of a thread
+//! that waits for it ([`while_waiting`]) is computed there, with a permit as well.
 //! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
 //! takes all cores of the searches at once. If searches spend their time on scans that a graph would save, the build
 //! has the searches' priority and some of their permits.
@@ -10,6 +11,7 @@
 
 mod off_thread;
 mod seats;
+mod waiting_thread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
 pub use off_thread::{CutShort, off_thread};
 use seats::Seats;
+pub use waiting_thread::while_waiting;
 
 /// After this time, a part of a batch or a long search gives its permit back and goes to the end of the queue. The
 /// time is long compared with passing work to a thread (some 10 µs), and short compared with how long a single search
@@ -112,6 +115,19 @@ impl Compute {
     pub async fn search<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
         let _place = self.queue()?;
         self.seated(work, &Asker::default()).await
+    }
+
+    /// Runs a read that takes less than a turn. A thread that waits for this call alone computes it itself.
+    pub async fn short_search<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Interrupt) -> T + Send + 'static,
+    ) -> Result<T> {
+        let _place = self.queue()?;
+        if !waiting_thread::waits() {
+            return self.seated(work, &Asker::default()).await;
+        }
+        let _seat = self.seats.take().await?;
+        waiting_thread::here(|| work(&Interrupt::never()))
     }
 
     /// Runs the reads `0..count` of one batch, spread over the search threads, and returns the results in their
@@ -294,6 +310,50 @@ mod tests {
         assert!(first.await.unwrap().unwrap());
         assert_eq!(second.await.unwrap().unwrap(), 2);
         assert_eq!(compute.search(|_| 4).await.unwrap(), 4);
+    }
+
+    #[test]
+    fn a_short_search_is_computed_on_the_thread_that_waits_for_it_and_on_no_other() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let compute = Arc::new(Compute::new(1, 9, 1).unwrap());
+        let thread = |compute: &Arc<Compute>| {
+            let compute = compute.clone();
+            async move { compute.short_search(|_| std::thread::current().id()).await.unwrap() }
+        };
+        let this = std::thread::current().id();
+        assert_eq!(while_waiting(|| runtime.block_on(thread(&compute))), this);
+        assert_ne!(runtime.block_on(thread(&compute)), this, "it did not say that it waits");
+        let spawned = while_waiting(|| runtime.block_on(runtime.spawn(thread(&compute)))).unwrap();
+        assert_ne!(spawned, this);
+        let long = compute.search(|_| std::thread::current().id());
+        assert_ne!(while_waiting(|| runtime.block_on(long)).unwrap(), this);
+    }
+
+    #[test]
+    fn a_search_on_the_waiting_thread_waits_for_a_permit_and_gives_it_back_whatever_happens() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let compute = Arc::new(Compute::new(1, 9, 1).unwrap());
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let all = compute.clone();
+        let first = runtime.spawn(async move { all.search(move |_| wait.recv().is_ok()).await });
+        while compute.load().search_threads_busy < 1 {
+            std::thread::yield_now();
+        }
+        let later = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            go.send(()).unwrap();
+        });
+        let begun = Instant::now();
+        assert_eq!(while_waiting(|| runtime.block_on(compute.short_search(|_| 2))).unwrap(), 2);
+        assert!(begun.elapsed() >= Duration::from_millis(40), "it did not wait for the first");
+        assert!(runtime.block_on(first).unwrap().unwrap());
+        later.join().unwrap();
+        let broken = while_waiting(|| runtime.block_on(compute.short_search(|_| panic!("inner words"))));
+        let error: Error = broken.map(|(): ()| ()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Internal && !error.message().contains("inner words"), "{error}");
+        let load = compute.load();
+        assert_eq!((load.searches, load.search_threads_busy), (0, 0));
+        assert!(!waiting_thread::waits());
     }
 
     #[cfg(target_os = "linux")]

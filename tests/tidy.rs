@@ -114,7 +114,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("blocking", &["collection", "config", "error", "record"]),
+    ("blocking", &["collection", "compute", "config", "error", "record"]),
     ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
 ];
 

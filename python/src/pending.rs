@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use drumlin::Error;
+use drumlin::blocking::block_on;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use tokio::task::AbortHandle;
@@ -65,8 +66,8 @@ impl Pending {
     fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let mut work = self.take(py)?;
         loop {
-            let runtime = &self.threads.runtime;
-            let step = py.detach(|| runtime.block_on(async { tokio::time::timeout(LOOK, work.as_mut()).await }));
+            let step = async { tokio::time::timeout(LOOK, work.as_mut()).await };
+            let step = py.detach(|| block_on(self.threads.runtime.handle(), step));
             match step {
                 Ok(done) => return done.map_err(|error| raised(py, &error))?(py),
                 Err(_) => py.check_signals()?,

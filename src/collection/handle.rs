@@ -248,8 +248,9 @@ impl Collection {
         }
         let pinned = self.used().await?;
         let (snapshot, limits) = pinned.prepare(&mut query).await?;
+        let short = snapshot.is_short(&query);
         let search = move |interrupt: &Interrupt| snapshot.search(&query, &limits, interrupt);
-        let mut answer = pinned.compute().search(search).await??;
+        let mut answer = run(pinned.compute(), short, search).await??;
         Ok(answer.results.pop().unwrap_or_default())
     }
 
@@ -422,11 +423,20 @@ impl Collection {
     }
 }
 
+/// Runs a search on the pools, or on the thread that waits for it if it is short.
+async fn run<T: Send + 'static>(
+    compute: &Compute,
+    short: bool,
+    search: impl FnOnce(&Interrupt) -> T + Send + 'static,
+) -> Result<T> {
+    if short { compute.short_search(search).await } else { compute.search(search).await }
+}
+
 /// Searches a snapshot on the pools: one embedding at once, several in parts.
 async fn find_in(pinned: PinGuard, snapshot: Arc<Snapshot>, limits: Arc<Limits>, query: Query) -> Result<Matches> {
     let (compute, include) = (pinned.compute(), query.include);
     if query.embeddings.len() < 2 {
-        let searched = compute.search(move |interrupt| {
+        let searched = run(compute, snapshot.is_short(&query), move |interrupt| {
             let route = snapshot.route(&query, &limits, interrupt);
             let rows = route.and_then(|route| snapshot.answer(&query, &route, 0..query.embeddings.len(), interrupt));
             (rows, snapshot)
