@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_many_writers import in_the_log
+from test_many_writers import folder_place, in_the_log
 
 import drumlin
 
@@ -112,7 +112,7 @@ def check_texts(folder: Path, count: int) -> None:
     assert sorted(records.ids) == sorted(f"text-{n}" for n in range(count))
     words = [len(record["document"].split()) for record in records]
     np.testing.assert_array_equal(records.embeddings.sum(axis=1), words)
-    written = in_the_log(folder, texts.id)
+    written = in_the_log(folder_place(folder), texts.id)
     assert len(written) == count and set(written.values()) == {1}
 
 

@@ -35,7 +35,7 @@ async fn a_keyless_server_on_loopback_answers_to_names_of_this_machine_only() {
             for host in [host.to_owned(), format!("{host}:{port}")] {
                 let (status, text) = status(&server, request, &[("host", &host)]).await;
                 assert_eq!(status, 403, "{request:?} to {host}: {text}");
-                assert!(text.contains("use localhost, set STORAGE_API_KEY"), "{text}");
+                assert!(text.contains("Use localhost, set STORAGE_API_KEY"), "{text}");
                 assert!(!text.contains(SECRET_WORD), "{text}");
             }
         }
