@@ -122,10 +122,10 @@ impl Compute {
         &self,
         work: impl FnOnce(&Interrupt) -> T + Send + 'static,
     ) -> Result<T> {
-        let _place = self.queue()?;
         if !waiting_thread::waits() {
-            return self.seated(work, &Asker::default()).await;
+            return self.search(work).await;
         }
+        let _place = self.queue()?;
         let _seat = self.seats.take().await?;
         waiting_thread::here(|| work(&Interrupt::never()))
     }

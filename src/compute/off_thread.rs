@@ -13,8 +13,13 @@ pub struct CutShort(#[from] JoinError);
 impl From<CutShort> for Error {
     /// The message reaches clients, so the words of a panic are in the source only.
     fn from(cut: CutShort) -> Error {
-        Error::internal("the work was cut short").with_source(cut)
+        cut_short().with_source(cut)
     }
+}
+
+/// What clients read of work that panicked.
+pub(super) fn cut_short() -> Error {
+    Error::internal("the work was cut short")
 }
 
 /// Runs work that computes, or waits for a file, off the async threads. It begins at once, awaited or not.

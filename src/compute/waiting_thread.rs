@@ -4,7 +4,8 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{Error, Result};
+use super::off_thread::cut_short;
+use crate::error::Result;
 
 thread_local! {
     static WAITS: Cell<bool> = const { Cell::new(false) };
@@ -29,5 +30,5 @@ pub(super) fn waits() -> bool {
 
 /// Runs work on this thread. A panic becomes an error, as that of work on another thread does.
 pub(super) fn here<T>(work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::internal("the work was cut short"))
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| cut_short())
 }

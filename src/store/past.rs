@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use super::restore::refusal;
+use super::restore::{not_there_yet, refusal};
 use super::{Store, eviction};
 use crate::bucket::keys::StreamId;
 use crate::collection::request::Consistency;
 use crate::collection::state::snapshot::Snapshot;
 use crate::collection::stream_state::CollectionState;
 use crate::collection::version_view::VersionView;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::Version;
 use crate::stream::history::History;
 use crate::stream::past::load_at;
@@ -31,7 +31,7 @@ impl Store {
         let present = view.version();
         let Some(version) = version.filter(|version| *version != present) else { return Ok(view) };
         if version > present {
-            return Err(Error::not_found(format!("version {version} is not there yet: the newest is {present}")));
+            return Err(not_there_yet(version, present));
         }
         let (inner, id) = (&self.inner, collection.id());
         let context = Arc::new(inner.context(StreamId::Collection(id)));

@@ -171,6 +171,11 @@ fn chosen(history: &History, moment: Moment) -> Result<Version> {
     }
 }
 
+/// The error for a version beyond the newest.
+pub(super) fn not_there_yet(version: Version, newest: Version) -> Error {
+    Error::not_found(format!("version {version} is not there yet: the newest is {newest}"))
+}
+
 /// An error for callers: a version out of reach says how far back the past goes.
 pub(super) fn refusal(history: &History, version: Version, error: RewindError) -> Error {
     match error {

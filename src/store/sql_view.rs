@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::duckdb::DuckdbView;
 use super::lifecycle::check_name;
-use super::restore::refusal;
+use super::restore::{not_there_yet, refusal};
 use super::{Admin, catalog};
 use crate::bucket::keys::StreamId;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ fn recipe(history: &History, version: Option<Version>) -> Result<Recipe> {
     let (head, newest) = (&history.head, history.newest());
     let version = version.unwrap_or(newest);
     if version > newest {
-        return Err(Error::not_found(format!("version {version} is not there yet: the newest is {newest}")));
+        return Err(not_there_yet(version, newest));
     }
     if version.next() >= head.floor {
         // Of all segments, those that HEAD names are kept longest.

@@ -132,11 +132,11 @@ impl Snapshot {
     pub fn is_short(&self, query: &Query) -> bool {
         let selects = query.ids.is_some() || query.filter.is_some();
         let width = query.ef_search.unwrap_or_default().max(query.k);
+        if query.embeddings.len() != 1 || width > SHORT_WIDTH || selects && self.live > SHORT_SELECTION {
+            return false;
+        }
         let scanned = if query.exact { self.live } else { self.unindexed() };
-        query.embeddings.len() == 1
-            && width <= SHORT_WIDTH
-            && scanned.saturating_mul(self.dimension.unwrap_or_default() as u64) <= SHORT_FLOATS
-            && (!selects || self.live <= SHORT_SELECTION)
+        scanned.saturating_mul(self.dimension.unwrap_or_default() as u64) <= SHORT_FLOATS
     }
 
     /// Checks a query and decides its route.
