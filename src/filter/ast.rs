@@ -103,6 +103,20 @@ impl Node {
         self.any_leaf(&|leaf| matches!(leaf, Node::Document(_)))
     }
 
+    /// Bytes that the node takes on the heap, with what regexes were compiled to.
+    fn size_bytes(&self) -> usize {
+        let inner = match self {
+            Node::And(nodes) | Node::Or(nodes) => nodes.iter().map(Node::size_bytes).sum(),
+            Node::Not(node) => node.size_bytes(),
+            Node::OneOf { key, values } => key.len() + values.iter().map(Scalar::size_bytes).sum::<usize>(),
+            Node::Range { key, .. } => key.len(),
+            Node::Contains { key, element } => key.len() + element.size_bytes(),
+            Node::Document(DocumentTest::Contains(text)) => text.len(),
+            Node::Document(DocumentTest::Matches(pattern)) => pattern.size_bytes(),
+        };
+        size_of::<Node>() + inner
+    }
+
     fn any_leaf(&self, test: &impl Fn(&Node) -> bool) -> bool {
         match self {
             Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(|n| n.any_leaf(test)),
@@ -118,6 +132,11 @@ fn is_reserved(key: &str) -> bool {
 }
 
 impl Filter {
+    /// About how many bytes of memory the filter takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
+
     /// The key's value equals `value`.
     pub fn eq(key: &str, value: impl Into<Scalar>) -> Filter {
         Filter(Node::one_of(key, vec![value.into()]))

@@ -93,6 +93,11 @@ impl Pattern {
         }
     }
 
+    /// Bytes of memory: the compiled pattern is held in two forms, of which one tells its size.
+    pub fn size_bytes(&self) -> usize {
+        self.regex.as_str().len() + 2 * self.nfa.memory_usage()
+    }
+
     fn make_automaton(&self) -> Option<DFA> {
         let config =
             DFA::config().unicode_word_boundary(true).cache_capacity(CACHE_BYTES).skip_cache_capacity_check(true);

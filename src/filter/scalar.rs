@@ -64,6 +64,12 @@ pub enum Scalar {
 }
 
 impl Scalar {
+    /// Bytes of memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        let text = if let Scalar::Str(s) = self { s.len() } else { 0 };
+        size_of::<Scalar>() + text
+    }
+
     pub(super) fn as_ref(&self) -> ScalarRef<'_> {
         match self {
             Scalar::Bool(b) => ScalarRef::Bool(*b),

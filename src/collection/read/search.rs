@@ -14,6 +14,7 @@ use super::select::Selected;
 use crate::collection::request::validate::check_query;
 use crate::collection::request::{Hit, Query, QueryAnswer};
 use crate::collection::state::graphs::{GraphView, Link};
+use crate::collection::state::selections::SelectedRows;
 use crate::collection::state::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub struct Route {
     /// Rows of each chunk to scan; empty where nothing is selected.
     scans: Vec<Scanned>,
     walks: Vec<Walk>,
+    /// The nodes that walks may return, where these are not all that are alive.
+    selected: Option<Arc<SelectedRows>>,
 }
 
 impl Route {
@@ -112,8 +115,6 @@ impl Scanned {
 struct Walk {
     /// Its index among the snapshot's graphs.
     graph: usize,
-    /// Nodes that the walk may return, where these are not all that are alive.
-    allowed: Option<NodeBitmap>,
     plan: GraphPlan,
 }
 
@@ -128,9 +129,13 @@ impl Snapshot {
     }
 
     /// Whether a search takes well under a millisecond: one embedding, graphs or few floats to compare, and few records
-    /// where it selects by ids or a filter.
+    /// where it selects by ids or by a filter that was not used just before.
     pub fn is_short(&self, query: &Query) -> bool {
-        let selects = query.ids.is_some() || query.filter.is_some();
+        let selects = match (&query.ids, &query.filter) {
+            (None, None) => false,
+            (None, Some(filter)) => self.selections.get(self, filter).is_none(),
+            (Some(_), _) => true,
+        };
         let width = query.ef_search.unwrap_or_default().max(query.k);
         if query.embeddings.len() != 1 || width > SHORT_WIDTH || selects && self.live > SHORT_SELECTION {
             return false;
@@ -147,15 +152,19 @@ impl Snapshot {
             return Ok(Route::default());
         }
         let selected = self.select(query.ids.as_deref(), query.filter.as_ref(), interrupt)?;
-        let walks = if query.exact { Vec::new() } else { self.walks(query, &selected) };
-        let scans = match selected {
-            Selected::All => self.chunks.iter().map(|view| self.unwalked(view, None, &walks)).collect(),
-            Selected::Rows(rows) => {
-                let rows = self.chunks.iter().zip(rows);
+        let selected = match selected {
+            Selected::All => None,
+            Selected::Rows(selected) => Some(selected),
+        };
+        let walks = if query.exact { Vec::new() } else { self.walks(query, selected.as_deref()) };
+        let scans = match &selected {
+            None => self.chunks.iter().map(|view| self.unwalked(view, None, &walks)).collect(),
+            Some(selected) => {
+                let rows = self.chunks.iter().zip(selected.rows());
                 rows.map(|(view, rows)| self.unwalked(view, Some(rows), &walks)).collect()
             }
         };
-        Ok(Route { scans, walks })
+        Ok(Route { scans, walks, selected })
     }
 
     /// The rows nearest to each of some of the query's embeddings, with their distances. A row is read once for all
@@ -174,59 +183,42 @@ impl Snapshot {
     }
 
     /// The rows of a chunk that no walk covers, of those `selected` (`None`: all that are alive).
-    fn unwalked(&self, view: &ChunkView, selected: Option<RoaringBitmap>, walks: &[Walk]) -> Scanned {
+    fn unwalked(&self, view: &ChunkView, selected: Option<&RoaringBitmap>, walks: &[Walk]) -> Scanned {
         if walks.is_empty() || view.links.is_none() {
-            return selected.map_or(Scanned::Alive, Scanned::These);
+            return selected.map_or(Scanned::Alive, |rows| Scanned::These(rows.clone()));
         }
         if walks.len() == self.graphs.len() {
             return selected.map_or(Scanned::Unindexed, |rows| Scanned::These(rows & view.unindexed()));
         }
         let walked = |link: Link| walks.iter().any(|walk| self.graphs[walk.graph].number == link.graph);
-        let rows = selected.as_ref().unwrap_or(&view.alive);
+        let rows = selected.unwrap_or(&view.alive);
         Scanned::These(rows.iter().filter(|row| !view.link(*row).is_some_and(walked)).collect())
     }
 
     /// The graphs where a walk is quicker than a scan of the selected rows.
-    fn walks(&self, query: &Query, selected: &Selected) -> Vec<Walk> {
-        let allowed: Vec<Option<NodeBitmap>> = match selected {
-            Selected::All => self.graphs.iter().map(|_| None).collect(),
-            Selected::Rows(rows) => self.nodes_of(rows).into_iter().map(Some).collect(),
+    fn walks(&self, query: &Query, selected: Option<&SelectedRows>) -> Vec<Walk> {
+        let nodes = selected.map(|selected| selected.nodes(self));
+        let facts = |(number, view): (usize, &Arc<GraphView>)| {
+            let allowed = nodes.and_then(|nodes| nodes.get(number)).unwrap_or(&view.alive);
+            GraphFacts::of(&view.part.graph, allowed.count())
         };
-        let facts = |(view, allowed): (&Arc<GraphView>, &Option<NodeBitmap>)| {
-            let allowed = allowed.as_ref().map_or(view.alive.count(), NodeBitmap::count);
-            GraphFacts::of(&view.part.graph, allowed)
-        };
-        let facts: Vec<GraphFacts> = self.graphs.iter().zip(&allowed).map(facts).collect();
+        let facts: Vec<GraphFacts> = self.graphs.iter().enumerate().map(facts).collect();
         let plans = plan_graphs(self.metric, query.k, query.ef_search, &facts);
-        let walks = allowed.into_iter().zip(plans).enumerate();
-        let walks = walks.map(|(graph, (allowed, plan))| Walk { graph, allowed, plan });
+        let walks = plans.into_iter().enumerate().map(|(graph, plan)| Walk { graph, plan });
         // What would be compared exactly is scanned with the rows of chunks, without the way through the graph.
         walks.filter(|walk| walk.plan.plan != Plan::Scan).collect()
     }
 
     /// The nodes that a walk may return.
-    fn allowed<'a>(&'a self, walk: &'a Walk) -> &'a NodeBitmap {
-        walk.allowed.as_ref().unwrap_or(&self.graphs[walk.graph].alive)
+    fn allowed<'a>(&'a self, walk: &Walk, selected: Option<&'a SelectedRows>) -> &'a NodeBitmap {
+        let nodes = selected.and_then(|selected| selected.nodes(self).get(walk.graph));
+        nodes.unwrap_or(&self.graphs[walk.graph].alive)
     }
 
     /// How many graphs a query walks.
     #[cfg(test)]
     pub(in crate::collection) fn walks_of(&self, query: &Query) -> usize {
         self.route(query, &Limits::default(), &Interrupt::never()).map_or(0, |route| route.walks.len())
-    }
-
-    /// The nodes that these rows link to, for each graph.
-    fn nodes_of(&self, rows: &[RoaringBitmap]) -> Vec<NodeBitmap> {
-        let mut nodes: Vec<NodeBitmap> =
-            self.graphs.iter().map(|view| NodeBitmap::none(view.part.graph.len())).collect();
-        for (view, rows) in self.chunks.iter().zip(rows) {
-            for link in rows.iter().filter_map(|row| view.link(row)) {
-                if let Some(at) = self.graphs.iter().position(|graph| graph.number == link.graph) {
-                    nodes[at].insert(link.node);
-                }
-            }
-        }
-        nodes
     }
 
     /// The nearest rows of each prepared query; keys of the answers are addresses.
@@ -259,18 +251,18 @@ impl Snapshot {
         for (prepared, top) in prepared.iter().zip(&mut tops) {
             for walk in &route.walks {
                 interrupt.check()?;
-                self.walk(prepared, query, walk, top);
+                self.walk(prepared, query, (walk, self.allowed(walk, route.selected.as_deref())), top);
             }
         }
         Ok(tops)
     }
 
-    fn walk(&self, prepared: &PreparedQuery, query: &Query, walk: &Walk, top: &mut TopK) {
+    fn walk(&self, prepared: &PreparedQuery, query: &Query, walk: (&Walk, &NodeBitmap), top: &mut TopK) {
+        let (walk, allowed) = walk;
         let graph = &self.graphs[walk.graph].part.graph;
         let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
         let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
-        let search =
-            GraphQuery { query: prepared, k: query.k, ef: Some(walk.plan.ef), allowed: Some(self.allowed(walk)) };
+        let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.plan.ef), allowed: Some(allowed) };
         let Some(planned) = Planned::by(graph, search, walk.plan.plan) else { return };
         let found = SCRATCH.with_borrow_mut(|scratch| search_planned(graph, planned, vector, scratch));
         for Candidate { node, distance } in found {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::collection::state::chunk::Chunk;
+use crate::collection::state::selections::SelectedRows;
 use crate::collection::state::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::error::Result;
 use crate::filter::Filter;
@@ -17,15 +18,19 @@ pub enum Selected {
     /// All of them.
     All,
     /// Some of each chunk.
-    Rows(Vec<RoaringBitmap>),
+    Rows(Arc<SelectedRows>),
 }
 
 impl Selected {
+    fn some(rows: Vec<RoaringBitmap>) -> Selected {
+        Selected::Rows(Arc::new(SelectedRows::new(rows)))
+    }
+
     /// The selected rows of a chunk.
     pub fn of<'a>(&'a self, snapshot: &'a Snapshot, chunk: usize) -> &'a RoaringBitmap {
         match self {
             Selected::All => &snapshot.chunks[chunk].alive,
-            Selected::Rows(rows) => &rows[chunk],
+            Selected::Rows(selected) => &selected.rows()[chunk],
         }
     }
 }
@@ -87,7 +92,17 @@ impl Snapshot {
         filter: Option<&Filter>,
         interrupt: &Interrupt,
     ) -> Result<Selected> {
-        self.select_knowing(&Matched::default(), ids, filter, interrupt)
+        let (None, Some(filter)) = (ids, filter) else {
+            return self.select_knowing(&Matched::default(), ids, filter, interrupt);
+        };
+        if let Some(selected) = self.selections.get(self, filter) {
+            return Ok(Selected::Rows(selected));
+        }
+        let selected = self.select_knowing(&Matched::default(), None, Some(filter), interrupt)?;
+        if let Selected::Rows(rows) = &selected {
+            self.selections.put(self, filter, rows);
+        }
+        Ok(selected)
     }
 
     /// Selects rows; for some, `Matched` already has the filter's result.
@@ -100,7 +115,7 @@ impl Snapshot {
     ) -> Result<Selected> {
         let candidates = ids.map(|ids| self.rows_of(ids));
         let Some(filter) = filter else {
-            return Ok(candidates.map_or(Selected::All, Selected::Rows));
+            return Ok(candidates.map_or(Selected::All, Selected::some));
         };
         let of_chunk = |(chunk, view): (usize, &Arc<ChunkView>)| {
             interrupt.check()?;
@@ -111,7 +126,7 @@ impl Snapshot {
                 None => view.chunk.matching(filter, among, interrupt),
             }
         };
-        Ok(Selected::Rows(self.chunks.iter().enumerate().map(of_chunk).collect::<Result<_>>()?))
+        Ok(Selected::some(self.chunks.iter().enumerate().map(of_chunk).collect::<Result<_>>()?))
     }
 
     fn rows_of(&self, ids: &[String]) -> Vec<RoaringBitmap> {

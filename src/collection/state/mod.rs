@@ -10,6 +10,7 @@ pub mod graphs;
 mod id_table;
 #[cfg(test)]
 mod invariants;
+pub mod selections;
 pub mod snapshot;
 
 pub use crate::format::key_types::{KeyType, KeyTypes};

@@ -12,6 +12,7 @@ use super::KeyTypes;
 use super::chunk::{Chunk, ChunkKind};
 use super::graphs::{ChunkLinks, GraphView, Link};
 use super::id_table::IdHasher;
+use super::selections::SelectionCache;
 use crate::collection::estimate;
 use crate::error::{Error, Result};
 use crate::index::LazyCodes;
@@ -120,6 +121,8 @@ pub struct Snapshot {
     pub(in crate::collection) scanned_us: Arc<AtomicU64>,
     /// Whether memory is too short to make codes of rows, for all versions.
     pub(in crate::collection) codes_put_off: Arc<AtomicBool>,
+    /// What recent filters selected, in all versions.
+    pub(in crate::collection) selections: Arc<SelectionCache>,
 }
 
 impl Snapshot {
@@ -138,6 +141,7 @@ impl Snapshot {
             evicted_bytes: 0,
             scanned_us: Arc::default(),
             codes_put_off: Arc::default(),
+            selections: Arc::default(),
         }
     }
 
@@ -188,7 +192,8 @@ impl Snapshot {
         let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
         let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum::<u64>()
             + self.chunks.iter().map(|view| view.codes.size_bytes() as u64).sum::<u64>();
-        Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes: sum(Chunk::record_bytes), graph_bytes }
+        let records_bytes = sum(Chunk::record_bytes) + self.selections.size_bytes();
+        Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes, graph_bytes }
     }
 
     /// Bytes of metadata arranged for filters, the chunks that have it, and all chunks.
