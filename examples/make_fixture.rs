@@ -1,7 +1,7 @@
 //! Makes a fixture of the stored format: a small bucket in which every kind of object stands, and the
 //! records that must be read from it, which come from a model that has never seen the bucket.
 //!
-//! `cargo run --example make_fixture -- data-fixtures/format-1` (the folder must not exist yet: a
+//! `cargo run --example make_fixture -- data-fixtures/format-2` (the folder must not exist yet: a
 //! fixture of a released format is never made anew).
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use drumlin::testing::bucket::folder::FolderBucket;
 use drumlin::{
     CollectionSpec, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Scope, Selection, Settings,
-    Storage, Store,
+    SparseVector, Storage, Store,
 };
 use serde_json::{Value, json};
 
@@ -106,6 +106,33 @@ fn songs() -> Vec<Record> {
     ]
 }
 
+/// A sparse vector of exact values; some have tokens, and one has no entry.
+fn terms(number: u32) -> SparseVector {
+    let indices: Vec<u32> = (0..number).map(|i| i * i * 1_000_003 + number).collect();
+    let values = (0..number).map(|i| (i as f32 - 1.0) / 8.0).collect();
+    let tokens = (0..number).map(|i| format!("\"{i}\" ü")).collect();
+    let vector = SparseVector::new(indices, values).expect("the indices ascend");
+    if number.is_multiple_of(2) { vector.with_tokens(tokens).expect("one for each") } else { vector }
+}
+
+fn words(numbers: std::ops::Range<u32>) -> Vec<Record> {
+    let word = |n: u32| {
+        let metadata = Metadata::from([("terms", MetaValue::Sparse(terms(n))), ("n", MetaValue::Int(i64::from(n)))]);
+        Record::new(format!("word-{n}"), vec![n as f32, 0.5]).with_metadata(metadata)
+    };
+    numbers.map(word).collect()
+}
+
+/// Sparse vectors in a segment and in the log: set, replaced and removed.
+async fn of_words(store: &Store, model: &mut Model) {
+    store.create_collection(CollectionSpec::new(model.name).metric(Metric::L2)).await.expect("the name is free");
+    model.add(store, words(0..6)).await;
+    store.admin().maintain().await.expect("maintenance succeeds");
+    model.update(store, patch("word-1", [("terms", Some(terms(4).into()))])).await;
+    model.update(store, patch("word-2", [("terms", None)])).await;
+    model.add(store, words(6..8)).await;
+}
+
 fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;
@@ -137,7 +164,7 @@ async fn first_days(bucket: Arc<FolderBucket>, coast: &mut Model) {
 }
 
 /// Later: segments are merged and stay retired, a collection is dropped, a tail is left in the log.
-async fn later_days(bucket: Arc<FolderBucket>, coast: &mut Model, songs_model: &mut Model) {
+async fn later_days(bucket: Arc<FolderBucket>, [coast, songs_model, words_model]: [&mut Model; 3]) {
     let mut settings = settings();
     (settings.timing.keep, settings.timing.garbage) = (DAY, DAY);
     let store = Store::open_on(settings, bucket).await.expect("the folder opens");
@@ -173,6 +200,7 @@ async fn later_days(bucket: Arc<FolderBucket>, coast: &mut Model, songs_model: &
     let scratch = store.with_scope(&scope).create_collection(spec).await.expect("the name is free");
     scratch.add([Record::new("gone", vec![1.0, 2.0])]).await.expect("an add succeeds");
     store.with_scope(&scope).drop_collection("scratch").await.expect("a drop succeeds");
+    of_words(&store, words_model).await;
 }
 
 /// Copies the objects: not the folder's hidden directory, nor the probe's mark, which names the place.
@@ -194,16 +222,16 @@ fn copy_objects(from: &Path, to: &Path) {
 
 #[tokio::main]
 async fn main() {
-    let target = std::env::args().nth(1).expect("the folder to make, for example data-fixtures/format-1");
+    let target = std::env::args().nth(1).expect("the folder to make, for example data-fixtures/format-2");
     let target = Path::new(&target);
     assert!(!target.join("bucket").exists(), "{} holds a fixture already", target.display());
     let work = tempfile::tempdir().expect("a temporary folder can be made");
     let bucket = Arc::new(FolderBucket::open(work.path()).expect("the folder opens"));
-    let (mut coast, mut songs) = (Model::new("coast"), Model::new("songs"));
+    let (mut coast, mut songs, mut words) = (Model::new("coast"), Model::new("songs"), Model::new("words"));
     first_days(bucket.clone(), &mut coast).await;
-    later_days(bucket, &mut coast, &mut songs).await;
+    later_days(bucket, [&mut coast, &mut songs, &mut words]).await;
     copy_objects(work.path(), &target.join("bucket"));
-    let expected: BTreeMap<&str, Value> = [&coast, &songs].map(|m| (m.name, m.expected())).into();
+    let expected: BTreeMap<&str, Value> = [&coast, &songs, &words].map(|m| (m.name, m.expected())).into();
     let text = serde_json::to_string_pretty(&expected).expect("plain values serialise");
     fs::write(target.join("expected.json"), text + "\n").expect("the file can be written");
 }

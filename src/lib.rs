@@ -67,7 +67,9 @@ pub use collection::request::{
 pub use config::{Settings, Storage};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::Filter;
-pub use record::{CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Version};
+pub use record::{
+    CollectionId, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, SparseVector, Version,
+};
 pub use store::Store;
 pub use store::modify::CollectionChange;
 

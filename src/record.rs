@@ -1,6 +1,8 @@
 //! The shared words: versions, addresses, metrics, records and their metadata. No I/O, and no logic beyond the meaning
 //! of the words themselves.
 
+mod sparse_vector;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::sparse_vector::SparseVector;
 use crate::error::{Error, Result};
 
 /// The number of a commit, and of the state after it. The first commit is 1; 0 is the empty stream.
@@ -130,15 +133,23 @@ pub enum MetaValue {
     Floats(Vec<f64>),
     /// A list of strings.
     Strs(Vec<String>),
+    /// A sparse vector.
+    Sparse(SparseVector),
 }
 
 impl MetaValue {
-    /// Reads a JSON value: string, boolean, number, or a list of one of those kinds. A list that mixes
-    /// integers and floats becomes a list of floats; integers beyond `i64` become floats; an empty list
-    /// becomes an empty list of strings. Anything else is `None`.
-    pub fn from_json(value: &serde_json::Value) -> Option<MetaValue> {
+    /// Reads a JSON value: string, boolean, number, a list of one of those kinds, or a sparse vector as an object. A
+    /// list that mixes integers and floats becomes a list of floats; integers beyond `i64` become floats; an empty list
+    /// becomes an empty list of strings.
+    ///
+    /// # Errors
+    /// `Invalid` says what was expected of any other value, and what is wrong with a sparse vector.
+    pub fn from_json(value: &serde_json::Value) -> Result<MetaValue> {
         use serde_json::Value;
-        match value {
+        let read = match value {
+            Value::Object(object) if SparseVector::is_meant(object) => {
+                return SparseVector::from_json(object).map(MetaValue::Sparse);
+            }
             Value::Bool(b) => Some(MetaValue::Bool(*b)),
             Value::String(s) => Some(MetaValue::Str(s.clone())),
             Value::Number(n) => match n.as_i64() {
@@ -147,7 +158,18 @@ impl MetaValue {
             },
             Value::Array(items) => Self::list_from_json(items),
             Value::Null | Value::Object(_) => None,
-        }
+        };
+        read.ok_or_else(|| {
+            let got = match value {
+                Value::Null => "null",
+                Value::Object(_) => "an object",
+                Value::Array(_) => "a list of mixed or nested values",
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => "a number out of range",
+            };
+            Error::invalid(format!(
+                "expected a string, number, boolean, a list of one of these, or a sparse vector, got {got}"
+            ))
+        })
     }
 
     fn list_from_json(items: &[serde_json::Value]) -> Option<MetaValue> {
@@ -199,6 +221,12 @@ impl From<f64> for MetaValue {
     }
 }
 
+impl From<SparseVector> for MetaValue {
+    fn from(value: SparseVector) -> Self {
+        MetaValue::Sparse(value)
+    }
+}
+
 impl From<bool> for MetaValue {
     fn from(value: bool) -> Self {
         MetaValue::Bool(value)
@@ -224,11 +252,8 @@ impl Metadata {
             value.as_object().ok_or_else(|| Error::invalid(format!("metadata: expected an object, got {value}")))?;
         let mut map = BTreeMap::new();
         for (key, value) in object {
-            let read = MetaValue::from_json(value).ok_or_else(|| {
-                Error::invalid(format!(
-                    "metadata.{key}: expected a string, number, boolean or a list of one of these, got {value}"
-                ))
-            })?;
+            let read = MetaValue::from_json(value);
+            let read = read.map_err(|e| Error::invalid(format!("metadata.{key}: {}", e.message())))?;
             map.insert(key.clone(), read);
         }
         Ok(Metadata(map))
@@ -236,7 +261,7 @@ impl Metadata {
 
     /// The JSON text stored in the bucket: keys sorted, 1 and 1.0 kept apart.
     pub fn to_json_text(&self) -> String {
-        // Metadata holds only finite numbers, strings and lists of them: serialising cannot fail.
+        // Metadata holds only finite numbers, strings, and lists and sparse vectors of them: serialising cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }

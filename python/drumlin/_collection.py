@@ -336,7 +336,7 @@ class Collection(_Reads):
         uris : sequence of str or None, optional
             n addresses of the originals.
         metadatas : sequence of dict or None, optional
-            n dicts of bool, int, float, str, or lists of one of them.
+            n dicts of bool, int, float, str, lists of one of them, or sparse vectors: dicts of ``indices`` and ``values``.
         columns : mapping of str to str, optional
             Names of a table's columns, or of the keys of dicts, as ``{"embedding": "vector_768"}``.
 

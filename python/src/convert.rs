@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use drumlin::{Consistency, Filter, Include, MetaValue, Metadata, MetadataPatch};
+use drumlin::{Consistency, Filter, Include, MetaValue, Metadata, MetadataPatch, SparseVector};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
 
@@ -80,15 +80,19 @@ fn key_of(key: &Bound<'_, PyAny>) -> PyResult<String> {
 
 fn meta_value(key: &str, value: &Bound<'_, PyAny>) -> PyResult<MetaValue> {
     let refused = || {
-        let expected = "bool, int, float, str, or a list of one of them; floats finite, and ints of 64 bits";
+        let expected = "bool, int, float, str, a list of one of them, or a dict of indices and values (a sparse vector); floats \
+                        finite, and ints of 64 bits";
         let got = value.get_type();
         invalid(value.py(), format!("metadata[{key:?}]: expected {expected}, got {value} ({got})"))
     };
     if value.cast::<PyList>().is_ok() || value.cast::<PyTuple>().is_ok() {
         let items = value.try_iter()?.map(|item| scalar(&item?).ok_or_else(refused)).collect::<PyResult<_>>()?;
-        return MetaValue::from_json(&serde_json::Value::Array(items)).ok_or_else(refused);
+        return MetaValue::from_json(&serde_json::Value::Array(items)).map_err(|_| refused());
     }
-    scalar(value).and_then(|json| MetaValue::from_json(&json)).ok_or_else(refused)
+    if let Ok(dict) = value.cast::<PyDict>() {
+        return sparse(key, dict);
+    }
+    scalar(value).and_then(|json| MetaValue::from_json(&json).ok()).ok_or_else(refused)
 }
 
 /// A bool, int, float or str as JSON; NumPy's scalars too.
@@ -127,9 +131,54 @@ pub fn dict<'py>(py: Python<'py>, metadata: &Metadata) -> PyResult<Bound<'py, Py
             MetaValue::Ints(values) => dict.set_item(key, values)?,
             MetaValue::Floats(values) => dict.set_item(key, values)?,
             MetaValue::Strs(values) => dict.set_item(key, values)?,
+            MetaValue::Sparse(vector) => dict.set_item(key, sparse_dict(py, vector)?)?,
         }
     }
     Ok(dict)
+}
+
+/// A sparse vector as a dict, as Chroma's clients write it too.
+fn sparse_dict<'py>(py: Python<'py>, vector: &SparseVector) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("#type", "sparse_vector")?;
+    dict.set_item("indices", vector.indices())?;
+    dict.set_item("values", vector.values())?;
+    dict.set_item("tokens", vector.tokens())?;
+    Ok(dict)
+}
+
+/// A sparse vector out of a dict: lists or NumPy arrays `indices` and `values`, and perhaps `tokens`.
+fn sparse(key: &str, dict: &Bound<'_, PyDict>) -> PyResult<MetaValue> {
+    let py = dict.py();
+    let wrong = |message: String| invalid(py, format!("metadata[{key:?}]: {message}"));
+    let member = |name: &str| {
+        let missing = || wrong(format!("{name}: expected a list (a dict is a sparse vector), got none"));
+        dict.get_item(name)?.ok_or_else(missing)
+    };
+    if let Some(kind) = dict.get_item("#type")?
+        && !kind.extract::<String>().is_ok_and(|kind| kind == "sparse_vector")
+    {
+        return Err(wrong(format!("#type: expected \"sparse_vector\", got {kind}")));
+    }
+    let indices = member("indices")?;
+    let indices = whole_numbers(&indices)
+        .ok_or_else(|| wrong(format!("indices: expected integers from 0 to 4294967295, got {}", indices.get_type())))?;
+    let values = member("values")?;
+    let values = values.extract::<Vec<f32>>().or_else(|_| values.call_method0("tolist")?.extract());
+    let values = values.map_err(|error| wrong(format!("values: expected numbers: {error}")))?;
+    let vector = SparseVector::new(indices, values).map_err(|error| wrong(error.message().to_owned()))?;
+    let vector = match dict.get_item("tokens")?.filter(|tokens| !tokens.is_none()) {
+        Some(tokens) => {
+            let tokens = tokens.extract().map_err(|error| wrong(format!("tokens: expected a list of str: {error}")))?;
+            vector.with_tokens(tokens).map_err(|error| wrong(error.message().to_owned()))?
+        }
+        None => vector,
+    };
+    Ok(MetaValue::Sparse(vector))
+}
+
+fn whole_numbers(list: &Bound<'_, PyAny>) -> Option<Vec<u32>> {
+    list.extract().ok().or_else(|| list.call_method0("tolist").ok()?.extract().ok())
 }
 
 /// A filter out of the JSON of `where` and `where_document`.

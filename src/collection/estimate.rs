@@ -74,6 +74,11 @@ fn entry((key, value): (&String, &MetaValue)) -> usize {
         MetaValue::Ints(list) => list.len() * 12,
         MetaValue::Floats(list) => list.len() * 12,
         MetaValue::Strs(list) => list.iter().map(|text| text.len() + 3).sum(),
+        // Around the lists, then an index and a value as text, and a token.
+        MetaValue::Sparse(vector) => {
+            let tokens: usize = vector.tokens().into_iter().flatten().map(|token| token.len() + 3).sum();
+            48 + vector.len() * 24 + tokens
+        }
     };
     key.len() + 4 + value
 }

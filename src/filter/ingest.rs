@@ -6,12 +6,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::postings::Entries;
 use super::scalar::{Number, ScalarRef};
-use crate::record::MetaValue;
+use crate::record::{MetaValue, SparseVector};
 
 /// The values of one key: scalars, and the elements of lists.
 #[derive(Debug, Default)]
@@ -48,6 +50,7 @@ impl Ingest {
             ParsedField::Bool(b) => entries.scalars.push(ScalarRef::Bool(b), row),
             ParsedField::Number(n) => entries.scalars.push(ScalarRef::Number(n), row),
             ParsedField::Str(s) => entries.scalars.push(ScalarRef::Str(&s), row),
+            ParsedField::Sparse => {}
             ParsedField::List(list) => push_elements(entries.elements.get_or_insert_default(), &list, row),
         }
     }
@@ -59,7 +62,7 @@ fn push_elements(entries: &mut Entries, list: &MetaValue, row: u16) {
         MetaValue::Ints(items) => items.iter().for_each(|i| entries.push(ScalarRef::Number(Number::Int(*i)), row)),
         MetaValue::Floats(items) => items.iter().for_each(|f| entries.push(ScalarRef::Number(Number::Float(*f)), row)),
         MetaValue::Strs(items) => items.iter().for_each(|s| entries.push(ScalarRef::Str(s), row)),
-        MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Str(_) => {}
+        MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Str(_) | MetaValue::Sparse(_) => {}
     }
 }
 
@@ -70,6 +73,8 @@ enum ParsedField<'t> {
     Number(Number),
     Str(Cow<'t, str>),
     List(MetaValue),
+    /// A sparse vector, which passes no test.
+    Sparse,
 }
 
 fn read_fields(json_text: &str) -> serde_json::Result<ParsedFields<'_>> {
@@ -139,7 +144,11 @@ impl<'t> Visitor<'t> for FieldSeed {
     type Value = ParsedField<'t>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, number, boolean or a list of one of these")
+        f.write_str("a string, number, boolean, a list of one of these, or a sparse vector")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, object: A) -> Result<ParsedField<'t>, A::Error> {
+        SparseVector::deserialize(MapAccessDeserializer::new(object)).map(|_| ParsedField::Sparse)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<ParsedField<'t>, E> {
@@ -172,6 +181,6 @@ impl<'t> Visitor<'t> for FieldSeed {
             list.push(item);
         }
         let read = MetaValue::from_json(&Value::Array(list));
-        read.map(ParsedField::List).ok_or_else(|| A::Error::custom("a list mixes kinds of values"))
+        read.map(ParsedField::List).map_err(|e| A::Error::custom(e.message()))
     }
 }

@@ -95,7 +95,11 @@ impl<'a> ScalarRef<'a> {
             MetaValue::Int(i) => Some(ScalarRef::Number(Number::Int(*i))),
             MetaValue::Float(f) => Some(ScalarRef::Number(Number::Float(*f))),
             MetaValue::Str(s) => Some(ScalarRef::Str(s)),
-            MetaValue::Bools(_) | MetaValue::Ints(_) | MetaValue::Floats(_) | MetaValue::Strs(_) => None,
+            MetaValue::Bools(_)
+            | MetaValue::Ints(_)
+            | MetaValue::Floats(_)
+            | MetaValue::Strs(_)
+            | MetaValue::Sparse(_) => None,
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::columns::{self, Layout};
 use super::record_file::{RecordFile, damaged};
-use super::{Checksum, FORMAT, FormatError, Nonce, Pieces, Rows, StreamConfig};
+use super::{Checksum, FormatError, Nonce, Pieces, Rows, StreamConfig};
 use crate::record::{Address, Version};
 
 /// The identity of a commit, by which its successor names it.
@@ -87,7 +87,7 @@ fn write_commit(header: &CommitHeader, rows: &Rows) -> Result<Bytes, FormatError
     let sink = Vec::with_capacity(capacity);
     let mut writer = ArrowWriter::try_new_with_options(sink, batch.schema(), options).map_err(unencodable)?;
     writer.write(&batch).map_err(unencodable)?;
-    for (key, value) in to_properties(header, rows.embeddings.dim) {
+    for (key, value) in to_properties(header, rows) {
         writer.append_key_value_metadata(KeyValue::new(key.into(), value));
     }
     // IMPORTANT: this is the last property, so that its digits are the last such text in the object.
@@ -172,19 +172,19 @@ fn writer_properties() -> WriterProperties {
         .build()
 }
 
-fn to_properties(header: &CommitHeader, dim: usize) -> Vec<(&'static str, String)> {
+fn to_properties(header: &CommitHeader, rows: &Rows) -> Vec<(&'static str, String)> {
     let kind = match header.kind {
         CommitKind::Data => "data",
         CommitKind::Drop => "drop",
     };
     let mut properties = vec![
-        ("format", FORMAT.to_string()),
+        ("format", rows.format().to_string()),
         ("stream", header.stream.clone()),
         ("version", header.version.to_string()),
         ("kind", kind.to_owned()),
         ("writer", header.writer.clone()),
         ("nonce", header.nonce.to_string()),
-        ("dim", dim.to_string()),
+        ("dim", rows.embeddings.dim.to_string()),
     ];
     if let Some(prev) = &header.prev {
         properties.extend([("prev_nonce", prev.nonce.to_string()), ("prev_xxh3", prev.xxh3.to_string())]);

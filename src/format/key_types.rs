@@ -29,11 +29,13 @@ pub enum KeyType {
     Float,
     /// `true` or `false`.
     Bool,
+    /// A sparse vector.
+    SparseVector,
 }
 
 impl KeyType {
     /// All of them, in the order they are listed.
-    pub const ALL: [KeyType; 4] = [KeyType::String, KeyType::Int, KeyType::Float, KeyType::Bool];
+    pub const ALL: [KeyType; 5] = [KeyType::String, KeyType::Int, KeyType::Float, KeyType::Bool, KeyType::SparseVector];
 
     /// The kind's name in the bucket.
     pub const fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl KeyType {
             KeyType::Int => "int",
             KeyType::Float => "float",
             KeyType::Bool => "bool",
+            KeyType::SparseVector => "sparse_vector",
         }
     }
 
@@ -52,6 +55,7 @@ impl KeyType {
             MetaValue::Int(_) => Some(KeyType::Int),
             MetaValue::Float(_) => Some(KeyType::Float),
             MetaValue::Bool(_) => Some(KeyType::Bool),
+            MetaValue::Sparse(_) => Some(KeyType::SparseVector),
             MetaValue::Strs(items) => (!items.is_empty()).then_some(KeyType::String),
             MetaValue::Ints(items) => (!items.is_empty()).then_some(KeyType::Int),
             MetaValue::Floats(items) => (!items.is_empty()).then_some(KeyType::Float),

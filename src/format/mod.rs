@@ -32,8 +32,11 @@ pub use stream_config::StreamConfig;
 
 use crate::error::Error;
 
-/// Format number of `drumlin.json`, HEAD, commits and segments written by this version.
+/// Format number of `drumlin.json`, HEAD and the records of files.
 pub const FORMAT: u64 = 1;
+/// The newest format number of commits and segments. Those without sparse vectors are written as number 1, which older
+/// versions read: see [`Rows::format`].
+pub const ROWS_FORMAT: u64 = 2;
 
 /// Why stored bytes could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -17,7 +17,7 @@ use super::columns::{self, EMBEDDING, Layout};
 use super::contained::contained;
 use super::parquet_pages::{BoundedGroup, PageBounds, Values, declared_bytes, read_metadata};
 use super::pieces::Pieces;
-use super::{Embeddings, FORMAT, FormatError, Rows, pages};
+use super::{Embeddings, FormatError, ROWS_FORMAT, Rows, pages};
 use crate::record::Address;
 
 /// Damage, in words.
@@ -65,8 +65,8 @@ impl RecordFile {
             let properties = read_properties(&metadata)?;
             let mut file = RecordFile { metadata, layout, properties, dim: 0 };
             let format: u64 = file.parse("format")?;
-            if format > FORMAT {
-                return Err(FormatError::Newer { found: format, known: FORMAT });
+            if format > ROWS_FORMAT {
+                return Err(FormatError::Newer { found: format, known: ROWS_FORMAT });
             }
             if format == 0 {
                 return Err(damaged("property format: expected 1 or more, got 0"));

@@ -5,7 +5,8 @@
 use arrow::array::{Array, StringArray, UInt64Array};
 use arrow::buffer::ScalarBuffer;
 
-use crate::record::{Address, Version};
+use super::{FORMAT, ROWS_FORMAT};
+use crate::record::{Address, SparseVector, Version};
 
 /// What a row does to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,12 @@ impl Rows {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// The lowest number of the format that these rows can be stored in: sparse vectors came with number 2.
+    pub fn format(&self) -> u64 {
+        let sparse = self.metadatas.iter().flatten().any(SparseVector::may_be_in);
+        if sparse { ROWS_FORMAT } else { FORMAT }
     }
 }
 

@@ -130,6 +130,7 @@ pub struct SegmentWriter {
     writer: ArrowWriter<Sink>,
     last: Option<u64>,
     rows: u64,
+    format: u64,
 }
 
 impl SegmentWriter {
@@ -140,7 +141,7 @@ impl SegmentWriter {
         let options = options.with_skip_arrow_metadata(true);
         let schema = Layout::Segment.columns().arrow.clone();
         let writer = ArrowWriter::try_new_with_options(Sink::default(), schema, options).map_err(unencodable)?;
-        Ok(SegmentWriter { header, writer, last: None, rows: 0 })
+        Ok(SegmentWriter { header, writer, last: None, rows: 0, format: FORMAT })
     }
 
     /// The header that the segment will have.
@@ -161,11 +162,13 @@ impl SegmentWriter {
         self.last = self.header.check_rows(&rows, self.last).map_err(FormatError::Invalid)?;
         self.writer.write(&batch).map_err(unencodable)?;
         self.rows += rows.len() as u64;
+        self.format = self.format.max(rows.format());
         Ok(())
     }
 
     /// Ends the segment.
-    pub fn finish(self) -> Result<EncodedSegment, FormatError> {
+    pub fn finish(mut self) -> Result<EncodedSegment, FormatError> {
+        self.writer.append_key_value_metadata(KeyValue::new("format".to_owned(), self.format.to_string()));
         let mut sink = self.writer.into_inner().map_err(unencodable)?;
         if !sink.current.is_empty() {
             sink.done.push(sink.current.into());
@@ -196,7 +199,6 @@ fn writer_properties(header: &SegmentHeader) -> Result<WriterProperties, FormatE
         .map_or_else(|| Layout::Segment.columns().arrow.as_ref().clone(), |list| Layout::Segment.schema_with(list));
     let property = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     let properties = vec![
-        property("format", FORMAT.to_string()),
         property("kind", "segment".to_owned()),
         property("stream", header.stream.clone()),
         property("lo", header.lo.to_string()),

@@ -163,6 +163,7 @@ pub(super) fn value_bytes(value: &MetaValue) -> usize {
         MetaValue::Ints(list) => size_of_val(list.as_slice()),
         MetaValue::Floats(list) => size_of_val(list.as_slice()),
         MetaValue::Bools(list) => list.len(),
+        MetaValue::Sparse(vector) => vector.size_bytes() + 2 * BLOCK_BYTES,
         MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Bool(_) => 0,
     }
 }

@@ -9,7 +9,6 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 
 use super::bounded::{self, Ids, List, Queries, Records, Tree};
 use super::meter;
@@ -383,24 +382,10 @@ impl<'de> Deserialize<'de> for ValueBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ValueBody, D::Error> {
         let value = meter::scratch(|| {
             let Tree(value) = Tree::deserialize(deserializer)?;
-            MetaValue::from_json(&value).ok_or_else(|| {
-                D::Error::custom(format_args!(
-                    "expected a string, number, boolean or a list of one of these, got {}",
-                    kind_of(&value)
-                ))
-            })
+            MetaValue::from_json(&value).map_err(|e| D::Error::custom(e.message()))
         })?;
         meter::take(bounded::value_bytes(&value))?;
         Ok(ValueBody(value))
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Object(_) => "an object",
-        Value::Array(_) => "a list of mixed or nested values",
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => "a value out of range",
     }
 }
 

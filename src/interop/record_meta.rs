@@ -1,7 +1,7 @@
 //! One value of a table's column as a value of metadata: numbers, text, booleans, times as text, and lists of these.
 //! A value that has no such form is refused with the column's name.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use arrow::datatypes::{
     DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::record_values::{check_length, text_at};
 use crate::error::{Error, Result};
-use crate::record::MetaValue;
+use crate::record::{MetaValue, SparseVector};
 
 /// The value at a place that is not null; `None` if it stands for a missing number.
 pub(super) fn meta_value(name: &str, array: &ArrayRef, at: usize, most: usize) -> Result<Option<MetaValue>> {
@@ -47,6 +47,7 @@ pub(super) fn meta_value(name: &str, array: &ArrayRef, at: usize, most: usize) -
         | DataType::Timestamp(..)
         | DataType::Duration(_)
         | DataType::Interval(_) => Ok(Some(MetaValue::Str(shown(array)?))),
+        DataType::Struct(_) => sparse(name, array.as_struct(), at, most).map(Some),
         DataType::List(_) => list(name, &array.as_list::<i32>().value(at), most),
         DataType::LargeList(_) => list(name, &array.as_list::<i64>().value(at), most),
         DataType::FixedSizeList(..) => list(name, &array.as_fixed_size_list().value(at), most),
@@ -64,9 +65,36 @@ pub(super) fn meta_value(name: &str, array: &ArrayRef, at: usize, most: usize) -
 
 fn unfit(name: &str, got: &DataType) -> Error {
     Error::invalid(format!(
-        "column {name:?}: expected text, numbers, booleans, times or lists of one of these for metadata, got {got}; leave \
-         other columns out with ignore"
+        "column {name:?}: expected text, numbers, booleans, times, lists of one of these or structs of indices and \
+         values (sparse vectors) for metadata, got {got}; leave other columns out with ignore"
     ))
+}
+
+/// A sparse vector: a struct of two lists, `indices` and `values`, and perhaps a third one, `tokens`.
+fn sparse(name: &str, fields: &StructArray, at: usize, most: usize) -> Result<MetaValue> {
+    let wrong = || unfit(name, fields.data_type());
+    let items = |field: &str| -> Result<Option<ArrayRef>> {
+        let Some(column) = fields.column_by_name(field).filter(|column| !column.is_null(at)) else { return Ok(None) };
+        let items = match column.data_type() {
+            DataType::List(_) => column.as_list::<i32>().value(at),
+            DataType::LargeList(_) => column.as_list::<i64>().value(at),
+            DataType::FixedSizeList(..) => column.as_fixed_size_list().value(at),
+            _ => return Err(wrong()),
+        };
+        check_length(name, items.len(), most, "limits.metadata_bytes")?;
+        Ok(Some(items))
+    };
+    let (Some(indices), Some(values)) = (items("indices")?, items("values")?) else { return Err(wrong()) };
+    let index = |at| whole(&indices, at).filter(|_| !indices.is_null(at)).and_then(|index| u32::try_from(index).ok());
+    let number = |at| float(&values, at).filter(|_| !values.is_null(at)).map(|number| number as f32);
+    let indices = (0..indices.len()).map(index).collect::<Option<_>>().ok_or_else(wrong)?;
+    let values = (0..values.len()).map(number).collect::<Option<_>>().ok_or_else(wrong)?;
+    let named = |e: Error| Error::invalid(format!("column {name:?}: {}", e.message()));
+    let vector = SparseVector::new(indices, values).map_err(named)?;
+    let Some(tokens) = items("tokens")? else { return Ok(MetaValue::Sparse(vector)) };
+    let token = |at| text_at(&tokens, at).filter(|_| !tokens.is_null(at)).map(str::to_owned);
+    let tokens = (0..tokens.len()).map(token).collect::<Option<_>>().ok_or_else(wrong)?;
+    vector.with_tokens(tokens).map(MetaValue::Sparse).map_err(named)
 }
 
 /// A list; nulls in it are left out.

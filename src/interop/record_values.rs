@@ -52,6 +52,7 @@ fn value_bytes(value: &MetaValue) -> u64 {
         MetaValue::Ints(list) => list.len() * 8,
         MetaValue::Floats(list) => list.len() * 8,
         MetaValue::Strs(list) => list.iter().map(|text| text.len() + 24).sum(),
+        MetaValue::Sparse(vector) => vector.size_bytes(),
     };
     bytes as u64
 }

@@ -245,9 +245,11 @@ async fn what_a_write_holds_is_refused_in_chromas_words_and_order() {
     }
     let sparse = json!({"#type": "sparse_vector", "indices": [1, 2], "values": [1, 2]});
     let body = json!({"ids": ["z"], "embeddings": [[1, 2]], "metadatas": [{"k": sparse}]});
-    let words = "Unimplemented: Sparse vector is not supported for local chroma: k";
-    assert_refused(&server.post(&format!("{path}/add"), &body).await, 501, "ChromaError", words);
     assert_eq!(server.get(&format!("{path}/count")).await.json(), json!(3), "nothing was applied");
+    assert_eq!(server.post(&format!("{path}/add"), &body).await.status, 201);
+    let stored = server.post(&format!("{path}/get"), &json!({"ids": ["z"]})).await.json();
+    let expected = json!({"#type": "sparse_vector", "indices": [1, 2], "values": [1.0, 2.0], "tokens": null});
+    assert_eq!(stored["metadatas"], json!([{"k": expected}]));
     server.stop().await;
 }
 

@@ -111,8 +111,10 @@ async fn what_is_wrong_with_a_schema_is_named() {
     let words = "Failed to deserialize the JSON body into the target type: schema: missing field `defaults`";
     assert!(shape.status == 422 && error(&shape).2.starts_with(words), "{}", shape.text());
     let with = |key: &str, types: Value| json!({"name": "sss", "schema": {"defaults": {}, "keys": {key: types}}});
-    let sparse = json!({"sparse_vector": {"sparse_vector_index": plain(true)}});
-    let words = "Failed to reconcile schema: Invalid schema input: Sparse vector indexing is not enabled in local";
+    let sparse =
+        json!({"sparse_vector": {"sparse_vector_index": {"enabled": true, "config": {"source_key": "#document"}}}});
+    let words =
+        "Validation error: schema: a source_key needs an embedding_function, which computes the sparse vectors: x";
     assert_invalid(&post(with("x", sparse)).await, words);
     let reserved =
         "Validation error: schema: key cannot begin with '#'. Keys starting with '#' are reserved for system use: #x";

@@ -12,11 +12,12 @@ use drumlin::testing::format::head::{Head, Life, Retired};
 use drumlin::{
     Collection, Consistency, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Settings, Storage, Store,
 };
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// As format 1 was first written, and with seals in its JSON objects.
-const FIXTURES: [&str; 2] = ["format-1", "format-1-sealed"];
+/// As format 1 was first written, with seals in its JSON objects, and with sparse vectors.
+const FIXTURES: [&str; 3] = ["format-1", "format-1-sealed", "format-2"];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures").join(name)
@@ -72,7 +73,7 @@ async fn all_of(collection: &Collection) -> Vec<Found> {
 }
 
 #[tokio::test]
-async fn every_record_of_a_format_1_bucket_is_read_and_the_bucket_can_be_written_on() {
+async fn every_record_of_an_earlier_bucket_is_read_and_the_bucket_can_be_written_on() {
     for fixture in FIXTURES {
         is_read_and_can_be_written_on(fixture).await;
     }
@@ -114,7 +115,7 @@ async fn is_read_and_can_be_written_on(fixture: &str) {
 }
 
 #[tokio::test]
-async fn what_the_catalog_says_of_a_format_1_collection_is_read() {
+async fn what_the_catalog_says_of_a_collection_of_an_earlier_bucket_is_read() {
     for fixture in FIXTURES {
         the_catalog_is_read(fixture).await;
     }
@@ -133,7 +134,7 @@ async fn the_catalog_is_read(fixture: &str) {
 
 /// The fixture is worth its name only while it holds every kind of object in every state.
 #[tokio::test]
-async fn the_format_1_fixtures_cover_the_format() {
+async fn the_fixtures_cover_the_format() {
     for fixture in FIXTURES {
         covers_the_format(fixture).await;
         let mut json = Vec::new();
@@ -141,7 +142,7 @@ async fn the_format_1_fixtures_cover_the_format() {
         assert!(json.len() > 6, "HEADs, lists, and drumlin.json: {json:?}");
         for path in json {
             let sealed = read_json(&path).get("seal").is_some();
-            assert_eq!(sealed, fixture == "format-1-sealed", "{}", path.display());
+            assert_eq!(sealed, fixture != "format-1", "{}", path.display());
         }
     }
 }
@@ -188,6 +189,36 @@ async fn covers_the_format(fixture: &str) {
         Head::decode(&fs::read(entry.path().join("HEAD")).unwrap(), &name).unwrap()
     });
     assert_eq!(heads.filter(|head| head.state == Life::Dropped).count(), 1, "a dropped collection");
+}
+
+/// The format numbers of the Parquet files in a folder, by file name.
+fn format_numbers(folder: &Path) -> Vec<String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let number = |path: &PathBuf| {
+        let file = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+        let properties = file.metadata().file_metadata().key_value_metadata().unwrap().clone();
+        properties.into_iter().find(|property| property.key == "format").unwrap().value.unwrap()
+    };
+    files.iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn only_files_with_sparse_vectors_have_the_number_that_older_versions_refuse() {
+    let bucket = bucket("format-2");
+    let store = open(&bucket).await.unwrap();
+    let words = stream_of(&bucket, &store.collection("words").await.unwrap());
+    assert_eq!(format_numbers(&words.join("seg")), ["2"]);
+    // The third commit removes one, and the last adds two.
+    assert_eq!(format_numbers(&words.join("log")), ["2", "2", "1", "2"]);
+    for name in ["coast", "songs"] {
+        let stream = stream_of(&bucket, &store.collection(name).await.unwrap());
+        let numbers = [format_numbers(&stream.join("seg")), format_numbers(&stream.join("log"))].concat();
+        assert!(numbers.len() > 1 && numbers.iter().all(|number| number == "1"), "{name}: {numbers:?}");
+    }
+    let collection = store.collection("words").await.unwrap();
+    collection.add([Record::new("plain", vec![1.0, 2.0])]).await.unwrap();
+    assert_eq!(format_numbers(&words.join("log")), ["2", "2", "1", "2", "1"]);
 }
 
 fn log_of(stream: &str, version: u64) -> String {
@@ -246,7 +277,7 @@ async fn a_newer_format_is_refused_with_a_sentence_and_other_collections_are_ser
 }
 
 #[tokio::test]
-async fn a_format_1_bucket_is_sound() {
+async fn an_earlier_bucket_is_sound() {
     for fixture in FIXTURES {
         let check = verify_bucket(&bucket(fixture)).await;
         let found: Vec<_> = check.all_findings().collect();

@@ -161,8 +161,8 @@ impl GetColumns {
 
 fn metadata_of(route: &str, id: &str, fields: Map<String, Value>) -> Result<Metadata> {
     let fields = fields.into_iter().map(|(key, value)| match MetaValue::from_json(&value) {
-        Some(value) => Ok((key, value)),
-        None => Err(unusable(route, &format!("record {id:?} has {key:?}: {value}, which metadata cannot hold"))),
+        Ok(value) => Ok((key, value)),
+        Err(e) => Err(unusable(route, &format!("record {id:?}, {key:?}: {}", e.message()))),
     });
     Ok(Metadata(fields.collect::<Result<_>>()?))
 }

@@ -137,10 +137,6 @@ impl RecordColumns {
         self.embeddings.iter().flat_map(|column| column.iter().flatten()).flatten()
     }
 
-    fn metadatas(&self) -> impl Iterator<Item = &Vec<(String, FieldValue)>> {
-        self.metadatas.iter().flatten().flatten()
-    }
-
     /// Refuses columns that cannot be written to a collection of this dimension.
     pub(super) fn check(&self, dimension: Option<usize>) -> Result<(), ChromaError> {
         if let Some(Err(fault)) = &self.embeddings {
@@ -164,12 +160,7 @@ impl RecordColumns {
         if self.ids.iter().any(String::is_empty) {
             return Err(ChromaError::invalid("Empty ID, ID must have at least one character"));
         }
-        match self.metadatas().find_map(|fields| metadata::sparse_key(fields)) {
-            Some(key) => Err(ChromaError::unimplemented(format!(
-                "Unimplemented: Sparse vector is not supported for local chroma: {key}"
-            ))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The faults of the values themselves.

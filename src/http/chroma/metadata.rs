@@ -1,5 +1,5 @@
 //! Metadata as Chroma's requests write it: values of the core's kinds, and null where a key is to be removed. Empty
-//! lists are accepted and never stored; sparse vectors are recognised, and refused by the routes that store.
+//! lists are accepted and never stored.
 //! Invariant: a value of no known kind is a fault of the body's shape (422) and found here. The names of keys and the
 //! contents of sparse vectors are checked later.
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::super::bounded::{self, Tree};
 use super::super::meter;
-use crate::record::{MetaValue, Metadata, MetadataPatch};
+use crate::record::{MetaValue, Metadata, MetadataPatch, SparseVector};
 
 /// Prefix of the keys under which Chroma keeps fields of its own among the metadata.
 const RESERVED: &str = "chroma:";
@@ -29,8 +29,8 @@ pub(super) enum FieldValue {
     Null,
     /// An empty list, which no key holds.
     Empty,
-    /// A sparse vector; `sound` if its indices ascend and are as many as its values.
-    Sparse { sound: bool },
+    /// A sparse vector whose indices do not ascend, or whose parts differ in length.
+    UnsoundSparse,
 }
 
 /// The fields of one record's metadata, in the order given. `NULLS`: whether null is a value.
@@ -118,7 +118,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for ValueSeed<NULLS> {
             if tree.as_array().is_some_and(Vec::is_empty) {
                 return Ok(FieldValue::Empty);
             }
-            MetaValue::from_json(&tree).map(FieldValue::Value).ok_or_else(mismatch::<A::Error, NULLS>)
+            MetaValue::from_json(&tree).map(FieldValue::Value).map_err(|_| mismatch::<A::Error, NULLS>())
         })?;
         if let FieldValue::Value(value) = &value {
             meter::take(bounded::value_bytes(value))?;
@@ -127,24 +127,32 @@ impl<'de, const NULLS: bool> Visitor<'de> for ValueSeed<NULLS> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldValue, A::Error> {
-        let tree = meter::scratch(|| Tree::deserialize(MapAccessDeserializer::new(map)))?;
-        tree.as_object().and_then(sparse).ok_or_else(mismatch::<A::Error, NULLS>)
+        let value = meter::scratch(|| {
+            let tree = Tree::deserialize(MapAccessDeserializer::new(map))?;
+            tree.as_object().and_then(sparse).ok_or_else(mismatch::<A::Error, NULLS>)
+        })?;
+        if let FieldValue::Value(value) = &value {
+            meter::take(bounded::value_bytes(value))?;
+        }
+        Ok(value)
     }
 }
 
-/// A sparse vector, if the object is one.
+/// A sparse vector, if the object has the shape of one.
 fn sparse(object: &Map<String, Value>) -> Option<FieldValue> {
-    if object.get("#type")?.as_str()? != "sparse_vector" {
+    let items = |name: &str| object.get(name).and_then(Value::as_array);
+    let index = |value: &Value| value.as_u64().is_some_and(|index| u32::try_from(index).is_ok());
+    let tokens = match object.get("tokens") {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(tokens)) => tokens.iter().all(Value::is_string),
+        Some(_) => false,
+    };
+    let shaped = items("indices")?.iter().all(index) && items("values")?.iter().all(Value::is_number) && tokens;
+    if !SparseVector::is_meant(object) || !shaped {
         return None;
     }
-    let index = |value: &Value| value.as_u64().and_then(|index| u32::try_from(index).ok());
-    let indices: Vec<u32> = object.get("indices")?.as_array()?.iter().map(index).collect::<Option<_>>()?;
-    let values = object.get("values")?.as_array()?;
-    if !values.iter().all(Value::is_number) {
-        return None;
-    }
-    let sound = indices.len() == values.len() && indices.is_sorted_by(|a, b| a < b);
-    Some(FieldValue::Sparse { sound })
+    let read = SparseVector::from_json(object);
+    Some(read.map_or(FieldValue::UnsoundSparse, |vector| FieldValue::Value(MetaValue::Sparse(vector))))
 }
 
 /// Whether a key may be used: not empty, not one of Chroma's own.
@@ -154,12 +162,7 @@ pub(super) fn is_key(key: &str) -> bool {
 
 /// Whether all keys are allowed and all sparse vectors are sound.
 pub(super) fn is_valid(fields: &[(String, FieldValue)]) -> bool {
-    fields.iter().all(|(key, value)| is_key(key) && *value != FieldValue::Sparse { sound: false })
-}
-
-/// The first key that holds a sparse vector.
-pub(super) fn sparse_key(fields: &[(String, FieldValue)]) -> Option<&str> {
-    fields.iter().find(|(_, value)| matches!(value, FieldValue::Sparse { .. })).map(|(key, _)| key.as_str())
+    fields.iter().all(|(key, value)| is_key(key) && *value != FieldValue::UnsoundSparse)
 }
 
 /// Removes fields under reserved keys. Returns the document, if an old client put it there; other such fields are
@@ -181,7 +184,7 @@ pub(super) fn stored(fields: Vec<(String, FieldValue)>) -> Option<Metadata> {
     for (key, value) in fields {
         match value {
             FieldValue::Value(value) => map.insert(key, value),
-            FieldValue::Null | FieldValue::Empty | FieldValue::Sparse { .. } => map.remove(&key),
+            FieldValue::Null | FieldValue::Empty | FieldValue::UnsoundSparse => map.remove(&key),
         };
     }
     (!map.is_empty()).then_some(Metadata(map))
@@ -191,7 +194,7 @@ pub(super) fn stored(fields: Vec<(String, FieldValue)>) -> Option<Metadata> {
 pub(super) fn patch(fields: Vec<(String, FieldValue)>) -> MetadataPatch {
     let change = |value| match value {
         FieldValue::Value(value) => Some(value),
-        FieldValue::Null | FieldValue::Empty | FieldValue::Sparse { .. } => None,
+        FieldValue::Null | FieldValue::Empty | FieldValue::UnsoundSparse => None,
     };
     MetadataPatch(fields.into_iter().map(|(key, value)| (key, change(value))).collect())
 }
@@ -213,7 +216,7 @@ pub(super) fn of_collection(fields: Vec<(String, FieldValue)>) -> Result<Option<
                 matches!(value, MetaValue::Str(_) | MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Bool(_))
             }
             FieldValue::Null => true,
-            FieldValue::Empty | FieldValue::Sparse { .. } => false,
+            FieldValue::Empty | FieldValue::UnsoundSparse => false,
         };
         if !scalar {
             return Err(format!("Expected a string, number or boolean in a collection's metadata: {key}"));
@@ -263,8 +266,14 @@ mod tests {
         assert!(!sound(r##"{"s":{"#type":"sparse_vector","indices":[2,1],"values":[1,2]}}"##));
         assert!(!sound(r##"{"s":{"#type":"sparse_vector","indices":[1],"values":[]}}"##));
         assert!(add(r##"{"s":{"#type":"other","indices":[1],"values":[1]}}"##).unwrap_err().is_data());
-        let fields = add(r##"{"a":1,"s":{"#type":"sparse_vector","indices":[],"values":[]}}"##).unwrap();
-        assert_eq!(sparse_key(&fields), Some("s"));
+        assert!(!sound(r##"{"s":{"indices":[1],"values":[1],"tokens":[]}}"##));
+        assert!(!sound(r##"{"s":{"indices":[1],"values":[1e40]}}"##));
+        for bad in [r#"{"s":{"indices":[1],"values":["x"]}}"#, r#"{"s":{"indices":[-1],"values":[1]}}"#, r#"{"s":{}}"#]
+        {
+            assert!(add(bad).unwrap_err().is_data(), "{bad}");
+        }
+        let fields = add(r##"{"a":1,"s":{"indices":[],"values":[],"tokens":null,"more":1}}"##).unwrap();
+        assert_eq!(stored(fields).unwrap().0["s"], MetaValue::Sparse(SparseVector::default()));
     }
 
     #[test]

@@ -108,13 +108,31 @@ struct VectorConfig {
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SparseConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding_function: Option<EmbeddingFunction>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_key: Option<String>,
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     bm25: Option<bool>,
+    #[serde(default, skip_serializing_if = "SparseAlgorithm::is_default")]
+    algorithm: SparseAlgorithm,
+}
+
+/// How Chroma searches a sparse index. Both give the same exact answer here.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SparseAlgorithm {
+    #[default]
+    Wand,
+    MaxScore,
+}
+
+impl SparseAlgorithm {
+    fn is_default(&self) -> bool {
+        *self == SparseAlgorithm::Wand
+    }
 }
 
 fn plain(enabled: bool) -> Option<Index<Plain>> {
@@ -135,8 +153,11 @@ impl Default for Schema {
     /// Chroma's schema where none is given: every key is indexed for every kind of value but sparse vectors,
     /// documents by their text, embeddings by a graph.
     fn default() -> Schema {
-        let sparse =
-            SparseConfig { embedding_function: Some(EmbeddingFunction::Unknown), source_key: None, bm25: Some(false) };
+        let sparse = SparseConfig {
+            embedding_function: Some(EmbeddingFunction::Unknown),
+            bm25: Some(false),
+            ..SparseConfig::default()
+        };
         let sparse_vector_index = Some(Index { enabled: false, config: sparse });
         let defaults = ValueTypes {
             string: texts(false, true),
@@ -175,6 +196,7 @@ impl SparseConfig {
             embedding_function: self.embedding_function.or_else(|| other.embedding_function.clone()),
             source_key: self.source_key.or_else(|| other.source_key.clone()),
             bm25: self.bm25.or(other.bm25),
+            algorithm: self.algorithm,
         }
     }
 }
@@ -222,9 +244,10 @@ impl ValueTypes {
         self.float_list.as_ref()?.vector_index.as_ref()
     }
 
-    fn sparse(&self) -> bool {
+    /// The index of sparse vectors, if it is enabled.
+    fn sparse(&self) -> Option<&SparseConfig> {
         let index = self.sparse_vector.as_ref().and_then(|types| types.sparse_vector_index.as_ref());
-        index.is_some_and(|index| index.enabled)
+        index.filter(|index| index.enabled).map(|index| &index.config)
     }
 
     fn fts(&self) -> Option<bool> {
@@ -238,6 +261,8 @@ impl ValueTypes {
             KeyType::Int => self.int.as_ref()?.int_inverted_index.as_ref(),
             KeyType::Float => self.float.as_ref()?.float_inverted_index.as_ref(),
             KeyType::Bool => self.bool.as_ref()?.bool_inverted_index.as_ref(),
+            // No filter asks for a sparse vector.
+            KeyType::SparseVector => None,
         };
         index.map(|index| index.enabled)
     }
@@ -249,6 +274,9 @@ impl ValueTypes {
             KeyType::Int => self.int = self.int.take().or_else(|| defaults.int.clone()),
             KeyType::Float => self.float = self.float.take().or_else(|| defaults.float.clone()),
             KeyType::Bool => self.bool = self.bool.take().or_else(|| defaults.bool.clone()),
+            KeyType::SparseVector => {
+                self.sparse_vector = self.sparse_vector.take().or_else(|| defaults.sparse_vector.clone());
+            }
         }
     }
 }
@@ -267,10 +295,9 @@ impl Schema {
                     .to_owned(),
             );
         }
-        let sparse: Vec<&str> =
-            self.keys.iter().filter(|(_, types)| types.sparse()).map(|(key, _)| key.as_str()).collect();
-        if sparse.len() > 1 {
-            return Some(format!("At most one sparse vector index is allowed for the collection: {sparse:?}"));
+        if self.defaults.sparse().is_some() {
+            let words = "Sparse vector index cannot be enabled by default. It can only be enabled on a key of its own.";
+            return Some(words.to_owned());
         }
         self.keys.iter().find_map(|(key, types)| fault_of_key(key, types))
     }
@@ -280,9 +307,6 @@ impl Schema {
         let refused = |why: &str| Err(ChromaError::invalid(format!("Failed to reconcile schema: {why}")));
         let default = Schema::default();
         let schema = given.map_or_else(|| default.clone(), |given| given.or(&default));
-        if schema.defaults.sparse() || schema.keys.values().any(ValueTypes::sparse) {
-            return refused("Invalid schema input: Sparse vector indexing is not enabled in local");
-        }
         match (schema.is_default(), configuration.is_default()) {
             (false, false) => return refused("Cannot set both collection config and schema simultaneously"),
             (false, true) => return Ok(schema),
@@ -356,6 +380,14 @@ impl Schema {
         }
     }
 
+    /// How the sparse vectors of a key are searched: with the idf of their indices or without; `None` if the key has no
+    /// index.
+    pub(super) fn sparse_idf(&self, key: &str) -> Option<bool> {
+        let config = self.keys.get(key)?.sparse()?;
+        let defaults = self.defaults.sparse_vector.as_ref().and_then(|types| types.sparse_vector_index.as_ref());
+        Some(config.bm25.or_else(|| defaults?.config.bm25).unwrap_or(false))
+    }
+
     /// Refuses a filter on something that has no index. The clauses must have been parsed before.
     pub(super) fn check_filter(&self, metadata: Option<&Value>, document: Option<&Value>) -> Result<(), ChromaError> {
         if let Some(clause) = metadata {
@@ -427,15 +459,34 @@ fn fault_of_key(key: &str, types: &ValueTypes) -> Option<String> {
             .filter(|source| *source != DOCUMENT)
             .map(|_| "Vector index can only source from #document".to_owned());
     }
+    if let Some(fault) = fault_of_sparse(key, types) {
+        return Some(fault);
+    }
     if types.vector().is_some_and(|index| index.enabled) {
         return Some(format!("Vector index can only be enabled on #embedding field: {key}"));
     }
     if key == DOCUMENT {
+        let only_text = ValueTypes { string: types.string.clone(), ..ValueTypes::default() };
+        if *types != only_text {
+            return Some(format!("Document field cannot have any value types other than string: {key}"));
+        }
         let inverted = types.filterable(KeyType::String) == Some(true);
         return inverted.then(|| format!("String inverted index can not be enabled on #document key: {key}"));
     }
     (types.fts() == Some(true))
         .then(|| format!("Full text search / regular expression index can only be enabled on #document field: {key}"))
+}
+
+/// The fault of a key's index of sparse vectors. Its source counts even while the index is disabled.
+fn fault_of_sparse(key: &str, types: &ValueTypes) -> Option<String> {
+    let index = types.sparse_vector.as_ref()?.sparse_vector_index.as_ref()?;
+    let source = index.config.source_key.as_deref()?;
+    if source.starts_with('#') && source != DOCUMENT {
+        return Some(format!("source_key: expected #document or a metadata key, got {source:?}: {key}"));
+    }
+    let unknown = matches!(index.config.embedding_function, None | Some(EmbeddingFunction::Unknown));
+    (index.enabled && unknown)
+        .then(|| format!("a source_key needs an embedding_function, which computes the sparse vectors: {key}"))
 }
 
 #[cfg(test)]

@@ -170,13 +170,47 @@ fn faults_of_a_schema_are_named() {
     assert_eq!(given(json!({"defaults": {}, "keys": {"k": {"bogus": 1}}})).fault(), None);
 }
 
+fn sparse(config: Value) -> Value {
+    json!({"sparse_vector": {"sparse_vector_index": {"enabled": true, "config": config}}})
+}
+
 #[test]
-fn sparse_vectors_have_no_index_here() {
-    let sparse = json!({"sparse_vector": {"sparse_vector_index": {"enabled": true, "config": {}}}});
-    let refused = of(json!({"defaults": {}, "keys": {"s": sparse}})).unwrap_err();
-    assert!(refused.contains("Sparse vector indexing is not enabled in local"), "{refused}");
-    let two = given(json!({"defaults": {}, "keys": {"a": sparse, "b": sparse}})).fault();
-    assert_eq!(two.as_deref(), Some("At most one sparse vector index is allowed for the collection: [\"a\", \"b\"]"));
+fn several_keys_may_have_an_index_of_sparse_vectors() {
+    let keys = json!({"a": sparse(json!({})), "b": sparse(json!({"bm25": true, "algorithm": "max_score"}))});
+    let schema = of(json!({"defaults": {}, "keys": keys})).unwrap();
+    assert_eq!(
+        [schema.sparse_idf("a"), schema.sparse_idf("b"), schema.sparse_idf("c")],
+        [Some(false), Some(true), None]
+    );
+    assert_eq!(shown(&schema)["keys"]["a"], keys["a"], "it is shown as it was given");
+    assert_eq!(shown(&schema)["keys"]["b"], keys["b"]);
+    let wand = of(json!({"defaults": {}, "keys": {"a": sparse(json!({"algorithm": "wand"}))}})).unwrap();
+    assert_eq!(shown(&wand)["keys"]["a"], sparse(json!({})), "the default algorithm is not shown");
+    let by_default = json!({"sparse_vector": {"sparse_vector_index": {"enabled": false, "config": {"bm25": true}}}});
+    let schema = of(json!({"defaults": by_default, "keys": {"a": sparse(json!({}))}})).unwrap();
+    assert_eq!(schema.sparse_idf("a"), Some(true), "the defaults say what the key does not");
+}
+
+#[test]
+fn an_index_of_sparse_vectors_belongs_to_a_key_and_a_source_needs_a_function() {
+    let function = json!({"type": "known", "name": "chroma_bm25", "config": {}});
+    let fault = |key: &str, config: Value| given(json!({"defaults": {}, "keys": {key: sparse(config)}})).fault();
+    assert_eq!(fault("s", json!({"source_key": "#document", "embedding_function": function})), None);
+    assert_eq!(fault("s", json!({"source_key": "title", "embedding_function": function})), None);
+    for (key, config, words) in [
+        ("s", json!({"source_key": "#document"}), "a source_key needs an embedding_function"),
+        ("s", json!({"source_key": "#id", "embedding_function": function}), "source_key: expected #document or a"),
+        ("#s", json!({}), "key cannot begin with '#'"),
+        ("#document", json!({}), "Document field cannot have any value types other than string"),
+        ("#embedding", json!({}), "Embedding field cannot have any value types other than float_list"),
+    ] {
+        let fault = fault(key, config.clone());
+        assert!(fault.as_ref().is_some_and(|fault| fault.starts_with(words)), "{key} {config}: {fault:?}");
+    }
+    let defaults = given(json!({"defaults": sparse(json!({})), "keys": {}})).fault();
+    assert!(defaults.is_some_and(|fault| fault.starts_with("Sparse vector index cannot be enabled by default")));
+    let unknown = json!({"defaults": {}, "keys": {"s": sparse(json!({"other": 1}))}});
+    assert!(serde_json::from_value::<Schema>(unknown).is_err());
 }
 
 #[test]

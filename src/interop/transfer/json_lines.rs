@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interop::record_columns::{ColumnPlan, Part};
 use crate::interop::record_values::{metadata_of_json, metadata_of_text, numbers_of};
-use crate::record::{MetaValue, Metadata, Record};
+use crate::record::{MetaValue, Metadata, Record, SparseVector};
 
 /// Records of a page.
 const PAGE: usize = 1_000;
@@ -246,11 +246,17 @@ fn metadata_of(value: &RawValue) -> Result<Option<Metadata>> {
 
 fn meta_value(key: &str, value: &RawValue) -> Result<Option<MetaValue>> {
     let wrong = || {
-        let what = "a string, number, boolean or a list of one of these for metadata (leave it out with ignore)";
+        let what = "a string, number, boolean, a list of one of these or a sparse vector for metadata (leave it out \
+                    with ignore)";
         expected(key, what, value)
     };
     match serde_json::from_str(value.get()).map_err(|_| wrong())? {
         Value::Null => Ok(None),
-        json => MetaValue::from_json(&json).map(Some).ok_or_else(wrong),
+        json => MetaValue::from_json(&json).map(Some).map_err(|e| match json {
+            Value::Object(object) if SparseVector::is_meant(&object) => {
+                Error::invalid(format!("{key}: {}", e.message()))
+            }
+            _ => wrong(),
+        }),
     }
 }

@@ -143,8 +143,8 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
     let bad = |e: serde_json::Error| Error::invalid(format!("the file's description of its collection: {e}"));
     let described: Description = serde_json::from_value(description.clone()).map_err(bad)?;
     let value = |(key, value): (String, Value)| match MetaValue::from_json(&value) {
-        Some(value) => Ok((key, value)),
-        None => Err(Error::invalid(format!("the file's description: metadata.{key} cannot hold {value}"))),
+        Ok(value) => Ok((key, value)),
+        Err(e) => Err(Error::invalid(format!("the file's description: metadata.{key}: {}", e.message()))),
     };
     let metadata = described.metadata.map(|map| map.into_iter().map(value).collect::<Result<_>>()).transpose()?;
     Ok(CollectionSpec {
