@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::format::{Row, RowOp, StreamConfig};
+use crate::record::{MetaValue, Metadata, SparseVector};
 
 pub(crate) fn put(id: &str, embedding: Vec<f32>) -> Row {
     Row { op: RowOp::Put, embedding: Some(embedding), ..Row::delete(id) }
@@ -164,8 +165,8 @@ fn a_newer_format_and_metadata_that_is_no_object_are_refused() {
     let bytes = encode_commit(&header(2), &rows).unwrap();
     let at = bytes.windows(10).position(|w| w == b"format\x18\x011\x00").unwrap() + 8;
     let mut newer = bytes.to_vec();
-    newer[at] = b'2';
-    assert_eq!(decode_commit(&newer.into()), Err(FormatError::Newer { found: 2, known: 1 }));
+    newer[at] = b'3';
+    assert_eq!(decode_commit(&newer.into()), Err(FormatError::Newer { found: 3, known: 2 }));
     for text in ["[1]", "{", "null", "{\"a\":}", "", "{} {}"] {
         let rows: Rows = [Row { metadata: Some(text.into()), ..put("a", vec![1.0]) }].into_iter().collect();
         let expected = format!("column metadata, row 0: expected a JSON object, got {text:?}");
@@ -197,4 +198,21 @@ fn no_byte_can_change_and_no_end_be_missing_unnoticed() {
         assert!(decode_commit(&bytes.slice(..at)).is_err(), "the first {at} bytes pass as a commit");
     }
     assert!(decode_commit(&Bytes::new()).is_err());
+}
+
+#[test]
+fn only_a_commit_with_a_sparse_vector_has_the_number_of_the_format_that_brought_them() {
+    let number = |metadata: &str| {
+        let rows: Rows = [Row { metadata: Some(metadata.into()), ..put("a", vec![1.0]) }].into_iter().collect();
+        let bytes = encode_commit(&header(2), &rows).unwrap();
+        assert_eq!(decode_commit(&bytes).unwrap().rows, rows);
+        let at = bytes.windows(9).position(|w| w == b"format\x18\x01\x31" || w == b"format\x18\x01\x32").unwrap();
+        bytes[at + 8]
+    };
+    let vector = SparseVector::new(vec![1], vec![2.0]).unwrap();
+    let sparse = Metadata::from([("a", MetaValue::from(1)), ("v", MetaValue::from(vector))]).to_json_text();
+    assert_eq!(number(&sparse), b'2');
+    for plain in [r##"{"a":"{\"#type\":\"sparse_vector\",\"indices\":[]}"}"##, r#"{"sparse_vector":[1]}"#, "{}"] {
+        assert_eq!(number(plain), b'1', "{plain}");
+    }
 }
