@@ -58,6 +58,7 @@ mod stream;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+pub mod text;
 
 pub use collection::handle::Collection;
 pub use collection::request::{

@@ -41,6 +41,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("resting", "src/http/metrics.rs", "the name of a metric"),
     ("resting", "docs/", "names on the wire and of a metric"),
     ("resting", "tests/", "names on the wire and of a metric"),
+    ("pour", "src/text/stopwords.rs", "a French preposition"),
     ("calm", "tests/", "a key that asks seldom, and a bucket without faults"),
     ("vault", "tests/http_files/", "the name of a file"),
     ("vault", "docs/requirements.md", "another product"),
