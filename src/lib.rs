@@ -51,6 +51,7 @@ mod interop;
 mod interrupt;
 mod log;
 mod memory;
+mod ranking;
 mod record;
 mod self_checksum;
 mod store;
@@ -101,6 +102,20 @@ pub mod answers {
     pub use crate::collection::scan::Scan;
     pub use crate::collection::state::{KeyType, KeyTypes};
     pub use crate::collection::version_view::VersionView;
+}
+
+/// Searches that combine several searches, and what is asked next to a search: see [`Collection::rank`],
+/// [`Collection::rank_groups`] and [`Collection::facets`].
+pub mod searches {
+    pub use crate::collection::answers::{RankedGroups, RankedRows};
+    pub use crate::collection::request::{
+        Combination, Diversity, ExampleStrategy, Examples, Facet, FacetAnswer, FacetNumbers, FacetSearch, FacetValues,
+        FacetsAnswer, Fusion, GroupSize, GroupedSearch, LeafQuery, LeafSearch, NearestOptions, RankedSearch, Ranking,
+    };
+    pub use crate::ranking::{
+        Aggregate, Better, BinaryOperator, Expression, FusedPart, GroupBy, GroupKey, Leaf, Normalisation, RankStep,
+        UnaryOperator,
+    };
 }
 
 /// The parts of a [`Filter`].

@@ -2,7 +2,7 @@
 //! here.
 
 pub use crate::config::Ablate;
-pub use crate::filter::Columns;
+pub use crate::filter::{Columns, RowTexts};
 pub use crate::interrupt::Interrupt;
 
 /// Buckets, and the layers between a store and a bucket.

@@ -26,10 +26,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("text", &["error"]),
     ("filter", &["error", "format", "interrupt", "record"]),
     ("index", &["error", "format", "interrupt", "record"]),
+    ("ranking", &["error", "interrupt", "record"]),
     ("stream", &["bucket", "compute", "config", "error", "format", "head", "log", "memory", "record"]),
     ("collection/estimate", &["record"]),
-    ("collection/request", &["config", "error", "filter", "index", "record"]),
-    ("collection/state", &["collection/estimate", "error", "filter", "format", "index", "interrupt", "record"]),
+    ("collection/request", &["config", "error", "filter", "index", "ranking", "record", "text"]),
+    ("collection/state", &["collection/estimate", "error", "filter", "format", "index", "interrupt", "record", "text"]),
     (
         "collection/read",
         &[
@@ -41,7 +42,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "filter",
             "index",
             "interrupt",
+            "ranking",
             "record",
+            "text",
         ],
     ),
     (
@@ -74,8 +77,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "index",
             "interrupt",
             "memory",
+            "ranking",
             "record",
             "stream",
+            "text",
         ],
     ),
     ("file", &["bucket", "collection", "compute", "config", "error", "format", "record", "stream"]),
@@ -95,9 +100,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "memory",
             "record",
             "stream",
+            "text",
         ],
     ),
-    ("interop", &["collection", "config", "error", "format", "memory", "record"]),
+    ("interop", &["collection", "config", "error", "format", "memory", "record", "text"]),
     (
         "http",
         &[
@@ -111,12 +117,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "filter",
             "interop",
             "memory",
+            "ranking",
             "record",
             "store",
+            "text",
         ],
     ),
     ("blocking", &["collection", "compute", "config", "error", "record"]),
-    ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record"]),
+    ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record", "text"]),
 ];
 
 /// Rooms that compute and never wait.
@@ -124,6 +132,7 @@ const CPU: &[&str] = &[
     "index/",
     "filter/",
     "format/",
+    "ranking/",
     "text/",
     "collection/estimate",
     "collection/request",

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use arrow::array::StringArray;
 use drumlin::Filter;
-use drumlin::testing::{Columns, Interrupt};
+use drumlin::testing::{Columns, Interrupt, RowTexts};
 
 const ROWS: usize = 100_000;
 const CHUNK_ROWS: usize = 16_384;
@@ -19,7 +19,14 @@ const RUNS: usize = 5;
 
 struct Chunk {
     columns: Columns,
+    ids: StringArray,
     documents: StringArray,
+}
+
+impl Chunk {
+    fn texts(&self) -> RowTexts<'_> {
+        RowTexts { ids: &self.ids, documents: &self.documents }
+    }
 }
 
 /// A fixed scramble of a row number (splitmix64), so that values are not in row order.
@@ -87,7 +94,11 @@ fn columns() {
     let build_ms = median_ms(|| texts.iter().for_each(|t| drop(black_box(Columns::build(t)))));
     let chunks: Vec<Chunk> = starts()
         .zip(&texts)
-        .map(|(rows, t)| Chunk { columns: Columns::build(t), documents: rows.map(|row| Some(document(row))).collect() })
+        .map(|(rows, t)| Chunk {
+            columns: Columns::build(t),
+            ids: rows.clone().map(|row| Some(format!("id {row}"))).collect(),
+            documents: rows.map(|row| Some(document(row))).collect(),
+        })
         .collect();
     let size_bytes: usize = chunks.iter().map(|c| c.columns.size_bytes()).sum();
     let bytes_of = |arrays: &[StringArray]| arrays.iter().map(|a| a.values().len()).sum::<usize>();
@@ -113,7 +124,7 @@ fn columns() {
         let select = || {
             chunks
                 .iter()
-                .map(|c| filter.evaluate(&c.columns, &c.documents, &never).map_or(0, |rows| rows.len()))
+                .map(|c| filter.evaluate(&c.columns, c.texts(), &never).map_or(0, |rows| rows.len()))
                 .sum::<u64>()
         };
         let selected = select();

@@ -184,6 +184,7 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
         dimension: source.dimension(),
         metadata: info.metadata.clone(),
         index: info.index.clone(),
+        text: info.text.clone(),
         extension,
     };
     match target.with_scope(&info.scope).create_collection(spec).await {

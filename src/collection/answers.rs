@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use super::pin::PinGuard;
-use super::request::{Found, Get, Hit, Include, QueryAnswer};
+use super::read::ranked::RankedPage;
+use super::request::{FacetAnswer, Found, Get, GroupSize, Hit, Include, QueryAnswer};
 use super::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
+use crate::ranking::FusedPart;
 use crate::record::Version;
 
 /// The answer to a get. Its records are made one by one, on demand, so a reader of a whole collection need not hold
@@ -156,6 +158,73 @@ impl Matches {
     fn at(&self, query: usize, place: usize) -> Option<&(RowRef, f32)> {
         self.results.get(query)?.get(place)
     }
+}
+
+/// The records of a ranked search, each made when it is asked for. They keep their version in memory.
+#[derive(Debug)]
+pub struct RankedRows {
+    snapshot: Arc<Snapshot>,
+    page: RankedPage,
+    /// Keeps the collection in memory.
+    _pin: Arc<PinGuard>,
+}
+
+impl RankedRows {
+    pub(super) fn of(snapshot: Arc<Snapshot>, page: RankedPage, pin: Arc<PinGuard>) -> RankedRows {
+        RankedRows { snapshot, page, _pin: pin }
+    }
+
+    /// The facets that the search asked for: of all ranked records, also of those beyond the limit.
+    pub fn facets(&self) -> &[FacetAnswer] {
+        &self.page.facets
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.page.rows.len()
+    }
+
+    /// Whether no record was found.
+    pub fn is_empty(&self) -> bool {
+        self.page.rows.is_empty()
+    }
+
+    /// The record at a place, with these fields; `None` beyond the end.
+    ///
+    /// # Errors
+    /// `Corrupted` names a record whose metadata cannot be read.
+    pub fn part(&self, place: usize, include: Include) -> Result<Option<Found>> {
+        self.page.rows.get(place).map(|row| self.snapshot.found(row.at, include)).transpose()
+    }
+
+    /// About how many bytes a record takes in an answer with these fields; 0 beyond the end.
+    pub fn weight(&self, place: usize, include: Include) -> usize {
+        self.page.rows.get(place).map_or(0, |row| self.snapshot.weight(row.at, include))
+    }
+
+    /// The record's score; `None` where there was no rank.
+    pub fn score(&self, place: usize) -> Option<f32> {
+        self.page.rows.get(place).and_then(|row| row.score)
+    }
+
+    /// The record's rank and score in each search that was fused; none where there was no fusion.
+    pub fn parts(&self, place: usize) -> &[Option<FusedPart>] {
+        self.page.rows.get(place).map_or(&[], |row| row.parts.as_slice())
+    }
+
+    /// The version that was searched.
+    pub fn version(&self) -> Version {
+        self.snapshot.version
+    }
+}
+
+/// The best groups of a ranked search.
+#[derive(Debug)]
+pub struct RankedGroups {
+    /// The groups, best first.
+    pub groups: Vec<GroupSize>,
+    /// Their records, group by group.
+    pub rows: RankedRows,
 }
 
 impl Snapshot {

@@ -1,6 +1,8 @@
 //! The handle of an open collection. Writes go to its stream's writer, reads to the snapshot that was published last.
 //! A read waits for the bucket only if it is strong, or for a second at most after a time without use.
 
+mod ranked;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::memory::{Budget, Purpose, Reservation};
 use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
 use crate::stream::Stream;
 use crate::stream::writer::Written;
+use crate::text::{Analyser, TextSettings};
 
 /// After a time without use, a read first looks at the bucket, and waits at most this long.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -49,6 +52,8 @@ pub struct Identity {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// How documents are searched by their words.
+    pub text: TextSettings,
     /// Stored with it, never interpreted here.
     pub extension: Map<String, Value>,
 }
@@ -272,6 +277,14 @@ impl Collection {
         find_in(pinned, snapshot, limits, query).await
     }
 
+    /// What documents are analysed with.
+    ///
+    /// # Errors
+    /// `Invalid` where a newer version stored settings that this one refuses.
+    pub fn analyser(&self) -> Result<Analyser> {
+        Analyser::new(&self.identity().text)
+    }
+
     /// Finds the nearest records of a snapshot that need not be the newest.
     pub(super) async fn find_at(&self, snapshot: Arc<Snapshot>, mut query: Query) -> Result<Matches> {
         let pinned = self.used().await?;
@@ -312,7 +325,7 @@ impl Collection {
     /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
-        let Identity { id, name, scope, metric, metadata, index, extension } = self.identity().as_ref().clone();
+        let Identity { id, name, scope, metric, metadata, index, text, extension } = self.identity().as_ref().clone();
         let state = match self.inner.stream.shared().damage() {
             Some((key, cause)) => ServingState::Damaged { key, cause },
             None => ServingState::Ready,
@@ -327,6 +340,7 @@ impl Collection {
             version: snapshot.version(),
             metadata,
             index,
+            text,
             extension,
             state,
         }

@@ -39,4 +39,6 @@ mod graph_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod ranked_tests;
+#[cfg(test)]
 mod replay;

@@ -1,14 +1,29 @@
 //! Requests to a collection and their answers: writes, selections, gets, searches. The embedded library, the native
 //! HTTP API and Chroma's share these types.
 
+mod collection_spec;
+mod facets;
+mod groups;
+mod query;
+mod ranked;
 pub(in crate::collection) mod validate;
 
 use serde_json::{Map, Value};
+
+pub use self::collection_spec::CollectionSpec;
+pub use self::facets::{Facet, FacetAnswer, FacetNumbers, FacetSearch, FacetValues, FacetsAnswer, MOST_VALUES};
+pub use self::groups::{GroupSize, GroupedSearch};
+pub use self::query::Query;
+pub use self::ranked::{
+    Combination, Diversity, ExampleStrategy, Examples, Fusion, LeafQuery, LeafSearch, NearestOptions, RankedSearch,
+    Ranking,
+};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::{BUILDERS, GraphParams, builder_named};
 use crate::record::{Address, CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
+use crate::text::TextSettings;
 
 /// One write request. It is applied whole, in one commit, or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,90 +180,6 @@ impl Get {
     }
 }
 
-/// Finds the nearest records to one or more embeddings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    /// The query embeddings.
-    pub embeddings: Vec<Vec<f32>>,
-    /// How many neighbours each.
-    pub k: usize,
-    /// Only these ids.
-    pub ids: Option<Vec<String>>,
-    /// Only records that match: the result holds the k nearest *of these*.
-    pub filter: Option<Filter>,
-    /// Width of the graph search; `None` chooses by k.
-    pub ef_search: Option<usize>,
-    /// Scans every vector instead of searching graphs.
-    pub exact: bool,
-    /// Which fields.
-    pub include: Include,
-    /// How fresh the answer must be.
-    pub consistency: Consistency,
-}
-
-impl Query {
-    /// The ten nearest to one embedding.
-    pub fn new(embedding: impl Into<Vec<f32>>) -> Query {
-        Query::batch([embedding])
-    }
-
-    /// The ten nearest to each of several embeddings.
-    pub fn batch(embeddings: impl IntoIterator<Item = impl Into<Vec<f32>>>) -> Query {
-        Query {
-            embeddings: embeddings.into_iter().map(Into::into).collect(),
-            k: 10,
-            ids: None,
-            filter: None,
-            ef_search: None,
-            exact: false,
-            include: Include::default(),
-            consistency: Consistency::Local,
-        }
-    }
-
-    /// How many neighbours to return for each embedding.
-    pub fn k(mut self, k: usize) -> Query {
-        self.k = k;
-        self
-    }
-
-    /// Only records that match.
-    pub fn filter(mut self, filter: Filter) -> Query {
-        self.filter = Some(filter);
-        self
-    }
-
-    /// Only these ids.
-    pub fn ids(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Query {
-        self.ids = Some(ids.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Width of the graph search: a wider one finds more of the true neighbours, and takes longer.
-    pub fn ef_search(mut self, ef_search: usize) -> Query {
-        self.ef_search = Some(ef_search);
-        self
-    }
-
-    /// Scan every vector: slower, and exact.
-    pub fn exact(mut self, exact: bool) -> Query {
-        self.exact = exact;
-        self
-    }
-
-    /// Which fields of the records to return.
-    pub fn include(mut self, include: Include) -> Query {
-        self.include = include;
-        self
-    }
-
-    /// How fresh the answer must be.
-    pub fn consistency(mut self, consistency: Consistency) -> Query {
-        self.consistency = consistency;
-        self
-    }
-}
-
 /// A record as read: the fields that were asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Found {
@@ -374,66 +305,6 @@ impl Default for Scope {
     }
 }
 
-/// The properties of a new collection.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct CollectionSpec {
-    /// Unique in its database.
-    pub name: String,
-    /// How distance is measured.
-    pub metric: Metric,
-    /// Fixed here, or by the first record.
-    pub dimension: Option<usize>,
-    /// Values to remember with the collection.
-    pub metadata: Option<Metadata>,
-    /// How graphs are built.
-    pub index: IndexSettings,
-    /// Stored with the collection as it is, never interpreted.
-    pub extension: Map<String, Value>,
-}
-
-impl From<&str> for CollectionSpec {
-    fn from(name: &str) -> CollectionSpec {
-        CollectionSpec::new(name)
-    }
-}
-
-impl From<String> for CollectionSpec {
-    fn from(name: String) -> CollectionSpec {
-        CollectionSpec::new(name)
-    }
-}
-
-impl CollectionSpec {
-    /// A collection called `name` with the default metric (cosine).
-    pub fn new(name: impl Into<String>) -> CollectionSpec {
-        CollectionSpec { name: name.into(), ..CollectionSpec::default() }
-    }
-
-    /// Sets the metric.
-    pub fn metric(mut self, metric: Metric) -> CollectionSpec {
-        self.metric = metric;
-        self
-    }
-
-    /// Fixes the dimension, in floats of an embedding.
-    pub fn dimension(mut self, dimension: usize) -> CollectionSpec {
-        self.dimension = Some(dimension);
-        self
-    }
-
-    /// Sets values to remember with the collection.
-    pub fn metadata(mut self, metadata: impl Into<Metadata>) -> CollectionSpec {
-        self.metadata = Some(metadata.into());
-        self
-    }
-
-    /// Sets how graphs are built.
-    pub fn index(mut self, index: IndexSettings) -> CollectionSpec {
-        self.index = index;
-        self
-    }
-}
-
 /// The state of a collection: ready, loading, evicted or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -476,6 +347,8 @@ pub struct CollectionInfo {
     pub metadata: Option<Metadata>,
     /// How graphs are built.
     pub index: IndexSettings,
+    /// How documents are searched by their words.
+    pub text: TextSettings,
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
     /// Whether it can be used.

@@ -7,7 +7,7 @@ use arrow::array::StringArray;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Columns, Filter, Number, Scalar};
+use super::{Columns, Filter, Number, RowTexts, Scalar};
 use crate::interrupt::Interrupt;
 use crate::record::{MetaValue, Metadata};
 
@@ -100,6 +100,7 @@ fn leaf() -> impl Strategy<Value = Filter> {
         (key(), number()).prop_map(|(k, n)| Filter::lte(k, n)),
         (key(), scalar()).prop_map(|(k, v)| Filter::contains(k, v)),
         text().prop_map(Filter::document_contains),
+        prop::collection::vec(0..200_u32, 0..40).prop_map(|rows| Filter::ids(rows.into_iter().map(id))),
         prop::sample::select(regexes.to_vec()).prop_map(|r| Filter::document_matches(r).unwrap()),
     ]
 }
@@ -114,16 +115,31 @@ fn filter() -> impl Strategy<Value = Filter> {
     })
 }
 
+/// The id of a row.
+fn id(row: u32) -> String {
+    format!("record {row}")
+}
+
+fn ids(rows: usize) -> StringArray {
+    (0..rows as u32).map(|row| Some(id(row))).collect()
+}
+
 fn by_record(filter: &Filter, metadatas: &StringArray, documents: &StringArray) -> Vec<u32> {
-    let matches = |(metadata, document): (Option<&str>, Option<&str>)| {
-        filter.matches(metadata.and_then(|t| Metadata::from_json_text(t).ok()).as_ref(), document)
+    let matches = |row: u32, (metadata, document): (Option<&str>, Option<&str>)| {
+        let metadata = metadata.and_then(|t| Metadata::from_json_text(t).ok());
+        filter.matches_within(&id(row), metadata.as_ref(), document, &Interrupt::never()).unwrap()
     };
-    let rows = metadatas.iter().zip(documents).enumerate();
-    rows.filter(|(_, row)| matches(*row)).map(|(i, _)| i as u32).collect()
+    let rows = (0..).zip(metadatas.iter().zip(documents));
+    rows.filter(|(row, texts)| matches(*row, *texts)).map(|(row, _)| row).collect()
 }
 
 fn by_columns(filter: &Filter, metadatas: &StringArray, documents: &StringArray) -> Vec<u32> {
-    filter.evaluate(&Columns::build(metadatas), documents, &Interrupt::never()).unwrap().iter().collect()
+    selected(filter, &Columns::build(metadatas), documents)
+}
+
+fn selected(filter: &Filter, columns: &Columns, documents: &StringArray) -> Vec<u32> {
+    let texts = RowTexts { ids: &ids(columns.len()), documents };
+    filter.evaluate(columns, texts, &Interrupt::never()).unwrap().iter().collect()
 }
 
 proptest! {
@@ -138,7 +154,7 @@ proptest! {
         let documents: StringArray = records.iter().map(|(_, d)| d.as_deref()).collect();
         let columns = Columns::build(&metadatas);
         for filter in &filters {
-            let selected: Vec<u32> = filter.evaluate(&columns, &documents, &Interrupt::never()).unwrap().iter().collect();
+            let selected = selected(filter, &columns, &documents);
             prop_assert_eq!(selected, by_record(filter, &metadatas, &documents), "{:?}", filter);
         }
     }
@@ -259,41 +275,30 @@ fn more_rows_than_one_block_keep_their_numbers() {
     assert_eq!(columns.len(), rows as usize);
     let filter = Filter::and([Filter::gte("n", 65_530), Filter::lt("n", 131_080), Filter::document_contains("even")]);
     let expected: Vec<u32> = (65_530..131_080).filter(|i| i % 3 != 0 && i % 2 == 0).collect();
-    assert_eq!(
-        filter.evaluate(&columns, &documents, &Interrupt::never()).unwrap().iter().collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(selected(&filter, &columns, &documents), expected);
     let none = !Filter::gte("n", 0);
-    assert_eq!(none.evaluate(&columns, &documents, &Interrupt::never()).unwrap().len(), u64::from(rows.div_ceil(3)));
+    assert_eq!(selected(&none, &columns, &documents).len(), rows.div_ceil(3) as usize);
+    let named = [3, 65_535, 65_536, 139_999, 140_000];
+    assert_eq!(selected(&Filter::ids(named.map(id)), &columns, &documents), &named[..4]);
+    assert_eq!(selected(&!Filter::ids(named.map(id)), &columns, &documents).len(), rows as usize - 4);
 }
 
 #[test]
 fn rows_past_the_documents_have_none() {
     let columns = Columns::build(&StringArray::new_null(3));
     let documents = StringArray::from(vec!["a"]);
-    assert_eq!(
-        Filter::document_contains("a")
-            .evaluate(&columns, &documents, &Interrupt::never())
-            .unwrap()
-            .iter()
-            .collect::<Vec<_>>(),
-        [0]
-    );
-    assert_eq!(
-        (!Filter::document_contains("a"))
-            .evaluate(&columns, &documents, &Interrupt::never())
-            .unwrap()
-            .iter()
-            .collect::<Vec<_>>(),
-        [1, 2]
-    );
+    assert_eq!(selected(&Filter::document_contains("a"), &columns, &documents), [0]);
+    assert_eq!(selected(&!Filter::document_contains("a"), &columns, &documents), [1, 2]);
+    let texts = RowTexts { ids: &ids(1), documents: &documents };
+    let without = !Filter::ids([id(0), id(2)]);
+    assert_eq!(without.evaluate(&columns, texts, &Interrupt::never()).unwrap().iter().collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
 fn no_rows_give_no_rows() {
     let columns = Columns::build(&StringArray::new_null(0));
     assert!(columns.is_empty());
-    assert_eq!(Filter::and([]).evaluate(&columns, &StringArray::new_null(0), &Interrupt::never()).unwrap().len(), 0);
+    assert_eq!(selected(&Filter::and([]), &columns, &StringArray::new_null(0)), [0; 0]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The filter tree, its constructors and its error. A negation is the node `Not` over a positive test, so "also
 //! matches records that lack the key" holds by construction.
-//! Invariants: keys that begin with `#` and NaN were replaced by "matches nothing"; the values of a `OneOf` are
-//! sorted and distinct; every regex is compiled.
+//! Invariants: keys that begin with `#` and NaN were replaced by "matches nothing"; the values of a `OneOf` and the
+//! ids of an `Ids` are sorted and distinct; every regex is compiled.
 
 use std::fmt;
 use std::ops::Not;
@@ -42,6 +42,8 @@ pub(super) enum Node {
     Range { key: String, side: Side, limit: Number },
     /// The key's list has this element, of the list's own kind.
     Contains { key: String, element: Scalar },
+    /// The record's id is one of these, which are sorted and distinct.
+    Ids(Vec<String>),
     /// The document passes a test; records without one fail it.
     Document(DocumentTest),
 }
@@ -98,6 +100,12 @@ impl Node {
         Node::Contains { key: key.to_owned(), element }
     }
 
+    pub(super) fn ids(mut ids: Vec<String>) -> Node {
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() { Node::none() } else { Node::Ids(ids) }
+    }
+
     /// Whether any leaf reads documents.
     pub(super) fn reads_documents(&self) -> bool {
         self.any_leaf(&|leaf| matches!(leaf, Node::Document(_)))
@@ -110,6 +118,7 @@ impl Node {
             Node::Not(node) => node.size_bytes(),
             Node::OneOf { key, values } => key.len() + values.iter().map(Scalar::size_bytes).sum::<usize>(),
             Node::Range { key, .. } => key.len(),
+            Node::Ids(ids) => ids.iter().map(|id| id.len() + size_of::<String>()).sum(),
             Node::Contains { key, element } => key.len() + element.size_bytes(),
             Node::Document(DocumentTest::Contains(text)) => text.len(),
             Node::Document(DocumentTest::Matches(pattern)) => pattern.size_bytes(),
@@ -195,6 +204,33 @@ impl Filter {
         Ok(Filter(Node::Document(DocumentTest::Matches(pattern))))
     }
 
+    /// The record's id is one of `ids`. Without ids: no record.
+    #[cfg(test)]
+    pub(crate) fn ids(ids: impl IntoIterator<Item = String>) -> Filter {
+        Filter(Node::ids(ids.into_iter().collect()))
+    }
+
+    /// Takes out the ids of which every match must have one, where the filter is a test of ids or joins such tests to
+    /// others by "and". A few ids are quickly found by an index of them, the rest of the filter then reads only those
+    /// records. Records that have one of the ids and match the rest are the ones that match the filter.
+    pub(crate) fn split_ids(self) -> (Option<Vec<String>>, Option<Filter>) {
+        let nodes = match self.0 {
+            Node::Ids(ids) => return (Some(ids), None),
+            Node::And(nodes) => nodes,
+            other => return (None, Some(Filter(other))),
+        };
+        let (mut ids, mut rest): (Option<Vec<String>>, Vec<Node>) = (None, Vec::new());
+        for node in nodes {
+            match (node, &mut ids) {
+                (Node::Ids(named), None) => ids = Some(named),
+                (Node::Ids(named), Some(ids)) => ids.retain(|id| named.binary_search(id).is_ok()),
+                (other, _) => rest.push(other),
+            }
+        }
+        let rest = (ids.is_none() || !rest.is_empty()).then_some(Filter(Node::And(rest)));
+        (ids, rest)
+    }
+
     /// Every one of `filters` matches. Without filters: every record.
     pub fn and(filters: impl IntoIterator<Item = Filter>) -> Filter {
         Filter(Node::And(filters.into_iter().map(|f| f.0).collect()))
@@ -207,7 +243,7 @@ impl Filter {
 
     /// Whether evaluating needs metadata at all. If not, no columns are built for it.
     pub fn reads_metadata(&self) -> bool {
-        self.0.any_leaf(&|leaf| !matches!(leaf, Node::Document(_)))
+        self.0.any_leaf(&|leaf| !matches!(leaf, Node::Document(_) | Node::Ids(_)))
     }
 
     /// Whether evaluating needs documents.

@@ -11,6 +11,7 @@ use roaring::RoaringBitmap;
 
 use super::ast::{DocumentTest, Filter, Node};
 use super::bitset::Bitset;
+use super::evaluate::is_one_of;
 use super::ingest::{Ingest, KeyEntries};
 use super::pattern::Searcher;
 use super::postings::Postings;
@@ -19,28 +20,28 @@ use crate::format::Rows;
 use crate::interrupt::Interrupt;
 
 /// How many rows one block holds: a row number inside a block is a `u16`.
-const BLOCK_ROWS: usize = 1 << 16;
+pub(super) const BLOCK_ROWS: usize = 1 << 16;
 
 /// The metadata of a chunk's rows, arranged by key for filtering. Building it reads every row's JSON once, so it
 /// should be kept as long as the rows are.
 #[derive(Debug)]
 pub struct Columns {
-    blocks: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
     rows: usize,
 }
 
 /// At most [`BLOCK_ROWS`] rows.
 #[derive(Debug)]
-struct Block {
+pub(super) struct Block {
     rows: usize,
-    keys: HashMap<Box<str>, KeyColumn>,
+    pub(super) keys: HashMap<Box<str>, KeyColumn>,
 }
 
 /// The values of one key in a block. Lists are kept apart from scalars, since no test looks at both.
 #[derive(Debug)]
-struct KeyColumn {
-    scalars: Postings,
-    elements: Option<Box<Postings>>,
+pub(super) struct KeyColumn {
+    pub(super) scalars: Postings,
+    pub(super) elements: Option<Box<Postings>>,
 }
 
 impl From<KeyEntries> for KeyColumn {
@@ -103,16 +104,16 @@ impl Block {
 }
 
 impl Filter {
-    /// The rows of a chunk that match: those for which [`Filter::matches`] is true. `documents` are the documents of
-    /// these rows; a row past its end has none.
+    /// The rows of a chunk that match: those for which [`Filter::matches_within`] is true. `texts` are those of these
+    /// rows.
     ///
     /// # Errors
     /// `Invalid` where a regex is too large for a document; the interrupt's error.
-    pub fn evaluate(&self, columns: &Columns, documents: &StringArray, interrupt: &Interrupt) -> Result<RoaringBitmap> {
+    pub fn evaluate(&self, columns: &Columns, texts: RowTexts<'_>, interrupt: &Interrupt) -> Result<RoaringBitmap> {
         let mut selected = RoaringBitmap::new();
         for (i, block) in columns.blocks.iter().enumerate() {
             let first_row = i * BLOCK_ROWS;
-            let chunk = BlockDocuments { block, documents, first_row, interrupt };
+            let chunk = BlockRows { block, texts, first_row, interrupt };
             selected |= chunk.select(&self.0, &Bitset::full(block.rows))?.to_bitmap(first_row as u32);
         }
         Ok(selected)
@@ -124,15 +125,24 @@ const BETWEEN_LOOKS_BYTES: usize = 1 << 20;
 /// The weight of a row beside its document's bytes.
 const ROW_BYTES: usize = 64;
 
-/// A block with the documents of its rows, which begin at `first_row`.
-struct BlockDocuments<'a> {
+/// What filters read of a chunk's rows beside their metadata. A row past the end of an array has none.
+#[derive(Debug, Clone, Copy)]
+pub struct RowTexts<'a> {
+    /// Of each row.
+    pub ids: &'a StringArray,
+    /// Nullable.
+    pub documents: &'a StringArray,
+}
+
+/// A block with the texts of its rows, which begin at `first_row`.
+struct BlockRows<'a> {
     block: &'a Block,
-    documents: &'a StringArray,
+    texts: RowTexts<'a>,
     first_row: usize,
     interrupt: &'a Interrupt,
 }
 
-impl BlockDocuments<'_> {
+impl BlockRows<'_> {
     /// The rows that match `node`. The result is right for the rows of `within`, and arbitrary for others, so that
     /// costly leaves can skip these.
     fn select(&self, node: &Node, within: &Bitset) -> Result<Bitset> {
@@ -156,6 +166,7 @@ impl BlockDocuments<'_> {
                 }
                 Ok(rows)
             }
+            Node::Ids(ids) => Ok(self.select_ids(ids, within)),
             Node::Document(test) => self.select_documents(test, within),
         }
     }
@@ -196,6 +207,16 @@ impl BlockDocuments<'_> {
         rows
     }
 
+    fn select_ids(&self, ids: &[String], within: &Bitset) -> Bitset {
+        let mut rows = Bitset::empty(self.block.rows);
+        for row in within.iter().take_while(|row| self.first_row + row < self.texts.ids.len()) {
+            if Rows::text(self.texts.ids, self.first_row + row).is_some_and(|id| is_one_of(id, ids)) {
+                rows.insert(row);
+            }
+        }
+        rows
+    }
+
     fn select_documents(&self, test: &DocumentTest, within: &Bitset) -> Result<Bitset> {
         match test {
             DocumentTest::Contains(text) => {
@@ -212,8 +233,8 @@ impl BlockDocuments<'_> {
     fn documents_where(&self, within: &Bitset, mut test: impl FnMut(&str) -> Result<bool>) -> Result<Bitset> {
         let mut rows = Bitset::empty(self.block.rows);
         let mut unlooked = 0;
-        for row in within.iter().take_while(|row| self.first_row + row < self.documents.len()) {
-            let Some(document) = Rows::text(self.documents, self.first_row + row) else { continue };
+        for row in within.iter().take_while(|row| self.first_row + row < self.texts.documents.len()) {
+            let Some(document) = Rows::text(self.texts.documents, self.first_row + row) else { continue };
             unlooked += document.len() + ROW_BYTES;
             if unlooked >= BETWEEN_LOOKS_BYTES {
                 self.interrupt.check()?;

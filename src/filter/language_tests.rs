@@ -3,7 +3,7 @@
 use arrow::array::StringArray;
 use serde_json::{Value, json};
 
-use super::{Columns, Filter};
+use super::{Columns, Filter, RowTexts};
 use crate::interrupt::Interrupt;
 use crate::record::Metadata;
 
@@ -28,12 +28,14 @@ impl Records {
             .map(|(m, _)| (!m.is_null()).then(|| Metadata::from_json(m).unwrap().to_json_text()))
             .collect();
         let documents: StringArray = self.0.iter().map(|(_, d)| *d).collect();
-        let by_columns = filter
-            .evaluate(&Columns::build(&texts.iter().map(Option::as_deref).collect()), &documents, &Interrupt::never())
-            .unwrap();
+        // The record at place 7 is "r7".
+        let ids: StringArray = (0..self.0.len()).map(|i| Some(format!("r{i}"))).collect();
+        let columns = Columns::build(&texts.iter().map(Option::as_deref).collect());
+        let selected = filter.evaluate(&columns, RowTexts { ids: &ids, documents: &documents }, &Interrupt::never());
+        let by_columns = selected.unwrap();
         let matches = |i: &usize| {
             let metadata = texts[*i].as_deref().map(|t| Metadata::from_json_text(t).unwrap());
-            filter.matches(metadata.as_ref(), self.0[*i].1)
+            filter.matches_within(ids.value(*i), metadata.as_ref(), self.0[*i].1, &Interrupt::never()).unwrap()
         };
         let selected: Vec<u32> = (0..self.0.len()).filter(matches).map(|i| i as u32).collect();
         assert_eq!(by_columns.iter().collect::<Vec<_>>(), selected, "columns and records disagree on {filter:?}");
@@ -268,6 +270,44 @@ fn other_hash_keys_match_nothing_and_their_negations_everything() {
     }
     assert_eq!(kinds().where_(json!({"#id": {"$contains": "a"}})), [0; 0]);
     assert_eq!(kinds().where_(json!({"#id": {"$not_contains": "a"}})), all_but(&[]));
+}
+
+#[test]
+fn ids_are_tested_at_any_depth_where_the_language_has_them() {
+    let by_ids = |json: Value| kinds().selected(&Filter::parse_where_with_ids(&json).unwrap());
+    assert_eq!(by_ids(json!({"#id": "r3"})), [3]);
+    assert_eq!(by_ids(json!({"#id": {"$eq": "r3"}})), [3]);
+    assert_eq!(by_ids(json!({"#id": {"$ne": "r3"}})), all_but(&[3]));
+    assert_eq!(by_ids(json!({"#id": {"$in": ["r5", "zz", "r2", "r5"]}})), [2, 5]);
+    assert_eq!(by_ids(json!({"#id": {"$nin": ["r5", "zz"]}})), all_but(&[5]));
+    assert_eq!(by_ids(json!({"$or": [{"#id": "r13"}, {"k": 2}]})), [9, 13]);
+    assert_eq!(by_ids(json!({"$and": [{"#id": {"$nin": ["r0"]}}, {"k": 1}]})), [1]);
+    let nested = json!({"$or": [{"$and": [{"#id": {"$in": ["r0", "r3"]}}, {"k": 1}]}, {"#id": "r11"}]});
+    assert_eq!(by_ids(nested), [0, 11]);
+    // An id is a string: it equals no number.
+    assert_eq!(by_ids(json!({"#id": 5})), [0; 0]);
+    assert_eq!(by_ids(json!({"#id": {"$nin": [5]}})), all_but(&[]));
+    assert_eq!(by_ids(json!({"#id": {"$contains": "r"}})), [0; 0]);
+    assert_eq!(by_ids(json!({"#id": {"$not_contains": "r"}})), all_but(&[]));
+    for operator in ["$gt", "$gte", "$lt", "$lte"] {
+        let refused = Filter::parse_where_with_ids(&json!({"#id": {operator: 5}})).unwrap_err();
+        assert!(refused.message.contains("ids have no order"), "{refused}");
+    }
+}
+
+#[test]
+fn ids_that_every_match_must_have_are_taken_out() {
+    let named = |ids: &[&str]| Filter::ids(ids.iter().map(|id| (*id).to_owned()));
+    let list = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+    let k = || Filter::eq("k", 1);
+    assert_eq!(named(&["b", "a"]).split_ids(), (list(&["a", "b"]), None));
+    assert_eq!(Filter::and([named(&["a"])]).split_ids(), (list(&["a"]), None));
+    let both = Filter::and([named(&["a", "b"]), k(), named(&["b", "c"])]);
+    assert_eq!(both.split_ids(), (list(&["b"]), Some(Filter::and([k()]))));
+    assert_eq!(Filter::and([named(&["a"]), named(&["b"])]).split_ids(), (list(&[]), None));
+    for whole in [k(), !named(&["a"]), Filter::or([named(&["a"]), k()]), Filter::and([])] {
+        assert_eq!(whole.clone().split_ids(), (None, Some(whole)));
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod parse;
 mod pattern;
 mod postings;
 mod scalar;
+mod values;
 
 #[cfg(test)]
 mod agreement_tests;
@@ -20,5 +21,5 @@ mod language_tests;
 mod parse_tests;
 
 pub use ast::{Clause, Filter, FilterError};
-pub use columns::Columns;
+pub use columns::{Columns, RowTexts};
 pub use scalar::{Number, Scalar};

@@ -26,6 +26,8 @@ const JOINS: [&str; 2] = ["$and", "$or"];
 const OPERATORS: [&str; 10] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains"];
 /// The operators of a document filter.
 const DOCUMENT_OPERATORS: [&str; 6] = ["$and", "$or", "$contains", "$not_contains", "$regex", "$not_regex"];
+/// The key that names a record's id, where filters may test it.
+const ID: &str = "#id";
 /// The most characters of a key or a value that an error repeats.
 const MAX_SHOWN_CHARS: usize = 64;
 
@@ -33,6 +35,12 @@ impl Filter {
     /// Parses a metadata filter. The error's message begins with the place, as `where.age: …`.
     pub fn parse_where(json: &Value) -> Result<Filter, FilterError> {
         Parser::new(Clause::Where).node(json, 1).map(Filter)
+    }
+
+    /// Parses a metadata filter in which `#id` names the record's id: equal to a string, or one of several, or not. The
+    /// error's message begins with the place, as `where.#id: …`.
+    pub fn parse_where_with_ids(json: &Value) -> Result<Filter, FilterError> {
+        Parser { names_ids: true, ..Parser::new(Clause::Where) }.node(json, 1).map(Filter)
     }
 
     /// Parses a document filter. The error's message begins with the place, as `where_document.$or: …`.
@@ -53,6 +61,8 @@ impl Filter {
 
 struct Parser {
     clause: Clause,
+    /// Whether `#id` names the record's id. If not, no record has such a key.
+    names_ids: bool,
     /// Where the parser stands, as errors show it.
     place: String,
     nodes: usize,
@@ -65,7 +75,7 @@ type Parsed<T> = Result<T, FilterError>;
 impl Parser {
     fn new(clause: Clause) -> Parser {
         let place = if clause == Clause::WhereDocument { "where_document" } else { "where" };
-        Parser { clause, place: place.to_owned(), nodes: 0, values: 0, regexes: 0 }
+        Parser { clause, names_ids: false, place: place.to_owned(), nodes: 0, values: 0, regexes: 0 }
     }
 
     fn error<T>(&self, message: impl AsRef<str>) -> Parsed<T> {
@@ -159,23 +169,45 @@ impl Parser {
     /// The operand of a metadata key: a value, or an object of one operator.
     fn metadata_test(&mut self, key: &str, json: &Value) -> Parsed<Node> {
         let Value::Object(object) = json else {
-            return Ok(Node::one_of(key, vec![self.scalar(json)?]));
+            return Ok(self.one_of(key, vec![self.scalar(json)?]));
         };
         let (operator, operand) = self.only_entry(object, "operator; join several conditions with $and")?;
         self.within(&format!(".{}", shortened(operator)), |parser| parser.operator_test(key, operator, operand))
     }
 
+    /// A test for equality with one of these values.
+    fn one_of(&self, key: &str, values: Vec<Scalar>) -> Node {
+        if !(self.names_ids && key == ID) {
+            return Node::one_of(key, values);
+        }
+        // An id equals strings only.
+        let id = |value| match value {
+            Scalar::Str(id) => Some(id),
+            Scalar::Bool(_) | Scalar::Number(_) => None,
+        };
+        Node::ids(values.into_iter().filter_map(id).collect())
+    }
+
     fn operator_test(&mut self, key: &str, operator: &str, operand: &Value) -> Parsed<Node> {
         let is_document = key == "#document";
         Ok(match operator {
-            "$eq" => Node::one_of(key, vec![self.scalar(operand)?]),
-            "$ne" => Node::one_of(key, vec![self.scalar(operand)?]).negate(),
+            "$eq" => self.one_of(key, vec![self.scalar(operand)?]),
+            "$ne" => self.one_of(key, vec![self.scalar(operand)?]).negate(),
+            "$gt" | "$gte" | "$lt" | "$lte" if self.names_ids && key == ID => {
+                return self.error("ids have no order, expected one of $eq, $ne, $in, $nin");
+            }
             "$gt" => Node::range(key, Side::Above, self.number(operand)?),
             "$gte" => Node::range(key, Side::AboveOrEqual, self.number(operand)?),
             "$lt" => Node::range(key, Side::Below, self.number(operand)?),
             "$lte" => Node::range(key, Side::BelowOrEqual, self.number(operand)?),
-            "$in" => Node::one_of(key, self.list(operand)?),
-            "$nin" => Node::one_of(key, self.list(operand)?).negate(),
+            "$in" => {
+                let values = self.list(operand)?;
+                self.one_of(key, values)
+            }
+            "$nin" => {
+                let values = self.list(operand)?;
+                self.one_of(key, values).negate()
+            }
             "$contains" | "$not_contains" | "$regex" | "$not_regex" if is_document => {
                 self.document_operator(operator, operand)?
             }

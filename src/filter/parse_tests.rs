@@ -388,6 +388,8 @@ fn a_filter_tells_what_it_reads() {
     assert_eq!((metadata.reads_metadata(), metadata.reads_documents()), (true, false));
     let document = Filter::or([Filter::document_contains("x")]);
     assert_eq!((document.reads_metadata(), document.reads_documents()), (false, true));
+    let ids = Filter::ids(["a".to_owned()]);
+    assert_eq!((ids.reads_metadata(), ids.reads_documents()), (false, false));
     let everything = Filter::and([]);
     assert_eq!((everything.reads_metadata(), everything.reads_documents()), (false, false));
 }

@@ -33,9 +33,18 @@ impl ValueRows {
 
     /// Adds the rows of all values in `values` to `into`.
     fn collect(&self, values: Range<usize>, into: &mut Bitset) {
+        self.among(values).iter().for_each(|row| into.insert(usize::from(*row)));
+    }
+
+    /// The rows of one value.
+    fn of(&self, value: usize) -> &[u16] {
+        self.among(value..value + 1)
+    }
+
+    /// The rows of all values in `values`, value by value.
+    fn among(&self, values: Range<usize>) -> &[u16] {
         let end_of = |count: usize| count.checked_sub(1).and_then(|i| self.ends.get(i)).map_or(0, |e| *e as usize);
-        let rows = self.rows.get(end_of(values.start)..end_of(values.end)).unwrap_or_default();
-        rows.iter().for_each(|row| into.insert(usize::from(*row)));
+        self.rows.get(end_of(values.start)..end_of(values.end)).unwrap_or_default()
     }
 
     fn shrink(&mut self) {
@@ -252,6 +261,23 @@ impl Postings {
     pub(super) fn beyond(&self, side: Side, limit: Number, into: &mut Bitset) {
         self.ints.lists.collect(self.ints.beyond(side, limit, Number::Int), into);
         self.floats.lists.collect(self.floats.beyond(side, limit, Number::Float), into);
+    }
+
+    /// The rows of all values.
+    pub(super) fn rows(&self) -> impl Iterator<Item = u16> + '_ {
+        let lists = [&self.bools.lists, &self.ints.lists, &self.floats.lists, &self.strings.lists];
+        lists.into_iter().flat_map(|lists| lists.rows.iter().copied())
+    }
+
+    /// Visits each value with its rows, until a visit fails.
+    pub(super) fn each<E>(&self, mut visit: impl FnMut(ScalarRef<'_>, &[u16]) -> Result<(), E>) -> Result<(), E> {
+        let mut bools = self.bools.values.iter().enumerate();
+        bools.try_for_each(|(i, b)| visit(ScalarRef::Bool(*b), self.bools.lists.of(i)))?;
+        let mut ints = self.ints.values.iter().enumerate();
+        ints.try_for_each(|(i, n)| visit(ScalarRef::Number(Number::Int(*n)), self.ints.lists.of(i)))?;
+        let mut floats = self.floats.values.iter().enumerate();
+        floats.try_for_each(|(i, f)| visit(ScalarRef::Number(Number::Float(*f)), self.floats.lists.of(i)))?;
+        (0..self.strings.len()).try_for_each(|i| visit(ScalarRef::Str(self.strings.value(i)), self.strings.lists.of(i)))
     }
 
     pub(super) fn size_bytes(&self) -> usize {

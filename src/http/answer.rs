@@ -12,6 +12,7 @@ use crate::collection::answers::{Matches, Reading};
 use crate::collection::request::{CollectionInfo, Found, IndexSettings, ServingState};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
+use crate::text::TextSettings;
 
 /// Answers of up to this many records are written on the async thread.
 pub(super) const INLINE_RECORDS: usize = 64;
@@ -44,6 +45,7 @@ pub(super) struct CollectionBody {
     version: Version,
     metadata: Option<Metadata>,
     index: IndexSettings,
+    text: TextSettings,
     #[serde(flatten)]
     state: ServingState,
 }
@@ -61,6 +63,7 @@ impl From<CollectionInfo> for CollectionBody {
             version: info.version,
             metadata: info.metadata,
             index: info.index,
+            text: info.text,
             state: info.state,
         }
     }

@@ -10,7 +10,7 @@ use super::body::{Payload, decode_off_thread};
 use super::bounded::{List, Tree};
 use super::error::ApiError;
 use super::stream::JsonPieces;
-use super::wire::{Embedding, Field, Freshness, SearchBody, default_k, scope};
+use super::wire::{Component, Embedding, Field, Freshness, SearchBody, default_k, scope};
 use crate::collection::answers::Reading;
 use crate::collection::request::{Consistency, Found, Include, Scope};
 use crate::error::{Error, Result};
@@ -47,6 +47,7 @@ pub(super) struct SearchParameters {
     k: Option<usize>,
     ef_search: Option<usize>,
     exact: Option<bool>,
+    max_distance: Option<f32>,
     include: Option<String>,
     r#where: Option<String>,
     where_document: Option<String>,
@@ -73,16 +74,15 @@ impl SearchParameters {
         });
         let embeddings: Vec<Embedding> = queries.await?.into_iter().map(|record| Embedding(record.embedding)).collect();
         Ok(SearchBody {
-            embedding: None,
             embeddings: Some(List::from(embeddings)),
-            id: None,
             k: self.k.unwrap_or(default_k()),
-            ids: None,
             r#where: json("where", self.r#where)?,
             where_document: json("where_document", self.where_document)?,
             include: self.include.map(|names| fields(&names)).transpose()?,
             ef_search: self.ef_search,
             exact: self.exact.unwrap_or(false),
+            max_distance: self.max_distance.map(Component),
+            ..SearchBody::default()
         })
     }
 
@@ -91,6 +91,7 @@ impl SearchParameters {
             ("k", self.k.is_some()),
             ("ef_search", self.ef_search.is_some()),
             ("exact", self.exact.is_some()),
+            ("max_distance", self.max_distance.is_some()),
             ("include", self.include.is_some()),
             ("where", self.r#where.is_some()),
             ("where_document", self.where_document.is_some()),

@@ -53,6 +53,8 @@ listed! {
     Queries: |limits| limits.queries, "expected at most {} (DRUMLIN_MAX_QUERIES), got more; split the request";
     /// Searches of one request.
     Searches: |_| 100, "expected at most {} in one request, got more; split it";
+    /// Records that a search is to find others like, or unlike.
+    ExampleIds: |_| 100, "expected at most {} ids, got more";
     /// Keys that a search selects.
     Keys: |_| 1_000, "expected at most {} keys, got more";
 }

@@ -40,6 +40,7 @@ pub(super) async fn create(
         dimension: body.dimension,
         metadata: body.metadata.map(|m| m.0),
         index: body.index.0.into(),
+        text: body.text.0,
         ..CollectionSpec::default()
     };
     let scope = parameters.scope();

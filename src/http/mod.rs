@@ -10,6 +10,7 @@ mod access_log;
 mod answer;
 mod arrow;
 mod auth;
+mod beside;
 mod body;
 mod bounded;
 mod chroma;
@@ -19,6 +20,7 @@ mod collections;
 mod connections;
 mod documentation;
 mod error;
+mod facets;
 mod files;
 mod headers;
 mod in_process;
@@ -29,6 +31,7 @@ mod metrics;
 mod middleware;
 mod operations;
 mod origin_guard;
+mod ranked;
 mod records;
 mod sent;
 mod socket;
@@ -214,6 +217,7 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::POST, "/api/collections/{name}/search", post(records::search)),
         (Method::GET, "/api/collections/{name}/count", get(records::count)),
         (Method::POST, "/api/collections/{name}/count", post(records::count_matching)),
+        (Method::POST, "/api/collections/{name}/facets", post(facets::facets)),
         (Method::POST, "/api/s3/sync", post(operations::sync)),
         (Method::GET, "/api/s3/status", get(operations::status)),
         (Method::GET, "/health", get(operations::health)),

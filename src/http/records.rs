@@ -12,10 +12,11 @@ use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
 use super::body::{Json, Name, Parameters, Payload, QueryPayload, decode_off_thread, unsupported};
 use super::error::{ApiError, too_many_records};
 use super::middleware::WriteBegun;
+use super::ranked;
 use super::stream;
 use super::wire::{
-    CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
-    filter, include,
+    Component, CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody,
+    UpdatesBody, filter, include,
 };
 use crate::collection::answers::Matches;
 use crate::collection::handle::Collection;
@@ -137,6 +138,16 @@ pub(super) async fn search(
         }
         body.k += usize::from(k > 0);
     }
+    if body.ranks() {
+        if like.is_some() || arrow::is_wanted(&headers) {
+            return Err(ApiError::invalid(
+                "expected neither id nor an answer in Arrow beside text, sparse, groups, facets and the like, got one \
+                 of them; like searches by a record",
+            ));
+        }
+        let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
+        return ranked::search(&app, &collection, body).await;
+    }
     let query = query(&app, body)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
     let mut found = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?.find(query).await?;
@@ -201,6 +212,7 @@ fn query(app: &App, body: SearchBody) -> Result<Query, ApiError> {
         ids: body.ids.map(|ids| ids.0),
         ef_search: body.ef_search,
         exact: body.exact,
+        max_distance: body.max_distance.map(|Component(distance)| distance),
         include: include(body.include),
         consistency: Consistency::Local,
     })

@@ -10,12 +10,17 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::bounded::{self, Ids, List, Queries, Records, Tree};
+use super::bounded::{self, ExampleIds, Ids, List, Queries, Records, Tree};
 use super::meter;
-use crate::collection::request::{Consistency, Include, IndexSettings, Scope};
+use crate::collection::request::{Consistency, ExampleStrategy, Include, IndexSettings, Scope};
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
+use crate::text::TextSettings;
+
+use super::beside::{DiversityBody, GroupingBody};
+use super::facets::{FacetsBody, FacetsRequestBody};
+use super::ranked::{FusionBody, HighlightBody, SparseQueryBody, TextBody};
 
 /// A JSON object, and nothing else: serde's derived code would also accept a list of the fields in order.
 #[derive(Debug, Default)]
@@ -111,6 +116,8 @@ pub(crate) struct CreateBody {
     pub(crate) metadata: Option<MetadataBody>,
     #[serde(default)]
     pub(crate) index: JsonObject<IndexBody>,
+    #[serde(default)]
+    pub(crate) text: JsonObject<TextSettings>,
 }
 
 /// `index` of a create: [`IndexSettings`], strictly.
@@ -226,7 +233,7 @@ pub(crate) struct CountBody {
 }
 
 /// `POST …/search`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchBody {
     /// A record whose embedding is the query.
@@ -242,6 +249,29 @@ pub(crate) struct SearchBody {
     pub(crate) ef_search: Option<usize>,
     #[serde(default)]
     pub(crate) exact: bool,
+    /// Records whose embedding is farther are left out.
+    pub(crate) max_distance: Option<Component>,
+    /// Words to search for in documents.
+    pub(crate) text: Option<TextBody>,
+    /// A sparse vector to search for under a metadata key.
+    pub(crate) sparse: Option<SparseQueryBody>,
+    /// How several searches become one.
+    pub(crate) fusion: Option<FusionBody>,
+    /// Records of each search that are fused.
+    pub(crate) candidates: Option<usize>,
+    /// Whether answers show where documents have the words.
+    pub(crate) highlight: Option<HighlightBody>,
+    /// Ids of records that the found ones are like, and unlike.
+    pub(crate) like: Option<List<String, ExampleIds>>,
+    pub(crate) unlike: Option<List<String, ExampleIds>>,
+    /// How records are compared with these.
+    pub(crate) strategy: Option<ExampleStrategy>,
+    /// The best groups, instead of the best records.
+    pub(crate) group_by: Option<JsonObject<GroupingBody>>,
+    /// Records that are unlike each other.
+    pub(crate) diversity: Option<JsonObject<DiversityBody>>,
+    /// What to count among the candidates.
+    pub(crate) facets: Option<FacetsBody>,
 }
 
 pub(crate) fn default_k() -> usize {
@@ -255,7 +285,7 @@ pub(crate) struct EmptyBody {}
 
 super::body::bodies! {
     Records: RecordsBody, UpdatesBody;
-    Query: CountBody, DeleteBody, GetBody;
+    Query: CountBody, DeleteBody, FacetsRequestBody, GetBody;
     Settings: CreateBody, EmptyBody;
 }
 
@@ -314,8 +344,9 @@ impl<'de> Visitor<'de> for EmbeddingVisitor {
     }
 }
 
-/// One number of an embedding.
-struct Component(f32);
+/// One number of an embedding, or a distance.
+#[derive(Debug)]
+pub(crate) struct Component(pub(crate) f32);
 
 impl<'de> Deserialize<'de> for Component {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Component, D::Error> {

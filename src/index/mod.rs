@@ -26,6 +26,7 @@ mod repair;
 mod rotation;
 mod row_codes;
 mod search;
+mod sparse;
 mod topk;
 mod walk;
 
@@ -57,5 +58,9 @@ pub use row_codes::LazyCodes;
 #[cfg(any(test, feature = "testing"))]
 pub use search::search_graph;
 pub use search::{Candidate, GraphQuery, Planned, search_planned};
+pub use sparse::{
+    Collector, DROPPED, SparseIndex, SparseIndexBuilder, SparseQuery, TermGroup, TermQuery, TextIndex,
+    TextIndexBuilder, TextSearch, TextStatistics, VectorSearch, WeightedTerm,
+};
 pub use topk::TopK;
 pub use walk::SearchScratch;

@@ -2,7 +2,10 @@
 //! weights.
 //! Invariants: indices ascend strictly, there is one finite value for each, and one token for each where there are any.
 
-use serde::de::Error as _;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -154,6 +157,16 @@ impl SparseVector {
         vector.with_tokens(list("tokens")?.iter().enumerate().map(token).collect::<Result<_>>()?)
     }
 
+    /// The vector that a text of metadata has under a key; `None` where there is none, or the text is no metadata.
+    pub(crate) fn of_key(json_text: &str, key: &str) -> Option<SparseVector> {
+        if !Self::may_be_in(json_text) {
+            return None;
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(json_text);
+        let vector = deserializer.deserialize_map(OfKey(key)).ok()?;
+        deserializer.end().ok().and(vector)
+    }
+
     /// Whether a text of metadata may hold a sparse vector: all that do are found, and a few others.
     pub(crate) fn may_be_in(json_text: &str) -> bool {
         memchr::memmem::find(json_text.as_bytes(), JSON_START).is_some()
@@ -203,6 +216,40 @@ impl<'de> Deserialize<'de> for SparseVector {
         });
         vector.map_err(|e| D::Error::custom(e.message()))
     }
+}
+
+/// Reads an object of metadata for the vector of one key.
+struct OfKey<'k>(&'k str);
+
+impl<'de> Visitor<'de> for OfKey<'_> {
+    type Value = Option<SparseVector>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of metadata values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = object.next_key::<Cow<'de, str>>()? {
+            if key != self.0 {
+                object.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            found = match object.next_value::<SparseOrOther>()? {
+                SparseOrOther::Sparse(vector) => Some(vector),
+                SparseOrOther::Other(_) => None,
+            };
+        }
+        Ok(found)
+    }
+}
+
+/// A value under a key that may hold something else than a sparse vector.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SparseOrOther {
+    Sparse(SparseVector),
+    Other(IgnoredAny),
 }
 
 impl Serialize for SparseVector {

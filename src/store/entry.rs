@@ -408,6 +408,7 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
         metric: record.configuration.metric,
         metadata,
         index: record.configuration.index.clone(),
+        text: record.configuration.text.clone(),
         extension: record.configuration.extension.clone(),
     })
 }

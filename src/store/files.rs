@@ -29,6 +29,7 @@ use crate::format::StreamConfig;
 use crate::format::head::Head;
 use crate::record::{CollectionId, Metric, Version};
 use crate::stream::sweep::Sweep;
+use crate::text::TextSettings;
 
 /// The files of one database: whole bodies by name, streamed in and out. Cheap to clone.
 ///
@@ -112,6 +113,7 @@ fn record(scope: &Scope) -> CollectionRecord {
             metric: Metric::L2,
             dimension: Some(0),
             index: IndexSettings::default(),
+            text: TextSettings::default(),
             extension: Map::new(),
             other: Map::new(),
         },

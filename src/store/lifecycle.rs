@@ -50,12 +50,13 @@ impl Store {
     }
 
     fn check_spec(&self, spec: &CollectionSpec) -> Result<()> {
-        let CollectionSpec { name, dimension, index, .. } = spec;
+        let CollectionSpec { name, dimension, index, text, .. } = spec;
         check_collection_name(name)?;
         let limit = self.inner.limits.dimension;
         if dimension.is_some_and(|d| d == 0 || d > limit) {
             return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
         }
+        text.check()?;
         index.check()
     }
 
@@ -297,6 +298,7 @@ fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
             metric: spec.metric,
             dimension: spec.dimension,
             index: spec.index.clone(),
+            text: spec.text.clone(),
             extension: spec.extension.clone(),
             other: Map::new(),
         },

@@ -90,6 +90,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         version: known.map_or(Version(0), |snapshot| snapshot.version()),
         metadata: identity(entry.id, record).ok().and_then(|identity| identity.metadata),
         index: record.configuration.index.clone(),
+        text: record.configuration.text.clone(),
         extension: record.configuration.extension.clone(),
         state,
     }

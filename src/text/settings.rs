@@ -62,6 +62,11 @@ impl Default for TextSettings {
 }
 
 impl TextSettings {
+    /// Whether nothing differs from the default.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == TextSettings::default()
+    }
+
     /// # Errors
     /// `Invalid` names the field that is out of bounds.
     pub fn check(&self) -> Result<()> {

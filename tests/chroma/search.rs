@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DB, assert_refused, path_of, with_things};
+use super::{DB, assert_invalid, assert_refused, path_of, start, with_things};
 
 #[tokio::test]
 async fn a_search_ranks_by_one_knn_with_filter_limit_and_select() {
@@ -17,7 +17,7 @@ async fn a_search_ranks_by_one_knn_with_filter_limit_and_select() {
     let expected = json!({
         "ids": [["a", "c"]], "documents": [["d1", ""]], "embeddings": [[[1.0, 0.0], [1.0, 1.0]]],
         "metadatas": [[{"k": 1, "s": "x"}, {"l": ["p", "q"], "f": 1.0, "b": true}]], "scores": [[0.0, 1.0]],
-        "select": [["#document", "#score", "#metadata", "#embedding"]],
+        "select": [["#document", "#embedding", "#metadata", "#score"]],
     });
     assert_eq!((found.status, found.json()), (200, expected));
     let filtered = json!({"filter": {"k": {"$ne": 1}}, "rank": knn, "limit": {"offset": 1}, "select": {"keys": ["k"]}});
@@ -40,30 +40,57 @@ async fn a_search_without_a_rank_lists_in_insertion_order() {
     let (server, path) = with_things().await;
     let body = json!({"searches": [{"limit": {"offset": 1, "limit": 1}, "select": {"keys": ["#score"]}}, {"filter": {"k": 1}}]});
     let found = server.post(&format!("{path}/search"), &body).await.json();
-    assert_eq!((&found["ids"], &found["scores"]), (&json!([["b"], ["a"]]), &json!([[null], null])));
+    assert_eq!(
+        (&found["ids"], &found["scores"]),
+        (&json!([["b"], ["a"]]), &json!([[0.0], null])),
+        "its place on the page"
+    );
     let none = server.post(&format!("{path}/search"), &json!({"searches": []})).await;
     assert_eq!((none.status, &none.json()["ids"]), (200, &json!([])));
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_search_that_is_not_there_says_what() {
-    let (server, path) = with_things().await;
-    let cases = [
-        json!({"rank": {"$sum": [{"$val": 1}, {"$val": 2}]}}),
-        json!({"rank": {"$knn": {"query": {"indices": [1], "values": [1]}, "key": "sparse"}}}),
-        json!({"rank": {"$knn": {"query": [1, 0], "default": 5.0}}}),
-        json!({"group_by": {"keys": ["k"]}}),
-        json!({"filter": {"#id": {"$nin": ["a"]}}}),
-    ];
-    for case in cases {
-        let refused = server.post(&format!("{path}/search"), &json!({"searches": [case]})).await;
-        assert_eq!((refused.status, &refused.json()["error"]), (501, &json!("ChromaError")), "{case}");
-        assert!(refused.text().contains("Search does not support"), "{}", refused.text());
+async fn sparse_vectors_are_searched_where_the_schema_has_an_index_of_them() {
+    let server = start().await;
+    let index = |config: Value| json!({"sparse_vector": {"sparse_vector_index": {"enabled": true, "config": config}}});
+    let keys = json!({"sp": index(json!({})), "bm": index(json!({"bm25": true}))});
+    let body = json!({"name": "sparse", "schema": {"defaults": {}, "keys": keys}});
+    let path = path_of(&server.post(&format!("{DB}/collections"), &body).await.json());
+    let vector = |entries: &[(u32, f32)]| {
+        let (indices, values): (Vec<u32>, Vec<f32>) = entries.iter().copied().unzip();
+        json!({"indices": indices, "values": values})
+    };
+    let metadatas = json!([
+        {"sp": vector(&[(1, 1.0), (2, 0.5)]), "bm": vector(&[(1, 1.0), (2, 1.0)])},
+        {"sp": vector(&[(2, 2.0)]), "bm": vector(&[(2, 1.0)])},
+        {"sp": vector(&[(1, -1.0), (3, 1.0)])},
+    ]);
+    let records = json!({"ids": ["a", "b", "c"], "embeddings": [[0, 0], [1, 0], [0, 2]], "metadatas": metadatas});
+    assert_eq!(server.post(&format!("{path}/add"), &records).await.status, 201);
+    let search = async |rank: Value| {
+        let body = json!({"searches": [{"rank": rank, "select": {"keys": ["#score"]}}]});
+        let answer = server.post(&format!("{path}/search"), &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        (answer.json()["ids"][0].clone(), answer.json()["scores"][0].clone())
+    };
+    let sparse = |key: &str| json!({"$knn": {"query": vector(&[(1, 1.0), (2, 1.0)]), "key": key}});
+    assert_eq!(search(sparse("sp")).await, (json!(["b", "a", "c"]), json!([-1.0, -0.5, 2.0])));
+    let hybrid = json!({"$sum": [{"$knn": {"query": [0, 0]}}, sparse("sp")]});
+    assert_eq!(search(hybrid).await, (json!(["a", "b", "c"]), json!([-0.5, 0.0, 6.0])));
+    // Of three records one has index 1 under `bm`, and two have index 2.
+    let idf = |with: f32| ((3.0 - with + 0.5) / (with + 0.5)).ln_1p();
+    let (ids, scores) = search(sparse("bm")).await;
+    assert_eq!(ids, json!(["a", "b"]));
+    for (score, expected) in scores.as_array().unwrap().iter().zip([1.0 - idf(1.0) - idf(2.0), 1.0 - idf(2.0)]) {
+        assert!((score.as_f64().unwrap() as f32 - expected).abs() < 1e-6, "{score}, not {expected}");
     }
-    let dimension =
-        server.post(&format!("{path}/search"), &json!({"searches": [{"rank": {"$knn": {"query": [1]}}}]})).await;
-    assert_eq!(dimension.status, 400);
+    let unknown = json!({"searches": [{"rank": sparse("other")}]});
+    let words = "Cannot filter using metadata key 'other' with type 'SparseVector' because indexing is disabled";
+    assert_invalid(&server.post(&format!("{path}/search"), &unknown).await, words);
+    let short = json!({"searches": [{"rank": {"$knn": {"query": [1]}}}]});
+    let words = "Collection expecting embedding with dimension of 2, got 1";
+    assert_invalid(&server.post(&format!("{path}/search"), &short).await, words);
     server.stop().await;
 }
 

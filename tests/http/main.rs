@@ -3,6 +3,8 @@
 
 mod activity;
 mod bad_requests;
+mod beside;
 mod hostile;
 mod names;
 mod native;
+mod words;

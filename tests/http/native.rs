@@ -49,6 +49,10 @@ async fn a_collection_is_created_listed_described_and_dropped() {
     let expected = json!({
         "id": null, "name": "one", "tenant": "default_tenant", "database": "default_database", "metric": "ip",
         "dimension": 4, "count": 0, "version": 0, "metadata": {"owner": "me"}, "index": index, "state": "ready",
+        "text": {
+            "language": "english", "stemming": true, "stemmer": "snowball3", "k1": 1.2, "b": 0.75, "avg_doc_length": 256.0,
+            "token_max_length": 40,
+        },
     });
     assert_eq!(body, expected);
     assert_eq!(server.get("/api/collections/one").await.json(), created.json());

@@ -1,7 +1,15 @@
 //! Reads of one snapshot: which rows are selected, records in insertion order, and nearest neighbours.
 //! Invariant: a read sees one version, and all of it.
 
+mod diversified;
+mod examples;
+mod facets;
 pub(super) mod get;
+mod groups;
 pub(super) mod insertion_order;
+mod leaf;
+pub(super) mod ranked;
 mod search;
 pub(super) mod select;
+mod text;
+mod value_key;

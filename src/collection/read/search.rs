@@ -151,7 +151,11 @@ impl Snapshot {
         if self.dimension.is_none() || self.live == 0 {
             return Ok(Route::default());
         }
-        let selected = self.select(query.ids.as_deref(), query.filter.as_ref(), interrupt)?;
+        Ok(self.route_among(query, self.select(query.ids.as_deref(), query.filter.as_ref(), interrupt)?))
+    }
+
+    /// Decides the route of a query among selected records, which may be others than those of its own conditions.
+    pub(super) fn route_among(&self, query: &Query, selected: Selected) -> Route {
         let selected = match selected {
             Selected::All => None,
             Selected::Rows(selected) => Some(selected),
@@ -164,7 +168,7 @@ impl Snapshot {
                 rows.map(|(view, rows)| self.unwalked(view, Some(rows), &walks)).collect()
             }
         };
-        Ok(Route { scans, walks, selected })
+        Route { scans, walks, selected }
     }
 
     /// The rows nearest to each of some of the query's embeddings, with their distances. A row is read once for all
@@ -179,7 +183,13 @@ impl Snapshot {
         let embeddings = query.embeddings.get(numbers).unwrap_or_default();
         let prepared = embeddings.iter().map(|embedding| PreparedQuery::new(self.metric, embedding));
         let nearest = self.nearest(&prepared.collect::<Vec<_>>(), query, route, interrupt)?;
-        nearest.into_iter().map(|top| self.found_rows(top)).collect()
+        let mut found = nearest.into_iter().map(|top| self.found_rows(top)).collect::<Result<Vec<_>>>()?;
+        if let Some(most) = query.max_distance {
+            for rows in &mut found {
+                rows.truncate(rows.partition_point(|(_, distance)| *distance <= most));
+            }
+        }
+        Ok(found)
     }
 
     /// The rows of a chunk that no walk covers, of those `selected` (`None`: all that are alive).

@@ -13,7 +13,7 @@ use crate::filter::Filter;
 use crate::interrupt::Interrupt;
 
 /// Live rows of one snapshot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Selected {
     /// All of them.
     All,
@@ -22,7 +22,7 @@ pub enum Selected {
 }
 
 impl Selected {
-    fn some(rows: Vec<RoaringBitmap>) -> Selected {
+    pub fn some(rows: Vec<RoaringBitmap>) -> Selected {
         Selected::Rows(Arc::new(SelectedRows::new(rows)))
     }
 

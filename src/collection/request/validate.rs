@@ -104,6 +104,9 @@ pub fn check_query(query: &Query, dimension: Option<usize>, limits: &Limits) -> 
     if query.ef_search == Some(0) {
         return Err(Error::invalid("ef_search: expected at least 1, got 0"));
     }
+    if let Some(distance) = query.max_distance.filter(|distance| distance.is_nan()) {
+        return Err(Error::invalid(format!("max_distance: expected a number, got {distance}")));
+    }
     for (i, embedding) in query.embeddings.iter().enumerate() {
         check_embedding(&format_args!("embeddings[{i}]"), embedding, dimension, limits)?;
     }

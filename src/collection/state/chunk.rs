@@ -3,7 +3,7 @@
 //! Invariants: addresses strictly ascend; ids are distinct; `vectors` is rows × `dim`; a chunk has at least one row
 //! and at most [`CHUNK_ROWS`].
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::buffer::ScalarBuffer;
@@ -11,13 +11,15 @@ use arrow::compute::interleave;
 use roaring::RoaringBitmap;
 
 use super::id_table::{IdHasher, IdTable};
+use super::inverted::InvertedIndexes;
 use crate::collection::estimate;
 use crate::error;
-use crate::filter::{Columns, Filter};
+use crate::filter::{Columns, Filter, RowTexts};
 use crate::format::FormatError;
-use crate::index::{Vectors, inverse_norms};
+use crate::index::{SparseIndex, TextIndex, Vectors, inverse_norms};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Metric};
+use crate::text::Analyser;
 
 /// The most rows of a chunk.
 pub const CHUNK_ROWS: usize = 16_384;
@@ -60,6 +62,8 @@ pub struct Chunk {
     carried: Vec<(u64, u32)>,
     /// Metadata by key, built by the first filter.
     by_key: OnceLock<Columns>,
+    /// Sparse vectors by index, built by the first search for them.
+    inverted: InvertedIndexes,
 }
 
 impl Chunk {
@@ -77,7 +81,8 @@ impl Chunk {
         let carried = rows().zip(embedded.iter()).filter(|((_, a), e)| a != e).map(|((row, _), e)| (*e, row));
         let mut carried: Vec<(u64, u32)> = carried.collect();
         carried.sort_unstable();
-        Ok(Chunk { dim: kind.dim, inverse_norms, table, moved, carried, by_key: OnceLock::new(), columns })
+        let (by_key, inverted) = (OnceLock::new(), InvertedIndexes::default());
+        Ok(Chunk { dim: kind.dim, inverse_norms, table, moved, carried, by_key, inverted, columns })
     }
 
     /// Makes one chunk from chosen rows of several. The given order must be address order.
@@ -97,7 +102,18 @@ impl Chunk {
             uris: texts(chunks, rows, |c| &c.columns.uris)?,
             metadatas: texts(chunks, rows, |c| &c.columns.metadatas)?,
         };
-        Chunk::new(columns, kind)
+        let parts: Vec<(&InvertedIndexes, usize)> = chunks.iter().map(|c| (&c.inverted, c.len())).collect();
+        Ok(Chunk { inverted: InvertedIndexes::merged(&parts, rows), ..Chunk::new(columns, kind)? })
+    }
+
+    /// The inverted index of the documents, over all rows, dead ones included.
+    pub fn text_index(&self, analyser: &Analyser) -> error::Result<Arc<TextIndex>> {
+        self.inverted.text(analyser, &self.columns.documents)
+    }
+
+    /// The inverted index of a metadata key's sparse vectors, over all rows, dead ones included.
+    pub fn sparse_index(&self, key: &str) -> error::Result<Arc<SparseIndex>> {
+        self.inverted.sparse(key, &self.columns.metadatas)
     }
 
     pub fn len(&self) -> usize {
@@ -201,14 +217,20 @@ impl Chunk {
             }
             return Ok(matching);
         }
-        let by_key = self.by_key.get_or_init(|| Columns::build(&self.columns.metadatas));
-        Ok(filter.evaluate(by_key, &self.columns.documents, interrupt)? & rows)
+        let by_key = self.by_key();
+        let texts = RowTexts { ids: &self.columns.ids, documents: &self.columns.documents };
+        Ok(filter.evaluate(by_key, texts, interrupt)? & rows)
+    }
+
+    /// Metadata by key, built where it is not yet.
+    pub fn by_key(&self) -> &Columns {
+        self.by_key.get_or_init(|| Columns::build(&self.columns.metadatas))
     }
 
     fn matches(&self, filter: &Filter, row: u32, interrupt: &Interrupt) -> error::Result<bool> {
         interrupt.check()?;
         let metadata = self.metadata(row).and_then(|text| Metadata::from_json_text(text).ok());
-        filter.matches_within(metadata.as_ref(), self.document(row), interrupt)
+        filter.matches_within(self.id(row), metadata.as_ref(), self.document(row), interrupt)
     }
 
     /// Bytes of embeddings and norms.
@@ -219,7 +241,7 @@ impl Chunk {
     /// Bytes of everything else.
     pub fn record_bytes(&self) -> usize {
         let texts = self.texts().iter().map(|c| c.value_data().len().min(text_bytes(c)) + c.len() * 4).sum::<usize>();
-        let built = self.filter_bytes().unwrap_or(0);
+        let built = self.filter_bytes().unwrap_or(0) + self.inverted.size_bytes();
         texts + self.len() * 24 + self.table.size_bytes() + self.carried.len() * 16 + built
     }
 

@@ -2,8 +2,9 @@
 //! Invariants: an entry is used only on the very chunks and graphs that it was made of, which never change, so no
 //! write needs to tell the cache. It keeps none of them in memory, and its bytes are at most one for each record.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 
 use super::graphs::GraphView;
@@ -92,7 +93,7 @@ fn same<T>(weak: &[Weak<T>], strong: &[Arc<T>]) -> bool {
 impl SelectionCache {
     /// What the filter selects of a snapshot, if that was asked before.
     pub fn get(&self, snapshot: &Snapshot, filter: &Filter) -> Option<Arc<SelectedRows>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let at = entries.iter().rposition(|entry| entry.filter == *filter && entry.is_of(snapshot))?;
         let entry = entries.remove(at);
         let selected = entry.selected.clone();
@@ -104,7 +105,7 @@ impl SelectionCache {
     pub fn put(&self, snapshot: &Snapshot, filter: &Filter, selected: &Arc<SelectedRows>) {
         let bytes = selected.size_bytes(&snapshot.graphs) + filter.size_bytes() as u64;
         let most = snapshot.live.max(LEAST_BYTES);
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         // Writes and new graphs make entries useless; of two requests with one filter the later one counts.
         entries.retain(|entry| entry.is_of(snapshot) && entry.filter != *filter);
         if bytes > most {
@@ -125,7 +126,7 @@ impl SelectionCache {
 
     /// Bytes of memory.
     pub fn size_bytes(&self) -> u64 {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.lock();
         entries.iter().map(|entry| entry.bytes).sum()
     }
 }

@@ -133,5 +133,6 @@ impl<'a> Overlay<'a> {
 fn matches(filter: &Filter, row: &Row, interrupt: &Interrupt) -> Result<bool> {
     interrupt.check()?;
     let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
-    Ok(row.op == RowOp::Put && filter.matches_within(metadata.as_ref(), row.document.as_deref(), interrupt)?)
+    let document = row.document.as_deref();
+    Ok(row.op == RowOp::Put && filter.matches_within(&row.id, metadata.as_ref(), document, interrupt)?)
 }

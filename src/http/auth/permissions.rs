@@ -78,6 +78,7 @@ const TABLE: &[RouteGroup] = &[
         ("DELETE", "/{name}", ADMIN),
         ("GET", "/{name}/count", READ),
         ("POST", "/{name}/count", READ),
+        ("POST", "/{name}/facets", READ),
         ("POST", "/{name}/get", READ),
         ("POST", "/{name}/search", READ),
         ("POST", "/{name}/add", WRITE),

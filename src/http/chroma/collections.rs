@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::record::CollectionId;
 use crate::store::Store;
 use crate::store::modify::CollectionChange;
+use crate::text::TextSettings;
 
 /// How often a get-or-create starts again after interference by others.
 const ATTEMPTS: usize = 50;
@@ -128,6 +129,7 @@ fn spec(body: ChromaCreateBody) -> Result<CollectionSpec, ChromaError> {
         dimension: None,
         metadata,
         index: configuration.hnsw.index(),
+        text: TextSettings::default(),
         extension: remembered(&schema, Map::new())?,
     })
 }

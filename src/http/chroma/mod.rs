@@ -21,6 +21,7 @@ mod records;
 pub(super) mod root;
 mod schema;
 mod search;
+mod sparse;
 
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post, put};

@@ -17,6 +17,8 @@ use crate::collection::state::{KeyType, KeyTypes};
 pub(super) const DOCUMENT: &str = "#document";
 /// The key of the embedding.
 pub(super) const EMBEDDING: &str = "#embedding";
+/// The key under which the filter of a search finds the record's id.
+const ID: &str = "#id";
 
 /// A schema; in a request, parts may be missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -410,7 +412,7 @@ impl Schema {
             let of_text = matches!(operator, "$contains" | "$not_contains" | "$regex" | "$not_regex");
             if key == DOCUMENT && of_text {
                 self.check_full_text()?;
-            } else {
+            } else if key != ID {
                 self.check_key(key, operand)?;
             }
         }

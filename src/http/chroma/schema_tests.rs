@@ -275,6 +275,19 @@ fn filters_on_what_has_no_index_are_refused_by_key_and_kind() {
 }
 
 #[test]
+fn ids_need_no_index_of_strings() {
+    let schema = of(json!({
+        "defaults": {"string": {"string_inverted_index": {"enabled": false, "config": {}}}},
+        "keys": {},
+    }));
+    let (ids, other) = (json!({"#id": {"$in": ["a"]}}), json!({"$or": [{"#id": "a"}, {"k": "a"}]}));
+    let schema = schema.unwrap();
+    assert!(schema.check_filter(Some(&ids), None).is_ok());
+    let refused = format!("{:?}", schema.check_filter(Some(&other), None));
+    assert!(refused.contains("metadata key 'k' with type 'Str'"), "{refused}");
+}
+
+#[test]
 fn full_text_search_can_be_switched_off() {
     let schema =
         of(json!({"defaults": {}, "keys": {"#document": {"string": {"fts_index": {"enabled": false, "config": {}}}}}}));

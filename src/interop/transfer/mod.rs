@@ -23,6 +23,7 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interop::record_columns::{ColumnChoice, ColumnPlan};
 use crate::record::{MetaValue, Metadata, Metric, Record};
+use crate::text::TextSettings;
 
 /// How to read a file that another program may have written.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +122,7 @@ pub fn described(identity: &Identity, dimension: Option<usize>) -> Value {
         "dimension": dimension,
         "metadata": identity.metadata,
         "index": identity.index,
+        "text": identity.text,
         "extension": identity.extension,
     })
 }
@@ -138,6 +140,8 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
         #[serde(default)]
         index: IndexSettings,
         #[serde(default)]
+        text: TextSettings,
+        #[serde(default)]
         extension: Map<String, Value>,
     }
     let bad = |e: serde_json::Error| Error::invalid(format!("the file's description of its collection: {e}"));
@@ -153,6 +157,7 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
         dimension: described.dimension,
         metadata: metadata.map(Metadata),
         index: described.index,
+        text: described.text,
         extension: described.extension,
     })
 }

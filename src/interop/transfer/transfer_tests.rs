@@ -48,6 +48,7 @@ fn identity() -> Identity {
         scope: Default::default(),
         metric: Metric::Ip,
         metadata: Some(Metadata::from([("season", "summer")])),
+        text: TextSettings { b: 0.5, ..TextSettings::default() },
         index: IndexSettings { m: 24, ..IndexSettings::default() },
         extension: Map::from_iter([("schema".to_owned(), json!({"a": 1.0}))]),
     }

@@ -11,6 +11,7 @@ use crate::error::ErrorKind;
 use crate::format::{CommitHeader, Nonce};
 use crate::record::{CollectionId, Metadata, Metric};
 use crate::store::modify::CollectionChange;
+use crate::text::TextSettings;
 
 fn record(name: &str) -> Box<CollectionRecord> {
     Box::new(CollectionRecord {
@@ -22,6 +23,7 @@ fn record(name: &str) -> Box<CollectionRecord> {
             metric: Metric::L2,
             dimension: None,
             index: IndexSettings::default(),
+            text: TextSettings::default(),
             extension: Map::new(),
             other: Map::new(),
         },

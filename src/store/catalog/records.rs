@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::collection::request::{IndexSettings, Scope};
 use crate::format::FormatError;
 use crate::record::{CollectionId, Metric};
+use crate::text::TextSettings;
 
 /// Whether a record stands for something live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Configuration {
     /// How graphs are built.
     #[serde(default)]
     pub index: IndexSettings,
+    /// How documents are searched by their words.
+    #[serde(default, skip_serializing_if = "TextSettings::is_default")]
+    pub text: TextSettings,
     /// Stored for the creator of the collection, never interpreted here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extension: Map<String, Value>,

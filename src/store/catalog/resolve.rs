@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Row, RowOp};
 use crate::record::{CollectionId, Metric};
 use crate::store::modify::CollectionChange;
+use crate::text::TextSettings;
 
 /// A change of the catalog.
 #[derive(Debug, Clone, PartialEq)]
@@ -294,6 +295,7 @@ fn condemned(id: CollectionId) -> CollectionRecord {
         metric: Metric::default(),
         dimension: None,
         index: IndexSettings::default(),
+        text: TextSettings::default(),
         extension: Map::new(),
         other: Map::new(),
     };

@@ -1,0 +1,216 @@
+//! The searches that a rank reads: the best records by embedding or by sparse vector, of those selected.
+//! Invariants: a record is found once; equal scores are in insertion order, also where the limit cuts.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::select::Selected;
+use super::text::idf;
+use crate::collection::request::{LeafQuery, LeafSearch, NearestOptions, Query};
+use crate::collection::state::snapshot::{RowRef, Snapshot};
+use crate::config::Limits;
+use crate::error::Result;
+use crate::index::{Collector, SparseQuery, VectorSearch};
+use crate::interrupt::Interrupt;
+use crate::record::{Address, SparseVector};
+
+/// A record in a ranked list. The order is that of insertion, since positions are distinct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RankKey {
+    position: Address,
+    /// Where the record stands.
+    pub at: RowRef,
+}
+
+/// What all searches of one rank share.
+#[derive(Debug, Clone, Copy)]
+pub struct LeafContext<'a> {
+    /// The records that may be found.
+    pub selected: &'a Selected,
+    /// What searches by embedding leave out, and how they are done.
+    pub nearest: NearestOptions,
+    /// How many records each search finds, instead of its own limit.
+    pub limit: Option<usize>,
+    pub limits: &'a Limits,
+    pub interrupt: &'a Interrupt,
+}
+
+impl Snapshot {
+    /// The records of one search, best first.
+    pub(super) fn leaf(&self, leaf: &LeafSearch, context: LeafContext<'_>) -> Result<Vec<(RankKey, f32)>> {
+        // No allocation is made by the limit: it may be any number.
+        let limit = context.limit.unwrap_or(leaf.limit).min(usize::try_from(self.live).unwrap_or(usize::MAX));
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        match &leaf.query {
+            LeafQuery::Embedding(embedding) => self.nearest_embeddings(embedding, limit, context),
+            LeafQuery::Examples(examples) => self.like_examples(examples, limit, context),
+            LeafQuery::Sparse { key, vector, idf } => self.nearest_sparse((key, vector, *idf), limit, context),
+            LeafQuery::Text { query, analyser } => self.best_documents((query, analyser), limit, context),
+        }
+    }
+
+    pub(super) fn key_of(&self, at: RowRef) -> RankKey {
+        RankKey { position: self.chunk(at).position(at.row), at }
+    }
+
+    pub(super) fn nearest_embeddings(
+        &self,
+        embedding: &[f32],
+        limit: usize,
+        context: LeafContext<'_>,
+    ) -> Result<Vec<(RankKey, f32)>> {
+        let NearestOptions { max_distance, ef_search, exact } = context.nearest;
+        let mut query = Query { max_distance, ef_search, exact, ..Query::new(embedding) };
+        // A search breaks ties by address. It is that of insertion but for updated records: where there are any, all
+        // that are as far as the last one must be found before the list is cut.
+        let moved = self.chunks.iter().any(|view| !view.chunk.moved().is_empty());
+        let mut k = if moved { limit.saturating_add(1) } else { limit };
+        loop {
+            query.k = k;
+            let route = self.route_among(&query, context.selected.clone());
+            let found = self.answer(&query, &route, 0..1, context.interrupt)?.pop().unwrap_or_default();
+            let whole = found.len() < k;
+            let mut rows: Vec<(RankKey, f32)> =
+                found.into_iter().map(|(at, distance)| (self.key_of(at), distance)).collect();
+            let tied = match (rows.get(limit - 1), rows.last()) {
+                (Some(cut), Some(last)) => cut.1 == last.1,
+                _ => false,
+            };
+            if whole || !moved || !tied {
+                rows.sort_by(crate::ranking::by_score);
+                rows.truncate(limit);
+                return Ok(rows);
+            }
+            k = k.saturating_mul(4);
+        }
+    }
+
+    fn nearest_sparse(
+        &self,
+        (key, vector, idf): (&str, &SparseVector, bool),
+        limit: usize,
+        context: LeafContext<'_>,
+    ) -> Result<Vec<(RankKey, f32)>> {
+        let weighted = if idf { Some(self.weighted(key, vector, context.interrupt)?) } else { None };
+        let query = SparseQuery { indices: vector.indices(), values: weighted.as_deref().unwrap_or(vector.values()) };
+        let mut nearest = NearestRows::new(limit);
+        for (chunk, view) in self.chunks.iter().enumerate() {
+            context.interrupt.check()?;
+            let rows = context.selected.of(self, chunk);
+            if rows.is_empty() {
+                continue;
+            }
+            let index = view.chunk.sparse_index(key)?;
+            let allowed = (rows.len() < view.chunk.len() as u64).then_some(rows);
+            let search = VectorSearch { query, allowed, exact: false, interrupt: context.interrupt };
+            let mut of_chunk = ChunkRows { snapshot: self, chunk, nearest: &mut nearest };
+            index.search(&search, &mut of_chunk)?;
+        }
+        Ok(nearest.into_sorted())
+    }
+
+    /// The query's values times the idf of their indices.
+    fn weighted(&self, key: &str, vector: &SparseVector, interrupt: &Interrupt) -> Result<Vec<f32>> {
+        let mut frequencies = vec![0u64; vector.len()];
+        for view in &self.chunks {
+            interrupt.check()?;
+            let index = view.chunk.sparse_index(key)?;
+            let here = index.document_frequencies(vector.indices(), &view.alive);
+            frequencies.iter_mut().zip(here).for_each(|(sum, here)| *sum += u64::from(here));
+        }
+        let weighted = vector.values().iter().zip(frequencies);
+        Ok(weighted.map(|(value, frequency)| value * idf(self.live, frequency)).collect())
+    }
+}
+
+/// A record and its distance.
+#[derive(Debug)]
+pub(super) struct NearestRow {
+    pub distance: f32,
+    pub key: RankKey,
+}
+
+impl Ord for NearestRow {
+    fn cmp(&self, other: &NearestRow) -> Ordering {
+        crate::ranking::by_score(&(self.key, self.distance), &(other.key, other.distance))
+    }
+}
+
+impl PartialOrd for NearestRow {
+    fn partial_cmp(&self, other: &NearestRow) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for NearestRow {
+    fn eq(&self, other: &NearestRow) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for NearestRow {}
+
+/// The nearest rows so far, the farthest on top.
+#[derive(Debug)]
+pub(super) struct NearestRows {
+    limit: usize,
+    kept: BinaryHeap<NearestRow>,
+}
+
+impl NearestRows {
+    pub fn new(limit: usize) -> NearestRows {
+        NearestRows { limit, kept: BinaryHeap::new() }
+    }
+
+    /// The distance of the last row that is kept, once as many are kept as there may be.
+    pub fn farthest(&self) -> Option<f32> {
+        self.kept.peek().filter(|_| self.kept.len() >= self.limit).map(|row| row.distance)
+    }
+
+    /// The nearest first.
+    pub fn into_sorted(self) -> Vec<(RankKey, f32)> {
+        self.kept.into_sorted_vec().into_iter().map(|row| (row.key, row.distance)).collect()
+    }
+
+    /// A product below this is farther than all that are kept. Products that differ may have one distance, since
+    /// 1 − x is rounded: those are not below it.
+    fn least_product(&self) -> f32 {
+        match self.farthest().map(f64::from) {
+            Some(distance) => {
+                let rounding = distance.abs() * f64::from(f32::EPSILON) + f64::from(f32::MIN_POSITIVE);
+                ((1.0 - distance - rounding) as f32).next_down()
+            }
+            None => f32::NEG_INFINITY,
+        }
+    }
+
+    pub fn push(&mut self, row: NearestRow) {
+        if self.kept.len() < self.limit {
+            self.kept.push(row);
+        } else if let Some(mut farthest) = self.kept.peek_mut()
+            && row < *farthest
+        {
+            *farthest = row;
+        }
+    }
+}
+
+/// Takes the rows of one chunk.
+struct ChunkRows<'a> {
+    snapshot: &'a Snapshot,
+    chunk: usize,
+    nearest: &'a mut NearestRows,
+}
+
+impl Collector for ChunkRows<'_> {
+    fn threshold(&self) -> f32 {
+        self.nearest.least_product()
+    }
+
+    fn offer(&mut self, row: u32, score: f32) {
+        let key = self.snapshot.key_of(RowRef { chunk: self.chunk, row });
+        self.nearest.push(NearestRow { distance: 1.0 - score, key });
+    }
+}

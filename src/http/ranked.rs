@@ -1,0 +1,455 @@
+//! Searches of the native API by words and by sparse vectors, alone, together, or fused with an embedding.
+//! Invariant: an answer says of each record how each search ranked it, so that a person can see why it is where it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::response::Response;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::beside::{GroupHeads, Grouping};
+use super::error::ApiError;
+use super::facets::FacetAnswers;
+use super::records::room_for_rows;
+use super::stream::{self, JsonPieces, append};
+use super::wire::{SearchBody, filter, include};
+use crate::collection::answers::RankedRows;
+use crate::collection::handle::Collection;
+use crate::collection::request::{
+    Combination, Found, Fusion, GroupedSearch, Include, LeafQuery, LeafSearch, RankedSearch, Ranking,
+};
+use crate::error::Error;
+use crate::ranking::{Better, FusedPart, Normalisation};
+use crate::record::{Metadata, SparseVector};
+use crate::text::{Analyser, HighlightSettings, MinimumMatch, QueryOptions, TextQuery, Typos};
+
+/// Records of each search that are fused, as a multiple of the records asked for, and at least.
+const CANDIDATES_PER_RECORD: usize = 10;
+const LEAST_CANDIDATES: usize = 100;
+/// The constant of reciprocal rank fusion in its paper.
+const RRF_K: f32 = 60.0;
+
+/// `text` of a search: the words, or an object with options.
+#[derive(Debug)]
+pub(crate) struct TextBody {
+    query: String,
+    options: QueryOptions,
+}
+
+/// `text` of a search as an object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextOptionsBody {
+    query: String,
+    minimum_match: Option<MinimumMatch>,
+    #[serde(default)]
+    prefix: bool,
+    #[serde(default)]
+    typos: Typos,
+}
+
+impl<'de> Deserialize<'de> for TextBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TextBody, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = TextBody;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("words, or an object of query, minimum_match, prefix and typos")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, query: &str) -> Result<TextBody, E> {
+                Ok(TextBody { query: query.to_owned(), options: QueryOptions::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<TextBody, A::Error> {
+                let body = TextOptionsBody::deserialize(MapAccessDeserializer::new(object))?;
+                let TextOptionsBody { query, minimum_match, prefix, typos } = body;
+                Ok(TextBody {
+                    query,
+                    options: QueryOptions { minimum_match, prefix, typos, ..QueryOptions::default() },
+                })
+            }
+        }
+
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// `sparse` of a search.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SparseQueryBody {
+    key: String,
+    indices: Vec<u32>,
+    values: Vec<f32>,
+    #[serde(default)]
+    idf: bool,
+}
+
+/// `fusion` of a search.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FusionBody {
+    /// By ranks.
+    Rrf(RrfBody),
+    /// By normalised scores.
+    WeightedSum(WeightedSumBody),
+}
+
+/// `rrf` of a fusion.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RrfBody {
+    #[serde(default = "rrf_k")]
+    k: f32,
+    #[serde(default)]
+    weights: Option<Vec<f32>>,
+}
+
+/// `weighted_sum` of a fusion.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WeightedSumBody {
+    #[serde(default)]
+    weights: Option<Vec<f32>>,
+    #[serde(default)]
+    normalisation: NormalisationBody,
+}
+
+/// How scores are made comparable.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum NormalisationBody {
+    #[default]
+    MinMax,
+    Distribution,
+}
+
+fn rrf_k() -> f32 {
+    RRF_K
+}
+
+/// `highlight` of a search: whether, or how.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or an object of length, fragments, pre, post and escape_html")]
+pub(crate) enum HighlightBody {
+    Flag(bool),
+    Settings(HighlightSettings),
+}
+
+impl SearchBody {
+    /// Whether the search is more than one of embeddings.
+    pub(super) fn ranks(&self) -> bool {
+        let by_words = self.text.is_some() || self.highlight.is_some();
+        let beside = self.group_by.is_some() || self.diversity.is_some() || self.facets.is_some();
+        let examples = self.like.is_some() || self.unlike.is_some() || self.strategy.is_some();
+        by_words || self.sparse.is_some() || self.fusion.is_some() || beside || examples
+    }
+}
+
+/// A search of a request; the order is that of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PartName {
+    Embedding,
+    /// Examples by best score.
+    BestScore,
+    Sparse,
+    Text,
+}
+
+impl PartName {
+    fn of_examples(examples: &LeafQuery) -> PartName {
+        match examples.better() {
+            Better::Smaller => PartName::Embedding,
+            Better::Larger => PartName::BestScore,
+        }
+    }
+}
+
+/// The order of weights, for messages.
+const PARTS_IN_ORDER: &str = "embedding or like, sparse, text";
+
+/// Answers a search by words, a sparse vector, or several of these with an embedding.
+pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody) -> Result<Response, ApiError> {
+    let analyser = Arc::new(collection.analyser()?);
+    let highlight = highlighting(body.highlight.as_ref())?;
+    let include = include(body.include.clone());
+    let text = body.text.as_ref().map(|text| TextQuery::parse(&text.query, &analyser, &text.options)).transpose()?;
+    let (names, grouping, search) = ranked_search(app, body, (text.clone(), &analyser))?;
+    let (groups, rows) = match grouping {
+        Some(Grouping { key, groups, records }) => {
+            let found = collection.rank_groups(GroupedSearch { search, key, groups, records }).await?;
+            (Some(GroupHeads::new(found.groups)), found.rows)
+        }
+        None => {
+            let answers = collection.rank(vec![search], app.settings.max_answer_records).await?;
+            (None, answers.into_iter().next().ok_or_else(|| Error::internal("a search has no answer"))?)
+        }
+    };
+    let room = room_for_rows(app, rows.len()).await?;
+    let highlight = highlight.zip(text).map(|(settings, query)| Highlight { settings, query, analyser });
+    Ok(stream::respond(RankedAnswer { rows, groups, include, names, highlight, next: 0 }, room).await?)
+}
+
+fn highlighting(body: Option<&HighlightBody>) -> Result<Option<HighlightSettings>, ApiError> {
+    let settings = match body {
+        None | Some(HighlightBody::Flag(false)) => return Ok(None),
+        Some(HighlightBody::Flag(true)) => HighlightSettings::default(),
+        Some(HighlightBody::Settings(settings)) => settings.clone(),
+    };
+    settings.check()?;
+    Ok(Some(settings))
+}
+
+/// The search that a body asks for, and the names of its parts.
+fn ranked_search(
+    app: &App,
+    mut body: SearchBody,
+    (text, analyser): (Option<TextQuery>, &Arc<Analyser>),
+) -> Result<(Vec<PartName>, Option<Grouping>, RankedSearch), ApiError> {
+    if body.embeddings.is_some() {
+        return Err(ApiError::invalid(
+            "embeddings: expected one embedding beside text, sparse, groups, facets and the like, got a list",
+        ));
+    }
+    let beside = body.take_beside(app)?;
+    let most = app.store.limits().k;
+    if body.k > most {
+        return Err(Error::limit(format!("k: expected at most {most} (DRUMLIN_MAX_K), got {}", body.k)).into());
+    }
+    let queries = [
+        body.embedding.map(|embedding| (PartName::Embedding, LeafQuery::Embedding(embedding.0))),
+        beside.examples.map(|examples| (PartName::of_examples(&examples), examples)),
+        body.sparse.map(sparse_query).transpose()?.map(|query| (PartName::Sparse, query)),
+        text.map(|query| (PartName::Text, LeafQuery::Text { query, analyser: analyser.clone() })),
+    ];
+    let (names, queries): (Vec<_>, Vec<_>) = queries.into_iter().flatten().unzip();
+    let limit = match queries.len() {
+        0 => return Err(ApiError::invalid("expected embedding, like, sparse or text, got none of them")),
+        1 => body.candidates.or(beside.candidates).unwrap_or(body.k).clamp(body.k, most),
+        _ => body.candidates.unwrap_or((body.k * CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES)).clamp(body.k, most),
+    };
+    let combination = combination(body.fusion, names.len())?;
+    let leaves = queries.into_iter().map(|query| LeafSearch { query, limit }).collect();
+    let search = RankedSearch {
+        ids: body.ids.map(|ids| ids.0),
+        filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
+        rank: Some(Ranking { combination, leaves }),
+        limit: Some(body.k),
+        ..beside.search
+    };
+    Ok((names, beside.group_by, search))
+}
+
+fn sparse_query(body: SparseQueryBody) -> Result<LeafQuery, ApiError> {
+    let vector = SparseVector::new(body.indices, body.values);
+    let vector = vector.map_err(|e| ApiError::invalid(format!("sparse.{}", e.message())))?;
+    Ok(LeafQuery::Sparse { key: body.key, vector, idf: body.idf })
+}
+
+fn combination(body: Option<FusionBody>, parts: usize) -> Result<Combination, ApiError> {
+    let (fusion, weights, place) = match body {
+        None => (Fusion::ReciprocalRank { k: RRF_K }, None, "rrf"),
+        Some(FusionBody::Rrf(rrf)) => {
+            if !(rrf.k.is_finite() && rrf.k >= 0.0) {
+                let k = rrf.k;
+                return Err(ApiError::invalid(format!("fusion.rrf.k: expected a number of at least 0, got {k}")));
+            }
+            (Fusion::ReciprocalRank { k: rrf.k }, rrf.weights, "rrf")
+        }
+        Some(FusionBody::WeightedSum(sum)) => {
+            let normalisation = match sum.normalisation {
+                NormalisationBody::MinMax => Normalisation::MinMax,
+                NormalisationBody::Distribution => Normalisation::Distribution,
+            };
+            (Fusion::WeightedSum(normalisation), sum.weights, "weighted_sum")
+        }
+    };
+    let weights = weights.unwrap_or_else(|| vec![1.0; parts]);
+    if weights.len() != parts {
+        return Err(ApiError::invalid(format!(
+            "fusion.{place}.weights: expected one for each search ({parts}, in the order {PARTS_IN_ORDER}), got {}",
+            weights.len()
+        )));
+    }
+    match weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+        Some(weight) => {
+            Err(ApiError::invalid(format!("fusion.{place}.weights: expected numbers of at least 0, got {weight}")))
+        }
+        // One list needs no fusion, and keeps its own scores.
+        None if parts == 1 => Ok(Combination::Single),
+        None => Ok(Combination::Fusion(fusion, weights)),
+    }
+}
+
+/// How documents are shown.
+struct Highlight {
+    settings: HighlightSettings,
+    query: TextQuery,
+    analyser: Arc<Analyser>,
+}
+
+/// The answer to a ranked search, written record by record.
+struct RankedAnswer {
+    rows: RankedRows,
+    groups: Option<GroupHeads>,
+    include: Include,
+    names: Vec<PartName>,
+    highlight: Option<Highlight>,
+    next: usize,
+}
+
+/// A record of the answer.
+#[derive(Serialize)]
+struct RankedRecord {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    #[serde(skip_serializing_if = "RankedParts::is_none")]
+    parts: RankedParts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlights: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<Vec<f32>>,
+}
+
+/// How each search of a fusion ranked a record; null where it did not find it.
+#[derive(Default, Serialize)]
+struct RankedParts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<Option<DistancePart>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    like: Option<Option<ScorePart>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sparse: Option<Option<ScorePart>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Option<ScorePart>>,
+}
+
+/// A place in a search whose smaller distances are better.
+#[derive(Serialize)]
+struct DistancePart {
+    rank: usize,
+    distance: f32,
+}
+
+/// A place in a search whose larger scores are better.
+#[derive(Serialize)]
+struct ScorePart {
+    rank: usize,
+    score: f32,
+}
+
+impl RankedParts {
+    fn of(names: &[PartName], parts: &[Option<FusedPart>]) -> RankedParts {
+        let mut shown = RankedParts::default();
+        for (name, part) in names.iter().zip(parts) {
+            let score = |score| part.map(|part| ScorePart { rank: part.rank, score });
+            let of_part = part.map_or(0.0, |part| part.score);
+            match name {
+                PartName::Embedding => {
+                    let place = part.map(|part| DistancePart { rank: part.rank, distance: part.score });
+                    shown.embedding = Some(place);
+                }
+                PartName::BestScore => shown.like = Some(score(of_part)),
+                PartName::Sparse => shown.sparse = Some(score(1.0 - of_part)),
+                PartName::Text => shown.text = Some(score(of_part)),
+            }
+        }
+        shown
+    }
+
+    fn is_none(&self) -> bool {
+        self.embedding.is_none() && self.like.is_none() && self.sparse.is_none() && self.text.is_none()
+    }
+}
+
+impl RankedAnswer {
+    /// The record's distance, where it was found by an embedding alone, or its score, of which larger ones are better.
+    fn distance_or_score(&self) -> (Option<f32>, Option<f32>) {
+        let score = self.rows.score(self.next);
+        match self.names.as_slice() {
+            [PartName::Embedding] => (score, None),
+            [PartName::Sparse] => (None, score.map(|distance| 1.0 - distance)),
+            _ => (None, score),
+        }
+    }
+
+    fn included(&self) -> Include {
+        Include { document: self.include.document || self.highlight.is_some(), ..self.include }
+    }
+
+    fn record(&self, found: Found) -> RankedRecord {
+        let highlights = self.highlight.as_ref().map(|highlight| {
+            let document = found.document.as_deref().unwrap_or_default();
+            let mut tokeniser = highlight.analyser.tokeniser();
+            let fragments = highlight.query.fragments(document, &mut tokeniser, &highlight.settings);
+            fragments.iter().map(|fragment| fragment.render(document, &highlight.settings.tags)).collect()
+        });
+        let (distance, score) = self.distance_or_score();
+        RankedRecord {
+            id: found.id,
+            distance,
+            score,
+            parts: RankedParts::of(&self.names, self.rows.parts(self.next)),
+            highlights,
+            document: found.document.filter(|_| self.include.document),
+            uri: found.uri,
+            metadata: found.metadata,
+            embedding: found.embedding,
+        }
+    }
+}
+
+impl JsonPieces for RankedAnswer {
+    fn records(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn weight(&self) -> usize {
+        const AROUND_BYTES: usize = 256;
+        AROUND_BYTES + self.rows.weight(self.next, self.included())
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.next == 0 {
+            into.extend_from_slice(if self.groups.is_some() { br#"{"groups":["# } else { br#"{"results":[["# });
+        }
+        let Some(found) = self.rows.part(self.next, self.included())? else {
+            into.extend_from_slice(match self.groups {
+                Some(_) if self.next == 0 => b"]",
+                Some(_) => b"]}]",
+                None => b"]]",
+            });
+            if !self.rows.facets().is_empty() {
+                into.extend_from_slice(br#","facets":"#);
+                append(into, &FacetAnswers(self.rows.facets()))?;
+            }
+            into.extend_from_slice(br#","version":"#);
+            append(into, &self.rows.version())?;
+            into.push(b'}');
+            return Ok(false);
+        };
+        match &mut self.groups {
+            Some(groups) => groups.write(self.next, into)?,
+            None if self.next > 0 => into.push(b','),
+            None => {}
+        }
+        append(into, &self.record(found))?;
+        self.next += 1;
+        Ok(true)
+    }
+}

@@ -1,0 +1,269 @@
+//! The inverted index of one text field: a dictionary of terms, per term the rows that have it with its frequency, and
+//! the length of each row in tokens. BM25's parameters and statistics come with the query, as they belong to the whole
+//! collection. Invariant: frequencies are at least 1; the lists of the dictionary's terms are in its order.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::blocks::Blocks;
+use super::dictionary::Dictionary;
+use super::evaluate::{ListQuery, Restrictions, Scores};
+use super::gather::Gathered;
+use super::text_merge::TextListsBuilder;
+use super::vectors::{check_rows, dead_rows, live_frequency};
+use super::{Collector, TermQuery, TextSearch};
+use crate::error::{Error, Result};
+use crate::index::kernel::prefetch;
+
+/// A frequency that does not fit a byte is in `large_frequencies`.
+pub(super) const LARGE: u8 = u8::MAX;
+
+/// An inverted index over the texts of rows 0..n.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TextIndex {
+    pub(super) dictionary: Dictionary,
+    pub(super) blocks: Blocks,
+    /// Per posting; [`LARGE`]: see `large_frequencies`.
+    pub(super) frequencies: Vec<u8>,
+    /// (posting, frequency) of frequencies from 255 on, by posting.
+    pub(super) large_frequencies: Vec<(u32, u32)>,
+    /// Per block, the largest frequency and the least length.
+    pub(super) block_bounds: Vec<(u32, u32)>,
+    /// Per row of the chunk, its tokens; 0 for rows without text.
+    pub(super) lengths: Vec<u32>,
+    /// Rows that have text, even an empty one.
+    pub(super) documents: RoaringBitmap,
+}
+
+/// RowSums over live rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextStatistics {
+    /// Rows with text.
+    pub documents: u64,
+    /// Their tokens.
+    pub tokens: u64,
+}
+
+/// BM25: weight · (k1 + 1) · tf / (tf + k1·(1 − b + b·length / average)).
+struct Bm25<'a> {
+    index: &'a TextIndex,
+    /// k1·(1 − b).
+    fixed: f32,
+    /// k1·b / average.
+    per_token: f32,
+}
+
+impl<'a> Bm25<'a> {
+    fn new(index: &'a TextIndex, query: &TermQuery<'_>) -> Bm25<'a> {
+        let long = query.average_length > 0.0;
+        let (fixed, per_token) = match long {
+            true => (query.k1 * (1.0 - query.b), query.k1 * query.b / query.average_length),
+            false => (query.k1, 0.0),
+        };
+        Bm25 { index, fixed, per_token }
+    }
+
+    #[inline]
+    fn score(&self, weight: f32, frequency: u32, length: u32) -> f32 {
+        let frequency = frequency as f32;
+        weight * frequency / (frequency + (self.fixed + self.per_token * length as f32))
+    }
+}
+
+impl Scores for Bm25<'_> {
+    #[inline]
+    fn contribution(&self, weight: f32, posting: usize, row: u32) -> f32 {
+        self.score(weight, self.index.frequency(posting), self.index.lengths[row as usize])
+    }
+
+    #[inline]
+    fn each(&self, blocks: &Blocks, block: usize, list: (f32, Range<usize>), mut add: impl FnMut(u16, f32)) {
+        let (weight, postings) = list;
+        let lengths = &self.index.lengths[blocks.block_rows[block] as usize..];
+        if self.index.block_bounds[block].0 >= u32::from(LARGE) {
+            for posting in postings {
+                let row = blocks.rows[posting];
+                add(row, self.score(weight, self.index.frequency(posting), lengths[usize::from(row)]));
+            }
+            return;
+        }
+        let frequencies = &self.index.frequencies[postings.clone()];
+        for (row, frequency) in blocks.rows[postings].iter().zip(frequencies) {
+            add(*row, self.score(weight, u32::from(*frequency), lengths[usize::from(*row)]));
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, postings: Range<usize>) {
+        prefetch(self.index.frequencies.get(postings).unwrap_or_default());
+    }
+
+    fn bounds(&self, weight: f32, block: usize) -> (f32, f32) {
+        let (frequency, length) = self.index.block_bounds[block];
+        (0.0, self.score(weight, frequency, length))
+    }
+}
+
+impl TextIndex {
+    /// How many rows the chunk has.
+    pub fn rows(&self) -> u32 {
+        self.lengths.len() as u32
+    }
+
+    /// How many terms.
+    pub fn terms(&self) -> usize {
+        self.dictionary.len()
+    }
+
+    /// Bytes on the heap.
+    pub fn size_bytes(&self) -> usize {
+        self.dictionary.size_bytes()
+            + self.blocks.size_bytes()
+            + self.frequencies.capacity()
+            + self.large_frequencies.capacity() * size_of::<(u32, u32)>()
+            + self.block_bounds.capacity() * size_of::<(u32, u32)>()
+            + self.lengths.capacity() * size_of::<u32>()
+            + self.documents.serialized_size()
+    }
+
+    /// How often the posting's row has its term.
+    #[inline]
+    pub(super) fn frequency(&self, posting: usize) -> u32 {
+        match self.frequencies[posting] {
+            LARGE => self.large_frequency(posting),
+            frequency => u32::from(frequency),
+        }
+    }
+
+    #[cold]
+    fn large_frequency(&self, posting: usize) -> u32 {
+        let found = self.large_frequencies.binary_search_by_key(&(posting as u32), |(posting, _)| *posting);
+        found.ok().and_then(|at| self.large_frequencies.get(at)).map_or(u32::from(LARGE), |(_, frequency)| *frequency)
+    }
+
+    /// Offers the best rows to the collector, at least all that reach its threshold.
+    ///
+    /// # Errors
+    /// `Unavailable`: the interrupt.
+    pub fn search(&self, search: &TextSearch<'_>, collector: &mut dyn Collector) -> Result<()> {
+        let query = search.query;
+        let restrictions = Restrictions {
+            rows: self.rows(),
+            allowed: search.allowed,
+            minimum_match: query.minimum_match,
+            verify: search.verify,
+            interrupt: search.interrupt,
+        };
+        let mut lists = ListQuery::new(&self.blocks, Bm25::new(self, query), restrictions);
+        let mut terms = Vec::new();
+        for group in &query.groups {
+            terms.clear();
+            for term in &group.terms {
+                let weight = (term.weight * (query.k1 + 1.0)).max(0.0);
+                terms.extend(self.dictionary.find(term.term).map(|found| (found, weight)));
+            }
+            lists.add_group(&terms, group.must);
+        }
+        query.must_not.iter().filter_map(|term| self.dictionary.find(term)).for_each(|term| lists.exclude(term));
+        if search.exact { lists.run_exhaustively(collector) } else { lists.run(collector) }
+    }
+
+    /// How many live rows have each of the terms.
+    pub fn document_frequencies(&self, terms: &[&str], live: &RoaringBitmap) -> Vec<u32> {
+        let dead = dead_rows(self.rows(), live);
+        let frequency = |term: &&str| match self.dictionary.find(term) {
+            Some(term) => live_frequency(&self.blocks, term, live, &dead),
+            None => 0,
+        };
+        terms.iter().map(frequency).collect()
+    }
+
+    /// Rows with text and their tokens among the live rows.
+    pub fn statistics(&self, live: &RoaringBitmap) -> TextStatistics {
+        let rows = &self.documents & live;
+        let tokens = rows.iter().map(|row| u64::from(self.lengths[row as usize])).sum();
+        TextStatistics { documents: rows.len(), tokens }
+    }
+
+    /// The first `limit` terms that start with `prefix`, in order.
+    pub fn terms_with_prefix(&self, prefix: &str, limit: usize) -> Vec<&str> {
+        self.dictionary.with_prefix(prefix).take(limit).map(|term| self.dictionary.term(term)).collect()
+    }
+
+    /// At most `limit` terms within `distance` insertions, deletions and substitutions of characters from `word`, with
+    /// their distances: the nearest first, and among those the most frequent.
+    pub fn terms_within(&self, word: &str, distance: usize, limit: usize) -> Vec<(&str, usize)> {
+        let mut found = self.dictionary.within(word, distance);
+        found.sort_by_key(|(term, far)| {
+            (*far, u32::MAX - self.blocks.postings_in(&self.blocks.blocks_of(*term)), *term)
+        });
+        found.into_iter().take(limit).map(|(term, far)| (self.dictionary.term(term), far)).collect()
+    }
+}
+
+/// Builds a [`TextIndex`] from rows in ascending order.
+#[derive(Debug, Default)]
+pub struct TextIndexBuilder {
+    gathered: Gathered<u32>,
+    slots: HashMap<Arc<str>, u32>,
+    lengths: Vec<(u32, u32)>,
+    /// Slots of the row under way.
+    row: Vec<u32>,
+}
+
+impl TextIndexBuilder {
+    /// An index without rows.
+    pub fn new() -> TextIndexBuilder {
+        TextIndexBuilder::default()
+    }
+
+    /// Adds the terms of a row, as often as each occurs. Rows without text are left out; an empty text has no terms.
+    ///
+    /// # Errors
+    /// `Internal`: the row does not come after the last. `Limit`: too many postings.
+    pub fn add<'a>(&mut self, row: u32, terms: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.gathered.begin(row)?;
+        self.row.clear();
+        for term in terms {
+            let slot = match self.slots.get(term) {
+                Some(slot) => *slot,
+                None => {
+                    let slot = self.slots.len() as u32;
+                    self.slots.insert(term.into(), slot);
+                    slot
+                }
+            };
+            self.row.push(slot);
+        }
+        self.lengths.push((row, u32::try_from(self.row.len()).unwrap_or(u32::MAX)));
+        self.row.sort_unstable();
+        for same in self.row.chunk_by(|a, b| a == b) {
+            self.gathered.push(same[0], same.len() as u32);
+        }
+        Ok(())
+    }
+
+    /// The index of a chunk of `rows` rows.
+    ///
+    /// # Errors
+    /// `Internal`: a row is not below `rows`. `Limit`: the terms have more than 4 GiB.
+    pub fn finish(self, rows: u32) -> Result<TextIndex> {
+        check_rows(&self.lengths, rows)?;
+        let mut slots: Vec<(Arc<str>, u32)> = self.slots.into_iter().collect();
+        slots.sort_unstable();
+        let sorted = self.gathered.sort(slots.len());
+        let mut builder = TextListsBuilder::new(rows, &self.lengths);
+        for (term, slot) in slots {
+            builder.list(&term, &sorted.postings[sorted.list(slot as usize)])?;
+        }
+        Ok(builder.finish())
+    }
+}
+
+/// The error of terms that are too long together.
+pub(super) fn too_much_text() -> Error {
+    Error::limit("the distinct terms of a text index have at most 4 GiB; split the collection")
+}
