@@ -120,7 +120,7 @@ pub mod searches {
 
 /// The parts of a [`Filter`].
 pub mod filters {
-    pub use crate::filter::{Clause, FilterError, Number, Scalar};
+    pub use crate::filter::{Clause, DateTime, FilterError, Limit, Number, Scalar};
 }
 
 /// Files in the bucket beside the collections: see [`Store::files`].

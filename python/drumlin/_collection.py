@@ -68,9 +68,12 @@ class _Reads:
             How many neighbours of each query, at most 10,000.
         where : mapping, optional
             Only records whose metadata matches, as ``{"year": {"$gte": 2020}}``: the k nearest *of these*. Operators
-            are ``$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $and $or``.
+            are ``$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $startsWith $not_startsWith $exists $and
+            $or``; without case ``$ieq $ine $icontains $not_icontains $istartsWith $not_istartsWith``. The value
+            ``{"$date": "2024-05-01T00:00:00Z"}`` compares strings as times.
         where_document : mapping, optional
-            Only records whose document matches: ``$contains``, ``$regex``, their negations, ``$and`` and ``$or``.
+            Only records whose document matches: ``$contains``, ``$startsWith``, ``$icontains``, ``$istartsWith``,
+            ``$regex``, their negations, ``$and`` and ``$or``.
         ids : sequence of str, optional
             Only these.
         include : sequence of str

@@ -7,7 +7,7 @@ use arrow::array::StringArray;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Columns, Filter, Number, RowTexts, Scalar};
+use super::{Columns, DateTime, Filter, Limit, Number, RowTexts, Scalar};
 use crate::interrupt::Interrupt;
 use crate::record::{MetaValue, Metadata};
 
@@ -47,7 +47,36 @@ fn float() -> impl Strategy<Value = f64> {
 
 fn text() -> impl Strategy<Value = String> {
     let hostile = ["", "a", "b", "ab", "aé", "é", "1", "true", "\0", "\"\\", "🦀", "\u{10ffff}", "a\nb", "世界"];
-    prop_oneof![5 => prop::sample::select(hostile.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,6}"]
+    let cased = ["A", "AB", "É", "οδος", "ΟΔΟΣ", "ΟΔΟΣΑ", "İ", "i\u{307}", "ß", "ẞ", "SS", "ǅ", "K"];
+    prop_oneof![
+        5 => prop::sample::select(hostile.to_vec()).prop_map(str::to_owned),
+        3 => prop::sample::select(cased.to_vec()).prop_map(str::to_owned),
+        3 => date_text(),
+        1 => "\\PC{0,6}",
+    ]
+}
+
+/// Texts of few instants, each in several forms, and texts that are almost dates.
+fn date_text() -> impl Strategy<Value = String> {
+    let whole = ["2024-05-01", "2024-05-01T02:00:00+02:00", "2024-02-29 23:59:60.5z", "0000-01-01", "9999-12-31"];
+    let almost = ["2024-02-30", "2024-05-01T00:00:00", "2024-05-01 ", "1"];
+    let made = (1..3_u32, 0..2_u32, 0..3_u32, prop::sample::select(vec!["", ".0", ".5", ".000000001"]))
+        .prop_map(|(day, second, hours, part)| format!("2024-05-0{day}T0{hours}:00:0{second}{part}+0{hours}:00"));
+    let listed = [whole.to_vec(), almost.to_vec()].concat();
+    prop_oneof![prop::sample::select(listed).prop_map(str::to_owned), made]
+}
+
+fn date() -> impl Strategy<Value = DateTime> {
+    date_text().prop_filter_map("no date", |text| DateTime::parse(&text).ok())
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    prop_oneof![2 => number().prop_map(Limit::from), 1 => date().prop_map(Limit::from)]
+}
+
+fn sparse_vector() -> MetaValue {
+    let json = json!({"#type": "sparse_vector", "indices": [1, 7], "values": [0.5, 2.0]});
+    MetaValue::from_json(&json).unwrap()
 }
 
 fn meta_value() -> impl Strategy<Value = MetaValue> {
@@ -60,6 +89,7 @@ fn meta_value() -> impl Strategy<Value = MetaValue> {
         prop::collection::vec(int(), 0..4).prop_map(MetaValue::Ints),
         prop::collection::vec(float(), 0..4).prop_map(MetaValue::Floats),
         prop::collection::vec(text(), 0..4).prop_map(MetaValue::Strs),
+        Just(sparse_vector()),
     ]
 }
 
@@ -85,6 +115,7 @@ fn scalar() -> impl Strategy<Value = Scalar> {
         1 => any::<bool>().prop_map(Scalar::from),
         3 => number().prop_map(Scalar::from),
         2 => text().prop_map(Scalar::from),
+        1 => date().prop_map(Scalar::from),
     ]
 }
 
@@ -94,12 +125,20 @@ fn leaf() -> impl Strategy<Value = Filter> {
         (key(), scalar()).prop_map(|(k, v)| Filter::eq(k, v)),
         (key(), scalar()).prop_map(|(k, v)| Filter::ne(k, v)),
         (key(), prop::collection::vec(scalar(), 0..30)).prop_map(|(k, v)| Filter::is_in(k, v)),
-        (key(), number()).prop_map(|(k, n)| Filter::gt(k, n)),
-        (key(), number()).prop_map(|(k, n)| Filter::gte(k, n)),
-        (key(), number()).prop_map(|(k, n)| Filter::lt(k, n)),
-        (key(), number()).prop_map(|(k, n)| Filter::lte(k, n)),
+        (key(), limit()).prop_map(|(k, n)| Filter::gt(k, n)),
+        (key(), limit()).prop_map(|(k, n)| Filter::gte(k, n)),
+        (key(), limit()).prop_map(|(k, n)| Filter::lt(k, n)),
+        (key(), limit()).prop_map(|(k, n)| Filter::lte(k, n)),
         (key(), scalar()).prop_map(|(k, v)| Filter::contains(k, v)),
+        (key(), text()).prop_map(|(k, t)| Filter::starts_with(k, t)),
+        (key(), text()).prop_map(|(k, t)| Filter::starts_with_ignore_case(k, t)),
+        (key(), text()).prop_map(|(k, t)| Filter::eq_ignore_case(k, t)),
+        (key(), text()).prop_map(|(k, t)| Filter::contains_ignore_case(k, t)),
+        key().prop_map(Filter::exists),
         text().prop_map(Filter::document_contains),
+        text().prop_map(Filter::document_contains_ignore_case),
+        text().prop_map(Filter::document_starts_with),
+        text().prop_map(Filter::document_starts_with_ignore_case),
         prop::collection::vec(0..200_u32, 0..40).prop_map(|rows| Filter::ids(rows.into_iter().map(id))),
         prop::sample::select(regexes.to_vec()).prop_map(|r| Filter::document_matches(r).unwrap()),
     ]
@@ -196,6 +235,13 @@ fn any_json() -> impl Strategy<Value = Value> {
         "$not_contains",
         "$regex",
         "$not_regex",
+        "$startsWith",
+        "$not_istartsWith",
+        "$icontains",
+        "$ieq",
+        "$ine",
+        "$exists",
+        "$date",
         "#document",
         "#id",
         "a",
@@ -250,6 +296,7 @@ fn texts_from_other_writers_read_the_same_in_both_evaluators() {
         "null",
         "",
         r#"{"#,
+        r#"{"a":[]}"#,
     ];
     let metadatas: StringArray = texts.iter().map(Some).collect();
     let documents = StringArray::new_null(texts.len());
@@ -264,6 +311,11 @@ fn texts_from_other_writers_read_the_same_in_both_evaluators() {
         }
     }
     assert_eq!(by_columns(&Filter::eq("a", 2), &metadatas, &documents), [0, 1, 5]);
+    assert_eq!(by_columns(&Filter::exists("a"), &metadatas, &documents), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 24]);
+    for key in ["a", "b"] {
+        let exists = Filter::exists(key);
+        assert_eq!(by_columns(&exists, &metadatas, &documents), by_record(&exists, &metadatas, &documents));
+    }
 }
 
 #[test]
@@ -307,4 +359,11 @@ fn a_key_of_few_values_costs_a_few_bytes_a_row() {
         (0..16_384).map(|i| Some(format!("{{\"kind\":\"a long name number {}\"}}", i % 10))).collect();
     let size_bytes = Columns::build(&metadatas).size_bytes();
     assert!((2 * 16_384..3 * 16_384).contains(&size_bytes), "{size_bytes} bytes");
+}
+
+#[test]
+fn that_a_row_has_a_key_costs_two_bytes_where_no_value_of_it_is_kept() {
+    let metadatas: StringArray = (0..16_384).map(|i| (i % 2 == 0).then_some(r#"{"terms":[]}"#)).collect();
+    let size_bytes = Columns::build(&metadatas).size_bytes();
+    assert!((16_384..18_000).contains(&size_bytes), "{size_bytes} bytes");
 }

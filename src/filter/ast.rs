@@ -6,16 +6,17 @@
 use std::fmt;
 use std::ops::Not;
 
+use super::literal::{Case, Literal, Portion};
 use super::pattern::Pattern;
-use super::scalar::{Number, Scalar, ScalarRef};
+use super::scalar::{Limit, Scalar, ScalarRef};
 use crate::error::Error;
 
 /// A condition on records: which of them to read, delete or search among. A filter is made by constructors or
 /// parsed from JSON. Combine filters with [`Filter::and`], [`Filter::or`] and `!`.
 ///
 /// Numbers compare by value, so `2` equals `2.0`; booleans, strings and lists equal only their own
-/// kind. A record that lacks the key, or has another kind of value there, fails every test, so it
-/// passes every negated one.
+/// kind. A [`DateTime`](crate::filters::DateTime) equals every string that is a text of this instant. A record that
+/// lacks the key, or has another kind of value there, fails every test, so it passes every negated one.
 ///
 /// ```
 /// use drumlin::{Filter, Metadata};
@@ -36,10 +37,16 @@ pub(super) enum Node {
     Or(Vec<Node>),
     /// The records that the inner node does not match.
     Not(Box<Node>),
+    /// The record has the key, with a value of any kind.
+    Exists { key: String },
     /// The key's scalar equals one of the values.
     OneOf { key: String, values: Vec<Scalar> },
-    /// The key's number lies on this side of `limit`.
-    Range { key: String, side: Side, limit: Number },
+    /// The key's number, or the date that its string is, lies on this side of `limit`.
+    Range { key: String, side: Side, limit: Limit },
+    /// The key's string passes the test.
+    Text { key: String, literal: Literal },
+    /// The key's list has a string that passes the test.
+    ContainsText { key: String, literal: Literal },
     /// The key's list has this element, of the list's own kind.
     Contains { key: String, element: Scalar },
     /// The record's id is one of these, which are sorted and distinct.
@@ -48,7 +55,7 @@ pub(super) enum Node {
     Document(DocumentTest),
 }
 
-/// On which side of a limit a number lies.
+/// On which side of a limit a value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Below,
@@ -59,8 +66,7 @@ pub(super) enum Side {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum DocumentTest {
-    /// Case-sensitive literal substring.
-    Contains(String),
+    Literal(Literal),
     /// Unanchored search.
     Matches(Pattern),
 }
@@ -85,8 +91,12 @@ impl Node {
         Node::OneOf { key: key.to_owned(), values }
     }
 
-    pub(super) fn range(key: &str, side: Side, limit: Number) -> Node {
-        if is_reserved(key) || limit.is_nan() {
+    pub(super) fn exists(key: &str) -> Node {
+        if is_reserved(key) { Node::none() } else { Node::Exists { key: key.to_owned() } }
+    }
+
+    pub(super) fn range(key: &str, side: Side, limit: Limit) -> Node {
+        if is_reserved(key) || matches!(limit, Limit::Number(n) if n.is_nan()) {
             return Node::none();
         }
         Node::Range { key: key.to_owned(), side, limit }
@@ -98,6 +108,18 @@ impl Node {
             return Node::none();
         }
         Node::Contains { key: key.to_owned(), element }
+    }
+
+    pub(super) fn text(key: &str, literal: Literal) -> Node {
+        if is_reserved(key) { Node::none() } else { Node::Text { key: key.to_owned(), literal } }
+    }
+
+    pub(super) fn contains_text(key: &str, literal: Literal) -> Node {
+        if is_reserved(key) { Node::none() } else { Node::ContainsText { key: key.to_owned(), literal } }
+    }
+
+    pub(super) fn document(literal: Literal) -> Node {
+        Node::Document(DocumentTest::Literal(literal))
     }
 
     pub(super) fn ids(mut ids: Vec<String>) -> Node {
@@ -117,10 +139,11 @@ impl Node {
             Node::And(nodes) | Node::Or(nodes) => nodes.iter().map(Node::size_bytes).sum(),
             Node::Not(node) => node.size_bytes(),
             Node::OneOf { key, values } => key.len() + values.iter().map(Scalar::size_bytes).sum::<usize>(),
-            Node::Range { key, .. } => key.len(),
+            Node::Range { key, .. } | Node::Exists { key } => key.len(),
+            Node::Text { key, literal } | Node::ContainsText { key, literal } => key.len() + literal.size_bytes(),
             Node::Ids(ids) => ids.iter().map(|id| id.len() + size_of::<String>()).sum(),
             Node::Contains { key, element } => key.len() + element.size_bytes(),
-            Node::Document(DocumentTest::Contains(text)) => text.len(),
+            Node::Document(DocumentTest::Literal(literal)) => literal.size_bytes(),
             Node::Document(DocumentTest::Matches(pattern)) => pattern.size_bytes(),
         };
         size_of::<Node>() + inner
@@ -156,23 +179,23 @@ impl Filter {
         !Filter::eq(key, value)
     }
 
-    /// The key's number is above `limit`.
-    pub fn gt(key: &str, limit: impl Into<Number>) -> Filter {
+    /// The key's number is above `limit`; with a date, the key's string is a date that is.
+    pub fn gt(key: &str, limit: impl Into<Limit>) -> Filter {
         Filter(Node::range(key, Side::Above, limit.into()))
     }
 
-    /// The key's number is `limit` or above.
-    pub fn gte(key: &str, limit: impl Into<Number>) -> Filter {
+    /// The key's number is `limit` or above; with a date, the key's string is a date that is.
+    pub fn gte(key: &str, limit: impl Into<Limit>) -> Filter {
         Filter(Node::range(key, Side::AboveOrEqual, limit.into()))
     }
 
-    /// The key's number is below `limit`.
-    pub fn lt(key: &str, limit: impl Into<Number>) -> Filter {
+    /// The key's number is below `limit`; with a date, the key's string is a date that is.
+    pub fn lt(key: &str, limit: impl Into<Limit>) -> Filter {
         Filter(Node::range(key, Side::Below, limit.into()))
     }
 
-    /// The key's number is `limit` or below.
-    pub fn lte(key: &str, limit: impl Into<Number>) -> Filter {
+    /// The key's number is `limit` or below; with a date, the key's string is a date that is.
+    pub fn lte(key: &str, limit: impl Into<Limit>) -> Filter {
         Filter(Node::range(key, Side::BelowOrEqual, limit.into()))
     }
 
@@ -191,9 +214,80 @@ impl Filter {
         Filter(Node::contains(key, element.into()))
     }
 
+    /// The record has the key, with a value of any kind; an empty list is one.
+    ///
+    /// ```
+    /// use drumlin::{Filter, Metadata};
+    ///
+    /// let metadata = Metadata::from([("page", 12_i64)]);
+    /// assert!(Filter::exists("page").matches(Some(&metadata), None));
+    /// assert!((!Filter::exists("author")).matches(Some(&metadata), None));
+    /// ```
+    pub fn exists(key: &str) -> Filter {
+        Filter(Node::exists(key))
+    }
+
+    /// The key's string begins with `start`; case matters.
+    ///
+    /// ```
+    /// use drumlin::{Filter, Metadata};
+    ///
+    /// let metadata = Metadata::from([("path", "src/main.rs")]);
+    /// assert!(Filter::starts_with("path", "src/").matches(Some(&metadata), None));
+    /// assert!(!Filter::starts_with("path", "SRC/").matches(Some(&metadata), None));
+    /// assert!(Filter::starts_with_ignore_case("path", "SRC/").matches(Some(&metadata), None));
+    /// ```
+    pub fn starts_with(key: &str, start: impl Into<String>) -> Filter {
+        Filter(Node::text(key, Literal::new(Portion::Start, Case::Sensitive, start)))
+    }
+
+    /// The key's string begins with `start` in upper or lower case.
+    pub fn starts_with_ignore_case(key: &str, start: impl Into<String>) -> Filter {
+        Filter(Node::text(key, Literal::new(Portion::Start, Case::Ignored, start)))
+    }
+
+    /// The key's string is `text` in upper or lower case. Both are brought to lower case by Unicode's full mapping
+    /// (`str::to_lowercase`, with `ς` as `σ`): `ß` is not `ss`.
+    ///
+    /// ```
+    /// use drumlin::{Filter, Metadata};
+    ///
+    /// let metadata = Metadata::from([("city", "KØBENHAVN")]);
+    /// assert!(Filter::eq_ignore_case("city", "København").matches(Some(&metadata), None));
+    /// ```
+    pub fn eq_ignore_case(key: &str, text: impl Into<String>) -> Filter {
+        Filter(Node::text(key, Literal::new(Portion::Whole, Case::Ignored, text)))
+    }
+
+    /// The key's list has the string `element` in upper or lower case.
+    pub fn contains_ignore_case(key: &str, element: impl Into<String>) -> Filter {
+        Filter(Node::contains_text(key, Literal::new(Portion::Whole, Case::Ignored, element)))
+    }
+
     /// The document contains `text`; case matters. The empty text is in every document.
     pub fn document_contains(text: impl Into<String>) -> Filter {
-        Filter(Node::Document(DocumentTest::Contains(text.into())))
+        Filter(Node::document(Literal::new(Portion::Anywhere, Case::Sensitive, text)))
+    }
+
+    /// The document contains `text` in upper or lower case.
+    ///
+    /// ```
+    /// use drumlin::Filter;
+    ///
+    /// assert!(Filter::document_contains_ignore_case("MOSKVA").matches(None, Some("From Moskva, with a stamp")));
+    /// ```
+    pub fn document_contains_ignore_case(text: impl Into<String>) -> Filter {
+        Filter(Node::document(Literal::new(Portion::Anywhere, Case::Ignored, text)))
+    }
+
+    /// The document begins with `start`; case matters.
+    pub fn document_starts_with(start: impl Into<String>) -> Filter {
+        Filter(Node::document(Literal::new(Portion::Start, Case::Sensitive, start)))
+    }
+
+    /// The document begins with `start` in upper or lower case.
+    pub fn document_starts_with_ignore_case(start: impl Into<String>) -> Filter {
+        Filter(Node::document(Literal::new(Portion::Start, Case::Ignored, start)))
     }
 
     /// The document has a match of `regex` (the `regex` crate's syntax, unanchored). The error states what is wrong

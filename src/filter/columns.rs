@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use arrow::array::{Array, StringArray};
-use memchr::memmem::Finder;
 use roaring::RoaringBitmap;
 
 use super::ast::{DocumentTest, Filter, Node};
 use super::bitset::Bitset;
 use super::evaluate::is_one_of;
 use super::ingest::{Ingest, KeyEntries};
+use super::literal::LiteralSearcher;
 use super::pattern::Searcher;
 use super::postings::Postings;
 use crate::error::Result;
@@ -37,16 +37,22 @@ pub(super) struct Block {
     pub(super) keys: HashMap<Box<str>, KeyColumn>,
 }
 
-/// The values of one key in a block. Lists are kept apart from scalars, since no test looks at both.
+/// The values of one key in a block. Lists are kept apart from scalars, since no test of values looks at both.
 #[derive(Debug)]
 pub(super) struct KeyColumn {
     pub(super) scalars: Postings,
     pub(super) elements: Option<Box<Postings>>,
+    /// The rows that have the key and no value in either.
+    without_values: Box<[u16]>,
 }
 
 impl From<KeyEntries> for KeyColumn {
     fn from(entries: KeyEntries) -> KeyColumn {
-        KeyColumn { scalars: entries.scalars.build(), elements: entries.elements.map(|e| Box::new(e.build())) }
+        KeyColumn {
+            scalars: entries.scalars.build(),
+            elements: entries.elements.map(|e| Box::new(e.build())),
+            without_values: entries.without_entries.into(),
+        }
     }
 }
 
@@ -54,7 +60,16 @@ impl KeyColumn {
     /// Bytes that it holds on the heap.
     fn size_bytes(&self) -> usize {
         let elements = self.elements.as_ref().map_or(0, |e| size_of::<Postings>() + e.size_bytes());
-        self.scalars.size_bytes() + elements
+        self.scalars.size_bytes() + elements + size_of_val(&*self.without_values)
+    }
+
+    /// Adds every row that has the key.
+    fn all(&self, into: &mut Bitset) {
+        self.scalars.all(into);
+        if let Some(elements) = &self.elements {
+            elements.all(into);
+        }
+        self.without_values.iter().for_each(|row| into.insert(usize::from(*row)));
     }
 }
 
@@ -159,13 +174,14 @@ impl BlockRows<'_> {
             Node::Range { key, side, limit } => {
                 Ok(self.with_scalars(key, |scalars, rows| scalars.beyond(*side, *limit, rows)))
             }
+            Node::Text { key, literal } => Ok(self.with_scalars(key, |scalars, rows| scalars.with_text(literal, rows))),
             Node::Contains { key, element } => {
-                let mut rows = Bitset::empty(self.block.rows);
-                if let Some(elements) = self.block.keys.get(key.as_str()).and_then(|c| c.elements.as_ref()) {
-                    elements.with_element(element.as_ref(), &mut rows);
-                }
-                Ok(rows)
+                Ok(self.with_elements(key, |elements, rows| elements.with_element(element.as_ref(), rows)))
             }
+            Node::ContainsText { key, literal } => {
+                Ok(self.with_elements(key, |elements, rows| elements.with_text(literal, rows)))
+            }
+            Node::Exists { key } => Ok(self.with_key(key, KeyColumn::all)),
             Node::Ids(ids) => Ok(self.select_ids(ids, within)),
             Node::Document(test) => self.select_documents(test, within),
         }
@@ -199,12 +215,24 @@ impl BlockRows<'_> {
         Ok(rows)
     }
 
-    fn with_scalars(&self, key: &str, test: impl FnOnce(&Postings, &mut Bitset)) -> Bitset {
+    fn with_key(&self, key: &str, test: impl FnOnce(&KeyColumn, &mut Bitset)) -> Bitset {
         let mut rows = Bitset::empty(self.block.rows);
         if let Some(column) = self.block.keys.get(key) {
-            test(&column.scalars, &mut rows);
+            test(column, &mut rows);
         }
         rows
+    }
+
+    fn with_scalars(&self, key: &str, test: impl FnOnce(&Postings, &mut Bitset)) -> Bitset {
+        self.with_key(key, |column, rows| test(&column.scalars, rows))
+    }
+
+    fn with_elements(&self, key: &str, test: impl FnOnce(&Postings, &mut Bitset)) -> Bitset {
+        self.with_key(key, |column, rows| {
+            if let Some(elements) = &column.elements {
+                test(elements, rows);
+            }
+        })
     }
 
     fn select_ids(&self, ids: &[String], within: &Bitset) -> Bitset {
@@ -219,9 +247,9 @@ impl BlockRows<'_> {
 
     fn select_documents(&self, test: &DocumentTest, within: &Bitset) -> Result<Bitset> {
         match test {
-            DocumentTest::Contains(text) => {
-                let finder = Finder::new(text);
-                self.documents_where(within, |document| Ok(finder.find(document.as_bytes()).is_some()))
+            DocumentTest::Literal(literal) => {
+                let searcher = LiteralSearcher::new(literal);
+                self.documents_where(within, |document| Ok(searcher.matches(document)))
             }
             DocumentTest::Matches(pattern) => {
                 let mut searcher = Searcher::default();

@@ -4,8 +4,10 @@
 use std::cmp::Ordering;
 
 use super::ast::{DocumentTest, Filter, Node, Side};
+use super::date_time::DateTime;
+use super::literal::Literal;
 use super::pattern::Searcher;
-use super::scalar::{Number, Scalar, ScalarRef};
+use super::scalar::{Limit, Number, Scalar, ScalarRef};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::record::{MetaValue, Metadata};
@@ -28,7 +30,7 @@ impl Filter {
     ) -> Result<bool> {
         let record = Tested { id: Some(id), metadata, document };
         self.0.matches(record, &|test, document| match test {
-            DocumentTest::Contains(_) => Ok(test.matches(document)),
+            DocumentTest::Literal(_) => Ok(test.matches(document)),
             DocumentTest::Matches(pattern) => pattern.matches(document, &mut Searcher::default(), interrupt),
         })
     }
@@ -68,21 +70,36 @@ impl Node {
             }
             Node::Not(node) => !node.matches(record, read)?,
             Node::OneOf { key, values } => value_of(key).and_then(ScalarRef::of).is_some_and(|v| is_among(v, values)),
-            Node::Range { key, side, limit } => match value_of(key) {
-                Some(MetaValue::Int(i)) => side.has(Number::Int(*i), *limit),
-                Some(MetaValue::Float(f)) => side.has(Number::Float(*f), *limit),
-                _ => false,
-            },
+            Node::Exists { key } => value_of(key).is_some(),
+            Node::Range { key, side, limit } => value_of(key).is_some_and(|value| side.has_value(value, *limit)),
+            Node::Text { key, literal } => matches!(value_of(key), Some(MetaValue::Str(s)) if literal.matches(s)),
             Node::Contains { key, element } => value_of(key).is_some_and(|list| holds(list, element)),
+            Node::ContainsText { key, literal } => value_of(key).is_some_and(|list| holds_text(list, literal)),
             Node::Ids(ids) => record.id.is_some_and(|id| is_one_of(id, ids)),
             Node::Document(test) => record.document.map(|document| read(test, document)).transpose()?.unwrap_or(false),
         })
     }
 }
 
-/// Whether `value` equals one of the sorted `values`.
-pub(super) fn is_among(value: ScalarRef<'_>, values: &[Scalar]) -> bool {
+/// Whether `value` equals one of the sorted `values`, the dates among them included.
+fn is_among(value: ScalarRef<'_>, values: &[Scalar]) -> bool {
+    let (others, dates) = split_dates(values);
+    is_listed(value, others) || matches!(value, ScalarRef::Str(s) if is_date_of(s, dates))
+}
+
+/// The sorted values, and behind them the dates.
+pub(super) fn split_dates(values: &[Scalar]) -> (&[Scalar], &[Scalar]) {
+    values.split_at(values.partition_point(|value| !matches!(value, Scalar::Date(_))))
+}
+
+/// Whether `value` is one of the sorted `values`.
+pub(super) fn is_listed(value: ScalarRef<'_>, values: &[Scalar]) -> bool {
     values.binary_search_by(|v| v.as_ref().order(value)).is_ok()
+}
+
+/// Whether `text` is a date, and one of the sorted `dates`.
+pub(super) fn is_date_of(text: &str, dates: &[Scalar]) -> bool {
+    !dates.is_empty() && DateTime::read(text).is_some_and(|date| is_listed(ScalarRef::Date(date), dates))
 }
 
 /// Whether `id` is one of the sorted `ids`.
@@ -93,11 +110,29 @@ pub(super) fn is_one_of(id: &str, ids: &[String]) -> bool {
 impl Side {
     /// Whether `number` lies on this side of `limit`.
     pub(super) fn has(self, number: Number, limit: Number) -> bool {
-        match number.compare(limit) {
-            None => false,
-            Some(Ordering::Less) => matches!(self, Side::Below | Side::BelowOrEqual),
-            Some(Ordering::Equal) => matches!(self, Side::BelowOrEqual | Side::AboveOrEqual),
-            Some(Ordering::Greater) => matches!(self, Side::Above | Side::AboveOrEqual),
+        number.compare(limit).is_some_and(|order| self.is(order))
+    }
+
+    /// Whether `text` is a date that lies on this side of `limit`.
+    pub(super) fn has_date(self, text: &str, limit: DateTime) -> bool {
+        DateTime::read(text).is_some_and(|date| self.is(date.cmp(&limit)))
+    }
+
+    /// Whether a value that compares so with the limit lies on this side of it.
+    fn is(self, order: Ordering) -> bool {
+        match order {
+            Ordering::Less => matches!(self, Side::Below | Side::BelowOrEqual),
+            Ordering::Equal => matches!(self, Side::BelowOrEqual | Side::AboveOrEqual),
+            Ordering::Greater => matches!(self, Side::Above | Side::AboveOrEqual),
+        }
+    }
+
+    fn has_value(self, value: &MetaValue, limit: Limit) -> bool {
+        match (value, limit) {
+            (MetaValue::Int(i), Limit::Number(limit)) => self.has(Number::Int(*i), limit),
+            (MetaValue::Float(f), Limit::Number(limit)) => self.has(Number::Float(*f), limit),
+            (MetaValue::Str(s), Limit::Date(limit)) => self.has_date(s, limit),
+            _ => false,
         }
     }
 }
@@ -109,14 +144,20 @@ fn holds(list: &MetaValue, element: &Scalar) -> bool {
         (MetaValue::Ints(list), Scalar::Number(Number::Int(i))) => list.contains(i),
         (MetaValue::Floats(list), Scalar::Number(Number::Float(f))) => list.contains(f),
         (MetaValue::Strs(list), Scalar::Str(s)) => list.contains(s),
+        (MetaValue::Strs(list), Scalar::Date(date)) => list.iter().any(|s| DateTime::read(s) == Some(*date)),
         _ => false,
     }
+}
+
+/// Whether `list` is a list of strings of which one passes the test.
+fn holds_text(list: &MetaValue, literal: &Literal) -> bool {
+    matches!(list, MetaValue::Strs(list) if list.iter().any(|s| literal.matches(s)))
 }
 
 impl DocumentTest {
     fn matches(&self, document: &str) -> bool {
         match self {
-            DocumentTest::Contains(text) => document.contains(text.as_str()),
+            DocumentTest::Literal(literal) => literal.matches(document),
             DocumentTest::Matches(pattern) => pattern.is_match(document),
         }
     }

@@ -1,4 +1,5 @@
-//! Metadata as JSON text → entries per key, without a value tree per row.
+//! Metadata as JSON text → entries per key, without a value tree per row. Each row that has a key is among the key's
+//! entries, or among those with nothing to enter.
 //! Invariant: the result is what `Metadata::from_json_text` reads. Of a key given twice the last counts, and a text
 //! that is refused leaves nothing behind.
 
@@ -20,6 +21,8 @@ use crate::record::{MetaValue, SparseVector};
 pub(super) struct KeyEntries {
     pub(super) scalars: Entries,
     pub(super) elements: Option<Entries>,
+    /// The rows that have the key and no entry: their value is an empty list or a sparse vector. Ascending.
+    pub(super) without_entries: Vec<u16>,
 }
 
 /// The entries of the rows read so far.
@@ -50,9 +53,20 @@ impl Ingest {
             ParsedField::Bool(b) => entries.scalars.push(ScalarRef::Bool(b), row),
             ParsedField::Number(n) => entries.scalars.push(ScalarRef::Number(n), row),
             ParsedField::Str(s) => entries.scalars.push(ScalarRef::Str(&s), row),
-            ParsedField::Sparse => {}
+            ParsedField::Sparse => entries.without_entries.push(row),
+            ParsedField::List(list) if list_len(&list) == 0 => entries.without_entries.push(row),
             ParsedField::List(list) => push_elements(entries.elements.get_or_insert_default(), &list, row),
         }
+    }
+}
+
+fn list_len(list: &MetaValue) -> usize {
+    match list {
+        MetaValue::Bools(items) => items.len(),
+        MetaValue::Ints(items) => items.len(),
+        MetaValue::Floats(items) => items.len(),
+        MetaValue::Strs(items) => items.len(),
+        MetaValue::Bool(_) | MetaValue::Int(_) | MetaValue::Float(_) | MetaValue::Str(_) | MetaValue::Sparse(_) => 0,
     }
 }
 
@@ -73,7 +87,7 @@ enum ParsedField<'t> {
     Number(Number),
     Str(Cow<'t, str>),
     List(MetaValue),
-    /// A sparse vector, which passes no test.
+    /// A sparse vector, which passes no test of values.
     Sparse,
 }
 

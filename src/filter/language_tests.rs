@@ -8,20 +8,20 @@ use crate::interrupt::Interrupt;
 use crate::record::Metadata;
 
 /// Records as (metadata, document); null metadata means none.
-struct Records(Vec<(Value, Option<&'static str>)>);
+pub(super) struct Records(pub(super) Vec<(Value, Option<&'static str>)>);
 
 impl Records {
-    fn with_metadata(metadatas: impl IntoIterator<Item = Value>) -> Records {
+    pub(super) fn with_metadata(metadatas: impl IntoIterator<Item = Value>) -> Records {
         Records(metadatas.into_iter().map(|m| (m, None)).collect())
     }
 
-    fn with_documents(documents: impl IntoIterator<Item = Option<&'static str>>) -> Records {
+    pub(super) fn with_documents(documents: impl IntoIterator<Item = Option<&'static str>>) -> Records {
         Records(documents.into_iter().map(|d| (Value::Null, d)).collect())
     }
 
     /// The numbers of the records that match, by the record evaluator. Also checks that the evaluator over columns
     /// agrees.
-    fn selected(&self, filter: &Filter) -> Vec<u32> {
+    pub(super) fn selected(&self, filter: &Filter) -> Vec<u32> {
         let texts: Vec<Option<String>> = self
             .0
             .iter()
@@ -42,17 +42,17 @@ impl Records {
         selected
     }
 
-    fn where_(&self, json: Value) -> Vec<u32> {
+    pub(super) fn where_(&self, json: Value) -> Vec<u32> {
         self.selected(&Filter::parse_where(&json).unwrap())
     }
 
-    fn where_document(&self, json: Value) -> Vec<u32> {
+    pub(super) fn where_document(&self, json: Value) -> Vec<u32> {
         self.selected(&Filter::parse_where_document(&json).unwrap())
     }
 }
 
 /// One record of each kind under key `k`; 12 lacks it, 13 has no metadata.
-fn kinds() -> Records {
+pub(super) fn kinds() -> Records {
     Records::with_metadata([
         json!({"k": 1}),
         json!({"k": 1.0}),
@@ -71,7 +71,7 @@ fn kinds() -> Records {
     ])
 }
 
-fn all_but(selected: &[u32]) -> Vec<u32> {
+pub(super) fn all_but(selected: &[u32]) -> Vec<u32> {
     (0..14).filter(|i| !selected.contains(i)).collect()
 }
 

@@ -5,8 +5,10 @@
 mod ast;
 mod bitset;
 mod columns;
+mod date_time;
 mod evaluate;
 mod ingest;
+mod literal;
 mod parse;
 mod pattern;
 mod postings;
@@ -19,7 +21,12 @@ mod agreement_tests;
 mod language_tests;
 #[cfg(test)]
 mod parse_tests;
+#[cfg(test)]
+mod text_and_date_tests;
 
 pub use ast::{Clause, Filter, FilterError};
 pub use columns::{Columns, RowTexts};
-pub use scalar::{Number, Scalar};
+pub use date_time::DateTime;
+#[cfg(feature = "server")]
+pub(crate) use parse::DOCUMENT_TESTS;
+pub use scalar::{Limit, Number, Scalar};

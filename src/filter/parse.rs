@@ -6,8 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::ast::{Clause, DocumentTest, Filter, FilterError, Node, Side};
+use super::date_time::{DateTime, EXPECTED};
+use super::literal::{Case, Literal, Portion};
 use super::pattern::Pattern;
-use super::scalar::{Number, Scalar};
+use super::scalar::{Limit, Number, Scalar};
 
 /// The most alternating levels of `$and` and `$or`, including the innermost test: more than JSON of 128 levels can
 /// hold.
@@ -23,9 +25,44 @@ const MAX_REGEX_BYTES: usize = 16 << 10;
 /// The operators that join conditions.
 const JOINS: [&str; 2] = ["$and", "$or"];
 /// The operators under a metadata key.
-const OPERATORS: [&str; 10] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains"];
-/// The operators of a document filter.
-const DOCUMENT_OPERATORS: [&str; 6] = ["$and", "$or", "$contains", "$not_contains", "$regex", "$not_regex"];
+const OPERATORS: [&str; 19] = [
+    "$eq",
+    "$ne",
+    "$gt",
+    "$gte",
+    "$lt",
+    "$lte",
+    "$in",
+    "$nin",
+    "$contains",
+    "$not_contains",
+    "$startsWith",
+    "$not_startsWith",
+    "$ieq",
+    "$ine",
+    "$icontains",
+    "$not_icontains",
+    "$istartsWith",
+    "$not_istartsWith",
+    "$exists",
+];
+/// The operators that test a document.
+pub(crate) const DOCUMENT_TESTS: [&str; 10] = [
+    "$contains",
+    "$not_contains",
+    "$startsWith",
+    "$not_startsWith",
+    "$icontains",
+    "$not_icontains",
+    "$istartsWith",
+    "$not_istartsWith",
+    "$regex",
+    "$not_regex",
+];
+/// The key of an operand that is an instant.
+const DATE: &str = "$date";
+/// The key that names a record's document.
+const DOCUMENT: &str = "#document";
 /// The key that names a record's id, where filters may test it.
 const ID: &str = "#id";
 /// The most characters of a key or a value that an error repeats.
@@ -168,7 +205,7 @@ impl Parser {
 
     /// The operand of a metadata key: a value, or an object of one operator.
     fn metadata_test(&mut self, key: &str, json: &Value) -> Parsed<Node> {
-        let Value::Object(object) = json else {
+        let Some(object) = json.as_object().filter(|_| date_text(json).is_none()) else {
             return Ok(self.one_of(key, vec![self.scalar(json)?]));
         };
         let (operator, operand) = self.only_entry(object, "operator; join several conditions with $and")?;
@@ -183,23 +220,24 @@ impl Parser {
         // An id equals strings only.
         let id = |value| match value {
             Scalar::Str(id) => Some(id),
-            Scalar::Bool(_) | Scalar::Number(_) => None,
+            Scalar::Bool(_) | Scalar::Number(_) | Scalar::Date(_) => None,
         };
         Node::ids(values.into_iter().filter_map(id).collect())
     }
 
     fn operator_test(&mut self, key: &str, operator: &str, operand: &Value) -> Parsed<Node> {
-        let is_document = key == "#document";
+        let is_id = self.names_ids && key == ID;
         Ok(match operator {
+            _ if key == DOCUMENT && DOCUMENT_TESTS.contains(&operator) => self.document_operator(operator, operand)?,
             "$eq" => self.one_of(key, vec![self.scalar(operand)?]),
             "$ne" => self.one_of(key, vec![self.scalar(operand)?]).negate(),
-            "$gt" | "$gte" | "$lt" | "$lte" if self.names_ids && key == ID => {
+            "$gt" | "$gte" | "$lt" | "$lte" if is_id => {
                 return self.error("ids have no order, expected one of $eq, $ne, $in, $nin");
             }
-            "$gt" => Node::range(key, Side::Above, self.number(operand)?),
-            "$gte" => Node::range(key, Side::AboveOrEqual, self.number(operand)?),
-            "$lt" => Node::range(key, Side::Below, self.number(operand)?),
-            "$lte" => Node::range(key, Side::BelowOrEqual, self.number(operand)?),
+            "$gt" => Node::range(key, Side::Above, self.limit(operand)?),
+            "$gte" => Node::range(key, Side::AboveOrEqual, self.limit(operand)?),
+            "$lt" => Node::range(key, Side::Below, self.limit(operand)?),
+            "$lte" => Node::range(key, Side::BelowOrEqual, self.limit(operand)?),
             "$in" => {
                 let values = self.list(operand)?;
                 self.one_of(key, values)
@@ -208,35 +246,69 @@ impl Parser {
                 let values = self.list(operand)?;
                 self.one_of(key, values).negate()
             }
-            "$contains" | "$not_contains" | "$regex" | "$not_regex" if is_document => {
-                self.document_operator(operator, operand)?
-            }
             "$contains" => Node::contains(key, self.scalar(operand)?),
             "$not_contains" => Node::contains(key, self.scalar(operand)?).negate(),
             "$regex" | "$not_regex" => return self.error("a regex is only allowed on #document, use where_document"),
-            _ => return self.error(unknown_operator(operator, &OPERATORS)),
+            "$exists" => self.existence(key, operand)?,
+            _ if !OPERATORS.contains(&operator) => return self.error(unknown_operator(operator, &OPERATORS)),
+            _ if is_id => return self.error("ids are tested as a whole, expected one of $eq, $ne, $in, $nin"),
+            _ => self.text_test(key, operator, operand)?,
         })
+    }
+
+    /// A test of a key's string, or of the strings in its list.
+    fn text_test(&self, key: &str, operator: &str, operand: &Value) -> Parsed<Node> {
+        let text = self.text(operand)?;
+        let node = match operator {
+            "$startsWith" | "$not_startsWith" => Node::text(key, Literal::new(Portion::Start, Case::Sensitive, text)),
+            "$istartsWith" | "$not_istartsWith" => Node::text(key, Literal::new(Portion::Start, Case::Ignored, text)),
+            "$icontains" | "$not_icontains" => {
+                Node::contains_text(key, Literal::new(Portion::Whole, Case::Ignored, text))
+            }
+            _ => Node::text(key, Literal::new(Portion::Whole, Case::Ignored, text)),
+        };
+        Ok(if operator == "$ine" || operator.starts_with("$not_") { node.negate() } else { node })
+    }
+
+    fn existence(&self, key: &str, operand: &Value) -> Parsed<Node> {
+        let Value::Bool(wanted) = operand else {
+            return self.error(format!("expected true or false, got {}", shown(operand)));
+        };
+        let node = match key {
+            // The empty text is in every document.
+            DOCUMENT => Node::document(Literal::new(Portion::Anywhere, Case::Sensitive, "")),
+            _ if key.starts_with('#') => return self.error("expected a metadata key or #document before $exists"),
+            _ => Node::exists(key),
+        };
+        Ok(if *wanted { node } else { node.negate() })
     }
 
     /// An operator of `where_document`; the place is at the operator already.
     fn document_test(&mut self, operator: &str, operand: &Value) -> Parsed<Node> {
-        match operator {
-            "$contains" | "$not_contains" | "$regex" | "$not_regex" => self.document_operator(operator, operand),
-            _ => self.error(unknown_operator(operator, &DOCUMENT_OPERATORS)),
+        match DOCUMENT_TESTS.contains(&operator) {
+            true => self.document_operator(operator, operand),
+            false => self.error(unknown_operator(operator, &[&JOINS[..], &DOCUMENT_TESTS].concat())),
         }
     }
 
-    /// One of the four document operators.
+    /// One of [`DOCUMENT_TESTS`].
     fn document_operator(&mut self, operator: &str, operand: &Value) -> Parsed<Node> {
-        let Value::String(text) = operand else {
-            return self.error(format!("expected a string, got {}", shown(operand)));
+        let text = self.text(operand)?;
+        let node = match operator {
+            "$regex" | "$not_regex" => Node::Document(DocumentTest::Matches(self.regex(text)?)),
+            "$startsWith" | "$not_startsWith" => Node::document(Literal::new(Portion::Start, Case::Sensitive, text)),
+            "$istartsWith" | "$not_istartsWith" => Node::document(Literal::new(Portion::Start, Case::Ignored, text)),
+            "$icontains" | "$not_icontains" => Node::document(Literal::new(Portion::Anywhere, Case::Ignored, text)),
+            _ => Node::document(Literal::new(Portion::Anywhere, Case::Sensitive, text)),
         };
-        let test = match operator {
-            "$regex" | "$not_regex" => DocumentTest::Matches(self.regex(text)?),
-            _ => DocumentTest::Contains(text.clone()),
-        };
-        let node = Node::Document(test);
         Ok(if operator.starts_with("$not_") { node.negate() } else { node })
+    }
+
+    fn text<'v>(&self, operand: &'v Value) -> Parsed<&'v str> {
+        match operand {
+            Value::String(text) => Ok(text),
+            other => self.error(format!("expected a string, got {}", shown(other))),
+        }
     }
 
     fn regex(&mut self, text: &str) -> Parsed<Pattern> {
@@ -256,10 +328,30 @@ impl Parser {
             Value::Bool(b) => Ok(Scalar::Bool(*b)),
             Value::String(s) => Ok(Scalar::Str(s.clone())),
             Value::Number(_) => self.number(json).map(Scalar::Number),
+            Value::Object(_) if date_text(json).is_some() => self.date(json).map(Scalar::Date),
             Value::Null | Value::Array(_) | Value::Object(_) => {
                 self.error(format!("expected a string, number or boolean, got {}", shown(json)))
             }
         }
+    }
+
+    /// The operand of a range.
+    fn limit(&self, json: &Value) -> Parsed<Limit> {
+        match json {
+            _ if date_text(json).is_some() => self.date(json).map(Limit::Date),
+            Value::String(text) if DateTime::read(text).is_some() => {
+                self.error(format!("expected a number, got {}; a time is {{\"{DATE}\": {text:?}}}", shown(json)))
+            }
+            _ => self.number(json).map(Limit::Number),
+        }
+    }
+
+    /// The instant of `{"$date": …}`.
+    fn date(&self, json: &Value) -> Parsed<DateTime> {
+        let operand = date_text(json).unwrap_or(json);
+        let read = operand.as_str().and_then(DateTime::read);
+        let message = || format!("{}.{DATE}: {EXPECTED}, got {}", self.place, shown(operand));
+        read.ok_or_else(|| FilterError { clause: self.clause, message: message() })
     }
 
     /// Integers beyond `i64` become floats, as they do in metadata.
@@ -303,9 +395,14 @@ impl Parser {
     }
 }
 
-/// The operand of `operator` in a condition that has no other key.
+/// The operand of `operator` in an object that has no other key.
 fn same_operator<'v>(item: &'v Value, operator: &str) -> Option<&'v Value> {
     item.as_object().filter(|object| object.len() == 1)?.get(operator)
+}
+
+/// The operand of `$date`, where it is the only key.
+fn date_text(json: &Value) -> Option<&Value> {
+    same_operator(json, DATE)
 }
 
 fn unknown_operator(operator: &str, known: &[&str]) -> String {
@@ -316,7 +413,7 @@ fn unknown_operator(operator: &str, known: &[&str]) -> String {
 /// A suggestion for an unknown operator, if a known one is similar enough.
 fn nearest_of(operator: &str, known: &[&str]) -> String {
     let bare = operator.trim_start_matches('$').to_lowercase();
-    let same = |name: &&&str| name.trim_start_matches('$').replace('_', "") == bare.replace('_', "");
+    let same = |name: &&&str| name.trim_start_matches('$').replace('_', "").to_lowercase() == bare.replace('_', "");
     let meant = known.iter().find(same).copied().or_else(|| {
         let meant = match bare.as_str() {
             "=" | "==" | "equals" | "equal" | "is" => "$eq",
@@ -327,6 +424,9 @@ fn nearest_of(operator: &str, known: &[&str]) -> String {
             "<=" | "le" => "$lte",
             "notin" | "not_in" => "$nin",
             "like" | "match" | "matches" => "$regex",
+            "ilike" => "$icontains",
+            "prefix" | "begins_with" | "beginswith" => "$startsWith",
+            "exist" => "$exists",
             _ => return None,
         };
         known.contains(&meant).then_some(meant)
@@ -341,6 +441,7 @@ fn kind(scalar: &Scalar) -> &'static str {
         Scalar::Number(Number::Int(_)) => "an integer",
         Scalar::Number(Number::Float(_)) => "a float",
         Scalar::Str(_) => "a string",
+        Scalar::Date(_) => "a date",
     }
 }
 

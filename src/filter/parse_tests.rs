@@ -315,7 +315,8 @@ fn a_chain_of_one_operator_is_one_list_in_its_order_however_deep_it_is() {
 
 #[test]
 fn what_is_no_operator_is_repeated_with_those_there_are_and_the_one_that_is_meant() {
-    let all = "expected one of $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $contains, $not_contains, got";
+    let all = "expected one of $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $contains, $not_contains, $startsWith, \
+               $not_startsWith, $ieq, $ine, $icontains, $not_icontains, $istartsWith, $not_istartsWith, $exists, got";
     for (operator, meant) in [("gte", "$gte"), (">=", "$gte"), ("$GT", "$gt"), ("in", "$in"), ("==", "$eq")] {
         let error = where_error(json!({"year": {operator: 1}})).message;
         let expected = format!("where.year.{operator}: {all} {operator:?}; did you mean {meant}?");

@@ -8,8 +8,10 @@ use std::ops::Range;
 
 use super::ast::Side;
 use super::bitset::Bitset;
-use super::evaluate::is_among;
-use super::scalar::{Number, Scalar, ScalarRef};
+use super::date_time::DateTime;
+use super::evaluate::{is_date_of, is_listed, split_dates};
+use super::literal::{Literal, LiteralSearcher};
+use super::scalar::{Limit, Number, Scalar, ScalarRef};
 
 /// Row lists of the values 0, 1, …: value `i` has `rows[ends[i − 1]..ends[i]]`.
 #[derive(Debug, Default)]
@@ -136,16 +138,32 @@ impl Strings {
     }
 
     fn find(&self, wanted: &str) -> Option<usize> {
-        let (mut low, mut high) = (0, self.len());
+        let at = self.partition_point(0, |value| value < wanted);
+        (at < self.len() && self.value(at) == wanted).then_some(at)
+    }
+
+    /// The first value from `start` on that fails `test`, which no later one may pass.
+    fn partition_point(&self, start: usize, test: impl Fn(&str) -> bool) -> usize {
+        let (mut low, mut high) = (start, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.value(middle).cmp(wanted) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
-                Ordering::Equal => return Some(middle),
+            match test(self.value(middle)) {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
-        None
+        low
+    }
+
+    /// Adds the rows of every string that begins with `start`. They are contiguous, since strings ascend.
+    fn starting_with(&self, start: &str, into: &mut Bitset) {
+        let first = self.partition_point(0, |value| value < start);
+        self.lists.collect(first..self.partition_point(first, |value| value.starts_with(start)), into);
+    }
+
+    /// Adds the rows of every string that passes `test`. Each distinct string is tested once.
+    fn walk(&self, test: impl Fn(&str) -> bool, into: &mut Bitset) {
+        (0..self.len()).filter(|i| test(self.value(*i))).for_each(|i| self.lists.collect(i..i + 1, into));
     }
 
     fn size_bytes(&self) -> usize {
@@ -170,6 +188,8 @@ impl Entries {
             ScalarRef::Number(Number::Int(i)) => self.ints.push((i, row)),
             // −0.0 + 0.0 is 0.0: equal floats have equal bits from here on.
             ScalarRef::Number(Number::Float(f)) => self.floats.push((f + 0.0, row)),
+            // Metadata has no dates, only strings.
+            ScalarRef::Date(_) => {}
             ScalarRef::Str(s) => {
                 let code = match self.dictionary.get(s) {
                     Some(code) => *code,
@@ -217,24 +237,26 @@ impl Postings {
                     self.floats.lists.collect(at..at + 1, into);
                 }
             }
-            ScalarRef::Bool(_) | ScalarRef::Str(_) => self.equal_to(element, into),
+            ScalarRef::Bool(_) | ScalarRef::Str(_) | ScalarRef::Date(_) => self.equal_to(element, into),
         }
     }
 
     /// Rows whose value equals one of `values`, which are sorted. The shorter of the two lists is walked, the longer
     /// is searched.
     pub(super) fn one_of(&self, values: &[Scalar], into: &mut Bitset) {
+        let (values, dates) = split_dates(values);
+        if !dates.is_empty() {
+            self.strings.walk(|s| is_date_of(s, dates), into);
+        }
         let here = self.bools.values.len() + self.ints.values.len() + self.floats.values.len() + self.strings.len();
         if values.len() <= here {
             values.iter().for_each(|v| self.equal_to(v.as_ref(), into));
             return;
         }
-        walk(&self.bools, |b| is_among(ScalarRef::Bool(b), values), into);
-        walk(&self.ints, |i| is_among(ScalarRef::Number(Number::Int(i)), values), into);
-        walk(&self.floats, |f| is_among(ScalarRef::Number(Number::Float(f)), values), into);
-        for i in (0..self.strings.len()).filter(|i| is_among(ScalarRef::Str(self.strings.value(*i)), values)) {
-            self.strings.lists.collect(i..i + 1, into);
-        }
+        walk(&self.bools, |b| is_listed(ScalarRef::Bool(b), values), into);
+        walk(&self.ints, |i| is_listed(ScalarRef::Number(Number::Int(i)), values), into);
+        walk(&self.floats, |f| is_listed(ScalarRef::Number(Number::Float(f)), values), into);
+        self.strings.walk(|s| is_listed(ScalarRef::Str(s), values), into);
     }
 
     fn equal_to(&self, value: ScalarRef<'_>, into: &mut Bitset) {
@@ -254,13 +276,36 @@ impl Postings {
                     self.strings.lists.collect(at..at + 1, into);
                 }
             }
+            ScalarRef::Date(date) => self.strings.walk(|s| DateTime::read(s) == Some(date), into),
         }
     }
 
-    /// Rows whose number lies on this side of `limit`.
-    pub(super) fn beyond(&self, side: Side, limit: Number, into: &mut Bitset) {
-        self.ints.lists.collect(self.ints.beyond(side, limit, Number::Int), into);
-        self.floats.lists.collect(self.floats.beyond(side, limit, Number::Float), into);
+    /// Rows whose number, or whose string as a date, lies on this side of `limit`.
+    pub(super) fn beyond(&self, side: Side, limit: Limit, into: &mut Bitset) {
+        match limit {
+            Limit::Number(limit) => {
+                self.ints.lists.collect(self.ints.beyond(side, limit, Number::Int), into);
+                self.floats.lists.collect(self.floats.beyond(side, limit, Number::Float), into);
+            }
+            Limit::Date(limit) => self.strings.walk(|s| side.has_date(s, limit), into),
+        }
+    }
+
+    /// Rows with a string that passes the test.
+    pub(super) fn with_text(&self, literal: &Literal, into: &mut Bitset) {
+        if let Some(start) = literal.exact_start() {
+            return self.strings.starting_with(start, into);
+        }
+        let searcher = LiteralSearcher::new(literal);
+        self.strings.walk(|s| searcher.matches(s), into);
+    }
+
+    /// Rows with any value.
+    pub(super) fn all(&self, into: &mut Bitset) {
+        self.bools.lists.collect(0..self.bools.values.len(), into);
+        self.ints.lists.collect(0..self.ints.values.len(), into);
+        self.floats.lists.collect(0..self.floats.values.len(), into);
+        self.strings.lists.collect(0..self.strings.len(), into);
     }
 
     /// The rows of all values.

@@ -1,8 +1,10 @@
 //! The values in a filter, and how they compare with a record's. Integers and floats compare by their exact
-//! mathematical value: no cast loses a bit. Values of different kinds do not compare.
+//! mathematical value: no cast loses a bit. Values of different kinds do not compare; a date compares with strings that
+//! are dates.
 
 use std::cmp::Ordering;
 
+use super::date_time::DateTime;
 use crate::record::MetaValue;
 
 /// A number in a filter. Integers and floats compare with each other by value; they are kept apart
@@ -61,6 +63,29 @@ pub enum Scalar {
     Number(Number),
     /// A string, compared byte by byte.
     Str(String),
+    /// An instant; equal to the strings that are texts of it.
+    Date(DateTime),
+}
+
+/// The limit of a range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// Ranges of numbers.
+    Number(Number),
+    /// Ranges of strings that are dates.
+    Date(DateTime),
+}
+
+impl<N: Into<Number>> From<N> for Limit {
+    fn from(value: N) -> Limit {
+        Limit::Number(value.into())
+    }
+}
+
+impl From<DateTime> for Limit {
+    fn from(value: DateTime) -> Limit {
+        Limit::Date(value)
+    }
 }
 
 impl Scalar {
@@ -75,6 +100,7 @@ impl Scalar {
             Scalar::Bool(b) => ScalarRef::Bool(*b),
             Scalar::Number(n) => ScalarRef::Number(*n),
             Scalar::Str(s) => ScalarRef::Str(s),
+            Scalar::Date(d) => ScalarRef::Date(*d),
         }
     }
 }
@@ -85,6 +111,8 @@ pub(super) enum ScalarRef<'a> {
     Bool(bool),
     Number(Number),
     Str(&'a str),
+    /// Only in filters: a record has strings.
+    Date(DateTime),
 }
 
 impl<'a> ScalarRef<'a> {
@@ -104,12 +132,13 @@ impl<'a> ScalarRef<'a> {
     }
 
     /// A total order in which equal means equal to a filter: booleans, then numbers by value, then
-    /// strings. NaN is not ordered and must have been removed before.
+    /// strings, then dates. NaN is not ordered and must have been removed before.
     pub(super) fn order(self, other: ScalarRef<'_>) -> Ordering {
         match (self, other) {
             (ScalarRef::Bool(a), ScalarRef::Bool(b)) => a.cmp(&b),
             (ScalarRef::Number(a), ScalarRef::Number(b)) => a.compare(b).unwrap_or(Ordering::Equal),
             (ScalarRef::Str(a), ScalarRef::Str(b)) => a.cmp(b),
+            (ScalarRef::Date(a), ScalarRef::Date(b)) => a.cmp(&b),
             (a, b) => a.kind().cmp(&b.kind()),
         }
     }
@@ -119,6 +148,7 @@ impl<'a> ScalarRef<'a> {
             ScalarRef::Bool(_) => 0,
             ScalarRef::Number(_) => 1,
             ScalarRef::Str(_) => 2,
+            ScalarRef::Date(_) => 3,
         }
     }
 }
@@ -174,6 +204,12 @@ impl From<bool> for Scalar {
 impl From<&str> for Scalar {
     fn from(value: &str) -> Scalar {
         Scalar::Str(value.to_owned())
+    }
+}
+
+impl From<DateTime> for Scalar {
+    fn from(value: DateTime) -> Scalar {
+        Scalar::Date(value)
     }
 }
 

@@ -26,7 +26,10 @@ impl Columns {
             for postings in [Some(&column.scalars), column.elements.as_deref()].into_iter().flatten() {
                 postings.each(|value, having| {
                     let count = having.iter().filter(|row| rows.contains(first + u32::from(**row))).count();
-                    if count == 0 { Ok(()) } else { visit(owned(value), count as u64) }
+                    match owned(value).filter(|_| count > 0) {
+                        Some(value) => visit(value, count as u64),
+                        None => Ok(()),
+                    }
                 })?;
             }
         }
@@ -44,11 +47,13 @@ impl Columns {
     }
 }
 
-fn owned(value: ScalarRef<'_>) -> MetaValue {
-    match value {
+/// The value as metadata has it; `None` for dates, which only filters have.
+fn owned(value: ScalarRef<'_>) -> Option<MetaValue> {
+    Some(match value {
         ScalarRef::Bool(b) => MetaValue::Bool(b),
         ScalarRef::Number(Number::Int(i)) => MetaValue::Int(i),
         ScalarRef::Number(Number::Float(f)) => MetaValue::Float(f),
         ScalarRef::Str(s) => MetaValue::Str(s.to_owned()),
-    }
+        ScalarRef::Date(_) => return None,
+    })
 }

@@ -46,6 +46,10 @@ async fn values_compare_by_number_and_else_by_kind_and_negations_match_all_the_r
         (json!({"#id": "int"}), vec![]),
         (json!({"#embedding": {"$gt": 1}}), vec![]),
         (json!({"": "a"}), vec![]),
+        (json!({"v": {"$exists": true}}), vec!["int", "float", "str", "bool", "big", "zero"]),
+        (json!({"v": {"$startsWith": "2"}}), vec!["str"]),
+        (json!({"v": {"$lt": {"$date": "2024-05-01"}}}), vec![]),
+        (json!({"#document": {"$istartsWith": "RED"}}), vec!["int", "float"]),
     ];
     for (clause, expected) in cases {
         assert_eq!(ids(&server, &path, json!({"where": clause})).await, expected, "{clause}");
@@ -63,6 +67,9 @@ async fn documents_match_by_literal_text_or_regex_and_negations_match_records_wi
         (json!({"$contains": "от 猫"}), vec!["bool"]),
         (json!({"$contains": ""}), vec!["int", "float", "str", "bool", "none"]),
         (json!({"$not_contains": "e"}), vec!["str", "bool", "none", "big", "zero"]),
+        (json!({"$startsWith": "red"}), vec!["float"]),
+        (json!({"$icontains": "КОТ"}), vec!["bool"]),
+        (json!({"$not_istartsWith": "RED"}), vec!["str", "bool", "none", "big", "zero"]),
         (json!({"$regex": "^[Rr]ed"}), vec!["int", "float"]),
         (json!({"$regex": "(?i)FOX$"}), vec!["int"]),
         (json!({"$regex": ""}), vec!["int", "float", "str", "bool", "none"]),
@@ -104,6 +111,9 @@ async fn a_malformed_where_is_refused_in_chromas_words_with_the_reason_behind_th
         json!({"$contains": "a"}),
         json!({"$foo": "a"}),
         json!({"k": {"$regex": "x"}}),
+        json!({"k": {"$exists": "yes"}}),
+        json!({"k": {"$startsWith": 1}}),
+        json!({"k": {"$gte": {"$date": "May"}}}),
     ];
     for clause in bad {
         for (route, extra) in

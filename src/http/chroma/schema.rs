@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::configuration::{EmbeddingFunction, Hnsw, RequestedConfiguration, Space, SpannBody};
 use super::error::ChromaError;
 use crate::collection::state::{KeyType, KeyTypes};
+use crate::filter::DOCUMENT_TESTS;
 
 /// The key under which filters find the document.
 pub(super) const DOCUMENT: &str = "#document";
@@ -409,10 +410,9 @@ impl Schema {
             }
             let test = value.as_object().and_then(|object| object.iter().next());
             let (operator, operand) = test.map_or(("$eq", value), |(operator, operand)| (operator.as_str(), operand));
-            let of_text = matches!(operator, "$contains" | "$not_contains" | "$regex" | "$not_regex");
-            if key == DOCUMENT && of_text {
+            if key == DOCUMENT && DOCUMENT_TESTS.contains(&operator) {
                 self.check_full_text()?;
-            } else if key != ID {
+            } else if key != ID && operator != "$exists" {
                 self.check_key(key, operand)?;
             }
         }
@@ -431,7 +431,8 @@ impl Schema {
     fn check_key(&self, key: &str, operand: &Value) -> Result<(), ChromaError> {
         let value = operand.as_array().map_or(Some(operand), |items| items.first());
         let (kind, name) = match value {
-            Some(Value::String(_)) => (KeyType::String, "Str"),
+            // An object is a date, which strings are compared with.
+            Some(Value::String(_) | Value::Object(_)) => (KeyType::String, "Str"),
             Some(Value::Bool(_)) => (KeyType::Bool, "Bool"),
             Some(Value::Number(number)) if number.is_i64() => (KeyType::Int, "Int"),
             Some(Value::Number(_)) => (KeyType::Float, "Float"),

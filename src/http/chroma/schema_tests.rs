@@ -266,6 +266,16 @@ fn filters_on_what_has_no_index_are_refused_by_key_and_kind() {
         (json!({"$or": [{"j": 1}, {"$and": [{"s": {"$ne": "x"}}]}]}), Some("'s' with type 'Str'")),
         (json!({"#document": "x"}), Some("'#document' with type 'Str'")),
         (json!({"#document": {"$contains": "x"}}), None),
+        (json!({"#document": {"$istartsWith": "x"}}), None),
+        (json!({"#document": {"$exists": true}}), None),
+        (json!({"s": {"$startsWith": "a"}}), Some("'s' with type 'Str'")),
+        (json!({"s": {"$ine": "a"}}), Some("'s' with type 'Str'")),
+        (json!({"s": {"$date": "2024-05-01"}}), Some("'s' with type 'Str'")),
+        (json!({"s": {"$gt": {"$date": "2024-05-01"}}}), Some("'s' with type 'Str'")),
+        (json!({"s": {"$in": [{"$date": "2024-05-01"}]}}), Some("'s' with type 'Str'")),
+        (json!({"on": {"$gt": {"$date": "2024-05-01"}}}), None),
+        (json!({"s": {"$exists": true}}), None),
+        (json!({"k": {"$exists": false}}), None),
     ];
     for (clause, words) in cases {
         let refused = refused(clause.clone());
@@ -292,8 +302,9 @@ fn full_text_search_can_be_switched_off() {
     let schema =
         of(json!({"defaults": {}, "keys": {"#document": {"string": {"fts_index": {"enabled": false, "config": {}}}}}}));
     let schema = schema.unwrap();
-    let contains = json!({"$contains": "x"});
-    for (metadata, document) in [(None, Some(&contains)), (Some(json!({"#document": contains})), None)] {
+    let (contains, begins) = (json!({"$contains": "x"}), json!({"#document": {"$not_istartsWith": "x"}}));
+    let in_where = json!({"#document": contains});
+    for (metadata, document) in [(None, Some(&contains)), (Some(in_where), None), (Some(begins), None)] {
         let refused = format!("{:?}", schema.check_filter(metadata.as_ref(), document));
         assert!(refused.contains("Cannot filter using full-text search because FTS indexing is disabled"), "{refused}");
     }
