@@ -119,6 +119,7 @@ fn http(source: &Environment, shutdown_timeout: Duration) -> Result<HttpSettings
     source.seconds("DRUMLIN_BODY_IDLE_S", &mut http.body_idle)?;
     source.seconds("DRUMLIN_REQUEST_TIMEOUT_S", &mut http.request_timeout)?;
     source.flag("ALLOW_RESET", &mut http.allow_reset)?;
+    source.flag("DRUMLIN_CHROMA_V1", &mut http.chroma_v1)?;
     source.flag("AUTO_DELETE", &mut http.auto_delete)?;
     if let Some(list) = source.text("DRUMLIN_FILE_TYPES").filter(|list| list != "all") {
         http.file_kinds =

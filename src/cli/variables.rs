@@ -79,6 +79,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_FILE_KEEP_DELETED_S", "2592000", "seconds for which a deleted file is answered 410; then 404"),
     v("AUTO_DELETE", "true", "GET /download deletes a file that it has sent whole, unless ?keep=true"),
     v("ALLOW_RESET", "false", "allow POST /api/v2/reset, which drops everything; Chroma's tests need it"),
+    v("DRUMLIN_CHROMA_V1", "true", "serve /api/v1 too, which clients of Chroma up to 0.5 speak"),
     v("DRUMLIN_MAX_BODY_BYTES", "67108864", "bytes of a request body"),
     v("DRUMLIN_MAX_QUERY_BYTES", "33554432", "bytes of the body of a search, a get or a delete"),
     v("DRUMLIN_MAX_ANSWER_RECORDS", "100000", "neighbours of one search with several queries, in all"),

@@ -95,6 +95,8 @@ pub struct HttpSettings {
     pub auto_delete: bool,
     /// Whether `POST /api/v2/reset` may drop everything.
     pub allow_reset: bool,
+    /// Whether the first version of Chroma's API, `/api/v1`, is served beside the second.
+    pub chroma_v1: bool,
     /// The keys that requests must bring; by default none is required.
     pub keys: Keyring,
     /// Requests that one key, or one address without a key, may make; `None` means no limit.
@@ -123,6 +125,7 @@ impl Default for HttpSettings {
             file_kinds: FileKinds::default(),
             auto_delete: true,
             allow_reset: false,
+            chroma_v1: true,
             keys: Keyring::default(),
             rate: None,
             cors_origins: CorsOrigins::default(),
@@ -232,10 +235,15 @@ fn native_routes() -> Vec<HttpRoute> {
 fn router(store: Store, front: &Front) -> Router {
     // Set once: a server serves one store.
     let _ = front.store.set(store.clone());
-    let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    let v1 = front.settings.chroma_v1;
+    let served = routes().into_iter().filter(|(_, path, _)| v1 || !chroma::is_first_version(path));
+    let router = served.fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
+    let router = match v1 {
+        true => router,
+        // Not in the table: it only answers that it no longer exists.
+        false => router.route("/api/v1/{*rest}", any(chroma::root::first_version)),
+    };
     let router = router
-        // Not in the table: Chroma's first version only answers that it no longer exists.
-        .route("/api/v1/{*rest}", any(chroma::root::first_version))
         // These are not in the table either: browsers and people request them unprompted.
         .route("/docs/", get(documentation::without_slash))
         .route("/favicon.ico", get(documentation::icon))

@@ -12,6 +12,7 @@ mod root;
 mod schema;
 mod search;
 mod two_servers;
+mod v1;
 mod writes;
 
 use drumlin::http::HttpSettings;

@@ -34,7 +34,7 @@ async fn a_client_that_starts_finds_what_it_asks_for() {
 #[tokio::test]
 async fn unknown_routes_and_methods_answer_without_a_body() {
     let server = start().await;
-    for path in ["/api/v2/nope", "/api/v2/tenants/a/b", "/api/v1"] {
+    for path in ["/api/v2/nope", "/api/v2/tenants/a/b", "/api/v1/nope"] {
         let answer = server.get(path).await;
         assert_eq!((answer.status, answer.text()), (404, String::new()), "{path}");
     }
@@ -46,8 +46,9 @@ async fn unknown_routes_and_methods_answer_without_a_body() {
 }
 
 #[tokio::test]
-async fn the_first_version_is_gone() {
-    let server = start().await;
+async fn the_first_version_is_gone_where_it_is_switched_off() {
+    let http = HttpSettings { chroma_v1: false, ..HttpSettings::default() };
+    let server = Server::with(Settings::new(Storage::Memory), http).await;
     let words = json!({"error": "Unimplemented", "message": "The v1 API is deprecated. Please use /v2 apis"});
     for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"] {
         let answer = server.send(method, "/api/v1/collections", &[], b"").await;
@@ -55,6 +56,8 @@ async fn the_first_version_is_gone() {
     }
     let posted = server.send("POST", "/api/v1/collections", &[], b"").await;
     assert_eq!((posted.status, posted.text()), (405, String::new()));
+    assert_eq!(server.get("/api/v1").await.status, 404);
+    assert_eq!(server.get(&format!("{DB}/collections")).await.json(), json!([]), "the second version is there");
     server.stop().await;
 }
 

@@ -28,12 +28,16 @@ async fn open_routes_answer_without_a_key_and_name_nothing() {
         "/api/v2/healthcheck",
         "/api/v2/version",
         "/api/v2/pre-flight-checks",
+        "/api/v1",
+        "/api/v1/heartbeat",
+        "/api/v1/version",
+        "/api/v1/pre-flight-checks",
     ] {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.text().contains(SECRET_WORD), "{path}");
     }
-    assert_eq!(server.get("/api/v1/collections").await.status, 410);
+    assert_eq!(server.get("/api/v1/collections").await.status, 401);
     assert_eq!(server.get("/no/such/route").await.status, 404);
     let location = async |key: Option<&(&str, String)>| {
         let health = ask_as(&server, "GET", "/health", key).await.json();

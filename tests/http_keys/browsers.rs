@@ -28,7 +28,8 @@ async fn every_kind_of_answer_carries_the_headers_that_keep_browsers_from_harm()
         ("GET", "/api/collections", "", 401),
         ("DELETE", "/api/collections/x", key, 403),
         ("GET", "/no/such", "", 404),
-        ("GET", "/api/v1/x", "", 410),
+        ("GET", "/api/v1/x", "", 404),
+        ("GET", "/api/v1/collections", "", 401),
     ] {
         let answer = ask(&server, method, path, key).await;
         assert_eq!(answer.status, status, "{method} {path}");

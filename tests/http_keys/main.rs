@@ -160,7 +160,7 @@ fn assert_refused(answer: &Answer, status: u16, path: &str, what: &str) {
     assert_eq!(answer.status, status, "{what}: {}", answer.text());
     assert!(!answer.text().contains(SECRET_WORD), "{what}: {}", answer.text());
     let body = answer.json();
-    let chroma = path.starts_with("/api/v2");
+    let chroma = path.starts_with("/api/v1") || path.starts_with("/api/v2");
     let kind = if chroma { &body["error"] } else { &body["error"]["kind"] };
     let expected = match (chroma, status) {
         (true, 401) => "AuthError",

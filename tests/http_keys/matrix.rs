@@ -33,13 +33,21 @@ impl Route {
     /// The path to the hoard.
     fn path(&self, id: &str) -> String {
         let by_name = matches!(self.method.as_str(), "GET" | "DELETE") && self.pattern.ends_with("/{collection}");
-        self.pattern
+        // The first version takes the id alone, and then a bound key is told that there is no such collection
+        // (`the_id_of_a_collection_leads_a_key_only_where_it_is_bound_to`).
+        let place = match self.pattern.starts_with("/api/v1/collections/{collection}") && !by_name {
+            true => "?tenant=default_tenant&database=default_database",
+            false => "",
+        };
+        let path = self
+            .pattern
             .replace("{collection}", if by_name && !self.pattern.contains("by-id") { HOARD } else { id })
             .replace("{name}", HOARD)
             .replace("{job_id}", HOARD)
             .replace("{tenant}", "default_tenant")
             .replace("{database}", "default_database")
-            .replace("{function}", "sum")
+            .replace("{function}", "sum");
+        format!("{path}{place}")
     }
 }
 
@@ -98,7 +106,7 @@ impl Ring {
         // Everybody may ask who he is, and whoever is bound to a database what its tenant is called.
         if route.pattern != "/api/v2/auth/identity" {
             faults.push(("of another tenant", &self.elsewhere, 403));
-            if (route.method.as_str(), route.pattern.as_str()) != ("GET", "/api/v2/tenants/{tenant}") {
+            if !(route.method == "GET" && route.pattern.ends_with("/tenants/{tenant}")) {
                 faults.push(("of another database", &self.other_database, 403));
             }
         }
@@ -179,11 +187,63 @@ async fn a_key_that_is_bound_to_the_place_of_a_request_is_let_in() {
         ("GET", format!("{DB}/collections")),
         ("GET", format!("{DB}/collections/by-id/{id}")),
         ("POST", format!("{DB}/collections/{id}/get")),
+        ("GET", "/api/v1/tenants/default_tenant".to_owned()),
+        ("GET", "/api/v1/databases/default_database".to_owned()),
+        ("GET", "/api/v1/collections".to_owned()),
+        ("GET", format!("/api/v1/collections/{HOARD}")),
+        ("GET", format!("/api/v1/collections/{id}/count")),
+        ("POST", format!("/api/v1/collections/{id}/get?tenant=default_tenant")),
+        ("PUT", format!("/api/v1/collections/{id}?database=default_database")),
         ("DELETE", format!("{DB}/collections/{HOARD}")),
     ] {
         let answer = ask(&server, method, &path, &ring.here).await;
         assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_id_of_a_collection_leads_a_key_only_where_it_is_bound_to() {
+    const NO_ID: &str = "00000000-0000-4000-8000-00000000dead";
+    let ring = Ring::new();
+    let server = ring.file.serve(HttpSettings::default()).await;
+    let id = id_of_hoard(&server).await;
+    let routes = [("PUT", ""), ("GET", "/count"), ("POST", "/get"), ("POST", "/query"), ("POST", "/add")];
+    let routes = routes.into_iter().chain([("POST", "/upsert"), ("POST", "/update"), ("POST", "/delete")]);
+    let body = json!({"ids": ["a"], "embeddings": [[1.0]], "query_embeddings": [[1.0]], "new_name": "stolen"});
+    for (method, route) in routes {
+        for key in [&ring.elsewhere, &ring.other_database] {
+            let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
+            let mut told = Vec::new();
+            for id in [id.as_str(), NO_ID] {
+                let path = format!("/api/v1/collections/{id}{route}");
+                let answer = server.send(method, &path, &headers, body.to_string().as_bytes()).await;
+                assert_eq!(answer.status, 400, "{method} {path}: {}", answer.text());
+                told.push(answer.text().replace(id, "{id}"));
+            }
+            assert_eq!(told[0], told[1], "a collection elsewhere is as one that is not there");
+            assert!(told[0].contains("\"InvalidCollection\"") && !told[0].contains(SECRET_WORD), "{}", told[0]);
+        }
+    }
+    let hoard = server.store.collection(HOARD).await.unwrap();
+    assert_eq!((hoard.identity().id.to_string(), hoard.info().count), (id, 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_of_one_database_makes_no_other_through_the_first_version() {
+    let ring = Ring::new();
+    let server = ring.file.serve(HttpSettings::default()).await;
+    let make = async |key: &str, query: &str| {
+        let headers = [("x-api-key", key), ("content-type", "application/json")];
+        server.send("POST", &format!("/api/v1/databases{query}"), &headers, b"{\"name\": \"more\"}").await.status
+    };
+    for query in ["", "?tenant=default_tenant", "?tenant=default_tenant&database=default_database"] {
+        assert_eq!(make(&ring.here, query).await, 403, "{query}");
+    }
+    assert_eq!(make(&ring.elsewhere, "").await, 403);
+    assert_eq!(make(&ring.elsewhere, "?tenant=elsewhere&tenant=default_tenant").await, 403);
+    assert_eq!(make(&ring.admin, "").await, 200);
     server.stop().await;
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expiry::Expiry;
 use super::secret::{Digest, check_strength, fresh, is_placeholder};
+use crate::collection::request::Scope;
 use crate::error::{Error, Result};
 
 /// Bytes of a key's name at most.
@@ -118,6 +119,18 @@ pub struct Key {
 pub(in crate::http) struct Bound {
     pub(in crate::http) tenant: String,
     pub(in crate::http) database: Option<String>,
+}
+
+impl Bound {
+    /// The tenant with all its databases.
+    pub(super) fn whole_tenant(&self) -> Bound {
+        Bound { tenant: self.tenant.clone(), database: None }
+    }
+
+    /// Whether the part holds this database.
+    pub(in crate::http) fn holds(&self, scope: &Scope) -> bool {
+        scope.tenant == self.tenant && self.database.as_ref().is_none_or(|database| scope.database == *database)
+    }
 }
 
 impl Key {

@@ -34,6 +34,13 @@ pub(super) enum RoutePlace {
     Database,
     /// One database; the query string names it and its tenant, or they are the default ones.
     Query,
+    /// All databases of a tenant; the query string names it, or it is the default one.
+    DatabasesOfQuery,
+    /// One database that the path names; the query string names its tenant, or it is the default one.
+    DatabaseOfQuery,
+    /// A collection in any database; the path has its id. The handler finds only those within the key's bounds: one
+    /// elsewhere does not exist. Where the query string names a tenant or database, that counts too.
+    Id,
 }
 
 use Need::Open;
@@ -63,7 +70,7 @@ const TABLE: &[RouteGroup] = &[
         // The answer names damaged objects and the bucket only for a key that sees the whole store.
         ("GET", "/health", Open),
         ("GET", "/ready", Open),
-        // The answer only says that this version of the API no longer exists.
+        // Where the first version is switched off: the answer only says that it no longer exists.
         (ANY, "/api/v1/{*rest}", Open),
     ] },
     RouteGroup { prefix: "", place: RoutePlace::Store, routes: &[
@@ -98,6 +105,43 @@ const TABLE: &[RouteGroup] = &[
         ("DELETE", "/delete/{job_id}", WRITE),
         // The answer names every job.
         ("GET", "/list", ADMIN),
+    ] },
+    RouteGroup { prefix: "/api/v1", place: RoutePlace::Nothing, routes: &[
+        ("GET", "", Open),
+        ("GET", "/heartbeat", Open),
+        ("GET", "/version", Open),
+        ("GET", "/pre-flight-checks", Open),
+    ] },
+    RouteGroup { prefix: "/api/v1", place: RoutePlace::Store, routes: &[
+        ("POST", "/reset", ADMIN),
+        ("POST", "/tenants", ADMIN),
+    ] },
+    RouteGroup { prefix: "/api/v1", place: RoutePlace::Tenant, routes: &[
+        // Chroma's clients request it when they start.
+        ("GET", "/tenants/{tenant}", READ),
+    ] },
+    RouteGroup { prefix: "/api/v1", place: RoutePlace::DatabasesOfQuery, routes: &[
+        ("POST", "/databases", ADMIN),
+    ] },
+    RouteGroup { prefix: "/api/v1", place: RoutePlace::DatabaseOfQuery, routes: &[
+        ("GET", "/databases/{database}", READ),
+    ] },
+    RouteGroup { prefix: "/api/v1", place: RoutePlace::Query, routes: &[
+        ("GET", "/collections", READ),
+        ("POST", "/collections", WRITE),
+        ("GET", "/count_collections", READ),
+        ("GET", "/collections/{collection}", READ),
+        ("DELETE", "/collections/{collection}", ADMIN),
+    ] },
+    RouteGroup { prefix: "/api/v1/collections/{collection}", place: RoutePlace::Id, routes: &[
+        ("PUT", "", WRITE),
+        ("GET", "/count", READ),
+        ("POST", "/get", READ),
+        ("POST", "/query", READ),
+        ("POST", "/add", WRITE),
+        ("POST", "/upsert", WRITE),
+        ("POST", "/update", WRITE),
+        ("POST", "/delete", WRITE),
     ] },
     RouteGroup { prefix: "/api/v2", place: RoutePlace::Nothing, routes: &[
         ("GET", "", Open),
@@ -187,28 +231,50 @@ impl RoutePlace {
             RoutePlace::Databases => bound.database.is_none() && self.path_lies_within(bound, request).await,
             RoutePlace::Database => self.path_lies_within(bound, request).await,
             RoutePlace::Query => query_lies_within(bound, request.uri()),
+            RoutePlace::DatabasesOfQuery => {
+                bound.database.is_none() && query_lies_within(&bound.whole_tenant(), request.uri())
+            }
+            RoutePlace::DatabaseOfQuery => {
+                self.path_lies_within(bound, request).await && query_lies_within(&bound.whole_tenant(), request.uri())
+            }
+            RoutePlace::Id => nothing_named_lies_outside(bound, request.uri()),
         }
     }
 
     async fn path_lies_within(self, bound: &Bound, request: &mut Request) -> bool {
         let Ok(parameters) = request.extract_parts::<RawPathParams>().await else { return false };
         let named = |wanted: &str| parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-        let in_database = self != RoutePlace::Database || bound.database.is_none();
-        named("tenant") == Some(bound.tenant.as_str())
-            && (in_database || named("database") == bound.database.as_deref())
+        let names_database = matches!(self, RoutePlace::Database | RoutePlace::DatabaseOfQuery);
+        let names_tenant = self != RoutePlace::DatabaseOfQuery;
+        (!names_tenant || named("tenant") == Some(bound.tenant.as_str()))
+            && (!names_database || bound.database.is_none() || named("database") == bound.database.as_deref())
     }
 }
 
 /// Every tenant and database in the query string counts; a missing one stands for the default.
 fn query_lies_within(bound: &Bound, uri: &Uri) -> bool {
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return false };
     let default = Scope::default();
-    let all_are = |name: &str, default: &str, wanted: &str| {
+    names_lie_within(bound, uri, Some((&default.tenant, &default.database)))
+}
+
+/// As [`query_lies_within`], but a missing tenant or database stands for any.
+fn nothing_named_lies_outside(bound: &Bound, uri: &Uri) -> bool {
+    names_lie_within(bound, uri, None)
+}
+
+/// `missing`: the tenant and the database that missing ones stand for; `None` if a missing one is within.
+fn names_lie_within(bound: &Bound, uri: &Uri, missing: Option<(&str, &str)>) -> bool {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return false };
+    let all_are = |name: &str, missing: Option<&str>, wanted: &str| {
         let mut values = pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).peekable();
-        if values.peek().is_none() { default == wanted } else { values.all(|value| value == wanted) }
+        match values.peek() {
+            None => missing.is_none_or(|missing| missing == wanted),
+            Some(_) => values.all(|value| value == wanted),
+        }
     };
-    let in_database = |database: &String| all_are("database", &default.database, database);
-    all_are("tenant", &default.tenant, &bound.tenant) && bound.database.as_ref().is_none_or(in_database)
+    let in_database = |database: &String| all_are("database", missing.map(|(_, database)| database), database);
+    all_are("tenant", missing.map(|(tenant, _)| tenant), &bound.tenant)
+        && bound.database.as_ref().is_none_or(in_database)
 }
 
 #[cfg(test)]
@@ -282,6 +348,23 @@ mod tests {
         ];
         for (uri, bound, expected) in cases {
             assert_eq!(query_lies_within(&bound, &uri.parse::<Uri>().unwrap()), expected, "{uri} {bound:?}");
+        }
+    }
+
+    #[test]
+    fn beside_an_id_only_what_a_query_names_counts() {
+        let bound = Bound { tenant: "a".to_owned(), database: Some("b".to_owned()) };
+        for (uri, expected) in [
+            ("/c", true),
+            ("/c?tenant=a", true),
+            ("/c?database=b", true),
+            ("/c?tenant=a&database=b&consistency=strong", true),
+            ("/c?tenant=x", false),
+            ("/c?database=x", false),
+            ("/c?tenant=a&tenant=x", false),
+            ("/c?tenant=a&database=", false),
+        ] {
+            assert_eq!(nothing_named_lies_outside(&bound, &uri.parse::<Uri>().unwrap()), expected, "{uri}");
         }
     }
 }

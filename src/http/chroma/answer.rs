@@ -44,10 +44,18 @@ pub(super) fn shown_metadata(found: &Found) -> Option<&Metadata> {
     some.or_else(|| found.uri.is_some().then_some(&EMPTY))
 }
 
+/// The version of the API that an answer is for. Both have the same lists, and end with different fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ApiVersion {
+    V1,
+    V2,
+}
+
 /// Answer to a get: one list per field, each read from the records when its turn comes.
 pub(super) struct ChromaGetAnswer {
     reading: Reading,
     fields: Vec<Field>,
+    version: ApiVersion,
     /// Place in [`GET_LISTS`].
     list: usize,
     /// Next record of it.
@@ -68,8 +76,8 @@ static LISTS: [(&str, Option<Field>); 6] = [
 static GET_LISTS: &[(&str, Option<Field>)] = LISTS.split_at(5).0;
 
 impl ChromaGetAnswer {
-    pub(super) fn new(reading: Reading, fields: Vec<Field>) -> ChromaGetAnswer {
-        ChromaGetAnswer { reading, fields, list: 0, next: 0 }
+    pub(super) fn new(reading: Reading, fields: Vec<Field>, version: ApiVersion) -> ChromaGetAnswer {
+        ChromaGetAnswer { reading, fields, version, list: 0, next: 0 }
     }
 
     /// Appends the next record's entry in a list. Returns false if no record is left.
@@ -98,8 +106,12 @@ fn begin_list(place: usize, (name, field): (&str, Option<Field>), asked: &[Field
 }
 
 /// Writes the end of the answer, after all lists. Returns false if nothing is left to write.
-fn end_answer(asked: &[Field], into: &mut Vec<u8>) -> Result<bool> {
-    into.extend_from_slice(br#","include":"#);
+fn end_answer(asked: &[Field], version: ApiVersion, into: &mut Vec<u8>) -> Result<bool> {
+    into.extend_from_slice(match version {
+        // What a URI leads to; only clients load it.
+        ApiVersion::V1 => br#","data":null,"included":"#,
+        ApiVersion::V2 => br#","include":"#,
+    });
     append(into, &asked)?;
     into.push(b'}');
     Ok(false)
@@ -119,7 +131,9 @@ impl JsonPieces for ChromaGetAnswer {
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
-        let Some((name, field)) = GET_LISTS.get(self.list) else { return end_answer(&self.fields, into) };
+        let Some((name, field)) = GET_LISTS.get(self.list) else {
+            return end_answer(&self.fields, self.version, into);
+        };
         if self.next == 0 && !begin_list(self.list, (name, *field), &self.fields, into)? {
             self.end_list();
             return Ok(true);
@@ -152,6 +166,7 @@ pub(super) struct QueryBody {
     matches: Option<Matches>,
     queries: usize,
     fields: Vec<Field>,
+    version: ApiVersion,
     /// Place in [`LISTS`], the query in that list, and the query's next record.
     list: usize,
     query: usize,
@@ -159,8 +174,8 @@ pub(super) struct QueryBody {
 }
 
 impl QueryBody {
-    pub(super) fn new(matches: Option<Matches>, queries: usize, fields: Vec<Field>) -> QueryBody {
-        QueryBody { matches, queries, fields, list: 0, query: 0, next: 0 }
+    pub(super) fn new(matches: Option<Matches>, queries: usize, fields: Vec<Field>, version: ApiVersion) -> QueryBody {
+        QueryBody { matches, queries, fields, version, list: 0, query: 0, next: 0 }
     }
 
     /// Appends the next record's entry in a list. Returns false if no record is left.
@@ -198,7 +213,9 @@ impl JsonPieces for QueryBody {
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
-        let Some((name, field)) = LISTS.get(self.list) else { return end_answer(&self.fields, into) };
+        let Some((name, field)) = LISTS.get(self.list) else {
+            return end_answer(&self.fields, self.version, into);
+        };
         if (self.query, self.next) == (0, 0) && !begin_list(self.list, (name, *field), &self.fields, into)? {
             self.end_list();
             return Ok(true);
@@ -234,7 +251,7 @@ mod tests {
     /// The answer to a get of an empty collection.
     fn nothing(fields: &[Field]) -> String {
         let reading = Arc::new(Snapshot::empty(Metric::L2)).read(&Get::default(), &Interrupt::never()).unwrap();
-        let (mut body, mut text) = (ChromaGetAnswer::new(reading, fields.to_vec()), Vec::new());
+        let (mut body, mut text) = (ChromaGetAnswer::new(reading, fields.to_vec(), ApiVersion::V2), Vec::new());
         while body.write(&mut text).unwrap() {}
         String::from_utf8(text).unwrap()
     }
@@ -244,15 +261,16 @@ mod tests {
         let fields = [Field::Distances, Field::Documents, Field::Documents];
         let expected = r#"{"ids":[],"embeddings":null,"documents":[],"uris":null,"metadatas":null,"#;
         assert_eq!(nothing(&fields), format!(r#"{expected}"include":["distances","documents","documents"]}}"#));
-        let (mut body, mut text) = (QueryBody::new(None, 2, fields.to_vec()), Vec::new());
+        let (mut body, mut text) = (QueryBody::new(None, 2, fields.to_vec(), ApiVersion::V2), Vec::new());
         while body.write(&mut text).unwrap() {}
         let text = String::from_utf8(text).unwrap();
         let expected = r#"{"ids":[[],[]],"embeddings":null,"documents":[[],[]],"uris":null,"metadatas":null,"#;
         let rest = r#""distances":[[],[]],"include":["distances","documents","documents"]}"#;
         assert_eq!(text, format!("{expected}{rest}"));
-        let (mut body, mut text) = (QueryBody::new(None, 0, Vec::new()), Vec::new());
+        let (mut body, mut text) = (QueryBody::new(None, 0, Vec::new(), ApiVersion::V1), Vec::new());
         while body.write(&mut text).unwrap() {}
         assert!(text.starts_with(br#"{"ids":[],"embeddings":null,"#));
+        assert!(text.ends_with(br#","distances":null,"data":null,"included":[]}"#));
     }
 
     #[test]

@@ -34,21 +34,21 @@ const ATTEMPTS: usize = 50;
 #[derive(Deserialize)]
 #[serde(expecting = "struct CreateCollectionPayload")]
 pub(super) struct ChromaCreateBody {
-    name: String,
-    schema: Option<Schema>,
-    configuration: Option<ConfigurationBody>,
-    metadata: Option<Fields<false>>,
+    pub(super) name: String,
+    pub(super) schema: Option<Schema>,
+    pub(super) configuration: Option<ConfigurationBody>,
+    pub(super) metadata: Option<Fields<false>>,
     #[serde(default)]
-    get_or_create: bool,
+    pub(super) get_or_create: bool,
 }
 
 /// `PUT …/collections/{id}`.
 #[derive(Deserialize)]
 #[serde(expecting = "struct UpdateCollectionPayload")]
 pub(super) struct ChangeBody {
-    new_name: Option<String>,
-    new_metadata: Option<Fields<true>>,
-    new_configuration: Option<ConfigurationChange>,
+    pub(super) new_name: Option<String>,
+    pub(super) new_metadata: Option<Fields<true>>,
+    pub(super) new_configuration: Option<ConfigurationChange>,
 }
 
 /// `POST …/fork`.
@@ -90,7 +90,7 @@ pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collecti
 }
 
 /// Whether a collection is Drumlin's own; the API does not show such collections.
-fn is_reserved(name: &str) -> bool {
+pub(super) fn is_reserved(name: &str) -> bool {
     name.starts_with('.')
 }
 
@@ -157,8 +157,19 @@ pub(super) async fn create(
     At(place): At<InDatabase>,
     ChromaJson(body): ChromaJson<ChromaCreateBody>,
 ) -> Result<Response, ChromaError> {
+    let created = created(&app, &begun, place.scope(), body).await?;
+    Ok(json(StatusCode::OK, &ChromaCollection::of(&created)?)?)
+}
+
+/// The collection that a create made, or found.
+pub(super) async fn created(
+    app: &App,
+    begun: &WriteBegun,
+    scope: Scope,
+    body: ChromaCreateBody,
+) -> Result<Collection, ChromaError> {
     let get = body.get_or_create;
-    let (spec, scope) = (spec(body)?, place.scope());
+    let spec = spec(body)?;
     for _ in 0..ATTEMPTS {
         let created = {
             let (store, scope, spec) = (app.store.clone(), scope.clone(), spec.clone());
@@ -181,7 +192,7 @@ pub(super) async fn create(
         match found {
             // The collection was dropped meanwhile, so the name is free again.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => return Ok(json(StatusCode::OK, &ChromaCollection::of(&found?)?)?),
+            found => return Ok(found?),
         }
     }
     Err(Error::unavailable(format!("concurrent creates and drops of collection {:?}: try again", spec.name)).into())
@@ -192,7 +203,16 @@ pub(super) async fn list(
     At(place): At<InDatabase>,
     ChromaParameters(page): ChromaParameters<PageParameters>,
 ) -> Result<Response, ChromaError> {
-    let mut infos = app.store.with_scope(&place.scope()).collections(Consistency::Local).await?;
+    Ok(json(StatusCode::OK, &listed(&app, &place.scope(), &page).await?)?)
+}
+
+/// The collections on a page, by id.
+pub(super) async fn listed(
+    app: &App,
+    scope: &Scope,
+    page: &PageParameters,
+) -> Result<Vec<ChromaCollection>, ChromaError> {
+    let mut infos = app.store.with_scope(scope).collections(Consistency::Local).await?;
     infos.sort_by_key(|info| info.id);
     let mut bodies = Vec::with_capacity(infos.len());
     for info in page.of(infos) {
@@ -207,7 +227,7 @@ pub(super) async fn list(
         };
         bodies.push(body);
     }
-    Ok(json(StatusCode::OK, &bodies)?)
+    Ok(bodies)
 }
 
 pub(super) async fn count(State(app): State<App>, At(place): At<InDatabase>) -> Result<Response, ChromaError> {
@@ -215,10 +235,14 @@ pub(super) async fn count(State(app): State<App>, At(place): At<InDatabase>) -> 
 }
 
 pub(super) async fn by_name(State(app): State<App>, At(place): At<InCollection>) -> Result<Response, ChromaError> {
-    let name = &place.collection;
-    check_shown(name)?;
-    let collection = app.store.with_scope(&place.scope()).collection(name).await.map_err(|e| no_name(e, name))?;
+    let collection = named(&app, &place.scope(), &place.collection).await?;
     Ok(json(StatusCode::OK, &ChromaCollection::of(&collection)?)?)
+}
+
+/// The collection of this name.
+pub(super) async fn named(app: &App, scope: &Scope, name: &str) -> Result<Collection, ChromaError> {
+    check_shown(name)?;
+    app.store.with_scope(scope).collection(name).await.map_err(|e| no_name(e, name))
 }
 
 /// As in Chroma's server, this finds a collection in any database. A key that is bound to a place finds only

@@ -106,11 +106,6 @@ impl From<ChromaUpdateBody> for RecordColumns {
     }
 }
 
-/// The refusal of an embedding that the collection cannot hold.
-pub(super) fn other_dimension(expected: usize, got: usize) -> ChromaError {
-    ChromaError::invalid(format!("Collection expecting embedding with dimension of {expected}, got {got}"))
-}
-
 /// Refuses embeddings of different lengths, and of another length than the collection's, if that is fixed.
 pub(super) fn check_dimensions<'e>(
     embeddings: impl Iterator<Item = &'e Vec<f32>>,
@@ -122,12 +117,24 @@ pub(super) fn check_dimensions<'e>(
         return Err(ChromaError::invalid("Inconsistent dimensions in provided embeddings"));
     }
     match dimension.filter(|dimension| *dimension != first) {
-        Some(dimension) => Err(other_dimension(dimension, first)),
+        Some(dimension) => Err(ChromaError::dimension(dimension, first)),
         None => Ok(()),
     }
 }
 
 impl RecordColumns {
+    /// The columns, where an empty one counts as absent beside ids. `embeddings`: that of embeddings, too.
+    pub(super) fn without_empty(mut self, embeddings: bool) -> RecordColumns {
+        if !self.ids.is_empty() {
+            let absent = |column: &Result<Vec<_>, String>| embeddings && column.as_ref().is_ok_and(Vec::is_empty);
+            self.embeddings = self.embeddings.filter(|column| !absent(column));
+            self.documents = self.documents.filter(|rows| !rows.is_empty());
+            self.uris = self.uris.filter(|rows| !rows.is_empty());
+            self.metadatas = self.metadatas.filter(|rows| !rows.is_empty());
+        }
+        self
+    }
+
     /// The length of the embeddings, if there are any.
     pub(super) fn dimension(&self) -> Option<usize> {
         self.embeddings().next().map(Vec::len)

@@ -170,6 +170,25 @@ pub(super) struct ConfigurationBody {
     embedding_function: Option<EmbeddingFunction>,
 }
 
+impl ConfigurationBody {
+    /// A request for these settings.
+    pub(super) fn of(space: Option<Space>, hnsw: Hnsw) -> ConfigurationBody {
+        let Hnsw { ef_construction, max_neighbors, ef_search, num_threads, batch_size, sync_threshold, resize_factor } =
+            hnsw;
+        let hnsw = HnswBody {
+            space,
+            ef_construction,
+            ef_search,
+            max_neighbors,
+            num_threads,
+            resize_factor,
+            sync_threshold,
+            batch_size,
+        };
+        ConfigurationBody { hnsw: Some(hnsw), spann: None, embedding_function: None }
+    }
+}
+
 /// `hnsw` of a modification.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

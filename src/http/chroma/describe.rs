@@ -33,16 +33,16 @@ pub(super) fn schema_of(
 /// A collection in an answer.
 #[derive(Serialize)]
 pub(super) struct ChromaCollection {
-    id: CollectionId,
-    name: String,
+    pub(super) id: CollectionId,
+    pub(super) name: String,
     configuration_json: ConfigurationJson,
-    schema: Schema,
-    metadata: Option<Metadata>,
-    dimension: Option<usize>,
-    tenant: String,
-    database: String,
-    log_position: u64,
-    version: u64,
+    pub(super) schema: Schema,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) dimension: Option<usize>,
+    pub(super) tenant: String,
+    pub(super) database: String,
+    pub(super) log_position: u64,
+    pub(super) version: u64,
 }
 
 #[derive(Serialize)]

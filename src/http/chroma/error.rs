@@ -1,6 +1,7 @@
 //! The answer to a failed request: `{"error": name, "message": text}`, with the names that Chroma's clients turn into
 //! exceptions. JavaScript's client looks at the status only, Python's at the name only, so both must be right in each
-//! case. One table maps the core's kinds to them.
+//! case. One table maps the core's kinds to them. The first version of the API has names and words of its own
+//! (`v1/error.rs`), which follow from the cause.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +17,36 @@ const NO_TRACE: &str = "00000000000000000000000000000000";
 /// A failure on its way to one of Chroma's clients.
 #[derive(Debug)]
 pub(in crate::http) struct ChromaError {
-    status: StatusCode,
-    name: &'static str,
-    message: String,
+    pub(super) status: StatusCode,
+    pub(super) name: &'static str,
+    pub(super) message: String,
+    pub(super) cause: Cause,
     /// Seconds until a retry, where a retry helps.
     retry_after: Option<u64>,
 }
 
+/// Why a request failed, where the two versions of the API say it in different words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// What the request names does not exist.
+    Missing,
+    /// The name is taken.
+    Taken,
+    /// Embeddings of another length than the collection's.
+    Dimension {
+        expected: usize,
+        got: usize,
+    },
+    Other,
+}
+
 impl ChromaError {
     fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> ChromaError {
-        ChromaError { status, name, message: message.into(), retry_after: None }
+        ChromaError { status, name, message: message.into(), cause: Cause::Other, retry_after: None }
+    }
+
+    fn because(self, cause: Cause) -> ChromaError {
+        ChromaError { cause, ..self }
     }
 
     /// The message for people.
@@ -56,12 +77,18 @@ impl ChromaError {
 
     /// The named thing does not exist.
     pub(super) fn not_found(message: impl Into<String>) -> ChromaError {
-        ChromaError::new(StatusCode::NOT_FOUND, "NotFoundError", message)
+        ChromaError::new(StatusCode::NOT_FOUND, "NotFoundError", message).because(Cause::Missing)
     }
 
     /// The name is taken.
     pub(super) fn exists(message: impl Into<String>) -> ChromaError {
-        ChromaError::new(StatusCode::CONFLICT, "ChromaError", message)
+        ChromaError::new(StatusCode::CONFLICT, "ChromaError", message).because(Cause::Taken)
+    }
+
+    /// An embedding that the collection cannot hold.
+    pub(super) fn dimension(expected: usize, got: usize) -> ChromaError {
+        let message = format!("Collection expecting embedding with dimension of {expected}, got {got}");
+        ChromaError::invalid(message).because(Cause::Dimension { expected, got })
     }
 
     /// The operation is switched off here.
@@ -114,8 +141,13 @@ impl From<Error> for ChromaError {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(status = status.as_u16(), kind = error.kind().name(), %cause, "{error}");
         }
+        let cause = match error.kind() {
+            ErrorKind::NotFound => Cause::Missing,
+            ErrorKind::AlreadyExists => Cause::Taken,
+            _ => Cause::Other,
+        };
         let retry_after = retry_after_seconds(&error);
-        ChromaError { retry_after, ..ChromaError::new(status, name, error.message()) }
+        ChromaError { retry_after, ..ChromaError::new(status, name, error.message()).because(cause) }
     }
 }
 
@@ -134,7 +166,7 @@ impl From<ApiError> for ChromaError {
 
 impl IntoResponse for ChromaError {
     fn into_response(self) -> Response {
-        let ChromaError { status, name, message, retry_after } = self;
+        let ChromaError { status, name, message, retry_after, .. } = self;
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             return (status, message).into_response();
         }

@@ -1,7 +1,7 @@
 //! Chroma's HTTP API, version 2: its own wire types, names of errors and defaults over the core calls of the native
 //! routes. It has no write path, filter or store of metadata of its own. Requests become the core's requests, and
 //! schema and configuration lie in a collection's `extension`. The collection's own stream records which kinds of
-//! values its keys have held.
+//! values its keys have held. `v1` translates the first version of the API onto this one.
 
 mod answer;
 mod body;
@@ -22,6 +22,7 @@ pub(super) mod root;
 mod schema;
 mod search;
 mod sparse;
+mod v1;
 
 use axum::http::Method;
 use axum::routing::{delete, get, patch, post, put};
@@ -37,8 +38,16 @@ const FIRST_PREFIX: &str = "/api/v1";
 
 /// Whether the path belongs to Chroma's API, so that all failures are answered in its form.
 pub(super) fn owns(path: &str) -> bool {
-    let within = |prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    within(PREFIX) || within(FIRST_PREFIX)
+    lies_below(PREFIX, path) || is_first_version(path)
+}
+
+/// Whether the path belongs to the first version of Chroma's API.
+pub(super) fn is_first_version(path: &str) -> bool {
+    lies_below(FIRST_PREFIX, path)
+}
+
+fn lies_below(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The reason, as a sentence, why Chroma's API cannot reach a collection of this name.
@@ -49,7 +58,7 @@ pub(super) fn out_of_reach(name: &str) -> Option<String> {
 
 /// Every route, once.
 pub(super) fn routes() -> Vec<HttpRoute> {
-    [server_routes(), collection_routes(), record_routes()].into_iter().flatten().collect()
+    [server_routes(), collection_routes(), record_routes(), v1::routes()].into_iter().flatten().collect()
 }
 
 /// Routes of the server, tenants and databases.

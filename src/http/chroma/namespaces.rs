@@ -23,7 +23,7 @@ const TENANT_CHARS: usize = 3;
 #[derive(Deserialize)]
 #[serde(expecting = "struct CreateTenantPayload")]
 pub(super) struct NewTenant {
-    name: String,
+    pub(super) name: String,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(super) struct TenantChange {
 #[derive(Deserialize)]
 #[serde(expecting = "struct CreateDatabasePayload")]
 pub(super) struct NewDatabase {
-    name: String,
+    pub(super) name: String,
 }
 
 super::super::body::bodies! { Settings: NewTenant, TenantChange, NewDatabase; }

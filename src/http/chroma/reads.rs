@@ -16,7 +16,7 @@ use super::super::error::too_many_records;
 use super::super::records::room_for_rows;
 use super::super::stream;
 use super::super::wire::Freshness;
-use super::answer::{ChromaGetAnswer, Field, QueryBody, include};
+use super::answer::{ApiVersion, ChromaGetAnswer, Field, QueryBody, include};
 use super::body::{At, ChromaJson, ChromaParameters, InCollection};
 use super::collections::{find, no_id};
 use super::columns::check_dimensions;
@@ -64,11 +64,13 @@ pub(super) async fn open(
     Ok(collection)
 }
 
-fn get_fields() -> Vec<Field> {
+/// What a get answers where the request does not say.
+pub(super) fn get_fields() -> Vec<Field> {
     vec![Field::Documents, Field::Metadatas]
 }
 
-fn query_fields() -> Vec<Field> {
+/// What a query answers where the request does not say.
+pub(super) fn query_fields() -> Vec<Field> {
     vec![Field::Documents, Field::Metadatas, Field::Distances]
 }
 
@@ -76,13 +78,13 @@ fn query_fields() -> Vec<Field> {
 #[derive(Deserialize)]
 #[serde(expecting = "struct GetRequestPayload")]
 pub(super) struct GetRequest {
-    ids: Option<List<String, Ids>>,
-    r#where: Option<Tree>,
-    where_document: Option<Tree>,
-    limit: Option<u32>,
-    offset: Option<u32>,
+    pub(super) ids: Option<List<String, Ids>>,
+    pub(super) r#where: Option<Tree>,
+    pub(super) where_document: Option<Tree>,
+    pub(super) limit: Option<u32>,
+    pub(super) offset: Option<u32>,
     #[serde(default = "get_fields")]
-    include: Vec<Field>,
+    pub(super) include: Vec<Field>,
 }
 
 pub(super) async fn get(
@@ -92,28 +94,39 @@ pub(super) async fn get(
     ChromaJson(body): ChromaJson<GetRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
+    answer_get(&app, &collection, body, ApiVersion::V2).await
+}
+
+/// The answer to a get.
+pub(super) async fn answer_get(
+    app: &App,
+    collection: &Collection,
+    body: GetRequest,
+    version: ApiVersion,
+) -> Result<Response, ChromaError> {
     let get = Get {
-        filter: filter(&collection, body.r#where.as_deref(), body.where_document.as_deref())?,
+        filter: filter(collection, body.r#where.as_deref(), body.where_document.as_deref())?,
         ids: body.ids.map(|ids| ids.0),
         limit: body.limit.map(|limit| limit as usize),
         offset: body.offset.unwrap_or(0) as usize,
         ..Get::default()
     };
     let reading = collection.read(get).await.map_err(|e| no_id(e, collection.identity().id))?;
-    Ok(stream::respond(ChromaGetAnswer::new(reading, body.include), app.store.room(Purpose::Answer)).await?)
+    let answer = ChromaGetAnswer::new(reading, body.include, version);
+    Ok(stream::respond(answer, app.store.room(Purpose::Answer)).await?)
 }
 
 /// `POST …/query`.
 #[derive(Deserialize)]
 #[serde(expecting = "struct QueryRequestPayload")]
 pub(super) struct QueryRequest {
-    ids: Option<List<String, Ids>>,
-    r#where: Option<Tree>,
-    where_document: Option<Tree>,
-    query_embeddings: List<Floats, Queries>,
-    n_results: Option<u32>,
+    pub(super) ids: Option<List<String, Ids>>,
+    pub(super) r#where: Option<Tree>,
+    pub(super) where_document: Option<Tree>,
+    pub(super) query_embeddings: List<Floats, Queries>,
+    pub(super) n_results: Option<u32>,
     #[serde(default = "query_fields")]
-    include: Vec<Field>,
+    pub(super) include: Vec<Field>,
 }
 
 bodies! { Query: GetRequest, QueryRequest; }
@@ -125,15 +138,25 @@ pub(super) async fn query(
     ChromaJson(body): ChromaJson<QueryRequest>,
 ) -> Result<Response, ChromaError> {
     let collection = open(&app, &place, &parameters).await?;
+    answer_query(&app, &collection, body, ApiVersion::V2).await
+}
+
+/// The answer to a query.
+pub(super) async fn answer_query(
+    app: &App,
+    collection: &Collection,
+    body: QueryRequest,
+    version: ApiVersion,
+) -> Result<Response, ChromaError> {
     let (metadata, document) = (body.r#where.as_deref(), body.where_document.as_deref());
     let filter = parse(metadata, document)?;
     let embeddings: Vec<Vec<f32>> = body.query_embeddings.0.into_iter().map(|floats| floats.0).collect();
     let ids = body.ids.map(|ids| ids.0);
     check_query(&embeddings, collection.dimension())?;
     let wanted = body.n_results.unwrap_or(DEFAULT_RESULTS);
-    check_indexed(&collection, metadata, document)?;
+    check_indexed(collection, metadata, document)?;
     if let (Some(ids), None) = (&ids, &filter) {
-        check_known(&collection, ids).await?;
+        check_known(collection, ids).await?;
     }
     let fields = body.include;
     let queries = embeddings.len();
@@ -141,12 +164,12 @@ pub(super) async fn query(
         (None, app.store.room(Purpose::Answer))
     } else {
         let count = collection.count(Consistency::Local).await?;
-        let k = neighbours(&app, wanted, count, queries)?;
+        let k = neighbours(app, wanted, count, queries)?;
         let query = Query { k, filter, ids, include: include(&fields), ..Query::batch(embeddings) };
-        let room = room_for_rows(&app, queries.saturating_mul(k)).await?;
+        let room = room_for_rows(app, queries.saturating_mul(k)).await?;
         (Some(collection.find(query).await.map_err(|e| no_id(e, collection.identity().id))?), room)
     };
-    Ok(stream::respond(QueryBody::new(matches, queries, fields), room).await?)
+    Ok(stream::respond(QueryBody::new(matches, queries, fields, version), room).await?)
 }
 
 /// Refuses a query among ids that no record has. As in Chroma's server, only a query without a filter is refused so;

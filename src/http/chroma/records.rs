@@ -14,7 +14,7 @@ use super::super::bounded::{Ids, List, Tree};
 use super::super::middleware::WriteBegun;
 use super::body::{At, ChromaJson, InCollection};
 use super::collections::{find, no_id};
-use super::columns::{AddBody, ChromaUpdateBody, RecordColumns, UpsertBody, other_dimension};
+use super::columns::{AddBody, ChromaUpdateBody, RecordColumns, UpsertBody};
 use super::error::ChromaError;
 use super::filters::filter;
 use crate::collection::handle::Collection;
@@ -22,7 +22,7 @@ use crate::collection::request::{Selection, Write, WriteOutcome};
 use crate::error::ErrorKind;
 
 /// The extractors that every write needs beside its body.
-type ChromaWriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
+pub(super) type ChromaWriteTo = (State<App>, Extension<WriteBegun>, At<InCollection>);
 
 pub(super) async fn add(to: ChromaWriteTo, ChromaJson(body): ChromaJson<AddBody>) -> Result<Response, ChromaError> {
     write_columns(to, body.into(), |columns| Write::Add(columns.into_records())).await?;
@@ -45,7 +45,8 @@ pub(super) async fn update(
     Ok(json(StatusCode::OK, &json!({}))?)
 }
 
-async fn write_columns(
+/// Writes columns to the collection.
+pub(super) async fn write_columns(
     to: ChromaWriteTo,
     columns: RecordColumns,
     make: impl FnOnce(RecordColumns) -> Write,
@@ -57,7 +58,7 @@ async fn write_columns(
     match write(&begun, &collection, make(columns)).await {
         // Another write may have fixed the dimension after this one looked at it.
         Err(error) => match (collection.dimension(), dimension) {
-            (Some(expected), Some(got)) if expected != got => Err(other_dimension(expected, got)),
+            (Some(expected), Some(got)) if expected != got => Err(ChromaError::dimension(expected, got)),
             _ => Err(error),
         },
         done => done,
@@ -77,10 +78,10 @@ async fn write(begun: &WriteBegun, collection: &Collection, write: Write) -> Res
 #[derive(Deserialize)]
 #[serde(expecting = "struct DeleteCollectionRecordsPayload")]
 pub(super) struct ChromaDeleteBody {
-    ids: Option<List<String, Ids>>,
-    r#where: Option<Tree>,
-    where_document: Option<Tree>,
-    limit: Option<u32>,
+    pub(super) ids: Option<List<String, Ids>>,
+    pub(super) r#where: Option<Tree>,
+    pub(super) where_document: Option<Tree>,
+    pub(super) limit: Option<u32>,
 }
 
 bodies! { Query: ChromaDeleteBody; }

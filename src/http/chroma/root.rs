@@ -40,8 +40,12 @@ pub(super) async fn version() -> Result<Response, ChromaError> {
 
 /// The size by which clients split their batches: this server's limit, as far as a body has room for usual
 /// embeddings.
+pub(super) fn max_batch_size(app: &App) -> usize {
+    app.store.limits().batch_records.min(app.settings.max_body_bytes / RECORD_BYTES).max(1)
+}
+
 pub(super) async fn pre_flight_checks(State(app): State<App>) -> Result<Response, ChromaError> {
-    let most = app.store.limits().batch_records.min(app.settings.max_body_bytes / RECORD_BYTES).max(1);
+    let most = max_batch_size(&app);
     Ok(json(StatusCode::OK, &json!({"max_batch_size": most, "supports_base64_encoding": true}))?)
 }
 
@@ -92,7 +96,7 @@ pub(super) async fn by_resource_name(At(name): At<String>) -> ChromaError {
     ))
 }
 
-/// The answer to the first version of the API, which no longer exists.
+/// The answer to the first version of the API where it is switched off: that of servers which no longer have it.
 pub(in crate::http) async fn first_version(method: Method) -> Response {
     match method {
         Method::POST => StatusCode::METHOD_NOT_ALLOWED.into_response(),

@@ -49,6 +49,7 @@ DIFFERENCES: dict[str, Difference] = {
     "empty list in the schema": Difference("an empty list has no type; theirs takes it for one of booleans", 200, 200),
     "body over the limit": Difference("ours takes larger bodies (64 MiB), with documents up to 8 MiB", 413, 400),
     "reserved key": Difference("theirs finds documents by the name of their column, too", 200, 200),
+    "first version": Difference("theirs no longer has it; ours serves it to older clients", 410, 200),
     "outside of the API": Difference("ours says where the routes are listed", 404, 404),
     "functions": Difference("in other words: theirs names the type of its own that lacks them", 501, 501),
     "search": Difference("theirs has no search on one machine; ours answers plain nearest neighbours", 501, 200),
