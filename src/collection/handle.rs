@@ -3,8 +3,8 @@
 
 mod ranked;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -100,6 +100,8 @@ struct CollectionInner {
     quiet_timer: Mutex<QuietTimer>,
     graph_turn: tokio::sync::Mutex<()>,
     pins: Pins,
+    /// Made by the first search for words, of settings that never change.
+    analyser: OnceLock<Arc<Analyser>>,
 }
 
 /// A collection of records. Cheap to clone.
@@ -115,9 +117,9 @@ impl Collection {
         surroundings: Surroundings,
     ) -> Collection {
         let (quiet_timer, graph_turn, pins) = (Mutex::default(), tokio::sync::Mutex::default(), Pins::default());
-        Collection {
-            inner: Arc::new(CollectionInner { shared_view, stream, surroundings, quiet_timer, graph_turn, pins }),
-        }
+        let analyser = OnceLock::new();
+        let inner = CollectionInner { shared_view, stream, surroundings, quiet_timer, graph_turn, pins, analyser };
+        Collection { inner: Arc::new(inner) }
     }
 
     /// Applies a write request durably: when this returns, the change is in the bucket. The whole request is in one
@@ -281,8 +283,12 @@ impl Collection {
     ///
     /// # Errors
     /// `Invalid` where a newer version stored settings that this one refuses.
-    pub fn analyser(&self) -> Result<Analyser> {
-        Analyser::new(&self.identity().text)
+    pub fn analyser(&self) -> Result<Arc<Analyser>> {
+        if let Some(analyser) = self.inner.analyser.get() {
+            return Ok(analyser.clone());
+        }
+        let made = Arc::new(Analyser::new(&self.identity().text)?);
+        Ok(self.inner.analyser.get_or_init(|| made).clone())
     }
 
     /// Finds the nearest records of a snapshot that need not be the newest.

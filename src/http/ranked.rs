@@ -176,7 +176,7 @@ const PARTS_IN_ORDER: &str = "embedding or like, sparse, text";
 
 /// Answers a search by words, a sparse vector, or several of these with an embedding.
 pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody) -> Result<Response, ApiError> {
-    let analyser = Arc::new(collection.analyser()?);
+    let analyser = collection.analyser()?;
     let highlight = highlighting(body.highlight.as_ref())?;
     let include = include(body.include.clone());
     let text = body.text.as_ref().map(|text| TextQuery::parse(&text.query, &analyser, &text.options)).transpose()?;

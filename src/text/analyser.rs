@@ -4,6 +4,7 @@
 //! on its word alone, never on the text around it, so terms may be remembered from one text to the next.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use rust_stemmers::{Algorithm, Stemmer};
 
@@ -19,6 +20,12 @@ pub struct Analyser {
     settings: TextSettings,
     stemmer: Stemming,
     stopwords: HashSet<String>,
+}
+
+impl fmt::Debug for Analyser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Analyser").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// How a word is reduced.

@@ -36,6 +36,8 @@ pub struct TextIndex {
     pub(super) lengths: Vec<u32>,
     /// Rows that have text, even an empty one.
     pub(super) documents: RoaringBitmap,
+    /// The sum of all lengths.
+    pub(super) tokens: u64,
 }
 
 /// RowSums over live rows.
@@ -183,9 +185,10 @@ impl TextIndex {
 
     /// Rows with text and their tokens among the live rows.
     pub fn statistics(&self, live: &RoaringBitmap) -> TextStatistics {
-        let rows = &self.documents & live;
-        let tokens = rows.iter().map(|row| u64::from(self.lengths[row as usize])).sum();
-        TextStatistics { documents: rows.len(), tokens }
+        // Few rows of a chunk are dead: it would be rewritten.
+        let dead = &self.documents - live;
+        let tokens: u64 = dead.iter().map(|row| u64::from(self.lengths[row as usize])).sum();
+        TextStatistics { documents: self.documents.len() - dead.len(), tokens: self.tokens - tokens }
     }
 
     /// The first `limit` terms that start with `prefix`, in order.

@@ -19,6 +19,7 @@ impl TextListsBuilder {
         let mut index = TextIndex { lengths: vec![0; rows as usize], ..TextIndex::default() };
         for (row, length) in lengths {
             index.lengths[*row as usize] = *length;
+            index.tokens += u64::from(*length);
             index.documents.insert(*row);
         }
         TextListsBuilder { index, blocks: BlocksBuilder::default() }
