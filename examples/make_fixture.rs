@@ -123,16 +123,6 @@ fn words(numbers: std::ops::Range<u32>) -> Vec<Record> {
     numbers.map(word).collect()
 }
 
-/// Sparse vectors in a segment and in the log: set, replaced and removed.
-async fn of_words(store: &Store, model: &mut Model) {
-    store.create_collection(CollectionSpec::new(model.name).metric(Metric::L2)).await.expect("the name is free");
-    model.add(store, words(0..6)).await;
-    store.admin().maintain().await.expect("maintenance succeeds");
-    model.update(store, patch("word-1", [("terms", Some(terms(4).into()))])).await;
-    model.update(store, patch("word-2", [("terms", None)])).await;
-    model.add(store, words(6..8)).await;
-}
-
 fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;
@@ -187,6 +177,9 @@ async fn later_days(bucket: Arc<FolderBucket>, [coast, songs_model, words_model]
     };
     store.with_scope(&scope).create_collection(spec).await.expect("the name is free");
     songs_model.add(&store, songs()).await;
+    let spec = CollectionSpec::new(words_model.name).metric(Metric::L2);
+    store.create_collection(spec).await.expect("the name is free");
+    words_model.add(&store, words(0..6)).await;
     coast.delete(&store, &["stone-24", "stone-17"]).await;
     store.admin().maintain().await.expect("maintenance succeeds");
     coast.delete(&store, &["stone-10"]).await;
@@ -200,7 +193,10 @@ async fn later_days(bucket: Arc<FolderBucket>, [coast, songs_model, words_model]
     let scratch = store.with_scope(&scope).create_collection(spec).await.expect("the name is free");
     scratch.add([Record::new("gone", vec![1.0, 2.0])]).await.expect("an add succeeds");
     store.with_scope(&scope).drop_collection("scratch").await.expect("a drop succeeds");
-    of_words(&store, words_model).await;
+    // Sparse vectors that are only in the log: one replaced, one removed, two new.
+    words_model.update(&store, patch("word-1", [("terms", Some(terms(4).into()))])).await;
+    words_model.update(&store, patch("word-2", [("terms", None)])).await;
+    words_model.add(&store, words(6..8)).await;
 }
 
 /// Copies the objects: not the folder's hidden directory, nor the probe's mark, which names the place.
