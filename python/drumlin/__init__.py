@@ -18,6 +18,7 @@ from . import errors
 from ._collection import Collection, CollectionVersion
 from ._database import Database, open_database, open_database_async
 from ._drumlin import __version__
+from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
 from .errors import (
     AlreadyExists,
@@ -51,6 +52,7 @@ __all__ = [
     "OutOfMemory",
     "OutcomeUnknown",
     "RaggedResult",
+    "RankedResult",
     "Records",
     "Scan",
     "SearchResult",

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import _bulk
+from . import _bulk, _ranked
 from ._awaiting import finished
 from ._columns import Include, arrow, as_json, included, is_rows, listed, listed_ids, pairs, rows_of
+from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
 from ._vectors import is_one, matrix
+from ._drumlin import Routes
 from .errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -242,6 +244,7 @@ class Collection(_Reads):
 
     def __init__(self, inner: _Collection, database: Database) -> None:
         self._opened, self._process, self._database, self._name = inner, os.getpid(), database, inner.name
+        self._routes: tuple[int, Routes] | None = None
 
     @property
     def _inner(self) -> _Collection:
@@ -289,6 +292,91 @@ class Collection(_Reads):
             ``metadata``, ``index`` (the settings of graphs) and ``state``.
         """
         return _info(self._inner.info())
+
+    # Ranked searches
+
+    def _rank(self, options: dict[str, Any], include: Include | str | None, strong: bool) -> Pending:
+        if self._routes is None or self._routes[0] != os.getpid():
+            self._routes = os.getpid(), Routes(self._database._store, False)
+        target = _ranked.target(self.name, self._database._scope, strong)
+        headers = [(b"content-type", b"application/json")]
+        return self._routes[1].call("POST", target, headers, _ranked.body(options, include))
+
+    def rank(
+        self,
+        text: str | Mapping[str, Any] | None = None,
+        *,
+        embedding: Any = None,
+        sparse: Mapping[str, Any] | None = None,
+        k: int = 10,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        ids: Any = None,
+        include: Include | str | None = _DEFAULT,
+        fusion: Mapping[str, Any] | None = None,
+        candidates: int | None = None,
+        highlight: bool | Mapping[str, Any] | None = None,
+        strong: bool = False,
+        **more: Any,
+    ) -> RankedResult:
+        """Find records by the words of their documents, by sparse vectors, or by these and an embedding at once.
+
+        Parameters
+        ----------
+        text : str or mapping, optional
+            Words, ``"phrases"``, ``+must`` and ``-not``; or a dict of ``query``, ``minimum_match``, ``prefix`` and
+            ``typos``.
+        embedding : array_like, optional
+            d numbers. Its nearest records are fused with what the other searches find.
+        sparse : mapping, optional
+            ``key``, ``indices`` and ``values``, and perhaps ``idf``.
+        k : int
+            How many records, at most 10,000.
+        where, where_document, ids, include, strong
+            As in :meth:`search`.
+        fusion : mapping, optional
+            ``{"rrf": {"k": 60, "weights": […]}}``, the default, or ``{"weighted_sum": {"weights": […]}}``; weights are
+            in the order embedding, sparse, text.
+        candidates : int, optional
+            Records that each search finds before they are fused.
+        highlight : bool or mapping, optional
+            Whether, or how, hits show the words in their document.
+        **more
+            What else a search takes over HTTP: ``group_by``, ``facets``, ``like``, ``unlike``, ``diversity``,
+            ``max_distance``.
+
+        Returns
+        -------
+        RankedResult
+            A sequence of hits, best first; also ``.ids``, ``.groups`` and ``.facets``.
+
+        Raises
+        ------
+        InvalidArgument
+            An argument does not fit; the message names it.
+
+        Examples
+        --------
+        >>> import drumlin
+        >>> notes = drumlin.connect("memory://").collection("notes", create=True)
+        >>> documents = ["The quick brown fox", "A lazy dog"]
+        >>> _ = notes.add(ids=["fox", "dog"], embeddings=[[1, 0], [0, 1]], documents=documents)
+        >>> notes.rank("foxes").ids
+        ['fox']
+        >>> notes.rank("dog", embedding=[1, 0], include=())[0]["parts"]["text"]
+        {'rank': 1, 'score': 0.6931472}
+        """
+        options = {"text": text, "embedding": embedding, "sparse": sparse, "k": k, "ids": listed_ids(ids), **more}
+        options |= {"where": where or None, "where_document": where_document or None, "fusion": fusion}
+        options |= {"candidates": candidates, "highlight": highlight}
+        return _ranked.result(self._rank(options, include, strong).wait())
+
+    async def arank(self, text: str | Mapping[str, Any] | None = None, **options: Any) -> RankedResult:
+        """:meth:`rank` for ``await``."""
+        include, strong = options.pop("include", _DEFAULT), options.pop("strong", False)
+        options = {"text": text, "k": 10, **options, "ids": listed_ids(options.get("ids"))}
+        options |= {name: options.get(name) or None for name in ("where", "where_document")}
+        return _ranked.result(await finished(self._rank(options, include, strong)))
 
     # Writes
 
