@@ -113,8 +113,8 @@ pub mod searches {
         FacetsAnswer, Fusion, GroupSize, GroupedSearch, LeafQuery, LeafSearch, NearestOptions, RankedSearch, Ranking,
     };
     pub use crate::ranking::{
-        Aggregate, Better, BinaryOperator, Expression, FusedPart, GroupBy, GroupKey, Leaf, Normalisation, RankStep,
-        UnaryOperator,
+        Aggregate, Better, BinaryOperator, Expression, FoldOperator, FusedPart, GroupBy, GroupKey, Leaf, Normalisation,
+        RankStep, UnaryOperator,
     };
 }
 

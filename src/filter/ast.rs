@@ -307,6 +307,7 @@ impl Filter {
     /// Takes out the ids of which every match must have one, where the filter is a test of ids or joins such tests to
     /// others by "and". A few ids are quickly found by an index of them, the rest of the filter then reads only those
     /// records. Records that have one of the ids and match the rest are the ones that match the filter.
+    #[cfg(any(test, feature = "server"))]
     pub(crate) fn split_ids(self) -> (Option<Vec<String>>, Option<Filter>) {
         let nodes = match self.0 {
             Node::Ids(ids) => return (Some(ids), None),

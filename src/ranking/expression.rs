@@ -63,9 +63,13 @@ pub enum BinaryOperator {
 /// A function of any number of values, from the left to the right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoldOperator {
+    /// The sum; 0 of nothing.
     Sum,
+    /// The product; 1 of nothing.
     Mul,
+    /// The largest; the smallest f32 of nothing.
     Max,
+    /// The smallest; the largest f32 of nothing.
     Min,
 }
 
