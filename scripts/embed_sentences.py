@@ -1,4 +1,4 @@
-"""Embeds data-fixtures/sentences with all-MiniLM-L6-v2 and writes the two Parquet files beside them.
+"""Embeds data-fixtures/sentences with all-MiniLM-L6-v2 and writes the three Parquet files beside them.
 
     python -m venv /tmp/fixtures && . /tmp/fixtures/bin/activate
     pip install numpy==2.4.6 safetensors==0.8.0 tokenizers==0.23.3 pyarrow==26.0.1
@@ -27,6 +27,14 @@ QUERY_SCHEMA = pa.schema(
         ("id", pa.string()),
         ("question", pa.string()),
         ("expected", pa.list_(pa.string())),
+        ("embedding", pa.list_(pa.float32(), DIMENSION)),
+    ]
+)
+JUDGED_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("query", pa.string()),
+        ("relevant", pa.list_(pa.string())),
         ("embedding", pa.list_(pa.float32(), DIMENSION)),
     ]
 )
@@ -126,8 +134,10 @@ def main() -> None:
             }
         )
     queries = [{**line, "embedding": model.embed(line["question"])} for line in read_lines("queries.jsonl")]
+    judged = [{**line, "embedding": model.embed(line["query"])} for line in read_lines("judged.jsonl")]
     write("sentences.parquet", sentences, SENTENCE_SCHEMA)
     write("queries.parquet", queries, QUERY_SCHEMA)
+    write("judged.parquet", judged, JUDGED_SCHEMA)
     report_recall(sentences, queries)
 
 
