@@ -1,4 +1,4 @@
-"""Embeds data-fixtures/sentences with all-MiniLM-L6-v2 and writes the two Parquet files beside them.
+"""Embeds data-fixtures/sentences with all-MiniLM-L6-v2 and writes the three Parquet files beside them.
 
     python -m venv /tmp/fixtures && . /tmp/fixtures/bin/activate
     pip install numpy==2.4.6 safetensors==0.8.0 tokenizers==0.23.3 pyarrow==26.0.1
@@ -30,7 +30,7 @@ QUERY_SCHEMA = pa.schema(
         ("embedding", pa.list_(pa.float32(), DIMENSION)),
     ]
 )
-SENTENCE_SCHEMA = pa.schema(
+RECORD_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("embedding", pa.list_(pa.float32(), DIMENSION)),
@@ -87,6 +87,11 @@ class MiniLm:
         return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
+def record(model: MiniLm, name: str, text: str, metadata: dict) -> dict:
+    told = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    return {"id": name, "embedding": model.embed(text), "document": text, "metadata": told}
+
+
 def read_lines(name: str) -> list[dict]:
     return [json.loads(line) for line in (FIXTURES / name).read_text(encoding="utf-8").splitlines()]
 
@@ -117,17 +122,14 @@ def main() -> None:
     sentences = []
     for line in read_lines("sentences.jsonl"):
         metadata = {key: value for key, value in line.items() if key not in ("id", "text")}
-        sentences.append(
-            {
-                "id": line["id"],
-                "embedding": model.embed(line["text"]),
-                "document": line["text"],
-                "metadata": json.dumps(metadata, sort_keys=True, ensure_ascii=False),
-            }
-        )
+        sentences.append(record(model, line["id"], line["text"], metadata))
     queries = [{**line, "embedding": model.embed(line["question"])} for line in read_lines("queries.jsonl")]
-    write("sentences.parquet", sentences, SENTENCE_SCHEMA)
+    judged = [
+        record(model, line["id"], line["query"], {"relevant": line["relevant"]}) for line in read_lines("judged.jsonl")
+    ]
+    write("sentences.parquet", sentences, RECORD_SCHEMA)
     write("queries.parquet", queries, QUERY_SCHEMA)
+    write("judged.parquet", judged, RECORD_SCHEMA)
     report_recall(sentences, queries)
 
 
