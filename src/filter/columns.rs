@@ -119,7 +119,7 @@ impl Block {
 }
 
 impl Filter {
-    /// The rows of a chunk that match: those for which [`Filter::matches_within`] is true. `texts` are those of these
+    /// The rows of a chunk that match: those for which `Filter::matches_within` is true. `texts` are those of these
     /// rows.
     ///
     /// # Errors
