@@ -3,7 +3,6 @@
 //! is the marks in data-fixtures/sentences/judged.jsonl.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use drumlin::arrow::records_from_parquet;
 use drumlin::searches::{Combination, Fusion, LeafQuery, LeafSearch, Normalisation, RankedRows, RankedSearch, Ranking};
@@ -33,7 +32,7 @@ fn ndcg(found: &[String], relevant: &BTreeSet<&str>) -> f64 {
 }
 
 async fn mean_ndcg(collection: &Collection, queries: &[Record], (parts, how): (&str, Combination)) -> f64 {
-    let analyser = Arc::new(collection.analyser().unwrap());
+    let analyser = collection.analyser().unwrap();
     let search = |record: &Record| {
         let text = record.document.as_deref().unwrap();
         let query = TextQuery::parse(text, &analyser, &QueryOptions::default()).unwrap();
