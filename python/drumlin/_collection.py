@@ -364,7 +364,7 @@ class Collection(_Reads):
         >>> notes.rank("foxes").ids
         ['fox']
         >>> notes.rank("dog", embedding=[1, 0], include=())[0]["parts"]["text"]
-        {'rank': 1, 'score': 0.6931472}
+        {'rank': 1, 'score': 0.7549128}
         """
         options = {"text": text, "embedding": embedding, "sparse": sparse, "k": k, "ids": listed_ids(ids), **more}
         options |= {"where": where or None, "where_document": where_document or None, "fusion": fusion}
