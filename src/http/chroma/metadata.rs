@@ -127,8 +127,7 @@ impl<'de, const NULLS: bool> Visitor<'de> for ValueSeed<NULLS> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldValue, A::Error> {
-        // What passed a limit keeps its own sentence, which the meter remembers.
-        let body = SparseBody::read(map).map_err(|_| mismatch::<A::Error, NULLS>())?;
+        let body = SparseBody::read(map, |_| mismatch::<A::Error, NULLS>())?;
         Ok(body.into_vector().map_or(FieldValue::UnsoundSparse, |vector| FieldValue::Value(MetaValue::Sparse(vector))))
     }
 }

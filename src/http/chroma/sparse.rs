@@ -48,8 +48,12 @@ impl SparseBody {
         }
     }
 
-    /// Reads the object's members; those of other names are ignored.
-    pub(super) fn read<'de, A: MapAccess<'de>>(mut members: A) -> Result<SparseBody, A::Error> {
+    /// Reads the object's members; those of other names are ignored. `missing` is the refusal of an object without the
+    /// member of a name.
+    pub(super) fn read<'de, A: MapAccess<'de>>(
+        mut members: A,
+        missing: impl Fn(&'static str) -> A::Error,
+    ) -> Result<SparseBody, A::Error> {
         let (mut indices, mut values, mut tokens, mut kind) = (None, None, None, None);
         while let Some(name) = members.next_key::<String>()? {
             match name.as_str() {
@@ -65,8 +69,8 @@ impl SparseBody {
             return Err(Error::custom(format_args!("#type: expected {SPARSE_VECTOR:?}, got {other:?}")));
         }
         Ok(SparseBody {
-            indices: indices.ok_or_else(|| Error::missing_field("indices"))?.0,
-            values: values.ok_or_else(|| Error::missing_field("values"))?.0,
+            indices: indices.ok_or_else(|| missing("indices"))?.0,
+            values: values.ok_or_else(|| missing("values"))?.0,
             tokens: tokens.flatten().map(|tokens| tokens.0.into_iter().map(|token| token.0).collect()),
         })
     }
@@ -92,7 +96,7 @@ impl<'de> Deserialize<'de> for SparseBody {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<SparseBody, A::Error> {
-                SparseBody::read(members)
+                SparseBody::read(members, Error::missing_field)
             }
         }
 

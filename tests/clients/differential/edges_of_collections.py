@@ -234,13 +234,12 @@ def schemas() -> list[Request]:
         {"defaults": {}, "keys": {"#document": off("string", "fts_index")}},
         {"defaults": {}, "keys": {"#embedding": {"float_list": vector}}},
     ]
-    sparse = {"sparse_vector": {"sparse_vector_index": {"enabled": True, "config": {}}}}
+    # Indexes of sparse vectors are not among these: theirs refuses them on one machine, ours has them.
     bad: list[Any] = [
         {},
         {"defaults": {}},
         {"keys": {}},
         "text",
-        {"defaults": {}, "keys": {"v": sparse}},
         {"defaults": 5, "keys": {}},
     ]
     questions: list[Any] = [

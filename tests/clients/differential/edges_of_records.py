@@ -126,14 +126,13 @@ def metadata_of_writes() -> list[Request]:
         {"v": {"#type": "nosuch", "indices": [], "values": []}},
         {"v": {"#type": "sparse_vector", "indices": [2, 1], "values": [1.0, 2.0]}},
         {"v": {"#type": "sparse_vector", "indices": [1], "values": [1.0, 2.0]}},
-        {"v": {"#type": "sparse_vector", "indices": [0, 5], "values": [1.0, 2.0]}},
     ]
+    # Sound sparse vectors are not among these: theirs refuses them on one machine (501), ours keeps them.
     requests = [create("metadata", "c")]
     for route in ("add", "upsert", "update"):
         for i, metadata in enumerate([*good, *bad, {"a": None}, {"a": None, "k": 1}]):
             body = {"ids": [f"{route}-{i}"], "embeddings": [[1.0, float(i)]], "metadatas": [metadata]}
-            edge = "sparse vector" if metadata in bad[-3:] else ""
-            requests.append(on("c", route, body, edge))
+            requests.append(on("c", route, body))
         requests.append(everything("c"))
     return requests
 

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::super::super::bounded;
 use super::super::error::ChromaError;
@@ -61,7 +61,7 @@ impl<'de> Deserialize<'de> for QueryVector {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<QueryVector, A::Error> {
-                SparseBody::read(members).map(QueryVector::Sparse)
+                SparseBody::read(members, A::Error::missing_field).map(QueryVector::Sparse)
             }
         }
 
