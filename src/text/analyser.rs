@@ -20,6 +20,7 @@ pub struct Analyser {
     settings: TextSettings,
     stemmer: Stemming,
     stopwords: HashSet<String>,
+    fingerprint: u64,
 }
 
 impl fmt::Debug for Analyser {
@@ -46,7 +47,8 @@ impl Analyser {
             None if settings.language == Language::English => Stemming::English(settings.stemmer),
             None => Stemming::Whole,
         };
-        let mut analyser = Analyser { settings: settings.clone(), stemmer, stopwords: HashSet::new() };
+        let (stopwords, fingerprint) = (HashSet::new(), settings.fingerprint());
+        let mut analyser = Analyser { settings: settings.clone(), stemmer, stopwords, fingerprint };
         let form = |word: &str| {
             let mut form = String::new();
             analyser.normalise(word, &mut form);
@@ -58,6 +60,11 @@ impl Analyser {
         };
         analyser.stopwords = stopwords;
         Ok(analyser)
+    }
+
+    /// The settings' [`TextSettings::fingerprint`], which takes a walk over tables of characters to compute.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The settings it was made of.

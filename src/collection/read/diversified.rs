@@ -37,7 +37,7 @@ impl Snapshot {
             return Err(Error::limit(format!("diversity.candidates: expected at most {MOST_CANDIDATES}, got {got}")));
         }
         let relevance: Vec<f32> =
-            rows.iter().map(|row| similarity(self.metric, row.score().unwrap_or(f32::MAX))).collect();
+            rows.iter().map(|row| similarity(self.metric, row.score.unwrap_or(f32::MAX))).collect();
         let vectors: Vec<&[f32]> = rows.iter().map(|RankedRow { at, .. }| self.vector_of(*at)).collect();
         let mut last: Option<(usize, PreparedQuery)> = None;
         let chosen = maximal_marginal_relevance(&relevance, lambda, k, |place, chosen| {

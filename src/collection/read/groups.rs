@@ -86,7 +86,7 @@ impl GroupSearch<'_> {
                 }
                 GroupRequest::Within { group, limit } => {
                     let rows = self.ranked(&Selected::some(self.rows_of(group, &all)?), limit)?;
-                    best.filled(rows.into_iter().filter_map(|row| Some((self.key_of(&row), row.score()?))));
+                    best.filled(rows.into_iter().filter_map(|row| Some((self.key_of(&row), row.score?))));
                 }
             }
         }
@@ -157,7 +157,7 @@ impl GroupSearch<'_> {
     /// A row with its score and its group; `None` where it has no score or belongs to no group.
     fn grouped_row(self, row: &RankedRow) -> Result<Option<(RankKey, f32, ValueKey)>> {
         let value = self.snapshot.value_of(row.at, &self.grouped.key)?;
-        Ok(row.score().zip(value).map(|(score, value)| (self.key_of(row), score, value)))
+        Ok(row.score.zip(value).map(|(score, value)| (self.key_of(row), score, value)))
     }
 }
 

@@ -34,10 +34,6 @@ pub(in crate::collection) struct RankedRow {
 }
 
 impl RankedRow {
-    pub(super) fn score(&self) -> Option<f32> {
-        self.score
-    }
-
     pub(super) fn of(key: RankKey, score: f32) -> RankedRow {
         RankedRow { at: key.at, score: Some(score), parts: Vec::new() }
     }

@@ -73,7 +73,7 @@ impl InvertedIndexes {
 
     /// The index of the documents' terms.
     pub fn text(&self, analyser: &Analyser, documents: &StringArray) -> Result<Arc<TextIndex>> {
-        self.text.get(&analyser.settings().fingerprint(), || build_text(analyser, documents))
+        self.text.get(&analyser.fingerprint(), || build_text(analyser, documents))
     }
 
     /// Bytes of the indexes.
