@@ -71,7 +71,7 @@ impl From<CollectionInfo> for CollectionBody {
 
 /// A record in an answer; a neighbour also has a distance.
 #[derive(Serialize)]
-struct RecordAnswer {
+pub(super) struct RecordAnswer {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     distance: Option<f32>,
@@ -86,7 +86,7 @@ struct RecordAnswer {
 }
 
 impl RecordAnswer {
-    fn new(found: Found, distance: Option<f32>) -> RecordAnswer {
+    pub(super) fn new(found: Found, distance: Option<f32>) -> RecordAnswer {
         let Found { id, embedding, document, uri, metadata } = found;
         RecordAnswer { id, distance, document, uri, metadata, embedding }
     }

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::answer::RecordAnswer;
 use super::beside::{GroupHeads, Grouping};
 use super::error::ApiError;
 use super::facets::FacetAnswers;
@@ -23,7 +24,7 @@ use crate::collection::request::{
 };
 use crate::error::Error;
 use crate::ranking::{Better, FusedPart, Normalisation};
-use crate::record::{Metadata, SparseVector};
+use crate::record::SparseVector;
 use crate::text::{Analyser, HighlightSettings, MinimumMatch, QueryOptions, TextQuery, Typos};
 
 /// Records of each search that are fused, as a multiple of the records asked for, and at least.
@@ -307,23 +308,14 @@ struct RankedAnswer {
 /// A record of the answer.
 #[derive(Serialize)]
 struct RankedRecord {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    distance: Option<f32>,
+    #[serde(flatten)]
+    record: RecordAnswer,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
     #[serde(skip_serializing_if = "RankedParts::is_none")]
     parts: RankedParts,
     #[serde(skip_serializing_if = "Option::is_none")]
     highlights: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uri: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Metadata>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    embedding: Option<Vec<f32>>,
 }
 
 /// How each search of a fusion ranked a record; null where it did not find it.
@@ -400,16 +392,12 @@ impl RankedAnswer {
             fragments.iter().map(|fragment| fragment.render(document, &highlight.settings.tags)).collect()
         });
         let (distance, score) = self.distance_or_score();
+        let found = Found { document: found.document.filter(|_| self.include.document), ..found };
         RankedRecord {
-            id: found.id,
-            distance,
+            record: RecordAnswer::new(found, distance),
             score,
             parts: RankedParts::of(&self.names, self.rows.parts(self.next)),
             highlights,
-            document: found.document.filter(|_| self.include.document),
-            uri: found.uri,
-            metadata: found.metadata,
-            embedding: found.embedding,
         }
     }
 }
