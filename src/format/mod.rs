@@ -5,6 +5,7 @@
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod arrow_file;
 pub mod checksum;
 mod columns;
 pub mod commit;
@@ -12,6 +13,7 @@ pub mod contained;
 pub mod file_record;
 pub mod graph;
 pub mod head;
+pub mod inverted;
 pub mod key_types;
 pub mod merge;
 mod pages;

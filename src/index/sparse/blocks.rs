@@ -5,27 +5,10 @@
 
 use std::ops::Range;
 
-/// Most postings of a block.
-pub(super) const BLOCK_POSTINGS: usize = 128;
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::ArrowNativeType;
 
-/// The posting lists of terms 0..t.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Blocks {
-    /// Term t has the blocks `term_blocks[t]..term_blocks[t + 1]`.
-    pub(super) term_blocks: Vec<u32>,
-    /// Block b has the postings `block_postings[b]..block_postings[b + 1]`.
-    pub(super) block_postings: Vec<u32>,
-    /// The first row of each block.
-    pub(super) block_rows: Vec<u32>,
-    /// Per posting: its row less the first of its block.
-    pub(super) rows: Vec<u16>,
-}
-
-impl Default for Blocks {
-    fn default() -> Blocks {
-        Blocks { term_blocks: vec![0], block_postings: vec![0], block_rows: Vec::new(), rows: Vec::new() }
-    }
-}
+use crate::format::inverted::{BLOCK_POSTINGS, Blocks};
 
 /// Entries `i` and `i + 1`.
 #[inline]
@@ -64,8 +47,8 @@ impl Blocks {
 
     /// Bytes on the heap.
     pub(super) fn size_bytes(&self) -> usize {
-        let words = self.term_blocks.capacity() + self.block_postings.capacity() + self.block_rows.capacity();
-        words * size_of::<u32>() + self.rows.capacity() * size_of::<u16>()
+        let words = [&self.term_blocks, &self.block_postings, &self.block_rows];
+        words.iter().map(|words| words.inner().capacity()).sum::<usize>() + self.rows.inner().capacity()
     }
 
     /// The posting of `row` within `blocks`. `at` is a block at or before the row's; it is moved to the row's block, so
@@ -96,45 +79,62 @@ pub(super) fn gallop(firsts: &[u32], row: u32) -> usize {
     low + firsts[low..high].partition_point(|first| *first <= row).saturating_sub(1)
 }
 
-/// Appends lists term by term.
-#[derive(Debug, Default)]
-pub(super) struct BlocksBuilder(Blocks);
+/// Appends lists term by term. The fields are those of [`Blocks`].
+#[derive(Debug)]
+pub(super) struct BlocksBuilder {
+    term_blocks: Vec<u32>,
+    block_postings: Vec<u32>,
+    block_rows: Vec<u32>,
+    rows: Vec<u16>,
+}
+
+impl Default for BlocksBuilder {
+    fn default() -> BlocksBuilder {
+        BlocksBuilder { term_blocks: vec![0], block_postings: vec![0], block_rows: Vec::new(), rows: Vec::new() }
+    }
+}
 
 impl BlocksBuilder {
     /// Appends the rows of one term, which must ascend.
     pub(super) fn list(&mut self, rows: impl Iterator<Item = u32>) {
-        let blocks = &mut self.0;
         let mut filled = 0;
         for row in rows {
-            let first = blocks.block_rows.last().copied().unwrap_or(0);
+            let first = self.block_rows.last().copied().unwrap_or(0);
             let near = row.checked_sub(first).and_then(|distance| u16::try_from(distance).ok());
             match near.filter(|_| filled > 0 && filled < BLOCK_POSTINGS) {
                 Some(distance) => {
-                    blocks.rows.push(distance);
+                    self.rows.push(distance);
                     filled += 1;
                 }
                 None => {
                     if filled > 0 {
-                        blocks.block_postings.push(blocks.rows.len() as u32);
+                        self.block_postings.push(self.rows.len() as u32);
                     }
-                    blocks.block_rows.push(row);
-                    blocks.rows.push(0);
+                    self.block_rows.push(row);
+                    self.rows.push(0);
                     filled = 1;
                 }
             }
         }
         if filled > 0 {
-            blocks.block_postings.push(blocks.rows.len() as u32);
+            self.block_postings.push(self.rows.len() as u32);
         }
-        blocks.term_blocks.push(blocks.block_rows.len() as u32);
+        self.term_blocks.push(self.block_rows.len() as u32);
     }
 
     /// All lists.
-    pub(super) fn finish(mut self) -> Blocks {
-        for words in [&mut self.0.term_blocks, &mut self.0.block_postings, &mut self.0.block_rows] {
-            words.shrink_to_fit();
+    pub(super) fn finish(self) -> Blocks {
+        Blocks {
+            term_blocks: shrunk(self.term_blocks),
+            block_postings: shrunk(self.block_postings),
+            block_rows: shrunk(self.block_rows),
+            rows: shrunk(self.rows),
         }
-        self.0.rows.shrink_to_fit();
-        self.0
     }
+}
+
+/// A column of just these values, without memory for more.
+pub(super) fn shrunk<T: ArrowNativeType>(mut values: Vec<T>) -> ScalarBuffer<T> {
+    values.shrink_to_fit();
+    values.into()
 }

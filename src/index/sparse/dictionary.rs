@@ -5,47 +5,57 @@
 
 use std::ops::Range;
 
-/// Sorted terms, one after the other.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Dictionary {
+use arrow::array::{Array, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer};
+
+use super::blocks::shrunk;
+use crate::error::{Error, Result};
+
+/// Sorted terms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dictionary<'a>(pub(super) &'a StringArray);
+
+/// Appends terms one after the other.
+#[derive(Debug)]
+pub(super) struct DictionaryBuilder {
     text: String,
     /// Term i is `text[ends[i]..ends[i + 1]]`.
-    ends: Vec<u32>,
+    ends: Vec<i32>,
 }
 
-impl Default for Dictionary {
-    fn default() -> Dictionary {
-        Dictionary { text: String::new(), ends: vec![0] }
+impl Default for DictionaryBuilder {
+    fn default() -> DictionaryBuilder {
+        DictionaryBuilder { text: String::new(), ends: vec![0] }
     }
 }
 
-impl Dictionary {
-    /// Appends a term, which must come after the last. `None`: it does not, or the text has more than 4 GiB.
+impl DictionaryBuilder {
+    /// Appends a term, which must come after the last. `None`: the text has more than 2 GiB.
     pub(super) fn push(&mut self, term: &str) -> Option<()> {
-        let after = self.len() == 0 || self.term(self.len() - 1) < term;
-        let end = u32::try_from(self.text.len() + term.len()).ok().filter(|_| after)?;
+        let end = i32::try_from(self.text.len() + term.len()).ok()?;
         self.text.push_str(term);
         self.ends.push(end);
         Some(())
     }
 
-    /// Gives back memory held for more terms.
-    pub(super) fn shrink(&mut self) {
+    /// All terms.
+    pub(super) fn finish(mut self) -> Result<StringArray> {
         self.text.shrink_to_fit();
-        self.ends.shrink_to_fit();
+        let (offsets, text) = (OffsetBuffer::new(shrunk(self.ends)), Buffer::from_vec(self.text.into_bytes()));
+        let terms = StringArray::try_new(offsets, text, None);
+        terms.map_err(|e| Error::internal("terms just put together do not hold together").with_source(e))
     }
+}
 
+impl<'a> Dictionary<'a> {
     /// How many terms.
     pub(super) fn len(&self) -> usize {
-        self.ends.len() - 1
+        self.0.len()
     }
 
     /// Term `i`; empty past the end.
-    pub(super) fn term(&self, i: usize) -> &str {
-        match (self.ends.get(i), self.ends.get(i + 1)) {
-            (Some(start), Some(end)) => self.text.get(*start as usize..*end as usize).unwrap_or_default(),
-            _ => "",
-        }
+    pub(super) fn term(&self, i: usize) -> &'a str {
+        if i < self.0.len() { self.0.value(i) } else { "" }
     }
 
     /// The number of `term`.
@@ -101,11 +111,6 @@ impl Dictionary {
             if test(self.term(middle)) { high = middle } else { low = middle + 1 }
         }
         low
-    }
-
-    /// Bytes on the heap.
-    pub(super) fn size_bytes(&self) -> usize {
-        self.text.capacity() + self.ends.capacity() * size_of::<u32>()
     }
 }
 

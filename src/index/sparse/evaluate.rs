@@ -10,9 +10,10 @@ use std::ops::Range;
 use roaring::RoaringBitmap;
 
 use super::Collector;
-use super::blocks::{Blocks, gallop};
+use super::blocks::gallop;
 use super::window::ScoreWindow;
 use crate::error::Result;
+use crate::format::inverted::Blocks;
 use crate::interrupt::Interrupt;
 
 /// What one posting adds to a row's score.

@@ -16,6 +16,8 @@ mod vectors;
 mod window;
 
 #[cfg(test)]
+mod stored_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod text_tests;

@@ -52,7 +52,7 @@ pub(super) fn best_of(scores: impl IntoIterator<Item = (u32, f32)>, k: usize) ->
     all.into_iter().take(k).map(|(score, row)| (score.to_bits(), row)).collect()
 }
 
-type Vectors = BTreeMap<u32, BTreeMap<u32, f32>>;
+pub(super) type Vectors = BTreeMap<u32, BTreeMap<u32, f32>>;
 
 /// Few distinct weights, so that scores tie; `signs`: negative ones too.
 fn weight(rng: &mut StdRng, signs: bool) -> f32 {
@@ -65,7 +65,7 @@ pub(super) fn skewed(rng: &mut StdRng, n: u32) -> u32 {
     ((f64::from(n)).powf(rng.random::<f64>()) - 1.0) as u32
 }
 
-fn random_vectors(rng: &mut StdRng, rows: u32, signs: bool) -> Vectors {
+pub(super) fn random_vectors(rng: &mut StdRng, rows: u32, signs: bool) -> Vectors {
     let mut vectors = Vectors::new();
     for row in (0..rows).filter(|_| rng.random_bool(0.9)).collect::<Vec<_>>() {
         let entries = rng.random_range(0..12);
@@ -74,7 +74,7 @@ fn random_vectors(rng: &mut StdRng, rows: u32, signs: bool) -> Vectors {
     vectors
 }
 
-fn index_of(vectors: &Vectors, rows: u32) -> SparseIndex {
+pub(super) fn index_of(vectors: &Vectors, rows: u32) -> SparseIndex {
     let mut builder = SparseIndexBuilder::new();
     for (row, vector) in vectors {
         let (indices, values): (Vec<u32>, Vec<f32>) = vector.iter().unzip();
@@ -88,7 +88,7 @@ fn product(query: &BTreeMap<u32, f32>, vector: &BTreeMap<u32, f32>) -> Option<f3
     shared.fold(None, |sum, product| Some(sum.unwrap_or(0.0) + product))
 }
 
-fn search_vectors(
+pub(super) fn search_vectors(
     index: &SparseIndex,
     query: &BTreeMap<u32, f32>,
     (allowed, exact): (Option<&RoaringBitmap>, bool),

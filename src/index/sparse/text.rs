@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::Array;
 use roaring::RoaringBitmap;
 
-use super::blocks::Blocks;
 use super::dictionary::Dictionary;
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::Gathered;
@@ -16,28 +16,17 @@ use super::text_merge::TextListsBuilder;
 use super::vectors::{check_rows, dead_rows, live_frequency};
 use super::{Collector, TermQuery, TextSearch};
 use crate::error::{Error, Result};
+use crate::format::inverted::{Blocks, LARGE_FREQUENCY, TextColumns, TextLists};
 use crate::index::kernel::prefetch;
 
-/// A frequency that does not fit a byte is in `large_frequencies`.
-pub(super) const LARGE: u8 = u8::MAX;
-
 /// An inverted index over the texts of rows 0..n.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TextIndex {
-    pub(super) dictionary: Dictionary,
-    pub(super) blocks: Blocks,
-    /// Per posting; [`LARGE`]: see `large_frequencies`.
-    pub(super) frequencies: Vec<u8>,
-    /// (posting, frequency) of frequencies from 255 on, by posting.
-    pub(super) large_frequencies: Vec<(u32, u32)>,
-    /// Per block, the largest frequency and the least length.
-    pub(super) block_bounds: Vec<(u32, u32)>,
-    /// Per row of the chunk, its tokens; 0 for rows without text.
-    pub(super) lengths: Vec<u32>,
-    /// Rows that have text, even an empty one.
-    pub(super) documents: RoaringBitmap,
+    columns: TextColumns,
+    /// Per block, the largest frequency and the least length. Not stored.
+    block_bounds: Vec<(u32, u32)>,
     /// The sum of all lengths.
-    pub(super) tokens: u64,
+    tokens: u64,
 }
 
 /// RowSums over live rows.
@@ -51,7 +40,8 @@ pub struct TextStatistics {
 
 /// BM25: weight · (k1 + 1) · tf / (tf + k1·(1 − b + b·length / average)).
 struct Bm25<'a> {
-    index: &'a TextIndex,
+    lists: &'a TextLists,
+    block_bounds: &'a [(u32, u32)],
     /// k1·(1 − b).
     fixed: f32,
     /// k1·b / average.
@@ -65,7 +55,7 @@ impl<'a> Bm25<'a> {
             true => (query.k1 * (1.0 - query.b), query.k1 * query.b / query.average_length),
             false => (query.k1, 0.0),
         };
-        Bm25 { index, fixed, per_token }
+        Bm25 { lists: index.lists(), block_bounds: &index.block_bounds, fixed, per_token }
     }
 
     #[inline]
@@ -78,21 +68,21 @@ impl<'a> Bm25<'a> {
 impl Scores for Bm25<'_> {
     #[inline]
     fn contribution(&self, weight: f32, posting: usize, row: u32) -> f32 {
-        self.score(weight, self.index.frequency(posting), self.index.lengths[row as usize])
+        self.score(weight, self.lists.frequency(posting), self.lists.lengths[row as usize])
     }
 
     #[inline]
     fn each(&self, blocks: &Blocks, block: usize, list: (f32, Range<usize>), mut add: impl FnMut(u16, f32)) {
         let (weight, postings) = list;
-        let lengths = &self.index.lengths[blocks.block_rows[block] as usize..];
-        if self.index.block_bounds[block].0 >= u32::from(LARGE) {
+        let lengths = &self.lists.lengths[blocks.block_rows[block] as usize..];
+        if self.block_bounds[block].0 >= u32::from(LARGE_FREQUENCY) {
             for posting in postings {
                 let row = blocks.rows[posting];
-                add(row, self.score(weight, self.index.frequency(posting), lengths[usize::from(row)]));
+                add(row, self.score(weight, self.lists.frequency(posting), lengths[usize::from(row)]));
             }
             return;
         }
-        let frequencies = &self.index.frequencies[postings.clone()];
+        let frequencies = &self.lists.frequencies[postings.clone()];
         for (row, frequency) in blocks.rows[postings].iter().zip(frequencies) {
             add(*row, self.score(weight, u32::from(*frequency), lengths[usize::from(*row)]));
         }
@@ -100,50 +90,91 @@ impl Scores for Bm25<'_> {
 
     #[inline]
     fn prefetch(&self, postings: Range<usize>) {
-        prefetch(self.index.frequencies.get(postings).unwrap_or_default());
+        prefetch(self.lists.frequencies.get(postings).unwrap_or_default());
     }
 
     fn bounds(&self, weight: f32, block: usize) -> (f32, f32) {
-        let (frequency, length) = self.index.block_bounds[block];
+        let (frequency, length) = self.block_bounds[block];
         (0.0, self.score(weight, frequency, length))
     }
 }
 
-impl TextIndex {
-    /// How many rows the chunk has.
-    pub fn rows(&self) -> u32 {
-        self.lengths.len() as u32
-    }
-
-    /// How many terms.
-    pub fn terms(&self) -> usize {
-        self.dictionary.len()
-    }
-
-    /// Bytes on the heap.
-    pub fn size_bytes(&self) -> usize {
-        self.dictionary.size_bytes()
-            + self.blocks.size_bytes()
-            + self.frequencies.capacity()
-            + self.large_frequencies.capacity() * size_of::<(u32, u32)>()
-            + self.block_bounds.capacity() * size_of::<(u32, u32)>()
-            + self.lengths.capacity() * size_of::<u32>()
-            + self.documents.serialized_size()
-    }
-
+impl TextLists {
     /// How often the posting's row has its term.
     #[inline]
     pub(super) fn frequency(&self, posting: usize) -> u32 {
         match self.frequencies[posting] {
-            LARGE => self.large_frequency(posting),
+            LARGE_FREQUENCY => self.large_frequency(posting),
             frequency => u32::from(frequency),
         }
     }
 
     #[cold]
     fn large_frequency(&self, posting: usize) -> u32 {
-        let found = self.large_frequencies.binary_search_by_key(&(posting as u32), |(posting, _)| *posting);
-        found.ok().and_then(|at| self.large_frequencies.get(at)).map_or(u32::from(LARGE), |(_, frequency)| *frequency)
+        let found = self.large_postings.binary_search(&(posting as u32));
+        let frequency = found.ok().and_then(|at| self.large_frequencies.get(at));
+        frequency.copied().unwrap_or(u32::from(LARGE_FREQUENCY))
+    }
+
+    /// The terms.
+    pub(super) fn dictionary(&self) -> Dictionary<'_> {
+        Dictionary(&self.terms)
+    }
+
+    /// The largest frequency of a block, and the least length of its rows.
+    fn bounds_of(&self, block: usize) -> (u32, u32) {
+        let postings = self.blocks.postings_of(block);
+        let lengths = &self.lengths[self.blocks.block_rows[block] as usize..];
+        let rows = &self.blocks.rows[postings.clone()];
+        let length = rows.iter().fold(u32::MAX, |least, row| least.min(lengths[usize::from(*row)]));
+        let most = self.frequencies[postings.clone()].iter().fold(0, |most, frequency| *frequency.max(&most));
+        let frequency = match most {
+            LARGE_FREQUENCY => postings.map(|posting| self.frequency(posting)).fold(0, u32::max),
+            most => u32::from(most),
+        };
+        (frequency, length)
+    }
+}
+
+impl TextIndex {
+    /// The index of these columns.
+    pub fn from_columns(columns: TextColumns) -> TextIndex {
+        let lists = columns.lists();
+        let block_bounds = (0..lists.blocks.block_rows.len()).map(|block| lists.bounds_of(block)).collect();
+        let tokens = lists.lengths.iter().map(|length| u64::from(*length)).sum();
+        TextIndex { columns, block_bounds, tokens }
+    }
+
+    /// What is stored of the index.
+    pub fn columns(&self) -> &TextColumns {
+        &self.columns
+    }
+
+    #[inline]
+    pub(super) fn lists(&self) -> &TextLists {
+        self.columns.lists()
+    }
+
+    /// How many rows the chunk has.
+    pub fn rows(&self) -> u32 {
+        self.columns.rows()
+    }
+
+    /// How many terms.
+    pub fn terms(&self) -> usize {
+        self.lists().terms.len()
+    }
+
+    /// Bytes on the heap.
+    pub fn size_bytes(&self) -> usize {
+        let lists = self.lists();
+        let words = [&lists.large_postings, &lists.large_frequencies, &lists.lengths];
+        lists.terms.get_buffer_memory_size()
+            + lists.blocks.size_bytes()
+            + lists.frequencies.inner().capacity()
+            + words.iter().map(|words| words.inner().capacity()).sum::<usize>()
+            + lists.documents.serialized_size()
+            + self.block_bounds.capacity() * size_of::<(u32, u32)>()
     }
 
     /// Offers the best rows to the collector, at least all that reach its threshold.
@@ -159,25 +190,27 @@ impl TextIndex {
             verify: search.verify,
             interrupt: search.interrupt,
         };
-        let mut lists = ListQuery::new(&self.blocks, Bm25::new(self, query), restrictions);
+        let mut lists = ListQuery::new(&self.lists().blocks, Bm25::new(self, query), restrictions);
+        let dictionary = self.lists().dictionary();
         let mut terms = Vec::new();
         for group in &query.groups {
             terms.clear();
             for term in &group.terms {
                 let weight = (term.weight * (query.k1 + 1.0)).max(0.0);
-                terms.extend(self.dictionary.find(term.term).map(|found| (found, weight)));
+                terms.extend(dictionary.find(term.term).map(|found| (found, weight)));
             }
             lists.add_group(&terms, group.must);
         }
-        query.must_not.iter().filter_map(|term| self.dictionary.find(term)).for_each(|term| lists.exclude(term));
+        query.must_not.iter().filter_map(|term| dictionary.find(term)).for_each(|term| lists.exclude(term));
         if search.exact { lists.run_exhaustively(collector) } else { lists.run(collector) }
     }
 
     /// How many live rows have each of the terms.
     pub fn document_frequencies(&self, terms: &[&str], live: &RoaringBitmap) -> Vec<u32> {
         let dead = dead_rows(self.rows(), live);
-        let frequency = |term: &&str| match self.dictionary.find(term) {
-            Some(term) => live_frequency(&self.blocks, term, live, &dead),
+        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
+        let frequency = |term: &&str| match dictionary.find(term) {
+            Some(term) => live_frequency(blocks, term, live, &dead),
             None => 0,
         };
         terms.iter().map(frequency).collect()
@@ -186,24 +219,25 @@ impl TextIndex {
     /// Rows with text and their tokens among the live rows.
     pub fn statistics(&self, live: &RoaringBitmap) -> TextStatistics {
         // Few rows of a chunk are dead: it would be rewritten.
-        let dead = &self.documents - live;
-        let tokens: u64 = dead.iter().map(|row| u64::from(self.lengths[row as usize])).sum();
-        TextStatistics { documents: self.documents.len() - dead.len(), tokens: self.tokens - tokens }
+        let lists = self.lists();
+        let dead = &lists.documents - live;
+        let tokens: u64 = dead.iter().map(|row| u64::from(lists.lengths[row as usize])).sum();
+        TextStatistics { documents: lists.documents.len() - dead.len(), tokens: self.tokens - tokens }
     }
 
     /// The first `limit` terms that start with `prefix`, in order.
     pub fn terms_with_prefix(&self, prefix: &str, limit: usize) -> Vec<&str> {
-        self.dictionary.with_prefix(prefix).take(limit).map(|term| self.dictionary.term(term)).collect()
+        let dictionary = self.lists().dictionary();
+        dictionary.with_prefix(prefix).take(limit).map(|term| dictionary.term(term)).collect()
     }
 
     /// At most `limit` terms within `distance` insertions, deletions and substitutions of characters from `word`, with
     /// their distances: the nearest first, and among those the most frequent.
     pub fn terms_within(&self, word: &str, distance: usize, limit: usize) -> Vec<(&str, usize)> {
-        let mut found = self.dictionary.within(word, distance);
-        found.sort_by_key(|(term, far)| {
-            (*far, u32::MAX - self.blocks.postings_in(&self.blocks.blocks_of(*term)), *term)
-        });
-        found.into_iter().take(limit).map(|(term, far)| (self.dictionary.term(term), far)).collect()
+        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
+        let mut found = dictionary.within(word, distance);
+        found.sort_by_key(|(term, far)| (*far, u32::MAX - blocks.postings_in(&blocks.blocks_of(*term)), *term));
+        found.into_iter().take(limit).map(|(term, far)| (dictionary.term(term), far)).collect()
     }
 }
 
@@ -252,7 +286,7 @@ impl TextIndexBuilder {
     /// The index of a chunk of `rows` rows.
     ///
     /// # Errors
-    /// `Internal`: a row is not below `rows`. `Limit`: the terms have more than 4 GiB.
+    /// `Internal`: a row is not below `rows`. `Limit`: the terms have more than 2 GiB.
     pub fn finish(self, rows: u32) -> Result<TextIndex> {
         check_rows(&self.lengths, rows)?;
         let mut slots: Vec<(Arc<str>, u32)> = self.slots.into_iter().collect();
@@ -262,11 +296,11 @@ impl TextIndexBuilder {
         for (term, slot) in slots {
             builder.list(&term, &sorted.postings[sorted.list(slot as usize)])?;
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 }
 
 /// The error of terms that are too long together.
 pub(super) fn too_much_text() -> Error {
-    Error::limit("the distinct terms of a text index have at most 4 GiB; split the collection")
+    Error::limit("the distinct terms of a text index have at most 2 GiB; split the collection")
 }

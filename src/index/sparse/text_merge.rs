@@ -1,28 +1,41 @@
 //! Makes text indexes list by list, from sorted postings or from older indexes. Invariant: lists are appended in the
 //! order of their terms, rows ascending.
 
-use super::blocks::BlocksBuilder;
-use super::gather::mapped;
-use super::text::{LARGE, TextIndex, too_much_text};
-use super::vectors::check_rows;
-use crate::error::{Error, Result};
+use roaring::RoaringBitmap;
 
-/// Makes an index list by list.
+use super::blocks::{BlocksBuilder, shrunk};
+use super::dictionary::DictionaryBuilder;
+use super::gather::mapped;
+use super::text::{TextIndex, too_much_text};
+use super::vectors::{check_rows, incoherent};
+use crate::error::{Error, Result};
+use crate::format::inverted::{LARGE_FREQUENCY, TextColumns, TextLists};
+
+/// Makes an index list by list. The fields are those of [`TextLists`].
 pub(super) struct TextListsBuilder {
-    index: TextIndex,
+    terms: DictionaryBuilder,
     blocks: BlocksBuilder,
+    frequencies: Vec<u8>,
+    large_postings: Vec<u32>,
+    large_frequencies: Vec<u32>,
+    lengths: Vec<u32>,
+    documents: RoaringBitmap,
 }
 
 impl TextListsBuilder {
     /// An index of `rows` rows. `lengths` has those with text, ascending and below `rows`.
     pub(super) fn new(rows: u32, lengths: &[(u32, u32)]) -> TextListsBuilder {
-        let mut index = TextIndex { lengths: vec![0; rows as usize], ..TextIndex::default() };
-        for (row, length) in lengths {
-            index.lengths[*row as usize] = *length;
-            index.tokens += u64::from(*length);
-            index.documents.insert(*row);
+        let mut all = vec![0; rows as usize];
+        lengths.iter().for_each(|(row, length)| all[*row as usize] = *length);
+        TextListsBuilder {
+            terms: DictionaryBuilder::default(),
+            blocks: BlocksBuilder::default(),
+            frequencies: Vec::new(),
+            large_postings: Vec::new(),
+            large_frequencies: Vec::new(),
+            lengths: all,
+            documents: lengths.iter().map(|(row, _)| *row).collect(),
         }
-        TextListsBuilder { index, blocks: BlocksBuilder::default() }
     }
 
     /// Appends the (row, frequency) postings of a term. No term if there are none.
@@ -33,35 +46,34 @@ impl TextListsBuilder {
         if list.is_empty() {
             return Ok(());
         }
-        self.index.dictionary.push(term).ok_or_else(too_much_text)?;
+        self.terms.push(term).ok_or_else(too_much_text)?;
         self.blocks.list(list.iter().map(|(row, _)| *row));
         for (_, frequency) in list {
-            let byte = u8::try_from(*frequency).unwrap_or(LARGE);
-            if byte == LARGE {
-                self.index.large_frequencies.push((self.index.frequencies.len() as u32, *frequency));
+            let byte = u8::try_from(*frequency).unwrap_or(LARGE_FREQUENCY);
+            if byte == LARGE_FREQUENCY {
+                self.large_postings.push(self.frequencies.len() as u32);
+                self.large_frequencies.push(*frequency);
             }
-            self.index.frequencies.push(byte);
+            self.frequencies.push(byte);
         }
         Ok(())
     }
 
     /// The index.
-    pub(super) fn finish(self) -> TextIndex {
-        let mut index = self.index;
-        index.blocks = self.blocks.finish();
-        let bounds = |block: usize| {
-            let first = index.blocks.block_rows[block];
-            let postings = index.blocks.postings_of(block).map(|posting| {
-                let row = first + u32::from(index.blocks.rows[posting]);
-                (index.frequency(posting), index.lengths[row as usize])
-            });
-            postings.fold((0, u32::MAX), |(most, least), (f, length)| (most.max(f), least.min(length)))
+    ///
+    /// # Errors
+    /// `Internal`: the lists do not belong to the lengths.
+    pub(super) fn finish(self) -> Result<TextIndex> {
+        let lists = TextLists {
+            terms: self.terms.finish()?,
+            blocks: self.blocks.finish(),
+            frequencies: shrunk(self.frequencies),
+            large_postings: shrunk(self.large_postings),
+            large_frequencies: shrunk(self.large_frequencies),
+            lengths: shrunk(self.lengths),
+            documents: self.documents,
         };
-        index.block_bounds = (0..index.blocks.block_rows.len()).map(bounds).collect();
-        index.dictionary.shrink();
-        index.frequencies.shrink_to_fit();
-        index.large_frequencies.shrink_to_fit();
-        index
+        TextColumns::checked(lists).map(TextIndex::from_columns).map_err(incoherent)
     }
 }
 
@@ -74,10 +86,9 @@ impl TextIndex {
     pub fn merge(parts: &[(&TextIndex, &[u32])], rows: u32) -> Result<TextIndex> {
         let mut lengths = Vec::new();
         for (part, mapping) in parts {
-            let moved = part
-                .documents
-                .iter()
-                .filter_map(|row| Some((mapped(mapping, row)?, part.lengths.get(row as usize).copied()?)));
+            let lists = part.lists();
+            let length = |row: u32| lists.lengths.get(row as usize).copied();
+            let moved = lists.documents.iter().filter_map(|row| Some((mapped(mapping, row)?, length(row)?)));
             lengths.extend(moved);
         }
         lengths.sort_unstable();
@@ -88,9 +99,10 @@ impl TextIndex {
         while let Some(term) = least_term(parts, &next) {
             list.clear();
             for ((part, mapping), next) in parts.iter().zip(&mut next) {
-                if *next < part.terms() && part.dictionary.term(*next) == term {
-                    let postings = part.blocks.postings(part.blocks.blocks_of(*next));
-                    list.extend(postings.filter_map(|(row, at)| Some((mapped(mapping, row)?, part.frequency(at)))));
+                let (lists, blocks) = (part.lists(), &part.lists().blocks);
+                if *next < part.terms() && lists.dictionary().term(*next) == term {
+                    let postings = blocks.postings(blocks.blocks_of(*next));
+                    list.extend(postings.filter_map(|(row, at)| Some((mapped(mapping, row)?, lists.frequency(at)))));
                     *next += 1;
                 }
             }
@@ -100,12 +112,12 @@ impl TextIndex {
             }
             builder.list(term, &list)?;
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 }
 
 /// The first of the parts' next terms.
 fn least_term<'a>(parts: &[(&'a TextIndex, &[u32])], next: &[usize]) -> Option<&'a str> {
     let terms = parts.iter().zip(next).filter(|((part, _), next)| **next < part.terms());
-    terms.map(|((part, _), next)| part.dictionary.term(*next)).min()
+    terms.map(|((part, _), next)| part.lists().dictionary().term(*next)).min()
 }

@@ -11,13 +11,13 @@ use super::tests::{Best, best_of, random_mapping, random_rows, skewed};
 use super::*;
 use crate::interrupt::Interrupt;
 
-type Texts = BTreeMap<u32, Vec<String>>;
+pub(super) type Texts = BTreeMap<u32, Vec<String>>;
 
-fn word(i: u32) -> String {
+pub(super) fn word(i: u32) -> String {
     format!("{}{}", ["straße", "ba", "日本", "x"][i as usize % 4], i / 4)
 }
 
-fn random_texts(rng: &mut StdRng, rows: u32) -> Texts {
+pub(super) fn random_texts(rng: &mut StdRng, rows: u32) -> Texts {
     let mut texts = Texts::new();
     for row in (0..rows).filter(|_| rng.random_bool(0.9)).collect::<Vec<_>>() {
         let tokens = *[0, 3, 20, 20, 60].choose(rng).unwrap();
@@ -31,7 +31,7 @@ fn random_texts(rng: &mut StdRng, rows: u32) -> Texts {
     texts
 }
 
-fn index_of(texts: &Texts, rows: u32) -> TextIndex {
+pub(super) fn index_of(texts: &Texts, rows: u32) -> TextIndex {
     let mut builder = TextIndexBuilder::new();
     for (row, terms) in texts {
         builder.add(*row, terms.iter().map(String::as_str)).unwrap();
@@ -64,7 +64,7 @@ fn score(query: &TermQuery<'_>, terms: &[String]) -> Option<f32> {
     (matches >= query.minimum_match.max(1) && !excluded).then_some(sum)
 }
 
-fn random_query<'a>(rng: &mut StdRng, words: &'a [String]) -> TermQuery<'a> {
+pub(super) fn random_query<'a>(rng: &mut StdRng, words: &'a [String]) -> TermQuery<'a> {
     let must = if rng.random_bool(0.3) { 0.3 } else { 0.0 };
     let expanded = rng.random_bool(0.4);
     let group = |rng: &mut StdRng| {

@@ -6,59 +6,78 @@ use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-use super::blocks::{Blocks, BlocksBuilder};
+use super::blocks::{BlocksBuilder, shrunk};
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::{Gathered, mapped};
 use super::{Collector, VectorSearch};
 use crate::error::{Error, Result};
+use crate::format::FormatError;
+use crate::format::inverted::{Blocks, SparseColumns, SparseLists};
 use crate::index::kernel::prefetch;
 
 /// An inverted index over the sparse vectors of rows 0..n.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SparseIndex {
-    rows: u32,
-    dimensions: Vec<u32>,
-    blocks: Blocks,
-    weights: Vec<f32>,
-    /// Per block, the least and the largest weight.
+    columns: SparseColumns,
+    /// Per block, the least and the largest weight. Not stored.
     block_weights: Vec<(f32, f32)>,
 }
 
 /// qᵢ·dᵢ.
-struct Products<'a>(&'a SparseIndex);
+struct Products<'a> {
+    weights: &'a [f32],
+    block_weights: &'a [(f32, f32)],
+}
 
 impl Scores for Products<'_> {
     #[inline]
     fn contribution(&self, weight: f32, posting: usize, _row: u32) -> f32 {
         // Adding 0 makes 0 of −0.
-        weight * self.0.weights[posting] + 0.0
+        weight * self.weights[posting] + 0.0
     }
 
     #[inline]
     fn each(&self, blocks: &Blocks, _block: usize, list: (f32, Range<usize>), mut add: impl FnMut(u16, f32)) {
         let (weight, postings) = list;
-        let weights = &self.0.weights[postings.clone()];
+        let weights = &self.weights[postings.clone()];
         blocks.rows[postings].iter().zip(weights).for_each(|(row, other)| add(*row, weight * other + 0.0));
     }
 
     #[inline]
     fn prefetch(&self, postings: Range<usize>) {
-        prefetch(self.0.weights.get(postings).unwrap_or_default());
+        prefetch(self.weights.get(postings).unwrap_or_default());
     }
 
     fn bounds(&self, weight: f32, block: usize) -> (f32, f32) {
-        let (least, most) = self.0.block_weights[block];
+        let (least, most) = self.block_weights[block];
         let (low, high) = (weight * least, weight * most);
         (low.min(high), low.max(high))
     }
 }
 
 impl SparseIndex {
+    /// The index of these columns.
+    pub fn from_columns(columns: SparseColumns) -> SparseIndex {
+        let lists = columns.lists();
+        let bounds = |block: usize| {
+            let weights = &lists.weights[lists.blocks.postings_of(block)];
+            weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), w| (least.min(*w), most.max(*w)))
+        };
+        let block_weights = (0..lists.blocks.block_rows.len()).map(bounds).collect();
+        SparseIndex { columns, block_weights }
+    }
+
+    /// What is stored of the index.
+    pub fn columns(&self) -> &SparseColumns {
+        &self.columns
+    }
+
     /// Bytes on the heap.
     pub fn size_bytes(&self) -> usize {
-        self.dimensions.capacity() * size_of::<u32>()
-            + self.blocks.size_bytes()
-            + self.weights.capacity() * size_of::<f32>()
+        let lists = self.columns.lists();
+        lists.dimensions.inner().capacity()
+            + lists.blocks.size_bytes()
+            + lists.weights.inner().capacity()
             + self.block_weights.capacity() * size_of::<(f32, f32)>()
     }
 
@@ -72,15 +91,17 @@ impl SparseIndex {
             return Err(Error::internal("the indices of a sparse query do not ascend, or not match its values"));
         }
         let restrictions = Restrictions {
-            rows: self.rows,
+            rows: self.columns.rows(),
             allowed: search.allowed,
             minimum_match: 1,
             verify: None,
             interrupt: search.interrupt,
         };
-        let mut lists = ListQuery::new(&self.blocks, Products(self), restrictions);
+        let columns = self.columns.lists();
+        let products = Products { weights: &columns.weights, block_weights: &self.block_weights };
+        let mut lists = ListQuery::new(&columns.blocks, products, restrictions);
         for (index, value) in query.indices.iter().zip(query.values) {
-            if let Ok(term) = self.dimensions.binary_search(index) {
+            if let Ok(term) = columns.dimensions.binary_search(index) {
                 lists.add_group(&[(term, *value)], false);
             }
         }
@@ -89,9 +110,10 @@ impl SparseIndex {
 
     /// How many live rows have each of the dimensions.
     pub fn document_frequencies(&self, dimensions: &[u32], live: &RoaringBitmap) -> Vec<u32> {
-        let dead = dead_rows(self.rows, live);
-        let frequency = |dimension: &u32| match self.dimensions.binary_search(dimension) {
-            Ok(term) => live_frequency(&self.blocks, term, live, &dead),
+        let dead = dead_rows(self.columns.rows(), live);
+        let lists = self.columns.lists();
+        let frequency = |dimension: &u32| match lists.dimensions.binary_search(dimension) {
+            Ok(term) => live_frequency(&lists.blocks, term, live, &dead),
             Err(_) => 0,
         };
         dimensions.iter().map(frequency).collect()
@@ -103,7 +125,8 @@ impl SparseIndex {
     /// # Errors
     /// `Internal`: a new row is not below `rows`, or named twice.
     pub fn merge(parts: &[(&SparseIndex, &[u32])], rows: u32) -> Result<SparseIndex> {
-        let mut dimensions: Vec<u32> = parts.iter().flat_map(|(part, _)| part.dimensions.iter().copied()).collect();
+        let all = parts.iter().flat_map(|(part, _)| part.columns.lists().dimensions.iter().copied());
+        let mut dimensions: Vec<u32> = all.collect();
         dimensions.sort_unstable();
         dimensions.dedup();
         let mut builder = ListsBuilder::new(rows);
@@ -111,15 +134,16 @@ impl SparseIndex {
         for dimension in dimensions {
             list.clear();
             for (part, mapping) in parts {
-                let Ok(term) = part.dimensions.binary_search(&dimension) else { continue };
-                let postings = part.blocks.postings(part.blocks.blocks_of(term));
-                list.extend(postings.filter_map(|(row, at)| Some((mapped(mapping, row)?, part.weights[at]))));
+                let lists = part.columns.lists();
+                let Ok(term) = lists.dimensions.binary_search(&dimension) else { continue };
+                let postings = lists.blocks.postings(lists.blocks.blocks_of(term));
+                list.extend(postings.filter_map(|(row, at)| Some((mapped(mapping, row)?, lists.weights[at]))));
             }
             list.sort_unstable_by_key(|(row, _)| *row);
             check_rows(&list, rows)?;
             builder.list(dimension, &list);
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 }
 
@@ -152,15 +176,22 @@ pub(super) fn live_frequency(blocks: &Blocks, term: usize, live: &RoaringBitmap,
     all - dead.iter().filter(|row| blocks.find(&range, &mut at, *row).is_some()).count() as u32
 }
 
-/// Makes an index list by list.
+/// The error of an index whose columns do not hold together.
+pub(super) fn incoherent(error: FormatError) -> Error {
+    Error::internal("an inverted index just built does not hold together").with_source(error)
+}
+
+/// Makes an index list by list. The fields are those of [`SparseLists`].
 struct ListsBuilder {
-    index: SparseIndex,
+    rows: u32,
+    dimensions: Vec<u32>,
     blocks: BlocksBuilder,
+    weights: Vec<f32>,
 }
 
 impl ListsBuilder {
     fn new(rows: u32) -> ListsBuilder {
-        ListsBuilder { index: SparseIndex { rows, ..SparseIndex::default() }, blocks: BlocksBuilder::default() }
+        ListsBuilder { rows, dimensions: Vec::new(), blocks: BlocksBuilder::default(), weights: Vec::new() }
     }
 
     /// Appends the postings of a dimension, which must ascend, as must their rows. No list if there are none.
@@ -169,21 +200,22 @@ impl ListsBuilder {
             return;
         }
         self.blocks.list(list.iter().map(|(row, _)| *row));
-        self.index.weights.extend(list.iter().map(|(_, weight)| *weight));
-        self.index.dimensions.push(dimension);
+        self.weights.extend(list.iter().map(|(_, weight)| *weight));
+        self.dimensions.push(dimension);
     }
 
-    fn finish(self) -> SparseIndex {
-        let mut index = self.index;
-        index.blocks = self.blocks.finish();
-        let bounds = |block: usize| {
-            let weights = &index.weights[index.blocks.postings_of(block)];
-            weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), w| (least.min(*w), most.max(*w)))
+    /// The index.
+    ///
+    /// # Errors
+    /// `Internal`: a weight is not finite, or a list does not ascend.
+    fn finish(self) -> Result<SparseIndex> {
+        let lists = SparseLists {
+            rows: self.rows,
+            dimensions: shrunk(self.dimensions),
+            blocks: self.blocks.finish(),
+            weights: shrunk(self.weights),
         };
-        index.block_weights = (0..index.blocks.block_rows.len()).map(bounds).collect();
-        index.dimensions.shrink_to_fit();
-        index.weights.shrink_to_fit();
-        index
+        SparseColumns::checked(lists).map(SparseIndex::from_columns).map_err(incoherent)
     }
 }
 
@@ -231,6 +263,6 @@ impl SparseIndexBuilder {
             check_rows(list, rows)?;
             builder.list(dimension, list);
         }
-        Ok(builder.finish())
+        builder.finish()
     }
 }

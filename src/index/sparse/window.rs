@@ -3,9 +3,9 @@
 //! sum of others is not.
 
 use super::Collector;
-use super::blocks::BLOCK_POSTINGS;
 use super::evaluate::{ListQuery, NonEssential, Scores};
 use crate::error::Result;
+use crate::format::inverted::BLOCK_POSTINGS;
 use crate::index::kernel::prefetch;
 
 /// Most rows of a window: lists that are added up anyway are read in long runs, and the sums fit the second-level cache.

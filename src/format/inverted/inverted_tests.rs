@@ -1,0 +1,294 @@
+//! Inverted-index objects: what is written reads back, by us and by Arrow's own reader; what is damaged is refused.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Cursor;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type};
+use arrow::ipc::reader::FileReader;
+use arrow::ipc::writer::FileWriter;
+use arrow::ipc::{root_as_footer, root_as_message};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::check_tests::{is_sound_text, is_sound_vectors};
+use super::*;
+use crate::error::ErrorKind;
+
+fn text_header() -> InvertedHeader {
+    InvertedHeader {
+        stream: "c/0d9f".into(),
+        segment: Checksum::of(b"segment"),
+        kind: InvertedKind::Text { fingerprint: 0x00ab_cdef_0123_4567 },
+    }
+}
+
+fn sparse_header() -> InvertedHeader {
+    InvertedHeader { kind: InvertedKind::Sparse { metadata_key: "splade".into() }, ..text_header() }
+}
+
+/// Five rows: "b a a", nothing, an empty text, 300 times "日本" with a "b", "a".
+pub(super) fn texts() -> TextLists {
+    TextLists {
+        terms: vec!["a", "b", "日本"].into(),
+        blocks: Blocks {
+            term_blocks: vec![0, 2, 3, 4].into(),
+            block_postings: vec![0, 1, 2, 4, 5].into(),
+            block_rows: vec![0, 4, 0, 3].into(),
+            rows: vec![0, 0, 0, 3, 0].into(),
+        },
+        frequencies: vec![2, 1, 1, 1, 255].into(),
+        large_postings: vec![4].into(),
+        large_frequencies: vec![300].into(),
+        lengths: vec![3, 0, 0, 301, 1].into(),
+        documents: [0, 2, 3, 4].into_iter().collect(),
+    }
+}
+
+/// Six rows, two dimensions.
+pub(super) fn vectors() -> SparseLists {
+    SparseLists {
+        rows: 6,
+        dimensions: vec![7, u32::MAX].into(),
+        blocks: Blocks {
+            term_blocks: vec![0, 2, 3].into(),
+            block_postings: vec![0, 2, 3, 5].into(),
+            block_rows: vec![0, 4, 1].into(),
+            rows: vec![0, 2, 0, 0, 4].into(),
+        },
+        weights: vec![0.5, -0.0, 0.0, -1e-30, f32::MAX].into(),
+    }
+}
+
+fn empty_texts(rows: usize) -> TextLists {
+    let none = Blocks {
+        term_blocks: vec![0].into(),
+        block_postings: vec![0].into(),
+        block_rows: Vec::new().into(),
+        rows: Vec::new().into(),
+    };
+    TextLists {
+        terms: Vec::<&str>::new().into(),
+        blocks: none,
+        frequencies: Vec::new().into(),
+        large_postings: Vec::new().into(),
+        large_frequencies: Vec::new().into(),
+        lengths: vec![0; rows].into(),
+        documents: RoaringBitmap::new(),
+    }
+}
+
+pub(super) fn empty_vectors(rows: u32) -> SparseLists {
+    SparseLists { rows, dimensions: Vec::new().into(), blocks: empty_texts(0).blocks, weights: Vec::new().into() }
+}
+
+fn text_parts() -> InvertedParts {
+    let parts = [texts(), empty_texts(0), empty_texts(3), texts()];
+    InvertedParts::Text(parts.into_iter().map(|lists| TextColumns::checked(lists).expect("is whole")).collect())
+}
+
+fn sparse_parts() -> InvertedParts {
+    let parts = [vectors(), empty_vectors(0), vectors(), empty_vectors(1)];
+    InvertedParts::Sparse(parts.into_iter().map(|lists| SparseColumns::checked(lists).expect("is whole")).collect())
+}
+
+fn objects() -> [(InvertedHeader, InvertedParts); 2] {
+    [(text_header(), text_parts()), (sparse_header(), sparse_parts())]
+}
+
+pub(super) fn message<T: std::fmt::Debug>(result: Result<T, FormatError>) -> String {
+    result.expect_err("this must be refused").to_string()
+}
+
+#[test]
+fn what_is_encoded_decodes_to_the_same_wherever_it_lies() {
+    let none = [(text_header(), InvertedParts::Text(vec![])), (sparse_header(), InvertedParts::Sparse(vec![]))];
+    for (header, parts) in objects().into_iter().chain(none) {
+        let bytes = encode_inverted(&header, &parts).expect("encodes");
+        for skip in [0, 1, 2, 4, 63] {
+            let mut placed = vec![0; skip];
+            placed.extend_from_slice(&bytes);
+            let decoded = decode_inverted(&placed[skip..]).expect("decodes");
+            assert_eq!(decoded, (header.clone(), parts.clone()), "skip {skip}");
+        }
+    }
+}
+
+#[test]
+fn weights_keep_their_bits() {
+    let bytes = encode_inverted(&sparse_header(), &sparse_parts()).expect("encodes");
+    let (_, InvertedParts::Sparse(parts)) = decode_inverted(&bytes).expect("decodes") else { panic!("not sparse") };
+    let bits = |lists: &SparseLists| lists.weights.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(parts[0].lists()), bits(&vectors()));
+}
+
+/// The length of the footer and the magic, which end a file.
+const MAGIC_AND_LENGTH: usize = 10;
+
+#[test]
+fn one_index_always_becomes_the_same_bytes_with_buffers_at_multiples_of_64() {
+    for (header, parts) in objects() {
+        let bytes = encode_inverted(&header, &parts).expect("encodes");
+        for _ in 0..8 {
+            assert!(encode_inverted(&header, &parts).expect("encodes") == bytes, "{:?}", header.kind);
+        }
+        let tail = bytes.len() - MAGIC_AND_LENGTH;
+        let length = u32::from_le_bytes(bytes[tail..tail + 4].try_into().expect("four bytes")) as usize;
+        let footer = root_as_footer(&bytes[tail - length..tail]).expect("parses");
+        for block in footer.recordBatches().expect("has batches") {
+            let (start, message) = (block.offset() as usize, block.metaDataLength() as usize);
+            let batch = root_as_message(&bytes[start + 8..start + message]).expect("parses");
+            let buffers = batch.header_as_record_batch().expect("is a batch").buffers().expect("has buffers");
+            let places: Vec<usize> = buffers.iter().map(|b| start + message + b.offset() as usize).collect();
+            assert!(places.len() > 10 && places.iter().all(|place| place.is_multiple_of(64)), "{places:?}");
+        }
+    }
+}
+
+#[test]
+fn parts_of_another_kind_and_parts_that_are_too_long_are_not_written() {
+    let long = SparseColumns::checked(empty_vectors(MAX_PART_ROWS as u32 + 1)).expect("is whole");
+    for (header, parts) in [
+        (text_header(), sparse_parts()),
+        (sparse_header(), text_parts()),
+        (sparse_header(), InvertedParts::Sparse(vec![long])),
+    ] {
+        assert_eq!(encode_inverted(&header, &parts).expect_err("this is refused").kind(), ErrorKind::Internal);
+    }
+}
+
+fn read_by_arrow(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = FileReader::try_new(Cursor::new(bytes), None).expect("arrow opens it");
+    reader.map(|batch| batch.expect("arrow reads it")).collect()
+}
+
+#[test]
+fn arrows_own_reader_sees_rows_terms_and_postings() {
+    let batches = read_by_arrow(encode_inverted(&text_header(), &text_parts()).expect("encodes"));
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1; 4]);
+    let schema = batches[0].schema();
+    let said: BTreeMap<&str, &str> = schema.metadata().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let segment = Checksum::of(b"segment").to_string();
+    let pairs = [("inverted_format", "1"), ("stream", "c/0d9f"), ("segment", segment.as_str()), ("kind", "text")];
+    assert_eq!(said, pairs.into_iter().chain([("fingerprint", "00abcdef01234567")]).collect());
+    let lengths = batches[0]["lengths"].as_list::<i32>().value(0);
+    let lengths: Vec<Option<u32>> = lengths.as_primitive::<UInt32Type>().iter().collect();
+    assert_eq!(lengths, [Some(3), None, Some(0), Some(301), Some(1)]);
+    let terms = batches[0]["terms"].as_list::<i32>().value(0);
+    let mut seen = Vec::new();
+    for term in 0..terms.len() {
+        let name = terms.as_struct()["term"].as_string::<i32>().value(term).to_owned();
+        let blocks = terms.as_struct()["blocks"].as_list::<i32>().value(term);
+        for block in 0..blocks.len() {
+            let first = blocks.as_struct()["first_row"].as_primitive::<UInt32Type>().value(block);
+            let postings = blocks.as_struct()["postings"].as_list::<i32>().value(block);
+            let distances = postings.as_struct()["distance"].as_primitive::<UInt16Type>().clone();
+            let frequencies = postings.as_struct()["frequency"].as_primitive::<UInt8Type>().clone();
+            let rows = distances.values().iter().zip(frequencies.values());
+            seen.extend(rows.map(|(distance, frequency)| (name.clone(), first + u32::from(*distance), *frequency)));
+        }
+    }
+    let expected = [("a", 0, 2), ("a", 4, 1), ("b", 0, 1), ("b", 3, 1), ("日本", 3, 255)];
+    assert_eq!(seen, expected.map(|(term, row, frequency)| (term.to_owned(), row, frequency)));
+    let batches = read_by_arrow(encode_inverted(&sparse_header(), &sparse_parts()).expect("encodes"));
+    assert_eq!(batches[0].schema().metadata()["metadata_key"], "splade");
+    assert_eq!(batches[0]["rows"].as_primitive::<UInt32Type>().values().to_vec(), [6]);
+}
+
+/// The object with one metadata value replaced, written by Arrow.
+fn with_metadata(header: &InvertedHeader, parts: &InvertedParts, (key, value): (&str, &str)) -> Vec<u8> {
+    let batches = read_by_arrow(encode_inverted(header, parts).expect("encodes"));
+    let mut schema = batches[0].schema().as_ref().clone();
+    schema.metadata.insert(key.to_owned(), value.to_owned());
+    let mut writer = FileWriter::try_new(Vec::new(), &schema).expect("arrow writes");
+    for batch in batches {
+        let batch =
+            RecordBatch::try_new(schema.clone().into(), batch.columns().to_vec()).expect("only metadata differs");
+        writer.write(&batch).expect("arrow writes");
+    }
+    writer.finish().expect("arrow writes");
+    writer.into_inner().expect("arrow writes")
+}
+
+#[test]
+fn another_format_number_is_told_apart_from_damage() {
+    for (header, parts) in objects() {
+        let bytes = with_metadata(&header, &parts, ("inverted_format", "2"));
+        assert_eq!(decode_inverted(&bytes), Err(FormatError::Newer { found: 2, known: 1 }));
+    }
+}
+
+#[test]
+fn metadata_that_cannot_be_is_refused_by_name() {
+    for (key, value, expected) in [
+        ("inverted_format", "one", "inverted_format"),
+        ("kind", "graph", "kind \"graph\""),
+        ("kind", "sparse", "metadata_key"),
+        ("fingerprint", "ABCDEF0123456789", "fingerprint"),
+        ("fingerprint", "+bcdef0123456789", "fingerprint"),
+        ("fingerprint", "1", "fingerprint"),
+        ("segment", "1", "segment"),
+    ] {
+        let said = message(decode_inverted(&with_metadata(&text_header(), &text_parts(), (key, value))));
+        assert!(said.starts_with("inverted index: ") && said.contains(expected), "{key} = {value}: {said}");
+    }
+    let said = message(decode_inverted(&with_metadata(&sparse_header(), &sparse_parts(), ("kind", "text"))));
+    assert!(said.contains("no fingerprint"), "{said}");
+}
+
+/// Whether all that was read keeps every rule.
+fn is_sound(parts: &InvertedParts) -> bool {
+    match parts {
+        InvertedParts::Text(parts) => parts.iter().all(|part| is_sound_text(part.lists())),
+        InvertedParts::Sparse(parts) => parts.iter().all(|part| is_sound_vectors(part.lists())),
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for (header, parts) in objects() {
+        let bytes = encode_inverted(&header, &parts).expect("encodes");
+        for length in 0..bytes.len() {
+            assert!(message(decode_inverted(&bytes[..length])).starts_with("inverted index: "), "length {length}");
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_gets_past_the_checks_or_panics() {
+    for (header, parts) in objects() {
+        let bytes = encode_inverted(&header, &parts).expect("encodes");
+        let (mut refused, mut survived) = (HashSet::new(), 0);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            match decode_inverted(&flipped) {
+                // Changed padding, weights or names make another index, but a whole one.
+                Ok((_, parts)) => {
+                    survived += 1;
+                    assert!(is_sound(&parts), "bit {bit}");
+                }
+                Err(e) => _ = refused.insert(e.to_string()),
+            }
+        }
+        assert!(refused.len() > 50 && survived > 1000, "{} refusals, {survived} survived", refused.len());
+    }
+}
+
+#[test]
+fn noise_in_place_of_whole_stretches_never_panics() {
+    for (header, parts) in objects() {
+        let bytes = encode_inverted(&header, &parts).expect("encodes");
+        let seed = 17;
+        let rng = &mut StdRng::seed_from_u64(seed);
+        for _ in 0..20_000 {
+            let mut noisy = bytes.clone();
+            let start = rng.random_range(0..bytes.len());
+            let end = (start + rng.random_range(1..16)).min(bytes.len());
+            rng.fill(&mut noisy[start..end]);
+            if let Ok((_, parts)) = decode_inverted(&noisy) {
+                assert!(is_sound(&parts), "seed {seed}");
+            }
+        }
+    }
+}

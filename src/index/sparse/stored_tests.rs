@@ -1,0 +1,137 @@
+//! Indexes that were stored and read back: the same to the bit, and found by the same searches. Whatever happens to the
+//! bytes, what is read keeps the rules that searches rely on.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::tests::{Best, random_vectors, search_vectors, skewed};
+use super::text_tests::{random_query, random_texts, word};
+use super::*;
+use crate::format::Checksum;
+use crate::format::inverted::{InvertedHeader, InvertedKind, InvertedParts, decode_inverted, encode_inverted};
+use crate::interrupt::Interrupt;
+
+fn header(kind: InvertedKind) -> InvertedHeader {
+    InvertedHeader { stream: "c/1".into(), segment: Checksum(7), kind }
+}
+
+fn text_bytes(indexes: &[TextIndex]) -> Vec<u8> {
+    let parts = InvertedParts::Text(indexes.iter().map(|index| index.columns().clone()).collect());
+    encode_inverted(&header(InvertedKind::Text { fingerprint: 3 }), &parts).unwrap()
+}
+
+fn vector_bytes(indexes: &[SparseIndex]) -> Vec<u8> {
+    let parts = InvertedParts::Sparse(indexes.iter().map(|index| index.columns().clone()).collect());
+    encode_inverted(&header(InvertedKind::Sparse { metadata_key: "key".into() }), &parts).unwrap()
+}
+
+/// Reads an object of texts; `None`: it is refused.
+fn read_texts(bytes: &[u8]) -> Option<Vec<TextIndex>> {
+    match decode_inverted(bytes) {
+        Ok((_, InvertedParts::Text(parts))) => Some(parts.into_iter().map(TextIndex::from_columns).collect()),
+        _ => None,
+    }
+}
+
+fn read_vectors(bytes: &[u8]) -> Option<Vec<SparseIndex>> {
+    match decode_inverted(bytes) {
+        Ok((_, InvertedParts::Sparse(parts))) => Some(parts.into_iter().map(SparseIndex::from_columns).collect()),
+        _ => None,
+    }
+}
+
+fn search_texts(index: &TextIndex, query: &TermQuery<'_>, exact: bool) -> Vec<(u32, u32)> {
+    let mut best = Best::new(10);
+    let search = TextSearch { query, allowed: None, verify: None, exact, interrupt: &Interrupt::never() };
+    index.search(&search, &mut best).unwrap();
+    best.bits()
+}
+
+#[test]
+fn stored_texts_are_read_back_to_the_bit_and_searched_alike() {
+    let words: Vec<String> = (0..130).map(word).collect();
+    for seed in 0..40 {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let sizes: Vec<u32> = (0..3).map(|_| *[0, 1, 2, 300, 3000].choose(rng).unwrap()).collect();
+        let indexes: Vec<TextIndex> =
+            sizes.iter().map(|rows| super::text_tests::index_of(&random_texts(rng, *rows), *rows)).collect();
+        let read = read_texts(&text_bytes(&indexes)).unwrap();
+        assert!(read == indexes, "seed {seed}");
+        for (read, index) in read.iter().zip(&indexes) {
+            assert!(read.size_bytes() <= index.size_bytes() + 2048, "seed {seed}: more memory than when it was built");
+            for exact in [false, true] {
+                let query = random_query(rng, &words);
+                assert_eq!(search_texts(read, &query, exact), search_texts(index, &query, exact), "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn stored_vectors_are_read_back_to_the_bit_and_searched_alike() {
+    for seed in 0..40 {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let sizes: Vec<u32> = (0..3).map(|_| *[0, 1, 2, 300, 5000].choose(rng).unwrap()).collect();
+        let indexes: Vec<SparseIndex> =
+            sizes.iter().map(|rows| super::tests::index_of(&random_vectors(rng, *rows, true), *rows)).collect();
+        let read = read_vectors(&vector_bytes(&indexes)).unwrap();
+        assert!(read == indexes, "seed {seed}");
+        for (read, index) in read.iter().zip(&indexes) {
+            let query = (0..6).map(|_| (skewed(rng, 60) * 7, 1.5)).collect();
+            let (mut got, mut wanted) = (Best::new(10), Best::new(10));
+            search_vectors(read, &query, (None, false), &mut got);
+            search_vectors(index, &query, (None, false), &mut wanted);
+            assert_eq!(got.bits(), wanted.bits(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_index_whose_bytes_were_changed_is_refused_or_answers_as_a_scan_of_it_does() {
+    let rng = &mut StdRng::seed_from_u64(4);
+    let words: Vec<String> = (0..130).map(word).collect();
+    let texts = text_bytes(&[super::text_tests::index_of(&random_texts(rng, 400), 400)]);
+    let vectors = vector_bytes(&[super::tests::index_of(&random_vectors(rng, 400, true), 400)]);
+    let (mut refused, mut searched) = (0, 0);
+    for round in 0..6000 {
+        let of_texts = round % 2 == 0;
+        let mut bytes = if of_texts { texts.clone() } else { vectors.clone() };
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = bytes[at].wrapping_add(*[1, 255, 128, 7].choose(rng).unwrap());
+        }
+        match of_texts {
+            true => {
+                let Some(read) = read_texts(&bytes) else {
+                    refused += 1;
+                    continue;
+                };
+                let query = random_query(rng, &words);
+                for index in read {
+                    assert_eq!(
+                        search_texts(&index, &query, false),
+                        search_texts(&index, &query, true),
+                        "round {round}"
+                    );
+                    index.terms_within("ba1", 1, 9);
+                }
+            }
+            false => {
+                let Some(read) = read_vectors(&bytes) else {
+                    refused += 1;
+                    continue;
+                };
+                let query = (0..6).map(|_| (skewed(rng, 60) * 7, 1.5)).collect();
+                for index in read {
+                    let (mut fast, mut all) = (Best::new(10), Best::new(10));
+                    search_vectors(&index, &query, (None, false), &mut fast);
+                    search_vectors(&index, &query, (None, true), &mut all);
+                    assert_eq!(fast.bits(), all.bits(), "round {round}");
+                }
+            }
+        }
+        searched += 1;
+    }
+    assert!(refused > 500 && searched > 500, "{refused} refused, {searched} searched");
+}
