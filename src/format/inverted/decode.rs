@@ -51,7 +51,7 @@ fn read_fingerprint(text: &str) -> Result<u64, FormatError> {
 
 /// A part is one row: its lists have all the elements there are. Returns the length of the next list.
 fn whole_list(arrays: &mut BatchArrays<'_>) -> Result<usize, FormatError> {
-    let offsets = arrays.offsets()?;
+    let offsets: ScalarBuffer<u32> = arrays.offsets()?;
     match (offsets.len(), offsets.first(), offsets.last()) {
         (2, Some(0), Some(end)) => Ok(*end as usize),
         _ => damaged("a part is not one row whose lists begin at 0"),
@@ -116,7 +116,7 @@ fn documents(rows: u32, validity: Option<&[u8]>) -> RoaringBitmap {
 }
 
 fn read_terms(arrays: &mut BatchArrays<'_>) -> Result<StringArray, FormatError> {
-    let offsets = arrays.offsets()?;
+    let offsets: ScalarBuffer<u32> = arrays.offsets()?;
     let end = offsets.last().copied().unwrap_or(0);
     // The offsets are signed in Arrow; those that rise to a positive end are none of them negative.
     if offsets.first() != Some(&0) || !offsets.is_sorted() || i32::try_from(end).is_err() {

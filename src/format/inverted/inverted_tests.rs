@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
-use arrow::ipc::{root_as_footer, root_as_message};
+use arrow::ipc::{Block, Footer, root_as_footer, root_as_message};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -122,8 +122,19 @@ fn weights_keep_their_bits() {
     assert_eq!(bits(parts[0].lists()), bits(&vectors()));
 }
 
-/// The length of the footer and the magic, which end a file.
-const MAGIC_AND_LENGTH: usize = 10;
+fn footer(bytes: &[u8]) -> Footer<'_> {
+    // The footer's length and the magic end a file.
+    let tail = bytes.len() - 10;
+    let length = u32::from_le_bytes(bytes[tail..tail + 4].try_into().expect("four bytes")) as usize;
+    root_as_footer(&bytes[tail - length..tail]).expect("parses")
+}
+
+/// The batch of a block, and where its body begins.
+fn batch_of<'a>(bytes: &'a [u8], block: &Block) -> (arrow::ipc::RecordBatch<'a>, usize) {
+    let (start, message) = (block.offset() as usize, block.metaDataLength() as usize);
+    let batch = root_as_message(&bytes[start + 8..start + message]).expect("parses").header_as_record_batch();
+    (batch.expect("is a batch"), start + message)
+}
 
 #[test]
 fn one_index_always_becomes_the_same_bytes_with_buffers_at_multiples_of_64() {
@@ -132,16 +143,56 @@ fn one_index_always_becomes_the_same_bytes_with_buffers_at_multiples_of_64() {
         for _ in 0..8 {
             assert!(encode_inverted(&header, &parts).expect("encodes") == bytes, "{:?}", header.kind);
         }
-        let tail = bytes.len() - MAGIC_AND_LENGTH;
-        let length = u32::from_le_bytes(bytes[tail..tail + 4].try_into().expect("four bytes")) as usize;
-        let footer = root_as_footer(&bytes[tail - length..tail]).expect("parses");
-        for block in footer.recordBatches().expect("has batches") {
-            let (start, message) = (block.offset() as usize, block.metaDataLength() as usize);
-            let batch = root_as_message(&bytes[start + 8..start + message]).expect("parses");
-            let buffers = batch.header_as_record_batch().expect("is a batch").buffers().expect("has buffers");
-            let places: Vec<usize> = buffers.iter().map(|b| start + message + b.offset() as usize).collect();
+        for block in footer(&bytes).recordBatches().expect("has batches") {
+            let (batch, body) = batch_of(&bytes, block);
+            let buffers = batch.buffers().expect("has buffers");
+            let places: Vec<usize> = buffers.iter().map(|buffer| body + buffer.offset() as usize).collect();
             assert!(places.len() > 10 && places.iter().all(|place| place.is_multiple_of(64)), "{places:?}");
         }
+    }
+}
+
+/// Changes entry `i` of a vector in the object's flatbuffers: fields of 8 bytes from byte `at` of the entry on.
+fn patch(bytes: &[u8], (entries, size): (&[u8], usize), (i, at): (usize, usize), value: &[u8]) -> Vec<u8> {
+    let start = entries.as_ptr().addr() - bytes.as_ptr().addr() + i * size + at;
+    let mut patched = bytes.to_vec();
+    patched[start..start + value.len()].copy_from_slice(value);
+    patched
+}
+
+#[test]
+fn positions_and_lengths_that_lie_about_the_object_are_refused() {
+    let bytes = encode_inverted(&text_header(), &text_parts()).expect("encodes");
+    let blocks = footer(&bytes).recordBatches().expect("has batches");
+    let entries = (blocks.bytes(), 24);
+    let block = |i: usize| &blocks.bytes()[i * 24..(i + 1) * 24];
+    let (batch, _) = batch_of(&bytes, blocks.get(0));
+    let (nodes, buffers) = (batch.nodes().expect("has nodes"), batch.buffers().expect("has buffers"));
+    let places: Vec<usize> = (0..buffers.len()).filter(|i| buffers.get(*i).length() > 0).collect();
+    let [.., before, last] = places[..] else { panic!("{places:?}") };
+    let of_last = &buffers.bytes()[last * 16..(last + 1) * 16];
+    let (nodes, buffers) = ((nodes.bytes(), 16), (buffers.bytes(), 16));
+    for (expected, patched) in [
+        // One batch twice: a small object would become many parts.
+        ("record batches overlap", patch(&bytes, entries, (3, 0), block(0))),
+        ("record batches overlap", patch(&bytes, entries, (1, 0), block(0))),
+        ("record batch lies outside", patch(&bytes, entries, (0, 16), &i64::MAX.to_le_bytes())),
+        ("record batch lies outside", patch(&bytes, entries, (0, 16), &(-1i64).to_le_bytes())),
+        ("record batch lies outside", patch(&bytes, entries, (0, 0), &i64::MAX.to_le_bytes())),
+        ("buffers of a record batch overlap", patch(&bytes, buffers, (before, 0), of_last)),
+        ("array lies outside", patch(&bytes, buffers, (last, 0), &i64::MAX.to_le_bytes())),
+        ("array lies outside", patch(&bytes, buffers, (last, 8), &i64::MAX.to_le_bytes())),
+        ("array lies outside", patch(&bytes, buffers, (last, 8), &1i64.to_le_bytes())),
+        // The lengths of the list of lengths, of the lengths themselves, and how many of them are null.
+        ("array lies outside", patch(&bytes, nodes, (0, 0), &i64::MAX.to_le_bytes())),
+        ("array lies outside", patch(&bytes, nodes, (0, 0), &(1i64 << 40).to_le_bytes())),
+        ("not one row", patch(&bytes, nodes, (0, 0), &0i64.to_le_bytes())),
+        ("expected 5 lengths", patch(&bytes, nodes, (1, 0), &6i64.to_le_bytes())),
+        ("array is missing", patch(&bytes, nodes, (1, 0), &i64::MIN.to_le_bytes())),
+        ("has nulls", patch(&bytes, nodes, (2, 8), &1i64.to_le_bytes())),
+    ] {
+        let said = message(decode_inverted(&patched));
+        assert!(said.contains(expected), "expected {expected:?}, got {said:?}");
     }
 }
 
