@@ -2,7 +2,7 @@
 //! checks every position and length in them before use. It does not use Arrow's array reader, which trusts lengths.
 //! Invariant: no two buffers that are read share bytes, so what is read never has more bytes than the file.
 
-use std::mem::size_of;
+use std::mem::{align_of, size_of};
 use std::str::FromStr;
 
 use arrow::buffer::{Buffer, ScalarBuffer};
@@ -11,6 +11,7 @@ use arrow::ipc::{
     Block, Endianness, Footer, MessageHeader, MetadataVersion, Precision, RecordBatch, Schema, Type, root_as_footer,
     root_as_message,
 };
+use bytes::Bytes;
 
 use super::FormatError;
 
@@ -23,6 +24,8 @@ pub struct ArrowFile<'a> {
     /// What errors call it.
     what: &'static str,
     bytes: &'a [u8],
+    /// The owner of `bytes`, where values may be used in place.
+    owner: Option<&'a Bytes>,
     footer: Footer<'a>,
     schema: Schema<'a>,
 }
@@ -42,13 +45,19 @@ fn footer_bytes(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl<'a> ArrowFile<'a> {
-    /// Reads the footer. Errors begin with `what`.
+    /// Reads the footer. Errors begin with `what`. Columns that are aligned for their type are used where they lie, the
+    /// others copied.
+    pub fn open_in_place(what: &'static str, bytes: &'a Bytes) -> Result<ArrowFile<'a>, FormatError> {
+        Ok(ArrowFile { owner: Some(bytes), ..ArrowFile::open(what, bytes)? })
+    }
+
+    /// Reads the footer. Errors begin with `what`. Columns are copied.
     pub fn open(what: &'static str, bytes: &'a [u8]) -> Result<ArrowFile<'a>, FormatError> {
         let damaged = |message: String| FormatError::Damaged(format!("{what}: {message}"));
         let footer = footer_bytes(bytes).ok_or_else(|| damaged("it is not an Arrow IPC file, or truncated".into()))?;
         let footer = root_as_footer(footer).map_err(|e| damaged(format!("the footer does not parse: {e}")))?;
         let schema = footer.schema().ok_or_else(|| damaged("the footer has no schema".into()))?;
-        Ok(ArrowFile { what, bytes, footer, schema })
+        Ok(ArrowFile { what, bytes, owner: None, footer, schema })
     }
 
     fn damaged<T>(&self, message: impl Into<String>) -> Result<T, FormatError> {
@@ -114,7 +123,10 @@ impl<'a> ArrowFile<'a> {
             _ => None,
         };
         match batch.filter(|batch| batch.compression().is_none()) {
-            Some(batch) => Ok(BatchArrays { what: self.what, batch, body, next_node: 0, next_buffer: 0, read: 0 }),
+            Some(batch) => {
+                let (what, owner) = (self.what, self.owner);
+                Ok(BatchArrays { what, batch, body, owner, next_node: 0, next_buffer: 0, read: 0 })
+            }
             None => self.damaged("a message is not an uncompressed record batch"),
         }
     }
@@ -160,6 +172,7 @@ pub struct BatchArrays<'a> {
     what: &'static str,
     batch: RecordBatch<'a>,
     body: &'a [u8],
+    owner: Option<&'a Bytes>,
     next_node: usize,
     next_buffer: usize,
     /// Where in the body the buffers read so far end.
@@ -222,15 +235,22 @@ impl<'a> BatchArrays<'a> {
         }
     }
 
-    /// The next buffer as `length` values, copied.
+    /// The next buffer as `length` values.
     pub fn values<T: ArrowNativeType>(&mut self, length: usize) -> Result<ScalarBuffer<T>, FormatError> {
         let Some(size_bytes) = length.checked_mul(size_of::<T>()) else {
             return self.damaged("an array lies outside of the object");
         };
-        Ok(ScalarBuffer::new(Buffer::from(self.buffer(size_bytes)?), 0, length))
+        let bytes = self.buffer(size_bytes)?;
+        // Of no bytes there is no place to keep.
+        let in_place = !bytes.is_empty() && bytes.as_ptr().align_offset(align_of::<T>()) == 0;
+        let buffer = match self.owner.filter(|_| in_place) {
+            Some(owner) => Buffer::from(owner.slice_ref(bytes)),
+            None => Buffer::from(bytes),
+        };
+        Ok(ScalarBuffer::new(buffer, 0, length))
     }
 
-    /// The next array of plain values without nulls, copied.
+    /// The next array of plain values without nulls.
     pub fn plain<T: ArrowNativeType>(&mut self) -> Result<ScalarBuffer<T>, FormatError> {
         let length = self.array()?;
         self.values(length)
@@ -238,11 +258,11 @@ impl<'a> BatchArrays<'a> {
 
     /// The offsets of the next array, of lists or texts without nulls: one more than it has. Writers may leave them out
     /// where it has none.
-    pub fn offsets(&mut self) -> Result<ScalarBuffer<u32>, FormatError> {
+    pub fn offsets<T: ArrowNativeType>(&mut self) -> Result<ScalarBuffer<T>, FormatError> {
         match self.array()? {
             0 => {
                 self.next_buffer += 1;
-                Ok(vec![0].into())
+                Ok(vec![T::default()].into())
             }
             length => self.values(length.saturating_add(1)),
         }
