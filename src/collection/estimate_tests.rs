@@ -13,11 +13,15 @@ struct Counting;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(bytes: isize) {
     // A thread that is ending is not measured.
-    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + bytes);
+        PEAK.try_with(|peak| peak.set(peak.get().max(held.get())))
+    });
 }
 
 // SAFETY: every call is the system's own.
@@ -51,6 +55,14 @@ fn held<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = HELD.get();
     let done = work();
     (done, u64::try_from(HELD.get() - before).unwrap_or(0))
+}
+
+/// The most bytes that work has on the heap at once, beside those that were there before.
+pub fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = HELD.get();
+    PEAK.set(before);
+    let done = work();
+    (done, u64::try_from(PEAK.get() - before).unwrap_or(0))
 }
 
 /// Records of `dim` floats and about `text` bytes of text and metadata.

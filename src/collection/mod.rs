@@ -31,7 +31,7 @@ pub mod version_view;
 pub mod write;
 
 #[cfg(test)]
-mod estimate_tests;
+pub mod estimate_tests;
 #[cfg(test)]
 mod graph_policy_tests;
 #[cfg(test)]

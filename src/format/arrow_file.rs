@@ -18,6 +18,8 @@ use super::FormatError;
 const MAGIC: &[u8] = b"ARROW1";
 /// Most pairs of metadata that are looked at.
 const MAX_PAIRS: usize = 64;
+/// Most bytes of a number, a word or a checksum in the metadata.
+const VALUE_BYTES: usize = 128;
 
 /// A file whose footer parses.
 pub struct ArrowFile<'a> {
@@ -71,9 +73,13 @@ impl<'a> ArrowFile<'a> {
         found.map_or_else(|| self.damaged(format!("the metadata has no {key}")), Ok)
     }
 
-    /// A value of the schema's metadata, parsed.
+    /// A short value of the schema's metadata, parsed.
     pub fn value<T: FromStr<Err: std::fmt::Display>>(&self, key: &str) -> Result<T, FormatError> {
-        self.text(key)?.parse().or_else(|e| self.damaged(format!("{key}: {e}")))
+        let text = self.text(key)?;
+        if text.len() > VALUE_BYTES {
+            return self.damaged(format!("{key}: expected at most {VALUE_BYTES} bytes, got {}", text.len()));
+        }
+        text.parse().or_else(|e| self.damaged(format!("{key}: {e}")))
     }
 
     /// Checks that the file has exactly these columns, with exactly these types.
@@ -87,7 +93,7 @@ impl<'a> ArrowFile<'a> {
         }
         for (field, expected) in fields.iter().zip(expected) {
             if field.name() != Some(expected.name()) || !is_of_type(field, expected.data_type()) {
-                let (found, name) = (field.name().unwrap_or(""), expected.name());
+                let (found, name) = (beginning(field.name().unwrap_or("")), expected.name());
                 return self.damaged(format!("column {found:?} is not the {name} that was expected"));
             }
         }
@@ -130,6 +136,11 @@ impl<'a> ArrowFile<'a> {
             None => self.damaged("a message is not an uncompressed record batch"),
         }
     }
+}
+
+/// What a message repeats of a text.
+pub fn beginning(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 /// Whether a field has this type. The names of a list's elements are free.

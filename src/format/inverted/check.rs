@@ -5,6 +5,7 @@ use arrow::array::Array;
 
 use super::{BLOCK_POSTINGS, Blocks, LARGE_FREQUENCY, SparseLists, TextLists, damaged};
 use crate::format::FormatError;
+use crate::format::arrow_file::beginning;
 
 pub fn check_text(lists: &TextLists) -> Result<(), FormatError> {
     let Ok(rows) = u32::try_from(lists.lengths.len()) else {
@@ -43,7 +44,7 @@ fn check_terms(lists: &TextLists) -> Result<(), FormatError> {
     let Some(mut last) = terms.next() else { return Ok(()) };
     for term in terms {
         if last >= term {
-            return damaged(format!("the terms do not ascend at {term:?}"));
+            return damaged(format!("the terms do not ascend at {:?}", beginning(term)));
         }
         last = term;
     }

@@ -35,8 +35,8 @@ fn read_header(file: &ArrowFile<'_>) -> Result<InvertedHeader, FormatError> {
     if format != INVERTED_FORMAT {
         return Err(FormatError::Newer { found: format, known: INVERTED_FORMAT });
     }
-    let kind = match file.text("kind")? {
-        "text" => InvertedKind::Text { fingerprint: read_fingerprint(file.text("fingerprint")?)? },
+    let kind = match file.value::<String>("kind")?.as_str() {
+        "text" => InvertedKind::Text { fingerprint: read_fingerprint(&file.value::<String>("fingerprint")?)? },
         "sparse" => InvertedKind::Sparse { metadata_key: file.text("metadata_key")?.to_owned() },
         other => return damaged(format!("kind {other:?} is neither text nor sparse")),
     };

@@ -9,10 +9,12 @@ use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use arrow::ipc::{Block, Footer, root_as_footer, root_as_message};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::check_tests::{is_sound_text, is_sound_vectors};
 use super::*;
+use crate::collection::estimate_tests::peak;
 use crate::error::ErrorKind;
 
 fn text_header() -> InvertedHeader {
@@ -279,6 +281,7 @@ fn metadata_that_cannot_be_is_refused_by_name() {
         ("fingerprint", "+bcdef0123456789", "fingerprint"),
         ("fingerprint", "1", "fingerprint"),
         ("segment", "1", "segment"),
+        ("segment", &"\u{1}".repeat(1000), "segment: expected at most 128 bytes, got 1000"),
     ] {
         let said = message(decode_inverted(&with_metadata(&text_header(), &text_parts(), (key, value))));
         assert!(said.starts_with("inverted index: ") && said.contains(expected), "{key} = {value}: {said}");
@@ -340,6 +343,35 @@ fn noise_in_place_of_whole_stretches_never_panics() {
             if let Ok((_, parts)) = decode_inverted(&noisy) {
                 assert!(is_sound(&parts), "seed {seed}");
             }
+        }
+    }
+}
+
+#[test]
+fn reading_takes_no_more_memory_than_a_few_times_the_object() {
+    /// Times the object's size.
+    const MOST: u64 = 4;
+    let many = vec![TextColumns::checked(empty_texts(0)).expect("is whole"); 500];
+    let wide = vec![TextColumns::checked(empty_texts(MAX_PART_ROWS)).expect("is whole"); 2];
+    let more = [many, wide].map(|parts| (text_header(), InvertedParts::Text(parts)));
+    for (header, parts) in objects().into_iter().chain(more) {
+        let bytes = encode_inverted(&header, &parts).expect("encodes");
+        let bound = bytes.len() as u64 * MOST;
+        let (decoded, whole) = peak(|| decode_inverted(&bytes).expect("decodes"));
+        assert!(whole > 500 && whole < bound, "{} bytes took {whole}", bytes.len());
+        drop(decoded);
+        let seed = 18;
+        let rng = &mut StdRng::seed_from_u64(seed);
+        for _ in 0..if bytes.len() < 100_000 { 10_000 } else { 200 } {
+            let mut noisy = bytes.clone();
+            // Half of the noise hits the end: the footer, whose positions say how much there is to read.
+            let least = if rng.random_bool(0.5) { bytes.len() - bytes.len().min(1500) } else { 0 };
+            for _ in 0..rng.random_range(1..5) {
+                let at = rng.random_range(least..bytes.len());
+                noisy[at] = *[0, 1, 127, 128, 255, rng.random()].choose(rng).expect("has values");
+            }
+            let (_, taken) = peak(|| decode_inverted(&noisy));
+            assert!(taken < bound, "seed {seed}: {} bytes took {taken}", bytes.len());
         }
     }
 }

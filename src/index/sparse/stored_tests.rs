@@ -135,3 +135,61 @@ fn an_index_whose_bytes_were_changed_is_refused_or_answers_as_a_scan_of_it_does(
     }
     assert!(refused > 500 && searched > 500, "{refused} refused, {searched} searched");
 }
+
+/// The rows of each part of `data-fixtures/inverted-format-1`; its README has the formulas.
+const FIXTURE_ROWS: [u32; 3] = [300, 1, 40];
+
+fn fixture_texts() -> Vec<TextIndex> {
+    let terms = |p: u32, i: u32| -> Vec<String> {
+        let numbers = (0..(7 * i + p) % 23).map(|j| (i * j + 3 * p) % 29);
+        let words = numbers.map(|n| if n % 5 == 0 { format!("é{n}") } else { format!("w{n}") });
+        let more = if i == 7 { 270 } else { usize::from(i == 8) };
+        words.chain(std::iter::repeat_n("日本".to_owned(), more)).collect()
+    };
+    let part = |(p, rows): (u32, u32)| {
+        let mut builder = TextIndexBuilder::new();
+        for i in (0..rows).filter(|i| (i + p) % 10 != 3) {
+            builder.add(i, terms(p, i).iter().map(String::as_str)).unwrap();
+        }
+        builder.finish(rows).unwrap()
+    };
+    (0..).zip(FIXTURE_ROWS).map(part).collect()
+}
+
+fn fixture_vectors() -> Vec<SparseIndex> {
+    let part = |(p, rows): (u32, u32)| {
+        let mut builder = SparseIndexBuilder::new();
+        for i in (0..rows).filter(|i| (i + p) % 9 != 4) {
+            let entries =
+                (0..i % 6).map(|j| (1000 * j + j * ((i + p) % 4), ((31 * i + 17 * j) % 101) as f32 / 8.0 - 6.0));
+            let (dimensions, weights): (Vec<u32>, Vec<f32>) = entries.unzip();
+            builder.add(i, &dimensions, &weights).unwrap();
+        }
+        builder.finish(rows).unwrap()
+    };
+    (0..).zip(FIXTURE_ROWS).map(part).collect()
+}
+
+fn fixture_header(kind: InvertedKind) -> InvertedHeader {
+    let segment = Checksum(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+    InvertedHeader { stream: "c/fixture".into(), segment, kind }
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures/inverted-format-1");
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn stored_indexes_of_format_1_are_read_and_are_those_of_their_rows() {
+    let (text, sparse) = (fixture("text.arrow"), fixture("sparse.arrow"));
+    let kind = InvertedKind::Text { fingerprint: 0x0123_4567_89ab_cdef };
+    assert_eq!(decode_inverted(&text).unwrap().0, fixture_header(kind));
+    let kind = InvertedKind::Sparse { metadata_key: "splade".into() };
+    assert_eq!(decode_inverted(&sparse).unwrap().0, fixture_header(kind));
+    assert!(read_texts(&text).unwrap() == fixture_texts());
+    assert!(read_vectors(&sparse).unwrap() == fixture_vectors());
+    let blocks = |blocks: &[u32]| blocks.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert_eq!(blocks(&fixture_texts()[0].columns().lists().blocks.term_blocks), Some(3));
+    assert_eq!(blocks(&fixture_vectors()[0].columns().lists().blocks.term_blocks), Some(2));
+}
