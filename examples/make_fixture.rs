@@ -1,7 +1,7 @@
 //! Makes a fixture of the stored format: a small bucket in which every kind of object stands, and the
 //! records that must be read from it, which come from a model that has never seen the bucket.
 //!
-//! `cargo run --example make_fixture -- data-fixtures/format-2` (the folder must not exist yet: a
+//! `cargo run --example make_fixture -- data-fixtures/format-2-inverted` (the folder must not exist yet: a
 //! fixture of a released format is never made anew).
 
 use std::collections::BTreeMap;
@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drumlin::searches::{LeafQuery, RankedSearch};
 use drumlin::testing::bucket::folder::FolderBucket;
+use drumlin::text::{QueryOptions, TextQuery};
 use drumlin::{
     CollectionSpec, MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, Scope, Selection, Settings,
     SparseVector, Storage, Store,
@@ -127,7 +129,7 @@ fn settings() -> Settings {
     let mut settings = Settings::new(Storage::Memory);
     settings.maintenance = false;
     settings.timing.fan_out = 3;
-    settings.timing.graph_rows = 4;
+    (settings.timing.graph_rows, settings.timing.inverted_rows) = (4, 1);
     settings.timing.swap_interval = Duration::ZERO;
     settings
 }
@@ -135,6 +137,17 @@ fn settings() -> Settings {
 fn patch<const N: usize>(id: &str, pairs: [(&str, Option<MetaValue>); N]) -> RecordUpdate {
     let pairs = pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     RecordUpdate { id: id.to_owned(), metadata: Some(MetadataPatch(pairs)), ..RecordUpdate::default() }
+}
+
+/// Searches documents and sparse vectors, so that maintenance stores their inverted indexes.
+async fn search_words(store: &Store, name: &str) {
+    let collection = store.collection(name).await.expect("the collection exists");
+    let analyser = collection.analyser().expect("the settings are the default's");
+    let query = TextQuery::parse("round stone", &analyser, &QueryOptions::default()).expect("a plain query");
+    let sparse = LeafQuery::Sparse { key: "terms".to_owned(), vector: terms(3), idf: false };
+    let queries = [LeafQuery::Text { query, analyser }, sparse];
+    let searches = queries.map(|query| RankedSearch::single(query, 10));
+    collection.rank(searches.into(), 10).await.expect("a search succeeds");
 }
 
 /// The early days of the store: what is written is flushed, merged, and the log behind it deleted.
@@ -180,6 +193,8 @@ async fn later_days(bucket: Arc<FolderBucket>, [coast, songs_model, words_model]
     let spec = CollectionSpec::new(words_model.name).metric(Metric::L2);
     store.create_collection(spec).await.expect("the name is free");
     words_model.add(&store, words(0..6)).await;
+    search_words(&store, coast.name).await;
+    search_words(&store, words_model.name).await;
     coast.delete(&store, &["stone-24", "stone-17"]).await;
     store.admin().maintain().await.expect("maintenance succeeds");
     coast.delete(&store, &["stone-10"]).await;
@@ -218,7 +233,7 @@ fn copy_objects(from: &Path, to: &Path) {
 
 #[tokio::main]
 async fn main() {
-    let target = std::env::args().nth(1).expect("the folder to make, for example data-fixtures/format-2");
+    let target = std::env::args().nth(1).expect("the folder to make, for example data-fixtures/format-2-inverted");
     let target = Path::new(&target);
     assert!(!target.join("bucket").exists(), "{} holds a fixture already", target.display());
     let work = tempfile::tempdir().expect("a temporary folder can be made");

@@ -153,6 +153,9 @@ pub struct Timing {
     pub prefetch: usize,
     /// How many records without a graph make it worth building one. The first graph needs four times as many.
     pub graph_rows: usize,
+    /// Rows of the smallest segment whose inverted indexes are stored, and of the smallest chunk that is indexed before
+    /// a search needs it. A search indexes a smaller one in passing, sooner than the bucket would answer.
+    pub inverted_rows: usize,
     /// How often background work looks for something to do.
     pub maintenance_interval: Duration,
     /// How long a loaded collection stays at least. Without it, a few collections that take turns would spend all
@@ -210,6 +213,7 @@ impl Default for Timing {
             swap_interval: Duration::from_secs(1),
             prefetch: 16,
             graph_rows: 256,
+            inverted_rows: 1_024,
             maintenance_interval: Duration::from_secs(5),
             min_loaded: Duration::from_millis(500),
             room_patience: Duration::from_secs(20),

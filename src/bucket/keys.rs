@@ -87,6 +87,11 @@ impl StreamId {
         format!("{self}/graph/{ulid}.arrow")
     }
 
+    /// The inverted index of a segment.
+    pub fn inverted(&self, ulid: Ulid) -> String {
+        format!("{self}/inverted/{ulid}.arrow")
+    }
+
     /// The list of what one swap took off HEAD.
     pub fn retired(&self, ulid: Ulid) -> String {
         format!("{self}/retired/{ulid}.json")
@@ -125,6 +130,7 @@ impl StreamId {
         let roles = [
             (self.segment(ulid), Role::Segment),
             (self.graph(ulid), Role::Graph),
+            (self.inverted(ulid), Role::Inverted),
             (self.retired(ulid), Role::Retired(ulid)),
         ];
         roles.into_iter().find(|(own, _)| own == key).map(|(_, role)| role)
@@ -147,6 +153,8 @@ pub enum Role {
     Segment,
     /// A graph.
     Graph,
+    /// The inverted index of a segment.
+    Inverted,
     /// The list of what one swap took off HEAD.
     Retired(Ulid),
     /// A part of a file's content.
@@ -218,6 +226,7 @@ mod tests {
             (stream.log(Version(7)), Role::Commit(Version(7))),
             (stream.segment(ulid), Role::Segment),
             (stream.graph(ulid), Role::Graph),
+            (stream.inverted(ulid), Role::Inverted),
             (stream.retired(ulid), Role::Retired(ulid)),
             (stream.file_part(ulid, 1234), Role::FilePart { content: ulid, number: 1234 }),
             (stream.file_part(ulid, 1_234_567), Role::FilePart { content: ulid, number: 1_234_567 }),

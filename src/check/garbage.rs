@@ -95,13 +95,7 @@ impl GarbageStream<'_> {
         if !ripe || !expected.recorded || expected.live {
             return;
         }
-        let objects = self.objects;
-        let files = objects.log.values().chain(objects.segments.values());
-        files
-            .chain(objects.graphs.values())
-            .chain(objects.retired.values())
-            .chain(objects.file_parts.values())
-            .for_each(|object| self.doom(Reason::Dropped, object));
+        self.objects.without_head().for_each(|object| self.doom(Reason::Dropped, object));
     }
 
     async fn live(&mut self, bucket: &dyn Bucket, sweep: bool) -> Result<()> {
@@ -109,8 +103,7 @@ impl GarbageStream<'_> {
         let ripe = head.aging.iter().filter(|aging| self.past(aging.seen, self.timing.keep)).map(|aging| aging.floor);
         let gone: Version = ripe.max().unwrap_or(head.gone).max(head.gone);
         objects.log.range(..gone).for_each(|(_, object)| self.doom(Reason::OldCommit, object));
-        let own = head.segs.iter().map(|s| s.key.clone()).chain(head.graphs.iter().map(|g| g.key.clone()));
-        let mut named: BTreeSet<String> = own.collect();
+        let mut named: BTreeSet<String> = head.objects().cloned().collect();
         for entry in &head.retired {
             let key = self.id.retired(entry.ulid);
             let ripe = self.past(entry.seen, self.timing.garbage);
@@ -123,8 +116,8 @@ impl GarbageStream<'_> {
                 Err(error) => return Err(error.into()),
             };
             if ripe {
-                let there = |key: &String| objects.segments.get(key).or_else(|| objects.graphs.get(key));
-                let listed: Vec<&Listed> = list.iter().filter(|key| !named.contains(*key)).filter_map(there).collect();
+                let unnamed = list.iter().filter(|key| !named.contains(*key));
+                let listed: Vec<&Listed> = unnamed.filter_map(|key| objects.find(key)).collect();
                 listed.into_iter().for_each(|object| self.doom(Reason::Replaced, object));
                 objects.retired.get(&entry.ulid).into_iter().for_each(|object| self.doom(Reason::Replaced, object));
             }
@@ -136,7 +129,7 @@ impl GarbageStream<'_> {
             None => head.floor.0 > 1,
         };
         if sweep || due {
-            let files = objects.segments.values().chain(objects.graphs.values()).chain(objects.retired.values());
+            let files = objects.named().chain(objects.retired.values());
             let (date, age) = (self.date, self.timing.sweep_age);
             files
                 .filter(|object| !named.contains(&object.key) && older(object, date, age))

@@ -16,7 +16,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, Place};
 use crate::error::Result;
-use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, SegmentEntry};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::history::{History, Reach};
@@ -36,6 +36,20 @@ pub struct SegmentLine {
     pub bytes: u64,
     /// How often its rows were merged.
     pub level: u32,
+    /// Its inverted indexes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inverted: Vec<InvertedLine>,
+}
+
+/// An inverted index of a segment, as HEAD names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InvertedLine {
+    /// Its key.
+    pub key: String,
+    /// `text` or `sparse`.
+    pub kind: String,
+    /// Size in bytes.
+    pub bytes: u64,
 }
 
 /// A graph, as HEAD names it.
@@ -175,13 +189,19 @@ fn fill(line: &mut StreamLine, history: &History, objects: &StreamObjects) {
     line.tail = objects.log.range(head.floor..).map(|(_, object)| object.size_bytes).collect();
     line.kept_log = log(head.gone..head.floor.max(head.gone));
     line.garbage = log(Version(0)..head.gone);
-    let of_segment = |SegmentEntry { key, lo, hi, rows, bytes, level, .. }: &SegmentEntry| SegmentLine {
+    let of_inverted = |InvertedEntry { key, kind, bytes, .. }: &InvertedEntry| InvertedLine {
+        key: key.clone(),
+        kind: kind.clone(),
+        bytes: *bytes,
+    };
+    let of_segment = |SegmentEntry { key, lo, hi, rows, bytes, level, inverted, .. }: &SegmentEntry| SegmentLine {
         key: key.clone(),
         lo: *lo,
         hi: *hi,
         rows: *rows,
         bytes: *bytes,
         level: *level,
+        inverted: inverted.iter().map(of_inverted).collect(),
     };
     let of_graph = |GraphEntry { key, lo, hi, nodes, bytes, .. }: &GraphEntry| GraphLine {
         key: key.clone(),
@@ -192,10 +212,9 @@ fn fill(line: &mut StreamLine, history: &History, objects: &StreamObjects) {
     };
     line.segments = head.segs.iter().map(of_segment).collect();
     line.graphs = head.graphs.iter().map(of_graph).collect();
-    let named = head.segs.iter().map(|s| &s.key).chain(head.graphs.iter().map(|g| &g.key));
-    let named: BTreeSet<&String> = named.collect();
-    let kept: BTreeSet<&String> = history.segments.iter().map(|s| &s.key).chain(&history.retired_graphs).collect();
-    for object in objects.segments.values().chain(objects.graphs.values()) {
+    let named: BTreeSet<&String> = head.objects().collect();
+    let kept: BTreeSet<&String> = history.segments.iter().map(|s| &s.key).chain(&history.retired_caches).collect();
+    for object in objects.named() {
         match (named.contains(&object.key), kept.contains(&object.key)) {
             (true, _) => {}
             (false, true) => line.retired.add(object.size_bytes),

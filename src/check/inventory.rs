@@ -21,6 +21,8 @@ pub struct StreamObjects {
     pub segments: BTreeMap<String, Listed>,
     /// Graphs, by key.
     pub graphs: BTreeMap<String, Listed>,
+    /// Inverted indexes, by key.
+    pub inverted: BTreeMap<String, Listed>,
     /// Lists of the objects that HEAD has let go.
     pub retired: BTreeMap<Ulid, Listed>,
     /// Parts of files' contents, by key.
@@ -36,15 +38,31 @@ impl StreamObjects {
             Some(Role::Commit(version)) => drop(self.log.insert(version, object)),
             Some(Role::Segment) => drop(self.segments.insert(object.key.clone(), object)),
             Some(Role::Graph) => drop(self.graphs.insert(object.key.clone(), object)),
+            Some(Role::Inverted) => drop(self.inverted.insert(object.key.clone(), object)),
             Some(Role::Retired(ulid)) => drop(self.retired.insert(ulid, object)),
             Some(Role::FilePart { .. }) => drop(self.file_parts.insert(object.key.clone(), object)),
             None => self.strange.push(object.key),
         }
     }
 
-    /// The size of an object, if it was listed.
+    /// The objects that HEAD and lists name: segments, graphs and inverted indexes.
+    pub fn named(&self) -> impl Iterator<Item = &Listed> {
+        self.segments.values().chain(self.graphs.values()).chain(self.inverted.values())
+    }
+
+    /// All objects but HEAD.
+    pub fn without_head(&self) -> impl Iterator<Item = &Listed> {
+        self.log.values().chain(self.named()).chain(self.retired.values()).chain(self.file_parts.values())
+    }
+
+    /// An object that HEAD or a list names, if it was listed.
+    pub fn find(&self, key: &str) -> Option<&Listed> {
+        self.segments.get(key).or_else(|| self.graphs.get(key)).or_else(|| self.inverted.get(key))
+    }
+
+    /// The size of such an object.
     pub fn size_of(&self, key: &str) -> Option<u64> {
-        self.segments.get(key).or_else(|| self.graphs.get(key)).map(|object| object.size_bytes)
+        self.find(key).map(|object| object.size_bytes)
     }
 }
 

@@ -14,10 +14,10 @@ use crate::bucket::{Bucket, BucketError, Object};
 use crate::compute::{CutShort, off_thread};
 use crate::format::checksum::Hasher;
 use crate::format::graph::{GraphColumns, decode_graph};
-use crate::format::head::{GraphEntry, SegmentEntry};
+use crate::format::head::{GraphEntry, InvertedEntry, SegmentEntry};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::stream::context::StreamError;
-use crate::stream::open::{check_named, check_object};
+use crate::stream::open::{check_named, check_object, read_inverted};
 
 /// Mebibytes of objects held at once.
 const BUDGET_MIB: usize = 256;
@@ -184,6 +184,27 @@ impl Reader {
             take(&rows)?;
         }
         Ok(reader)
+    }
+
+    /// Reads an inverted index that HEAD names, and checks it against its entry. One of a kind that this version does
+    /// not know has the size and checksum of its entry.
+    pub async fn inverted(
+        &self,
+        stream: &str,
+        segment: &SegmentEntry,
+        entry: &InvertedEntry,
+    ) -> Result<(), ObjectFault> {
+        let _permit = self.permit(entry.bytes).await?;
+        let bytes = self.fetcher.whole(&entry.key, entry.bytes).await?;
+        let (stream, segment, entry) = (stream.to_owned(), segment.clone(), entry.clone());
+        let checked = off_thread(move || {
+            check_object(&bytes, entry.bytes, entry.xxh3)?;
+            match entry.kind() {
+                Some(_) => read_inverted(&bytes, &stream, &segment, &entry).map(drop),
+                None => Ok(()),
+            }
+        });
+        Ok(checked.await??)
     }
 
     /// Reads a graph that HEAD names, and checks it against its entry.

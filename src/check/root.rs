@@ -39,6 +39,9 @@ pub fn judge(read: &HeadRead, stream: &StreamId, findings: &mut Findings) {
     for (at, expected) in head.segs.iter().map(|s| (&s.key, Role::Segment)) {
         check_role(stream, at, expected, &mut wrong);
     }
+    for (at, expected) in head.segs.iter().flat_map(|s| &s.inverted).map(|i| (&i.key, Role::Inverted)) {
+        check_role(stream, at, expected, &mut wrong);
+    }
     for (at, expected) in head.graphs.iter().map(|g| (&g.key, Role::Graph)) {
         check_role(stream, at, expected, &mut wrong);
     }
@@ -72,8 +75,9 @@ fn times(head: &Head) -> Vec<StoreTime> {
 
 fn unknown(head: &Head) -> Vec<(&'static str, &Map<String, Value>)> {
     let segs = head.segs.iter().map(|s| ("a segment's entry", &s.other));
+    let inverted = head.segs.iter().flat_map(|s| &s.inverted).map(|i| ("an inverted index's entry", &i.other));
     let graphs = head.graphs.iter().map(|g| ("a graph's entry", &g.other));
     let aging = head.aging.iter().map(|a| ("an aging entry", &a.other));
     let retired = head.retired.iter().map(|r| ("a retired entry", &r.other));
-    [("it", &head.other)].into_iter().chain(segs).chain(graphs).chain(aging).chain(retired).collect()
+    [("it", &head.other)].into_iter().chain(segs).chain(inverted).chain(graphs).chain(aging).chain(retired).collect()
 }

@@ -2,10 +2,10 @@
 //! nothing names. Invariants: where a HEAD that moved on explains a finding, the stream is checked again instead of a
 //! report; only damage that two looks in a row find is reported as damage.
 
+mod lists;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-use ulid::Ulid;
 
 use super::commits::{HEAD_AGAIN, LogBounds, LogWalk, RESTORE};
 use super::file_check;
@@ -14,11 +14,11 @@ use super::inventory::{Inventory, StreamObjects};
 use super::objects::{ObjectFault, Reader};
 use super::report::{Amount, Findings, StreamCheck};
 use super::root;
+use crate::bucket::StoreTime;
 use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
-use crate::bucket::{BucketError, StoreTime};
 use crate::error::{Error, Result};
-use crate::format::head::{GraphEntry, Head, Life, Retired, RetiredEntry, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::head::{self, HeadError, HeadRead};
 use crate::record::{Metric, Version};
 use crate::stream::context::StreamError;
@@ -27,8 +27,9 @@ use crate::stream::context::StreamError;
 const ATTEMPTS: usize = 4;
 /// The remedy for a damaged graph.
 const REBUILD: &str = "nothing is lost: searches scan these records until a server has built the graph anew";
-/// The remedy for a damaged object of the past.
-const PAST: &str = "the present is not touched; what is in it can no longer be restored";
+/// The remedy for a damaged inverted index.
+const REINDEX: &str =
+    "nothing is lost: searches index these records anew, and a server that cannot use it replaces it";
 
 /// Knowledge of a stream from elsewhere.
 #[derive(Debug, Clone, Default)]
@@ -146,11 +147,7 @@ impl<'a> Check<'a> {
 
     fn dropped(&mut self) {
         self.report.state = "dropped";
-        let objects = self.objects;
-        let files = objects.segments.values().chain(objects.graphs.values());
-        let files = files.chain(objects.log.values()).chain(objects.retired.values());
-        let files = files.chain(objects.file_parts.values());
-        self.report.garbage = files.map(|object| object.size_bytes).collect();
+        self.report.garbage = self.objects.without_head().map(|object| object.size_bytes).collect();
         if self.expected.live {
             let cause = "it is dropped, but the catalog's record of the collection is live: a drop is under way, or was cut short";
             self.report.findings.note(
@@ -282,8 +279,19 @@ impl<'a> Check<'a> {
                 self.report.findings.damaged(self.id.head(), cause, HEAD_AGAIN);
             }
             whole &= self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), RESTORE)?;
+            self.inverted(entry).await?;
         }
         Ok((fold, whole))
+    }
+
+    /// Checks the inverted indexes of a segment.
+    async fn inverted(&mut self, segment: &SegmentEntry) -> Result<()> {
+        for entry in &segment.inverted {
+            self.named.insert(entry.key.clone());
+            let read = self.reader.inverted(&self.name, segment, entry).await;
+            self.judged((&entry.key, entry.bytes), &self.id.head(), read, REINDEX)?;
+        }
+        Ok(())
     }
 
     async fn graph(&mut self, entry: &GraphEntry, fold: &Fold, dimension: Option<u64>) -> Result<()> {
@@ -309,141 +317,15 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Checks the lists of what HEAD has let go, and those of the listed objects that still exist.
-    async fn lists(&mut self, head: &Head) -> Result<()> {
-        for (ulid, object) in &self.objects.retired {
-            let entry = head.retired.iter().find(|entry| entry.ulid == *ulid);
-            let key = self.id.retired(*ulid);
-            let list = match self.list(*ulid, object.size_bytes).await? {
-                Some(list) => list,
-                None => continue,
-            };
-            let both = list.keys().into_iter().find(|key| self.named.contains(key));
-            match (both, entry) {
-                (Some(named), Some(_)) => {
-                    let cause = format!("it would delete {named}, which HEAD names");
-                    self.report.findings.damaged(key, cause, HEAD_AGAIN);
-                    continue;
-                }
-                (Some(named), None) => {
-                    let cause = format!(
-                        "HEAD names {named}, which {key} was to take off it: a merge of segments or graphs that came \
-                         to nothing or is under way; or HEAD is an old one that was put back"
-                    );
-                    let remedy = "if HEAD was put back from a backup, put back the newest one";
-                    self.report.findings.suspicious(self.id.head(), cause, remedy);
-                }
-                (None, Some(entry)) => {
-                    self.named.insert(key);
-                    self.report.garbage.add(object.size_bytes);
-                    self.kept(&list, entry).await?;
-                    self.past(&list, &self.id.retired(*ulid)).await?;
-                }
-                (None, None) => {}
-            }
-        }
-        let lists = head.retired.iter().map(|entry| entry.ulid);
-        for ulid in lists.filter(|ulid| !self.objects.retired.contains_key(ulid)) {
-            let key = self.id.retired(ulid);
-            let there = self.reader.whole(&key, 0).await.map(drop);
-            self.judged(
-                (&key, 0),
-                &self.id.head(),
-                there,
-                "put it back from a backup; else the objects it named are swept as orphans",
-            )?;
-        }
-        Ok(())
-    }
-
-    async fn list(&mut self, ulid: Ulid, size: u64) -> Result<Option<Retired>> {
-        let key = self.id.retired(ulid);
-        let held = self.reader.whole(&key, size).await;
-        let list = held.and_then(|held| Ok(Retired::decode(&held.bytes, &self.name, ulid)?));
-        match list {
-            Ok(list) => {
-                self.report.checked.add(size);
-                Ok(Some(list))
-            }
-            // A server has just finished with this list.
-            Err(ObjectFault::Missing) => Ok(None),
-            Err(ObjectFault::Away(error)) => Err(error.into()),
-            Err(ObjectFault::Damaged(cause)) => {
-                self.named.insert(key.clone());
-                let remedy =
-                    "no data is lost; put it back from a backup, or delete it: what it named is swept as orphans";
-                self.report.findings.damaged(key, cause, remedy);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Checks that the objects of a list exist, as long as no server may have deleted them.
-    async fn kept(&mut self, list: &Retired, entry: &RetiredEntry) -> Result<()> {
-        let age = self.date.map(|date| date.since_ms(entry.seen));
-        if age.is_none_or(|age| i128::from(age) >= self.expected.kept.as_millis() as i128) {
-            return Ok(());
-        }
-        let unlisted = list.keys().into_iter().filter(|key| self.objects.size_of(key).is_none());
-        for key in unlisted {
-            // The listing may be older than the object.
-            match self.reader.get(&key, Some(0..1)).await {
-                Err(BucketError::NotFound { .. }) => {
-                    let cause = "it is missing, though it was replaced so lately that no server deletes it yet";
-                    self.report.findings.suspicious(key, cause, PAST);
-                }
-                Err(error) => return Err(StreamError::from(error).into()),
-                Ok(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks those objects of a list that still exist: restoring reads them.
-    async fn past(&mut self, list: &Retired, witness: &str) -> Result<()> {
-        let strange = list.keys().into_iter().find(|key| self.id.role(key).is_none());
-        if let Some(key) = strange {
-            self.report.findings.damaged(
-                witness,
-                format!("{key:?} cannot be the key of an object of this stream"),
-                PAST,
-            );
-        }
-        let there = |key: &String| self.objects.size_of(key);
-        let segs: Vec<(SegmentEntry, u64)> =
-            list.segs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
-        let graphs: Vec<(GraphEntry, u64)> =
-            list.graphs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
-        self.named.extend(list.keys());
-        for (entry, size) in segs {
-            self.report.garbage.add(size);
-            let read = self.reader.segment(&self.name, &entry, |_| Ok(())).await.map(drop);
-            self.past_judged(&entry.key, size, witness, read)?;
-        }
-        for (entry, size) in graphs {
-            self.report.garbage.add(size);
-            let read = self.reader.graph(&self.name, &entry).await.map(drop);
-            self.past_judged(&entry.key, size, witness, read)?;
-        }
-        Ok(())
-    }
-
-    fn past_judged(&mut self, key: &str, size: u64, witness: &str, read: Result<(), ObjectFault>) -> Result<()> {
-        match read {
-            // A server has just deleted it, as expected.
-            Err(ObjectFault::Missing) => Ok(()),
-            read => self.judged((key, size), witness, read, PAST).map(drop),
-        }
-    }
-
     /// Counts objects that nothing names, and checks whether they show that HEAD is not the newest.
     async fn unnamed(&mut self, head: &Head) -> Result<()> {
         let below = self.objects.log.range(..head.gone).map(|(_, object)| object.size_bytes);
         let below: Amount = below.collect();
         self.report.garbage = self.report.garbage.plus(below);
-        let graphs = self.objects.graphs.values().filter(|o| !self.named.contains(&o.key)).map(|o| o.size_bytes);
+        let caches = self.objects.graphs.values().chain(self.objects.inverted.values());
+        let caches = caches.filter(|o| !self.named.contains(&o.key)).map(|o| o.size_bytes);
         let lists = self.objects.retired.iter().filter(|(ulid, _)| head.retired.iter().all(|r| r.ulid != **ulid));
-        let others: Amount = graphs.chain(lists.map(|(_, object)| object.size_bytes)).collect();
+        let others: Amount = caches.chain(lists.map(|(_, object)| object.size_bytes)).collect();
         self.report.orphans = others;
         let segments: Vec<(String, u64)> = self
             .objects

@@ -53,6 +53,9 @@ fn print(line: &StreamLine) {
     for segment in &line.segments {
         let (lo, hi) = (segment.lo, segment.hi);
         println!("    {lo} to {hi}: {} rows, {} bytes, level {}", segment.rows, segment.bytes, segment.level);
+        for index in &segment.inverted {
+            println!("      inverted index ({}): {} bytes", index.kind, index.bytes);
+        }
     }
     for graph in &line.graphs {
         println!("  graph over {} to {}: {} nodes, {} bytes", graph.lo, graph.hi, graph.nodes, graph.bytes);

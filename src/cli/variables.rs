@@ -119,6 +119,7 @@ pub const VARIABLES: &[Variable] = &[
         "seconds for which bytes that do not check out are read again before they count as damaged",
     ),
     v("DRUMLIN_GRAPH_ROWS", "256", "records outside all graphs that are put into one"),
+    v("DRUMLIN_INVERTED_ROWS", "1024", "rows of the smallest segment whose inverted indexes are stored"),
     v("DRUMLIN_FLUSH_COMMITS", "128", "commits in the tail that make its writer flush"),
     v("DRUMLIN_FLUSH_COMMITS_OTHER", "160", "commits in the tail that make any instance flush"),
     v("DRUMLIN_FLUSH_BYTES", "16777216", "bytes in the tail that cause a flush"),

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::answers::{Matches, Reading};
 use super::graph_maintenance::QuietTimer;
+use super::inverted_maintenance::InvertedRounds;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
     CollectionInfo, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, ServingState,
@@ -99,6 +100,7 @@ struct CollectionInner {
     surroundings: Surroundings,
     quiet_timer: Mutex<QuietTimer>,
     graph_turn: tokio::sync::Mutex<()>,
+    inverted_rounds: Mutex<InvertedRounds>,
     pins: Pins,
     /// Made by the first search for words, of settings that never change.
     analyser: OnceLock<Arc<Analyser>>,
@@ -117,8 +119,16 @@ impl Collection {
         surroundings: Surroundings,
     ) -> Collection {
         let (quiet_timer, graph_turn, pins) = (Mutex::default(), tokio::sync::Mutex::default(), Pins::default());
-        let analyser = OnceLock::new();
-        let inner = CollectionInner { shared_view, stream, surroundings, quiet_timer, graph_turn, pins, analyser };
+        let inner = CollectionInner {
+            shared_view,
+            stream,
+            surroundings,
+            quiet_timer,
+            graph_turn,
+            inverted_rounds: Mutex::default(),
+            pins,
+            analyser: OnceLock::new(),
+        };
         Collection { inner: Arc::new(inner) }
     }
 
@@ -413,6 +423,11 @@ impl Collection {
     /// The lock for building and storing graphs: two tasks at once would build one graph twice.
     pub(crate) fn graph_turn(&self) -> &tokio::sync::Mutex<()> {
         &self.inner.graph_turn
+    }
+
+    /// What maintenance of inverted indexes remembers.
+    pub(crate) fn inverted_rounds(&self) -> &Mutex<InvertedRounds> {
+        &self.inner.inverted_rounds
     }
 
     /// When the newest commit was seen, for maintenance.

@@ -10,7 +10,7 @@
 //! The shell joins the core to the rest:
 //! - [`stream_state`]: to the stream that commits come from.
 //! - [`handle`]: to callers, the compute pools and the bucket.
-//! - [`graph_maintenance`]: to stored graphs.
+//! - [`graph_maintenance`] and [`inverted_maintenance`]: to stored indexes.
 //! - [`pin`]: to the store, which loads and evicts.
 //! - [`answers`], [`scan`], [`version_view`]: to callers who take records piece by piece, or read one version often.
 //!
@@ -21,6 +21,7 @@ pub mod estimate;
 pub mod graph_maintenance;
 mod graph_policy;
 pub mod handle;
+pub mod inverted_maintenance;
 pub mod pin;
 pub mod read;
 pub mod request;

@@ -89,7 +89,7 @@ impl Replay {
         let mut lo = 1;
         for hi in ends.iter().copied() {
             let groups: Vec<Rows> = decode_segment(&self.segment(lo, hi)).unwrap().groups;
-            other.state.load(groups, Version(hi)).unwrap();
+            other.state.load(groups, Version(hi), Vec::new()).unwrap();
             lo = hi + 1;
         }
         other

@@ -18,6 +18,7 @@ use super::write::change::Change;
 use super::write::resolve::resolve;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
+use crate::format::inverted::Inverted;
 use crate::format::{Commit, FormatError, Rows, StreamConfig};
 use crate::memory::Account;
 use crate::record::{Metric, Version};
@@ -91,8 +92,8 @@ impl State for CollectionState {
         self.current.configure(config)
     }
 
-    fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError> {
-        self.current.load(groups, version)
+    fn load(&mut self, groups: Vec<Rows>, version: Version, inverted: Vec<Inverted>) -> Result<(), FormatError> {
+        self.current.load(groups, version, inverted)
     }
 
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {

@@ -74,6 +74,7 @@ pub(crate) const ROWS: &[SettingVariable] = rows! {
     "DRUMLIN_FAN_OUT" number(2) timing.fan_out;
     "DRUMLIN_PREFETCH" count timing.prefetch;
     "DRUMLIN_GRAPH_ROWS" count timing.graph_rows;
+    "DRUMLIN_INVERTED_ROWS" count timing.inverted_rows;
 };
 
 /// Reads every row into `settings`.

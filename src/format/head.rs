@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
+use super::inverted::InvertedKind;
 use super::{Chain, Checksum, FORMAT, FormatError, Nonce, StreamConfig};
 use crate::bucket::StoreTime;
 use crate::record::Version;
@@ -22,6 +23,8 @@ pub const AGING: usize = 16;
 /// Most segments, graphs and retired lists in HEAD, of each kind. Maintenance never leaves nearly as many: the limit
 /// bounds the cost of a made-up HEAD.
 pub const ENTRIES: usize = 65_536;
+/// Most inverted indexes of a segment.
+pub const INVERTED_OF_SEGMENT: usize = 64;
 
 /// Whether a stream is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,31 @@ pub struct SegmentEntry {
     pub xxh3: Checksum,
     /// How often its rows were merged.
     pub level: u32,
+    /// Its inverted indexes; they leave HEAD with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inverted: Vec<InvertedEntry>,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// An inverted index of a segment as HEAD names it. It is a cache: one of an unknown kind is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvertedEntry {
+    /// Key relative to the store's prefix.
+    pub key: String,
+    /// `text` or `sparse`.
+    pub kind: String,
+    /// Of a text index: the fingerprint of the settings that its documents were analysed with, in 16 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Of an index of sparse vectors: their metadata key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_key: Option<String>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// xxh3-128 of the object.
+    pub xxh3: Checksum,
     /// Fields of newer versions.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -87,6 +115,10 @@ pub struct GraphEntry {
     pub other: Map<String, Value>,
 }
 
+/// The kinds of inverted indexes, as HEAD spells them.
+const TEXT: &str = "text";
+const SPARSE: &str = "sparse";
+
 /// Field of an entry whose object was copied by a fork: the stream that the object was written for.
 const COPIED_FROM: &str = "copied_from";
 
@@ -103,6 +135,7 @@ fn note_copy(other: &mut Map<String, Value>, own: &str) {
 type ObjectFolder = (&'static str, &'static str);
 const SEGMENT: ObjectFolder = ("seg", ".parquet");
 const GRAPH: ObjectFolder = ("graph", ".arrow");
+const INVERTED: ObjectFolder = ("inverted", ".arrow");
 
 /// Whether `stream` gives such keys to objects of this kind.
 fn is_own(key: &str, stream: &str, (folder, ending): ObjectFolder) -> bool {
@@ -129,11 +162,31 @@ impl SegmentEntry {
         written_for(&self.other, own)
     }
 
-    /// The entry of a copy at `key` in a fork of the stream `own`.
+    /// The entry of a copy at `key` in a fork of the stream `own`. It has no inverted indexes yet.
     pub fn copied(&self, own: &str, key: String) -> SegmentEntry {
-        let mut copy = SegmentEntry { key, ..self.clone() };
+        let mut copy = SegmentEntry { key, inverted: Vec::new(), ..self.clone() };
         note_copy(&mut copy.other, own);
         copy
+    }
+}
+
+impl InvertedEntry {
+    /// The entry of an index of this kind, with its size and checksum.
+    pub fn new(key: String, kind: &InvertedKind, (bytes, xxh3): (u64, Checksum)) -> InvertedEntry {
+        let (kind, fingerprint, metadata_key) = match kind {
+            InvertedKind::Text { fingerprint } => (TEXT, Some(format!("{fingerprint:016x}")), None),
+            InvertedKind::Sparse { metadata_key } => (SPARSE, None, Some(metadata_key.clone())),
+        };
+        InvertedEntry { key, kind: kind.to_owned(), fingerprint, metadata_key, bytes, xxh3, other: Map::new() }
+    }
+
+    /// What it is an index of; `None` if this version does not know such indexes.
+    pub fn kind(&self) -> Option<InvertedKind> {
+        match (self.kind.as_str(), &self.fingerprint, &self.metadata_key) {
+            (TEXT, Some(hex), None) => Some(InvertedKind::Text { fingerprint: u64::from_str_radix(hex, 16).ok()? }),
+            (SPARSE, None, Some(key)) => Some(InvertedKind::Sparse { metadata_key: key.clone() }),
+            _ => None,
+        }
     }
 }
 
@@ -232,6 +285,11 @@ impl Head {
         }
     }
 
+    /// The keys of all objects that HEAD names and that hold or index records: segments, their inverted indexes, graphs.
+    pub fn objects(&self) -> impl Iterator<Item = &String> {
+        objects(&self.segs, &self.graphs)
+    }
+
     /// This HEAD with a fresh nonce and the next generation: the basis of every swap.
     pub fn successor(&self) -> Head {
         let mut next = self.clone();
@@ -280,10 +338,16 @@ impl Head {
                 return fail(format!("it names {count} {what}, at most {ENTRIES} are expected"));
             }
         }
+        if let Some(seg) = self.segs.iter().find(|seg| seg.inverted.len() > INVERTED_OF_SEGMENT) {
+            let (key, count) = (&seg.key, seg.inverted.len());
+            return fail(format!("{key} has {count} inverted indexes, at most {INVERTED_OF_SEGMENT} are expected"));
+        }
         let segs = self.segs.iter().map(|seg| (&seg.key, &seg.other, SEGMENT));
+        let inverted = self.segs.iter().flat_map(|seg| &seg.inverted);
+        let inverted = inverted.map(|entry| (&entry.key, &entry.other, INVERTED));
         let graphs = self.graphs.iter().map(|graph| (&graph.key, &graph.other, GRAPH));
         let mut seen = BTreeSet::new();
-        for (key, other, kind) in segs.chain(graphs) {
+        for (key, other, kind) in segs.chain(inverted).chain(graphs) {
             if !is_own(key, &self.stream, kind) {
                 let what = kind.0;
                 return fail(format!("{key:?} cannot be the key of an object of {:?} under {what}/", self.stream));
@@ -356,6 +420,11 @@ impl Head {
     }
 }
 
+fn objects<'a>(segs: &'a [SegmentEntry], graphs: &'a [GraphEntry]) -> impl Iterator<Item = &'a String> {
+    let inverted = segs.iter().flat_map(|seg| &seg.inverted).map(|entry| &entry.key);
+    segs.iter().map(|seg| &seg.key).chain(inverted).chain(graphs.iter().map(|graph| &graph.key))
+}
+
 fn with_checksum<T: Serialize>(what: &str, value: &Checksummed<T>) -> Result<Vec<u8>, FormatError> {
     let json =
         serde_json::to_vec(value).map_err(|e| FormatError::Damaged(format!("{what} does not serialise: {e}")))?;
@@ -397,7 +466,9 @@ impl Retired {
             return Err(FormatError::Damaged(format!("it is the retired list {other}, expected {ulid}")));
         }
         let segs = retired.segs.iter().map(|seg| is_own(&seg.key, stream, SEGMENT));
-        let mut own = segs.chain(retired.graphs.iter().map(|graph| is_own(&graph.key, stream, GRAPH)));
+        let inverted = retired.segs.iter().flat_map(|seg| &seg.inverted).map(|at| is_own(&at.key, stream, INVERTED));
+        let graphs = retired.graphs.iter().map(|graph| is_own(&graph.key, stream, GRAPH));
+        let mut own = segs.chain(inverted).chain(graphs);
         if retired.stream != stream || !own.all(|own| own) {
             return Err(FormatError::Damaged(format!("retired list names objects outside stream {stream:?}")));
         }
@@ -409,7 +480,7 @@ impl Retired {
 
     /// The keys it lists.
     pub fn keys(&self) -> Vec<String> {
-        self.segs.iter().map(|s| s.key.clone()).chain(self.graphs.iter().map(|g| g.key.clone())).collect()
+        objects(&self.segs, &self.graphs).cloned().collect()
     }
 }
 

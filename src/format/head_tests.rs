@@ -12,6 +12,7 @@ fn entry(lo: u64, hi: u64) -> SegmentEntry {
         bytes: 10,
         xxh3: Checksum::of(b"seg"),
         level: 0,
+        inverted: Vec::new(),
         other: Map::new(),
     }
 }

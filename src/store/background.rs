@@ -284,14 +284,15 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
         }
         tokio::select! {
             () = sign.given() => return,
-            result = keep_graphs(&collection, graphs::Effort::Due) => log_failure(&entry.record().name, result),
+            result = keep_indexes(&collection, graphs::Effort::Due) => log_failure(&entry.record().name, result),
         }
     }
 }
 
-/// Brings a collection's graphs up to date.
-async fn keep_graphs(collection: &Collection, how: graphs::Effort) -> Result<(), StreamError> {
+/// Brings a collection's graphs and inverted indexes up to date.
+async fn keep_indexes(collection: &Collection, how: graphs::Effort) -> Result<(), StreamError> {
     while collection.keep_graphs(how).await? {}
+    while collection.keep_inverted(how != graphs::Effort::Due).await? {}
     Ok(())
 }
 
@@ -381,7 +382,7 @@ async fn maintain_entry(inner: &Arc<Inner>, entry: &Entry) -> Result<()> {
     match entry.opened().await {
         Ok(collection) if !collection.stream().shared().ended() => {
             round(collection.stream()).await?;
-            Ok(keep_graphs(&collection, graphs::Effort::Settle).await?)
+            Ok(keep_indexes(&collection, graphs::Effort::Settle).await?)
         }
         Ok(_) | Err(StreamError::Dropped) => lifecycle::finish_drop(inner, entry.id).await,
         Err(error) => Err(error.into()),

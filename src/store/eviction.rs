@@ -37,8 +37,9 @@ fn load_size(head: &Head, dimension: Option<usize>) -> LoadSize {
     let sum = |values: &mut dyn Iterator<Item = u64>| values.fold(0, u64::saturating_add);
     let rows = sum(&mut head.segs.iter().map(|segment| segment.rows));
     let segment_bytes = sum(&mut head.segs.iter().map(|segment| segment.bytes));
-    let graph_bytes = sum(&mut head.graphs.iter().map(|graph| graph.bytes));
-    estimate::loaded(rows, segment_bytes, graph_bytes, dim)
+    let graphs = head.graphs.iter().map(|graph| graph.bytes);
+    let inverted = head.segs.iter().flat_map(|segment| &segment.inverted).map(|index| index.bytes);
+    estimate::loaded(rows, segment_bytes, sum(&mut graphs.chain(inverted)), dim)
 }
 
 async fn size_of(inner: &Inner, entry: &Entry) -> Result<LoadSize, StreamError> {
@@ -308,7 +309,17 @@ mod tests {
         let mut head = Head::new("c/x".to_owned(), StreamConfig::of_dimension(100));
         let (lo, hi, xxh3) = (Version(1), Version(9), Checksum(1));
         let (key, other) = (String::new(), serde_json::Map::new());
-        head.segs.push(SegmentEntry { key: key.clone(), lo, hi, rows, bytes, xxh3, level: 0, other: other.clone() });
+        head.segs.push(SegmentEntry {
+            key: key.clone(),
+            lo,
+            hi,
+            rows,
+            bytes,
+            xxh3,
+            level: 0,
+            inverted: Vec::new(),
+            other: other.clone(),
+        });
         head.graphs.push(GraphEntry { key, lo, hi, nodes: rows, bytes: graph_bytes, xxh3, other });
         head
     }

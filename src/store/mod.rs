@@ -350,6 +350,7 @@ fn make_context(settings: &Settings, bucket: &Arc<dyn Bucket>, instance: &Instan
         bucket: bucket.clone(),
         head: Arc::new(head::HeadReader::new(bucket.clone(), stream.clone())),
         damage: Default::default(),
+        unusable: Default::default(),
         serve_damaged: settings.serve_damaged && stream != StreamId::Catalog,
         stream,
         timing: settings.timing.clone(),

@@ -216,6 +216,8 @@ impl Admin<'_> {
             compactions: c.compactions.get(),
             graphs_built: c.graphs_built.get(),
             graphs_loaded: c.graphs_loaded.get(),
+            inverted_stored: c.inverted_stored.get(),
+            inverted_loaded: c.inverted_loaded.get(),
             log_objects_deleted: c.log_objects_deleted.get(),
             zombies_deleted: c.zombies_deleted.get(),
             searches: c.searches.get(),

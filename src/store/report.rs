@@ -215,6 +215,10 @@ pub struct Counters {
     pub graphs_built: u64,
     /// Graphs loaded ready-made.
     pub graphs_loaded: u64,
+    /// Segments whose inverted indexes were stored.
+    pub inverted_stored: u64,
+    /// Inverted indexes of segments loaded ready-made.
+    pub inverted_loaded: u64,
     /// Log objects deleted.
     pub log_objects_deleted: u64,
     /// Log objects found below `gone`, which a stalled writer had left.

@@ -27,6 +27,7 @@ use crate::bucket::retry::{RetrySettings, Retrying};
 use crate::config::Timing;
 use crate::error::{ErrorKind, Result};
 use crate::format::head::{GraphEntry, Head};
+use crate::format::inverted::Inverted;
 use crate::format::{Commit, CommitHeader, CommitKind, Row, Rows, StreamConfig, encode_commit};
 use crate::head;
 use crate::memory::Budget;
@@ -53,7 +54,7 @@ impl State for PlainState {
         Resolution { rows, config: None, drop: false, answers: requests.iter().map(|_| Ok(())).collect() }
     }
 
-    fn load(&mut self, _: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+    fn load(&mut self, _: Vec<Rows>, version: Version, _: Vec<Inverted>) -> Result<(), FormatError> {
         self.version = version;
         Ok(())
     }
@@ -106,6 +107,7 @@ fn context(faulty: &Arc<FaultBucket>) -> Context {
         head: Arc::new(head::HeadReader::new(bucket.clone(), StreamId::Catalog)),
         bucket,
         damage: Default::default(),
+        unusable: Default::default(),
         stream: StreamId::Catalog,
         timing: Timing::default(),
         commit_bytes: 64 << 20,

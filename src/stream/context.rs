@@ -1,9 +1,11 @@
 //! The shared parts of one stream in one instance: the bucket, the constants, counters, and the errors after which a
 //! stream cannot continue.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use ulid::Ulid;
 
 use crate::bucket::keys::StreamId;
@@ -47,6 +49,8 @@ pub struct Context {
     pub head: Arc<head::HeadReader>,
     /// The known damage of the stream.
     pub damage: KnownDamage,
+    /// Keys of inverted indexes that HEAD named and that could not be used.
+    pub unusable: Mutex<BTreeSet<String>>,
 }
 
 impl Context {
@@ -195,7 +199,11 @@ pub struct StreamCounters {
     pub graphs_built: Counter,
     /// Graphs loaded ready-made.
     pub graphs_loaded: Counter,
-    /// Bytes of segments and graphs read while opening.
+    /// Inverted indexes of segments stored.
+    pub inverted_stored: Counter,
+    /// Inverted indexes of segments loaded ready-made.
+    pub inverted_loaded: Counter,
+    /// Bytes of segments, graphs and inverted indexes read while opening.
     pub bytes_loaded: Counter,
     /// Query embeddings answered.
     pub searches: Counter,
@@ -203,7 +211,7 @@ pub struct StreamCounters {
     pub evictions: Counter,
     /// Collections that were loaded again for a new use.
     pub reloads: Counter,
-    /// Graph builds and segment merges that were put off for want of memory.
+    /// Builds of graphs and inverted indexes, and segment merges, that were put off for want of memory.
     pub put_off: Counter,
 }
 

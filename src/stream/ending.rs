@@ -10,6 +10,7 @@ use super::context::{Context, StreamError};
 use super::state::{Resolution, State, Weight};
 use crate::error::Error;
 use crate::format::head::GraphEntry;
+use crate::format::inverted::Inverted;
 use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
 use crate::record::Version;
 
@@ -47,7 +48,7 @@ impl State for Ending {
         Resolution { rows: Vec::new(), config: None, drop: !self.dropped, answers }
     }
 
-    fn load(&mut self, _: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+    fn load(&mut self, _: Vec<Rows>, version: Version, _: Vec<Inverted>) -> Result<(), FormatError> {
         self.version = version;
         Ok(())
     }

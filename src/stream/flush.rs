@@ -130,6 +130,7 @@ impl<S: State> Stream<S> {
             Swapped::Done(head) => {
                 self.trim(&head);
                 context.counters.flushes.count();
+                self.shared().wrote_segment();
                 Ok(Outcome::Landed(count))
             }
             Swapped::Abandoned(why) => Ok(Outcome::Abandoned(why)),
@@ -225,7 +226,7 @@ pub(super) async fn upload_segment(
     let key = stream.segment(Ulid::generate());
     upload::put(context.bucket.as_ref(), &key, segment.pieces, context.timing.reread()).await?;
     let (rows, bytes, xxh3) = (segment.rows, segment.bytes, segment.xxh3);
-    Ok(SegmentEntry { key, lo, hi, rows, bytes, xxh3, level, other: Map::new() })
+    Ok(SegmentEntry { key, lo, hi, rows, bytes, xxh3, level, inverted: Vec::new(), other: Map::new() })
 }
 
 /// Uploads the list of what a swap will take off HEAD.

@@ -38,6 +38,7 @@ fn context(bucket: &Arc<dyn Bucket>, stream: StreamId, budget: &Arc<Budget>) -> 
         bucket: bucket.clone(),
         head: Arc::new(head::HeadReader::new(bucket.clone(), stream.clone())),
         damage: KnownDamage::default(),
+        unusable: Default::default(),
         stream,
         timing: Timing { swap_interval: Duration::ZERO, ..Timing::default() },
         commit_bytes: 1 << 20,

@@ -13,7 +13,7 @@ use super::state::State;
 use super::upload;
 use crate::bucket::keys::StreamId;
 use crate::compute::off_thread;
-use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, SegmentEntry};
 use crate::format::segment::SegmentHeader;
 use crate::format::{Chain, FormatError, StreamConfig};
 use crate::record::Version;
@@ -79,9 +79,25 @@ impl<S: State> Stream<S> {
         let copies = stream::iter(head.segs.clone()).map(|entry| async move {
             let key = target.segment(Ulid::generate());
             self.copy_object(&entry.key, &key, entry.bytes).await?;
-            Ok(entry.copied(&self.context().stream.to_string(), key))
+            let mut copy = entry.copied(&self.context().stream.to_string(), key);
+            copy.inverted = self.copy_inverted(&entry, target).await?;
+            Ok(copy)
         });
         copies.buffered(PARALLEL_COPIES).try_collect().await
+    }
+
+    async fn copy_inverted(
+        &self,
+        segment: &SegmentEntry,
+        target: &StreamId,
+    ) -> Result<Vec<InvertedEntry>, StreamError> {
+        let mut copies = Vec::with_capacity(segment.inverted.len());
+        for entry in &segment.inverted {
+            let key = target.inverted(Ulid::generate());
+            self.copy_object(&entry.key, &key, entry.bytes).await?;
+            copies.push(InvertedEntry { key, ..entry.clone() });
+        }
+        Ok(copies)
     }
 
     /// Copies the graphs that cover nothing after `version`.

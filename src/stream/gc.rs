@@ -5,6 +5,7 @@
 //! only while its replacement in HEAD is there. Only store times are compared. Nothing outside the stream is deleted,
 //! whatever a listing or a list says.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -119,9 +120,8 @@ impl<S: State> Stream<S> {
                     return Ok(false);
                 }
             }
-            let named =
-                |k: &String| read.head.segs.iter().any(|s| &s.key == k) || read.head.graphs.iter().any(|g| &g.key == k);
-            let keys: Vec<String> = list.keys().into_iter().filter(|k| !named(k)).collect();
+            let named: BTreeSet<&String> = read.head.objects().collect();
+            let keys: Vec<String> = list.keys().into_iter().filter(|key| !named.contains(key)).collect();
             context.bucket.delete(&keys).await?;
         }
         let ulid = entry.ulid;

@@ -22,8 +22,8 @@ pub struct History {
     pub head: Head,
     /// Segments that exist, named by HEAD or by a retired list.
     pub segments: Vec<SegmentEntry>,
-    /// Keys of graphs that retired lists name.
-    pub retired_graphs: Vec<String>,
+    /// Keys of graphs and inverted indexes that retired lists name.
+    pub retired_caches: Vec<String>,
     /// Slots from `gone` on without a gap, and the store time at which each was written.
     pub commits: BTreeMap<Version, Option<StoreTime>>,
 }
@@ -59,11 +59,12 @@ impl History {
         let head = read.map_err(|error| StreamError::of_head(error, stream))?.head;
         let listed = list_under(bucket, &format!("{stream}/seg/")).await?;
         let there: BTreeSet<String> = listed.into_iter().map(|object| object.key).collect();
-        let (mut segments, mut retired_graphs) = (head.segs.clone(), Vec::new());
+        let (mut segments, mut retired_caches) = (head.segs.clone(), Vec::new());
         for entry in &head.retired {
             match look_at_retired(bucket, stream, entry.ulid, reread).await {
                 Ok(Some(list)) => {
-                    retired_graphs.extend(list.graphs.iter().map(|graph| graph.key.clone()));
+                    let inverted = list.segs.iter().flat_map(|seg| &seg.inverted).map(|entry| &entry.key);
+                    retired_caches.extend(list.graphs.iter().map(|graph| &graph.key).chain(inverted).cloned());
                     segments.extend(list.segs);
                 }
                 // The list has just been worked off.
@@ -85,7 +86,7 @@ impl History {
             // After a `drop` nothing is left: what can be restored ends before it.
             commits.pop_last();
         }
-        Ok(History { head, segments, retired_graphs, commits })
+        Ok(History { head, segments, retired_caches, commits })
     }
 
     /// How far back the past reaches; `None` if none of it can be read.
@@ -206,7 +207,17 @@ mod tests {
 
     fn entry(lo: u64, hi: u64) -> SegmentEntry {
         let (key, other) = (format!("c/x/seg/{lo}-{hi}"), serde_json::Map::new());
-        SegmentEntry { key, lo: Version(lo), hi: Version(hi), rows: 1, bytes: 1, xxh3: Checksum(0), level: 0, other }
+        SegmentEntry {
+            key,
+            lo: Version(lo),
+            hi: Version(hi),
+            rows: 1,
+            bytes: 1,
+            xxh3: Checksum(0),
+            level: 0,
+            inverted: Vec::new(),
+            other,
+        }
     }
 
     fn history(gone: u64, segments: &[(u64, u64)], named: &[(u64, u64)], newest: u64) -> History {
@@ -218,7 +229,7 @@ mod tests {
         let segments = segments.iter().chain(named).map(|(lo, hi)| entry(*lo, *hi)).collect();
         let commits =
             (gone..=newest).map(|version| (Version(version), Some(StoreTime(version as i64 * 1000)))).collect();
-        History { head, segments, retired_graphs: Vec::new(), commits }
+        History { head, segments, retired_caches: Vec::new(), commits }
     }
 
     fn parts(history: &History, version: u64, without: &[&str]) -> Option<(Vec<String>, u64)> {

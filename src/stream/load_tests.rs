@@ -48,6 +48,7 @@ fn segment() -> (SegmentEntry, Bytes) {
         bytes: encoded.bytes,
         xxh3: encoded.xxh3,
         level: 0,
+        inverted: Vec::new(),
         other: Map::new(),
     };
     (entry, encoded.pieces.concat().into())
@@ -62,6 +63,7 @@ async fn load(entry: &SegmentEntry, object: Bytes) -> Result<Vec<Rows>, StreamEr
         serve_damaged: false,
         head: Arc::new(head::HeadReader::new(bucket.clone(), StreamId::Catalog)),
         damage: KnownDamage::default(),
+        unusable: Default::default(),
         bucket,
         stream: StreamId::Catalog,
         timing: Timing { reread_limit: Duration::ZERO, ..Timing::default() },

@@ -15,7 +15,8 @@ use super::replica::Replica;
 use super::state::State;
 use crate::bucket::BucketError;
 use crate::compute::off_thread;
-use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, SegmentEntry};
+use crate::format::inverted::{Inverted, decode_inverted};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::record::Version;
 
@@ -58,7 +59,7 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
         }
         false => {
             let below = Version(read.head.floor.0.saturating_sub(1));
-            state.load(Vec::new(), below).map_err(corrupted(context.stream.head()))?;
+            state.load(Vec::new(), below, Vec::new()).map_err(corrupted(context.stream.head()))?;
             (state, Vec::new())
         }
     };
@@ -78,15 +79,18 @@ async fn open_once<S: State>(context: &Arc<Context>, mut state: S) -> Result<Rep
 
 async fn load_segments<S: State>(loader: &Loader, head: &Head, mut state: S) -> Result<S, StreamError> {
     let mut segments = stream::iter(head.segs.clone())
-        .map(|entry| async move { (loader.segment(&entry).await, entry) })
+        .map(|entry| async move {
+            let both = futures::future::try_join(loader.segment(&entry), fetch_inverted(loader, &entry)).await;
+            (both, entry)
+        })
         .buffered(PARALLEL_OBJECTS);
-    while let Some((groups, entry)) = segments.next().await {
+    while let Some((both, entry)) = segments.next().await {
         loader.context.counters.bytes_loaded.add(entry.bytes);
         let (taken, loaded) = {
-            let groups = groups?;
+            let (groups, inverted) = both?;
             off_thread(move || {
                 let _span = tracing::debug_span!(target: "drumlin::load", "take in").entered();
-                let loaded = state.load(groups, entry.hi);
+                let loaded = state.load(groups, entry.hi, inverted);
                 (state, loaded.map_err(|cause| StreamError::corrupted(entry.key, &cause)))
             })
             .await?
@@ -155,6 +159,60 @@ async fn fetch_graphs(loader: &Loader, head: &Head) -> Result<Vec<(GraphEntry, B
         }
     }
     Ok(graphs)
+}
+
+/// Fetches and decodes the inverted indexes of a segment. They are a cache: one that cannot be used is left out.
+async fn fetch_inverted(loader: &Loader, segment: &SegmentEntry) -> Result<Vec<Inverted>, StreamError> {
+    let stream = loader.context.stream.to_string();
+    let mut usable = Vec::new();
+    for entry in segment.inverted.iter().filter(|entry| entry.kind().is_some()) {
+        let bytes = match fetch_sound(loader, &entry.key, (entry.bytes, entry.xxh3)).await {
+            Ok(bytes) => bytes,
+            Err(StreamError::Corrupted { key, cause }) => {
+                note_unusable(&loader.context, key, &cause);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        loader.context.counters.bytes_loaded.add(entry.bytes);
+        let (named, segment, stream) = (entry.clone(), segment.clone(), stream.clone());
+        let decoded = off_thread(move || {
+            let _span = tracing::debug_span!(target: "drumlin::load", "inverted").entered();
+            read_inverted(&bytes, &stream, &segment, &named)
+        });
+        match decoded.await? {
+            Ok(inverted) => {
+                loader.context.counters.inverted_loaded.count();
+                usable.push(inverted);
+            }
+            Err(cause) => note_unusable(&loader.context, entry.key.clone(), &cause.to_string()),
+        }
+    }
+    Ok(usable)
+}
+
+/// Notes that an inverted index is to be replaced.
+fn note_unusable(context: &Context, key: String, cause: &str) {
+    tracing::warn!(%key, %cause, "an inverted index cannot be used and will be rebuilt");
+    context.unusable.lock().insert(key);
+}
+
+/// Decodes an inverted index and checks that it is the one HEAD names, of that segment.
+pub fn read_inverted(
+    bytes: &Bytes,
+    stream: &str,
+    segment: &SegmentEntry,
+    entry: &InvertedEntry,
+) -> Result<Inverted, FormatError> {
+    let (header, parts) = decode_inverted(bytes)?;
+    let expected = (segment.written_for(stream), segment.xxh3, entry.kind());
+    let found = (header.stream.as_str(), header.segment, Some(header.kind.clone()));
+    match found == expected {
+        true => Ok(Inverted { kind: header.kind, parts }),
+        false => Err(FormatError::Damaged(format!(
+            "inverted index says {found:?} (stream, segment, kind), HEAD names {expected:?}"
+        ))),
+    }
 }
 
 async fn take_in_graphs<S: State>(
@@ -237,6 +295,6 @@ pub async fn still_named(context: &Arc<Context>, key: &str) -> Result<bool, Stre
     let head = context.read_head().await?.head;
     match head.state {
         Life::Dropped => Err(StreamError::Dropped),
-        Life::Live => Ok(head.segs.iter().any(|s| s.key == key) || head.graphs.iter().any(|g| g.key == key)),
+        Life::Live => Ok(head.objects().any(|named| named == key)),
     }
 }

@@ -28,7 +28,7 @@ pub async fn load_at<S: State>(
     let loader = Loader::new(context.clone());
     for entry in &recipe.segments {
         let (groups, hi) = (loader.segment(entry).await?, entry.hi);
-        let load = move || state.load(groups, hi).map(|()| state);
+        let load = move || state.load(groups, hi, Vec::new()).map(|()| state);
         state = off_thread(load).await.map_err(StreamError::from)?.map_err(damaged(entry.key.clone()))?;
     }
     let mut tail = RecipeTail::new(context, history, &recipe);

@@ -45,7 +45,7 @@ pub async fn salvage(
     let mut head = Head::new(stream.to_string(), config);
     // Like a HEAD that names nothing: the start of the log is known, what came before it is not.
     (head.floor, head.gone) = (end, commits.keys().next().copied().unwrap_or(end));
-    Ok(History { head, segments, retired_graphs: Vec::new(), commits })
+    Ok(History { head, segments, retired_caches: Vec::new(), commits })
 }
 
 /// A segment's dimension and its entry as a HEAD would have it; or the fault that every read shows.
@@ -84,7 +84,7 @@ async fn decoded(
     let decoded: Result<_, String> = decoded.await?;
     Ok(decoded.map(|(header, rows, bytes, xxh3)| {
         let (key, lo, hi, other) = (key.to_owned(), header.lo, header.hi, Map::new());
-        let entry = SegmentEntry { key, lo, hi, rows, bytes, xxh3, level: 0, other };
+        let entry = SegmentEntry { key, lo, hi, rows, bytes, xxh3, level: 0, inverted: Vec::new(), other };
         let entry = match header.stream == stream.to_string() {
             true => entry,
             // A fork's segment carries the name of the stream that it was copied from.

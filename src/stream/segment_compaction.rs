@@ -64,6 +64,7 @@ impl<S: State> Stream<S> {
         match self.swap(read, &plan).await? {
             Swapped::Done(_) => {
                 context.counters.compactions.count();
+                self.shared().wrote_segment();
                 Ok(Outcome::Landed(count))
             }
             Swapped::Abandoned(why) => Ok(Outcome::Abandoned(why)),
@@ -142,6 +143,7 @@ mod tests {
             bytes: 1,
             xxh3: Checksum(0),
             level: *level,
+            inverted: Vec::new(),
             other: Map::new(),
         };
         levels.iter().enumerate().map(entry).collect()

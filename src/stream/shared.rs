@@ -27,6 +27,7 @@ pub struct Shared<S> {
     current: ArcSwap<Current<S>>,
     ended: AtomicBool,
     written: AtomicU64,
+    segments_written: AtomicU64,
     /// The latest time up to which every commit of others is known to be applied.
     current_at: Mutex<Instant>,
     /// When a look for others' commits last failed.
@@ -52,6 +53,7 @@ impl<S: State> Shared<S> {
             current: ArcSwap::from_pointee(Current { state: replica.state.clone(), tail: replica.tail.clone() }),
             ended: AtomicBool::new(false),
             written: AtomicU64::new(0),
+            segments_written: AtomicU64::new(0),
             current_at: Mutex::new(Instant::now()),
             missed_look: Mutex::new(None),
             bell: Notify::new(),
@@ -132,6 +134,16 @@ impl<S: State> Shared<S> {
     /// Commits of our own so far.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Counts a segment of our own that HEAD names.
+    pub fn wrote_segment(&self) {
+        self.segments_written.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Segments of our own that HEAD has named so far.
+    pub fn segments_written(&self) -> u64 {
+        self.segments_written.load(Ordering::Relaxed)
     }
 
     /// Remembers that every commit acknowledged by `at` is applied.

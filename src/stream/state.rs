@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::head::GraphEntry;
+use crate::format::inverted::Inverted;
 use crate::format::{Commit, FormatError, Row, Rows, StreamConfig};
 use crate::record::Version;
 
@@ -57,8 +58,8 @@ pub trait State: Send + 'static {
     fn resolve(&self, requests: &[&Self::Request]) -> Resolution<Self::Answer>;
 
     /// Takes in the rows of one segment. Segments come in ascending version order, before any commit. `version` is the
-    /// segment's last version.
-    fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError>;
+    /// segment's last version; `inverted` are its inverted indexes, which are a cache.
+    fn load(&mut self, groups: Vec<Rows>, version: Version, inverted: Vec<Inverted>) -> Result<(), FormatError>;
 
     /// Sets the configuration as of the newest segment (HEAD's `config`); comes before the first `load`.
     fn configure(&mut self, config: &StreamConfig) -> Result<(), FormatError>;

@@ -46,7 +46,7 @@ impl<S: State> Stream<S> {
             return Ok(None);
         }
         let mut old = Vec::new();
-        for folder in ["seg", "graph", "retired"] {
+        for folder in ["seg", "graph", "inverted", "retired"] {
             let mut listed = list_all(context, &format!("{}/{folder}/", context.stream)).await?;
             // Only uploads of this stream count, whatever a listing shows.
             listed.retain(|object| is_upload(context.stream.role(&object.key)));
@@ -71,8 +71,7 @@ impl<S: State> Stream<S> {
     /// The keys that HEAD names, itself or through its retired lists.
     async fn named(&self, head: &Head) -> Result<BTreeSet<String>, StreamError> {
         let context = self.context();
-        let segs = head.segs.iter().map(|entry| entry.key.clone());
-        let mut named: BTreeSet<String> = segs.chain(head.graphs.iter().map(|entry| entry.key.clone())).collect();
+        let mut named: BTreeSet<String> = head.objects().cloned().collect();
         for entry in &head.retired {
             let key = context.stream.retired(entry.ulid);
             match context.read_retired(entry.ulid).await? {
@@ -89,7 +88,7 @@ impl<S: State> Stream<S> {
 }
 
 fn is_upload(role: Option<Role>) -> bool {
-    matches!(role, Some(Role::Segment | Role::Graph | Role::Retired(_)))
+    matches!(role, Some(Role::Segment | Role::Graph | Role::Inverted | Role::Retired(_)))
 }
 
 /// HEAD with one more sweep, if one is due. `interval` is `None` for a sweep in any case. `written`: the stream has

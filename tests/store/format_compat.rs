@@ -8,16 +8,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use drumlin::answers::Found;
+use drumlin::searches::{LeafQuery, RankedSearch};
 use drumlin::testing::format::head::{Head, Life, Retired};
+use drumlin::text::{QueryOptions, TextQuery};
 use drumlin::{
-    Collection, Consistency, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Settings, Storage, Store,
+    Collection, Consistency, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Settings, SparseVector, Storage,
+    Store,
 };
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// As format 1 was first written, with seals in its JSON objects, and with sparse vectors.
-const FIXTURES: [&str; 3] = ["format-1", "format-1-sealed", "format-2"];
+/// As format 1 was first written, with seals in its JSON objects, with sparse vectors, and with inverted indexes.
+const FIXTURES: [&str; 4] = ["format-1", "format-1-sealed", "format-2", "format-2-inverted"];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures").join(name)
@@ -219,6 +222,42 @@ async fn only_files_with_sparse_vectors_have_the_number_that_older_versions_refu
     let collection = store.collection("words").await.unwrap();
     collection.add([Record::new("plain", vec![1.0, 2.0])]).await.unwrap();
     assert_eq!(format_numbers(&words.join("log")), ["2", "2", "1", "2", "1"]);
+}
+
+#[tokio::test]
+async fn stored_inverted_indexes_of_an_earlier_bucket_are_loaded_and_answer_as_new_ones() {
+    let (stored, plain) = (bucket("format-2-inverted"), bucket("format-2-inverted"));
+    for name in ["coast", "words"] {
+        let stream = stream_of(&plain, &open(&plain).await.unwrap().collection(name).await.unwrap());
+        fs::remove_dir_all(stream.join("inverted")).unwrap();
+    }
+    let mut answers = Vec::new();
+    for (bucket, loaded) in [(&stored, true), (&plain, false)] {
+        let store = open(bucket).await.unwrap();
+        store.wait_until_loaded().await;
+        let counters = store.admin().counters();
+        assert_eq!(counters.inverted_loaded >= 4, loaded, "{counters:?}");
+        answers.push(word_answers(&store).await);
+    }
+    assert!(answers[0].iter().all(|found| !found.is_empty()), "{answers:?}");
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// Ids and scores of a search of documents and one of sparse vectors.
+async fn word_answers(store: &Store) -> Vec<Vec<(String, f32)>> {
+    let coast = store.collection("coast").await.unwrap();
+    let analyser = coast.analyser().unwrap();
+    let query = TextQuery::parse("stones 17 21 30 round", &analyser, &QueryOptions::default()).unwrap();
+    let vector = SparseVector::new(vec![3, 1_000_006, 4_000_015], vec![1.0, 2.0, 3.0]).unwrap();
+    let sparse = LeafQuery::Sparse { key: "terms".to_owned(), vector, idf: true };
+    let words = store.collection("words").await.unwrap();
+    let mut found = Vec::new();
+    for (collection, query) in [(coast, LeafQuery::Text { query, analyser }), (words, sparse)] {
+        let rows = collection.rank(vec![RankedSearch::single(query, 10)], 10).await.unwrap().remove(0);
+        let row = |place| (rows.part(place, Include::default()).unwrap().unwrap().id, rows.score(place).unwrap());
+        found.push((0..rows.len()).map(row).collect());
+    }
+    found
 }
 
 fn log_of(stream: &str, version: u64) -> String {

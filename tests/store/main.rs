@@ -6,6 +6,7 @@ mod cost;
 mod durable_path;
 mod format_compat;
 mod graphs;
+mod inverted;
 mod judged;
 mod memory_limit;
 mod past;

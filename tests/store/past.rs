@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use drumlin::answers::Found;
+use drumlin::searches::{LeafQuery, RankedSearch};
+use drumlin::text::{QueryOptions, TextQuery};
 use drumlin::{Collection, Consistency, Get, Include, MetaValue, Metadata, Record, Settings, Storage};
 use drumlin_test_support::model::{Change, KIND, Model};
 use rand::rngs::StdRng;
@@ -21,6 +23,7 @@ pub fn settings() -> Settings {
     settings.sync_interval = Duration::from_secs(1 << 24);
     settings.timing.fan_out = 3;
     settings.timing.graph_rows = 8;
+    settings.timing.inverted_rows = 4;
     settings.timing.swap_interval = Duration::ZERO;
     settings.timing.reread_limit = Duration::from_millis(1);
     settings
@@ -62,6 +65,15 @@ impl Past {
             assert_eq!(version + 1, self.states.len(), "one commit for one request: {change:?}");
             assert_eq!(*self.now(), self.model.listed(), "a request without a commit changes nothing");
         }
+    }
+
+    /// Searches by words, so that inverted indexes are of use.
+    pub async fn search_words(&self, collection: &Collection) {
+        let analyser = collection.analyser().unwrap();
+        let query = TextQuery::parse("request", &analyser, &QueryOptions::default()).unwrap();
+        let search = RankedSearch::single(LeafQuery::Text { query, analyser }, 1_000);
+        let found = collection.rank(vec![search], 1_000).await.unwrap().remove(0).len();
+        assert_eq!(found, self.now().iter().filter(|found| found.document.is_some()).count());
     }
 
     fn next_change(&mut self) -> Change {

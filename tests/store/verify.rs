@@ -54,6 +54,7 @@ async fn ground() -> Ground {
         for _ in 0..7 {
             past.live_on(&collection, 12).await;
             store.sync().await.unwrap();
+            past.search_words(&collection).await;
             store.admin().maintain().await.unwrap();
             let content = Content::read(&bucket).await;
             old_heads.extend(content.objects.into_iter().filter(|(key, _)| key.ends_with("/HEAD")));
@@ -80,7 +81,7 @@ fn telling(content: &Content) -> Vec<String> {
     for stream in content.streams() {
         let head = Head::decode(&content.objects[&format!("{stream}/HEAD")], &stream).unwrap();
         telling.insert(format!("{stream}/HEAD"));
-        telling.extend(head.segs.iter().map(|s| s.key.clone()).chain(head.graphs.iter().map(|g| g.key.clone())));
+        telling.extend(head.objects().cloned());
         for entry in &head.retired {
             let key = format!("{stream}/retired/{}.json", entry.ulid);
             telling.extend(Retired::decode(&content.objects[&key], &stream, entry.ulid).unwrap().keys());
@@ -177,7 +178,7 @@ async fn a_sound_bucket_is_sound_and_nothing_is_written_to_it() {
     assert_eq!(counted, truth.collect());
     let objects = telling(&ground.content).len() as u64;
     assert_eq!(check.checked.objects, objects - 2, "everything is counted but drumlin.json and the probe's mark");
-    for part in ["/seg/", "/graph/", "/retired/", "/log/"] {
+    for part in ["/seg/", "/graph/", "/inverted/", "/retired/", "/log/"] {
         assert!(telling(&ground.content).iter().any(|key| key.starts_with("c/") && key.contains(part)), "{part}");
     }
 }

@@ -106,6 +106,11 @@ impl Chunk {
         Ok(Chunk { inverted: InvertedIndexes::merged(&parts, rows), ..Chunk::new(columns, kind)? })
     }
 
+    /// The inverted indexes that were built or loaded so far.
+    pub fn inverted(&self) -> &InvertedIndexes {
+        &self.inverted
+    }
+
     /// The inverted index of the documents, over all rows, dead ones included.
     pub fn text_index(&self, analyser: &Analyser) -> error::Result<Arc<TextIndex>> {
         self.inverted.text(analyser, &self.columns.documents)

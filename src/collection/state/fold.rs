@@ -10,7 +10,9 @@ use super::apply;
 use super::chunk::Chunk;
 use super::chunk_merge;
 use super::graphs::{self, GraphPart};
+use super::inverted;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
+use crate::format::inverted::Inverted;
 use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
 use crate::record::Version;
 
@@ -83,8 +85,14 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Takes in the rows of a segment, whose last version is `version`.
-    pub(in crate::collection) fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+    /// Takes in the rows of a segment, whose last version is `version`. Of `inverted`, its inverted indexes, those that
+    /// fit its chunks are taken.
+    pub(in crate::collection) fn load(
+        &mut self,
+        groups: Vec<Rows>,
+        version: Version,
+        inverted: Vec<Inverted>,
+    ) -> Result<(), FormatError> {
         let kind = self.chunk_kind();
         // A segment has one row per id, so it can only replace rows that were there before it.
         let before = self.chunks.len();
@@ -102,6 +110,7 @@ impl Snapshot {
         if !ends.windows(2).all(|pair| pair[0] <= pair[1]) {
             return Err(FormatError::Damaged("addresses of row groups do not ascend".into()));
         }
+        inverted.into_iter().for_each(|inverted| inverted::attach(inverted, &chunks));
         self.take_in(replaced, chunks, version);
         Ok(())
     }

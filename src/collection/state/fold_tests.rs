@@ -103,7 +103,7 @@ fn row_groups_without_addresses_or_out_of_order_are_refused() {
     ];
     for (groups, message) in cases {
         let mut replay = fresh();
-        assert_eq!(replay.state.load(groups, Version(3)).unwrap_err().to_string(), message);
+        assert_eq!(replay.state.load(groups, Version(3), Vec::new()).unwrap_err().to_string(), message);
         assert_eq!((replay.state.version(), replay.state.current().count()), (Version(1), 2));
     }
 }
@@ -116,7 +116,7 @@ fn a_loaded_row_group_is_used_where_it_lies() {
     let (vectors, texts) = (rows.embeddings.values.as_ptr(), rows.ids.value_data().as_ptr());
     let mut replay = Replay::new(Metric::Cosine);
     replay.state.configure(&StreamConfig::of_dimension(2)).unwrap();
-    replay.state.load(vec![rows], Version(1)).unwrap();
+    replay.state.load(vec![rows], Version(1), Vec::new()).unwrap();
     let chunk = &replay.state.current().chunks[0].chunk;
     assert_eq!((chunk.vectors().values.as_ptr(), chunk.id(0).as_ptr()), (vectors, texts));
 }

@@ -1,14 +1,19 @@
-//! The inverted indexes of a chunk: of its documents, and of the sparse vectors of metadata keys, each built by the
-//! first search for it.
+//! The inverted indexes of a chunk: of its documents, and of the sparse vectors of metadata keys. Each is built by the
+//! first search for it, or before by maintenance, or loaded with its segment.
 //! Invariant: an index holds all rows of its chunk, dead ones included, so that it serves every version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, StringArray};
 use parking_lot::Mutex;
 
-use crate::error::Result;
+use super::apply;
+use super::chunk::Chunk;
+use super::snapshot::Snapshot;
+use crate::error::{Error, Result};
+use crate::format::inverted::{Inverted, InvertedKind, InvertedParts, SparseColumns, TextColumns};
+use crate::format::{FormatError, Rows};
 use crate::index::{DROPPED, SparseIndex, SparseIndexBuilder, TextIndex, TextIndexBuilder};
 use crate::record::SparseVector;
 use crate::text::Analyser;
@@ -44,6 +49,16 @@ impl<K: Ord + Clone, I> Slots<K, I> {
         Ok(slot.get_or_init(|| built).clone())
     }
 
+    /// Puts in an index that is there already; one that was built meanwhile stays.
+    fn put(&self, name: K, index: I) {
+        let slot = self.0.lock().entry(name).or_default().clone();
+        slot.get_or_init(|| Arc::new(index));
+    }
+
+    fn has(&self, name: &K) -> bool {
+        self.0.lock().get(name).is_some_and(|slot| slot.get().is_some())
+    }
+
     fn built(&self) -> BTreeMap<K, Arc<I>> {
         self.0.lock().iter().filter_map(|(name, slot)| Some((name.clone(), slot.get()?.clone()))).collect()
     }
@@ -76,6 +91,20 @@ impl InvertedIndexes {
         self.text.get(&analyser.fingerprint(), || build_text(analyser, documents))
     }
 
+    /// What there is an index of.
+    pub fn kinds(&self) -> impl Iterator<Item = InvertedKind> {
+        let text = self.text.built().into_keys().map(|fingerprint| InvertedKind::Text { fingerprint });
+        text.chain(self.sparse.built().into_keys().map(|metadata_key| InvertedKind::Sparse { metadata_key }))
+    }
+
+    /// Whether there is an index of this.
+    pub fn has(&self, kind: &InvertedKind) -> bool {
+        match kind {
+            InvertedKind::Text { fingerprint } => self.text.has(fingerprint),
+            InvertedKind::Sparse { metadata_key } => self.sparse.has(metadata_key),
+        }
+    }
+
     /// Bytes of the indexes.
     pub fn size_bytes(&self) -> usize {
         self.sparse.size_bytes(SparseIndex::size_bytes) + self.text.size_bytes(TextIndex::size_bytes)
@@ -97,6 +126,107 @@ impl InvertedIndexes {
             sparse: Slots::merged(&sparse, |indexes| SparseIndex::merge(&mapped(indexes, &mappings), count)),
             text: Slots::merged(&text, |indexes| TextIndex::merge(&mapped(indexes, &mappings), count)),
         }
+    }
+}
+
+/// Gives chunks their parts of a loaded index. One that does not fit them is left alone: it was made of other chunks.
+pub fn attach(inverted: Inverted, chunks: &[Chunk]) {
+    let rows = |chunk: &Chunk| chunk.len() as u32;
+    let Inverted { kind, parts } = inverted;
+    let fits = match &parts {
+        InvertedParts::Text(parts) => parts.iter().map(TextColumns::rows).eq(chunks.iter().map(rows)),
+        InvertedParts::Sparse(parts) => parts.iter().map(SparseColumns::rows).eq(chunks.iter().map(rows)),
+    };
+    if !fits {
+        tracing::debug!(?kind, "a stored inverted index does not fit the chunks, and is built anew");
+        return;
+    }
+    match (kind, parts) {
+        (InvertedKind::Text { fingerprint }, InvertedParts::Text(parts)) => {
+            for (chunk, part) in chunks.iter().zip(parts) {
+                chunk.inverted().text.put(fingerprint, TextIndex::from_columns(part));
+            }
+        }
+        (InvertedKind::Sparse { metadata_key }, InvertedParts::Sparse(parts)) => {
+            for (chunk, part) in chunks.iter().zip(parts) {
+                chunk.inverted().sparse.put(metadata_key.clone(), SparseIndex::from_columns(part));
+            }
+        }
+        // Decoding makes parts of the kind only.
+        _ => {}
+    }
+}
+
+/// Builds the index of a chunk that it lacks. Text by other settings than the analyser's is left out.
+fn build(chunk: &Chunk, kind: &InvertedKind, analyser: &Analyser) -> Result<()> {
+    match kind {
+        InvertedKind::Text { fingerprint } if *fingerprint == analyser.fingerprint() => {
+            chunk.text_index(analyser).map(drop)
+        }
+        InvertedKind::Text { .. } => Ok(()),
+        InvertedKind::Sparse { metadata_key } => chunk.sparse_index(metadata_key).map(drop),
+    }
+}
+
+impl Snapshot {
+    /// What chunks have an inverted index of.
+    pub(in crate::collection) fn inverted_kinds(&self) -> BTreeSet<InvertedKind> {
+        self.chunks.iter().flat_map(|view| view.chunk.inverted().kinds()).collect()
+    }
+
+    /// Whether a chunk of at least so many rows lacks an index of one of `kinds`.
+    pub(in crate::collection) fn lacks_inverted(&self, kinds: &BTreeSet<InvertedKind>, least_rows: usize) -> bool {
+        self.large_chunks(least_rows).any(|chunk| kinds.iter().any(|kind| !chunk.inverted().has(kind)))
+    }
+
+    /// Builds the indexes of `kinds` that chunks of at least so many rows lack.
+    pub(in crate::collection) fn index_chunks(
+        &self,
+        kinds: &BTreeSet<InvertedKind>,
+        analyser: &Analyser,
+        least_rows: usize,
+    ) -> Result<()> {
+        let mut chunks = self.large_chunks(least_rows);
+        chunks.try_for_each(|chunk| kinds.iter().try_for_each(|kind| build(chunk, kind, analyser)))
+    }
+
+    fn large_chunks(&self, least_rows: usize) -> impl Iterator<Item = &Chunk> {
+        self.chunks.iter().map(|view| view.chunk.as_ref()).filter(move |chunk| chunk.len() >= least_rows)
+    }
+
+    /// The indexes of the chunks that a segment's rows become, for each kind.
+    ///
+    /// # Errors
+    /// `Internal`: the rows are not of this collection. `Limit`: an index would be too large.
+    pub(in crate::collection) fn index_segment(
+        &self,
+        groups: &[Rows],
+        kinds: &[InvertedKind],
+        analyser: &Analyser,
+    ) -> Result<Vec<(InvertedKind, InvertedParts)>> {
+        let chunks = groups.iter().map(|rows| apply::chunks(rows, None, self.chunk_kind()));
+        let chunks: Vec<Vec<Chunk>> = chunks
+            .collect::<Result<_, FormatError>>()
+            .map_err(|cause| Error::internal(format!("a segment could not be indexed: {cause}")))?;
+        let chunks: Vec<Chunk> = chunks.into_iter().flatten().collect();
+        let parts = |kind: &InvertedKind| {
+            let parts = match kind {
+                InvertedKind::Text { .. } => InvertedParts::Text(
+                    chunks
+                        .iter()
+                        .map(|chunk| Ok(chunk.text_index(analyser)?.columns().clone()))
+                        .collect::<Result<_>>()?,
+                ),
+                InvertedKind::Sparse { metadata_key } => InvertedParts::Sparse(
+                    chunks
+                        .iter()
+                        .map(|chunk| Ok(chunk.sparse_index(metadata_key)?.columns().clone()))
+                        .collect::<Result<_>>()?,
+                ),
+            };
+            Ok((kind.clone(), parts))
+        };
+        kinds.iter().map(parts).collect()
     }
 }
 

@@ -33,7 +33,7 @@ pub const LARGE_FREQUENCY: u8 = u8::MAX;
 pub const MAX_PART_ROWS: usize = super::segment::ROWS_PER_GROUP;
 
 /// What is indexed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InvertedKind {
     /// The documents.
     Text {
@@ -65,6 +65,15 @@ pub enum InvertedParts {
     Text(Vec<TextColumns>),
     /// Of sparse vectors.
     Sparse(Vec<SparseColumns>),
+}
+
+/// A loaded inverted index of a segment.
+#[derive(Debug)]
+pub struct Inverted {
+    /// What it is an index of.
+    pub kind: InvertedKind,
+    /// The index of each chunk that the segment becomes.
+    pub parts: InvertedParts,
 }
 
 /// The posting lists of terms 0..t, whatever a term is. A list is split into blocks of at most [`BLOCK_POSTINGS`] rows.

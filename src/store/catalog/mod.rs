@@ -24,6 +24,7 @@ use self::records::CatalogRecord;
 use self::resolve::CatalogOverlay;
 use crate::error::Result;
 use crate::format::head::GraphEntry;
+use crate::format::inverted::Inverted;
 use crate::format::{Commit, CommitKind, FormatError, RowOp, Rows, StreamConfig};
 use crate::record::{Address, Version};
 use crate::stream::state::{Resolution, State, Weight};
@@ -105,7 +106,7 @@ impl State for CatalogState {
         Resolution { rows, config: None, drop: false, answers }
     }
 
-    fn load(&mut self, groups: Vec<Rows>, version: Version) -> Result<(), FormatError> {
+    fn load(&mut self, groups: Vec<Rows>, version: Version, _: Vec<Inverted>) -> Result<(), FormatError> {
         for rows in &groups {
             let addresses = rows.addresses.as_ref();
             self.take_in(rows, |row| addresses.map(|a| Address(a.value(row))))?;

@@ -2,11 +2,13 @@
 //! judged at once. Invariant: a write is on record before the store is asked for it, so that one which
 //! is never answered counts as unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use drumlin::searches::{LeafQuery, RankedSearch};
+use drumlin::text::{QueryOptions, TextQuery};
 use drumlin::{
     Collection, CollectionSpec, Consistency, Error, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Store,
     WriteOutcome,
@@ -85,7 +87,8 @@ impl Client {
                 let Some(collection) = self.handle(name).await else { return };
                 match choice {
                     7..=24 => self.get(name, &collection).await,
-                    25..=32 => self.search(name, &collection).await,
+                    25..=30 => self.search(name, &collection).await,
+                    31..=34 => self.search_word(name, &collection).await,
                     _ => self.write(name, &collection).await,
                 }
             }
@@ -288,6 +291,33 @@ impl Client {
         }
     }
 
+    /// Searches for the document of some write: each record that has it is found.
+    async fn search_word(&mut self, name: &'static str, collection: &Collection) {
+        let stream = stream_of(collection);
+        let least = self.least(name, &stream, Consistency::Local);
+        let word = format!("w{}", self.random.random_range(0..=self.world.calls.lock().len()));
+        let analyser = collection.analyser().unwrap();
+        let query = TextQuery::parse(&word, &analyser, &QueryOptions::default()).unwrap();
+        let search = RankedSearch::single(LeafQuery::Text { query, analyser }, 100);
+        match collection.rank(vec![search], 100).await {
+            Ok(answers) => {
+                let rows = &answers[0];
+                let version = rows.version().0;
+                self.check_version(name, &stream, least, version);
+                let state = self.world.bucket.look(|ledger| ledger.streams[&stream].state(version));
+                let all = state.map(|state| state.listed()).unwrap_or_default();
+                let with_word = all.into_iter().filter(|found| found.document.as_ref() == Some(&word));
+                let expected: BTreeSet<String> = with_word.map(|found| found.id).collect();
+                let part = |place| rows.part(place, Include::default()).unwrap().unwrap().id;
+                let found: BTreeSet<String> = (0..rows.len()).map(part).collect();
+                if found != expected {
+                    self.world.wrong(format!("{stream} at {version}: {expected:?} have {word}, found {found:?}"));
+                }
+            }
+            Err(error) => self.read_failed(name, &stream, &error),
+        }
+    }
+
     async fn write(&mut self, name: &'static str, collection: &Collection) {
         let stream = stream_of(collection);
         let floor = self.known_version(&stream);
@@ -348,7 +378,7 @@ fn embedding(random: &mut StdRng, dimension: usize) -> Vec<f32> {
 fn plausible(found: &[(String, f32)], all: &[(String, f32)], exact: bool) -> bool {
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
     let there = |f: &(String, f32)| all.iter().any(|a| a.0 == f.0 && near(f.1, a.1));
-    let ids: std::collections::BTreeSet<&String> = found.iter().map(|(id, _)| id).collect();
+    let ids: BTreeSet<&String> = found.iter().map(|(id, _)| id).collect();
     let ordered = found.is_sorted_by(|a, b| a.1 <= b.1);
     let nearest = found.iter().zip(all).all(|(f, a)| near(f.1, a.1));
     found.len() == all.len().min(5)

@@ -41,6 +41,7 @@ pub fn short_timing() -> Timing {
         maintenance_interval: seconds(3),
         prefetch: 4,
         graph_rows: 3,
+        inverted_rows: 2,
         ..Timing::default()
     }
 }

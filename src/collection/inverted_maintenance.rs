@@ -1,0 +1,217 @@
+//! Maintenance of one collection's inverted indexes in the background. What searches need is built for chunks before
+//! a search has to, and stored for each segment beside it, so that the next start loads it
+//! (docs/protocol.md#inverted-index-maintenance).
+//! Invariant: an inverted index is only a cache; whatever goes wrong here costs time, never an answer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::handle::Collection;
+use super::state::snapshot::Snapshot;
+use crate::compute::Urgency;
+use crate::error::Error;
+use crate::format::head::{Head, INVERTED_OF_SEGMENT, InvertedEntry, Life, SegmentEntry};
+use crate::format::inverted::{InvertedHeader, InvertedKind, encode_inverted};
+use crate::format::{Checksum, Rows};
+use crate::head::{HeadRead, Swapped};
+use crate::memory::{Purpose, Reservation};
+use crate::record::Version;
+use crate::stream::context::StreamError;
+use crate::stream::load::Loader;
+use crate::stream::upload;
+use crate::text::Analyser;
+
+/// A round looks at HEAD at most once in this many intervals of maintenance.
+const INTERVALS: u32 = 6;
+/// Bytes in memory of a segment that is loaded and indexed, as a multiple of its bytes in the bucket: as in
+/// compaction, the rows beside the bytes, and the indexes.
+const BYTES_PER_STORED: u64 = 3;
+
+/// What maintenance of a collection's inverted indexes remembers between rounds.
+#[derive(Debug, Default)]
+pub struct InvertedRounds {
+    /// What the last round found nothing left to do for, and when that was.
+    done: Option<(Wanted, Instant)>,
+}
+
+/// What indexes are to be made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    kinds: BTreeSet<InvertedKind>,
+    version: Version,
+    /// Segments of this collection that this instance has written.
+    segments_written: u64,
+}
+
+/// A segment, and the indexes that it lacks.
+type Lacking = (SegmentEntry, Vec<InvertedKind>);
+
+impl Collection {
+    /// One round of maintenance: indexes the chunks that lack an index which searches use, and stores those that one
+    /// segment lacks. Returns whether anything was stored, so that the caller can repeat rounds until nothing is.
+    /// `now`: whether HEAD is looked at even if it was not long ago.
+    pub(crate) async fn keep_inverted(&self, now: bool) -> Result<bool, StreamError> {
+        let context = self.stream().context();
+        let snapshot = self.present();
+        let wanted = Wanted {
+            kinds: self.kinds_of(snapshot.inverted_kinds()),
+            version: snapshot.version(),
+            segments_written: self.stream().shared().segments_written(),
+        };
+        if wanted.kinds.is_empty() || !self.is_round_due(&wanted, now) {
+            return Ok(false);
+        }
+        let read = context.read_head().await?;
+        if read.head.state == Life::Dropped {
+            return Ok(false);
+        }
+        self.index_chunks(snapshot, &wanted.kinds).await?;
+        let lacking = read.head.segs.iter().find_map(|segment| self.lacks(segment, &wanted.kinds));
+        let Some(lacking) = lacking else {
+            self.inverted_rounds().lock().done = Some((wanted, Instant::now()));
+            return Ok(false);
+        };
+        self.store_inverted(read, lacking).await
+    }
+
+    fn is_round_due(&self, wanted: &Wanted, now: bool) -> bool {
+        let rounds = self.inverted_rounds().lock();
+        let Some((done, at)) = &rounds.done else { return true };
+        let timing = &self.stream().context().timing;
+        match done == wanted {
+            // Other instances merge segments, too.
+            true => at.elapsed() >= timing.collect_interval,
+            false => now || at.elapsed() >= timing.maintenance_interval * INTERVALS,
+        }
+    }
+
+    /// Those of `kinds` that this collection can build: of texts, only the index by its own settings.
+    fn kinds_of(&self, mut kinds: BTreeSet<InvertedKind>) -> BTreeSet<InvertedKind> {
+        let own = self.analyser().ok().map(|analyser| analyser.fingerprint());
+        kinds.retain(|kind| match kind {
+            InvertedKind::Text { fingerprint } => Some(*fingerprint) == own,
+            InvertedKind::Sparse { .. } => true,
+        });
+        kinds
+    }
+
+    fn lacks(&self, segment: &SegmentEntry, wanted: &BTreeSet<InvertedKind>) -> Option<Lacking> {
+        let context = self.stream().context();
+        let unusable = context.unusable.lock();
+        let sound = || segment.inverted.iter().filter(|entry| !unusable.contains(&entry.key));
+        let has = |kind: &InvertedKind| sound().any(|entry| entry.kind().as_ref() == Some(kind));
+        let lacking: Vec<InvertedKind> = wanted.iter().filter(|kind| !has(kind)).cloned().collect();
+        let room = sound().count() + lacking.len() <= INVERTED_OF_SEGMENT;
+        (segment.rows >= context.timing.inverted_rows as u64 && room && !lacking.is_empty())
+            .then(|| (segment.clone(), lacking))
+    }
+
+    /// Indexes chunks that no search has indexed yet.
+    async fn index_chunks(&self, snapshot: Arc<Snapshot>, kinds: &BTreeSet<InvertedKind>) -> Result<(), StreamError> {
+        let (kinds, analyser) = (kinds.clone(), self.analyser().map_err(failed)?);
+        let least_rows = self.stream().context().timing.inverted_rows;
+        if !snapshot.lacks_inverted(&kinds, least_rows) {
+            return Ok(());
+        }
+        let work = move |_| snapshot.index_chunks(&kinds, &analyser, least_rows);
+        self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)
+    }
+
+    /// Builds the indexes that a segment lacks, puts them into the bucket and names them in HEAD.
+    async fn store_inverted(&self, read: HeadRead, (segment, kinds): Lacking) -> Result<bool, StreamError> {
+        let context = self.stream().context();
+        let Some(_room) = self.room_to_index(&segment) else { return Ok(false) };
+        let groups = Loader::new(context.clone()).segment(&segment).await?;
+        let input = SegmentInput {
+            header: (segment.written_for(&context.stream.to_string()).to_owned(), segment.xxh3),
+            groups,
+            kinds,
+            analyser: self.analyser().map_err(failed)?,
+            snapshot: self.present(),
+        };
+        let encoded = self.compute().build(Urgency::NONE, move |_| input.encode()).await;
+        let mut entries = Vec::new();
+        for (kind, bytes) in encoded.and_then(|encoded| encoded).map_err(failed)? {
+            let (key, size, xxh3) = (context.stream.inverted(Ulid::generate()), bytes.len(), Checksum::of(&bytes));
+            upload::put(context.bucket.as_ref(), &key, vec![bytes.into()], context.timing.reread()).await?;
+            entries.push(InvertedEntry::new(key, &kind, (size as u64, xxh3)));
+        }
+        let unusable = context.unusable.lock().clone();
+        let plan = move |read: &HeadRead| name_inverted(read, &segment.key, &unusable, &entries);
+        let swapped = self.stream().swapper().swap(read, &plan).await;
+        match swapped.map_err(|e| StreamError::of_head(e, &context.stream))? {
+            Swapped::Done(_) => {
+                context.counters.inverted_stored.count();
+                Ok(true)
+            }
+            Swapped::Abandoned(why) => {
+                tracing::debug!(%why, "an inverted index was stored in vain");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reserves memory to index a segment; `None` if that has to wait.
+    fn room_to_index(&self, segment: &SegmentEntry) -> Option<Reservation> {
+        let context = self.stream().context();
+        let room = context.budget.reserve(segment.bytes.saturating_mul(BYTES_PER_STORED), Purpose::Work);
+        if room.is_none() {
+            context.counters.put_off.count();
+        }
+        room
+    }
+}
+
+/// A segment to be indexed.
+struct SegmentInput {
+    /// The stream that it was written for, and its checksum.
+    header: (String, Checksum),
+    groups: Vec<Rows>,
+    kinds: Vec<InvertedKind>,
+    analyser: Arc<Analyser>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl SegmentInput {
+    /// The object of each kind.
+    fn encode(self) -> crate::error::Result<Vec<(InvertedKind, Vec<u8>)>> {
+        let (stream, segment) = self.header;
+        let indexed = self.snapshot.index_segment(&self.groups, &self.kinds, &self.analyser)?;
+        let encoded = indexed.into_iter().map(|(kind, parts)| {
+            let header = InvertedHeader { stream: stream.clone(), segment, kind: kind.clone() };
+            Ok((kind, encode_inverted(&header, &parts)?))
+        });
+        encoded.collect()
+    }
+}
+
+fn failed(error: Error) -> StreamError {
+    StreamError::Unavailable(format!("indexing failed: {error}"))
+}
+
+/// HEAD with `entries` beside their segment, in place of those that are of no use. `None` unless HEAD still names the
+/// segment, without an index of these. What is replaced is left to the sweeps.
+fn name_inverted(
+    read: &HeadRead,
+    segment: &str,
+    unusable: &BTreeSet<String>,
+    entries: &[InvertedEntry],
+) -> Result<Head, String> {
+    if read.head.state == Life::Dropped {
+        return Err("the collection has ended".to_owned());
+    }
+    let mut next = read.head.successor();
+    let found = next.segs.iter_mut().find(|seg| seg.key == segment);
+    let named = found.ok_or("another instance replaced the segment")?;
+    named.inverted.retain(|entry| !unusable.contains(&entry.key));
+    if named.inverted.len() + entries.len() > INVERTED_OF_SEGMENT
+        || named.inverted.iter().any(|there| entries.iter().any(|new| there.kind() == new.kind()))
+    {
+        return Err("another instance indexed the segment".to_owned());
+    }
+    named.inverted.extend_from_slice(entries);
+    Ok(next)
+}
