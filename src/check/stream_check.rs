@@ -28,8 +28,7 @@ const ATTEMPTS: usize = 4;
 /// The remedy for a damaged graph.
 const REBUILD: &str = "nothing is lost: searches scan these records until a server has built the graph anew";
 /// The remedy for a damaged inverted index.
-const REINDEX: &str =
-    "nothing is lost: searches index these records anew, and a server that cannot use it replaces it";
+const REINDEX: &str = "nothing is lost: searches index these records anew, and a server that cannot use it replaces it";
 
 /// Knowledge of a stream from elsewhere.
 #[derive(Debug, Clone, Default)]

@@ -5,6 +5,7 @@
 //! Invariant: a row that is offered has the sum of its groups' contributions in the order of groups, starting at −0, so
 //! its bits do not depend on what was skipped.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use roaring::RoaringBitmap;
@@ -14,7 +15,13 @@ use super::blocks::gallop;
 use super::window::ScoreWindow;
 use crate::error::Result;
 use crate::format::inverted::Blocks;
+use crate::index::kernel::prefetch;
 use crate::interrupt::Interrupt;
+
+thread_local! {
+    /// The window of the thread's last search. One that panics takes it along: its sums are of no use.
+    static WINDOW: Cell<Option<ScoreWindow>> = const { Cell::new(None) };
+}
 
 /// What one posting adds to a row's score.
 pub(super) trait Scores {
@@ -24,6 +31,8 @@ pub(super) trait Scores {
     fn each(&self, blocks: &Blocks, block: usize, list: (f32, Range<usize>), add: impl FnMut(u16, f32));
     /// Fetches what postings carry into the cache.
     fn prefetch(&self, postings: Range<usize>);
+    /// Fetches what bounds of blocks are made of into the cache.
+    fn prefetch_bounds(&self, blocks: Range<usize>);
     /// The least and the largest contribution of a block's postings.
     fn bounds(&self, weight: f32, block: usize) -> (f32, f32);
 }
@@ -131,6 +140,26 @@ impl<'a, S: Scores> ListQuery<'a, S> {
         }
     }
 
+    /// Fetches the lists of terms into the cache, those of all before any is read: the lists of a small index are so
+    /// short that most of the time is waiting for their first lines.
+    pub(super) fn prefetch(&self, terms: impl Iterator<Item = usize> + Clone) {
+        for term in terms.clone() {
+            prefetch(self.blocks.term_blocks.get(term..term + 2).unwrap_or_default());
+        }
+        for term in terms.clone() {
+            let blocks = self.blocks.blocks_of(term);
+            prefetch(self.blocks.block_rows.get(blocks.clone()).unwrap_or_default());
+            prefetch(self.blocks.block_postings.get(blocks.start..blocks.end + 1).unwrap_or_default());
+            self.scores.prefetch_bounds(blocks);
+        }
+        for term in terms {
+            let blocks = self.blocks.blocks_of(term);
+            let first = self.blocks.postings_of(blocks.start);
+            prefetch(self.blocks.rows.get(first.clone()).unwrap_or_default());
+            self.scores.prefetch(first);
+        }
+    }
+
     /// Adds a group of terms with their weights.
     pub(super) fn add_group(&mut self, terms: &[(usize, f32)], must: bool) {
         let start = self.clauses.len();
@@ -188,7 +217,10 @@ impl<'a, S: Scores> ListQuery<'a, S> {
         if let Some(allowed) = allowed.filter(|allowed| self.probing_is_cheaper(allowed.len())) {
             return self.probe(allowed.iter(), collector);
         }
-        ScoreWindow::default().run(&mut self, collector)
+        let mut window = WINDOW.take().unwrap_or_default();
+        let done = window.run(&mut self, collector);
+        WINDOW.set(Some(window));
+        done
     }
 
     /// Whether looking up so many rows costs less than reading the lists. A look-up costs as much as some tens of

@@ -1,7 +1,7 @@
 //! Inverted indexes against a plain scan: every row's score added up term by term from the rows themselves. Scores are
 //! compared by their bits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -254,4 +254,23 @@ fn size_counts_what_the_lists_hold() {
     let postings = 400_000 * 6;
     let size = index.size_bytes();
     assert!((postings..postings * 108 / 100).contains(&size), "{size} bytes");
+}
+
+#[test]
+fn dimensions_are_found_however_they_are_spread() {
+    let mut rng = StdRng::seed_from_u64(51);
+    let even = (0..300).map(|n| n * 7).collect();
+    let skewed = (0..300).map(|_| 2.0f64.powf(rng.random_range(0.0..32.0)) as u32).collect();
+    let two_ends = [0, 1, 2, u32::MAX - 1, u32::MAX].into();
+    let sets: [BTreeSet<u32>; 5] = [even, skewed, two_ends, [u32::MAX].into(), BTreeSet::new()];
+    for set in sets {
+        let mut builder = SparseIndexBuilder::new();
+        let dimensions: Vec<u32> = set.iter().copied().collect();
+        builder.add(0, &dimensions, &vec![1.0; dimensions.len()]).unwrap();
+        let index = builder.finish(1).unwrap();
+        let around = set.iter().flat_map(|d| [d.saturating_sub(1), *d, d.saturating_add(1)]);
+        let asked: Vec<u32> = around.chain([0, 5, 1 << 20, u32::MAX]).collect();
+        let expected: Vec<u32> = asked.iter().map(|d| u32::from(set.contains(d))).collect();
+        assert_eq!(index.document_frequencies(&asked, &RoaringBitmap::from_iter([0])), expected, "{dimensions:?}");
+    }
 }

@@ -14,7 +14,7 @@ use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::Gathered;
 use super::text_merge::TextListsBuilder;
 use super::vectors::{check_rows, dead_rows, live_frequency};
-use super::{Collector, TermQuery, TextSearch};
+use super::{Collector, TermQuery, TextSearch, WeightedTerm};
 use crate::error::{Error, Result};
 use crate::format::inverted::{Blocks, LARGE_FREQUENCY, TextColumns, TextLists};
 use crate::index::kernel::prefetch;
@@ -91,6 +91,10 @@ impl Scores for Bm25<'_> {
     #[inline]
     fn prefetch(&self, postings: Range<usize>) {
         prefetch(self.lists.frequencies.get(postings).unwrap_or_default());
+    }
+
+    fn prefetch_bounds(&self, blocks: Range<usize>) {
+        prefetch(self.block_bounds.get(blocks).unwrap_or_default());
     }
 
     fn bounds(&self, weight: f32, block: usize) -> (f32, f32) {
@@ -192,14 +196,13 @@ impl TextIndex {
         };
         let mut lists = ListQuery::new(&self.lists().blocks, Bm25::new(self, query), restrictions);
         let dictionary = self.lists().dictionary();
-        let mut terms = Vec::new();
-        for group in &query.groups {
-            terms.clear();
-            for term in &group.terms {
-                let weight = (term.weight * (query.k1 + 1.0)).max(0.0);
-                terms.extend(dictionary.find(term.term).map(|found| (found, weight)));
-            }
-            lists.add_group(&terms, group.must);
+        let found =
+            |term: &WeightedTerm<'_>| Some((dictionary.find(term.term)?, (term.weight * (query.k1 + 1.0)).max(0.0)));
+        let groups: Vec<Vec<(usize, f32)>> =
+            query.groups.iter().map(|group| group.terms.iter().filter_map(found).collect()).collect();
+        lists.prefetch(groups.iter().flatten().map(|(term, _)| *term));
+        for (terms, group) in groups.iter().zip(&query.groups) {
+            lists.add_group(terms, group.must);
         }
         query.must_not.iter().filter_map(|term| dictionary.find(term)).for_each(|term| lists.exclude(term));
         if search.exact { lists.run_exhaustively(collector) } else { lists.run(collector) }
@@ -218,6 +221,9 @@ impl TextIndex {
 
     /// Rows with text and their tokens among the live rows.
     pub fn statistics(&self, live: &RoaringBitmap) -> TextStatistics {
+        if live.len() == u64::from(self.rows()) {
+            return TextStatistics { documents: self.lists().documents.len(), tokens: self.tokens };
+        }
         // Few rows of a chunk are dead: it would be rewritten.
         let lists = self.lists();
         let dead = &lists.documents - live;

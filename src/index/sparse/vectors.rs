@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-use super::blocks::{BlocksBuilder, shrunk};
+use super::blocks::{BlocksBuilder, gallop, shrunk};
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::{Gathered, mapped};
 use super::{Collector, VectorSearch};
@@ -46,6 +46,10 @@ impl Scores for Products<'_> {
     #[inline]
     fn prefetch(&self, postings: Range<usize>) {
         prefetch(self.weights.get(postings).unwrap_or_default());
+    }
+
+    fn prefetch_bounds(&self, blocks: Range<usize>) {
+        prefetch(self.block_weights.get(blocks).unwrap_or_default());
     }
 
     fn bounds(&self, weight: f32, block: usize) -> (f32, f32) {
@@ -97,24 +101,44 @@ impl SparseIndex {
             verify: None,
             interrupt: search.interrupt,
         };
+        let found = query.indices.iter().zip(query.values);
+        let found = found.filter_map(|(index, value)| Some((self.find(*index)?, *value)));
+        let terms: Vec<(usize, f32)> = found.collect();
         let columns = self.columns.lists();
         let products = Products { weights: &columns.weights, block_weights: &self.block_weights };
         let mut lists = ListQuery::new(&columns.blocks, products, restrictions);
-        for (index, value) in query.indices.iter().zip(query.values) {
-            if let Ok(term) = columns.dimensions.binary_search(index) {
-                lists.add_group(&[(term, *value)], false);
-            }
-        }
+        lists.prefetch(terms.iter().map(|(term, _)| *term));
+        terms.iter().for_each(|term| lists.add_group(&[*term], false));
         if search.exact { lists.run_exhaustively(collector) } else { lists.run(collector) }
+    }
+
+    /// The place of a dimension. It is looked for around where it would be if dimensions were evenly spread, as those
+    /// of a vocabulary nearly are: a binary search of the whole list would wait for memory a dozen times.
+    fn find(&self, dimension: u32) -> Option<usize> {
+        let dimensions = &self.columns.lists().dimensions;
+        let (first, last) = (*dimensions.first()?, *dimensions.last()?);
+        let past = u64::from(dimension.checked_sub(first)?);
+        let guess = (past * (dimensions.len() as u64 - 1) / u64::from(last - first).max(1)) as usize;
+        let (below, above) = dimensions.split_at(guess.min(dimensions.len()));
+        if above.first().is_some_and(|at| *at <= dimension) {
+            let place = guess + gallop(above, dimension);
+            return (dimensions.get(place) == Some(&dimension)).then_some(place);
+        }
+        let mut step = 1;
+        while step < below.len() && below[below.len() - step] > dimension {
+            step *= 2;
+        }
+        let start = below.len().saturating_sub(step);
+        Some(start + below[start..].binary_search(&dimension).ok()?)
     }
 
     /// How many live rows have each of the dimensions.
     pub fn document_frequencies(&self, dimensions: &[u32], live: &RoaringBitmap) -> Vec<u32> {
         let dead = dead_rows(self.columns.rows(), live);
         let lists = self.columns.lists();
-        let frequency = |dimension: &u32| match lists.dimensions.binary_search(dimension) {
-            Ok(term) => live_frequency(&lists.blocks, term, live, &dead),
-            Err(_) => 0,
+        let frequency = |dimension: &u32| match self.find(*dimension) {
+            Some(term) => live_frequency(&lists.blocks, term, live, &dead),
+            None => 0,
         };
         dimensions.iter().map(frequency).collect()
     }
@@ -159,6 +183,9 @@ pub(super) fn check_rows<P>(list: &[(u32, P)], rows: u32) -> Result<()> {
 /// The rows of 0..`rows` that are not live.
 pub(super) fn dead_rows(rows: u32, live: &RoaringBitmap) -> RoaringBitmap {
     let mut dead = RoaringBitmap::new();
+    if live.len() == u64::from(rows) {
+        return dead;
+    }
     dead.insert_range(0..rows);
     dead -= live;
     dead

@@ -1,4 +1,5 @@
 //! The windows of an evaluation: which lists are essential in a window, their sums, and which rows can still enter.
+//! A thread's searches share one: to make its sums takes as long as to search a small index.
 //! Invariant: between windows every sum is −0, which says "no list has this row": contributions are never −0, and a
 //! sum of others is not.
 
@@ -42,7 +43,7 @@ pub(super) struct ScoreWindow {
     rest_by_group: Vec<f32>,
     /// Clauses present, by rising bound.
     order: Vec<usize>,
-    /// Windows to go in which all lists are added up, as looking rows up did not pay.
+    /// Windows to go in which all lists are added up, as looking rows up did not pay. Those of the next chunk too.
     in_bulk: u32,
 }
 
@@ -65,11 +66,15 @@ impl Default for ScoreWindow {
 
 impl ScoreWindow {
     /// Goes over all windows that have rows of essential lists.
-    pub(super) fn run<S: Scores>(mut self, query: &mut ListQuery<'_, S>, collector: &mut dyn Collector) -> Result<()> {
-        self.bounds = vec![0.0; query.clauses.len()];
-        self.present = vec![false; query.clauses.len()];
-        self.essential = vec![false; query.clauses.len()];
-        self.rest_by_group = vec![0.0; query.groups.len()];
+    pub(super) fn run<S: Scores>(&mut self, query: &mut ListQuery<'_, S>, collector: &mut dyn Collector) -> Result<()> {
+        self.bounds.resize(query.clauses.len(), 0.0);
+        self.present.resize(query.clauses.len(), false);
+        self.essential.resize(query.clauses.len(), false);
+        self.rest_by_group.resize(query.groups.len(), 0.0);
+        if collector.threshold() == f32::NEG_INFINITY {
+            // Another query's.
+            self.in_bulk = 0;
+        }
         let mut from = 0;
         while let Some(next) = self.next_essential(query, from, collector.threshold()) {
             query.restrictions.interrupt.check()?;
@@ -235,7 +240,8 @@ impl ScoreWindow {
             self.sums[..self.rows as usize].fill(-0.0);
             return;
         }
-        for (group, sums) in self.sums[..(self.rows as usize).next_multiple_of(LANES)].chunks_exact(LANES).enumerate() {
+        let sums = &mut self.sums[..(self.rows as usize).next_multiple_of(LANES)];
+        for (group, sums) in sums.chunks_exact_mut(LANES).enumerate() {
             let cut = to.threshold() - rest.total - query.slack;
             // NaN comes through: it is below nothing.
             let below = sums.iter().map(|sum| u32::from(*sum < cut)).sum::<u32>();
@@ -245,8 +251,8 @@ impl ScoreWindow {
                     take(query, (row, *sum), (&rest, sums_final), to);
                 }
             }
+            sums.fill(-0.0);
         }
-        self.sums[..self.rows as usize].fill(-0.0);
     }
 }
 
