@@ -80,7 +80,7 @@ def body(options: dict[str, Any], include: Any) -> bytes:
     given = {name: value for name, value in options.items() if value is not None}
     given["include"] = [_FIELDS.get(name, name) for name in included(include)]
     try:
-        return json.dumps(given, default=_plain).encode()
+        return _ENCODER.encode(given).encode()
     except (TypeError, ValueError) as error:
         raise errors.InvalidArgument(f"expected what can be written as JSON: {error}") from error
 
@@ -92,6 +92,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (set, frozenset, tuple, range)):
         return list(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+# Made once: `json.dumps` would make one for each search.
+_ENCODER = json.JSONEncoder(default=_plain)
 
 
 def result(answer: tuple[int, list[tuple[bytes, bytes]], bytes]) -> RankedResult:
