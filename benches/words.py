@@ -35,25 +35,29 @@ from pathlib import Path
 
 import numpy as np
 from words_data import Data, Formula, Lists, is_right, products
-from words_systems import SPARSE, TEXT, DrumlinHybrid, K, emptied
+from words_systems import HYBRID, SPARSE, TEXT, K, emptied
 
 # Shares of the rows that a filter lets through, in per mille.
 FILTERS = (500, 100, 10, 1)
 # tantivy keeps a length in a byte: of 100 words it remembers 96. FTS5 takes the weight that may be negative.
 LUCENE = Formula()
 FORMULAS = {"tantivy": Formula(length=96), "fts5": Formula(floor=True)}
-HYBRID = ("text", "embedding", "hybrid")
-
-
-def kinds() -> dict[str, dict]:
-    return {"text": TEXT, "sparse": SPARSE, "hybrid": {"drumlin": DrumlinHybrid}}
+# The searches of a hybrid collection, as the fields of a query and options; other kinds have the last alone.
+PARTS = {
+    "text": (("text",), {}),
+    "text, 100 candidates": (("text",), {"candidates": 100}),
+    "embedding": (("embedding",), {}),
+    "hybrid": (("text", "embedding"), {}),
+}
+ALL = "hybrid"
+KINDS = {"text": TEXT, "sparse": SPARSE, "hybrid": HYBRID}
 
 
 class Worker:
     """One engine, in this process: answers the lines of its standard input."""
 
     def __init__(self, kind: str, name: str, folder: Path, data: Data, queries: int) -> None:
-        self.system = kinds()[kind][name](folder, data)
+        self.system = KINDS[kind][name](folder, data)
         few = self.system.most_queries
         self.count = min(queries, few or queries)
         self.kind, self.data = kind, data
@@ -70,8 +74,8 @@ class Worker:
                 case _:
                     pairs = zip(words, self.data.array("embedding_queries"), strict=True)
                     made = [{"text": " ".join(text), "embedding": embedding.tolist()} for text, embedding in pairs]
-                    left_out = {"text": "embedding", "embedding": "text"}.get(part)
-                    made = [query | ({left_out: None} if left_out else {}) for query in made]
+                    fields, more = PARTS[part]
+                    made = [{field: query[field] for field in fields} | more for query in made]
             self.queries[part] = made[:count]
         return self.queries[part]
 
@@ -79,10 +83,12 @@ class Worker:
         wall, cpu = time.perf_counter(), time.process_time()
         self.system.build()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return {"seconds": wall, "cpu": cpu, "peak_mib": peak_mib(), "index_bytes": self.system.index_bytes()}
+        told = {"seconds": wall, "cpu": cpu, "peak_mib": peak_mib(), "index_bytes": self.system.index_bytes()}
+        self.system.settle()
+        return told
 
     def load(self) -> dict:
-        query = self.ask_for(HYBRID[-1])[0]
+        query = self.ask_for(ALL)[0]
         began = time.perf_counter()
         self.system.open()
         self.system.search(query)
@@ -152,14 +158,13 @@ class Engine:
 
     def __init__(self, kind: str, name: str, options: argparse.Namespace) -> None:
         self.kind, self.name, self.options = kind, name, options
-        # Hybrid searches are of the collection of texts.
-        self.folder = options.work / f"{'text' if kind == 'hybrid' else kind}-{name}-{options.rows}"
+        self.folder = options.work / f"{kind}-{name}-{options.rows}"
         self.told: dict = {"kind": kind, "engine": name}
         self.rounds: dict[tuple[int | None, str], list[dict]] = {}
 
     def build(self) -> None:
         kept = self.folder.with_suffix(".json")
-        if not (kept.exists() and (self.options.reuse or self.kind == "hybrid")):
+        if not (kept.exists() and self.options.reuse):
             emptied(self.folder)
             process = Process(self.kind, self.name, self.folder, self.options)
             kept.write_text(json.dumps(process.ask(do="build")))
@@ -174,13 +179,13 @@ class Engine:
             self.process = Process(self.kind, self.name, self.folder, self.options)
             self.told["load"] = self.process.ask(do="load")
 
-    def round(self, below: int | None = None, part: str = HYBRID[-1]) -> None:
+    def round(self, below: int | None = None, part: str = ALL) -> None:
         self.rounds.setdefault((below, part), []).append(self.process.ask(do="round", below=below, part=part))
 
     def answers(self, below: int | None = None) -> list[list[int]]:
-        return self.process.ask(do="answers", below=below, part=HYBRID[-1])["answers"]
+        return self.process.ask(do="answers", below=below, part=ALL)["answers"]
 
-    def speed(self, below: int | None = None, part: str = HYBRID[-1]) -> dict:
+    def speed(self, below: int | None = None, part: str = ALL) -> dict:
         rounds = self.rounds[below, part]
         spent = np.median([one["spent"] for one in rounds], axis=0)
         count = len(spent)
@@ -211,7 +216,7 @@ class Truth:
 
 def started(kind: str, options: argparse.Namespace) -> list[Engine]:
     engines = []
-    for name in kinds()[kind]:
+    for name in KINDS[kind]:
         if name not in options.systems.split(","):
             continue
         engine = Engine(kind, name, options)
@@ -247,9 +252,9 @@ def measure_hybrid(options: argparse.Namespace) -> list[dict]:
     told = []
     for engine in started("hybrid", options):
         for _ in range(options.rounds):
-            for part in HYBRID:
+            for part in PARTS:
                 engine.round(None, part)
-        told.append(engine.told | {part: engine.speed(None, part) for part in HYBRID})
+        told.append(engine.told | {part: engine.speed(None, part) for part in PARTS})
         engine.process.end()
     return told
 
@@ -284,12 +289,12 @@ def tables(kind: str, told: list[dict], rows: int) -> None:
 def hybrid_table(told: list[dict], rows: int) -> None:
     print(f"\nhybrid, {rows:,} rows\n\n| | q/s | ms wall | ms CPU | p50, p99 ms |\n|---|---|---|---|---|")
     for engine in told:
-        for part in HYBRID:
+        for part in PARTS:
             speed = engine[part]
             cells = [f"{speed['per_second']:,.0f}", f"{1e3 / speed['per_second']:.3f}"]
             cells += [f"{1e3 / speed['per_cpu_second']:.3f}", f"{speed['p50_ms']:.2f}, {speed['p99_ms']:.2f}"]
             print(f"| {part} | {' | '.join(cells)} |")
-        parts = sum(1 / engine[part]["per_cpu_second"] for part in HYBRID[:-1])
+        parts = sum(1 / engine[part]["per_cpu_second"] for part in ("text", "embedding"))
         print(f"\nhybrid: {1 / engine['hybrid']['per_cpu_second'] / parts:.2f} of the sum of its parts (CPU)")
 
 
@@ -300,7 +305,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--core", type=int, default=0, help="the core that all engines are pinned to")
     parser.add_argument("--work", type=Path, default=Path("/tmp/drumlin-words-bench"))
-    parser.add_argument("--kinds", default=",".join(kinds()))
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--systems", default=",".join({*TEXT, *SPARSE}))
     parser.add_argument("--reuse", action="store_true", help="indexes of an earlier run, where there are any")
     parser.add_argument("--out", type=Path, help="a file for all figures as JSON")

@@ -1,5 +1,5 @@
-"""The data of benches/words.py: texts of Zipf-distributed words, SPLADE-like sparse vectors, embeddings, and queries for
-each. Seeded: the same number of rows gives the same values with the same numpy. Files are kept in a folder.
+"""The data of benches/words.py: texts of Zipf-distributed words, SPLADE-like sparse vectors, embeddings, queries for
+each, and their true scores in float64. Seeded: the same number of rows gives the same values with the same numpy.
 """
 
 from pathlib import Path

@@ -1,10 +1,14 @@
-"""The engines of benches/words.py, each in a folder: how it is filled, opened and asked. All get the same texts as words
-with spaces between them, no stems and no stopwords, k1 1.2 and b 0.75; whatever an engine offers to be faster in one
-process is on. An answer is row numbers, best first.
+"""The engines of benches/words.py, each in a folder: how it is filled, opened and asked.
+
+All get the same texts, words with spaces between them, which every analyser takes as they are; no stems and no
+stopwords, k1 1.2 and b 0.75. Whatever an engine offers to be faster in one process is on. An answer is row numbers,
+best first.
 """
 
 import shutil
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,6 @@ def bytes_of(folder: Path) -> int:
 class System:
     """`below` in a search is a filter: only rows whose share is below it."""
 
-    filters = True
     # Queries of a round, for engines that take long.
     most_queries: int | None = None
 
@@ -30,6 +33,9 @@ class System:
 
     def build(self) -> None:
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """Waits for work in the background that is no part of the index."""
 
     def open(self) -> None:
         raise NotImplementedError
@@ -48,84 +54,89 @@ class System:
 class Drumlin(System):
     """A collection in a folder. Searches ask for no fields but the id and the score that they always have."""
 
-    metric = "l2"
-
     def open(self) -> None:
         import drumlin
 
         self.database = drumlin.connect(self.folder / "store")
-        self.rows = self.database.collection("rows", create=True, metric=self.metric)
+        self.rows = self.database.collection("rows", create=True, metric="l2")
 
-    def _records_bytes(self) -> int:
-        return self.database.health()["memory"]["records_bytes"]
+    def _memory(self) -> dict[str, int]:
+        return self.database.health()["memory"]
 
-    def _add(self, embeddings: np.ndarray, documents, metadata_of) -> None:
+    def _build(self, of: Callable[[range], dict], first) -> None:
+        """Adds all rows; the first search makes the index. `of` gives the columns of some rows."""
         self.open()
         for at in range(0, self.data.rows, SLICE):
             part = range(at, min(at + SLICE, self.data.rows))
-            self.rows.add(
-                ids=[str(n) for n in part],
-                embeddings=embeddings[part.start : part.stop],
-                documents=None if documents is None else documents[part.start : part.stop],
-                metadatas=metadata_of(part),
-            )
-        self._index()
+            self.rows.add(ids=[str(n) for n in part], **of(part))
+        before = self._memory()["records_bytes"]
+        self.search(first)
+        # In memory, beside the records.
+        self._index_bytes = self._memory()["records_bytes"] - before
 
-    def _index(self) -> None:
-        """The first search makes the index."""
-        before = self._records_bytes()
-        self._first()
-        (self.folder / "index-bytes").write_text(str(self._records_bytes() - before))
+    def settle(self) -> None:
+        """The graph of the embeddings stands once it grows no more."""
+        graph, since = -1, time.perf_counter()
+        while time.perf_counter() - since < 10:
+            now = self._memory()["graph_bytes"]
+            if now != graph:
+                graph, since = now, time.perf_counter()
+            time.sleep(0.2)
         self.database.close()
 
     def index_bytes(self) -> int:
-        # In memory; the collection's records take as much beside it as elsewhere.
-        return int((self.folder / "index-bytes").read_text())
+        return self._index_bytes
 
-    def _where(self, below: int | None) -> dict | None:
+    def no_embeddings(self, part: range) -> np.ndarray:
+        """A record needs one. Equal ones need no graph."""
+        return np.ones((len(part), 1), np.float32)
+
+    def where(self, below: int | None) -> dict | None:
         return None if below is None else {"share": {"$lt": below}}
 
 
 class DrumlinText(Drumlin):
     def build(self) -> None:
-        shares = self.shares()
-        self._add(self.data.array("embeddings"), self.data.texts(), lambda part: [{"share": shares[n]} for n in part])
+        shares, texts = self.shares(), self.data.texts()
 
-    def _first(self) -> None:
-        self.search(["w0"])
+        def columns(part: range) -> dict:
+            documents, metadatas = texts[part.start : part.stop], [{"share": shares[n]} for n in part]
+            return {"embeddings": self.no_embeddings(part), "documents": documents, "metadatas": metadatas}
 
-    def search(self, query, below=None) -> list[int]:
-        found = self.rows.rank(" ".join(query), k=K, where=self._where(below), include=())
-        return [int(name) for name in found.ids]
-
-
-class DrumlinHybrid(DrumlinText):
-    """Words, an embedding, or both, of which each finds 100 candidates."""
+        self._build(columns, ["w0"])
 
     def search(self, query, below=None) -> list[int]:
-        text, embedding = query["text"], query["embedding"]
-        return [int(name) for name in self.rows.rank(text, embedding=embedding, k=K, include=()).ids]
+        return [int(name) for name in self.rows.rank(" ".join(query), k=K, where=self.where(below), include=()).ids]
 
 
 class DrumlinSparse(Drumlin):
     def build(self) -> None:
-        shares = self.shares()
-        indices, values = self.data.array("indices"), self.data.array("values")
+        shares, indices, values = self.shares(), self.data.array("indices"), self.data.array("values")
 
-        def metadata_of(part: range) -> list[dict]:
-            rows = zip(part, indices[part.start : part.stop].tolist(), values[part.start : part.stop].tolist(), strict=True)
-            return [{"share": shares[n], "splade": {"indices": i, "values": v}} for n, i, v in rows]
+        def columns(part: range) -> dict:
+            pairs = zip(indices[part.start : part.stop].tolist(), values[part.start : part.stop].tolist(), strict=True)
+            vectors = [{"indices": i, "values": v} for i, v in pairs]
+            metadatas = [{"share": shares[n], "splade": vector} for n, vector in zip(part, vectors, strict=True)]
+            return {"embeddings": self.no_embeddings(part), "metadatas": metadatas}
 
-        # A record needs an embedding.
-        self._add(self.data.array("embeddings")[:, :2], None, metadata_of)
-
-    def _first(self) -> None:
-        self.search(([0], [1.0]))
+        self._build(columns, ([0], [1.0]))
 
     def search(self, query, below=None) -> list[int]:
         sparse = {"key": "splade", "indices": query[0], "values": query[1]}
-        found = self.rows.rank(sparse=sparse, k=K, where=self._where(below), include=())
-        return [int(name) for name in found.ids]
+        return [int(name) for name in self.rows.rank(sparse=sparse, k=K, where=self.where(below), include=()).ids]
+
+
+class DrumlinHybrid(Drumlin):
+    """Words, an embedding, or both; of both, each finds 100 candidates."""
+
+    def build(self) -> None:
+        texts, embeddings = self.data.texts(), self.data.array("embeddings")
+        rows = lambda part: slice(part.start, part.stop)  # noqa: E731
+        columns = lambda part: {"embeddings": embeddings[rows(part)], "documents": texts[rows(part)]}  # noqa: E731
+        self._build(columns, {"text": "w0"})
+
+    def search(self, query, below=None) -> list[int]:
+        return [int(name) for name in self.rows.rank(**query, k=K, include=()).ids]
 
 
 class Tantivy(System):
@@ -340,6 +351,7 @@ TEXT = {
     "lancedb": LanceDb,
 }  # fmt: skip
 SPARSE = {"drumlin": DrumlinSparse, "qdrant-edge": QdrantEdge, "milvus-lite": MilvusLite}
+HYBRID = {"drumlin": DrumlinHybrid}
 
 
 def emptied(folder: Path) -> Path:
