@@ -185,7 +185,7 @@ class Bm25s(System):
     """Scores are computed when the index is made; a filter is a mask of rows."""
 
     backend = "numpy"
-    most_queries = 200
+    most_queries = 100
 
     def build(self) -> None:
         import bm25s
@@ -213,7 +213,7 @@ class Bm25sNumba(Bm25s):
 class Fts5(System):
     """No documents are kept (`content=''`); the whole file is in the page cache."""
 
-    most_queries = 50
+    most_queries = 30
 
     def _connect(self) -> None:
         self.database = sqlite3.connect(self.folder / "words.db")
@@ -244,7 +244,7 @@ class Fts5(System):
 class LanceDb(System):
     """Without positions, as phrases are not asked for; the share has an index too."""
 
-    most_queries = 200
+    most_queries = 100
 
     def build(self) -> None:
         import lancedb
@@ -309,7 +309,7 @@ class QdrantEdge(System):
 
 
 class MilvusLite(System):
-    most_queries = 50
+    most_queries = 30
 
     def _connect(self) -> None:
         from pymilvus import MilvusClient
