@@ -73,6 +73,11 @@ pub struct Error {
 #[error("other writers took every slot")]
 struct Outrun;
 
+/// The cause of a `Conflict` where what was read is too old to be compared.
+#[derive(Debug, thiserror::Error)]
+#[error("the version that was read is too old")]
+struct StaleRead;
+
 /// A wait after which most passing failures are over.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -128,6 +133,16 @@ impl Error {
     #[doc(hidden)]
     pub fn is_outrun(&self) -> bool {
         self.source.as_deref().is_some_and(|source| source.is::<Outrun>())
+    }
+
+    /// A transaction or a read of a version that is too old. Nothing was written.
+    pub(crate) fn stale_read(what: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Conflict, what).with_source(StaleRead)
+    }
+
+    /// Whether a version was too old, so that reading the newest one again helps.
+    pub fn is_stale_read(&self) -> bool {
+        self.source.as_deref().is_some_and(|source| source.is::<StaleRead>())
     }
 
     /// What kind of failure this is.

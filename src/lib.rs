@@ -64,7 +64,7 @@ pub mod text;
 pub use collection::handle::Collection;
 pub use collection::request::{
     CollectionInfo, CollectionSpec, Consistency, Get, GetAnswer, Hit, Include, IndexSettings, Query, Scope, Selection,
-    ServingState, Write, WriteOutcome,
+    ServingState, Transaction, Write, WriteOutcome,
 };
 pub use config::{Settings, Storage};
 pub use error::{Error, ErrorKind, Result};

@@ -2,6 +2,7 @@
 //! A read waits for the bucket only if it is strong, or for a second at most after a time without use.
 
 mod ranked;
+mod transactions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -6,6 +6,7 @@ mod facets;
 mod groups;
 mod query;
 mod ranked;
+mod transaction;
 pub(in crate::collection) mod validate;
 
 use serde_json::{Map, Value};
@@ -18,6 +19,7 @@ pub use self::ranked::{
     Combination, Diversity, ExampleStrategy, Examples, Fusion, LeafQuery, LeafSearch, NearestOptions, RankedSearch,
     Ranking,
 };
+pub use self::transaction::Transaction;
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;

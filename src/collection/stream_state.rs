@@ -13,6 +13,7 @@ use super::request::WriteOutcome;
 #[cfg(test)]
 use super::state::graphs::GraphPart;
 use super::state::graphs::{self, Relinked};
+use super::state::recent_deletions::RecentDeletions;
 use super::state::snapshot::Snapshot;
 use super::write::change::Change;
 use super::write::resolve::resolve;
@@ -28,6 +29,7 @@ use crate::stream::state::{Resolution, State, Weight};
 #[derive(Debug)]
 pub struct CollectionState {
     pub(super) current: Snapshot,
+    deletions: RecentDeletions,
     limits: Limits,
     published: Arc<ArcSwap<Snapshot>>,
     account: Mutex<Account>,
@@ -36,13 +38,15 @@ pub struct CollectionState {
 impl CollectionState {
     /// The empty collection at version 0. Each [`State::publish`] replaces `published` and updates `account`.
     pub fn new(metric: Metric, limits: Limits, published: Arc<ArcSwap<Snapshot>>, account: Account) -> CollectionState {
-        CollectionState { current: Snapshot::empty(metric), limits, published, account: Mutex::new(account) }
+        let (current, deletions) = (Snapshot::empty(metric), RecentDeletions::after(Version(0)));
+        CollectionState { current, deletions, limits, published, account: Mutex::new(account) }
     }
 
     /// Frees the records, and publishes a snapshot without them. The state is of no further use. Its tail took
     /// `tail_bytes`.
     pub fn free_records(&mut self, tail_bytes: u64) {
         self.current = self.current.hollow(tail_bytes);
+        self.deletions = RecentDeletions::after(self.current.version);
         self.published.store(Arc::new(self.current.clone()));
         self.account.lock().set(0, 0);
     }
@@ -85,7 +89,7 @@ impl State for CollectionState {
     }
 
     fn resolve(&self, requests: &[&Change]) -> Resolution<WriteOutcome> {
-        resolve(&self.current, &self.limits, requests)
+        resolve(&self.current, &self.deletions, &self.limits, requests)
     }
 
     fn configure(&mut self, config: &StreamConfig) -> Result<(), FormatError> {
@@ -93,7 +97,9 @@ impl State for CollectionState {
     }
 
     fn load(&mut self, groups: Vec<Rows>, version: Version, inverted: Vec<Inverted>) -> Result<(), FormatError> {
-        self.current.load(groups, version, inverted)
+        self.current.load(groups, version, inverted)?;
+        self.deletions = RecentDeletions::after(version);
+        Ok(())
     }
 
     fn load_graph(&mut self, entry: &GraphEntry, bytes: Bytes) -> Result<(), FormatError> {
@@ -101,11 +107,13 @@ impl State for CollectionState {
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), FormatError> {
-        self.current.apply(commit)
+        self.current.apply(commit)?;
+        self.deletions.note(commit.header.version, &commit.rows);
+        Ok(())
     }
 
     fn publish(&self) {
-        let held = self.current.footprint().sum();
+        let held = self.current.footprint().sum() + self.deletions.size_bytes();
         self.account.lock().set(held + estimate::STANDING_BYTES, self.current.owed_bytes());
         self.published.store(Arc::new(self.current.clone()));
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::answers::{Matches, Reading};
 use super::handle::Collection;
-use super::request::{Get, Include, Query};
+use super::request::{Consistency, Get, Include, Query};
 use super::scan::Scan;
 use super::state::snapshot::Snapshot;
 use super::stream_state::CollectionState;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::record::Version;
+use crate::record::{CollectionId, Version};
 
 /// A collection at one version, for reads. It keeps that version in memory as long as it lives. Cheap to clone. Made by
 /// [`Store::collection_at`](crate::Store::collection_at).
@@ -24,9 +24,10 @@ pub struct VersionView {
 }
 
 impl VersionView {
-    /// The collection as it is now.
-    pub(crate) fn of_present(collection: Collection) -> VersionView {
-        VersionView { snapshot: collection.present(), collection, _state: None }
+    /// The newest version, as the bucket has it.
+    pub(crate) async fn of_newest(collection: Collection) -> Result<VersionView> {
+        let snapshot = collection.pinned().await?.snapshot(Consistency::Strong).await?;
+        Ok(VersionView { snapshot, collection, _state: None })
     }
 
     /// The collection as `state` holds it.
@@ -37,6 +38,11 @@ impl VersionView {
     /// The version.
     pub fn version(&self) -> Version {
         self.snapshot.version()
+    }
+
+    /// The collection's identity.
+    pub fn collection_id(&self) -> CollectionId {
+        self.collection.id()
     }
 
     /// How many records there were.

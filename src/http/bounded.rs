@@ -55,6 +55,8 @@ listed! {
     Searches: |_| 100, "expected at most {} in one request, got more; split it";
     /// Records that a search is to find others like, or unlike.
     ExampleIds: |_| 100, "expected at most {} ids, got more";
+    /// Operations of one transaction.
+    Operations: |_| 1_000, "expected at most {} in one transaction, got more; write several records with one";
     /// Keys that a search selects.
     Keys: |_| 1_000, "expected at most {} keys, got more";
 }

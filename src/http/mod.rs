@@ -139,6 +139,7 @@ impl Default for HttpSettings {
 #[derive(Clone)]
 struct App {
     store: Store,
+    recent_views: chroma::RecentViews,
     front: Front,
 }
 
@@ -249,7 +250,7 @@ fn router(store: Store, front: &Front) -> Router {
         .route("/favicon.ico", get(documentation::icon))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method);
-    front.before(router).with_state(App { store, front: front.clone() })
+    front.before(router).with_state(App { store, recent_views: Default::default(), front: front.clone() })
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Response {

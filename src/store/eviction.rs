@@ -32,7 +32,7 @@ pub(super) const WAIT_INTERVAL: Duration = Duration::from_millis(10);
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The memory that a collection takes, estimated from its HEAD.
-fn load_size(head: &Head, dimension: Option<usize>) -> LoadSize {
+pub fn load_size(head: &Head, dimension: Option<usize>) -> LoadSize {
     let dim = head.config.dimension.or(dimension).unwrap_or(0) as u64;
     let sum = |values: &mut dyn Iterator<Item = u64>| values.fold(0, u64::saturating_add);
     let rows = sum(&mut head.segs.iter().map(|segment| segment.rows));

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::restore::{not_there_yet, refusal};
 use super::{Store, eviction};
 use crate::bucket::keys::StreamId;
-use crate::collection::request::Consistency;
+use crate::collection::handle::Collection;
 use crate::collection::state::snapshot::Snapshot;
 use crate::collection::stream_state::CollectionState;
 use crate::collection::version_view::VersionView;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Version;
 use crate::stream::history::History;
 use crate::stream::past::load_at;
@@ -26,17 +26,33 @@ impl Store {
     /// is no memory for it.
     pub async fn collection_at(&self, name: &str, version: Option<Version>) -> Result<VersionView> {
         let collection = self.collection(name).await?;
-        collection.count(Consistency::Strong).await?;
-        let view = VersionView::of_present(collection.clone());
+        let view = VersionView::of_newest(collection.clone()).await?;
         let present = view.version();
         let Some(version) = version.filter(|version| *version != present) else { return Ok(view) };
         if version > present {
             return Err(not_there_yet(version, present));
         }
+        self.past_view(collection, version, u64::MAX).await
+    }
+
+    /// The collection at an earlier version, unless loading it takes more than `most_bytes` of memory.
+    pub(crate) async fn past_view(
+        &self,
+        collection: Collection,
+        version: Version,
+        most_bytes: u64,
+    ) -> Result<VersionView> {
         let (inner, id) = (&self.inner, collection.id());
         let context = Arc::new(inner.context(StreamId::Collection(id)));
         let history = History::read(context.bucket.as_ref(), &context.stream, context.timing.reread()).await?;
-        eviction::check_room(inner, id, &history.head, name).await?;
+        let size = eviction::load_size(&history.head, None);
+        if size.need > most_bytes {
+            let (need, name) = (size.need, collection.name());
+            return Err(Error::limit(format!(
+                "collection {name:?} at version {version} takes about {need} bytes, at most {most_bytes} are allowed"
+            )));
+        }
+        eviction::check_room(inner, id, &history.head, &collection.name()).await?;
         let metric = collection.identity().metric;
         let published = Arc::new(arc_swap::ArcSwap::from_pointee(Snapshot::empty(metric)));
         let account = inner.instance.budget.account();

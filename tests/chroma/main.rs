@@ -3,6 +3,7 @@
 
 mod arrays;
 mod collections;
+mod conditional;
 mod errors;
 mod filters;
 mod modify;

@@ -10,7 +10,8 @@ pub mod graphs;
 mod id_table;
 #[cfg(test)]
 mod invariants;
-pub(super) mod inverted;
+mod inverted;
+pub mod recent_deletions;
 pub mod selections;
 pub mod snapshot;
 

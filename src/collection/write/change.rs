@@ -2,7 +2,7 @@
 
 use crate::collection::estimate;
 use crate::collection::read::select::Matched;
-use crate::collection::request::{Guard, Write};
+use crate::collection::request::{Guard, Transaction, Write};
 use crate::stream::state::Weight;
 
 /// A change of a collection: a write, or its end.
@@ -14,6 +14,8 @@ pub enum Change {
     Prepared(Matched, Write),
     /// Writes records, unless one of the guards does not hold: then the write is refused with `Conflict`.
     Guarded(Vec<Guard>, Write),
+    /// Writes records in several steps, unless what they follow from has changed.
+    Transaction(Transaction),
     /// Ends the collection.
     Drop,
 }
@@ -23,41 +25,57 @@ impl Change {
     pub fn into_write(self) -> Option<Write> {
         match self {
             Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => Some(write),
-            Change::Drop => None,
+            Change::Transaction(_) | Change::Drop => None,
+        }
+    }
+
+    /// The writes of this change.
+    fn writes(&self) -> &[Write] {
+        match self {
+            Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => std::slice::from_ref(write),
+            Change::Transaction(transaction) => &transaction.writes,
+            Change::Drop => &[],
         }
     }
 
     /// How much of a group commit the change takes.
     pub fn weight(&self) -> Weight {
-        let (Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write)) = self else {
-            return Weight::default();
-        };
-        match write {
-            Write::Add(records) | Write::Upsert(records) => {
-                Weight { rows: records.len(), bytes: records.iter().map(estimate::record).sum() }
-            }
-            Write::Update(updates) | Write::Merge(updates) => {
-                Weight { rows: updates.len(), bytes: updates.iter().map(estimate::update).sum() }
-            }
-            Write::Delete(selection) => {
-                let ids = selection.ids.as_deref().unwrap_or_default();
-                Weight { rows: ids.len(), bytes: ids.iter().map(|id| estimate::id(id)).sum() }
-            }
-        }
+        let sum = |sum: Weight, one: Weight| Weight { rows: sum.rows + one.rows, bytes: sum.bytes + one.bytes };
+        self.writes().iter().map(weight).fold(Weight::default(), sum)
     }
 
     /// Bytes of memory that the change may take, including the room to resolve and encode it. `None` if it adds
     /// nothing.
     pub fn growth(&self, dimension: usize) -> Option<u64> {
-        let Weight { rows, bytes } = self.weight();
-        let (rows, mut bytes) = (rows as u64, bytes as u64);
-        let (Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write)) = self else { return None };
-        match write {
-            Write::Delete(_) => return None,
-            // An update writes the unchanged fields again, the embedding too.
-            Write::Update(_) | Write::Merge(_) => bytes += rows * dimension as u64 * 4,
-            Write::Add(_) | Write::Upsert(_) => {}
-        }
-        Some(estimate::growth(rows, bytes))
+        self.writes().iter().filter_map(|write| growth(write, dimension)).reduce(u64::saturating_add)
     }
+}
+
+/// How much of a group commit a write takes.
+fn weight(write: &Write) -> Weight {
+    match write {
+        Write::Add(records) | Write::Upsert(records) => {
+            Weight { rows: records.len(), bytes: records.iter().map(estimate::record).sum() }
+        }
+        Write::Update(updates) | Write::Merge(updates) => {
+            Weight { rows: updates.len(), bytes: updates.iter().map(estimate::update).sum() }
+        }
+        Write::Delete(selection) => {
+            let ids = selection.ids.as_deref().unwrap_or_default();
+            Weight { rows: ids.len(), bytes: ids.iter().map(|id| estimate::id(id)).sum() }
+        }
+    }
+}
+
+/// Bytes of memory that a write may take; `None` if it adds nothing.
+fn growth(write: &Write, dimension: usize) -> Option<u64> {
+    let Weight { rows, bytes } = weight(write);
+    let (rows, mut bytes) = (rows as u64, bytes as u64);
+    match write {
+        Write::Delete(_) => return None,
+        // An update writes the unchanged fields again, the embedding too.
+        Write::Update(_) | Write::Merge(_) => bytes += rows * dimension as u64 * 4,
+        Write::Add(_) | Write::Upsert(_) => {}
+    }
+    Some(estimate::growth(rows, bytes))
 }

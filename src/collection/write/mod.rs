@@ -4,6 +4,7 @@
 pub mod change;
 mod overlay;
 pub(super) mod resolve;
+mod transaction;
 
 #[cfg(test)]
 mod resolve_tests;

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata};
 
 /// An id touched by the batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Touched {
     /// Its row among `slots`. The slot is empty if the record is gone and was never in the snapshot.
     slot: usize,
@@ -42,7 +42,7 @@ pub struct DeleteCandidate<'a> {
     pub id: &'a str,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Overlay<'a> {
     base: &'a Snapshot,
     slots: Vec<Option<Row>>,
@@ -57,6 +57,11 @@ impl<'a> Overlay<'a> {
     /// Slots in use, at least as many as there will be rows.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Whether an earlier request of the batch wrote or deleted the record with this id.
+    pub fn is_touched(&self, id: &str) -> bool {
+        self.touched.contains_key(id)
     }
 
     /// The record with this id.

@@ -11,6 +11,7 @@ use crate::collection::read::insertion_order::in_order;
 use crate::collection::read::select::Matched;
 use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
 use crate::collection::request::{Guard, Selection, Write, WriteOutcome};
+use crate::collection::state::recent_deletions::RecentDeletions;
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::collection::state::{KeyType, KeyTypes};
 use crate::config::Limits;
@@ -20,9 +21,14 @@ use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
 use crate::stream::state::Resolution;
 
-/// Resolves a batch against a snapshot.
-pub fn resolve(base: &Snapshot, limits: &Limits, changes: &[&Change]) -> Resolution<WriteOutcome> {
-    let mut resolver = Resolver::new(base, limits);
+/// Resolves a batch against a snapshot. `deletions` are those that led to it.
+pub fn resolve(
+    base: &Snapshot,
+    deletions: &RecentDeletions,
+    limits: &Limits,
+    changes: &[&Change],
+) -> Resolution<WriteOutcome> {
+    let mut resolver = Resolver::new(base, deletions, limits);
     let mut answers: Vec<Result<WriteOutcome>> = changes.iter().map(|change| resolver.change(change)).collect();
     let resolution = resolver.finish();
     let version = if resolution.is_empty() { base.version() } else { base.version().next() };
@@ -34,21 +40,22 @@ pub fn resolve(base: &Snapshot, limits: &Limits, changes: &[&Change]) -> Resolut
 /// found before ([`Change::Prepared`]).
 const SELECT_TIME: Duration = Duration::from_secs(5);
 
-struct Resolver<'a> {
-    base: &'a Snapshot,
-    limits: &'a Limits,
+pub(super) struct Resolver<'a> {
+    pub(super) base: &'a Snapshot,
+    pub(super) deletions: &'a RecentDeletions,
+    pub(super) limits: &'a Limits,
     /// The dimension that the snapshot or an earlier request fixed.
-    dimension: Option<usize>,
+    pub(super) dimension: Option<usize>,
     /// Kinds of metadata values that the snapshot has not seen.
-    learnt: KeyTypes,
-    overlay: Overlay<'a>,
+    pub(super) learnt: KeyTypes,
+    pub(super) overlay: Overlay<'a>,
     dropping: bool,
 }
 
 impl<'a> Resolver<'a> {
-    fn new(base: &'a Snapshot, limits: &'a Limits) -> Resolver<'a> {
+    fn new(base: &'a Snapshot, deletions: &'a RecentDeletions, limits: &'a Limits) -> Resolver<'a> {
         let (dimension, learnt, overlay) = (base.dimension(), KeyTypes::default(), Overlay::new(base));
-        Resolver { base, limits, dimension, learnt, overlay, dropping: false }
+        Resolver { base, deletions, limits, dimension, learnt, overlay, dropping: false }
     }
 
     /// A drop has no rows: earlier writes of the batch took effect and ended at once.
@@ -74,6 +81,7 @@ impl<'a> Resolver<'a> {
                 guards.iter().try_for_each(|guard| self.check_guard(guard))?;
                 self.write(write, &Matched::default())
             }
+            Change::Transaction(transaction) => self.transaction(transaction),
             Change::Drop => {
                 self.dropping = true;
                 Ok(WriteOutcome::default())
@@ -98,7 +106,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn write(&mut self, write: &'a Write, matched: &Matched) -> Result<WriteOutcome> {
+    pub(super) fn write(&mut self, write: &'a Write, matched: &Matched) -> Result<WriteOutcome> {
         let dimension = check_write(write, self.dimension, self.limits)?;
         let outcome = match write {
             Write::Add(records) => self.add(records),

@@ -60,6 +60,8 @@ pub(super) struct ChromaGetAnswer {
     list: usize,
     /// Next record of it.
     next: usize,
+    /// The token of a conditional read.
+    read_token: Option<u64>,
 }
 
 /// The lists of an answer, with the field that asks for each; ids are there always.
@@ -77,7 +79,12 @@ static GET_LISTS: &[(&str, Option<Field>)] = LISTS.split_at(5).0;
 
 impl ChromaGetAnswer {
     pub(super) fn new(reading: Reading, fields: Vec<Field>, version: ApiVersion) -> ChromaGetAnswer {
-        ChromaGetAnswer { reading, fields, version, list: 0, next: 0 }
+        ChromaGetAnswer { reading, fields, version, list: 0, next: 0, read_token: None }
+    }
+
+    /// This answer with the token of a conditional read behind its fields.
+    pub(super) fn with_read_token(self, token: u64) -> ChromaGetAnswer {
+        ChromaGetAnswer { read_token: Some(token), ..self }
     }
 
     /// Appends the next record's entry in a list. Returns false if no record is left.
@@ -106,13 +113,17 @@ fn begin_list(place: usize, (name, field): (&str, Option<Field>), asked: &[Field
 }
 
 /// Writes the end of the answer, after all lists. Returns false if nothing is left to write.
-fn end_answer(asked: &[Field], version: ApiVersion, into: &mut Vec<u8>) -> Result<bool> {
+fn end_answer(asked: &[Field], version: ApiVersion, read_token: Option<u64>, into: &mut Vec<u8>) -> Result<bool> {
     into.extend_from_slice(match version {
         // What a URI leads to; only clients load it.
         ApiVersion::V1 => br#","data":null,"included":"#,
         ApiVersion::V2 => br#","include":"#,
     });
     append(into, &asked)?;
+    if let Some(token) = read_token {
+        into.extend_from_slice(br#","read_token":"#);
+        append(into, &token)?;
+    }
     into.push(b'}');
     Ok(false)
 }
@@ -132,7 +143,7 @@ impl JsonPieces for ChromaGetAnswer {
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
         let Some((name, field)) = GET_LISTS.get(self.list) else {
-            return end_answer(&self.fields, self.version, into);
+            return end_answer(&self.fields, self.version, self.read_token, into);
         };
         if self.next == 0 && !begin_list(self.list, (name, *field), &self.fields, into)? {
             self.end_list();
@@ -214,7 +225,7 @@ impl JsonPieces for QueryBody {
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool> {
         let Some((name, field)) = LISTS.get(self.list) else {
-            return end_answer(&self.fields, self.version, into);
+            return end_answer(&self.fields, self.version, None, into);
         };
         if (self.query, self.next) == (0, 0) && !begin_list(self.list, (name, *field), &self.fields, into)? {
             self.end_list();

@@ -135,6 +135,11 @@ impl RecordColumns {
         self
     }
 
+    /// How many ids there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The length of the embeddings, if there are any.
     pub(super) fn dimension(&self) -> Option<usize> {
         self.embeddings().next().map(Vec::len)

@@ -101,6 +101,22 @@ impl ChromaError {
         ChromaError::new(StatusCode::NOT_IMPLEMENTED, "ChromaError", message)
     }
 
+    /// A record that a transaction read or writes was written by another.
+    pub(super) fn write_conflict() -> ChromaError {
+        ChromaError::new(StatusCode::CONFLICT, "ConditionalWriteConflictError", "conditional write conflict")
+    }
+
+    /// What a transaction read is too old.
+    pub(super) fn stale_read(message: impl Into<String>) -> ChromaError {
+        ChromaError::new(StatusCode::PRECONDITION_FAILED, "StaleReadError", message)
+    }
+
+    /// A transaction that other writers outran; nothing was written.
+    pub(super) fn back_off(message: impl Into<String>) -> ChromaError {
+        let refused = ChromaError::new(StatusCode::TOO_MANY_REQUESTS, "Backoff", message);
+        ChromaError { retry_after: Some(1), ..refused }
+    }
+
     /// The key may not do this, or not now: 401, 403 or 429.
     pub(in crate::http) fn refused(status: StatusCode, message: impl Into<String>) -> ChromaError {
         let name = match status {

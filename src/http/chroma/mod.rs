@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod collections;
 mod columns;
+mod conditional;
 mod configuration;
 mod describe;
 mod embeddings;
@@ -30,6 +31,7 @@ use axum::routing::{delete, get, patch, post, put};
 use super::HttpRoute;
 
 pub use collections::chroma_collection;
+pub(super) use conditional::RecentViews;
 
 /// Prefix of every route's path.
 const PREFIX: &str = "/api/v2";
@@ -161,6 +163,16 @@ fn record_routes() -> Vec<HttpRoute> {
             post(search::search),
         ),
         (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/conditional/get",
+            post(conditional::get),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/conditional/commit",
+            post(conditional::commit),
+        ),
+        (
             Method::GET,
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/count",
             get(reads::count),
@@ -168,6 +180,11 @@ fn record_routes() -> Vec<HttpRoute> {
         (
             Method::POST,
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/attach",
+            post(functions::change),
+        ),
+        (
+            Method::POST,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/attached_functions/{function}/add_input",
             post(functions::change),
         ),
         (
