@@ -101,6 +101,9 @@ async fn attached_functions_are_not_there() {
     assert_eq!(server.post(&format!("{path}/functions/attach"), &attach).await.status, 501);
     let detach = json!({"delete_output": true});
     assert_eq!(server.post(&format!("{path}/attached_functions/f/detach"), &detach).await.status, 501);
+    let add = json!({"input_collection_id": "60bc2f5b-0e94-41af-b7b8-a55b841a6255"});
+    let refused = server.post(&format!("{path}/attached_functions/f/add_input"), &add).await;
+    assert_refused(&refused, 501, "ChromaError", "Functions cannot be attached to collections here");
     let described = server.get(&format!("{path}/functions/f")).await;
     assert_refused(&described, 404, "NotFoundError", "Attached function not found");
     server.stop().await;

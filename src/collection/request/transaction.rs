@@ -28,9 +28,8 @@ impl Transaction {
 
     /// Refuses a delete that selects by more than ids, and more records than one request may have.
     pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
-        let by_ids = |selection: &Selection| {
-            selection.ids.is_some() && selection.filter.is_none() && selection.limit.is_none()
-        };
+        let by_ids =
+            |selection: &Selection| selection.ids.is_some() && selection.filter.is_none() && selection.limit.is_none();
         let odd = |write: &Write| matches!(write, Write::Delete(selection) if !by_ids(selection));
         if let Some(i) = self.writes.iter().position(odd) {
             let what = format!("writes[{i}]: expected a delete of ids alone, as the ids are compared with the log");

@@ -102,11 +102,10 @@ mod tests {
         (1..=4).for_each(|version| recent.note(Version(version), &rows));
         assert_eq!((recent.complete_after(), recent.of("r0")), (Version(0), Some(Version(4))));
         recent.note(Version(5), &deletes(&["x".to_owned()]));
-        assert_eq!((recent.complete_after(), recent.of("r0"), recent.of("x")), (
-            Version(1),
-            Some(Version(4)),
-            Some(Version(5))
-        ));
+        assert_eq!(
+            (recent.complete_after(), recent.of("r0"), recent.of("x")),
+            (Version(1), Some(Version(4)), Some(Version(5)))
+        );
         (6..=9).for_each(|version| recent.note(Version(version), &rows));
         assert_eq!((recent.complete_after(), recent.of("x"), recent.order.len()), (Version(5), None, MOST));
     }

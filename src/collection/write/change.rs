@@ -32,7 +32,9 @@ impl Change {
     /// The writes of this change.
     fn writes(&self) -> &[Write] {
         match self {
-            Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => std::slice::from_ref(write),
+            Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => {
+                std::slice::from_ref(write)
+            }
             Change::Transaction(transaction) => &transaction.writes,
             Change::Drop => &[],
         }

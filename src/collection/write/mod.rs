@@ -8,3 +8,5 @@ mod transaction;
 
 #[cfg(test)]
 mod resolve_tests;
+#[cfg(test)]
+mod transaction_tests;

@@ -16,8 +16,8 @@ impl<'a> Resolver<'a> {
             self.check_unchanged(read, transaction)?;
         }
         // A single write leaves no trace of itself.
-        let before = (transaction.writes.len() > 1)
-            .then(|| (self.dimension, self.learnt.clone(), self.overlay.clone()));
+        let before =
+            (transaction.writes.len() > 1).then(|| (self.dimension, self.learnt.clone(), self.overlay.clone()));
         let mut sum = WriteOutcome::default();
         for write in &transaction.writes {
             match self.write(write, &Matched::default()) {

@@ -60,7 +60,10 @@ pub(super) fn out_of_reach(name: &str) -> Option<String> {
 
 /// Every route, once.
 pub(super) fn routes() -> Vec<HttpRoute> {
-    [server_routes(), collection_routes(), record_routes(), v1::routes()].into_iter().flatten().collect()
+    [server_routes(), collection_routes(), record_routes(), transaction_routes(), function_routes(), v1::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Routes of the server, tenants and databases.
@@ -128,7 +131,7 @@ fn collection_routes() -> Vec<HttpRoute> {
     ]
 }
 
-/// Routes of records, and of functions.
+/// Routes of records.
 fn record_routes() -> Vec<HttpRoute> {
     vec![
         (
@@ -163,6 +166,17 @@ fn record_routes() -> Vec<HttpRoute> {
             post(search::search),
         ),
         (
+            Method::GET,
+            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/count",
+            get(reads::count),
+        ),
+    ]
+}
+
+/// Routes of transactions.
+fn transaction_routes() -> Vec<HttpRoute> {
+    vec![
+        (
             Method::POST,
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/conditional/get",
             post(conditional::get),
@@ -172,11 +186,12 @@ fn record_routes() -> Vec<HttpRoute> {
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/conditional/commit",
             post(conditional::commit),
         ),
-        (
-            Method::GET,
-            "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/count",
-            get(reads::count),
-        ),
+    ]
+}
+
+/// Routes of functions, none of which work here.
+fn function_routes() -> Vec<HttpRoute> {
+    vec![
         (
             Method::POST,
             "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection}/functions/attach",

@@ -35,13 +35,13 @@ pub(in crate::http::chroma) struct ConditionalGetBody {
 pub(in crate::http::chroma) struct CommitBody {
     pub(super) read_token: Option<u64>,
     pub(super) read_ids: Option<List<String, Ids>>,
-    pub(super) operations: List<Operation, Operations>,
+    pub(super) operations: List<CommitOperation, Operations>,
 }
 
 bodies! { Query: ConditionalGetBody; Records: CommitBody; }
 
 /// One operation of a commit.
-pub(in crate::http::chroma) enum Operation {
+pub(in crate::http::chroma) enum CommitOperation {
     /// Columns of records, and what is written of them.
     Columns(RecordColumns, fn(RecordColumns) -> Write),
     Delete(ChromaDeleteBody),
@@ -59,32 +59,34 @@ enum OperationName {
 
 impl OperationName {
     /// Decodes the payload of an operation of this name.
-    fn payload<'de, D: Deserializer<'de>>(self, payload: D) -> Result<Operation, D::Error> {
+    fn payload<'de, D: Deserializer<'de>>(self, payload: D) -> Result<CommitOperation, D::Error> {
         Ok(match self {
-            OperationName::Add => {
-                Operation::Columns(AddBody::deserialize(payload)?.into(), |columns| Write::Add(columns.into_records()))
-            }
-            OperationName::Update => Operation::Columns(ChromaUpdateBody::deserialize(payload)?.into(), |columns| {
-                Write::Update(columns.into_updates())
+            OperationName::Add => CommitOperation::Columns(AddBody::deserialize(payload)?.into(), |columns| {
+                Write::Add(columns.into_records())
             }),
-            OperationName::Upsert => Operation::Columns(UpsertBody::deserialize(payload)?.into(), |columns| {
+            OperationName::Update => {
+                CommitOperation::Columns(ChromaUpdateBody::deserialize(payload)?.into(), |columns| {
+                    Write::Update(columns.into_updates())
+                })
+            }
+            OperationName::Upsert => CommitOperation::Columns(UpsertBody::deserialize(payload)?.into(), |columns| {
                 Write::Merge(columns.into_updates())
             }),
-            OperationName::Delete => Operation::Delete(ChromaDeleteBody::deserialize(payload)?),
+            OperationName::Delete => CommitOperation::Delete(ChromaDeleteBody::deserialize(payload)?),
         })
     }
 }
 
 impl<'de> serde::de::DeserializeSeed<'de> for OperationName {
-    type Value = Operation;
+    type Value = CommitOperation;
 
-    fn deserialize<D: Deserializer<'de>>(self, payload: D) -> Result<Operation, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, payload: D) -> Result<CommitOperation, D::Error> {
         self.payload(payload)
     }
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(field_identifier, rename_all = "lowercase")]
 enum OperationKey {
     Operation,
     Payload,
@@ -92,8 +94,8 @@ enum OperationKey {
     Unknown,
 }
 
-impl<'de> Deserialize<'de> for Operation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Operation, D::Error> {
+impl<'de> Deserialize<'de> for CommitOperation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CommitOperation, D::Error> {
         deserializer.deserialize_map(OperationVisitor)
     }
 }
@@ -101,13 +103,13 @@ impl<'de> Deserialize<'de> for Operation {
 struct OperationVisitor;
 
 impl<'de> Visitor<'de> for OperationVisitor {
-    type Value = Operation;
+    type Value = CommitOperation;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an operation with its payload")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Operation, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<CommitOperation, A::Error> {
         let (mut name, mut early, mut decoded) = (None::<OperationName>, None::<Tree>, None);
         while let Some(key) = entries.next_key::<OperationKey>()? {
             match (key, name) {
@@ -139,8 +141,8 @@ mod tests {
     fn decoded(json: &str) -> Result<(usize, &'static str), String> {
         let operation: Operation = serde_json::from_str(json).map_err(|e| e.to_string())?;
         Ok(match operation {
-            Operation::Delete(body) => (body.ids.map_or(0, |ids| ids.0.len()), "delete"),
-            Operation::Columns(columns, make) => match make(columns) {
+            CommitOperation::Delete(body) => (body.ids.map_or(0, |ids| ids.0.len()), "delete"),
+            CommitOperation::Columns(columns, make) => match make(columns) {
                 Write::Add(records) => (records.len(), "add"),
                 Write::Update(updates) => (updates.len(), "update"),
                 Write::Merge(updates) => (updates.len(), "upsert"),

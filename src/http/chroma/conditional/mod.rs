@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use self::body::{CommitBody, ConditionalGetBody, Operation};
+use self::body::{CommitBody, CommitOperation, ConditionalGetBody};
 pub(in crate::http) use self::recent_views::RecentViews;
 use super::super::App;
 use super::super::answer::json;
@@ -91,12 +91,13 @@ async fn view_of(app: &App, collection: &Collection, version: Version) -> Result
     if let Some(view) = app.recent_views.find(id, version) {
         return Ok(view);
     }
-    let past = app.store.past_view(collection.clone(), version, MOST_LOADED_BYTES).await.map_err(|e| match e.kind() {
-        ErrorKind::NotFound | ErrorKind::Limit | ErrorKind::NoRoom => {
-            ChromaError::stale_read(format!("{}; read again without a read_token", e.message()))
-        }
-        _ => e.into(),
-    })?;
+    let past =
+        app.store.past_view(collection.clone(), version, MOST_LOADED_BYTES).await.map_err(|e| match e.kind() {
+            ErrorKind::NotFound | ErrorKind::Limit | ErrorKind::NoRoom => {
+                ChromaError::stale_read(format!("{}; read again without a read_token", e.message()))
+            }
+            _ => e.into(),
+        })?;
     app.recent_views.keep(&past);
     Ok(past)
 }
@@ -154,9 +155,9 @@ struct Writes {
 }
 
 impl Writes {
-    fn push(&mut self, operation: Operation) -> Result<(), ChromaError> {
+    fn push(&mut self, operation: CommitOperation) -> Result<(), ChromaError> {
         let write = match operation {
-            Operation::Delete(body) => {
+            CommitOperation::Delete(body) => {
                 if body.r#where.is_some() || body.where_document.is_some() || body.limit.is_some() {
                     let fault = "where, where_document, limit: a delete in a transaction takes ids alone";
                     return Err(ChromaError::validation(&[fault.to_owned()]));
@@ -170,7 +171,7 @@ impl Writes {
                 let ids = ids.into_iter().filter(|id| !id.is_empty()).collect();
                 Write::Delete(Selection { ids: Some(ids), ..Selection::default() })
             }
-            Operation::Columns(columns, make) => {
+            CommitOperation::Columns(columns, make) => {
                 columns.check(self.dimension)?;
                 self.dimension = self.dimension.or(columns.dimension());
                 self.records += columns.len();

@@ -21,12 +21,12 @@ const MOST: usize = 64;
 const KEPT: Duration = Duration::from_secs(30);
 
 /// The views, oldest first.
-type Kept = VecDeque<(Instant, VersionView)>;
+type ViewQueue = VecDeque<(Instant, VersionView)>;
 
 /// Views of versions, of any collection. Cheap to clone.
 #[derive(Clone, Default)]
 pub(in crate::http) struct RecentViews {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<ViewQueue>>,
     loading: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -72,7 +72,7 @@ fn is_of(view: &VersionView, id: CollectionId, version: Version) -> bool {
 }
 
 /// Drops the views whose time is over.
-fn forget(kept: &mut Kept, now: Instant) {
+fn forget(kept: &mut ViewQueue, now: Instant) {
     while kept.front().is_some_and(|(since, _)| now >= *since + KEPT) {
         kept.pop_front();
     }
