@@ -23,7 +23,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::collection::request::{
-    CollectionInfo, CollectionSpec, Consistency, Get, GetAnswer, Hit, Query, Scope, Selection, Write, WriteOutcome,
+    CollectionInfo, CollectionSpec, Consistency, Get, GetAnswer, Hit, Query, Scope, Selection, Transaction, Write,
+    WriteOutcome,
 };
 use crate::compute::while_waiting;
 use crate::config::Settings;
@@ -212,6 +213,14 @@ impl Collection {
     /// As [`crate::Collection::write`].
     pub fn delete(&self, selection: Selection) -> Result<WriteOutcome> {
         self.runtime.run(self.collection.delete(selection))
+    }
+
+    /// Commits writes that follow from what was read; see [`crate::Collection::commit`].
+    ///
+    /// # Errors
+    /// As the async call.
+    pub fn commit(&self, transaction: Transaction) -> Result<WriteOutcome> {
+        self.runtime.run(self.collection.commit(transaction))
     }
 
     /// Reads records in insertion order.

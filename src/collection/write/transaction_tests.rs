@@ -35,9 +35,16 @@ fn next_write(random: &mut StdRng) -> Write {
     }
 }
 
-/// What becomes of a transaction that read this id at this version, and writes another.
+/// What becomes of transactions from this version: one that read this id, and one that only writes it.
 fn outcome(replay: &Replay, id: &str, read: Version) -> &'static str {
-    let transaction = Transaction { read: Some(read), read_ids: vec![id.to_owned()], writes: vec![add("new")] };
+    let reader = Transaction { read: Some(read), read_ids: vec![id.to_owned()], writes: Vec::new() };
+    let writer = Transaction { read: Some(read), read_ids: Vec::new(), writes: vec![update(id, "new")] };
+    let outcome = outcome_of(replay, reader);
+    assert_eq!(outcome, outcome_of(replay, writer), "{id} at {read}");
+    outcome
+}
+
+fn outcome_of(replay: &Replay, transaction: Transaction) -> &'static str {
     let resolved = replay.state.resolve(&[&Change::Transaction(transaction)]);
     match &resolved.answers[0] {
         Ok(_) => "commits",

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn decoded(json: &str) -> Result<(usize, &'static str), String> {
-        let operation: Operation = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        let operation: CommitOperation = serde_json::from_str(json).map_err(|e| e.to_string())?;
         Ok(match operation {
             CommitOperation::Delete(body) => (body.ids.map_or(0, |ids| ids.0.len()), "delete"),
             CommitOperation::Columns(columns, make) => match make(columns) {

@@ -189,9 +189,9 @@ async fn commit_in(
     collection: &Collection,
     transaction: Transaction,
 ) -> Result<Option<Version>, Error> {
-    let (committing, read) = (collection.clone(), transaction.read);
+    let (committing, before) = (collection.clone(), transaction.read.unwrap_or(collection.info().version));
     let outcome = begun.run(async move { committing.commit(transaction).await }).await?;
-    let is_new = outcome.applied > 0 && read.is_none_or(|read| outcome.version > read);
+    let is_new = outcome.applied > 0 && outcome.version > before;
     Ok(is_new.then_some(outcome.version))
 }
 
