@@ -36,6 +36,7 @@ from . import connect
 from ._collection import Collection
 from ._database import Database
 from ._diverse import diverse
+from ._ranked import RankedResult
 from .errors import InvalidArgument
 
 __all__ = ["DrumlinVectorStore"]
@@ -53,10 +54,14 @@ _OPERATORS = {
 }
 
 
+_WITH_WORDS = (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.HYBRID)
+
+
 class DrumlinVectorStore(BasePydanticVectorStore):
     """Nodes in a collection of Drumlin.
 
-    The modes are DEFAULT and MMR. All operators of filters work. The store answers ``== != > >= < <= in nin`` by
+    The modes are DEFAULT, MMR, TEXT_SEARCH and HYBRID. Search by text needs no embedding: it finds the words of
+    ``query_str`` by BM25. HYBRID fuses both; ``alpha`` weighs the embedding, 1 − ``alpha`` the words. All operators of filters work. The store answers ``== != > >= < <= in nin`` by
     itself; for the others, and for NOT, the metadata of all nodes is read and compared here first.
 
     Parameters
@@ -153,16 +158,21 @@ class DrumlinVectorStore(BasePydanticVectorStore):
         return [_node(row) for row in self._collection.get(ids, where=where)]
 
     def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
-        """The nodes nearest to an embedding.
+        """The nodes nearest to an embedding, or those that have the words of a text, or both fused.
 
-        Similarities are ``1 − distance``, under ``l2`` ``1 / (1 + distance)``: larger is nearer.
+        Similarities are ``1 − distance``, under ``l2`` ``1 / (1 + distance)``: larger is nearer. With words they are the
+        scores of :meth:`Collection.rank`.
         """
         ids, where = self._selected(query.node_ids, query.filters, query.doc_ids)
+        if query.mode in _WITH_WORDS:
+            return _ranked(self._collection.rank(**_rank(query, ids, where)))
         return self._answer(query, self._collection.search(**_search(query, ids, where)).to_list())
 
     async def aquery(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
         """:meth:`query` for ``await``."""
         ids, where = self._selected(query.node_ids, query.filters, query.doc_ids)
+        if query.mode in _WITH_WORDS:
+            return _ranked(await self._collection.arank(**_rank(query, ids, where)))
         result = await self._collection.asearch(**_search(query, ids, where))
         return self._answer(query, result.to_list())
 
@@ -233,7 +243,7 @@ def _matches(name: str, metadatas: dict[str, dict[str, Any]], filters: MetadataF
 def _search(query: VectorStoreQuery, ids: list[str] | None, where: dict[str, Any] | None) -> dict[str, Any]:
     """The arguments of the search."""
     if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
-        raise NotImplementedError(f"mode: expected DEFAULT or MMR, got {query.mode.name}: there is no search by text yet")
+        raise NotImplementedError(f"mode: expected DEFAULT, MMR, TEXT_SEARCH or HYBRID, got {query.mode.name}")
     if query.query_embedding is None:
         raise InvalidArgument("query: expected an embedding, got none")
     is_mmr = query.mode == VectorStoreQueryMode.MMR
@@ -244,6 +254,36 @@ def _search(query: VectorStoreQuery, ids: list[str] | None, where: dict[str, Any
         "where": where,
         "include": ("documents", "metadatas", "embeddings") if is_mmr else ("documents", "metadatas"),
     }
+
+
+def _rank(query: VectorStoreQuery, ids: list[str] | None, where: dict[str, Any] | None) -> dict[str, Any]:
+    """The arguments of a search for words."""
+    if not query.query_str:
+        raise InvalidArgument("query: expected query_str, got none")
+    options = {
+        "text": query.query_str,
+        "k": query.similarity_top_k,
+        "ids": ids,
+        "where": where,
+        "include": ("documents", "metadatas"),
+    }
+    if query.mode != VectorStoreQueryMode.HYBRID:
+        return options
+    if query.query_embedding is None:
+        raise InvalidArgument("query: expected an embedding, got none")
+    options |= {"k": query.hybrid_top_k or query.similarity_top_k, "embedding": query.query_embedding}
+    if query.sparse_top_k:
+        options["candidates"] = max(query.sparse_top_k, options["k"])
+    if query.alpha is not None:
+        options["fusion"] = {"weighted_sum": {"weights": [query.alpha, 1.0 - query.alpha]}}
+    return options
+
+
+def _ranked(found: RankedResult) -> VectorStoreQueryResult:
+    hits = list(found)
+    return VectorStoreQueryResult(
+        nodes=[_node(hit) for hit in hits], similarities=[hit["score"] for hit in hits], ids=found.ids
+    )
 
 
 def _columns(nodes: Sequence[BaseNode]) -> dict[str, Any]:

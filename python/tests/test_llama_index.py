@@ -17,6 +17,7 @@ from llama_index.core.vector_stores.types import (  # noqa: E402
     VectorStoreQueryMode,
 )
 
+from drumlin import InvalidArgument  # noqa: E402
 from drumlin.llama_index import DrumlinVectorStore  # noqa: E402
 
 
@@ -103,8 +104,25 @@ def test_nodes_are_read_deleted_and_cleared(store):
     assert store.client.count() == 0
 
 
-def test_mmr_is_a_mode_and_search_by_text_is_not_yet(store):
+def test_texts_are_searched_by_words_and_by_words_and_embeddings_at_once(store):
+    only_words = VectorStoreQuery(query_str="text of c", similarity_top_k=1, mode=VectorStoreQueryMode.TEXT_SEARCH)
+    found = store.query(only_words)
+    assert found.ids == ["c"] and found.similarities[0] > 0 and found.nodes[0].get_content() == "text of c"
+    assert asyncio.run(store.aquery(only_words)).ids == ["c"]
+
+    both = {"query_str": "text of c", "query_embedding": [1, 0], "mode": VectorStoreQueryMode.HYBRID}
+    for alpha, best in [(1.0, "a"), (0.0, "c")]:
+        assert store.query(VectorStoreQuery(similarity_top_k=1, alpha=alpha, **both)).ids == [best]
+    found = store.query(VectorStoreQuery(similarity_top_k=1, hybrid_top_k=3, **both))
+    assert sorted(found.ids) == ["a", "b", "c"] and found.similarities == sorted(found.similarities, reverse=True)
+    late = MetadataFilters(filters=[MetadataFilter(key="year", value=2022, operator=FilterOperator.LT)])
+    assert "c" not in store.query(VectorStoreQuery(filters=late, similarity_top_k=3, **both)).ids
+    with pytest.raises(InvalidArgument, match="query_str"):
+        store.query(VectorStoreQuery(query_embedding=[1, 0], mode=VectorStoreQueryMode.TEXT_SEARCH))
+
+
+def test_mmr_is_a_mode_and_sparse_models_are_not(store):
     query = VectorStoreQuery(query_embedding=[1, 0], similarity_top_k=2, mode=VectorStoreQueryMode.MMR, mmr_threshold=0.1)
     assert store.query(query).ids[0] == "a" and len(store.query(query).ids) == 2
-    with pytest.raises(NotImplementedError, match="no search by text yet"):
-        store.query(VectorStoreQuery(query_embedding=[1, 0], mode=VectorStoreQueryMode.HYBRID))
+    with pytest.raises(NotImplementedError, match="TEXT_SEARCH or HYBRID, got SPARSE"):
+        store.query(VectorStoreQuery(query_embedding=[1, 0], mode=VectorStoreQueryMode.SPARSE))
