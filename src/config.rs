@@ -270,6 +270,8 @@ pub struct Limits {
     pub k: usize,
     /// Query embeddings of one search request.
     pub queries: usize,
+    /// Entries of a sparse vector, stored or searched for.
+    pub sparse_entries: usize,
     /// Write requests waiting for one collection's writer.
     pub waiting_writes: usize,
     /// Searches waiting for a thread.
@@ -287,6 +289,7 @@ impl Default for Limits {
             batch_bytes: 64 << 20,
             k: 10_000,
             queries: 1_000,
+            sparse_entries: 65_536,
             waiting_writes: 10_000,
             waiting_searches: 10_000,
         }

@@ -97,6 +97,7 @@ pub const VARIABLES: &[Variable] = &[
     v("DRUMLIN_MAX_BATCH_BYTES", "67108864", "bytes of one write once encoded"),
     v("DRUMLIN_MAX_K", "10000", "neighbours of one search"),
     v("DRUMLIN_MAX_QUERIES", "1000", "query embeddings of one search"),
+    v("DRUMLIN_MAX_SPARSE_ENTRIES", "65536", "entries of a sparse vector"),
     v("DRUMLIN_MAX_WAITING_WRITES", "10000", "writes waiting for one collection"),
     v("DRUMLIN_MAX_WAITING_SEARCHES", "10000", "searches waiting for a thread"),
     v("DRUMLIN_START_TIMEOUT_S", "60", "seconds that a start waits for a bucket that is away or busy; commands: 10"),

@@ -53,6 +53,7 @@ pub(crate) const ROWS: &[SettingVariable] = rows! {
     "DRUMLIN_MAX_BATCH_BYTES" count limits.batch_bytes;
     "DRUMLIN_MAX_K" count limits.k;
     "DRUMLIN_MAX_QUERIES" count limits.queries;
+    "DRUMLIN_MAX_SPARSE_ENTRIES" count limits.sparse_entries;
     "DRUMLIN_MAX_WAITING_WRITES" count limits.waiting_writes;
     "DRUMLIN_MAX_WAITING_SEARCHES" count limits.waiting_searches;
     "DRUMLIN_FILE_MAX_BYTES" number(1) files.max_bytes;

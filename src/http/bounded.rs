@@ -51,6 +51,8 @@ listed! {
     Ids: |limits| limits.batch_records, "expected at most {} in one request (DRUMLIN_MAX_BATCH_RECORDS), got more; split it";
     /// Query embeddings.
     Queries: |limits| limits.queries, "expected at most {} (DRUMLIN_MAX_QUERIES), got more; split the request";
+    /// Indices, values or tokens of a sparse vector.
+    SparseEntries: |limits| limits.sparse_entries, "expected at most {} entries of a sparse vector (DRUMLIN_MAX_SPARSE_ENTRIES), got more";
     /// Searches of one request.
     Searches: |_| 100, "expected at most {} in one request, got more; split it";
     /// Records that a search is to find others like, or unlike.
@@ -99,7 +101,12 @@ impl<'de, T: Deserialize<'de>, L: ListOf> Visitor<'de> for ListVisitor<T, L> {
             if list.len() >= most {
                 return Err(meter::passed(words));
             }
-            grow(&mut list)?;
+            // An item that holds memory of its own has to free it.
+            if std::mem::needs_drop::<T>() {
+                grow(&mut list)?
+            } else {
+                grow_flat(&mut list)?
+            }
             list.push(item);
         }
         Ok(List(list, PhantomData))

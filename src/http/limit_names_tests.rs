@@ -64,7 +64,7 @@ async fn answers(settings: Settings, requests: Vec<Request<Body>>) -> Vec<(u16, 
 /// A change of one setting, and requests of which at least one passes it.
 type Case = (&'static str, fn(&mut Settings), fn() -> Vec<Request<Body>>);
 
-fn cases() -> [Case; 14] {
+fn cases() -> [Case; 15] {
     [
         ("limits.dimension", |s| s.limits.dimension = 1, || vec![add(json!([{"id": "r", "embedding": [1.0, 2.0]}]))]),
         ("limits.id_bytes", |s| s.limits.id_bytes = 2, || vec![add(json!([{"id": "long", "embedding": [1.0]}]))]),
@@ -93,6 +93,21 @@ fn cases() -> [Case; 14] {
         ),
         ("limits.k", |s| s.limits.k = 2, || vec![search(&json!({"embedding": [1.0], "k": 3}))]),
         ("limits.queries", |s| s.limits.queries = 1, || vec![search(&json!({"embeddings": [[1.0], [2.0]]}))]),
+        (
+            "limits.sparse_entries",
+            |s| s.limits.sparse_entries = 1,
+            || {
+                let long = json!({"indices": [1, 2], "values": [1.0, 1.0]});
+                let query = json!({"sparse": {"key": "terms", "indices": [1, 2], "values": [1.0, 1.0]}});
+                let of_chroma = json!({"ids": ["r"], "embeddings": [[1.0]], "metadatas": [{"terms": &long}]});
+                let chroma = "/api/v2/tenants/default_tenant/databases/default_database/collections";
+                vec![
+                    add(json!([{"id": "r", "embedding": [1.0], "metadata": {"terms": &long}}])),
+                    search(&query),
+                    post(&format!("{chroma}/notes/add"), &of_chroma),
+                ]
+            },
+        ),
         (
             "limits.waiting_writes",
             |s| s.limits.waiting_writes = 1,

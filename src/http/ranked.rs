@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::answer::RecordAnswer;
 use super::beside::{GroupHeads, Grouping};
+use super::bounded::{List, SparseEntries};
 use super::error::ApiError;
 use super::facets::FacetAnswers;
 use super::records::room_for_rows;
@@ -86,8 +87,8 @@ impl<'de> Deserialize<'de> for TextBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SparseQueryBody {
     key: String,
-    indices: Vec<u32>,
-    values: Vec<f32>,
+    indices: List<u32, SparseEntries>,
+    values: List<f32, SparseEntries>,
     #[serde(default)]
     idf: bool,
 }
@@ -248,7 +249,7 @@ fn ranked_search(
 }
 
 fn sparse_query(body: SparseQueryBody) -> Result<LeafQuery, ApiError> {
-    let vector = SparseVector::new(body.indices, body.values);
+    let vector = SparseVector::new(body.indices.0, body.values.0);
     let vector = vector.map_err(|e| ApiError::invalid(format!("sparse.{}", e.message())))?;
     Ok(LeafQuery::Sparse { key: body.key, vector, idf: body.idf })
 }

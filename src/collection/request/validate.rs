@@ -7,7 +7,7 @@ use std::fmt::Display;
 use super::{Query, Selection, Write};
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
+use crate::record::{MetaValue, Metadata, MetadataPatch, Record, RecordUpdate, SparseVector};
 
 /// The place of a field; formatted only for an error.
 type FieldPlace<'a> = &'a dyn Display;
@@ -129,7 +129,7 @@ fn check_record(at: FieldPlace<'_>, record: &Record, dimension: Option<usize>, l
     check_embedding(&format_args!("{at}.embedding"), &record.embedding, dimension, limits)?;
     check_texts(at, record.document.as_deref(), record.uri.as_deref(), limits)?;
     match &record.metadata {
-        Some(metadata) => check_metadata(at, metadata),
+        Some(metadata) => check_metadata(at, metadata, limits),
         None => Ok(()),
     }
 }
@@ -141,7 +141,9 @@ fn check_update(at: FieldPlace<'_>, update: &RecordUpdate, dimension: Option<usi
     }
     check_texts(at, update.document.as_deref(), update.uri.as_deref(), limits)?;
     match &update.metadata {
-        Some(MetadataPatch(patch)) => patch.iter().try_for_each(|(key, value)| check_entry(at, key, value.as_ref())),
+        Some(MetadataPatch(patch)) => {
+            patch.iter().try_for_each(|(key, value)| check_entry(at, (key, value.as_ref()), limits))
+        }
         None => Ok(()),
     }
 }
@@ -174,11 +176,23 @@ fn check_texts(at: FieldPlace<'_>, document: Option<&str>, uri: Option<&str>, li
     Ok(())
 }
 
-fn check_metadata(at: FieldPlace<'_>, metadata: &Metadata) -> Result<()> {
-    metadata.0.iter().try_for_each(|(key, value)| check_entry(at, key, Some(value)))
+fn check_metadata(at: FieldPlace<'_>, metadata: &Metadata, limits: &Limits) -> Result<()> {
+    metadata.0.iter().try_for_each(|(key, value)| check_entry(at, (key, Some(value)), limits))
 }
 
-fn check_entry(at: FieldPlace<'_>, key: &str, value: Option<&MetaValue>) -> Result<()> {
+/// Refuses a sparse vector with too many entries.
+pub fn check_sparse(at: FieldPlace<'_>, vector: &SparseVector, limits: &Limits) -> Result<()> {
+    let (most, got) = (limits.sparse_entries, vector.len());
+    match got > most {
+        true => Err(Error::limit(format!(
+            "{at}: expected at most {most} entries of a sparse vector (limits.sparse_entries), got {got}"
+        ))
+        .of_setting("limits.sparse_entries")),
+        false => Ok(()),
+    }
+}
+
+fn check_entry(at: FieldPlace<'_>, (key, value): (&str, Option<&MetaValue>), limits: &Limits) -> Result<()> {
     if key.is_empty() {
         return Err(Error::invalid(format!(
             "{at}.metadata: expected keys of at least one character, got an empty one"
@@ -187,6 +201,9 @@ fn check_entry(at: FieldPlace<'_>, key: &str, value: Option<&MetaValue>) -> Resu
     let odd = match value {
         Some(MetaValue::Float(f)) => Some(*f).filter(|f| !f.is_finite()),
         Some(MetaValue::Floats(list)) => list.iter().copied().find(|f| !f.is_finite()),
+        Some(MetaValue::Sparse(vector)) => {
+            return check_sparse(&format_args!("{at}.metadata.{key}"), vector, limits);
+        }
         _ => None,
     };
     match odd {

@@ -3,19 +3,19 @@
 //! metered before they are held. Lengths, order and finiteness are checked later: [`SparseBody::fault`].
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::super::bounded::grow_flat;
+use super::super::bounded::{List, SparseEntries};
 use super::super::meter;
 use crate::record::SparseVector;
 
-/// SparseEntries of one sparse vector at most.
-pub(super) const MAX_SPARSE_ENTRIES: usize = 65_536;
 /// The value of `#type`.
 const SPARSE_VECTOR: &str = "sparse_vector";
+
+/// The indices, values or tokens of a vector.
+type SparseList<T> = List<T, SparseEntries>;
 
 /// A sparse vector whose shape is right.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,9 +57,9 @@ impl SparseBody {
         let (mut indices, mut values, mut tokens, mut kind) = (None, None, None, None);
         while let Some(name) = members.next_key::<String>()? {
             match name.as_str() {
-                "indices" => once(&mut indices, "indices", members.next_value::<SparseEntries<u32>>()?)?,
-                "values" => once(&mut values, "values", members.next_value::<SparseEntries<f32>>()?)?,
-                "tokens" => once(&mut tokens, "tokens", members.next_value::<Option<SparseEntries<EntryLabel>>>()?)?,
+                "indices" => once(&mut indices, "indices", members.next_value::<SparseList<u32>>()?)?,
+                "values" => once(&mut values, "values", members.next_value::<SparseList<f32>>()?)?,
+                "tokens" => once(&mut tokens, "tokens", members.next_value::<Option<SparseList<EntryLabel>>>()?)?,
                 "#type" => once(&mut kind, "#type", members.next_value::<String>()?)?,
                 _ => _ = members.next_value::<IgnoredAny>()?,
             }
@@ -109,44 +109,9 @@ struct EntryLabel(String);
 
 impl<'de> Deserialize<'de> for EntryLabel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EntryLabel, D::Error> {
-        /// Overhead of the allocator for a text.
-        const BLOCK_BYTES: usize = 16;
         let token = String::deserialize(deserializer)?;
-        meter::take(token.len() + BLOCK_BYTES)?;
+        meter::take(token.len())?;
         Ok(EntryLabel(token))
-    }
-}
-
-/// A list of at most [`MAX_SPARSE_ENTRIES`].
-struct SparseEntries<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for SparseEntries<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SparseEntries<T>, D::Error> {
-        struct SparseEntriesVisitor<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for SparseEntriesVisitor<T> {
-            type Value = SparseEntries<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a sequence")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<SparseEntries<T>, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    if list.len() >= MAX_SPARSE_ENTRIES {
-                        let words =
-                            format!("expected at most {MAX_SPARSE_ENTRIES} entries of a sparse vector, got more");
-                        return Err(meter::passed(words));
-                    }
-                    grow_flat(&mut list)?;
-                    list.push(item);
-                }
-                Ok(SparseEntries(list))
-            }
-        }
-
-        deserializer.deserialize_seq(SparseEntriesVisitor(PhantomData))
     }
 }
 
@@ -191,8 +156,10 @@ mod tests {
             let refused = read(bad).unwrap_err();
             assert!(refused.contains(words), "{bad}: {refused}");
         }
-        let long = format!(r#"{{"indices":[{}0],"values":[]}}"#, "0,".repeat(MAX_SPARSE_ENTRIES));
-        assert!(read(&long).unwrap_err().contains("at most 65536 entries"));
+        let long = format!(r#"{{"indices":[{}0],"values":[]}}"#, "0,".repeat(65_536));
+        assert!(
+            read(&long).unwrap_err().contains("at most 65536 entries of a sparse vector (DRUMLIN_MAX_SPARSE_ENTRIES)")
+        );
     }
 
     #[test]
