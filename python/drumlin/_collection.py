@@ -335,8 +335,9 @@ class Collection(_Reads):
         where, where_document, ids, include, strong
             As in :meth:`search`.
         fusion : mapping, optional
-            ``{"rrf": {"k": 60, "weights": […]}}``, the default, or ``{"weighted_sum": {"weights": […]}}``; weights are
-            in the order embedding, sparse, text.
+            ``{"weighted_sum": {"weights": […], "normalisation": "theoretical_min_max"}}``, the default, or
+            ``{"rrf": {"k": 60, "weights": […]}}``; weights are in the order embedding, sparse, text. Other
+            normalisations are ``min_max`` and ``distribution``.
         candidates : int, optional
             Records that each search finds before they are fused.
         highlight : bool or mapping, optional
@@ -363,7 +364,7 @@ class Collection(_Reads):
         >>> _ = notes.add(ids=["fox", "dog"], embeddings=[[1, 0], [0, 1]], documents=documents)
         >>> notes.rank("foxes").ids
         ['fox']
-        >>> notes.rank("dog", embedding=[1, 0], include=())[0]["parts"]["text"]
+        >>> notes.rank("dog", embedding=[0, 1], include=())[0]["parts"]["text"]
         {'rank': 1, 'score': 0.7549128}
         """
         options = {"text": text, "embedding": embedding, "sparse": sparse, "k": k, "ids": listed_ids(ids), **more}

@@ -127,9 +127,10 @@ pub(crate) struct WeightedSumBody {
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum NormalisationBody {
-    #[default]
     MinMax,
     Distribution,
+    #[default]
+    TheoreticalMinMax,
 }
 
 fn rrf_k() -> f32 {
@@ -256,7 +257,7 @@ fn sparse_query(body: SparseQueryBody) -> Result<LeafQuery, ApiError> {
 
 fn combination(body: Option<FusionBody>, parts: usize) -> Result<Combination, ApiError> {
     let (fusion, weights, place) = match body {
-        None => (Fusion::ReciprocalRank { k: RRF_K }, None, "rrf"),
+        None => (Fusion::default(), None, "weighted_sum"),
         Some(FusionBody::Rrf(rrf)) => {
             if !(rrf.k.is_finite() && rrf.k >= 0.0) {
                 let k = rrf.k;
@@ -268,6 +269,7 @@ fn combination(body: Option<FusionBody>, parts: usize) -> Result<Combination, Ap
             let normalisation = match sum.normalisation {
                 NormalisationBody::MinMax => Normalisation::MinMax,
                 NormalisationBody::Distribution => Normalisation::Distribution,
+                NormalisationBody::TheoreticalMinMax => Normalisation::TheoreticalMinMax,
             };
             (Fusion::WeightedSum(normalisation), sum.weights, "weighted_sum")
         }
@@ -332,17 +334,17 @@ struct RankedParts {
     text: Option<Option<ScorePart>>,
 }
 
-/// A place in a search whose smaller distances are better.
+/// A place in a search whose smaller distances are better; the rank is null where its list ends before.
 #[derive(Serialize)]
 struct DistancePart {
-    rank: usize,
+    rank: Option<usize>,
     distance: f32,
 }
 
 /// A place in a search whose larger scores are better.
 #[derive(Serialize)]
 struct ScorePart {
-    rank: usize,
+    rank: Option<usize>,
     score: f32,
 }
 

@@ -16,7 +16,7 @@ mod recommendation;
 pub use diversity::{maximal_marginal_relevance, similarity};
 pub use expression::{BinaryOperator, Expression, FoldOperator, Leaf, RankStep, UnaryOperator};
 pub use facets::{NumberFacet, ValueFacet};
-pub use fusion::{Better, Fused, FusedPart, Normalisation, RankedPart, reciprocal_rank, weighted_sum};
+pub use fusion::{Better, Fused, FusedPart, Normalisation, RankedPart, ScoreRange, reciprocal_rank, weighted_sum};
 pub use grouping::{Aggregate, GroupBy, GroupKey, GroupValue, group};
 pub use groups::{BestGroups, GroupRequest};
 pub use order::{Total, by_score};

@@ -104,6 +104,39 @@ async fn a_fusion_says_how_each_search_ranked_a_record() {
 }
 
 #[tokio::test]
+async fn words_count_by_how_much_of_the_query_they_are_and_records_beyond_a_list_by_their_own_distance() {
+    let server = start().await;
+    // The farthest are at a right angle, 1 by the cosine. Of three documents two have the dog, and none has the unicorn.
+    let fused = found(&server, json!({"text": "dog unicorn", "embedding": [0, 1], "include": []})).await;
+    let bound = 2.2 * ((1.5f64 / 2.5).ln_1p() + (3.5f64 / 0.5).ln_1p());
+    assert_eq!(fused.len(), 4);
+    for record in &fused {
+        let distance = record["parts"]["embedding"]["distance"].as_f64().unwrap();
+        let words = record["parts"]["text"]["score"].as_f64().unwrap_or_default();
+        let (score, expected) = (record["score"].as_f64().unwrap(), 1.0 - distance + words / bound);
+        assert!((score - expected).abs() < 1e-5, "{record}, not {expected}");
+    }
+    assert_eq!(fused[0]["id"], json!("foxes"), "one common word of two is little: {fused:?}");
+    let named = json!({"weighted_sum": {"normalisation": "theoretical_min_max"}});
+    let named = json!({"text": "dog unicorn", "embedding": [0, 1], "include": [], "fusion": named});
+    assert_eq!(found(&server, named).await, fused, "the default");
+
+    let fusion = json!({"weighted_sum": {"weights": [0.1, 1]}});
+    let few = json!({"text": "lazy", "embedding": [0, 1], "k": 2, "candidates": 2, "include": [], "fusion": fusion});
+    let few = found(&server, few).await;
+    assert_eq!((&few[0]["id"], &few[1]["id"]), (&json!("fox"), &json!("foxes")));
+    assert_eq!(few[0]["parts"]["embedding"], json!({"rank": null, "distance": 1.0}), "third of two candidates");
+    assert_eq!((&few[0]["parts"]["text"]["rank"], &few[1]["parts"]["text"]), (&json!(1), &Value::Null));
+
+    // Farther than the limit, fox counts by its words alone.
+    let near = json!({"text": "lazy", "embedding": [0, 1], "max_distance": 0.5, "include": []});
+    let near = found(&server, near).await;
+    let fox = near.iter().find(|record| record["id"] == "fox").unwrap();
+    assert_eq!(fox["parts"]["embedding"], Value::Null, "{near:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_collection_chooses_how_its_documents_become_words() {
     let server = start().await;
     let german = json!({"name": "notizen", "text": {"language": "german", "stopwords": ["nur"]}});
@@ -151,6 +184,10 @@ async fn what_is_wrong_with_a_search_by_words_is_named() {
         (sparse(json!([2, 1]), json!([1, 1])), "sparse.indices: expected strictly ascending ones, got 1 after 2"),
         (sparse(json!([1, 1]), json!([1, 1])), "sparse.indices: expected strictly ascending ones, got 1 after 1"),
         (sparse(json!([1]), json!([1, 1])), "sparse.values: expected as many as indices (1), got 2"),
+        (
+            sparse(json!(vec![1; 65_537]), json!([1])),
+            "at most 65536 entries of a sparse vector (DRUMLIN_MAX_SPARSE_ENTRIES)",
+        ),
         (sparse(json!([-1]), json!([1])), "-1"),
         (sparse(json!([4_294_967_296_u64]), json!([1])), "4294967296"),
         (sparse(json!([1.5]), json!([1])), "1.5"),

@@ -3,7 +3,7 @@
 
 use roaring::RoaringBitmap;
 
-use super::leaf::{LeafContext, NearestRow, NearestRows, RankKey};
+use super::leaf::{LeafContext, NearestRow, NearestRows, RankKey, ReadyLeaf};
 use super::select::Selected;
 use crate::collection::request::{ExampleStrategy, Examples, LeafQuery, RankedSearch};
 use crate::collection::state::snapshot::{RowRef, Snapshot};
@@ -14,6 +14,12 @@ use crate::ranking::{averaged, best_score, similarity};
 
 /// How many records are compared between two checks of the interrupt.
 const BETWEEN_LOOKS: usize = 1024;
+
+/// The embeddings of examples.
+pub(super) struct ExampleVectors {
+    like: Vec<PreparedQuery>,
+    unlike: Vec<PreparedQuery>,
+}
 
 impl Snapshot {
     /// The records that a search may find: those that match, without its examples.
@@ -40,13 +46,8 @@ impl Snapshot {
         Ok(Selected::some(rows))
     }
 
-    /// The best records of a search by examples.
-    pub(super) fn like_examples(
-        &self,
-        examples: &Examples,
-        limit: usize,
-        context: LeafContext<'_>,
-    ) -> Result<Vec<(RankKey, f32)>> {
+    /// A search by examples, made ready.
+    pub(super) fn ready_examples<'q>(&self, examples: &Examples, context: LeafContext<'_>) -> Result<ReadyLeaf<'q>> {
         if self.dimension == Some(0) {
             return Err(Error::invalid("the records of this collection have no embeddings: it cannot be searched"));
         }
@@ -58,22 +59,23 @@ impl Snapshot {
             ExampleStrategy::Average => {
                 let words = "like: expected at least one id, got none; only \"best_score\" does without";
                 let embedding = averaged(&like, &unlike).ok_or_else(|| Error::invalid(words))?;
-                self.nearest_embeddings(&embedding, limit, context)
+                Ok(ReadyLeaf::Nearest(context.query(embedding)))
             }
-            ExampleStrategy::BestScore => self.best_scores((&like, &unlike), limit, context),
+            ExampleStrategy::BestScore => {
+                let prepare = |vectors: &[&[f32]]| -> Vec<PreparedQuery> {
+                    vectors.iter().map(|vector| PreparedQuery::new(self.metric, vector)).collect()
+                };
+                Ok(ReadyLeaf::BestScore(ExampleVectors { like: prepare(&like), unlike: prepare(&unlike) }))
+            }
         }
     }
 
-    fn best_scores(
+    pub(super) fn best_scores(
         &self,
-        (like, unlike): (&[&[f32]], &[&[f32]]),
+        ExampleVectors { like, unlike }: &ExampleVectors,
         limit: usize,
         context: LeafContext<'_>,
     ) -> Result<Vec<(RankKey, f32)>> {
-        let prepare = |vectors: &[&[f32]]| -> Vec<PreparedQuery> {
-            vectors.iter().map(|vector| PreparedQuery::new(self.metric, vector)).collect()
-        };
-        let (like, unlike) = (prepare(like), prepare(unlike));
         let mut best = NearestRows::new(limit);
         for (chunk, view) in self.chunks.iter().enumerate() {
             for (number, row) in context.selected.of(self, chunk).iter().enumerate() {

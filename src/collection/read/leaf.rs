@@ -1,17 +1,21 @@
 //! The searches that a rank reads: the best records by embedding or by sparse vector, of those selected.
 //! Invariants: a record is found once; equal scores are in insertion order, also where the limit cuts.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use super::examples::ExampleVectors;
 use super::select::Selected;
-use super::text::idf;
+use super::text::{TextLeaf, idf};
+use crate::collection::request::validate::{check_query, check_sparse};
 use crate::collection::request::{LeafQuery, LeafSearch, NearestOptions, Query};
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::index::{Collector, SparseQuery, VectorSearch};
 use crate::interrupt::Interrupt;
+use crate::ranking::ScoreRange;
 use crate::record::{Address, SparseVector};
 
 /// A record in a ranked list. The order is that of insertion, since positions are distinct.
@@ -35,19 +39,90 @@ pub struct LeafContext<'a> {
     pub interrupt: &'a Interrupt,
 }
 
+/// A search of a rank, made ready: its query was checked, and what it has to know of the collection was looked up.
+pub(super) enum ReadyLeaf<'q> {
+    /// Finds nothing.
+    Nothing,
+    /// The nearest embeddings.
+    Nearest(Query),
+    /// The best scores by examples.
+    BestScore(ExampleVectors),
+    /// The nearest sparse vectors of a key; the values of the query are weighed.
+    Sparse { key: &'q str, indices: &'q [u32], values: Cow<'q, [f32]> },
+    /// The best documents.
+    Text(TextLeaf<'q>),
+}
+
+impl ReadyLeaf<'_> {
+    /// Where its scores lie in theory. BM25 says how much of the query a document has, and its bound is known. So is
+    /// the inner product of sparse vectors without a common index. What distance embeddings have that are alike, or
+    /// are not, depends on the model: their list alone tells.
+    pub(super) fn range(&self) -> ScoreRange {
+        match self {
+            ReadyLeaf::Nothing | ReadyLeaf::Nearest(_) | ReadyLeaf::BestScore(_) => ScoreRange::default(),
+            ReadyLeaf::Sparse { .. } => ScoreRange { worst: Some(1.0), best: None },
+            ReadyLeaf::Text(text) => text.range(),
+        }
+    }
+}
+
+impl LeafContext<'_> {
+    /// A search for the nearest to one embedding.
+    pub(super) fn query(&self, embedding: Vec<f32>) -> Query {
+        let NearestOptions { max_distance, ef_search, exact } = self.nearest;
+        Query { max_distance, ef_search, exact, k: 1, ..Query::new(embedding) }
+    }
+}
+
 impl Snapshot {
+    /// Makes a search ready.
+    pub(super) fn ready<'q>(&self, leaf: &'q LeafSearch, context: LeafContext<'_>) -> Result<ReadyLeaf<'q>> {
+        if self.live == 0 {
+            return Ok(ReadyLeaf::Nothing);
+        }
+        match &leaf.query {
+            LeafQuery::Embedding(embedding) if self.dimension.is_some() => {
+                let query = context.query(embedding.clone());
+                check_query(&query, self.dimension, context.limits)?;
+                Ok(ReadyLeaf::Nearest(query))
+            }
+            LeafQuery::Embedding(_) => Ok(ReadyLeaf::Nothing),
+            LeafQuery::Examples(examples) => self.ready_examples(examples, context),
+            LeafQuery::Sparse { key, vector, idf } => {
+                check_sparse(&"sparse", vector, context.limits)?;
+                let values = match idf {
+                    true => Cow::Owned(self.weighted(key, vector, context.interrupt)?),
+                    false => Cow::Borrowed(vector.values()),
+                };
+                Ok(ReadyLeaf::Sparse { key, indices: vector.indices(), values })
+            }
+            LeafQuery::Text { query, analyser } => {
+                let text = self.text_leaf(query, analyser, context.interrupt)?;
+                Ok(text.map_or(ReadyLeaf::Nothing, ReadyLeaf::Text))
+            }
+        }
+    }
+
     /// The records of one search, best first.
-    pub(super) fn leaf(&self, leaf: &LeafSearch, context: LeafContext<'_>) -> Result<Vec<(RankKey, f32)>> {
+    pub(super) fn leaf(
+        &self,
+        leaf: &mut ReadyLeaf<'_>,
+        limit: usize,
+        context: LeafContext<'_>,
+    ) -> Result<Vec<(RankKey, f32)>> {
         // No allocation is made by the limit: it may be any number.
-        let limit = context.limit.unwrap_or(leaf.limit).min(usize::try_from(self.live).unwrap_or(usize::MAX));
+        let limit = limit.min(usize::try_from(self.live).unwrap_or(usize::MAX));
         if limit == 0 {
             return Ok(Vec::new());
         }
-        match &leaf.query {
-            LeafQuery::Embedding(embedding) => self.nearest_embeddings(embedding, limit, context),
-            LeafQuery::Examples(examples) => self.like_examples(examples, limit, context),
-            LeafQuery::Sparse { key, vector, idf } => self.nearest_sparse((key, vector, *idf), limit, context),
-            LeafQuery::Text { query, analyser } => self.best_documents((query, analyser), limit, context),
+        match leaf {
+            ReadyLeaf::Nothing => Ok(Vec::new()),
+            ReadyLeaf::Nearest(query) => self.nearest_embeddings(query, limit, context),
+            ReadyLeaf::BestScore(examples) => self.best_scores(examples, limit, context),
+            ReadyLeaf::Sparse { key, indices, values } => {
+                self.nearest_sparse((key, SparseQuery { indices, values }), limit, context)
+            }
+            ReadyLeaf::Text(text) => self.best_documents(text, limit, context),
         }
     }
 
@@ -55,22 +130,21 @@ impl Snapshot {
         RankKey { position: self.chunk(at).position(at.row), at }
     }
 
-    pub(super) fn nearest_embeddings(
+    fn nearest_embeddings(
         &self,
-        embedding: &[f32],
+        query: &mut Query,
         limit: usize,
         context: LeafContext<'_>,
     ) -> Result<Vec<(RankKey, f32)>> {
-        let NearestOptions { max_distance, ef_search, exact } = context.nearest;
-        let mut query = Query { max_distance, ef_search, exact, ..Query::new(embedding) };
+        query.exact = context.nearest.exact;
         // A search breaks ties by address. It is that of insertion but for updated records: where there are any, all
         // that are as far as the last one must be found before the list is cut.
         let moved = self.chunks.iter().any(|view| !view.chunk.moved().is_empty());
         let mut k = if moved { limit.saturating_add(1) } else { limit };
         loop {
             query.k = k;
-            let route = self.route_among(&query, context.selected.clone());
-            let found = self.answer(&query, &route, 0..1, context.interrupt)?.pop().unwrap_or_default();
+            let route = self.route_among(query, context.selected.clone());
+            let found = self.answer(query, &route, 0..1, context.interrupt)?.pop().unwrap_or_default();
             let whole = found.len() < k;
             let mut rows: Vec<(RankKey, f32)> =
                 found.into_iter().map(|(at, distance)| (self.key_of(at), distance)).collect();
@@ -89,12 +163,10 @@ impl Snapshot {
 
     fn nearest_sparse(
         &self,
-        (key, vector, idf): (&str, &SparseVector, bool),
+        (key, query): (&str, SparseQuery<'_>),
         limit: usize,
         context: LeafContext<'_>,
     ) -> Result<Vec<(RankKey, f32)>> {
-        let weighted = if idf { Some(self.weighted(key, vector, context.interrupt)?) } else { None };
-        let query = SparseQuery { indices: vector.indices(), values: weighted.as_deref().unwrap_or(vector.values()) };
         let mut nearest = NearestRows::new(limit);
         for (chunk, view) in self.chunks.iter().enumerate() {
             context.interrupt.check()?;

@@ -4,6 +4,7 @@
 mod diversified;
 mod examples;
 mod facets;
+mod fused;
 pub(super) mod get;
 mod groups;
 pub(super) mod insertion_order;

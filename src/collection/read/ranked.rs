@@ -6,15 +6,12 @@ use roaring::RoaringBitmap;
 use super::insertion_order;
 use super::leaf::{LeafContext, RankKey};
 use super::select::Selected;
-use crate::collection::request::validate::check_query;
-use crate::collection::request::{
-    Combination, FacetAnswer, Fusion, Include, LeafQuery, NearestOptions, Query, RankedSearch, Ranking,
-};
+use crate::collection::request::{Combination, FacetAnswer, Include, NearestOptions, RankedSearch, Ranking};
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::ranking::{Fused, FusedPart, GroupBy, GroupValue, RankedPart, group, reciprocal_rank, weighted_sum};
+use crate::ranking::{FusedPart, GroupBy, GroupValue, group};
 
 /// A page of a ranked list.
 #[derive(Debug)]
@@ -88,33 +85,19 @@ impl Snapshot {
         group_by: Option<&GroupBy>,
         context: LeafContext<'_>,
     ) -> Result<Vec<RankedRow>> {
-        let results = rank.leaves.iter().map(|leaf| {
+        let ready = |leaf| {
             context.interrupt.check()?;
-            if let LeafQuery::Embedding(embedding) = &leaf.query {
-                if self.dimension.is_none() || self.live == 0 {
-                    return Ok(Vec::new());
-                }
-                let NearestOptions { max_distance, ef_search, exact } = context.nearest;
-                let query = Query { max_distance, ef_search, exact, ..Query::new(embedding.clone()) };
-                check_query(&query, self.dimension, context.limits)?;
-            }
-            self.leaf(leaf, context)
-        });
-        let results = results.collect::<Result<Vec<_>>>()?;
-        self.combined(rank, &results, group_by, context.interrupt)
-    }
-
-    /// The results of all searches as one list, of which the groups leave some.
-    fn combined(
-        &self,
-        rank: &Ranking,
-        results: &[Vec<(RankKey, f32)>],
-        group_by: Option<&GroupBy>,
-        interrupt: &Interrupt,
-    ) -> Result<Vec<RankedRow>> {
+            self.ready(leaf, context)
+        };
+        let mut leaves = rank.leaves.iter().map(ready).collect::<Result<Vec<_>>>()?;
+        let mut results = Vec::with_capacity(leaves.len());
+        for (leaf, asked) in leaves.iter_mut().zip(&rank.leaves) {
+            context.interrupt.check()?;
+            results.push(self.leaf(leaf, context.limit.unwrap_or(asked.limit), context)?);
+        }
         match &rank.combination {
             Combination::Expression(expression) => {
-                let rows = expression.evaluate(results, interrupt)?;
+                let rows = expression.evaluate(&results, context.interrupt)?;
                 let rows = match group_by {
                     Some(by) => group(&rows, by, |key: RankKey, field: &str| self.group_value(key.at, field))?,
                     None => rows,
@@ -126,17 +109,7 @@ impl Snapshot {
                 Ok(rows.map(|(key, score)| RankedRow::of(*key, *score)).collect())
             }
             Combination::Fusion(fusion, weights) => {
-                let parts: Vec<RankedPart<'_, RankKey>> = (rank.leaves.iter().zip(results))
-                    .zip(weights)
-                    .map(|((leaf, ranked), weight)| RankedPart { ranked, weight: *weight, better: leaf.query.better() })
-                    .collect();
-                let fused = match fusion {
-                    Fusion::ReciprocalRank { k } => reciprocal_rank(&parts, *k),
-                    Fusion::WeightedSum(normalisation) => weighted_sum(&parts, *normalisation),
-                };
-                let row =
-                    |fused: Fused<RankKey>| RankedRow { parts: fused.parts, ..RankedRow::of(fused.key, fused.score) };
-                Ok(fused.into_iter().map(row).collect())
+                self.fused(rank, (*fusion, weights), (&mut leaves, &results), context)
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
 use crate::index::{Collector, TermGroup, TermQuery, TextIndex, TextSearch, TextStatistics, WeightedTerm};
 use crate::interrupt::Interrupt;
+use crate::ranking::ScoreRange;
 use crate::text::{Analyser, Occur, QueryClause, TermMatch, TermPattern, TextQuery, Tokeniser};
 
 /// Terms that one word of a query is expanded to, at most: the nearest, of these the most frequent.
@@ -25,16 +26,52 @@ const TYPO_WEIGHT: f32 = 0.5;
 #[derive(Debug)]
 struct QueryWord {
     terms: Vec<(String, f32)>,
+    /// The largest of their weights; where no document has one, that of a word which none has.
+    bound: f32,
     must: bool,
     /// Its clause.
     clause: usize,
 }
 
 impl QueryWord {
+    /// `found` are the terms of documents that it stands for, each with the number of documents that have it.
+    fn new(
+        (clause, wanted): (usize, &QueryClause),
+        found: impl Iterator<Item = ((String, TermMatch), u64)>,
+        documents: u64,
+    ) -> QueryWord {
+        let weight = |near: TermMatch, frequency: u64| {
+            let near = match near {
+                TermMatch::Exact => 1.0,
+                TermMatch::Prefix => PREFIX_WEIGHT,
+                TermMatch::Typos(typos) => TYPO_WEIGHT.powi(i32::from(typos)),
+            };
+            wanted.count as f32 * near * idf(documents, frequency)
+        };
+        // An index has terms of deleted documents too, until it is merged: no answer may depend on that.
+        let mut found: Vec<_> = found.filter(|(_, frequency)| *frequency > 0).collect();
+        found.sort_by(|((a, near_a), frequency_a), ((b, near_b), frequency_b)| {
+            near_a.cmp(near_b).then(frequency_b.cmp(frequency_a)).then_with(|| a.cmp(b))
+        });
+        found.truncate(MOST_EXPANSIONS);
+        let terms: Vec<(String, f32)> =
+            found.into_iter().map(|((term, near), frequency)| (term, weight(near, frequency))).collect();
+        let bound = terms.iter().map(|(_, weight)| *weight).reduce(f32::max);
+        let bound = bound.unwrap_or_else(|| weight(TermMatch::Exact, 0));
+        QueryWord { terms, bound, must: wanted.occur == Occur::Must, clause }
+    }
+
     fn group(&self) -> TermGroup<'_> {
         let terms = self.terms.iter().map(|(term, weight)| WeightedTerm { term, weight: *weight });
         TermGroup { terms: terms.collect(), must: self.must }
     }
+}
+
+/// A search by words, made ready: the indexes of the chunks, and the query weighed by them.
+pub(super) struct TextLeaf<'q> {
+    analyser: &'q Analyser,
+    indexes: Vec<Arc<TextIndex>>,
+    weighed: Weighed<'q>,
 }
 
 /// A query with the weights of its terms in this collection.
@@ -50,22 +87,33 @@ struct Weighed<'q> {
 }
 
 impl Snapshot {
-    /// The best documents, largest score first.
-    pub(super) fn best_documents(
+    /// A search by words, made ready; `None` where it finds nothing.
+    pub(super) fn text_leaf<'q>(
         &self,
-        (query, analyser): (&TextQuery, &Arc<Analyser>),
-        limit: usize,
-        context: LeafContext<'_>,
-    ) -> Result<Vec<(RankKey, f32)>> {
+        query: &'q TextQuery,
+        analyser: &'q Arc<Analyser>,
+        interrupt: &Interrupt,
+    ) -> Result<Option<TextLeaf<'q>>> {
         if query.matches_nothing() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut indexes = Vec::with_capacity(self.chunks.len());
         for view in &self.chunks {
-            context.interrupt.check()?;
+            interrupt.check()?;
             indexes.push(view.chunk.text_index(analyser)?);
         }
-        let weighed = self.weigh(query, analyser, &indexes, context.interrupt)?;
+        let weighed = self.weigh(query, analyser, &indexes, interrupt)?;
+        Ok(Some(TextLeaf { analyser, indexes, weighed }))
+    }
+
+    /// The best documents, largest score first.
+    pub(super) fn best_documents(
+        &self,
+        leaf: &TextLeaf<'_>,
+        limit: usize,
+        context: LeafContext<'_>,
+    ) -> Result<Vec<(RankKey, f32)>> {
+        let TextLeaf { analyser, indexes, weighed } = leaf;
         let index_query = weighed.index_query();
         let mut nearest = NearestRows::new(limit);
         for (chunk, index) in indexes.iter().enumerate() {
@@ -83,7 +131,7 @@ impl Snapshot {
             };
             let tokeniser = weighed.checks.then(|| analyser.tokeniser());
             let nearest = &mut nearest;
-            let mut of_chunk = ChunkDocuments { snapshot: self, chunk, weighed: &weighed, tokeniser, nearest };
+            let mut of_chunk = ChunkDocuments { snapshot: self, chunk, weighed, tokeniser, nearest };
             index.search(&search, &mut of_chunk)?;
         }
         Ok(nearest.into_sorted().into_iter().map(|(key, distance)| (key, -distance)).collect())
@@ -108,45 +156,22 @@ impl Snapshot {
         for (clause, wanted) in query.clauses().iter().enumerate() {
             interrupt.check()?;
             checks |= wanted.is_phrase();
+            let mut found = wanted.terms.iter().map(|term| self.terms_of(&term.pattern, indexes));
             match (wanted.occur, wanted.is_phrase()) {
                 (Occur::MustNot, true) => {}
-                (Occur::MustNot, false) => {
-                    let terms = wanted.terms.iter().flat_map(|term| self.terms_of(&term.pattern, indexes));
-                    must_not.extend(terms.map(|(term, _)| term));
-                }
-                _ => words.extend(self.words_of((clause, wanted), indexes, statistics)),
+                (Occur::MustNot, false) => must_not.extend(found.flatten().map(|(term, _)| term)),
+                _ => words.extend(found.by_ref().map(|found| ((clause, wanted), found))),
             }
         }
+        // For all words at once: each chunk looks for its deleted rows once.
+        let terms: Vec<&str> = words.iter().flat_map(|(_, found)| found).map(|(term, _)| term.as_str()).collect();
+        let mut frequencies = self.document_frequencies(&terms, indexes).into_iter();
+        let word = |(of_clause, found): (_, Vec<(String, TermMatch)>)| {
+            QueryWord::new(of_clause, found.into_iter().zip(frequencies.by_ref()), statistics.documents)
+        };
+        let words = words.into_iter().map(word).collect();
         let settings = analyser.settings();
         Ok(Weighed { query, words, must_not, statistics, k1: settings.k1 as f32, b: settings.b as f32, checks })
-    }
-
-    fn words_of(
-        &self,
-        (clause, wanted): (usize, &QueryClause),
-        indexes: &[Arc<TextIndex>],
-        statistics: TextStatistics,
-    ) -> Vec<QueryWord> {
-        let word = |pattern: &TermPattern| {
-            let found = self.terms_of(pattern, indexes);
-            let names: Vec<&str> = found.iter().map(|(term, _)| term.as_str()).collect();
-            let frequencies = self.document_frequencies(&names, indexes);
-            let mut weighted: Vec<(String, TermMatch, u64)> =
-                found.into_iter().zip(frequencies).map(|((term, near), frequency)| (term, near, frequency)).collect();
-            weighted.sort_by(|a, b| a.1.cmp(&b.1).then(b.2.cmp(&a.2)).then_with(|| a.0.cmp(&b.0)));
-            weighted.truncate(MOST_EXPANSIONS);
-            let weight = |near: TermMatch, frequency: u64| {
-                let near = match near {
-                    TermMatch::Exact => 1.0,
-                    TermMatch::Prefix => PREFIX_WEIGHT,
-                    TermMatch::Typos(typos) => TYPO_WEIGHT.powi(i32::from(typos)),
-                };
-                wanted.count as f32 * near * idf(statistics.documents, frequency)
-            };
-            let terms = weighted.into_iter().map(|(term, near, frequency)| (term, weight(near, frequency))).collect();
-            QueryWord { terms, must: wanted.occur == Occur::Must, clause }
-        };
-        wanted.terms.iter().map(|term| word(&term.pattern)).collect()
     }
 
     /// The terms of documents that a term of the query stands for, and how near each is.
@@ -190,6 +215,15 @@ impl Snapshot {
 pub(super) fn idf(documents: u64, frequency: u64) -> f32 {
     let (documents, frequency) = (documents as f32, frequency as f32);
     ((documents - frequency + 0.5) / (frequency + 0.5)).ln_1p()
+}
+
+impl TextLeaf<'_> {
+    /// Where scores lie: from 0, without a word of the query, to what no document passes, having all of them without
+    /// end: Σ weight · (k1 + 1). Words that no document has count too: a match of the others is a part of the query.
+    pub(super) fn range(&self) -> ScoreRange {
+        let bound: f32 = self.weighed.words.iter().map(|word| (word.bound * (self.weighed.k1 + 1.0)).max(0.0)).sum();
+        ScoreRange { worst: Some(0.0), best: Some(bound) }
+    }
 }
 
 impl Weighed<'_> {

@@ -115,6 +115,13 @@ pub enum Fusion {
     WeightedSum(Normalisation),
 }
 
+impl Default for Fusion {
+    /// The weighted sum with the theoretical ranges of scores.
+    fn default() -> Fusion {
+        Fusion::WeightedSum(Normalisation::default())
+    }
+}
+
 /// One search of a rank.
 #[derive(Debug)]
 pub struct LeafSearch {
