@@ -73,16 +73,15 @@ async fn judged_queries_are_answered_as_well_as_measured() {
     let ranks = mean_ndcg(&collection, &queries, ranks).await;
     let scores = fusion(Fusion::WeightedSum(Normalisation::MinMax), [1.0, 1.0]);
     let scores = mean_ndcg(&collection, &queries, scores).await;
-    let mostly_embedding = fusion(Fusion::WeightedSum(Normalisation::MinMax), [0.9, 0.1]);
-    let mostly_embedding = mean_ndcg(&collection, &queries, mostly_embedding).await;
-    println!("nDCG@10: text {text:.4}, embedding {embedding:.4}, RRF {ranks:.4}, weighted {scores:.4}");
-    println!("nDCG@10: weighted 0.9 and 0.1 {mostly_embedding:.4}");
+    let hybrid = mean_ndcg(&collection, &queries, fusion(Fusion::default(), [1.0, 1.0])).await;
+    println!("nDCG@10: text {text:.4}, embedding {embedding:.4}, hybrid {hybrid:.4}");
+    println!("nDCG@10: RRF {ranks:.4}, min-max {scores:.4}");
 
     assert!((text - NDCG_OF_BM25S).abs() <= 0.01, "text {text}, other programs' BM25 {NDCG_OF_BM25S}");
     assert!(embedding >= 0.90, "embedding {embedding}");
-    // Embeddings answer 55 of the 77 queries perfectly, and words find much less: at equal weights these cost more than
-    // they bring, and with a small weight they cost nothing (docs/benchmarks.md).
+    assert!(hybrid > embedding && hybrid > text, "hybrid {hybrid}, embedding {embedding}, text {text}");
+    // Embeddings answer 55 of the 77 queries perfectly, and words find much less: where the best match by words counts
+    // as much as the nearest embedding, however few words it has, they cost more than they bring (docs/benchmarks.md).
     assert!(ranks >= 0.77 && ranks >= text + 0.15, "reciprocal ranks {ranks}, text {text}");
     assert!(scores >= 0.81 && scores >= text + 0.15, "weighted sum {scores}, text {text}");
-    assert!(mostly_embedding >= embedding - 0.005, "weighted sum {mostly_embedding}, embedding {embedding}");
 }
