@@ -1,14 +1,22 @@
 //! The bridge from async tasks to blocking threads, and the only one: `tests/tidy.rs` looks for others.
 //! Invariant: work that has begun runs to its end, whether or not anybody waits for it.
 
-use tokio::task::JoinError;
+use std::any::Any;
+
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::Error;
 
-/// Work on another thread did not end: it panicked, or the runtime stopped.
+/// Work on another thread did not end.
 #[derive(Debug, thiserror::Error)]
-#[error("the work was cut short: {0}")]
-pub struct CutShort(#[from] JoinError);
+pub enum CutShort {
+    /// It panicked, or the runtime stopped.
+    #[error("the work was cut short: {0}")]
+    Ended(#[from] JoinError),
+    /// It ended with something else than was asked for.
+    #[error("the work was cut short: it has no result")]
+    NoResult,
+}
 
 impl From<CutShort> for Error {
     /// The message reaches clients, so the words of a panic are in the source only.
@@ -26,8 +34,14 @@ pub(super) fn cut_short() -> Error {
 pub fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, CutShort>> + Send {
-    let task = tokio::task::spawn_blocking(work);
-    async move { Ok(task.await?) }
+    let task = begin(Box::new(move || Box::new(work())));
+    async move { task.await?.downcast().map(|result| *result).map_err(|_| CutShort::NoResult) }
+}
+
+/// Any work with any result, so that what tokio needs for a task (some 2,000 lines of LLVM's language) is compiled once,
+/// and not for each of eighty closures.
+fn begin(work: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>) -> JoinHandle<Box<dyn Any + Send>> {
+    tokio::task::spawn_blocking(work)
 }
 
 #[cfg(test)]
