@@ -83,9 +83,10 @@ impl<'a> QueryMatrix<'a> {
                 block.outer_iter().map(|row| row.as_slice().map_or(f32::INFINITY, length)).collect();
             for (place, (query, top)) in self.queries.iter().zip(&mut *tops).enumerate() {
                 let of = self.lengths.get(place).copied().unwrap_or(f32::INFINITY);
+                let products = products.as_slice().unwrap_or_default();
                 let near = wanted.iter().filter(|row| {
                     let at = (row - first) as usize;
-                    let product = products.get((at, place)).copied().unwrap_or(f32::NAN);
+                    let product = products.get(at * self.queries.len() + place).copied().unwrap_or(f32::NAN);
                     let length = lengths.get(at).copied().unwrap_or(f32::INFINITY);
                     let inverse_norm = vectors.inverse_norms.and_then(|norms| norms.get(*row as usize)).copied();
                     let known = Known { product, rounding, query: of, length, inverse_norm };

@@ -99,9 +99,12 @@ impl CodedQuery {
     #[inline]
     pub fn estimates(&self, coded: Coded<'_>, nodes: &[u32], products: &mut Vec<i32>, distances: &mut Vec<f32>) {
         kernels().dot_i8_rows(&self.codes, coded.codes, nodes, products);
-        let biases = nodes.iter().map(|node| coded.biases.get(*node as usize).copied().unwrap_or(0.0));
         distances.clear();
-        distances.extend(products.iter().zip(biases).map(|(p, bias)| self.constant + bias - self.factor * *p as f32));
+        distances.resize(nodes.len(), 0.0);
+        for ((distance, node), product) in distances.iter_mut().zip(nodes).zip(&*products) {
+            let bias = coded.biases.get(*node as usize).copied().unwrap_or(0.0);
+            *distance = self.constant + bias - self.factor * *product as f32;
+        }
     }
 }
 

@@ -257,6 +257,7 @@ impl<'a> ExactBest<'a> {
         ExactBest { graph, search, top: TopK::new(search.k) }
     }
 
+    #[inline]
     fn offer(&mut self, node: u32, v: &[f32]) {
         let distance = self.search.query.distance_to(v);
         if distance <= self.top.bound()

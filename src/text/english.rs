@@ -78,6 +78,7 @@ const STEP_4: &[&str] = &[
     "al", "er", "ic",
 ];
 
+#[inline]
 fn is_vowel(letter: u8) -> bool {
     matches!(letter, b'a' | b'e' | b'i' | b'o' | b'u' | b'y')
 }

@@ -140,6 +140,7 @@ impl TermCache {
 }
 
 impl CachedTerm {
+    #[inline]
     fn is(&self, word: &str, hash: u64) -> bool {
         // An empty place has the hash 0 and an empty text; no word is empty.
         self.hash == hash && self.text.get(..self.word_length) == Some(word)

@@ -131,6 +131,7 @@ impl Chunk {
     }
 
     /// The row at this address, dead or alive.
+    #[inline]
     pub fn row_at(&self, address: Address) -> Option<u32> {
         let addresses = &self.columns.addresses;
         // Most commits are a run of rows or one row each. If such a run begins at this chunk's first row, no search
@@ -174,10 +175,12 @@ impl Chunk {
         Address(self.columns.positions[row as usize])
     }
 
+    #[inline]
     pub fn embedded(&self, row: u32) -> Address {
         Address(self.columns.embedded[row as usize])
     }
 
+    #[inline]
     pub fn id(&self, row: u32) -> &str {
         self.columns.ids.value(row as usize)
     }

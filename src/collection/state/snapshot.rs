@@ -238,6 +238,7 @@ impl Snapshot {
         ChunkKind { metric: self.metric, dim, bare, hasher: self.hasher }
     }
 
+    #[inline]
     pub(in crate::collection) fn chunk(&self, at: RowRef) -> &Chunk {
         &self.chunks[at.chunk].chunk
     }
@@ -262,6 +263,7 @@ impl Snapshot {
     }
 
     /// The live row at this address.
+    #[inline]
     pub(in crate::collection) fn row_at(&self, address: Address) -> Option<RowRef> {
         let chunk = self.chunks.partition_point(|view| view.chunk.last() < address);
         let view = self.chunks.get(chunk)?;
@@ -270,6 +272,7 @@ impl Snapshot {
     }
 
     /// The live row whose embedding was written at this address.
+    #[inline]
     pub(in crate::collection) fn find_embedded(&self, embedded: Address) -> Option<RowRef> {
         let own = |at: &RowRef| self.chunk(*at).embedded(at.row) == embedded;
         self.row_at(embedded).filter(own).or_else(|| self.find_carrier(embedded))

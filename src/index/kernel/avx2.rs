@@ -32,7 +32,10 @@ unsafe fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
         sums[0] = _mm256_fmadd_ps(x, y, sums[0]);
         i += 8;
     }
-    let tail: f32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| x * y).sum();
+    let mut tail = 0.0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += x * y;
+    }
     sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]))) + tail
 }
 
@@ -57,7 +60,10 @@ unsafe fn l2_f32(a: &[f32], b: &[f32]) -> f32 {
         sums[0] = _mm256_fmadd_ps(d, d, sums[0]);
         i += 8;
     }
-    let tail: f32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| (x - y) * (x - y)).sum();
+    let mut tail = 0.0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += (x - y) * (x - y);
+    }
     sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]))) + tail
 }
 
@@ -78,7 +84,10 @@ unsafe fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     let half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
     let pair = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
     let one = _mm_add_epi32(pair, _mm_shuffle_epi32::<0b10_11_00_01>(pair));
-    let tail: i32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+    let mut tail = 0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += i32::from(*x) * i32::from(*y);
+    }
     _mm_cvtsi128_si32(one) + tail
 }
 

@@ -69,7 +69,10 @@ unsafe fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
         sums = _mm512_add_epi32(sums, products);
         i += 32;
     }
-    let tail: i32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+    let mut tail = 0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += i32::from(*x) * i32::from(*y);
+    }
     _mm512_reduce_add_epi32(sums) + tail
 }
 

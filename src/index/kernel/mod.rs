@@ -4,6 +4,8 @@
 //! Invariant: a form is reachable only through [`Kernels::available`], which lists it only if the CPU has its
 //! instructions. A form only gets slices whose lengths agree and rows that exist. Every SIMD form is tested against
 //! the scalar one.
+//! The SIMD forms are plain loops. `map` and `fold` are compiled for any CPU: unless all is inlined, which takes luck or
+//! a single codegen unit, they call a closure with a form's features once for each register.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -19,7 +19,10 @@ unsafe fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
         }
         i += 16;
     }
-    let tail: f32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| x * y).sum();
+    let mut tail = 0.0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += x * y;
+    }
     vaddvq_f32(vaddq_f32(vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3]))) + tail
 }
 
@@ -37,7 +40,10 @@ unsafe fn l2_f32(a: &[f32], b: &[f32]) -> f32 {
         }
         i += 16;
     }
-    let tail: f32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| (x - y) * (x - y)).sum();
+    let mut tail = 0.0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += (x - y) * (x - y);
+    }
     vaddvq_f32(vaddq_f32(vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3]))) + tail
 }
 
@@ -55,7 +61,10 @@ unsafe fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
         sums = vpadalq_s16(sums, vmull_s8(vget_high_s8(x), vget_high_s8(y)));
         i += 16;
     }
-    let tail: i32 = a[i..].iter().zip(&b[i..]).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
+    let mut tail = 0;
+    for (x, y) in a[i..].iter().zip(&b[i..]) {
+        tail += i32::from(*x) * i32::from(*y);
+    }
     vaddvq_s32(sums) + tail
 }
 

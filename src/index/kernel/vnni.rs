@@ -52,17 +52,19 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
     // SAFETY: i + 64 ≤ `whole` ≤ the query's length; the mask lets only what is left be read.
     let part = |i: usize| unsafe { _mm512_loadu_si512(pq.add(i).cast()) };
     let tail = unsafe { _mm512_maskz_loadu_epi8(mask, pq.add(whole)) };
-    let excess = (0..whole).step_by(WIDTH).fold(_mm512_dpbusd_epi32(_mm512_setzero_si512(), flip, tail), |sum, i| {
-        _mm512_dpbusd_epi32(sum, flip, part(i))
-    });
+    let mut excess = _mm512_dpbusd_epi32(_mm512_setzero_si512(), flip, tail);
+    for i in (0..whole).step_by(WIDTH) {
+        excess = _mm512_dpbusd_epi32(excess, flip, part(i));
+    }
     let excess = _mm_set1_epi32(_mm512_reduce_add_epi32(excess));
     for (rows, products) in rows.chunks(ABREAST).zip(products.chunks_mut(ABREAST)) {
         // If fewer rows are left, the last one is multiplied again: cheaper than a loop of its own.
-        let starts: [*const i8; ABREAST] = std::array::from_fn(|lane| {
+        let mut starts = [codes.as_ptr(); ABREAST];
+        for (lane, start) in starts.iter_mut().enumerate() {
             let row = rows[lane.min(rows.len() - 1)] as usize;
             // SAFETY: the row lies in `codes`.
-            unsafe { codes.as_ptr().add(row * dim) }
-        });
+            *start = unsafe { codes.as_ptr().add(row * dim) };
+        }
         let mut sums = [_mm512_setzero_si512(); ABREAST];
         for i in (0..whole).step_by(WIDTH) {
             let q = part(i);
@@ -87,19 +89,24 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
                 let mut four = [0; ABREAST];
                 // SAFETY: four i32 are what is stored.
                 unsafe { _mm_storeu_si128(four.as_mut_ptr().cast(), found) };
-                products.iter_mut().zip(four).for_each(|(product, found)| *product = found);
+                products.copy_from_slice(&four[..products.len()]);
             }
         }
     }
 }
 
+/// The sums of the low and the high lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn half(v: __m512i) -> __m256i {
+    _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v))
+}
+
 /// The sum of each of the four registers' lanes, in order.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn totals(sums: [__m512i; ABREAST]) -> __m128i {
-    let half = |v: __m512i| _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
-    let [a, b, c, d] = sums.map(half);
+fn totals([a, b, c, d]: [__m512i; ABREAST]) -> __m128i {
     // Each step halves the lanes and doubles the sums: a, b, c, d of the low and of the high half.
-    let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(half(a), half(b)), _mm256_hadd_epi32(half(c), half(d)));
     _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs))
 }

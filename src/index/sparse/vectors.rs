@@ -40,7 +40,9 @@ impl Scores for Products<'_> {
     fn each(&self, blocks: &Blocks, _block: usize, list: (f32, Range<usize>), mut add: impl FnMut(u16, f32)) {
         let (weight, postings) = list;
         let weights = &self.weights[postings.clone()];
-        blocks.rows[postings].iter().zip(weights).for_each(|(row, other)| add(*row, weight * other + 0.0));
+        for (row, other) in blocks.rows[postings].iter().zip(weights) {
+            add(*row, weight * other + 0.0);
+        }
     }
 
     #[inline]
