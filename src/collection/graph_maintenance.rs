@@ -12,7 +12,7 @@ use serde_json::Map;
 use tokio::time::Instant;
 use ulid::Ulid;
 
-use super::graph_policy::{BuildTask, GraphTask, PolicyInput, due};
+use super::graph_policy::{BuildTask, FIRST, GraphTask, PolicyInput, due};
 use super::handle::Collection;
 use super::request::IndexSettings;
 use super::state::graphs::{self, GraphPart, GraphStorage, Relinked};
@@ -165,6 +165,17 @@ impl Collection {
             in_graphs: records.saturating_sub(present.unindexed()),
             building: building.is_some(),
             building_seconds: building.map_or(0, |since| since.elapsed().as_secs()),
+        }
+    }
+
+    /// Live records that still are to be put into a graph. A collection that has none, and fewer records than are worth
+    /// one, stays as it is: its searches scan.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn awaiting_graph(&self) -> u64 {
+        let (present, rows) = (self.present(), self.stream().context().timing.graph_rows as u64);
+        match present.graphs.is_empty() && present.unindexed() < rows * FIRST {
+            true => 0,
+            false => present.unindexed(),
         }
     }
 

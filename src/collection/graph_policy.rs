@@ -18,7 +18,7 @@ const MERGE_RATIO: u64 = 16;
 /// Copying the graph with each step costs a few per cent of the work.
 const STEP: u64 = 64;
 /// The first graph needs this many times as many records as later additions: fewer are scanned more quickly.
-const FIRST: u64 = 4;
+pub(super) const FIRST: u64 = 4;
 /// A graph drops its dead nodes when they are more than one in this many. Merging drops them too.
 const MOSTLY_DELETED: u64 = 4;
 /// Unstored graphs are stored when they hold one in this many of all records. A record's part in stored graphs is

@@ -114,11 +114,19 @@ async fn a_fork_has_the_records_of_its_origin_and_goes_its_own_way() {
 }
 
 #[tokio::test]
-async fn the_state_of_indexing_tells_what_is_in_a_graph() {
+async fn the_state_of_indexing_is_done_once_nothing_is_to_be_put_into_a_graph() {
     let (server, path) = with_things().await;
     let status = async || server.get(&format!("{path}/indexing_status")).await.json();
-    let scanned = json!({"num_indexed_ops": 0, "num_unindexed_ops": 3, "total_ops": 3, "op_indexing_progress": 0.0});
+    // So few are scanned for good.
+    let scanned = json!({"num_indexed_ops": 3, "num_unindexed_ops": 0, "total_ops": 3, "op_indexing_progress": 1.0});
     assert_eq!(status().await, scanned);
+    let ids: Vec<String> = (0..1_021).map(|n| n.to_string()).collect();
+    let embeddings: Vec<[f32; 2]> = (0..1_021).map(|n| [n as f32, 1.0]).collect();
+    let more = json!({"ids": ids, "embeddings": embeddings});
+    assert_eq!(server.post(&format!("{path}/add"), &more).await.status, 201);
+    let waiting = status().await;
+    assert_eq!((&waiting["num_unindexed_ops"], &waiting["op_indexing_progress"]), (&json!(1_024), &json!(0.0)));
+    assert_eq!(server.post(&format!("{path}/delete"), &json!({"ids": ids})).await.status, 200);
     assert_eq!(server.post(&format!("{path}/delete"), &json!({"ids": ["a", "b", "c"]})).await.status, 200);
     let empty = json!({"num_indexed_ops": 0, "num_unindexed_ops": 0, "total_ops": 0, "op_indexing_progress": 1.0});
     assert_eq!(status().await, empty);

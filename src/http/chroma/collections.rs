@@ -358,14 +358,14 @@ pub(super) async fn fork_count(State(app): State<App>, At(place): At<InCollectio
     Ok(json(StatusCode::OK, &json!({"count": count}))?)
 }
 
-/// The number of records that a graph covers; searches find the others by a scan.
+/// How far the records are in graphs. A collection that needs no graph is done: clients wait until progress is 1.
 pub(super) async fn indexing_status(
     State(app): State<App>,
     At(place): At<InCollection>,
 ) -> Result<Response, ChromaError> {
     let collection = find(&app.store, &place).await?;
-    let (total, unindexed) = (collection.info().count, collection.parts().unindexed);
-    let indexed = total.saturating_sub(unindexed);
+    let total = collection.info().count;
+    let indexed = total.saturating_sub(collection.awaiting_graph());
     let progress = if total == 0 { 1.0 } else { indexed as f64 / total as f64 };
     let status = json!({
         "num_indexed_ops": indexed, "num_unindexed_ops": total - indexed, "total_ops": total,
