@@ -241,8 +241,8 @@ impl ScoreWindow {
             return;
         }
         let sums = &mut self.sums[..(self.rows as usize).next_multiple_of(LANES)];
+        let mut cut = to.threshold() - rest.total - query.slack;
         for (group, sums) in sums.chunks_exact_mut(LANES).enumerate() {
-            let cut = to.threshold() - rest.total - query.slack;
             // NaN comes through: it is below nothing.
             let below = sums.iter().map(|sum| u32::from(*sum < cut)).sum::<u32>();
             if below < LANES as u32 {
@@ -250,6 +250,7 @@ impl ScoreWindow {
                     let row = self.first + (group * LANES + lane) as u32;
                     take(query, (row, *sum), (&rest, sums_final), to);
                 }
+                cut = to.threshold() - rest.total - query.slack;
             }
             sums.fill(-0.0);
         }
