@@ -318,10 +318,13 @@ def main() -> None:
     told: dict[str, list[dict]] = {}
     print(f"load of the machine at the start: {os.getloadavg()}")
     for kind in options.kinds.split(","):
-        told[kind] = measure_hybrid(options) if kind == "hybrid" else measure(kind, options)
-    for kind, engines in told.items():
-        hybrid_table(engines, options.rows) if kind == "hybrid" else tables(kind, engines, options.rows)
-    print(f"\nload of the machine at the end: {os.getloadavg()}")
+        if kind == "hybrid":
+            told[kind] = measure_hybrid(options)
+            hybrid_table(told[kind], options.rows)
+        else:
+            told[kind] = measure(kind, options)
+            tables(kind, told[kind], options.rows)
+        print(f"\nload of the machine: {os.getloadavg()}", flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps(told))
 

@@ -208,6 +208,7 @@ class Bm25s(System):
 
 class Bm25sNumba(Bm25s):
     backend = "numba"
+    most_queries = None
 
 
 class Fts5(System):
