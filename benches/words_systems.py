@@ -75,9 +75,9 @@ class Drumlin(System):
         self._index_bytes = self._memory()["records_bytes"] - before
 
     def settle(self) -> None:
-        """The graph of the embeddings stands once it grows no more."""
+        """The graphs of the embeddings stand once there are some and they grow no more."""
         graph, since = -1, time.perf_counter()
-        while time.perf_counter() - since < 10:
+        while graph <= 0 or time.perf_counter() - since < 15:
             now = self._memory()["graph_bytes"]
             if now != graph:
                 graph, since = now, time.perf_counter()
