@@ -46,7 +46,8 @@ pub fn run(flags: &CopyFlags) -> Result<()> {
     }
     let mut to = there.settings_by(lookup)?;
     let names = std::env::vars_os().filter_map(|(name, _)| name.to_str()?.strip_prefix(TO).map(str::to_owned));
-    names::check(names, &mut to, false).map_err(|e| Error::new(e.kind(), format!("{TO}{}", e.message())))?;
+    let notes = names::check(names, to.by_default, false);
+    to.notes.extend(notes.map_err(|e| Error::new(e.kind(), format!("{TO}{}", e.message())))?);
     from.store.maintenance = false;
     from.store.create = false;
     from.store.load_at_start = false;

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::names;
-use super::settings::invalid;
+use super::refusal::invalid;
 use crate::Result;
 
 /// The file that was read, for the log.

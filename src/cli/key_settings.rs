@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::settings::{expected, invalid};
+use super::refusal::{expected, invalid};
 use crate::Result;
 use crate::http::{CorsOrigins, HttpSettings, Key, Keyring, Rate};
 use crate::settings::Environment;

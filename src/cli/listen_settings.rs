@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tracing_subscriber::EnvFilter;
 
 use super::Flags;
-use super::settings::{expected, invalid};
+use super::refusal::{expected, invalid};
 use crate::Result;
 use crate::settings::Environment;
 

@@ -25,6 +25,7 @@ mod look;
 mod memory_settings;
 mod names;
 mod place;
+mod refusal;
 mod restore;
 mod serve;
 mod settings;

@@ -2,7 +2,7 @@
 //! Invariant: a name that is set but not read stops the start where data would otherwise go elsewhere, or a server
 //! would be open to all. Every other such name gets a note.
 
-use super::settings::{ServeSettings, invalid};
+use super::refusal::invalid;
 use super::variables::VARIABLES;
 use crate::Result;
 
@@ -163,26 +163,27 @@ fn is_service_link(name: &str) -> bool {
         || behind("_PORT_").is_some_and(of_port)
 }
 
-/// Adds notes on names that look like settings. Stops the start if one of them must be intended: nothing else says
-/// where the data is, or nothing else requires a key.
+/// Notes on names that look like settings. Stops the start if one of them must be intended: nothing else says where the
+/// data is (`by_default`), or nothing else requires a key of a server (`open`).
 ///
 /// # Errors
 /// `Invalid` with the name and the setting that it most likely stands for.
-pub fn check(names: impl IntoIterator<Item = String>, settings: &mut ServeSettings, serves: bool) -> Result<()> {
+pub fn check(names: impl IntoIterator<Item = String>, by_default: bool, open: bool) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
     for stranger in strangers(names) {
         let decides = |group: &[&str]| stranger.near && stranger.meant.is_some_and(|meant| group.contains(&meant));
-        if decides(&WHERE) && settings.by_default {
+        if decides(&WHERE) && by_default {
             let more = "without it everything would be stored in the folder drumlin-data; correct the name, or set \
                         DRUMLIN_DATA if you mean a folder";
             return Err(invalid(format!("{} ({more})", stranger.sentence())));
         }
-        if decides(&KEYS) && serves && !settings.keys.ask_for_keys() {
+        if decides(&KEYS) && open {
             let more = "without it no request would need a key; correct the name, or unset it";
             return Err(invalid(format!("{} ({more})", stranger.sentence())));
         }
-        settings.notes.push(stranger.sentence());
+        notes.push(stranger.sentence());
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// The sentence that a refusal of settings adds where unread names may be the cause.

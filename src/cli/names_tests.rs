@@ -11,10 +11,9 @@ fn notes(names: &[&str]) -> Vec<String> {
 /// Checks the names of `variables` together with the settings from their values.
 fn checked(variables: &[(&str, &str)], flags: &Flags) -> Result<Vec<String>> {
     let lookup = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    let mut settings = settings_from(lookup, flags)?;
-    settings.notes.clear();
-    check(variables.iter().map(|(name, _)| (*name).to_owned()), &mut settings, true)?;
-    Ok(settings.notes)
+    let settings = settings_from(lookup, flags)?;
+    let names = variables.iter().map(|(name, _)| (*name).to_owned());
+    check(names, settings.by_default, !settings.keys.ask_for_keys())
 }
 
 #[test]

@@ -10,10 +10,11 @@ use super::Flags;
 use super::key_settings::{KeySettings, access};
 use super::memory_settings::MemorySetting;
 use super::names::WHERE;
+use super::refusal::invalid;
 use super::{listen_settings, names};
 use crate::http::{FileKinds, HttpSettings};
 use crate::settings::Environment;
-use crate::{Error, ErrorKind, Result, Settings, Storage};
+use crate::{Result, Settings, Storage};
 
 /// Everything `serve` needs.
 #[derive(Debug, Clone)]
@@ -62,7 +63,8 @@ pub fn settings_of_process(flags: &Flags, serves: bool) -> Result<ServeSettings>
     let set = || std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let read = settings_from(|name| std::env::var(name).ok(), flags);
     let mut settings = read.map_err(|error| invalid(names::hint(set(), error.message())))?;
-    names::check(set(), &mut settings, serves)?;
+    let open = serves && !settings.keys.ask_for_keys();
+    settings.notes.extend(names::check(set(), settings.by_default, open)?);
     Ok(settings)
 }
 
@@ -77,7 +79,7 @@ pub fn address_from(lookup: impl Fn(&str) -> Option<String>) -> Result<(String, 
 /// Reads all settings. `lookup` gives a variable's value; a flag wins over its variable.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] names the variable, what was expected and what came.
+/// `Invalid` names the variable, what was expected and what came.
 pub fn settings_from(lookup: impl Fn(&str) -> Option<String>, flags: &Flags) -> Result<ServeSettings> {
     let source = Environment::new(&lookup);
     let mut notes = Vec::new();
@@ -144,14 +146,6 @@ fn storage(source: &Environment, flags: &Flags, notes: &mut Vec<String>) -> Resu
 /// Whether no setting says where the data is.
 fn nothing_named(source: &Environment, flags: &Flags) -> bool {
     !flags.memory && flags.data.is_none() && WHERE.iter().all(|name| source.text(name).is_none())
-}
-
-pub(super) fn expected(name: &str, expected: &str, got: &str) -> Error {
-    invalid(format!("{name}: expected {expected}, got {got:?}"))
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

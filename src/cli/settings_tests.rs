@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::Storage;
 use crate::cli::variables::VARIABLES;
 use crate::settings::{MemoryLimit, S3Encryption, S3Settings};
+use crate::{ErrorKind, Storage};
 
 fn read(variables: &[(&str, &str)]) -> Result<ServeSettings> {
     read_with(variables, &Flags::default())
