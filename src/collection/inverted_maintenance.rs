@@ -21,6 +21,7 @@ use crate::memory::{Purpose, Reservation};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::load::Loader;
+use crate::stream::state::State;
 use crate::stream::upload;
 use crate::text::Analyser;
 
@@ -113,17 +114,22 @@ impl Collection {
     async fn index_chunks(&self, snapshot: Arc<Snapshot>, kinds: &BTreeSet<InvertedKind>) -> Result<(), StreamError> {
         let (kinds, analyser) = (kinds.clone(), self.analyser().map_err(failed)?);
         let least_rows = self.stream().context().timing.inverted_rows;
-        if !snapshot.lacks_inverted(&kinds, least_rows) {
+        let bytes = snapshot.unindexed_bytes(&kinds, least_rows);
+        if bytes == 0 {
             return Ok(());
         }
+        let Some(_room) = self.room_to_index(bytes) else { return Ok(()) };
         let work = move |_| snapshot.index_chunks(&kinds, &analyser, least_rows);
-        self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)
+        self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)?;
+        // The indexes count in the memory of the collection from now on.
+        self.stream().shared().state().lock().publish();
+        Ok(())
     }
 
     /// Builds the indexes that a segment lacks, puts them into the bucket and names them in HEAD.
     async fn store_inverted(&self, read: HeadRead, (segment, kinds): Lacking) -> Result<bool, StreamError> {
         let context = self.stream().context();
-        let Some(_room) = self.room_to_index(&segment) else { return Ok(false) };
+        let Some(_room) = self.room_to_index(segment.bytes.saturating_mul(BYTES_PER_STORED)) else { return Ok(false) };
         let groups = Loader::new(context.clone()).segment(&segment).await?;
         let input = SegmentInput {
             header: (segment.written_for(&context.stream.to_string()).to_owned(), segment.xxh3),
@@ -154,10 +160,10 @@ impl Collection {
         }
     }
 
-    /// Reserves memory to index a segment; `None` if that has to wait.
-    fn room_to_index(&self, segment: &SegmentEntry) -> Option<Reservation> {
+    /// Reserves memory for indexing; `None` if that has to wait.
+    fn room_to_index(&self, bytes: u64) -> Option<Reservation> {
         let context = self.stream().context();
-        let room = context.budget.reserve(segment.bytes.saturating_mul(BYTES_PER_STORED), Purpose::Work);
+        let room = context.budget.reserve(bytes, Purpose::Work);
         if room.is_none() {
             context.counters.put_off.count();
         }

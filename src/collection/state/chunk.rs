@@ -16,6 +16,7 @@ use crate::collection::estimate;
 use crate::error;
 use crate::filter::{Columns, Filter, RowTexts};
 use crate::format::FormatError;
+use crate::format::inverted::InvertedKind;
 use crate::index::{SparseIndex, TextIndex, Vectors, inverse_norms};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, Metadata, Metric};
@@ -251,6 +252,14 @@ impl Chunk {
         let texts = self.texts().iter().map(|c| c.value_data().len().min(text_bytes(c)) + c.len() * 4).sum::<usize>();
         let built = self.filter_bytes().unwrap_or(0) + self.inverted.size_bytes();
         texts + self.len() * 24 + self.table.size_bytes() + self.carried.len() * 16 + built
+    }
+
+    /// Bytes of the texts that an inverted index is made of.
+    pub fn indexed_bytes(&self, kind: &InvertedKind) -> usize {
+        text_bytes(match kind {
+            InvertedKind::Text { .. } => &self.columns.documents,
+            InvertedKind::Sparse { .. } => &self.columns.metadatas,
+        })
     }
 
     /// Bytes of metadata arranged for filters; `None` until the first filter needed it.

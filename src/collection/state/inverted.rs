@@ -174,9 +174,14 @@ impl Snapshot {
         self.chunks.iter().flat_map(|view| view.chunk.inverted().kinds()).collect()
     }
 
-    /// Whether a chunk of at least so many rows lacks an index of one of `kinds`.
-    pub(in crate::collection) fn lacks_inverted(&self, kinds: &BTreeSet<InvertedKind>, least_rows: usize) -> bool {
-        self.large_chunks(least_rows).any(|chunk| kinds.iter().any(|kind| !chunk.inverted().has(kind)))
+    /// Bytes of what the indexes of `kinds` are to be made of that chunks of at least so many rows lack. The indexes
+    /// take less; 0 if none is lacking.
+    pub(in crate::collection) fn unindexed_bytes(&self, kinds: &BTreeSet<InvertedKind>, least_rows: usize) -> u64 {
+        let of_kind = |chunk: &Chunk, kind: &InvertedKind| match chunk.inverted().has(kind) {
+            true => 0,
+            false => chunk.indexed_bytes(kind).max(1) as u64,
+        };
+        self.large_chunks(least_rows).flat_map(|chunk| kinds.iter().map(move |kind| of_kind(chunk, kind))).sum()
     }
 
     /// Builds the indexes of `kinds` that chunks of at least so many rows lack.
