@@ -92,6 +92,9 @@ class Drumlin(ServerProcess):
         answer = self.call("GET", f"/api/collections/{collection}/count", consistency=consistency)
         return answer["count"]
 
+    def search(self, collection: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.call("POST", f"/api/collections/{collection}/search", body)["results"][0]
+
     def nearest(self, collection: str, embedding: list[float], k: int = 10, **options: Any) -> list[dict[str, Any]]:
         answer = self.call("POST", f"/api/collections/{collection}/search", {"embedding": embedding, "k": k, **options})
         return answer["results"][0]

@@ -22,6 +22,7 @@ from writers import (
     appearances,
     assert_log_holds_each_write_once,
     assert_state_is_possible,
+    assert_words_find_records,
     embedding_of,
     outcomes,
 )
@@ -41,7 +42,7 @@ def kill_at_random(servers: list[Drumlin]) -> None:
 
 
 def test_two_servers_killed_at_random_lose_and_double_nothing(place: Place, start: Callable[..., Drumlin]) -> None:
-    settings = {**place.settings, "S3_SYNC_INTERVAL": "1", "DRUMLIN_FLUSH_COMMITS": "32"}
+    settings = {**place.settings, "S3_SYNC_INTERVAL": "1", "DRUMLIN_FLUSH_COMMITS": "32", "DRUMLIN_INVERTED_ROWS": "8"}
     servers = [start(settings), start(settings)]
     collection = servers[0].create("shared", metric="l2")
     servers[0].add("shared", [{"id": "first", "embedding": embedding_of("first"), "document": "first"}])
@@ -66,9 +67,11 @@ def test_two_servers_killed_at_random_lose_and_double_nothing(place: Place, star
     seen = appearances(stream)
     assert seen.pop("first") == 1
     assert_log_holds_each_write_once(clients, seen)
+    assert_words_find_records(servers[1], states[0])
     for server in servers:
         server.kill()
     assert servers[0].start().count("shared") == len(states[0]) + 1
+    assert_words_find_records(servers[0], states[0])
 
     totals = outcomes(clients)
     counts = ", ".join(f"{kind} {outcome} {count}" for (kind, outcome), count in sorted(totals.items()))

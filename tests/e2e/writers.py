@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import httpx
 import pyarrow.parquet as pq
 from commits import Stream
 from drumlin import Drumlin, Outcome
@@ -45,6 +46,8 @@ class Client:
         while not self.stopped.is_set():
             step += 1
             self.write_once(step)
+            if step % 16 == 0:
+                self.search_once()
 
     def write_once(self, step: int) -> None:
         kind = self.random.choices(("add", "upsert", "delete"), (5, 4, 1))[0] if self.possible else "add"
@@ -54,7 +57,7 @@ class Client:
             body: dict = {"ids": [record_id]}
             new: Value = None
         else:
-            body = {"records": [{"id": record_id, "embedding": embedding_of(document), "document": document}]}
+            body = {"records": [record_of(record_id, document)]}
             new = document
         outcome, _ = self.random.choice(self.servers).write("shared", kind, body)
         self.outcomes[kind, outcome.value] += 1
@@ -70,9 +73,48 @@ class Client:
             time.sleep(0.05)
 
 
+    def search_once(self) -> None:
+        """Searches for the words of a record that nobody else writes, on a server that looks for newer commits."""
+        settled = [(i, next(iter(values))) for i, values in self.possible.items() if len(values) == 1]
+        record_id, document = self.random.choice(settled or [("", None)])
+        if document is None:
+            return
+        path, body = "/api/collections/shared/search", {"text": f'"{document}"', "include": []}
+        try:
+            answer = self.random.choice(self.servers).client.post(path, json=body, params={"consistency": "strong"})
+        except httpx.TransportError:
+            return
+        if answer.is_success:
+            assert [hit["id"] for hit in answer.json()["results"][0]] == [record_id], f"{document!r}: {answer.text}"
+
+
 def embedding_of(document: str) -> list[int]:
     """A vector that only this document has, so that half a record would show."""
     return [ord(letter) for letter in document[-DIMENSION:].rjust(DIMENSION)]
+
+
+def sparse_of(document: str) -> dict:
+    """A sparse vector that only this document has: its client and step are indices."""
+    client, step = (int(number) for number in document.split()[1].split("."))
+    return {"#type": "sparse_vector", "indices": [client, 10 + step], "values": [0.5, 1.0 + step % 7]}
+
+
+def record_of(record_id: str, document: str) -> dict:
+    metadata = {"sparse": sparse_of(document)}
+    return {"id": record_id, "embedding": embedding_of(document), "document": document, "metadata": metadata}
+
+
+def assert_words_find_records(server: Drumlin, records: dict[str, dict], most: int = 40) -> None:
+    """Words and sparse vectors find exactly the records that have them."""
+    for record_id, record in random.Random(SEED).sample(sorted(records.items()), min(most, len(records))):
+        document = record["document"]
+        found = server.search("shared", {"text": f'"{document}"', "include": []})
+        assert [hit["id"] for hit in found] == [record_id], f"{document!r} was found in {found}"
+        (_, step), values = sparse_of(document)["indices"], sparse_of(document)["values"]
+        found = server.search("shared", {"sparse": {"key": "sparse", "indices": [step], "values": [1.0]}, "k": 1000})
+        by_step = {i for i, other in records.items() if step in sparse_of(other["document"])["indices"]}
+        assert {hit["id"] for hit in found} == by_step, f"index {step} was found in {found}"
+        assert all(hit["score"] == values[1] for hit in found)
 
 
 def appearances(stream: Stream) -> Counter[str]:
@@ -93,6 +135,8 @@ def assert_state_is_possible(clients: list[Client], records: dict[str, dict]) ->
         assert found in values, f"{record_id} holds {found!r}, it can only hold one of {values}"
     for record in records.values():
         assert record["embedding"] == embedding_of(record["document"]), f"{record['id']} is not whole"
+        sparse = {**sparse_of(record["document"]), "tokens": None}
+        assert record["metadata"] == {"sparse": sparse}, f"{record['id']} is not whole"
 
 
 def assert_log_holds_each_write_once(clients: list[Client], seen: Counter[str]) -> None:
