@@ -69,7 +69,7 @@ pub enum Normalisation {
     /// (s − μ + 3σ) / 6σ, cut at 0 and 1; 0.5 where all are equal. One outlier does not press the others together
     /// (distribution-based score fusion, Mazzeschi 2023).
     Distribution,
-    /// (s − worst) / (best − worst) of the part's [`ScoreRange`]: 0 for a record that has nothing in common with the
+    /// (s − worst) / (best − worst) of the part's `ScoreRange`: 0 for a record that has nothing in common with the
     /// query, 1 for the best that could be, however good the best of the list is. Bruch, Gai & Ingber ("An Analysis of
     /// Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023) call the theoretical minimum with the list's
     /// maximum TMM; here the maximum is the theoretical one too, so that a match of few words counts little.
