@@ -6,7 +6,7 @@
 /// any thread starts, since an existing arena stays.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn return_what_is_freed() {
-    // The same limits as in the files of `deploy/`, for programs that are started in another way.
+    // Limits of the files of `deploy/`, for programs that are started in another way.
     const LIMITS: [(&str, libc::c_int, libc::c_int); 3] = [
         ("MALLOC_ARENA_MAX", libc::M_ARENA_MAX, 2),
         ("MALLOC_MMAP_THRESHOLD_", libc::M_MMAP_THRESHOLD, 128 << 10),

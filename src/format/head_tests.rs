@@ -192,7 +192,7 @@ fn whatever_byte_of_a_head_or_a_list_is_changed_it_is_refused() {
     let mut old = head();
     old.config.dimension = Some(3);
     old.aging.push(Aging { floor: Version(7), seen: StoreTime(9), other: Map::new() });
-    // The same holds after more swaps than `recent` remembers.
+    // It holds after more swaps, too, than `recent` remembers.
     for swaps in [0, 1, 40] {
         let head = (0..swaps).fold(old.clone(), |head, _| head.successor());
         refuse_every_change(&head.encode().unwrap(), |bytes| Head::decode(bytes, "c/x").map(drop));

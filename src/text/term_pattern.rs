@@ -18,7 +18,7 @@ pub struct TermPattern {
     pub is_prefix: bool,
     /// Wrong letters that terms may have which are meant to be the term, at most 2.
     pub term_typos: u8,
-    /// The same of terms that are meant to be the word: the stem of a mistyped word is often another one.
+    /// Wrong letters of terms that are meant to be the word: the stem of a mistyped word is often another one.
     pub word_typos: u8,
     /// `letters` of the term and of the word.
     letters: [u64; 2],
@@ -27,7 +27,7 @@ pub struct TermPattern {
 /// How near a document's term is to the query's. The first is the nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TermMatch {
-    /// The same term.
+    /// It is that term.
     Exact,
     /// It begins with the word of the query.
     Prefix,

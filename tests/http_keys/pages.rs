@@ -47,7 +47,8 @@ async fn a_keyless_server_on_loopback_answers_to_names_of_this_machine_only() {
         }
     }
     server.stop().await;
-    // Whoever says that something in front protects it, or that a proxy is to be believed, gets any name served.
+    // Any name is served where the settings say that something in front protects the server, or that a proxy is to be
+    // believed.
     let proxied = HttpSettings { trust_proxy: true, ..HttpSettings::default() };
     for http in [HttpSettings { any_host: true, ..HttpSettings::default() }, proxied] {
         let server = keyless(http).await;

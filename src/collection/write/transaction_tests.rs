@@ -57,7 +57,7 @@ fn outcome_of(replay: &Replay, transaction: Transaction) -> &'static str {
     }
 }
 
-/// The same by a scan of the log. `loaded` is the last version that is in segments.
+/// Whether it conflicts, by a scan of the log. `loaded` is the last version that is in segments.
 fn expected(replay: &Replay, id: &str, read: Version, loaded: Version) -> &'static str {
     let rows = |after: Version| {
         let later = replay.commits.iter().filter(move |commit| commit.header.version > after);
