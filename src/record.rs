@@ -69,6 +69,15 @@ impl fmt::Display for CollectionId {
     }
 }
 
+impl FromStr for CollectionId {
+    type Err = Error;
+
+    fn from_str(id: &str) -> Result<CollectionId> {
+        let parsed = Uuid::try_parse(id);
+        parsed.map(CollectionId).map_err(|_| Error::invalid(format!("collection id: expected a UUID, got {id:?}")))
+    }
+}
+
 /// How distance is measured; smaller is nearer in all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -82,8 +82,10 @@ class _Run:
     def _noted(self) -> int:
         if self.options.resume is None:
             return 0
-        metadata = self.collection.info()["metadata"] or {}
-        return int(metadata.get(self.key, 0))
+        # As the bucket has it: another process may have noted more.
+        infos = self.collection.database.infos(strong=True)
+        found = next((info for info in infos if info["id"] == self.collection.id), self.collection.info())
+        return int((found["metadata"] or {}).get(self.key, 0))
 
     def start(self, table: Any) -> None:
         options = self.options
@@ -110,8 +112,7 @@ class _Run:
         """Remembers in the collection how far this came."""
         if self.options.resume is None or not (last or time.monotonic() - self.noted_at > _NOTE_INTERVAL):
             return
-        metadata = self.collection.info()["metadata"] or {}
-        self.collection.set_metadata({**metadata, self.key: self.done})
+        self.collection.update_metadata({self.key: self.done})
         self.noted_at = time.monotonic()
 
     def give_up(self, *, cancel: bool) -> None:

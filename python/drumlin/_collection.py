@@ -243,21 +243,21 @@ class Collection(_Reads):
     """
 
     def __init__(self, inner: _Collection, database: Database) -> None:
-        self._opened, self._process, self._database, self._name = inner, os.getpid(), database, inner.name
+        self._opened, self._process, self._database, self._id = inner, os.getpid(), database, inner.id
         self._routes: tuple[int, Routes] | None = None
 
     @property
     def _inner(self) -> _Collection:
         # A forked process has none of the threads: it opens the store anew.
         if self._process != os.getpid():
-            self._opened, self._process = self._database._store.collection(self._name).wait(), os.getpid()
+            self._opened, self._process = self._database._store.collection_by_id(self._id).wait(), os.getpid()
         return self._opened
 
     def __repr__(self) -> str:
-        return f"<drumlin collection {self._name!r} in {self._database!r}>"
+        return f"<drumlin collection {self.name!r} in {self._database!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _collection_of, (self._database, self._name)
+        return _collection_of, (self._database, self._id)
 
     def __len__(self) -> int:
         return self.count()
@@ -652,12 +652,17 @@ class Collection(_Reads):
 
     def rename(self, name: str) -> None:
         """Rename the collection, for every process."""
-        self._database._store.modify(self._name, name, None, None).wait()
-        self._name = name
+        self._database._store.modify(self._id, name=name).wait()
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Replace the collection's metadata with these values."""
-        self._database._store.modify(self.name, None, dict(metadata), None).wait()
+        self._database._store.modify(self._id, metadata=dict(metadata)).wait()
+
+    def update_metadata(self, values: Mapping[str, Any]) -> None:
+        """Set values of the collection's metadata, ``None`` to remove a key. The other keys stay, also those that
+        another process sets at the same time.
+        """
+        self._database._store.modify(self._id, values=dict(values)).wait()
 
     def at(self, version: int | None = None) -> CollectionVersion:
         """The collection at one version, for reads that all see the same records, whatever is written meanwhile.
@@ -751,7 +756,7 @@ class CollectionVersion(_Reads):
     def _inner(self) -> _View:
         if self._process != os.getpid():
             store = self._collection._database._store
-            self._opened = store.collection_at(self._collection._name, self._version).wait()
+            self._opened = store.collection_at(self._collection.name, self._version).wait()
             self._process = os.getpid()
         return self._opened
 
@@ -775,8 +780,8 @@ class CollectionVersion(_Reads):
         return CollectionVersion, (self._collection, self._version)
 
 
-def _collection_of(database: Database, name: str) -> Collection:
-    return database.collection(name)
+def _collection_of(database: Database, identity: str) -> Collection:
+    return Collection(database._store.collection_by_id(identity).wait(), database)
 
 
 def _written(answer: Any) -> WriteResult:

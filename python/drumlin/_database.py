@@ -25,17 +25,18 @@ class _Home:
         self.url, self.settings = url, settings
         self.opened: _Store | None = None
         self.process = 0
+        self.in_memory = False
 
     def pending(self) -> Pending:
         return _Store.open(self.url, **self.settings)
 
     def take(self, store: _Store) -> None:
-        self.opened, self.process = store, os.getpid()
+        self.opened, self.process, self.in_memory = store, os.getpid(), store.in_memory
 
     def store(self) -> _Store:
         if self.opened is not None and self.process == os.getpid():
             return self.opened
-        if self.opened is not None and self.url == "memory://":
+        if self.opened is not None and self.in_memory:
             raise ForkedProcess("a store in memory is not in a forked process; use a folder or a bucket to share it")
         store: _Store = self.pending().wait()
         self.take(store)
@@ -109,7 +110,7 @@ class Database:
         return f"drumlin.connect({self._home.url!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._home.url == "memory://":
+        if self._home.in_memory:
             raise DrumlinError("a store in memory is in this process alone; use a folder or a bucket to share it")
         # No secret is among these: credentials are read from the environment, here and there.
         return _reopened, (self._home.url, self._home.settings, self._scope)

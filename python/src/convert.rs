@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use drumlin::{Consistency, Filter, Include, MetaValue, Metadata, MetadataPatch, SparseVector};
+use drumlin::{CollectionId, Consistency, Error, Filter, Include, MetaValue, Metadata, MetadataPatch, SparseVector};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
 
-use crate::errors::invalid;
+use crate::errors::{invalid, raised};
 
 /// Ids: text, each.
 pub fn ids(values: &Bound<'_, PyList>) -> PyResult<Vec<String>> {
@@ -39,14 +39,23 @@ pub fn metadata_at(list: &Bound<'_, PyList>, place: usize) -> PyResult<Option<Me
 
 /// What an update does to metadata: keys whose value is `None` are removed.
 pub fn patch_at(list: &Bound<'_, PyList>, place: usize) -> PyResult<Option<MetadataPatch>> {
-    let Some(dict) = dict_at(list, place)? else { return Ok(None) };
+    dict_at(list, place)?.as_ref().map(patch).transpose()
+}
+
+/// Values of metadata keys, and `None` for those to remove.
+pub fn patch(dict: &Bound<'_, PyDict>) -> PyResult<MetadataPatch> {
     let mut patch = BTreeMap::new();
-    for (key, value) in &dict {
+    for (key, value) in dict {
         let key = key_of(&key)?;
         let value = if value.is_none() { None } else { Some(meta_value(&key, &value)?) };
         patch.insert(key, value);
     }
-    Ok(Some(MetadataPatch(patch)))
+    Ok(MetadataPatch(patch))
+}
+
+/// The identity of a collection.
+pub fn collection_id(py: Python<'_>, id: &str) -> PyResult<CollectionId> {
+    id.parse().map_err(|error: Error| raised(py, &error))
 }
 
 fn dict_at<'py>(list: &Bound<'py, PyList>, place: usize) -> PyResult<Option<Bound<'py, PyDict>>> {

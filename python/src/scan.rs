@@ -9,13 +9,12 @@ use drumlin::answers::Found;
 use drumlin::{Include, Record, Version};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
-use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use crate::answer::Records;
 use crate::arrow_io::{batch, capsule, schema};
 use crate::pending::{Pending, value};
-use crate::threads::Held;
+use crate::threads::{FORKED, Held};
 
 /// Records of a batch of the Arrow stream.
 const PAGE: usize = 4096;
@@ -65,9 +64,8 @@ impl Scan {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        let scan = self.scan.get(py)?.clone();
-        let handle = self.scan.threads.runtime.handle().clone();
-        capsule(py, Pages { scan, handle, dimension: self.dimension.unwrap_or(0) })
+        let scan = Held::new(self.scan.get(py)?.clone(), self.scan.threads);
+        capsule(py, Pages { scan, dimension: self.dimension.unwrap_or(0) })
     }
 }
 
@@ -78,8 +76,7 @@ fn found(record: Record) -> Found {
 
 /// The pages of a scan as batches.
 struct Pages {
-    scan: Arc<Mutex<drumlin::answers::Scan>>,
-    handle: Handle,
+    scan: Held<Arc<Mutex<drumlin::answers::Scan>>>,
     dimension: usize,
 }
 
@@ -87,7 +84,11 @@ impl Iterator for Pages {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let page = self.handle.block_on(async { self.scan.lock().await.next_page(PAGE).await });
+        let Some(scan) = self.scan.here() else {
+            let refused = format!("this scan {FORKED}");
+            return Some(Err(ArrowError::InvalidArgumentError(refused)));
+        };
+        let page = self.scan.threads.runtime.block_on(async { scan.lock().await.next_page(PAGE).await });
         let records: Vec<Found> = match page {
             Ok(page) if page.is_empty() => return None,
             Ok(page) => page.into_iter().map(found).collect(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drumlin::admin::{CollectionSelector, Moment, verify};
 use drumlin::settings::MemoryLimit;
-use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Version};
+use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Storage, Version};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -151,6 +151,12 @@ impl Store {
         })
     }
 
+    /// Whether nothing of it outlives this process.
+    #[getter]
+    fn in_memory(&self) -> bool {
+        matches!(self.settings.storage, Storage::Memory)
+    }
+
     /// What is known of each collection, as JSON.
     fn collections(&self, py: Python<'_>, strong: bool) -> PyResult<Pending> {
         self.pending(py, move |store| async move {
@@ -163,21 +169,27 @@ impl Store {
         self.pending(py, move |store| async move { store.drop_collection(&name).await.map(value) })
     }
 
-    /// Another name, other metadata or another width of the search, for a collection.
+    /// The collection with this identity, whatever its name is by now.
+    fn collection_by_id(&self, py: Python<'_>, id: &str) -> PyResult<Pending> {
+        let (id, threads) = (convert::collection_id(py, id)?, self.inner.threads);
+        self.pending(py, move |store| async move { Ok(handle(store.collection_by_id(id).await?, threads)) })
+    }
+
+    /// Another name, other metadata, or other values of single metadata keys, for the collection with this identity.
+    #[pyo3(signature = (id, *, name=None, metadata=None, values=None))]
     fn modify(
         &self,
         py: Python<'_>,
-        name: String,
-        new_name: Option<String>,
+        id: &str,
+        name: Option<String>,
         metadata: Option<&Bound<'_, PyDict>>,
-        ef_search: Option<usize>,
+        values: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Pending> {
+        let id = convert::collection_id(py, id)?;
         let metadata = metadata.map(convert::metadata).transpose()?.map(Some);
-        let change = CollectionChange { name: new_name, metadata, ef_search, ..CollectionChange::default() };
-        self.pending(py, move |store| async move {
-            let id = store.collection(&name).await?.id();
-            store.modify_collection(id, change).await.map(value)
-        })
+        let metadata_patch = values.map(convert::patch).transpose()?;
+        let change = CollectionChange { name, metadata, metadata_patch, ..CollectionChange::default() };
+        self.pending(py, move |store| async move { store.modify_collection(id, change).await.map(value) })
     }
 
     fn fork(&self, py: Python<'_>, name: String, new_name: String) -> PyResult<Pending> {

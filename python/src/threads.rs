@@ -11,6 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::errors::named;
 
+/// What is wrong with a value that a process inherited.
+pub const FORKED: &str = "was opened before the process was forked, and its threads are not here: connect again";
+
 /// The runtime of one process. It is never dropped: at the end of the interpreter its threads end with the process,
 /// and what was acknowledged is in the bucket.
 #[derive(Debug)]
@@ -50,8 +53,7 @@ impl Threads {
         if self.are_here() {
             return Ok(());
         }
-        let what = "this was opened before the process was forked, and its threads are not here: connect again";
-        Err(named(py, "ForkedProcess", what))
+        Err(named(py, "ForkedProcess", &format!("this {FORKED}")))
     }
 }
 
@@ -72,6 +74,11 @@ impl<T> Held<T> {
         let mut held = ManuallyDrop::new(self);
         // SAFETY: `held` is not dropped, so the value is taken out once.
         (unsafe { ManuallyDrop::take(&mut held.value) }, held.threads)
+    }
+
+    /// The value; `None` where this process inherited it.
+    pub fn here(&self) -> Option<&T> {
+        self.threads.are_here().then(|| &*self.value)
     }
 
     /// The value, unless this process inherited it.

@@ -116,3 +116,15 @@ def test_progress_is_told(notes, capsys):
 def test_a_source_that_is_not_there_is_named(notes, tmp_path):
     with pytest.raises(drumlin.InvalidArgument, match="expected Parquet files, got none at"):
         notes.add_batches(tmp_path / "nothing-*.parquet")
+
+
+def test_an_import_leaves_alone_what_others_noted_with_the_collection(folder):
+    # Far apart, so that neither follows the other by itself.
+    with drumlin.connect(folder, sync_interval=3600.0) as here, drumlin.connect(folder, sync_interval=3600.0) as there:
+        notes = here.collection("notes", create=True, metadata={"about": "weather"})
+        there.sync()
+        there.collection("notes").set_metadata({"model": "v2"})
+        notes.add_batches(table(0, 20), resume="job")
+        assert here.infos(strong=True)[0]["metadata"] == {"model": "v2", "import:job": 20}
+        notes.update_metadata({"model": None})
+        assert here.infos(strong=True)[0]["metadata"] == {"import:job": 20}

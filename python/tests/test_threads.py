@@ -170,6 +170,40 @@ def in_child(work) -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_handle_keeps_to_its_collection_when_another_takes_its_name(folder):
+    with drumlin.connect(folder) as db:
+        old = db.collection("notes", create=True)
+        old.add(ids=["a"], embeddings=[[1, 2]])
+        db.collection("notes").rename("letters")
+        db.collection("notes", create=True)
+        assert pickle.loads(pickle.dumps(old)).count(strong=True) == 1
+        assert in_child(lambda: old.count(strong=True)) == "1"
+        assert old.at().count() == 1
+        old.rename("mail")
+        assert db.collections() == ["mail", "notes"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_stream_that_was_begun_before_a_fork_says_so_in_the_child(folder):
+    pa = pytest.importorskip("pyarrow")
+    with drumlin.connect(folder) as db:
+        notes = db.collection("notes", create=True)
+        notes.add(ids=["a"], embeddings=[[1, 2]])
+        reader = pa.RecordBatchReader.from_stream(notes.scan())
+        assert "before the process was forked" in in_child(reader.read_all)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_store_in_memory_that_the_environment_names_is_nowhere_else(monkeypatch):
+    monkeypatch.setenv("DRUMLIN_STORAGE", "memory")
+    with drumlin.connect() as db:
+        notes = db.collection("notes", create=True)
+        with pytest.raises(drumlin.DrumlinError, match="in this process alone"):
+            pickle.dumps(db)
+        assert in_child(notes.count).startswith("ForkedProcess: a store in memory")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_opens_the_store_by_itself(folder):
     with drumlin.connect(folder) as db:
         notes = db.collection("notes", create=True)

@@ -138,6 +138,14 @@ const GRAPH: ObjectFolder = ("graph", ".arrow");
 const INVERTED: ObjectFolder = ("inverted", ".arrow");
 
 /// Whether `stream` gives such keys to objects of this kind.
+/// Leaves out inverted indexes of segments' sources: a version that knows no inverted indexes copies the entry of a
+/// forked segment as it is, without the objects. They are caches, and built anew.
+fn leave_out_foreign(segs: &mut [SegmentEntry], stream: &str) {
+    for seg in segs.iter_mut().filter(|seg| seg.other.contains_key(COPIED_FROM)) {
+        seg.inverted.retain(|entry| is_own(&entry.key, stream, INVERTED));
+    }
+}
+
 fn is_own(key: &str, stream: &str, (folder, ending): ObjectFolder) -> bool {
     let name =
         key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(folder));
@@ -322,6 +330,7 @@ impl Head {
         if head.stream != stream {
             return Err(FormatError::Damaged(format!("HEAD is of stream {:?}, expected {stream:?}", head.stream)));
         }
+        leave_out_foreign(&mut head.segs, stream);
         head.check_invariants()?;
         head.check_keys()?;
         Ok(head)
@@ -456,7 +465,7 @@ impl Retired {
     /// Reads the list `ulid` of `stream`. Refuses a self-checksum that does not fit, another list, and a key outside
     /// the stream: a damaged list must not delete objects of others, nor its own too early.
     pub fn decode(bytes: &[u8], stream: &str, ulid: Ulid) -> Result<Retired, FormatError> {
-        let retired: Retired = serde_json::from_slice(bytes)
+        let mut retired: Retired = serde_json::from_slice(bytes)
             .map_err(|e| FormatError::Damaged(format!("retired list is not the JSON expected: {e}")))?;
         if retired.format > FORMAT {
             return Err(FormatError::Newer { found: retired.format, known: FORMAT });
@@ -465,6 +474,7 @@ impl Retired {
         if let Some(other) = retired.ulid.filter(|own| *own != ulid) {
             return Err(FormatError::Damaged(format!("it is the retired list {other}, expected {ulid}")));
         }
+        leave_out_foreign(&mut retired.segs, stream);
         let segs = retired.segs.iter().map(|seg| is_own(&seg.key, stream, SEGMENT));
         let inverted = retired.segs.iter().flat_map(|seg| &seg.inverted).map(|at| is_own(&at.key, stream, INVERTED));
         let graphs = retired.graphs.iter().map(|graph| is_own(&graph.key, stream, GRAPH));

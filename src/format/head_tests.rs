@@ -114,6 +114,20 @@ fn a_head_cannot_name_objects_outside_its_stream_or_one_twice() {
 }
 
 #[test]
+fn a_copied_segments_indexes_of_its_source_are_left_out() {
+    let kind = InvertedKind::Sparse { metadata_key: "k".to_owned() };
+    let of_source = InvertedEntry::new(format!("c/y/inverted/{}.arrow", Ulid(31)), &kind, (1, Checksum::of(b"i")));
+    let mut head = head();
+    head.segs[0].inverted = vec![of_source];
+    assert!(refusal(&head).contains("cannot be the key"), "{}", refusal(&head));
+    // A version that knows no inverted indexes made this fork.
+    head.segs[0].other.insert("copied_from".to_owned(), "c/y".into());
+    assert_eq!(Head::decode(&head.encode().unwrap(), "c/x").unwrap().segs[0].inverted, []);
+    let list = Retired { segs: head.segs, ..list() };
+    assert_eq!(Retired::decode(&list.encode().unwrap(), "c/x", ULID).unwrap().segs[0].inverted, []);
+}
+
+#[test]
 fn a_copy_in_a_head_says_which_other_collection_it_was_copied_from() {
     let head_with = |from: Value| {
         let mut head = head();

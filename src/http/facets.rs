@@ -11,12 +11,14 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::App;
-use super::answer::json;
+use super::answer::{INLINE_RECORDS, json};
 use super::body::{Json, Name, Parameters};
 use super::bounded::{Ids, List, Tree};
 use super::error::ApiError;
 use super::wire::{JsonObject, ReadParameters, filter};
 use crate::collection::request::{Facet, FacetAnswer, FacetNumbers, FacetSearch, FacetValues, FacetsAnswer};
+use crate::compute::off_thread;
+use crate::error::Error;
 use crate::memory::Purpose;
 use crate::record::{MetaValue, Version};
 
@@ -173,5 +175,11 @@ pub(super) async fn facets(
     let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
     let found = collection.facets(FacetSearch { ids: body.ids.map(|ids| ids.0), filter, facets }).await?;
     let FacetsAnswer { facets, records, version } = found;
-    json(StatusCode::OK, &FacetsAnswerBody { facets: FacetAnswers(&facets), count: records, version })
+    let answer = move || {
+        json(StatusCode::OK, &FacetsAnswerBody { facets: FacetAnswers(&facets), count: records, version })
+    };
+    match values > INLINE_RECORDS {
+        true => off_thread(answer).await.map_err(Error::from)?,
+        false => answer(),
+    }
 }

@@ -222,6 +222,11 @@ fn ranked_search(
     }
     let beside = body.take_beside(app)?;
     let most = app.store.limits().k;
+    for (field, got) in [("k", Some(body.k)), ("candidates", body.candidates)] {
+        if got == Some(0) {
+            return Err(ApiError::invalid(format!("{field}: expected at least 1, got 0")));
+        }
+    }
     if body.k > most {
         return Err(Error::limit(format!("k: expected at most {most} (DRUMLIN_MAX_K), got {}", body.k)).into());
     }

@@ -101,13 +101,15 @@ pub fn reciprocal_rank<K: Copy + Ord>(parts: &[RankedPart<'_, K>], k: f32) -> Ve
 pub fn weighted_sum<K: Copy + Ord>(parts: &[RankedPart<'_, K>], normalisation: Normalisation) -> Vec<Fused<K>> {
     fuse(parts, |part| {
         let sign = if part.better == Better::Smaller { -1.0 } else { 1.0 };
-        let scores: Vec<f64> = part.scores().map(|score| sign * f64::from(score)).collect();
+        // A product of sparse vectors may have left f32's range: an infinite end would make NaN of a whole part.
+        let finite = |score: f32| f64::from(score.clamp(f32::MIN, f32::MAX));
+        let scores: Vec<f64> = part.scores().map(|score| sign * finite(score)).collect();
         let (least, largest) = extremes(&scores);
         let (low, width, all_equal) = match normalisation {
             Normalisation::MinMax => (least, largest - least, 1.0),
             Normalisation::TheoreticalMinMax => {
                 let widened = |end: Option<f32>, of_list: f64, wider: fn(f64, f64) -> f64| {
-                    end.map_or(of_list, |end| wider(sign * f64::from(end), of_list))
+                    end.map_or(of_list, |end| wider(sign * finite(end), of_list))
                 };
                 let low = widened(part.range.worst, least, f64::min);
                 (low, widened(part.range.best, largest, f64::max) - low, 1.0)
@@ -187,6 +189,17 @@ mod tests {
         assert_eq!(fused[2].parts, [None, place(2, 3.0)]);
         let weighted = [part(&dense, 0.0, Better::Smaller), part(&text, 2.0, Better::Larger)];
         assert_eq!(shown(&reciprocal_rank(&weighted, 0.0)), [('b', 2.0), ('d', 1.0), ('a', 0.0), ('c', 0.0)]);
+    }
+
+    #[test]
+    fn infinite_scores_are_the_best_and_the_worst_and_no_sum_is_nan() {
+        let list = [('a', f32::INFINITY), ('b', 1.0), ('c', f32::NEG_INFINITY)];
+        for normalisation in [Normalisation::MinMax, Normalisation::Distribution, Normalisation::TheoreticalMinMax] {
+            let range = ScoreRange { worst: Some(f32::NEG_INFINITY), best: None };
+            let fused = weighted_sum(&[RankedPart { range, ..part(&list, 1.0, Better::Larger) }], normalisation);
+            assert_eq!(fused.iter().map(|row| row.key).collect::<String>(), "abc", "{normalisation:?}");
+            assert!(fused.iter().all(|row| row.score.is_finite()), "{normalisation:?}: {fused:?}");
+        }
     }
 
     #[test]

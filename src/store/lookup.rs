@@ -33,6 +33,24 @@ impl Store {
         found.ok_or_else(|| catalog::no_collection(id))
     }
 
+    /// The collection with this identity, if its scope and name `may` be seen; waits while it loads. One that may not is
+    /// not opened: what is wrong with it is nobody's business here.
+    ///
+    /// # Errors
+    /// As [`collection`](Store::collection).
+    pub(crate) async fn collection_by_id_if(
+        &self,
+        id: CollectionId,
+        may: impl Fn(&Scope, &str) -> bool,
+    ) -> Result<Collection> {
+        let visible = |entry: &Arc<Entry>| {
+            let record = entry.record();
+            may(&record.scope(), &record.name)
+        };
+        let found = self.opened(|inner| inner.entry(id).filter(visible)).await?;
+        found.ok_or_else(|| catalog::no_collection(id))
+    }
+
     /// The collections of the database by name, including those that are still loading; empty if there is no such
     /// database. `Strong` shows what other instances created and dropped before the call.
     ///

@@ -9,7 +9,7 @@ use super::files;
 use super::lifecycle::{self, ATTEMPTS, check_collection_name, metadata_json};
 use crate::collection::request::IndexSettings;
 use crate::error::{ErrorKind, Result};
-use crate::record::{CollectionId, Metadata};
+use crate::record::{CollectionId, Metadata, MetadataPatch};
 
 /// What to change about a collection; a `None` field stays as it is.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,6 +18,8 @@ pub struct CollectionChange {
     pub name: Option<String>,
     /// Other metadata, as a whole; `Some(None)` for none.
     pub metadata: Option<Option<Metadata>>,
+    /// Values of single metadata keys, `None` to remove one; the other keys stay as the newest change has left them.
+    pub metadata_patch: Option<MetadataPatch>,
     /// Another width of the graph search.
     pub ef_search: Option<usize>,
     /// Another extension, as a whole.
@@ -33,6 +35,15 @@ impl CollectionChange {
         }
         if let Some(metadata) = &self.metadata {
             after.metadata = metadata_json(metadata.as_ref());
+        }
+        if let Some(MetadataPatch(patch)) = &self.metadata_patch {
+            let values = after.metadata.get_or_insert_default();
+            for (key, value) in patch {
+                match value.as_ref().and_then(|value| serde_json::to_value(value).ok()) {
+                    Some(value) => drop(values.insert(key.clone(), value)),
+                    None => drop(values.remove(key)),
+                }
+            }
         }
         if let Some(ef_search) = self.ef_search {
             after.configuration.index.ef_search = Some(ef_search);

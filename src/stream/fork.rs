@@ -94,8 +94,9 @@ impl<S: State> Stream<S> {
         let mut copies = Vec::with_capacity(segment.inverted.len());
         for entry in &segment.inverted {
             let key = target.inverted(Ulid::generate());
-            self.copy_object(&entry.key, &key, entry.bytes).await?;
-            copies.push(InvertedEntry { key, ..entry.clone() });
+            if self.copy_cache(&entry.key, &key, entry.bytes).await? {
+                copies.push(InvertedEntry { key, ..entry.clone() });
+            }
         }
         Ok(copies)
     }
@@ -110,10 +111,23 @@ impl<S: State> Stream<S> {
         let graphs: Vec<GraphEntry> = head.graphs.iter().filter(|graph| graph.hi <= version).cloned().collect();
         let copies = stream::iter(graphs).map(|entry| async move {
             let key = target.graph(Ulid::generate());
-            self.copy_object(&entry.key, &key, entry.bytes).await?;
-            Ok(entry.copied(&self.context().stream.to_string(), key))
+            let copied = self.copy_cache(&entry.key, &key, entry.bytes).await?;
+            Ok::<_, StreamError>(copied.then(|| entry.copied(&self.context().stream.to_string(), key)))
         });
-        copies.buffered(PARALLEL_COPIES).try_collect().await
+        let copies: Vec<Option<GraphEntry>> = copies.buffered(PARALLEL_COPIES).try_collect().await?;
+        Ok(copies.into_iter().flatten().collect())
+    }
+
+    /// Copies an object that can be built anew. `false`: it is lost, and the fork does without it.
+    async fn copy_cache(&self, from: &str, to: &str, size: u64) -> Result<bool, StreamError> {
+        match self.copy_object(from, to, size).await {
+            Ok(()) => Ok(true),
+            Err(StreamError::Corrupted { key, cause }) => {
+                tracing::warn!(%key, %cause, "a fork is made without this object, which is built anew");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn copy_object(&self, from: &str, to: &str, size: u64) -> Result<(), StreamError> {

@@ -206,6 +206,8 @@ fn reads() -> Vec<Row> {
         search(r#""k": "ten""#, 400, "k"),
         search(r#""k": null"#, 400, "k"),
         search(r#""k": 101"#, 422, "(DRUMLIN_MAX_K)"),
+        search(r#""k": 0, "text": "fox""#, 400, "k: expected at least 1, got 0"),
+        search(r#""candidates": 0, "text": "fox""#, 400, "candidates: expected at least 1, got 0"),
         search(r#""k": 99999999999999999999"#, 400, "k"),
         search(r#""top_k": 5"#, 400, "top_k"),
         search(r#""ef_search": 0"#, 400, "ef_search"),

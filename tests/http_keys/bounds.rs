@@ -1,5 +1,7 @@
 //! What a key that is bound to a tenant or database sees of all others: nothing, by whatever route.
 
+use std::path::Path;
+
 use drumlin::Record;
 use serde_json::json;
 
@@ -96,6 +98,54 @@ async fn an_id_of_another_place_is_not_found_under_the_own_one() {
         assert_eq!(ask(&town.server, "GET", &path, &town.all).await.status, 200, "as on Chroma's server");
     }
     town.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_collection_elsewhere_is_not_told() {
+    let bucket = tempfile::tempdir().unwrap();
+    let mut keys = Keys::new();
+    let prod = keys.add("prod", KeyScope::Write, &["acme", "prod"]);
+    let settings = || Settings::new(Storage::Folder(bucket.path().to_owned()));
+    let server = Server::with(settings(), HttpSettings::default()).await;
+    let made = server.store.create_collection(CollectionSpec::new(HOARD)).await.unwrap();
+    made.add([Record::new("one", vec![1.0, 0.0])]).await.unwrap();
+    let hoard = made.identity().id.to_string();
+    drop(made);
+    server.stop().await;
+    let damaged = damage(bucket.path(), &hoard);
+    assert!(damaged > 0);
+
+    let keyring = Keyring::open(None, Some(keys.path())).unwrap();
+    let server = Server::with(settings(), HttpSettings { keys: keyring, ..HttpSettings::default() }).await;
+    server.store.wait_until_loaded().await;
+    for (method, path) in [
+        ("GET", format!("{PROD}/collections/{hoard}/count")),
+        ("POST", format!("{PROD}/collections/{hoard}/get")),
+        ("GET", format!("{PROD}/collections/by-id/{hoard}")),
+        ("GET", format!("/api/v1/collections/{hoard}/count?tenant=acme&database=prod")),
+    ] {
+        let answer = ask(&server, method, &path, &prod).await;
+        let unknown = path.replace(&hoard, "00000000-0000-4000-8000-000000000000");
+        let nothing = ask(&server, method, &unknown, &prod).await;
+        assert_eq!(answer.status, nothing.status, "{method} {path}: {}", answer.text());
+        let text = answer.text().replace(&hoard, "00000000-0000-4000-8000-000000000000");
+        assert_eq!(text, nothing.text(), "as if there were none");
+    }
+    server.stop().await;
+}
+
+/// Makes nonsense of every object of a collection; answers how many there are.
+fn damage(folder: &Path, id: &str) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let damaged = entries.map(|path| match path.is_dir() {
+        true => damage(&path, id),
+        false if path.to_string_lossy().contains(id) => {
+            std::fs::write(&path, b"nonsense").unwrap();
+            1
+        }
+        false => 0,
+    });
+    damaged.sum()
 }
 
 #[tokio::test]

@@ -192,3 +192,18 @@ async fn collections_that_nobody_searches_by_words_have_no_inverted_index() {
     assert_eq!(stored(&bucket).await, Vec::<String>::new());
     assert_eq!(store.admin().counters().inverted_stored, 0);
 }
+
+#[tokio::test]
+async fn a_fork_does_without_an_index_that_is_lost() {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    let mut random = StdRng::seed_from_u64(35);
+    let store = open(&bucket).await;
+    let collection = store.create_collection(CollectionSpec::new("words")).await.unwrap();
+    live(&store, &collection, &mut random).await;
+    let expected = answers(&collection).await;
+    let lost = named(&bucket).await;
+    assert!(!lost.is_empty());
+    bucket.delete(&lost).await.unwrap();
+    let fork = store.fork_collection(collection.identity().id, "copy").await.unwrap();
+    assert_eq!(answers(&fork).await, expected);
+}

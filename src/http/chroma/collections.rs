@@ -82,11 +82,8 @@ fn taken(name: &str) -> ChromaError {
 /// The collection of a route that takes an id: it must be in the database that the path names.
 pub(super) async fn find(store: &Store, place: &InCollection) -> Result<Collection, ChromaError> {
     let id = place.id().ok_or_else(|| ChromaError::invalid("Collection ID is not a valid UUIDv4"))?;
-    let collection = store.collection_by_id(id).await.map_err(|e| no_id(e, id))?;
-    if !place.holds(&collection.identity().scope) || is_reserved(&collection.identity().name) {
-        return Err(no_id(Error::not_found("elsewhere"), id));
-    }
-    Ok(collection)
+    let may_see = |scope: &Scope, name: &str| place.holds(scope) && !is_reserved(name);
+    store.collection_by_id_if(id, may_see).await.map_err(|e| no_id(e, id))
 }
 
 /// Whether a collection is Drumlin's own; the API does not show such collections.
@@ -255,11 +252,10 @@ pub(super) async fn by_id(
     let id = place.id().ok_or_else(|| {
         ChromaError::validation(&["collection_id: Invalid collection ID format, expected UUID".to_owned()])
     })?;
-    let collection = app.store.collection_by_id(id).await.map_err(|e| no_name(e, &id.to_string()))?;
-    check_shown(&collection.identity().name).map_err(|_| no_name(Error::not_found("reserved"), &id.to_string()))?;
-    if !identity.sees_everything() && !place.holds(&collection.identity().scope) {
-        return Err(no_name(Error::not_found("elsewhere"), &id.to_string()));
-    }
+    let everywhere = identity.sees_everything();
+    let may_see = |scope: &Scope, name: &str| (everywhere || place.holds(scope)) && !is_reserved(name);
+    let found = app.store.collection_by_id_if(id, may_see).await;
+    let collection = found.map_err(|e| no_name(e, &id.to_string()))?;
     Ok(json(StatusCode::OK, &ChromaCollection::of(&collection)?)?)
 }
 

@@ -6,6 +6,8 @@
 mod body;
 mod recent_views;
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -58,6 +60,9 @@ pub(super) async fn get(
     Ok(stream::respond(answer, app.store.room(Purpose::Answer)).await?)
 }
 
+/// How long a load waits for another one. A client that reads again without a token is served sooner.
+const TURN_LIMIT: Duration = Duration::from_secs(2);
+
 /// The version that a token stands for.
 fn version_before(token: u64) -> Result<Version, ChromaError> {
     match token.checked_sub(1) {
@@ -87,7 +92,11 @@ async fn view_of(app: &App, collection: &Collection, version: Version) -> Result
         return Err(beyond(version, newest.version()));
     }
     // One at a time: a load takes memory, and the next read may be of the same version.
-    let _turn = app.recent_views.turn().await;
+    let Ok(_turn) = tokio::time::timeout(TURN_LIMIT, app.recent_views.turn()).await else {
+        return Err(ChromaError::stale_read(
+            "read_token: another earlier state is being loaded; read again without a read_token",
+        ));
+    };
     if let Some(view) = app.recent_views.find(id, version) {
         return Ok(view);
     }

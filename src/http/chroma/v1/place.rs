@@ -15,7 +15,7 @@ use super::super::error::ChromaError;
 use super::error::{Subject, no_uuid, of_v1};
 use super::extract::PartsInV1;
 use crate::collection::request::Scope;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::record::CollectionId;
 
 /// `?tenant=&database=`
@@ -75,12 +75,9 @@ impl V1Access {
     pub(super) async fn collection(&self, app: &App, id: &str) -> Result<InCollection, ChromaError> {
         let uuid = CollectionId(Uuid::try_parse(id).map_err(|_| no_uuid(id))?);
         let missing = |e: Error| of_v1(no_id(e, uuid), Subject::Collection(&uuid.to_string()));
-        let collection = app.store.collection_by_id(uuid).await.map_err(missing)?;
-        let identity = collection.identity();
-        if is_reserved(&identity.name) || !self.may_see(&identity.scope) {
-            return Err(missing(Error::new(ErrorKind::NotFound, "elsewhere")));
-        }
-        let Scope { tenant, database } = identity.scope.clone();
+        let may_see = |scope: &Scope, name: &str| self.may_see(scope) && !is_reserved(name);
+        let collection = app.store.collection_by_id_if(uuid, may_see).await.map_err(missing)?;
+        let Scope { tenant, database } = collection.identity().scope.clone();
         Ok(InCollection { tenant, database, collection: uuid.to_string() })
     }
 }
