@@ -231,10 +231,17 @@ impl TextIndex {
         TextStatistics { documents: lists.documents.len() - dead.len(), tokens: self.tokens - tokens }
     }
 
-    /// The first `limit` terms that start with `prefix`, in order.
+    /// At most `limit` terms that start with `prefix`, the most frequent ones, in order.
     pub fn terms_with_prefix(&self, prefix: &str, limit: usize) -> Vec<&str> {
-        let dictionary = self.lists().dictionary();
-        dictionary.with_prefix(prefix).take(limit).map(|term| dictionary.term(term)).collect()
+        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
+        let mut found: Vec<usize> = dictionary.with_prefix(prefix).collect();
+        if found.len() > limit {
+            let rarity = |term: usize| u32::MAX - blocks.postings_in(&blocks.blocks_of(term));
+            found.select_nth_unstable_by_key(limit, |term| (rarity(*term), *term));
+            found.truncate(limit);
+            found.sort_unstable();
+        }
+        found.into_iter().map(|term| dictionary.term(term)).collect()
     }
 
     /// At most `limit` terms within `distance` insertions, deletions and substitutions of characters from `word`, with

@@ -222,3 +222,16 @@ fn terms_are_found_by_prefix_and_by_edit_distance() {
         }
     }
 }
+
+#[test]
+fn of_many_terms_with_a_prefix_the_most_frequent_are_found() {
+    let often = |n: u32| (0..if n % 7 == 3 { 5 } else { 1 }).map(move |row| (row, format!("a{n:02}")));
+    let mut texts = Texts::new();
+    for (row, term) in (0..50).flat_map(often) {
+        texts.entry(row).or_default().push(term);
+    }
+    let index = index_of(&texts, 5);
+    assert_eq!(index.terms_with_prefix("a", 7), ["a03", "a10", "a17", "a24", "a31", "a38", "a45"]);
+    assert_eq!(index.terms_with_prefix("a", 9)[..3], ["a00", "a01", "a03"]);
+    assert_eq!(index.terms_with_prefix("a", 0), [""; 0]);
+}
