@@ -1,6 +1,6 @@
 //! Maintenance of one collection's inverted indexes in the background. What searches need is built for chunks before
-//! a search has to, and stored for each segment beside it, so that the next start loads it
-//! (docs/protocol.md#inverted-index-maintenance).
+//! a search has to, joined to few ([`join`](super::state::inverted::join)), and stored for each segment beside it, so
+//! that the next start loads it (docs/protocol.md#inverted-index-maintenance).
 //! Invariant: an inverted index is only a cache; whatever goes wrong here costs time, never an answer.
 
 use std::collections::BTreeSet;
@@ -28,8 +28,8 @@ use crate::text::Analyser;
 /// A round looks at HEAD at most once in this many intervals of maintenance.
 const INTERVALS: u32 = 6;
 /// Bytes in memory of a segment that is loaded and indexed, as a multiple of its bytes in the bucket: as in
-/// compaction, the rows beside the bytes, and the indexes.
-const BYTES_PER_STORED: u64 = 3;
+/// compaction, the rows beside the bytes, and the indexes, of chunks and of the whole.
+const BYTES_PER_STORED: u64 = 4;
 
 /// What maintenance of a collection's inverted indexes remembers between rounds.
 #[derive(Debug, Default)]
@@ -51,8 +51,8 @@ struct Wanted {
 type Lacking = (SegmentEntry, Vec<InvertedKind>);
 
 impl Collection {
-    /// One round of maintenance: indexes the chunks that lack an index which searches use, and stores those that one
-    /// segment lacks. Returns whether anything was stored, so that the caller can repeat rounds until nothing is.
+    /// One round of maintenance: indexes the chunks that lack an index which searches use, joins indexes, and stores
+    /// those that one segment lacks. Returns whether anything was stored, so that the caller can repeat rounds until nothing is.
     /// `now`: whether HEAD is looked at even if it was not long ago.
     pub(crate) async fn keep_inverted(&self, now: bool) -> Result<bool, StreamError> {
         let context = self.stream().context();
@@ -70,6 +70,7 @@ impl Collection {
             return Ok(false);
         }
         self.index_chunks(snapshot, &wanted.kinds).await?;
+        self.join_indexes(&wanted.kinds).await?;
         let lacking = read.head.segs.iter().find_map(|segment| self.lacks(segment, &wanted.kinds));
         let Some(lacking) = lacking else {
             self.inverted_rounds().lock().done = Some((wanted, Instant::now()));
@@ -123,6 +124,18 @@ impl Collection {
         self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)?;
         // The indexes count in the memory of the collection from now on.
         self.stream().shared().state().lock().publish();
+        Ok(())
+    }
+
+    /// Joins indexes while any are due and there is room.
+    async fn join_indexes(&self, kinds: &BTreeSet<InvertedKind>) -> Result<(), StreamError> {
+        while let Some(join) = self.present().due_join(kinds) {
+            let Some(_room) = self.room_to_index(join.bytes()) else { return Ok(()) };
+            let work = move |_| join.run();
+            self.compute().build(Urgency::NONE, work).await.and_then(|joined| joined).map_err(failed)?;
+            // What the joined indexes took is free once nothing searches them any more.
+            self.stream().shared().state().lock().publish();
+        }
         Ok(())
     }
 

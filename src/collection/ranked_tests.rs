@@ -1,19 +1,25 @@
 //! Searches by words and by sparse vectors against a plain scan of a map, while records are added, replaced, updated
-//! and deleted and chunks are merged under the indexes.
+//! and deleted, chunks are merged under the indexes, and indexes are joined.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::replay::Replay;
 use super::request::{Combination, Get, Include, LeafQuery, LeafSearch, RankedSearch, Ranking, Selection, Write};
+use super::state::chunk::{CHUNK_ROWS, Chunk};
+use super::state::snapshot::Snapshot;
 use crate::config::Limits;
 use crate::filter::Filter;
+use crate::format::inverted::{Inverted, InvertedHeader, InvertedKind, decode_inverted, encode_inverted};
+use crate::format::{Checksum, decode_segment};
 use crate::interrupt::Interrupt;
-use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, SparseVector};
-use crate::text::{Analyser, Occur, QueryOptions, TextQuery, TextSettings};
+use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate, SparseVector, Version};
+use crate::stream::state::State;
+use crate::text::{Analyser, Occur, QueryOptions, TextQuery, TextSettings, Typos};
 
 const WORDS: [&str; 12] =
     ["fox", "dog", "quick", "brown", "lazy", "river", "stone", "run", "running", "the", "light", "house"];
@@ -64,9 +70,9 @@ fn change(rng: &mut StdRng, records: usize) -> Write {
 }
 
 /// The live records in insertion order.
-fn live(replay: &Replay) -> Vec<Record> {
+fn live(snapshot: &Snapshot) -> Vec<Record> {
     let get = Get { include: Include::ALL, ..Get::default() };
-    let found = replay.snapshot().get(&get, &Interrupt::never()).unwrap().records;
+    let found = snapshot.get(&get, &Interrupt::never()).unwrap().records;
     let record = |found: super::request::Found| Record {
         id: found.id,
         embedding: found.embedding.unwrap_or_default(),
@@ -78,10 +84,9 @@ fn live(replay: &Replay) -> Vec<Record> {
 }
 
 /// What a search finds: ids and scores.
-fn search(replay: &Replay, query: LeafQuery, filter: Option<&Filter>, limit: usize) -> Vec<(String, f32)> {
+fn search(snapshot: &Snapshot, query: LeafQuery, filter: Option<&Filter>, limit: usize) -> Vec<(String, f32)> {
     let rank = Ranking { combination: Combination::Single, leaves: vec![LeafSearch { query, limit }] };
     let search = RankedSearch { filter: filter.cloned(), rank: Some(rank), ..RankedSearch::default() };
-    let snapshot = replay.snapshot();
     let rows = snapshot.ranked(&search, (None, usize::MAX), &Limits::default(), &Interrupt::never()).unwrap();
     rows.rows.iter().map(|row| (snapshot.chunk(row.at).id(row.at.row).to_owned(), row.score.unwrap())).collect()
 }
@@ -193,6 +198,26 @@ fn assert_alike(found: &[(String, f32)], all: &[(String, f32)], limit: usize, co
     }
 }
 
+/// Searches of a snapshot as their truth has them: one by a sparse vector, one by words.
+fn check_searches(rng: &mut StdRng, snapshot: &Snapshot, analyser: &Arc<Analyser>, context: &str) {
+    let records = live(snapshot);
+    let filters = [None, Some(Filter::eq("n", 1)), Some(!Filter::eq("n", 2))];
+    for filter in filters.iter().map(Option::as_ref) {
+        let (query, limit) = (vector(rng), rng.random_range(1..40));
+        let idf = rng.random_bool(0.5);
+        let leaf = LeafQuery::Sparse { key: "v".to_owned(), vector: query.clone(), idf };
+        let truth = sparse_truth(&records, (&query, idf), filter);
+        let found = search(snapshot, leaf, filter, limit);
+        assert_eq!(found, best(truth, limit), "{context}, {query:?}, idf {idf}, limit {limit}");
+        let words = text_query(rng);
+        let query = TextQuery::parse(&words, analyser, &QueryOptions::default()).unwrap();
+        let truth = text_truth(&records, &query, analyser, filter);
+        let leaf = LeafQuery::Text { query, analyser: analyser.clone() };
+        let found = search(snapshot, leaf, filter, limit).into_iter().map(|(id, score)| (id, -score));
+        assert_alike(&found.collect::<Vec<_>>(), &truth, limit, &format!("{context}, {words:?}, limit {limit}"));
+    }
+}
+
 #[test]
 fn words_and_sparse_vectors_are_found_as_by_a_scan_whatever_became_of_the_records() {
     for seed in 0..6 {
@@ -200,26 +225,122 @@ fn words_and_sparse_vectors_are_found_as_by_a_scan_whatever_became_of_the_record
         let mut replay = Replay::new(Metric::L2);
         replay.add((0..300).map(|n| record(&mut rng, n)));
         let analyser = Arc::new(Analyser::new(&TextSettings::default()).unwrap());
-        let filters = [None, Some(Filter::eq("n", 1)), Some(!Filter::eq("n", 2))];
         for step in 0..40 {
             let write = change(&mut rng, 400);
             replay.write(write).unwrap();
-            let records = live(&replay);
-            for filter in filters.iter().map(Option::as_ref) {
-                let (query, limit) = (vector(&mut rng), rng.random_range(1..40));
-                let idf = rng.random_bool(0.5);
-                let context = format!("seed {seed}, step {step}, {query:?}, idf {idf}, limit {limit}");
-                let leaf = LeafQuery::Sparse { key: "v".to_owned(), vector: query.clone(), idf };
-                let truth = sparse_truth(&records, (&query, idf), filter);
-                assert_eq!(search(&replay, leaf, filter, limit), best(truth, limit), "{context}");
-                let words = text_query(&mut rng);
-                let query = TextQuery::parse(&words, &analyser, &QueryOptions::default()).unwrap();
-                let truth = text_truth(&records, &query, &analyser, filter);
-                let leaf = LeafQuery::Text { query, analyser: analyser.clone() };
-                let context = format!("seed {seed}, step {step}, {words:?}, limit {limit}");
-                let found = search(&replay, leaf, filter, limit).into_iter().map(|(id, score)| (id, -score));
-                assert_alike(&found.collect::<Vec<_>>(), &truth, limit, &context);
+            check_searches(&mut rng, &replay.snapshot(), &analyser, &format!("seed {seed}, step {step}"));
+        }
+    }
+}
+
+/// What tells the indexes of the documents and of the sparse vectors apart from others.
+fn kinds(analyser: &Analyser) -> [InvertedKind; 2] {
+    [InvertedKind::Text { fingerprint: analyser.fingerprint() }, InvertedKind::Sparse { metadata_key: "v".to_owned() }]
+}
+
+/// Searches of a snapshot that are always the same.
+fn answers(snapshot: &Snapshot, analyser: &Arc<Analyser>) -> Vec<Vec<(String, u32)>> {
+    let mut rng = StdRng::seed_from_u64(1_000);
+    let mut found = Vec::new();
+    for filter in [None, Some(Filter::eq("n", 1))] {
+        for words in ["fox dog", "+river stone -light", "quick brwn runn", "\"lazy dog\" house"] {
+            let options = QueryOptions { typos: Typos::Auto, ..QueryOptions::default() };
+            let query = TextQuery::parse(words, analyser, &options).unwrap();
+            found.push(search(snapshot, LeafQuery::Text { query, analyser: analyser.clone() }, filter.as_ref(), 15));
+        }
+        for idf in [false, true] {
+            let query = LeafQuery::Sparse { key: "v".to_owned(), vector: vector(&mut rng), idf };
+            found.push(search(snapshot, query, filter.as_ref(), 15));
+        }
+    }
+    let bits = |found: Vec<(String, f32)>| found.into_iter().map(|(id, score)| (id, score.to_bits())).collect();
+    found.into_iter().map(bits).collect()
+}
+
+#[test]
+fn joined_indexes_answer_as_a_scan_does_while_chunks_are_merged_and_old_snapshots_are_read() {
+    for seed in 20..26 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut replay = Replay::new(Metric::L2);
+        replay.add((0..300).map(|n| record(&mut rng, n)));
+        let analyser = Arc::new(Analyser::new(&TextSettings::default()).unwrap());
+        let mut old: Vec<Arc<Snapshot>> = Vec::new();
+        for step in 0..60 {
+            let write = change(&mut rng, 400);
+            replay.write(write).unwrap();
+            let (snapshot, context) = (replay.snapshot(), format!("seed {seed}, step {step}"));
+            for kind in kinds(&analyser).iter().filter(|_| step % 3 == 0) {
+                let some = (0..snapshot.chunks.len()).filter(|_| rng.random_bool(0.7)).collect();
+                snapshot.join_of(kind, some, 0).run().unwrap();
+            }
+            check_searches(&mut rng, &snapshot, &analyser, &context);
+            if step % 7 == 0 {
+                old.push(snapshot);
+            }
+            if let Some(snapshot) = old.choose(&mut rng) {
+                check_searches(&mut rng, snapshot, &analyser, &format!("{context}, version {}", snapshot.version()));
             }
         }
+        let unjoined = replay.reopened(&[]);
+        assert_eq!(answers(&replay.snapshot(), &analyser), answers(&unjoined.snapshot(), &analyser), "seed {seed}");
+    }
+}
+
+/// How many indexes a search for words goes through.
+fn text_spans(snapshot: &Snapshot, analyser: &Analyser) -> usize {
+    let share = |chunk: &Chunk| chunk.text_index(analyser);
+    snapshot.spans(0..snapshot.chunks.len(), &Interrupt::never(), share).unwrap().len()
+}
+
+/// Runs the joins that are due; returns how many there were.
+fn join_all(snapshot: &Snapshot, analyser: &Analyser) -> usize {
+    let kinds = kinds(analyser).into();
+    std::iter::from_fn(|| snapshot.due_join(&kinds)).inspect(|join| join.run().unwrap()).count()
+}
+
+#[test]
+fn indexes_of_full_chunks_are_joined_stored_and_loaded_as_one_and_answer_alike() {
+    let mut rng = StdRng::seed_from_u64(40);
+    let (mut replay, rows) = (Replay::new(Metric::L2), CHUNK_ROWS * 2 + 300);
+    replay.add((0..rows).map(|n| record(&mut rng, n)));
+    let analyser = Arc::new(Analyser::new(&TextSettings::default()).unwrap());
+    let snapshot = replay.snapshot();
+    let expected = answers(&snapshot, &analyser);
+    assert_eq!(text_spans(&snapshot, &analyser), 3);
+    let before = snapshot.footprint().records_bytes;
+    assert_eq!(join_all(&snapshot, &analyser), 2, "one of each kind");
+    assert_eq!(text_spans(&snapshot, &analyser), 2, "the last chunk may still be merged");
+    assert_eq!(answers(&snapshot, &analyser), expected);
+    assert!(snapshot.footprint().records_bytes < before, "what the chunks have in common is kept once");
+
+    let groups = decode_segment(&replay.segment(1, 1)).unwrap().groups;
+    let stored = snapshot.index_segment(&groups, &kinds(&analyser), &analyser).unwrap();
+    let stored = stored.into_iter().map(|(kind, parts)| {
+        let header = InvertedHeader { stream: "c/x".to_owned(), segment: Checksum(1), kind };
+        let (header, parts) = decode_inverted(&encode_inverted(&header, &parts).unwrap()).unwrap();
+        Inverted { kind: header.kind, parts }
+    });
+    let mut loaded = Replay::new(Metric::L2);
+    loaded.state.configure(replay.commits[0].header.config.as_ref().unwrap()).unwrap();
+    loaded.state.load(groups, Version(1), stored.collect()).unwrap();
+    loaded.catch_up(&replay);
+    let of_segment = loaded.snapshot();
+    assert!(of_segment.chunks.iter().all(|view| kinds(&analyser).iter().all(|kind| view.chunk.inverted().has(kind))));
+    assert_eq!(text_spans(&of_segment, &analyser), 1);
+    assert_eq!(answers(&of_segment, &analyser), expected);
+
+    // More than half of the first chunk goes: it is rewritten, and leaves the joined index.
+    let ids: Vec<String> = (0..CHUNK_ROWS * 3 / 5).map(|n| format!("r{n}")).collect();
+    let delete = Write::Delete(Selection { ids: Some(ids), ..Selection::default() });
+    replay.write(delete.clone()).unwrap();
+    loaded.write(delete).unwrap();
+    let expected = answers(&replay.reopened(&[]).snapshot(), &analyser);
+    for (rewritten, old) in [(replay.snapshot(), snapshot), (loaded.snapshot(), of_segment)] {
+        assert_eq!(answers(&rewritten, &analyser), expected);
+        let of_old = answers(&old, &analyser);
+        assert!(join_all(&rewritten, &analyser) > 0, "half of an index is of a chunk that is gone");
+        assert_eq!(join_all(&rewritten, &analyser), 0);
+        assert_eq!(answers(&rewritten, &analyser), expected);
+        assert_eq!(answers(&old, &analyser), of_old, "an older snapshot keeps what it had");
     }
 }

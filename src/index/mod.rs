@@ -59,8 +59,8 @@ pub use row_codes::LazyCodes;
 pub use search::search_graph;
 pub use search::{Candidate, GraphQuery, Planned, search_planned};
 pub use sparse::{
-    Collector, DROPPED, SparseIndex, SparseIndexBuilder, SparseQuery, TermGroup, TermQuery, TextIndex,
-    TextIndexBuilder, TextSearch, TextStatistics, VectorSearch, WeightedTerm,
+    ChunkRows, Collector, DROPPED, IndexRows, MergePart, SparseIndex, SparseIndexBuilder, SparseQuery, TermGroup,
+    TermQuery, TextIndex, TextIndexBuilder, TextSearch, TextStatistics, VectorSearch, WeightedTerm,
 };
 pub use topk::TopK;
 pub use walk::SearchScratch;

@@ -10,10 +10,11 @@ use super::select::Selected;
 use super::text::{TextLeaf, idf};
 use crate::collection::request::validate::{check_query, check_sparse};
 use crate::collection::request::{LeafQuery, LeafSearch, NearestOptions, Query};
+use crate::collection::state::inverted::spans::IndexSpan;
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::Result;
-use crate::index::{Collector, SparseQuery, VectorSearch};
+use crate::index::{Collector, IndexRows, SparseIndex, SparseQuery, VectorSearch};
 use crate::interrupt::Interrupt;
 use crate::ranking::ScoreRange;
 use crate::record::{Address, SparseVector};
@@ -167,18 +168,17 @@ impl Snapshot {
         limit: usize,
         context: LeafContext<'_>,
     ) -> Result<Vec<(RankKey, f32)>> {
+        let selected = |chunk: usize| context.selected.of(self, chunk);
+        let chunks = (0..self.chunks.len()).filter(|chunk| !selected(*chunk).is_empty());
+        let spans = self.spans(chunks, context.interrupt, |chunk| chunk.sparse_index(key))?;
         let mut nearest = NearestRows::new(limit);
-        for (chunk, view) in self.chunks.iter().enumerate() {
+        for span in &spans {
             context.interrupt.check()?;
-            let rows = context.selected.of(self, chunk);
-            if rows.is_empty() {
-                continue;
-            }
-            let index = view.chunk.sparse_index(key)?;
-            let allowed = (rows.len() < view.chunk.len() as u64).then_some(rows);
+            let rows = span.rows(self, selected);
+            let rows = IndexRows::new(&rows);
+            let allowed = (rows.len() < u64::from(span.index.rows())).then_some(rows);
             let search = VectorSearch { query, allowed, exact: false, interrupt: context.interrupt };
-            let mut of_chunk = ChunkRows { snapshot: self, chunk, nearest: &mut nearest };
-            index.search(&search, &mut of_chunk)?;
+            span.index.search(&search, &mut SpanRows { snapshot: self, span, nearest: &mut nearest })?;
         }
         Ok(nearest.into_sorted())
     }
@@ -186,10 +186,9 @@ impl Snapshot {
     /// The query's values times the idf of their indices.
     fn weighted(&self, key: &str, vector: &SparseVector, interrupt: &Interrupt) -> Result<Vec<f32>> {
         let mut frequencies = vec![0u64; vector.len()];
-        for view in &self.chunks {
-            interrupt.check()?;
-            let index = view.chunk.sparse_index(key)?;
-            let here = index.document_frequencies(vector.indices(), &view.alive);
+        for span in self.spans(0..self.chunks.len(), interrupt, |chunk| chunk.sparse_index(key))? {
+            let live = span.live_rows(self);
+            let here = span.index.document_frequencies(vector.indices(), &IndexRows::new(&live));
             frequencies.iter_mut().zip(here).for_each(|(sum, here)| *sum += u64::from(here));
         }
         let weighted = vector.values().iter().zip(frequencies);
@@ -269,20 +268,21 @@ impl NearestRows {
     }
 }
 
-/// Takes the rows of one chunk.
-struct ChunkRows<'a> {
+/// Takes the rows of one index.
+struct SpanRows<'a> {
     snapshot: &'a Snapshot,
-    chunk: usize,
+    span: &'a IndexSpan<SparseIndex>,
     nearest: &'a mut NearestRows,
 }
 
-impl Collector for ChunkRows<'_> {
+impl Collector for SpanRows<'_> {
     fn threshold(&self) -> f32 {
         self.nearest.least_product()
     }
 
     fn offer(&mut self, row: u32, score: f32) {
-        let key = self.snapshot.key_of(RowRef { chunk: self.chunk, row });
-        self.nearest.push(NearestRow { distance: 1.0 - score, key });
+        if let Some(at) = self.span.place(row) {
+            self.nearest.push(NearestRow { distance: 1.0 - score, key: self.snapshot.key_of(at) });
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Searches of documents by words: BM25 over the inverted indexes of chunks.
+//! Searches of documents by words: BM25 over the inverted indexes of a snapshot.
 //! Invariants: statistics are those of the live records of the whole collection; what an index proposes for a query
 //! with phrases counts only after its document was analysed again.
 
@@ -6,26 +6,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::leaf::{LeafContext, NearestRow, NearestRows, RankKey};
-use crate::collection::state::snapshot::{RowRef, Snapshot};
+use crate::collection::state::inverted::spans::IndexSpan;
+use crate::collection::state::snapshot::Snapshot;
 use crate::error::Result;
-use crate::index::{Collector, TermGroup, TermQuery, TextIndex, TextSearch, TextStatistics, WeightedTerm};
+use crate::index::{Collector, IndexRows, TermGroup, TermQuery, TextIndex, TextSearch, TextStatistics, WeightedTerm};
 use crate::interrupt::Interrupt;
 use crate::ranking::ScoreRange;
 use crate::text::{Analyser, Occur, QueryClause, TermMatch, TermPattern, TextQuery, Tokeniser};
 
 /// Terms that one word of a query is expanded to, at most: the nearest, of these the most frequent.
 const MOST_EXPANSIONS: usize = 64;
-/// Terms of one chunk that are looked at for an expansion.
+/// Terms of one index that are looked at for an expansion.
 const MOST_LOOKED_AT: usize = 1_024;
 /// What a term counts that begins with the word.
 const PREFIX_WEIGHT: f32 = 0.8;
 /// What a term counts for each wrong letter.
 const TYPO_WEIGHT: f32 = 0.5;
 
-/// A word of the query: the terms that it stands for, each with its weight.
+/// A term of documents that a word of the query stands for.
+#[derive(Debug)]
+struct WordTerm {
+    term: String,
+    /// Its place among all terms of the query.
+    place: usize,
+    weight: f32,
+}
+
+/// A word of the query.
 #[derive(Debug)]
 struct QueryWord {
-    terms: Vec<(String, f32)>,
+    terms: Vec<WordTerm>,
     /// The largest of their weights; where no document has one, that of a word which none has.
     bound: f32,
     must: bool,
@@ -34,10 +44,11 @@ struct QueryWord {
 }
 
 impl QueryWord {
-    /// `found` are the terms of documents that it stands for, each with the number of documents that have it.
+    /// `found` are the terms of documents that it stands for, each with its place and the number of documents that
+    /// have it.
     fn new(
         (clause, wanted): (usize, &QueryClause),
-        found: impl Iterator<Item = ((String, TermMatch), u64)>,
+        found: impl Iterator<Item = ((String, TermMatch), (usize, u64))>,
         documents: u64,
     ) -> QueryWord {
         let weight = |near: TermMatch, frequency: u64| {
@@ -49,36 +60,46 @@ impl QueryWord {
             wanted.count as f32 * near * idf(documents, frequency)
         };
         // An index has terms of deleted documents too, until it is merged: no answer may depend on that.
-        let mut found: Vec<_> = found.filter(|(_, frequency)| *frequency > 0).collect();
-        found.sort_by(|((a, near_a), frequency_a), ((b, near_b), frequency_b)| {
+        let mut found: Vec<_> = found.filter(|(_, (_, frequency))| *frequency > 0).collect();
+        found.sort_by(|((a, near_a), (_, frequency_a)), ((b, near_b), (_, frequency_b))| {
             near_a.cmp(near_b).then(frequency_b.cmp(frequency_a)).then_with(|| a.cmp(b))
         });
         found.truncate(MOST_EXPANSIONS);
-        let terms: Vec<(String, f32)> =
-            found.into_iter().map(|((term, near), frequency)| (term, weight(near, frequency))).collect();
-        let bound = terms.iter().map(|(_, weight)| *weight).reduce(f32::max);
+        let term = |((term, near), (place, frequency))| WordTerm { term, place, weight: weight(near, frequency) };
+        let terms: Vec<WordTerm> = found.into_iter().map(term).collect();
+        let bound = terms.iter().map(|term| term.weight).reduce(f32::max);
         let bound = bound.unwrap_or_else(|| weight(TermMatch::Exact, 0));
         QueryWord { terms, bound, must: wanted.occur == Occur::Must, clause }
     }
 
-    fn group(&self) -> TermGroup<'_> {
-        let terms = self.terms.iter().map(|(term, weight)| WeightedTerm { term, weight: *weight });
-        TermGroup { terms: terms.collect(), must: self.must }
+    /// The word in an index in which the query's terms have these numbers.
+    fn group(&self, numbers: &[Option<usize>]) -> TermGroup {
+        let number = |place: usize| numbers.get(place).copied().flatten();
+        let term = |term: &WordTerm| Some(WeightedTerm { number: number(term.place)?, weight: term.weight });
+        TermGroup { terms: self.terms.iter().filter_map(term).collect(), must: self.must }
     }
 }
 
-/// A search by words, made ready: the indexes of the chunks, and the query weighed by them.
+/// A search by words, made ready: the indexes, and the query weighed by them.
 pub(super) struct TextLeaf<'q> {
     analyser: &'q Analyser,
-    indexes: Vec<Arc<TextIndex>>,
+    spans: Vec<TextSpan>,
     weighed: Weighed<'q>,
+}
+
+/// An index, and the terms of the query in it.
+struct TextSpan {
+    span: IndexSpan<TextIndex>,
+    /// The number of each term, by its place in the query; `None` where the index lacks it.
+    numbers: Vec<Option<usize>>,
+    /// The numbers of terms that documents must not have.
+    must_not: Vec<usize>,
 }
 
 /// A query with the weights of its terms in this collection.
 struct Weighed<'q> {
     query: &'q TextQuery,
     words: Vec<QueryWord>,
-    must_not: Vec<String>,
     statistics: TextStatistics,
     k1: f32,
     b: f32,
@@ -97,13 +118,9 @@ impl Snapshot {
         if query.matches_nothing() {
             return Ok(None);
         }
-        let mut indexes = Vec::with_capacity(self.chunks.len());
-        for view in &self.chunks {
-            interrupt.check()?;
-            indexes.push(view.chunk.text_index(analyser)?);
-        }
-        let weighed = self.weigh(query, analyser, &indexes, interrupt)?;
-        Ok(Some(TextLeaf { analyser, indexes, weighed }))
+        let spans = self.spans(0..self.chunks.len(), interrupt, |chunk| chunk.text_index(analyser))?;
+        let (spans, weighed) = self.weigh(query, analyser, spans, interrupt)?;
+        Ok(Some(TextLeaf { analyser, spans, weighed }))
     }
 
     /// The best documents, largest score first.
@@ -113,26 +130,26 @@ impl Snapshot {
         limit: usize,
         context: LeafContext<'_>,
     ) -> Result<Vec<(RankKey, f32)>> {
-        let TextLeaf { analyser, indexes, weighed } = leaf;
-        let index_query = weighed.index_query();
+        let TextLeaf { analyser, spans, weighed } = leaf;
         let mut nearest = NearestRows::new(limit);
-        for (chunk, index) in indexes.iter().enumerate() {
+        for text_span in spans {
             context.interrupt.check()?;
-            let rows = context.selected.of(self, chunk);
+            let span = &text_span.span;
+            let rows = span.rows(self, |chunk| context.selected.of(self, chunk));
+            let rows = IndexRows::new(&rows);
             if rows.is_empty() {
                 continue;
             }
             let search = TextSearch {
-                query: &index_query,
-                allowed: (rows.len() < u64::from(index.rows())).then_some(rows),
+                query: &weighed.index_query(text_span),
+                allowed: (rows.len() < u64::from(span.index.rows())).then_some(rows),
                 verify: None,
                 exact: false,
                 interrupt: context.interrupt,
             };
             let tokeniser = weighed.checks.then(|| analyser.tokeniser());
             let nearest = &mut nearest;
-            let mut of_chunk = ChunkDocuments { snapshot: self, chunk, weighed, tokeniser, nearest };
-            index.search(&search, &mut of_chunk)?;
+            span.index.search(&search, &mut SpanDocuments { snapshot: self, span, weighed, tokeniser, nearest })?;
         }
         Ok(nearest.into_sorted().into_iter().map(|(key, distance)| (key, -distance)).collect())
     }
@@ -142,73 +159,84 @@ impl Snapshot {
         &self,
         query: &'q TextQuery,
         analyser: &Analyser,
-        indexes: &[Arc<TextIndex>],
+        spans: Vec<IndexSpan<TextIndex>>,
         interrupt: &Interrupt,
-    ) -> Result<Weighed<'q>> {
-        let mut statistics = TextStatistics::default();
-        for (view, index) in self.chunks.iter().zip(indexes) {
-            interrupt.check()?;
-            let here = index.statistics(&view.alive);
-            statistics.documents += here.documents;
-            statistics.tokens += here.tokens;
-        }
+    ) -> Result<(Vec<TextSpan>, Weighed<'q>)> {
         let (mut words, mut must_not, mut checks) = (Vec::new(), Vec::new(), false);
         for (clause, wanted) in query.clauses().iter().enumerate() {
             interrupt.check()?;
             checks |= wanted.is_phrase();
-            let mut found = wanted.terms.iter().map(|term| self.terms_of(&term.pattern, indexes));
+            let mut found = wanted.terms.iter().map(|term| terms_of(&term.pattern, &spans));
             match (wanted.occur, wanted.is_phrase()) {
                 (Occur::MustNot, true) => {}
                 (Occur::MustNot, false) => must_not.extend(found.flatten().map(|(term, _)| term)),
                 _ => words.extend(found.by_ref().map(|found| ((clause, wanted), found))),
             }
         }
-        // For all words at once: each chunk looks for its deleted rows once.
+        // For all words at once: each index looks for its deleted rows once, and for each term.
         let terms: Vec<&str> = words.iter().flat_map(|(_, found)| found).map(|(term, _)| term.as_str()).collect();
-        let mut frequencies = self.document_frequencies(&terms, indexes).into_iter();
+        let (mut statistics, mut frequencies) = (TextStatistics::default(), vec![0u64; terms.len()]);
+        let mut text_spans = Vec::with_capacity(spans.len());
+        for span in spans {
+            interrupt.check()?;
+            let text_span = TextSpan::new(span, &terms, &must_not);
+            text_span.add_up(self, &mut statistics, &mut frequencies);
+            text_spans.push(text_span);
+        }
+        let mut counted = frequencies.into_iter().enumerate();
         let word = |(of_clause, found): (_, Vec<(String, TermMatch)>)| {
-            QueryWord::new(of_clause, found.into_iter().zip(frequencies.by_ref()), statistics.documents)
+            QueryWord::new(of_clause, found.into_iter().zip(counted.by_ref()), statistics.documents)
         };
         let words = words.into_iter().map(word).collect();
         let settings = analyser.settings();
-        Ok(Weighed { query, words, must_not, statistics, k1: settings.k1 as f32, b: settings.b as f32, checks })
+        let weighed = Weighed { query, words, statistics, k1: settings.k1 as f32, b: settings.b as f32, checks };
+        Ok((text_spans, weighed))
+    }
+}
+
+impl TextSpan {
+    fn new(span: IndexSpan<TextIndex>, terms: &[&str], must_not: &[String]) -> TextSpan {
+        let numbers = terms.iter().map(|term| span.index.number(term)).collect();
+        let must_not = must_not.iter().filter_map(|term| span.index.number(term)).collect();
+        TextSpan { span, numbers, must_not }
     }
 
-    /// The terms of documents that a term of the query stands for, and how near each is.
-    fn terms_of(&self, pattern: &TermPattern, indexes: &[Arc<TextIndex>]) -> Vec<(String, TermMatch)> {
-        if pattern.is_exact() {
-            return vec![(pattern.term.clone(), TermMatch::Exact)];
-        }
-        let mut found: BTreeMap<String, TermMatch> = BTreeMap::new();
-        for index in indexes {
-            let mut terms: Vec<&str> = vec![pattern.term.as_str()];
-            if pattern.is_prefix {
-                terms.extend(index.terms_with_prefix(&pattern.word, MOST_LOOKED_AT));
-            }
-            for (word, typos) in [(&pattern.term, pattern.term_typos), (&pattern.word, pattern.word_typos)] {
-                if typos > 0 {
-                    let near = index.terms_within(word, usize::from(typos), MOST_LOOKED_AT);
-                    terms.extend(near.into_iter().map(|(term, _)| term));
-                }
-            }
-            for term in terms {
-                if let Some(near) = pattern.matches(term).filter(|_| !found.contains_key(term)) {
-                    found.insert(term.to_owned(), near);
-                }
-            }
-        }
-        found.into_iter().collect()
+    /// Adds what the live rows of the index have to what others have: documents, tokens, and documents with each term.
+    fn add_up(&self, snapshot: &Snapshot, statistics: &mut TextStatistics, frequencies: &mut [u64]) {
+        let live = self.span.live_rows(snapshot);
+        let live = IndexRows::new(&live);
+        let here = self.span.index.statistics(&live);
+        statistics.documents += here.documents;
+        statistics.tokens += here.tokens;
+        let here = self.span.index.document_frequencies(&self.numbers, &live);
+        frequencies.iter_mut().zip(here).for_each(|(sum, here)| *sum += u64::from(here));
     }
+}
 
-    /// How many live records have each of the terms.
-    fn document_frequencies(&self, terms: &[&str], indexes: &[Arc<TextIndex>]) -> Vec<u64> {
-        let mut sums = vec![0; terms.len()];
-        for (view, index) in self.chunks.iter().zip(indexes) {
-            let here = index.document_frequencies(terms, &view.alive);
-            sums.iter_mut().zip(here).for_each(|(sum, here)| *sum += u64::from(here));
-        }
-        sums
+/// The terms of documents that a term of the query stands for, and how near each is.
+fn terms_of(pattern: &TermPattern, spans: &[IndexSpan<TextIndex>]) -> Vec<(String, TermMatch)> {
+    if pattern.is_exact() {
+        return vec![(pattern.term.clone(), TermMatch::Exact)];
     }
+    let mut found: BTreeMap<String, TermMatch> = BTreeMap::new();
+    for IndexSpan { index, .. } in spans {
+        let mut terms: Vec<&str> = vec![pattern.term.as_str()];
+        if pattern.is_prefix {
+            terms.extend(index.terms_with_prefix(&pattern.word, MOST_LOOKED_AT));
+        }
+        for (word, typos) in [(&pattern.term, pattern.term_typos), (&pattern.word, pattern.word_typos)] {
+            if typos > 0 {
+                let near = index.terms_within(word, usize::from(typos), MOST_LOOKED_AT);
+                terms.extend(near.into_iter().map(|(term, _)| term));
+            }
+        }
+        for term in terms {
+            if let Some(near) = pattern.matches(term).filter(|_| !found.contains_key(term)) {
+                found.insert(term.to_owned(), near);
+            }
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// The inverse document frequency: ln(1 + (n − nᵢ + ½) / (nᵢ + ½)).
@@ -227,12 +255,13 @@ impl TextLeaf<'_> {
 }
 
 impl Weighed<'_> {
-    fn index_query(&self) -> TermQuery<'_> {
+    /// The query in an index.
+    fn index_query(&self, span: &TextSpan) -> TermQuery {
         // Where documents are analysed again, the minimum is judged then: a phrase is several words here.
         let minimum = if self.checks { 1 } else { self.least_words() };
         TermQuery {
-            groups: self.words.iter().map(QueryWord::group).collect(),
-            must_not: self.must_not.iter().map(String::as_str).collect(),
+            groups: self.words.iter().map(|word| word.group(&span.numbers)).collect(),
+            must_not: span.must_not.clone(),
             minimum_match: minimum,
             k1: self.k1,
             b: self.b,
@@ -262,7 +291,7 @@ impl Weighed<'_> {
             return None;
         }
         let mut frequencies: BTreeMap<&str, u32> =
-            self.words.iter().flat_map(|word| &word.terms).map(|(term, _)| (term.as_str(), 0)).collect();
+            self.words.iter().flat_map(|word| &word.terms).map(|term| (term.term.as_str(), 0)).collect();
         let mut length = 0u32;
         tokeniser.each(document, |token| {
             length += 1;
@@ -273,19 +302,19 @@ impl Weighed<'_> {
         let long = self.average_length();
         let norm =
             if long > 0.0 { self.k1 * (1.0 - self.b) + self.k1 * self.b / long * length as f32 } else { self.k1 };
-        let of_term = |(term, weight): &(String, f32)| {
-            let frequency = frequencies.get(term.as_str()).copied().unwrap_or(0) as f32;
-            (weight * (self.k1 + 1.0)).max(0.0) * frequency / (frequency + norm)
+        let of_term = |term: &WordTerm| {
+            let frequency = frequencies.get(term.term.as_str()).copied().unwrap_or(0) as f32;
+            (term.weight * (self.k1 + 1.0)).max(0.0) * frequency / (frequency + norm)
         };
         let met = self.words.iter().filter(|word| has.get(word.clause) == Some(&true));
         Some(met.map(|word| word.terms.iter().map(of_term).fold(0.0, f32::max)).sum())
     }
 }
 
-/// Takes the documents of one chunk.
-struct ChunkDocuments<'a, 'q> {
+/// Takes the documents of one index.
+struct SpanDocuments<'a, 'q> {
     snapshot: &'a Snapshot,
-    chunk: usize,
+    span: &'a IndexSpan<TextIndex>,
     weighed: &'a Weighed<'q>,
     /// Where documents must be analysed again.
     tokeniser: Option<Tokeniser<'a>>,
@@ -293,18 +322,18 @@ struct ChunkDocuments<'a, 'q> {
     nearest: &'a mut NearestRows,
 }
 
-impl Collector for ChunkDocuments<'_, '_> {
+impl Collector for SpanDocuments<'_, '_> {
     fn threshold(&self) -> f32 {
         self.nearest.farthest().map_or(f32::NEG_INFINITY, |distance| -distance)
     }
 
     fn offer(&mut self, row: u32, score: f32) {
-        let at = RowRef { chunk: self.chunk, row };
+        let Some(at) = self.span.place(row) else { return };
         // Of a query with phrases the index knows an upper bound only.
         let score = match &mut self.tokeniser {
             None => Some(score),
             Some(tokeniser) => {
-                let document = self.snapshot.chunk(at).document(row).unwrap_or_default();
+                let document = self.snapshot.chunk(at).document(at.row).unwrap_or_default();
                 self.weighed.score(document, tokeniser)
             }
         };

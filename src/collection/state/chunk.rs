@@ -3,7 +3,7 @@
 //! Invariants: addresses strictly ascend; ids are distinct; `vectors` is rows × `dim`; a chunk has at least one row
 //! and at most [`CHUNK_ROWS`].
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::buffer::ScalarBuffer;
@@ -11,7 +11,7 @@ use arrow::compute::interleave;
 use roaring::RoaringBitmap;
 
 use super::id_table::{IdHasher, IdTable};
-use super::inverted::InvertedIndexes;
+use super::inverted::{IndexShare, InvertedIndexes};
 use crate::collection::estimate;
 use crate::error;
 use crate::filter::{Columns, Filter, RowTexts};
@@ -63,7 +63,7 @@ pub struct Chunk {
     carried: Vec<(u64, u32)>,
     /// Metadata by key, built by the first filter.
     by_key: OnceLock<Columns>,
-    /// Sparse vectors by index, built by the first search for them.
+    /// Documents by term and sparse vectors by dimension, built by the first search for them.
     inverted: InvertedIndexes,
 }
 
@@ -113,17 +113,27 @@ impl Chunk {
     }
 
     /// The inverted index of the documents, over all rows, dead ones included.
-    pub fn text_index(&self, analyser: &Analyser) -> error::Result<Arc<TextIndex>> {
+    pub fn text_index(&self, analyser: &Analyser) -> error::Result<IndexShare<TextIndex>> {
         self.inverted.text(analyser, &self.columns.documents)
     }
 
     /// The inverted index of a metadata key's sparse vectors, over all rows, dead ones included.
-    pub fn sparse_index(&self, key: &str) -> error::Result<Arc<SparseIndex>> {
+    pub fn sparse_index(&self, key: &str) -> error::Result<IndexShare<SparseIndex>> {
         self.inverted.sparse(key, &self.columns.metadatas)
     }
 
     pub fn len(&self) -> usize {
         self.columns.addresses.len()
+    }
+
+    /// The documents of all rows.
+    pub fn documents(&self) -> &StringArray {
+        &self.columns.documents
+    }
+
+    /// The metadata of all rows, as JSON texts.
+    pub fn metadatas(&self) -> &StringArray {
+        &self.columns.metadatas
     }
 
     /// The row with this id, dead or alive.
@@ -247,11 +257,11 @@ impl Chunk {
         (self.columns.vectors.len() + self.inverse_norms.as_ref().map_or(0, Vec::len)) * 4
     }
 
-    /// Bytes of everything else.
+    /// Bytes of everything else but inverted indexes, which chunks share.
     pub fn record_bytes(&self) -> usize {
         let texts = self.texts().iter().map(|c| c.value_data().len().min(text_bytes(c)) + c.len() * 4).sum::<usize>();
-        let built = self.filter_bytes().unwrap_or(0) + self.inverted.size_bytes();
-        texts + self.len() * 24 + self.table.size_bytes() + self.carried.len() * 16 + built
+        let filters = self.filter_bytes().unwrap_or(0);
+        texts + self.len() * 24 + self.table.size_bytes() + self.carried.len() * 16 + filters
     }
 
     /// Bytes of the texts that an inverted index is made of.

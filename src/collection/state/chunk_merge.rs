@@ -61,6 +61,11 @@ fn due(chunks: &[Arc<ChunkView>]) -> Option<Range<usize>> {
     (run >= FAN_OUT).then(|| chunks.len() - run..chunks.len())
 }
 
+/// How many chunks, from the first on, chunk merges have done with: only [`rewrite_sparse`] still changes them.
+pub fn settled(chunks: &[Arc<ChunkView>]) -> usize {
+    chunks.iter().rposition(|view| is_full(view)).map_or(0, |last| last + 1)
+}
+
 /// Whether a chunk is large enough to stay as it is: two such chunks would not fit into one.
 fn is_full(view: &ChunkView) -> bool {
     let (rows, bytes) = size(view);

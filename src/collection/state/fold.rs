@@ -10,7 +10,7 @@ use super::apply;
 use super::chunk::Chunk;
 use super::chunk_merge;
 use super::graphs::{self, GraphPart};
-use super::inverted;
+use super::inverted::stored;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::format::inverted::Inverted;
 use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
@@ -110,7 +110,7 @@ impl Snapshot {
         if !ends.windows(2).all(|pair| pair[0] <= pair[1]) {
             return Err(FormatError::Damaged("addresses of row groups do not ascend".into()));
         }
-        inverted.into_iter().for_each(|inverted| inverted::attach(inverted, &chunks));
+        inverted.into_iter().for_each(|inverted| stored::attach(inverted, &chunks));
         self.take_in(replaced, chunks, version);
         Ok(())
     }

@@ -10,7 +10,7 @@ pub mod graphs;
 mod id_table;
 #[cfg(test)]
 mod invariants;
-mod inverted;
+pub(super) mod inverted;
 pub mod recent_deletions;
 pub mod selections;
 pub mod snapshot;

@@ -192,7 +192,7 @@ impl Snapshot {
         let sum = |bytes: fn(&Chunk) -> usize| self.chunks.iter().map(|view| bytes(&view.chunk) as u64).sum();
         let graph_bytes = self.graphs.iter().map(|view| view.size_bytes() as u64).sum::<u64>()
             + self.chunks.iter().map(|view| view.codes.size_bytes() as u64).sum::<u64>();
-        let records_bytes = sum(Chunk::record_bytes) + self.selections.size_bytes();
+        let records_bytes = sum(Chunk::record_bytes) + self.inverted_bytes() + self.selections.size_bytes();
         Footprint { vectors_bytes: sum(Chunk::vector_bytes), records_bytes, graph_bytes }
     }
 

@@ -32,7 +32,7 @@ pub fn decode_inverted(bytes: &[u8]) -> Result<(InvertedHeader, InvertedParts), 
 
 fn read_header(file: &ArrowFile<'_>) -> Result<InvertedHeader, FormatError> {
     let format: u64 = file.value("inverted_format")?;
-    if format != INVERTED_FORMAT {
+    if !(1..=INVERTED_FORMAT).contains(&format) {
         return Err(FormatError::Newer { found: format, known: INVERTED_FORMAT });
     }
     let kind = match file.value::<String>("kind")?.as_str() {

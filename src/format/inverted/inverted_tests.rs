@@ -222,7 +222,7 @@ fn arrows_own_reader_sees_rows_terms_and_postings() {
     let schema = batches[0].schema();
     let said: BTreeMap<&str, &str> = schema.metadata().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let segment = Checksum::of(b"segment").to_string();
-    let pairs = [("inverted_format", "1"), ("stream", "c/0d9f"), ("segment", segment.as_str()), ("kind", "text")];
+    let pairs = [("inverted_format", "2"), ("stream", "c/0d9f"), ("segment", segment.as_str()), ("kind", "text")];
     assert_eq!(said, pairs.into_iter().chain([("fingerprint", "00abcdef01234567")]).collect());
     let lengths = batches[0]["lengths"].as_list::<i32>().value(0);
     let lengths: Vec<Option<u32>> = lengths.as_primitive::<UInt32Type>().iter().collect();
@@ -266,8 +266,12 @@ fn with_metadata(header: &InvertedHeader, parts: &InvertedParts, (key, value): (
 #[test]
 fn another_format_number_is_told_apart_from_damage() {
     for (header, parts) in objects() {
-        let bytes = with_metadata(&header, &parts, ("inverted_format", "2"));
-        assert_eq!(decode_inverted(&bytes), Err(FormatError::Newer { found: 2, known: 1 }));
+        for found in [0, 3] {
+            let bytes = with_metadata(&header, &parts, ("inverted_format", &found.to_string()));
+            assert_eq!(decode_inverted(&bytes), Err(FormatError::Newer { found, known: 2 }));
+        }
+        let bytes = with_metadata(&header, &parts, ("inverted_format", "1"));
+        assert_eq!(decode_inverted(&bytes), Ok((header, parts)));
     }
 }
 
@@ -353,7 +357,7 @@ fn reading_takes_no_more_memory_than_a_few_times_the_object() {
     /// Times the object's size.
     const MOST: u64 = 4;
     let many = vec![TextColumns::checked(empty_texts(0)).expect("is whole"); 500];
-    let wide = vec![TextColumns::checked(empty_texts(MAX_PART_ROWS)).expect("is whole"); 2];
+    let wide = vec![TextColumns::checked(empty_texts(1 << 14)).expect("is whole"); 2];
     let more = [many, wide].map(|parts| (text_header(), InvertedParts::Text(parts)));
     for (header, parts) in objects().into_iter().chain(more) {
         let bytes = encode_inverted(&header, &parts).expect("encodes");

@@ -1,5 +1,5 @@
 //! An inverted-index object's content: the terms of documents or the dimensions of sparse vectors, each with its
-//! postings, for every chunk that one segment becomes. Invariant, kept by [`TextColumns::checked`] and
+//! postings, for every run of chunks that one segment becomes. Invariant, kept by [`TextColumns::checked`] and
 //! [`SparseColumns::checked`] and so true of every value: all columns agree on their lengths; blocks are neither empty
 //! nor too large; the rows of a term ascend strictly and exist; terms ascend strictly; frequencies add up to the rows'
 //! lengths; weights are finite. Searches rely on it.
@@ -22,15 +22,16 @@ use super::{Checksum, FormatError};
 pub use decode::decode_inverted;
 pub use encode::encode_inverted;
 
-/// Format number of inverted-index objects; it is independent of [`super::FORMAT`].
-pub const INVERTED_FORMAT: u64 = 1;
+/// Format number of inverted-index objects; it is independent of [`super::FORMAT`]. Format 1 is read as well: there a
+/// part is the index of one chunk.
+pub const INVERTED_FORMAT: u64 = 2;
 
 /// Most postings of a block.
 pub const BLOCK_POSTINGS: usize = 128;
 /// A frequency from this on is among the large ones.
 pub const LARGE_FREQUENCY: u8 = u8::MAX;
-/// Most rows of a part that is stored: no chunk has more than a row group.
-pub const MAX_PART_ROWS: usize = super::segment::ROWS_PER_GROUP;
+/// Most rows of a part.
+pub const MAX_PART_ROWS: usize = 1 << 20;
 
 /// What is indexed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +59,7 @@ pub struct InvertedHeader {
     pub kind: InvertedKind,
 }
 
-/// The index of each chunk that the segment becomes, in order.
+/// The index of each run of chunks that the segment becomes, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InvertedParts {
     /// Of documents.
@@ -72,7 +73,7 @@ pub enum InvertedParts {
 pub struct Inverted {
     /// What it is an index of.
     pub kind: InvertedKind,
-    /// The index of each chunk that the segment becomes.
+    /// The index of each run of chunks that the segment becomes.
     pub parts: InvertedParts,
 }
 
@@ -143,7 +144,7 @@ impl TextColumns {
         &self.0
     }
 
-    /// How many rows the chunk has.
+    /// How many rows it is over.
     pub fn rows(&self) -> u32 {
         self.0.lengths.len() as u32
     }
@@ -162,7 +163,7 @@ impl SparseColumns {
         &self.0
     }
 
-    /// How many rows the chunk has.
+    /// How many rows it is over.
     pub fn rows(&self) -> u32 {
         self.0.rows
     }

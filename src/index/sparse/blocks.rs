@@ -45,6 +45,39 @@ impl Blocks {
         })
     }
 
+    /// Those of `blocks` that may have rows in `rows`.
+    pub(super) fn blocks_between(&self, blocks: &Range<usize>, rows: &Range<u32>) -> Range<usize> {
+        let firsts = &self.block_rows[blocks.clone()];
+        let start = firsts.partition_point(|first| *first <= rows.start).saturating_sub(1);
+        let end = start + firsts[start..].partition_point(|first| *first < rows.end);
+        blocks.start + start..blocks.start + end
+    }
+
+    /// The postings of `blocks` whose rows are in `rows`, as (row, posting).
+    pub(super) fn postings_between(
+        &self,
+        blocks: &Range<usize>,
+        rows: Range<u32>,
+    ) -> impl Iterator<Item = (u32, usize)> + '_ {
+        let postings = self.postings(self.blocks_between(blocks, &rows));
+        postings.filter(move |(row, _)| rows.contains(row))
+    }
+
+    /// How many postings of `blocks` have rows in `rows`.
+    pub(super) fn count_between(&self, blocks: &Range<usize>, rows: &Range<u32>) -> u32 {
+        let within = self.blocks_between(blocks, rows);
+        let before = |end: u32, block: usize| {
+            let first = self.block_rows[block];
+            self.rows[self.postings_of(block)].partition_point(|row| first + u32::from(*row) < end) as u32
+        };
+        match (within.start, within.end.checked_sub(1)) {
+            (first, Some(last)) if first <= last => {
+                self.postings_in(&(first..last)) + before(rows.end, last) - before(rows.start, first)
+            }
+            _ => 0,
+        }
+    }
+
     /// Bytes on the heap.
     pub(super) fn size_bytes(&self) -> usize {
         let words = [&self.term_blocks, &self.block_postings, &self.block_rows];

@@ -8,10 +8,9 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use roaring::RoaringBitmap;
-
 use super::Collector;
 use super::blocks::gallop;
+use super::rows::IndexRows;
 use super::window::ScoreWindow;
 use crate::error::Result;
 use crate::format::inverted::Blocks;
@@ -96,7 +95,7 @@ pub(super) struct NonEssential<'a> {
 /// What restricts the rows of a search.
 pub(super) struct Restrictions<'a> {
     pub(super) rows: u32,
-    pub(super) allowed: Option<&'a RoaringBitmap>,
+    pub(super) allowed: Option<IndexRows<'a>>,
     pub(super) minimum_match: usize,
     pub(super) verify: Option<&'a dyn Fn(u32) -> bool>,
     pub(super) interrupt: &'a Interrupt,

@@ -85,8 +85,27 @@ impl<P> Sorted<P> {
     }
 }
 
-/// The new row of `row`; `None` if it is left out.
-#[inline]
-pub(super) fn mapped(rows: &[u32], row: u32) -> Option<u32> {
-    rows.get(row as usize).copied().filter(|row| *row != DROPPED)
+/// What a merge takes of an index: a run of rows, with their new numbers.
+#[derive(Debug)]
+pub struct MergePart<'a, I> {
+    /// The index.
+    pub index: &'a I,
+    /// The first row of the run. Rows outside of it are left out.
+    pub first: u32,
+    /// Per row of the run, the new one or [`DROPPED`].
+    pub rows: &'a [u32],
+}
+
+impl<I> MergePart<'_, I> {
+    /// The run.
+    pub(super) fn span(&self) -> Range<u32> {
+        self.first..self.first.saturating_add(self.rows.len() as u32)
+    }
+
+    /// The new row of `row`; `None` if it is left out.
+    #[inline]
+    pub(super) fn mapped(&self, row: u32) -> Option<u32> {
+        let place = row.checked_sub(self.first)?;
+        self.rows.get(place as usize).copied().filter(|row| *row != DROPPED)
+    }
 }

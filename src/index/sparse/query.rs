@@ -1,7 +1,6 @@
 //! What a search of an inverted index is given, and the collector that it offers rows to.
 
-use roaring::RoaringBitmap;
-
+use super::rows::IndexRows;
 use crate::interrupt::Interrupt;
 
 /// Keeps the best rows of a search. Several indexes may be searched one after the other with one collector.
@@ -30,7 +29,7 @@ pub struct VectorSearch<'a> {
     /// The query.
     pub query: SparseQuery<'a>,
     /// Rows that may be offered; `None`: all.
-    pub allowed: Option<&'a RoaringBitmap>,
+    pub allowed: Option<IndexRows<'a>>,
     /// Score every row, skipping none.
     pub exact: bool,
     /// Ends the search early.
@@ -39,18 +38,18 @@ pub struct VectorSearch<'a> {
 
 /// A term and what it weighs: its inverse document frequency, times any boost.
 #[derive(Debug, Clone, Copy)]
-pub struct WeightedTerm<'a> {
-    /// As the analyser gave it.
-    pub term: &'a str,
+pub struct WeightedTerm {
+    /// Its number in the index that is searched.
+    pub number: usize,
     /// Finite; counts as zero if negative.
     pub weight: f32,
 }
 
 /// One word of a query: its term, or the terms that it was expanded to. The best of those in a row counts.
 #[derive(Debug, Clone)]
-pub struct TermGroup<'a> {
-    /// The terms.
-    pub terms: Vec<WeightedTerm<'a>>,
+pub struct TermGroup {
+    /// Those of the terms that the index has.
+    pub terms: Vec<WeightedTerm>,
     /// Whether a row must have one of them.
     pub must: bool,
 }
@@ -59,11 +58,11 @@ pub struct TermGroup<'a> {
 /// The score of a row is Σ weight · tf·(k1 + 1) / (tf + k1·(1 − b + b·length / average)) over the groups, in their
 /// order, in f32.
 #[derive(Debug, Clone)]
-pub struct TermQuery<'a> {
+pub struct TermQuery {
     /// The words.
-    pub groups: Vec<TermGroup<'a>>,
+    pub groups: Vec<TermGroup>,
     /// Rows with one of these terms are no candidates.
-    pub must_not: Vec<&'a str>,
+    pub must_not: Vec<usize>,
     /// How many of the groups a row must have; at least one counts.
     pub minimum_match: usize,
     /// How slowly a term's frequency saturates; at least 0.
@@ -78,9 +77,9 @@ pub struct TermQuery<'a> {
 #[derive(Clone, Copy)]
 pub struct TextSearch<'a> {
     /// The query.
-    pub query: &'a TermQuery<'a>,
+    pub query: &'a TermQuery,
     /// Rows that may be offered; `None`: all.
-    pub allowed: Option<&'a RoaringBitmap>,
+    pub allowed: Option<IndexRows<'a>>,
     /// A last test of a row, such as for a phrase: only for rows that would enter.
     pub verify: Option<&'a dyn Fn(u32) -> bool>,
     /// Score every row, skipping none.

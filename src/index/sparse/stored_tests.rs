@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::tests::{Best, random_vectors, search_vectors, skewed};
-use super::text_tests::{random_query, random_texts, word};
+use super::text_tests::{numbered, random_query, random_texts, word};
 use super::*;
 use crate::format::Checksum;
 use crate::format::inverted::{InvertedHeader, InvertedKind, InvertedParts, decode_inverted, encode_inverted};
@@ -41,7 +41,7 @@ fn read_vectors(bytes: &[u8]) -> Option<Vec<SparseIndex>> {
     }
 }
 
-fn search_texts(index: &TextIndex, query: &TermQuery<'_>, exact: bool) -> Vec<(u32, u32)> {
+fn search_texts(index: &TextIndex, query: &TermQuery, exact: bool) -> Vec<(u32, u32)> {
     let mut best = Best::new(10);
     let search = TextSearch { query, allowed: None, verify: None, exact, interrupt: &Interrupt::never() };
     index.search(&search, &mut best).unwrap();
@@ -61,7 +61,7 @@ fn stored_texts_are_read_back_to_the_bit_and_searched_alike() {
         for (read, index) in read.iter().zip(&indexes) {
             assert!(read.size_bytes() <= index.size_bytes() + 2048, "seed {seed}: more memory than when it was built");
             for exact in [false, true] {
-                let query = random_query(rng, &words);
+                let query = numbered(&random_query(rng, words.len()), &words, index);
                 assert_eq!(search_texts(read, &query, exact), search_texts(index, &query, exact), "seed {seed}");
             }
         }
@@ -107,8 +107,9 @@ fn an_index_whose_bytes_were_changed_is_refused_or_answers_as_a_scan_of_it_does(
                     refused += 1;
                     continue;
                 };
-                let query = random_query(rng, &words);
+                let query = random_query(rng, words.len());
                 for index in read {
+                    let query = numbered(&query, &words, &index);
                     assert_eq!(
                         search_texts(&index, &query, false),
                         search_texts(&index, &query, true),
@@ -175,14 +176,14 @@ fn fixture_header(kind: InvertedKind) -> InvertedHeader {
     InvertedHeader { stream: "c/fixture".into(), segment, kind }
 }
 
-fn fixture(name: &str) -> Vec<u8> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures/inverted-format-1");
+fn fixture(folder: &str, name: &str) -> Vec<u8> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures").join(folder);
     std::fs::read(folder.join(name)).unwrap()
 }
 
 #[test]
 fn stored_indexes_of_format_1_are_read_and_are_those_of_their_rows() {
-    let (text, sparse) = (fixture("text.arrow"), fixture("sparse.arrow"));
+    let (text, sparse) = (fixture("inverted-format-1", "text.arrow"), fixture("inverted-format-1", "sparse.arrow"));
     let kind = InvertedKind::Text { fingerprint: 0x0123_4567_89ab_cdef };
     assert_eq!(decode_inverted(&text).unwrap().0, fixture_header(kind));
     let kind = InvertedKind::Sparse { metadata_key: "splade".into() };
@@ -192,4 +193,40 @@ fn stored_indexes_of_format_1_are_read_and_are_those_of_their_rows() {
     let blocks = |blocks: &[u32]| blocks.windows(2).map(|pair| pair[1] - pair[0]).max();
     assert_eq!(blocks(&fixture_texts()[0].columns().lists().blocks.term_blocks), Some(3));
     assert_eq!(blocks(&fixture_vectors()[0].columns().lists().blocks.term_blocks), Some(2));
+}
+
+/// One index of several, one behind the other.
+fn one_of<I>(indexes: &[I], rows: fn(&I) -> u32, merge: fn(&[MergePart<'_, I>], u32) -> crate::error::Result<I>) -> I {
+    let mut end = 0;
+    let mut mapping = |index: &I| {
+        let start = end;
+        end += rows(index);
+        (start..end).collect()
+    };
+    let mappings: Vec<Vec<u32>> = indexes.iter().map(&mut mapping).collect();
+    let parts: Vec<MergePart<'_, I>> =
+        indexes.iter().zip(&mappings).map(|(index, rows)| MergePart { index, first: 0, rows }).collect();
+    merge(&parts, end).unwrap()
+}
+
+/// The parts of `data-fixtures/inverted-format-2`: the first is of two chunks, the second of one.
+fn fixture_2() -> (Vec<TextIndex>, Vec<SparseIndex>) {
+    let (texts, vectors) = (fixture_texts(), fixture_vectors());
+    let first = one_of(&texts[..2], TextIndex::rows, TextIndex::merge);
+    let texts = [first].into_iter().chain(texts.into_iter().skip(2)).collect();
+    let first = one_of(&vectors[..2], SparseIndex::rows, SparseIndex::merge);
+    (texts, [first].into_iter().chain(vectors.into_iter().skip(2)).collect())
+}
+
+#[test]
+fn stored_indexes_of_format_2_are_read_and_are_those_of_their_rows() {
+    let (text, sparse) = (fixture("inverted-format-2", "text.arrow"), fixture("inverted-format-2", "sparse.arrow"));
+    let kind = InvertedKind::Text { fingerprint: 0x0123_4567_89ab_cdef };
+    assert_eq!(decode_inverted(&text).unwrap().0, fixture_header(kind));
+    let kind = InvertedKind::Sparse { metadata_key: "splade".into() };
+    assert_eq!(decode_inverted(&sparse).unwrap().0, fixture_header(kind));
+    let (texts, vectors) = fixture_2();
+    assert!(read_texts(&text).unwrap() == texts);
+    assert!(read_vectors(&sparse).unwrap() == vectors);
+    assert_eq!(texts.iter().map(TextIndex::rows).collect::<Vec<_>>(), [301, 40]);
 }

@@ -88,6 +88,16 @@ fn product(query: &BTreeMap<u32, f32>, vector: &BTreeMap<u32, f32>) -> Option<f3
     shared.fold(None, |sum, product| Some(sum.unwrap_or(0.0) + product))
 }
 
+/// The place of a single chunk that is all of an index.
+pub(super) fn whole(rows: &RoaringBitmap, len: u32) -> [ChunkRows<'_>; 1] {
+    [ChunkRows { first: 0, len, rows }]
+}
+
+/// A part that has all rows of an index from 0 on.
+pub(super) fn part<'a, I>(index: &'a I, rows: &'a [u32]) -> MergePart<'a, I> {
+    MergePart { index, first: 0, rows }
+}
+
 pub(super) fn search_vectors(
     index: &SparseIndex,
     query: &BTreeMap<u32, f32>,
@@ -96,6 +106,8 @@ pub(super) fn search_vectors(
 ) {
     let (indices, values): (Vec<u32>, Vec<f32>) = query.iter().unzip();
     let query = SparseQuery { indices: &indices, values: &values };
+    let allowed = allowed.map(|rows| whole(rows, index.rows()));
+    let allowed = allowed.as_ref().map(|chunks| IndexRows::new(chunks));
     index.search(&VectorSearch { query, allowed, exact, interrupt: &Interrupt::never() }, best).unwrap();
 }
 
@@ -181,7 +193,8 @@ fn document_frequencies_count_live_rows() {
         let dimensions: Vec<u32> = (0..430).collect();
         let alive = |d: &u32| vectors.iter().filter(|(r, v)| live.contains(**r) && v.contains_key(d)).count() as u32;
         let wanted: Vec<u32> = dimensions.iter().map(alive).collect();
-        assert_eq!(index.document_frequencies(&dimensions, &live), wanted, "seed {seed}");
+        let frequencies = index.document_frequencies(&dimensions, &IndexRows::new(&whole(&live, 2000)));
+        assert_eq!(frequencies, wanted, "seed {seed}");
     }
 }
 
@@ -210,7 +223,7 @@ fn a_merge_of_vectors_is_the_index_of_the_rows_that_are_kept() {
             let moved = vectors.iter().map(|(row, vector)| (mapping[*row as usize], vector.clone()));
             kept.extend(moved.filter(|(row, _)| *row != DROPPED));
         }
-        let parts: Vec<(&SparseIndex, &[u32])> = indexes.iter().zip(mappings.iter().map(Vec::as_slice)).collect();
+        let parts: Vec<MergePart<'_, SparseIndex>> = indexes.iter().zip(&mappings).map(|(i, m)| part(i, m)).collect();
         assert!(SparseIndex::merge(&parts, rows).unwrap() == index_of(&kept, rows), "seed {seed}");
     }
 }
@@ -226,11 +239,13 @@ fn bad_rows_and_mappings_are_refused() {
     twice.add(0, &[5, 5], &[1.0, 2.0]).unwrap();
     assert_eq!(twice.finish(1).unwrap_err().kind(), ErrorKind::Internal);
     let index = index_of(&Vectors::from([(0, BTreeMap::from([(1, 1.0)])), (1, BTreeMap::from([(1, 2.0)]))]), 2);
-    let refused = SparseIndex::merge(&[(&index, &[0, 0])], 2).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Internal);
-    assert_eq!(SparseIndex::merge(&[(&index, &[0, 2])], 2).unwrap_err().kind(), ErrorKind::Internal);
+    for rows in [[0, 0], [0, 2]] {
+        let refused = SparseIndex::merge(&[part(&index, &rows)], 2).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Internal);
+    }
     // A mapping that is too short leaves rows out.
-    assert_eq!(SparseIndex::merge(&[(&index, &[0])], 2).unwrap().document_frequencies(&[1], &(0..2).collect()), [1]);
+    let (short, live) = (SparseIndex::merge(&[part(&index, &[0])], 2).unwrap(), (0..2).collect());
+    assert_eq!(short.document_frequencies(&[1], &IndexRows::new(&whole(&live, 2))), [1]);
 }
 
 #[test]
@@ -271,6 +286,8 @@ fn dimensions_are_found_however_they_are_spread() {
         let around = set.iter().flat_map(|d| [d.saturating_sub(1), *d, d.saturating_add(1)]);
         let asked: Vec<u32> = around.chain([0, 5, 1 << 20, u32::MAX]).collect();
         let expected: Vec<u32> = asked.iter().map(|d| u32::from(set.contains(d))).collect();
-        assert_eq!(index.document_frequencies(&asked, &RoaringBitmap::from_iter([0])), expected, "{dimensions:?}");
+        let live = RoaringBitmap::from_iter([0]);
+        let found = index.document_frequencies(&asked, &IndexRows::new(&whole(&live, 1)));
+        assert_eq!(found, expected, "{dimensions:?}");
     }
 }

@@ -6,18 +6,17 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::Array;
-use roaring::RoaringBitmap;
-
 use super::dictionary::Dictionary;
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::Gathered;
+use super::rows::{DeadRows, IndexRows};
 use super::text_merge::TextListsBuilder;
-use super::vectors::{check_rows, dead_rows, live_frequency};
-use super::{Collector, TermQuery, TextSearch, WeightedTerm};
+use super::vectors::check_rows;
+use super::{Collector, TermQuery, TextSearch};
 use crate::error::{Error, Result};
 use crate::format::inverted::{Blocks, LARGE_FREQUENCY, TextColumns, TextLists};
 use crate::index::kernel::prefetch;
+use arrow::array::Array;
 
 /// An inverted index over the texts of rows 0..n.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +28,7 @@ pub struct TextIndex {
     tokens: u64,
 }
 
-/// RowSums over live rows.
+/// Sums over live rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TextStatistics {
     /// Rows with text.
@@ -49,7 +48,7 @@ struct Bm25<'a> {
 }
 
 impl<'a> Bm25<'a> {
-    fn new(index: &'a TextIndex, query: &TermQuery<'_>) -> Bm25<'a> {
+    fn new(index: &'a TextIndex, query: &TermQuery) -> Bm25<'a> {
         let long = query.average_length > 0.0;
         let (fixed, per_token) = match long {
             true => (query.k1 * (1.0 - query.b), query.k1 * query.b / query.average_length),
@@ -159,7 +158,7 @@ impl TextIndex {
         self.columns.lists()
     }
 
-    /// How many rows the chunk has.
+    /// How many rows it is over.
     pub fn rows(&self) -> u32 {
         self.columns.rows()
     }
@@ -195,46 +194,57 @@ impl TextIndex {
             interrupt: search.interrupt,
         };
         let mut lists = ListQuery::new(&self.lists().blocks, Bm25::new(self, query), restrictions);
-        let dictionary = self.lists().dictionary();
-        let found =
-            |term: &WeightedTerm<'_>| Some((dictionary.find(term.term)?, (term.weight * (query.k1 + 1.0)).max(0.0)));
-        let groups: Vec<Vec<(usize, f32)>> =
-            query.groups.iter().map(|group| group.terms.iter().filter_map(found).collect()).collect();
-        lists.prefetch(groups.iter().flatten().map(|(term, _)| *term));
-        for (terms, group) in groups.iter().zip(&query.groups) {
-            lists.add_group(terms, group.must);
+        let terms = query.groups.iter().flat_map(|group| &group.terms);
+        lists.prefetch(terms.map(|term| term.number));
+        let mut weighted = Vec::new();
+        for group in &query.groups {
+            weighted.clear();
+            weighted.extend(group.terms.iter().map(|term| (term.number, (term.weight * (query.k1 + 1.0)).max(0.0))));
+            lists.add_group(&weighted, group.must);
         }
-        query.must_not.iter().filter_map(|term| dictionary.find(term)).for_each(|term| lists.exclude(term));
+        query.must_not.iter().for_each(|term| lists.exclude(*term));
         if search.exact { lists.run_exhaustively(collector) } else { lists.run(collector) }
     }
 
-    /// How many live rows have each of the terms.
-    pub fn document_frequencies(&self, terms: &[&str], live: &RoaringBitmap) -> Vec<u32> {
-        let dead = dead_rows(self.rows(), live);
-        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
-        let frequency = |term: &&str| match dictionary.find(term) {
-            Some(term) => live_frequency(blocks, term, live, &dead),
-            None => 0,
-        };
-        terms.iter().map(frequency).collect()
+    /// The number of a term, by which searches and frequencies name it.
+    pub fn number(&self, term: &str) -> Option<usize> {
+        self.lists().dictionary().find(term)
+    }
+
+    /// How many live rows have each of the terms; none has a term without a number.
+    pub fn document_frequencies(&self, terms: &[Option<usize>], live: &IndexRows<'_>) -> Vec<u32> {
+        let (dead, blocks) = (DeadRows::new(self.rows(), live), &self.lists().blocks);
+        terms.iter().map(|term| term.map_or(0, |term| dead.live_frequency(blocks, term))).collect()
     }
 
     /// Rows with text and their tokens among the live rows.
-    pub fn statistics(&self, live: &RoaringBitmap) -> TextStatistics {
-        if live.len() == u64::from(self.rows()) {
-            return TextStatistics { documents: self.lists().documents.len(), tokens: self.tokens };
-        }
-        // Few rows of a chunk are dead: it would be rewritten.
+    pub fn statistics(&self, live: &IndexRows<'_>) -> TextStatistics {
         let lists = self.lists();
-        let dead = &lists.documents - live;
-        let tokens: u64 = dead.iter().map(|row| u64::from(lists.lengths[row as usize])).sum();
-        TextStatistics { documents: lists.documents.len() - dead.len(), tokens: self.tokens - tokens }
+        let mut statistics = TextStatistics { documents: lists.documents.len(), tokens: self.tokens };
+        let dead = DeadRows::new(self.rows(), live);
+        for rows in dead.gone() {
+            let lengths = &lists.lengths[rows.start as usize..rows.end as usize];
+            statistics.tokens -= lengths.iter().map(|length| u64::from(*length)).sum::<u64>();
+            statistics.documents -= lists.documents.range_cardinality(rows.clone());
+        }
+        for row in dead.rows().filter(|row| lists.documents.contains(*row)) {
+            statistics.tokens -= u64::from(lists.lengths[row as usize]);
+            statistics.documents -= 1;
+        }
+        statistics
     }
 
-    /// The first `limit` terms that start with `prefix`, in order.
+    /// At most `limit` terms that start with `prefix`, the most frequent ones, in order.
     pub fn terms_with_prefix(&self, prefix: &str, limit: usize) -> Vec<&str> {
-        let dictionary = self.lists().dictionary();
-        dictionary.with_prefix(prefix).take(limit).map(|term| dictionary.term(term)).collect()
+        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
+        let mut found: Vec<usize> = dictionary.with_prefix(prefix).collect();
+        if found.len() > limit {
+            let rarity = |term: usize| u32::MAX - blocks.postings_in(&blocks.blocks_of(term));
+            found.select_nth_unstable_by_key(limit, |term| (rarity(*term), *term));
+            found.truncate(limit);
+            found.sort_unstable();
+        }
+        found.into_iter().map(|term| dictionary.term(term)).collect()
     }
 
     /// At most `limit` terms within `distance` insertions, deletions and substitutions of characters from `word`, with
@@ -289,7 +299,7 @@ impl TextIndexBuilder {
         Ok(())
     }
 
-    /// The index of a chunk of `rows` rows.
+    /// The index over `rows` rows.
     ///
     /// # Errors
     /// `Internal`: a row is not below `rows`. `Limit`: the terms have more than 2 GiB.

@@ -5,7 +5,7 @@ use roaring::RoaringBitmap;
 
 use super::blocks::{BlocksBuilder, shrunk};
 use super::dictionary::DictionaryBuilder;
-use super::gather::mapped;
+use super::gather::MergePart;
 use super::text::{TextIndex, too_much_text};
 use super::vectors::{check_rows, incoherent};
 use crate::error::{Error, Result};
@@ -78,18 +78,18 @@ impl TextListsBuilder {
 }
 
 impl TextIndex {
-    /// One index of several, without reading texts again. `parts` are indexes with, per old row, the new one or
-    /// [`super::DROPPED`]; no two rows may become the same. The new chunk has `rows` rows.
+    /// One index of several, without reading texts again. No two rows may become the same. The new index has `rows`
+    /// rows.
     ///
     /// # Errors
     /// `Internal`: a new row is not below `rows`, or named twice. `Limit`: the terms are too long together.
-    pub fn merge(parts: &[(&TextIndex, &[u32])], rows: u32) -> Result<TextIndex> {
+    pub fn merge(parts: &[MergePart<'_, TextIndex>], rows: u32) -> Result<TextIndex> {
         let mut lengths = Vec::new();
-        for (part, mapping) in parts {
-            let lists = part.lists();
+        for part in parts {
+            let lists = part.index.lists();
             let length = |row: u32| lists.lengths.get(row as usize).copied();
-            let moved = lists.documents.iter().filter_map(|row| Some((mapped(mapping, row)?, length(row)?)));
-            lengths.extend(moved);
+            let moved = lists.documents.range(part.span());
+            lengths.extend(moved.filter_map(|row| Some((part.mapped(row)?, length(row)?))));
         }
         lengths.sort_unstable();
         check_rows(&lengths, rows)?;
@@ -98,11 +98,11 @@ impl TextIndex {
         let mut list = Vec::new();
         while let Some(term) = least_term(parts, &next) {
             list.clear();
-            for ((part, mapping), next) in parts.iter().zip(&mut next) {
-                let (lists, blocks) = (part.lists(), &part.lists().blocks);
-                if *next < part.terms() && lists.dictionary().term(*next) == term {
-                    let postings = blocks.postings(blocks.blocks_of(*next));
-                    list.extend(postings.filter_map(|(row, at)| Some((mapped(mapping, row)?, lists.frequency(at)))));
+            for (part, next) in parts.iter().zip(&mut next) {
+                let (lists, blocks) = (part.index.lists(), &part.index.lists().blocks);
+                if *next < part.index.terms() && lists.dictionary().term(*next) == term {
+                    let postings = blocks.postings_between(&blocks.blocks_of(*next), part.span());
+                    list.extend(postings.filter_map(|(row, at)| Some((part.mapped(row)?, lists.frequency(at)))));
                     *next += 1;
                 }
             }
@@ -117,7 +117,7 @@ impl TextIndex {
 }
 
 /// The first of the parts' next terms.
-fn least_term<'a>(parts: &[(&'a TextIndex, &[u32])], next: &[usize]) -> Option<&'a str> {
-    let terms = parts.iter().zip(next).filter(|((part, _), next)| **next < part.terms());
-    terms.map(|((part, _), next)| part.lists().dictionary().term(*next)).min()
+fn least_term<'a>(parts: &[MergePart<'a, TextIndex>], next: &[usize]) -> Option<&'a str> {
+    let terms = parts.iter().zip(next).filter(|(part, next)| **next < part.index.terms());
+    terms.map(|(part, next)| part.index.lists().dictionary().term(*next)).min()
 }

@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use roaring::RoaringBitmap;
 
-use super::tests::{Best, best_of, random_mapping, random_rows, skewed};
+use super::tests::{Best, best_of, part, random_mapping, random_rows, skewed, whole};
 use super::*;
 use crate::interrupt::Interrupt;
 
@@ -39,14 +39,24 @@ pub(super) fn index_of(texts: &Texts, rows: u32) -> TextIndex {
     builder.finish(rows).unwrap()
 }
 
-/// The score of a row by the formula; `None`: it does not match.
-fn score(query: &TermQuery<'_>, terms: &[String]) -> Option<f32> {
+/// A query whose terms are numbers among `words`, with those of the index.
+pub(super) fn numbered(query: &TermQuery, words: &[String], index: &TextIndex) -> TermQuery {
+    let number = |word: usize| index.number(&words[word]);
+    let term = |term: &WeightedTerm| Some(WeightedTerm { number: number(term.number)?, ..*term });
+    let group =
+        |group: &TermGroup| TermGroup { terms: group.terms.iter().filter_map(term).collect(), must: group.must };
+    let must_not = query.must_not.iter().filter_map(|word| number(*word)).collect();
+    TermQuery { groups: query.groups.iter().map(group).collect(), must_not, ..query.clone() }
+}
+
+/// The score of a row by the formula; `None`: it does not match. The query's terms are numbers among `words`.
+fn score(query: &TermQuery, words: &[String], terms: &[String]) -> Option<f32> {
     let mut sum = 0.0f32;
     let mut matches = 0;
     for group in &query.groups {
         let mut best: Option<f32> = None;
         for term in &group.terms {
-            let tf = terms.iter().filter(|other| *other == term.term).count() as f32;
+            let tf = terms.iter().filter(|other| **other == words[term.number]).count() as f32;
             if tf > 0.0 {
                 let per_token = query.k1 * query.b / query.average_length;
                 let norm = query.k1 * (1.0 - query.b) + per_token * terms.len() as f32;
@@ -60,25 +70,26 @@ fn score(query: &TermQuery<'_>, terms: &[String]) -> Option<f32> {
         sum += best.unwrap_or(0.0);
         matches += usize::from(best.is_some());
     }
-    let excluded = query.must_not.iter().any(|term| terms.iter().any(|other| other == term));
+    let excluded = query.must_not.iter().any(|word| terms.contains(&words[*word]));
     (matches >= query.minimum_match.max(1) && !excluded).then_some(sum)
 }
 
-pub(super) fn random_query<'a>(rng: &mut StdRng, words: &'a [String]) -> TermQuery<'a> {
+/// A query for some of so many words, by their numbers.
+pub(super) fn random_query(rng: &mut StdRng, words: usize) -> TermQuery {
     let must = if rng.random_bool(0.3) { 0.3 } else { 0.0 };
     let expanded = rng.random_bool(0.4);
     let group = |rng: &mut StdRng| {
         let terms = if expanded { rng.random_range(1..6) } else { 1 };
-        let terms: BTreeSet<usize> = (0..terms).map(|_| skewed(rng, words.len() as u32) as usize).collect();
+        let terms: BTreeSet<usize> = (0..terms).map(|_| skewed(rng, words as u32) as usize).collect();
         let weight = |rng: &mut StdRng| *[0.0, 0.3, 1.0, 1.0, 4.2].choose(rng).unwrap();
-        let terms = terms.into_iter().map(|i| WeightedTerm { term: &words[i], weight: weight(rng) }).collect();
+        let terms = terms.into_iter().map(|number| WeightedTerm { number, weight: weight(rng) }).collect();
         TermGroup { terms, must: rng.random_bool(must) }
     };
     let groups = (0..rng.random_range(0..6)).map(|_| group(rng)).collect();
     let excluded = if rng.random_bool(0.3) { 2 } else { 0 };
     TermQuery {
         groups,
-        must_not: (0..excluded).map(|_| words.choose(rng).unwrap().as_str()).collect(),
+        must_not: (0..excluded).map(|_| rng.random_range(0..words)).collect(),
         minimum_match: *[0, 1, 1, 2, 3].choose(rng).unwrap(),
         k1: *[0.0, 1.2, 2.0].choose(rng).unwrap(),
         b: *[0.0, 0.75, 1.0].choose(rng).unwrap(),
@@ -95,7 +106,7 @@ fn text_searches_find_what_a_scan_finds() {
         let texts = random_texts(rng, rows);
         let index = index_of(&texts, rows);
         for _ in 0..6 {
-            let query = random_query(rng, &words);
+            let query = random_query(rng, words.len());
             let allowed = random_rows(rng, rows);
             let k = *[1, 3, 10, 200].choose(rng).unwrap();
             let modulus = rng.random_range(2..5);
@@ -105,11 +116,14 @@ fn text_searches_find_what_a_scan_finds() {
                 allowed.as_ref().is_none_or(|allowed| allowed.contains(row)) && verify.is_none_or(|verify| verify(row))
             };
             let scores = texts.iter().filter(|(row, _)| inside(**row));
-            let wanted = best_of(scores.filter_map(|(row, terms)| Some((*row, score(&query, terms)?))), k);
+            let wanted = best_of(scores.filter_map(|(row, terms)| Some((*row, score(&query, &words, terms)?))), k);
             for exact in [false, true] {
                 let mut best = Best::new(k);
                 let interrupt = &Interrupt::never();
-                let search = TextSearch { query: &query, allowed: allowed.as_ref(), verify, exact, interrupt };
+                let chunks = allowed.as_ref().map(|bitmap| whole(bitmap, rows));
+                let allowed = chunks.as_ref().map(|chunks| IndexRows::new(chunks));
+                let query = &numbered(&query, &words, &index);
+                let search = TextSearch { query, allowed, verify, exact, interrupt };
                 index.search(&search, &mut best).unwrap();
                 assert_eq!(best.bits(), wanted, "seed {seed}, exact {exact}, query {query:?}");
             }
@@ -126,7 +140,7 @@ fn a_row_is_verified_only_if_it_would_enter() {
         calls.set(calls.get() + 1);
         row.is_multiple_of(2)
     };
-    let group = TermGroup { terms: vec![WeightedTerm { term: "a", weight: 1.0 }], must: true };
+    let group = TermGroup { terms: vec![WeightedTerm { number: 0, weight: 1.0 }], must: true };
     let query =
         TermQuery { groups: vec![group], must_not: vec![], minimum_match: 1, k1: 1.2, b: 0.0, average_length: 4.0 };
     let mut best = Best::new(3);
@@ -148,12 +162,14 @@ fn statistics_and_frequencies_count_live_rows() {
         let live: RoaringBitmap = (0..1500).filter(|_| rng.random_bool(0.8)).collect();
         let rows: Vec<&Vec<String>> = texts.iter().filter(|(row, _)| live.contains(**row)).map(|(_, t)| t).collect();
         let tokens = rows.iter().map(|terms| terms.len() as u64).sum();
+        let chunks = whole(&live, 1500);
+        let live = IndexRows::new(&chunks);
         assert_eq!(index.statistics(&live), TextStatistics { documents: rows.len() as u64, tokens }, "seed {seed}");
         let words: Vec<String> = (0..125).map(word).collect();
         let wanted: Vec<u32> =
             words.iter().map(|w| rows.iter().filter(|terms| terms.contains(w)).count() as u32).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        assert_eq!(index.document_frequencies(&words, &live), wanted, "seed {seed}");
+        let numbers: Vec<Option<usize>> = words.iter().map(|word| index.number(word)).collect();
+        assert_eq!(index.document_frequencies(&numbers, &live), wanted, "seed {seed}");
     }
 }
 
@@ -170,7 +186,7 @@ fn a_merge_of_texts_is_the_index_of_the_rows_that_are_kept() {
             kept.extend(moved.filter(|(row, _)| *row != DROPPED));
         }
         let indexes: Vec<TextIndex> = parts.iter().zip(sizes).map(|(texts, rows)| index_of(texts, rows)).collect();
-        let parts: Vec<(&TextIndex, &[u32])> = indexes.iter().zip(mappings.iter().map(Vec::as_slice)).collect();
+        let parts: Vec<MergePart<'_, TextIndex>> = indexes.iter().zip(&mappings).map(|(i, m)| part(i, m)).collect();
         assert!(TextIndex::merge(&parts, rows).unwrap() == index_of(&kept, rows), "seed {seed}");
     }
 }
@@ -221,4 +237,17 @@ fn terms_are_found_by_prefix_and_by_edit_distance() {
             }
         }
     }
+}
+
+#[test]
+fn of_many_terms_with_a_prefix_the_most_frequent_are_found() {
+    let often = |n: u32| (0..if n % 7 == 3 { 5 } else { 1 }).map(move |row| (row, format!("a{n:02}")));
+    let mut texts = Texts::new();
+    for (row, term) in (0..50).flat_map(often) {
+        texts.entry(row).or_default().push(term);
+    }
+    let index = index_of(&texts, 5);
+    assert_eq!(index.terms_with_prefix("a", 7), ["a03", "a10", "a17", "a24", "a31", "a38", "a45"]);
+    assert_eq!(index.terms_with_prefix("a", 9)[..3], ["a00", "a01", "a03"]);
+    assert_eq!(index.terms_with_prefix("a", 0), [""; 0]);
 }

@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use roaring::RoaringBitmap;
-
 use super::blocks::{BlocksBuilder, gallop, shrunk};
 use super::evaluate::{ListQuery, Restrictions, Scores};
-use super::gather::{Gathered, mapped};
+use super::gather::{Gathered, MergePart};
+use super::rows::{DeadRows, IndexRows};
 use super::{Collector, VectorSearch};
 use crate::error::{Error, Result};
 use crate::format::FormatError;
@@ -78,6 +77,11 @@ impl SparseIndex {
         &self.columns
     }
 
+    /// How many rows it is over.
+    pub fn rows(&self) -> u32 {
+        self.columns.rows()
+    }
+
     /// Bytes on the heap.
     pub fn size_bytes(&self) -> usize {
         let lists = self.columns.lists();
@@ -97,7 +101,7 @@ impl SparseIndex {
             return Err(Error::internal("the indices of a sparse query do not ascend, or not match its values"));
         }
         let restrictions = Restrictions {
-            rows: self.columns.rows(),
+            rows: self.rows(),
             allowed: search.allowed,
             minimum_match: 1,
             verify: None,
@@ -135,23 +139,18 @@ impl SparseIndex {
     }
 
     /// How many live rows have each of the dimensions.
-    pub fn document_frequencies(&self, dimensions: &[u32], live: &RoaringBitmap) -> Vec<u32> {
-        let dead = dead_rows(self.columns.rows(), live);
-        let lists = self.columns.lists();
-        let frequency = |dimension: &u32| match self.find(*dimension) {
-            Some(term) => live_frequency(&lists.blocks, term, live, &dead),
-            None => 0,
-        };
+    pub fn document_frequencies(&self, dimensions: &[u32], live: &IndexRows<'_>) -> Vec<u32> {
+        let (dead, blocks) = (DeadRows::new(self.rows(), live), &self.columns.lists().blocks);
+        let frequency = |dimension: &u32| self.find(*dimension).map_or(0, |term| dead.live_frequency(blocks, term));
         dimensions.iter().map(frequency).collect()
     }
 
-    /// One index of several. `parts` are indexes with, per old row, the new one or [`super::DROPPED`]; no two rows may
-    /// become the same. The new chunk has `rows` rows.
+    /// One index of several. No two rows may become the same. The new index has `rows` rows.
     ///
     /// # Errors
     /// `Internal`: a new row is not below `rows`, or named twice.
-    pub fn merge(parts: &[(&SparseIndex, &[u32])], rows: u32) -> Result<SparseIndex> {
-        let all = parts.iter().flat_map(|(part, _)| part.columns.lists().dimensions.iter().copied());
+    pub fn merge(parts: &[MergePart<'_, SparseIndex>], rows: u32) -> Result<SparseIndex> {
+        let all = parts.iter().flat_map(|part| part.index.columns.lists().dimensions.iter().copied());
         let mut dimensions: Vec<u32> = all.collect();
         dimensions.sort_unstable();
         dimensions.dedup();
@@ -159,11 +158,11 @@ impl SparseIndex {
         let mut list = Vec::new();
         for dimension in dimensions {
             list.clear();
-            for (part, mapping) in parts {
-                let lists = part.columns.lists();
+            for part in parts {
+                let lists = part.index.columns.lists();
                 let Ok(term) = lists.dimensions.binary_search(&dimension) else { continue };
-                let postings = lists.blocks.postings(lists.blocks.blocks_of(term));
-                list.extend(postings.filter_map(|(row, at)| Some((mapped(mapping, row)?, lists.weights[at]))));
+                let postings = lists.blocks.postings_between(&lists.blocks.blocks_of(term), part.span());
+                list.extend(postings.filter_map(|(row, at)| Some((part.mapped(row)?, lists.weights[at]))));
             }
             list.sort_unstable_by_key(|(row, _)| *row);
             check_rows(&list, rows)?;
@@ -180,29 +179,6 @@ pub(super) fn check_rows<P>(list: &[(u32, P)], rows: u32) -> Result<()> {
         return Ok(());
     }
     Err(Error::internal(format!("the rows of an inverted index do not ascend, or not all are below {rows}")))
-}
-
-/// The rows of 0..`rows` that are not live.
-pub(super) fn dead_rows(rows: u32, live: &RoaringBitmap) -> RoaringBitmap {
-    let mut dead = RoaringBitmap::new();
-    if live.len() == u64::from(rows) {
-        return dead;
-    }
-    dead.insert_range(0..rows);
-    dead -= live;
-    dead
-}
-
-/// How many live rows have the term: looks up the dead, or counts the living, whatever is less work.
-pub(super) fn live_frequency(blocks: &Blocks, term: usize, live: &RoaringBitmap, dead: &RoaringBitmap) -> u32 {
-    const POSTINGS_PER_LOOK_UP: u64 = 4;
-    let range = blocks.blocks_of(term);
-    let all = blocks.postings_in(&range);
-    if dead.len() * POSTINGS_PER_LOOK_UP > u64::from(all) {
-        return blocks.postings(range).filter(|(row, _)| live.contains(*row)).count() as u32;
-    }
-    let mut at = range.start;
-    all - dead.iter().filter(|row| blocks.find(&range, &mut at, *row).is_some()).count() as u32
 }
 
 /// The error of an index whose columns do not hold together.
