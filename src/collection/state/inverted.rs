@@ -174,6 +174,18 @@ impl Snapshot {
         self.chunks.iter().flat_map(|view| view.chunk.inverted().kinds()).collect()
     }
 
+    /// Whether no search by words has to build an index first.
+    pub(in crate::collection) fn has_text_indexes(&self, analyser: &Analyser) -> bool {
+        let fingerprint = analyser.fingerprint();
+        self.chunks.iter().all(|view| view.chunk.inverted().text.has(&fingerprint))
+    }
+
+    /// The same for a key's sparse vectors.
+    pub(in crate::collection) fn has_sparse_indexes(&self, key: &str) -> bool {
+        let key = key.to_owned();
+        self.chunks.iter().all(|view| view.chunk.inverted().sparse.has(&key))
+    }
+
     /// Bytes of what the indexes of `kinds` are to be made of that chunks of at least so many rows lack. The indexes
     /// take less; 0 if none is lacking.
     pub(in crate::collection) fn unindexed_bytes(&self, kinds: &BTreeSet<InvertedKind>, least_rows: usize) -> u64 {
