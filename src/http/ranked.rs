@@ -26,9 +26,10 @@ use crate::ranking::Normalisation;
 use crate::record::SparseVector;
 use crate::text::{Analyser, HighlightSettings, MinimumMatch, QueryOptions, TextQuery, Typos};
 
-/// Records of each search that are fused, as a multiple of the records asked for, and at least.
-const CANDIDATES_PER_RECORD: usize = 10;
-const LEAST_CANDIDATES: usize = 100;
+/// Records of each search that are fused, as a multiple of the records asked for, and at least. On judged sets more of
+/// them rank no better, and each costs time in every search (docs/benchmarks.md).
+const CANDIDATES_PER_RECORD: usize = 3;
+const LEAST_CANDIDATES: usize = 30;
 /// The constant of reciprocal rank fusion in its paper.
 const RRF_K: f32 = 60.0;
 
@@ -218,10 +219,11 @@ fn ranked_search(
         text.map(|query| (PartName::Text, LeafQuery::Text { query, analyser: analyser.clone() })),
     ];
     let (names, queries): (Vec<_>, Vec<_>) = queries.into_iter().flatten().unzip();
+    let candidates = body.candidates.or(beside.candidates);
     let limit = match queries.len() {
         0 => return Err(ApiError::invalid("expected embedding, like, sparse or text, got none of them")),
-        1 => body.candidates.or(beside.candidates).unwrap_or(body.k).clamp(body.k, most),
-        _ => body.candidates.unwrap_or((body.k * CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES)).clamp(body.k, most),
+        1 => candidates.unwrap_or(body.k).clamp(body.k, most),
+        _ => candidates.unwrap_or((body.k * CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES)).clamp(body.k, most),
     };
     let combination = combination(body.fusion, names.len())?;
     let leaves = queries.into_iter().map(|query| LeafSearch { query, limit }).collect();
