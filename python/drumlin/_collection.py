@@ -13,7 +13,6 @@ from ._columns import Include, arrow, as_json, included, is_rows, listed, listed
 from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
 from ._vectors import is_one, matrix
-from ._drumlin import Routes
 from .errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -244,7 +243,6 @@ class Collection(_Reads):
 
     def __init__(self, inner: _Collection, database: Database) -> None:
         self._opened, self._process, self._database, self._id = inner, os.getpid(), database, inner.id
-        self._routes: tuple[int, Routes] | None = None
 
     @property
     def _inner(self) -> _Collection:
@@ -296,11 +294,7 @@ class Collection(_Reads):
     # Ranked searches
 
     def _rank(self, options: dict[str, Any], include: Include | str | None, strong: bool) -> Pending:
-        if self._routes is None or self._routes[0] != os.getpid():
-            self._routes = os.getpid(), Routes(self._database._store, False)
-        target = _ranked.target(self.name, self._database._scope, strong)
-        headers = [(b"content-type", b"application/json")]
-        return self._routes[1].call("POST", target, headers, _ranked.body(options, include))
+        return self._inner.rank(_ranked.fields(options, include), strong)
 
     def rank(
         self,

@@ -107,6 +107,7 @@ class Collection:
         exact: bool,
         strong: bool,
     ) -> Pending: ...
+    def rank(self, options: dict[str, Any], strong: bool) -> Pending: ...
     def get(
         self,
         ids: list[str] | None,

@@ -6,25 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
-from urllib.parse import quote, urlencode
 
-from . import errors
 from ._columns import included
 
-# The kinds of the server's errors, as the routes name them.
-_ERRORS: dict[str, type[errors.DrumlinError]] = {
-    "invalid": errors.InvalidArgument,
-    "limit": errors.LimitExceeded,
-    "not_found": errors.NotFound,
-    "gone": errors.NotFound,
-    "already_exists": errors.AlreadyExists,
-    "conflict": errors.Conflict,
-    "unavailable": errors.Unavailable,
-    "outcome_unknown": errors.OutcomeUnknown,
-    "unauthorized": errors.Unauthorized,
-    "no_room": errors.OutOfMemory,
-    "corrupted": errors.Corrupted,
-}
+# The names of fields, as searches over HTTP have them.
 _FIELDS = {"documents": "document", "metadatas": "metadata", "uris": "uri", "embeddings": "embedding"}
 
 
@@ -69,47 +54,14 @@ class RankedResult(Sequence[dict[str, Any]]):
         return iter(self.hits)
 
 
-def target(name: str, scope: tuple[str, str] | None, strong: bool) -> str:
-    """The route of a collection's searches."""
-    query = dict(zip(("tenant", "database"), scope or (), strict=False)) | ({"consistency": "strong"} if strong else {})
-    return f"/api/collections/{quote(name, safe='')}/search" + (f"?{urlencode(query)}" if query else "")
-
-
-def body(options: dict[str, Any], include: Any) -> bytes:
-    """The body of a search; options that are ``None`` are left out."""
+def fields(options: dict[str, Any], include: Any) -> dict[str, Any]:
+    """The fields of a search; options that are ``None`` are left out."""
     given = {name: value for name, value in options.items() if value is not None}
-    given["include"] = [_FIELDS.get(name, name) for name in included(include)]
-    try:
-        return _ENCODER.encode(given).encode()
-    except (TypeError, ValueError) as error:
-        raise errors.InvalidArgument(f"expected what can be written as JSON: {error}") from error
+    given["include"] = [_FIELDS[name] for name in included(include)]
+    return given
 
 
-def _plain(value: Any) -> Any:
-    """Arrays and numbers of NumPy, and other sequences, as Python's own."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, (set, frozenset, tuple, range)):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-# Made once: `json.dumps` would make one for each search.
-_ENCODER = json.JSONEncoder(default=_plain)
-
-
-def result(answer: tuple[int, list[tuple[bytes, bytes]], bytes]) -> RankedResult:
-    """The result that an answer holds.
-
-    Raises
-    ------
-    DrumlinError
-        Of the kind that the answer names.
-    """
-    status, _, content = answer
-    read = json.loads(content)
-    if status != 200:
-        told = read["error"]
-        raise _ERRORS.get(told["kind"], errors.DrumlinError)(told["message"])
-    lists = read.get("results") or [[]]
-    return RankedResult(lists[0], read.get("groups", []), read.get("facets", {}), read["version"])
+def result(answer: tuple[list[dict[str, Any]], list[dict[str, Any]], str | None, int]) -> RankedResult:
+    """The result that an answer holds."""
+    hits, groups, facets, version = answer
+    return RankedResult(hits, groups, json.loads(facets) if facets else {}, version)

@@ -5,7 +5,7 @@ use drumlin::arrow::{ColumnChoice, OtherColumns};
 use drumlin::{CollectionInfo, Error, Get, Include, Query, Record, RecordUpdate, Selection, Write, WriteOutcome};
 use numpy::PyReadonlyArray2;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 use serde_json::json;
 
 use crate::answer::{Answer, Records};
@@ -13,6 +13,7 @@ use crate::arrow_io::batches;
 use crate::convert::{self, freshness, included};
 use crate::errors::{invalid, raised};
 use crate::pending::{Made, Pending, value};
+use crate::ranked;
 use crate::scan::Scan;
 use crate::threads::{Held, Threads};
 use crate::write::{how, records_of, write_records, write_updates};
@@ -227,6 +228,12 @@ impl Collection {
             let answer: QueryAnswer = collection.find(query).await?.answer()?;
             Ok(value(Answer::new(answer, include)))
         })
+    }
+
+    /// Searches by `options`, the fields of a search over HTTP. The answer is (hits, groups, facets as JSON, version).
+    fn rank(&self, py: Python<'_>, options: &Bound<'_, PyDict>, strong: bool) -> PyResult<Pending> {
+        let request = ranked::request(self.inner.get(py)?, options)?;
+        self.pending(py, |collection| async move { ranked::answer(request.run(&collection, freshness(strong)).await?) })
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.get")]

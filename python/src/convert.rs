@@ -131,19 +131,24 @@ fn scalar(value: &Bound<'_, PyAny>) -> Option<serde_json::Value> {
 pub fn dict<'py>(py: Python<'py>, metadata: &Metadata) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (key, value) in &metadata.0 {
-        match value {
-            MetaValue::Bool(value) => dict.set_item(key, value)?,
-            MetaValue::Int(value) => dict.set_item(key, value)?,
-            MetaValue::Float(value) => dict.set_item(key, value)?,
-            MetaValue::Str(value) => dict.set_item(key, value)?,
-            MetaValue::Bools(values) => dict.set_item(key, values)?,
-            MetaValue::Ints(values) => dict.set_item(key, values)?,
-            MetaValue::Floats(values) => dict.set_item(key, values)?,
-            MetaValue::Strs(values) => dict.set_item(key, values)?,
-            MetaValue::Sparse(vector) => dict.set_item(key, sparse_dict(py, vector)?)?,
-        }
+        set_meta_value(&dict, key, value)?;
     }
     Ok(dict)
+}
+
+/// Puts a value of metadata into a dict.
+pub fn set_meta_value(dict: &Bound<'_, PyDict>, key: &str, value: &MetaValue) -> PyResult<()> {
+    match value {
+        MetaValue::Bool(value) => dict.set_item(key, value),
+        MetaValue::Int(value) => dict.set_item(key, value),
+        MetaValue::Float(value) => dict.set_item(key, value),
+        MetaValue::Str(value) => dict.set_item(key, value),
+        MetaValue::Bools(values) => dict.set_item(key, values),
+        MetaValue::Ints(values) => dict.set_item(key, values),
+        MetaValue::Floats(values) => dict.set_item(key, values),
+        MetaValue::Strs(values) => dict.set_item(key, values),
+        MetaValue::Sparse(vector) => dict.set_item(key, sparse_dict(dict.py(), vector)?),
+    }
 }
 
 /// A sparse vector as a dict, as Chroma's clients write it too.

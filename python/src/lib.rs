@@ -9,10 +9,12 @@ mod collection;
 mod convert;
 mod errors;
 mod pending;
+mod ranked;
 mod routes;
 mod scan;
 mod store;
 mod threads;
+mod value;
 mod view;
 mod write;
 

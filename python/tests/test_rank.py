@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import drumlin
 import numpy as np
 import pytest
+from drumlin._drumlin import Routes
 
 DOCUMENTS = ["The quick brown fox jumps over the lazy dog", "Foxes are quick and clever", "A dog sleeps in the sun"]
 
@@ -84,6 +88,87 @@ def test_what_is_wrong_is_an_exception_of_its_kind(notes: drumlin.Collection) ->
             notes.rank(**wrong)
     with pytest.raises(drumlin.NotFound, match="no such id|no record"):
         notes.rank(like=["nobody"])
+
+
+def over_http(notes: drumlin.Collection, options: dict[str, Any]) -> dict[str, Any]:
+    """What the route of the server answers to the same search."""
+    headers = [(b"content-type", b"application/json")]
+    body = json.dumps({"include": ["document", "metadata"]} | options).encode()
+    call = Routes(notes.database._store, False).call("POST", f"/api/collections/{notes.name}/search", headers, body)
+    answer: dict[str, Any] = json.loads(call.wait()[2])
+    return answer
+
+
+def test_a_search_is_answered_as_the_route_of_the_server_answers_it(notes: drumlin.Collection) -> None:
+    sparse = {"key": "terms", "indices": [3, 17], "values": [0.25, 1.5], "idf": True}
+    for options in [
+        {"text": "fox", "highlight": True},
+        {"text": {"query": "quikc fx", "typos": "auto", "minimum_match": 1}, "k": 2},
+        {"sparse": sparse},
+        {"text": "dog sun", "embedding": [0.3, 0.7]},
+        {"text": "dog", "sparse": sparse, "embedding": [1, 0], "fusion": {"rrf": {"weights": [1, 0.5, 2]}}},
+        {"text": "dog", "embedding": [1, 0], "fusion": {"weighted_sum": {"normalisation": "min_max"}}},
+        {"embedding": [0.1, 0.2], "where": {"$or": [{"n": {"$in": [1, 5]}}, {"author": "bob"}]}},
+        {"embedding": [0.1, 0.2], "max_distance": 0.2, "exact": True},
+        {"id": "fox", "k": 1},
+        {"like": ["fox"], "unlike": ["dog"]},
+        {"text": "quick dog", "facets": {"author": {"values": 10}, "n": {"range": True, "quantiles": [0.5]}}},
+        {"embedding": [1, 0], "group_by": {"key": "author", "groups": 2, "records": 2}},
+        {"text": "the", "where_document": {"$contains": "sun"}, "candidates": 7},
+    ]:
+        told, ranked = over_http(notes, options), notes.rank(**options)
+        if "groups" in told:
+            assert (ranked.hits, ranked.groups) == ([], told["groups"]), options
+        else:
+            assert ranked.hits == told["results"][0] and [*map(list, ranked)] == [*map(list, ranked.hits)], options
+        assert (ranked.facets, ranked.version) == (told.get("facets", {}), told["version"]), options
+
+
+def test_what_is_wrong_is_told_in_the_words_of_the_route(notes: drumlin.Collection) -> None:
+    for options in [
+        {"text": 5},
+        {"text": {"query": "a", "typos": 9}},
+        {"text": "a", "k": -1},
+        {"text": "a", "k": 10_001},
+        {"text": "a", "k": 2.5},
+        {"text": "a", "unheard_of": 1},
+        {"text": "a", "where": {"n": {"$near": 1}}},
+        {"text": "a", "fusion": {"rrf": {"k": -1}}},
+        {"text": "a", "fusion": {"unheard_of": {}}},
+        {"embedding": [1, "x"], "text": "a"},
+        {"embedding": [1, 0, 0], "text": "a"},
+        {"embedding": [1e300, 0], "text": "a"},
+        {"sparse": {"key": "terms", "indices": [2, 1], "values": [1, 1]}},
+        {"id": "fox", "text": "a"},
+        {"like": ["fox"] * 101},
+        {},
+    ]:
+        told = over_http(notes, options)["error"]["message"]
+        with pytest.raises(drumlin.DrumlinError) as raised:
+            notes.rank(**options)
+        # JSON has lines.
+        assert str(raised.value) == re.sub(r" at line \d+ column \d+", "", told), options
+
+
+def test_values_of_numpy_and_other_sequences_are_taken_and_what_json_cannot_say_is_refused(
+    notes: drumlin.Collection,
+) -> None:
+    plain = notes.rank("dog", embedding=[0.5, 0.25], where={"n": {"$in": [1, 2]}}, k=2)
+    for embedding in (np.array([0.5, 0.25]), np.array([0.5, 0.25], np.float32), (0.5, 0.25)):
+        for numbers in ({1, 2}, (1, 2), range(1, 3), np.array([1, 2]), [np.int64(1), np.int32(2)]):
+            found = notes.rank("dog", embedding=embedding, where={"n": {"$in": numbers}}, k=np.int64(2))
+            assert found == plain, (embedding, numbers)
+    endless: list[Any] = []
+    endless.append(endless)
+    for where, words in [
+        ({"n": float("nan")}, "finite"),
+        ({"n": {"$in": [float("inf")]}}, "finite"),
+        ({"n": endless}, "127 lists"),
+        ({"n": object()}, "JSON can say, got object"),
+        ({1: 1}, "str as keys, got int"),
+    ]:
+        with pytest.raises(drumlin.InvalidArgument, match=words):
+            notes.rank("dog", where=where)
 
 
 def test_a_pickled_collection_and_await_find_the_same(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::App;
 use super::error::ApiError;
 use super::wire::{Component, SearchBody};
 use crate::collection::request::{Diversity, Examples, GroupSize, LeafQuery, NearestOptions, RankedSearch};
+use crate::config::Limits;
 use crate::error::Error;
 use crate::ranking::Better;
 use crate::record::MetaValue;
@@ -52,8 +52,8 @@ pub(super) struct Beside {
 
 impl SearchBody {
     /// Takes what is asked for beside the query.
-    pub(super) fn take_beside(&mut self, app: &App) -> Result<Beside, ApiError> {
-        let most = app.store.limits().k;
+    pub(super) fn take_beside(&mut self, limits: &Limits) -> Result<Beside, ApiError> {
+        let most = limits.k;
         let group_by = self.group_by.take().map(|body| body.0.grouping(self.k, most)).transpose()?;
         let examples = self.take_examples()?;
         let averaged = examples.as_ref().is_some_and(|examples| examples.better() == Better::Smaller);

@@ -232,17 +232,22 @@ fn decode_json_metered<T: DeserializeOwned>(bytes: &[u8], meter: &mut Meter) -> 
     match located {
         Ok(_) => Err(Error::invalid("body: expected one JSON value, got more after it")),
         Err(e) => {
-            // `.` means the whole body, `?` a place inside an object whose key was not read yet.
-            let path = shortened(e.path());
-            let path = path.trim_end_matches('?').trim_end_matches('.');
-            let place = if path.is_empty() { "body" } else { path };
+            let place = place_of(e.path());
             Err(match meter.fault() {
                 Some(fault) if fault.kind() == ErrorKind::NoRoom => fault,
-                Some(fault) => fault.with_place(place),
+                Some(fault) => fault.with_place(&place),
                 None => Error::invalid(format!("{place}: {}", words_of(e.inner()))),
             })
         }
     }
+}
+
+/// The place that the path of a decoder's error names.
+pub(super) fn place_of(path: &serde_path_to_error::Path) -> String {
+    // `.` means the whole body, `?` a place inside an object whose key was not read yet.
+    let path = shortened(path);
+    let path = path.trim_end_matches('?').trim_end_matches('.');
+    if path.is_empty() { "body".to_owned() } else { path.to_owned() }
 }
 
 /// The error of a JSON body in serde's words; adds the limit where those words do not name it.

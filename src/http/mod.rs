@@ -31,7 +31,9 @@ mod metrics;
 mod middleware;
 mod operations;
 mod origin_guard;
+mod rank_request;
 mod ranked;
+mod ranked_answer;
 mod records;
 mod sent;
 mod socket;
@@ -63,6 +65,8 @@ pub use files::FileKinds;
 pub use headers::CorsOrigins;
 pub use in_process::{InProcess, Reply};
 pub use listen::{serve, serve_opening};
+pub use rank_request::{RankReply, RankRequest};
+pub use ranked_answer::{HitPart, PartPlace, RankedHit};
 
 /// Limits and options of the server.
 #[derive(Debug, Clone)]

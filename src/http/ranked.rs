@@ -1,36 +1,35 @@
 //! Searches of the native API by words and by sparse vectors, alone, together, or fused with an embedding.
-//! Invariant: an answer says of each record how each search ranked it, so that a person can see why it is where it is.
+//! Invariant: an answer has for each search of the request how it ranked a record, so that a person can see why it is
+//! where it is.
 
 use std::fmt;
 use std::sync::Arc;
 
 use axum::response::Response;
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::answer::RecordAnswer;
-use super::beside::{GroupHeads, Grouping};
+use super::beside::Grouping;
 use super::bounded::{List, SparseEntries};
 use super::error::ApiError;
-use super::facets::FacetAnswers;
+use super::ranked_answer::{Highlight, PartName, RankedAnswer, RankedAnswerBody};
 use super::records::room_for_rows;
-use super::stream::{self, JsonPieces, append};
+use super::stream;
 use super::wire::{SearchBody, filter, include};
-use crate::collection::answers::RankedRows;
 use crate::collection::handle::Collection;
-use crate::collection::request::{
-    Combination, Found, Fusion, GroupedSearch, Include, LeafQuery, LeafSearch, RankedSearch, Ranking,
-};
+use crate::collection::request::{Combination, Fusion, GroupedSearch, LeafQuery, LeafSearch, RankedSearch, Ranking};
+use crate::config::Limits;
 use crate::error::Error;
-use crate::ranking::{Better, FusedPart, Normalisation};
+use crate::ranking::Normalisation;
 use crate::record::SparseVector;
 use crate::text::{Analyser, HighlightSettings, MinimumMatch, QueryOptions, TextQuery, Typos};
 
-/// Records of each search that are fused, as a multiple of the records asked for, and at least.
-const CANDIDATES_PER_RECORD: usize = 10;
-const LEAST_CANDIDATES: usize = 100;
+/// Records of each search that are fused, as a multiple of the records asked for, and at least. On judged sets more of
+/// them rank no better, and each costs time in every search (docs/benchmarks.md).
+const CANDIDATES_PER_RECORD: usize = 3;
+const LEAST_CANDIDATES: usize = 30;
 /// The constant of reciprocal rank fusion in its paper.
 const RRF_K: f32 = 60.0;
 
@@ -155,48 +154,36 @@ impl SearchBody {
     }
 }
 
-/// A search of a request; the order is that of weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PartName {
-    Embedding,
-    /// Examples by best score.
-    BestScore,
-    Sparse,
-    Text,
-}
-
-impl PartName {
-    fn of_examples(examples: &LeafQuery) -> PartName {
-        match examples.better() {
-            Better::Smaller => PartName::Embedding,
-            Better::Larger => PartName::BestScore,
-        }
-    }
-}
-
 /// The order of weights, for messages.
 const PARTS_IN_ORDER: &str = "embedding or like, sparse, text";
 
 /// Answers a search by words, a sparse vector, or several of these with an embedding.
 pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody) -> Result<Response, ApiError> {
+    let answer = find(collection, body, app.settings.max_answer_records).await?;
+    let room = room_for_rows(app, answer.rows.len()).await?;
+    Ok(stream::respond(RankedAnswerBody::from(answer), room).await?)
+}
+
+/// What such a search finds, at most `most` records.
+pub(super) async fn find(collection: &Collection, body: SearchBody, most: usize) -> Result<RankedAnswer, ApiError> {
     let analyser = collection.analyser()?;
     let highlight = highlighting(body.highlight.as_ref())?;
     let include = include(body.include.clone());
     let text = body.text.as_ref().map(|text| TextQuery::parse(&text.query, &analyser, &text.options)).transpose()?;
-    let (names, grouping, search) = ranked_search(app, body, (text.clone(), &analyser))?;
+    let limits = &collection.surroundings().limits;
+    let (names, grouping, search) = ranked_search(limits, body, (text.clone(), &analyser))?;
     let (groups, rows) = match grouping {
         Some(Grouping { key, groups, records }) => {
             let found = collection.rank_groups(GroupedSearch { search, key, groups, records }).await?;
-            (Some(GroupHeads::new(found.groups)), found.rows)
+            (Some(found.groups), found.rows)
         }
         None => {
-            let answers = collection.rank(vec![search], app.settings.max_answer_records).await?;
+            let answers = collection.rank(vec![search], most).await?;
             (None, answers.into_iter().next().ok_or_else(|| Error::internal("a search has no answer"))?)
         }
     };
-    let room = room_for_rows(app, rows.len()).await?;
     let highlight = highlight.zip(text).map(|(settings, query)| Highlight { settings, query, analyser });
-    Ok(stream::respond(RankedAnswer { rows, groups, include, names, highlight, next: 0 }, room).await?)
+    Ok(RankedAnswer { rows, groups, include, names, highlight })
 }
 
 fn highlighting(body: Option<&HighlightBody>) -> Result<Option<HighlightSettings>, ApiError> {
@@ -211,7 +198,7 @@ fn highlighting(body: Option<&HighlightBody>) -> Result<Option<HighlightSettings
 
 /// The search that a body asks for, and the names of its parts.
 fn ranked_search(
-    app: &App,
+    limits: &Limits,
     mut body: SearchBody,
     (text, analyser): (Option<TextQuery>, &Arc<Analyser>),
 ) -> Result<(Vec<PartName>, Option<Grouping>, RankedSearch), ApiError> {
@@ -220,8 +207,8 @@ fn ranked_search(
             "embeddings: expected one embedding beside text, sparse, groups, facets and the like, got a list",
         ));
     }
-    let beside = body.take_beside(app)?;
-    let most = app.store.limits().k;
+    let beside = body.take_beside(limits)?;
+    let most = limits.k;
     for (field, got) in [("k", Some(body.k)), ("candidates", body.candidates)] {
         if got == Some(0) {
             return Err(ApiError::invalid(format!("{field}: expected at least 1, got 0")));
@@ -237,10 +224,11 @@ fn ranked_search(
         text.map(|query| (PartName::Text, LeafQuery::Text { query, analyser: analyser.clone() })),
     ];
     let (names, queries): (Vec<_>, Vec<_>) = queries.into_iter().flatten().unzip();
+    let candidates = body.candidates.or(beside.candidates);
     let limit = match queries.len() {
         0 => return Err(ApiError::invalid("expected embedding, like, sparse or text, got none of them")),
-        1 => body.candidates.or(beside.candidates).unwrap_or(body.k).clamp(body.k, most),
-        _ => body.candidates.unwrap_or((body.k * CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES)).clamp(body.k, most),
+        1 => candidates.unwrap_or(body.k).clamp(body.k, most),
+        _ => candidates.unwrap_or((body.k * CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES)).clamp(body.k, most),
     };
     let combination = combination(body.fusion, names.len())?;
     let leaves = queries.into_iter().map(|query| LeafSearch { query, limit }).collect();
@@ -293,159 +281,5 @@ fn combination(body: Option<FusionBody>, parts: usize) -> Result<Combination, Ap
         // One list needs no fusion, and keeps its own scores.
         None if parts == 1 => Ok(Combination::Single),
         None => Ok(Combination::Fusion(fusion, weights)),
-    }
-}
-
-/// How documents are shown.
-struct Highlight {
-    settings: HighlightSettings,
-    query: TextQuery,
-    analyser: Arc<Analyser>,
-}
-
-/// The answer to a ranked search, written record by record.
-struct RankedAnswer {
-    rows: RankedRows,
-    groups: Option<GroupHeads>,
-    include: Include,
-    names: Vec<PartName>,
-    highlight: Option<Highlight>,
-    next: usize,
-}
-
-/// A record of the answer.
-#[derive(Serialize)]
-struct RankedRecord {
-    #[serde(flatten)]
-    record: RecordAnswer,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score: Option<f32>,
-    #[serde(skip_serializing_if = "RankedParts::is_none")]
-    parts: RankedParts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    highlights: Option<Vec<String>>,
-}
-
-/// How each search of a fusion ranked a record; null where it did not find it.
-#[derive(Default, Serialize)]
-struct RankedParts {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    embedding: Option<Option<DistancePart>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    like: Option<Option<ScorePart>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sparse: Option<Option<ScorePart>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<Option<ScorePart>>,
-}
-
-/// A place in a search whose smaller distances are better; the rank is null where its list ends before.
-#[derive(Serialize)]
-struct DistancePart {
-    rank: Option<usize>,
-    distance: f32,
-}
-
-/// A place in a search whose larger scores are better.
-#[derive(Serialize)]
-struct ScorePart {
-    rank: Option<usize>,
-    score: f32,
-}
-
-impl RankedParts {
-    fn of(names: &[PartName], parts: &[Option<FusedPart>]) -> RankedParts {
-        let mut shown = RankedParts::default();
-        for (name, part) in names.iter().zip(parts) {
-            let score = |score| part.map(|part| ScorePart { rank: part.rank, score });
-            let of_part = part.map_or(0.0, |part| part.score);
-            match name {
-                PartName::Embedding => {
-                    let place = part.map(|part| DistancePart { rank: part.rank, distance: part.score });
-                    shown.embedding = Some(place);
-                }
-                PartName::BestScore => shown.like = Some(score(of_part)),
-                PartName::Sparse => shown.sparse = Some(score(1.0 - of_part)),
-                PartName::Text => shown.text = Some(score(of_part)),
-            }
-        }
-        shown
-    }
-
-    fn is_none(&self) -> bool {
-        self.embedding.is_none() && self.like.is_none() && self.sparse.is_none() && self.text.is_none()
-    }
-}
-
-impl RankedAnswer {
-    /// The record's distance, where it was found by an embedding alone, or its score, of which larger ones are better.
-    fn distance_or_score(&self) -> (Option<f32>, Option<f32>) {
-        let score = self.rows.score(self.next);
-        match self.names.as_slice() {
-            [PartName::Embedding] => (score, None),
-            [PartName::Sparse] => (None, score.map(|distance| 1.0 - distance)),
-            _ => (None, score),
-        }
-    }
-
-    fn included(&self) -> Include {
-        Include { document: self.include.document || self.highlight.is_some(), ..self.include }
-    }
-
-    fn record(&self, found: Found) -> RankedRecord {
-        let highlights = self.highlight.as_ref().map(|highlight| {
-            let document = found.document.as_deref().unwrap_or_default();
-            let mut tokeniser = highlight.analyser.tokeniser();
-            let fragments = highlight.query.fragments(document, &mut tokeniser, &highlight.settings);
-            fragments.iter().map(|fragment| fragment.render(document, &highlight.settings.tags)).collect()
-        });
-        let (distance, score) = self.distance_or_score();
-        let found = Found { document: found.document.filter(|_| self.include.document), ..found };
-        RankedRecord {
-            record: RecordAnswer::new(found, distance),
-            score,
-            parts: RankedParts::of(&self.names, self.rows.parts(self.next)),
-            highlights,
-        }
-    }
-}
-
-impl JsonPieces for RankedAnswer {
-    fn records(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn weight(&self) -> usize {
-        const AROUND_BYTES: usize = 256;
-        AROUND_BYTES + self.rows.weight(self.next, self.included())
-    }
-
-    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
-        if self.next == 0 {
-            into.extend_from_slice(if self.groups.is_some() { br#"{"groups":["# } else { br#"{"results":[["# });
-        }
-        let Some(found) = self.rows.part(self.next, self.included())? else {
-            into.extend_from_slice(match self.groups {
-                Some(_) if self.next == 0 => b"]",
-                Some(_) => b"]}]",
-                None => b"]]",
-            });
-            if !self.rows.facets().is_empty() {
-                into.extend_from_slice(br#","facets":"#);
-                append(into, &FacetAnswers(self.rows.facets()))?;
-            }
-            into.extend_from_slice(br#","version":"#);
-            append(into, &self.rows.version())?;
-            into.push(b'}');
-            return Ok(false);
-        };
-        match &mut self.groups {
-            Some(groups) => groups.write(self.next, into)?,
-            None if self.next > 0 => into.push(b','),
-            None => {}
-        }
-        append(into, &self.record(found))?;
-        self.next += 1;
-        Ok(true)
     }
 }

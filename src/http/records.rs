@@ -22,6 +22,7 @@ use crate::collection::answers::Matches;
 use crate::collection::handle::Collection;
 use crate::collection::request::{Consistency, Get, Include, Query, Scope, Selection, Write, WriteOutcome};
 use crate::compute::off_thread;
+use crate::config::Limits;
 use crate::error::Error;
 use crate::interop::interchange::ipc_from_answer;
 use crate::memory::Purpose;
@@ -124,34 +125,24 @@ pub(super) async fn search(
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let mut body = parameters.body(&app, payload).await?;
-    let (like, k) = (body.id.take(), body.k);
-    if let Some(id) = &like {
-        if body.embedding.is_some() || body.embeddings.is_some() {
-            return Err(ApiError::invalid("expected one of id, embedding and embeddings, got more than one"));
-        }
+    let like = named_record(&mut body, app.store.limits())?;
+    if let Some((id, _)) = &like {
         let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         body.embedding = Some(embedding_of(&collection, id).await?);
-        // The search also finds the record itself, and leaves it out.
-        let most = app.store.limits().k.saturating_sub(1);
-        if k > most {
-            return Err(Error::limit(format!("k: expected at most {most} beside id (DRUMLIN_MAX_K), got {k}")).into());
-        }
-        body.k += usize::from(k > 0);
     }
     if body.ranks() {
-        if like.is_some() || arrow::is_wanted(&headers) {
+        if arrow::is_wanted(&headers) {
             return Err(ApiError::invalid(
-                "expected neither id nor an answer in Arrow beside text, sparse, groups, facets and the like, got one \
-                 of them; like searches by a record",
+                "expected no answer in Arrow beside text, sparse, groups, facets and the like, got one",
             ));
         }
         let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         return ranked::search(&app, &collection, body).await;
     }
-    let query = query(&app, body)?;
+    let query = query(body, app.settings.max_answer_records)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
     let mut found = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?.find(query).await?;
-    if let Some(id) = like {
+    if let Some((id, k)) = like {
         found = found.without(&id, k);
     }
     if arrow::is_wanted(&headers) {
@@ -186,7 +177,27 @@ async fn arrow_answer(app: &App, found: Matches) -> Result<Response, Error> {
     Ok(([(header::CONTENT_TYPE, ARROW)], stream::kept(bytes, room)).into_response())
 }
 
-async fn embedding_of(collection: &Collection, id: &str) -> Result<Embedding, ApiError> {
+/// The record that a search names instead of an embedding, and how many others are wanted. The search also finds the
+/// record itself, and leaves it out.
+pub(super) fn named_record(body: &mut SearchBody, limits: &Limits) -> Result<Option<(String, usize)>, ApiError> {
+    let Some(id) = body.id.take() else { return Ok(None) };
+    if body.embedding.is_some() || body.embeddings.is_some() {
+        return Err(ApiError::invalid("expected one of id, embedding and embeddings, got more than one"));
+    }
+    if body.ranks() {
+        return Err(ApiError::invalid(
+            "expected no id beside text, sparse, groups, facets and the like, got one; like searches by a record",
+        ));
+    }
+    let (k, most) = (body.k, limits.k.saturating_sub(1));
+    if k > most {
+        return Err(Error::limit(format!("k: expected at most {most} beside id (DRUMLIN_MAX_K), got {k}")).into());
+    }
+    body.k += usize::from(k > 0);
+    Ok(Some((id, k)))
+}
+
+pub(super) async fn embedding_of(collection: &Collection, id: &str) -> Result<Embedding, ApiError> {
     let include = Include { embedding: true, ..Include::NONE };
     let get = Get { ids: Some(vec![id.to_owned()]), include, ..Get::default() };
     let found = collection.get(get).await?.records.pop().and_then(|record| record.embedding);
@@ -194,14 +205,14 @@ async fn embedding_of(collection: &Collection, id: &str) -> Result<Embedding, Ap
     Ok(found.map(Embedding).ok_or_else(missing)?)
 }
 
-fn query(app: &App, body: SearchBody) -> Result<Query, ApiError> {
+/// The query of a search by embeddings alone, which answers at most `most` records.
+pub(super) fn query(body: SearchBody, most: usize) -> Result<Query, ApiError> {
     let embeddings = match (body.embedding, body.embeddings) {
         (Some(one), None) => vec![one.0],
         (None, Some(many)) => many.0.into_iter().map(|e| e.0).collect(),
         (Some(_), Some(_)) => return Err(ApiError::invalid("expected embedding or embeddings, got both")),
         (None, None) => return Err(ApiError::invalid("expected embedding, embeddings or id, got none of them")),
     };
-    let most = app.settings.max_answer_records;
     if embeddings.len() > 1 && embeddings.len().saturating_mul(body.k) > most {
         return Err(too_many_records("k", most).into());
     }

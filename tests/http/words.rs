@@ -172,7 +172,7 @@ async fn what_is_wrong_with_a_search_by_words_is_named() {
         (json!({"text": "a", "embeddings": [[1, 0]]}), "embeddings: expected one embedding"),
         (json!({"text": "a", "exact": true}), "exact: expected an embedding"),
         (json!({"text": "a", "ef_search": 10}), "ef_search and exact: expected an embedding"),
-        (json!({"text": "a", "id": "fox"}), "expected neither id"),
+        (json!({"text": "a", "id": "fox"}), "expected no id"),
         (json!({"text": "a", "embedding": [1]}), "expected 2 numbers, got 1"),
         (json!({"text": "a", "k": -1}), "k"),
         (json!({"text": "a", "candidates": "x"}), "candidates"),

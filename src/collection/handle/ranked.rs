@@ -21,11 +21,15 @@ impl Collection {
         let (pinned, snapshot) = self.to_rank(searches.len()).await?;
         let (limits, ef_search) = (self.inner.surroundings.limits.clone(), self.identity().index.ef_search);
         let (searched, count) = (snapshot.clone(), searches.len());
+        let short = matches!(searches.as_slice(), [search] if snapshot.is_short_rank(search, ef_search));
         let answer = move |number: usize, interrupt: &Interrupt| {
             let search = searches.get(number).ok_or_else(|| Error::internal("a search has no number"))?;
             searched.ranked(search, (ef_search, most), &limits, interrupt)
         };
-        let answers = pinned.compute().search_batch(count, answer).await?;
+        let answers = match short {
+            true => vec![pinned.compute().short_search(move |interrupt| answer(0, interrupt)).await?],
+            false => pinned.compute().search_batch(count, answer).await?,
+        };
         answers.into_iter().map(|rows| Ok(RankedRows::of(snapshot.clone(), rows?, pinned.clone()))).collect()
     }
 

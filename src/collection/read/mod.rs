@@ -12,5 +12,6 @@ mod leaf;
 pub(super) mod ranked;
 mod search;
 pub(super) mod select;
+mod short;
 mod text;
 mod value_key;

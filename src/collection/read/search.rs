@@ -30,12 +30,6 @@ thread_local! {
     static SCRATCH: RefCell<SearchScratch> = RefCell::new(SearchScratch::new());
 }
 
-/// Bounds of a short search: the width of its walks, the floats that it compares (1 MiB of them), and the records that
-/// a filter looks at.
-const SHORT_WIDTH: usize = 1_000;
-const SHORT_FLOATS: u64 = 1 << 18;
-const SHORT_SELECTION: u64 = 20_000;
-
 /// How a query is answered: every selected row is either scanned or a node that a walk may return, never both. One
 /// route serves all embeddings of the query, and only the snapshot that it was made on.
 #[derive(Debug, Default)]
@@ -126,22 +120,6 @@ impl Snapshot {
         let hit = |(at, distance)| Ok(Hit::new(self.found(at, query.include)?, distance));
         let results = found.into_iter().map(|rows| rows.into_iter().map(hit).collect());
         Ok(QueryAnswer { results: results.collect::<Result<_>>()?, version: self.version })
-    }
-
-    /// Whether a search takes well under a millisecond: one embedding, graphs or few floats to compare, and few records
-    /// where it selects by ids or by a filter that was not used just before.
-    pub fn is_short(&self, query: &Query) -> bool {
-        let selects = match (&query.ids, &query.filter) {
-            (None, None) => false,
-            (None, Some(filter)) => self.selections.get(self, filter).is_none(),
-            (Some(_), _) => true,
-        };
-        let width = query.ef_search.unwrap_or_default().max(query.k);
-        if query.embeddings.len() != 1 || width > SHORT_WIDTH || selects && self.live > SHORT_SELECTION {
-            return false;
-        }
-        let scanned = if query.exact { self.live } else { self.unindexed() };
-        scanned.saturating_mul(self.dimension.unwrap_or_default() as u64) <= SHORT_FLOATS
     }
 
     /// Checks a query and decides its route.

@@ -228,6 +228,17 @@ fn merge_shares<'a, I: InvertedIndex>(
 }
 
 impl Snapshot {
+    /// Whether no search by words has to build an index first.
+    pub(in crate::collection) fn has_text_indexes(&self, analyser: &Analyser) -> bool {
+        let fingerprint = analyser.fingerprint();
+        self.chunks.iter().all(|view| view.chunk.inverted().text.find(&fingerprint).is_some())
+    }
+
+    /// Whether no search for a key's sparse vectors has to build an index first.
+    pub(in crate::collection) fn has_sparse_indexes(&self, key: &str) -> bool {
+        self.chunks.iter().all(|view| view.chunk.inverted().sparse.find(key).is_some())
+    }
+
     /// Bytes of the inverted indexes of its chunks.
     pub(super) fn inverted_bytes(&self) -> u64 {
         (self.bytes_of::<TextIndex>() + self.bytes_of::<SparseIndex>()) as u64
