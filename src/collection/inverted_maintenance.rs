@@ -36,6 +36,8 @@ const BYTES_PER_STORED: u64 = 4;
 pub struct InvertedRounds {
     /// What the last round found nothing left to do for, and when that was.
     done: Option<(Wanted, Instant)>,
+    /// When a round began that has stored nothing since: it failed, or was put off.
+    in_vain: Option<Instant>,
 }
 
 /// What indexes are to be made of.
@@ -52,7 +54,8 @@ type Lacking = (SegmentEntry, Vec<InvertedKind>);
 
 impl Collection {
     /// One round of maintenance: indexes the chunks that lack an index which searches use, joins indexes, and stores
-    /// those that one segment lacks. Returns whether anything was stored, so that the caller can repeat rounds until nothing is.
+    /// those that one segment lacks. Returns whether anything was stored, so that the caller can repeat rounds until
+    /// nothing is.
     /// `now`: whether HEAD is looked at even if it was not long ago.
     pub(crate) async fn keep_inverted(&self, now: bool) -> Result<bool, StreamError> {
         let context = self.stream().context();
@@ -65,24 +68,39 @@ impl Collection {
         if wanted.kinds.is_empty() || !self.is_round_due(&wanted, now) {
             return Ok(false);
         }
+        // IMPORTANT: noted before anything is read. A round that fails or is put off rests as well: it may have read a
+        // whole segment.
+        self.inverted_rounds().lock().in_vain = Some(Instant::now());
         let read = context.read_head().await?;
         if read.head.state == Life::Dropped {
             return Ok(false);
         }
         self.index_chunks(snapshot, &wanted.kinds).await?;
         self.join_indexes(&wanted.kinds).await?;
-        let lacking = read.head.segs.iter().find_map(|segment| self.lacks(segment, &wanted.kinds));
-        let Some(lacking) = lacking else {
-            self.inverted_rounds().lock().done = Some((wanted, Instant::now()));
+        let lacking: Vec<Lacking> =
+            read.head.segs.iter().filter_map(|segment| self.lacks(segment, &wanted.kinds)).collect();
+        if lacking.is_empty() {
+            *self.inverted_rounds().lock() = InvertedRounds { done: Some((wanted, Instant::now())), in_vain: None };
             return Ok(false);
-        };
-        self.store_inverted(read, lacking).await
+        }
+        // A segment that there is no room for now does not hold up the others.
+        let with_room =
+            |lacking: Lacking| Some((self.room_to_index(lacking.0.bytes.saturating_mul(BYTES_PER_STORED))?, lacking));
+        let Some((_room, lacking)) = lacking.into_iter().find_map(with_room) else { return Ok(false) };
+        let stored = self.store_inverted(read, lacking).await?;
+        if stored {
+            self.inverted_rounds().lock().in_vain = None;
+        }
+        Ok(stored)
     }
 
     fn is_round_due(&self, wanted: &Wanted, now: bool) -> bool {
         let rounds = self.inverted_rounds().lock();
-        let Some((done, at)) = &rounds.done else { return true };
         let timing = &self.stream().context().timing;
+        if !now && rounds.in_vain.is_some_and(|at| at.elapsed() < timing.maintenance_interval * INTERVALS) {
+            return false;
+        }
+        let Some((done, at)) = &rounds.done else { return true };
         match done == wanted {
             // Other instances merge segments, too.
             true => at.elapsed() >= timing.collect_interval,
@@ -105,10 +123,9 @@ impl Collection {
         let unusable = context.unusable.lock();
         let sound = || segment.inverted.iter().filter(|entry| !unusable.contains(&entry.key));
         let has = |kind: &InvertedKind| sound().any(|entry| entry.kind().as_ref() == Some(kind));
-        let lacking: Vec<InvertedKind> = wanted.iter().filter(|kind| !has(kind)).cloned().collect();
-        let room = sound().count() + lacking.len() <= INVERTED_OF_SEGMENT;
-        (segment.rows >= context.timing.inverted_rows as u64 && room && !lacking.is_empty())
-            .then(|| (segment.clone(), lacking))
+        let room = INVERTED_OF_SEGMENT.saturating_sub(sound().count());
+        let lacking: Vec<InvertedKind> = wanted.iter().filter(|kind| !has(kind)).take(room).cloned().collect();
+        (segment.rows >= context.timing.inverted_rows as u64 && !lacking.is_empty()).then(|| (segment.clone(), lacking))
     }
 
     /// Indexes chunks that no search has indexed yet.
@@ -116,13 +133,13 @@ impl Collection {
         let (kinds, analyser) = (kinds.clone(), self.analyser().map_err(failed)?);
         let least_rows = self.stream().context().timing.inverted_rows;
         let bytes = snapshot.unindexed_bytes(&kinds, least_rows);
-        if bytes == 0 {
-            return Ok(());
+        if bytes > 0
+            && let Some(_room) = self.room_to_index(bytes)
+        {
+            let work = move |_| snapshot.index_chunks(&kinds, &analyser, least_rows);
+            self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)?;
         }
-        let Some(_room) = self.room_to_index(bytes) else { return Ok(()) };
-        let work = move |_| snapshot.index_chunks(&kinds, &analyser, least_rows);
-        self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)?;
-        // The indexes count in the memory of the collection from now on.
+        // The indexes count in the memory of the collection from now on, also those that searches have built.
         self.stream().shared().state().lock().publish();
         Ok(())
     }
@@ -139,10 +156,9 @@ impl Collection {
         Ok(())
     }
 
-    /// Builds the indexes that a segment lacks, puts them into the bucket and names them in HEAD.
+    /// Builds the indexes that a segment lacks, for which the caller holds memory, puts them into the bucket and names them in HEAD.
     async fn store_inverted(&self, read: HeadRead, (segment, kinds): Lacking) -> Result<bool, StreamError> {
         let context = self.stream().context();
-        let Some(_room) = self.room_to_index(segment.bytes.saturating_mul(BYTES_PER_STORED)) else { return Ok(false) };
         let groups = Loader::new(context.clone()).segment(&segment).await?;
         let input = SegmentInput {
             header: (segment.written_for(&context.stream.to_string()).to_owned(), segment.xxh3),

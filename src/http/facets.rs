@@ -175,9 +175,8 @@ pub(super) async fn facets(
     let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
     let found = collection.facets(FacetSearch { ids: body.ids.map(|ids| ids.0), filter, facets }).await?;
     let FacetsAnswer { facets, records, version } = found;
-    let answer = move || {
-        json(StatusCode::OK, &FacetsAnswerBody { facets: FacetAnswers(&facets), count: records, version })
-    };
+    let answer =
+        move || json(StatusCode::OK, &FacetsAnswerBody { facets: FacetAnswers(&facets), count: records, version });
     match values > INLINE_RECORDS {
         true => off_thread(answer).await.map_err(Error::from)?,
         false => answer(),

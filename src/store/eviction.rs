@@ -39,7 +39,9 @@ pub fn load_size(head: &Head, dimension: Option<usize>) -> LoadSize {
     let segment_bytes = sum(&mut head.segs.iter().map(|segment| segment.bytes));
     let graphs = head.graphs.iter().map(|graph| graph.bytes);
     let inverted = head.segs.iter().flat_map(|segment| &segment.inverted).map(|index| index.bytes);
-    estimate::loaded(rows, segment_bytes, sum(&mut graphs.chain(inverted)), dim)
+    // While an inverted index is decoded it is in memory twice.
+    let decoded = inverted.clone().max();
+    estimate::loaded(rows, segment_bytes, sum(&mut graphs.chain(inverted).chain(decoded)), dim)
 }
 
 async fn size_of(inner: &Inner, entry: &Entry) -> Result<LoadSize, StreamError> {

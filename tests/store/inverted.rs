@@ -207,3 +207,21 @@ async fn a_fork_does_without_an_index_that_is_lost() {
     let fork = store.fork_collection(collection.identity().id, "copy").await.unwrap();
     assert_eq!(answers(&fork).await, expected);
 }
+
+#[tokio::test]
+async fn searches_under_keys_that_no_record_has_leave_no_index_and_stop_none() {
+    let bucket = MemoryBucket::new(StoreClock::machine());
+    let mut random = StdRng::seed_from_u64(34);
+    let store = open(&bucket).await;
+    let collection = store.create_collection(CollectionSpec::new("words")).await.unwrap();
+    collection.upsert((0..80).map(|id| record(&mut random, id)).collect::<Vec<_>>()).await.unwrap();
+    for typo in 0..70 {
+        let vector = SparseVector::new(vec![1], vec![1.0]).unwrap();
+        let query = LeafQuery::Sparse { key: format!("typo{typo}"), vector, idf: false };
+        collection.rank(vec![RankedSearch::single(query, 1)], 1).await.unwrap();
+    }
+    answers(&collection).await;
+    store.sync().await.unwrap();
+    store.admin().maintain().await.unwrap();
+    assert_eq!(named(&bucket).await.len(), 2, "of documents and of the key splade");
+}

@@ -61,6 +61,11 @@ impl Scores for Products<'_> {
 }
 
 impl SparseIndex {
+    /// Whether no row has a vector with an entry.
+    pub fn is_empty(&self) -> bool {
+        self.columns.lists().dimensions.is_empty()
+    }
+
     /// The index of these columns.
     pub fn from_columns(columns: SparseColumns) -> SparseIndex {
         let lists = columns.lists();

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::snapshot::Snapshot;
 use crate::error::Result;
+use crate::format::head::INVERTED_OF_SEGMENT;
 use crate::format::inverted::InvertedKind;
 use crate::index::{DROPPED, MergePart, SparseIndex, SparseIndexBuilder, TextIndex, TextIndexBuilder};
 use crate::record::SparseVector;
@@ -147,12 +148,24 @@ impl<K: Ord + Clone, I> Slots<K, I> {
     fn names(&self) -> Vec<K> {
         self.0.lock().keys().cloned().collect()
     }
+
+    /// Forgets indexes of nothing, where there are many.
+    fn forget_empty(&self, most: usize, is_empty: impl Fn(&I) -> bool) {
+        let mut slots = self.0.lock();
+        if slots.len() > most {
+            slots.retain(|_, share| !is_empty(&share.index));
+        }
+    }
 }
 
 impl InvertedIndexes {
     /// The index of a key's sparse vectors.
     pub fn sparse(&self, key: &str, metadatas: &StringArray) -> Result<IndexShare<SparseIndex>> {
-        self.sparse.get(key, || build_sparse(key, metadatas))
+        let share = self.sparse.get(key, || build_sparse(key, metadatas))?;
+        if share.index.is_empty() {
+            self.sparse.forget_empty(INVERTED_OF_SEGMENT, SparseIndex::is_empty);
+        }
+        Ok(share)
     }
 
     /// The index of the documents' terms.
@@ -160,10 +173,13 @@ impl InvertedIndexes {
         self.text.get(&analyser.fingerprint(), || build_text(analyser, documents))
     }
 
-    /// What there is an index of.
-    pub fn kinds(&self) -> impl Iterator<Item = InvertedKind> {
+    /// What there is an index of. An empty index of sparse vectors counts for nothing: a search under any key makes one.
+    pub fn kinds(&self) -> Vec<InvertedKind> {
         let text = self.text.names().into_iter().map(|fingerprint| InvertedKind::Text { fingerprint });
-        text.chain(self.sparse.names().into_iter().map(|metadata_key| InvertedKind::Sparse { metadata_key }))
+        let sparse = self.sparse.0.lock();
+        let of_vectors = sparse.iter().filter(|(_, share)| !share.index.is_empty());
+        let of_vectors = of_vectors.map(|(key, _)| InvertedKind::Sparse { metadata_key: key.clone() });
+        text.chain(of_vectors).collect()
     }
 
     /// Whether there is an index of this.
