@@ -67,7 +67,10 @@ impl Snapshot {
             Some(diversity) => self.diversified(rank, diversity, rows, search.offset.saturating_add(limit))?,
             None => rows,
         };
-        Ok(RankedPage { rows: rows.into_iter().skip(search.offset).take(limit).collect(), facets })
+        let mut rows: Vec<RankedRow> = rows.into_iter().skip(search.offset).take(limit).collect();
+        // The page may lie in the block of the whole list.
+        rows.shrink_to_fit();
+        Ok(RankedPage { rows, facets })
     }
 
     /// A selection of the rows of a ranked list.
