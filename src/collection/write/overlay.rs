@@ -3,7 +3,7 @@
 //! Invariants: there is at most one row per id. A row without `position` or `embedded` means its own address, so
 //! nothing here depends on the commit's number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
@@ -116,9 +116,17 @@ impl<'a> Overlay<'a> {
         candidates.filter(|candidate| self.touched.is_empty() || !self.touched.contains_key(candidate.id)).collect()
     }
 
-    /// Records that the batch has put and that match.
-    pub fn pending(&self, filter: Option<&Filter>, interrupt: &Interrupt) -> Result<Vec<DeleteCandidate<'a>>> {
-        let live = self.touched.iter().filter(|(_, touched)| touched.live);
+    /// Records that the batch has put and that match. Where ids are given, only records with one of them, and no others
+    /// are looked at.
+    pub fn pending(
+        &self,
+        ids: Option<&HashSet<&'a str>>,
+        filter: Option<&Filter>,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<DeleteCandidate<'a>>> {
+        let named = ids.into_iter().flatten().filter_map(|id| self.touched.get_key_value(id));
+        let all = ids.is_none().then_some(&self.touched).into_iter().flatten();
+        let live = named.chain(all).filter(|(_, touched)| touched.live);
         let rows = live.filter_map(|(id, touched)| Some((*id, touched.slot, self.slots[touched.slot].as_ref()?)));
         let mut pending = Vec::new();
         for (id, slot, row) in rows {
@@ -140,4 +148,27 @@ fn matches(filter: &Filter, row: &Row, interrupt: &Interrupt) -> Result<bool> {
     let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
     let document = row.document.as_deref();
     Ok(row.op == RowOp::Put && filter.matches_within(&row.id, metadata.as_ref(), document, interrupt)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collection::estimate_tests::peak;
+    use crate::record::Metric;
+
+    #[test]
+    fn of_what_is_pending_only_the_named_are_looked_at() {
+        let base = Snapshot::empty(Metric::L2);
+        let mut overlay = Overlay::new(&base);
+        let ids: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        for id in &ids {
+            overlay.put(id, Row { op: RowOp::Put, ..Row::delete(id.as_str()) });
+        }
+        overlay.delete("7");
+        let named = HashSet::from(["5", "7", "other"]);
+        let (pending, bytes) = peak(|| overlay.pending(Some(&named), None, &Interrupt::never()).unwrap());
+        assert_eq!(pending, [DeleteCandidate { place: Err(5), id: "5" }]);
+        assert!(bytes < 1_000, "{bytes} bytes for one record");
+        assert_eq!(overlay.pending(None, None, &Interrupt::never()).unwrap().len(), 19_999);
+    }
 }

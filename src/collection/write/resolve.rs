@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::change::Change;
-use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
+use super::overlay::{CurrentRecord, Overlay};
 use crate::collection::read::insertion_order::in_order;
 use crate::collection::read::select::Matched;
 use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
@@ -210,16 +210,15 @@ impl<'a> Resolver<'a> {
         let filter = selection.filter.as_ref();
         let interrupt = Interrupt::at(Instant::now() + SELECT_TIME);
         let ids = selection.ids.as_deref();
+        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
         let pending = match self.overlay.len() {
             0 => Vec::new(),
-            _ => self.overlay.pending(filter, &interrupt)?,
+            _ => self.overlay.pending(distinct.as_ref(), filter, &interrupt)?,
         };
         let selected = self.base.select_knowing(matched, ids, filter, &interrupt)?;
         let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
-        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
         let named = distinct.as_ref().map_or(0, HashSet::len);
-        let asked = |candidate: &DeleteCandidate<'a>| distinct.as_ref().is_none_or(|ids| ids.contains(candidate.id));
-        chosen.extend(pending.into_iter().filter(asked));
+        chosen.extend(pending);
         if chosen.len() > limit {
             chosen.sort_unstable();
             chosen.truncate(limit);
