@@ -1,7 +1,7 @@
 //! The effect of a batch's earlier requests on a snapshot: the rows that the commit will have, and the state of each
 //! id that they touched.
 //! Invariants: there is at most one row per id. A row without `position` or `embedded` means its own address, so
-//! nothing here depends on the commit's number.
+//! nothing here depends on the commit's number. What a transaction did can be taken back until it ends.
 
 use std::collections::{HashMap, HashSet};
 
@@ -42,16 +42,53 @@ pub struct DeleteCandidate<'a> {
     pub id: &'a str,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Overlay<'a> {
     base: &'a Snapshot,
     slots: Vec<Option<Row>>,
     touched: HashMap<&'a str, Touched>,
+    /// Of the transaction in progress.
+    journal: Option<Journal<'a>>,
+}
+
+/// What a transaction replaced, so that it can be taken back. A copy of all rows instead would cost each transaction
+/// of a batch as much as all requests before it.
+#[derive(Debug)]
+struct Journal<'a> {
+    /// Slots before it.
+    slots: usize,
+    /// Ids that it changed, in order, each with its state and its row before.
+    replaced: Vec<(&'a str, Option<Touched>, Option<Row>)>,
 }
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a Snapshot) -> Overlay<'a> {
-        Overlay { base, slots: Vec::new(), touched: HashMap::new() }
+        Overlay { base, slots: Vec::new(), touched: HashMap::new(), journal: None }
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&mut self) {
+        self.journal = Some(Journal { slots: self.slots.len(), replaced: Vec::new() });
+    }
+
+    /// Ends a transaction: what it did stays.
+    pub fn keep(&mut self) {
+        self.journal = None;
+    }
+
+    /// Ends a transaction: everything is as it was when it began.
+    pub fn roll_back(&mut self) {
+        let Some(Journal { slots, replaced }) = self.journal.take() else { return };
+        for (id, touched, row) in replaced.into_iter().rev() {
+            match touched {
+                Some(touched) => {
+                    self.slots[touched.slot] = row;
+                    self.touched.insert(id, touched);
+                }
+                None => drop(self.touched.remove(id)),
+            }
+        }
+        self.slots.truncate(slots);
     }
 
     /// Slots in use, at least as many as there will be rows.
@@ -76,13 +113,22 @@ impl<'a> Overlay<'a> {
         }
     }
 
+    /// Takes the row of an id that is about to get another one.
+    fn take(&mut self, id: &'a str) {
+        let touched = self.touched.get(id).cloned();
+        let row = touched.as_ref().and_then(|touched| self.slots[touched.slot].take());
+        if let Some(journal) = &mut self.journal {
+            journal.replaced.push((id, touched, row));
+        }
+    }
+
     /// Makes `row` the record of its id. `id` is the row's.
     pub fn put(&mut self, id: &'a str, row: Row) {
+        self.take(id);
         match self.touched.get_mut(id) {
             Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
             Some(touched) => {
                 // The record was deleted and inserted again: its place is behind what was inserted meanwhile.
-                self.slots[touched.slot] = None;
                 (touched.slot, touched.live) = (self.slots.len(), true);
                 self.slots.push(Some(row));
             }
@@ -97,14 +143,17 @@ impl<'a> Overlay<'a> {
 
     /// Deletes a live record.
     pub fn delete(&mut self, id: &'a str) {
+        self.take(id);
+        let stored = self.touched.get(id).is_none_or(|touched| touched.stored);
+        let tombstone = stored.then(|| Row::delete(id));
         match self.touched.get_mut(id) {
             Some(touched) => {
                 touched.live = false;
-                self.slots[touched.slot] = touched.stored.then(|| Row::delete(id));
+                self.slots[touched.slot] = tombstone;
             }
             None => {
-                self.touched.insert(id, Touched { slot: self.slots.len(), live: false, stored: true });
-                self.slots.push(Some(Row::delete(id)));
+                self.touched.insert(id, Touched { slot: self.slots.len(), live: false, stored });
+                self.slots.push(tombstone);
             }
         }
     }
