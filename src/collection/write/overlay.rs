@@ -46,6 +46,8 @@ pub struct DeleteCandidate<'a> {
 pub struct Overlay<'a> {
     base: &'a Snapshot,
     slots: Vec<Option<Row>>,
+    /// Bytes of the rows in the slots.
+    bytes: usize,
     touched: HashMap<&'a str, Touched>,
     /// Of the transaction in progress.
     journal: Option<Journal<'a>>,
@@ -55,20 +57,20 @@ pub struct Overlay<'a> {
 /// of a batch as much as all requests before it.
 #[derive(Debug)]
 struct Journal<'a> {
-    /// Slots before it.
-    slots: usize,
+    /// Slots, and bytes of their rows, before it.
+    before: (usize, usize),
     /// Ids that it changed, in order, each with its state and its row before.
     replaced: Vec<(&'a str, Option<Touched>, Option<Row>)>,
 }
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a Snapshot) -> Overlay<'a> {
-        Overlay { base, slots: Vec::new(), touched: HashMap::new(), journal: None }
+        Overlay { base, slots: Vec::new(), bytes: 0, touched: HashMap::new(), journal: None }
     }
 
     /// Begins a transaction.
     pub fn begin(&mut self) {
-        self.journal = Some(Journal { slots: self.slots.len(), replaced: Vec::new() });
+        self.journal = Some(Journal { before: (self.slots.len(), self.bytes), replaced: Vec::new() });
     }
 
     /// Ends a transaction: what it did stays.
@@ -78,7 +80,7 @@ impl<'a> Overlay<'a> {
 
     /// Ends a transaction: everything is as it was when it began.
     pub fn roll_back(&mut self) {
-        let Some(Journal { slots, replaced }) = self.journal.take() else { return };
+        let Some(Journal { before: (slots, bytes), replaced }) = self.journal.take() else { return };
         for (id, touched, row) in replaced.into_iter().rev() {
             match touched {
                 Some(touched) => {
@@ -89,11 +91,23 @@ impl<'a> Overlay<'a> {
             }
         }
         self.slots.truncate(slots);
+        self.bytes = bytes;
     }
 
     /// Slots in use, at least as many as there will be rows.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes of the rows.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of the row that this id has so far.
+    pub fn row_bytes(&self, id: &str) -> usize {
+        let row = self.touched.get(id).and_then(|touched| self.slots[touched.slot].as_ref());
+        row.map_or(0, Row::size_bytes)
     }
 
     /// Whether an earlier request of the batch wrote or deleted the record with this id.
@@ -117,6 +131,7 @@ impl<'a> Overlay<'a> {
     fn take(&mut self, id: &'a str) {
         let touched = self.touched.get(id).cloned();
         let row = touched.as_ref().and_then(|touched| self.slots[touched.slot].take());
+        self.bytes -= row.as_ref().map_or(0, Row::size_bytes);
         if let Some(journal) = &mut self.journal {
             journal.replaced.push((id, touched, row));
         }
@@ -125,6 +140,7 @@ impl<'a> Overlay<'a> {
     /// Makes `row` the record of its id. `id` is the row's.
     pub fn put(&mut self, id: &'a str, row: Row) {
         self.take(id);
+        self.bytes += row.size_bytes();
         match self.touched.get_mut(id) {
             Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
             Some(touched) => {
@@ -146,6 +162,7 @@ impl<'a> Overlay<'a> {
         self.take(id);
         let stored = self.touched.get(id).is_none_or(|touched| touched.stored);
         let tombstone = stored.then(|| Row::delete(id));
+        self.bytes += tombstone.as_ref().map_or(0, Row::size_bytes);
         match self.touched.get_mut(id) {
             Some(touched) => {
                 touched.live = false;
@@ -219,5 +236,7 @@ mod tests {
         assert_eq!(pending, [DeleteCandidate { place: Err(5), id: "5" }]);
         assert!(bytes < 1_000, "{bytes} bytes for one record");
         assert_eq!(overlay.pending(None, None, &Interrupt::never()).unwrap().len(), 19_999);
+        let bytes = |ids: &[String]| ids.iter().map(|id| Row::delete(id.as_str()).size_bytes()).sum::<usize>();
+        assert_eq!(overlay.size_bytes(), bytes(&ids) - bytes(&ids[7..8]), "the deleted one was never stored");
     }
 }

@@ -158,6 +158,21 @@ fn a_batch_comes_to_the_same_rows_with_and_without_transactions_that_are_refused
     }
 }
 
+#[test]
+fn the_writes_of_a_transaction_are_measured_together() {
+    let mut replay = Replay::with_limits(Metric::L2, Limits { batch_bytes: 300, ..Limits::default() });
+    for id in ["a", "b", "c"] {
+        replay.write(Write::Add(vec![Record::new(id, vec![1.0]).with_document("d".repeat(100))])).unwrap();
+    }
+    let mut commit = |ids: &[&str]| {
+        let writes = ids.iter().map(|id| update(id, "1")).collect();
+        replay.commit(&[Change::Transaction(Transaction { writes, ..Transaction::default() })]).remove(0)
+    };
+    assert_eq!(commit(&["a", "b", "c"]).unwrap_err().kind(), ErrorKind::Limit);
+    // A later write replaces what an earlier one of the same record made.
+    assert_eq!(commit(&["a", "b", "a", "b", "a", "b"]).unwrap().applied, 6);
+}
+
 /// The most bytes on the heap while a batch is resolved, and the bytes of its rows.
 fn peak_of(writes: impl IntoIterator<Item = Change>) -> (u64, u64) {
     let (replay, changes) = (Replay::new(Metric::L2), writes.into_iter().collect::<Vec<_>>());
