@@ -390,7 +390,7 @@ impl Collection {
     }
 
     /// Pins the collection for a request.
-    async fn used(&self) -> Result<PinGuard> {
+    pub(super) async fn used(&self) -> Result<PinGuard> {
         let pinned = self.pinned().await?;
         pinned.pins().touch();
         pinned.inner.shared_view.requests.fetch_add(1, Ordering::Relaxed);

@@ -1,16 +1,19 @@
 //! Pins: whether a collection's records are in memory, and how many users they have.
 //! Invariant: every user of an open collection pins it. Eviction needs that nobody does, and from then on nobody can.
-//! The handle of an evicted collection asks the store to load it.
+//! The handle of an evicted collection asks the store to load it. Snapshots that are kept without a pin end with the
+//! eviction.
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::handle::Collection;
+use super::state::snapshot::Snapshot;
 use crate::error::Result;
 use crate::memory::Reservation;
 use crate::record::CollectionId;
@@ -25,11 +28,31 @@ pub struct Pins {
     since: Instant,
     /// Milliseconds from `since` to the last use.
     used_ms: AtomicU64,
+    /// Snapshots that are kept without a pin.
+    kept: Mutex<Vec<Weak<KeptSnapshot>>>,
+}
+
+/// A snapshot that somebody keeps for later, until the collection is evicted: memory that counts as free must not be
+/// held.
+#[derive(Debug)]
+pub struct KeptSnapshot(Mutex<Option<Arc<Snapshot>>>);
+
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+impl KeptSnapshot {
+    /// One that no eviction ends.
+    pub fn alone(snapshot: Arc<Snapshot>) -> KeptSnapshot {
+        KeptSnapshot(Mutex::new(Some(snapshot)))
+    }
+
+    /// The snapshot; `None` once the collection was evicted.
+    pub fn get(&self) -> Option<Arc<Snapshot>> {
+        self.0.lock().clone()
+    }
 }
 
 impl Default for Pins {
     fn default() -> Pins {
-        Pins { pins: AtomicUsize::new(0), since: Instant::now(), used_ms: AtomicU64::new(0) }
+        Pins { pins: AtomicUsize::new(0), since: Instant::now(), used_ms: AtomicU64::new(0), kept: Mutex::default() }
     }
 }
 
@@ -46,6 +69,25 @@ impl Pins {
 
     fn end(&self) -> bool {
         self.pins.compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Keeps a snapshot of the collection; `None` if the collection was evicted.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub fn keep(&self, snapshot: Arc<Snapshot>) -> Option<Arc<KeptSnapshot>> {
+        let mut kept = self.kept.lock();
+        // IMPORTANT: with the lock held. The eviction closes first and lets go of what is kept later.
+        if self.pins.load(Ordering::SeqCst) == CLOSED {
+            return None;
+        }
+        kept.retain(|other| other.strong_count() > 0);
+        let one = Arc::new(KeptSnapshot::alone(snapshot));
+        kept.push(Arc::downgrade(&one));
+        Some(one)
+    }
+
+    fn let_go(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        kept.iter().filter_map(Weak::upgrade).for_each(|one| drop(one.0.lock().take()));
     }
 
     /// Notes a use now.
@@ -135,6 +177,7 @@ impl Collection {
 
     /// Frees its records, which every handle still keeps in memory. The stream must be closed already.
     pub(crate) fn free_records(&self) {
+        self.pins().let_go();
         let current = self.stream().shared().current();
         let mut tail = current.tail.lock();
         let tail_bytes = tail.size_bytes();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answers::{Matches, Reading};
 use super::handle::Collection;
+use super::pin::KeptSnapshot;
 use super::request::{Consistency, Get, Include, Query};
 use super::scan::Scan;
 use super::state::snapshot::Snapshot;
@@ -20,19 +21,69 @@ pub struct VersionView {
     snapshot: Arc<Snapshot>,
     collection: Collection,
     /// What counts the memory of a version that was loaded for this view.
-    _state: Option<Arc<CollectionState>>,
+    state: Option<Arc<CollectionState>>,
+}
+
+/// A view kept for later reads. One of the present version, or of what was present lately, ends when its collection is
+/// evicted.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+#[derive(Debug)]
+pub(crate) struct KeptView {
+    snapshot: Arc<KeptSnapshot>,
+    version: Version,
+    collection: Collection,
+    state: Option<Arc<CollectionState>>,
+}
+
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+impl KeptView {
+    /// The view, unless it has ended.
+    pub(crate) fn view(&self) -> Option<VersionView> {
+        let (collection, state) = (self.collection.clone(), self.state.clone());
+        Some(VersionView { snapshot: self.snapshot.get()?, collection, state })
+    }
+
+    /// Whether it is of this collection at this version.
+    pub(crate) fn is_of(&self, id: CollectionId, version: Version) -> bool {
+        self.version == version && self.collection.id() == id
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.snapshot.get().is_none()
+    }
+
+    /// Bytes that only views of this version hold: all of a version that was loaded for one.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        let loaded = self.state.as_ref().and_then(|_| self.snapshot.get());
+        loaded.map_or(0, |snapshot| snapshot.footprint().sum())
+    }
 }
 
 impl VersionView {
     /// The newest version, as the bucket has it.
     pub(crate) async fn of_newest(collection: Collection) -> Result<VersionView> {
-        let snapshot = collection.pinned().await?.snapshot(Consistency::Strong).await?;
-        Ok(VersionView { snapshot, collection, _state: None })
+        let pinned = collection.used().await?;
+        let snapshot = pinned.snapshot(Consistency::Strong).await?;
+        // The handle of an evicted collection has led to the one in its place.
+        Ok(VersionView { snapshot, collection: pinned.handle(), state: None })
     }
 
     /// The collection as `state` holds it.
     pub(crate) fn of_past(collection: Collection, state: CollectionState) -> VersionView {
-        VersionView { snapshot: Arc::new(state.current().clone()), collection, _state: Some(Arc::new(state)) }
+        VersionView { snapshot: Arc::new(state.current().clone()), collection, state: Some(Arc::new(state)) }
+    }
+
+    /// Keeps the view for later; `None` if the collection was evicted.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub(crate) fn kept(&self) -> Option<KeptView> {
+        let (snapshot, collection, state) = (self.snapshot.clone(), self.collection.clone(), self.state.clone());
+        let snapshot = match &state {
+            // It shares nothing with the collection, and counts by itself.
+            Some(_) => Arc::new(KeptSnapshot::alone(snapshot)),
+            None => collection.pins().keep(snapshot)?,
+        };
+        Some(KeptView { snapshot, version: self.version(), collection, state })
     }
 
     /// The version.

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use super::order::{Total, by_score};
 use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::record::MetaValue;
+
+/// The interrupt is checked once in so many rows.
+const ROWS_PER_CHECK: usize = 256;
 
 /// A value by which rows are grouped or ordered. The order of the variants is the order of the kinds: any integer is
 /// below any float. Of sparse vectors the indices count, then the values.
@@ -75,24 +79,28 @@ pub struct GroupBy {
 }
 
 /// The kept rows, smallest score first, equal ones by key. `ranked` is in that order too. `value` reads a field of a
-/// row.
+/// row; all that is asked of one row is asked without another one between.
 ///
 /// # Errors
-/// Those of `value`.
+/// Those of `value`, and the interrupt's.
 pub fn group<K: Copy + Ord>(
     ranked: &[(K, f32)],
     by: &GroupBy,
+    interrupt: &Interrupt,
     mut value: impl FnMut(K, &str) -> Result<Option<GroupValue>>,
 ) -> Result<Vec<(K, f32)>> {
     let mut groups: BTreeMap<Vec<Option<GroupValue>>, Vec<(K, f32)>> = BTreeMap::new();
-    for row in ranked {
+    for (place, row) in ranked.iter().enumerate() {
+        check_at(place, interrupt)?;
         let group = by.fields.iter().map(|field| value(row.0, field)).collect::<Result<_>>()?;
         groups.entry(group).or_default().push(*row);
     }
-    let mut kept = Vec::new();
+    let (mut kept, mut place) = (Vec::new(), 0);
     for rows in groups.into_values() {
         let mut keyed = Vec::with_capacity(rows.len());
         for row in rows {
+            check_at(place, interrupt)?;
+            place += 1;
             let keys = by.order.iter().map(|key| match key {
                 GroupKey::Score => Ok(Some(GroupValue::Float(Total(f64::from(row.1))))),
                 GroupKey::Field(field) => value(row.0, field),
@@ -108,6 +116,13 @@ pub fn group<K: Copy + Ord>(
     }
     kept.sort_unstable_by(by_score);
     Ok(kept)
+}
+
+fn check_at(place: usize, interrupt: &Interrupt) -> Result<()> {
+    match place % ROWS_PER_CHECK {
+        0 => interrupt.check(),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -196,10 +211,27 @@ mod tests {
             let order = order.collect();
             let aggregate = if random.random() { Aggregate::MinK } else { Aggregate::MaxK };
             let by = GroupBy { fields, aggregate, order, k: random.random_range(1..4) };
-            let found =
-                group(&ranked, &by, |key, name| Ok(table[key as usize][name.parse::<usize>().unwrap()].clone()));
+            let value = |key: u32, name: &str| Ok(table[key as usize][name.parse::<usize>().unwrap()].clone());
+            let found = group(&ranked, &by, &Interrupt::never(), value);
             assert_eq!(found.unwrap(), kept(&ranked, &by, &table), "seed {seed}, case {case}: {by:?}");
         }
+    }
+
+    #[test]
+    fn a_grouping_ends_once_nobody_waits_for_it() {
+        let asker = crate::interrupt::Asker::default();
+        let interrupt = Interrupt::new(asker.gone(), || {});
+        let by = GroupBy { fields: vec!["a".into()], aggregate: Aggregate::MinK, order: vec![GroupKey::Score], k: 1 };
+        let ranked: Vec<(u32, f32)> = (0..10_000).map(|key| (key, 0.0)).collect();
+        let mut asker = Some(asker);
+        let mut read = 0;
+        let value = |_, _: &str| {
+            asker.take();
+            read += 1;
+            Ok(None)
+        };
+        let refused = group(&ranked, &by, &interrupt, value).unwrap_err();
+        assert_eq!((refused.kind(), read), (crate::error::ErrorKind::Unavailable, ROWS_PER_CHECK));
     }
 
     #[test]

@@ -80,15 +80,18 @@ pub async fn room_for_load(inner: &Arc<Inner>, entry: &Entry) -> Result<Option<R
     }
 }
 
-/// Refuses to publish a collection that memory could not hold: it would exist although its creator saw an error.
-pub async fn check_room(inner: &Arc<Inner>, id: CollectionId, head: &Head, name: &str) -> Result<()> {
+/// Reserves memory for what is to be loaded of the collection of this name; `None` without a limit.
+pub async fn room_for_size(
+    inner: &Arc<Inner>,
+    id: CollectionId,
+    size: LoadSize,
+    name: &str,
+) -> Result<Option<Reservation>> {
     if inner.instance.budget.limit_bytes().is_none() {
-        return Ok(());
+        return Ok(None);
     }
-    let size = load_size(head, None);
     let room = inner.make_room(size, Purpose::Work, id, inner.settings.timing.room_patience).await;
-    // Loading the collection reserves the memory again.
-    room.map(drop)
+    room.map(Some)
         .ok_or_else(|| inner.instance.budget.refusal(&format!("collection {name:?}"), size.need, Purpose::Work))
 }
 

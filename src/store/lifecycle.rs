@@ -71,7 +71,9 @@ impl Store {
     pub(super) async fn publish(&self, id: CollectionId, head: &Head, record: CollectionRecord) -> Result<Collection> {
         let inner = &self.inner;
         let (stream, name) = (StreamId::Collection(id), record.name.clone());
-        eviction::check_room(inner, id, head, &name).await?;
+        // A collection that memory cannot hold would exist although its creator saw an error. Loading it reserves the
+        // memory again.
+        drop(eviction::room_for_size(inner, id, eviction::load_size(head, None), &name).await?);
         let made = head::create(inner.bucket.as_ref(), &stream, head, &inner.settings.timing).await;
         let Created::Ours(head_date) = made.map_err(|e| StreamError::of_head(e, &stream))? else {
             // This took so long that a sweep took HEAD's stream for an orphan (docs/protocol.md#orphan-streams).

@@ -99,7 +99,7 @@ impl Admin<'_> {
             let stream = StreamId::Collection(*id);
             let reread = self.store.inner.settings.timing.reread();
             let Ok(history) = History::read(self.store.inner.bucket.as_ref(), &stream, reread).await else { continue };
-            let last = history.commits.values().next_back().copied().flatten();
+            let last = history.commits.values().next_back().and_then(|commit| commit.written);
             if found.as_ref().is_none_or(|(best, ..)| *best < last) {
                 found = Some((last, *id, record.as_ref().clone()));
             }
@@ -158,7 +158,7 @@ fn chosen(history: &History, moment: Moment) -> Result<Version> {
         Moment::Version(version) => Ok(version),
         Moment::Sound => Ok(history.last_without(history.newest(), &BTreeSet::new())),
         Moment::Time(ms) => history.version_at(StoreTime(ms)).ok_or_else(|| {
-            let first = history.commits.iter().find_map(|(version, at)| Some((*version, at.as_ref()?.0)));
+            let first = history.commits.iter().find_map(|(version, commit)| Some((*version, commit.written?.0)));
             let known = first.map_or_else(
                 || "no commit is left in its log".to_owned(),
                 |(version, ms)| format!("the oldest commit whose time is known is {version}, of {}", report::time(ms)),

@@ -51,7 +51,7 @@ impl State for PlainState {
 
     fn resolve(&self, requests: &[&String]) -> Resolution<()> {
         let rows = requests.iter().filter(|id| !id.is_empty()).map(|id| Row::delete(id.as_str())).collect();
-        Resolution { rows, config: None, drop: false, answers: requests.iter().map(|_| Ok(())).collect() }
+        Resolution { rows, answers: requests.iter().map(|_| Ok(())).collect(), ..Resolution::default() }
     }
 
     fn load(&mut self, _: Vec<Rows>, version: Version, _: Vec<Inverted>) -> Result<(), FormatError> {

@@ -45,7 +45,7 @@ impl State for Ending {
             false => Ok(()),
         };
         let answers = (0..requests.len()).map(|nth| ended(self.dropped || nth > 0)).collect();
-        Resolution { rows: Vec::new(), config: None, drop: !self.dropped, answers }
+        Resolution { drop: !self.dropped, answers, ..Resolution::default() }
     }
 
     fn load(&mut self, _: Vec<Rows>, version: Version, _: Vec<Inverted>) -> Result<(), FormatError> {

@@ -24,8 +24,17 @@ pub struct History {
     pub segments: Vec<SegmentEntry>,
     /// Keys of graphs and inverted indexes that retired lists name.
     pub retired_caches: Vec<String>,
-    /// Slots from `gone` on without a gap, and the store time at which each was written.
-    pub commits: BTreeMap<Version, Option<StoreTime>>,
+    /// Slots from `gone` on without a gap.
+    pub commits: BTreeMap<Version, ListedCommit>,
+}
+
+/// What a listing says about a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListedCommit {
+    /// When it was written, by the store's clock.
+    pub written: Option<StoreTime>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
 }
 
 /// The objects that a version is made of.
@@ -104,7 +113,7 @@ impl History {
         let oldest = oldest?;
         let also = self.chains(oldest, &BTreeSet::new());
         let also = also.into_keys().map(Version).filter(|end| *end < oldest && *end > Version(0)).collect();
-        Some(Reach { oldest, also, newest, since: self.commits.get(&oldest.next()).copied().flatten() })
+        Some(Reach { oldest, also, newest, since: self.commits.get(&oldest.next()).and_then(|commit| commit.written) })
     }
 
     /// The last version, at most `most`, that can be put together without the segments of these keys.
@@ -128,9 +137,8 @@ impl History {
     /// The last version whose commit was written at `time` or before. `None` if every commit that is still there came
     /// later.
     pub fn version_at(&self, time: StoreTime) -> Option<Version> {
-        let before =
-            |(version, at): (&Version, &Option<StoreTime>)| at.is_some_and(|at| at <= time).then_some(*version);
-        self.commits.iter().filter_map(before).next_back()
+        let before = |commit: &ListedCommit| commit.written.is_some_and(|written| written <= time);
+        self.commits.iter().rev().find(|(_, commit)| before(commit)).map(|(version, _)| *version)
     }
 
     /// The recipe for `version`, without the segments of these keys.
@@ -147,6 +155,12 @@ impl History {
         }
         segments.reverse();
         Some(Recipe { segments, from: Version(end + 1), version })
+    }
+
+    /// Bytes of the commits that a recipe takes from the log.
+    pub fn tail_bytes(&self, recipe: &Recipe) -> u64 {
+        let tail = self.commits.range(recipe.from..).take_while(|(version, _)| **version <= recipe.version);
+        tail.map(|(_, commit)| commit.size_bytes).fold(0, u64::saturating_add)
     }
 
     /// The versions up to `most` at which chains of segments from version 1 end, each with the last segment of one
@@ -185,13 +199,14 @@ async fn slots(
     bucket: &dyn Bucket,
     stream: &StreamId,
     head: &Head,
-) -> Result<BTreeMap<Version, Option<StoreTime>>, StreamError> {
+) -> Result<BTreeMap<Version, ListedCommit>, StreamError> {
     let listed = list_under(bucket, &stream.log_prefix()).await?;
     let slots = listed.into_iter().filter_map(|object| {
         let version = stream.log_version(&object.key)?;
-        (version >= head.gone).then_some((version, object.last_modified))
+        let commit = ListedCommit { written: object.last_modified, size_bytes: object.size_bytes };
+        (version >= head.gone).then_some((version, commit))
     });
-    let mut slots: BTreeMap<Version, Option<StoreTime>> = slots.collect();
+    let mut slots: BTreeMap<Version, ListedCommit> = slots.collect();
     let mut end = head.floor;
     while slots.contains_key(&end) {
         end = end.next();
@@ -227,8 +242,9 @@ mod tests {
         head.gone = Version(gone);
         head.prev = Some(Chain { nonce: Nonce(1), xxh3: Checksum(1) });
         let segments = segments.iter().chain(named).map(|(lo, hi)| entry(*lo, *hi)).collect();
-        let commits =
-            (gone..=newest).map(|version| (Version(version), Some(StoreTime(version as i64 * 1000)))).collect();
+        let commit =
+            |version: u64| ListedCommit { written: Some(StoreTime(version as i64 * 1000)), size_bytes: version };
+        let commits = (gone..=newest).map(|version| (Version(version), commit(version))).collect();
         History { head, segments, retired_caches: Vec::new(), commits }
     }
 
@@ -251,6 +267,11 @@ mod tests {
         assert_eq!(parts(&history, 14, &["1-12", "5-8"]), None);
         assert_eq!(parts(&history, 7, &[]), None, "below gone the log cannot be relied on");
         assert_eq!(parts(&history, 4, &[]), Some((keys(&["1-4"]), 5)));
+        let tail_bytes = |version: u64| {
+            let recipe = history.recipe(Version(version), &BTreeSet::new()).unwrap();
+            history.tail_bytes(&recipe)
+        };
+        assert_eq!((tail_bytes(4), tail_bytes(16), tail_bytes(18)), (0, 0, 17 + 18));
         let reach = history.reach().unwrap();
         assert_eq!((reach.oldest, reach.newest, reach.since), (Version(8), Version(20), Some(StoreTime(9000))));
         assert_eq!(reach.also, [Version(4)]);

@@ -3,7 +3,7 @@
 //! shows.
 
 use super::context::StreamError;
-use super::history::{History, Recipe};
+use super::history::{History, ListedCommit, Recipe};
 use crate::bucket::Bucket;
 use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
@@ -26,7 +26,7 @@ pub async fn history_to_the_end(
     let mut last = if newest >= history.head.floor { commit(bucket, stream, newest, reread).await? } else { None };
     // A listing may lag. The answers come well within T_LEASE of the read of HEAD (docs/protocol.md#rule-a).
     while let Some(next) = commit(bucket, stream, history.newest().next(), reread).await? {
-        history.commits.insert(next.header.version, None);
+        history.commits.insert(next.header.version, ListedCommit::default());
         last = Some(next);
     }
     let ended = last.is_some_and(|last| last.header.kind == CommitKind::Drop);

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use serde_json::Map;
 
 use super::context::StreamError;
-use super::history::History;
+use super::history::{History, ListedCommit};
 use super::sweep::list_under;
 use crate::bucket::keys::{Role, StreamId};
 use crate::bucket::reread::Reread;
-use crate::bucket::{Bucket, BucketError, StoreTime};
+use crate::bucket::{Bucket, BucketError};
 use crate::compute::off_thread;
 use crate::format::head::{Head, SegmentEntry};
 use crate::format::{Checksum, StreamConfig, decode_segment};
@@ -95,18 +95,18 @@ async fn decoded(
 }
 
 /// The unbroken run of slots up to the newest.
-async fn newest_run(
-    bucket: &dyn Bucket,
-    stream: &StreamId,
-) -> Result<BTreeMap<Version, Option<StoreTime>>, StreamError> {
+async fn newest_run(bucket: &dyn Bucket, stream: &StreamId) -> Result<BTreeMap<Version, ListedCommit>, StreamError> {
     let listed = list_under(bucket, &stream.log_prefix()).await?;
-    let slots = listed.into_iter().filter_map(|o| Some((stream.log_version(&o.key)?, o.last_modified)));
-    let mut run: BTreeMap<Version, Option<StoreTime>> = BTreeMap::new();
-    for (version, written) in slots {
+    let slots = listed.into_iter().filter_map(|object| {
+        let commit = ListedCommit { written: object.last_modified, size_bytes: object.size_bytes };
+        Some((stream.log_version(&object.key)?, commit))
+    });
+    let mut run: BTreeMap<Version, ListedCommit> = BTreeMap::new();
+    for (version, commit) in slots {
         if run.keys().next_back().is_some_and(|last| last.next() != version) {
             run.clear();
         }
-        run.insert(version, written);
+        run.insert(version, commit);
     }
     Ok(run)
 }

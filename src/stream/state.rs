@@ -23,6 +23,9 @@ pub struct Weight {
 /// answers hold only if that commit comes next; without rows, only if no other commit does.
 #[derive(Debug)]
 pub struct Resolution<A> {
+    /// Whether the requests come to more than one commit holds. Then each is resolved by itself, and nothing else here
+    /// counts. Of a single request the commit's own limit decides.
+    pub too_large: bool,
     /// Rows of the commit; empty if nothing changes.
     pub rows: Vec<Row>,
     /// A change of the stream's configuration that goes with the rows.
@@ -33,7 +36,18 @@ pub struct Resolution<A> {
     pub answers: Vec<Result<A, Error>>,
 }
 
+impl<A> Default for Resolution<A> {
+    fn default() -> Resolution<A> {
+        Resolution { too_large: false, rows: Vec::new(), config: None, drop: false, answers: Vec::new() }
+    }
+}
+
 impl<A> Resolution<A> {
+    /// That of several requests which do not fit into one commit.
+    pub fn too_large() -> Resolution<A> {
+        Resolution { too_large: true, ..Resolution::default() }
+    }
+
     /// Whether there is anything to commit.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.config.is_none() && !self.drop

@@ -293,6 +293,9 @@ impl<S: State> Writer<S> {
             let requests: Vec<&S::Request> = batch.iter().map(|(request, _)| request).collect();
             state.resolve(&requests)
         };
+        if resolution.too_large && batch.len() > 1 {
+            return self.commit_one_by_one(batch).await;
+        }
         if resolution.is_empty() {
             return self.answer_unchanged(batch, resolution.answers).await;
         }

@@ -1,8 +1,14 @@
 //! What Chroma's local server lacks: search, forks, the state of indexing.
 
+use std::time::Duration;
+
+use drumlin::http::HttpSettings;
+use drumlin::settings::MemoryLimit;
+use drumlin::{Settings, Storage};
+use drumlin_test_support::server::Server;
 use serde_json::{Value, json};
 
-use super::{DB, assert_invalid, assert_refused, path_of, start, with_things};
+use super::{DB, assert_invalid, assert_refused, create, path_of, start, with_things};
 
 #[tokio::test]
 async fn a_search_ranks_by_one_knn_with_filter_limit_and_select() {
@@ -47,6 +53,27 @@ async fn a_search_without_a_rank_lists_in_insertion_order() {
     );
     let none = server.post(&format!("{path}/search"), &json!({"searches": []})).await;
     assert_eq!((none.status, &none.json()["ids"]), (200, &json!([])));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_rank_that_finds_more_than_memory_holds_is_refused_before_it_is_computed() {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.memory_limit = Some(MemoryLimit { bytes: 128 << 20, whole_process: false });
+    settings.timing.room_patience = Duration::ZERO;
+    let server = Server::with(settings, HttpSettings::default()).await;
+    let path = create(&server, json!({"name": "many"})).await;
+    let ids: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+    let records = json!({"ids": ids, "embeddings": vec![json!([1, 0]); ids.len()]});
+    assert_eq!(server.post(&format!("{path}/add"), &records).await.status, 201);
+    let knn = json!({"$knn": {"query": [1, 0], "limit": 4_294_967_295_u32}});
+    let search = async |leaves: usize, searches: usize| {
+        let search = json!({"rank": {"$sum": vec![knn.clone(); leaves]}, "limit": {"limit": 1}});
+        server.post(&format!("{path}/search"), &json!({"searches": vec![search; searches]})).await.status
+    };
+    assert_eq!((search(1, 1).await, search(4, 1).await), (200, 200));
+    assert_eq!(search(64, 1).await, 507, "a limit of 1 is of the page alone");
+    assert_eq!(search(1, 1).await, 200, "nothing stays reserved");
     server.stop().await;
 }
 

@@ -12,6 +12,7 @@ use crate::config::Limits;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::ranking::{FusedPart, GroupBy, GroupValue, group};
+use crate::record::Metadata;
 
 /// A page of a ranked list.
 #[derive(Debug)]
@@ -66,7 +67,10 @@ impl Snapshot {
             Some(diversity) => self.diversified(rank, diversity, rows, search.offset.saturating_add(limit))?,
             None => rows,
         };
-        Ok(RankedPage { rows: rows.into_iter().skip(search.offset).take(limit).collect(), facets })
+        let mut rows: Vec<RankedRow> = rows.into_iter().skip(search.offset).take(limit).collect();
+        // The page may lie in the block of the whole list.
+        rows.shrink_to_fit();
+        Ok(RankedPage { rows, facets })
     }
 
     /// A selection of the rows of a ranked list.
@@ -99,7 +103,12 @@ impl Snapshot {
             Combination::Expression(expression) => {
                 let rows = expression.evaluate(&results, context.interrupt)?;
                 let rows = match group_by {
-                    Some(by) => group(&rows, by, |key: RankKey, field: &str| self.group_value(key.at, field))?,
+                    Some(by) => {
+                        // What a grouping asks of one row comes together: its metadata is decoded once for all of it.
+                        let mut last = None;
+                        let value = |key: RankKey, field: &str| self.group_value(&mut last, key.at, field);
+                        group(&rows, by, context.interrupt, value)?
+                    }
                     None => rows,
                 };
                 Ok(rows.into_iter().map(|(key, score)| RankedRow::of(key, score)).collect())
@@ -114,9 +123,18 @@ impl Snapshot {
         }
     }
 
-    fn group_value(&self, at: RowRef, field: &str) -> Result<Option<GroupValue>> {
-        let include = Include { embedding: false, document: false, uri: false, metadata: true };
-        let metadata = self.found(at, include)?.metadata;
-        Ok(metadata.and_then(|mut metadata| metadata.0.remove(field)).map(GroupValue::from))
+    /// A field of a row. `last` is the row that was read last, with its metadata.
+    fn group_value(
+        &self,
+        last: &mut Option<(RowRef, Option<Metadata>)>,
+        at: RowRef,
+        field: &str,
+    ) -> Result<Option<GroupValue>> {
+        let metadata = match last.take() {
+            Some((row, metadata)) if row == at => metadata,
+            _ => self.found(at, Include { metadata: true, ..Include::NONE })?.metadata,
+        };
+        let (_, metadata) = last.insert((at, metadata));
+        Ok(metadata.as_ref().and_then(|metadata| metadata.0.get(field)).cloned().map(GroupValue::from))
     }
 }

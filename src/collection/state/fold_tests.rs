@@ -25,7 +25,7 @@ fn put(id: &str, embedding: Vec<f32>) -> Row {
 }
 
 fn commit(version: u64, rows: Vec<Row>) -> Commit {
-    stored(Version(version), &Resolution { rows, config: None, drop: false, answers: Vec::new() })
+    stored(Version(version), &Resolution { rows, ..Resolution::default() })
 }
 
 fn two() -> Replay {

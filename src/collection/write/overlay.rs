@@ -1,9 +1,9 @@
 //! The effect of a batch's earlier requests on a snapshot: the rows that the commit will have, and the state of each
 //! id that they touched.
 //! Invariants: there is at most one row per id. A row without `position` or `embedded` means its own address, so
-//! nothing here depends on the commit's number.
+//! nothing here depends on the commit's number. What a transaction did can be taken back until it ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
@@ -42,21 +42,72 @@ pub struct DeleteCandidate<'a> {
     pub id: &'a str,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Overlay<'a> {
     base: &'a Snapshot,
     slots: Vec<Option<Row>>,
+    /// Bytes of the rows in the slots.
+    bytes: usize,
     touched: HashMap<&'a str, Touched>,
+    /// Of the transaction in progress.
+    journal: Option<Journal<'a>>,
+}
+
+/// What a transaction replaced, so that it can be taken back. A copy of all rows instead would cost each transaction
+/// of a batch as much as all requests before it.
+#[derive(Debug)]
+struct Journal<'a> {
+    /// Slots, and bytes of their rows, before it.
+    before: (usize, usize),
+    /// Ids that it changed, in order, each with its state and its row before.
+    replaced: Vec<(&'a str, Option<Touched>, Option<Row>)>,
 }
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a Snapshot) -> Overlay<'a> {
-        Overlay { base, slots: Vec::new(), touched: HashMap::new() }
+        Overlay { base, slots: Vec::new(), bytes: 0, touched: HashMap::new(), journal: None }
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&mut self) {
+        self.journal = Some(Journal { before: (self.slots.len(), self.bytes), replaced: Vec::new() });
+    }
+
+    /// Ends a transaction: what it did stays.
+    pub fn keep(&mut self) {
+        self.journal = None;
+    }
+
+    /// Ends a transaction: everything is as it was when it began.
+    pub fn roll_back(&mut self) {
+        let Some(Journal { before: (slots, bytes), replaced }) = self.journal.take() else { return };
+        for (id, touched, row) in replaced.into_iter().rev() {
+            match touched {
+                Some(touched) => {
+                    self.slots[touched.slot] = row;
+                    self.touched.insert(id, touched);
+                }
+                None => drop(self.touched.remove(id)),
+            }
+        }
+        self.slots.truncate(slots);
+        self.bytes = bytes;
     }
 
     /// Slots in use, at least as many as there will be rows.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes of the rows.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of the row that this id has so far.
+    pub fn row_bytes(&self, id: &str) -> usize {
+        let row = self.touched.get(id).and_then(|touched| self.slots[touched.slot].as_ref());
+        row.map_or(0, Row::size_bytes)
     }
 
     /// Whether an earlier request of the batch wrote or deleted the record with this id.
@@ -76,13 +127,24 @@ impl<'a> Overlay<'a> {
         }
     }
 
+    /// Takes the row of an id that is about to get another one.
+    fn take(&mut self, id: &'a str) {
+        let touched = self.touched.get(id).cloned();
+        let row = touched.as_ref().and_then(|touched| self.slots[touched.slot].take());
+        self.bytes -= row.as_ref().map_or(0, Row::size_bytes);
+        if let Some(journal) = &mut self.journal {
+            journal.replaced.push((id, touched, row));
+        }
+    }
+
     /// Makes `row` the record of its id. `id` is the row's.
     pub fn put(&mut self, id: &'a str, row: Row) {
+        self.take(id);
+        self.bytes += row.size_bytes();
         match self.touched.get_mut(id) {
             Some(touched) if touched.live => self.slots[touched.slot] = Some(row),
             Some(touched) => {
                 // The record was deleted and inserted again: its place is behind what was inserted meanwhile.
-                self.slots[touched.slot] = None;
                 (touched.slot, touched.live) = (self.slots.len(), true);
                 self.slots.push(Some(row));
             }
@@ -97,14 +159,18 @@ impl<'a> Overlay<'a> {
 
     /// Deletes a live record.
     pub fn delete(&mut self, id: &'a str) {
+        self.take(id);
+        let stored = self.touched.get(id).is_none_or(|touched| touched.stored);
+        let tombstone = stored.then(|| Row::delete(id));
+        self.bytes += tombstone.as_ref().map_or(0, Row::size_bytes);
         match self.touched.get_mut(id) {
             Some(touched) => {
                 touched.live = false;
-                self.slots[touched.slot] = touched.stored.then(|| Row::delete(id));
+                self.slots[touched.slot] = tombstone;
             }
             None => {
-                self.touched.insert(id, Touched { slot: self.slots.len(), live: false, stored: true });
-                self.slots.push(Some(Row::delete(id)));
+                self.touched.insert(id, Touched { slot: self.slots.len(), live: false, stored });
+                self.slots.push(tombstone);
             }
         }
     }
@@ -116,9 +182,17 @@ impl<'a> Overlay<'a> {
         candidates.filter(|candidate| self.touched.is_empty() || !self.touched.contains_key(candidate.id)).collect()
     }
 
-    /// Records that the batch has put and that match.
-    pub fn pending(&self, filter: Option<&Filter>, interrupt: &Interrupt) -> Result<Vec<DeleteCandidate<'a>>> {
-        let live = self.touched.iter().filter(|(_, touched)| touched.live);
+    /// Records that the batch has put and that match. Where ids are given, only records with one of them, and no others
+    /// are looked at.
+    pub fn pending(
+        &self,
+        ids: Option<&HashSet<&'a str>>,
+        filter: Option<&Filter>,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<DeleteCandidate<'a>>> {
+        let named = ids.into_iter().flatten().filter_map(|id| self.touched.get_key_value(id));
+        let all = ids.is_none().then_some(&self.touched).into_iter().flatten();
+        let live = named.chain(all).filter(|(_, touched)| touched.live);
         let rows = live.filter_map(|(id, touched)| Some((*id, touched.slot, self.slots[touched.slot].as_ref()?)));
         let mut pending = Vec::new();
         for (id, slot, row) in rows {
@@ -140,4 +214,29 @@ fn matches(filter: &Filter, row: &Row, interrupt: &Interrupt) -> Result<bool> {
     let metadata = row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok());
     let document = row.document.as_deref();
     Ok(row.op == RowOp::Put && filter.matches_within(&row.id, metadata.as_ref(), document, interrupt)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collection::estimate_tests::peak;
+    use crate::record::Metric;
+
+    #[test]
+    fn of_what_is_pending_only_the_named_are_looked_at() {
+        let base = Snapshot::empty(Metric::L2);
+        let mut overlay = Overlay::new(&base);
+        let ids: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        for id in &ids {
+            overlay.put(id, Row { op: RowOp::Put, ..Row::delete(id.as_str()) });
+        }
+        overlay.delete("7");
+        let named = HashSet::from(["5", "7", "other"]);
+        let (pending, bytes) = peak(|| overlay.pending(Some(&named), None, &Interrupt::never()).unwrap());
+        assert_eq!(pending, [DeleteCandidate { place: Err(5), id: "5" }]);
+        assert!(bytes < 1_000, "{bytes} bytes for one record");
+        assert_eq!(overlay.pending(None, None, &Interrupt::never()).unwrap().len(), 19_999);
+        let bytes = |ids: &[String]| ids.iter().map(|id| Row::delete(id.as_str()).size_bytes()).sum::<usize>();
+        assert_eq!(overlay.size_bytes(), bytes(&ids) - bytes(&ids[7..8]), "the deleted one was never stored");
+    }
 }

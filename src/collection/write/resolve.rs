@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::change::Change;
-use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
+use super::overlay::{CurrentRecord, Overlay};
 use crate::collection::read::insertion_order::in_order;
 use crate::collection::read::select::Matched;
 use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
@@ -29,7 +29,14 @@ pub fn resolve(
     changes: &[&Change],
 ) -> Resolution<WriteOutcome> {
     let mut resolver = Resolver::new(base, deletions, limits);
-    let mut answers: Vec<Result<WriteOutcome>> = changes.iter().map(|change| resolver.change(change)).collect();
+    let mut answers: Vec<Result<WriteOutcome>> = Vec::with_capacity(changes.len());
+    for change in changes {
+        answers.push(resolver.change(change));
+        // Rows take their bytes in a commit. Those of all requests together could take any memory.
+        if changes.len() > 1 && resolver.overlay.size_bytes() > limits.batch_bytes {
+            return Resolution::too_large();
+        }
+    }
     let resolution = resolver.finish();
     let version = if resolution.is_empty() { base.version() } else { base.version().next() };
     answers.iter_mut().flatten().for_each(|outcome| outcome.version = version);
@@ -49,28 +56,31 @@ pub(super) struct Resolver<'a> {
     /// Kinds of metadata values that the snapshot has not seen.
     pub(super) learnt: KeyTypes,
     pub(super) overlay: Overlay<'a>,
+    /// Bytes of the rows before the present request.
+    bytes_before: usize,
     dropping: bool,
 }
 
 impl<'a> Resolver<'a> {
     fn new(base: &'a Snapshot, deletions: &'a RecentDeletions, limits: &'a Limits) -> Resolver<'a> {
         let (dimension, learnt, overlay) = (base.dimension(), KeyTypes::default(), Overlay::new(base));
-        Resolver { base, deletions, limits, dimension, learnt, overlay, dropping: false }
+        Resolver { base, deletions, limits, dimension, learnt, overlay, bytes_before: 0, dropping: false }
     }
 
     /// A drop has no rows: earlier writes of the batch took effect and ended at once.
     fn finish(self) -> Resolution<WriteOutcome> {
         if self.dropping {
-            return Resolution { rows: Vec::new(), config: None, drop: true, answers: Vec::new() };
+            return Resolution { drop: true, ..Resolution::default() };
         }
         let fixed = self.dimension.filter(|_| self.base.dimension().is_none());
         let config = StreamConfig { key_types: self.learnt, ..StreamConfig::of_dimension(fixed) };
         let config = (!config.is_empty()).then_some(config);
-        Resolution { rows: self.overlay.into_rows(), config, drop: false, answers: Vec::new() }
+        Resolution { rows: self.overlay.into_rows(), config, ..Resolution::default() }
     }
 
     fn change(&mut self, change: &'a Change) -> Result<WriteOutcome> {
         self.base.check_alive()?;
+        self.bytes_before = self.overlay.size_bytes();
         if self.dropping {
             return Err(Error::not_found("the collection was deleted"));
         }
@@ -175,6 +185,8 @@ impl<'a> Resolver<'a> {
                 (None, CurrentRecord::Absent) => continue,
             };
             staged.set(&update.id, self.updated(row, update, i)?);
+            // An update of a few bytes makes a whole record: they are not all made before they are found too large.
+            check_bytes(staged.bytes, self.limits)?;
             changed.push(update);
         }
         let applied = changed.len();
@@ -210,16 +222,15 @@ impl<'a> Resolver<'a> {
         let filter = selection.filter.as_ref();
         let interrupt = Interrupt::at(Instant::now() + SELECT_TIME);
         let ids = selection.ids.as_deref();
+        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
         let pending = match self.overlay.len() {
             0 => Vec::new(),
-            _ => self.overlay.pending(filter, &interrupt)?,
+            _ => self.overlay.pending(distinct.as_ref(), filter, &interrupt)?,
         };
         let selected = self.base.select_knowing(matched, ids, filter, &interrupt)?;
         let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
-        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
         let named = distinct.as_ref().map_or(0, HashSet::len);
-        let asked = |candidate: &DeleteCandidate<'a>| distinct.as_ref().is_none_or(|ids| ids.contains(candidate.id));
-        chosen.extend(pending.into_iter().filter(asked));
+        chosen.extend(pending);
         if chosen.len() > limit {
             chosen.sort_unstable();
             chosen.truncate(limit);
@@ -246,9 +257,14 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Puts the rows of one request, unless they are too many. `requested` counts its records.
+    /// Puts the rows of one write, unless they are too many. `requested` counts its records.
     fn put_all(&mut self, rows: Vec<(&'a str, Row)>, requested: usize) -> Result<WriteOutcome> {
-        check_bytes(rows.iter().map(|(_, row)| row.size_bytes()).sum(), self.limits)?;
+        let bytes = rows.iter().map(|(_, row)| row.size_bytes()).fold(0, usize::saturating_add);
+        check_bytes(bytes, self.limits)?;
+        // The rows of a transaction are those of all its writes, less what a later one of them replaces.
+        let replaced: usize = rows.iter().map(|(id, _)| self.overlay.row_bytes(id)).sum();
+        let of_request = self.overlay.size_bytes().saturating_add(bytes).saturating_sub(replaced + self.bytes_before);
+        check_bytes(of_request, self.limits)?;
         self.check_rows(rows.len())?;
         let applied = rows.len();
         rows.into_iter().for_each(|(id, row)| self.overlay.put(id, row));
@@ -275,6 +291,8 @@ enum Unknown {
 #[derive(Default)]
 struct Staged<'a> {
     rows: Vec<(&'a str, Row)>,
+    /// Bytes of the rows.
+    bytes: usize,
     by_id: HashMap<&'a str, usize>,
 }
 
@@ -284,8 +302,9 @@ impl<'a> Staged<'a> {
     }
 
     fn set(&mut self, id: &'a str, row: Row) {
+        self.bytes = self.bytes.saturating_add(row.size_bytes());
         match self.by_id.get(id) {
-            Some(at) => self.rows[*at].1 = row,
+            Some(at) => self.bytes -= std::mem::replace(&mut self.rows[*at].1, row).size_bytes(),
             None => {
                 self.by_id.insert(id, self.rows.len());
                 self.rows.push((id, row));

@@ -137,6 +137,34 @@ fn a_delete_sees_what_the_requests_before_it_in_the_batch_wrote() {
 }
 
 #[test]
+fn an_update_is_refused_as_soon_as_its_records_are_too_large_together() {
+    let mut replay = Replay::with_limits(Metric::L2, Limits { batch_bytes: 400, ..Limits::default() });
+    for n in 0..50 {
+        replay.add([record(&n.to_string(), 1.0).with_document("d".repeat(100))]);
+    }
+    let updates = (0..50).map(|n| update(&n.to_string())).collect();
+    let refused = replay.write(Write::Update(updates)).unwrap_err();
+    let got = refused.message().split("got about ").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Limit, "{refused}");
+    assert!(got.parse::<usize>().unwrap() < 600, "all fifty were made: {refused}");
+    let one = (0..50).map(|_| update("1")).collect();
+    assert_eq!(replay.write(Write::Update(one)).unwrap().applied, 50, "of one record one row is made");
+}
+
+#[test]
+fn requests_that_are_too_large_together_are_not_all_made() {
+    let mut replay = Replay::with_limits(Metric::L2, Limits { batch_bytes: 400, ..Limits::default() });
+    for n in 0..50 {
+        replay.add([record(&n.to_string(), 1.0).with_document("d".repeat(100))]);
+    }
+    let writes = |count: usize| (0..count).map(|n| Write::Update(vec![update(&n.to_string())])).collect::<Vec<_>>();
+    let few = resolved(&replay, writes(3));
+    assert_eq!((few.too_large, few.rows.len(), few.answers.len()), (false, 3, 3));
+    let many = resolved(&replay, writes(50));
+    assert!(many.too_large && many.rows.is_empty() && many.answers.is_empty());
+}
+
+#[test]
 fn a_record_put_and_deleted_in_one_batch_leaves_no_row() {
     let replay = abc();
     let resolution = resolved(&replay, vec![Write::Add(vec![record("d", 4.0)]), delete(&["d"])]);

@@ -15,9 +15,8 @@ impl<'a> Resolver<'a> {
         if let Some(read) = transaction.read {
             self.check_unchanged(read, transaction)?;
         }
-        // A single write leaves no trace of itself.
-        let before =
-            (transaction.writes.len() > 1).then(|| (self.dimension, self.learnt.clone(), self.overlay.clone()));
+        let before = (self.dimension, self.learnt.clone());
+        self.overlay.begin();
         let mut sum = WriteOutcome::default();
         for write in &transaction.writes {
             match self.write(write, &Matched::default()) {
@@ -26,13 +25,13 @@ impl<'a> Resolver<'a> {
                     sum.skipped += outcome.skipped;
                 }
                 Err(refused) => {
-                    if let Some(before) = before {
-                        (self.dimension, self.learnt, self.overlay) = before;
-                    }
+                    (self.dimension, self.learnt) = before;
+                    self.overlay.roll_back();
                     return Err(refused);
                 }
             }
         }
+        self.overlay.keep();
         Ok(sum)
     }
 

@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::change::Change;
+use crate::collection::estimate_tests::peak;
 use crate::collection::replay::Replay;
 use crate::collection::request::{Selection, Transaction, Write};
 use crate::collection::state::KeyType;
@@ -131,6 +132,62 @@ fn a_refused_transaction_leaves_none_of_its_writes_in_the_batch() {
     assert_eq!((0..rows.len()).map(|row| rows.id(row)).collect::<Vec<_>>(), ["x"]);
     assert_eq!(replay.snapshot().count(), 2);
     assert!(replay.state.current().key_types().has("k", KeyType::String), "the request behind it is whole");
+}
+
+#[test]
+fn a_batch_comes_to_the_same_rows_with_and_without_transactions_that_are_refused() {
+    for seed in 0..200 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut replay = Replay::with_limits(Metric::L2, Limits { metadata_bytes: 20, ..Limits::default() });
+        (0..4).for_each(|_| drop(replay.write(next_write(&mut random))));
+        let writes = |random: &mut StdRng| (0..3).map(|_| next_write(random)).collect::<Vec<_>>();
+        let (mut whole, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..6 {
+            let good = Transaction { writes: writes(&mut random), ..Transaction::default() };
+            let mut bad = Transaction { writes: writes(&mut random), ..Transaction::default() };
+            // A record that surely exists by then, so that the text is surely judged.
+            bad.writes.extend([add("z"), update("z", "longer than twenty bytes")]);
+            whole.extend([Change::Transaction(bad), Change::Transaction(good.clone())]);
+            without.push(Change::Transaction(good));
+        }
+        let whole = replay.state.resolve(&whole.iter().collect::<Vec<_>>());
+        let without = replay.state.resolve(&without.iter().collect::<Vec<_>>());
+        let refused = whole.answers.iter().step_by(2).all(|answer| answer.is_err());
+        assert!(refused && whole.answers.iter().skip(1).step_by(2).all(|answer| answer.is_ok()), "seed {seed}");
+        assert_eq!((whole.rows, whole.config), (without.rows, without.config), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_writes_of_a_transaction_are_measured_together() {
+    let mut replay = Replay::with_limits(Metric::L2, Limits { batch_bytes: 300, ..Limits::default() });
+    for id in ["a", "b", "c"] {
+        replay.write(Write::Add(vec![Record::new(id, vec![1.0]).with_document("d".repeat(100))])).unwrap();
+    }
+    let mut commit = |ids: &[&str]| {
+        let writes = ids.iter().map(|id| update(id, "1")).collect();
+        replay.commit(&[Change::Transaction(Transaction { writes, ..Transaction::default() })]).remove(0)
+    };
+    assert_eq!(commit(&["a", "b", "c"]).unwrap_err().kind(), ErrorKind::Limit);
+    // A later write replaces what an earlier one of the same record made.
+    assert_eq!(commit(&["a", "b", "a", "b", "a", "b"]).unwrap().applied, 6);
+}
+
+/// The most bytes on the heap while a batch is resolved, and the bytes of its rows.
+fn peak_of(writes: impl IntoIterator<Item = Change>) -> (u64, u64) {
+    let (replay, changes) = (Replay::new(Metric::L2), writes.into_iter().collect::<Vec<_>>());
+    let changes: Vec<&Change> = changes.iter().collect();
+    let (resolved, most) = peak(|| replay.state.resolve(&changes));
+    (most, resolved.rows.iter().map(|row| row.size_bytes() as u64).sum())
+}
+
+#[test]
+fn transactions_of_a_batch_do_not_copy_what_came_before_them() {
+    let large = |id: String| Write::Upsert(vec![Record::new(id, vec![1.0]).with_document("d".repeat(20_000))]);
+    let writes = |n: usize| vec![large(n.to_string()), large(format!("other {n}"))];
+    let of = |n| Change::Transaction(Transaction { writes: writes(n), ..Transaction::default() });
+    let (most, rows) = peak_of((0..100).map(of));
+    assert!(rows > 4_000_000 && most < rows + rows / 4, "{most} bytes for rows of {rows}");
 }
 
 #[test]

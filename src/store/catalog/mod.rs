@@ -103,7 +103,7 @@ impl State for CatalogState {
         let mut overlay = CatalogOverlay::new(self);
         let answers = requests.iter().map(|request| overlay.resolve(request)).collect();
         let rows = overlay.into_rows();
-        Resolution { rows, config: None, drop: false, answers }
+        Resolution { rows, answers, ..Resolution::default() }
     }
 
     fn load(&mut self, groups: Vec<Rows>, version: Version, _: Vec<Inverted>) -> Result<(), FormatError> {

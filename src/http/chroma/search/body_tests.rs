@@ -259,6 +259,24 @@ fn a_grouping_that_chroma_refuses_is_refused_with_its_words() {
 }
 
 #[test]
+fn a_grouping_has_sixteen_keys_at_most_and_its_aggregate_too() {
+    let keys = |count: usize| vec![r#""a""#; count].join(",");
+    let of = |fields: usize, order: usize| {
+        let (fields, order) = (keys(fields), keys(order));
+        let aggregate = format!(r#"{{"$min_k":{{"keys":[{order}],"k":1}}}}"#);
+        format!(r#"{{"rank":{{"$val":1}},"group_by":{{"keys":[{fields}],"aggregate":{aggregate}}}}}"#)
+    };
+    read(&format!("{{\"searches\":[{}]}}", of(16, 16))).unwrap();
+    assert_refused(
+        400,
+        &[
+            (&of(17, 1), "searches[0].group_by: group_by keys: expected at most 16, got 17"),
+            (&of(1, 17), "searches[0].group_by: aggregate keys: expected at most 16, got 17"),
+        ],
+    );
+}
+
+#[test]
 fn the_deepest_body_that_json_allows_is_decoded_within_a_small_stack() {
     let deep = format!("{{\"rank\":{}{{\"$val\":1}}{}}}", "{\"$abs\":".repeat(120), "}".repeat(120));
     let body = format!("{{\"searches\":[{deep}]}}");

@@ -1,5 +1,5 @@
 //! `group_by` of a search: decoded, and checked with Chroma's sentences.
-//! Invariant: a grouping that is checked has keys, an aggregate with keys, and a rank to group.
+//! Invariant: a grouping that is checked has keys, an aggregate with keys, neither too many, and a rank to group.
 
 use serde::Deserialize;
 
@@ -7,6 +7,9 @@ use super::super::super::bounded::{Keys, List};
 use super::super::error::ChromaError;
 use super::select::{PREDEFINED, SCORE};
 use crate::ranking::{Aggregate, GroupBy, GroupKey};
+
+/// Keys of a grouping, and keys of its aggregate, at most: each of them is kept for every ranked record.
+const MOST_KEYS: usize = 16;
 
 /// `group_by` of a request.
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +52,11 @@ impl GroupByBody {
         }
         if order.keys.0.is_empty() {
             return refused("aggregate keys must not be empty");
+        }
+        for (what, got) in [("group_by keys", fields.len()), ("aggregate keys", order.keys.0.len())] {
+            if got > MOST_KEYS {
+                return refused(&format!("{what}: expected at most {MOST_KEYS}, got {got}"));
+            }
         }
         if order.k == 0 {
             return refused("aggregate k must be greater than 0");

@@ -7,6 +7,7 @@ mod body;
 mod group_by;
 mod knn;
 mod rank;
+mod room;
 mod select;
 
 use axum::extract::State;
@@ -50,7 +51,10 @@ pub(super) async fn search(
         selected.push(select);
         searches.push(search);
     }
-    let answers = run(&app, &collection, searches).await?;
+    let answers = {
+        let _room = room::room_for(&app, &collection, &searches).await.map_err(|e| no_id(e, collection.id()))?;
+        run(&app, &collection, searches).await?
+    };
     let rows = answers.iter().map(SearchRows::len).sum();
     let room = room_for_rows(&app, rows).await?;
     Ok(stream::respond(SearchAnswer::new(selected.into_iter().zip(answers).collect()), room).await?)
