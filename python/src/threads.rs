@@ -53,7 +53,7 @@ impl Threads {
         if self.are_here() {
             return Ok(());
         }
-        Err(named(py, "ForkedProcess", &format!("this {FORKED}")))
+        Err(named(py, "ForkedProcess", format!("this {FORKED}")))
     }
 }
 

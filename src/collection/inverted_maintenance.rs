@@ -3,7 +3,7 @@
 //! that the next start loads it (docs/protocol.md#inverted-index-maintenance).
 //! Invariant: an inverted index is only a cache; whatever goes wrong here costs time, never an answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -38,6 +38,8 @@ pub struct InvertedRounds {
     done: Option<(Wanted, Instant)>,
     /// When a round began that has stored nothing since: it failed, or was put off.
     in_vain: Option<Instant>,
+    /// Segments that could not be indexed, and when.
+    failed: BTreeMap<String, Instant>,
 }
 
 /// What indexes are to be made of.
@@ -75,23 +77,39 @@ impl Collection {
         if read.head.state == Life::Dropped {
             return Ok(false);
         }
-        self.index_chunks(snapshot, &wanted.kinds).await?;
-        self.join_indexes(&wanted.kinds).await?;
-        let lacking: Vec<Lacking> =
-            read.head.segs.iter().filter_map(|segment| self.lacks(segment, &wanted.kinds)).collect();
+        let indexed = self.index_chunks(snapshot, &wanted.kinds).await?;
+        let joined = self.join_indexes(&wanted.kinds).await?;
+        let lacking = self.lacking(&read.head, &wanted.kinds);
         if lacking.is_empty() {
-            *self.inverted_rounds().lock() = InvertedRounds { done: Some((wanted, Instant::now())), in_vain: None };
+            if indexed && joined {
+                let mut rounds = self.inverted_rounds().lock();
+                (rounds.done, rounds.in_vain) = (Some((wanted, Instant::now())), None);
+            }
             return Ok(false);
         }
         // A segment that there is no room for now does not hold up the others.
         let with_room =
             |lacking: Lacking| Some((self.room_to_index(lacking.0.bytes.saturating_mul(BYTES_PER_STORED))?, lacking));
         let Some((_room, lacking)) = lacking.into_iter().find_map(with_room) else { return Ok(false) };
-        let stored = self.store_inverted(read, lacking).await?;
-        if stored {
-            self.inverted_rounds().lock().in_vain = None;
+        let segment = lacking.0.key.clone();
+        let stored = self.store_inverted(read, lacking).await;
+        let mut rounds = self.inverted_rounds().lock();
+        match &stored {
+            Ok(true) => rounds.in_vain = None,
+            Ok(false) => {}
+            Err(_) => drop(rounds.failed.insert(segment, Instant::now())),
         }
-        Ok(stored)
+        stored
+    }
+
+    /// The segments of HEAD that lack an index. One that could not be indexed a while ago rests: it may have to be read
+    /// whole to fail again, and the others wait for it.
+    fn lacking(&self, head: &Head, wanted: &BTreeSet<InvertedKind>) -> Vec<Lacking> {
+        let rest = self.stream().context().timing.collect_interval;
+        let mut rounds = self.inverted_rounds().lock();
+        rounds.failed.retain(|key, at| at.elapsed() < rest && head.segs.iter().any(|segment| segment.key == *key));
+        let segments = head.segs.iter().filter(|segment| !rounds.failed.contains_key(&segment.key));
+        segments.filter_map(|segment| self.lacks(segment, wanted)).collect()
     }
 
     fn is_round_due(&self, wanted: &Wanted, now: bool) -> bool {
@@ -128,32 +146,33 @@ impl Collection {
         (segment.rows >= context.timing.inverted_rows as u64 && !lacking.is_empty()).then(|| (segment.clone(), lacking))
     }
 
-    /// Indexes chunks that no search has indexed yet.
-    async fn index_chunks(&self, snapshot: Arc<Snapshot>, kinds: &BTreeSet<InvertedKind>) -> Result<(), StreamError> {
+    /// Indexes chunks that no search has indexed yet. Returns whether there was room for it.
+    async fn index_chunks(&self, snapshot: Arc<Snapshot>, kinds: &BTreeSet<InvertedKind>) -> Result<bool, StreamError> {
         let (kinds, analyser) = (kinds.clone(), self.analyser().map_err(failed)?);
         let least_rows = self.stream().context().timing.inverted_rows;
         let bytes = snapshot.unindexed_bytes(&kinds, least_rows);
-        if bytes > 0
-            && let Some(_room) = self.room_to_index(bytes)
-        {
+        let room = if bytes > 0 { self.room_to_index(bytes) } else { None };
+        let is_done = bytes == 0 || room.is_some();
+        if room.is_some() {
             let work = move |_| snapshot.index_chunks(&kinds, &analyser, least_rows);
             self.compute().build(Urgency::NONE, work).await.and_then(|built| built).map_err(failed)?;
         }
         // The indexes count in the memory of the collection from now on, also those that searches have built.
         self.stream().shared().state().lock().publish();
-        Ok(())
+        Ok(is_done)
     }
 
-    /// Joins indexes while any are due and there is room.
-    async fn join_indexes(&self, kinds: &BTreeSet<InvertedKind>) -> Result<(), StreamError> {
-        while let Some(join) = self.present().due_join(kinds) {
-            let Some(_room) = self.room_to_index(join.bytes()) else { return Ok(()) };
+    /// Joins indexes while any are due that there is room for. Returns whether none waits for room.
+    async fn join_indexes(&self, kinds: &BTreeSet<InvertedKind>) -> Result<bool, StreamError> {
+        let room_bytes = || self.stream().context().budget.room_bytes();
+        while let Some(join) = self.present().due_join(kinds, room_bytes()) {
+            let Some(_room) = self.room_to_index(join.bytes()) else { return Ok(false) };
             let work = move |_| join.run();
             self.compute().build(Urgency::NONE, work).await.and_then(|joined| joined).map_err(failed)?;
             // What the joined indexes took is free once nothing searches them any more.
             self.stream().shared().state().lock().publish();
         }
-        Ok(())
+        Ok(self.present().due_join(kinds, u64::MAX).is_none())
     }
 
     /// Builds the indexes that a segment lacks, for which the caller holds memory, puts them into the bucket and names them in HEAD.

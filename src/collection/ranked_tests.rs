@@ -295,7 +295,7 @@ fn text_spans(snapshot: &Snapshot, analyser: &Analyser) -> usize {
 /// Runs the joins that are due; returns how many there were.
 fn join_all(snapshot: &Snapshot, analyser: &Analyser) -> usize {
     let kinds = kinds(analyser).into();
-    std::iter::from_fn(|| snapshot.due_join(&kinds)).inspect(|join| join.run().unwrap()).count()
+    std::iter::from_fn(|| snapshot.due_join(&kinds, u64::MAX)).inspect(|join| join.run().unwrap()).count()
 }
 
 #[test]
@@ -343,4 +343,20 @@ fn indexes_of_full_chunks_are_joined_stored_and_loaded_as_one_and_answer_alike()
         assert_eq!(answers(&rewritten, &analyser), expected);
         assert_eq!(answers(&old, &analyser), of_old, "an older snapshot keeps what it had");
     }
+}
+
+#[test]
+fn words_of_deleted_documents_do_not_displace_others_with_the_same_beginning() {
+    let many: String = (0..1_024).map(|n| format!("xa{n:04} ")).collect();
+    let record = |id: &str, text: &str| Record { document: Some(text.to_owned()), ..Record::new(id, vec![1.0]) };
+    let mut replay = Replay::new(Metric::L2);
+    let texts = [("a", many.as_str()), ("b", &many), ("c", "xaver"), ("d", "other"), ("e", "other")];
+    replay.add(texts.iter().map(|(id, text)| record(id, text)));
+    replay.delete(&["a", "b"]);
+    let analyser = Arc::new(Analyser::new(&TextSettings::default()).unwrap());
+    let options = QueryOptions { prefix: true, ..QueryOptions::default() };
+    let query = TextQuery::parse("xa", &analyser, &options).unwrap();
+    let query = LeafQuery::Text { query, analyser };
+    let found = search(&replay.snapshot(), query, None, 5);
+    assert_eq!(found.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["c"]);
 }

@@ -83,8 +83,10 @@ impl RankRequest {
         let most = HttpSettings::default().max_answer_records;
         let like = named_record(&mut body, &collection.surroundings().limits)?;
         if body.ranks() {
-            let answer = ranked::find(collection, body, most).await?;
-            return made(answer.rows.len(), move || RankReply::ranked(answer)).await;
+            let answer = ranked::find(collection, body).await?;
+            let include = answer.included();
+            let small = is_small(answer.rows.len(), |place| answer.rows.weight(place, include));
+            return made(small, move || RankReply::ranked(answer)).await;
         }
         if let Some((id, _)) = &like {
             body.embedding = Some(embedding_of(collection, id).await?);
@@ -94,16 +96,22 @@ impl RankRequest {
             found = found.without(&id, k);
         }
         let count = found.counts().next().unwrap_or(0);
-        made(count, move || RankReply::nearest(&found)).await
+        let small = is_small(count, |place| found.weight(0, place));
+        made(small, move || RankReply::nearest(&found)).await
     }
 }
 
-/// Makes a reply: one of many records on a blocking thread.
-async fn made(
-    records: usize,
-    reply: impl FnOnce() -> Result<RankReply> + Send + 'static,
-) -> Result<RankReply, ApiError> {
-    match records <= INLINE_RECORDS {
+/// Bytes of a reply that is made at once.
+const INLINE_BYTES: usize = 128 << 10;
+
+/// Whether a reply of so many records, each of `weight` bytes, is made at once.
+fn is_small(records: usize, weight: impl Fn(usize) -> usize) -> bool {
+    records <= INLINE_RECORDS && (0..records).map(weight).sum::<usize>() <= INLINE_BYTES
+}
+
+/// Makes a reply: a large one on a blocking thread.
+async fn made(small: bool, reply: impl FnOnce() -> Result<RankReply> + Send + 'static) -> Result<RankReply, ApiError> {
+    match small {
         true => Ok(reply()?),
         false => Ok(off_thread(reply).await.map_err(Error::from)??),
     }
@@ -133,5 +141,16 @@ impl RankReply {
         }
         let json = serde_json::to_string(&FacetAnswers(&self.facets));
         json.map(Some).map_err(|e| Error::internal("writing the facets failed").with_source(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_small;
+
+    #[test]
+    fn a_reply_of_many_records_or_of_large_ones_is_not_made_at_once() {
+        assert!(is_small(64, |_| 1) && is_small(0, |_| 1));
+        assert!(!is_small(65, |_| 1) && !is_small(2, |_| 100_000));
     }
 }

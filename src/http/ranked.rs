@@ -159,13 +159,13 @@ const PARTS_IN_ORDER: &str = "embedding or like, sparse, text";
 
 /// Answers a search by words, a sparse vector, or several of these with an embedding.
 pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody) -> Result<Response, ApiError> {
-    let answer = find(collection, body, app.settings.max_answer_records).await?;
+    let answer = find(collection, body).await?;
     let room = room_for_rows(app, answer.rows.len()).await?;
     Ok(stream::respond(RankedAnswerBody::from(answer), room).await?)
 }
 
-/// What such a search finds, at most `most` records.
-pub(super) async fn find(collection: &Collection, body: SearchBody, most: usize) -> Result<RankedAnswer, ApiError> {
+/// What such a search finds, at most `k` records.
+pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<RankedAnswer, ApiError> {
     let analyser = collection.analyser()?;
     let highlight = highlighting(body.highlight.as_ref())?;
     let include = include(body.include.clone());
@@ -178,7 +178,8 @@ pub(super) async fn find(collection: &Collection, body: SearchBody, most: usize)
             (Some(found.groups), found.rows)
         }
         None => {
-            let answers = collection.rank(vec![search], most).await?;
+            // The search has a limit of its own, `k`.
+            let answers = collection.rank(vec![search], usize::MAX).await?;
             (None, answers.into_iter().next().ok_or_else(|| Error::internal("a search has no answer"))?)
         }
     };

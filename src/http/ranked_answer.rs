@@ -155,7 +155,8 @@ impl RankedAnswer {
         }
     }
 
-    fn included(&self) -> Include {
+    /// What is read of a record: highlights are made of its document.
+    pub(super) fn included(&self) -> Include {
         Include { document: self.include.document || self.highlight.is_some(), ..self.include }
     }
 

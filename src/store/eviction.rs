@@ -3,6 +3,7 @@
 //! Invariants: a pinned collection is never evicted; one task at a time makes room; if evictions cannot make enough
 //! room, none is done for it.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use crate::collection::estimate::{self, LoadSize};
 use crate::collection::pin::StoreHooks;
 use crate::compute::off_thread;
 use crate::error::{Error, Result};
-use crate::format::head::Head;
+use crate::format::head::{Head, SegmentEntry};
 use crate::head;
 use crate::memory::{Purpose, Reservation, shown};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
+use crate::stream::open::PARALLEL_OBJECTS;
 
 /// How often the store checks whether too much memory is in use, or whether awaited memory has become free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -39,9 +41,14 @@ pub fn load_size(head: &Head, dimension: Option<usize>) -> LoadSize {
     let segment_bytes = sum(&mut head.segs.iter().map(|segment| segment.bytes));
     let graphs = head.graphs.iter().map(|graph| graph.bytes);
     let inverted = head.segs.iter().flat_map(|segment| &segment.inverted).map(|index| index.bytes);
-    // While an inverted index is decoded it is in memory twice.
-    let decoded = inverted.clone().max();
-    estimate::loaded(rows, segment_bytes, sum(&mut graphs.chain(inverted).chain(decoded)), dim)
+    // While an inverted index is decoded it is in memory twice: one of each segment under way. That is no part of the
+    // lower bound: decoded one after the other they fit.
+    let largest = |segment: &SegmentEntry| segment.inverted.iter().map(|index| index.bytes).max();
+    let mut decoded: Vec<u64> = head.segs.iter().filter_map(largest).collect();
+    decoded.sort_unstable_by_key(|bytes| Reverse(*bytes));
+    let decoding = sum(&mut decoded.into_iter().take(PARALLEL_OBJECTS));
+    let size = estimate::loaded(rows, segment_bytes, sum(&mut graphs.chain(inverted)), dim);
+    LoadSize { need: size.need.saturating_add(decoding), ..size }
 }
 
 async fn size_of(inner: &Inner, entry: &Entry) -> Result<LoadSize, StreamError> {
@@ -306,7 +313,8 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::head::{GraphEntry, SegmentEntry};
+    use crate::format::head::{GraphEntry, InvertedEntry};
+    use crate::format::inverted::InvertedKind;
     use crate::format::{Checksum, StreamConfig};
     use crate::record::Version;
 
@@ -338,6 +346,21 @@ mod tests {
             size.need,
             400_000 + 50_000 + 4 * 10_000 + 1_000 * estimate::LOADED_ROW_BYTES + estimate::LOADING_BYTES
         );
+    }
+
+    #[test]
+    fn what_decoding_takes_beside_an_index_is_no_part_of_the_lower_bound() {
+        let without = load_size(&head(1_000, 410_000, 0), None);
+        let mut head = head(1_000, 410_000, 0);
+        let kind = InvertedKind::Text { fingerprint: 7 };
+        head.segs[0].inverted = vec![InvertedEntry::new("i".to_owned(), &kind, (80_000, Checksum(1)))];
+        let one = load_size(&head, None);
+        assert_eq!(one.least, without.least + 80_000, "in memory it is once");
+        assert_eq!(one.need, without.need + 160_000);
+        head.segs.push(head.segs[0].clone());
+        let two = load_size(&head, None);
+        let rows_twice = 2 * without.need - estimate::LOADING_BYTES;
+        assert_eq!(two.need, rows_twice + 320_000, "both are decoded at once");
     }
 
     #[test]

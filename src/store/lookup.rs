@@ -38,6 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`collection`](Store::collection).
+    #[cfg(feature = "server")]
     pub(crate) async fn collection_by_id_if(
         &self,
         id: CollectionId,

@@ -23,7 +23,7 @@ use crate::record::Version;
 /// How often an opening starts anew because HEAD moved on under it.
 const ATTEMPTS: usize = 8;
 /// Objects of one stream fetched at once.
-const PARALLEL_OBJECTS: usize = 8;
+pub const PARALLEL_OBJECTS: usize = 8;
 /// How many slots of the log are read at once at first; the number grows as commits are found. Two slots reveal a slot
 /// deleted from under a commit; more would be wasted, as most logs are short.
 const FIRST_SLOTS: usize = 2;

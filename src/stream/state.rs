@@ -23,7 +23,7 @@ pub struct Weight {
 /// answers hold only if that commit comes next; without rows, only if no other commit does.
 #[derive(Debug)]
 pub struct Resolution<A> {
-    /// Whether the requests come to more than one commit holds. Then each is resolved by itself, and nothing else here
+    /// Whether the requests come to more than one commit holds. Then they are resolved in halves, and nothing else here
     /// counts. Of a single request the commit's own limit decides.
     pub too_large: bool,
     /// Rows of the commit; empty if nothing changes.

@@ -294,7 +294,7 @@ impl<S: State> Writer<S> {
             state.resolve(&requests)
         };
         if resolution.too_large && batch.len() > 1 {
-            return self.commit_one_by_one(batch).await;
+            return self.commit_halves(batch).await;
         }
         if resolution.is_empty() {
             return self.answer_unchanged(batch, resolution.answers).await;
@@ -343,7 +343,7 @@ impl<S: State> Writer<S> {
         let (commit, bytes) = match self.encode(resolution.rows, resolution.config, resolution.drop, nonce) {
             Ok(encoded) => encoded,
             Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Limit => {
-                return self.commit_one_by_one(batch).await;
+                return self.commit_halves(batch).await;
             }
             Err(error) => {
                 answer_all::<S>(batch, &error);
@@ -397,10 +397,11 @@ impl<S: State> Writer<S> {
         }
     }
 
-    /// Small requests that resolve to too many rows or bytes are committed one by one.
-    async fn commit_one_by_one(&mut self, batch: Vec<WaitingWrite<S>>) -> (Step, Vec<WaitingWrite<S>>) {
-        for single in batch {
-            Box::pin(self.commit(vec![single])).await;
+    /// Small requests that resolve to too many rows or bytes are committed in halves. None of them is split.
+    async fn commit_halves(&mut self, mut batch: Vec<WaitingWrite<S>>) -> (Step, Vec<WaitingWrite<S>>) {
+        let rest = batch.split_off(batch.len() / 2);
+        for half in [batch, rest] {
+            Box::pin(self.commit(half)).await;
         }
         (Step::Done, Vec::new())
     }

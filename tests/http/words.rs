@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 const SEARCH: &str = "/api/collections/notes/search";
 
 async fn start() -> Server {
-    let server = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    start_with(HttpSettings::default()).await
+}
+
+async fn start_with(http: HttpSettings) -> Server {
+    let server = Server::with(Settings::new(Storage::Memory), http).await;
     assert_eq!(server.post("/api/collections", &json!({"name": "notes"})).await.status, 201);
     let records = json!({"records": [
         {"id": "fox", "embedding": [1, 0], "document": "The quick brown fox jumps over the lazy dog", "metadata": {"n": 1}},
@@ -52,6 +56,13 @@ async fn words_phrases_and_signs_find_what_people_expect() {
     assert_eq!(ids(&server, json!({"text": "fox", "where": {"n": 1}})).await, ["fox"]);
     assert_eq!(ids(&server, json!({"text": "fox", "ids": ["foxes"]})).await, ["foxes"]);
     assert_eq!(ids(&server, json!({"text": "fox", "k": 1})).await, ["foxes"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_single_search_is_bounded_by_k_alone_and_not_cut_in_silence() {
+    let server = start_with(HttpSettings { max_answer_records: 1, ..HttpSettings::default() }).await;
+    assert_eq!(ids(&server, json!({"text": "dog fox", "k": 3})).await.len(), 3);
     server.stop().await;
 }
 

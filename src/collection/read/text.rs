@@ -166,7 +166,7 @@ impl Snapshot {
         for (clause, wanted) in query.clauses().iter().enumerate() {
             interrupt.check()?;
             checks |= wanted.is_phrase();
-            let mut found = wanted.terms.iter().map(|term| terms_of(&term.pattern, &spans));
+            let mut found = wanted.terms.iter().map(|term| self.terms_of(&term.pattern, &spans));
             match (wanted.occur, wanted.is_phrase()) {
                 (Occur::MustNot, true) => {}
                 (Occur::MustNot, false) => must_not.extend(found.flatten().map(|(term, _)| term)),
@@ -192,6 +192,34 @@ impl Snapshot {
         let weighed = Weighed { query, words, statistics, k1: settings.k1 as f32, b: settings.b as f32, checks };
         Ok((text_spans, weighed))
     }
+
+    /// The terms of documents that a term of the query stands for, and how near each is.
+    fn terms_of(&self, pattern: &TermPattern, spans: &[IndexSpan<TextIndex>]) -> Vec<(String, TermMatch)> {
+        if pattern.is_exact() {
+            return vec![(pattern.term.clone(), TermMatch::Exact)];
+        }
+        let mut found: BTreeMap<String, TermMatch> = BTreeMap::new();
+        for span in spans {
+            let (index, live) = (&span.index, span.live_rows(self));
+            let live = IndexRows::new(&live);
+            let mut terms: Vec<&str> = vec![pattern.term.as_str()];
+            if pattern.is_prefix {
+                terms.extend(index.terms_with_prefix(&pattern.word, MOST_LOOKED_AT, &live));
+            }
+            for (word, typos) in [(&pattern.term, pattern.term_typos), (&pattern.word, pattern.word_typos)] {
+                if typos > 0 {
+                    let near = index.terms_within(word, usize::from(typos), MOST_LOOKED_AT, &live);
+                    terms.extend(near.into_iter().map(|(term, _)| term));
+                }
+            }
+            for term in terms {
+                if let Some(near) = pattern.matches(term).filter(|_| !found.contains_key(term)) {
+                    found.insert(term.to_owned(), near);
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
 }
 
 impl TextSpan {
@@ -211,32 +239,6 @@ impl TextSpan {
         let here = self.span.index.document_frequencies(&self.numbers, &live);
         frequencies.iter_mut().zip(here).for_each(|(sum, here)| *sum += u64::from(here));
     }
-}
-
-/// The terms of documents that a term of the query stands for, and how near each is.
-fn terms_of(pattern: &TermPattern, spans: &[IndexSpan<TextIndex>]) -> Vec<(String, TermMatch)> {
-    if pattern.is_exact() {
-        return vec![(pattern.term.clone(), TermMatch::Exact)];
-    }
-    let mut found: BTreeMap<String, TermMatch> = BTreeMap::new();
-    for IndexSpan { index, .. } in spans {
-        let mut terms: Vec<&str> = vec![pattern.term.as_str()];
-        if pattern.is_prefix {
-            terms.extend(index.terms_with_prefix(&pattern.word, MOST_LOOKED_AT));
-        }
-        for (word, typos) in [(&pattern.term, pattern.term_typos), (&pattern.word, pattern.word_typos)] {
-            if typos > 0 {
-                let near = index.terms_within(word, usize::from(typos), MOST_LOOKED_AT);
-                terms.extend(near.into_iter().map(|(term, _)| term));
-            }
-        }
-        for term in terms {
-            if let Some(near) = pattern.matches(term).filter(|_| !found.contains_key(term)) {
-                found.insert(term.to_owned(), near);
-            }
-        }
-    }
-    found.into_iter().collect()
 }
 
 /// The inverse document frequency: ln(1 + (n − nᵢ + ½) / (nᵢ + ½)).

@@ -59,8 +59,9 @@ pub struct Overlay<'a> {
 struct Journal<'a> {
     /// Slots, and bytes of their rows, before it.
     before: (usize, usize),
-    /// Ids that it changed, in order, each with its state and its row before.
-    replaced: Vec<(&'a str, Option<Touched>, Option<Row>)>,
+    /// Ids that it changed, each with its state and its row before the first change. What it made itself and replaced
+    /// again is not kept: many small updates of one large record would hold that record as many times.
+    replaced: HashMap<&'a str, (Option<Touched>, Option<Row>)>,
 }
 
 impl<'a> Overlay<'a> {
@@ -70,7 +71,7 @@ impl<'a> Overlay<'a> {
 
     /// Begins a transaction.
     pub fn begin(&mut self) {
-        self.journal = Some(Journal { before: (self.slots.len(), self.bytes), replaced: Vec::new() });
+        self.journal = Some(Journal { before: (self.slots.len(), self.bytes), replaced: HashMap::new() });
     }
 
     /// Ends a transaction: what it did stays.
@@ -81,7 +82,7 @@ impl<'a> Overlay<'a> {
     /// Ends a transaction: everything is as it was when it began.
     pub fn roll_back(&mut self) {
         let Some(Journal { before: (slots, bytes), replaced }) = self.journal.take() else { return };
-        for (id, touched, row) in replaced.into_iter().rev() {
+        for (id, (touched, row)) in replaced {
             match touched {
                 Some(touched) => {
                     self.slots[touched.slot] = row;
@@ -133,7 +134,7 @@ impl<'a> Overlay<'a> {
         let row = touched.as_ref().and_then(|touched| self.slots[touched.slot].take());
         self.bytes -= row.as_ref().map_or(0, Row::size_bytes);
         if let Some(journal) = &mut self.journal {
-            journal.replaced.push((id, touched, row));
+            journal.replaced.entry(id).or_insert((touched, row));
         }
     }
 

@@ -191,6 +191,15 @@ fn transactions_of_a_batch_do_not_copy_what_came_before_them() {
 }
 
 #[test]
+fn a_transaction_that_changes_one_record_often_holds_it_a_few_times_only() {
+    let large = Write::Upsert(vec![Record::new("a", vec![1.0]).with_document("d".repeat(100_000))]);
+    let often = (0..1_000).map(|n| update("a", &n.to_string()));
+    let writes = std::iter::once(large).chain(often).collect();
+    let (most, rows) = peak_of([Change::Transaction(Transaction { writes, ..Transaction::default() })]);
+    assert!(most < 10 * rows, "{most} bytes for rows of {rows}");
+}
+
+#[test]
 fn a_transaction_deletes_by_ids_alone_and_keeps_within_the_limit_of_a_request() {
     let mut replay = Replay::with_limits(Metric::L2, Limits { batch_records: 2, ..Limits::default() });
     let mut refused = |read_ids: &[&str], writes| {

@@ -78,6 +78,19 @@ impl Blocks {
         }
     }
 
+    /// The first term at or after `from` with a block that reaches into `rows`: it may have postings there. Cheap where
+    /// most terms have none.
+    pub(super) fn next_term_between(&self, from: usize, rows: &Range<u32>) -> Option<usize> {
+        let start = *self.term_blocks.get(from)? as usize;
+        let reaches = |block: &usize| {
+            let first = self.block_rows[*block];
+            let last = self.postings_of(*block).last().map_or(0, |posting| self.rows[posting]);
+            first < rows.end && first + u32::from(last) >= rows.start
+        };
+        let block = (start..self.block_rows.len()).find(reaches)?;
+        Some(from + gallop(&self.term_blocks[from..], block as u32))
+    }
+
     /// Bytes on the heap.
     pub(super) fn size_bytes(&self) -> usize {
         let words = [&self.term_blocks, &self.block_postings, &self.block_rows];

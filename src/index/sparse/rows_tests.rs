@@ -129,3 +129,19 @@ fn a_merge_takes_a_run_of_rows() {
         assert!(merged == index_of(&wanted, len), "seed {seed}");
     }
 }
+
+#[test]
+fn a_merge_of_a_run_goes_to_no_term_that_the_run_lacks() {
+    // Each row has a term of its own, and one that all have.
+    let texts = (0..900).map(|row| (row, vec![format!("own{row:03}"), "all".to_owned()])).collect();
+    let index = super::text_tests::index_of(&texts, 900);
+    let (blocks, span) = (&index.lists().blocks, 300..310);
+    let first = blocks.next_term_between(0, &span);
+    let visited = std::iter::successors(first, |term| blocks.next_term_between(term + 1, &span));
+    assert_eq!(
+        visited.collect::<Vec<_>>(),
+        [0].into_iter().chain(301..311).collect::<Vec<_>>(),
+        "the first is \"all\""
+    );
+    assert_eq!(blocks.next_term_between(index.terms(), &span), None);
+}

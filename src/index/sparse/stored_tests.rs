@@ -115,7 +115,7 @@ fn an_index_whose_bytes_were_changed_is_refused_or_answers_as_a_scan_of_it_does(
                         search_texts(&index, &query, true),
                         "round {round}"
                     );
-                    index.terms_within("ba1", 1, 9);
+                    index.terms_within("ba1", 1, 9, &IndexRows::new(&[]));
                 }
             }
             false => {

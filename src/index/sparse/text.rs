@@ -234,26 +234,42 @@ impl TextIndex {
         statistics
     }
 
-    /// At most `limit` terms that start with `prefix`, the most frequent ones, in order.
-    pub fn terms_with_prefix(&self, prefix: &str, limit: usize) -> Vec<&str> {
-        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
+    /// At most `limit` terms that start with `prefix`, the most frequent ones, in order. If there are more, those of
+    /// `live` rows only.
+    pub fn terms_with_prefix(&self, prefix: &str, limit: usize, live: &IndexRows<'_>) -> Vec<&str> {
+        let dictionary = self.lists().dictionary();
         let mut found: Vec<usize> = dictionary.with_prefix(prefix).collect();
         if found.len() > limit {
-            let rarity = |term: usize| u32::MAX - blocks.postings_in(&blocks.blocks_of(term));
-            found.select_nth_unstable_by_key(limit, |term| (rarity(*term), *term));
-            found.truncate(limit);
+            found.sort_unstable_by_key(|term| (self.rarity(*term), *term));
+            found = self.live_terms(found, limit, live, |term| *term);
             found.sort_unstable();
         }
         found.into_iter().map(|term| dictionary.term(term)).collect()
     }
 
     /// At most `limit` terms within `distance` insertions, deletions and substitutions of characters from `word`, with
-    /// their distances: the nearest first, and among those the most frequent.
-    pub fn terms_within(&self, word: &str, distance: usize, limit: usize) -> Vec<(&str, usize)> {
-        let (dictionary, blocks) = (self.lists().dictionary(), &self.lists().blocks);
+    /// their distances: the nearest first, and among those the most frequent. If there are more, those of `live` rows
+    /// only.
+    pub fn terms_within(&self, word: &str, distance: usize, limit: usize, live: &IndexRows<'_>) -> Vec<(&str, usize)> {
+        let dictionary = self.lists().dictionary();
         let mut found = dictionary.within(word, distance);
-        found.sort_by_key(|(term, far)| (*far, u32::MAX - blocks.postings_in(&blocks.blocks_of(*term)), *term));
-        found.into_iter().take(limit).map(|(term, far)| (dictionary.term(term), far)).collect()
+        found.sort_by_key(|(term, far)| (*far, self.rarity(*term), *term));
+        if found.len() > limit {
+            found = self.live_terms(found, limit, live, |(term, _)| *term);
+        }
+        found.into_iter().map(|(term, far)| (dictionary.term(term), far)).collect()
+    }
+
+    /// Less for a term that more rows have, dead ones included.
+    fn rarity(&self, term: usize) -> u32 {
+        let blocks = &self.lists().blocks;
+        u32::MAX - blocks.postings_in(&blocks.blocks_of(term))
+    }
+
+    /// The first `limit` terms that a live row has: others would displace those that can be found.
+    fn live_terms<T>(&self, terms: Vec<T>, limit: usize, live: &IndexRows<'_>, term: impl Fn(&T) -> usize) -> Vec<T> {
+        let (dead, blocks) = (DeadRows::new(self.rows(), live), &self.lists().blocks);
+        terms.into_iter().filter(|found| dead.live_frequency(blocks, term(found)) > 0).take(limit).collect()
     }
 }
 

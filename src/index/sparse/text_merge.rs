@@ -94,7 +94,11 @@ impl TextIndex {
         lengths.sort_unstable();
         check_rows(&lengths, rows)?;
         let mut builder = TextListsBuilder::new(rows, &lengths);
-        let mut next = vec![0usize; parts.len()];
+        // Only terms of which a run has postings are gone to: a run may be a small part of its index.
+        let term_from = |part: &MergePart<'_, TextIndex>, from: usize| {
+            part.index.lists().blocks.next_term_between(from, &part.span()).unwrap_or(part.index.terms())
+        };
+        let mut next: Vec<usize> = parts.iter().map(|part| term_from(part, 0)).collect();
         let mut list = Vec::new();
         while let Some(term) = least_term(parts, &next) {
             list.clear();
@@ -103,7 +107,7 @@ impl TextIndex {
                 if *next < part.index.terms() && lists.dictionary().term(*next) == term {
                     let postings = blocks.postings_between(&blocks.blocks_of(*next), part.span());
                     list.extend(postings.filter_map(|(row, at)| Some((part.mapped(row)?, lists.frequency(at)))));
-                    *next += 1;
+                    *next = term_from(part, *next + 1);
                 }
             }
             list.sort_unstable();

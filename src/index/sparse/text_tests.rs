@@ -221,19 +221,22 @@ fn terms_are_found_by_prefix_and_by_edit_distance() {
         let terms: BTreeSet<String> = (0..300).map(|_| random(rng)).collect();
         let index = index_of(&Texts::from([(0, terms.iter().cloned().collect())]), 1);
         assert_eq!(index.terms(), terms.len());
+        let (one, all) = (1, RoaringBitmap::from([0]));
+        let live = [ChunkRows { first: 0, len: one, rows: &all }];
+        let live = IndexRows::new(&live);
         for _ in 0..20 {
             let query = random(rng);
             let prefix: String = query.chars().take(2).collect();
             let wanted: Vec<&str> =
                 terms.iter().filter(|term| term.starts_with(&prefix)).map(String::as_str).take(5).collect();
-            assert_eq!(index.terms_with_prefix(&prefix, 5), wanted, "seed {seed}, prefix {prefix}");
+            assert_eq!(index.terms_with_prefix(&prefix, 5, &live), wanted, "seed {seed}, prefix {prefix}");
             for distance in 0..3 {
                 let near = terms.iter().map(|term| (term.as_str(), edit_distance(term, &query)));
                 let mut wanted: Vec<(&str, usize)> = near.filter(|(_, far)| *far <= distance).collect();
                 wanted.sort_by_key(|(term, far)| (*far, *term));
-                assert_eq!(index.terms_within(&query, distance, usize::MAX), wanted, "seed {seed}, {query}");
+                assert_eq!(index.terms_within(&query, distance, usize::MAX, &live), wanted, "seed {seed}, {query}");
                 wanted.truncate(3);
-                assert_eq!(index.terms_within(&query, distance, 3), wanted, "seed {seed}, {query}");
+                assert_eq!(index.terms_within(&query, distance, 3, &live), wanted, "seed {seed}, {query}");
             }
         }
     }
@@ -247,7 +250,16 @@ fn of_many_terms_with_a_prefix_the_most_frequent_are_found() {
         texts.entry(row).or_default().push(term);
     }
     let index = index_of(&texts, 5);
-    assert_eq!(index.terms_with_prefix("a", 7), ["a03", "a10", "a17", "a24", "a31", "a38", "a45"]);
-    assert_eq!(index.terms_with_prefix("a", 9)[..3], ["a00", "a01", "a03"]);
-    assert_eq!(index.terms_with_prefix("a", 0), [""; 0]);
+    let (all, rest) = (RoaringBitmap::from_iter(0..5), RoaringBitmap::from_iter(1..5));
+    let of = |rows| [ChunkRows { first: 0, len: 5, rows }];
+    let chunks = of(&all);
+    let live = IndexRows::new(&chunks);
+    assert_eq!(index.terms_with_prefix("a", 7, &live), ["a03", "a10", "a17", "a24", "a31", "a38", "a45"]);
+    assert_eq!(index.terms_with_prefix("a", 9, &live)[..3], ["a00", "a01", "a03"]);
+    assert_eq!(index.terms_with_prefix("a", 0, &live), [""; 0]);
+    // Without the row that has all of them, those that others have are what is left.
+    let chunks = of(&rest);
+    let live = IndexRows::new(&chunks);
+    assert_eq!(index.terms_with_prefix("a", 9, &live), ["a03", "a10", "a17", "a24", "a31", "a38", "a45"]);
+    assert_eq!(index.terms_within("a03", 1, 2, &live), [("a03", 0)]);
 }

@@ -155,7 +155,12 @@ impl SparseIndex {
     /// # Errors
     /// `Internal`: a new row is not below `rows`, or named twice.
     pub fn merge(parts: &[MergePart<'_, SparseIndex>], rows: u32) -> Result<SparseIndex> {
-        let all = parts.iter().flat_map(|part| part.index.columns.lists().dimensions.iter().copied());
+        // Only dimensions of which a run has postings are gone to: a run may be a small part of its index.
+        let all = parts.iter().flat_map(|part| {
+            let lists = part.index.columns.lists();
+            let term_from = move |from: usize| lists.blocks.next_term_between(from, &part.span());
+            std::iter::successors(term_from(0), move |term| term_from(term + 1)).map(|term| lists.dimensions[term])
+        });
         let mut dimensions: Vec<u32> = all.collect();
         dimensions.sort_unstable();
         dimensions.dedup();

@@ -1,9 +1,11 @@
 //! Joins: inverted indexes of several chunks become one, so that a search goes through few, and terms are kept once.
-//! Only chunks count that chunk merges have done with, and those that share an index with one. Indexes are joined by size, wherever their chunks stand: the
-//! smallest ones, up to one with [`JOIN_RATIO`] times as many rows as those before it have together. A row thus gets
-//! into an index half as large again each time, which is some ten times until it has [`MAX_PART_ROWS`]. An index more
-//! than a quarter of which is of chunks that were rewritten since is made anew without these.
-//! Invariant: a join changes no answer. Snapshots share chunks, so older ones use the joined index as well.
+//! Only chunks count that chunk merges have done with, and those that share an index with one. Indexes are joined by
+//! size, wherever their chunks stand: the smallest ones, up to one with [`JOIN_RATIO`] times as many rows as those
+//! before it have together, as far as memory allows. A row thus gets into an index half as large again each time, which
+//! is some ten times until it has [`MAX_PART_ROWS`]. An index more than a quarter of which is of chunks that were
+//! rewritten since is made anew without these.
+//! Invariant: a join changes no answer, but for the terms that a prefix or a word with typos stands for where an index
+//! has very many. Snapshots share chunks, so older ones use the joined index as well.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -88,12 +90,13 @@ struct IndexSize {
 }
 
 impl Snapshot {
-    /// The next join among the indexes of `kinds`.
-    pub(in crate::collection) fn due_join(&self, kinds: &BTreeSet<InvertedKind>) -> Option<Join> {
+    /// The next join among the indexes of `kinds` that takes no more memory than `room_bytes`.
+    pub(in crate::collection) fn due_join(&self, kinds: &BTreeSet<InvertedKind>, room_bytes: u64) -> Option<Join> {
+        let most = usize::try_from(room_bytes / MAKING_FACTOR).map_or(JOINED_BYTES, |most| most.min(JOINED_BYTES));
         kinds.iter().find_map(|kind| {
             let (chunks, bytes) = match kind {
-                InvertedKind::Text { fingerprint } => self.due_chunks::<TextIndex>(fingerprint)?,
-                InvertedKind::Sparse { metadata_key } => self.due_chunks::<SparseIndex>(metadata_key)?,
+                InvertedKind::Text { fingerprint } => self.due_chunks::<TextIndex>(fingerprint, most)?,
+                InvertedKind::Sparse { metadata_key } => self.due_chunks::<SparseIndex>(metadata_key, most)?,
             };
             Some(self.join_of(kind, chunks, bytes))
         })
@@ -105,12 +108,12 @@ impl Snapshot {
         Join { kind: kind.clone(), chunks, bytes }
     }
 
-    /// The chunks whose indexes are due to be joined, and about the bytes of their index.
-    fn due_chunks<I: InvertedIndex>(&self, name: &I::SlotName) -> Option<(Vec<usize>, u64)> {
+    /// The chunks whose indexes are due to be joined into one of at most so many bytes, and about those.
+    fn due_chunks<I: InvertedIndex>(&self, name: &I::SlotName, most_bytes: usize) -> Option<(Vec<usize>, u64)> {
         let mut candidates = self.candidates::<I>(name);
         candidates.sort_by_key(|candidate| candidate.size.rows);
         let sizes: Vec<IndexSize> = candidates.iter().map(|candidate| candidate.size).collect();
-        let due = &candidates[due(&sizes)?];
+        let due = &candidates[due(&sizes, most_bytes)?];
         let mut chunks: Vec<usize> = due.iter().flat_map(|candidate| candidate.chunks.iter().copied()).collect();
         chunks.sort_unstable();
         Some((chunks, due.iter().map(|candidate| candidate.size.bytes as u64).sum()))
@@ -145,20 +148,21 @@ impl Snapshot {
     }
 }
 
-/// Which indexes are due to become one, if any. They are in the order of their rows.
-fn due(sizes: &[IndexSize]) -> Option<Range<usize>> {
+/// Which indexes are due to become one of at most so many bytes, if any. They are in the order of their rows.
+fn due(sizes: &[IndexSize], most_bytes: usize) -> Option<Range<usize>> {
     let (mut rows, mut bytes, mut end) = (0, 0, 0);
     for (at, size) in sizes.iter().enumerate() {
         let is_due = at > 0 && size.rows <= JOIN_RATIO * rows;
         (rows, bytes) = (rows + size.rows, bytes + size.bytes);
-        if rows > MAX_PART_ROWS as u64 || bytes > JOINED_BYTES {
+        if rows > MAX_PART_ROWS as u64 || bytes > most_bytes {
             break;
         }
         if is_due {
             end = at + 1;
         }
     }
-    let sparse = || sizes.iter().position(|size| size.is_sparse).map(|at| at..at + 1);
+    let fits = |size: &IndexSize| size.is_sparse && size.bytes <= most_bytes;
+    let sparse = || sizes.iter().position(fits).map(|at| at..at + 1);
     if end > 0 { Some(0..end) } else { sparse() }
 }
 

@@ -7,7 +7,7 @@ fn size(rows: u64) -> IndexSize {
 }
 
 fn due_of(rows: &[u64]) -> Option<Range<usize>> {
-    due(&rows.iter().map(|rows| size(*rows)).collect::<Vec<_>>())
+    due(&rows.iter().map(|rows| size(*rows)).collect::<Vec<_>>(), JOINED_BYTES)
 }
 
 #[test]
@@ -32,15 +32,25 @@ fn the_smallest_indexes_are_joined_up_to_one_of_twice_their_rows() {
 #[test]
 fn indexes_of_too_many_bytes_are_not_joined() {
     let large = IndexSize { bytes: JOINED_BYTES / 2 + 1, ..size(1_000) };
-    assert_eq!(due(&[size(900), large]), Some(0..2));
-    assert_eq!(due(&[large, large]), None);
+    assert_eq!(due(&[size(900), large], JOINED_BYTES), Some(0..2));
+    assert_eq!(due(&[large, large], JOINED_BYTES), None);
 }
 
 #[test]
 fn an_index_that_lost_chunks_is_made_anew_where_it_is_not_joined() {
     let sparse = IndexSize { is_sparse: true, ..size(100) };
-    assert_eq!(due(&[size(10), sparse, size(1_000)]), Some(1..2));
-    assert_eq!(due(&[size(10), size(20), sparse]), Some(0..2), "the smallest first");
+    assert_eq!(due(&[size(10), sparse, size(1_000)], JOINED_BYTES), Some(1..2));
+    assert_eq!(due(&[size(10), size(20), sparse], JOINED_BYTES), Some(0..2), "the smallest first");
+}
+
+#[test]
+fn where_room_is_short_fewer_are_joined_and_what_frees_memory_is_done() {
+    // 100,000 bytes each.
+    let equal = [size(1_000); 8];
+    assert_eq!(due(&equal, 250_000), Some(0..2));
+    assert_eq!(due(&equal, 150_000), None);
+    let sparse = IndexSize { is_sparse: true, bytes: 10_000, ..size(1_000) };
+    assert_eq!(due(&[size(1_000), sparse], 50_000), Some(1..2));
 }
 
 #[test]

@@ -277,6 +277,18 @@ fn a_grouping_has_sixteen_keys_at_most_and_its_aggregate_too() {
 }
 
 #[test]
+fn a_key_that_a_grouping_repeats_counts_once() {
+    let aggregate = json!({"$min_k": {"keys": ["#score", "a", "a"], "k": 1}});
+    let grouping = json!({"keys": ["a", "a", "b"], "aggregate": aggregate});
+    let search = read_one(json!({"rank": {"$val": 1}, "group_by": grouping}));
+    let by = search.group_by.unwrap();
+    assert_eq!(
+        (by.fields, by.order),
+        (vec!["a".into(), "b".into()], vec![GroupKey::Score, GroupKey::Field("a".into())])
+    );
+}
+
+#[test]
 fn the_deepest_body_that_json_allows_is_decoded_within_a_small_stack() {
     let deep = format!("{{\"rank\":{}{{\"$val\":1}}{}}}", "{\"$abs\":".repeat(120), "}".repeat(120));
     let body = format!("{{\"searches\":[{deep}]}}");

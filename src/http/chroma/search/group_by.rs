@@ -1,6 +1,8 @@
 //! `group_by` of a search: decoded, and checked with Chroma's sentences.
 //! Invariant: a grouping that is checked has keys, an aggregate with keys, neither too many, and a rank to group.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::super::super::bounded::{Keys, List};
@@ -40,8 +42,8 @@ impl GroupByBody {
     /// The grouping, if the search has one. `place` is the search's in the body; `ranked`: whether it has a rank.
     pub(super) fn read(self, place: &str, ranked: bool) -> Result<Option<GroupBy>, ChromaError> {
         let refused = |fault: &str| Err(ChromaError::validation(&[format!("{place}.group_by: {fault}")]));
-        let fields = self.keys.0;
-        let (aggregate, order) = match (self.aggregate, fields.is_empty()) {
+        let mut fields = self.keys.0;
+        let (aggregate, mut order) = match (self.aggregate, fields.is_empty()) {
             (None, true) => return Ok(None),
             (Some(AggregateBody::MinK(order)), false) => (Aggregate::MinK, order),
             (Some(AggregateBody::MaxK(order)), false) => (Aggregate::MaxK, order),
@@ -69,8 +71,16 @@ impl GroupByBody {
             let fault = format!("{place}.__all__: group_by requires rank expression to be specified");
             return Err(ChromaError::validation(&[fault]));
         }
+        keep_first(&mut fields);
+        keep_first(&mut order.keys.0);
         let key = |key: String| if key == SCORE { GroupKey::Score } else { GroupKey::Field(key) };
         let k = order.k as usize;
         Ok(Some(GroupBy { fields, aggregate, order: order.keys.0.into_iter().map(key).collect(), k }))
     }
+}
+
+/// Leaves the first of equal keys: a repetition decides nothing, and would hold each record's value once more.
+fn keep_first(keys: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    keys.retain(|key| seen.insert(key.clone()));
 }
