@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any
 
@@ -18,6 +19,7 @@ from . import errors
 from ._collection import Collection, CollectionVersion
 from ._database import Database, open_database, open_database_async
 from ._drumlin import __version__
+from ._drumlin import end_callbacks as _end_callbacks
 from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
 from .errors import (
@@ -64,6 +66,9 @@ __all__ = [
     "connect",
     "errors",
 ]
+
+# A thread that tells a result while the interpreter is taken down would crash it.
+atexit.register(_end_callbacks)
 
 
 def connect(url: str | os.PathLike[str] | None = None, **settings: Any) -> Database:

@@ -24,6 +24,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 fn _drumlin(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(threads::end_callbacks, module)?)?;
     module.add_class::<store::Store>()?;
     module.add_class::<collection::Collection>()?;
     module.add_class::<answer::Answer>()?;

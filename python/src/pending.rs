@@ -78,11 +78,14 @@ impl Pending {
     /// Starts the work. `done(result, None)` or `done(None, exception)` is called on another thread; it is not called
     /// once the task is cancelled, or the interpreter ends.
     fn start(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Task> {
-        let work = self.take(py)?;
+        let (work, callbacks) = (self.take(py)?, &self.threads.callbacks);
+        if callbacks.ended() {
+            return Err(named(py, "DrumlinError", "the interpreter is ending, and no result would be told any more"));
+        }
         let task = self.threads.runtime.spawn(async move {
             let outcome = work.await;
             // Waits for Python's lock, which no thread of the runtime may do.
-            tokio::task::spawn_blocking(move || Python::try_attach(|py| tell(py, outcome, &done)));
+            tokio::task::spawn_blocking(move || callbacks.make(|py| tell(py, outcome, &done)));
         });
         Ok(Task { handle: task.abort_handle() })
     }

@@ -3,7 +3,8 @@
 //! lock in there may be held for ever by a thread that is not there.
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -19,7 +20,61 @@ pub const FORKED: &str = "was opened before the process was forked, and its thre
 #[derive(Debug)]
 pub struct Threads {
     pub runtime: Runtime,
+    pub callbacks: Callbacks,
     process: u32,
+}
+
+/// The calls of Python functions that threads of the runtime make. One that is under way while the interpreter is taken
+/// down would crash the process, so the end of the interpreter waits for them, and none begins after it.
+#[derive(Debug, Default)]
+pub struct Callbacks {
+    under_way: AtomicUsize,
+    ended: AtomicBool,
+}
+
+impl Callbacks {
+    /// How long the interpreter waits for those under way.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Makes a call, unless the interpreter ends.
+    pub fn make(&self, call: impl FnOnce(Python<'_>)) {
+        /// Counts down even if the call panics.
+        struct UnderWay<'a>(&'a AtomicUsize);
+        impl Drop for UnderWay<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        // IMPORTANT: counted before the end is looked at: either this sees the end, or the end sees this.
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let _under_way = UnderWay(&self.under_way);
+        if !self.ended() {
+            Python::try_attach(call);
+        }
+    }
+
+    /// Whether no call is made any more.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + Callbacks::PATIENCE;
+        while self.under_way.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Called when the interpreter ends, before anything of it is taken down.
+#[pyfunction]
+pub fn end_callbacks(py: Python<'_>) {
+    // SAFETY: what the pointer points to is never freed.
+    let threads = unsafe { THREADS.load(Ordering::Acquire).as_ref() };
+    if let Some(threads) = threads.filter(|threads| threads.are_here()) {
+        py.detach(|| threads.callbacks.end());
+    }
 }
 
 /// That of the process which started it.
@@ -35,7 +90,8 @@ impl Threads {
         }
         let runtime = Builder::new_multi_thread().enable_all().thread_name("drumlin").build();
         let failed = |error| PyRuntimeError::new_err(format!("the threads of a store could not be started: {error}"));
-        let made = Box::leak(Box::new(Threads { runtime: runtime.map_err(failed)?, process: std::process::id() }));
+        let (runtime, callbacks, process) = (runtime.map_err(failed)?, Callbacks::default(), std::process::id());
+        let made = Box::leak(Box::new(Threads { runtime, callbacks, process }));
         match THREADS.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(made),
             // SAFETY: as above. Another thread was faster; the runtime made here stays idle.
