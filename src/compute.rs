@@ -5,10 +5,12 @@
 //! that waits for it ([`while_waiting`]) is computed there, with a permit as well.
 //! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
 //! takes all cores of the searches at once. If searches spend their time on scans that a graph would save, the build
-//! has the searches' priority and some of their permits.
+//! has the searches' priority and some of their permits. Texts are embedded at a low priority too (`later`).
 //! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
 //! caller that stops waiting interrupts the work.
 
+#[cfg(feature = "embedding")]
+mod later;
 mod off_thread;
 mod seats;
 mod waiting_thread;
@@ -43,6 +45,8 @@ pub struct Compute {
     built_us: AtomicU64,
     pool: Arc<rayon::ThreadPool>,
     urgent: Arc<rayon::ThreadPool>,
+    #[cfg(feature = "embedding")]
+    later: later::LaterThreads,
 }
 
 /// How much searches would gain by a graph: the share of their time that a graph would save, from 0 to 1.
@@ -108,6 +112,8 @@ impl Compute {
             built_us: AtomicU64::new(0),
             pool: Arc::new(pool),
             urgent: Arc::new(urgent),
+            #[cfg(feature = "embedding")]
+            later: later::LaterThreads::new(index_threads),
         })
     }
 

@@ -38,6 +38,8 @@ pub mod cli;
 mod collection;
 mod compute;
 mod config;
+#[cfg(feature = "embedding")]
+mod embedding;
 mod environment;
 mod error;
 mod file;
@@ -118,6 +120,14 @@ pub mod searches {
     };
 }
 
+/// What makes embeddings of texts, and the sentence models in the bucket: see [`Store::models`] and
+/// [`Collection::embed`].
+pub mod models {
+    pub use crate::collection::request::{Embedder, EmbedderSource, TextRole, check_model_name};
+    #[cfg(feature = "embedding")]
+    pub use crate::store::models::{ModelInfo, Models, is_model_file};
+}
+
 /// The parts of a [`Filter`].
 pub mod filters {
     pub use crate::filter::{Clause, DateTime, FilterError, Limit, Number, Scalar};
@@ -126,7 +136,8 @@ pub mod filters {
 /// Files in the bucket beside the collections: see [`Store::files`].
 pub mod files {
     pub use crate::file::{
-        Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, PutFile, PutOutcome, check_file_name,
+        Download, FILES, FileCondition, FileCounts, FileInfo, FilePage, ListFiles, MODELS, PutFile, PutOutcome,
+        check_file_name,
     };
     pub use crate::store::files::Files;
 }

@@ -18,6 +18,7 @@ use crate::bucket::StoreTime;
 use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
 use crate::error::{Error, Result};
+use crate::format::file_record::holds_files;
 use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
 use crate::head::{self, HeadError, HeadRead};
 use crate::record::{Metric, Version};
@@ -224,11 +225,17 @@ impl<'a> Check<'a> {
         Ok(false)
     }
 
+    /// Whether the records are those of files. Where the catalog does not tell, the parts of files beside them do.
+    fn holds_files(&self, head: &Head) -> bool {
+        let named = |name: &String| name.rsplit('/').next().is_some_and(holds_files);
+        let holds = self.expected.name.as_ref().map_or(!self.objects.file_parts.is_empty(), named);
+        holds && head.config.dimension == Some(0)
+    }
+
     async fn live(&mut self, head: &Head) -> Result<BTreeMap<String, String>> {
         let fold = match self.id {
             StreamId::Catalog => Fold::with_texts(),
-            // Collections of dimension 0 hold the records of files.
-            StreamId::Collection(_) if head.config.dimension == Some(0) => Fold::with_files(),
+            StreamId::Collection(_) if self.holds_files(head) => Fold::with_files(),
             StreamId::Collection(_) => Fold::default(),
         };
         let (fold, whole) = self.segments(head, fold).await?;

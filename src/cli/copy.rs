@@ -10,7 +10,8 @@ use super::bulk_load::{self, How, Skipped, Tally};
 use super::names;
 use super::place::{Chosen, StorePlace};
 use super::serve;
-use crate::files::{FILES, FileInfo, Files, ListFiles, PutFile};
+use crate::files::{FILES, FileInfo, Files, ListFiles, MODELS, PutFile};
+use crate::models::Embedder;
 use crate::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version};
 
 /// Records read at once.
@@ -87,8 +88,14 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
             copied += 1;
             continue;
         }
+        if info.name == MODELS {
+            let models = copy_models(source, target).await?;
+            println!("{models} models");
+            copied += 1;
+            continue;
+        }
         let collection = source.collection_by_id(info.id).await?;
-        let (records, Tally { added, there }) = copy(&collection, &info, target).await?;
+        let (records, Tally { added, there }) = copy((&collection, source), &info, target).await?;
         let (scope, name) = (&info.scope, &info.name);
         println!(
             "{}/{}/{name}: {records} records, {added} added, {there} were there already",
@@ -133,6 +140,25 @@ async fn copy_files(source: &Store, scope: &Scope, target: &Store) -> Result<u64
     Ok(files)
 }
 
+/// Copies the models of a bucket that are missing in the target; returns how many there are.
+async fn copy_models(source: &Store, target: &Store) -> Result<usize> {
+    let models = source.models().list().await?;
+    for model in &models {
+        copy_model(source, &model.name, target).await?;
+    }
+    Ok(models.len())
+}
+
+/// Copies a model, unless the target has one of that name.
+async fn copy_model(source: &Store, name: &str, target: &Store) -> Result<()> {
+    match target.models().get(name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            target.models().add(name, source.models().read(name).await?).await.map(drop)
+        }
+        there => there.map(drop),
+    }
+}
+
 async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
     let download = from.get(&file.name, Consistency::Strong).await?;
     let said = download.info().clone();
@@ -152,9 +178,9 @@ async fn copy_file(from: &Files, to: &Files, file: FileInfo) -> Result<()> {
 }
 
 /// Copies the missing records of a collection; returns the number of its records, and the outcome.
-async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Result<(usize, Tally)> {
+async fn copy((source, store): (&Collection, &Store), info: &CollectionInfo, target: &Store) -> Result<(usize, Tally)> {
     let mut scan = source.scan(Consistency::Strong).await?;
-    let copy = begun(source, info, scan.version(), target).await?;
+    let copy = begun((source, store), info, scan.version(), target).await?;
     let bar = bulk_load::bar(&info.name, Some(scan.count() as u64))?;
     // Every record is offered again: a count of the records there does not say which ones they are.
     let (mut tally, mut skipped) = (Tally::default(), Skipped::none());
@@ -172,10 +198,22 @@ async fn copy(source: &Collection, info: &CollectionInfo, target: &Store) -> Res
 }
 
 /// The collection to copy into: a new one, or the one that an earlier run began.
-async fn begun(source: &Collection, info: &CollectionInfo, version: Version, target: &Store) -> Result<Collection> {
+async fn begun(
+    (source, store): (&Collection, &Store),
+    info: &CollectionInfo,
+    version: Version,
+    target: &Store,
+) -> Result<Collection> {
     let Scope { tenant, database } = &info.scope;
     made_sure(target.namespaces().create_tenant(tenant).await)?;
     made_sure(target.namespaces().create_database(tenant, database).await)?;
+    let mut embedder = info.embedder.clone();
+    if let Some(name) = embedder.as_ref().and_then(|embedder| embedder.model_name())
+        && let Err(error) = copy_model(store, name, target).await
+    {
+        tracing::warn!(model = name, %error, "the model of the collection was not copied");
+        embedder = embedder.map(Embedder::optional);
+    }
     let mut extension = info.extension.clone();
     let origin = json!({"collection": info.id, "version": version});
     extension.insert(ORIGIN.to_owned(), origin.clone());
@@ -186,6 +224,7 @@ async fn begun(source: &Collection, info: &CollectionInfo, version: Version, tar
         metadata: info.metadata.clone(),
         index: info.index.clone(),
         text: info.text.clone(),
+        embedder,
         extension,
     };
     match target.with_scope(&info.scope).create_collection(spec).await {
@@ -227,9 +266,9 @@ mod tests {
         notes.add(["a", "b", "c"].map(record)).await.unwrap();
         let info = source.admin().all_collections().await.unwrap().remove(0);
         let version = notes.scan(Consistency::Strong).await.unwrap().version();
-        let there = begun(&notes, &info, version, &target).await.unwrap();
+        let there = begun((&notes, &source), &info, version, &target).await.unwrap();
         there.add(["c", "x", "y"].map(record)).await.unwrap();
-        assert_eq!(copy(&notes, &info, &target).await.unwrap(), (3, Tally { added: 2, there: 1 }));
+        assert_eq!(copy((&notes, &source), &info, &target).await.unwrap(), (3, Tally { added: 2, there: 1 }));
         let ids: Vec<_> = there.get(Get::all()).await.unwrap().records.into_iter().map(|found| found.id).collect();
         assert_eq!(ids, ["c", "x", "y", "a", "b"]);
     }

@@ -23,6 +23,7 @@ mod key_settings;
 mod listen_settings;
 mod look;
 mod memory_settings;
+mod model;
 mod names;
 mod place;
 mod refusal;
@@ -56,6 +57,9 @@ enum Command {
     /// Copy collections from another database, or a file into a collection; an interrupted run continues where it stopped.
     #[command(subcommand)]
     Import(import::Origin),
+    /// Put sentence models into the bucket, which make embeddings of texts.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Make keys for the server.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -137,6 +141,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Import(origin) => import::run(origin)?,
         Command::Key(command) => key::run(command)?,
+        Command::Model(command) => model::run(&command)?,
         Command::Export(flags) => export::run(&flags)?,
         Command::Copy(flags) => copy::run(&flags)?,
         Command::Cost(flags) => cost::run(&flags)?,

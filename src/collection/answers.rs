@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::pin::PinGuard;
 use super::read::ranked::RankedPage;
+#[cfg(feature = "server")]
+use super::read::ranked::RankedRow;
 use super::request::{FacetAnswer, Found, Get, GroupSize, Hit, Include, QueryAnswer};
 use super::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
@@ -172,6 +174,14 @@ pub struct RankedRows {
 impl RankedRows {
     pub(super) fn of(snapshot: Arc<Snapshot>, page: RankedPage, pin: Arc<PinGuard>) -> RankedRows {
         RankedRows { snapshot, page, _pin: pin }
+    }
+
+    /// The records at these places, in this order.
+    #[cfg(feature = "server")]
+    pub(crate) fn chosen(mut self, places: &[usize]) -> RankedRows {
+        let mut rows: Vec<Option<RankedRow>> = self.page.rows.drain(..).map(Some).collect();
+        self.page.rows = places.iter().filter_map(|place| rows.get_mut(*place)?.take()).collect();
+        self
     }
 
     /// The facets that the search asked for: of all ranked records, also of those beyond the limit.

@@ -2,6 +2,7 @@
 //! A read waits for the bucket only if it is strong, or for a second at most after a time without use.
 
 mod ranked;
+mod texts;
 mod transactions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +18,8 @@ use super::graph_maintenance::QuietTimer;
 use super::inverted_maintenance::InvertedRounds;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
-    CollectionInfo, Consistency, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection, ServingState,
-    Write, WriteOutcome,
+    CollectionInfo, Consistency, Embedder, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection,
+    ServingState, Write, WriteOutcome,
 };
 use super::state::KeyTypes;
 use super::state::graphs::GraphParts;
@@ -56,6 +57,8 @@ pub struct Identity {
     pub index: IndexSettings,
     /// How documents are searched by their words.
     pub text: TextSettings,
+    /// What makes embeddings of documents that come without one.
+    pub embedder: Option<Embedder>,
     /// Stored with it, never interpreted here.
     pub extension: Map<String, Value>,
 }
@@ -148,7 +151,7 @@ impl Collection {
     /// Applies a write request as [`write`](Self::write) does. A refused request is handed back where possible.
     pub(crate) async fn offer(&self, write: Write) -> Result<WriteOutcome, (Error, Option<Box<Write>>)> {
         let lost = |error| (error, None);
-        let change = Change::Write(write);
+        let change = Change::Write(self.with_embeddings(write).await.map_err(lost)?);
         // IMPORTANT: reserve before pinning, so that a load which waits for room never waits for this write.
         let _room = self.room_for(&change).await.map_err(lost)?;
         let pinned = match self.used().await {
@@ -342,7 +345,8 @@ impl Collection {
     /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
-        let Identity { id, name, scope, metric, metadata, index, text, extension } = self.identity().as_ref().clone();
+        let Identity { id, name, scope, metric, metadata, index, text, embedder, extension } =
+            self.identity().as_ref().clone();
         let state = match self.inner.stream.shared().damage() {
             Some((key, cause)) => ServingState::Damaged { key, cause },
             None => ServingState::Ready,
@@ -358,6 +362,7 @@ impl Collection {
             metadata,
             index,
             text,
+            embedder,
             extension,
             state,
         }

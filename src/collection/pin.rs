@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::handle::Collection;
+use super::request::{EmbedRequest, ScoreRequest};
 use super::state::snapshot::Snapshot;
 use crate::error::Result;
 use crate::memory::Reservation;
@@ -132,6 +133,8 @@ impl Drop for PinGuard {
 }
 
 type LoadHook = dyn Fn(CollectionId) -> BoxFuture<'static, Result<PinGuard>> + Send + Sync;
+type EmbedHook = dyn Fn(EmbedRequest) -> BoxFuture<'static, Result<Vec<Vec<f32>>>> + Send + Sync;
+type ScoreHook = dyn Fn(ScoreRequest) -> BoxFuture<'static, Result<Vec<f32>>> + Send + Sync;
 type MakeRoomHook = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
 
 /// What a collection asks of the store, because only the store can do it.
@@ -141,6 +144,11 @@ pub struct StoreHooks {
     pub load: Arc<LoadHook>,
     /// Reserves bytes for a write to a collection, which may evict others.
     pub make_room: Arc<MakeRoomHook>,
+    /// Makes embeddings of texts.
+    pub embed: Arc<EmbedHook>,
+    /// Compares texts with a query, by a cross-encoder.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    pub score: Arc<ScoreHook>,
 }
 
 impl fmt::Debug for StoreHooks {

@@ -2,6 +2,7 @@
 //! HTTP API and Chroma's share these types.
 
 mod collection_spec;
+mod embedder;
 mod facets;
 mod groups;
 mod query;
@@ -12,6 +13,7 @@ pub(in crate::collection) mod validate;
 use serde_json::{Map, Value};
 
 pub use self::collection_spec::CollectionSpec;
+pub use self::embedder::{EmbedRequest, Embedder, EmbedderSource, ScoreRequest, TextRole, check_model_name};
 pub use self::facets::{Facet, FacetAnswer, FacetNumbers, FacetSearch, FacetValues, FacetsAnswer, MOST_VALUES};
 pub use self::groups::{GroupSize, GroupedSearch};
 pub use self::query::Query;
@@ -351,6 +353,8 @@ pub struct CollectionInfo {
     pub index: IndexSettings,
     /// How documents are searched by their words.
     pub text: TextSettings,
+    /// What makes embeddings of documents that come without one.
+    pub embedder: Option<Embedder>,
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
     /// Whether it can be used.

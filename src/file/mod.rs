@@ -12,6 +12,7 @@ mod request;
 mod sweep;
 mod upload;
 
+pub use crate::format::file_record::{FILES, MODELS, holds_files};
 pub use budget::FileCounts;
 pub use download::Download;
 pub use file_store::{FileShare, FileStore, no_file};
@@ -19,7 +20,3 @@ pub use file_store::{FileShare, FileStore, no_file};
 pub use file_store::{PendingDelete, Received};
 pub use name::check_file_name;
 pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
-
-/// The name of the collection that holds the records of a database's files. No name that a user may give begins
-/// with a dot.
-pub const FILES: &str = ".files";

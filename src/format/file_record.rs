@@ -14,6 +14,19 @@ use crate::record::{MetaValue, Metadata};
 /// The id of the record of the sweeps. No file's name begins with a slash.
 pub const SWEEP_ID: &str = "/sweep";
 
+/// The name of the collection that holds the records of a database's files. No name that a user may give begins
+/// with a dot.
+pub const FILES: &str = ".files";
+
+/// The name of the collection that holds the records of the files of models. Of it, the bucket has one at most: in the
+/// default database.
+pub const MODELS: &str = ".models";
+
+/// Whether a collection of that name holds records of files, which is not for users to see.
+pub fn holds_files(name: &str) -> bool {
+    name == FILES || name == MODELS
+}
+
 /// SHA-256 of a file's bytes; 64 lower-case hex digits wherever it is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256Sum(pub [u8; 32]);

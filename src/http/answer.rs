@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::stream::{JsonPieces, append};
 use crate::collection::answers::{Matches, Reading};
-use crate::collection::request::{CollectionInfo, Found, IndexSettings, ServingState};
+use crate::collection::request::{CollectionInfo, Embedder, Found, IndexSettings, ServingState};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
 use crate::text::TextSettings;
@@ -46,6 +46,8 @@ pub(super) struct CollectionBody {
     metadata: Option<Metadata>,
     index: IndexSettings,
     text: TextSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedder: Option<Embedder>,
     #[serde(flatten)]
     state: ServingState,
 }
@@ -64,6 +66,7 @@ impl From<CollectionInfo> for CollectionBody {
             metadata: info.metadata,
             index: info.index,
             text: info.text,
+            embedder: info.embedder,
             state: info.state,
         }
     }

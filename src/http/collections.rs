@@ -41,6 +41,7 @@ pub(super) async fn create(
         metadata: body.metadata.map(|m| m.0),
         index: body.index.0.into(),
         text: body.text.0,
+        embedder: body.embedder,
         ..CollectionSpec::default()
     };
     let scope = parameters.scope();

@@ -19,6 +19,7 @@ mod coding;
 mod collections;
 mod connections;
 mod documentation;
+mod embeddings;
 mod error;
 mod facets;
 mod files;
@@ -35,6 +36,7 @@ mod rank_request;
 mod ranked;
 mod ranked_answer;
 mod records;
+mod reranking;
 mod sent;
 mod socket;
 mod starting;
@@ -226,6 +228,11 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::GET, "/api/collections/{name}/count", get(records::count)),
         (Method::POST, "/api/collections/{name}/count", post(records::count_matching)),
         (Method::POST, "/api/collections/{name}/facets", post(facets::facets)),
+        (Method::POST, "/api/collections/{name}/embed", post(embeddings::embed)),
+        #[cfg(feature = "embedding")]
+        (Method::GET, "/api/models", get(embeddings::models)),
+        #[cfg(feature = "embedding")]
+        (Method::POST, "/v1/embeddings", post(embeddings::as_openai)),
         (Method::POST, "/api/s3/sync", post(operations::sync)),
         (Method::GET, "/api/s3/status", get(operations::status)),
         (Method::GET, "/health", get(operations::health)),

@@ -1,4 +1,5 @@
-//! Searches of the native API by words and by sparse vectors, alone, together, or fused with an embedding.
+//! Searches of the native API by texts and by sparse vectors, alone, together, or fused with an embedding. A text is
+//! searched for by its words, by its meaning (the embedding that the collection's embedder makes of it), or by both.
 //! Invariant: an answer has for each search of the request how it ranked a record, so that a person can see why it is
 //! where it is.
 
@@ -16,10 +17,13 @@ use super::bounded::{List, SparseEntries};
 use super::error::ApiError;
 use super::ranked_answer::{Highlight, PartName, RankedAnswer, RankedAnswerBody};
 use super::records::room_for_rows;
+use super::reranking::Reranking;
 use super::stream;
-use super::wire::{SearchBody, filter, include};
+use super::wire::{Embedding, SearchBody, filter, include};
 use crate::collection::handle::Collection;
-use crate::collection::request::{Combination, Fusion, GroupedSearch, LeafQuery, LeafSearch, RankedSearch, Ranking};
+use crate::collection::request::{
+    Combination, Fusion, GroupedSearch, LeafQuery, LeafSearch, RankedSearch, Ranking, TextRole,
+};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::ranking::Normalisation;
@@ -38,6 +42,18 @@ const RRF_K: f32 = 60.0;
 pub(crate) struct TextBody {
     query: String,
     options: QueryOptions,
+}
+
+/// `mode` of a search: how its text is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TextMode {
+    /// By the embedding that the collection's embedder makes of it.
+    Meaning,
+    /// By its words.
+    Words,
+    /// By both, fused.
+    Both,
 }
 
 /// `text` of a search as an object.
@@ -144,10 +160,17 @@ pub(crate) enum HighlightBody {
     Settings(HighlightSettings),
 }
 
+impl TextBody {
+    /// The text as it came.
+    pub(super) fn query(&self) -> &str {
+        &self.query
+    }
+}
+
 impl SearchBody {
     /// Whether the search is more than one of embeddings.
     pub(super) fn ranks(&self) -> bool {
-        let by_words = self.text.is_some() || self.highlight.is_some();
+        let by_words = self.text.is_some() || self.mode.is_some() || self.highlight.is_some() || self.rerank.is_some();
         let beside = self.group_by.is_some() || self.diversity.is_some() || self.facets.is_some();
         let examples = self.like.is_some() || self.unlike.is_some() || self.strategy.is_some();
         by_words || self.sparse.is_some() || self.fusion.is_some() || beside || examples
@@ -166,12 +189,14 @@ pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody)
 
 /// What such a search finds, at most `k` records.
 pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<RankedAnswer, ApiError> {
+    let limits = &collection.surroundings().limits;
+    let (mut body, by_words) = with_meaning(collection, body).await?;
+    let reranking = Reranking::take(&mut body, limits.k)?;
     let analyser = collection.analyser()?;
     let highlight = highlighting(body.highlight.as_ref())?;
     let include = include(body.include.clone());
     let text = body.text.as_ref().map(|text| TextQuery::parse(&text.query, &analyser, &text.options)).transpose()?;
-    let limits = &collection.surroundings().limits;
-    let (names, grouping, search) = ranked_search(limits, body, (text.clone(), &analyser))?;
+    let (names, grouping, search) = ranked_search(limits, body, (text.clone().filter(|_| by_words), &analyser))?;
     let (groups, rows) = match grouping {
         Some(Grouping { key, groups, records }) => {
             let found = collection.rank_groups(GroupedSearch { search, key, groups, records }).await?;
@@ -184,7 +209,41 @@ pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<Ra
         }
     };
     let highlight = highlight.zip(text).map(|(settings, query)| Highlight { settings, query, analyser });
-    Ok(RankedAnswer { rows, groups, include, names, highlight })
+    let answer = RankedAnswer { rows, groups, include, names, highlight, rerank_scores: Vec::new() };
+    match reranking {
+        Some(reranking) => reranking.apply(collection, answer).await,
+        None => Ok(answer),
+    }
+}
+
+/// The search with the embedding of its text, if that is to be searched for by its meaning; and whether it is to be
+/// searched for by its words.
+async fn with_meaning(collection: &Collection, mut body: SearchBody) -> Result<(SearchBody, bool), ApiError> {
+    let Some(text) = &body.text else {
+        return match body.mode {
+            None => Ok((body, true)),
+            Some(_) => Err(ApiError::invalid("mode: expected a text beside it, got none")),
+        };
+    };
+    let embedded = body.embedding.is_some() || body.like.is_some() || body.unlike.is_some();
+    let can_embed = collection.identity().embedder.as_ref().is_some_and(|embedder| !embedder.optional);
+    let mode = body.mode.unwrap_or(if can_embed && !embedded { TextMode::Both } else { TextMode::Words });
+    if mode == TextMode::Words {
+        return Ok((body, true));
+    }
+    if embedded || body.embeddings.is_some() {
+        return Err(ApiError::invalid(
+            "mode: the meaning of the text is an embedding, so expected no embedding, like or unlike beside it; mode              \"words\" fuses the words with these",
+        ));
+    }
+    if mode == TextMode::Meaning && text.options != QueryOptions::default() {
+        return Err(ApiError::invalid(
+            "text: minimum_match, prefix and typos are about words; expected mode \"words\" or \"both\" with them",
+        ));
+    }
+    let made = collection.embed(vec![text.query.clone()], TextRole::Query).await?;
+    body.embedding = made.into_iter().next().map(Embedding);
+    Ok((body, mode == TextMode::Both))
 }
 
 fn highlighting(body: Option<&HighlightBody>) -> Result<Option<HighlightSettings>, ApiError> {

@@ -77,6 +77,9 @@ pub struct RankedHit {
     /// Elsewhere: larger ones are better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
+    /// What the model said that put the records into this order: larger ones are better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank_score: Option<f32>,
     /// How each search of a fusion ranked it.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "by_name")]
     pub parts: Vec<HitPart>,
@@ -142,6 +145,8 @@ pub(super) struct RankedAnswer {
     pub(super) include: Include,
     pub(super) names: Vec<PartName>,
     pub(super) highlight: Option<Highlight>,
+    /// Of each record, if a model put them into this order; empty otherwise.
+    pub(super) rerank_scores: Vec<Option<f32>>,
 }
 
 impl RankedAnswer {
@@ -176,7 +181,8 @@ impl RankedAnswer {
         };
         let parts = self.names.iter().zip(self.rows.parts(place)).map(part).collect();
         let found = Found { document: found.document.filter(|_| self.include.document), ..found };
-        Ok(Some(RankedHit { distance, score, parts, highlights, ..RankedHit::new(found) }))
+        let rerank_score = self.rerank_scores.get(place).copied().flatten();
+        Ok(Some(RankedHit { distance, score, rerank_score, parts, highlights, ..RankedHit::new(found) }))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::bounded::{self, ExampleIds, Ids, List, Queries, Records, Tree};
 use super::meter;
-use crate::collection::request::{Consistency, ExampleStrategy, Include, IndexSettings, Scope};
+use crate::collection::request::{Consistency, Embedder, ExampleStrategy, Include, IndexSettings, Scope, TextRole};
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
@@ -20,7 +20,8 @@ use crate::text::TextSettings;
 
 use super::beside::{DiversityBody, GroupingBody};
 use super::facets::{FacetsBody, FacetsRequestBody};
-use super::ranked::{FusionBody, HighlightBody, SparseQueryBody, TextBody};
+use super::ranked::{FusionBody, HighlightBody, SparseQueryBody, TextBody, TextMode};
+use super::reranking::RerankBody;
 
 /// A JSON object, and nothing else: serde's derived code would also accept a list of the fields in order.
 #[derive(Debug, Default)]
@@ -118,6 +119,8 @@ pub(crate) struct CreateBody {
     pub(crate) index: JsonObject<IndexBody>,
     #[serde(default)]
     pub(crate) text: JsonObject<TextSettings>,
+    #[serde(default)]
+    pub(crate) embedder: Option<Embedder>,
 }
 
 /// `index` of a create: [`IndexSettings`], strictly.
@@ -153,7 +156,8 @@ pub(crate) struct RecordsBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordBody {
     id: String,
-    embedding: Embedding,
+    /// None where the collection's embedder makes it of the document.
+    embedding: Option<Embedding>,
     document: Option<String>,
     uri: Option<String>,
     metadata: Option<MetadataBody>,
@@ -163,7 +167,7 @@ impl From<RecordBody> for Record {
     fn from(body: RecordBody) -> Record {
         Record {
             id: body.id,
-            embedding: body.embedding.0,
+            embedding: body.embedding.map(|embedding| embedding.0).unwrap_or_default(),
             document: body.document,
             uri: body.uri,
             metadata: body.metadata.map(|m| m.0),
@@ -251,8 +255,12 @@ pub(crate) struct SearchBody {
     pub(crate) exact: bool,
     /// Records whose embedding is farther are left out.
     pub(crate) max_distance: Option<Component>,
-    /// Words to search for in documents.
+    /// Words to search for in documents, or a text whose meaning is searched for.
     pub(crate) text: Option<TextBody>,
+    /// How the text is searched for.
+    pub(crate) mode: Option<TextMode>,
+    /// A model that puts what was found into another order.
+    pub(crate) rerank: Option<JsonObject<RerankBody>>,
     /// A sparse vector to search for under a metadata key.
     pub(crate) sparse: Option<SparseQueryBody>,
     /// How several searches become one.
@@ -278,6 +286,15 @@ pub(crate) fn default_k() -> usize {
     10
 }
 
+/// `POST …/embed`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbedBody {
+    pub(crate) texts: List<String, Queries>,
+    #[serde(default)]
+    pub(crate) role: TextRole,
+}
+
 /// An empty body: none at all, or `{}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -285,7 +302,7 @@ pub(crate) struct EmptyBody {}
 
 super::body::bodies! {
     Records: RecordsBody, UpdatesBody;
-    Query: CountBody, DeleteBody, FacetsRequestBody, GetBody;
+    Query: CountBody, DeleteBody, EmbedBody, FacetsRequestBody, GetBody;
     Settings: CreateBody, EmptyBody;
 }
 

@@ -409,6 +409,7 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
         metadata,
         index: record.configuration.index.clone(),
         text: record.configuration.text.clone(),
+        embedder: record.configuration.embedder.clone(),
         extension: record.configuration.extension.clone(),
     })
 }

@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use super::background::Sign;
 use super::catalog;
 use super::entry::{Entry, Eviction, Progress};
-use super::{Inner, PARALLEL_COLLECTIONS};
+use super::{Inner, PARALLEL_COLLECTIONS, embedding};
 use crate::bucket::keys::StreamId;
 use crate::collection::estimate::{self, LoadSize};
 use crate::collection::pin::StoreHooks;
+use crate::collection::request::{EmbedRequest, ScoreRequest};
 use crate::compute::off_thread;
 use crate::error::{Error, Result};
 use crate::format::head::{Head, SegmentEntry};
@@ -144,6 +145,8 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
         if let Some(limit) = inner.settings.evict_idle_after {
             inner.evict_idle(limit);
         }
+        #[cfg(feature = "embedding")]
+        inner.let_idle_models_go();
         let (Some(limit), true) = (inner.instance.budget.limit_bytes(), inner.instance.budget.is_over()) else {
             continue;
         };
@@ -163,7 +166,7 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
 /// The hooks by which collections of a store reserve memory, and load themselves again after an eviction.
 pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     let closing = || Error::unavailable("the store is closed");
-    let owner = weak.clone();
+    let [owner, embedding_owner, scoring_owner] = [weak.clone(), weak.clone(), weak.clone()];
     let load = move |id: CollectionId| {
         let weak = owner.clone();
         async move {
@@ -183,7 +186,16 @@ pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
         }
         .boxed()
     };
-    StoreHooks { load: Arc::new(load), make_room: Arc::new(make_room) }
+    let embed = move |request: EmbedRequest| {
+        let weak = embedding_owner.clone();
+        async move { embedding::embed(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
+    };
+    let score = move |request: ScoreRequest| {
+        let weak = scoring_owner.clone();
+        async move { embedding::score(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
+    };
+    let (load, make_room, embed, score) = (Arc::new(load), Arc::new(make_room), Arc::new(embed), Arc::new(score));
+    StoreHooks { load, make_room, embed, score }
 }
 
 /// How long an open collection has been idle.
@@ -208,7 +220,7 @@ impl Inner {
     }
 
     /// Reserves memory for the collection `whose`, and evicts others for it.
-    async fn make_room(
+    pub(super) async fn make_room(
         self: &Arc<Self>,
         size: LoadSize,
         purpose: Purpose,
@@ -223,6 +235,10 @@ impl Inner {
         loop {
             if let Some(room) = self.reserve(size.need, purpose).await {
                 return Some(room);
+            }
+            #[cfg(feature = "embedding")]
+            if self.let_models_go() {
+                continue;
             }
             let others = self.others(whose);
             let others_do = !others.is_empty() && self.would_do(&others, size.least, purpose);

@@ -1,5 +1,5 @@
 //! Files of a database, and the collection that holds their records. The first file creates it, the end of the
-//! database drops it, and no user sees it as a collection.
+//! database drops it, and no user sees it as a collection. Models are files too, in a collection of their own.
 //! Invariant: only this module names a collection with a leading dot.
 
 use std::ops::Range;
@@ -23,7 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "server")]
 use crate::file::Received;
 use crate::file::{
-    Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, check_file_name, no_file,
+    Download, FILES, FileInfo, FilePage, FileStore, ListFiles, PutFile, PutOutcome, check_file_name, holds_files,
+    no_file,
 };
 use crate::format::StreamConfig;
 use crate::format::head::Head;
@@ -57,12 +58,14 @@ use crate::text::TextSettings;
 #[derive(Debug, Clone)]
 pub struct Files {
     store: Store,
+    /// The collection of their records: [`FILES`] or [`MODELS`](crate::file::MODELS).
+    records: &'static str,
 }
 
 impl Store {
     /// The files of the database.
     pub fn files(&self) -> Files {
-        Files { store: self.clone() }
+        Files { store: self.clone(), records: FILES }
     }
 
     /// The settings for files of this store.
@@ -71,8 +74,8 @@ impl Store {
     }
 
     /// The collection of a database's files, if there is one.
-    async fn file_store(&self) -> Result<Option<FileStore>> {
-        let found = self.opened(|inner| inner.find(&self.scope, FILES)).await?;
+    async fn file_store(&self, records: &str) -> Result<Option<FileStore>> {
+        let found = self.opened(|inner| inner.find(&self.scope, records)).await?;
         match found {
             Some(collection) => Ok(Some(self.inner.file_store(collection.pinned().await?))),
             None => Ok(None),
@@ -80,10 +83,10 @@ impl Store {
     }
 
     /// The collection of a database's files; creates it if it does not exist.
-    async fn file_store_made(&self) -> Result<FileStore> {
+    async fn file_store_made(&self, records: &str) -> Result<FileStore> {
         let scope = self.scope();
         for _ in 0..ATTEMPTS {
-            if let Some(file_store) = self.file_store().await? {
+            if let Some(file_store) = self.file_store(records).await? {
                 return Ok(file_store);
             }
             self.namespaces().database(&scope.tenant, &scope.database).await?;
@@ -91,7 +94,7 @@ impl Store {
             // Dimension 0 states for good that no record has an embedding.
             let config = StreamConfig::of_dimension(0);
             let head = Head::new(StreamId::Collection(id).to_string(), config);
-            match self.publish(id, &head, record(scope)).await {
+            match self.publish(id, &head, record(scope, records)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),
                 published => return Ok(self.inner.file_store(published?.pinned().await?)),
             }
@@ -103,17 +106,18 @@ impl Store {
 }
 
 /// The record of the collection of a database's files.
-fn record(scope: &Scope) -> CollectionRecord {
+fn record(scope: &Scope, name: &str) -> CollectionRecord {
     CollectionRecord {
         tenant: scope.tenant.clone(),
         database: scope.database.clone(),
-        name: FILES.to_owned(),
+        name: name.to_owned(),
         metadata: None,
         configuration: Configuration {
             metric: Metric::L2,
             dimension: Some(0),
             index: IndexSettings::default(),
             text: TextSettings::default(),
+            embedder: None,
             extension: Map::new(),
             other: Map::new(),
         },
@@ -125,15 +129,21 @@ fn record(scope: &Scope) -> CollectionRecord {
 
 /// Refuses an operation that would separate the records of files from their contents.
 pub(super) fn check_no_files(name: &str, done: &str) -> Result<()> {
-    match name == FILES {
+    match holds_files(name) {
         true => Err(Error::invalid(format!(
-            "{FILES} holds the records of files and cannot be {done}; copy the files instead"
+            "{name} holds the records of files and cannot be {done}; copy the files instead"
         ))),
         false => Ok(()),
     }
 }
 
 impl Files {
+    /// The files of the models of a bucket.
+    #[cfg(feature = "embedding")]
+    pub(super) fn of_models(store: &Store) -> Files {
+        Files { store: store.with_scope(&Scope::default()), records: crate::file::MODELS }
+    }
+
     /// Stores a body under a name, or replaces the file of that name: durable when this returns. Memory does not
     /// depend on the body's length.
     ///
@@ -145,7 +155,7 @@ impl Files {
         S: Stream<Item = Result<Bytes>> + Send,
     {
         check_file_name(name)?;
-        self.store.file_store_made().await?.put(name, file, body).await
+        self.store.file_store_made(self.records).await?.put(name, file, body).await
     }
 
     /// Stores a body that has no name yet.
@@ -154,7 +164,7 @@ impl Files {
     where
         S: Stream<Item = Result<Bytes>> + Send,
     {
-        self.store.file_store_made().await?.receive(file, body).await
+        self.store.file_store_made(self.records).await?.receive(file, body).await
     }
 
     /// Names a stored body; refuses if the database's files were dropped meanwhile.
@@ -216,7 +226,7 @@ impl Files {
         if consistency == Consistency::Strong {
             self.store.inner.follow_catalog().await?;
         }
-        let Some(file_store) = self.store.file_store().await? else { return Ok(FilePage::default()) };
+        let Some(file_store) = self.store.file_store(self.records).await? else { return Ok(FilePage::default()) };
         match file_store.list(list, consistency).await {
             Err(error) => self.remade(&file_store, error).await?.list(list, consistency).await,
             listed => listed,
@@ -229,7 +239,7 @@ impl Files {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
-        match self.store.file_store().await? {
+        match self.store.file_store(self.records).await? {
             Some(file_store) if file_store.id() != before.id() => Ok(file_store),
             _ => Err(error),
         }
@@ -238,7 +248,7 @@ impl Files {
     /// The collection of files, for the steps that a server adds to a download.
     pub(crate) async fn existing(&self, name: &str) -> Result<FileStore> {
         check_file_name(name)?;
-        self.store.file_store().await?.ok_or_else(|| no_file(name))
+        self.store.file_store(self.records).await?.ok_or_else(|| no_file(name))
     }
 }
 
@@ -247,9 +257,9 @@ impl Inner {
         FileStore::new(collection, self.files.clone())
     }
 
-    /// Sweeps the contents of files if `entry` is the collection of files. Returns how many objects were deleted.
+    /// Sweeps the contents of files if `entry` is a collection of files. Returns how many objects were deleted.
     pub(super) async fn sweep_files(&self, entry: &Entry, when: Sweep) -> Result<u64> {
-        match entry.pinned().filter(|_| entry.record().name == FILES) {
+        match entry.pinned().filter(|_| holds_files(&entry.record().name)) {
             Some(collection) => Ok(self.file_store(collection).sweep(when).await?.unwrap_or(0)),
             None => Ok(0),
         }

@@ -13,7 +13,7 @@ use super::{Inner, Store, eviction};
 use crate::bucket::keys::StreamId;
 use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
-use crate::collection::request::{CollectionSpec, Scope};
+use crate::collection::request::{CollectionSpec, Embedder, Scope};
 use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::StreamConfig;
@@ -35,8 +35,9 @@ impl Store {
     /// `AlreadyExists` if the name is taken, `NotFound` if there is no such database, `Invalid` for a bad
     /// name, dimension or index setting.
     pub async fn create_collection(&self, spec: impl Into<CollectionSpec>) -> Result<Collection> {
-        let (spec, scope) = (spec.into(), self.scope.as_ref());
+        let (mut spec, scope) = (spec.into(), self.scope.as_ref());
         self.check_spec(&spec)?;
+        self.check_embedder(&mut spec).await?;
         self.namespaces().database(&scope.tenant, &scope.database).await?;
         for _ in 0..ATTEMPTS {
             self.check_name_is_free(scope, &spec.name).await?;
@@ -53,10 +54,11 @@ impl Store {
         let CollectionSpec { name, dimension, index, text, .. } = spec;
         check_collection_name(name)?;
         let limit = self.inner.limits.dimension;
-        if dimension.is_some_and(|d| d == 0 || d > limit) {
-            return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
+        if let Some(dimension) = dimension.filter(|dimension| *dimension > limit) {
+            return Err(Error::invalid(format!("dimension: expected at most {limit}, got {dimension}")));
         }
         text.check()?;
+        spec.embedder.as_ref().map_or(Ok(()), Embedder::check)?;
         index.check()
     }
 
@@ -301,6 +303,7 @@ fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
             dimension: spec.dimension,
             index: spec.index.clone(),
             text: spec.text.clone(),
+            embedder: spec.embedder.clone(),
             extension: spec.extension.clone(),
             other: Map::new(),
         },

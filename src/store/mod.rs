@@ -9,6 +9,8 @@ mod bootstrap;
 pub mod catalog;
 pub mod checks;
 mod duckdb;
+#[cfg(feature = "embedding")]
+mod embedding;
 mod entry;
 mod eviction;
 pub mod files;
@@ -16,6 +18,10 @@ mod fork;
 pub mod garbage;
 mod lifecycle;
 mod lookup;
+#[cfg(feature = "embedding")]
+pub mod models;
+#[cfg(all(test, feature = "embedding"))]
+mod models_tests;
 pub mod modify;
 #[cfg(feature = "server")]
 mod named;
@@ -31,9 +37,11 @@ pub mod restore;
 #[cfg(feature = "server")]
 pub(crate) mod room;
 mod sql_view;
+#[cfg(not(feature = "embedding"))]
+mod without_embedding;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -50,6 +58,8 @@ use self::namespaces::Namespaces;
 use self::opening::Opening;
 use self::pulse::Pulse;
 use self::report::{CollectionSync, Recovery, SyncReport};
+#[cfg(not(feature = "embedding"))]
+use self::without_embedding as embedding;
 use crate::bucket::Bucket;
 use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
@@ -118,6 +128,11 @@ struct Inner {
     graph_turn: Arc<tokio::sync::Mutex<()>>,
     /// Whether it is decided which collections the start loads.
     planned: watch::Sender<bool>,
+    /// What makes handles of this store for its own work.
+    lifeline: OnceLock<Weak<Lifeline>>,
+    /// The models that are in memory.
+    #[cfg(feature = "embedding")]
+    embedders: embedding::Embedders,
     /// How collections reserve memory, and load themselves again.
     hooks: StoreHooks,
     recovery: Semaphore,
@@ -201,6 +216,9 @@ impl Store {
         };
         let catalog = opening.persist(open_catalog).await?;
         let inner = Arc::new_cyclic(|weak| Inner {
+            lifeline: OnceLock::new(),
+            #[cfg(feature = "embedding")]
+            embedders: Default::default(),
             hooks: eviction::hooks(weak.clone()),
             making_room: tokio::sync::Mutex::new(()),
             graph_turn: Arc::default(),
@@ -223,9 +241,12 @@ impl Store {
             opened,
             closing: Closing::default(),
         });
+        let lifeline = Arc::new(Lifeline(inner.clone()));
+        // Set once: an opening makes its own state.
+        let _ = inner.lifeline.set(Arc::downgrade(&lifeline));
         inner.reconcile();
         background::start(&inner);
-        Ok(Store { _lifeline: Arc::new(Lifeline(inner.clone())), inner, scope: Arc::default() })
+        Ok(Store { _lifeline: lifeline, inner, scope: Arc::default() })
     }
 
     /// A handle of this store that names collections and files in another database.
@@ -402,6 +423,13 @@ impl Inner {
             entries.insert(id, entry.clone());
             background::tend(self, entry);
         }
+    }
+
+    /// A handle of this store; `None` once all others are gone.
+    #[cfg(feature = "embedding")]
+    fn handle(self: &Arc<Self>) -> Option<Store> {
+        let lifeline = self.lifeline.get()?.upgrade()?;
+        Some(Store { inner: self.clone(), scope: Arc::default(), _lifeline: lifeline })
     }
 
     fn live_entries(&self) -> Vec<Arc<Entry>> {

@@ -12,7 +12,7 @@ use crate::bucket::call::Direction;
 use crate::bucket::{Place, count};
 use crate::collection::request::{CollectionInfo, Scope, ServingState};
 use crate::error::Result;
-use crate::file::{FILES, FileCounts};
+use crate::file::{FileCounts, holds_files};
 use crate::memory::resident_bytes;
 use crate::record::Version;
 use crate::stream::context::StreamError;
@@ -91,6 +91,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         metadata: identity(entry.id, record).ok().and_then(|identity| identity.metadata),
         index: record.configuration.index.clone(),
         text: record.configuration.text.clone(),
+        embedder: record.configuration.embedder.clone(),
         extension: record.configuration.extension.clone(),
         state,
     }
@@ -99,7 +100,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
 /// The collections of a database, by name, without the one of its files.
 pub fn collections(inner: &Inner, scope: &Scope) -> Vec<CollectionInfo> {
     let entries = inner.live_entries();
-    let shown = |entry: &&Arc<Entry>| entry.record().is_in(scope) && entry.record().name != FILES;
+    let shown = |entry: &&Arc<Entry>| entry.record().is_in(scope) && !holds_files(&entry.record().name);
     entries.iter().filter(shown).map(|entry| info_of(entry)).collect()
 }
 

@@ -7,4 +7,5 @@ mod beside;
 mod hostile;
 mod names;
 mod native;
+mod texts;
 mod words;

@@ -36,7 +36,7 @@ impl Collection {
     /// version is not there yet.
     pub async fn commit(&self, transaction: Transaction) -> Result<WriteOutcome> {
         transaction.check(&self.inner.surroundings.limits)?;
-        let change = Change::Transaction(transaction);
+        let change = Change::Transaction(self.transaction_with_embeddings(transaction).await?);
         // IMPORTANT: reserve before pinning, so that a load which waits for room never waits for this write.
         let _room = self.room_for(&change).await?;
         let pinned = self.used().await?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::IndexSettings;
+use super::{Embedder, IndexSettings};
 use crate::record::{Metadata, Metric};
 use crate::text::TextSettings;
 
@@ -13,7 +13,8 @@ pub struct CollectionSpec {
     pub name: String,
     /// How distance is measured.
     pub metric: Metric,
-    /// Fixed here, or by the first record.
+    /// Fixed here, or by the first record. With 0 no record has an embedding: the collection is searched by words and by
+    /// sparse vectors.
     pub dimension: Option<usize>,
     /// Values to remember with the collection.
     pub metadata: Option<Metadata>,
@@ -21,6 +22,8 @@ pub struct CollectionSpec {
     pub index: IndexSettings,
     /// How documents are searched by their words.
     pub text: TextSettings,
+    /// What makes embeddings of documents that come without one.
+    pub embedder: Option<Embedder>,
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
 }
@@ -64,6 +67,12 @@ impl CollectionSpec {
     /// Sets how graphs are built.
     pub fn index(mut self, index: IndexSettings) -> CollectionSpec {
         self.index = index;
+        self
+    }
+
+    /// Sets what makes embeddings of documents that come without one.
+    pub fn embedder(mut self, embedder: Embedder) -> CollectionSpec {
+        self.embedder = Some(embedder);
         self
     }
 

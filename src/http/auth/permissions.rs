@@ -73,6 +73,11 @@ const TABLE: &[RouteGroup] = &[
         // Where the first version is switched off: the answer only says that it no longer exists.
         (ANY, "/api/v1/{*rest}", Open),
     ] },
+    // Models belong to no tenant.
+    RouteGroup { prefix: "", place: RoutePlace::Nothing, routes: &[
+        ("GET", "/api/models", READ),
+        ("POST", "/v1/embeddings", READ),
+    ] },
     RouteGroup { prefix: "", place: RoutePlace::Store, routes: &[
         ("GET", "/metrics", READ),
         ("GET", "/api/s3/status", READ),
@@ -85,6 +90,7 @@ const TABLE: &[RouteGroup] = &[
         ("DELETE", "/{name}", ADMIN),
         ("GET", "/{name}/count", READ),
         ("POST", "/{name}/count", READ),
+        ("POST", "/{name}/embed", READ),
         ("POST", "/{name}/facets", READ),
         ("POST", "/{name}/get", READ),
         ("POST", "/{name}/search", READ),

@@ -13,7 +13,9 @@ use super::super::answer::json;
 use super::super::auth::Requester;
 use super::super::middleware::WriteBegun;
 use super::body::{At, ChromaJson, ChromaParameters, InCollection, InDatabase, PageParameters};
-use super::configuration::{ConfigurationBody, ConfigurationChange, RequestedConfiguration, core_ef_search};
+use super::configuration::{
+    ConfigurationBody, ConfigurationChange, EmbeddingFunction, RequestedConfiguration, core_ef_search,
+};
 use super::describe::{ChromaCollection, SCHEMA, schema_of};
 use super::error::ChromaError;
 use super::metadata::{self, Fields};
@@ -127,6 +129,7 @@ fn spec(body: ChromaCreateBody) -> Result<CollectionSpec, ChromaError> {
         metadata,
         index: configuration.hnsw.index(),
         text: TextSettings::default(),
+        embedder: configuration.embedding_function.as_ref().and_then(EmbeddingFunction::embedder),
         extension: remembered(&schema, Map::new())?,
     })
 }

@@ -4,10 +4,10 @@
 //! Invariant: of `configuration` and the old metadata keys, the first that differs from the defaults counts.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::ChromaError;
-use crate::collection::request::IndexSettings;
+use crate::collection::request::{Embedder, IndexSettings};
 use crate::record::{MetaValue, Metadata, Metric};
 
 /// How distance is measured.
@@ -120,7 +120,26 @@ pub(super) enum EmbeddingFunction {
     Unknown,
 }
 
+/// The model of the function that clients use where their user named none, as it is called in a bucket.
+pub(super) const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+
 impl EmbeddingFunction {
+    /// The function that makes the embeddings of a collection, as clients know it: they make the same ones.
+    pub(super) fn of_embedder(embedder: &Embedder) -> Option<EmbeddingFunction> {
+        let default = embedder.model_name() == Some(DEFAULT_MODEL);
+        default.then(|| EmbeddingFunction::Known { name: "default".to_owned(), config: Value::Object(Map::new()) })
+    }
+
+    /// What makes the same embeddings here, once the bucket has that model.
+    pub(super) fn embedder(&self) -> Option<Embedder> {
+        match self {
+            EmbeddingFunction::Known { name, .. } if name == "default" || name == "onnx_mini_lm_l6_v2" => {
+                Some(Embedder::model(DEFAULT_MODEL).optional())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether clients name it where their user named none.
     pub(super) fn is_default(&self) -> bool {
         match self {

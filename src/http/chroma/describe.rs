@@ -77,6 +77,8 @@ impl ChromaCollection {
     fn new(info: CollectionInfo, types: &KeyTypes) -> Result<ChromaCollection, ChromaError> {
         let schema = schema_of(&info.extension, info.metric, &info.index)?;
         let RequestedConfiguration { space, hnsw, embedding_function } = schema.configuration();
+        let embedder = info.embedder.as_ref();
+        let embedding_function = embedding_function.or_else(|| embedder.and_then(EmbeddingFunction::of_embedder));
         let hnsw = HnswJson {
             space,
             ef_construction: hnsw.ef_construction,

@@ -18,7 +18,7 @@ pub use self::json_lines::{JsonLinesReader, JsonLinesWriter};
 pub use self::parquet_file::{ParquetReader, ParquetWriter};
 
 use crate::collection::handle::Identity;
-use crate::collection::request::{CollectionSpec, IndexSettings};
+use crate::collection::request::{CollectionSpec, Embedder, IndexSettings};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interop::record_columns::{ColumnChoice, ColumnPlan};
@@ -123,6 +123,7 @@ pub fn described(identity: &Identity, dimension: Option<usize>) -> Value {
         "metadata": identity.metadata,
         "index": identity.index,
         "text": identity.text,
+        "embedder": identity.embedder,
         "extension": identity.extension,
     })
 }
@@ -142,6 +143,8 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
         #[serde(default)]
         text: TextSettings,
         #[serde(default)]
+        embedder: Option<Embedder>,
+        #[serde(default)]
         extension: Map<String, Value>,
     }
     let bad = |e: serde_json::Error| Error::invalid(format!("the file's description of its collection: {e}"));
@@ -158,6 +161,7 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
         metadata: metadata.map(Metadata),
         index: described.index,
         text: described.text,
+        embedder: described.embedder,
         extension: described.extension,
     })
 }

@@ -49,6 +49,7 @@ fn identity() -> Identity {
         metric: Metric::Ip,
         metadata: Some(Metadata::from([("season", "summer")])),
         text: TextSettings { b: 0.5, ..TextSettings::default() },
+        embedder: Some(Embedder::model("tiny").prefixes("q: ", "")),
         index: IndexSettings { m: 24, ..IndexSettings::default() },
         extension: Map::from_iter([("schema".to_owned(), json!({"a": 1.0}))]),
     }

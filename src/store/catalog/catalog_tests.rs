@@ -24,6 +24,7 @@ fn record(name: &str) -> Box<CollectionRecord> {
             dimension: None,
             index: IndexSettings::default(),
             text: TextSettings::default(),
+            embedder: None,
             extension: Map::new(),
             other: Map::new(),
         },

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::collection::request::{IndexSettings, Scope};
+use crate::collection::request::{Embedder, IndexSettings, Scope};
 use crate::format::FormatError;
 use crate::record::{CollectionId, Metric};
 use crate::text::TextSettings;
@@ -37,6 +37,9 @@ pub struct Configuration {
     /// How documents are searched by their words.
     #[serde(default, skip_serializing_if = "TextSettings::is_default")]
     pub text: TextSettings,
+    /// What makes embeddings of documents that come without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<Embedder>,
     /// Stored for the creator of the collection, never interpreted here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extension: Map<String, Value>,

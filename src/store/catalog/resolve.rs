@@ -296,6 +296,7 @@ fn condemned(id: CollectionId) -> CollectionRecord {
         dimension: None,
         index: IndexSettings::default(),
         text: TextSettings::default(),
+        embedder: None,
         extension: Map::new(),
         other: Map::new(),
     };

@@ -1,0 +1,142 @@
+//! Embeddings of texts, by the collection's embedder.
+//! Invariant: a write reaches its stream with every embedding it will have. What the embedder refuses was not written.
+
+use super::Collection;
+#[cfg(feature = "server")]
+use crate::collection::request::ScoreRequest;
+use crate::collection::request::{EmbedRequest, Embedder, TextRole, Transaction, Write};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Record, RecordUpdate};
+
+impl Collection {
+    /// What makes embeddings of texts here.
+    ///
+    /// # Errors
+    /// `Invalid` if the collection has no embedder.
+    pub fn embedder(&self) -> Result<Embedder> {
+        self.identity().embedder.clone().ok_or_else(|| {
+            Error::invalid(format!(
+                "collection {:?} has no embedder: give embeddings instead of texts alone, or create a collection with \
+                 embedder",
+                self.name()
+            ))
+        })
+    }
+
+    /// The embeddings of texts, one for each, by the collection's embedder. The first use loads its model.
+    ///
+    /// # Errors
+    /// `Invalid` if the collection has no embedder; `NotFound` if its model is not in the bucket; `NoRoom` if there is
+    /// no memory for it; `Unavailable` if too many texts wait already.
+    pub async fn embed(&self, texts: Vec<String>, role: TextRole) -> Result<Vec<Vec<f32>>> {
+        let embedder = self.embedder()?;
+        self.embed_with(embedder, texts, role).await
+    }
+
+    /// How well passages answer a query, by a cross-encoder in the bucket.
+    #[cfg(feature = "server")]
+    pub(crate) async fn scores(&self, request: ScoreRequest) -> Result<Vec<f32>> {
+        match request.passages.is_empty() {
+            true => Ok(Vec::new()),
+            false => (self.inner.surroundings.hooks.score)(request).await,
+        }
+    }
+
+    async fn embed_with(&self, embedder: Embedder, texts: Vec<String>, role: TextRole) -> Result<Vec<Vec<f32>>> {
+        let count = texts.len();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let embeddings = (self.inner.surroundings.hooks.embed)(EmbedRequest { embedder, role, texts }).await?;
+        match embeddings.len() == count {
+            true => Ok(embeddings),
+            false => Err(Error::internal(format!("expected {count} embeddings, got {}", embeddings.len()))),
+        }
+    }
+
+    /// The write with embeddings of the documents that came without one, if the collection has an embedder.
+    pub(super) async fn with_embeddings(&self, mut write: Write) -> Result<Write> {
+        let Some(embedder) = self.identity().embedder.clone() else { return self.complete_write(write) };
+        let texts = texts_of(&mut write)?;
+        if texts.is_empty() {
+            return Ok(write);
+        }
+        let documents = texts.into_iter().map(|(_, document)| document).collect();
+        let embeddings =
+            self.embed_with(embedder, documents, TextRole::Passage).await.map_err(|error| match error.kind() {
+                // Of a write, only its collection may be missing.
+                ErrorKind::NotFound => Error::invalid(error.message().to_owned()),
+                _ => error,
+            })?;
+        fill(&mut write, embeddings);
+        Ok(write)
+    }
+
+    /// Refuses texts alone, where no embedder makes embeddings of them.
+    fn complete_write(&self, write: Write) -> Result<Write> {
+        let (Write::Add(records) | Write::Upsert(records)) = &write else { return Ok(write) };
+        match records.iter().position(|record| record.embedding.is_empty()) {
+            Some(i) if self.dimension() != Some(0) => Err(Error::invalid(format!(
+                "records[{i}].embedding: expected numbers, got none: collection {:?} has no embedder that makes them of \
+                 documents",
+                self.name()
+            ))),
+            _ => Ok(write),
+        }
+    }
+
+    /// The transaction with embeddings, as [`with_embeddings`](Self::with_embeddings) makes them.
+    pub(super) async fn transaction_with_embeddings(&self, mut transaction: Transaction) -> Result<Transaction> {
+        let writes = std::mem::take(&mut transaction.writes);
+        for write in writes {
+            transaction.writes.push(self.with_embeddings(write).await?);
+        }
+        Ok(transaction)
+    }
+}
+
+/// The documents that need an embedding, with the places of their records.
+fn texts_of(write: &mut Write) -> Result<Vec<(usize, String)>> {
+    match write {
+        Write::Add(records) | Write::Upsert(records) => {
+            let needed = records.iter().enumerate().filter(|(_, record)| record.embedding.is_empty());
+            needed.map(|(i, record)| Ok((i, document_of(i, record)?))).collect()
+        }
+        Write::Update(updates) | Write::Merge(updates) => {
+            Ok(updates.iter().enumerate().filter_map(|(i, update)| Some((i, changed(update)?))).collect())
+        }
+        Write::Delete(_) => Ok(Vec::new()),
+    }
+}
+
+fn document_of(i: usize, record: &Record) -> Result<String> {
+    record.document.clone().ok_or_else(|| {
+        Error::invalid(format!("records[{i}]: expected an embedding, or a document that the embedder can make one of"))
+    })
+}
+
+/// The new document of an update that does not bring its embedding.
+fn changed(update: &RecordUpdate) -> Option<String> {
+    match update.embedding {
+        None => update.document.clone(),
+        Some(_) => None,
+    }
+}
+
+/// Puts embeddings where [`texts_of`] found that they are needed.
+fn fill(write: &mut Write, embeddings: Vec<Vec<f32>>) {
+    let mut made = embeddings.into_iter();
+    match write {
+        Write::Add(records) | Write::Upsert(records) => {
+            for record in records.iter_mut().filter(|record| record.embedding.is_empty()) {
+                record.embedding = made.next().unwrap_or_default();
+            }
+        }
+        Write::Update(updates) | Write::Merge(updates) => {
+            for update in updates.iter_mut().filter(|update| changed(update).is_some()) {
+                update.embedding = made.next();
+            }
+        }
+        Write::Delete(_) => {}
+    }
+}

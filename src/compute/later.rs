@@ -1,0 +1,143 @@
+//! Batches that others should not feel, such as embedding ten thousand documents: on a few threads of a low priority,
+//! which take the next part of whichever batch has waited longest.
+//! Invariant: a caller that stops waiting interrupts its batch, and its parts that have not begun never do.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::try_join_all;
+use tokio::sync::Semaphore;
+
+use super::{Compute, QueuePlace, closed, off_thread, yield_to_others};
+use crate::error::{Error, Result};
+use crate::interrupt::{Asker, Interrupt};
+use std::sync::Arc;
+
+/// Threads of a low priority, started by the first batch.
+#[derive(Debug)]
+pub(super) struct LaterThreads {
+    count: usize,
+    pool: OnceLock<Arc<rayon::ThreadPool>>,
+    permits: Semaphore,
+    waiting: AtomicUsize,
+}
+
+impl LaterThreads {
+    pub(super) fn new(count: usize) -> LaterThreads {
+        let (count, waiting) = (count.max(1), AtomicUsize::new(0));
+        LaterThreads { count, pool: OnceLock::new(), permits: Semaphore::new(count), waiting }
+    }
+
+    fn pool(&self) -> Result<Arc<rayon::ThreadPool>> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool.clone());
+        }
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(self.count).thread_name(|i| format!("later-{i}"));
+        let pool = threads.start_handler(|_| yield_to_others()).build();
+        let pool = pool.map_err(|e| Error::internal(format!("the threads for batches cannot be started: {e}")))?;
+        Ok(self.pool.get_or_init(|| Arc::new(pool)).clone())
+    }
+}
+
+impl Compute {
+    /// Runs the parts `0..count` of a batch at a low priority, and returns the results in their order. The batch is
+    /// refused if too many wait already.
+    pub async fn later_batch<T: Send + 'static>(
+        &self,
+        count: usize,
+        part: impl Fn(usize, &Interrupt) -> T + Send + Sync + 'static,
+    ) -> Result<Vec<T>> {
+        let _place = self.later_place()?;
+        let (later, part, asker, next) = (&self.later, Arc::new(part), Asker::default(), AtomicUsize::new(0));
+        let pool = later.pool()?;
+        let lanes = (0..later.count.min(count)).map(|_| async {
+            let mut done = Vec::new();
+            loop {
+                let permit = later.permits.acquire().await.map_err(|_| closed())?;
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return Ok::<_, Error>(done);
+                }
+                let (pool, part, gone) = (pool.clone(), part.clone(), asker.gone());
+                let run = move || pool.install(|| part(number, &Interrupt::new(gone, || {})));
+                done.push((number, off_thread(run).await?));
+                drop(permit);
+            }
+        });
+        let mut done: Vec<(usize, T)> = try_join_all(lanes).await?.into_iter().flatten().collect();
+        done.sort_unstable_by_key(|(number, _)| *number);
+        Ok(done.into_iter().map(|(_, result)| result).collect())
+    }
+
+    fn later_place(&self) -> Result<QueuePlace<'_>> {
+        let place = QueuePlace(&self.later.waiting);
+        if self.later.waiting.fetch_add(1, Ordering::SeqCst) >= self.waiting_limit {
+            return Err(Error::unavailable(format!(
+                "{} requests wait already for embeddings of their texts (limits.waiting_searches); try again later",
+                self.waiting_limit
+            ))
+            .of_setting("limits.waiting_searches"));
+        }
+        Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_run_at_a_low_priority_and_are_answered_in_order() {
+        let compute = Compute::new(1, 2, 2).unwrap();
+        let done = compute.later_batch(50, |number, _| number * 2).await.unwrap();
+        assert_eq!(done, (0..50).map(|number| number * 2).collect::<Vec<_>>());
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::process::getpriority_process;
+            let search = compute.search(|_| getpriority_process(None).unwrap()).await.unwrap();
+            let later = compute.later_batch(4, |_, _| getpriority_process(None).unwrap()).await.unwrap();
+            assert!(later.iter().all(|priority| *priority > search), "{later:?}");
+        }
+        assert_eq!(compute.later_batch(0, |number, _| number).await.unwrap(), Vec::<usize>::new());
+    }
+
+    #[tokio::test]
+    async fn a_short_batch_does_not_wait_for_the_end_of_a_long_one() {
+        let compute = Arc::new(Compute::new(1, 9, 1).unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let (all, count, (begun, mut begins)) = (compute.clone(), done.clone(), tokio::sync::mpsc::unbounded_channel());
+        let long = tokio::spawn(async move {
+            let slow = move |number: usize, _: &Interrupt| {
+                begun.send(number).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                count.fetch_add(1, Ordering::SeqCst)
+            };
+            all.later_batch(200, slow).await
+        });
+        assert!(begins.recv().await.is_some());
+        let seen = compute.later_batch(1, move |_, _| done.load(Ordering::SeqCst)).await.unwrap();
+        assert!(seen[0] < 20, "it waited for {} parts", seen[0]);
+        assert_eq!(long.await.unwrap().unwrap().len(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_once_nobody_waits_for_it_and_too_many_are_refused() {
+        let compute = Arc::new(Compute::new(1, 1, 1).unwrap());
+        let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let all = compute.clone();
+        let long = tokio::spawn(async move {
+            let endless = move |number: usize, interrupt: &Interrupt| {
+                begun.send(number).unwrap();
+                (0..).take_while(|_| interrupt.check().is_ok()).count()
+            };
+            all.later_batch(2, endless).await
+        });
+        assert_eq!(begins.recv().await, Some(0));
+        let refused = compute.later_batch(1, |_, _| 0).await.unwrap_err();
+        assert!(refused.to_string().contains("limits.waiting_searches"), "{refused}");
+        long.abort();
+        assert!(long.await.unwrap_err().is_cancelled());
+        assert_eq!(compute.later_batch(1, |_, _| 7).await.unwrap(), [7]);
+        assert_eq!(begins.recv().await, None, "the second part never began");
+    }
+}

@@ -1,0 +1,290 @@
+//! Embeddings of texts for collections: the models of the bucket are loaded when they are first needed, counted in the
+//! memory budget, and let go when idle.
+//! Invariants: a model is in memory once, whoever uses it; a collection's embedder that cannot be used refuses texts,
+//! and nothing else of the collection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::models::Models;
+use super::{Inner, Store};
+use crate::collection::estimate::LoadSize;
+use crate::collection::request::{CollectionSpec, EmbedRequest, EmbedderSource, ScoreRequest, TextRole};
+use crate::compute::off_thread;
+use crate::embedding::Model;
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::memory::{Account, Purpose, Reservation};
+use crate::record::CollectionId;
+
+/// A model without use for this long leaves memory.
+const IDLE: Duration = Duration::from_secs(600);
+/// Where memory is short, a model that nobody uses leaves after this time.
+const IDLE_WHERE_SHORT: Duration = Duration::from_secs(5);
+/// Texts that one thread embeds before it turns to other requests, and their bytes.
+const GROUP_TEXTS: usize = 32;
+const GROUP_BYTES: usize = 32 << 10;
+/// Queries up to this number are computed like searches, and not at the low priority of documents.
+const FEW_QUERIES: usize = 8;
+
+/// The models that are in memory, or being loaded.
+#[derive(Debug, Default)]
+pub struct Embedders {
+    slots: Mutex<HashMap<String, Arc<ModelSlot>>>,
+}
+
+#[derive(Debug, Default)]
+struct ModelSlot {
+    loaded: Mutex<Option<Arc<LoadedModel>>>,
+    /// Held while the model is loaded, so that it is loaded once.
+    loading: tokio::sync::Mutex<()>,
+}
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// The model.
+    pub model: Model,
+    /// Of its description in the bucket.
+    sha256: String,
+    used: Mutex<Instant>,
+    _account: Account,
+}
+
+impl Embedders {
+    fn slot(&self, name: &str) -> Arc<ModelSlot> {
+        self.slots.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Lets go of the models that nobody has used for this long. Returns whether there were any.
+    fn let_go(&self, idle: Duration) -> bool {
+        let mut slots = self.slots.lock();
+        let before = slots.len();
+        slots.retain(|_, slot| {
+            let mut loaded = slot.loaded.lock();
+            if loaded.as_ref().is_some_and(|model| model.is_idle(idle)) {
+                *loaded = None;
+            }
+            // Whoever is about to load it holds the slot as well.
+            loaded.is_some() || Arc::strong_count(slot) > 1
+        });
+        slots.len() < before
+    }
+}
+
+impl LoadedModel {
+    fn is_idle(self: &Arc<Self>, idle: Duration) -> bool {
+        Arc::strong_count(self) == 1 && self.used.lock().elapsed() >= idle
+    }
+}
+
+impl Inner {
+    /// Lets go of models that nobody has used for some time.
+    pub(super) fn let_idle_models_go(&self) {
+        self.embedders.let_go(IDLE);
+    }
+
+    /// Lets go of models that nobody uses now; false if there is none.
+    pub(super) fn let_models_go(&self) -> bool {
+        self.embedders.let_go(IDLE_WHERE_SHORT)
+    }
+
+    pub(super) async fn room_for_model(self: &Arc<Self>, name: &str, need: u64) -> Result<Option<Reservation>> {
+        let budget = &self.instance.budget;
+        if budget.limit_bytes().is_none() {
+            return Ok(None);
+        }
+        let (size, nobody) = (LoadSize { need, least: need }, CollectionId(Uuid::nil()));
+        let room = self.make_room(size, Purpose::Work, nobody, self.settings.timing.room_patience).await;
+        room.map(Some).ok_or_else(|| budget.refusal(&format!("model {name:?}"), need, Purpose::Work))
+    }
+}
+
+impl Store {
+    /// The model of that name, in memory from now on.
+    ///
+    /// # Errors
+    /// `NotFound` if the bucket has none of that name; `NoRoom` if there is no memory for it; `Invalid` if it is
+    /// damaged.
+    pub(crate) async fn loaded_model(&self, name: &str) -> Result<Arc<LoadedModel>> {
+        let (models, slot) = (self.models(), self.inner.embedders.slot(name));
+        let sha256 = models.revision(name).await?;
+        let ready = || slot.loaded.lock().clone().filter(|loaded| loaded.sha256 == sha256);
+        let loaded = match ready() {
+            Some(loaded) => loaded,
+            None => {
+                let _turn = slot.loading.lock().await;
+                match ready() {
+                    Some(loaded) => loaded,
+                    None => {
+                        let loaded = Arc::new(self.load_model(&models, name, sha256.clone()).await?);
+                        *slot.loaded.lock() = Some(loaded.clone());
+                        loaded
+                    }
+                }
+            }
+        };
+        *loaded.used.lock() = Instant::now();
+        Ok(loaded)
+    }
+
+    async fn load_model(&self, models: &Models, name: &str, sha256: String) -> Result<LoadedModel> {
+        let begun = Instant::now();
+        let stored = models.stored(name).await?;
+        let room = self.inner.room_for_model(name, stored.loading_bytes()).await?;
+        let files = models.files(name, &stored).await?;
+        let model = off_thread(move || Model::load(&files)).await?.map_err(|error| {
+            Error::invalid(format!("model {name:?} in the bucket: {}", error.message())).with_source(error)
+        })?;
+        let mut account = self.inner.instance.budget.account();
+        account.set(model.memory_bytes(), 0);
+        drop(room);
+        tracing::info!(model = name, ms = begun.elapsed().as_millis() as u64, "a model is loaded");
+        Ok(LoadedModel { model, sha256, used: Mutex::new(Instant::now()), _account: account })
+    }
+
+    /// Embeddings of texts by a model of the bucket.
+    pub(crate) async fn embed_by_model(
+        &self,
+        name: &str,
+        prefix: Option<&str>,
+        (texts, role): (Arc<Vec<String>>, TextRole),
+    ) -> Result<Vec<Vec<f32>>> {
+        let loaded = self.loaded_model(name).await?;
+        let prefix = prefix.map_or_else(|| loaded.prefix(role), str::to_owned);
+        let compute = &self.inner.compute;
+        if role == TextRole::Query && texts.len() <= FEW_QUERIES {
+            return compute.search(move |interrupt| loaded.embed(&texts, &prefix, interrupt)).await?;
+        }
+        let groups = groups(&texts);
+        let (order, count): (Vec<usize>, usize) = (groups.iter().flatten().copied().collect(), groups.len());
+        let embed = move |group: usize, interrupt: &Interrupt| {
+            let group: Vec<&str> =
+                groups.get(group).into_iter().flatten().filter_map(|i| Some(texts.get(*i)?.as_str())).collect();
+            loaded.embed(&group, &prefix, interrupt)
+        };
+        let made = compute.later_batch(count, embed).await?.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut made: Vec<(usize, Vec<f32>)> = order.into_iter().zip(made.into_iter().flatten()).collect();
+        made.sort_unstable_by_key(|(i, _)| *i);
+        Ok(made.into_iter().map(|(_, embedding)| embedding).collect())
+    }
+
+    /// Completes the dimension of a new collection by its embedder's.
+    pub(super) async fn check_embedder(&self, spec: &mut CollectionSpec) -> Result<()> {
+        let required = spec.embedder.as_ref().filter(|embedder| !embedder.optional);
+        let Some(name) = required.and_then(|embedder| embedder.model_name()) else { return Ok(()) };
+        let dimension = match self.models().stored(name).await {
+            Ok(stored) if stored.info.scores_pairs => {
+                return Err(Error::invalid(format!(
+                    "embedder.model: {name:?} scores pairs of texts and makes no embeddings; expected a sentence model"
+                )));
+            }
+            Ok(stored) => stored.info.dimension,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::invalid(format!("embedder.model: {}", error.message())));
+            }
+            Err(error) => return Err(error),
+        };
+        match spec.dimension.replace(dimension).filter(|given| *given != dimension) {
+            None => Ok(()),
+            Some(given) => {
+                Err(Error::invalid(format!("dimension: expected {dimension}, that of the model {name:?}, got {given}")))
+            }
+        }
+    }
+}
+
+impl LoadedModel {
+    fn prefix(&self, role: TextRole) -> String {
+        let prompts = self.model.prompts();
+        match role {
+            TextRole::Query => prompts.query.clone(),
+            TextRole::Passage => prompts.passage.clone(),
+        }
+    }
+
+    fn embed<T: AsRef<str>>(&self, texts: &[T], prefix: &str, interrupt: &Interrupt) -> Result<Vec<Vec<f32>>> {
+        *self.used.lock() = Instant::now();
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.model.embed(&texts, prefix, interrupt)
+    }
+}
+
+impl Store {
+    /// How many tokens texts have for a model, whether or not it looks at all of them.
+    #[cfg(feature = "server")]
+    pub(crate) async fn count_tokens(&self, name: &str, texts: Arc<Vec<String>>) -> Result<usize> {
+        let loaded = self.loaded_model(name).await?;
+        let count = move |interrupt: &Interrupt| {
+            let tokens = texts.iter().map(|text| loaded.model.token_ends(text, interrupt).map(|ends| ends.len()));
+            tokens.sum::<Result<usize>>()
+        };
+        self.inner.compute.search(count).await?
+    }
+}
+
+/// The texts in groups of about equal length, so that little is padded. Each group is embedded at once.
+fn groups(texts: &[String]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    let length = |i: &usize| texts.get(*i).map_or(0, String::len);
+    order.sort_by_key(length);
+    let (mut groups, mut bytes): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+    for i in order {
+        bytes += length(&i);
+        match groups.last_mut() {
+            Some(group) if group.len() < GROUP_TEXTS && bytes <= GROUP_BYTES => group.push(i),
+            _ => {
+                groups.push(vec![i]);
+                bytes = length(&i);
+            }
+        }
+    }
+    groups
+}
+
+/// How well passages answer a query, by a cross-encoder of the bucket.
+pub async fn score(inner: Arc<Inner>, request: ScoreRequest) -> Result<Vec<f32>> {
+    let store = inner.handle().ok_or_else(|| Error::unavailable("the store is closed"))?;
+    let ScoreRequest { model, query, passages } = request;
+    let loaded = store.loaded_model(&model).await?;
+    let score = move |interrupt: &Interrupt| {
+        let pairs: Vec<(&str, &str)> = passages.iter().map(|passage| (query.as_str(), passage.as_str())).collect();
+        loaded.model.score(&pairs, interrupt)
+    };
+    store.inner.compute.search(score).await?
+}
+
+/// Embeddings of the texts of a collection.
+pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f32>>> {
+    let store = inner.handle().ok_or_else(|| Error::unavailable("the store is closed"))?;
+    let EmbedRequest { embedder, role, texts } = request;
+    match &embedder.source {
+        EmbedderSource::Model(name) => store.embed_by_model(name, embedder.prefix(role), (Arc::new(texts), role)).await,
+        EmbedderSource::Other(_) => Err(Error::invalid(
+            "the collection's embedder was stored by a newer version, and this one cannot use it: give embeddings, \
+             or update Drumlin",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_have_every_text_once_beside_texts_of_its_length() {
+        let texts: Vec<String> = (0..200).map(|i| "x".repeat((i * 37) % 3000)).collect();
+        let groups = groups(&texts);
+        let mut all: Vec<usize> = groups.iter().flatten().copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..200).collect::<Vec<_>>());
+        let longest = |group: &Vec<usize>| group.iter().map(|i| texts[*i].len()).max();
+        assert!(groups.windows(2).all(|pair| longest(&pair[0]) <= longest(&pair[1])));
+        assert!(groups.iter().all(|group| group.len() <= GROUP_TEXTS));
+        assert_eq!(super::groups(&[]), Vec::<Vec<usize>>::new());
+    }
+}

@@ -1,0 +1,147 @@
+//! Texts over the native API: a collection with an embedder takes them, and finds them by meaning, by words and by both.
+//! The model is a small random one, so "meaning" is what it makes of the words: equal texts are nearest.
+
+use std::path::Path;
+
+use drumlin::http::HttpSettings;
+use drumlin::{Settings, Storage, Store};
+use drumlin_test_support::server::Server;
+use serde_json::{Value, json};
+
+const SEARCH: &str = "/api/collections/notes/search";
+
+/// A server on a store that has the model `tiny`, and a collection that uses it.
+async fn start() -> Server {
+    let server = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    add_model(&server.store).await;
+    let body = json!({"name": "notes", "embedder": {"model": "tiny"}});
+    let made = server.post("/api/collections", &body).await;
+    assert_eq!((made.status, &made.json()["dimension"]), (201, &json!(16)));
+    assert_eq!(made.json()["embedder"], json!({"model": "tiny"}));
+    let records = json!({"records": [
+        {"id": "river", "document": "a green river", "metadata": {"n": 1}},
+        {"id": "stone", "document": "stones, light stones", "metadata": {"n": 2}},
+        {"id": "house", "document": "greenhouse"},
+        {"id": "own", "embedding": [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]},
+    ]});
+    let added = server.post("/api/collections/notes/add", &records).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    server
+}
+
+async fn add_model(store: &Store) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures/tiny-bert");
+    let files = ["config.json", "tokenizer.json", "model.safetensors"];
+    let files = files.map(|name| (name.to_owned(), std::fs::read(folder.join(name)).unwrap().into()));
+    store.models().add("tiny", files).await.unwrap();
+}
+
+async fn found(server: &Server, body: Value) -> Vec<Value> {
+    let answer = server.post(SEARCH, &body).await;
+    assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+    answer.json()["results"][0].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_text_is_found_by_meaning_by_words_and_by_both() {
+    let server = start().await;
+    let meaning = found(&server, json!({"text": "stones, light stones", "mode": "meaning"})).await;
+    assert_eq!((meaning.len(), &meaning[0]["id"]), (4, &json!("stone")));
+    assert!(meaning[0]["distance"].as_f64().unwrap() < 1e-5 && meaning[0].get("parts").is_none(), "{}", meaning[0]);
+    let words = found(&server, json!({"text": "stone", "mode": "words"})).await;
+    assert_eq!((words.len(), &words[0]["id"]), (1, &json!("stone")));
+    for body in [json!({"text": "stones, light stones"}), json!({"text": "stones, light stones", "mode": "both"})] {
+        let both = found(&server, body).await;
+        assert_eq!(both[0]["id"], "stone");
+        assert_eq!(both[0]["parts"]["embedding"]["rank"], 1);
+        assert_eq!(both[0]["parts"]["text"]["rank"], 1);
+    }
+    let filtered = found(&server, json!({"text": "stones, light stones", "mode": "meaning", "where": {"n": 1}})).await;
+    assert_eq!((filtered.len(), &filtered[0]["id"]), (1, &json!("river")));
+    let shown = json!({"text": "green", "mode": "meaning", "highlight": {"pre": "[", "post": "]"}, "include": []});
+    let shown = found(&server, shown).await;
+    let river = shown.iter().find(|hit| hit["id"] == "river").unwrap();
+    assert_eq!(river["highlights"], json!(["a [green] river"]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_a_document_renews_its_embedding() {
+    let server = start().await;
+    let change = json!({"records": [{"id": "house", "document": "light"}, {"id": "river", "metadata": {"n": 7}}]});
+    assert_eq!(server.post("/api/collections/notes/update", &change).await.status, 200);
+    let nearest = |text: &str| json!({"text": text, "mode": "meaning", "k": 1});
+    assert_eq!(found(&server, nearest("light")).await[0]["id"], "house");
+    let river = found(&server, nearest("a green river")).await;
+    assert_eq!((&river[0]["id"], &river[0]["metadata"]["n"]), (&json!("river"), &json!(7)));
+    let again = json!({"records": [{"id": "own", "document": "水"}]});
+    assert_eq!(server.post("/api/collections/notes/upsert", &again).await.status, 200);
+    assert_eq!(found(&server, nearest("水")).await[0]["id"], "own");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn embeddings_alone_are_answered_in_both_forms() {
+    let server = start().await;
+    let models = server.get("/api/models").await.json();
+    assert_eq!((&models[0]["name"], &models[0]["dimension"]), (&json!("tiny"), &json!(16)));
+    let texts = json!({"texts": ["light", "a river"], "role": "query"});
+    let own = server.post("/api/collections/notes/embed", &texts).await.json();
+    assert_eq!(own["embeddings"].as_array().unwrap().len(), 2);
+    let asked = json!({"model": "tiny", "input": ["light", "a river"]});
+    let openai = server.post("/v1/embeddings", &asked).await.json();
+    assert_eq!(openai["data"][1]["embedding"], own["embeddings"][1]);
+    assert_eq!(openai["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
+    let asked = json!({"model": "tiny", "input": "light", "encoding_format": "base64"});
+    let coded = server.post("/v1/embeddings", &asked).await.json();
+    assert_eq!(coded["data"][0]["embedding"].as_str().unwrap().len(), 16 * 4 / 3 * 4 + 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_embedded_or_searched_is_refused_with_its_field() {
+    let server = start().await;
+    assert_eq!(server.post("/api/collections", &json!({"name": "plain"})).await.status, 201);
+    let create = |embedder: Value| ("/api/collections", json!({"name": "x", "embedder": embedder}));
+    let search = |body: Value| (SEARCH, body);
+    for ((path, body), status, words) in [
+        (create(json!({"model": "absent"})), 400, "embedder.model: there is no model \"absent\""),
+        (create(json!({"model": "a/b"})), 400, "embedder.model: expected 1 to 128"),
+        (create(json!({"modle": "tiny"})), 400, "embedder: expected an object with model"),
+        (create(json!("tiny")), 400, "embedder"),
+        (search(json!({"text": "x", "mode": "sense"})), 400, "mode"),
+        (search(json!({"embedding": [1], "mode": "meaning"})), 400, "mode: expected a text"),
+        (search(json!({"text": "x", "mode": "both", "embedding": [1]})), 400, "mode: the meaning of the text"),
+        (search(json!({"text": {"query": "x", "prefix": true}, "mode": "meaning"})), 400, "text: minimum_match"),
+        (search(json!({"text": "x", "rerank": {"model": "tiny"}})), 400, "scores no pairs"),
+        (search(json!({"text": "x", "rerank": {"model": "gone"}})), 404, "no model \"gone\""),
+        (search(json!({"embedding": [1], "rerank": {"model": "tiny"}})), 400, "rerank: expected a text"),
+        (search(json!({"text": "x", "k": 5, "rerank": {"model": "tiny", "candidates": 4}})), 400, "rerank.candidates"),
+        (("/api/collections/plain/search", json!({"text": "x", "mode": "meaning"})), 400, "has no embedder"),
+        (("/api/collections/plain/embed", json!({"texts": ["x"]})), 400, "has no embedder"),
+        (("/api/collections/plain/add", json!({"records": [{"id": "a", "document": "x"}]})), 400, "has no embedder"),
+        (("/api/collections/notes/add", json!({"records": [{"id": "a"}]})), 400, "records[0]: expected an embedding"),
+        (("/api/collections/notes/embed", json!({"texts": [1]})), 400, "texts[0]"),
+        (("/api/collections/notes/embed", json!({"texts": ["x"], "role": "title"})), 400, "role"),
+        (("/v1/embeddings", json!({"model": "gone", "input": "x"})), 404, "no model \"gone\""),
+        (("/v1/embeddings", json!({"model": "tiny", "input": [[1, 2]]})), 400, "input"),
+        (("/v1/embeddings", json!({"model": "tiny", "input": "x", "dimensions": 8})), 400, "dimensions: expected 16"),
+    ] {
+        let answer = server.post(path, &body).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
+        let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(words), "{path} {body}: {message}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn records_without_embeddings_are_searched_by_words() {
+    let server = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    assert_eq!(server.post("/api/collections", &json!({"name": "notes", "dimension": 0})).await.status, 201);
+    let records = json!({"records": [{"id": "a", "document": "a green river"}, {"id": "b", "document": "stones"}]});
+    assert_eq!(server.post("/api/collections/notes/add", &records).await.status, 201);
+    assert_eq!(found(&server, json!({"text": "rivers"})).await[0]["id"], "a");
+    assert_eq!(server.post(SEARCH, &json!({"embedding": [1]})).await.status, 400);
+    server.stop().await;
+}
