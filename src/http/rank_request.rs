@@ -14,6 +14,7 @@ use super::meter::Meter;
 use super::ranked;
 use super::ranked_answer::{RankedAnswer, RankedHit};
 use super::records::{embedding_of, named_record, query};
+use super::stream::PIECE_BYTES;
 use super::wire::{JsonObject, SearchBody};
 use crate::collection::answers::Matches;
 use crate::collection::handle::Collection;
@@ -101,12 +102,9 @@ impl RankRequest {
     }
 }
 
-/// Bytes of a reply that is made at once.
-const INLINE_BYTES: usize = 128 << 10;
-
 /// Whether a reply of so many records, each of `weight` bytes, is made at once.
 fn is_small(records: usize, weight: impl Fn(usize) -> usize) -> bool {
-    records <= INLINE_RECORDS && (0..records).map(weight).sum::<usize>() <= INLINE_BYTES
+    records <= INLINE_RECORDS && (0..records).map(weight).sum::<usize>() <= PIECE_BYTES
 }
 
 /// Makes a reply: a large one on a blocking thread.

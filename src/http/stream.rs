@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::store::room::Room;
 
 /// Bytes of a piece, or a little more: hyper hands this much to the socket at once.
-const PIECE_BYTES: usize = 128 << 10;
+pub(super) const PIECE_BYTES: usize = 128 << 10;
 /// Least size that is expected of a small answer.
 const LEAST_BYTES: usize = 4 << 10;
 

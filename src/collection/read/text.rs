@@ -233,11 +233,10 @@ impl TextSpan {
     fn add_up(&self, snapshot: &Snapshot, statistics: &mut TextStatistics, frequencies: &mut [u64]) {
         let live = self.span.live_rows(snapshot);
         let live = IndexRows::new(&live);
-        let here = self.span.index.statistics(&live);
+        let (here, of_terms) = self.span.index.statistics(&self.numbers, &live);
         statistics.documents += here.documents;
         statistics.tokens += here.tokens;
-        let here = self.span.index.document_frequencies(&self.numbers, &live);
-        frequencies.iter_mut().zip(here).for_each(|(sum, here)| *sum += u64::from(here));
+        frequencies.iter_mut().zip(of_terms).for_each(|(sum, here)| *sum += u64::from(here));
     }
 }
 

@@ -211,14 +211,9 @@ impl TextIndex {
         self.lists().dictionary().find(term)
     }
 
-    /// How many live rows have each of the terms; none has a term without a number.
-    pub fn document_frequencies(&self, terms: &[Option<usize>], live: &IndexRows<'_>) -> Vec<u32> {
-        let (dead, blocks) = (DeadRows::new(self.rows(), live), &self.lists().blocks);
-        terms.iter().map(|term| term.map_or(0, |term| dead.live_frequency(blocks, term))).collect()
-    }
-
-    /// Rows with text and their tokens among the live rows.
-    pub fn statistics(&self, live: &IndexRows<'_>) -> TextStatistics {
+    /// Rows with text and their tokens among the live rows, and how many of these have each of the terms; none has a
+    /// term without a number.
+    pub fn statistics(&self, terms: &[Option<usize>], live: &IndexRows<'_>) -> (TextStatistics, Vec<u32>) {
         let lists = self.lists();
         let mut statistics = TextStatistics { documents: lists.documents.len(), tokens: self.tokens };
         let dead = DeadRows::new(self.rows(), live);
@@ -231,7 +226,8 @@ impl TextIndex {
             statistics.tokens -= u64::from(lists.lengths[row as usize]);
             statistics.documents -= 1;
         }
-        statistics
+        let frequencies = terms.iter().map(|term| term.map_or(0, |term| dead.live_frequency(&lists.blocks, term)));
+        (statistics, frequencies.collect())
     }
 
     /// At most `limit` terms that start with `prefix`, the most frequent ones, in order. If there are more, those of

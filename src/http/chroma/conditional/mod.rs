@@ -34,7 +34,7 @@ use crate::memory::Purpose;
 use crate::record::Version;
 
 /// A view is loaded from the bucket only if it takes no more memory than this: reading again costs a client less.
-const MOST_LOADED_BYTES: u64 = 64 << 20;
+const VIEW_BYTES: u64 = 64 << 20;
 
 pub(super) async fn get(
     State(app): State<App>,
@@ -100,13 +100,12 @@ async fn view_of(app: &App, collection: &Collection, version: Version) -> Result
     if let Some(view) = app.recent_views.find(id, version) {
         return Ok(view);
     }
-    let past =
-        app.store.past_view(collection.clone(), version, MOST_LOADED_BYTES).await.map_err(|e| match e.kind() {
-            ErrorKind::NotFound | ErrorKind::Limit | ErrorKind::NoRoom => {
-                ChromaError::stale_read(format!("{}; read again without a read_token", e.message()))
-            }
-            _ => e.into(),
-        })?;
+    let past = app.store.past_view(collection.clone(), version, VIEW_BYTES).await.map_err(|e| match e.kind() {
+        ErrorKind::NotFound | ErrorKind::Limit | ErrorKind::NoRoom => {
+            ChromaError::stale_read(format!("{}; read again without a read_token", e.message()))
+        }
+        _ => e.into(),
+    })?;
     app.recent_views.keep(&past);
     Ok(past)
 }

@@ -1,7 +1,7 @@
 //! Versions that conditional reads answered lately. A client whose first read got a token sends it with those that
 //! follow, and must see the same state, whatever was written meanwhile.
 //! Invariant: at most [`MOST`] views are kept, each for [`KEPT`], none of a collection that was evicted, and of those that
-//! were loaded from the bucket at most [`MOST_LOADED_BYTES`]. They are a cache: without one, the version is loaded from
+//! were loaded from the bucket at most [`ALL_LOADED_BYTES`]. They are a cache: without one, the version is loaded from
 //! the bucket, or the client reads again.
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use crate::record::{CollectionId, Version};
 /// written since.
 const MOST: usize = 64;
 /// Bytes of those views together that were loaded from the bucket. They share nothing with the present version.
-const MOST_LOADED_BYTES: u64 = 256 << 20;
+const ALL_LOADED_BYTES: u64 = 256 << 20;
 /// How long a view is kept.
 const KEPT: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,7 @@ impl RecentViews {
             kept.pop_front();
         }
         kept.push_back((now, view));
-        forget_loaded(&mut kept, MOST_LOADED_BYTES);
+        forget_loaded(&mut kept, ALL_LOADED_BYTES);
         drop(kept);
         let kept = Arc::downgrade(&self.kept);
         // No view outlives its time because no further request comes.
