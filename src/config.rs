@@ -14,6 +14,8 @@ use crate::bucket::reread::Reread;
 #[cfg(feature = "s3")]
 use crate::bucket::s3::S3Settings;
 use crate::memory::MemoryLimit;
+#[cfg(feature = "provider")]
+use crate::provider::ProviderSettings;
 
 /// Everything a [`Store`](crate::Store) needs to open. Made by [`new`](Settings::new), from a string, or by
 /// [`from_env`](Settings::from_env); then any field may be set. Later versions may have more fields.
@@ -30,6 +32,9 @@ pub struct Settings {
     pub limits: Limits,
     /// How files are kept.
     pub files: FileSettings,
+    /// How services that make embeddings are called.
+    #[cfg(feature = "provider")]
+    pub provider: ProviderSettings,
     /// How long a start waits for a bucket that is away, busy, or refuses what it may yet allow.
     pub start_timeout: Duration,
     /// Whether a store is created where there is none. Without it, opening a missing store is an error.
@@ -63,6 +68,8 @@ impl Settings {
             timing: Timing::default(),
             limits: Limits::default(),
             files: FileSettings::default(),
+            #[cfg(feature = "provider")]
+            provider: ProviderSettings::default(),
             start_timeout: Duration::from_secs(60),
             create: true,
             load_at_start: true,

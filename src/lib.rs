@@ -53,6 +53,8 @@ mod interop;
 mod interrupt;
 mod log;
 mod memory;
+#[cfg(feature = "provider")]
+mod provider;
 mod ranking;
 mod record;
 mod self_checksum;
@@ -93,6 +95,8 @@ pub mod settings {
     pub use crate::config::{FileSettings, Limits, Settings, Storage, Timing};
     pub use crate::environment::{Environment, variable_of, with_variables};
     pub use crate::memory::MemoryLimit;
+    #[cfg(feature = "provider")]
+    pub use crate::provider::{ProviderKeys, ProviderProxy, ProviderSettings};
 }
 
 /// The answers of reads, for callers that take records one by one or need more than the records.
@@ -124,6 +128,8 @@ pub mod searches {
 /// [`Collection::embed`].
 pub mod models {
     pub use crate::collection::request::{Embedder, EmbedderSource, TextRole, check_model_name};
+    #[cfg(feature = "provider")]
+    pub use crate::provider::{EncodingFormat, ProviderKind, ProviderSpec};
     #[cfg(feature = "embedding")]
     pub use crate::store::models::{ModelInfo, Models, is_model_file};
 }

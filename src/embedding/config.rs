@@ -133,9 +133,14 @@ impl EncoderConfig {
         Ok(self)
     }
 
-    /// Weights of the encoder, in f32.
+    /// Weights of the encoder, in f32: the most that it can hold.
     pub(crate) fn weight_bytes(&self) -> u64 {
         self.embedding_bytes() + self.layers as u64 * self.layer_bytes()
+    }
+
+    /// Of the words' vectors alone.
+    pub(crate) fn word_bytes(&self) -> u64 {
+        4 * self.vocabulary as u64 * self.hidden as u64
     }
 
     pub(crate) fn embedding_bytes(&self) -> u64 {

@@ -9,7 +9,7 @@ use rten::{Model, ModelOptions, RunOptions, ThreadPool, Value, ValueOrView, op_r
 
 use super::batch::TextBatch;
 use super::config::EncoderConfig;
-use super::graph::{self, ARENA};
+use super::graph::{self, ARENA, WORD_SCALE, WORD_ZERO_POINT};
 use super::weights::{Arena, Weights};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -72,7 +72,19 @@ impl Encoder {
 
 /// The graph with its arena, as the runtime runs it. Matrices are not packed ahead: that would hold them twice.
 fn runnable(graph: Vec<u8>, arena: Arena) -> Result<Model> {
-    let operators = op_registry!(Add, Div, Gather, Gelu, LayerNormalization, MatMul, Relu, Reshape, Softmax, Transpose);
+    let operators = op_registry!(
+        Add,
+        DequantizeLinear,
+        Div,
+        Gather,
+        Gelu,
+        LayerNormalization,
+        MatMul,
+        Relu,
+        Reshape,
+        Softmax,
+        Transpose
+    );
     guarded(|| {
         let mut options = ModelOptions::with_ops(operators);
         options.external_data(ARENA, arena.bytes).prepack_weights(PREPACK);
@@ -106,16 +118,30 @@ fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 fn embedding_arena(config: &EncoderConfig, weights: &Weights<'_>) -> Result<Arena> {
-    let mut arena = Arena::with_capacity(config.embedding_bytes());
+    const WORDS: &str = "embeddings.word_embeddings.weight";
+    let shape = [config.vocabulary, config.hidden];
+    let integers = weights.integers(WORDS, &shape)?;
+    let integers = integers.as_ref().and_then(|tensor| Some((tensor, tensor.step()?)));
+    let words = if integers.is_some() { config.word_bytes() / 4 } else { config.word_bytes() };
+    let mut arena = Arena::with_capacity(config.embedding_bytes() - config.word_bytes() + words);
     let mut push = |name: &'static str, of: &str, shape: &[usize]| -> Result<()> {
         arena.push(name, shape, &weights.vector(&format!("embeddings.{of}"), shape)?);
         Ok(())
     };
-    push("word", "word_embeddings.weight", &[config.vocabulary, config.hidden])?;
     push("position", "position_embeddings.weight", &[config.positions, config.hidden])?;
     push("type", "token_type_embeddings.weight", &[config.token_types, config.hidden])?;
     push("norm.weight", "LayerNorm.weight", &[config.hidden])?;
     push("norm.bias", "LayerNorm.bias", &[config.hidden])?;
+    // The largest tensor of all, of which a text needs some rows: integers stay what they are. They come last, so that
+    // all others stay aligned.
+    match integers {
+        Some((tensor, (scale, zero_point))) => {
+            arena.push(WORD_SCALE, &[], &[scale]);
+            arena.push_bytes("word", tensor.element, &shape, tensor.bytes.iter().copied());
+            arena.push_bytes(WORD_ZERO_POINT, tensor.element, &[], [zero_point].into_iter());
+        }
+        None => arena.push("word", &shape, &weights.vector(WORDS, &shape)?),
+    }
     Ok(arena)
 }
 

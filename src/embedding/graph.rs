@@ -10,11 +10,15 @@ use rten_onnx::onnx::{
 };
 
 use super::config::{Activation, EncoderConfig};
-use super::weights::ArenaTensor;
+use super::weights::{ArenaTensor, Element};
 use crate::error::{Error, Result};
 
 /// The name under which a graph's arena is known to the runtime, which asks for a suffix like this.
 pub(crate) const ARENA: &str = "arena.data";
+
+/// What makes numbers of the tensor `word`, if that one is in integers.
+pub(crate) const WORD_SCALE: &str = "word.scale";
+pub(crate) const WORD_ZERO_POINT: &str = "word.zero_point";
 
 /// The version of ONNX's operators that the graphs are written in: the first with `Gelu`.
 const OPSET: i64 = 20;
@@ -22,7 +26,10 @@ const OPSET: i64 = 20;
 /// The graph of the embeddings: `ids` and `types` (b × s) and `positions` (s) become `out` (b × s × H).
 pub(crate) fn embeddings(config: &EncoderConfig, tensors: &[ArenaTensor]) -> Result<Vec<u8>> {
     let mut graph = GraphWriter::new(tensors, &["ids", "types", "positions"]);
-    let words = graph.node("Gather", &["word", "ids"], vec![]);
+    let mut words = graph.node("Gather", &["word", "ids"], vec![]);
+    if tensors.iter().any(|tensor| tensor.name == WORD_SCALE) {
+        words = graph.node("DequantizeLinear", &[&words, WORD_SCALE, WORD_ZERO_POINT], vec![]);
+    }
     let types = graph.node("Gather", &["type", "types"], vec![]);
     let positions = graph.node("Gather", &["position", "positions"], vec![]);
     let sum = graph.node("Add", &[&words, &types], vec![]);
@@ -147,7 +154,12 @@ fn in_arena(placed: &ArenaTensor) -> TensorProto {
     TensorProto {
         name: Some(placed.name.to_owned()),
         dims: placed.shape.iter().map(|size| *size as i64).collect(),
-        data_type: Some(DataType::FLOAT),
+        data_type: Some(match placed.element {
+            Element::I8 => DataType::INT8,
+            Element::U8 => DataType::UINT8,
+            // Two bytes become four when they are read.
+            Element::F32 | Element::F16 | Element::Bf16 => DataType::FLOAT,
+        }),
         data_location: Some(DataLocation::EXTERNAL),
         external_data: vec![
             entry("location", ARENA.to_owned()),

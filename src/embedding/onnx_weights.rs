@@ -1,7 +1,8 @@
 //! The weights in an ONNX file. The graph in it is not run: it comes from outside, and nothing would bound what it
 //! allocates. Weights are found by the names that exporters keep, and those of a linear layer, whose name they
-//! lose, by the graph: the matrix that is multiplied before the layer's bias is added. Integers (`X_quantized`, as
-//! onnxruntime's quantiser names them) are read with their `X_scale` and `X_zero_point`.
+//! lose, by the graph: the matrix that is multiplied before the layer's bias is added. Integers are read with their
+//! scales: `X_quantized` with `X_scale` and `X_zero_point`, as onnxruntime's quantiser names them, or as the graph
+//! multiplies them.
 
 use std::collections::HashMap;
 
@@ -32,8 +33,8 @@ mod number {
 /// What stands behind the name of a tensor whose integers were made of its numbers.
 const QUANTISED: &str = "_quantized";
 
-/// The most scales of one tensor: one for each column.
-const MAX_SCALES: usize = 1 << 17;
+/// The most scales of one tensor: one for each row of the largest vocabulary.
+const MAX_SCALES: usize = 1 << 21;
 
 /// What is known of the weights in an ONNX file.
 #[derive(Debug, Default)]
@@ -117,24 +118,37 @@ impl<'a> OnnxWeights<'a> {
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(|name| name.strip_suffix(QUANTISED).unwrap_or(name))
+        let made = self.nodes.iter().filter(|(_, node)| node.op == "Mul").map(|(name, _)| *name);
+        self.tensors.keys().map(|name| name.strip_suffix(QUANTISED).unwrap_or(name)).chain(made)
     }
 
     /// The tensor of that name, in numbers or in integers.
     pub(crate) fn tensor(&self, name: &str) -> Option<Tensor<'a>> {
         match self.tensors.get(name) {
             Some(found) if !found.is_integers() => Some(found.tensor(None)),
-            _ => self.quantised(name),
+            _ => self.quantised(name).or_else(|| self.scaled(name)),
         }
     }
 
     fn quantised(&self, name: &str) -> Option<Tensor<'a>> {
         let of = |suffix: &str| self.tensors.get(format!("{name}{suffix}").as_str());
         let integers = of(QUANTISED).filter(|found| found.is_integers() && !found.varints)?;
-        let scales = of("_scale")?.numbers()?;
+        let scales = of("_scale")?;
         // Without one the integers are symmetric around 0.
         let zero_points = of("_zero_point").map_or(Some(vec![0]), Initializer::integers)?;
-        Some(integers.tensor(Some(Quantisation { scales, zero_points })))
+        let quantisation = Quantisation { scales: scales.numbers()?, zero_points, by_rows: scales.is_column() };
+        Some(integers.tensor(Some(quantisation)))
+    }
+
+    /// What the graph makes of integers before it uses them: `Mul(Cast(integers), scales)`.
+    fn scaled(&self, name: &str) -> Option<Tensor<'a>> {
+        let scaling = self.nodes.get(name).filter(|node| node.op == "Mul")?;
+        let cast = self.nodes.get(scaling.inputs.first()?).filter(|node| node.op == "Cast")?;
+        let integers = self.tensors.get(cast.inputs.first()?).filter(|found| found.is_integers() && !found.varints)?;
+        let scales = self.tensors.get(scaling.inputs.get(1)?)?;
+        let quantisation =
+            Quantisation { scales: scales.numbers()?, zero_points: vec![0], by_rows: scales.is_column() };
+        Some(integers.tensor(Some(quantisation)))
     }
 
     /// The matrix of a linear layer, and whether it is output × input, as in PyTorch; exporters transpose most.
@@ -142,14 +156,13 @@ impl<'a> OnnxWeights<'a> {
         let bias = format!("{layer}.bias");
         let adding = self.nodes.get(self.takers.get(bias.as_str())?)?;
         if adding.op == "Gemm" {
-            let matrix = self.matrix(adding.inputs.get(1)?, adding.transposed)?;
-            return Some((matrix, adding.transposed));
+            return Some((self.matrix(adding.inputs.get(1)?)?, adding.transposed));
         }
         let product = adding.inputs.iter().find(|input| **input != bias).filter(|_| adding.op == "Add")?;
         let multiplying = self.nodes.get(product)?;
         let multiplying = if multiplying.op == "Mul" { self.product_of_integers(multiplying)? } else { multiplying };
         let usual = ["MatMul", "MatMulInteger"].contains(&multiplying.op);
-        Some((self.matrix(multiplying.inputs.get(1).filter(|_| usual)?, false)?, false))
+        Some((self.matrix(multiplying.inputs.get(1).filter(|_| usual)?)?, false))
     }
 
     /// The product that `scaling` makes numbers of: `Mul(Cast(MatMulInteger(…)), …)`.
@@ -159,15 +172,15 @@ impl<'a> OnnxWeights<'a> {
         self.nodes.get(cast.inputs.first()?)
     }
 
-    /// The matrix that a product takes by this name: an initializer, or what `DequantizeLinear` makes of one. Scales of
-    /// rows are not read: only an uncommon quantiser writes them, and square matrices would not show the error.
-    fn matrix(&self, name: &str, transposed: bool) -> Option<Tensor<'a>> {
+    /// The matrix that a product takes by this name: an initializer, or what `DequantizeLinear` makes of one.
+    fn matrix(&self, name: &str) -> Option<Tensor<'a>> {
         let dequantising = self.nodes.get(name).filter(|node| node.op == "DequantizeLinear");
         let name = dequantising.map_or(Some(name), |node| node.inputs.first().copied())?;
-        let matrix = self.tensor(name.strip_suffix(QUANTISED).unwrap_or(name))?;
-        let by_rows = transposed || dequantising.is_some_and(|node| node.by_rows);
-        let several = matrix.quantisation.as_ref().is_some_and(|quantisation| quantisation.scales.len() > 1);
-        (!several || !by_rows).then_some(matrix)
+        let mut matrix = self.tensor(name.strip_suffix(QUANTISED).unwrap_or(name))?;
+        if let Some(quantisation) = &mut matrix.quantisation {
+            quantisation.by_rows |= dequantising.is_some_and(|node| node.by_rows);
+        }
+        Some(matrix)
     }
 }
 
@@ -180,9 +193,15 @@ impl<'a> Initializer<'a> {
         Tensor { element: self.element, shape: self.shape.clone(), bytes: self.bytes, quantisation }
     }
 
-    /// Its numbers, if they are the scales of something: one, or a row of them.
+    /// Whether it is a column of several numbers: they are multiplied with rows then.
+    fn is_column(&self) -> bool {
+        matches!(self.shape.as_slice(), [rows, 1] if *rows > 1)
+    }
+
+    /// Its numbers, if they are the scales of something: one, or a row or a column of them.
     fn numbers(&self) -> Option<Vec<f32>> {
-        let usual = self.element == Element::F32 && self.shape.len() <= 1 && self.bytes.len() <= 4 * MAX_SCALES;
+        let line = self.is_column() || matches!(self.shape.as_slice(), [] | [_] | [1, _]);
+        let usual = line && self.element == Element::F32 && self.bytes.len() <= 4 * MAX_SCALES;
         usual.then(|| self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
 

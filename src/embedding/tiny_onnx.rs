@@ -12,8 +12,10 @@ pub(crate) enum Quantised {
     Dynamic,
     /// i8 with a scale for each column, made numbers of before they are multiplied.
     PerColumn,
-    /// As `PerColumn`, but with the axis of rows, which we do not read.
+    /// As `PerColumn`, with a scale for each row.
     PerRow,
+    /// i8 with a scale for each column, by a plain product.
+    Scaled,
 }
 
 impl TinyModel {
@@ -57,6 +59,13 @@ fn push_linear(graph: &mut GraphProto, layer: &str, index: usize, matrix: &Plain
             graph.node.push(node("Mul", &["x:scale", &of(&name, "_scale")], &scale));
             graph.node.push(node("Mul", &[&cast, &scale], &product));
         }
+        Some(Quantised::Scaled) => {
+            push_integers(graph, &name, matrix, Quantised::Scaled);
+            let (cast, numbers) = (of(&name, ":cast"), of(&name, ":numbers"));
+            graph.node.push(node("Cast", &[&of(&name, ":q")], &cast));
+            graph.node.push(node("Mul", &[&cast, &of(&name, ":s")], &numbers));
+            graph.node.push(node("MatMul", &["x", &numbers], &product));
+        }
         Some(kind) => {
             push_integers(graph, &name, matrix, kind);
             let inputs = [of(&name, "_quantized"), of(&name, "_scale"), of(&name, "_zero_point")];
@@ -76,34 +85,37 @@ fn push_linear(graph: &mut GraphProto, layer: &str, index: usize, matrix: &Plain
 
 /// The integers of a matrix, their scales and their zero points.
 fn push_integers(graph: &mut GraphProto, name: &str, (shape, values): &PlainTensor, kind: Quantised) {
-    let columns = if kind == Quantised::Dynamic { 1 } else { shape[1] };
-    let of_column = |column: usize| values.iter().skip(column).step_by(columns);
-    let least = |column| of_column(column).copied().fold(0.0, f32::min);
-    let most = |column| of_column(column).copied().fold(0.0, f32::max);
-    let (scales, zeros): (Vec<f32>, Vec<i32>) = (0..columns)
-        .map(|column| match kind {
-            Quantised::Dynamic => {
-                let scale = (most(column) - least(column)) / 255.0;
-                (scale, (-least(column) / scale).round() as i32)
-            }
-            _ => (most(column).max(-least(column)) / 127.0, 0),
-        })
-        .unzip();
-    let integers: Vec<u8> = values
-        .iter()
-        .enumerate()
-        .map(|(at, value)| {
-            let (scale, zero) = (scales[at % columns], zeros[at % columns]);
-            let integer = (value / scale).round() as i32 + zero;
-            (if kind == Quantised::Dynamic { integer.clamp(0, 255) } else { integer.clamp(-128, 127) }) as u8
-        })
-        .collect();
-    let kind_of_integers = if kind == Quantised::Dynamic { DataType::UINT8 } else { DataType::INT8 };
-    let shape_of_scales = if columns == 1 { vec![] } else { vec![columns] };
-    let mut zero_points = tensor(&format!("{name}_zero_point"), &shape_of_scales, kind_of_integers, vec![]);
+    let width = shape[1];
+    let (count, of): (usize, &dyn Fn(usize) -> usize) = match kind {
+        Quantised::Dynamic => (1, &|_| 0),
+        Quantised::PerRow => (shape[0], &|at| at / width),
+        Quantised::PerColumn | Quantised::Scaled => (width, &|at| at % width),
+    };
+    let step = |group: usize| {
+        let members = || values.iter().enumerate().filter(|(at, _)| of(*at) == group).map(|(_, value)| *value);
+        let (least, most) = (members().fold(0.0, f32::min), members().fold(0.0, f32::max));
+        match kind {
+            Quantised::Dynamic => ((most - least) / 255.0, (-least / (most - least) * 255.0).round() as i32),
+            _ => (most.max(-least) / 127.0, 0),
+        }
+    };
+    let (scales, zeros): (Vec<f32>, Vec<i32>) = (0..count).map(step).unzip();
+    let integer = |(at, value): (usize, &f32)| {
+        let integer = (value / scales[of(at)]).round() as i32 + zeros[of(at)];
+        (if kind == Quantised::Dynamic { integer.clamp(0, 255) } else { integer.clamp(-128, 127) }) as u8
+    };
+    let integers = values.iter().enumerate().map(integer).collect();
+    let element = if kind == Quantised::Dynamic { DataType::UINT8 } else { DataType::INT8 };
+    if kind == Quantised::Scaled {
+        graph.initializer.push(tensor(&format!("{name}:q"), shape, element, integers));
+        graph.initializer.push(tensor(&format!("{name}:s"), &[1, count], DataType::FLOAT, floats(&scales)));
+        return;
+    }
+    let shape_of_scales = if count == 1 { vec![] } else { vec![count] };
+    let mut zero_points = tensor(&format!("{name}_zero_point"), &shape_of_scales, element, vec![]);
     (zero_points.raw_data, zero_points.int32_data) = (None, zeros);
     graph.initializer.extend([
-        tensor(&format!("{name}_quantized"), shape, kind_of_integers, integers),
+        tensor(&format!("{name}_quantized"), shape, element, integers),
         tensor(&format!("{name}_scale"), &shape_of_scales, DataType::FLOAT, floats(&scales)),
         zero_points,
     ]);

@@ -32,11 +32,12 @@ impl Element {
     }
 }
 
-/// What integers stand for: (integer − zero point) · scale. One pair for the whole tensor, or one for each column.
+/// What integers stand for: (integer − zero point) · scale. One pair for the whole tensor, or one for each column or row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Quantisation {
     pub scales: Vec<f32>,
     pub zero_points: Vec<i32>,
+    pub by_rows: bool,
 }
 
 /// A tensor as a file has it: row-major, little-endian.
@@ -50,8 +51,8 @@ pub(crate) struct Tensor<'a> {
 }
 
 impl Tensor<'_> {
-    /// Its elements, after their number was checked against the shape.
-    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    /// That it has this shape, and the bytes for it.
+    fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         if self.shape != shape {
             return Err(Error::invalid(format!(
                 "the weights {name:?} have the shape {:?}, but config.json makes it {shape:?}; take both from one model",
@@ -66,6 +67,12 @@ impl Tensor<'_> {
                 self.bytes.len()
             )));
         }
+        Ok(())
+    }
+
+    /// Its elements, after their number was checked against the shape.
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.check(name, shape)?;
         Ok(match self.element {
             Element::F32 => self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             Element::F16 => self.bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
@@ -77,31 +84,47 @@ impl Tensor<'_> {
         })
     }
 
+    /// The scale and the zero point, if they are the same for all of its integers.
+    pub(crate) fn step(&self) -> Option<(f32, u8)> {
+        let quantisation = self.quantisation.as_ref()?;
+        let ([scale], [zero_point]) = (quantisation.scales.as_slice(), quantisation.zero_points.as_slice()) else {
+            return None;
+        };
+        let zero_point = match self.element {
+            Element::I8 => i8::try_from(*zero_point).ok()? as u8,
+            _ => u8::try_from(*zero_point).ok()?,
+        };
+        Some((*scale, zero_point))
+    }
+
     fn dequantised(&self, name: &str, integer: fn(u8) -> i32) -> Result<Vec<f32>> {
-        let columns = self.shape.last().copied().unwrap_or(1);
+        let columns = self.shape.last().copied().unwrap_or(1).max(1);
+        let by_rows = self.quantisation.as_ref().is_some_and(|quantisation| quantisation.by_rows);
+        let count = if by_rows { self.bytes.len() / columns } else { columns };
         let steps = self.quantisation.as_ref().and_then(|quantisation| {
-            let scales = one_per_column(&quantisation.scales, columns)?;
-            Some((scales, one_per_column(&quantisation.zero_points, columns)?))
+            Some((one_each(&quantisation.scales, count)?, one_each(&quantisation.zero_points, count)?))
         });
         let (scales, zero_points) = steps.ok_or_else(|| {
             Error::invalid(format!(
-                "the integers of the weights {name:?} have no scale and zero point, or not one for each of {columns} \
-                 columns; give the file that is not quantised"
+                "the integers of the weights {name:?} have no scale and zero point, or not one for each of {count}; give \
+                 the file that is not quantised"
             ))
         })?;
-        let steps = || scales.iter().zip(&zero_points);
-        let rows = self.bytes.chunks_exact(columns.max(1));
-        Ok(rows
-            .flat_map(|row| row.iter().zip(steps()).map(|(byte, (scale, zero))| (integer(*byte) - zero) as f32 * scale))
-            .collect())
+        let number = |byte: &u8, (scale, zero): (&f32, &i32)| (integer(*byte) - zero) as f32 * scale;
+        let (rows, steps) = (self.bytes.chunks_exact(columns), || scales.iter().zip(&zero_points));
+        Ok(if by_rows {
+            rows.zip(steps()).flat_map(|(row, step)| row.iter().map(move |byte| number(byte, step))).collect()
+        } else {
+            rows.flat_map(|row| row.iter().zip(steps()).map(|(byte, step)| number(byte, step))).collect()
+        })
     }
 }
 
-/// The values for the columns of a matrix: as they are, or the only one for all.
-fn one_per_column<T: Copy>(values: &[T], columns: usize) -> Option<Vec<T>> {
+/// As many values as there are columns or rows: as they are, or the only one for all.
+fn one_each<T: Copy>(values: &[T], count: usize) -> Option<Vec<T>> {
     match values {
-        [one] => Some(vec![*one; columns]),
-        several => (several.len() == columns).then(|| several.to_vec()),
+        [one] => Some(vec![*one; count]),
+        several => (several.len() == count).then(|| several.to_vec()),
     }
 }
 
@@ -149,6 +172,13 @@ impl<'a> Weights<'a> {
             .or_else(|| self.tensor(name))
             .ok_or_else(|| absent(name))?
             .values(name, shape)
+    }
+
+    /// The tensor `name`, if the file has it in integers; it must have `shape`.
+    pub(crate) fn integers(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor<'a>>> {
+        let found = self.tensor(&format!("{}{name}", self.prefix)).filter(|tensor| tensor.quantisation.is_some());
+        found.iter().try_for_each(|tensor| tensor.check(name, shape))?;
+        Ok(found)
     }
 
     /// The matrix of the linear layer `name`, inputs × outputs.
@@ -228,6 +258,7 @@ pub(crate) struct Arena {
 #[derive(Debug)]
 pub(crate) struct ArenaTensor {
     pub name: &'static str,
+    pub element: Element,
     pub shape: Vec<usize>,
     pub offset: usize,
     pub length: usize,
@@ -240,8 +271,20 @@ impl Arena {
     }
 
     pub(crate) fn push(&mut self, name: &'static str, shape: &[usize], values: &[f32]) {
+        self.push_bytes(name, Element::F32, shape, values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+
+    /// Integers as they are. Those that come after stand at any byte: the runtime copies them if they are f32.
+    pub(crate) fn push_bytes(
+        &mut self,
+        name: &'static str,
+        element: Element,
+        shape: &[usize],
+        bytes: impl Iterator<Item = u8>,
+    ) {
         let offset = self.bytes.len();
-        self.bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        self.tensors.push(ArenaTensor { name, shape: shape.to_vec(), offset, length: self.bytes.len() - offset });
+        self.bytes.extend(bytes);
+        let length = self.bytes.len() - offset;
+        self.tensors.push(ArenaTensor { name, element, shape: shape.to_vec(), offset, length });
     }
 }

@@ -128,10 +128,13 @@ fn every_setting_is_changed_by_its_variable_and_no_other() {
             "DRUMLIN_MAINTENANCE" => "false",
             "DRUMLIN_SERVE_DAMAGED" => "read-only",
             "DRUMLIN_MEMORY_LIMIT" => "3MiB",
+            "DRUMLIN_PROVIDER_ALLOW_PRIVATE" => "true",
+            "DRUMLIN_PROVIDER_KEYS" => "TEST_KEY=https://provider.example/v1",
+            "DRUMLIN_PROVIDER_PROXY" => "http://proxy.example:3128",
             _ => "321",
         };
         let read = |variables: Variables<'_>| with(variables, |environment| environment.settings(&mut Vec::new()));
-        let (plain, changed) = (read(&[]).unwrap(), read(&[(row.variable, value)]).unwrap());
+        let (plain, changed) = (read(&[]).unwrap(), read(&[(row.variable, value), ("TEST_KEY", "k")]).unwrap());
         assert_ne!(format!("{plain:?}"), format!("{changed:?}"), "{} changes nothing", row.variable);
         let refused = read(&[(row.variable, "-")]).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);

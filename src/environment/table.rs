@@ -8,6 +8,8 @@ use super::Environment;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::memory::MemoryLimit;
+#[cfg(feature = "provider")]
+use crate::provider::{ProviderKeys, ProviderProxy};
 
 /// Reads a variable into its setting.
 type ReadVariable = for<'e, 'v> fn(&'e Environment<'v>, &str, &mut Settings) -> Result<()>;
@@ -23,8 +25,8 @@ pub(crate) struct SettingVariable {
 
 /// Rows of a variable, how its value is read, and the field that takes it.
 macro_rules! rows {
-    ($($variable:literal $how:ident $(($least:literal))? $first:ident $(. $rest:ident)*;)*) => {
-        &[$(SettingVariable {
+    ($($(#[$gate:meta])? $variable:literal $how:ident $(($least:literal))? $first:ident $(. $rest:ident)*;)*) => {
+        &[$($(#[$gate])? SettingVariable {
             setting: concat!(stringify!($first) $(, ".", stringify!($rest))*),
             variable: $variable,
             read: |environment, name, settings| {
@@ -60,6 +62,18 @@ pub(crate) const ROWS: &[SettingVariable] = rows! {
     "DRUMLIN_FILE_MEMORY_BYTES" count files.memory_bytes;
     "DRUMLIN_FILE_IDLE_S" seconds files.idle_timeout;
     "DRUMLIN_FILE_KEEP_DELETED_S" seconds files.keep_deleted;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_KEYS" provider_keys provider.keys;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_ALLOW_PRIVATE" flag provider.allow_private_addresses;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_PROXY" provider_proxy provider.proxy;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_TIMEOUT_S" seconds provider.timeout;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_CONNECT_TIMEOUT_S" seconds provider.connect_timeout;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_READ_TIMEOUT_S" seconds provider.read_timeout;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_ATTEMPTS" number(1) provider.attempts;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_REQUESTS" count provider.requests_at_once;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_BATCH_TEXTS" count provider.batch_texts;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_BATCH_BYTES" count provider.batch_bytes;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_ANSWER_BYTES" count provider.answer_bytes;
+    #[cfg(feature = "provider")] "DRUMLIN_PROVIDER_WAITING" count provider.waiting;
     "DRUMLIN_T_LEASE_S" seconds timing.lease;
     "DRUMLIN_T_KEEP_S" seconds timing.keep;
     "DRUMLIN_T_GARBAGE_S" seconds timing.garbage;
@@ -97,6 +111,30 @@ pub(super) fn read(environment: &Environment<'_>, settings: &mut Settings) -> Re
         timing.garbage = timing.garbage.max(timing.keep.saturating_mul(5) / 4 + 2 * timing.collect_interval);
     }
     Ok(())
+}
+
+/// What a setting's own reader refuses, by the variable.
+#[cfg(feature = "provider")]
+fn of_variable(name: &str, refused: &Error) -> Error {
+    let setting = refused.setting().map(|setting| format!(" ({setting})")).unwrap_or_default();
+    Error::invalid(format!("{name}: {}", refused.message().replace(&setting, "")))
+}
+
+#[cfg(feature = "provider")]
+impl Environment<'_> {
+    fn provider_keys(&self, name: &str, into: &mut ProviderKeys) -> Result<()> {
+        if let Some(pairs) = self.text(name) {
+            *into = ProviderKeys::read(&pairs, &|variable| self.text(variable)).map_err(|e| of_variable(name, &e))?;
+        }
+        Ok(())
+    }
+
+    fn provider_proxy(&self, name: &str, into: &mut Option<ProviderProxy>) -> Result<()> {
+        if let Some(url) = self.text(name) {
+            *into = Some(url.parse().map_err(|e| of_variable(name, &e))?);
+        }
+        Ok(())
+    }
 }
 
 impl Environment<'_> {

@@ -39,6 +39,12 @@ fn search(body: &Value) -> Request<Body> {
     post(&format!("{NOTES}/search"), body)
 }
 
+/// A create of a collection whose embeddings a service makes.
+#[cfg(feature = "provider")]
+fn embedded_by(provider: Value) -> Request<Body> {
+    post("/api/collections", &json!({"name": "texts", "embedder": {"provider": provider}}))
+}
+
 fn upload(pieces: impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static) -> Request<Body> {
     Request::put("/api/files/f").body(Body::from_stream(pieces)).unwrap()
 }
@@ -64,7 +70,7 @@ async fn answers(settings: Settings, requests: Vec<Request<Body>>) -> Vec<(u16, 
 /// A change of one setting, and requests of which at least one passes it.
 type Case = (&'static str, fn(&mut Settings), fn() -> Vec<Request<Body>>);
 
-fn cases() -> [Case; 15] {
+fn cases() -> [Case; 17] {
     [
         ("limits.dimension", |s| s.limits.dimension = 1, || vec![add(json!([{"id": "r", "embedding": [1.0, 2.0]}]))]),
         ("limits.id_bytes", |s| s.limits.id_bytes = 2, || vec![add(json!([{"id": "long", "embedding": [1.0]}]))]),
@@ -139,6 +145,21 @@ fn cases() -> [Case; 15] {
             |s| s.files.idle_timeout = Duration::from_millis(50),
             || vec![upload(stream::pending())],
         ),
+        #[cfg(feature = "provider")]
+        (
+            "provider.allow_private_addresses",
+            |_| {},
+            || vec![embedded_by(json!({"kind": "openai", "url": "http://127.0.0.1:9/v1", "model": "m"}))],
+        ),
+        #[cfg(feature = "provider")]
+        (
+            "provider.keys",
+            |_| {},
+            || {
+                let url = "https://provider.example/v1";
+                vec![embedded_by(json!({"kind": "openai", "url": url, "model": "m", "key_variable": "KEY"}))]
+            },
+        ),
         (
             "memory_limit",
             |s| {
@@ -197,6 +218,10 @@ fn every_setting_that_the_core_names_and_every_limit_is_provoked_here() {
     named.extend(ROWS.iter().map(|row| row.setting.to_owned()).filter(|setting| setting.starts_with("limits.")));
     let mut provoked: BTreeSet<String> = cases().iter().map(|(setting, ..)| (*setting).to_owned()).collect();
     provoked.insert("start_timeout".to_owned());
+    // A service has to be slow, or to answer too much: `provider/provider_tests.rs` has one.
+    provoked.extend(["provider.answer_bytes", "provider.timeout", "provider.waiting"].map(str::to_owned));
+    // Read at the start, and refused there: `environment/environment_tests.rs`.
+    provoked.insert("provider.proxy".to_owned());
     let missing: Vec<_> = named.difference(&provoked).collect();
     assert!(named.len() >= 12 && missing.is_empty(), "{missing:?} of {named:?}");
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::background::Sign;
 use super::catalog;
 use super::entry::{Entry, Eviction, Progress};
-use super::{Inner, PARALLEL_COLLECTIONS, embedding};
+use super::{Inner, PARALLEL_COLLECTIONS, embedders};
 use crate::bucket::keys::StreamId;
 use crate::collection::estimate::{self, LoadSize};
 use crate::collection::pin::StoreHooks;
@@ -188,11 +188,11 @@ pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     };
     let embed = move |request: EmbedRequest| {
         let weak = embedding_owner.clone();
-        async move { embedding::embed(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
+        async move { embedders::embed(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
     };
     let score = move |request: ScoreRequest| {
         let weak = scoring_owner.clone();
-        async move { embedding::score(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
+        async move { embedders::score(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
     };
     let (load, make_room, embed, score) = (Arc::new(load), Arc::new(make_room), Arc::new(embed), Arc::new(score));
     StoreHooks { load, make_room, embed, score }

@@ -13,7 +13,7 @@ use super::{Inner, Store, eviction};
 use crate::bucket::keys::StreamId;
 use crate::bucket::{BucketError, StoreTime};
 use crate::collection::handle::Collection;
-use crate::collection::request::{CollectionSpec, Embedder, Scope};
+use crate::collection::request::{CollectionSpec, Scope};
 use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::StreamConfig;
@@ -58,7 +58,6 @@ impl Store {
             return Err(Error::invalid(format!("dimension: expected at most {limit}, got {dimension}")));
         }
         text.check()?;
-        spec.embedder.as_ref().map_or(Ok(()), Embedder::check)?;
         index.check()
     }
 

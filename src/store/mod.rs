@@ -9,14 +9,15 @@ mod bootstrap;
 pub mod catalog;
 pub mod checks;
 mod duckdb;
-#[cfg(feature = "embedding")]
-mod embedding;
+mod embedders;
 mod entry;
 mod eviction;
 pub mod files;
 mod fork;
 pub mod garbage;
 mod lifecycle;
+#[cfg(feature = "embedding")]
+mod loaded_models;
 mod lookup;
 #[cfg(feature = "embedding")]
 pub mod models;
@@ -37,8 +38,6 @@ pub mod restore;
 #[cfg(feature = "server")]
 pub(crate) mod room;
 mod sql_view;
-#[cfg(not(feature = "embedding"))]
-mod without_embedding;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -58,8 +57,6 @@ use self::namespaces::Namespaces;
 use self::opening::Opening;
 use self::pulse::Pulse;
 use self::report::{CollectionSync, Recovery, SyncReport};
-#[cfg(not(feature = "embedding"))]
-use self::without_embedding as embedding;
 use crate::bucket::Bucket;
 use crate::bucket::count::{self, Counting};
 use crate::bucket::keys::StreamId;
@@ -132,7 +129,10 @@ struct Inner {
     lifeline: OnceLock<Weak<Lifeline>>,
     /// The models that are in memory.
     #[cfg(feature = "embedding")]
-    embedders: embedding::Embedders,
+    loaded_models: loaded_models::LoadedModels,
+    /// What calls services for embeddings, once one is used.
+    #[cfg(feature = "provider")]
+    provider: OnceLock<crate::provider::Provider>,
     /// How collections reserve memory, and load themselves again.
     hooks: StoreHooks,
     recovery: Semaphore,
@@ -218,7 +218,9 @@ impl Store {
         let inner = Arc::new_cyclic(|weak| Inner {
             lifeline: OnceLock::new(),
             #[cfg(feature = "embedding")]
-            embedders: Default::default(),
+            loaded_models: Default::default(),
+            #[cfg(feature = "provider")]
+            provider: OnceLock::new(),
             hooks: eviction::hooks(weak.clone()),
             making_room: tokio::sync::Mutex::new(()),
             graph_turn: Arc::default(),

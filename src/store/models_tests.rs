@@ -145,7 +145,7 @@ async fn an_embedder_that_cannot_be_used_refuses_texts_and_nothing_else() {
     let absent = store.create_collection(spec("x", Embedder::model("absent"))).await.unwrap_err();
     assert!(absent.kind() == ErrorKind::Invalid && absent.to_string().contains("there is no model \"absent\""));
     let other = store.create_collection(spec("x", Embedder::model("tiny")).dimension(3)).await.unwrap_err();
-    assert!(other.to_string().contains("dimension: expected 16, that of the model \"tiny\", got 3"), "{other}");
+    assert!(other.to_string().contains("dimension: expected 16, that of the embedder's model, got 3"), "{other}");
     let plain = store.create_collection("plain").await.unwrap();
     let refused = plain.add([text("a", "river")]).await.unwrap_err();
     assert!(refused.to_string().contains("records[0].embedding: expected numbers, got none: collection \"plain\" has"));

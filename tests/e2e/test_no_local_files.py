@@ -80,6 +80,11 @@ def test_nothing_is_written_outside_the_bucket(
         for first in range(0, 400, 20):
             server.add("sentences", sentences()[first : first + 20])
         server.delete("sentences", ["weather-01"])
+        model = [program, "model", "add", str(drumlin.ROOT / "data-fixtures" / "tiny-bert")]
+        subprocess.run(model, env={"PATH": os.environ["PATH"], **place.settings}, check=True, timeout=60)
+        server.create("texts", embedder={"model": "tiny-bert"})
+        server.add("texts", [{"id": "a", "document": "a green river"}])
+        assert server.search("texts", {"text": "a green river", "mode": "meaning"})[0]["distance"] < 1e-4
         server.call("POST", "/api/s3/sync")
         question = questions()[0]
         assert question["expected"][0] in [hit["id"] for hit in server.nearest("sentences", question["embedding"])]

@@ -1,12 +1,14 @@
 """The commands of README and the book, typed as printed. Every section (`##`) with a `sh` block that has `curl` in it
-gets a server of its own. A `json` block right after a `sh` block is the answer its last command has to give; "…" in it
+gets a server of its own; its blocks with `drumlin model` are typed too, so that the model is there. A `json` block right after a `sh` block is the answer its last command has to give; "…" in it
 stands for any value, and numbers agree to a thousandth."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drumlin import ROOT, Drumlin
+from drumlin import ROOT, Drumlin, binary
 
 README_PORT = 8000
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ANYTHING = "…"
+# With pip, and with the program under its name, as on a newcomer's machine.
+TOOLS = f"{Path(sys.executable).parent}:{binary().parent}"
+ENVIRONMENT = os.environ | {"PATH": f"{TOOLS}:{os.environ['PATH']}", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 # Sections whose server is not started plainly.
 FLAGS = {("docs/getting-started.md", "Demo"): ("--demo",)}
 
@@ -47,7 +52,7 @@ class Section:
 def steps_of(body: str) -> Iterator[Step]:
     blocks = BLOCK.findall(body)
     for (language, commands), (next_language, answer) in pairwise([*blocks, ("", "")]):
-        if language == "sh" and "curl" in commands:
+        if language == "sh" and ("curl" in commands or "drumlin model" in commands):
             yield Step(commands, json.loads(answer) if next_language == "json" else None)
 
 
@@ -58,7 +63,8 @@ def sections() -> list[Section]:
         page = path.relative_to(ROOT).as_posix()
         above, *rest = re.split(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         for heading, body in [("", above), *zip(rest[::2], rest[1::2], strict=True)]:
-            if steps := tuple(steps_of(body)):
+            steps = tuple(steps_of(body))
+            if any("curl" in step.commands for step in steps):
                 found.append(Section(page, heading.strip(), steps))
     return found
 
@@ -77,7 +83,8 @@ def agrees(found: Any, printed: Any) -> bool:
 
 def take(steps: tuple[Step, ...], folder: Path) -> None:
     for step in steps:
-        typed = subprocess.run(["bash", "-euc", step.commands], capture_output=True, text=True, timeout=60, cwd=folder)
+        shell = ["bash", "-euc", step.commands]
+        typed = subprocess.run(shell, capture_output=True, text=True, timeout=180, cwd=folder, env=ENVIRONMENT)
         assert typed.returncode == 0, f"{step.commands}\n{typed.stderr}"
         if step.answer is not None:
             found = last_json(typed.stdout)
@@ -134,6 +141,7 @@ def test_the_pages_have_what_is_to_be_typed() -> None:
     assert FLAGS.keys() <= typed.keys()
     for page, heading, commands, answers in [
         ("README.md", "Try it", 5, 3),
+        ("README.md", "With texts", 3, 1),
         ("docs/getting-started.md", "Walk-through", 11, 9),
         ("docs/getting-started.md", "Demo", 1, 1),
         ("docs/http-api.md", "Search", 4, 2),

@@ -145,3 +145,81 @@ async fn records_without_embeddings_are_searched_by_words() {
     assert_eq!(server.post(SEARCH, &json!({"embedding": [1]})).await.status, 400);
     server.stop().await;
 }
+
+/// A service that answers OpenAI's route with embeddings of a text's length and of its first byte.
+async fn service() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move { while answered(&mut stream).await {} });
+        }
+    });
+    address
+}
+
+async fn answered(stream: &mut tokio::net::TcpStream) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut request = Vec::new();
+    let body = loop {
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let length = |head: &str| head.to_lowercase().split("content-length: ").nth(1)?.lines().next()?.parse().ok();
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && length(head).is_some_and(|length: usize| body.len() >= length)
+        {
+            break body.to_owned();
+        }
+        match stream.read_buf(&mut request).await {
+            Ok(read) if read > 0 => {}
+            _ => return false,
+        }
+    };
+    let asked: Value = serde_json::from_str(&body).unwrap();
+    let vector = |text: &str| json!([text.len(), text.as_bytes()[0], 1]);
+    let texts = asked["input"].as_array().unwrap().iter().enumerate();
+    let data: Vec<Value> =
+        texts.map(|(i, text)| json!({"index": i, "embedding": vector(text.as_str().unwrap())})).collect();
+    let body = json!({"object": "list", "data": data, "model": asked["model"]}).to_string();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_service_makes_the_embeddings_where_the_operator_allows_its_address() {
+    let address = service().await;
+    let provider = json!({"kind": "openai", "url": format!("http://{address}/v1"), "model": "m"});
+    let create = json!({"name": "notes", "metric": "l2", "embedder": {"provider": provider, "query_prefix": "q"}});
+    let strict = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    let refused = strict.post("/api/collections", &create).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(refused.text().contains("DRUMLIN_PROVIDER_ALLOW_PRIVATE"), "{}", refused.text());
+    strict.stop().await;
+
+    let mut settings = Settings::new(Storage::Memory);
+    settings.provider.allow_private_addresses = true;
+    let server = Server::with(settings, HttpSettings::default()).await;
+    let made = server.post("/api/collections", &create).await;
+    assert_eq!((made.status, &made.json()["dimension"]), (201, &json!(3)), "{}", made.text());
+    assert_eq!(made.json()["embedder"], create["embedder"]);
+    let records = json!({"records": [{"id": "a", "document": "qx"}, {"id": "b", "document": "zzzzzz"}]});
+    assert_eq!(server.post("/api/collections/notes/add", &records).await.status, 201);
+    let hit = found(&server, json!({"text": "y", "mode": "meaning", "k": 1})).await;
+    assert_eq!((&hit[0]["id"], &hit[0]["distance"]), (&json!("a"), &json!(0.0)), "q and y are as long as qx");
+    for (wrong, words) in [
+        (json!({"kind": "cohere", "url": "http://x/v1", "model": "m"}), "embedder.provider: unknown variant"),
+        (json!({"kind": "openai", "url": "ftp://x/v1", "model": "m"}), "url"),
+        (
+            json!({"kind": "openai", "url": "http://x/v1", "model": "m", "key": "s3cret"}),
+            "embedder.provider: unknown field",
+        ),
+        (
+            json!({"kind": "openai", "url": format!("http://{address}/v1"), "model": "m", "key_variable": "AWS_SECRET_ACCESS_KEY"}),
+            "DRUMLIN_PROVIDER_KEYS",
+        ),
+    ] {
+        let answer = server.post("/api/collections", &json!({"name": "x", "embedder": {"provider": wrong}})).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.text().contains(words) && !answer.text().contains("s3cret"), "{}", answer.text());
+    }
+    server.stop().await;
+}

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+#[cfg(feature = "provider")]
+use crate::provider::ProviderSpec;
 
 /// The most bytes of a prefix.
 const PREFIX_BYTES: usize = 1024;
@@ -33,6 +35,9 @@ pub struct Embedder {
 pub enum EmbedderSource {
     /// A model in the bucket, by its name; this process computes.
     Model(String),
+    /// A service over HTTP.
+    #[cfg(feature = "provider")]
+    Provider(ProviderSpec),
     /// A kind of a newer version, as it was stored.
     Other(Map<String, Value>),
 }
@@ -73,6 +78,13 @@ pub struct ScoreRequest {
 }
 
 impl Embedder {
+    /// A service over HTTP, without prefixes.
+    #[cfg(feature = "provider")]
+    pub fn provider(spec: ProviderSpec) -> Embedder {
+        let source = EmbedderSource::Provider(spec);
+        Embedder { source, query_prefix: None, passage_prefix: None, optional: false }
+    }
+
     /// The model of that name in the bucket, with the prefixes that it states.
     pub fn model(name: impl Into<String>) -> Embedder {
         Embedder {
@@ -99,7 +111,7 @@ impl Embedder {
     pub fn model_name(&self) -> Option<&str> {
         match &self.source {
             EmbedderSource::Model(name) => Some(name),
-            EmbedderSource::Other(_) => None,
+            _ => None,
         }
     }
 
@@ -116,10 +128,17 @@ impl Embedder {
     pub(crate) fn check(&self) -> Result<()> {
         match &self.source {
             EmbedderSource::Model(name) => check_model_name("embedder.model", name)?,
+            // Its fields are checked against the settings by the store.
+            #[cfg(feature = "provider")]
+            EmbedderSource::Provider(_) => {}
             EmbedderSource::Other(fields) => {
+                #[cfg(feature = "provider")]
+                if let Some(Err(fault)) = fields.get(PROVIDER).map(ProviderSpec::deserialize) {
+                    return Err(Error::invalid(format!("embedder.provider: {fault}")));
+                }
                 let shown: Vec<&str> = fields.keys().map(String::as_str).take(4).collect();
                 return Err(Error::invalid(format!(
-                    "embedder: expected an object with model, got one with {}",
+                    "embedder: expected an object with model or provider, got one with {}",
                     if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
                 )));
             }
@@ -152,19 +171,43 @@ pub fn check_model_name(field: &str, name: &str) -> Result<()> {
 }
 
 const MODEL: &str = "model";
+#[cfg(feature = "provider")]
+const PROVIDER: &str = "provider";
 const QUERY_PREFIX: &str = "query_prefix";
 const PASSAGE_PREFIX: &str = "passage_prefix";
 const OPTIONAL: &str = "optional";
+
+/// What this version cannot use, as it was stored.
+fn unknown(fields: Map<String, Value>) -> Embedder {
+    let source = EmbedderSource::Other(fields);
+    Embedder { source, query_prefix: None, passage_prefix: None, optional: false }
+}
+
+/// The field that says which kind of source these fields describe.
+fn source_key(fields: &Map<String, Value>) -> &'static str {
+    #[cfg(feature = "provider")]
+    if fields.contains_key(PROVIDER) && !fields.contains_key(MODEL) {
+        return PROVIDER;
+    }
+    let _ = fields;
+    MODEL
+}
 
 impl TryFrom<Map<String, Value>> for Embedder {
     type Error = String;
 
     fn try_from(mut fields: Map<String, Value>) -> Result<Embedder, String> {
-        let known = |key: &String| [MODEL, QUERY_PREFIX, PASSAGE_PREFIX, OPTIONAL].contains(&key.as_str());
-        if !fields.keys().all(known) || !fields.contains_key(MODEL) {
-            let source = EmbedderSource::Other(fields);
-            return Ok(Embedder { source, query_prefix: None, passage_prefix: None, optional: false });
+        let source_key = source_key(&fields);
+        let known = |key: &String| [source_key, QUERY_PREFIX, PASSAGE_PREFIX, OPTIONAL].contains(&key.as_str());
+        if !fields.keys().all(known) || !fields.contains_key(source_key) {
+            return Ok(unknown(fields));
         }
+        // One that this version does not know whole is kept as it is: what it asks for may change the embeddings.
+        #[cfg(feature = "provider")]
+        let provider = match fields.get(PROVIDER).map(ProviderSpec::deserialize).transpose() {
+            Ok(provider) => provider,
+            Err(_) => return Ok(unknown(fields)),
+        };
         let optional = match fields.remove(OPTIONAL) {
             None => false,
             Some(Value::Bool(optional)) => optional,
@@ -175,8 +218,14 @@ impl TryFrom<Map<String, Value>> for Embedder {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(format!("embedder.{key}: expected a string, got {other}")),
         };
-        let model = text(MODEL)?.ok_or("embedder.model: expected a name, got null")?;
+        let name = text(MODEL)?;
         let (query_prefix, passage_prefix) = (text(QUERY_PREFIX)?, text(PASSAGE_PREFIX)?);
+        #[cfg(feature = "provider")]
+        if let Some(provider) = provider {
+            let source = EmbedderSource::Provider(provider);
+            return Ok(Embedder { source, query_prefix, passage_prefix, optional });
+        }
+        let model = name.ok_or("embedder.model: expected a name, got null")?;
         Ok(Embedder { source: EmbedderSource::Model(model), query_prefix, passage_prefix, optional })
     }
 }
@@ -185,6 +234,11 @@ impl From<Embedder> for Map<String, Value> {
     fn from(Embedder { source, query_prefix, passage_prefix, optional }: Embedder) -> Map<String, Value> {
         let mut fields = match source {
             EmbedderSource::Model(name) => Map::from_iter([(MODEL.to_owned(), Value::from(name))]),
+            #[cfg(feature = "provider")]
+            EmbedderSource::Provider(provider) => {
+                let fields = serde_json::to_value(provider).unwrap_or_default();
+                Map::from_iter([(PROVIDER.to_owned(), fields)])
+            }
             EmbedderSource::Other(fields) => fields,
         };
         for (key, prefix) in [(QUERY_PREFIX, query_prefix), (PASSAGE_PREFIX, passage_prefix)] {
@@ -228,8 +282,8 @@ mod tests {
             Err(error) => error.to_string(),
         };
         for (json, words) in [
-            (json!({}), "embedder: expected an object with model, got one with nothing"),
-            (json!({"modle": "x"}), "embedder: expected an object with model, got one with modle"),
+            (json!({}), "embedder: expected an object with model or provider, got one with nothing"),
+            (json!({"modle": "x"}), "embedder: expected an object with model or provider, got one with modle"),
             (json!({"model": null}), "embedder.model: expected a name, got null"),
             (json!({"model": 1}), "embedder.model: expected a string, got 1"),
             (json!({"model": "a", "optional": 1}), "embedder.optional: expected true or false, got 1"),

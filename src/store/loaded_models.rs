@@ -1,7 +1,6 @@
-//! Embeddings of texts for collections: the models of the bucket are loaded when they are first needed, counted in the
-//! memory budget, and let go when idle.
-//! Invariants: a model is in memory once, whoever uses it; a collection's embedder that cannot be used refuses texts,
-//! and nothing else of the collection.
+//! The models of the bucket in memory: loaded when they are first needed, counted in the memory budget, and let go when
+//! idle.
+//! Invariant: a model is in memory once, whoever uses it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use uuid::Uuid;
 use super::models::Models;
 use super::{Inner, Store};
 use crate::collection::estimate::LoadSize;
-use crate::collection::request::{CollectionSpec, EmbedRequest, EmbedderSource, ScoreRequest, TextRole};
+use crate::collection::request::TextRole;
 use crate::compute::off_thread;
 use crate::embedding::Model;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::memory::{Account, Purpose, Reservation};
 use crate::record::CollectionId;
@@ -33,7 +32,7 @@ const FEW_QUERIES: usize = 8;
 
 /// The models that are in memory, or being loaded.
 #[derive(Debug, Default)]
-pub struct Embedders {
+pub struct LoadedModels {
     slots: Mutex<HashMap<String, Arc<ModelSlot>>>,
 }
 
@@ -55,7 +54,7 @@ pub struct LoadedModel {
     _account: Account,
 }
 
-impl Embedders {
+impl LoadedModels {
     fn slot(&self, name: &str) -> Arc<ModelSlot> {
         self.slots.lock().entry(name.to_owned()).or_default().clone()
     }
@@ -85,12 +84,12 @@ impl LoadedModel {
 impl Inner {
     /// Lets go of models that nobody has used for some time.
     pub(super) fn let_idle_models_go(&self) {
-        self.embedders.let_go(IDLE);
+        self.loaded_models.let_go(IDLE);
     }
 
     /// Lets go of models that nobody uses now; false if there is none.
     pub(super) fn let_models_go(&self) -> bool {
-        self.embedders.let_go(IDLE_WHERE_SHORT)
+        self.loaded_models.let_go(IDLE_WHERE_SHORT)
     }
 
     pub(super) async fn room_for_model(self: &Arc<Self>, name: &str, need: u64) -> Result<Option<Reservation>> {
@@ -111,7 +110,7 @@ impl Store {
     /// `NotFound` if the bucket has none of that name; `NoRoom` if there is no memory for it; `Invalid` if it is
     /// damaged.
     pub(crate) async fn loaded_model(&self, name: &str) -> Result<Arc<LoadedModel>> {
-        let (models, slot) = (self.models(), self.inner.embedders.slot(name));
+        let (models, slot) = (self.models(), self.inner.loaded_models.slot(name));
         let sha256 = models.revision(name).await?;
         let ready = || slot.loaded.lock().clone().filter(|loaded| loaded.sha256 == sha256);
         let loaded = match ready() {
@@ -147,6 +146,16 @@ impl Store {
         Ok(LoadedModel { model, sha256, used: Mutex::new(Instant::now()), _account: account })
     }
 
+    /// How well passages answer a query, by a cross-encoder of the bucket.
+    pub(super) async fn score_by_model(&self, name: &str, query: String, passages: Vec<String>) -> Result<Vec<f32>> {
+        let loaded = self.loaded_model(name).await?;
+        let score = move |interrupt: &Interrupt| {
+            let pairs: Vec<(&str, &str)> = passages.iter().map(|passage| (query.as_str(), passage.as_str())).collect();
+            loaded.model.score(&pairs, interrupt)
+        };
+        self.inner.compute.search(score).await?
+    }
+
     /// Embeddings of texts by a model of the bucket.
     pub(crate) async fn embed_by_model(
         &self,
@@ -171,30 +180,6 @@ impl Store {
         let mut made: Vec<(usize, Vec<f32>)> = order.into_iter().zip(made.into_iter().flatten()).collect();
         made.sort_unstable_by_key(|(i, _)| *i);
         Ok(made.into_iter().map(|(_, embedding)| embedding).collect())
-    }
-
-    /// Completes the dimension of a new collection by its embedder's.
-    pub(super) async fn check_embedder(&self, spec: &mut CollectionSpec) -> Result<()> {
-        let required = spec.embedder.as_ref().filter(|embedder| !embedder.optional);
-        let Some(name) = required.and_then(|embedder| embedder.model_name()) else { return Ok(()) };
-        let dimension = match self.models().stored(name).await {
-            Ok(stored) if stored.info.scores_pairs => {
-                return Err(Error::invalid(format!(
-                    "embedder.model: {name:?} scores pairs of texts and makes no embeddings; expected a sentence model"
-                )));
-            }
-            Ok(stored) => stored.info.dimension,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::invalid(format!("embedder.model: {}", error.message())));
-            }
-            Err(error) => return Err(error),
-        };
-        match spec.dimension.replace(dimension).filter(|given| *given != dimension) {
-            None => Ok(()),
-            Some(given) => {
-                Err(Error::invalid(format!("dimension: expected {dimension}, that of the model {name:?}, got {given}")))
-            }
-        }
     }
 }
 
@@ -244,31 +229,6 @@ fn groups(texts: &[String]) -> Vec<Vec<usize>> {
         }
     }
     groups
-}
-
-/// How well passages answer a query, by a cross-encoder of the bucket.
-pub async fn score(inner: Arc<Inner>, request: ScoreRequest) -> Result<Vec<f32>> {
-    let store = inner.handle().ok_or_else(|| Error::unavailable("the store is closed"))?;
-    let ScoreRequest { model, query, passages } = request;
-    let loaded = store.loaded_model(&model).await?;
-    let score = move |interrupt: &Interrupt| {
-        let pairs: Vec<(&str, &str)> = passages.iter().map(|passage| (query.as_str(), passage.as_str())).collect();
-        loaded.model.score(&pairs, interrupt)
-    };
-    store.inner.compute.search(score).await?
-}
-
-/// Embeddings of the texts of a collection.
-pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f32>>> {
-    let store = inner.handle().ok_or_else(|| Error::unavailable("the store is closed"))?;
-    let EmbedRequest { embedder, role, texts } = request;
-    match &embedder.source {
-        EmbedderSource::Model(name) => store.embed_by_model(name, embedder.prefix(role), (Arc::new(texts), role)).await,
-        EmbedderSource::Other(_) => Err(Error::invalid(
-            "the collection's embedder was stored by a newer version, and this one cannot use it: give embeddings, \
-             or update Drumlin",
-        )),
-    }
 }
 
 #[cfg(test)]

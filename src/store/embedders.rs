@@ -1,0 +1,126 @@
+//! Embeddings of texts for collections: by a model of the bucket, or by a service over HTTP.
+//! Invariant: an embedder that cannot be used refuses texts, and nothing else of its collection.
+
+use std::sync::Arc;
+
+use super::{Inner, Store};
+use crate::collection::request::{CollectionSpec, EmbedRequest, Embedder, EmbedderSource, ScoreRequest};
+use crate::error::{Error, Result};
+#[cfg(feature = "provider")]
+use crate::provider::{Provider, ProviderSpec};
+
+/// Embeddings of the texts of a collection.
+#[cfg_attr(not(any(feature = "embedding", feature = "provider")), allow(unused_variables))]
+pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f32>>> {
+    let EmbedRequest { embedder, role, texts } = request;
+    match &embedder.source {
+        #[cfg(feature = "embedding")]
+        EmbedderSource::Model(name) => {
+            let store = inner.handle().ok_or_else(closed)?;
+            store.embed_by_model(name, embedder.prefix(role), (Arc::new(texts), role)).await
+        }
+        #[cfg(not(feature = "embedding"))]
+        EmbedderSource::Model(_) => Err(without_models()),
+        #[cfg(feature = "provider")]
+        EmbedderSource::Provider(spec) => {
+            let prefix = embedder.prefix(role).unwrap_or_default();
+            let texts = match prefix {
+                "" => texts,
+                _ => texts.into_iter().map(|text| format!("{prefix}{text}")).collect(),
+            };
+            inner.provider()?.embed(spec, None, &texts).await
+        }
+        EmbedderSource::Other(_) => Err(Error::invalid(
+            "this Drumlin cannot use the collection's embedder, which a newer version or one with more features stored: \
+             give embeddings, or use that one",
+        )),
+    }
+}
+
+/// How well passages answer a query, by a cross-encoder of the bucket.
+pub async fn score(inner: Arc<Inner>, request: ScoreRequest) -> Result<Vec<f32>> {
+    let ScoreRequest { model, query, passages } = request;
+    #[cfg(feature = "embedding")]
+    return inner.handle().ok_or_else(closed)?.score_by_model(&model, query, passages).await;
+    #[cfg(not(feature = "embedding"))]
+    {
+        let _ = (inner, model, query, passages);
+        Err(without_models())
+    }
+}
+
+#[cfg(feature = "embedding")]
+fn closed() -> Error {
+    Error::unavailable("the store is closed")
+}
+
+#[cfg(not(feature = "embedding"))]
+fn without_models() -> Error {
+    Error::invalid(
+        "this build of Drumlin has no sentence models: give embeddings, or build it with the Cargo feature `embedding`",
+    )
+}
+
+#[cfg(feature = "provider")]
+impl Inner {
+    /// What calls services. It is made at its first use, since it reads the roots of TLS.
+    fn provider(&self) -> Result<&Provider> {
+        if let Some(provider) = self.provider.get() {
+            return Ok(provider);
+        }
+        let made = Provider::new(self.settings.provider.clone())?;
+        Ok(self.provider.get_or_init(|| made))
+    }
+}
+
+impl Store {
+    /// Checks a new collection's embedder, and completes the collection's dimension by the embedder's.
+    pub(super) async fn check_embedder(&self, spec: &mut CollectionSpec) -> Result<()> {
+        let Some(embedder) = &spec.embedder else { return Ok(()) };
+        embedder.check()?;
+        let Some(dimension) = self.dimension_of(embedder).await? else { return Ok(()) };
+        match spec.dimension.replace(dimension).filter(|given| *given != dimension) {
+            None => Ok(()),
+            Some(given) => Err(Error::invalid(format!(
+                "dimension: expected {dimension}, that of the embedder's model, got {given}"
+            ))),
+        }
+    }
+
+    /// The dimension of an embedder's embeddings; `None` if it need not be known yet.
+    async fn dimension_of(&self, embedder: &Embedder) -> Result<Option<usize>> {
+        match &embedder.source {
+            #[cfg(feature = "embedding")]
+            EmbedderSource::Model(name) if !embedder.optional => self.dimension_of_model(name).await.map(Some),
+            #[cfg(feature = "provider")]
+            EmbedderSource::Provider(spec) => self.dimension_of_provider(spec, embedder.optional).await,
+            _ => Ok(None),
+        }
+    }
+
+    #[cfg(feature = "embedding")]
+    async fn dimension_of_model(&self, name: &str) -> Result<usize> {
+        match self.models().get(name).await {
+            Ok(info) if info.scores_pairs => Err(Error::invalid(format!(
+                "embedder.model: {name:?} scores pairs of texts and makes no embeddings; expected a sentence model"
+            ))),
+            Ok(info) => Ok(info.dimension),
+            Err(error) if error.kind() == crate::error::ErrorKind::NotFound => {
+                Err(Error::invalid(format!("embedder.model: {}", error.message())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the service for an embedding, so that a wrong key or name is known before there are records.
+    #[cfg(feature = "provider")]
+    async fn dimension_of_provider(&self, spec: &ProviderSpec, optional: bool) -> Result<Option<usize>> {
+        let provider = self.inner.provider()?;
+        provider.check(spec)?;
+        if optional {
+            return Ok(spec.dimensions);
+        }
+        let made = provider.embed(spec, None, &["a text to see the dimension".to_owned()]).await?;
+        Ok(made.first().map(Vec::len))
+    }
+}
