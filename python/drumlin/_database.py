@@ -177,7 +177,7 @@ class Database:
         metric : {"cosine", "l2", "ip"}
             ``1 − cos(a, b)``, the *squared* Euclidean distance, or ``1 − a·b``.
         dimension : int, optional
-            Floats of an embedding; by default the first record fixes it.
+            Floats of an embedding; by default the first record fixes it. With 0 no record has one.
         metadata : mapping, optional
             Values to remember with the collection: bool, int, float, str, or lists of one of them.
         m, ef_construction, ef_search : int, optional

@@ -10,6 +10,7 @@ use super::report::Findings;
 use super::stream_check::Expected;
 use crate::bucket::keys::StreamId;
 use crate::error::{Error, Result};
+use crate::format::file_record::FILES;
 use crate::record::{CollectionId, Metric};
 
 /// Which collections to look at.
@@ -90,6 +91,7 @@ impl Names {
         Expected {
             name: (!name.is_empty()).then(|| format!("{tenant}/{database}/{name}")),
             metric: configuration.as_ref().map(|configuration| configuration.metric),
+            files: name == FILES,
             live: state == "live",
             recorded: true,
             ..Expected::default()

@@ -37,6 +37,8 @@ pub struct Expected {
     pub name: Option<String>,
     /// How distance is measured.
     pub metric: Option<Metric>,
+    /// Whether its records are those of a database's files.
+    pub files: bool,
     /// Whether the catalog has a live record of this stream.
     pub live: bool,
     /// Whether the catalog has any record of it.
@@ -227,8 +229,7 @@ impl<'a> Check<'a> {
     async fn live(&mut self, head: &Head) -> Result<BTreeMap<String, String>> {
         let fold = match self.id {
             StreamId::Catalog => Fold::with_texts(),
-            // Collections of dimension 0 hold the records of files.
-            StreamId::Collection(_) if head.config.dimension == Some(0) => Fold::with_files(),
+            StreamId::Collection(_) if self.expected.files => Fold::with_files(),
             StreamId::Collection(_) => Fold::default(),
         };
         let (fold, whole) = self.segments(head, fold).await?;

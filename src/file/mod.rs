@@ -20,6 +20,4 @@ pub use file_store::{PendingDelete, Received};
 pub use name::check_file_name;
 pub use request::{FileCondition, FileInfo, FilePage, ListFiles, PutFile, PutOutcome};
 
-/// The name of the collection that holds the records of a database's files. No name that a user may give begins
-/// with a dot.
-pub const FILES: &str = ".files";
+pub use crate::format::file_record::FILES;

@@ -11,6 +11,9 @@ use super::{Checksum, FORMAT, FormatError};
 use crate::bucket::StoreTime;
 use crate::record::{MetaValue, Metadata};
 
+/// The name of the collection that holds the records of a database's files. No name that a user may give begins
+/// with a dot.
+pub const FILES: &str = ".files";
 /// The id of the record of the sweeps. No file's name begins with a slash.
 pub const SWEEP_ID: &str = "/sweep";
 

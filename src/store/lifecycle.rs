@@ -53,8 +53,8 @@ impl Store {
         let CollectionSpec { name, dimension, index, text, .. } = spec;
         check_collection_name(name)?;
         let limit = self.inner.limits.dimension;
-        if dimension.is_some_and(|d| d == 0 || d > limit) {
-            return Err(Error::invalid(format!("dimension: expected 1 to {limit}, got {}", dimension.unwrap_or(0))));
+        if let Some(dimension) = dimension.filter(|dimension| *dimension > limit) {
+            return Err(Error::invalid(format!("dimension: expected 0 to {limit}, got {dimension}")));
         }
         text.check()?;
         index.check()

@@ -13,7 +13,7 @@ pub struct CollectionSpec {
     pub name: String,
     /// How distance is measured.
     pub metric: Metric,
-    /// Fixed here, or by the first record.
+    /// Fixed here, or by the first record. With 0 no record has an embedding: records are found by words and filters.
     pub dimension: Option<usize>,
     /// Values to remember with the collection.
     pub metadata: Option<Metadata>,
@@ -49,7 +49,7 @@ impl CollectionSpec {
         self
     }
 
-    /// Fixes the dimension, in floats of an embedding.
+    /// Fixes the dimension, in floats of an embedding; 0 if records are to have none.
     pub fn dimension(mut self, dimension: usize) -> CollectionSpec {
         self.dimension = Some(dimension);
         self
