@@ -144,6 +144,14 @@ pub(crate) enum HighlightBody {
     Settings(HighlightSettings),
 }
 
+#[cfg(feature = "mcp")]
+impl TextBody {
+    /// Words, without options.
+    pub(super) fn of_words(query: String) -> TextBody {
+        TextBody { query, options: QueryOptions::default() }
+    }
+}
+
 impl SearchBody {
     /// Whether the search is more than one of embeddings.
     pub(super) fn ranks(&self) -> bool {
