@@ -125,6 +125,8 @@ pub mod searches {
 pub mod models {
     pub use crate::collection::request::{Embedder, EmbedderSource, TextRole, check_model_name};
     #[cfg(feature = "embedding")]
+    pub use crate::store::model_folder::{folder_files, folder_name};
+    #[cfg(feature = "embedding")]
     pub use crate::store::models::{ModelInfo, Models, is_model_file};
 }
 

@@ -19,6 +19,8 @@ pub mod garbage;
 mod lifecycle;
 mod lookup;
 #[cfg(feature = "embedding")]
+pub mod model_folder;
+#[cfg(feature = "embedding")]
 pub mod models;
 #[cfg(all(test, feature = "embedding"))]
 mod models_tests;
