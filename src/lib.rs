@@ -131,6 +131,8 @@ pub mod models {
     #[cfg(feature = "provider")]
     pub use crate::provider::{EncodingFormat, ProviderKind, ProviderSpec};
     #[cfg(feature = "embedding")]
+    pub use crate::store::model_folder::{folder_files, folder_name};
+    #[cfg(feature = "embedding")]
     pub use crate::store::models::{ModelInfo, Models, is_model_file};
 }
 

@@ -290,7 +290,7 @@ pub struct MetadataPatch(pub BTreeMap<String, Option<MetaValue>>);
 pub struct Record {
     /// Unique in its collection, not empty.
     pub id: String,
-    /// `dim` × f32, all finite.
+    /// `dim` × f32, all finite; empty in a collection whose dimension is 0.
     pub embedding: Vec<f32>,
     /// The text that the embedding was made of.
     pub document: Option<String>,

@@ -20,6 +20,7 @@ from ._collection import Collection, CollectionVersion
 from ._database import Database, open_database, open_database_async
 from ._drumlin import __version__
 from ._drumlin import end_callbacks as _end_callbacks
+from ._models import Models
 from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
 from .errors import (
@@ -50,6 +51,7 @@ __all__ = [
     "ForkedProcess",
     "InvalidArgument",
     "LimitExceeded",
+    "Models",
     "NotFound",
     "OutOfMemory",
     "OutcomeUnknown",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._columns import arrow, as_json, is_rows, listed_ids, pairs, rows_of
 from ._results import BulkResult
-from ._vectors import matrix
+from ._vectors import some
 from .errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def add_batches(collection: Collection, source: Any, options: Options) -> BulkRe
     run = _Run(collection, options)
     meter = _Meter(options.progress, _rows_in(source))
     try:
-        for table in _of_size(_passed_over(_tables(source, options.batch_rows, options.columns or {}), run.done), options.batch_rows):
+        tables = _tables(source, options.batch_rows, options.columns or {}, texts=collection._inner.takes_texts)
+        for table in _of_size(_passed_over(tables, run.done), options.batch_rows):
             run.start(table)
             while len(run.window) >= options.in_flight:
                 meter.note(*run.settle())
@@ -141,8 +142,9 @@ def _started(pending: Pending) -> tuple[Future[Any], Task]:
     return future, pending.start(done)
 
 
-def _tables(source: Any, rows: int, naming: Mapping[str, str]) -> Iterator[Any]:
-    """The source as pyarrow tables of any size. ``naming`` says which column is which part of a record."""
+def _tables(source: Any, rows: int, naming: Mapping[str, str], *, texts: bool) -> Iterator[Any]:
+    """The source as pyarrow tables of any size. ``naming`` says which column is which part of a record, and ``texts``
+    whether records may come without an embedding."""
     import pyarrow as pa
 
     module = type(source).__module__.partition(".")[0]
@@ -159,15 +161,15 @@ def _tables(source: Any, rows: int, naming: Mapping[str, str]) -> Iterator[Any]:
             pieces = source.collect_batches(chunk_size=rows, maintain_order=True)
         else:
             pieces = [source.collect(engine="streaming")]
-        yield from (_table(piece, naming) for piece in pieces)
+        yield from (_table(piece, naming, texts) for piece in pieces)
     elif hasattr(source, "to_batches"):
         yield from (pa.Table.from_batches([batch]) for batch in source.to_batches())
     elif is_rows(source) or not isinstance(source, Iterable) or module == "pandas":
-        yield _table(source, naming)
+        yield _table(source, naming, texts)
     elif hasattr(source, "__arrow_c_stream__"):
         yield from (pa.Table.from_batches([batch]) for batch in pa.RecordBatchReader.from_stream(source))
     else:
-        yield from (_table(piece, naming) for piece in source)
+        yield from (_table(piece, naming, texts) for piece in source)
 
 
 def _paths(source: str | os.PathLike[str]) -> list[str]:
@@ -179,22 +181,32 @@ def _paths(source: str | os.PathLike[str]) -> list[str]:
     return found
 
 
-def _table(piece: Any, naming: Mapping[str, str]) -> Any:
+def _table(piece: Any, naming: Mapping[str, str], texts: bool) -> Any:
     """A piece as a pyarrow table; dicts with their metadata as JSON text, as values may differ in type."""
     import pyarrow as pa
 
     if not is_rows(piece):
         return pa.table(arrow(piece))
-    columns = rows_of(piece, naming)
-    vectors = matrix("embedding", columns["embeddings"])
+    columns = rows_of(piece, naming, texts=texts)
     parts = {
         "id": pa.array(listed_ids(columns["ids"]), pa.string()),
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+        "embedding": _embeddings(columns["embeddings"]),
         "document": pa.array(columns["documents"], pa.string()),
         "uri": pa.array(columns["uris"], pa.string()),
         "metadata": pa.array([as_json("metadata", value) for value in columns["metadatas"]], pa.string()),
     }
     return pa.table({naming.get(part, part): column for part, column in parts.items()})
+
+
+def _embeddings(rows: list[Any]) -> Any:
+    """A column of embeddings. Rows that have none are null."""
+    import pyarrow as pa
+
+    vectors, given = some("embedding", rows)
+    if given is None and vectors is not None:
+        return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    made = iter(() if vectors is None else vectors)
+    return pa.array([next(made) if row is not None else None for row in rows], pa.list_(pa.float32()))
 
 
 def _passed_over(tables: Iterable[Any], rows: int) -> Iterator[Any]:

@@ -12,10 +12,13 @@ from ._awaiting import finished
 from ._columns import Include, arrow, as_json, included, is_rows, listed, listed_ids, pairs, rows_of
 from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
-from ._vectors import is_one, matrix
+from ._vectors import is_one, matrix, some, texts_of
 from .errors import InvalidArgument
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ._database import Database
     from ._drumlin import Collection as _Collection
     from ._drumlin import Pending
@@ -30,6 +33,9 @@ class _Reads:
 
     @property
     def _inner(self) -> _Collection | _View:
+        raise NotImplementedError
+
+    def _embedding(self, texts: list[str], role: str) -> Pending:
         raise NotImplementedError
 
     def _search(
@@ -59,12 +65,13 @@ class _Reads:
         exact: bool = False,
         strong: bool = False,
     ) -> SearchResult:
-        """Find the nearest records to one or several embeddings.
+        """Find the nearest records to one or several embeddings, or texts.
 
         Parameters
         ----------
-        queries : array_like
-            One embedding (d numbers) or several (q × d), at most 1,000.
+        queries : array_like, str or sequence of str
+            One embedding (d numbers) or several (q × d), at most 1,000. Or one text or several, of which the
+            collection's embedder makes embeddings; :meth:`rank` searches by the words of a text, too.
         k : int
             How many neighbours of each query, at most 10,000.
         where : mapping, optional
@@ -95,7 +102,8 @@ class _Reads:
         Raises
         ------
         InvalidArgument
-            An argument does not fit, such as an embedding of another length than the collection's.
+            An argument does not fit, such as an embedding of another length than the collection's, or a text where the
+            collection has no embedder.
         LimitExceeded
             There are too many queries, ``k`` or ids; the message names the limit.
 
@@ -107,7 +115,9 @@ class _Reads:
         >>> notes.search([0, 0], k=1, where={"n": {"$gt": 1}}).to_list()
         [{'id': 'b', 'distance': 25.0, 'document': None, 'metadata': {'n': 2}}]
         """
-        pending = self._search(queries, k, ids, (where, where_document), include, (ef_search, exact, strong))
+        texts = texts_of(queries)
+        vectors = queries if texts is None else self._embedding(texts, "query").wait()
+        pending = self._search(vectors, k, ids, (where, where_document), include, (ef_search, exact, strong))
         return SearchResult(pending.wait(), is_one(queries))
 
     async def asearch(
@@ -124,7 +134,9 @@ class _Reads:
         strong: bool = False,
     ) -> SearchResult:
         """:meth:`search` for ``await``."""
-        pending = self._search(queries, k, ids, (where, where_document), include, (ef_search, exact, strong))
+        texts = texts_of(queries)
+        vectors = queries if texts is None else await finished(self._embedding(texts, "query"))
+        pending = self._search(vectors, k, ids, (where, where_document), include, (ef_search, exact, strong))
         return SearchResult(await finished(pending), is_one(queries))
 
     def _get(
@@ -228,8 +240,9 @@ class _Reads:
 class Collection(_Reads):
     """Records of one collection. Made by :meth:`Database.collection`.
 
-    ``add``, ``upsert``, ``update``, ``delete``, ``search``, ``get`` and ``count`` have async twins with the prefix
-    ``a``. Several threads may call at once: the interpreter's lock is free while a call searches, encodes or waits.
+    ``add``, ``upsert``, ``update``, ``delete``, ``search``, ``embed``, ``get`` and ``count`` have async twins with the
+    prefix ``a``. Several threads may call at once: the interpreter's lock is free while a call searches, encodes or
+    waits.
 
     Examples
     --------
@@ -250,6 +263,9 @@ class Collection(_Reads):
         if self._process != os.getpid():
             self._opened, self._process = self._database._store.collection_by_id(self._id).wait(), os.getpid()
         return self._opened
+
+    def _embedding(self, texts: list[str], role: str) -> Pending:
+        return self._inner.embed(texts, role)
 
     def __repr__(self) -> str:
         return f"<drumlin collection {self.name!r} in {self._database!r}>"
@@ -287,9 +303,43 @@ class Collection(_Reads):
         -------
         dict
             ``name``, ``id``, ``tenant``, ``database``, ``metric``, ``dimension``, ``count``, ``version``,
-            ``metadata``, ``index`` (the settings of graphs) and ``state``.
+            ``metadata``, ``index`` (the settings of graphs), ``embedder`` and ``state``.
         """
         return _info(self._inner.info())
+
+    # Embeddings of texts
+
+    def embed(self, texts: Any, *, role: str = "passage") -> NDArray[np.float32]:
+        """Make embeddings of texts by the collection's embedder. Nothing is stored.
+
+        Parameters
+        ----------
+        texts : str or sequence of str
+            n texts.
+        role : {"passage", "query"}
+            Whether they are documents, or are searched for: some models want another prefix before each.
+
+        Returns
+        -------
+        ndarray
+            n × d, float32.
+
+        Raises
+        ------
+        InvalidArgument
+            The collection has no embedder, or an argument does not fit.
+        NotFound
+            The embedder's model is not in the bucket.
+        OutOfMemory
+            There is no memory for the model.
+        """
+        made: NDArray[np.float32] = self._embedding(listed(texts) or [], role).wait()
+        return made
+
+    async def aembed(self, texts: Any, *, role: str = "passage") -> NDArray[np.float32]:
+        """:meth:`embed` for ``await``."""
+        made: NDArray[np.float32] = await finished(self._embedding(listed(texts) or [], role))
+        return made
 
     # Ranked searches
 
@@ -310,16 +360,18 @@ class Collection(_Reads):
         fusion: Mapping[str, Any] | None = None,
         candidates: int | None = None,
         highlight: bool | Mapping[str, Any] | None = None,
+        mode: str | None = None,
+        rerank: Mapping[str, Any] | None = None,
         strong: bool = False,
         **more: Any,
     ) -> RankedResult:
-        """Find records by the words of their documents, by sparse vectors, or by these and an embedding at once.
+        """Find records by a text, by sparse vectors, or by these and an embedding at once.
 
         Parameters
         ----------
         text : str or mapping, optional
-            Words, ``"phrases"``, ``+must`` and ``-not``; or a dict of ``query``, ``minimum_match``, ``prefix`` and
-            ``typos``.
+            What documents are to be like, or have: words, ``"phrases"``, ``+must`` and ``-not``; or a dict of
+            ``query``, ``minimum_match``, ``prefix`` and ``typos``.
         embedding : array_like, optional
             d numbers. Its nearest records are fused with what the other searches find.
         sparse : mapping, optional
@@ -336,6 +388,13 @@ class Collection(_Reads):
             Records that each search finds before they are fused.
         highlight : bool or mapping, optional
             Whether, or how, hits show the words in their document.
+        mode : {"meaning", "words", "both"}, optional
+            Whether the text is searched for by the embedding that the collection's embedder makes of it, by its words,
+            or by both, fused. By default by both where the collection has an embedder and no embedding is given, else
+            by words.
+        rerank : mapping, optional
+            ``{"model": …, "candidates": …}``: a cross-encoder in the bucket reads the text beside each document that
+            was found, and puts them into its own order.
         **more
             What else a search takes over HTTP: ``group_by``, ``facets``, ``like``, ``unlike``, ``diversity``,
             ``max_distance``.
@@ -363,7 +422,7 @@ class Collection(_Reads):
         """
         options = {"text": text, "embedding": embedding, "sparse": sparse, "k": k, "ids": listed_ids(ids), **more}
         options |= {"where": where or None, "where_document": where_document or None, "fusion": fusion}
-        options |= {"candidates": candidates, "highlight": highlight}
+        options |= {"candidates": candidates, "highlight": highlight, "mode": mode, "rerank": rerank}
         return _ranked.result(self._rank(options, include, strong).wait())
 
     async def arank(self, text: str | Mapping[str, Any] | None = None, **options: Any) -> RankedResult:
@@ -381,14 +440,16 @@ class Collection(_Reads):
                 raise InvalidArgument("expected a table, or ids and embeddings, got both")
             if not is_rows(table):
                 return self._inner.write_arrow(way, arrow(table), pairs(naming), "metadata", 0, False)
-            columns = rows_of(table, naming)
+            columns = rows_of(table, naming, texts=self._inner.takes_texts)
             if not columns["ids"]:
                 columns["embeddings"] = _nothing(self.dimension)
         ids = listed_ids(columns["ids"])
-        if ids is None or columns["embeddings"] is None:
-            raise InvalidArgument("expected ids and embeddings, or a table of records")
+        if ids is None or (columns["embeddings"] is None and not self._inner.takes_texts):
+            raise InvalidArgument(
+                "expected ids and embeddings, or a table of records; texts alone are for collections with an embedder"
+            )
         beside = (listed(columns[name]) for name in ("documents", "uris", "metadatas"))
-        return self._inner.write_rows(way, ids, matrix("embeddings", columns["embeddings"]), *beside)
+        return self._inner.write_rows(way, ids, *some("embeddings", columns["embeddings"]), *beside)
 
     def add(
         self,
@@ -412,11 +473,13 @@ class Collection(_Reads):
             Records as rows: anything with ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB) or dicts.
             Columns are ``id``, ``embedding`` (or ``vector``), ``document`` (or ``text``), ``uri`` and ``metadata``;
             values of all other columns become values of metadata. In a table other common names are found as well.
+            Where the collection has an embedder, the embedding may be missing, for all rows or for some.
         ids : sequence of str, optional
             Instead of a table: n ids. Integers and UUIDs become text.
         embeddings : array_like, optional
             n × d numbers: NumPy, PyTorch, JAX, CuPy, lists. float32 in C order is read in place, everything else is
-            converted to it once.
+            converted to it once. Where the collection has an embedder, it makes those that are not given, or are
+            ``None`` in a list, of the documents. A collection of dimension 0 has none.
         documents : sequence of str or None, optional
             n texts.
         uris : sequence of str or None, optional
@@ -498,9 +561,8 @@ class Collection(_Reads):
         return _written(await finished(self._write("upsert", table, given, columns)))
 
     def _update(self, ids: Any, embeddings: Any, documents: Any, uris: Any, metadatas: Any) -> Pending:
-        vectors = None if embeddings is None else matrix("embeddings", embeddings)
         beside = (listed(values) for values in (documents, uris, metadatas))
-        return self._inner.update(listed_ids(ids) or [], vectors, *beside)
+        return self._inner.update(listed_ids(ids) or [], *some("embeddings", embeddings), *beside)
 
     def update(
         self,
@@ -518,7 +580,7 @@ class Collection(_Reads):
         ids : sequence of str
             n ids.
         embeddings : array_like, optional
-            n × d numbers.
+            n × d numbers. A new document without one gets one of the collection's embedder, if there is one.
         documents, uris : sequence of str or None, optional
             n texts.
         metadatas : sequence of dict or None, optional
@@ -753,6 +815,9 @@ class CollectionVersion(_Reads):
             self._opened = store.collection_at(self._collection.name, self._version).wait()
             self._process = os.getpid()
         return self._opened
+
+    def _embedding(self, texts: list[str], role: str) -> Pending:
+        return self._collection._embedding(texts, role)
 
     @property
     def version(self) -> int:

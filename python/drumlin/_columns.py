@@ -60,8 +60,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"expected text, numbers, booleans, lists and dicts, got {type(value).__name__}")
 
 
-def rows_of(rows: Sequence[Mapping[str, Any]], naming: Mapping[str, str] | None) -> dict[str, list[Any]]:
-    """A list of dicts as the columns of :meth:`Collection.add`. ``naming`` says which key is which part."""
+def rows_of(
+    rows: Sequence[Mapping[str, Any]], naming: Mapping[str, str] | None, *, texts: bool
+) -> dict[str, list[Any]]:
+    """A list of dicts as the columns of :meth:`Collection.add`. ``naming`` says which key is which part, ``texts``
+    whether rows may come without an embedding."""
     naming = naming or {}
     for part in naming:
         if part not in _PARTS:
@@ -77,7 +80,7 @@ def rows_of(rows: Sequence[Mapping[str, Any]], naming: Mapping[str, str] | None)
             raise InvalidArgument(f"row {number}: expected a dict, got {type(row).__name__}")
         rest = dict(row)
         found = {part: next((rest.pop(name) for name in names if name in rest), None) for part, names in parts.items()}
-        for part in ("id", "embedding"):
+        for part in ("id",) if texts else ("id", "embedding"):
             if found[part] is None:
                 raise InvalidArgument(f"row {number}: {naming.get(part, part)!r} is missing, among {sorted(map(str, row))}")
         metadata = found["metadata"]

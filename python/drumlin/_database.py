@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ._awaiting import finished
 from ._collection import Collection, _info
+from ._columns import as_json
 from ._drumlin import Store as _Store
+from ._models import Models
 from .errors import AlreadyExists, DrumlinError, ForkedProcess, InvalidArgument
 
 if TYPE_CHECKING:
@@ -146,12 +148,26 @@ class Database:
             self._store.create_database(tenant, database).wait()
         return Database(self._home, (tenant, database))
 
+    @property
+    def models(self) -> Models:
+        """The sentence models in the bucket."""
+        return Models(self)
+
     # Collections
 
     def _create(
-        self, name: str, metric: str, dimension: int | None, metadata: Mapping[str, Any] | None, index: tuple[Any, ...]
+        self,
+        name: str,
+        metric: str,
+        dimension: int | None,
+        metadata: Mapping[str, Any] | None,
+        index: tuple[int | None, int | None, int | None],
+        embedder: str | Mapping[str, Any] | None,
     ) -> Pending:
-        return self._store.create_collection(name, metric, dimension, dict(metadata) if metadata else None, *index)
+        fields = {"model": embedder} if isinstance(embedder, str) else embedder
+        described = None if fields is None else as_json("embedder", fields) or "{}"
+        values = dict(metadata) if metadata else None
+        return self._store.create_collection(name, metric, dimension, values, *index, described)
 
     def collection(
         self,
@@ -164,6 +180,7 @@ class Database:
         m: int | None = None,
         ef_construction: int | None = None,
         ef_search: int | None = None,
+        embedder: str | Mapping[str, Any] | None = None,
     ) -> Collection:
         """The collection called ``name``.
 
@@ -177,23 +194,28 @@ class Database:
         metric : {"cosine", "l2", "ip"}
             ``1 − cos(a, b)``, the *squared* Euclidean distance, or ``1 − a·b``.
         dimension : int, optional
-            Floats of an embedding; by default the first record fixes it.
+            Floats of an embedding; by default the embedder or the first record fixes it. With 0, records have none, and
+            are searched by words and by sparse vectors.
         metadata : mapping, optional
             Values to remember with the collection: bool, int, float, str, or lists of one of them.
         m, ef_construction, ef_search : int, optional
             Neighbours per node of the graphs, width of the search while they are built, and at query time. Larger
             values find more of the true neighbours, and take more time or memory.
+        embedder : str or mapping, optional
+            What makes embeddings of documents that come without one, and of texts that are searched for: the name of a
+            model in the bucket (see :attr:`models`), or a dict of ``model``, ``query_prefix``, ``passage_prefix`` and
+            ``optional``.
 
         Raises
         ------
         NotFound
             There is no such collection, and ``create`` is false.
         InvalidArgument
-            The name, the metric or another value does not fit.
+            The name, the metric or another value does not fit, or the embedder's model is not in the bucket.
         """
         if create:
             try:
-                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search))
+                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search), embedder)
                 return Collection(made.wait(), self)
             except AlreadyExists:
                 pass
@@ -210,11 +232,12 @@ class Database:
         m: int | None = None,
         ef_construction: int | None = None,
         ef_search: int | None = None,
+        embedder: str | Mapping[str, Any] | None = None,
     ) -> Collection:
         """:meth:`collection` for ``await``."""
         if create:
             try:
-                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search))
+                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search), embedder)
                 return Collection(await finished(made), self)
             except AlreadyExists:
                 pass

@@ -21,7 +21,7 @@ class RankedResult(Sequence[dict[str, Any]]):
     ----------
     hits : list of dict
         ``id``; ``score`` (larger is better), or ``distance`` where an embedding alone was searched; ``parts``, which
-        says how each search ranked the record; ``highlights``; and the included fields.
+        says how each search ranked the record; ``rerank_score``; ``highlights``; and the included fields.
     groups : list of dict
         With ``group_by``: for each group its ``value`` and its ``results``.
     facets : dict

@@ -30,8 +30,29 @@ def matrix(name: str, values: Any) -> NDArray[np.float32]:
     return array
 
 
+def some(name: str, values: Any) -> tuple[NDArray[np.float32] | None, list[bool] | None]:
+    """``values`` as :func:`matrix`, without the rows that are ``None``; and which rows are not, if not all."""
+    if values is None:
+        return None, None
+    if isinstance(values, (list, tuple)) and any(row is None for row in values):
+        given = [row for row in values if row is not None]
+        return (matrix(name, given) if given else None), [row is not None for row in values]
+    return matrix(name, values), None
+
+
+def texts_of(queries: Any) -> list[str] | None:
+    """``queries`` as a list of texts, if that is what they are."""
+    if isinstance(queries, str):
+        return [queries]
+    if isinstance(queries, np.ndarray):
+        return [str(text) for text in queries] if queries.dtype.kind == "U" and queries.ndim == 1 else None
+    return list(queries) if isinstance(queries, (list, tuple)) and queries and isinstance(queries[0], str) else None
+
+
 def is_one(values: Any) -> bool:
-    """Whether ``values`` is one vector rather than several."""
+    """Whether ``values`` is one vector, or one text, rather than several."""
+    if isinstance(values, str):
+        return True
     ndim = getattr(values, "ndim", None)
     if isinstance(ndim, int):
         return ndim == 1 and getattr(values, "dtype", None) != object

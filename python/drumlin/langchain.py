@@ -35,8 +35,8 @@ class DrumlinVectorStore(VectorStore):
 
     Parameters
     ----------
-    embedding : Embeddings
-        The model that makes vectors of texts.
+    embedding : Embeddings or None
+        The model that makes vectors of texts; ``None`` for the collection's embedder.
     db : Database, Collection, str or path
         A store, or where it is; or a collection.
     collection : str
@@ -44,22 +44,25 @@ class DrumlinVectorStore(VectorStore):
     metric : {"cosine", "l2", "ip"}
         How distance is measured, for a collection that is made. Relevance is ``1 − distance``; under ``l2`` it is
         ``1 / (1 + distance)``.
+    embedder : str or mapping, optional
+        The embedder of a collection that is made, as :meth:`drumlin.Database.collection` takes it.
     """
 
     def __init__(
         self,
-        embedding: Embeddings,
+        embedding: Embeddings | None,
         db: Database | Collection | str | os.PathLike[str],
         collection: str = "langchain",
         *,
         metric: str = "cosine",
+        embedder: str | Mapping[str, Any] | None = None,
     ) -> None:
-        self._embedding = embedding
         if isinstance(db, Collection):
             self.collection = db
         else:
             opened = db if isinstance(db, Database) else connect(db)
-            self.collection = opened.collection(collection, create=True, metric=metric)
+            self.collection = opened.collection(collection, create=True, metric=metric, embedder=embedder)
+        self._embedding = _CollectionEmbeddings(self.collection) if embedding is None else embedding
         self._metric = str(self.collection.info()["metric"])
 
     @property
@@ -217,7 +220,7 @@ class DrumlinVectorStore(VectorStore):
     def from_texts(
         cls,
         texts: list[str],
-        embedding: Embeddings,
+        embedding: Embeddings | None,
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
@@ -232,7 +235,7 @@ class DrumlinVectorStore(VectorStore):
     async def afrom_texts(
         cls,
         texts: list[str],
-        embedding: Embeddings,
+        embedding: Embeddings | None,
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
@@ -242,6 +245,31 @@ class DrumlinVectorStore(VectorStore):
         store = cls(embedding, **kwargs)
         await store.aadd_texts(texts, metadatas, ids=ids)
         return store
+
+
+class _CollectionEmbeddings(Embeddings):
+    """What a collection's embedder makes of texts."""
+
+    def __init__(self, collection: Collection) -> None:
+        if collection.info()["embedder"] is None:
+            raise InvalidArgument("embedding: expected a model, as the collection has no embedder; got None")
+        self._collection = collection
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        made: list[list[float]] = self._collection.embed(texts).tolist()
+        return made
+
+    def embed_query(self, text: str) -> list[float]:
+        made: list[float] = self._collection.embed(text, role="query")[0].tolist()
+        return made
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        made: list[list[float]] = (await self._collection.aembed(texts)).tolist()
+        return made
+
+    async def aembed_query(self, text: str) -> list[float]:
+        made: list[float] = (await self._collection.aembed(text, role="query"))[0].tolist()
+        return made
 
 
 _ALL = ("documents", "metadatas", "embeddings")

@@ -83,8 +83,10 @@ pub fn batch(records: &[Found], include: Include, dimension: usize) -> Result<Re
     if include.embedding {
         let floats = records.iter().flat_map(|record| record.embedding.iter().flatten()).copied();
         let values = Arc::new(floats.collect::<Float32Array>());
-        let list = FixedSizeListArray::try_new(element(), width(dimension), values, None).map_err(broken)?;
-        columns.push(Arc::new(list));
+        // With the length, which no width of 0 tells.
+        let (width, rows) = (width(dimension), records.len());
+        let list = FixedSizeListArray::try_new_with_length(element(), width, values, None, rows);
+        columns.push(Arc::new(list.map_err(broken)?));
     }
     RecordBatch::try_new(schema(include, dimension), columns).map_err(broken)
 }

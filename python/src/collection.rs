@@ -2,8 +2,9 @@
 
 use drumlin::answers::QueryAnswer;
 use drumlin::arrow::{ColumnChoice, OtherColumns};
+use drumlin::models::TextRole;
 use drumlin::{CollectionInfo, Error, Get, Include, Query, Record, RecordUpdate, Selection, Write, WriteOutcome};
-use numpy::PyReadonlyArray2;
+use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use serde_json::json;
@@ -12,11 +13,11 @@ use crate::answer::{Answer, Records};
 use crate::arrow_io::batches;
 use crate::convert::{self, freshness, included};
 use crate::errors::{invalid, raised};
-use crate::pending::{Made, Pending, value};
+use crate::pending::{Made, Pending, made, value};
 use crate::ranked;
 use crate::scan::Scan;
 use crate::threads::{Held, Threads};
-use crate::write::{how, records_of, write_records, write_updates};
+use crate::write::{Wanted, how, records_of, write_records, write_updates};
 
 /// Records of one collection. Made by `Store.collection`.
 #[pyclass(frozen, module = "drumlin._drumlin")]
@@ -80,14 +81,31 @@ impl<'py> Beside<'py> {
     }
 }
 
-/// The rows of an n × d array, copied once, without Python's lock.
-fn rows(py: Python<'_>, matrix: &PyReadonlyArray2<'_, f32>, ids: usize) -> PyResult<Vec<Vec<f32>>> {
-    let view = matrix.as_array();
-    if view.nrows() != ids {
-        let got = view.nrows();
-        return Err(invalid(py, format!("embeddings: expected one per id, got {got} for {ids} ids")));
+/// The embeddings of a call: an n × d array, and which of its records have one if not all have.
+struct Embeddings<'py> {
+    matrix: Option<PyReadonlyArray2<'py, f32>>,
+    given: Option<Vec<bool>>,
+}
+
+impl Embeddings<'_> {
+    /// One for each id, copied once, without Python's lock.
+    fn rows(&self, py: Python<'_>, ids: usize) -> PyResult<Vec<Option<Vec<f32>>>> {
+        let rows = self.matrix.as_ref().map(|matrix| matrix.as_array());
+        let got = match (&self.given, &rows) {
+            (Some(given), _) => given.len(),
+            (None, Some(rows)) => rows.nrows(),
+            (None, None) => ids,
+        };
+        if got != ids {
+            return Err(invalid(py, format!("embeddings: expected one per id, got {got} for {ids} ids")));
+        }
+        let given = self.given.as_deref();
+        Ok(py.detach(|| {
+            let mut rows = rows.iter().flat_map(|rows| rows.rows()).map(|row| row.to_vec());
+            let has_one = |place: usize| given.is_none_or(|given| given.get(place) == Some(&true));
+            (0..ids).map(|place| if has_one(place) { rows.next() } else { None }).collect()
+        }))
     }
-    Ok(py.detach(|| view.rows().into_iter().map(|row| row.to_vec()).collect()))
 }
 
 #[pymethods]
@@ -107,19 +125,48 @@ impl Collection {
         Ok(self.inner.get(py)?.dimension())
     }
 
+    /// Whether records may come without an embedding: it is made of their document, or none has one.
+    #[getter]
+    fn takes_texts(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(Wanted::of(self.inner.get(py)?).takes_texts())
+    }
+
+    /// The embeddings of texts (n × d, float32) by the collection's embedder; `role` is what they are compared with.
+    fn embed(&self, py: Python<'_>, texts: Vec<String>, role: &str) -> PyResult<Pending> {
+        let role = match role {
+            "query" => TextRole::Query,
+            "passage" => TextRole::Passage,
+            other => return Err(invalid(py, format!("role: expected query or passage, got {other:?}"))),
+        };
+        self.pending(py, |collection| async move {
+            // Also of no text at all: refused where there is no embedder.
+            collection.embedder()?;
+            let embeddings = collection.embed(texts, role).await?;
+            let dimension = embeddings.first().map(Vec::len).or(collection.dimension()).unwrap_or(0);
+            Ok(made(move |py| {
+                let matrix = match embeddings.is_empty() {
+                    true => PyArray2::zeros(py, [0, dimension], false),
+                    false => PyArray2::from_vec2(py, &embeddings)?,
+                };
+                Ok(matrix.into_any().unbind())
+            }))
+        })
+    }
+
     /// Name, metric, dimension, count and the like, as JSON.
     fn info(&self, py: Python<'_>) -> PyResult<String> {
         Ok(described(&self.inner.get(py)?.info()))
     }
 
-    /// Writes one record per row of `embeddings` (n × d, float32).
+    /// Writes one record per id. `embeddings` (n × d, float32) are of the records that `given` says, or of all.
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.add")]
     fn write_rows(
         &self,
         py: Python<'_>,
         way: &str,
         ids: &Bound<'_, PyList>,
-        embeddings: PyReadonlyArray2<'_, f32>,
+        embeddings: Option<PyReadonlyArray2<'_, f32>>,
+        given: Option<Vec<bool>>,
         documents: Option<&Bound<'_, PyList>>,
         uris: Option<&Bound<'_, PyList>>,
         metadatas: Option<Bound<'_, PyList>>,
@@ -127,34 +174,35 @@ impl Collection {
         let way = how(way).map_err(|error| raised(py, &error))?;
         let ids = convert::ids(ids)?;
         let mut beside = Beside::read(ids.len(), documents, uris, metadatas)?;
-        let vectors = rows(py, &embeddings, ids.len())?;
+        let vectors = Embeddings { matrix: embeddings, given }.rows(py, ids.len())?;
         let mut records = Vec::with_capacity(ids.len());
         for (place, (id, embedding)) in ids.into_iter().zip(vectors).enumerate() {
             let metadata = beside.metadatas.as_ref().map(|list| convert::metadata_at(list, place)).transpose()?;
             let (document, uri) = (beside.document(place), beside.uri(place));
+            let embedding = embedding.unwrap_or_default();
             records.push(Record { id, embedding, document, uri, metadata: metadata.flatten() });
         }
         self.pending(py, |collection| async move { write_records(&collection, way, records).await.map(told) })
     }
 
     /// Changes the records of these ids; what is `None` stays as it is.
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of Collection.update")]
     fn update(
         &self,
         py: Python<'_>,
         ids: &Bound<'_, PyList>,
         embeddings: Option<PyReadonlyArray2<'_, f32>>,
+        given: Option<Vec<bool>>,
         documents: Option<&Bound<'_, PyList>>,
         uris: Option<&Bound<'_, PyList>>,
         metadatas: Option<Bound<'_, PyList>>,
     ) -> PyResult<Pending> {
         let ids = convert::ids(ids)?;
         let mut beside = Beside::read(ids.len(), documents, uris, metadatas)?;
-        let vectors = embeddings.map(|matrix| rows(py, &matrix, ids.len())).transpose()?;
-        let mut vectors = vectors.map(Vec::into_iter);
+        let vectors = Embeddings { matrix: embeddings, given }.rows(py, ids.len())?;
         let mut updates = Vec::with_capacity(ids.len());
-        for (place, id) in ids.into_iter().enumerate() {
+        for (place, (id, embedding)) in ids.into_iter().zip(vectors).enumerate() {
             let metadata = beside.metadatas.as_ref().map(|list| convert::patch_at(list, place)).transpose()?;
-            let embedding = vectors.as_mut().and_then(Iterator::next);
             let (document, uri) = (beside.document(place), beside.uri(place));
             updates.push(RecordUpdate { id, embedding, document, uri, metadata: metadata.flatten() });
         }
@@ -180,8 +228,9 @@ impl Collection {
         let choice = ColumnChoice::guessing(others).naming(columns).map_err(refused)?;
         let batches = batches(table)?;
         self.pending(py, |collection| async move {
-            let dimension = collection.dimension();
-            let made = tokio::task::spawn_blocking(move || records_of(&batches, &choice, first, set_aside, dimension));
+            let wanted = Wanted::of(&collection);
+            let choice = if wanted.takes_texts() { choice.with_texts() } else { choice };
+            let made = tokio::task::spawn_blocking(move || records_of(&batches, &choice, first, set_aside, wanted));
             let made = made.await.map_err(|_| Error::new(drumlin::ErrorKind::Internal, "reading the table failed"))?;
             let (records, bad) = made?;
             let rows = records.len() + bad.len();
@@ -324,6 +373,7 @@ pub fn described(info: &CollectionInfo) -> String {
         "version": info.version,
         "metadata": info.metadata,
         "index": info.index,
+        "embedder": info.embedder,
         "state": info.state,
     })
     .to_string()

@@ -61,6 +61,9 @@ fn dict<'py>(py: Python<'py>, hit: &RankedHit) -> PyResult<Bound<'py, PyDict>> {
     if let Some(score) = hit.score {
         dict.set_item("score", shortest(score))?;
     }
+    if let Some(score) = hit.rerank_score {
+        dict.set_item("rerank_score", shortest(score))?;
+    }
     if !hit.parts.is_empty() {
         dict.set_item("parts", parts(py, &hit.parts)?)?;
     }

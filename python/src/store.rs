@@ -1,8 +1,10 @@
 //! The class `Store`: all collections of one bucket.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use drumlin::admin::{CollectionSelector, Moment, verify};
+use drumlin::models::{Embedder, folder_files, folder_name};
 use drumlin::settings::MemoryLimit;
 use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Storage, Version};
 use pyo3::prelude::*;
@@ -60,6 +62,13 @@ where
     done.map_err(|_| Error::new(ErrorKind::Internal, "the thread of this call ended early"))?
 }
 
+/// An embedder out of JSON.
+fn embedder_of(py: Python<'_>, text: &str) -> PyResult<Embedder> {
+    let fields: serde_json::Map<_, _> =
+        serde_json::from_str(text).map_err(|error| invalid(py, format!("embedder: {error}")))?;
+    Embedder::try_from(fields).map_err(|error| invalid(py, error))
+}
+
 fn seconds(py: Python<'_>, name: &str, given: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(given).map_err(|_| invalid(py, format!("{name}: expected seconds, got {given}")))
 }
@@ -113,7 +122,7 @@ impl Store {
         Ok(Store { inner: Held::new(store, self.inner.threads), settings: self.settings.clone() })
     }
 
-    #[pyo3(signature = (name, metric, dimension, metadata, m=None, ef_construction=None, ef_search=None))]
+    #[pyo3(signature = (name, metric, dimension, metadata, m=None, ef_construction=None, ef_search=None, embedder=None))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of Database.collection")]
     fn create_collection(
         &self,
@@ -125,6 +134,7 @@ impl Store {
         m: Option<usize>,
         ef_construction: Option<usize>,
         ef_search: Option<usize>,
+        embedder: Option<&str>,
     ) -> PyResult<Pending> {
         let metric: Metric = metric.parse().map_err(|error| raised(py, &error))?;
         let mut spec = CollectionSpec::new(name).metric(metric);
@@ -133,6 +143,7 @@ impl Store {
         spec.index.m = m.unwrap_or(spec.index.m);
         spec.index.ef_construction = ef_construction.unwrap_or(spec.index.ef_construction);
         spec.index.ef_search = ef_search;
+        spec.embedder = embedder.map(|text| embedder_of(py, text)).transpose()?;
         let threads = self.inner.threads;
         self.pending(py, move |store| async move { Ok(handle(store.create_collection(spec).await?, threads)) })
     }
@@ -249,6 +260,28 @@ impl Store {
             }
             Ok(value(()))
         })
+    }
+
+    /// Puts the model in a folder into the bucket, under its own name or another. The answer describes it, as JSON.
+    fn add_model(&self, py: Python<'_>, folder: PathBuf, name: Option<String>) -> PyResult<Pending> {
+        self.pending(py, move |store| async move {
+            let read = tokio::task::spawn_blocking(move || {
+                let name = name.map_or_else(|| folder_name(&folder), Ok)?;
+                Ok::<_, Error>((name, folder_files(&folder)?))
+            });
+            let (name, files) =
+                read.await.map_err(|_| Error::new(ErrorKind::Internal, "reading the folder failed"))??;
+            json(&store.models().add(&name, files).await?)
+        })
+    }
+
+    /// The models in the bucket, as JSON.
+    fn models(&self, py: Python<'_>) -> PyResult<Pending> {
+        self.pending(py, |store| async move { json(&store.models().list().await?) })
+    }
+
+    fn remove_model(&self, py: Python<'_>, name: String) -> PyResult<Pending> {
+        self.pending(py, move |store| async move { store.models().remove(&name).await.map(value) })
     }
 
     /// What was read from other processes and flushed, as JSON.

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +18,7 @@ import drumlin
 
 # The package as it stands in the repository, beside the tests.
 PACKAGE = Path(__file__).resolve().parent.parent
-MODULES = ["drumlin", "drumlin.errors", "drumlin._collection", "drumlin._database", "drumlin._results"]
+MODULES = ["drumlin", "drumlin.errors", "drumlin._collection", "drumlin._database", "drumlin._models", "drumlin._results"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -56,7 +57,7 @@ def test_every_public_name_is_documented():
 
 
 def test_each_write_and_read_has_an_async_twin_with_the_same_parameters():
-    for name in ("add", "upsert", "update", "delete", "search", "get", "count"):
+    for name in ("add", "upsert", "update", "delete", "search", "embed", "get", "count"):
         plain, twin = getattr(drumlin.Collection, name), getattr(drumlin.Collection, f"a{name}")
         assert inspect.signature(plain) == inspect.signature(twin), name
     assert inspect.signature(drumlin.connect).parameters == inspect.signature(drumlin.aconnect).parameters
@@ -89,6 +90,9 @@ def test_programs_of_the_book_run(program, tmp_path):
     for module in ("chromadb", "duckdb", "pandas", "pyarrow"):
         if module in program or f"drumlin.{module[:6]}" in program or f"to_{module}" in program:
             pytest.importorskip(module)
+    if "./minilm" in program:
+        # A small model in place of one that would have to be fetched.
+        shutil.copytree(PACKAGE.parent / "data-fixtures" / "tiny-bert", tmp_path / "minilm")
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout, "it prints what it found"

@@ -22,6 +22,8 @@ mod key;
 mod key_settings;
 mod listen_settings;
 mod look;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod memory_settings;
 mod model;
 mod names;
@@ -54,6 +56,9 @@ enum Command {
     /// Run the server.
     #[command(after_help = variables::help())]
     Serve(Flags),
+    /// Serve the collections to one agent over standard input and output, by the Model Context Protocol.
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::McpFlags),
     /// Copy collections from another database, or a file into a collection; an interrupted run continues where it stopped.
     #[command(subcommand)]
     Import(import::Origin),
@@ -139,6 +144,8 @@ fn run(command: Command) -> Result<ExitCode> {
             settings.notes.extend(dotenv.notes);
             serve::run(settings)?;
         }
+        #[cfg(feature = "mcp")]
+        Command::Mcp(flags) => mcp::run(&flags)?,
         Command::Import(origin) => import::run(origin)?,
         Command::Key(command) => key::run(command)?,
         Command::Model(command) => model::run(&command)?,

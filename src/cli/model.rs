@@ -1,18 +1,14 @@
 //! The commands `model add`, `model list` and `model remove`: sentence models in the bucket, which make embeddings of
 //! texts.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 
 use super::place::StorePlace;
 use super::restore;
-use crate::models::{ModelInfo, is_model_file};
-use crate::{Error, ErrorKind, Result};
-
-/// The most bytes of a model's files.
-const MOST_BYTES: u64 = 8 << 30;
+use crate::models::{ModelInfo, folder_files, folder_name};
+use crate::{Error, Result};
 
 /// What to do with models.
 #[derive(Debug, Subcommand)]
@@ -74,7 +70,7 @@ fn add(flags: &AddFlags) -> Result<()> {
         Some(name) => name.clone(),
         None => folder_name(&flags.folder)?,
     };
-    let files = files_in(&flags.folder)?;
+    let files = folder_files(&flags.folder)?;
     restore::on_store(&flags.place, async |store| {
         let info = store.models().add(&name, files).await?;
         println!("added model {}", described(&info));
@@ -108,40 +104,4 @@ fn described(info: &ModelInfo) -> String {
     };
     let (stored, held) = (megabytes(info.stored_bytes), megabytes(info.memory_bytes));
     format!("{}: {makes}, {} tokens, {stored} MB in the bucket, {held} MB in memory", info.name, info.max_tokens)
-}
-
-fn folder_name(folder: &Path) -> Result<String> {
-    let whole = folder.canonicalize().map_err(|e| unreadable(folder, &e))?;
-    let name = whole.file_name().map(|name| name.to_string_lossy().into_owned());
-    name.ok_or_else(|| Error::new(ErrorKind::Invalid, "expected --name NAME, as the folder has no name of its own"))
-}
-
-/// The files of a folder and its subfolders that a model may have, by their paths below it.
-fn files_in(folder: &Path) -> Result<Vec<(String, Bytes)>> {
-    let (mut files, mut folders, mut bytes) = (Vec::new(), vec![folder.to_owned()], 0);
-    while let Some(inside) = folders.pop() {
-        for entry in std::fs::read_dir(&inside).map_err(|e| unreadable(&inside, &e))? {
-            let path = entry.map_err(|e| unreadable(&inside, &e))?.path();
-            let relative = path.strip_prefix(folder).unwrap_or(&path);
-            let name: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-            let name = name.join("/");
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_model_file(&name) {
-                bytes += path.metadata().map_err(|e| unreadable(&path, &e))?.len();
-                if bytes > MOST_BYTES {
-                    return Err(Error::new(
-                        ErrorKind::Limit,
-                        format!("{}: expected at most {MOST_BYTES} bytes of a model, got more", folder.display()),
-                    ));
-                }
-                files.push((name, std::fs::read(&path).map_err(|e| unreadable(&path, &e))?.into()));
-            }
-        }
-    }
-    Ok(files)
-}
-
-fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Invalid, format!("{} cannot be read: {cause}", path.display()))
 }

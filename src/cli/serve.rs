@@ -121,7 +121,8 @@ impl<T> Future for AbortOnDrop<T> {
 
 /// Starts the log, on standard error.
 pub fn start_log(settings: &ServeSettings) -> Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
+    // The SDK of the Model Context Protocol logs each message at the level of a start.
+    let filter = EnvFilter::try_new(format!("rmcp=error,{}", settings.log)).map_err(|e| {
         Error::new(
             ErrorKind::Invalid,
             format!("DRUMLIN_LOG: expected a log filter such as info, got {:?}: {e}", settings.log),
@@ -226,7 +227,7 @@ async fn log_when_loaded(store: Store, url: String, demo: bool) {
 
 /// Resolves at the first SIGTERM or SIGINT; the handlers are in place when this returns.
 #[cfg(unix)]
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+pub fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let handler = |kind| signal(kind).map_err(|e| failed("signals cannot be handled", e));
     let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
@@ -256,7 +257,7 @@ fn reload_at_hang_up(keys: Keyring) -> Result<()> {
 
 /// Resolves at Ctrl-C.
 #[cfg(not(unix))]
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+pub fn stop_signal() -> Result<impl Future<Output = ()>> {
     Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

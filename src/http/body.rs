@@ -33,6 +33,9 @@ pub(crate) enum BodyKind {
     Records,
     /// What to look for, or to delete.
     Query,
+    /// A message of the Model Context Protocol.
+    #[cfg(feature = "mcp")]
+    Message,
     /// A collection, a database and the like. Not metered while it is decoded: its largest decoded size is reserved
     /// before.
     Settings,
@@ -43,6 +46,9 @@ pub(super) type BodyLimit = (usize, &'static str);
 
 /// Limit of a body of settings. Metadata is at most a quarter of it, unless the limit of metadata is raised.
 const SETTINGS_BYTES: usize = 1 << 20;
+/// Limit of a message: what a model writes at a time is far less.
+#[cfg(feature = "mcp")]
+const MESSAGE_BYTES: usize = 4 << 20;
 /// Bytes that each byte of small JSON objects may take once it is decoded.
 const SETTINGS_FACTOR: u64 = 96;
 
@@ -55,6 +61,12 @@ impl BodyKind {
                 app.settings.max_query_bytes,
                 "ask for less at a time (DRUMLIN_MAX_QUERY_BYTES)",
                 "ask for less at a time (DRUMLIN_MAX_BODY_BYTES)",
+            ),
+            #[cfg(feature = "mcp")]
+            BodyKind::Message => (
+                MESSAGE_BYTES,
+                "remember or change fewer texts at a time",
+                "remember or change fewer texts at a time (DRUMLIN_MAX_BODY_BYTES)",
             ),
             BodyKind::Settings => (
                 app.store.limits().metadata_bytes.saturating_mul(4).max(SETTINGS_BYTES),
@@ -69,6 +81,8 @@ impl BodyKind {
         match self {
             BodyKind::Query => Purpose::Read,
             BodyKind::Records | BodyKind::Settings => Purpose::Work,
+            #[cfg(feature = "mcp")]
+            BodyKind::Message => Purpose::Work,
         }
     }
 }

@@ -63,6 +63,10 @@ impl CorsOrigins {
             X_API_KEY,
             X_CHROMA_TOKEN,
             X_REQUEST_ID,
+            // Of the Model Context Protocol.
+            HeaderName::from_static("mcp-protocol-version"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
         ];
         let shown = [header::ETAG, header::RETRY_AFTER, X_REQUEST_ID, HeaderName::from_static("chroma-trace-id")];
         let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];

@@ -15,7 +15,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
-use super::Front;
 use super::access_log::Line;
 use super::auth::Requester;
 use super::body::Rooms;
@@ -25,6 +24,7 @@ use super::connections::Ticket;
 use super::error::ApiError;
 use super::files;
 use super::headers::secure;
+use super::{Front, MCP};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether this request has begun a write.
@@ -51,10 +51,11 @@ impl WriteBegun {
     }
 }
 
-/// Admits a request to `/api` if fewer than the limit are under way, and bounds its time.
+/// Admits a request to the API if fewer than the limit are under way, and bounds its time.
 pub(super) async fn admit(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     // Health, metrics and the like must answer especially when the server is overloaded.
-    if !request.uri().path().starts_with("/api/") && !files::owns(request.uri().path()) {
+    let path = request.uri().path();
+    if !path.starts_with("/api/") && !path.starts_with("/v1/") && path != MCP && !files::owns(path) {
         return next.run(request).await;
     }
     let Ok(admission) = front.running.clone().try_acquire_owned() else {

@@ -27,6 +27,8 @@ mod headers;
 mod in_process;
 mod incoming;
 mod listen;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod meter;
 mod metrics;
 mod middleware;
@@ -67,6 +69,8 @@ pub use files::FileKinds;
 pub use headers::CorsOrigins;
 pub use in_process::{InProcess, Reply};
 pub use listen::{serve, serve_opening};
+#[cfg(feature = "mcp")]
+pub use mcp::McpServer;
 pub use rank_request::{RankReply, RankRequest};
 pub use ranked_answer::{HitPart, PartPlace, RankedHit};
 
@@ -210,8 +214,13 @@ fn routes() -> Vec<HttpRoute> {
     let mut routes = native_routes();
     routes.extend(files::routes());
     routes.extend(chroma::routes());
+    #[cfg(feature = "mcp")]
+    routes.push((Method::POST, MCP, post(mcp::answer)));
     routes
 }
+
+/// The route of the Model Context Protocol.
+const MCP: &str = "/mcp";
 
 fn native_routes() -> Vec<HttpRoute> {
     vec![

@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::response::Response;
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::beside::Grouping;
@@ -45,7 +45,7 @@ pub(crate) struct TextBody {
 }
 
 /// `mode` of a search: how its text is searched for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TextMode {
     /// By the embedding that the collection's embedder makes of it.
@@ -161,6 +161,12 @@ pub(crate) enum HighlightBody {
 }
 
 impl TextBody {
+    /// Words, without options.
+    #[cfg(feature = "mcp")]
+    pub(super) fn of_words(query: String) -> TextBody {
+        TextBody { query, options: QueryOptions::default() }
+    }
+
     /// The text as it came.
     pub(super) fn query(&self) -> &str {
         &self.query

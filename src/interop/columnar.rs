@@ -96,7 +96,7 @@ pub fn batch_from_hits(results: &[Vec<Hit>]) -> Result<RecordBatch> {
         let values: Float32Array = vectors.into_iter().flatten().copied().collect();
         let item = Arc::new(Field::new("element", DataType::Float32, false));
         let width = i32::try_from(first).map_err(|_| Error::internal("an embedding is too long for Arrow"))?;
-        let list = FixedSizeListArray::try_new(item, width, Arc::new(values), None);
+        let list = FixedSizeListArray::try_new_with_length(item, width, Arc::new(values), None, flat.len());
         columns.push(("embedding", Arc::new(list.map_err(unbuildable)?)));
     }
     let fields: Vec<Field> =
@@ -159,6 +159,24 @@ mod tests {
             let error = records_from_batch(&batch(columns)).unwrap_err();
             assert!(error.message().contains(expected), "{expected}: {error}");
         }
+    }
+
+    #[test]
+    fn records_may_come_without_an_embedding_where_the_choice_says_so() {
+        let id = || ("id", text_column(&[Some("a"), Some("b")]));
+        let document = || ("document", text_column(&[Some("one"), Some("two")]));
+        let texts = ColumnChoice::default().with_texts();
+        let records = records_from_batch_with(&batch(vec![id(), document()]), &texts, 0).unwrap();
+        let alone = |id: &str, document: &str| Record::new(id, Vec::new()).with_document(document);
+        assert_eq!(records, [alone("a", "one"), alone("b", "two")]);
+        let mixed = batch(vec![id(), document(), ("embedding", lists(vec![None, Some(vec![Some(1.0)])]))]);
+        let records = records_from_batch_with(&mixed, &texts, 0).unwrap();
+        assert_eq!(records, [alone("a", "one"), Record::new("b", vec![1.0]).with_document("two")]);
+        let refused = records_from_batch_with(&mixed, &ColumnChoice::default(), 0).unwrap_err();
+        assert!(refused.message().contains("row 0: embedding is null"), "{refused}");
+        let named = texts.naming("embedding=v").unwrap();
+        let refused = records_from_batch_with(&batch(vec![id(), document()]), &named, 0).unwrap_err();
+        assert!(refused.message().contains("column \"v\" is missing"), "{refused}");
     }
 
     #[test]

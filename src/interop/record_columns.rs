@@ -49,10 +49,6 @@ impl Part {
             Part::Metadata => &["metadatas", "meta", "payload"],
         }
     }
-
-    fn is_needed(self) -> bool {
-        matches!(self, Part::Id | Part::Embedding)
-    }
 }
 
 /// What becomes of columns that are no part of a record.
@@ -88,6 +84,8 @@ pub struct ColumnChoice {
     pub others: OtherColumns,
     /// Only this part is wanted; every other column is left out.
     only: Option<Part>,
+    /// Whether records may come without an embedding.
+    texts: bool,
     /// Whether a part without a column of its own name is looked for under common other names.
     pub guess: bool,
 }
@@ -95,7 +93,7 @@ pub struct ColumnChoice {
 impl ColumnChoice {
     /// Looks for parts under common other names, too.
     pub fn guessing(others: OtherColumns) -> ColumnChoice {
-        ColumnChoice { named: BTreeMap::new(), others, only: None, guess: true }
+        ColumnChoice { others, guess: true, ..ColumnChoice::default() }
     }
 
     /// Looks for embeddings alone: a table of queries.
@@ -103,8 +101,22 @@ impl ColumnChoice {
         ColumnChoice { only: Some(Part::Embedding), ..ColumnChoice::guessing(OtherColumns::Ignore) }
     }
 
+    /// Takes records without an embedding: the column may be missing, and its values may be null. For collections that
+    /// make embeddings of documents, or have none.
+    pub fn with_texts(self) -> ColumnChoice {
+        ColumnChoice { texts: true, ..self }
+    }
+
     fn wants(&self, part: Part) -> bool {
         self.only.is_none_or(|only| only == part)
+    }
+
+    fn needs(&self, part: Part) -> bool {
+        match part {
+            Part::Id => self.wants(part),
+            Part::Embedding => !self.texts,
+            Part::Document | Part::Uri | Part::Metadata => false,
+        }
     }
 
     /// Names the columns, as in `id=key,embedding=vector`.
@@ -146,11 +158,11 @@ impl ColumnChoice {
     /// # Errors
     /// As [`plan`](ColumnChoice::plan).
     pub fn plan_of_keys(&self, columns: &[&str]) -> Result<ColumnPlan> {
-        let mut plan = ColumnPlan::default();
+        let mut plan = ColumnPlan { texts: self.texts, ..ColumnPlan::default() };
         for (part, column) in &self.named {
             if columns.contains(&column.as_str()) {
                 plan.parts.insert(*part, column.clone());
-            } else if part.is_needed() {
+            } else if self.needs(*part) {
                 return Err(missing(*part, column, columns));
             }
         }
@@ -165,9 +177,7 @@ impl ColumnChoice {
                 plan.parts.insert(part, column.to_owned());
             }
         }
-        if let Some(part) =
-            Part::ALL.into_iter().find(|part| part.is_needed() && self.wants(*part) && !plan.parts.contains_key(part))
-        {
+        if let Some(part) = Part::ALL.into_iter().find(|part| self.needs(*part) && !plan.parts.contains_key(part)) {
             return Err(missing(part, part.name(), columns));
         }
         let others = columns.iter().filter(|column| !plan.parts.values().any(|used| used == *column));
@@ -214,6 +224,8 @@ fn unknown(column: &str) -> Error {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ColumnPlan {
     parts: BTreeMap<Part, String>,
+    /// Whether records may come without an embedding.
+    texts: bool,
     guessed: Vec<Part>,
     into_metadata: Vec<String>,
     ignored: Vec<String>,
@@ -223,6 +235,11 @@ impl ColumnPlan {
     /// The column that holds a part.
     pub fn column(&self, part: Part) -> Option<&str> {
         self.parts.get(&part).map(String::as_str)
+    }
+
+    /// Whether records may come without an embedding.
+    pub fn takes_texts(&self) -> bool {
+        self.texts
     }
 
     /// The columns whose values become values of metadata.

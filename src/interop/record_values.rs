@@ -86,7 +86,10 @@ pub fn records_within(
 struct Table<'a> {
     /// Queries have none.
     id: Option<RecordColumn<'a>>,
-    embedding: RecordColumn<'a>,
+    /// Records may come without.
+    embedding: Option<RecordColumn<'a>>,
+    /// Whether an embedding may be null.
+    texts: bool,
     document: Option<RecordColumn<'a>>,
     uri: Option<RecordColumn<'a>>,
     metadata: Option<RecordColumn<'a>>,
@@ -107,7 +110,11 @@ impl<'a> Table<'a> {
         let optional = |part: Part| plan.column(part).map(column).transpose();
         Ok(Table {
             id: optional(Part::Id)?,
-            embedding: needed(Part::Embedding)?,
+            embedding: match plan.takes_texts() {
+                true => optional(Part::Embedding)?,
+                false => Some(needed(Part::Embedding)?),
+            },
+            texts: plan.takes_texts(),
             document: optional(Part::Document)?,
             uri: optional(Part::Uri)?,
             metadata: optional(Part::Metadata)?,
@@ -126,11 +133,19 @@ impl<'a> Table<'a> {
         };
         Ok(Record {
             id: self.id.as_ref().map_or(Ok(String::new()), |column| column.id(row, limits)).map_err(at)?,
-            embedding: self.embedding.embedding(row, limits).map_err(at)?,
+            embedding: self.embedding(row).map_err(at)?,
             document: text(&self.document, limits.document_bytes, "limits.document_bytes").map_err(at)?,
             uri: text(&self.uri, limits.document_bytes, "limits.document_bytes").map_err(at)?,
             metadata: self.metadata(row).map_err(at)?,
         })
+    }
+
+    /// Empty where there is none.
+    fn embedding(&self, row: usize) -> Result<Vec<f32>> {
+        match &self.embedding {
+            Some(column) if !self.texts || column.place(row).is_some() => column.embedding(row, self.limits),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn metadata(&self, row: usize) -> Result<Option<Metadata>> {

@@ -55,7 +55,7 @@ impl Store {
         check_collection_name(name)?;
         let limit = self.inner.limits.dimension;
         if let Some(dimension) = dimension.filter(|dimension| *dimension > limit) {
-            return Err(Error::invalid(format!("dimension: expected at most {limit}, got {dimension}")));
+            return Err(Error::invalid(format!("dimension: expected 0 to {limit}, got {dimension}")));
         }
         text.check()?;
         index.check()

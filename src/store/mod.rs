@@ -20,6 +20,8 @@ mod lifecycle;
 mod loaded_models;
 mod lookup;
 #[cfg(feature = "embedding")]
+pub mod model_folder;
+#[cfg(feature = "embedding")]
 pub mod models;
 #[cfg(all(test, feature = "embedding"))]
 mod models_tests;

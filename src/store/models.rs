@@ -135,6 +135,8 @@ impl Models {
                 None => break,
             }
         }
+        // Files come in the order of their paths, where `a-b/` is before `a/`.
+        names.sort_unstable();
         let mut models = Vec::with_capacity(names.len());
         for name in names {
             match self.get(&name).await {

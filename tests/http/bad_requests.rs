@@ -262,7 +262,6 @@ fn collections() -> Vec<Row> {
         create(r#"{"name": "good"}"#, 409, "good"),
         create(r#"{"name": "n", "metric": "euclid"}"#, 400, "metric"),
         create(r#"{"name": "n", "metric": "L2"}"#, 400, "metric"),
-        create(r#"{"name": "n", "dimension": -1}"#, 400, "dimension"),
         create(r#"{"name": "n", "dimension": -3}"#, 400, "dimension"),
         create(r#"{"name": "n", "dimension": 17}"#, 400, "dimension"),
         create(r#"{"name": "n", "dimension": "3"}"#, 400, "dimension"),

@@ -2,6 +2,7 @@
 //! of these tests.
 
 mod activity;
+mod agents;
 mod bad_requests;
 mod beside;
 mod hostile;

@@ -29,7 +29,7 @@ async fn start() -> Server {
     server
 }
 
-async fn add_model(store: &Store) {
+pub(crate) async fn add_model(store: &Store) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data-fixtures/tiny-bert");
     let files = ["config.json", "tokenizer.json", "model.safetensors"];
     let files = files.map(|name| (name.to_owned(), std::fs::read(folder.join(name)).unwrap().into()));

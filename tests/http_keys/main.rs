@@ -2,6 +2,7 @@
 //! it may. Routes come from the API's own description, which a unit test holds against the router.
 
 mod access;
+mod agents;
 mod bounds;
 mod browsers;
 mod command;

@@ -13,3 +13,4 @@ mod past;
 mod restore;
 mod sentences;
 mod verify;
+mod without_embeddings;

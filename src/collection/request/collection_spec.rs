@@ -52,7 +52,7 @@ impl CollectionSpec {
         self
     }
 
-    /// Fixes the dimension, in floats of an embedding.
+    /// Fixes the dimension, in floats of an embedding; 0 if records are to have none.
     pub fn dimension(mut self, dimension: usize) -> CollectionSpec {
         self.dimension = Some(dimension);
         self

@@ -55,6 +55,16 @@ impl Requester {
         }
     }
 
+    /// How much this requester may do; `None` if nothing.
+    #[cfg(feature = "mcp")]
+    pub(super) fn scope(&self) -> Option<KeyScope> {
+        match self {
+            Requester::Anybody => Some(KeyScope::Admin),
+            Requester::Stranger => None,
+            Requester::Holder(key) => Some(key.scope),
+        }
+    }
+
     /// The key's name, and the part of the store to which it is bound.
     pub(super) fn key(&self) -> Option<(&str, Option<&Bound>)> {
         let Requester::Holder(key) = self else { return None };

@@ -112,6 +112,11 @@ const TABLE: &[RouteGroup] = &[
         // The answer names every job.
         ("GET", "/list", ADMIN),
     ] },
+    #[cfg(feature = "mcp")]
+    RouteGroup { prefix: "/mcp", place: RoutePlace::Query, routes: &[
+        // Tools that change something need a key that writes (`mcp/tools.rs`).
+        ("POST", "", READ),
+    ] },
     RouteGroup { prefix: "/api/v1", place: RoutePlace::Nothing, routes: &[
         ("GET", "", Open),
         ("GET", "/heartbeat", Open),

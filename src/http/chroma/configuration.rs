@@ -121,7 +121,7 @@ pub(super) enum EmbeddingFunction {
 }
 
 /// The model of the function that clients use where their user named none, as it is called in a bucket.
-pub(super) const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+pub(in crate::http) const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 
 impl EmbeddingFunction {
     /// The function that makes the embeddings of a collection, as clients know it: they make the same ones.

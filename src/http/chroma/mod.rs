@@ -32,6 +32,8 @@ use super::HttpRoute;
 
 pub use collections::chroma_collection;
 pub(super) use conditional::RecentViews;
+#[cfg(all(feature = "embedding", feature = "mcp"))]
+pub(super) use configuration::DEFAULT_MODEL;
 
 /// Prefix of every route's path.
 const PREFIX: &str = "/api/v2";

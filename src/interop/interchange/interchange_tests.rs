@@ -115,6 +115,19 @@ fn an_answer_reads_back_with_its_version() {
     assert_eq!(batch["distance"].as_primitive::<Float32Type>().values().as_ref(), [0.5]);
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn records_without_embeddings_are_answered_with_empty_ones() {
+    use crate::collection::request::{Found, Include};
+    let include = Include { embedding: true, ..Include::NONE };
+    let found = |id: &str| Found { id: id.to_owned(), embedding: Some(Vec::new()), ..Found::default() };
+    let (mut stream, mut bytes) = (RecordStream::begin(include, 0, Version(7)).unwrap(), Vec::new());
+    stream.push(&[found("a"), found("b")], &mut bytes).unwrap();
+    stream.finish(&mut bytes).unwrap();
+    let batch = StreamReader::try_new(bytes.as_slice(), None).unwrap().next().unwrap().unwrap();
+    assert_eq!((batch.num_rows(), batch["embedding"].as_fixed_size_list().value_length()), (2, 0));
+}
+
 /// A file of `data-fixtures/foreign`.
 fn foreign(name: &str) -> Bytes {
     let path = format!("{}/data-fixtures/foreign/{name}", env!("CARGO_MANIFEST_DIR"));

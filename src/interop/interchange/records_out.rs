@@ -69,7 +69,9 @@ impl RecordStream {
                     let floats = records.iter().flat_map(|found| found.embedding.iter().flatten().copied());
                     let floats: Float32Array = floats.collect();
                     let width = i32::try_from(self.dimension).unwrap_or(i32::MAX);
-                    Arc::new(FixedSizeListArray::try_new(item(), width, Arc::new(floats), None)?)
+                    // With the length, which no width of 0 tells.
+                    let (floats, rows) = (Arc::new(floats), records.len());
+                    Arc::new(FixedSizeListArray::try_new_with_length(item(), width, floats, None, rows)?)
                 }
             })
         };
