@@ -81,7 +81,7 @@ def test_an_embedder_is_part_of_a_collection(db: drumlin.Database, texts: drumli
     assert optional.dimension is None and optional.info()["embedder"]["optional"]
     wrong: list[tuple[str | dict[str, Any], str]] = [
         ("absent", 'embedder.model: there is no model "absent"'),
-        ({"modle": "tiny"}, "embedder: expected an object with model, got one with modle"),
+        ({"modle": "tiny"}, "embedder: expected an object with model or provider, got one with modle"),
         ({"model": 7}, "embedder.model: expected a string"),
     ]
     for embedder, words in wrong:

@@ -11,7 +11,6 @@ use super::names;
 use super::place::{Chosen, StorePlace};
 use super::serve;
 use crate::files::{FILES, FileInfo, Files, ListFiles, MODELS, PutFile};
-use crate::models::Embedder;
 use crate::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version};
 
 /// Records read at once.
@@ -151,11 +150,19 @@ async fn copy_models(source: &Store, target: &Store) -> Result<usize> {
 
 /// Copies a model, unless the target has one of that name.
 async fn copy_model(source: &Store, name: &str, target: &Store) -> Result<()> {
-    match target.models().get(name).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            target.models().add(name, source.models().read(name).await?).await.map(drop)
-        }
-        there => there.map(drop),
+    let wanted = source.models().get(name).await?.sha256;
+    match has_model(target, name).await? && target.models().get(name).await?.sha256 == wanted {
+        true => Ok(()),
+        // Refused if the target has another model of that name.
+        false => target.models().add(name, source.models().read(name).await?).await.map(drop),
+    }
+}
+
+/// Whether a bucket has a model of that name.
+async fn has_model(store: &Store, name: &str) -> Result<bool> {
+    match store.models().get(name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
     }
 }
 
@@ -207,12 +214,11 @@ async fn begun(
     let Scope { tenant, database } = &info.scope;
     made_sure(target.namespaces().create_tenant(tenant).await)?;
     made_sure(target.namespaces().create_database(tenant, database).await)?;
-    let mut embedder = info.embedder.clone();
+    let embedder = info.embedder.clone();
     if let Some(name) = embedder.as_ref().and_then(|embedder| embedder.model_name())
-        && let Err(error) = copy_model(store, name, target).await
+        && has_model(store, name).await?
     {
-        tracing::warn!(model = name, %error, "the model of the collection was not copied");
-        embedder = embedder.map(Embedder::optional);
+        copy_model(store, name, target).await?;
     }
     let mut extension = info.extension.clone();
     let origin = json!({"collection": info.id, "version": version});

@@ -74,7 +74,12 @@ fn add(flags: &AddFlags) -> Result<()> {
     restore::on_store(&flags.place, async |store| {
         let info = store.models().add(&name, files).await?;
         println!("added model {}", described(&info));
-        println!("create a collection with {{\"name\": \"notes\", \"embedder\": {{\"model\": \"{name}\"}}}}");
+        match info.scores_pairs {
+            true => println!("name it in a search: {{\"text\": \"…\", \"rerank\": {{\"model\": \"{name}\"}}}}"),
+            false => {
+                println!("create a collection with {{\"name\": \"notes\", \"embedder\": {{\"model\": \"{name}\"}}}}")
+            }
+        }
         Ok(())
     })
 }

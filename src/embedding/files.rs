@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -76,6 +77,13 @@ impl ModelFiles {
         let needed = |(path, _): &(&String, &Bytes)| path.ends_with(".json") || **path == weights;
         let files = self.files.iter().filter(needed).map(|(path, bytes)| (path.clone(), bytes.clone())).collect();
         Ok(ModelFiles { files })
+    }
+
+    /// SHA-256 of the weights, in hex; empty without weights.
+    pub fn weights_sha256(&self) -> String {
+        let weights = self.weights_path().ok().and_then(|path| self.files.get(path));
+        let digest = weights.map(Sha256::digest);
+        digest.iter().flatten().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The paths below the model's folder, and the bytes there.

@@ -343,3 +343,18 @@ fn tokenisers_that_would_run_away_are_refused() {
         assert!(message.contains(expected), "{place}: {message}");
     }
 }
+
+#[test]
+fn a_text_without_spaces_costs_no_more_than_its_beginning() {
+    let model = Model::load(&TinyModel::new(3).files()).unwrap();
+    let never = Interrupt::never();
+    for part in ["a", " ", "水", "stone"] {
+        let long = part.repeat((8 << 20) / part.len());
+        let begun = std::time::Instant::now();
+        let vector = model.embed(&[&long], "", &never).unwrap();
+        assert_eq!(vector, model.embed(&[&long[..part.len() * 40_000]], "", &never).unwrap(), "{part:?}");
+        assert!(begun.elapsed().as_secs() < 20, "{part:?}");
+    }
+    let ends = model.token_ends(&"水".repeat(100_000), &never).unwrap();
+    assert_eq!((ends.len(), ends.last()), (100_000, Some(&300_000)));
+}

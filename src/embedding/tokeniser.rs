@@ -20,6 +20,10 @@ const WINDOW_BYTES_PER_TOKEN: usize = 8;
 /// Windows in which a whole text is tokenised.
 const WINDOW_BYTES: usize = 16 << 10;
 
+/// The largest window. A word that is longer, or a text without spaces, is cut there, at a token that may be part of a
+/// longer one: nothing of such a length is a word.
+const MOST_WINDOW_BYTES: usize = 64 << 10;
+
 /// Tokens that end so close before a cut are not believed: a special token may reach across it.
 const CUT_MARGIN_BYTES: usize = 256;
 
@@ -68,10 +72,12 @@ impl ModelTokeniser {
             let window = window(text, start, size);
             let encoding = self.encode(text.get(window.clone()).unwrap_or_default())?;
             let last = window.end == text.len();
-            let kept = if last { encoding.len() } else { certain(&encoding, window.len()) };
+            let whole = last || size >= MOST_WINDOW_BYTES;
+            let kept = if whole { encoding.len() } else { certain(&encoding, window.len()) };
             ends.extend(encoding.get_offsets().iter().take(kept).map(|(_, end)| start + end));
             match ends.last() {
                 _ if last => break,
+                _ if whole => (start, size) = (window.end, WINDOW_BYTES),
                 // One word fills the window: the next one is larger, so that no byte is tokenised many times.
                 Some(end) if kept > 0 && *end > start => (start, size) = (*end, WINDOW_BYTES),
                 _ => size *= 4,
@@ -94,7 +100,8 @@ impl ModelTokeniser {
             let lower = self.lowercase.then(|| part.to_lowercase());
             let part = lower.as_deref().unwrap_or(part);
             let mut encoding = self.encode(part)?;
-            if window.end == text.len() || certain(&encoding, part.len()) >= limit {
+            let whole = window.end == text.len() || size >= MOST_WINDOW_BYTES;
+            if whole || certain(&encoding, part.len()) >= limit {
                 encoding.truncate(limit, 0, tokenizers::TruncationDirection::Right);
                 encoding.take_overflowing();
                 return Ok(encoding);

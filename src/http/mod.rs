@@ -32,6 +32,8 @@ mod mcp;
 mod meter;
 mod metrics;
 mod middleware;
+#[cfg(feature = "embedding")]
+mod models;
 mod operations;
 mod origin_guard;
 mod rank_request;
@@ -239,9 +241,9 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::POST, "/api/collections/{name}/facets", post(facets::facets)),
         (Method::POST, "/api/collections/{name}/embed", post(embeddings::embed)),
         #[cfg(feature = "embedding")]
-        (Method::GET, "/api/models", get(embeddings::models)),
+        (Method::GET, "/api/models", get(models::list)),
         #[cfg(feature = "embedding")]
-        (Method::POST, "/v1/embeddings", post(embeddings::as_openai)),
+        (Method::POST, "/v1/embeddings", post(models::embed)),
         (Method::POST, "/api/s3/sync", post(operations::sync)),
         (Method::GET, "/api/s3/status", get(operations::status)),
         (Method::GET, "/health", get(operations::health)),

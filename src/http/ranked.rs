@@ -196,12 +196,13 @@ pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody)
 /// What such a search finds, at most `k` records.
 pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<RankedAnswer, ApiError> {
     let limits = &collection.surroundings().limits;
+    let analyser = collection.analyser()?;
+    // Before anything is computed: it bounds the text.
+    let text = body.text.as_ref().map(|text| TextQuery::parse(&text.query, &analyser, &text.options)).transpose()?;
     let (mut body, by_words) = with_meaning(collection, body).await?;
     let reranking = Reranking::take(&mut body, limits.k)?;
-    let analyser = collection.analyser()?;
     let highlight = highlighting(body.highlight.as_ref())?;
     let include = include(body.include.clone());
-    let text = body.text.as_ref().map(|text| TextQuery::parse(&text.query, &analyser, &text.options)).transpose()?;
     let (names, grouping, search) = ranked_search(limits, body, (text.clone().filter(|_| by_words), &analyser))?;
     let (groups, rows) = match grouping {
         Some(Grouping { key, groups, records }) => {
@@ -239,7 +240,8 @@ async fn with_meaning(collection: &Collection, mut body: SearchBody) -> Result<(
     }
     if embedded || body.embeddings.is_some() {
         return Err(ApiError::invalid(
-            "mode: the meaning of the text is an embedding, so expected no embedding, like or unlike beside it; mode              \"words\" fuses the words with these",
+            "mode: \"meaning\" and \"both\" make an embedding of the text, so expected no embedding, like or unlike beside it; \
+             mode \"words\" fuses the words with these",
         ));
     }
     if mode == TextMode::Meaning && text.options != QueryOptions::default() {

@@ -81,6 +81,8 @@ async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
     let scope: Scope = parameters.scope();
     // Opening may have to wait while the collection loads; nothing has been written by then.
     let collection = app.store.with_scope(&scope).collection(&name).await?;
+    // Until here nothing was written: who stops waiting stops the embedding.
+    let write = collection.with_embeddings(write).await?;
     let store = app.store;
     Ok(begun.run(async move { store.with_scope(&scope).write_by_name(&name, &collection, write).await }).await?)
 }

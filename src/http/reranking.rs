@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// The most documents that one search has read.
 const MOST_CANDIDATES: usize = 1_000;
+/// Bytes of a document that are read at most.
+const PASSAGE_BYTES: usize = 16 << 10;
 /// Documents that are read where the search does not say how many, as a multiple of `k`, and at least.
 const CANDIDATES_PER_RECORD: usize = 3;
 const LEAST_CANDIDATES: usize = 30;
@@ -44,7 +46,8 @@ impl Reranking {
             return Err(ApiError::invalid("rerank: expected no group_by or diversity beside it"));
         }
         let (k, most) = (body.k, most.min(MOST_CANDIDATES));
-        let candidates = rerank.0.candidates.unwrap_or((k * CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES).min(most));
+        let candidates =
+            rerank.0.candidates.unwrap_or(k.saturating_mul(CANDIDATES_PER_RECORD).max(LEAST_CANDIDATES).min(most));
         if candidates < k || candidates > most {
             return Err(ApiError::invalid(format!(
                 "rerank.candidates: expected a number from k ({k}) to {most}, got {candidates}"
@@ -65,7 +68,9 @@ impl Reranking {
         for place in 0..answer.rows.len() {
             let found = answer.rows.part(place, Include { document: true, ..Include::NONE })?;
             match found.and_then(|found| found.document) {
-                Some(document) => {
+                Some(mut document) => {
+                    // The model looks at fewer tokens than that.
+                    document.truncate(document.floor_char_boundary(PASSAGE_BYTES));
                     places.push(place);
                     passages.push(document);
                 }

@@ -27,7 +27,7 @@ fn every_wrong_field_is_named_by_its_path() {
         (r#"{"records": [{"id": "a", "embedding": [1], "metadata": {"k": null}}]}"#, "records[0].metadata.k:"),
         (r#"{"records": [{"id": "a", "embedding": [1], "metadata": {"k": 1, "k": 2}}]}"#, "key \"k\" is given twice"),
         (r#"{"records": [{"id": "a", "embedding": [1], "docment": "x"}]}"#, "docment"),
-        (r#"{"records": [{"id": "a"}]}"#, "embedding"),
+        (r#"{"records": [{"embedding": [1]}]}"#, "records[0]: missing field `id`"),
         (r#"{"record": []}"#, "record"),
         (r#"{"records": []} {}"#, "body:"),
         ("   ", "body:"),

@@ -92,7 +92,9 @@ pub fn start(inner: &Arc<Inner>) {
     if inner.settings.memory_limit.is_some() && inner.settings.load_at_start {
         tokio::spawn(eviction::plan(Arc::downgrade(inner), at_start, inner.closing.watch()));
     }
-    if inner.settings.memory_limit.is_some() || inner.settings.evict_idle_after.is_some() {
+    let limited = inner.settings.memory_limit.is_some() || inner.settings.evict_idle_after.is_some();
+    // Idle models leave in any case.
+    if limited || cfg!(feature = "embedding") {
         tokio::spawn(eviction::keep_within(Arc::downgrade(inner), inner.closing.watch()));
     }
     tokio::spawn(follow(Arc::downgrade(inner), inner.closing.watch(), inner.settings.sync_interval));

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::{Inner, Store};
 use crate::collection::request::{CollectionSpec, EmbedRequest, Embedder, EmbedderSource, ScoreRequest};
+#[cfg(feature = "embedding")]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 #[cfg(feature = "provider")]
 use crate::provider::{Provider, ProviderSpec};
@@ -12,7 +14,7 @@ use crate::provider::{Provider, ProviderSpec};
 /// Embeddings of the texts of a collection.
 #[cfg_attr(not(any(feature = "embedding", feature = "provider")), allow(unused_variables))]
 pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f32>>> {
-    let EmbedRequest { embedder, role, texts } = request;
+    let EmbedRequest { embedder, role, texts, dimension } = request;
     match &embedder.source {
         #[cfg(feature = "embedding")]
         EmbedderSource::Model(name) => {
@@ -28,11 +30,11 @@ pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f
                 "" => texts,
                 _ => texts.into_iter().map(|text| format!("{prefix}{text}")).collect(),
             };
-            inner.provider()?.embed(spec, None, &texts).await
+            inner.provider()?.embed(spec, dimension, &texts).await
         }
         EmbedderSource::Other(_) => Err(Error::invalid(
-            "this Drumlin cannot use the collection's embedder, which a newer version or one with more features stored: \
-             give embeddings, or use that one",
+            "a newer Drumlin, or one with more Cargo features, made this collection's embedder, and this one cannot use it: \
+             give embeddings, or use that program",
         )),
     }
 }
@@ -78,7 +80,16 @@ impl Store {
     pub(super) async fn check_embedder(&self, spec: &mut CollectionSpec) -> Result<()> {
         let Some(embedder) = &spec.embedder else { return Ok(()) };
         embedder.check()?;
-        let Some(dimension) = self.dimension_of(embedder).await? else { return Ok(()) };
+        if spec.dimension == Some(0) {
+            return Err(Error::invalid("embedder: expected none beside dimension 0, where no record has an embedding"));
+        }
+        let Some(dimension) = self.dimension_of(embedder, spec.dimension.is_some()).await? else { return Ok(()) };
+        let limit = self.inner.limits.dimension;
+        if dimension > limit {
+            let what =
+                format!("embedder: expected at most {limit} dimensions (limits.dimension), its model has {dimension}");
+            return Err(Error::limit(what).of_setting("limits.dimension"));
+        }
         match spec.dimension.replace(dimension).filter(|given| *given != dimension) {
             None => Ok(()),
             Some(given) => Err(Error::invalid(format!(
@@ -87,28 +98,32 @@ impl Store {
         }
     }
 
-    /// The dimension of an embedder's embeddings; `None` if it need not be known yet.
-    async fn dimension_of(&self, embedder: &Embedder) -> Result<Option<usize>> {
+    /// The dimension of an embedder's embeddings; `None` if it need not be known yet. Where the collection's is `stated`,
+    /// as in a copy, the model may come later, and no service is asked.
+    async fn dimension_of(&self, embedder: &Embedder, stated: bool) -> Result<Option<usize>> {
         match &embedder.source {
             #[cfg(feature = "embedding")]
-            EmbedderSource::Model(name) if !embedder.optional => self.dimension_of_model(name).await.map(Some),
+            EmbedderSource::Model(name) if !embedder.optional => match self.dimension_of_model(name).await {
+                Err(error) if stated && error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    Err(Error::invalid(format!("embedder.model: {}", error.message())))
+                }
+                found => found.map(Some),
+            },
             #[cfg(feature = "provider")]
-            EmbedderSource::Provider(spec) => self.dimension_of_provider(spec, embedder.optional).await,
+            EmbedderSource::Provider(spec) if !stated => self.dimension_of_provider(spec, embedder.optional).await,
             _ => Ok(None),
         }
     }
 
     #[cfg(feature = "embedding")]
     async fn dimension_of_model(&self, name: &str) -> Result<usize> {
-        match self.models().get(name).await {
-            Ok(info) if info.scores_pairs => Err(Error::invalid(format!(
+        let info = self.models().get(name).await?;
+        match info.scores_pairs {
+            true => Err(Error::invalid(format!(
                 "embedder.model: {name:?} scores pairs of texts and makes no embeddings; expected a sentence model"
             ))),
-            Ok(info) => Ok(info.dimension),
-            Err(error) if error.kind() == crate::error::ErrorKind::NotFound => {
-                Err(Error::invalid(format!("embedder.model: {}", error.message())))
-            }
-            Err(error) => Err(error),
+            false => Ok(info.dimension),
         }
     }
 

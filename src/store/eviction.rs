@@ -237,7 +237,7 @@ impl Inner {
                 return Some(room);
             }
             #[cfg(feature = "embedding")]
-            if self.let_models_go() {
+            if Instant::now() < deadline && self.let_models_go() {
                 continue;
             }
             let others = self.others(whose);
@@ -263,6 +263,11 @@ impl Inner {
         let _turn = self.making_room.lock().await;
         self.give_back().await;
         while self.instance.budget.is_over() {
+            #[cfg(feature = "embedding")]
+            if self.let_models_go() {
+                self.give_back().await;
+                continue;
+            }
             let mut open: Vec<(Duration, Arc<Entry>)> = self.live_entries().into_iter().filter_map(idle).collect();
             open.sort_by_key(|(idle, _)| *idle);
             let all_may = self.instance.budget.limit_bytes() < Some(self.instance.budget.held_bytes());

@@ -27,6 +27,8 @@ const IDLE_WHERE_SHORT: Duration = Duration::from_secs(5);
 /// Texts that one thread embeds before it turns to other requests, and their bytes.
 const GROUP_TEXTS: usize = 32;
 const GROUP_BYTES: usize = 32 << 10;
+/// Pairs of texts that one thread compares before it turns to other requests.
+const GROUP_PAIRS: usize = 8;
 /// Queries up to this number are computed like searches, and not at the low priority of documents.
 const FEW_QUERIES: usize = 8;
 
@@ -61,17 +63,17 @@ impl LoadedModels {
 
     /// Lets go of the models that nobody has used for this long. Returns whether there were any.
     fn let_go(&self, idle: Duration) -> bool {
-        let mut slots = self.slots.lock();
-        let before = slots.len();
-        slots.retain(|_, slot| {
+        let mut left = Vec::new();
+        self.slots.lock().retain(|_, slot| {
             let mut loaded = slot.loaded.lock();
             if loaded.as_ref().is_some_and(|model| model.is_idle(idle)) {
-                *loaded = None;
+                left.extend(loaded.take());
             }
             // Whoever is about to load it holds the slot as well.
             loaded.is_some() || Arc::strong_count(slot) > 1
         });
-        slots.len() < before
+        // What was let go is freed here, without the lock.
+        !left.is_empty()
     }
 }
 
@@ -110,8 +112,9 @@ impl Store {
     /// `NotFound` if the bucket has none of that name; `NoRoom` if there is no memory for it; `Invalid` if it is
     /// damaged.
     pub(crate) async fn loaded_model(&self, name: &str) -> Result<Arc<LoadedModel>> {
-        let (models, slot) = (self.models(), self.inner.loaded_models.slot(name));
+        let models = self.models();
         let sha256 = models.revision(name).await?;
+        let slot = self.inner.loaded_models.slot(name);
         let ready = || slot.loaded.lock().clone().filter(|loaded| loaded.sha256 == sha256);
         let loaded = match ready() {
             Some(loaded) => loaded,
@@ -136,12 +139,15 @@ impl Store {
         let stored = models.stored(name).await?;
         let room = self.inner.room_for_model(name, stored.loading_bytes()).await?;
         let files = models.files(name, &stored).await?;
+        // By the files themselves: what the description says of them was only a promise.
+        let need = Model::memory_need(&files)?.loading_bytes.saturating_sub(stored.loading_bytes());
+        let more = if need > 0 { self.inner.room_for_model(name, need).await? } else { None };
         let model = off_thread(move || Model::load(&files)).await?.map_err(|error| {
             Error::invalid(format!("model {name:?} in the bucket: {}", error.message())).with_source(error)
         })?;
         let mut account = self.inner.instance.budget.account();
         account.set(model.memory_bytes(), 0);
-        drop(room);
+        drop((room, more));
         tracing::info!(model = name, ms = begun.elapsed().as_millis() as u64, "a model is loaded");
         Ok(LoadedModel { model, sha256, used: Mutex::new(Instant::now()), _account: account })
     }
@@ -149,11 +155,15 @@ impl Store {
     /// How well passages answer a query, by a cross-encoder of the bucket.
     pub(super) async fn score_by_model(&self, name: &str, query: String, passages: Vec<String>) -> Result<Vec<f32>> {
         let loaded = self.loaded_model(name).await?;
-        let score = move |interrupt: &Interrupt| {
-            let pairs: Vec<(&str, &str)> = passages.iter().map(|passage| (query.as_str(), passage.as_str())).collect();
+        let count = passages.len().div_ceil(GROUP_PAIRS);
+        let score = move |group: usize, interrupt: &Interrupt| {
+            let passages = passages.iter().skip(group * GROUP_PAIRS).take(GROUP_PAIRS);
+            let pairs: Vec<(&str, &str)> = passages.map(|passage| (query.as_str(), passage.as_str())).collect();
+            *loaded.used.lock() = Instant::now();
             loaded.model.score(&pairs, interrupt)
         };
-        self.inner.compute.search(score).await?
+        let scores = self.inner.compute.later_batch(count, score).await?;
+        Ok(scores.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// Embeddings of texts by a model of the bucket.
@@ -164,9 +174,15 @@ impl Store {
         (texts, role): (Arc<Vec<String>>, TextRole),
     ) -> Result<Vec<Vec<f32>>> {
         let loaded = self.loaded_model(name).await?;
+        if loaded.model.scores_pairs() {
+            return Err(Error::invalid(format!(
+                "model {name:?} scores pairs of texts and makes no embeddings; expected a sentence model"
+            )));
+        }
         let prefix = prefix.map_or_else(|| loaded.prefix(role), str::to_owned);
         let compute = &self.inner.compute;
-        if role == TextRole::Query && texts.len() <= FEW_QUERIES {
+        let bytes: usize = texts.iter().map(String::len).sum();
+        if role == TextRole::Query && texts.len() <= FEW_QUERIES && bytes <= GROUP_BYTES {
             return compute.search(move |interrupt| loaded.embed(&texts, &prefix, interrupt)).await?;
         }
         let groups = groups(&texts);

@@ -49,6 +49,9 @@ pub struct ModelInfo {
     pub pooling: String,
     /// Whether it scores pairs of texts (a cross-encoder) instead of making embeddings.
     pub scores_pairs: bool,
+    /// SHA-256 of its weights in hex: it tells one model from another.
+    #[serde(default)]
+    pub sha256: String,
     /// Bytes of its files in the bucket.
     pub stored_bytes: u64,
     /// Bytes of memory while it is loaded.
@@ -94,10 +97,12 @@ impl Store {
 }
 
 impl Models {
-    /// Puts a model into the bucket, in place of one of that name: durable when this returns. `files` are pairs of a
+    /// Puts a model into the bucket: durable when this returns. Its files replace those of a model of that name with the
+    /// same weights. `files` are pairs of a
     /// path and the bytes there, as Hugging Face lays a model's folder out; others around them are left out.
     ///
     /// # Errors
+    /// `AlreadyExists` if another model has the name: collections that use it keep embeddings that fit no other.
     /// `Invalid` for a bad name, and for files that are no model of the BERT family; `NoRoom` if there is no memory to
     /// try it.
     pub async fn add(&self, name: &str, files: impl IntoIterator<Item = (String, Bytes)>) -> Result<ModelInfo> {
@@ -108,7 +113,19 @@ impl Models {
         let (model, files) = off_thread(move || Model::load(&files).map(|model| (model, files))).await??;
         let stored = described(name, &model, &files, need.loading_bytes);
         drop((model, room));
-        let before = self.stored(name).await.ok();
+        let before = match self.stored(name).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            found => Some(found?),
+        };
+        if before.as_ref().is_some_and(|before| before.info.sha256 != stored.info.sha256) {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!(
+                    "another model is called {name:?}: give this one another name, or remove that one first; collections \
+                     that use it keep embeddings that fit no other model"
+                ),
+            ));
+        }
         for (path, bytes) in files.iter() {
             self.put(&file_name(name, &stored.revision, path), bytes.clone()).await?;
         }
@@ -141,7 +158,11 @@ impl Models {
         for name in names {
             match self.get(&name).await {
                 // Removed meanwhile.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // One that a newer version put there is no reason to show none.
+                Err(error) if error.kind() == ErrorKind::Corrupted => {
+                    tracing::warn!(model = %name, %error, "a model is left out of the list");
+                }
                 found => models.push(found?),
             }
         }
@@ -229,7 +250,7 @@ impl Models {
                 format!("file {name:?} of a model: expected at most {most} bytes, got {size}"),
             ));
         }
-        let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        let mut body = Vec::new();
         while let Some(piece) = download.next().await? {
             body.extend_from_slice(&piece);
         }
@@ -261,6 +282,7 @@ fn described(name: &str, model: &Model, files: &ModelFiles, loading_bytes: u64) 
         normalised: model.is_normalised(),
         pooling: pooling.to_owned(),
         scores_pairs: model.scores_pairs(),
+        sha256: files.weights_sha256(),
         stored_bytes: stored.iter().map(|file| file.bytes).sum(),
         memory_bytes: model.memory_bytes(),
     };

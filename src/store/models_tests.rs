@@ -53,6 +53,10 @@ async fn a_model_is_added_listed_replaced_and_removed_and_every_instance_sees_it
         store.embed_by_model("tiny", None, texts).await.unwrap().pop().unwrap()
     };
     let before = vector(two.clone()).await;
+    assert_eq!(one.models().add("tiny", files(1)).await.unwrap(), info, "the same again is no other");
+    let other = one.models().add("tiny", files(2)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::AlreadyExists, "{other}");
+    one.models().remove("tiny").await.unwrap();
     one.models().add("tiny", files(2)).await.unwrap();
     two.sync().await.unwrap();
     assert_ne!(vector(two.clone()).await, before, "another model has the name now");
@@ -160,6 +164,12 @@ async fn an_embedder_that_cannot_be_used_refuses_texts_and_nothing_else() {
     assert_eq!(notes.count(Default::default()).await.unwrap(), 2);
     let lax = store.create_collection(spec("lax", Embedder::model("later").optional())).await.unwrap();
     lax.add([Record::new("a", vec![1.0, 0.0])]).await.unwrap();
+    let change = RecordUpdate { id: "a".to_owned(), document: Some("river".to_owned()), ..RecordUpdate::default() };
+    assert_eq!(lax.update([change]).await.unwrap().applied, 1, "its user's own embedding stays");
+    let copied = store.create_collection(spec("copied", Embedder::model("absent")).dimension(3)).await.unwrap();
+    copied.add([Record::new("a", vec![1.0, 0.0, 0.0])]).await.unwrap();
+    let bare = store.create_collection(spec("bare", Embedder::model("absent")).dimension(0)).await.unwrap_err();
+    assert!(bare.to_string().contains("embedder: expected none beside dimension 0"), "{bare}");
 }
 
 #[tokio::test]

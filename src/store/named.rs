@@ -30,7 +30,16 @@ impl Store {
         match collection.offer(write).await {
             Ok(done) => Ok(done),
             Err((error, None)) => Err(error),
-            Err((error, Some(write))) => self.next_holder(name, collection, error).await?.write(*write).await,
+            Err((error, Some(write))) => {
+                let again =
+                    Error::unavailable(format!("collection {name:?} was made anew meanwhile; send the write again"));
+                let holder = self.next_holder(name, collection, error).await?;
+                // Embeddings that one embedder made are of no use to another.
+                match holder.identity().embedder == collection.identity().embedder {
+                    true => holder.write(*write).await,
+                    false => Err(again),
+                }
+            }
         }
     }
 

@@ -345,3 +345,27 @@ async fn with_a_model_in_the_bucket_texts_are_found_by_what_they_mean() {
     assert_eq!(ids(&found, "results"), ["r"]);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_collections_that_hold_records_of_files_and_models_do_not_exist_for_agents() {
+    let server = start().await;
+    super::texts::add_model(&server.store).await;
+    let put = server.send("PUT", "/api/files/notes.txt", &[], b"kept").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    for collection in [".files", ".models"] {
+        for (tool, arguments) in [
+            ("remember", json!({"collection": collection, "texts": [{"text": "x", "id": "notes.txt"}]})),
+            ("update", json!({"collection": collection, "updates": [{"id": "notes.txt", "text": "x"}]})),
+            ("forget", json!({"collection": collection, "ids": ["notes.txt"]})),
+            ("read", json!({"collection": collection})),
+            ("search", json!({"collection": collection, "query": "x"})),
+        ] {
+            let words = refused(&server, tool, arguments).await;
+            assert!(words.contains(collection) || words.contains("name"), "{tool}: {words}");
+        }
+    }
+    let kept = server.get("/api/files/notes.txt").await;
+    assert_eq!((kept.status, kept.text()), (200, "kept".to_owned()));
+    assert_eq!(server.store.models().list().await.unwrap().len(), 1);
+    server.stop().await;
+}

@@ -106,12 +106,17 @@ async fn what_cannot_be_embedded_or_searched_is_refused_with_its_field() {
     let search = |body: Value| (SEARCH, body);
     for ((path, body), status, words) in [
         (create(json!({"model": "absent"})), 400, "embedder.model: there is no model \"absent\""),
+        (("/api/collections", json!({"name": "x", "dimension": 0, "embedder": {"model": "tiny"}})), 400, "dimension 0"),
         (create(json!({"model": "a/b"})), 400, "embedder.model: expected 1 to 128"),
         (create(json!({"modle": "tiny"})), 400, "embedder: expected an object with model"),
         (create(json!("tiny")), 400, "embedder"),
         (search(json!({"text": "x", "mode": "sense"})), 400, "mode"),
         (search(json!({"embedding": [1], "mode": "meaning"})), 400, "mode: expected a text"),
-        (search(json!({"text": "x", "mode": "both", "embedding": [1]})), 400, "mode: the meaning of the text"),
+        (
+            search(json!({"text": "x", "mode": "both", "embedding": [1]})),
+            400,
+            "mode: \"meaning\" and \"both\" make an embedding",
+        ),
         (search(json!({"text": {"query": "x", "prefix": true}, "mode": "meaning"})), 400, "text: minimum_match"),
         (search(json!({"text": "x", "rerank": {"model": "tiny"}})), 400, "scores no pairs"),
         (search(json!({"text": "x", "rerank": {"model": "gone"}})), 404, "no model \"gone\""),

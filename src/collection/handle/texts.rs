@@ -6,6 +6,7 @@ use super::Collection;
 use crate::collection::request::ScoreRequest;
 use crate::collection::request::{EmbedRequest, Embedder, TextRole, Transaction, Write};
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::{Purpose, Reservation};
 use crate::record::{Record, RecordUpdate};
 
 impl Collection {
@@ -47,16 +48,44 @@ impl Collection {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let embeddings = (self.inner.surroundings.hooks.embed)(EmbedRequest { embedder, role, texts }).await?;
+        let limit = self.inner.surroundings.limits.document_bytes;
+        if let Some(i) = texts.iter().position(|text| text.len() > limit) {
+            let got = texts.get(i).map_or(0, String::len);
+            let what = format!("texts[{i}]: expected at most {limit} bytes (limits.document_bytes), got {got}");
+            return Err(Error::limit(what).of_setting("limits.document_bytes"));
+        }
+        let _room = self.room_to_embed(&texts)?;
+        let dimension = self.dimension().filter(|dimension| *dimension > 0);
+        let request = EmbedRequest { embedder, role, texts, dimension };
+        let embeddings = (self.inner.surroundings.hooks.embed)(request).await?;
         match embeddings.len() == count {
             true => Ok(embeddings),
             false => Err(Error::internal(format!("expected {count} embeddings, got {}", embeddings.len()))),
         }
     }
 
+    /// Reserves memory for texts and their embeddings while these are made.
+    fn room_to_embed(&self, texts: &[String]) -> Result<Option<Reservation>> {
+        /// Where the dimension is not known yet.
+        const DIMENSION: usize = 1024;
+        let budget = &self.inner.surroundings.budget;
+        if budget.limit_bytes().is_none() {
+            return Ok(None);
+        }
+        let embedding = self.dimension().unwrap_or(DIMENSION).saturating_mul(size_of::<f32>());
+        let need = texts.iter().map(|text| text.len().saturating_add(embedding) as u64).sum();
+        let room = budget.reserve(need, Purpose::Work);
+        room.map(Some).ok_or_else(|| budget.refusal("the embeddings of these texts", need, Purpose::Work))
+    }
+
     /// The write with embeddings of the documents that came without one, if the collection has an embedder.
-    pub(super) async fn with_embeddings(&self, mut write: Write) -> Result<Write> {
+    pub(crate) async fn with_embeddings(&self, mut write: Write) -> Result<Write> {
         let Some(embedder) = self.identity().embedder.clone() else { return self.complete_write(write) };
+        // An optional embedder may be another one than its user's own: what a record has is not changed by it.
+        let changes = matches!(write, Write::Update(_) | Write::Merge(_));
+        if self.dimension() == Some(0) || (embedder.optional && changes) {
+            return Ok(write);
+        }
         let texts = texts_of(&mut write)?;
         if texts.is_empty() {
             return Ok(write);

@@ -63,6 +63,8 @@ pub struct EmbedRequest {
     pub role: TextRole,
     /// One embedding for each.
     pub texts: Vec<String>,
+    /// Floats of an embedding, if that is fixed.
+    pub dimension: Option<usize>,
 }
 
 /// Texts that a model is to compare with a query.

@@ -126,7 +126,8 @@ pub(in crate::http) const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
 impl EmbeddingFunction {
     /// The function that makes the embeddings of a collection, as clients know it: they make the same ones.
     pub(super) fn of_embedder(embedder: &Embedder) -> Option<EmbeddingFunction> {
-        let default = embedder.model_name() == Some(DEFAULT_MODEL);
+        let plain = embedder.query_prefix.is_none() && embedder.passage_prefix.is_none();
+        let default = plain && embedder.model_name() == Some(DEFAULT_MODEL);
         default.then(|| EmbeddingFunction::Known { name: "default".to_owned(), config: Value::Object(Map::new()) })
     }
 

@@ -16,6 +16,7 @@ use rmcp::service::{NotificationContext, RequestContext, RoleServer};
 use serde_json::Value;
 
 use super::super::auth::KeyScope;
+use super::super::body::check_name;
 use super::super::error::ApiError;
 use super::super::middleware::WriteBegun;
 use super::resources;
@@ -59,6 +60,7 @@ impl Agent {
 
     /// The collection of that name, with everything that any agent wrote before.
     pub(super) async fn collection_to_read(&self, name: &str) -> Result<Collection> {
+        self.check_name(name).await?;
         match self.store.collection_to_read(name, Consistency::Strong).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(self.missing(name).await.unwrap_or(error)),
             found => found,
@@ -67,9 +69,19 @@ impl Agent {
 
     /// The collection of that name, to change what is in it.
     pub(super) async fn collection_to_write(&self, name: &str) -> Result<Collection> {
+        self.check_name(name).await?;
         match self.store.collection(name).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(self.missing(name).await.unwrap_or(error)),
             found => found,
+        }
+    }
+
+    /// Refuses what is no name for users. Those of the collections that hold records of files and models are among them:
+    /// to an agent they do not exist.
+    async fn check_name(&self, name: &str) -> Result<()> {
+        match check_name(name) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.missing(name).await.unwrap_or(error)),
         }
     }
 

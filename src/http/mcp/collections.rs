@@ -70,7 +70,8 @@ pub(super) async fn details(collection: &Collection) -> Result<Map<String, Value
     let info = collection.info();
     let mut told = named(&info.name, info.metadata.as_ref());
     told.insert("texts".to_owned(), json!(collection.count(Consistency::Local).await?));
-    told.insert("searched_by".to_owned(), json!(["words"]));
+    let modes: &[&str] = if info.embedder.is_some() { &["meaning", "words", "both"] } else { &["words"] };
+    told.insert("searched_by".to_owned(), json!(modes));
     let types = collection.key_types();
     let shown = |key: &str| key.chars().take(KEY_CHARACTERS).collect::<String>();
     let kinds = types.iter().take(KEYS).map(|(key, kinds)| {

@@ -69,17 +69,18 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
     }
     let cut = (records.len() > SHOWN_IDS).then(|| format!("only the first {SHOWN_IDS} ids are shown"));
     let store = agent.store.clone();
-    agent.write(async move { store.write_by_name(&name, &collection, Write::Upsert(records)).await }).await?;
+    let write = collection.with_embeddings(Write::Upsert(records)).await?;
+    agent.write(async move { store.write_by_name(&name, &collection, write).await }).await?;
     Ok(noted(answer, cut))
 }
 
 /// The collection to write to, and whether it was made for that.
 async fn opened(agent: &Agent, name: &str, description: Option<String>) -> Result<(Collection, bool)> {
+    check_name(name)?;
     match agent.store.collection(name).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         found => return Ok((found?, false)),
     }
-    check_name(name)?;
     let (store, spec) = (agent.store.clone(), new_collection(&agent.store, name, description).await?);
     match agent.write(async move { store.create_collection(spec).await }).await {
         Ok(made) => Ok((made, true)),
