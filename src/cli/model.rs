@@ -71,7 +71,7 @@ fn add(flags: &AddFlags) -> Result<()> {
         None => folder_name(&flags.folder)?,
     };
     let files = folder_files(&flags.folder)?;
-    restore::on_store(&flags.place, async |store| {
+    restore::on_any_store(&flags.place, async |store| {
         let info = store.models().add(&name, files).await?;
         println!("added model {}", described(&info));
         match info.scores_pairs {
