@@ -52,7 +52,7 @@ def test_tools_keep_embedders_and_models(start: Callable[..., Drumlin], tmp_path
     server.add("words", [{"id": "a", "document": "a green river"}])
     server.stop()
     tool(place, "fork", "--collection", "notes", "--as", "twin")
-    tool(place, "restore", "--collection", "notes", "--version", "1", "--as", "before")
+    tool(place, "restore", "--collection", "notes", "--at", "1", "--as", "before")
     file = tmp_path / "notes.parquet"
     tool(place, "export", "--collection", "notes", "--to", str(file))
     tool(place, "import", "parquet", str(file), "--collection", "again")
