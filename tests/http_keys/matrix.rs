@@ -103,8 +103,9 @@ impl Ring {
         if scope > KeyScope::Write {
             faults.push(("write only", &self.write, 403));
         }
-        // Everybody may ask who he is, and whoever is bound to a database what its tenant is called.
-        if route.pattern != "/api/v2/auth/identity" {
+        // Everybody may ask who he is, and use the models, which belong to no tenant; whoever is bound to a database may
+        // ask what its tenant is called.
+        if !["/api/v2/auth/identity", "/api/models", "/v1/embeddings"].contains(&route.pattern.as_str()) {
             faults.push(("of another tenant", &self.elsewhere, 403));
             if !(route.method == "GET" && route.pattern.ends_with("/tenants/{tenant}")) {
                 faults.push(("of another database", &self.other_database, 403));

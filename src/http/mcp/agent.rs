@@ -16,7 +16,6 @@ use rmcp::service::{NotificationContext, RequestContext, RoleServer};
 use serde_json::Value;
 
 use super::super::auth::KeyScope;
-use super::super::body::check_name;
 use super::super::error::ApiError;
 use super::super::middleware::WriteBegun;
 use super::resources;
@@ -76,12 +75,12 @@ impl Agent {
         }
     }
 
-    /// Refuses what is no name for users. Those of the collections that hold records of files and models are among them:
-    /// to an agent they do not exist.
-    async fn check_name(&self, name: &str) -> Result<()> {
-        match check_name(name) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.missing(name).await.unwrap_or(error)),
+    /// Refuses the names of Drumlin's own collections, which hold records of files and models: to an agent they do not
+    /// exist.
+    pub(super) async fn check_name(&self, name: &str) -> Result<()> {
+        match name.starts_with('.') {
+            true => Err(self.missing(name).await?),
+            false => Ok(()),
         }
     }
 

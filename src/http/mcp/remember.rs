@@ -76,11 +76,12 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
 
 /// The collection to write to, and whether it was made for that.
 async fn opened(agent: &Agent, name: &str, description: Option<String>) -> Result<(Collection, bool)> {
-    check_name(name)?;
+    agent.check_name(name).await?;
     match agent.store.collection(name).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         found => return Ok((found?, false)),
     }
+    check_name(name)?;
     let (store, spec) = (agent.store.clone(), new_collection(&agent.store, name, description).await?);
     match agent.write(async move { store.create_collection(spec).await }).await {
         Ok(made) => Ok((made, true)),
