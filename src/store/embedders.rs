@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::provider::{Provider, ProviderSpec};
 
 /// Embeddings of the texts of a collection.
-#[cfg_attr(not(any(feature = "embedding", feature = "provider")), allow(unused_variables))]
+#[cfg_attr(not(all(feature = "embedding", feature = "provider")), allow(unused_variables))]
 pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f32>>> {
     let EmbedRequest { embedder, role, texts, dimension } = request;
     match &embedder.source {
@@ -100,6 +100,7 @@ impl Store {
 
     /// The dimension of an embedder's embeddings; `None` if it need not be known yet. Where the collection's is `stated`,
     /// as in a copy, the model may come later, and no service is asked.
+    #[cfg_attr(not(any(feature = "embedding", feature = "provider")), allow(unused_variables))]
     async fn dimension_of(&self, embedder: &Embedder, stated: bool) -> Result<Option<usize>> {
         match &embedder.source {
             #[cfg(feature = "embedding")]
