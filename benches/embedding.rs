@@ -6,8 +6,7 @@
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use bytes::Bytes;
-use drumlin::models::{Embedder, TextRole, is_model_file};
+use drumlin::models::{Embedder, TextRole, folder_files};
 use drumlin::{Collection, CollectionSpec, Error, Settings, Storage, Store};
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut settings = Settings::new(Storage::Memory);
     (settings.index_threads, settings.search_threads) = (1, 1);
     let store = Store::open(settings).await?;
-    let info = store.models().add("model", files(folder.as_ref())?).await?;
+    let info = store.models().add("model", folder_files(folder.as_ref())?).await?;
     let notes = store.create_collection(CollectionSpec::new("notes").embedder(Embedder::model("model"))).await?;
     notes.embed(vec!["loads it".to_owned()], TextRole::Query).await?;
     let mut out = std::io::stdout().lock();
@@ -49,23 +48,6 @@ async fn measured(notes: &Collection, asked: &Value) -> Result<Value, Error> {
 fn answer(out: &mut impl Write, value: &Value) -> std::io::Result<()> {
     writeln!(out, "{value}")?;
     out.flush()
-}
-
-/// The files of a model's folder and of its subfolders.
-fn files(folder: &std::path::Path) -> std::io::Result<Vec<(String, Bytes)>> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(inside) = folders.pop() {
-        for entry in std::fs::read_dir(inside)? {
-            let path = entry?.path();
-            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-            if path.is_dir() {
-                folders.push(path);
-            } else if is_model_file(&name) {
-                files.push((name, std::fs::read(&path)?.into()));
-            }
-        }
-    }
-    Ok(files)
 }
 
 fn cpu_s() -> f64 {

@@ -2,8 +2,8 @@
 //! which take the next part of whichever batch has waited longest.
 //! Invariant: a caller that stops waiting interrupts its batch, and its parts that have not begun never do.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::future::try_join_all;
 use tokio::sync::Semaphore;
@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use super::{Compute, QueuePlace, closed, off_thread, yield_to_others};
 use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
-use std::sync::Arc;
 
 /// Threads of a low priority, started by the first batch.
 #[derive(Debug)]

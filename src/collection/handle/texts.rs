@@ -86,11 +86,10 @@ impl Collection {
         if self.dimension() == Some(0) || (embedder.optional && changes) {
             return Ok(write);
         }
-        let texts = texts_of(&mut write)?;
-        if texts.is_empty() {
+        let documents = texts_of(&write)?;
+        if documents.is_empty() {
             return Ok(write);
         }
-        let documents = texts.into_iter().map(|(_, document)| document).collect();
         let embeddings =
             self.embed_with(embedder, documents, TextRole::Passage).await.map_err(|error| match error.kind() {
                 // Of a write, only its collection may be missing.
@@ -124,16 +123,14 @@ impl Collection {
     }
 }
 
-/// The documents that need an embedding, with the places of their records.
-fn texts_of(write: &mut Write) -> Result<Vec<(usize, String)>> {
+/// The documents that need an embedding, in the order of their records.
+fn texts_of(write: &Write) -> Result<Vec<String>> {
     match write {
         Write::Add(records) | Write::Upsert(records) => {
             let needed = records.iter().enumerate().filter(|(_, record)| record.embedding.is_empty());
-            needed.map(|(i, record)| Ok((i, document_of(i, record)?))).collect()
+            needed.map(|(i, record)| document_of(i, record)).collect()
         }
-        Write::Update(updates) | Write::Merge(updates) => {
-            Ok(updates.iter().enumerate().filter_map(|(i, update)| Some((i, changed(update)?))).collect())
-        }
+        Write::Update(updates) | Write::Merge(updates) => Ok(updates.iter().filter_map(changed).cloned().collect()),
         Write::Delete(_) => Ok(Vec::new()),
     }
 }
@@ -145,11 +142,8 @@ fn document_of(i: usize, record: &Record) -> Result<String> {
 }
 
 /// The new document of an update that does not bring its embedding.
-fn changed(update: &RecordUpdate) -> Option<String> {
-    match update.embedding {
-        None => update.document.clone(),
-        Some(_) => None,
-    }
+fn changed(update: &RecordUpdate) -> Option<&String> {
+    update.document.as_ref().filter(|_| update.embedding.is_none())
 }
 
 /// Puts embeddings where [`texts_of`] found that they are needed.
