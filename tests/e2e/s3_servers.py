@@ -21,6 +21,7 @@ ACCESS_KEY = "drumlin-test-key"
 SECRET_KEY = "drumlin-test-secret"
 REGION = "us-east-1"
 START_TIMEOUT_S = 60
+STARTS = 3
 
 
 def free_ports(count: int) -> list[int]:
@@ -76,6 +77,20 @@ class S3Server:
         return dict(os.environ)
 
     def start(self) -> None:
+        """Starts it, again on other ports where it does not become ready: between the choice of a port and the moment
+        a server listens on it, another process of the suites beside this one may have taken it."""
+        for left in reversed(range(STARTS)):
+            try:
+                return self.start_once()
+            except RuntimeError as error:
+                if left == 0:
+                    raise
+                print(f"{error}\nstarting {self.name} again", file=sys.stderr)
+                self.folder = Path(tempfile.mkdtemp(prefix=f"drumlin-{self.name}-"))
+                self.port = free_ports(1)[0]
+                self.log = self.folder / "server.log"
+
+    def start_once(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 dies_with_parent(self.command()),
