@@ -162,12 +162,14 @@ class Database:
         dimension: int | None,
         metadata: Mapping[str, Any] | None,
         index: tuple[int | None, int | None, int | None],
-        embedder: str | Mapping[str, Any] | None,
+        texts: tuple[str | Mapping[str, Any] | None, Mapping[str, Any] | None],
     ) -> Pending:
+        embedder, chunk = texts
         fields = {"model": embedder} if isinstance(embedder, str) else embedder
         described = None if fields is None else as_json("embedder", fields) or "{}"
         values = dict(metadata) if metadata else None
-        return self._store.create_collection(name, metric, dimension, values, *index, described)
+        split = None if chunk is None else as_json("chunk", chunk) or "{}"
+        return self._store.create_collection(name, metric, dimension, values, *index, described, split)
 
     def collection(
         self,
@@ -181,6 +183,7 @@ class Database:
         ef_construction: int | None = None,
         ef_search: int | None = None,
         embedder: str | Mapping[str, Any] | None = None,
+        chunk: Mapping[str, Any] | None = None,
     ) -> Collection:
         """The collection called ``name``.
 
@@ -205,6 +208,10 @@ class Database:
             What makes embeddings of documents that come without one, and of texts that are searched for: the name of a
             model in the bucket (see :attr:`models`), or a dict of ``model``, ``query_prefix``, ``passage_prefix`` and
             ``optional``.
+        chunk : mapping, optional
+            How documents are split into parts, each a record with an embedding of its own: ``by`` ("sentences" or
+            "tokens"), ``size`` and ``overlap``. Writes and deletes then name documents; :meth:`Collection.rank` finds
+            documents by their best parts, :meth:`Collection.search` parts.
 
         Raises
         ------
@@ -215,7 +222,7 @@ class Database:
         """
         if create:
             try:
-                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search), embedder)
+                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search), (embedder, chunk))
                 return Collection(made.wait(), self)
             except AlreadyExists:
                 pass
@@ -233,11 +240,12 @@ class Database:
         ef_construction: int | None = None,
         ef_search: int | None = None,
         embedder: str | Mapping[str, Any] | None = None,
+        chunk: Mapping[str, Any] | None = None,
     ) -> Collection:
         """:meth:`collection` for ``await``."""
         if create:
             try:
-                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search), embedder)
+                made = self._create(name, metric, dimension, metadata, (m, ef_construction, ef_search), (embedder, chunk))
                 return Collection(await finished(made), self)
             except AlreadyExists:
                 pass

@@ -374,6 +374,7 @@ pub fn described(info: &CollectionInfo) -> String {
         "metadata": info.metadata,
         "index": info.index,
         "embedder": info.embedder,
+        "chunk": info.splitting,
         "state": info.state,
     })
     .to_string()

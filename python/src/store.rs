@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use drumlin::admin::{CollectionSelector, Moment, verify};
-use drumlin::models::{Embedder, folder_files, folder_name};
+use drumlin::models::{Embedder, Splitting, folder_files, folder_name};
 use drumlin::settings::MemoryLimit;
 use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Storage, Version};
 use pyo3::prelude::*;
@@ -66,7 +66,12 @@ where
 fn embedder_of(py: Python<'_>, text: &str) -> PyResult<Embedder> {
     let fields: serde_json::Map<_, _> =
         serde_json::from_str(text).map_err(|error| invalid(py, format!("embedder: {error}")))?;
-    Embedder::try_from(fields).map_err(|error| invalid(py, error))
+    Ok(Embedder::from(fields))
+}
+
+/// How documents are split, out of JSON.
+fn splitting_of(py: Python<'_>, text: &str) -> PyResult<Splitting> {
+    serde_json::from_str(text).map_err(|error| invalid(py, format!("chunk: {error}")))
 }
 
 fn seconds(py: Python<'_>, name: &str, given: f64) -> PyResult<Duration> {
@@ -122,7 +127,7 @@ impl Store {
         Ok(Store { inner: Held::new(store, self.inner.threads), settings: self.settings.clone() })
     }
 
-    #[pyo3(signature = (name, metric, dimension, metadata, m=None, ef_construction=None, ef_search=None, embedder=None))]
+    #[pyo3(signature = (name, metric, dimension, metadata, m=None, ef_construction=None, ef_search=None, embedder=None, chunk=None))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of Database.collection")]
     fn create_collection(
         &self,
@@ -135,6 +140,7 @@ impl Store {
         ef_construction: Option<usize>,
         ef_search: Option<usize>,
         embedder: Option<&str>,
+        chunk: Option<&str>,
     ) -> PyResult<Pending> {
         let metric: Metric = metric.parse().map_err(|error| raised(py, &error))?;
         let mut spec = CollectionSpec::new(name).metric(metric);
@@ -144,6 +150,7 @@ impl Store {
         spec.index.ef_construction = ef_construction.unwrap_or(spec.index.ef_construction);
         spec.index.ef_search = ef_search;
         spec.embedder = embedder.map(|text| embedder_of(py, text)).transpose()?;
+        spec.splitting = chunk.map(|text| splitting_of(py, text)).transpose()?;
         let threads = self.inner.threads;
         self.pending(py, move |store| async move { Ok(handle(store.create_collection(spec).await?, threads)) })
     }

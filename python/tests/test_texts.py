@@ -91,6 +91,26 @@ def test_an_embedder_is_part_of_a_collection(db: drumlin.Database, texts: drumli
         db.collection("wrong", create=True, embedder="tiny", dimension=8)
 
 
+def test_long_documents_are_split(db: drumlin.Database, texts: drumlin.Collection) -> None:
+    assert texts.info()["chunk"] is None
+    chunk = {"by": "sentences", "size": 1, "overlap": 0}
+    books = db.collection("books", create=True, embedder="tiny", chunk=chunk)
+    assert books.info()["chunk"] == chunk
+    books.add(ids=["a", "b"], documents=["A green river. Light stones.", "Light."], metadatas=[{"n": 1}, {"n": 2}])
+    assert books.count() == 3
+    hits = books.rank("Light stones.", mode="meaning", k=5)
+    assert [hit.id for hit in hits] == ["a#1", "b#0"]
+    assert hits[0].metadata == {"document_id": "a", "part": 1, "start": 15, "n": 1}
+    assert [found.id for found in books.get(ids=["a"])] == ["a#0", "a#1"]
+    books.update(ids=["a"], documents=["Stones."])
+    books.delete(ids=["b"])
+    assert [found.id for found in books.get()] == ["a#0"]
+    with pytest.raises(drumlin.InvalidArgument, match="splits documents"):
+        books.add(ids=["c"], embeddings=[[1.0] * DIMENSION], documents=["x"])
+    with pytest.raises(drumlin.InvalidArgument, match="chunk.by: expected"):
+        db.collection("wrong", create=True, embedder="tiny", chunk={"by": "pages"})
+
+
 # Writes
 
 

@@ -231,6 +231,7 @@ async fn begun(
         index: info.index.clone(),
         text: info.text.clone(),
         embedder,
+        splitting: info.splitting.clone(),
         extension,
     };
     match target.with_scope(&info.scope).create_collection(spec).await {

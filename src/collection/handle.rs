@@ -1,9 +1,11 @@
 //! The handle of an open collection. Writes go to its stream's writer, reads to the snapshot that was published last.
 //! A read waits for the bucket only if it is strong, or for a second at most after a time without use.
 
+mod documents;
 mod ranked;
 mod texts;
 mod transactions;
+mod writes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,24 +20,20 @@ use super::graph_maintenance::QuietTimer;
 use super::inverted_maintenance::InvertedRounds;
 use super::pin::{PinGuard, Pins, StoreHooks};
 use super::request::{
-    CollectionInfo, Consistency, Embedder, Get, GetAnswer, Guard, Hit, IndexSettings, Query, Scope, Selection,
-    ServingState, Write, WriteOutcome,
+    CollectionInfo, Consistency, Embedder, Get, GetAnswer, Hit, IndexSettings, Query, Scope, ServingState,
 };
 use super::state::KeyTypes;
 use super::state::graphs::GraphParts;
 use super::state::snapshot::Snapshot;
 use super::stream_state::CollectionState;
-use super::write::change::Change;
-use crate::bucket::StoreTime;
 use crate::compute::Compute;
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::memory::{Budget, Purpose, Reservation};
-use crate::record::{CollectionId, Metadata, Metric, Record, RecordUpdate};
+use crate::memory::Budget;
+use crate::record::{CollectionId, Metadata, Metric};
 use crate::stream::Stream;
-use crate::stream::writer::Written;
-use crate::text::{Analyser, TextSettings};
+use crate::text::{Analyser, Splitting, TextSettings};
 
 /// After a time without use, a read first looks at the bucket, and waits at most this long.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -59,6 +57,8 @@ pub struct Identity {
     pub text: TextSettings,
     /// What makes embeddings of documents that come without one.
     pub embedder: Option<Embedder>,
+    /// How documents are split into parts; `None` if they are not.
+    pub splitting: Option<Splitting>,
     /// Stored with it, never interpreted here.
     pub extension: Map<String, Value>,
 }
@@ -136,122 +136,20 @@ impl Collection {
         Collection { inner: Arc::new(inner) }
     }
 
-    /// Applies a write request durably: when this returns, the change is in the bucket. The whole request is in one
-    /// commit. Several requests at the same time share a commit.
-    ///
-    /// # Errors
-    /// `Invalid` and `Limit` name the offending field; nothing is applied. `Unavailable`: nothing was applied.
-    /// `OutcomeUnknown`: the bucket did not say whether it was. `NotFound`: the collection was dropped. `Corrupted`:
-    /// an object of the collection is damaged and it is read-only. `NoRoom`: there is no memory for the write;
-    /// nothing was applied. Deletes are never refused for lack of memory.
-    pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
-        self.offer(write).await.map_err(|(error, _)| error)
-    }
-
-    /// Applies a write request as [`write`](Self::write) does. A refused request is handed back where possible.
-    pub(crate) async fn offer(&self, write: Write) -> Result<WriteOutcome, (Error, Option<Box<Write>>)> {
-        let lost = |error| (error, None);
-        let change = Change::Write(self.with_embeddings(write).await.map_err(lost)?);
-        // IMPORTANT: reserve before pinning, so that a load which waits for room never waits for this write.
-        let _room = self.room_for(&change).await.map_err(lost)?;
-        let pinned = match self.used().await {
-            Ok(pinned) => pinned,
-            Err(error) => return Err((error, change.into_write().map(Box::new))),
-        };
-        let change = pinned.prepared(change).await.map_err(lost)?;
-        let offered = pinned.inner.stream.offer(change).await;
-        let back = |change: Box<Change>| change.into_write().map(Box::new);
-        offered.map(|written| written.answer).map_err(|refusal| (refusal.error, refusal.request.and_then(back)))
-    }
-
-    /// Finds the records that match the filter of a delete before other writes have to wait for it.
-    async fn prepared(&self, change: Change) -> Result<Change> {
-        let Change::Write(Write::Delete(Selection { filter: Some(_), .. })) = &change else { return Ok(change) };
-        let (snapshot, deadline) = (self.present(), self.inner.stream.context().timing.deadline);
-        let work = move |interrupt: &Interrupt| {
-            let Change::Write(Write::Delete(selection)) = change else { return Ok(change) };
-            let Some(filter) = &selection.filter else { return Ok(Change::Write(Write::Delete(selection))) };
-            let matched = snapshot.matched(selection.ids.as_deref(), filter, interrupt)?;
-            Ok(Change::Prepared(matched, Write::Delete(selection)))
-        };
-        match tokio::time::timeout(deadline, self.compute().search(work)).await {
-            Ok(prepared) => prepared?,
-            Err(_) => {
-                let seconds = deadline.as_secs_f64();
-                Err(Error::unavailable(format!(
-                    "the records to delete were not found within {seconds} s; nothing was changed. Select fewer by ids \
-                     or metadata"
-                )))
-            }
-        }
-    }
-
-    /// Reserves memory for what a write adds. `None` if the write adds nothing, or if there is no limit.
-    pub(crate) async fn room_for(&self, change: &Change) -> Result<Option<Reservation>> {
-        let budget = &self.inner.surroundings.budget;
-        let Some(need) = change.growth(self.dimension().unwrap_or(0)).filter(|_| budget.limit_bytes().is_some()) else {
-            return Ok(None);
-        };
-        match budget.reserve(need, Purpose::Write) {
-            Some(room) => Ok(Some(room)),
-            None => (self.inner.surroundings.hooks.make_room)(self.identity().id, need).await.map(Some),
-        }
-    }
-
-    /// Writes if all guards hold right before, and returns when the store answered. The caller reserves the memory
-    /// for it ([`room_for`](Self::room_for)).
-    ///
-    /// # Errors
-    /// `Conflict` if a guard does not hold: nothing was written.
-    pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
-        let pinned = self.used().await?;
-        pinned.inner.stream.write(Change::Guarded(guards, write)).await
-    }
-
-    /// Brings readers up to date. Returns the store time at which there was no newer commit. A snapshot taken before
-    /// the call shows a state older than that time.
-    pub(crate) async fn caught_up(&self) -> Result<Option<StoreTime>> {
-        let nothing = Write::Delete(Selection { ids: Some(Vec::new()), ..Selection::default() });
-        Ok(self.write_guarded(Vec::new(), nothing).await?.date)
-    }
-
-    /// Inserts records; one whose id exists already is skipped.
-    pub async fn add(&self, records: impl IntoIterator<Item = Record>) -> Result<WriteOutcome> {
-        self.write(Write::Add(records.into_iter().collect())).await
-    }
-
-    /// Inserts records, or replaces the ones whose ids exist.
-    pub async fn upsert(&self, records: impl IntoIterator<Item = Record>) -> Result<WriteOutcome> {
-        self.write(Write::Upsert(records.into_iter().collect())).await
-    }
-
-    /// Changes existing records; unknown ids are skipped.
-    pub async fn update(&self, updates: impl IntoIterator<Item = RecordUpdate>) -> Result<WriteOutcome> {
-        self.write(Write::Update(updates.into_iter().collect())).await
-    }
-
-    /// Changes the records whose ids exist, and inserts the others; each needs an embedding.
-    pub async fn merge(&self, updates: impl IntoIterator<Item = RecordUpdate>) -> Result<WriteOutcome> {
-        self.write(Write::Merge(updates.into_iter().collect())).await
-    }
-
-    /// Deletes the selected records.
-    pub async fn delete(&self, selection: Selection) -> Result<WriteOutcome> {
-        self.write(Write::Delete(selection)).await
-    }
-
     /// Reads records in insertion order.
-    pub async fn get(&self, get: Get) -> Result<GetAnswer> {
+    pub async fn get(&self, mut get: Get) -> Result<GetAnswer> {
         let pinned = self.used().await?;
         let snapshot = pinned.snapshot(get.consistency).await?;
+        get.ids = self.ids_of_parts(&snapshot, get.ids);
         pinned.compute().search(move |interrupt| snapshot.get(&get, interrupt)).await?
     }
 
     /// Opens a reading in insertion order. Its records are made one by one, so that a caller who forwards them need
     /// not hold them all.
-    pub async fn read(&self, get: Get) -> Result<Reading> {
+    pub async fn read(&self, mut get: Get) -> Result<Reading> {
         let pinned = self.used().await?;
         let snapshot = pinned.snapshot(get.consistency).await?;
+        get.ids = self.ids_of_parts(&snapshot, get.ids);
         let reading = pinned.compute().search(move |interrupt| snapshot.read(&get, interrupt)).await??;
         Ok(reading.of(pinned))
     }
@@ -321,6 +219,7 @@ impl Collection {
 
     /// Completes a query on a snapshot, and counts it. Returns the limits of the search.
     fn complete(&self, query: &mut Query, snapshot: &Snapshot) -> Arc<Limits> {
+        query.ids = self.ids_of_parts(snapshot, query.ids.take());
         query.ef_search = query.ef_search.or(self.identity().index.ef_search);
         snapshot.allow_codes(self.inner.stream.context().budget.room_bytes());
         self.inner.stream.context().counters.searches.add(query.embeddings.len() as u64);
@@ -345,7 +244,7 @@ impl Collection {
     /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
-        let Identity { id, name, scope, metric, metadata, index, text, embedder, extension } =
+        let Identity { id, name, scope, metric, metadata, index, text, embedder, splitting, extension } =
             self.identity().as_ref().clone();
         let state = match self.inner.stream.shared().damage() {
             Some((key, cause)) => ServingState::Damaged { key, cause },
@@ -363,6 +262,7 @@ impl Collection {
             index,
             text,
             embedder,
+            splitting,
             extension,
             state,
         }

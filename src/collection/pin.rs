@@ -134,6 +134,7 @@ impl Drop for PinGuard {
 
 type LoadHook = dyn Fn(CollectionId) -> BoxFuture<'static, Result<PinGuard>> + Send + Sync;
 type EmbedHook = dyn Fn(EmbedRequest) -> BoxFuture<'static, Result<Vec<Vec<f32>>>> + Send + Sync;
+type TokenEndsHook = dyn Fn(EmbedRequest) -> BoxFuture<'static, Result<Vec<Vec<usize>>>> + Send + Sync;
 type ScoreHook = dyn Fn(ScoreRequest) -> BoxFuture<'static, Result<Vec<f32>>> + Send + Sync;
 type MakeRoomHook = dyn Fn(CollectionId, u64) -> BoxFuture<'static, Result<Reservation>> + Send + Sync;
 
@@ -146,6 +147,8 @@ pub struct StoreHooks {
     pub make_room: Arc<MakeRoomHook>,
     /// Makes embeddings of texts.
     pub embed: Arc<EmbedHook>,
+    /// Finds the byte behind each token of texts.
+    pub token_ends: Arc<TokenEndsHook>,
     /// Compares texts with a query, by a cross-encoder.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub score: Arc<ScoreHook>,

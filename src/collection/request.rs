@@ -2,6 +2,7 @@
 //! HTTP API and Chroma's share these types.
 
 mod collection_spec;
+pub mod documents;
 mod embedder;
 mod facets;
 mod groups;
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::{BUILDERS, GraphParams, builder_named};
 use crate::record::{Address, CollectionId, MetaValue, Metadata, Metric, Record, RecordUpdate, Version};
-use crate::text::TextSettings;
+use crate::text::{Splitting, TextSettings};
 
 /// One write request. It is applied whole, in one commit, or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -355,6 +356,8 @@ pub struct CollectionInfo {
     pub text: TextSettings,
     /// What makes embeddings of documents that come without one.
     pub embedder: Option<Embedder>,
+    /// How documents are split into parts; `None` if they are not.
+    pub splitting: Option<Splitting>,
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
     /// Whether it can be used.

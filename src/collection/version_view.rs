@@ -118,8 +118,9 @@ impl VersionView {
     ///
     /// # Errors
     /// As [`Collection::read`]. `NotFound` if the collection was dropped.
-    pub async fn read(&self, get: Get) -> Result<Reading> {
+    pub async fn read(&self, mut get: Get) -> Result<Reading> {
         let (pinned, snapshot) = (self.collection.pinned().await?, self.snapshot.clone());
+        get.ids = self.collection.ids_of_parts(&snapshot, get.ids);
         let read = move |interrupt: &Interrupt| snapshot.read(&get, interrupt);
         let reading = pinned.compute().search(read).await??;
         Ok(reading.of(pinned))

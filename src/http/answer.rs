@@ -12,7 +12,7 @@ use crate::collection::answers::{Matches, Reading};
 use crate::collection::request::{CollectionInfo, Embedder, Found, IndexSettings, ServingState};
 use crate::error::Error;
 use crate::record::{CollectionId, Metadata, Metric, Version};
-use crate::text::TextSettings;
+use crate::text::{Splitting, TextSettings};
 
 /// Answers of up to this many records are written on the async thread.
 pub(super) const INLINE_RECORDS: usize = 64;
@@ -48,6 +48,8 @@ pub(super) struct CollectionBody {
     text: TextSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     embedder: Option<Embedder>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk: Option<Splitting>,
     #[serde(flatten)]
     state: ServingState,
 }
@@ -67,6 +69,7 @@ impl From<CollectionInfo> for CollectionBody {
             index: info.index,
             text: info.text,
             embedder: info.embedder,
+            chunk: info.splitting,
             state: info.state,
         }
     }

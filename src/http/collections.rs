@@ -42,6 +42,7 @@ pub(super) async fn create(
         index: body.index.0.into(),
         text: body.text.0,
         embedder: body.embedder,
+        splitting: body.chunk,
         ..CollectionSpec::default()
     };
     let scope = parameters.scope();

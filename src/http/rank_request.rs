@@ -13,7 +13,7 @@ use super::facets::FacetAnswers;
 use super::meter::Meter;
 use super::ranked;
 use super::ranked_answer::{RankedAnswer, RankedHit};
-use super::records::{embedding_of, named_record, query};
+use super::records::{embedding_of, name_document, named_record, query, ranks};
 use super::stream::PIECE_BYTES;
 use super::wire::{JsonObject, SearchBody};
 use crate::collection::answers::Matches;
@@ -82,8 +82,9 @@ impl RankRequest {
     async fn found(self, collection: &Collection) -> Result<RankReply, ApiError> {
         let RankRequest { mut body } = self;
         let most = HttpSettings::default().max_answer_records;
+        name_document(collection, &mut body);
         let like = named_record(&mut body, &collection.surroundings().limits)?;
-        if body.ranks() {
+        if ranks(collection, &body) {
             let answer = ranked::find(collection, body).await?;
             let include = answer.included();
             let small = is_small(answer.rows.len(), |place| answer.rows.weight(place, include));

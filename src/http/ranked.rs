@@ -21,6 +21,7 @@ use super::reranking::Reranking;
 use super::stream;
 use super::wire::{Embedding, SearchBody, filter, include};
 use crate::collection::handle::Collection;
+use crate::collection::request::documents::DOCUMENT_ID;
 use crate::collection::request::{
     Combination, Fusion, GroupedSearch, LeafQuery, LeafSearch, RankedSearch, Ranking, TextRole,
 };
@@ -177,7 +178,8 @@ impl SearchBody {
     /// Whether the search is more than one of embeddings.
     pub(super) fn ranks(&self) -> bool {
         let by_words = self.text.is_some() || self.mode.is_some() || self.highlight.is_some() || self.rerank.is_some();
-        let beside = self.group_by.is_some() || self.diversity.is_some() || self.facets.is_some();
+        let beside =
+            self.group_by.is_some() || self.diversity.is_some() || self.facets.is_some() || self.parts.is_some();
         let examples = self.like.is_some() || self.unlike.is_some() || self.strategy.is_some();
         by_words || self.sparse.is_some() || self.fusion.is_some() || beside || examples
     }
@@ -203,11 +205,15 @@ pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<Ra
     let reranking = Reranking::take(&mut body, limits.k)?;
     let highlight = highlighting(body.highlight.as_ref())?;
     let include = include(body.include.clone());
+    let parts = body.parts.take();
     let (names, grouping, search) = ranked_search(limits, body, (text.clone().filter(|_| by_words), &analyser))?;
-    let (groups, rows) = match grouping {
+    let by_document = by_document(collection, parts, (grouping.is_some(), &search))?;
+    let is_list = by_document.as_ref().is_some_and(|documents| documents.records == 1);
+    let (groups, rows) = match grouping.or(by_document) {
         Some(Grouping { key, groups, records }) => {
             let found = collection.rank_groups(GroupedSearch { search, key, groups, records }).await?;
-            (Some(found.groups), found.rows)
+            // Documents by one part each are a list as that of records.
+            (Some(found.groups).filter(|_| !is_list), found.rows)
         }
         None => {
             // The search has a limit of its own, `k`.
@@ -221,6 +227,32 @@ pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<Ra
         Some(reranking) => reranking.apply(collection, answer).await,
         None => Ok(answer),
     }
+}
+
+/// The grouping of a search for documents, where the collection splits them and the search does not say otherwise.
+fn by_document(
+    collection: &Collection,
+    parts: Option<usize>,
+    (grouped, search): (bool, &RankedSearch),
+) -> Result<Option<Grouping>, ApiError> {
+    let splits = collection.identity().splitting.is_some();
+    let of_parts = grouped || search.diversity.is_some() || !search.facets.is_empty();
+    if parts.is_some() && (!splits || of_parts) {
+        return Err(ApiError::invalid(
+            "parts: expected a collection with chunk, and neither group_by, diversity nor facets beside it",
+        ));
+    }
+    if !splits || of_parts {
+        return Ok(None);
+    }
+    let (groups, records) = (search.limit.unwrap_or_default(), parts.unwrap_or(1));
+    let most = collection.surroundings().limits.k;
+    if records == 0 || groups.saturating_mul(records) > most {
+        return Err(ApiError::invalid(format!(
+            "parts: expected at least 1, and k times parts to be at most {most} (DRUMLIN_MAX_K), got {records}"
+        )));
+    }
+    Ok(Some(Grouping { key: DOCUMENT_ID.to_owned(), groups, records }))
 }
 
 /// The search with the embedding of its text, if that is to be searched for by its meaning; and whether it is to be

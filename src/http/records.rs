@@ -82,9 +82,9 @@ async fn write(to: WriteTo, write: Write) -> Result<WriteOutcome, ApiError> {
     // Opening may have to wait while the collection loads; nothing has been written by then.
     let collection = app.store.with_scope(&scope).collection(&name).await?;
     // Until here nothing was written: who stops waiting stops the embedding.
-    let write = collection.with_embeddings(write).await?;
+    let change = collection.completed(write).await?;
     let store = app.store;
-    Ok(begun.run(async move { store.with_scope(&scope).write_by_name(&name, &collection, write).await }).await?)
+    Ok(begun.run(async move { store.with_scope(&scope).write_by_name(&name, &collection, change).await }).await?)
 }
 
 fn outcome(verb: &str, done: WriteOutcome) -> Value {
@@ -127,23 +127,23 @@ pub(super) async fn search(
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let mut body = parameters.body(&app, payload).await?;
+    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
+    name_document(&collection, &mut body);
     let like = named_record(&mut body, app.store.limits())?;
     if let Some((id, _)) = &like {
-        let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         body.embedding = Some(embedding_of(&collection, id).await?);
     }
-    if body.ranks() {
+    if body.ranks() || (ranks(&collection, &body) && !arrow::is_wanted(&headers)) {
         if arrow::is_wanted(&headers) {
             return Err(ApiError::invalid(
                 "expected no answer in Arrow beside text, sparse, groups, facets and the like, got one",
             ));
         }
-        let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
         return ranked::search(&app, &collection, body).await;
     }
     let query = query(body, app.settings.max_answer_records)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
-    let mut found = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?.find(query).await?;
+    let mut found = collection.find(query).await?;
     if let Some((id, k)) = like {
         found = found.without(&id, k);
     }
@@ -151,6 +151,18 @@ pub(super) async fn search(
         return Ok(arrow_answer(&app, found).await?);
     }
     Ok(stream::respond(answer::SearchAnswerBody::from(found), room).await?)
+}
+
+/// Whether the search is more than one of embeddings among records.
+pub(super) fn ranks(collection: &Collection, body: &SearchBody) -> bool {
+    body.ranks() || (collection.identity().splitting.is_some() && body.embeddings.is_none())
+}
+
+/// Where documents are split, what is like a document is like all of its parts.
+pub(super) fn name_document(collection: &Collection, body: &mut SearchBody) {
+    if collection.identity().splitting.is_some() && body.like.is_none() && body.embedding.is_none() {
+        body.like = body.id.take().map(|id| vec![id].into());
+    }
 }
 
 /// Bytes of a found row before it is answered.

@@ -42,8 +42,8 @@ impl Reranking {
         let Some(text) = &body.text else {
             return Err(ApiError::invalid("rerank: expected a text beside it, which documents are compared with"));
         };
-        if body.group_by.is_some() || body.diversity.is_some() {
-            return Err(ApiError::invalid("rerank: expected no group_by or diversity beside it"));
+        if body.group_by.is_some() || body.diversity.is_some() || body.parts.is_some_and(|parts| parts > 1) {
+            return Err(ApiError::invalid("rerank: expected no group_by, diversity or several parts beside it"));
         }
         let (k, most) = (body.k, most.min(MOST_CANDIDATES));
         let candidates =

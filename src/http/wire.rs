@@ -16,7 +16,7 @@ use crate::collection::request::{Consistency, Embedder, ExampleStrategy, Include
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::record::{MetaValue, Metadata, MetadataPatch, Metric, Record, RecordUpdate};
-use crate::text::TextSettings;
+use crate::text::{Splitting, TextSettings};
 
 use super::beside::{DiversityBody, GroupingBody};
 use super::facets::{FacetsBody, FacetsRequestBody};
@@ -121,6 +121,8 @@ pub(crate) struct CreateBody {
     pub(crate) text: JsonObject<TextSettings>,
     #[serde(default)]
     pub(crate) embedder: Option<Embedder>,
+    #[serde(default)]
+    pub(crate) chunk: Option<Splitting>,
 }
 
 /// `index` of a create: [`IndexSettings`], strictly.
@@ -276,6 +278,8 @@ pub(crate) struct SearchBody {
     pub(crate) strategy: Option<ExampleStrategy>,
     /// The best groups, instead of the best records.
     pub(crate) group_by: Option<JsonObject<GroupingBody>>,
+    /// How many parts of each document, where the collection splits documents.
+    pub(crate) parts: Option<usize>,
     /// Records that are unlike each other.
     pub(crate) diversity: Option<JsonObject<DiversityBody>>,
     /// What to count among the candidates.

@@ -10,6 +10,7 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 #[cfg(feature = "provider")]
 use crate::provider::{Provider, ProviderSpec};
+use crate::text::SplitUnit;
 
 /// Embeddings of the texts of a collection.
 #[cfg_attr(not(all(feature = "embedding", feature = "provider")), allow(unused_variables))]
@@ -37,6 +38,16 @@ pub async fn embed(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<f
              give embeddings, or use that program",
         )),
     }
+}
+
+/// Of each text, the byte behind each of its tokens, as the embedder's model cuts it.
+pub async fn token_ends(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<Vec<usize>>> {
+    #[cfg(feature = "embedding")]
+    if let Some(name) = request.embedder.model_name() {
+        return inner.handle().ok_or_else(closed)?.token_ends_by_model(name, Arc::new(request.texts)).await;
+    }
+    let _ = (inner, request);
+    Err(Error::invalid("chunk.by: expected \"sentences\", as only the tokens of a model in the bucket can be counted"))
 }
 
 /// How well passages answer a query, by a cross-encoder of the bucket.
@@ -94,6 +105,47 @@ impl Store {
             None => Ok(()),
             Some(given) => Err(Error::invalid(format!(
                 "dimension: expected {dimension}, that of the embedder's model, got {given}"
+            ))),
+        }
+    }
+
+    /// Checks how a new collection splits documents.
+    pub(super) async fn check_splitting(&self, spec: &CollectionSpec) -> Result<()> {
+        let Some(splitting) = &spec.splitting else { return Ok(()) };
+        splitting.check()?;
+        if spec.embedder.is_none() && spec.dimension != Some(0) {
+            return Err(Error::invalid(
+                "chunk: expected an embedder beside it, as every part has an embedding, or dimension 0",
+            ));
+        }
+        let model = spec.embedder.as_ref().and_then(Embedder::model_name);
+        match (&splitting.by, model) {
+            (SplitUnit::Tokens, None) => Err(Error::invalid(
+                "chunk.by: expected \"sentences\", as only the tokens of a model in the bucket can be counted",
+            )),
+            #[cfg(feature = "embedding")]
+            (SplitUnit::Tokens, Some(name)) => self.check_part_tokens(name, splitting.size).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses parts with more tokens than the model looks at.
+    #[cfg(feature = "embedding")]
+    async fn check_part_tokens(&self, name: &str, size: usize) -> Result<()> {
+        /// Tokens around every text.
+        const AROUND: usize = 2;
+        let info = match self.models().get(name).await {
+            Ok(info) => info,
+            // A copy, or an optional embedder: the model may come later.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match size + AROUND > info.max_tokens {
+            false => Ok(()),
+            true => Err(Error::invalid(format!(
+                "chunk.size: expected at most {}, as model {name:?} looks at {} tokens of a text, got {size}",
+                info.max_tokens.saturating_sub(AROUND),
+                info.max_tokens
             ))),
         }
     }

@@ -410,6 +410,7 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
         index: record.configuration.index.clone(),
         text: record.configuration.text.clone(),
         embedder: record.configuration.embedder.clone(),
+        splitting: record.configuration.splitting.clone(),
         extension: record.configuration.extension.clone(),
     })
 }

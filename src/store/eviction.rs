@@ -166,7 +166,8 @@ pub async fn keep_within(weak: Weak<Inner>, mut sign: Sign) {
 /// The hooks by which collections of a store reserve memory, and load themselves again after an eviction.
 pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
     let closing = || Error::unavailable("the store is closed");
-    let [owner, embedding_owner, scoring_owner] = [weak.clone(), weak.clone(), weak.clone()];
+    let [owner, embedding_owner, counting_owner, scoring_owner] =
+        [weak.clone(), weak.clone(), weak.clone(), weak.clone()];
     let load = move |id: CollectionId| {
         let weak = owner.clone();
         async move {
@@ -194,8 +195,17 @@ pub fn hooks(weak: Weak<Inner>) -> StoreHooks {
         let weak = scoring_owner.clone();
         async move { embedders::score(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
     };
-    let (load, make_room, embed, score) = (Arc::new(load), Arc::new(make_room), Arc::new(embed), Arc::new(score));
-    StoreHooks { load, make_room, embed, score }
+    let token_ends = move |request: EmbedRequest| {
+        let weak = counting_owner.clone();
+        async move { embedders::token_ends(weak.upgrade().ok_or_else(closing)?, request).await }.boxed()
+    };
+    StoreHooks {
+        load: Arc::new(load),
+        make_room: Arc::new(make_room),
+        embed: Arc::new(embed),
+        token_ends: Arc::new(token_ends),
+        score: Arc::new(score),
+    }
 }
 
 /// How long an open collection has been idle.

@@ -118,6 +118,7 @@ fn record(scope: &Scope, name: &str) -> CollectionRecord {
             index: IndexSettings::default(),
             text: TextSettings::default(),
             embedder: None,
+            splitting: None,
             extension: Map::new(),
             other: Map::new(),
         },

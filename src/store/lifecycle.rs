@@ -38,6 +38,7 @@ impl Store {
         let (mut spec, scope) = (spec.into(), self.scope.as_ref());
         self.check_spec(&spec)?;
         self.check_embedder(&mut spec).await?;
+        self.check_splitting(&spec).await?;
         self.namespaces().database(&scope.tenant, &scope.database).await?;
         for _ in 0..ATTEMPTS {
             self.check_name_is_free(scope, &spec.name).await?;
@@ -303,6 +304,7 @@ fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
             index: spec.index.clone(),
             text: spec.text.clone(),
             embedder: spec.embedder.clone(),
+            splitting: spec.splitting.clone(),
             extension: spec.extension.clone(),
             other: Map::new(),
         },

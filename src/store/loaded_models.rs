@@ -166,6 +166,16 @@ impl Store {
         Ok(scores.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
+    /// Of each text, the byte behind each of its tokens.
+    pub(super) async fn token_ends_by_model(&self, name: &str, texts: Arc<Vec<String>>) -> Result<Vec<Vec<usize>>> {
+        let (loaded, count) = (self.loaded_model(name).await?, texts.len());
+        let ends = move |i: usize, interrupt: &Interrupt| {
+            *loaded.used.lock() = Instant::now();
+            loaded.model.token_ends(texts.get(i).map_or("", String::as_str), interrupt)
+        };
+        self.inner.compute.later_batch(count, ends).await?.into_iter().collect()
+    }
+
     /// Embeddings of texts by a model of the bucket.
     pub(crate) async fn embed_by_model(
         &self,

@@ -4,7 +4,8 @@
 
 use super::Store;
 use crate::collection::handle::Collection;
-use crate::collection::request::{Consistency, Write, WriteOutcome};
+use crate::collection::request::{Consistency, WriteOutcome};
+use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Store {
@@ -25,18 +26,19 @@ impl Store {
         &self,
         name: &str,
         collection: &Collection,
-        write: Write,
+        change: Change,
     ) -> Result<WriteOutcome> {
-        match collection.offer(write).await {
+        match collection.offer(change).await {
             Ok(done) => Ok(done),
             Err((error, None)) => Err(error),
-            Err((error, Some(write))) => {
+            Err((error, Some(change))) => {
                 let again =
                     Error::unavailable(format!("collection {name:?} was made anew meanwhile; send the write again"));
                 let holder = self.next_holder(name, collection, error).await?;
+                let (new, old) = (holder.identity(), collection.identity());
                 // Embeddings that one embedder made are of no use to another.
-                match holder.identity().embedder == collection.identity().embedder {
-                    true => holder.write(*write).await,
+                match new.embedder == old.embedder && new.splitting == old.splitting {
+                    true => holder.offer(*change).await.map_err(|(error, _)| error),
                     false => Err(again),
                 }
             }

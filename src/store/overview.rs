@@ -92,6 +92,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         index: record.configuration.index.clone(),
         text: record.configuration.text.clone(),
         embedder: record.configuration.embedder.clone(),
+        splitting: record.configuration.splitting.clone(),
         extension: record.configuration.extension.clone(),
         state,
     }

@@ -228,3 +228,156 @@ async fn a_service_makes_the_embeddings_where_the_operator_allows_its_address() 
     }
     server.stop().await;
 }
+
+const BOOK: &str = "A green river runs. Stones lie in it. The house is light. 水 falls on stones. Nobody looks.";
+
+/// A server with a collection that splits documents into parts of two sentences.
+async fn start_with_chunk(chunk: Value) -> Server {
+    let server = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    add_model(&server.store).await;
+    let body = json!({"name": "notes", "embedder": {"model": "tiny"}, "chunk": chunk});
+    let made = server.post("/api/collections", &body).await;
+    assert_eq!((made.status, &made.json()["chunk"]["by"]), (201, &chunk["by"]), "{}", made.text());
+    let records = json!({"records": [
+        {"id": "book", "document": BOOK, "uri": "b.txt", "metadata": {"year": 1999}},
+        {"id": "leaf", "document": "Light stones.", "metadata": {"year": 2020}},
+    ]});
+    let added = server.post("/api/collections/notes/add", &records).await;
+    assert_eq!((added.status, &added.json()["added"]), (201, &json!(2)), "{}", added.text());
+    server
+}
+
+async fn ids(server: &Server, body: Value) -> Vec<String> {
+    let answer = server.post("/api/collections/notes/get", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let records = answer.json()["records"].as_array().unwrap().clone();
+    records.iter().map(|record| record["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_long_document_is_split_and_found_by_its_best_part() {
+    let server = start_with_chunk(json!({"by": "sentences", "size": 2, "overlap": 0})).await;
+    assert_eq!(ids(&server, json!({"ids": ["book"]})).await, ["book#0", "book#1", "book#2"]);
+    assert_eq!(ids(&server, json!({"ids": ["book#1", "leaf"]})).await, ["book#1", "leaf#0"]);
+    let best = json!({"text": "The house is light. 水 falls on stones.", "mode": "meaning"});
+    let hits = found(&server, best.clone()).await;
+    assert_eq!(hits.iter().map(|hit| &hit["id"]).collect::<Vec<_>>(), ["book#1", "leaf#0"]);
+    let metadata = json!({"document_id": "book", "part": 1, "start": 38, "year": 1999});
+    assert_eq!((&hits[0]["metadata"], &hits[0]["uri"]), (&metadata, &json!("b.txt")));
+    // The same by an embedding, by words, and with more parts of each document.
+    let embedding = server.post("/api/collections/notes/embed", &json!({"texts": [best["text"]]})).await.json();
+    let by_embedding = found(&server, json!({"embedding": embedding["embeddings"][0]})).await;
+    assert_eq!(by_embedding.iter().map(|hit| &hit["id"]).collect::<Vec<_>>(), ["book#1", "leaf#0"]);
+    let by_words = found(&server, json!({"text": "stones", "mode": "words"})).await;
+    assert_eq!(by_words.len(), 2);
+    let both = found(&server, json!({"text": "stones", "k": 1})).await;
+    assert_eq!(both.len(), 1);
+    let body = json!({"text": "stones", "mode": "words", "parts": 2});
+    let groups = server.post(SEARCH, &body).await.json()["groups"].clone();
+    let book = groups.as_array().unwrap().iter().find(|group| group["value"] == "book").unwrap();
+    assert_eq!(book["results"].as_array().unwrap().len(), 2);
+    let like = found(&server, json!({"id": "book"})).await;
+    assert_eq!(like.iter().map(|hit| &hit["id"]).collect::<Vec<_>>(), ["leaf#0"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn documents_are_changed_and_deleted_whole() {
+    let server = start_with_chunk(json!({"by": "sentences", "size": 2, "overlap": 0})).await;
+    let change = json!({"records": [{"id": "book", "metadata": {"year": 2000, "shelf": "a"}}, {"id": "gone"}]});
+    let changed = server.post("/api/collections/notes/update", &change).await.json();
+    assert_eq!((&changed["updated"], &changed["skipped"]), (&json!(1), &json!(1)));
+    assert_eq!(ids(&server, json!({"where": {"year": 2000}})).await.len(), 3);
+    let change = json!({"records": [{"id": "book", "document": "One light. Two lights. Three rivers."}]});
+    assert_eq!(server.post("/api/collections/notes/update", &change).await.json()["updated"], 1);
+    assert_eq!(ids(&server, json!({"where": {"shelf": "a"}})).await, ["book#0", "book#1"]);
+    let again = json!({"records": [{"id": "book", "document": "Nothing."}, {"id": "new", "document": BOOK}]});
+    assert_eq!(server.post("/api/collections/notes/add", &again).await.json()["skipped"], 1);
+    assert_eq!(server.post("/api/collections/notes/upsert", &again).await.json()["upserted"], 2);
+    assert_eq!(ids(&server, json!({"ids": ["book"]})).await, ["book#0"]);
+    // A document goes as a whole, also where only one part matches.
+    let matching = json!({"where_document": {"$contains": "水"}});
+    assert_eq!(server.post("/api/collections/notes/delete", &matching).await.json()["deleted"], 1);
+    assert_eq!(ids(&server, json!({})).await, ["book#0", "leaf#0"]);
+    let deleted = server.post("/api/collections/notes/delete", &json!({"ids": ["leaf", "book#0"]})).await.json();
+    assert_eq!((&deleted["deleted"], &deleted["skipped"]), (&json!(1), &json!(1)));
+    assert_eq!(ids(&server, json!({})).await, ["book#0"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn parts_may_be_counted_in_tokens_of_the_model() {
+    let server = start_with_chunk(json!({"by": "tokens", "size": 8, "overlap": 2})).await;
+    let parts = ids(&server, json!({"ids": ["book"]})).await;
+    assert!(parts.len() > 2, "{parts:?}");
+    let body = json!({"name": "wide", "embedder": {"model": "tiny"}, "chunk": {"by": "tokens", "size": 900}});
+    let refused = server.post("/api/collections", &body).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("chunk.size: expected at most"), "{}", refused.text());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_split_is_refused_with_its_field() {
+    let server = start_with_chunk(json!({"by": "sentences"})).await;
+    assert_eq!(server.post("/api/collections", &json!({"name": "plain"})).await.status, 201);
+    let create =
+        |chunk: Value| ("/api/collections", json!({"name": "x", "embedder": {"model": "tiny"}, "chunk": chunk}));
+    let add = |record: Value| ("/api/collections/notes/add", json!({"records": [record]}));
+    let own = [1.0; 16];
+    for ((path, body), words) in [
+        (create(json!({"by": "pages"})), "chunk.by: expected"),
+        (create(json!({"by": "sentences", "size": 0})), "chunk.size: expected 1 to 1000, got 0"),
+        (create(json!({"by": "sentences", "size": 4, "overlap": 3})), "chunk.overlap: expected at most half"),
+        (create(json!("sentences")), "chunk"),
+        (("/api/collections", json!({"name": "x", "chunk": {"by": "sentences"}})), "chunk: expected an embedder"),
+        (
+            ("/api/collections", json!({"name": "x", "dimension": 0, "chunk": {"by": "tokens"}})),
+            "only the tokens of a model",
+        ),
+        (add(json!({"id": "a"})), "records[0].document: expected a text"),
+        (add(json!({"id": "a", "document": "x", "embedding": own})), "splits documents"),
+        (add(json!({"id": "a", "document": "x", "metadata": {"part": 1}})), "records[0].metadata.part"),
+        (("/api/collections/notes/update", json!({"records": [{"id": "leaf", "embedding": own}]})), "splits documents"),
+        ((SEARCH, json!({"text": "x", "parts": 0})), "parts: expected at least 1"),
+        ((SEARCH, json!({"text": "x", "parts": 1, "facets": {"year": {}}})), "parts: expected a collection with chunk"),
+        (("/api/collections/plain/search", json!({"embedding": [1], "parts": 1})), "parts: expected a collection"),
+        (
+            (
+                "/api/v2/tenants/default_tenant/databases/default_database/collections/notes/add",
+                json!({"ids": ["x"], "documents": ["x"], "embeddings": [own]}),
+            ),
+            "",
+        ),
+    ] {
+        let answer = server.post(path, &body).await;
+        assert!((400..500).contains(&answer.status), "{path} {body}: {}", answer.text());
+        assert!(answer.text().contains(words), "{path} {body}: {}", answer.text());
+    }
+    // A search for words alone needs no model.
+    let words = json!({"name": "words", "dimension": 0, "chunk": {"by": "sentences", "size": 1, "overlap": 0}});
+    assert_eq!(server.post("/api/collections", &words).await.status, 201);
+    let book = json!({"records": [{"id": "book", "document": BOOK}]});
+    assert_eq!(server.post("/api/collections/words/add", &book).await.status, 201);
+    let hits = server.post("/api/collections/words/search", &json!({"text": "river", "k": 3})).await.json();
+    assert_eq!(hits["results"][0][0]["id"], "book#0");
+    assert_eq!(hits["results"][0].as_array().unwrap().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn parts_travel_as_they_are_stored() {
+    let server = start_with_chunk(json!({"by": "sentences", "size": 2, "overlap": 0})).await;
+    let include = json!({"include": ["embedding", "document", "metadata", "uri"]});
+    let records = server.post("/api/collections/notes/get", &include).await.json()["records"].clone();
+    let body = json!({"name": "copy", "embedder": {"model": "tiny"}, "chunk": {"by": "sentences"}});
+    assert_eq!(server.post("/api/collections", &body).await.status, 201);
+    let added = server.post("/api/collections/copy/add", &json!({"records": records})).await;
+    assert_eq!((added.status, &added.json()["added"]), (201, &json!(4)), "{}", added.text());
+    assert_eq!(server.post("/api/collections/copy/get", &include).await.json()["records"], records);
+    let mixed = json!({"records": [records[0], {"id": "x", "document": "x"}]});
+    let refused = server.post("/api/collections/copy/add", &mixed).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("records[1]: expected a part"), "{}", refused.text());
+    server.stop().await;
+}

@@ -7,7 +7,7 @@ use super::Collection;
 use crate::collection::answers::{RankedGroups, RankedRows};
 use crate::collection::pin::PinGuard;
 use crate::collection::read::ranked::RankedPage;
-use crate::collection::request::{Consistency, FacetSearch, FacetsAnswer, GroupedSearch, RankedSearch};
+use crate::collection::request::{Consistency, FacetSearch, FacetsAnswer, GroupedSearch, LeafQuery, RankedSearch};
 use crate::collection::state::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -17,8 +17,9 @@ impl Collection {
     ///
     /// # Errors
     /// `Invalid` if an embedding does not fit the collection.
-    pub async fn rank(&self, searches: Vec<RankedSearch>, most: usize) -> Result<Vec<RankedRows>> {
+    pub async fn rank(&self, mut searches: Vec<RankedSearch>, most: usize) -> Result<Vec<RankedRows>> {
         let (pinned, snapshot) = self.to_rank(searches.len()).await?;
+        searches.iter_mut().for_each(|search| self.name_parts(&snapshot, search));
         let (limits, ef_search) = (self.inner.surroundings.limits.clone(), self.identity().index.ef_search);
         let (searched, count) = (snapshot.clone(), searches.len());
         let short = matches!(searches.as_slice(), [search] if snapshot.is_short_rank(search, ef_search));
@@ -59,8 +60,9 @@ impl Collection {
     ///
     /// # Errors
     /// `Invalid` if the search does not rank, or an embedding does not fit the collection.
-    pub async fn rank_groups(&self, grouped: GroupedSearch) -> Result<RankedGroups> {
+    pub async fn rank_groups(&self, mut grouped: GroupedSearch) -> Result<RankedGroups> {
         let (pinned, snapshot) = self.to_rank(1).await?;
+        self.name_parts(&snapshot, &mut grouped.search);
         let (limits, ef_search) = (self.inner.surroundings.limits.clone(), self.identity().index.ef_search);
         let searched = snapshot.clone();
         let answer = move |interrupt: &Interrupt| searched.best_groups(&grouped, ef_search, &limits, interrupt);
@@ -91,10 +93,23 @@ impl Collection {
     ///
     /// # Errors
     /// `Limit` if a key has too many different values.
-    pub async fn facets(&self, search: FacetSearch) -> Result<FacetsAnswer> {
+    pub async fn facets(&self, mut search: FacetSearch) -> Result<FacetsAnswer> {
         let pinned = self.used().await?;
         let snapshot = pinned.snapshot(Consistency::Local).await?;
+        search.ids = self.ids_of_parts(&snapshot, search.ids);
         pinned.compute().search(move |interrupt| snapshot.facets(&search, interrupt)).await?
+    }
+
+    /// Puts the ids of parts in place of those of documents.
+    fn name_parts(&self, snapshot: &Snapshot, search: &mut RankedSearch) {
+        let parts = |ids: Vec<String>| self.ids_of_parts(snapshot, Some(ids)).unwrap_or_default();
+        search.ids = search.ids.take().map(parts);
+        for leaf in search.rank.iter_mut().flat_map(|rank| &mut rank.leaves) {
+            if let LeafQuery::Examples(examples) = &mut leaf.query {
+                examples.like = parts(std::mem::take(&mut examples.like));
+                examples.unlike = parts(std::mem::take(&mut examples.unlike));
+            }
+        }
     }
 
     /// The snapshot that `searches` searches see; counts them.

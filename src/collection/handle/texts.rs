@@ -5,6 +5,7 @@ use super::Collection;
 #[cfg(feature = "server")]
 use crate::collection::request::ScoreRequest;
 use crate::collection::request::{EmbedRequest, Embedder, TextRole, Transaction, Write};
+use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Purpose, Reservation};
 use crate::record::{Record, RecordUpdate};
@@ -48,12 +49,7 @@ impl Collection {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let limit = self.inner.surroundings.limits.document_bytes;
-        if let Some(i) = texts.iter().position(|text| text.len() > limit) {
-            let got = texts.get(i).map_or(0, String::len);
-            let what = format!("texts[{i}]: expected at most {limit} bytes (limits.document_bytes), got {got}");
-            return Err(Error::limit(what).of_setting("limits.document_bytes"));
-        }
+        self.check_texts(&texts)?;
         let _room = self.room_to_embed(&texts)?;
         let dimension = self.dimension().filter(|dimension| *dimension > 0);
         let request = EmbedRequest { embedder, role, texts, dimension };
@@ -62,6 +58,28 @@ impl Collection {
             true => Ok(embeddings),
             false => Err(Error::internal(format!("expected {count} embeddings, got {}", embeddings.len()))),
         }
+    }
+
+    /// Refuses texts that are too long.
+    pub(super) fn check_texts(&self, texts: &[String]) -> Result<()> {
+        let limit = self.inner.surroundings.limits.document_bytes;
+        match texts.iter().position(|text| text.len() > limit) {
+            None => Ok(()),
+            Some(i) => {
+                let got = texts.get(i).map_or(0, String::len);
+                let what = format!("texts[{i}]: expected at most {limit} bytes (limits.document_bytes), got {got}");
+                Err(Error::limit(what).of_setting("limits.document_bytes"))
+            }
+        }
+    }
+
+    /// The embeddings of a write's texts.
+    pub(super) async fn embed_for_write(&self, embedder: Embedder, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        self.embed_with(embedder, texts, TextRole::Passage).await.map_err(|error| match error.kind() {
+            // Of a write, only its collection may be missing.
+            ErrorKind::NotFound => Error::invalid(error.message().to_owned()),
+            _ => error,
+        })
     }
 
     /// Reserves memory for texts and their embeddings while these are made.
@@ -78,8 +96,16 @@ impl Collection {
         room.map(Some).ok_or_else(|| budget.refusal("the embeddings of these texts", need, Purpose::Work))
     }
 
-    /// The write with embeddings of the documents that came without one, if the collection has an embedder.
-    pub(crate) async fn with_embeddings(&self, mut write: Write) -> Result<Write> {
+    /// The change that a write is: with embeddings of the documents that came without one, if the collection has an
+    /// embedder, and with documents in parts, if it splits them.
+    pub(crate) async fn completed(&self, write: Write) -> Result<Change> {
+        match self.identity().splitting.clone() {
+            Some(splitting) => self.change_of_documents(&splitting, write).await,
+            None => Ok(Change::Write(self.with_embeddings(write).await?)),
+        }
+    }
+
+    async fn with_embeddings(&self, mut write: Write) -> Result<Write> {
         let Some(embedder) = self.identity().embedder.clone() else { return self.complete_write(write) };
         // An optional embedder may be another one than its user's own: what a record has is not changed by it.
         let changes = matches!(write, Write::Update(_) | Write::Merge(_));
@@ -90,12 +116,7 @@ impl Collection {
         if documents.is_empty() {
             return Ok(write);
         }
-        let embeddings =
-            self.embed_with(embedder, documents, TextRole::Passage).await.map_err(|error| match error.kind() {
-                // Of a write, only its collection may be missing.
-                ErrorKind::NotFound => Error::invalid(error.message().to_owned()),
-                _ => error,
-            })?;
+        let embeddings = self.embed_for_write(embedder, documents).await?;
         fill(&mut write, embeddings);
         Ok(write)
     }
@@ -113,8 +134,11 @@ impl Collection {
         }
     }
 
-    /// The transaction with embeddings, as [`with_embeddings`](Self::with_embeddings) makes them.
+    /// The transaction with embeddings, as [`completed`](Self::completed) makes them.
     pub(super) async fn transaction_with_embeddings(&self, mut transaction: Transaction) -> Result<Transaction> {
+        if self.identity().splitting.is_some() {
+            return Err(self.splits());
+        }
         let writes = std::mem::take(&mut transaction.writes);
         for write in writes {
             transaction.writes.push(self.with_embeddings(write).await?);

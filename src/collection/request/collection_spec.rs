@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Embedder, IndexSettings};
 use crate::record::{Metadata, Metric};
-use crate::text::TextSettings;
+use crate::text::{Splitting, TextSettings};
 
 /// The properties of a new collection.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,6 +24,8 @@ pub struct CollectionSpec {
     pub text: TextSettings,
     /// What makes embeddings of documents that come without one.
     pub embedder: Option<Embedder>,
+    /// How documents are split into parts, each a record with an embedding of its own; `None` if they are not.
+    pub splitting: Option<Splitting>,
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
 }
@@ -73,6 +75,12 @@ impl CollectionSpec {
     /// Sets what makes embeddings of documents that come without one.
     pub fn embedder(mut self, embedder: Embedder) -> CollectionSpec {
         self.embedder = Some(embedder);
+        self
+    }
+
+    /// Sets how documents are split into parts.
+    pub fn splitting(mut self, splitting: Splitting) -> CollectionSpec {
+        self.splitting = Some(splitting);
         self
     }
 

@@ -15,7 +15,7 @@ const NAME_BYTES: usize = 128;
 
 /// What makes embeddings of a collection's texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
+#[serde(from = "Map<String, Value>", into = "Map<String, Value>")]
 #[cfg_attr(not(feature = "testing"), non_exhaustive)]
 pub struct Embedder {
     /// Which model makes them, and where.
@@ -134,9 +134,8 @@ impl Embedder {
             #[cfg(feature = "provider")]
             EmbedderSource::Provider(_) => {}
             EmbedderSource::Other(fields) => {
-                #[cfg(feature = "provider")]
-                if let Some(Err(fault)) = fields.get(PROVIDER).map(ProviderSpec::deserialize) {
-                    return Err(Error::invalid(format!("embedder.provider: {fault}")));
+                if let Err(fault) = read(fields) {
+                    return Err(Error::invalid(fault));
                 }
                 let shown: Vec<&str> = fields.keys().map(String::as_str).take(4).collect();
                 return Err(Error::invalid(format!(
@@ -195,41 +194,43 @@ fn source_key(fields: &Map<String, Value>) -> &'static str {
     MODEL
 }
 
-impl TryFrom<Map<String, Value>> for Embedder {
-    type Error = String;
-
-    fn try_from(mut fields: Map<String, Value>) -> Result<Embedder, String> {
-        let source_key = source_key(&fields);
-        let known = |key: &String| [source_key, QUERY_PREFIX, PASSAGE_PREFIX, OPTIONAL].contains(&key.as_str());
-        if !fields.keys().all(known) || !fields.contains_key(source_key) {
-            return Ok(unknown(fields));
+impl From<Map<String, Value>> for Embedder {
+    fn from(fields: Map<String, Value>) -> Embedder {
+        match read(&fields) {
+            Ok(Some(embedder)) => embedder,
+            // What a newer version stored, or what `check` refuses.
+            Ok(None) | Err(_) => unknown(fields),
         }
-        // One that this version does not know whole is kept as it is: what it asks for may change the embeddings.
-        #[cfg(feature = "provider")]
-        let provider = match fields.get(PROVIDER).map(ProviderSpec::deserialize).transpose() {
-            Ok(provider) => provider,
-            Err(_) => return Ok(unknown(fields)),
-        };
-        let optional = match fields.remove(OPTIONAL) {
-            None => false,
-            Some(Value::Bool(optional)) => optional,
-            Some(other) => return Err(format!("embedder.{OPTIONAL}: expected true or false, got {other}")),
-        };
-        let mut text = |key: &str| match fields.remove(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(format!("embedder.{key}: expected a string, got {other}")),
-        };
-        let name = text(MODEL)?;
-        let (query_prefix, passage_prefix) = (text(QUERY_PREFIX)?, text(PASSAGE_PREFIX)?);
-        #[cfg(feature = "provider")]
-        if let Some(provider) = provider {
-            let source = EmbedderSource::Provider(provider);
-            return Ok(Embedder { source, query_prefix, passage_prefix, optional });
-        }
-        let model = name.ok_or("embedder.model: expected a name, got null")?;
-        Ok(Embedder { source: EmbedderSource::Model(model), query_prefix, passage_prefix, optional })
     }
+}
+
+/// The embedder that the fields describe; `None` if this version does not know it whole, as what it asks for may change
+/// the embeddings. The error is for whoever describes a new one.
+fn read(fields: &Map<String, Value>) -> Result<Option<Embedder>, String> {
+    let source_key = source_key(fields);
+    let known = |key: &String| [source_key, QUERY_PREFIX, PASSAGE_PREFIX, OPTIONAL].contains(&key.as_str());
+    if !fields.keys().all(known) || !fields.contains_key(source_key) {
+        return Ok(None);
+    }
+    let optional = match fields.get(OPTIONAL) {
+        None => false,
+        Some(Value::Bool(optional)) => *optional,
+        Some(other) => return Err(format!("embedder.{OPTIONAL}: expected true or false, got {other}")),
+    };
+    let text = |key: &str| match fields.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(format!("embedder.{key}: expected a string, got {other}")),
+    };
+    let (query_prefix, passage_prefix) = (text(QUERY_PREFIX)?, text(PASSAGE_PREFIX)?);
+    #[cfg(feature = "provider")]
+    if let Some(provider) = fields.get(PROVIDER) {
+        let provider = ProviderSpec::deserialize(provider).map_err(|fault| format!("embedder.provider: {fault}"))?;
+        let source = EmbedderSource::Provider(provider);
+        return Ok(Some(Embedder { source, query_prefix, passage_prefix, optional }));
+    }
+    let model = text(MODEL)?.ok_or("embedder.model: expected a name, got null")?;
+    Ok(Some(Embedder { source: EmbedderSource::Model(model), query_prefix, passage_prefix, optional }))
 }
 
 impl From<Embedder> for Map<String, Value> {
@@ -269,10 +270,12 @@ mod tests {
             json!({"model": "e5", "optional": true}),
             json!({"model": "e5", "int4": true}),
             json!({"service": {"kind": "x"}}),
+            json!({"model": ["a", "b"]}),
+            json!({"model": "e5", "optional": "often"}),
         ] {
             let read: Embedder = serde_json::from_value(stored.clone()).unwrap();
             assert_eq!(serde_json::to_value(&read).unwrap(), stored);
-            let known = stored.get("int4").is_none() && stored.get("service").is_none();
+            let known = stored["model"].is_string() && stored.get("int4").is_none() && stored["optional"] != "often";
             assert_eq!(read.check().is_ok(), known, "{stored}");
         }
     }

@@ -16,14 +16,7 @@ type FieldPlace<'a> = &'a dyn Display;
 /// embeddings, if it has any.
 pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> Result<Option<usize>> {
     match write {
-        Write::Add(records) | Write::Upsert(records) => {
-            check_count(records.len(), limits)?;
-            let dimension = dimension.or_else(|| records.first().map(|r| r.embedding.len()).filter(|len| *len > 0));
-            for (i, record) in records.iter().enumerate() {
-                check_record(&format_args!("records[{i}]"), record, dimension, limits)?;
-            }
-            Ok(dimension)
-        }
+        Write::Add(records) | Write::Upsert(records) => check_records(records, dimension, limits),
         Write::Update(updates) | Write::Merge(updates) => {
             check_count(updates.len(), limits)?;
             let first = updates.iter().find_map(|u| u.embedding.as_ref().map(Vec::len).filter(|len| *len > 0));
@@ -38,6 +31,16 @@ pub fn check_write(write: &Write, dimension: Option<usize>, limits: &Limits) -> 
         }
         Write::Delete(selection) => check_selection(selection, limits).map(|()| dimension),
     }
+}
+
+/// As [`check_write`], of records that are inserted.
+pub fn check_records(records: &[Record], dimension: Option<usize>, limits: &Limits) -> Result<Option<usize>> {
+    check_count(records.len(), limits)?;
+    let dimension = dimension.or_else(|| records.first().map(|r| r.embedding.len()).filter(|len| *len > 0));
+    for (i, record) in records.iter().enumerate() {
+        check_record(&format_args!("records[{i}]"), record, dimension, limits)?;
+    }
+    Ok(dimension)
 }
 
 /// Refuses a request whose rows take more bytes than one commit may hold.
@@ -113,7 +116,7 @@ pub fn check_query(query: &Query, dimension: Option<usize>, limits: &Limits) -> 
     Ok(())
 }
 
-fn check_count(count: usize, limits: &Limits) -> Result<()> {
+pub fn check_count(count: usize, limits: &Limits) -> Result<()> {
     let limit = limits.batch_records;
     match count > limit {
         true => Err(Error::limit(format!(
@@ -134,7 +137,12 @@ fn check_record(at: FieldPlace<'_>, record: &Record, dimension: Option<usize>, l
     }
 }
 
-fn check_update(at: FieldPlace<'_>, update: &RecordUpdate, dimension: Option<usize>, limits: &Limits) -> Result<()> {
+pub fn check_update(
+    at: FieldPlace<'_>,
+    update: &RecordUpdate,
+    dimension: Option<usize>,
+    limits: &Limits,
+) -> Result<()> {
     check_id(&format_args!("{at}.id"), &update.id, limits)?;
     if let Some(embedding) = &update.embedding {
         check_embedding(&format_args!("{at}.embedding"), embedding, dimension, limits)?;
@@ -148,7 +156,7 @@ fn check_update(at: FieldPlace<'_>, update: &RecordUpdate, dimension: Option<usi
     }
 }
 
-fn check_selection(selection: &Selection, limits: &Limits) -> Result<()> {
+pub fn check_selection(selection: &Selection, limits: &Limits) -> Result<()> {
     let ids = selection.ids.as_deref().unwrap_or_default();
     let limit = limits.batch_records;
     if ids.len() > limit {

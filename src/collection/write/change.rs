@@ -2,6 +2,7 @@
 
 use crate::collection::estimate;
 use crate::collection::read::select::Matched;
+use crate::collection::request::documents::{DocumentUpdate, DocumentWrite};
 use crate::collection::request::{Guard, Transaction, Write};
 use crate::stream::state::Weight;
 
@@ -14,6 +15,8 @@ pub enum Change {
     Prepared(Matched, Write),
     /// Writes records, unless one of the guards does not hold: then the write is refused with `Conflict`.
     Guarded(Vec<Guard>, Write),
+    /// Writes whole documents; the parts that match the filter were found before.
+    Documents(DocumentWrite, Matched),
     /// Writes records in several steps, unless what they follow from has changed.
     Transaction(Transaction),
     /// Ends the collection.
@@ -21,36 +24,57 @@ pub enum Change {
 }
 
 impl Change {
-    /// The write in this change, if there is one.
-    pub fn into_write(self) -> Option<Write> {
+    /// The change as it is for another collection: nothing is known of which records match.
+    pub fn for_another(self) -> Option<Change> {
         match self {
-            Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => Some(write),
-            Change::Transaction(_) | Change::Drop => None,
+            Change::Write(write) | Change::Prepared(_, write) => Some(Change::Write(write)),
+            Change::Documents(write, _) => Some(Change::Documents(write, Matched::default())),
+            Change::Guarded(..) | Change::Transaction(_) | Change::Drop => None,
         }
     }
 
-    /// The writes of this change.
+    /// The writes of records in this change.
     fn writes(&self) -> &[Write] {
         match self {
             Change::Write(write) | Change::Prepared(_, write) | Change::Guarded(_, write) => {
                 std::slice::from_ref(write)
             }
             Change::Transaction(transaction) => &transaction.writes,
-            Change::Drop => &[],
+            Change::Documents(..) | Change::Drop => &[],
         }
     }
 
     /// How much of a group commit the change takes.
     pub fn weight(&self) -> Weight {
         let sum = |sum: Weight, one: Weight| Weight { rows: sum.rows + one.rows, bytes: sum.bytes + one.bytes };
-        self.writes().iter().map(weight).fold(Weight::default(), sum)
+        let documents = match self {
+            Change::Documents(write, _) => documents_weight(write),
+            _ => Weight::default(),
+        };
+        self.writes().iter().map(weight).fold(documents, sum)
     }
 
     /// Bytes of memory that the change may take, including the room to resolve and encode it. `None` if it adds
     /// nothing.
     pub fn growth(&self, dimension: usize) -> Option<u64> {
+        if let Change::Documents(write, _) = self {
+            let Weight { rows, bytes } = documents_weight(write);
+            let adds = !matches!(write, DocumentWrite::Delete(_));
+            return adds.then(|| estimate::growth(rows as u64, bytes as u64));
+        }
         self.writes().iter().filter_map(|write| growth(write, dimension)).reduce(u64::saturating_add)
     }
+}
+
+/// How much of a group commit a write of documents takes, but for the parts that an update without a text changes.
+fn documents_weight(write: &DocumentWrite) -> Weight {
+    let (rows, bytes) = write.parts().fold((0, 0), |(rows, bytes), part| (rows + 1, bytes + estimate::record(part)));
+    let changes: &[DocumentUpdate] = if let DocumentWrite::Update(updates) = write { updates } else { &[] };
+    let ids = if let DocumentWrite::Delete(selection) = write { selection.ids.as_deref() } else { None };
+    let ids = ids.unwrap_or_default();
+    let named: usize = ids.iter().map(|id| estimate::id(id)).sum();
+    let changed: usize = changes.iter().map(|update| estimate::update(&update.change)).sum();
+    Weight { rows: rows + changes.len() + ids.len(), bytes: bytes + named + changed }
 }
 
 /// How much of a group commit a write takes.

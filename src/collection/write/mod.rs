@@ -2,10 +2,13 @@
 //! Invariant: nothing is changed here; the commit that carries the rows changes the state.
 
 pub mod change;
+mod documents;
 mod overlay;
 pub(super) mod resolve;
 mod transaction;
 
+#[cfg(test)]
+mod documents_tests;
 #[cfg(test)]
 mod resolve_tests;
 #[cfg(test)]

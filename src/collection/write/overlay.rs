@@ -128,6 +128,14 @@ impl<'a> Overlay<'a> {
         }
     }
 
+    /// The id of a live record, as it is kept.
+    pub fn kept_id(&self, id: &str) -> Option<&'a str> {
+        match self.touched.get_key_value(id) {
+            Some((id, touched)) => touched.live.then_some(*id),
+            None => self.base.find(id).map(|at| self.base.chunk(at).id(at.row)),
+        }
+    }
+
     /// Takes the row of an id that is about to get another one.
     fn take(&mut self, id: &'a str) {
         let touched = self.touched.get(id).cloned();

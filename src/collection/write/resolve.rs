@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::change::Change;
-use super::overlay::{CurrentRecord, Overlay};
+use super::overlay::{CurrentRecord, DeleteCandidate, Overlay};
 use crate::collection::read::insertion_order::in_order;
 use crate::collection::read::select::Matched;
 use crate::collection::request::validate::{check_bytes, check_metadata_text, check_write};
@@ -16,6 +16,7 @@ use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::collection::state::{KeyType, KeyTypes};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
 use crate::format::{Row, RowOp, StreamConfig};
 use crate::interrupt::Interrupt;
 use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
@@ -91,6 +92,7 @@ impl<'a> Resolver<'a> {
                 guards.iter().try_for_each(|guard| self.check_guard(guard))?;
                 self.write(write, &Matched::default())
             }
+            Change::Documents(write, matched) => self.documents(write, matched),
             Change::Transaction(transaction) => self.transaction(transaction),
             Change::Drop => {
                 self.dropping = true;
@@ -131,12 +133,27 @@ impl<'a> Resolver<'a> {
     }
 
     /// Remembers the kinds of an accepted request's metadata.
-    fn learn<'m>(&mut self, entries: impl Iterator<Item = (&'m String, &'m MetaValue)>) {
+    pub(super) fn learn<'m>(&mut self, entries: impl Iterator<Item = (&'m String, &'m MetaValue)>) {
         for (key, value) in entries {
             if let Some(kind) = KeyType::of(value) {
                 self.learnt.learn(self.base.key_types(), key, kind);
             }
         }
+    }
+
+    /// Does several steps of which none is to stay if one is refused.
+    pub(super) fn all_or_nothing<T>(&mut self, steps: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = (self.dimension, self.learnt.clone());
+        self.overlay.begin();
+        let done = steps(self);
+        match &done {
+            Ok(_) => self.overlay.keep(),
+            Err(_) => {
+                (self.dimension, self.learnt) = before;
+                self.overlay.roll_back();
+            }
+        }
+        done
     }
 
     fn add(&mut self, records: &'a [Record]) -> Result<WriteOutcome> {
@@ -160,8 +177,7 @@ impl<'a> Resolver<'a> {
         for (i, record) in records.iter().enumerate() {
             let mut row = new_row(record, self.metadata_text(i, record)?);
             if let Some(origin) = self.origin(&staged, &record.id) {
-                row.position = origin.position;
-                row.embedded = origin.embedded.filter(|_| same_bits(origin.embedding, &record.embedding));
+                origin.inherit(&mut row);
             }
             staged.set(&record.id, row);
         }
@@ -197,7 +213,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// `row` with the changes of update `i` of its request.
-    fn updated(&self, mut row: Row, update: &RecordUpdate, i: usize) -> Result<Row> {
+    pub(super) fn updated(&self, mut row: Row, update: &RecordUpdate, i: usize) -> Result<Row> {
         if let Some(embedding) = &update.embedding {
             row.embedded = row.embedded.filter(|_| row.embedding.as_ref().is_some_and(|old| same_bits(old, embedding)));
             row.embedding = Some(embedding.clone());
@@ -217,20 +233,30 @@ impl<'a> Resolver<'a> {
         Ok(text)
     }
 
-    fn delete(&mut self, selection: &'a Selection, matched: &Matched) -> Result<WriteOutcome> {
-        let limit = selection.limit.unwrap_or(usize::MAX);
-        let filter = selection.filter.as_ref();
+    /// The records that satisfy ids and a filter, where given. `distinct` are the ids.
+    pub(super) fn selected(
+        &self,
+        (ids, distinct): (Option<&[String]>, Option<&HashSet<&'a str>>),
+        filter: Option<&Filter>,
+        matched: &Matched,
+    ) -> Result<Vec<DeleteCandidate<'a>>> {
         let interrupt = Interrupt::at(Instant::now() + SELECT_TIME);
-        let ids = selection.ids.as_deref();
-        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
         let pending = match self.overlay.len() {
             0 => Vec::new(),
-            _ => self.overlay.pending(distinct.as_ref(), filter, &interrupt)?,
+            _ => self.overlay.pending(distinct, filter, &interrupt)?,
         };
         let selected = self.base.select_knowing(matched, ids, filter, &interrupt)?;
         let mut chosen = self.overlay.untouched(in_order(self.base, &selected));
-        let named = distinct.as_ref().map_or(0, HashSet::len);
         chosen.extend(pending);
+        Ok(chosen)
+    }
+
+    fn delete(&mut self, selection: &'a Selection, matched: &Matched) -> Result<WriteOutcome> {
+        let limit = selection.limit.unwrap_or(usize::MAX);
+        let ids = selection.ids.as_deref();
+        let distinct: Option<HashSet<&'a str>> = ids.map(|ids| ids.iter().map(String::as_str).collect());
+        let mut chosen = self.selected((ids, distinct.as_ref()), selection.filter.as_ref(), matched)?;
+        let named = distinct.as_ref().map_or(0, HashSet::len);
         if chosen.len() > limit {
             chosen.sort_unstable();
             chosen.truncate(limit);
@@ -242,7 +268,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The parts of this id's record that a row which replaces it inherits.
-    fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<RowOrigin<'r>> {
+    pub(super) fn origin<'r>(&'r self, staged: &'r Staged<'a>, id: &str) -> Option<RowOrigin<'r>> {
         if let Some(row) = staged.get(id) {
             return Some(RowOrigin::of(row));
         }
@@ -258,7 +284,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Puts the rows of one write, unless they are too many. `requested` counts its records.
-    fn put_all(&mut self, rows: Vec<(&'a str, Row)>, requested: usize) -> Result<WriteOutcome> {
+    pub(super) fn put_all(&mut self, rows: Vec<(&'a str, Row)>, requested: usize) -> Result<WriteOutcome> {
         let bytes = rows.iter().map(|(_, row)| row.size_bytes()).fold(0, usize::saturating_add);
         check_bytes(bytes, self.limits)?;
         // The rows of a transaction are those of all its writes, less what a later one of them replaces.
@@ -271,7 +297,7 @@ impl<'a> Resolver<'a> {
         Ok(WriteOutcome { applied, skipped: requested - applied, ..WriteOutcome::default() })
     }
 
-    fn check_rows(&self, more: usize) -> Result<()> {
+    pub(super) fn check_rows(&self, more: usize) -> Result<()> {
         let (limit, rows) = (Address::MAX_ROWS, self.overlay.len() + more);
         match rows > limit {
             true => Err(Error::limit(format!("one commit holds at most {limit} changes, got {rows}; give a limit"))),
@@ -289,7 +315,7 @@ enum Unknown {
 
 /// Rows of a request that may still be refused: the last one of each id, in order of first mention.
 #[derive(Default)]
-struct Staged<'a> {
+pub(super) struct Staged<'a> {
     rows: Vec<(&'a str, Row)>,
     /// Bytes of the rows.
     bytes: usize,
@@ -313,7 +339,7 @@ impl<'a> Staged<'a> {
     }
 }
 
-struct RowOrigin<'r> {
+pub(super) struct RowOrigin<'r> {
     position: Option<Address>,
     embedded: Option<Address>,
     embedding: &'r [f32],
@@ -324,11 +350,18 @@ impl<'r> RowOrigin<'r> {
         let embedding = row.embedding.as_deref().unwrap_or_default();
         RowOrigin { position: row.position, embedded: row.embedded, embedding }
     }
+
+    /// Gives the place to a row that replaces it, and the embedding's address if that is the same.
+    pub(super) fn inherit(&self, row: &mut Row) {
+        row.position = self.position;
+        let embedding = row.embedding.as_deref().unwrap_or_default();
+        row.embedded = self.embedded.filter(|_| same_bits(self.embedding, embedding));
+    }
 }
 
 impl Snapshot {
     /// A stored record as a row that keeps its position and embedding.
-    fn row(&self, at: RowRef) -> Row {
+    pub(super) fn row(&self, at: RowRef) -> Row {
         let (chunk, row) = (self.chunk(at), at.row);
         Row {
             op: RowOp::Put,
@@ -343,7 +376,7 @@ impl Snapshot {
     }
 }
 
-fn new_row(record: &Record, metadata: Option<String>) -> Row {
+pub(super) fn new_row(record: &Record, metadata: Option<String>) -> Row {
     Row {
         op: RowOp::Put,
         id: record.id.clone(),
@@ -363,7 +396,7 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 
 /// Metadata text after a patch. A record that had metadata keeps `{}` when its last key goes. A record without
 /// metadata gets some only from a key that is set.
-fn patched(old: Option<&str>, patch: &MetadataPatch) -> Result<Option<String>> {
+pub(super) fn patched(old: Option<&str>, patch: &MetadataPatch) -> Result<Option<String>> {
     let unreadable = |e: Error| Error::corrupted(format!("stored metadata: {e}"));
     let had = old.map(Metadata::from_json_text).transpose().map_err(unreadable)?;
     let had_some = had.is_some();

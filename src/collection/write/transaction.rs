@@ -15,24 +15,15 @@ impl<'a> Resolver<'a> {
         if let Some(read) = transaction.read {
             self.check_unchanged(read, transaction)?;
         }
-        let before = (self.dimension, self.learnt.clone());
-        self.overlay.begin();
-        let mut sum = WriteOutcome::default();
-        for write in &transaction.writes {
-            match self.write(write, &Matched::default()) {
-                Ok(outcome) => {
-                    sum.applied += outcome.applied;
-                    sum.skipped += outcome.skipped;
-                }
-                Err(refused) => {
-                    (self.dimension, self.learnt) = before;
-                    self.overlay.roll_back();
-                    return Err(refused);
-                }
+        self.all_or_nothing(|resolver| {
+            let mut sum = WriteOutcome::default();
+            for write in &transaction.writes {
+                let outcome = resolver.write(write, &Matched::default())?;
+                sum.applied += outcome.applied;
+                sum.skipped += outcome.skipped;
             }
-        }
-        self.overlay.keep();
-        Ok(sum)
+            Ok(sum)
+        })
     }
 
     /// Refuses a transaction if a record that it read or writes was written after the version `read`.

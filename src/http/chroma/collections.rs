@@ -130,6 +130,7 @@ fn spec(body: ChromaCreateBody) -> Result<CollectionSpec, ChromaError> {
         index: configuration.hnsw.index(),
         text: TextSettings::default(),
         embedder: configuration.embedding_function.as_ref().and_then(EmbeddingFunction::embedder),
+        splitting: None,
         extension: remembered(&schema, Map::new())?,
     })
 }

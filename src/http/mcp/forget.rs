@@ -41,7 +41,8 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
     };
     let selection = Selection { ids: Some(ids), filter, limit: None };
     let store = agent.store.clone();
-    let write = async move { store.write_by_name(&name, &collection, Write::Delete(selection)).await };
+    let change = collection.completed(Write::Delete(selection)).await?;
+    let write = async move { store.write_by_name(&name, &collection, change).await };
     let done = agent.write(write).await?;
     let note = (done.skipped > 0).then(|| format!("{} ids do not exist, or do not match", done.skipped));
     Ok(noted(json!({"forgotten": done.applied}), note))

@@ -69,8 +69,8 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
     }
     let cut = (records.len() > SHOWN_IDS).then(|| format!("only the first {SHOWN_IDS} ids are shown"));
     let store = agent.store.clone();
-    let write = collection.with_embeddings(Write::Upsert(records)).await?;
-    agent.write(async move { store.write_by_name(&name, &collection, write).await }).await?;
+    let change = collection.completed(Write::Upsert(records)).await?;
+    agent.write(async move { store.write_by_name(&name, &collection, change).await }).await?;
     Ok(noted(answer, cut))
 }
 

@@ -58,8 +58,8 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
         check_takes_texts(&collection)?;
     }
     let store = agent.store.clone();
-    let write = collection.with_embeddings(Write::Update(updates)).await?;
-    let done = agent.write(async move { store.write_by_name(&name, &collection, write).await }).await?;
+    let change = collection.completed(Write::Update(updates)).await?;
+    let done = agent.write(async move { store.write_by_name(&name, &collection, change).await }).await?;
     let skipped = done.skipped;
     let note = (skipped > 0).then(|| format!("{skipped} ids do not exist and were skipped; remember stores new texts"));
     Ok(noted(json!({"updated": done.applied}), note))

@@ -23,7 +23,7 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interop::record_columns::{ColumnChoice, ColumnPlan};
 use crate::record::{MetaValue, Metadata, Metric, Record};
-use crate::text::TextSettings;
+use crate::text::{Splitting, TextSettings};
 
 /// How to read a file that another program may have written.
 #[derive(Debug, Clone, Default)]
@@ -124,6 +124,7 @@ pub fn described(identity: &Identity, dimension: Option<usize>) -> Value {
         "index": identity.index,
         "text": identity.text,
         "embedder": identity.embedder,
+        "chunk": identity.splitting,
         "extension": identity.extension,
     })
 }
@@ -145,6 +146,8 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
         #[serde(default)]
         embedder: Option<Embedder>,
         #[serde(default)]
+        chunk: Option<Splitting>,
+        #[serde(default)]
         extension: Map<String, Value>,
     }
     let bad = |e: serde_json::Error| Error::invalid(format!("the file's description of its collection: {e}"));
@@ -162,6 +165,7 @@ pub fn spec_of(description: &Value) -> Result<CollectionSpec> {
         index: described.index,
         text: described.text,
         embedder: described.embedder,
+        splitting: described.chunk,
         extension: described.extension,
     })
 }

@@ -50,6 +50,7 @@ fn identity() -> Identity {
         metadata: Some(Metadata::from([("season", "summer")])),
         text: TextSettings { b: 0.5, ..TextSettings::default() },
         embedder: Some(Embedder::model("tiny").prefixes("q: ", "")),
+        splitting: Some(crate::text::Splitting::sentences(3, 1)),
         index: IndexSettings { m: 24, ..IndexSettings::default() },
         extension: Map::from_iter([("schema".to_owned(), json!({"a": 1.0}))]),
     }

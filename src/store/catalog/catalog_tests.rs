@@ -25,6 +25,7 @@ fn record(name: &str) -> Box<CollectionRecord> {
             index: IndexSettings::default(),
             text: TextSettings::default(),
             embedder: None,
+            splitting: None,
             extension: Map::new(),
             other: Map::new(),
         },

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::collection::request::{Embedder, IndexSettings, Scope};
 use crate::format::FormatError;
 use crate::record::{CollectionId, Metric};
-use crate::text::TextSettings;
+use crate::text::{Splitting, TextSettings};
 
 /// Whether a record stands for something live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Configuration {
     /// What makes embeddings of documents that come without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedder: Option<Embedder>,
+    /// How documents are split into parts.
+    #[serde(default, rename = "chunk", skip_serializing_if = "Option::is_none")]
+    pub splitting: Option<Splitting>,
     /// Stored for the creator of the collection, never interpreted here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extension: Map<String, Value>,

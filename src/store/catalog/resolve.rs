@@ -297,6 +297,7 @@ fn condemned(id: CollectionId) -> CollectionRecord {
         index: IndexSettings::default(),
         text: TextSettings::default(),
         embedder: None,
+        splitting: None,
         extension: Map::new(),
         other: Map::new(),
     };
