@@ -33,7 +33,8 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 /// How a body of records is read.
 pub(super) fn intake(app: &App) -> Intake {
     let limits = app.store.limits().clone();
-    Intake::new(limits, ColumnChoice::guessing(OtherColumns::Refuse), app.store.budget().clone())
+    // The collection refuses what comes without an embedding, unless it has an embedder.
+    Intake::new(limits, ColumnChoice::guessing(OtherColumns::Refuse).with_texts(), app.store.budget().clone())
 }
 
 /// `?tenant=&database=&consistency=` of a search. Where the body is a table of queries, the query string also has

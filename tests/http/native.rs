@@ -471,3 +471,25 @@ async fn a_name_that_chromas_api_cannot_reach_is_said_at_create() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn tables_of_texts_are_embedded_where_there_is_an_embedder() {
+    let server = start().await;
+    crate::texts::add_model(&server.store).await;
+    let body = json!({"name": "texts", "embedder": {"model": "tiny"}});
+    assert_eq!(server.post("/api/collections", &body).await.status, 201);
+    let ids: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let documents: ArrayRef = Arc::new(StringArray::from(vec!["a green river", "stones, light stones"]));
+    let batch = RecordBatch::try_from_iter([("id", ids), ("document", documents)]).unwrap();
+    let stream = ipc(&batch);
+    let added = server.send("POST", "/api/collections/texts/add", &[("content-type", ARROW)], &stream).await;
+    assert_eq!((added.status, &added.json()["added"]), (201, &json!(2)), "{}", added.text());
+    let found = json!({"text": "stones, light stones", "mode": "meaning", "k": 1});
+    let found = server.post("/api/collections/texts/search", &found).await.json();
+    assert_eq!(found["results"][0][0]["id"], "b");
+    server.post("/api/collections", &json!({"name": "things", "metric": "l2"})).await;
+    let refused = server.send("POST", &format!("{C}/add"), &[("content-type", ARROW)], &stream).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("has no embedder"), "{}", refused.text());
+    server.stop().await;
+}
