@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from ._columns import Include, arrow, as_json, included, is_rows, listed, listed
 from ._ranked import RankedResult
 from ._results import BulkResult, Records, Scan, SearchResult, WriteResult
 from ._vectors import is_one, matrix, some, texts_of
-from .errors import InvalidArgument
+from .errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -788,6 +790,80 @@ class Collection(_Reads):
         """
         view: str = self._database._store.sql_view(self.name, version, name).wait()
         return view
+
+    def reembed(
+        self,
+        embedder: str | Mapping[str, Any],
+        *,
+        metric: str | None = None,
+        progress: bool | Callable[[int, int], None] = False,
+    ) -> dict[str, Any]:
+        """Make new embeddings of all documents with another embedder, and wait until the collection has them.
+
+        The collection is read and written as before meanwhile. It then is a new collection of the same name, which this
+        object stands for from then on. What was interrupted goes on when it is asked for again, here or in another
+        process. Ctrl-C ends the wait, not the work; :meth:`stop_reembedding` ends the work.
+
+        Parameters
+        ----------
+        embedder : str or mapping
+            As in :meth:`Database.collection`.
+        metric : {"cosine", "l2", "ip"}, optional
+            How distance is measured then; by default as before.
+        progress : bool or callable
+            True prints how far it is. A callable is called with the records that are done, and with all.
+
+        Returns
+        -------
+        dict
+            As :meth:`reembedding`.
+
+        Raises
+        ------
+        InvalidArgument
+            Records have no document, or the embedder cannot be used.
+        Conflict
+            Another embedder's work was begun: stop it first.
+        """
+        fields = {"model": embedder} if isinstance(embedder, str) else embedder
+        store, name = self._database._store, self.name
+        store.reembed(self._id, as_json("embedder", fields) or "{}", metric).wait()
+        shown = 0.0
+        while (status := self.reembedding())["state"] == "running":
+            done, of = status["embedded"], status["of"]
+            if callable(progress):
+                progress(done, of)
+            elif progress and time.monotonic() - shown > 1:
+                shown = time.monotonic()
+                print(f"{done:,} of {of:,} records, {status['texts_per_s']:,} texts/s", file=sys.stderr)
+            time.sleep(0.1)
+        if status["state"] != "done":
+            raise Unavailable(f"collection {name!r} was not embedded anew: {status.get('error', status['state'])}")
+        made = store.collection(name).wait()
+        self._opened, self._process, self._id = made, os.getpid(), made.id
+        return status
+
+    def reembedding(self) -> dict[str, Any]:
+        """How the new embedding of the collection is doing.
+
+        Returns
+        -------
+        dict
+            ``state`` (``none``, ``running``, ``elsewhere``, ``done`` or ``failed``), ``embedded`` and ``of`` (records),
+            ``texts_per_s``, and where there is one ``embedder`` and ``error``.
+        """
+        status: dict[str, Any] = json.loads(self._database._store.reembedding(self._id).wait())
+        return status
+
+    def stop_reembedding(self) -> None:
+        """Stop the new embedding of the collection, and drop what it has made.
+
+        Raises
+        ------
+        NotFound
+            There is none.
+        """
+        self._database._store.stop_reembedding(self._id).wait()
 
     def fork(self, name: str) -> Collection:
         """A copy of the collection under another name; the two share no object. See :meth:`Database.fork`."""

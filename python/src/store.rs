@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use drumlin::admin::{CollectionSelector, Moment, verify};
-use drumlin::models::{Embedder, Splitting, folder_files, folder_name};
+use drumlin::models::{Embedder, Reembed, Splitting, folder_files, folder_name};
 use drumlin::settings::MemoryLimit;
 use drumlin::{CollectionChange, CollectionSpec, Error, ErrorKind, Metric, Scope, Settings, Storage, Version};
 use pyo3::prelude::*;
@@ -208,6 +208,25 @@ impl Store {
         let metadata_patch = values.map(convert::patch).transpose()?;
         let change = CollectionChange { name, metadata, metadata_patch, ..CollectionChange::default() };
         self.pending(py, move |store| async move { store.modify_collection(id, change).await.map(value) })
+    }
+
+    /// Begins to embed the collection with this identity anew, or goes on with it.
+    fn reembed(&self, py: Python<'_>, id: &str, embedder: &str, metric: Option<&str>) -> PyResult<Pending> {
+        let id = convert::collection_id(py, id)?;
+        let metric = metric.map(|metric| metric.parse().map_err(|error| raised(py, &error))).transpose()?;
+        let wanted = Reembed { embedder: embedder_of(py, embedder)?, metric };
+        self.pending(py, move |store| async move { store.reembed_collection(id, wanted).await.map(|_| value(())) })
+    }
+
+    /// How that is doing, as JSON.
+    fn reembedding(&self, py: Python<'_>, id: &str) -> PyResult<Pending> {
+        let id = convert::collection_id(py, id)?;
+        self.pending(py, move |store| async move { json(&store.reembedding(id).await?) })
+    }
+
+    fn stop_reembedding(&self, py: Python<'_>, id: &str) -> PyResult<Pending> {
+        let id = convert::collection_id(py, id)?;
+        self.pending(py, move |store| async move { store.stop_reembedding(id).await.map(value) })
     }
 
     fn fork(&self, py: Python<'_>, name: String, new_name: String) -> PyResult<Pending> {

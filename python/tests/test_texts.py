@@ -302,3 +302,21 @@ def test_chromas_client_sees_its_default_function(db: drumlin.Database) -> None:
         assert seen.configuration_json["embedding_function"]["name"] == "default"
         found = seen.query(query_embeddings=texts.embed("greenhouse").tolist(), n_results=1)
         assert found["ids"] == [["house"]] and found["documents"] == [["greenhouse"]]
+
+
+def test_a_collection_is_embedded_anew_and_its_object_goes_on(db):
+    notes = db.collection("anew", create=True, embedder="tiny")
+    notes.add(ids=[str(n) for n in range(300)], documents=[f"green stone {n}" for n in range(300)])
+    before, told = notes.id, []
+    assert notes.reembedding()["state"] == "none"
+    other = {"model": "tiny", "passage_prefix": "a river "}
+    status = notes.reembed(other, metric="l2", progress=lambda done, of: told.append((done, of)))
+    assert (status["state"], status["embedded"], status["of"]) == ("done", 300, 300)
+    assert notes.id != before and notes.info()["embedder"] == other and notes.info()["metric"] == "l2"
+    assert notes.count() == 300 and notes.add(ids=["x"], documents=["light"]).applied == 1
+    assert all(done <= of for done, of in told)
+    with pytest.raises(drumlin.NotFound):
+        notes.stop_reembedding()
+    notes.add(ids=["bare"], embeddings=[[1.0] * DIMENSION])
+    with pytest.raises(drumlin.InvalidArgument, match="1 records of collection"):
+        notes.reembed("tiny")

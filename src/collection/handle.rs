@@ -2,10 +2,14 @@
 //! A read waits for the bucket only if it is strong, or for a second at most after a time without use.
 
 mod documents;
+mod handover;
 mod ranked;
 mod texts;
 mod transactions;
 mod writes;
+
+pub(crate) use handover::HOLD;
+pub(crate) use texts::{CompletedWrite, without_embeddings};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,7 +35,7 @@ use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::memory::Budget;
-use crate::record::{CollectionId, Metadata, Metric};
+use crate::record::{CollectionId, Metadata, Metric, Version};
 use crate::stream::Stream;
 use crate::text::{Analyser, Splitting, TextSettings};
 
@@ -61,6 +65,8 @@ pub struct Identity {
     pub splitting: Option<Splitting>,
     /// Stored with it, never interpreted here.
     pub extension: Map<String, Value>,
+    /// The first version that readers may see: one that takes another's place is filled before.
+    pub complete_at: Version,
 }
 
 /// The parts of the store that an open collection uses.
@@ -244,7 +250,7 @@ impl Collection {
     /// Name, dimension, count, version and state as this instance knows them.
     pub fn info(&self) -> CollectionInfo {
         let snapshot = self.inner.shared_view.published.load();
-        let Identity { id, name, scope, metric, metadata, index, text, embedder, splitting, extension } =
+        let Identity { id, name, scope, metric, metadata, index, text, embedder, splitting, extension, .. } =
             self.identity().as_ref().clone();
         let state = match self.inner.stream.shared().damage() {
             Some((key, cause)) => ServingState::Damaged { key, cause },
@@ -287,7 +293,10 @@ impl Collection {
             Consistency::Strong => drop(self.inner.stream.sync().await?),
             Consistency::Local => self.look_if_stale().await,
         }
-        if self.inner.stream.shared().ended() {
+        self.wait_until_complete().await?;
+        let shared = self.inner.stream.shared();
+        // A successor may have newer records by now, which only a local read may miss.
+        if shared.is_gone() || (consistency == Consistency::Strong && shared.ended()) {
             let what = format!("collection {:?} does not exist: it was dropped", self.identity().name);
             return Err(Error::not_found(what));
         }

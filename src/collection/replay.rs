@@ -127,6 +127,7 @@ pub fn stored(version: Version, resolution: &Resolution<WriteOutcome>) -> Commit
         nonce: Nonce(version.0.into()),
         prev: (version > Version(1)).then_some(prev),
         config: resolution.config.clone(),
+        handover: resolution.handover,
     };
     let rows: Rows = resolution.rows.iter().cloned().collect();
     decode_commit(&encode_commit(&header, &rows).unwrap()).unwrap()

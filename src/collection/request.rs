@@ -45,6 +45,18 @@ pub enum Write {
     Delete(Selection),
 }
 
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+impl Write {
+    /// Whether it brings an embedding.
+    pub(crate) fn has_embeddings(&self) -> bool {
+        match self {
+            Write::Add(records) | Write::Upsert(records) => records.iter().any(|record| !record.embedding.is_empty()),
+            Write::Update(updates) | Write::Merge(updates) => updates.iter().any(|update| update.embedding.is_some()),
+            Write::Delete(_) => false,
+        }
+    }
+}
+
 /// What must hold right before a write for it to be applied: the row at `address` made the record `id`. Without an
 /// address, no record has that id.
 #[derive(Debug, Clone, PartialEq, Eq)]

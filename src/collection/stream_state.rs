@@ -20,7 +20,7 @@ use super::write::resolve::resolve;
 use crate::config::Limits;
 use crate::format::head::GraphEntry;
 use crate::format::inverted::Inverted;
-use crate::format::{Commit, FormatError, Rows, StreamConfig};
+use crate::format::{Commit, FormatError, Rows, StreamConfig, Successor};
 use crate::memory::Account;
 use crate::record::{Metric, Version};
 use crate::stream::state::{Resolution, State, Weight};
@@ -124,5 +124,9 @@ impl State for CollectionState {
 
     fn dropped(&self) -> bool {
         self.current.dropped
+    }
+
+    fn successor(&self) -> Option<Successor> {
+        self.current.successor
     }
 }

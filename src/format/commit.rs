@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::columns::{self, Layout};
 use super::record_file::{RecordFile, damaged};
-use super::{Checksum, FormatError, Nonce, Pieces, Rows, StreamConfig};
-use crate::record::{Address, Version};
+use super::{Checksum, FormatError, Nonce, Pieces, ROWS_FORMAT, Rows, StreamConfig};
+use crate::record::{Address, CollectionId, Version};
 
 /// The identity of a commit, by which its successor names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -37,6 +37,24 @@ pub enum CommitKind {
     Drop,
 }
 
+/// The collection that goes on in place of one that ended, and its version when it had all records of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Successor {
+    /// Which collection.
+    pub collection: CollectionId,
+    /// Complete from this version on.
+    pub version: Version,
+}
+
+/// The part of a commit in a handover (docs/protocol.md#handover).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// Asks writers to wait for a moment. Binds nobody: a commit may follow at once.
+    Hold,
+    /// The stream ends, and this collection goes on in its place.
+    To(Successor),
+}
+
 /// What a commit says about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommitHeader {
@@ -54,6 +72,18 @@ pub struct CommitHeader {
     pub prev: Option<Chain>,
     /// Changes of the stream's configuration, applied before the rows.
     pub config: Option<StreamConfig>,
+    /// Its part in a handover.
+    pub handover: Option<Handover>,
+}
+
+impl CommitHeader {
+    /// What goes on in place of the stream that this commit ends.
+    pub fn successor(&self) -> Option<Successor> {
+        match self.handover {
+            Some(Handover::To(successor)) => Some(successor),
+            _ => None,
+        }
+    }
 }
 
 /// A decoded commit.
@@ -64,6 +94,11 @@ pub struct Commit {
     /// Its rows; `addresses` is `None`.
     pub rows: Rows,
 }
+
+/// The properties of a handover.
+const HOLD: &str = "hold";
+const SUCCESSOR: &str = "successor";
+const SUCCESSOR_VERSION: &str = "successor_version";
 
 /// The property that seals a commit: xxh3-128 of the whole object with these 32 digits as zeros.
 const XXH3: &str = "xxh3";
@@ -178,7 +213,8 @@ fn to_properties(header: &CommitHeader, rows: &Rows) -> Vec<(&'static str, Strin
         CommitKind::Drop => "drop",
     };
     let mut properties = vec![
-        ("format", rows.format().to_string()),
+        // A version that knows no successors must not take the end of the stream for a mere drop.
+        ("format", if header.successor().is_some() { ROWS_FORMAT } else { rows.format() }.to_string()),
         ("stream", header.stream.clone()),
         ("version", header.version.to_string()),
         ("kind", kind.to_owned()),
@@ -190,7 +226,25 @@ fn to_properties(header: &CommitHeader, rows: &Rows) -> Vec<(&'static str, Strin
         properties.extend([("prev_nonce", prev.nonce.to_string()), ("prev_xxh3", prev.xxh3.to_string())]);
     }
     properties.extend(header.config.clone().map(|config| ("config", Value::Object(config.into()).to_string())));
+    match header.handover {
+        None => {}
+        Some(Handover::Hold) => properties.push((HOLD, "true".to_owned())),
+        Some(Handover::To(Successor { collection, version })) => {
+            properties.extend([(SUCCESSOR, collection.to_string()), (SUCCESSOR_VERSION, version.to_string())]);
+        }
+    }
     properties
+}
+
+fn handover_of(file: &RecordFile) -> Result<Option<Handover>, FormatError> {
+    if file.properties().contains_key(SUCCESSOR) {
+        let collection = file.require(SUCCESSOR)?.parse().map(CollectionId);
+        let collection = collection.map_err(|e| damaged(format!("property {SUCCESSOR}: expected a UUID ({e})")))?;
+        let version = Version(file.parse(SUCCESSOR_VERSION)?);
+        return Ok(Some(Handover::To(Successor { collection, version })));
+    }
+    let holds = file.properties().get(HOLD).is_some_and(|held| held == "true");
+    Ok(holds.then_some(Handover::Hold))
 }
 
 fn from_properties(file: &RecordFile) -> Result<CommitHeader, FormatError> {
@@ -217,6 +271,7 @@ fn from_properties(file: &RecordFile) -> Result<CommitHeader, FormatError> {
         nonce: file.parse("nonce")?,
         prev,
         config,
+        handover: handover_of(file)?,
     })
 }
 
@@ -239,6 +294,9 @@ fn check_seal(bytes: &Bytes, expected: Checksum) -> Result<(), FormatError> {
 
 fn check_header(header: &CommitHeader) -> Result<(), String> {
     let CommitHeader { version, prev, .. } = header;
+    if header.successor().is_some() && header.kind != CommitKind::Drop {
+        return Err("only a drop names a successor".into());
+    }
     if Address::new(*version, 0).is_none() || *version == Version(0) {
         return Err(format!("version: expected 1 to 2^40 - 1, got {version}"));
     }

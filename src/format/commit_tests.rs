@@ -21,6 +21,7 @@ fn header(version: u64) -> CommitHeader {
         nonce: Nonce(0x1234_5678_9abc_def0 << 64),
         prev: (version > 1).then_some(prev),
         config: None,
+        handover: None,
     }
 }
 
@@ -91,6 +92,23 @@ fn commits_without_rows_without_embeddings_and_of_deletes_only_come_back() {
     }
     let drop = CommitHeader { kind: CommitKind::Drop, ..header(5) };
     assert_eq!(round_trip(&drop, &Rows::from_iter([])).header, drop);
+}
+
+#[test]
+fn a_handover_comes_back_and_only_one_with_a_successor_has_the_newest_format() {
+    let held = CommitHeader { handover: Some(Handover::Hold), ..header(5) };
+    let successor = Successor { collection: CollectionId(uuid::Uuid::from_u128(7)), version: Version(41) };
+    let to = Some(Handover::To(successor));
+    let ended = CommitHeader { kind: CommitKind::Drop, handover: to, ..header(5) };
+    let none = Rows::from_iter([]);
+    for (header, format) in [(header(5), "1"), (held, "1"), (ended, "3")] {
+        let bytes = encode_commit(&header, &none).unwrap();
+        assert_eq!(decode_commit(&bytes).unwrap(), Commit { header, rows: none.clone() });
+        let file = RecordFile::open(&Pieces::whole(&bytes), Layout::Commit).unwrap();
+        assert_eq!(file.require("format").unwrap(), format);
+    }
+    let refused = encode_commit(&CommitHeader { handover: to, ..header(5) }, &none).unwrap_err();
+    assert_eq!(refused, FormatError::Invalid("only a drop names a successor".into()));
 }
 
 #[test]

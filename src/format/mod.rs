@@ -26,7 +26,9 @@ pub mod store_file;
 pub mod stream_config;
 
 pub use checksum::{Checksum, Nonce};
-pub use commit::{Chain, Commit, CommitHeader, CommitKind, decode_commit, encode_commit, move_commit};
+pub use commit::{
+    Chain, Commit, CommitHeader, CommitKind, Handover, Successor, decode_commit, encode_commit, move_commit,
+};
 pub use pieces::Pieces;
 pub use rows::{Embeddings, Row, RowOp, Rows};
 pub use segment::{SegmentReader, SegmentWriter, decode_segment};
@@ -36,9 +38,11 @@ use crate::error::Error;
 
 /// Format number of `drumlin.json`, HEAD and the records of files.
 pub const FORMAT: u64 = 1;
-/// The newest format number of commits and segments. Those without sparse vectors are written as number 1, which older
-/// versions read: see [`Rows::format`].
-pub const ROWS_FORMAT: u64 = 2;
+/// The newest format number of commits and segments: that of a commit which names a successor. All others are written
+/// as [`SPARSE_FORMAT`] or number 1, which older versions read: see [`Rows::format`].
+pub const ROWS_FORMAT: u64 = 3;
+/// The format number of commits and segments with sparse vectors.
+pub const SPARSE_FORMAT: u64 = 2;
 
 /// Why stored bytes could not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@
 use arrow::array::{Array, StringArray, UInt64Array};
 use arrow::buffer::ScalarBuffer;
 
-use super::{FORMAT, ROWS_FORMAT};
+use super::{FORMAT, SPARSE_FORMAT};
 use crate::record::{Address, SparseVector, Version};
 
 /// What a row does to the state.
@@ -79,7 +79,7 @@ impl Rows {
     /// The lowest number of the format that these rows can be stored in: sparse vectors came with number 2.
     pub fn format(&self) -> u64 {
         let sparse = self.metadatas.iter().flatten().any(SparseVector::may_be_in);
-        if sparse { ROWS_FORMAT } else { FORMAT }
+        if sparse { SPARSE_FORMAT } else { FORMAT }
     }
 }
 

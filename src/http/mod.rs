@@ -40,6 +40,7 @@ mod rank_request;
 mod ranked;
 mod ranked_answer;
 mod records;
+mod reembed;
 mod reranking;
 mod sent;
 mod socket;
@@ -240,6 +241,9 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::POST, "/api/collections/{name}/count", post(records::count_matching)),
         (Method::POST, "/api/collections/{name}/facets", post(facets::facets)),
         (Method::POST, "/api/collections/{name}/embed", post(embeddings::embed)),
+        (Method::POST, "/api/collections/{name}/reembed", post(reembed::begin)),
+        (Method::GET, "/api/collections/{name}/reembed", get(reembed::status)),
+        (Method::DELETE, "/api/collections/{name}/reembed", delete(reembed::stop)),
         #[cfg(feature = "embedding")]
         (Method::GET, "/api/models", get(models::list)),
         #[cfg(feature = "embedding")]

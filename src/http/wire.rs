@@ -299,6 +299,15 @@ pub(crate) struct EmbedBody {
     pub(crate) role: TextRole,
 }
 
+/// `POST …/reembed`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReembedBody {
+    pub(crate) embedder: Embedder,
+    #[serde(default)]
+    pub(crate) metric: Option<Metric>,
+}
+
 /// An empty body: none at all, or `{}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -307,7 +316,7 @@ pub(crate) struct EmptyBody {}
 super::body::bodies! {
     Records: RecordsBody, UpdatesBody;
     Query: CountBody, DeleteBody, EmbedBody, FacetsRequestBody, GetBody;
-    Settings: CreateBody, EmptyBody;
+    Settings: CreateBody, EmptyBody, ReembedBody;
 }
 
 /// A name in an `include` list.

@@ -121,6 +121,7 @@ mod tests {
             nonce: Nonce(7),
             prev,
             config: None,
+            handover: None,
         };
         encode_commit(&header, &Rows::from_iter([Row::delete("a")])).unwrap()
     }

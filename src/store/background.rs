@@ -15,7 +15,7 @@ use super::catalog::{CatalogWrite, RecordState};
 use super::entry::{Entry, Eviction, Progress};
 use super::files::Looked;
 use super::report::Recovery;
-use super::{Admin, Inner, PARALLEL_COLLECTIONS, eviction, lifecycle, orphans};
+use super::{Admin, Inner, PARALLEL_COLLECTIONS, eviction, lifecycle, orphans, reembed};
 use crate::bucket::keys::StreamId;
 use crate::collection::graph_maintenance as graphs;
 use crate::collection::handle::Collection;
@@ -376,6 +376,7 @@ impl Admin<'_> {
         }
         first = first.and(round(&inner.catalog).await.map_err(Error::from));
         purge_dropped(inner).await;
+        reembed::drop_left_over(inner).await;
         first
     }
 }
@@ -430,6 +431,10 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
                 () = sign.given() => return,
                 swept = orphans::sweep_streams(&inner) => swept,
             };
+            tokio::select! {
+                () = sign.given() => return,
+                () = reembed::sweep_abandoned(&inner) => {}
+            }
             if let Err(error) = swept {
                 tracing::warn!(%error, "orphaned streams could not be swept");
             }
@@ -439,6 +444,10 @@ async fn keep_catalog(weak: Weak<Inner>, mut sign: Sign) {
             tokio::select! {
                 () = sign.given() => return,
                 () = purge_dropped(&inner) => {}
+            }
+            tokio::select! {
+                () = sign.given() => return,
+                () = reembed::drop_left_over(&inner) => {}
             }
         }
     }

@@ -124,6 +124,8 @@ fn record(scope: &Scope, name: &str) -> CollectionRecord {
         },
         state: RecordState::Live,
         forked_from: None,
+        fills_in_for: None,
+        replaces: None,
         other: Map::new(),
     }
 }

@@ -30,7 +30,13 @@ impl Store {
             self.check_name_is_free(&record.scope(), name).await?;
             let fork = CollectionId(Uuid::new_v4());
             let head = copy(&source, &StreamId::Collection(fork)).await?;
-            let record = CollectionRecord { name: name.to_owned(), forked_from: Some(id), ..record.as_ref().clone() };
+            let record = CollectionRecord {
+                name: name.to_owned(),
+                forked_from: Some(id),
+                fills_in_for: None,
+                replaces: None,
+                ..record.as_ref().clone()
+            };
             match self.publish(fork, &head, record).await {
                 // The holder of the name may have been dropped elsewhere: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.inner.reconcile(),

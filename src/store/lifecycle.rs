@@ -16,8 +16,8 @@ use crate::collection::handle::Collection;
 use crate::collection::request::{CollectionSpec, Scope};
 use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::StreamConfig;
 use crate::format::head::{Head, Life};
+use crate::format::{StreamConfig, Successor};
 use crate::head::{self, Created, HeadError, Swapper};
 use crate::record::{CollectionId, Metadata};
 use crate::stream::context::StreamError;
@@ -310,6 +310,8 @@ fn record_of(scope: &Scope, spec: &CollectionSpec) -> CollectionRecord {
         },
         state: RecordState::Live,
         forked_from: None,
+        fills_in_for: None,
+        replaces: None,
         other: Map::new(),
     }
 }
@@ -372,18 +374,45 @@ async fn ended_by_log(inner: &Inner, id: CollectionId) -> Result<bool> {
     }
 }
 
-/// The rest of a drop, after the `drop` commit or a dropped HEAD was seen: first HEAD, then the catalog.
+/// What goes on in place of a collection that has ended, if its last commit names it.
+async fn successor_of(inner: &Inner, id: CollectionId) -> Result<Option<Successor>> {
+    if let Some(collection) = inner.entry(id).and_then(|entry| entry.ready()) {
+        return Ok(collection.stream().shared().successor());
+    }
+    match Ending::open(inner.context(StreamId::Collection(id))).await {
+        Ok(stream) => Ok(stream.shared().successor()),
+        // HEAD is marked after the catalog, so by then there is nothing left to hand over.
+        Err(StreamError::Dropped | StreamError::Missing | StreamError::Corrupted { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The rest of an end, after the `drop` commit or a dropped HEAD was seen. With a successor, the catalog comes first, so
+/// that HEAD is never dropped under a name that nobody answers to (docs/protocol.md#handover). Without one, HEAD does.
 pub async fn finish_drop(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
+    let Some(to) = successor_of(inner, id).await? else {
+        mark_head(inner, id).await?;
+        return show_end(inner, id, &CatalogWrite::MarkDropped { id }).await;
+    };
+    show_end(inner, id, &CatalogWrite::HandOver { id, to }).await?;
+    mark_head(inner, id).await
+}
+
+async fn mark_head(inner: &Arc<Inner>, id: CollectionId) -> Result<()> {
     let stream = StreamId::Collection(id);
     let swapper = inner.swapper(stream.clone());
     match head::mark_dropped(&swapper).await {
         Ok(()) | Err(HeadError::Missing) => {}
         Err(error) => return Err(StreamError::of_head(error, &stream).into()),
     }
+    Ok(())
+}
+
+async fn show_end(inner: &Arc<Inner>, id: CollectionId, end: &CatalogWrite) -> Result<()> {
     let mut lost = 0;
     // Marking twice has the effect of marking once, so an unknown outcome is tried again. It is never returned as
     // such, since the caller may only be reading.
-    while let Err(error) = inner.catalog.write(CatalogWrite::MarkDropped { id }).await {
+    while let Err(error) = inner.catalog.write(end.clone()).await {
         lost += 1;
         match error.kind() {
             ErrorKind::OutcomeUnknown if lost < ATTEMPTS => {}

@@ -3,6 +3,7 @@
 //! (docs/protocol.md#no-stale-answers): the name may have been taken again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::catalog;
 use super::entry::Entry;
@@ -12,6 +13,9 @@ use crate::collection::request::{CollectionInfo, Consistency, Scope};
 use crate::error::{Error, Result};
 use crate::record::CollectionId;
 use crate::stream::context::StreamError;
+
+/// How long the opening of a collection waits for a handover to be over.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Store {
     /// A collection by name; waits while it loads.
@@ -70,7 +74,14 @@ impl Store {
         loop {
             if let Some(entry) = look(&self.inner) {
                 match entry.opened().await {
-                    Ok(pinned) if !pinned.stream().shared().ended() => return Ok(Some(pinned.handle())),
+                    // Its successor gets the name now. Where the bucket does not answer, it is read a little longer.
+                    Ok(pinned) if pinned.stream().shared().is_handing_over() => {
+                        let finished = tokio::time::timeout(PATIENCE, lifecycle::finish_drop(&self.inner, entry.id));
+                        if !matches!(finished.await, Ok(Ok(()))) {
+                            return Ok(Some(pinned.handle()));
+                        }
+                    }
+                    Ok(pinned) if !pinned.stream().shared().is_gone() => return Ok(Some(pinned.handle())),
                     Ok(_) | Err(StreamError::Dropped) => {
                         lifecycle::finish_drop(&self.inner, entry.id).await?;
                     }

@@ -34,6 +34,7 @@ mod orphans;
 mod overview;
 mod past;
 mod pulse;
+pub mod reembed;
 pub mod report;
 mod reset;
 pub mod restore;
@@ -137,6 +138,7 @@ struct Inner {
     provider: OnceLock<crate::provider::Provider>,
     /// How collections reserve memory, and load themselves again.
     hooks: StoreHooks,
+    reembeddings: reembed::Reembeddings,
     recovery: Semaphore,
     recovered: watch::Sender<Option<Recovery>>,
     /// The start's calls to the bucket, once the start is over.
@@ -229,6 +231,7 @@ impl Store {
             planned: watch::Sender::new(settings.memory_limit.is_none() || !settings.load_at_start),
             limits: Arc::new(settings.limits.clone()),
             files: Arc::new(FileShare::new(&settings.files)),
+            reembeddings: Default::default(),
             recovery: Semaphore::new(settings.recovery_parallel.max(1)),
             settings,
             bucket,
@@ -409,6 +412,9 @@ impl Inner {
             let live = view.is_live(*id);
             if !live {
                 entry.abandon(StreamError::Dropped);
+                if let Some(collection) = entry.ready() {
+                    collection.stream().shared().note_handed_over();
+                }
             }
             live
         });
@@ -430,7 +436,6 @@ impl Inner {
     }
 
     /// A handle of this store; `None` once all others are gone.
-    #[cfg(feature = "embedding")]
     fn handle(self: &Arc<Self>) -> Option<Store> {
         let lifeline = self.lifeline.get()?.upgrade()?;
         Some(Store { inner: self.clone(), scope: Arc::default(), _lifeline: lifeline })

@@ -2,8 +2,8 @@
 //! Invariant: if a name was dropped and taken again elsewhere, the request reaches the new holder, and does not fail
 //! for the old one.
 
-use super::Store;
-use crate::collection::handle::Collection;
+use super::{Store, lifecycle};
+use crate::collection::handle::{Collection, CompletedWrite, without_embeddings};
 use crate::collection::request::{Consistency, WriteOutcome};
 use crate::collection::write::change::Change;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,8 +26,9 @@ impl Store {
         &self,
         name: &str,
         collection: &Collection,
-        change: Change,
+        completed: CompletedWrite,
     ) -> Result<WriteOutcome> {
+        let CompletedWrite { change, came_without } = completed;
         match collection.offer(change).await {
             Ok(done) => Ok(done),
             Err((error, None)) => Err(error),
@@ -36,10 +37,23 @@ impl Store {
                     Error::unavailable(format!("collection {name:?} was made anew meanwhile; send the write again"));
                 let holder = self.next_holder(name, collection, error).await?;
                 let (new, old) = (holder.identity(), collection.identity());
-                // Embeddings that one embedder made are of no use to another.
-                match new.embedder == old.embedder && new.splitting == old.splitting {
-                    true => holder.offer(*change).await.map_err(|(error, _)| error),
-                    false => Err(again),
+                let same = new.embedder == old.embedder && new.splitting == old.splitting;
+                match *change {
+                    Change::Write(write) => {
+                        let write = without_embeddings(write, &came_without);
+                        // Embeddings that were made for one embedder are of no use to another.
+                        match same || !write.has_embeddings() {
+                            true => holder.write(write).await,
+                            false => Err(again),
+                        }
+                    }
+                    // New texts are split and embedded for the one collection alone.
+                    Change::Documents(write, matched) if same || write.parts().next().is_none() => {
+                        let change = Change::Documents(write, matched);
+                        holder.offer(change).await.map_err(|(error, _)| error)
+                    }
+                    change if same => holder.offer(change).await.map_err(|(error, _)| error),
+                    _ => Err(again),
                 }
             }
         }
@@ -50,6 +64,9 @@ impl Store {
     async fn next_holder(&self, name: &str, before: &Collection, error: Error) -> Result<Collection> {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
+        }
+        if before.stream().shared().successor().is_some() {
+            lifecycle::finish_drop(&self.inner, before.id()).await?;
         }
         match self.collection(name).await {
             Ok(holder) if holder.identity().id != before.identity().id => Ok(holder),

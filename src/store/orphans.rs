@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::CatalogWrite;
-use super::{Admin, Inner};
+use super::{Admin, Inner, reembed};
 use crate::bucket::keys::{self, StreamId};
 use crate::bucket::listing::Listing;
 use crate::bucket::{Bucket, BucketError, Listed, StoreTime};
@@ -35,6 +35,7 @@ impl Admin<'_> {
             swept += self.store.inner.sweep_files(&entry, Sweep::Now).await?;
         }
         swept += self.store.inner.catalog.sweep(Sweep::Now).await?.unwrap_or(0);
+        reembed::sweep_abandoned(&self.store.inner).await;
         Ok(swept + sweep_streams(&self.store.inner).await?)
     }
 }

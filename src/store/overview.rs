@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::catalog::CollectionRecord;
 use super::entry::{Entry, Eviction, Progress, identity};
 use super::report::{
     CollectionSync, Counters, Damage, GraphsBehind, Health, Loading, Memory, StorageHealth, SyncReport,
@@ -98,10 +99,12 @@ fn info_of(entry: &Entry) -> CollectionInfo {
     }
 }
 
-/// The collections of a database, by name, without the one of its files.
+/// The collections of a database, by name, without the one of its files and those that are being filled to take the
+/// place of others.
 pub fn collections(inner: &Inner, scope: &Scope) -> Vec<CollectionInfo> {
     let entries = inner.live_entries();
-    let shown = |entry: &&Arc<Entry>| entry.record().is_in(scope) && !holds_files(&entry.record().name);
+    let hidden = |record: &CollectionRecord| holds_files(&record.name) || record.fills_in_for.is_some();
+    let shown = |entry: &&Arc<Entry>| entry.record().is_in(scope) && !hidden(&entry.record());
     entries.iter().filter(shown).map(|entry| info_of(entry)).collect()
 }
 

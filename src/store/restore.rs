@@ -54,7 +54,14 @@ impl Admin<'_> {
             let dimension = record.configuration.dimension;
             let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
             let (name, state) = (name.to_owned(), RecordState::Live);
-            let record = CollectionRecord { name, state, forked_from: None, ..record.clone() };
+            let record = CollectionRecord {
+                name,
+                state,
+                forked_from: None,
+                fills_in_for: None,
+                replaces: None,
+                ..record.clone()
+            };
             match self.store.publish(copy, &head, record).await {
                 // The holder of the name may have been dropped elsewhere: look again.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.store.inner.reconcile(),

@@ -174,6 +174,7 @@ fn large_commit(nonce: Nonce) -> Bytes {
         nonce,
         prev: None,
         config: None,
+        handover: None,
     };
     let rows = (0..60_000_u64).map(|n| Row::delete(format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
     let bytes = encode_commit(&header, &Rows::from_iter(rows)).unwrap();

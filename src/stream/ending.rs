@@ -11,7 +11,7 @@ use super::state::{Resolution, State, Weight};
 use crate::error::Error;
 use crate::format::head::GraphEntry;
 use crate::format::inverted::Inverted;
-use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
+use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig, Successor};
 use crate::record::Version;
 
 /// How far the log reaches, and whether it has ended.
@@ -19,6 +19,7 @@ use crate::record::Version;
 pub struct Ending {
     version: Version,
     dropped: bool,
+    successor: Option<Successor>,
 }
 
 impl Ending {
@@ -67,6 +68,7 @@ impl State for Ending {
             return Err(FormatError::Damaged(format!("expected commit {next} of a live stream, got {version}")));
         }
         (self.version, self.dropped) = (version, commit.header.kind == CommitKind::Drop);
+        self.successor = commit.header.successor();
         Ok(())
     }
 
@@ -78,5 +80,9 @@ impl State for Ending {
 
     fn dropped(&self) -> bool {
         self.dropped
+    }
+
+    fn successor(&self) -> Option<Successor> {
+        self.successor
     }
 }

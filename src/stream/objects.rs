@@ -106,6 +106,7 @@ mod tests {
                 nonce: Nonce(number.into()),
                 prev,
                 config: (number == 2).then(|| StreamConfig::of_dimension(7)),
+                handover: None,
             };
             let rows = if kind == CommitKind::Data { vec![Row::delete("a")] } else { Vec::new() };
             let bytes = encode_commit(&header, &Rows::from_iter(rows)).unwrap();

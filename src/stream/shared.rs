@@ -14,9 +14,12 @@ use super::context::{Context, StreamError};
 use super::replica::Replica;
 use super::state::State;
 use super::tail::Tail;
+use crate::format::Successor;
 
 /// How late a regular look for others' commits may be before readers look themselves.
 const LATE: Duration = Duration::from_secs(1);
+/// How long handles of a collection read it after another has taken its place.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long readers do not look after a look that failed.
 const MISSED_PAUSE: Duration = Duration::from_secs(5);
 
@@ -30,6 +33,8 @@ pub struct Shared<S> {
     segments_written: AtomicU64,
     /// The latest time up to which every commit of others is known to be applied.
     current_at: Mutex<Instant>,
+    /// When the catalog showed that a successor has the name.
+    handed_over_at: Mutex<Option<Instant>>,
     /// When a look for others' commits last failed.
     missed_look: Mutex<Option<Instant>>,
     bell: Notify,
@@ -55,6 +60,7 @@ impl<S: State> Shared<S> {
             written: AtomicU64::new(0),
             segments_written: AtomicU64::new(0),
             current_at: Mutex::new(Instant::now()),
+            handed_over_at: Mutex::new(None),
             missed_look: Mutex::new(None),
             bell: Notify::new(),
         };
@@ -123,6 +129,32 @@ impl<S: State> Shared<S> {
     /// Whether the stream has ended, by a `drop` commit or by HEAD.
     pub fn ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst) || self.state().lock().dropped()
+    }
+
+    /// What goes on in place of the stream, if its last commit names it.
+    pub fn successor(&self) -> Option<Successor> {
+        self.state().lock().successor()
+    }
+
+    /// Whether reads are over: the stream has ended, and no successor is about to take its name.
+    pub fn is_gone(&self) -> bool {
+        if self.ended.load(Ordering::SeqCst) {
+            return true;
+        }
+        match self.successor() {
+            None => self.ended(),
+            Some(_) => self.handed_over_at.lock().is_some_and(|at| at.elapsed() >= GRACE),
+        }
+    }
+
+    /// Whether the stream has ended, and the catalog does not show yet that a successor has the name.
+    pub fn is_handing_over(&self) -> bool {
+        self.ended() && !self.is_gone() && self.handed_over_at.lock().is_none()
+    }
+
+    /// Remembers that the successor has the name. Requests that began before may still end here.
+    pub fn note_handed_over(&self) {
+        self.handed_over_at.lock().get_or_insert_with(Instant::now);
     }
 
     /// Counts a commit of our own and wakes maintenance.

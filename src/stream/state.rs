@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::format::head::GraphEntry;
 use crate::format::inverted::Inverted;
-use crate::format::{Commit, FormatError, Row, Rows, StreamConfig};
+use crate::format::{Commit, FormatError, Handover, Row, Rows, StreamConfig, Successor};
 use crate::record::Version;
 
 /// How much of a group commit a request takes.
@@ -32,13 +32,25 @@ pub struct Resolution<A> {
     pub config: Option<StreamConfig>,
     /// Whether the commit ends the stream.
     pub drop: bool,
+    /// The commit's part in a handover.
+    pub handover: Option<Handover>,
+    /// Whether there is a commit even if it changes nothing: it fences what followed from the version before.
+    pub fence: bool,
     /// One answer per request, in order.
     pub answers: Vec<Result<A, Error>>,
 }
 
 impl<A> Default for Resolution<A> {
     fn default() -> Resolution<A> {
-        Resolution { too_large: false, rows: Vec::new(), config: None, drop: false, answers: Vec::new() }
+        Resolution {
+            too_large: false,
+            rows: Vec::new(),
+            config: None,
+            drop: false,
+            handover: None,
+            fence: false,
+            answers: Vec::new(),
+        }
     }
 }
 
@@ -50,7 +62,7 @@ impl<A> Resolution<A> {
 
     /// Whether there is anything to commit.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.config.is_none() && !self.drop
+        self.rows.is_empty() && self.config.is_none() && !self.drop && !self.fence
     }
 }
 
@@ -93,4 +105,9 @@ pub trait State: Send + 'static {
 
     /// Whether the stream has ended by a `drop` commit.
     fn dropped(&self) -> bool;
+
+    /// What goes on in its place, if its `drop` commit names it.
+    fn successor(&self) -> Option<Successor> {
+        None
+    }
 }

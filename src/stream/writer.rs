@@ -20,7 +20,7 @@ use super::state::{Resolution, State, Weight};
 use crate::bucket::StoreTime;
 use crate::error::{Error, ErrorKind};
 use crate::format::{
-    Chain, Checksum, Commit, CommitHeader, CommitKind, Nonce, Rows, StreamConfig, encode_commit, move_commit,
+    Chain, Checksum, Commit, CommitHeader, CommitKind, Handover, Nonce, Rows, StreamConfig, encode_commit, move_commit,
 };
 
 /// A request's answer and when the store gave it.
@@ -234,7 +234,8 @@ impl<S: State> Writer<S> {
     fn noting_damage<T>(&self, result: Result<T, StreamError>) -> Result<T, StreamError> {
         match &result {
             Err(StreamError::Corrupted { key, cause }) => self.shared.note_damage(key, cause),
-            Err(StreamError::Dropped) => self.shared.note_end(),
+            // Where a successor is named, the catalog tells when reads are over (docs/protocol.md#handover).
+            Err(StreamError::Dropped) if self.shared.successor().is_none() => self.shared.note_end(),
             _ => {}
         }
         result
@@ -340,7 +341,9 @@ impl<S: State> Writer<S> {
         nonce: Nonce,
         deadline: Instant,
     ) -> (Step, Vec<WaitingWrite<S>>) {
-        let (commit, bytes) = match self.encode(resolution.rows, resolution.config, resolution.drop, nonce) {
+        let Resolution { rows, config, drop, handover, answers, .. } = resolution;
+        let kind = if drop { CommitKind::Drop } else { CommitKind::Data };
+        let (commit, bytes) = match self.encode(rows, (kind, config, handover), nonce) {
             Ok(encoded) => encoded,
             Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Limit => {
                 return self.commit_halves(batch).await;
@@ -367,7 +370,7 @@ impl<S: State> Writer<S> {
                 self.shared.wrote();
                 // The slot was the first free one.
                 self.shared.note_current(asked);
-                self.acknowledge(batch, resolution.answers, date);
+                self.acknowledge(batch, answers, date);
             }
             Ok(None | Some(Appended::Taken(_))) => return (Step::Again, batch),
             Ok(Some(Appended::Refused(why))) => {
@@ -410,8 +413,7 @@ impl<S: State> Writer<S> {
     fn encode(
         &mut self,
         rows: Vec<crate::format::Row>,
-        config: Option<StreamConfig>,
-        drop: bool,
+        (kind, config, handover): (CommitKind, Option<StreamConfig>, Option<Handover>),
         nonce: Nonce,
     ) -> Result<(Commit, bytes::Bytes), Error> {
         let position = self.replica.as_ref().map(|r| (r.position.next, r.position.prev));
@@ -419,11 +421,12 @@ impl<S: State> Writer<S> {
         let header = CommitHeader {
             stream: self.context.stream.to_string(),
             version,
-            kind: if drop { CommitKind::Drop } else { CommitKind::Data },
+            kind,
             writer: self.context.writer.clone(),
             nonce,
             prev,
             config,
+            handover,
         };
         let rows = Rows::from_iter(rows);
         let lost = self.lost.take().filter(|(lost, _)| lost.rows == rows);

@@ -5,6 +5,7 @@ mod damage;
 mod lying_bucket;
 mod many_writers;
 mod matrix;
+mod reembed;
 mod stalled_writer;
 mod storm;
 mod wrong_answers;

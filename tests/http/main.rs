@@ -8,5 +8,6 @@ mod beside;
 mod hostile;
 mod names;
 mod native;
+mod reembed;
 mod texts;
 mod words;

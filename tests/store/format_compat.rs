@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use drumlin::answers::Found;
 use drumlin::searches::{LeafQuery, RankedSearch};
 use drumlin::testing::format::head::{Head, Life, Retired};
+use drumlin::testing::format::{Commit, CommitKind, Successor, decode_commit, encode_commit};
 use drumlin::text::{QueryOptions, TextQuery};
 use drumlin::{
     Collection, Consistency, ErrorKind, Get, Include, Metadata, Metric, Query, Record, Settings, SparseVector, Storage,
-    Store,
+    Store, Version,
 };
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
@@ -197,6 +198,7 @@ async fn covers_the_format(fixture: &str) {
 /// The format numbers of the Parquet files in a folder, by file name.
 fn format_numbers(folder: &Path) -> Vec<String> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "parquet"));
     files.sort();
     let number = |path: &PathBuf| {
         let file = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
@@ -204,6 +206,17 @@ fn format_numbers(folder: &Path) -> Vec<String> {
         properties.into_iter().find(|property| property.key == "format").unwrap().value.unwrap()
     };
     files.iter().map(number).collect()
+}
+
+#[test]
+fn the_commit_that_hands_a_collection_over_is_read() {
+    let bytes = fs::read(fixture("format-3/handover.parquet")).unwrap().into();
+    let Commit { header, rows } = decode_commit(&bytes).unwrap();
+    let collection = "e8fa290b-473c-487c-aa95-9218c56ea362".parse().unwrap();
+    assert_eq!(header.successor(), Some(Successor { collection, version: Version(7) }));
+    assert_eq!((header.kind, header.version, rows.len()), (CommitKind::Drop, Version(6), 0));
+    assert_eq!(encode_commit(&header, &rows).unwrap(), bytes, "it is written as it was");
+    assert_eq!(format_numbers(&fixture("format-3")), ["3"]);
 }
 
 #[tokio::test]

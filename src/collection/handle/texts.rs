@@ -98,11 +98,13 @@ impl Collection {
 
     /// The change that a write is: with embeddings of the documents that came without one, if the collection has an
     /// embedder, and with documents in parts, if it splits them.
-    pub(crate) async fn completed(&self, write: Write) -> Result<Change> {
-        match self.identity().splitting.clone() {
-            Some(splitting) => self.change_of_documents(&splitting, write).await,
-            None => Ok(Change::Write(self.with_embeddings(write).await?)),
+    pub(crate) async fn completed(&self, write: Write) -> Result<CompletedWrite> {
+        if let Some(splitting) = self.identity().splitting.clone() {
+            let change = self.change_of_documents(&splitting, write).await?;
+            return Ok(CompletedWrite { change, came_without: Vec::new() });
         }
+        let came_without = came_without(&write);
+        Ok(CompletedWrite { change: Change::Write(self.with_embeddings(write).await?), came_without })
     }
 
     async fn with_embeddings(&self, mut write: Write) -> Result<Write> {
@@ -145,6 +147,46 @@ impl Collection {
         }
         Ok(transaction)
     }
+}
+
+/// A write as its collection takes it, with what was made for it.
+#[derive(Debug)]
+pub(crate) struct CompletedWrite {
+    /// The change.
+    pub(crate) change: Change,
+    /// The places of the records that came without an embedding.
+    pub(crate) came_without: Vec<usize>,
+}
+
+fn came_without(write: &Write) -> Vec<usize> {
+    let places = |lack: &mut dyn Iterator<Item = bool>| {
+        lack.enumerate().filter(|(_, lacks)| *lacks).map(|(place, _)| place).collect()
+    };
+    match write {
+        Write::Add(records) | Write::Upsert(records) => {
+            places(&mut records.iter().map(|record| record.embedding.is_empty()))
+        }
+        Write::Update(updates) | Write::Merge(updates) => {
+            places(&mut updates.iter().map(|update| update.embedding.is_none()))
+        }
+        Write::Delete(_) => Vec::new(),
+    }
+}
+
+/// The write as it came, without the embeddings that were made for records at these places.
+pub(crate) fn without_embeddings(mut write: Write, places: &[usize]) -> Write {
+    for place in places {
+        match &mut write {
+            Write::Add(records) | Write::Upsert(records) => {
+                records.get_mut(*place).into_iter().for_each(|record| record.embedding.clear());
+            }
+            Write::Update(updates) | Write::Merge(updates) => {
+                updates.get_mut(*place).into_iter().for_each(|update| update.embedding = None);
+            }
+            Write::Delete(_) => {}
+        }
+    }
+    write
 }
 
 /// The documents that need an embedding, in the order of their records.

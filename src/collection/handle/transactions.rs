@@ -2,11 +2,31 @@
 //! Invariant: whether they hold is decided where the commit takes its slot, not by what this instance remembers.
 
 use super::Collection;
-use crate::collection::request::{Transaction, WriteOutcome};
+use crate::bucket::StoreTime;
+use crate::collection::request::{Guard, Selection, Transaction, Write, WriteOutcome};
 use crate::collection::write::change::Change;
 use crate::error::Result;
+use crate::stream::writer::Written;
 
 impl Collection {
+    /// Writes if all guards hold right before, and returns when the store answered. The caller reserves the memory
+    /// for it ([`room_for`](Self::room_for)).
+    ///
+    /// # Errors
+    /// `Conflict` if a guard does not hold: nothing was written.
+    pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
+        let pinned = self.used().await?;
+        pinned.wait_while_held().await;
+        pinned.inner.stream.write(Change::Guarded(guards, write)).await
+    }
+
+    /// Brings readers up to date. Returns the store time at which there was no newer commit. A snapshot taken before
+    /// the call shows a state older than that time.
+    pub(crate) async fn caught_up(&self) -> Result<Option<StoreTime>> {
+        let nothing = Write::Delete(Selection { ids: Some(Vec::new()), ..Selection::default() });
+        Ok(self.write_guarded(Vec::new(), nothing).await?.date)
+    }
+
     /// Commits writes that follow from what was read: all of them in one commit, or none. Nothing is locked, so read
     /// and try again where another writer was faster. Writes that changed nothing, such as a delete of a missing
     /// record, count as no write.
@@ -40,6 +60,7 @@ impl Collection {
         // IMPORTANT: reserve before pinning, so that a load which waits for room never waits for this write.
         let _room = self.room_for(&change).await?;
         let pinned = self.used().await?;
+        pinned.wait_while_held().await;
         Ok(pinned.inner.stream.write(change).await?.answer)
     }
 }

@@ -2,16 +2,14 @@
 //! Invariant: a write returns once the change is in the bucket, or says that it may not be.
 
 use super::Collection;
-use crate::bucket::StoreTime;
 use crate::collection::request::documents::DocumentWrite;
-use crate::collection::request::{Guard, Selection, Write, WriteOutcome};
+use crate::collection::request::{Selection, Write, WriteOutcome};
 use crate::collection::write::change::Change;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::interrupt::Interrupt;
 use crate::memory::{Purpose, Reservation};
 use crate::record::{Record, RecordUpdate};
-use crate::stream::writer::Written;
 
 impl Collection {
     /// Applies a write request durably: when this returns, the change is in the bucket. The whole request is in one
@@ -23,8 +21,8 @@ impl Collection {
     /// an object of the collection is damaged and it is read-only. `NoRoom`: there is no memory for the write;
     /// nothing was applied. Deletes are never refused for lack of memory.
     pub async fn write(&self, write: Write) -> Result<WriteOutcome> {
-        let change = self.completed(write).await?;
-        self.offer(change).await.map_err(|(error, _)| error)
+        let completed = self.completed(write).await?;
+        self.offer(completed.change).await.map_err(|(error, _)| error)
     }
 
     /// Applies a change that is [completed](Self::completed). A refused one is handed back where possible.
@@ -37,6 +35,7 @@ impl Collection {
             Err(error) => return Err((error, change.for_another().map(Box::new))),
         };
         let change = pinned.prepared(change).await.map_err(lost)?;
+        pinned.wait_while_held().await;
         let offered = pinned.inner.stream.offer(change).await;
         let back = |change: Box<Change>| change.for_another().map(Box::new);
         offered.map(|written| written.answer).map_err(|refusal| (refusal.error, refusal.request.and_then(back)))
@@ -87,23 +86,6 @@ impl Collection {
             Some(room) => Ok(Some(room)),
             None => (self.inner.surroundings.hooks.make_room)(self.identity().id, need).await.map(Some),
         }
-    }
-
-    /// Writes if all guards hold right before, and returns when the store answered. The caller reserves the memory
-    /// for it ([`room_for`](Self::room_for)).
-    ///
-    /// # Errors
-    /// `Conflict` if a guard does not hold: nothing was written.
-    pub(crate) async fn write_guarded(&self, guards: Vec<Guard>, write: Write) -> Result<Written<WriteOutcome>> {
-        let pinned = self.used().await?;
-        pinned.inner.stream.write(Change::Guarded(guards, write)).await
-    }
-
-    /// Brings readers up to date. Returns the store time at which there was no newer commit. A snapshot taken before
-    /// the call shows a state older than that time.
-    pub(crate) async fn caught_up(&self) -> Result<Option<StoreTime>> {
-        let nothing = Write::Delete(Selection { ids: Some(Vec::new()), ..Selection::default() });
-        Ok(self.write_guarded(Vec::new(), nothing).await?.date)
     }
 
     /// Inserts records; one whose id exists already is skipped.

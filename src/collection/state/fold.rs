@@ -3,6 +3,7 @@
 //! Invariant: the state is a fold of commits in order; an error changes nothing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -13,7 +14,7 @@ use super::graphs::{self, GraphPart};
 use super::inverted::stored;
 use super::snapshot::{ChunkView, RowRef, Snapshot};
 use crate::format::inverted::Inverted;
-use crate::format::{Commit, CommitKind, FormatError, Rows, StreamConfig};
+use crate::format::{Commit, CommitKind, FormatError, Handover, Rows, StreamConfig};
 use crate::record::Version;
 
 impl Snapshot {
@@ -123,8 +124,17 @@ impl Snapshot {
             return Err(FormatError::Damaged(format!("expected commit {next}, got {version}{ended}")));
         }
         if commit.header.kind == CommitKind::Drop {
-            self.end(version);
+            match commit.header.successor() {
+                // Until the name has passed, there are no newer records than these.
+                Some(successor) => {
+                    (self.version, self.dropped, self.successor) = (version, true, Some(successor));
+                }
+                None => self.end(version),
+            }
             return Ok(());
+        }
+        if commit.header.handover == Some(Handover::Hold) {
+            self.held_at = Some(Instant::now());
         }
         let change = commit.header.config.as_ref();
         change.map_or(Ok(()), |change| self.check_change(change))?;

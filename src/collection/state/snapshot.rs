@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roaring::RoaringBitmap;
 
@@ -15,6 +15,7 @@ use super::id_table::IdHasher;
 use super::selections::SelectionCache;
 use crate::collection::estimate;
 use crate::error::{Error, Result};
+use crate::format::Successor;
 use crate::index::LazyCodes;
 use crate::record::{Address, Metric, Version};
 
@@ -114,6 +115,10 @@ pub struct Snapshot {
     /// The kinds of values that metadata keys have held.
     pub(in crate::collection) key_types: Arc<KeyTypes>,
     pub(in crate::collection) dropped: bool,
+    /// What goes on in place of the collection. Its records stay readable until the catalog says so, too.
+    pub(in crate::collection) successor: Option<Successor>,
+    /// When a hold was last seen.
+    pub(in crate::collection) held_at: Option<Instant>,
     pub(in crate::collection) hasher: IdHasher,
     /// See [`Snapshot::evicted_bytes`].
     pub(in crate::collection) evicted_bytes: u64,
@@ -137,6 +142,8 @@ impl Snapshot {
             live: 0,
             key_types: Arc::default(),
             dropped: false,
+            successor: None,
+            held_at: None,
             hasher: IdHasher::new(rand::random()),
             evicted_bytes: 0,
             scanned_us: Arc::default(),
@@ -150,9 +157,28 @@ impl Snapshot {
         self.version
     }
 
-    /// Refuses reads and writes of a collection that has ended.
+    /// Refuses reads of a collection that has ended, unless another is about to go on in its place.
     pub(in crate::collection) fn check_alive(&self) -> Result<()> {
-        if self.dropped { Err(Error::not_found("the collection was deleted")) } else { Ok(()) }
+        match self.dropped && self.successor.is_none() {
+            true => Err(Error::not_found("the collection was deleted")),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses writes to a collection that has ended.
+    pub(in crate::collection) fn check_writable(&self) -> Result<()> {
+        match (self.dropped, self.successor) {
+            (false, _) => Ok(()),
+            (true, None) => Err(Error::not_found("the collection was deleted")),
+            (true, Some(_)) => {
+                Err(Error::not_found("the collection was embedded anew: open the one that has its name now"))
+            }
+        }
+    }
+
+    /// How long ago writers were last asked to wait.
+    pub(in crate::collection) fn held_for(&self) -> Option<Duration> {
+        self.held_at.map(|at| at.elapsed())
     }
 
     /// Floats of an embedding; `None` until the first record, 0 where records have none.

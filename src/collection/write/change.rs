@@ -4,6 +4,8 @@ use crate::collection::estimate;
 use crate::collection::read::select::Matched;
 use crate::collection::request::documents::{DocumentUpdate, DocumentWrite};
 use crate::collection::request::{Guard, Transaction, Write};
+use crate::format::Successor;
+use crate::record::Version;
 use crate::stream::state::Weight;
 
 /// A change of a collection: a write, or its end.
@@ -19,8 +21,15 @@ pub enum Change {
     Documents(DocumentWrite, Matched),
     /// Writes records in several steps, unless what they follow from has changed.
     Transaction(Transaction),
+    /// Writes records in several steps, unless a commit has come since that version. There is a commit even if nothing
+    /// changes, so that nothing else can follow from that version.
+    After(Option<Version>, Vec<Write>),
+    /// Asks writers to wait for a moment: a handover is near.
+    Hold,
     /// Ends the collection.
     Drop,
+    /// Ends the collection, unless a commit has come since that version.
+    End(Version, Option<Successor>),
 }
 
 impl Change {
@@ -29,7 +38,12 @@ impl Change {
         match self {
             Change::Write(write) | Change::Prepared(_, write) => Some(Change::Write(write)),
             Change::Documents(write, _) => Some(Change::Documents(write, Matched::default())),
-            Change::Guarded(..) | Change::Transaction(_) | Change::Drop => None,
+            Change::Guarded(..)
+            | Change::Transaction(_)
+            | Change::After(..)
+            | Change::Hold
+            | Change::Drop
+            | Change::End(..) => None,
         }
     }
 
@@ -40,7 +54,8 @@ impl Change {
                 std::slice::from_ref(write)
             }
             Change::Transaction(transaction) => &transaction.writes,
-            Change::Documents(..) | Change::Drop => &[],
+            Change::After(_, writes) => writes,
+            Change::Documents(..) | Change::Hold | Change::Drop | Change::End(..) => &[],
         }
     }
 

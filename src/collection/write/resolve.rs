@@ -17,9 +17,9 @@ use crate::collection::state::{KeyType, KeyTypes};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
-use crate::format::{Row, RowOp, StreamConfig};
+use crate::format::{Handover, Row, RowOp, StreamConfig};
 use crate::interrupt::Interrupt;
-use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate};
+use crate::record::{Address, MetaValue, Metadata, MetadataPatch, Record, RecordUpdate, Version};
 use crate::stream::state::Resolution;
 
 /// Resolves a batch against a snapshot. `deletions` are those that led to it.
@@ -60,27 +60,42 @@ pub(super) struct Resolver<'a> {
     /// Bytes of the rows before the present request.
     bytes_before: usize,
     dropping: bool,
+    handover: Option<Handover>,
+    /// Whether a commit is wanted even if nothing changes.
+    fence: bool,
 }
 
 impl<'a> Resolver<'a> {
     fn new(base: &'a Snapshot, deletions: &'a RecentDeletions, limits: &'a Limits) -> Resolver<'a> {
         let (dimension, learnt, overlay) = (base.dimension(), KeyTypes::default(), Overlay::new(base));
-        Resolver { base, deletions, limits, dimension, learnt, overlay, bytes_before: 0, dropping: false }
+        Resolver {
+            base,
+            deletions,
+            limits,
+            dimension,
+            learnt,
+            overlay,
+            bytes_before: 0,
+            dropping: false,
+            handover: None,
+            fence: false,
+        }
     }
 
     /// A drop has no rows: earlier writes of the batch took effect and ended at once.
     fn finish(self) -> Resolution<WriteOutcome> {
         if self.dropping {
-            return Resolution { drop: true, ..Resolution::default() };
+            return Resolution { drop: true, handover: self.handover, ..Resolution::default() };
         }
         let fixed = self.dimension.filter(|_| self.base.dimension().is_none());
         let config = StreamConfig { key_types: self.learnt, ..StreamConfig::of_dimension(fixed) };
         let config = (!config.is_empty()).then_some(config);
-        Resolution { rows: self.overlay.into_rows(), config, ..Resolution::default() }
+        let (handover, fence) = (self.handover, self.fence);
+        Resolution { rows: self.overlay.into_rows(), config, handover, fence, ..Resolution::default() }
     }
 
     fn change(&mut self, change: &'a Change) -> Result<WriteOutcome> {
-        self.base.check_alive()?;
+        self.base.check_writable()?;
         self.bytes_before = self.overlay.size_bytes();
         if self.dropping {
             return Err(Error::not_found("the collection was deleted"));
@@ -94,9 +109,37 @@ impl<'a> Resolver<'a> {
             }
             Change::Documents(write, matched) => self.documents(write, matched),
             Change::Transaction(transaction) => self.transaction(transaction),
+            Change::After(version, writes) => {
+                version.map_or(Ok(()), |version| self.check_newest(version))?;
+                let outcome = self.all_or_none(writes)?;
+                self.fence = true;
+                Ok(outcome)
+            }
+            Change::Hold => {
+                (self.fence, self.handover) = (true, Some(Handover::Hold));
+                Ok(WriteOutcome::default())
+            }
             Change::Drop => {
                 self.dropping = true;
                 Ok(WriteOutcome::default())
+            }
+            Change::End(version, successor) => {
+                self.check_newest(*version)?;
+                self.dropping = true;
+                self.handover = successor.map(Handover::To);
+                Ok(WriteOutcome::default())
+            }
+        }
+    }
+
+    /// Refuses a change that follows from `version` if anything was written since, be it earlier in this batch.
+    fn check_newest(&self, version: Version) -> Result<()> {
+        let newest = self.base.version();
+        match newest == version && self.overlay.len() == 0 && !self.fence {
+            true => Ok(()),
+            false => {
+                let what = format!("another writer wrote after version {version}; nothing was written");
+                Err(Error::new(ErrorKind::Conflict, what))
             }
         }
     }

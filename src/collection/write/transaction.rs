@@ -5,7 +5,7 @@
 
 use super::resolve::Resolver;
 use crate::collection::read::select::Matched;
-use crate::collection::request::{Transaction, WriteOutcome};
+use crate::collection::request::{Transaction, Write, WriteOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Version;
 
@@ -15,9 +15,14 @@ impl<'a> Resolver<'a> {
         if let Some(read) = transaction.read {
             self.check_unchanged(read, transaction)?;
         }
+        self.all_or_none(&transaction.writes)
+    }
+
+    /// Applies writes one after another; if one is refused, none.
+    pub(super) fn all_or_none(&mut self, writes: &'a [Write]) -> Result<WriteOutcome> {
         self.all_or_nothing(|resolver| {
             let mut sum = WriteOutcome::default();
-            for write in &transaction.writes {
+            for write in writes {
                 let outcome = resolver.write(write, &Matched::default())?;
                 sum.applied += outcome.applied;
                 sum.skipped += outcome.skipped;

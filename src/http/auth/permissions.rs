@@ -91,6 +91,10 @@ const TABLE: &[RouteGroup] = &[
         ("GET", "/{name}/count", READ),
         ("POST", "/{name}/count", READ),
         ("POST", "/{name}/embed", READ),
+        ("GET", "/{name}/reembed", READ),
+        // In the end it drops a collection.
+        ("POST", "/{name}/reembed", ADMIN),
+        ("DELETE", "/{name}/reembed", ADMIN),
         ("POST", "/{name}/facets", READ),
         ("POST", "/{name}/get", READ),
         ("POST", "/{name}/search", READ),

@@ -76,9 +76,14 @@ impl ChromaCollection {
 
     fn new(info: CollectionInfo, types: &KeyTypes) -> Result<ChromaCollection, ChromaError> {
         let schema = schema_of(&info.extension, info.metric, &info.index)?;
-        let RequestedConfiguration { space, hnsw, embedding_function } = schema.configuration();
+        let RequestedConfiguration { hnsw, embedding_function, .. } = schema.configuration();
+        let space = info.metric.into();
         let embedder = info.embedder.as_ref();
-        let embedding_function = embedding_function.or_else(|| embedder.and_then(EmbeddingFunction::of_embedder));
+        // One that was embedded anew has the schema of the time before.
+        let made_by = |function: &EmbeddingFunction| function.embedder().is_some_and(|made| Some(&made) == embedder);
+        let embedding_function = embedding_function
+            .filter(|function| embedder.is_none() || made_by(function))
+            .or_else(|| embedder.and_then(EmbeddingFunction::of_embedder));
         let hnsw = HnswJson {
             space,
             ef_construction: hnsw.ef_construction,

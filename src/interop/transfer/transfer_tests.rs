@@ -52,6 +52,7 @@ fn identity() -> Identity {
         embedder: Some(Embedder::model("tiny").prefixes("q: ", "")),
         splitting: Some(crate::text::Splitting::sentences(3, 1)),
         index: IndexSettings { m: 24, ..IndexSettings::default() },
+        complete_at: crate::record::Version(0),
         extension: Map::from_iter([("schema".to_owned(), json!({"a": 1.0}))]),
     }
 }

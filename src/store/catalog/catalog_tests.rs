@@ -31,6 +31,8 @@ fn record(name: &str) -> Box<CollectionRecord> {
         },
         state: RecordState::Live,
         forked_from: None,
+        fills_in_for: None,
+        replaces: None,
         other: Map::new(),
     })
 }
@@ -49,6 +51,7 @@ fn run(state: &mut CatalogState, requests: &[CatalogWrite]) -> Vec<Option<ErrorK
         nonce: Nonce(1),
         prev: None,
         config: None,
+        handover: None,
     };
     state.apply(&Commit { header, rows: Rows::from_iter(resolution.rows) }).unwrap();
     resolution.answers.into_iter().map(|a| a.err().map(|e| e.kind())).collect()

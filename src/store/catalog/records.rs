@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::collection::request::{Embedder, IndexSettings, Scope};
 use crate::format::FormatError;
-use crate::record::{CollectionId, Metric};
+use crate::record::{CollectionId, Metric, Version};
 use crate::text::{Splitting, TextSettings};
 
 /// Whether a record stands for something live.
@@ -69,9 +69,24 @@ pub struct CollectionRecord {
     /// The collection that this one was forked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<CollectionId>,
+    /// The collection whose place this one is to take, once it is filled. Until then it is hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fills_in_for: Option<CollectionId>,
+    /// The collection whose place this one has taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
     /// Fields of newer versions.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// What a collection has taken the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Which collection.
+    pub collection: CollectionId,
+    /// The version of the successor at which it had all records.
+    pub version: Version,
 }
 
 impl CollectionRecord {

@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::CatalogState;
 use super::records::{
-    CollectionRecord, Configuration, DatabaseRecord, NameKey, RecordState, TenantRecord, collection_id, database_id,
-    tenant_id,
+    CollectionRecord, Configuration, DatabaseRecord, NameKey, RecordState, Replaced, TenantRecord, collection_id,
+    database_id, tenant_id,
 };
 use crate::collection::request::{IndexSettings, Scope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Row, RowOp};
+use crate::format::{Row, RowOp, Successor};
 use crate::record::{CollectionId, Metric};
 use crate::store::modify::CollectionChange;
 use crate::text::TextSettings;
@@ -31,6 +31,8 @@ pub enum CatalogWrite {
     Modify { id: CollectionId, change: Box<CollectionChange> },
     /// The collection's log has ended: frees the name.
     MarkDropped { id: CollectionId },
+    /// The collection's log has ended with a successor, which takes its name (docs/protocol.md#handover).
+    HandOver { id: CollectionId, to: Successor },
     /// Removes a record: its objects are gone, or its create came too late.
     Remove { id: CollectionId },
     /// Blocks the id of objects that no record names: from now on no create of this id can succeed.
@@ -77,6 +79,7 @@ impl<'a> CatalogOverlay<'a> {
             CatalogWrite::Create { id, record } => self.create(*id, record),
             CatalogWrite::Modify { id, change } => self.modify(*id, change),
             CatalogWrite::MarkDropped { id } => self.mark_dropped(*id),
+            CatalogWrite::HandOver { id, to } => self.hand_over(*id, *to),
             CatalogWrite::Remove { id } => {
                 if self.collection(*id).is_some() {
                     self.collections.insert(*id, None);
@@ -124,6 +127,23 @@ impl<'a> CatalogOverlay<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    /// Name, metadata and what can be modified are those of this moment: they may have changed while the successor was
+    /// filled. A successor that is gone, with its database perhaps, leaves a mere drop.
+    fn hand_over(&mut self, id: CollectionId, to: Successor) -> Result<()> {
+        let Some(before) = self.collection(id).filter(|record| record.is_live()) else { return Ok(()) };
+        self.mark_dropped(id)?;
+        let after = self.collection(to.collection).filter(|after| after.is_live() && after.fills_in_for == Some(id));
+        let Some(after) = after else { return Ok(()) };
+        let mut record = after.as_ref().clone();
+        (record.tenant, record.database) = (before.tenant.clone(), before.database.clone());
+        (record.name, record.metadata) = (before.name.clone(), before.metadata.clone());
+        record.configuration.index.ef_search = before.configuration.index.ef_search;
+        record.configuration.extension = before.configuration.extension.clone();
+        record.fills_in_for = None;
+        record.replaces = Some(Replaced { collection: id, version: to.version });
+        self.put_collection(to.collection, record)
     }
 
     fn create_tenant(&mut self, name: &str) -> Result<()> {
@@ -309,6 +329,8 @@ fn condemned(id: CollectionId) -> CollectionRecord {
         configuration,
         state: RecordState::Dropped,
         forked_from: None,
+        fills_in_for: None,
+        replaces: None,
         other: Map::from_iter([("orphan".to_owned(), Value::Bool(true))]),
     }
 }
