@@ -9,6 +9,7 @@ mod transactions;
 mod writes;
 
 pub(crate) use handover::HOLD;
+#[cfg(feature = "server")]
 pub(crate) use texts::{CompletedWrite, without_embeddings};
 
 use std::sync::atomic::{AtomicU64, Ordering};

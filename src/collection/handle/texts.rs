@@ -155,6 +155,7 @@ pub(crate) struct CompletedWrite {
     /// The change.
     pub(crate) change: Change,
     /// The places of the records that came without an embedding.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) came_without: Vec<usize>,
 }
 
@@ -174,6 +175,7 @@ fn came_without(write: &Write) -> Vec<usize> {
 }
 
 /// The write as it came, without the embeddings that were made for records at these places.
+#[cfg(feature = "server")]
 pub(crate) fn without_embeddings(mut write: Write, places: &[usize]) -> Write {
     for place in places {
         match &mut write {
