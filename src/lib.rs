@@ -51,6 +51,8 @@ pub mod http;
 mod index;
 mod interop;
 mod interrupt;
+#[cfg(feature = "server")]
+mod layout;
 mod log;
 mod memory;
 #[cfg(feature = "provider")]

@@ -113,6 +113,8 @@ struct CollectionInner {
     graph_turn: tokio::sync::Mutex<()>,
     inverted_rounds: Mutex<InvertedRounds>,
     pins: Pins,
+    #[cfg(feature = "server")]
+    map: Arc<super::map::MapPlace>,
     /// Made by the first search for words, of settings that never change.
     analyser: OnceLock<Arc<Analyser>>,
 }
@@ -138,6 +140,8 @@ impl Collection {
             graph_turn,
             inverted_rounds: Mutex::default(),
             pins,
+            #[cfg(feature = "server")]
+            map: Arc::default(),
             analyser: OnceLock::new(),
         };
         Collection { inner: Arc::new(inner) }
@@ -355,6 +359,11 @@ impl Collection {
     #[doc(hidden)]
     pub fn parts(&self) -> GraphParts {
         self.present().parts()
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn map_place(&self) -> &Arc<super::map::MapPlace> {
+        &self.inner.map
     }
 
     pub(crate) fn pins(&self) -> &Pins {

@@ -11,6 +11,7 @@
 //! - [`stream_state`]: to the stream that commits come from.
 //! - [`handle`]: to callers, the compute pools and the bucket.
 //! - [`graph_maintenance`] and [`inverted_maintenance`]: to stored indexes.
+//! - `map`: to threads that lay it out in two dimensions.
 //! - [`pin`]: to the store, which loads and evicts.
 //! - [`answers`], [`scan`], [`version_view`]: to callers who take records piece by piece, or read one version often.
 //!
@@ -22,6 +23,8 @@ pub mod graph_maintenance;
 mod graph_policy;
 pub mod handle;
 pub mod inverted_maintenance;
+#[cfg(feature = "server")]
+pub mod map;
 pub mod pin;
 pub mod read;
 pub mod request;

@@ -19,23 +19,29 @@ pub(super) struct LaterThreads {
     pool: OnceLock<Arc<rayon::ThreadPool>>,
     permits: Semaphore,
     waiting: AtomicUsize,
+    /// Whose turn it is to do long work.
+    long: Semaphore,
 }
 
 impl LaterThreads {
     pub(super) fn new(count: usize) -> LaterThreads {
         let (count, waiting) = (count.max(1), AtomicUsize::new(0));
-        LaterThreads { count, pool: OnceLock::new(), permits: Semaphore::new(count), waiting }
+        LaterThreads { count, pool: OnceLock::new(), permits: Semaphore::new(count), waiting, long: Semaphore::new(1) }
     }
 
     fn pool(&self) -> Result<Arc<rayon::ThreadPool>> {
         if let Some(pool) = self.pool.get() {
             return Ok(pool.clone());
         }
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(self.count).thread_name(|i| format!("later-{i}"));
-        let pool = threads.start_handler(|_| yield_to_others()).build();
-        let pool = pool.map_err(|e| Error::internal(format!("the threads for batches cannot be started: {e}")))?;
+        let pool = low_priority_pool(self.count, "later")?;
         Ok(self.pool.get_or_init(|| Arc::new(pool)).clone())
     }
+}
+
+fn low_priority_pool(threads: usize, name: &'static str) -> Result<rayon::ThreadPool> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(move |i| format!("{name}-{i}"));
+    let pool = threads.start_handler(|_| yield_to_others()).build();
+    pool.map_err(|e| Error::internal(format!("the threads for batches cannot be started: {e}")))
 }
 
 impl Compute {
@@ -66,6 +72,16 @@ impl Compute {
         let mut done: Vec<(usize, T)> = try_join_all(lanes).await?.into_iter().flatten().collect();
         done.sort_unstable_by_key(|(number, _)| *number);
         Ok(done.into_iter().map(|(_, result)| result).collect())
+    }
+
+    /// Runs one piece of work that may take minutes, at a low priority and on threads of its own, so that batches go on
+    /// beside it. One runs at a time.
+    pub async fn long_work<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
+        let _place = self.later_place()?;
+        let _turn = self.later.long.acquire().await.map_err(|_| closed())?;
+        let (pool, asker) = (low_priority_pool(self.later.count, "long")?, Asker::default());
+        let gone = asker.gone();
+        Ok(off_thread(move || pool.install(|| work(&Interrupt::new(gone, || {})))).await?)
     }
 
     fn later_place(&self) -> Result<QueuePlace<'_>> {

@@ -28,6 +28,7 @@ mod in_process;
 mod incoming;
 mod listen;
 #[cfg(feature = "mcp")]
+mod map;
 mod mcp;
 mod meter;
 mod metrics;
@@ -241,6 +242,9 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::POST, "/api/collections/{name}/count", post(records::count_matching)),
         (Method::POST, "/api/collections/{name}/facets", post(facets::facets)),
         (Method::POST, "/api/collections/{name}/embed", post(embeddings::embed)),
+        (Method::POST, "/api/collections/{name}/map", post(map::begin)),
+        (Method::GET, "/api/collections/{name}/map", get(map::fetch)),
+        (Method::POST, "/api/collections/{name}/neighbors", post(map::neighbors)),
         (Method::POST, "/api/collections/{name}/reembed", post(reembed::begin)),
         (Method::GET, "/api/collections/{name}/reembed", get(reembed::status)),
         (Method::DELETE, "/api/collections/{name}/reembed", delete(reembed::stop)),

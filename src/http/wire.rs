@@ -315,7 +315,7 @@ pub(crate) struct EmptyBody {}
 
 super::body::bodies! {
     Records: RecordsBody, UpdatesBody;
-    Query: CountBody, DeleteBody, EmbedBody, FacetsRequestBody, GetBody;
+    Query: super::map::NeighborsBody, CountBody, DeleteBody, EmbedBody, FacetsRequestBody, GetBody;
     Settings: CreateBody, EmptyBody, ReembedBody;
 }
 

@@ -6,6 +6,7 @@ mod agents;
 mod bad_requests;
 mod beside;
 mod hostile;
+mod map;
 mod names;
 mod native;
 mod reembed;

@@ -10,6 +10,8 @@ pub(super) mod get;
 mod groups;
 pub(super) mod insertion_order;
 mod leaf;
+#[cfg(feature = "server")]
+pub mod map;
 pub(super) mod ranked;
 mod search;
 pub(super) mod select;

@@ -91,6 +91,9 @@ const TABLE: &[RouteGroup] = &[
         ("GET", "/{name}/count", READ),
         ("POST", "/{name}/count", READ),
         ("POST", "/{name}/embed", READ),
+        ("GET", "/{name}/map", READ),
+        ("POST", "/{name}/map", READ),
+        ("POST", "/{name}/neighbors", READ),
         ("GET", "/{name}/reembed", READ),
         // In the end it drops a collection.
         ("POST", "/{name}/reembed", ADMIN),

@@ -17,6 +17,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+#[cfg(feature = "server")]
+use arrow::array::{ArrayRef, Float32Array, StringArray};
 use arrow::buffer::Buffer;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
@@ -25,6 +27,8 @@ use bytes::Bytes;
 pub use self::parquet_rows::{ParquetRows, Steps};
 #[cfg(feature = "server")]
 pub use self::records_out::RecordStream;
+#[cfg(feature = "server")]
+use crate::collection::map::CollectionMap;
 use crate::collection::request::QueryAnswer;
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -239,6 +243,26 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
     }
 }
 
+/// A map as an Arrow IPC stream of one batch: `id`, `x` and `y`. The schema's metadata has the `version`, and where
+/// they were measured `trustworthiness` and `continuity`.
+///
+/// # Errors
+/// `Internal` only: all data comes from the store.
+#[cfg(feature = "server")]
+pub fn ipc_from_map(map: &CollectionMap) -> Result<Vec<u8>> {
+    let ids = StringArray::from_iter_values(&map.ids);
+    let axis = |axis: usize| Float32Array::from_iter_values(map.points.iter().map(|point| point[axis]));
+    let columns: [(&str, ArrayRef); 3] = [("id", Arc::new(ids)), ("x", Arc::new(axis(0))), ("y", Arc::new(axis(1)))];
+    let batch = RecordBatch::try_from_iter(columns);
+    let batch = batch.map_err(|e| Error::internal("the map is no arrow batch").with_source(e))?;
+    let mut told = HashMap::from([("version".to_owned(), map.version.to_string())]);
+    if let Some(measured) = map.faithfulness {
+        told.insert("trustworthiness".to_owned(), format!("{:.4}", measured.trustworthiness));
+        told.insert("continuity".to_owned(), format!("{:.4}", measured.continuity));
+    }
+    stream_of(batch, told)
+}
+
 /// A search's results as an Arrow IPC stream of one batch, see [`batch_from_hits`]; the schema's
 /// metadata has the `version` that was read.
 ///
@@ -246,8 +270,11 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
 /// `Internal` only: all data comes from the store.
 pub fn ipc_from_answer(answer: &QueryAnswer) -> Result<Vec<u8>> {
     let batch = batch_from_hits(&answer.results)?;
-    let version = HashMap::from([("version".to_owned(), answer.version.to_string())]);
-    let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(version));
+    stream_of(batch, HashMap::from([("version".to_owned(), answer.version.to_string())]))
+}
+
+fn stream_of(batch: RecordBatch, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(metadata));
     let mut bytes = Vec::new();
     let written = batch.with_schema(schema.clone()).and_then(|batch| {
         let mut writer = StreamWriter::try_new(&mut bytes, &schema)?;
