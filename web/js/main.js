@@ -1,0 +1,109 @@
+// The start: which view is shown, what happens when the server goes away or wants a key.
+
+import { parse } from "./core/address.js";
+import { ApiError, api, events } from "./core/api.js";
+import { session } from "./core/session.js";
+import { makeShell } from "./core/shell.js";
+import { put } from "./ui/dom.js";
+import { askForKey } from "./ui/key_dialog.js";
+import { empty, failed, waiting } from "./ui/notice.js";
+
+const VIEWS = {
+  collections: () => import("./views/collections.js"), files: () => import("./views/files.js"), health: () => import("./views/health.js"),
+  bucket: () => import("./views/bucket.js"), console: () => import("./views/console.js"),
+};
+const OF_COLLECTION = {
+  records: () => import("./views/records.js"), search: () => import("./views/search.js"), map: () => import("./views/map.js"),
+  history: () => import("./views/history.js"), overview: () => import("./views/overview.js"),
+};
+const AGAIN_MS = 1000, HEALTH_MS = 5000;
+
+let leave = new AbortController();
+let asking = null, isAway = false;
+const shell = makeShell({ changeKey: () => need("Another key changes what this page may do.") });
+
+function loader([place = "collections", name, view = "records"]) {
+  return place === "collections" && name ? OF_COLLECTION[view] : VIEWS[place];
+}
+
+// Shows what the address says. `keepFocus`: the person did not ask to go somewhere else.
+async function show({ keepFocus = false } = {}) {
+  leave.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  const { path, query } = parse(location.hash);
+  shell.at(path.length ? path : ["collections"]);
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+  const load = loader(path);
+  if (!load) { put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." })); return; }
+  const late = setTimeout(() => put(shell.main, waiting()), 150);
+  try {
+    const view = await load();
+    const node = await view.show({ path, query, signal, reload: () => show({ keepFocus: true }) });
+    clearTimeout(late);
+    if (signal.aborted) return;
+    put(shell.main, node);
+    document.title = `${view.title(path)} · Drumlin`;
+  } catch (error) {
+    clearTimeout(late);
+    if (error.name === "AbortError" || signal.aborted) return;
+    put(shell.main, failed(error instanceof ApiError ? error : Object.assign(error, { status: -1 }), () => show()));
+    if (!(error instanceof ApiError)) console.error(error);
+  }
+  if (!keepFocus) { shell.main.focus({ preventScroll: true }); scrollTo(0, 0); }
+}
+
+async function need(why) {
+  asking ??= askForKey(why).finally(() => { asking = null; });
+  if (await asking) show();
+}
+
+// While the server is away: asks once a second, and shows the view anew when it is back.
+async function lookForServer() {
+  if (isAway) return;
+  isAway = true;
+  shell.away(true);
+  shell.tell(null);
+  for (;;) {
+    await new Promise((resume) => setTimeout(resume, AGAIN_MS));
+    const health = await fetch(new URL("../../health", import.meta.url), { cache: "no-store" }).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+    if (health && health.status !== "starting") break;
+  }
+  isAway = false;
+  shell.away(false);
+  show({ keepFocus: true });
+  tellHealth();
+}
+
+let healthTimer;
+async function tellHealth() {
+  clearTimeout(healthTimer);
+  // A page in the background asks for nothing.
+  if (!document.hidden && !isAway) {
+    try { shell.tell(await api.health()); } catch { /* The event "away" has told it. */ }
+  }
+  healthTimer = setTimeout(tellHealth, HEALTH_MS);
+}
+
+events.addEventListener("away", lookForServer);
+events.addEventListener("keyneeded", () => need("The server did not accept the key of this page."));
+addEventListener("hashchange", () => show());
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); shell.main.focus(); });
+addEventListener("visibilitychange", () => { if (!document.hidden) tellHealth(); });
+
+async function start() {
+  tellHealth();
+  try { session.grant = await api.key(); } catch (error) {
+    if (error.status === 0) return;
+    // A server without the route says nothing of keys; a request that needs one will ask.
+  }
+  if (session.grant.required && !session.grant.scope) {
+    put(shell.main, empty({ title: "This server needs a key", text: "Ask whoever runs it, or make one with: drumlin key new --scope read", icon: "key" }));
+    shell.at(parse(location.hash).path);
+    await need("This server answers only to keys.");
+    return;
+  }
+  show();
+}
+
+start();
