@@ -89,8 +89,15 @@ function route(operation) {
     answer, snippets, reference(operation, description));
 }
 
+// What has to be filled in, and folded behind it what may be.
 function parameters(operation) {
-  return operation.parameters.length > 0 && h("div", { class: "columns-2" }, operation.parameters.map(({ name, in: place, required, schema, description }) => {
+  const [needed, further] = [true, false].map((wanted) => operation.parameters.filter(({ required }) => Boolean(required) === wanted));
+  const used = further.some(({ name }) => operation.values[name]);
+  return [fields(operation, needed), further.length > 0 && h("details", { class: "fold", open: used }, h("summary", {}, `Optional: ${further.map(({ name }) => name).join(", ")}`), fields(operation, further))];
+}
+
+function fields(operation, list) {
+  return list.length > 0 && h("div", { class: "columns-2" }, list.map(({ name, in: place, required, schema, description }) => {
     const s = resolve(schema, operation.description);
     return field(`${name}${required ? "" : ", optional"}`, input({ value: operation.values[name] ?? "", placeholder: s.default ?? (s.enum ?? []).join(" or ") ?? "", on: { input: (e) => { operation.values[name] = e.target.value; } } }), `${place}. ${description ?? ""}`);
   }));

@@ -91,6 +91,6 @@ async function compare(name, from, to, node, signal) {
     const found = await api.on(name, "compare", { from, to, limit: IDS }, { signal });
     const part = (heading, kind, { count: n, ids }, version) => h("section", { class: "card" }, h("h3", {}, heading, " ", h("span", { class: `badge plain ${kind}` }, integer(n))),
       ids.length > 0 ? h("div", { class: "chips" }, ids.map((id) => h("a", { class: "chip", href: link(["collections", name, "records"], { record: id, version }) }, id)), n > ids.length && h("span", { class: "chip" }, `and ${count(n - ids.length, "more", "more")}`)) : h("p", { class: "quiet" }, "None."));
-    put(node, h("div", { class: "columns-2", role: "status" }, part("Added", "good", found.added, to), part("Changed", "warn", found.changed, to), part("Removed", "bad", found.removed, from)));
+    put(node, h("div", { class: "columns-3", role: "status" }, part("Added", "good", found.added, to), part("Changed", "warn", found.changed, to), part("Removed", "bad", found.removed, from)));
   } catch (error) { if (error.name !== "AbortError") put(node, failed(error)); }
 }
