@@ -37,6 +37,7 @@ mod middleware;
 mod models;
 mod operations;
 mod origin_guard;
+mod page;
 mod rank_request;
 mod ranked;
 mod ranked_answer;
@@ -258,7 +259,8 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::GET, "/ready", get(operations::ready)),
         (Method::GET, "/metrics", get(operations::metrics)),
         (Method::GET, "/openapi.json", get(documentation::openapi)),
-        (Method::GET, "/docs", get(documentation::page)),
+        (Method::GET, "/api/key", get(page::key)),
+        (Method::GET, "/docs", get(page::documentation)),
         (Method::GET, "/", get(documentation::greeting)),
     ]
 }
@@ -276,7 +278,8 @@ fn router(store: Store, front: &Front) -> Router {
     };
     let router = router
         // These are not in the table either: browsers and people request them unprompted.
-        .route("/docs/", get(documentation::without_slash))
+        .route("/docs/", get(page::documentation))
+        .route(page::FILES, get(page::file))
         .route("/favicon.ico", get(documentation::icon))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method);

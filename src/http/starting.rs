@@ -1,8 +1,8 @@
-//! The routes before the store is open: `/health` and `/ready` answer at once, everything else answers 503 and names
-//! what the server waits for. Keys, limits and log apply as they do later.
+//! The routes before the store is open: `/health`, `/ready` and the page answer at once, everything else answers 503
+//! and names what the server waits for. Keys, limits and log apply as they do later.
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -15,12 +15,18 @@ use super::chroma;
 use super::chroma::error::ChromaError;
 use super::error::ApiError;
 use super::operations::without_names;
+use super::page;
 use crate::error::Error;
 use crate::store::opening::Opening;
 
 /// The routes while the store opens.
 pub(super) fn router(opening: Opening, front: &Front) -> Router {
-    let routes = Router::new().route("/health", get(health)).route("/ready", get(ready)).fallback(not_yet);
+    let trust_proxy = front.settings.trust_proxy;
+    let root = move |uri: Uri, headers: HeaderMap| async move {
+        if page::wants_page(&headers) { page::index(&headers, trust_proxy) } else { not_yet(uri).await }
+    };
+    let routes = Router::new().route("/health", get(health)).route("/ready", get(ready)).route("/", get(root));
+    let routes = routes.route(page::FILES, get(page::file)).route("/api/key", get(page::key)).fallback(not_yet);
     front.before(routes).with_state(opening)
 }
 

@@ -9,6 +9,7 @@ mod hostile;
 mod map;
 mod names;
 mod native;
+mod page;
 mod reembed;
 mod texts;
 mod words;

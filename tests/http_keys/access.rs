@@ -18,7 +18,8 @@ async fn open_routes_answer_without_a_key_and_name_nothing() {
     let server = with_full_key().await;
     for path in [
         "/",
-        "/docs",
+        "/page/js/main.js",
+        "/api/key",
         "/favicon.ico",
         "/openapi.json",
         "/health",
@@ -47,6 +48,27 @@ async fn open_routes_answer_without_a_key_and_name_nothing() {
     assert_eq!(location(None).await, "(shown with a key)");
     assert_eq!(location(Some(&shown("bearer", "wrong"))).await, "(shown with a key)");
     assert!(!location(Some(&shown("bearer", FULL))).await.contains("key"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_is_told_what_it_allows_and_a_stranger_that_nothing_is() {
+    let mut keys = Keys::new();
+    let reader = keys.add("reader", KeyScope::Read, &[]);
+    let bound = keys.add("bound", KeyScope::Write, &["acme", "prod"]);
+    let server = keys.serve(HttpSettings::default()).await;
+    let nothing = serde_json::json!({"required": true, "scope": null});
+    for (key, told) in [
+        ("", nothing.clone()),
+        ("a-wrong-key-that-nobody-has", nothing),
+        (reader.as_str(), serde_json::json!({"required": true, "scope": "read", "name": "reader"})),
+        (
+            bound.as_str(),
+            serde_json::json!({"required": true, "scope": "write", "name": "bound", "tenant": "acme", "database": "prod"}),
+        ),
+    ] {
+        assert_eq!(ask(&server, "GET", "/api/key", key).await.json(), told);
+    }
     server.stop().await;
 }
 

@@ -7,22 +7,28 @@ import { makeShell } from "./core/shell.js";
 import { put } from "./ui/dom.js";
 import { askForKey } from "./ui/key_dialog.js";
 import { empty, failed, waiting } from "./ui/notice.js";
+import * as bucket from "./views/bucket.js";
+import * as collections from "./views/collections.js";
+import * as consoleView from "./views/console.js";
+import * as files from "./views/files.js";
+import * as health from "./views/health.js";
+import * as historyView from "./views/history.js";
+import * as map from "./views/map.js";
+import * as overview from "./views/overview.js";
+import * as records from "./views/records.js";
+import * as search from "./views/search.js";
 
-const VIEWS = {
-  collections: () => import("./views/collections.js"), files: () => import("./views/files.js"), health: () => import("./views/health.js"),
-  bucket: () => import("./views/bucket.js"), console: () => import("./views/console.js"),
-};
-const OF_COLLECTION = {
-  records: () => import("./views/records.js"), search: () => import("./views/search.js"), map: () => import("./views/map.js"),
-  history: () => import("./views/history.js"), overview: () => import("./views/overview.js"),
-};
+// All views are fetched at once: they are small, and a browser that once failed to fetch a module, as while the server
+// restarts, does not try again.
+const VIEWS = { collections, files, health, bucket, console: consoleView };
+const OF_COLLECTION = { records, search, map, history: historyView, overview };
 const AGAIN_MS = 1000, HEALTH_MS = 5000;
 
 let leave = new AbortController();
 let asking = null, isAway = false;
 const shell = makeShell({ changeKey: () => need("Another key changes what this page may do.") });
 
-function loader([place = "collections", name, view = "records"]) {
+function viewOf([place = "collections", name, view = "records"]) {
   return place === "collections" && name ? OF_COLLECTION[view] : VIEWS[place];
 }
 
@@ -34,11 +40,10 @@ async function show({ keepFocus = false } = {}) {
   const { path, query } = parse(location.hash);
   shell.at(path.length ? path : ["collections"]);
   document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
-  const load = loader(path);
-  if (!load) { put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." })); return; }
+  const view = viewOf(path);
+  if (!view) { put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." })); return; }
   const late = setTimeout(() => put(shell.main, waiting()), 150);
   try {
-    const view = await load();
     const node = await view.show({ path, query, signal, reload: () => show({ keepFocus: true }) });
     clearTimeout(late);
     if (signal.aborted) return;
@@ -47,6 +52,8 @@ async function show({ keepFocus = false } = {}) {
   } catch (error) {
     clearTimeout(late);
     if (error.name === "AbortError" || signal.aborted) return;
+    // A server that starts is looked for until it has.
+    if (error.status === 503) api.health().then(({ status }) => { if (status === "starting") lookForServer(); }).catch(() => {});
     put(shell.main, failed(error instanceof ApiError ? error : Object.assign(error, { status: -1 }), () => show()));
     if (!(error instanceof ApiError)) console.error(error);
   }

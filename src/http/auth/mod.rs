@@ -56,7 +56,6 @@ impl Requester {
     }
 
     /// How much this requester may do; `None` if nothing.
-    #[cfg(feature = "mcp")]
     pub(super) fn scope(&self) -> Option<KeyScope> {
         match self {
             Requester::Anybody => Some(KeyScope::Admin),

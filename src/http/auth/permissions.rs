@@ -65,6 +65,9 @@ const TABLE: &[RouteGroup] = &[
         ("GET", "/", Open),
         ("GET", "/docs", Open),
         ("GET", "/docs/", Open),
+        // What a key allows is told to who has it; the files of the page are the same for all.
+        ("GET", "/api/key", Open),
+        ("GET", "/page/{*file}", Open),
         ("GET", "/favicon.ico", Open),
         ("GET", "/openapi.json", Open),
         // The answer names damaged objects and the bucket only for a key that sees the whole store.
@@ -309,7 +312,7 @@ mod tests {
         let mut served: BTreeSet<(String, String)> =
             crate::http::routes().iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
         served.insert((ANY.to_owned(), "/api/v1/{*rest}".to_owned()));
-        served.extend(["/docs/", "/favicon.ico"].map(|path| ("GET".to_owned(), path.to_owned())));
+        served.extend(["/docs/", "/favicon.ico", "/page/{*file}"].map(|path| ("GET".to_owned(), path.to_owned())));
         let rows = TABLE.iter().flat_map(|group| group.routes.iter().map(move |row| (row.0, group.prefix, row.1)));
         let rows: Vec<(String, String)> =
             rows.map(|(method, prefix, rest)| (method.to_owned(), format!("{prefix}{rest}"))).collect();

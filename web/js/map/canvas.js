@@ -4,7 +4,7 @@ import { rgb } from "./colours.js";
 
 export function canvas2d(canvas, { x, y, count }) {
   const context = canvas.getContext("2d");
-  let of = new Uint8Array(count), colours = new Uint32Array(12);
+  let of = new Uint8Array(count), colours = new Uint32Array(22);
   return {
     kind: "canvas",
     groups(next) { of = next; },

@@ -4,7 +4,7 @@ import { api } from "../core/api.js";
 import { figure, short } from "../core/format.js";
 import { rowsMatching } from "./selection.js";
 
-export const MOST = 10, OTHERS = 10, DIMMED = 11;
+export const MOST = 20, OTHERS = 20, DIMMED = 21;
 const RANGES = 7;
 
 // { of: Uint8Array, names: [{ name, count }], isRange }; points without a value are OTHERS.
@@ -24,7 +24,7 @@ async function conditionsFor(name, key, signal) {
   const ask = async (facet) => (await api.on(name, "facets", { facets: { [key]: facet } }, { signal })).facets[key];
   const numbers = await ask({ range: true });
   const values = await ask({ values: MOST }).catch(() => null);
-  if (!values || (values.distinct > 2 * MOST && numbers.numbers > 0)) return { list: ranges(key, numbers), isRange: true };
+  if (!values || (values.distinct > MOST && numbers.numbers > 0)) return { list: ranges(key, numbers), isRange: true };
   return { list: values.values.map(({ value }) => ({ text: short(value), where: { [key]: { $eq: value } } })), isRange: false };
 }
 

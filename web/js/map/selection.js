@@ -1,6 +1,7 @@
 // Which points lie within the outline of a lasso.
 
 import { api } from "../core/api.js";
+import { readStream } from "../data/arrow.js";
 import { load } from "./layout.js";
 
 // The rows whose points lie within a polygon [[x, y], …]: even-odd rule, bounding box first.
@@ -28,7 +29,6 @@ export async function idsWithin(name, polygon, signal) {
 
 // The rows of the records that match a filter.
 export async function rowsMatching(name, where, layout, signal) {
-  const { readStream } = await import("../data/arrow.js");
   const answer = await api.arrow(name, "get", { where, include: [] }, { signal });
   const rows = [];
   for (const { rows: n, columns } of readStream(new Uint8Array(await answer.arrayBuffer())).batches) {

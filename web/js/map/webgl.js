@@ -4,12 +4,12 @@ import { rgb } from "./colours.js";
 
 const VERTEX = `
 attribute float x; attribute float y; attribute float group;
-uniform vec2 centre; uniform vec2 scale; uniform float size; uniform vec3 colours[12]; uniform float opacity;
+uniform vec2 centre; uniform vec2 scale; uniform float size; uniform vec3 colours[22]; uniform float opacity;
 varying vec4 colour;
 void main() {
   // The centre is taken off first: otherwise the digits of a float run out at high zoom.
   gl_Position = vec4((vec2(x, y) - centre) * scale, 0.0, 1.0);
-  gl_PointSize = group > 10.5 ? size * 0.8 : size;
+  gl_PointSize = group > 20.5 ? size * 0.8 : size;
   colour = vec4(colours[int(group + 0.5)], opacity);
 }`;
 const FRAGMENT = `

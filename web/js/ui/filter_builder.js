@@ -42,8 +42,13 @@ export function filterBuilder({ where, keys, apply, label = "Filter" }) {
     const change = (patch) => { Object.assign(condition, patch); made(); };
     const kind = select(KINDS, condition.kind, { class: "kind", "aria-label": "Kind of the value", disabled: isDocument, on: { change: (e) => change({ kind: e.target.value }) } });
     const name = input({ value: condition.field, list, placeholder: "key", "aria-label": "Metadata key", on: {
-      input: (e) => change({ field: e.target.value }),
-      change: () => draw(),
+      // Metadata and the document are compared in different ways, so the row is made anew between the two only: it
+      // would take the focus away.
+      input: (e) => {
+        const wasDocument = condition.field === DOCUMENT;
+        change({ field: e.target.value });
+        if (wasDocument !== (condition.field === DOCUMENT)) { condition.operator = condition.field === DOCUMENT ? "$contains" : "$eq"; made(); draw(); rows.querySelectorAll(".filter-row")[index].querySelector("input").focus(); }
+      },
     } });
     const operator = select(isDocument ? DOCUMENT_OPERATORS : OPERATORS, condition.operator, { "aria-label": "Comparison", on: { change: (e) => change({ operator: e.target.value }) } });
     const text = input({ class: "value", value: condition.text, placeholder: "value", "aria-label": "Value", on: {

@@ -1,6 +1,6 @@
 // The answer of a search: hits, what it took, facets.
 
-import { amend, link } from "../core/address.js";
+import { amend, link, parse } from "../core/address.js";
 import { count, distance, integer, seconds, short } from "../core/format.js";
 import { MARK } from "../data/query.js";
 import { chips } from "./chips.js";
@@ -31,7 +31,7 @@ export function showHits({ view, hits }) {
   const nearness = (hit) => (hit.score !== undefined ? hit.score / (best || 1) : 1 - (0.9 * hit.distance) / (farthest || 1));
   const open = (id) => {
     amend({ record: id });
-    openRecord({ name: view.name, id, version: view.asked.version, signal: view.signal, changed: () => view.run(), closed: () => { if (!view.signal.aborted) amend({ record: undefined }); } });
+    openRecord({ name: view.name, id, version: view.asked.version, changed: () => view.run(), closed: () => { if (parse(location.hash).query.record === id) amend({ record: undefined }); } });
   };
   if (view.query.record) { const id = view.query.record; view.query.record = undefined; queueMicrotask(() => open(id)); }
   return h("ol", { class: "hits", "aria-label": "Hits" }, hits.map((hit, i) => h("li", { class: "hit" },

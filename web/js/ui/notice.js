@@ -32,7 +32,7 @@ export function failed(error, retry) {
   }
   const titles = { 0: "The server does not answer", 401: "A key is needed", 403: "The key does not allow this", 404: "Not found", 503: "The server is not ready" };
   return empty({
-    title: titles[error.status] ?? "This could not be shown", text: error.message, icon: "warn",
+    title: error.kind === "corrupted" ? "This is damaged" : titles[error.status] ?? "This could not be shown", text: error.message, icon: "warn",
     actions: retry ? [h("button", { class: "button", type: "button", on: { click: retry } }, "Try again")] : [],
   });
 }

@@ -10,15 +10,16 @@ import { h, put } from "./dom.js";
 import { failed, notify, notifyError, waiting } from "./notice.js";
 
 // Opens the panel. `changed` is called after an edit or a deletion; `version` reads the collection as it was then.
-export function openRecord({ name, id, version, signal, changed, closed }) {
+export function openRecord({ name, id, version, changed, closed }) {
+  const leave = new AbortController();
   const body = h("div", { class: "stack" }, waiting());
-  const dialog = openDialog({ title: id, body, drawer: true, closed });
+  const dialog = openDialog({ title: id, body, drawer: true, closed: () => { leave.abort(); closed?.(); } });
   const show = async () => {
     try {
-      const { records } = await api.on(name, "get", { ids: [id], include: ["document", "metadata", "uri", "embedding"], ...(version && { version }) }, { signal });
+      const { records } = await api.on(name, "get", { ids: [id], include: ["document", "metadata", "uri", "embedding"], ...(version && { version }) }, { signal: leave.signal });
       if (records.length === 0) put(body, failed({ status: 404, message: `There is no record ${id}; it may have been deleted.` }));
       else put(body, view(records[0]));
-    } catch (error) { put(body, failed(error, show)); }
+    } catch (error) { if (error.name !== "AbortError") put(body, failed(error, show)); }
   };
   const edit = (record) => put(body, form({ name, record, done: (wrote) => { if (wrote) changed?.(); show(); } }));
   const remove = async () => {

@@ -69,12 +69,17 @@ function table(collections, health) {
     collections.filter(({ state }) => state === "damaged").map((each) => message(`${each.name} is damaged: ${each.cause ?? "an object does not check out"} (${each.key ?? "unknown object"}). drumlin verify tells what is lost; restore makes a collection of the last sound version.`, "bad")));
 }
 
-async function create() {
+function create() {
   const name = input({ required: "", pattern: "[A-Za-z0-9]([A-Za-z0-9._\\-]{0,510}[A-Za-z0-9])?" });
   const metric = select([["cosine", "cosine: angle"], ["l2", "l2: squared distance"], ["ip", "ip: inner product"]], "cosine");
   const dimension = input({ type: "number", min: "0", step: "1", placeholder: "from the first record" });
-  const models = await call("GET", "api/models").catch(() => []);
-  const model = select([["", "none: embeddings come with the records"], ...models.map(({ name: each }) => [each, each])], "");
+  const model = select([["", "none: embeddings come with the records"]], "");
+  const models = h("div", { hidden: true }, field("Model", model, "Makes embeddings of documents, and of what is searched for."));
+  // The dialog does not wait for them.
+  call("GET", "api/models").then((list) => {
+    model.append(...list.map(({ name: each }) => h("option", { value: each }, each)));
+    models.hidden = list.length === 0;
+  }).catch(() => {});
   const problem = h("p", { class: "problem", role: "alert" });
   const submit = async () => {
     const body = { name: name.value.trim(), metric: metric.value };
@@ -90,7 +95,7 @@ async function create() {
   const dialog = openDialog({
     title: "New collection", submit,
     body: [field("Name", name, "Letters, digits and . _ - between."), field("Metric", metric, "How near two embeddings are."), field("Dimensions", dimension, "Empty: the first record decides. 0: searched by words alone."),
-      models.length > 0 && field("Model", model, "Makes embeddings of documents, and of what is searched for."), problem],
+      models, problem],
     foot: [button("Cancel", { click: () => dialog.close() }), button("Create", { kind: "primary", type: "submit" })],
   });
   name.focus();

@@ -14,12 +14,21 @@ export const title = (path) => `${path[1]}: overview`;
 
 export async function show({ path, signal }) {
   const name = path[1];
-  const [info, health] = await Promise.all([api.collection(name, { signal }), api.health({ signal })]);
+  const [info, health] = await Promise.all([described(name, signal), api.health({ signal })]);
   return [
     ...collectionHeading(name),
     info.state === "damaged" && message(`Damaged: ${info.cause ?? "an object does not check out"}, in ${info.key ?? "an unknown object"}. Searches and reads are refused. Restore an earlier version from History, or ask drumlin verify what is lost.`, "bad"),
     h("div", { class: "columns-2" }, state(info, health), settings(info), pairs("Metadata", info.metadata), changes(name)),
   ];
+}
+
+// A damaged collection is not described by itself, but in the list with what is wrong.
+async function described(name, signal) {
+  try { return await api.collection(name, { signal }); } catch (error) {
+    if (error.kind !== "corrupted") throw error;
+    const all = await api.collections({ signal });
+    return all.find((each) => each.name === name) ?? { name, state: "damaged", cause: error.message };
+  }
 }
 
 function card(title, rows) {

@@ -1,11 +1,12 @@
 // The records of a collection: a table of any length, a filter, one record in full, an export of what is shown.
 
-import { amend, json, link } from "../core/address.js";
+import { amend, json, link, parse } from "../core/address.js";
 import { api, failure } from "../core/api.js";
 import { count, integer, short } from "../core/format.js";
 import { save } from "../core/save.js";
 import { jsonLines } from "../data/export.js";
 import { fromAddress } from "../data/filter.js";
+import { idsWithin } from "../map/selection.js";
 import { button, check, menu } from "../ui/controls.js";
 import { h, put } from "../ui/dom.js";
 import { filterBuilder } from "../ui/filter_builder.js";
@@ -42,8 +43,7 @@ export async function show(context) {
 }
 
 // The records that a lasso on the map took; the map is the same each time, so the address holds its outline alone.
-async function idsOfArea(name, area, signal) {
-  const { idsWithin } = await import("../map/selection.js");
+function idsOfArea(name, area, signal) {
   return idsWithin(name, json(area, []), signal);
 }
 
@@ -86,9 +86,8 @@ function listing(state) {
   const open = (record) => {
     amend({ record: record.id });
     let wrote = false;
-    openRecord({ name, id: record.id, version, signal, changed: () => { wrote = true; }, closed: () => {
-      if (signal.aborted) return;
-      amend({ record: undefined });
+    openRecord({ name, id: record.id, version, changed: () => { wrote = true; }, closed: () => {
+      if (parse(location.hash).query.record === record.id) amend({ record: undefined });
       if (wrote) reload();
       else table.focus();
     } });
