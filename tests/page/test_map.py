@@ -16,11 +16,12 @@ from playwright.sync_api import Route, expect
 ARROW = "application/vnd.apache.arrow.stream"
 
 
-def layout(ids: list[str], groups: int) -> bytes:
-    """Each group on a place of its own on a circle."""
+def layout(ids: list[str], groups: int, alternate: bool = False) -> bytes:
+    """Each group on a place of its own on a circle; they follow one another in the ids, or alternate."""
     xs, ys = [], []
     for number in range(len(ids)):
-        angle, spread = 2 * math.pi * (number % groups) / groups, (number * 0.618) % 1
+        group = number % groups if alternate else number * groups // len(ids)
+        angle, spread = 2 * math.pi * group / groups, (number * 0.618) % 1
         xs.append(10 * math.cos(angle) + 2 * spread * math.cos(number))
         ys.append(10 * math.sin(angle) + 2 * spread * math.sin(number))
     schema = pa.schema(
@@ -32,8 +33,8 @@ def layout(ids: list[str], groups: int) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def with_map(window: Window, name: str, ids: list[str], groups: int) -> None:
-    body = layout(ids, groups)
+def with_map(window: Window, name: str, ids: list[str], groups: int, alternate: bool = False) -> None:
+    body = layout(ids, groups, alternate)
     window.page.route(f"**/api/collections/{name}/map*", lambda route: route.fulfill(body=body, content_type=ARROW))
     near = {"neighbors": [{"id": each, "distance": 0.1} for each in ids[1:6]]}
     window.page.route(f"**/api/collections/{name}/neighbors*", lambda route: route.fulfill(json=near))
@@ -126,7 +127,7 @@ def test_a_map_is_asked_for_and_its_progress_shown(window: Window, server: Druml
 
 def test_200000_points_come_quickly(opened: Callable[..., Window], server: Drumlin) -> None:
     window = opened(server.url)
-    with_map(window, "many", [f"r{number:06}" for number in range(data.MANY)], len(data.THEMES))
+    with_map(window, "many", [f"r{number:06}" for number in range(data.MANY)], len(data.THEMES), alternate=True)
     window.go("collections", "many", "map")
     expect(window.page.get_by_text("200,000 records, drawn with")).to_be_visible()
     assert drawn(window) > 10_000

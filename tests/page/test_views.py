@@ -36,7 +36,6 @@ def test_every_view_is_shown_and_has_no_serious_finding(server: Drumlin, opened:
             expect(window.page.locator("dialog .prose")).to_be_visible()
         if name == "health":
             expect(window.page.locator(".chart .line[d^=M]").first).to_be_attached()
-        window.page.wait_for_timeout(100)
         window.shot(name)
         if found := serious(window.page, axe):
             findings[name] = found
@@ -46,7 +45,9 @@ def test_every_view_is_shown_and_has_no_serious_finding(server: Drumlin, opened:
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (768, 1024), (2560, 1300)])
 def test_no_view_is_wider_than_the_window(server: Drumlin, opened: Callable[..., Window], width: int, height: int) -> None:
     window = opened(server.url, width=width, height=height)
-    for name, (path, query) in VIEWS.items():
+    names = list(VIEWS) if width < 1000 else ["collections", "records", "search", "health"]
+    for name in names:
+        path, query = VIEWS[name]
         window.go(*path, **query)
         beyond = window.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert beyond <= 0, f"{name} is {beyond} pixels wider than {width}"
@@ -66,7 +67,8 @@ def test_views_of_collections_of_any_size_are_shown(window: Window, name: str) -
 
 
 def test_a_view_is_the_same_after_a_reload(window: Window) -> None:
-    for path, query in VIEWS.values():
+    for name in ("record", "filter", "search-by-record", "console-route"):
+        path, query = VIEWS[name]
         window.go(*path, **query)
         window.page.wait_for_timeout(150)
         before = window.page.url

@@ -19,7 +19,8 @@ export function lineChart({ title, series, text, note, limitName }) {
 
   const x = (i) => LEFT + ((WIDTH - LEFT - RIGHT) * (times[i] - times[0])) / Math.max(1, times.at(-1) - times[0]);
   const draw = () => {
-    const most = Math.max(limit ?? 0, ...values.flat().filter(Number.isFinite)) || 1;
+    const highest = Math.max(limit ?? 0, ...values.flat().filter(Number.isFinite));
+    const most = highest || 1;
     const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * value) / most;
     const lines = series.flatMap(({ colour, area }, s) => {
       const d = path(values[s] ?? [], x, y);
@@ -32,7 +33,7 @@ export function lineChart({ title, series, text, note, limitName }) {
     const shown = cursor ?? times.length - 1;
     latest.forEach((node, s) => put(node, format(values[s]?.[shown])));
     put(when, cursor === null ? "now" : new Date(times[shown]).toLocaleTimeString("en-GB"));
-    put(top, limit !== null ? `${limitName} ${text(limit)}` : `top ${text(most)}`);
+    put(top, limit !== null ? `${limitName} ${text(limit)}` : highest > 0 ? `top ${text(highest)}` : "nothing yet");
     plot.setAttribute("aria-label", `${title}: ${series.map(({ name }, s) => `${name} ${format(values[s]?.[shown])}`).join(", ")}`);
   };
   const format = (value) => (Number.isFinite(value) ? text(value) : "–");
