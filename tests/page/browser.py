@@ -20,7 +20,9 @@ WAIT_MS = 20_000
 class Window:
     """One page of one server."""
 
-    def __init__(self, browser: Browser, url: str, *, theme: str = "light", width: int = 1280, height: int = 800) -> None:
+    def __init__(
+        self, browser: Browser, url: str, *, theme: str = "light", width: int = 1280, height: int = 800
+    ) -> None:
         self.url = url
         self.context = browser.new_context(
             viewport={"width": width, "height": height},

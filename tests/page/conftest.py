@@ -11,10 +11,12 @@ import data
 import pytest
 from browser import Window
 from drumlin import Drumlin
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 CHROMIUM = "/usr/bin/chromium"
+# Other suites run beside this one.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

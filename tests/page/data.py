@@ -26,7 +26,9 @@ def make(server: Drumlin) -> None:
     """None, one and 200,000 records; the 400 of --demo are there already."""
     server.create("none")
     server.create("one", metric="l2")
-    server.add("one", [{"id": "alone", "embedding": [1, 0], "document": "The only record.", "metadata": {"year": 2026}}])
+    server.add(
+        "one", [{"id": "alone", "embedding": [1, 0], "document": "The only record.", "metadata": {"year": 2026}}]
+    )
     make_many(server)
     make_hostile(server)
 
@@ -53,10 +55,18 @@ def make_hostile(server: Drumlin) -> None:
     server.add(
         "hostile",
         [
-            {"id": text, "embedding": [number, 1], "document": f"{text} fog", "uri": text, "metadata": {text: text, "theme": text}}
+            {
+                "id": text,
+                "embedding": [number, 1],
+                "document": f"{text} fog",
+                "uri": text,
+                "metadata": {text: text, "theme": text},
+            }
             for number, text in enumerate(HOSTILE)
         ],
     )
     for text in HOSTILE[:2]:
         name = text.replace("/", "-")
-        server.client.put("/api/files/" + "".join(f"%{byte:02x}" for byte in name.encode()), content=b"x").raise_for_status()
+        server.client.put(
+            "/api/files/" + "".join(f"%{byte:02x}" for byte in name.encode()), content=b"x"
+        ).raise_for_status()

@@ -9,7 +9,9 @@ from drumlin import Drumlin
 from playwright.sync_api import expect
 
 
-def test_a_file_is_uploaded_with_progress_downloaded_and_deleted(window: Window, server: Drumlin, tmp_path: Path) -> None:
+def test_a_file_is_uploaded_with_progress_downloaded_and_deleted(
+    window: Window, server: Drumlin, tmp_path: Path
+) -> None:
     content = bytes(range(256)) * 20_000
     (tmp_path / "large file.bin").write_bytes(content)
     window.go("files")

@@ -9,11 +9,22 @@ from playwright.sync_api import Route, expect
 
 NEWEST = 40
 VERSIONS = [
-    {"version": NEWEST - n, "at": f"2026-11-{30 - n:02}T12:00:00Z", "writer": f"server-{n % 2}", "added": 100 * n, "changed": n, "deleted": n % 3, "bytes": 1000 * (n + 1)}
+    {
+        "version": NEWEST - n,
+        "at": f"2026-11-{30 - n:02}T12:00:00Z",
+        "writer": f"server-{n % 2}",
+        "added": 100 * n,
+        "changed": n,
+        "deleted": n % 3,
+        "bytes": 1000 * (n + 1),
+    }
     for n in range(10)
 ]
 BUCKET = {
-    "kinds": [{"kind": "segments", "objects": 42, "bytes": 812_000_000}, {"kind": "graphs", "objects": 12, "bytes": 240_000_000}],
+    "kinds": [
+        {"kind": "segments", "objects": 42, "bytes": 812_000_000},
+        {"kind": "graphs", "objects": 12, "bytes": 240_000_000},
+    ],
     "garbage": {"objects": 14, "bytes": 55_000_000},
     "levels": [{"level": 0, "segments": 5, "bytes": 12_000_000}, {"level": 1, "segments": 1, "bytes": 800_000_000}],
     "requests_per_minute": {"get": 12.5, "put": 31, "list": 1, "delete": 3},
@@ -29,11 +40,19 @@ BUCKET = {
 
 def test_versions_are_looked_at_restored_forked_and_compared(window: Window, axe: str) -> None:
     sent: dict[str, object] = {}
-    window.page.route("**/api/collections/demo/versions*", lambda route: route.fulfill(json={"versions": VERSIONS, "oldest": 31}))
+    window.page.route(
+        "**/api/collections/demo/versions*", lambda route: route.fulfill(json={"versions": VERSIONS, "oldest": 31})
+    )
 
     def note(route: Route) -> None:
         sent[route.request.url.split("/")[-1]] = route.request.post_data_json
-        route.fulfill(json={"added": {"count": 2, "ids": ["weather-01", "weather-02"]}, "changed": {"count": 0, "ids": []}, "removed": {"count": 70, "ids": ["city-01"]}})
+        route.fulfill(
+            json={
+                "added": {"count": 2, "ids": ["weather-01", "weather-02"]},
+                "changed": {"count": 0, "ids": []},
+                "removed": {"count": 70, "ids": ["city-01"]},
+            }
+        )
 
     for verb in ("restore", "fork", "compare"):
         window.page.route(f"**/api/collections/demo/{verb}*", note)
@@ -77,7 +96,11 @@ def test_a_collection_as_it_was_is_read_and_not_changed(window: Window) -> None:
 
 
 def test_the_bucket_is_shown_with_its_costs_and_verified(window: Window, axe: str) -> None:
-    states = [{"state": "none"}, {"state": "running", "done": 40, "of": 160, "findings": []}, {"state": "done", "done": 160, "of": 160, "findings": []}]
+    states = [
+        {"state": "none"},
+        {"state": "running", "done": 40, "of": 160, "findings": []},
+        {"state": "done", "done": 160, "of": 160, "findings": []},
+    ]
 
     def verify(route: Route) -> None:
         if route.request.method == "GET":

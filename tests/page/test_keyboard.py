@@ -14,7 +14,10 @@ def reach(window: Window, name: str, most: int = 60) -> None:
     for _ in range(most):
         window.page.keyboard.press("Tab")
         focused = window.page.evaluate(
-            "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || document.activeElement.placeholder || '').trim()"
+            """() => {
+              const { innerText, placeholder } = document.activeElement;
+              return (document.activeElement.getAttribute("aria-label") || innerText || placeholder || "").trim();
+            }"""
         )
         if focused == name:
             return

@@ -18,7 +18,10 @@ ADMIN, READ = "an-admin-key-of-our-own-2026", "a-reading-key-of-our-own-2026"
 
 @pytest.fixture
 def locked(start: Callable[[dict[str, str]], Drumlin], tmp_path: Path) -> Drumlin:
-    entries = [{"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scope": name} for name, key in (("admin", ADMIN), ("read", READ))]
+    entries = [
+        {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scope": name}
+        for name, key in (("admin", ADMIN), ("read", READ))
+    ]
     (tmp_path / "keys.json").write_text(json.dumps(entries), encoding="utf-8")
     server = start({"DRUMLIN_KEY_FILE": str(tmp_path / "keys.json")})
     server.client.headers["x-api-key"] = ADMIN
@@ -41,7 +44,12 @@ def test_a_key_is_asked_for_and_is_nowhere_but_in_memory(locked: Drumlin, opened
     expect(window.page.get_by_text("The server does not know this key")).to_be_visible()
     enter(window, ADMIN)
     expect(window.page.get_by_role("gridcell", name="fog", exact=True)).to_be_visible()
-    assert window.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state])").count(ADMIN) == 0
+    assert (
+        window.page.evaluate(
+            "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state])"
+        ).count(ADMIN)
+        == 0
+    )
     assert ADMIN not in window.page.content()
     window.page.reload()
     expect(window.page.get_by_role("heading", name="A key, please")).to_be_visible()

@@ -25,11 +25,14 @@ def layout(ids: list[str], groups: int, alternate: bool = False) -> bytes:
         xs.append(10 * math.cos(angle) + 2 * spread * math.cos(number))
         ys.append(10 * math.sin(angle) + 2 * spread * math.sin(number))
     schema = pa.schema(
-        [("id", pa.string()), ("x", pa.float32()), ("y", pa.float32())], metadata={"trustworthiness": "0.943", "continuity": "0.961"}
+        [("id", pa.string()), ("x", pa.float32()), ("y", pa.float32())],
+        metadata={"trustworthiness": "0.943", "continuity": "0.961"},
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
-        stream.write_table(pa.table([ids, pa.array(xs, pa.float32()), pa.array(ys, pa.float32())], schema=schema), max_chunksize=65_536)
+        stream.write_table(
+            pa.table([ids, pa.array(xs, pa.float32()), pa.array(ys, pa.float32())], schema=schema), max_chunksize=65_536
+        )
     return sink.getvalue().to_pybytes()
 
 
@@ -139,7 +142,8 @@ def test_200000_points_come_quickly(opened: Callable[..., Window], server: Druml
           const over = document.querySelector('canvas.over'), times = [];
           let before = performance.now();
           for (let i = 0; i < 20; i += 1) {
-            over.dispatchEvent(new KeyboardEvent('keydown', { key: i % 2 ? 'ArrowLeft' : 'ArrowRight', bubbles: true, cancelable: true }));
+            const key = i % 2 ? 'ArrowLeft' : 'ArrowRight';
+            over.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
             await new Promise(requestAnimationFrame);
             times.push(performance.now() - before);
             before = performance.now();

@@ -10,7 +10,10 @@ def test_the_policy_allows_this_server_alone_and_nothing_unsafe(server: Drumlin)
     answer = server.client.get("/", headers={"accept": "text/html"})
     policy = answer.headers["content-security-policy"]
     parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
-    assert parts["default-src"] == "'none'" and parts["script-src"] == parts["style-src"] == parts["connect-src"] == "'self'"
+    assert (
+        parts["default-src"] == "'none'"
+        and parts["script-src"] == parts["style-src"] == parts["connect-src"] == "'self'"
+    )
     assert "unsafe" not in policy and "*" not in policy and "http" not in policy
     page = answer.text
     assert "<style" not in page and " style=" not in page and " on" not in page.replace(" on ", "")
@@ -30,7 +33,15 @@ def test_the_whole_application_is_below_250_kilobytes(window: Window) -> None:
             sizes[answer.url] = answer.request.sizes()["responseBodySize"]  # type: ignore[attr-defined]
 
     window.page.on("requestfinished", lambda request: note(request.response()))
-    for path in (("collections",), ("collections", "demo", "records"), ("collections", "demo", "search"), ("collections", "demo", "overview"), ("health",), ("console",), ("files",)):
+    for path in (
+        ("collections",),
+        ("collections", "demo", "records"),
+        ("collections", "demo", "search"),
+        ("collections", "demo", "overview"),
+        ("health",),
+        ("console",),
+        ("files",),
+    ):
         window.go(*path)
     total = sum(sizes.values())
     print(f"{len(sizes)} files, {total} bytes as sent")

@@ -104,7 +104,13 @@ def test_a_filter_built_in_rows_shows_its_json_and_selects(window: Window, serve
 
 def test_a_record_is_edited_and_deleted(window: Window, server: Drumlin) -> None:
     server.create("edited", metric="l2")
-    server.add("edited", [{"id": each, "embedding": [1, 2], "document": "old", "metadata": {"a": 1, "b": "x"}} for each in ("kept", "gone")])
+    server.add(
+        "edited",
+        [
+            {"id": each, "embedding": [1, 2], "document": "old", "metadata": {"a": 1, "b": "x"}}
+            for each in ("kept", "gone")
+        ],
+    )
     window.go("collections", "edited", "records", record="kept")
     window.button("Edit").click()
     window.page.get_by_label("Document", exact=True).fill("new <b>text</b>")

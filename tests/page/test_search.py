@@ -19,10 +19,19 @@ def test_each_way_of_searching_gives_what_the_api_gives(window: Window, server: 
     vector = server.records("demo")["city-09"]["embedding"]
     for query, body in [
         ({"text": "fog harbour"}, {"text": "fog harbour"}),
-        ({"by": "record", "like": '["weather-01"]', "unlike": '["city-01"]'}, {"like": ["weather-01"], "unlike": ["city-01"]}),
-        ({"by": "record", "unlike": '["city-01"]', "k": "3"}, {"unlike": ["city-01"], "strategy": "best_score", "k": 3}),
+        (
+            {"by": "record", "like": '["weather-01"]', "unlike": '["city-01"]'},
+            {"like": ["weather-01"], "unlike": ["city-01"]},
+        ),
+        (
+            {"by": "record", "unlike": '["city-01"]', "k": "3"},
+            {"unlike": ["city-01"], "strategy": "best_score", "k": 3},
+        ),
         ({"by": "vector", "vector": json.dumps(vector)}, {"embedding": vector}),
-        ({"by": "vector", "vector": json.dumps(vector), "exact": "1", "where": '{"theme": "city"}'}, {"embedding": vector, "where": {"theme": "city"}}),
+        (
+            {"by": "vector", "vector": json.dumps(vector), "exact": "1", "where": '{"theme": "city"}'},
+            {"embedding": vector, "where": {"theme": "city"}},
+        ),
     ]:
         window.go("collections", "demo", "search", **query)
         assert ids(window) == [hit["id"] for hit in server.search("demo", body)], query

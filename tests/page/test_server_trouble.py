@@ -11,12 +11,20 @@ from drumlin import Drumlin
 from playwright.sync_api import expect
 
 
-def test_a_restart_in_the_middle_is_told_and_the_view_comes_back(start: Callable[[dict[str, str]], Drumlin], opened: Callable[..., Window]) -> None:
+def test_a_restart_in_the_middle_is_told_and_the_view_comes_back(
+    start: Callable[[dict[str, str]], Drumlin], opened: Callable[..., Window]
+) -> None:
     server = start({})
     server.create("notes", metric="l2")
     server.add("notes", [{"id": "fog", "embedding": [1, 0]}])
     window = opened(server.url)
-    window.expected |= {"ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_SOCKET_NOT_CONNECTED", "503"}
+    window.expected |= {
+        "ERR_CONNECTION_REFUSED",
+        "ERR_EMPTY_RESPONSE",
+        "ERR_CONNECTION_RESET",
+        "ERR_SOCKET_NOT_CONNECTED",
+        "503",
+    }
     window.go("collections", "notes", "records")
     server.stop()
     window.page.evaluate("() => { location.hash = '#/collections/notes/search' }")
@@ -29,14 +37,20 @@ def test_a_restart_in_the_middle_is_told_and_the_view_comes_back(start: Callable
     expect(window.page.get_by_role("search")).to_be_visible()
 
 
-def test_a_damaged_collection_says_so_in_words(start: Callable[[dict[str, str]], Drumlin], opened: Callable[..., Window], tmp_path: Path) -> None:
+def test_a_damaged_collection_says_so_in_words(
+    start: Callable[[dict[str, str]], Drumlin], opened: Callable[..., Window], tmp_path: Path
+) -> None:
     server = start({"DRUMLIN_REREAD_S": "0.1"})
     for name in ("sound", "broken"):
         server.create(name, metric="l2")
         server.add(name, [{"id": "fog", "embedding": [1, 0]}])
     broken = server.call("GET", "/api/collections/broken")["id"]
     server.kill()
-    objects = [path for path in (tmp_path / "server-0" / "bucket").rglob("*") if path.is_file() and broken in str(path) and "/log/" in str(path)]
+    objects = [
+        path
+        for path in (tmp_path / "server-0" / "bucket").rglob("*")
+        if path.is_file() and broken in str(path) and "/log/" in str(path)
+    ]
     for path in objects:
         path.write_bytes(path.read_bytes()[:20])
     server.start()

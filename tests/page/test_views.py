@@ -27,7 +27,9 @@ VIEWS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_view_is_shown_and_has_no_serious_finding(server: Drumlin, opened: Callable[..., Window], axe: str, theme: str) -> None:
+def test_every_view_is_shown_and_has_no_serious_finding(
+    server: Drumlin, opened: Callable[..., Window], axe: str, theme: str
+) -> None:
     window = opened(server.url, theme=theme)
     findings = {}
     for name, (path, query) in VIEWS.items():
@@ -43,7 +45,9 @@ def test_every_view_is_shown_and_has_no_serious_finding(server: Drumlin, opened:
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (768, 1024), (2560, 1300)])
-def test_no_view_is_wider_than_the_window(server: Drumlin, opened: Callable[..., Window], width: int, height: int) -> None:
+def test_no_view_is_wider_than_the_window(
+    server: Drumlin, opened: Callable[..., Window], width: int, height: int
+) -> None:
     window = opened(server.url, width=width, height=height)
     names = list(VIEWS) if width < 1000 else ["collections", "records", "search", "health"]
     for name in names:
@@ -93,9 +97,13 @@ def test_what_is_done_in_a_view_is_in_the_address(window: Window) -> None:
 
 
 def test_what_this_server_cannot_do_is_said_in_a_sentence(window: Window) -> None:
-    window.page.route("**/api/bucket", lambda route: route.fulfill(
-        status=404, json={"error": {"kind": "not_found", "message": "there is no route GET /api/bucket; GET /docs lists all"}}
-    ))
+    window.page.route(
+        "**/api/bucket",
+        lambda route: route.fulfill(
+            status=404,
+            json={"error": {"kind": "not_found", "message": "there is no route GET /api/bucket; GET /docs lists all"}},
+        ),
+    )
     window.expected.add("404")
     window.go("bucket")
     expect(window.page.get_by_role("heading", name="This server cannot do that")).to_be_visible()

@@ -22,10 +22,12 @@ import * as search from "./views/search.js";
 // restarts, does not try again.
 const VIEWS = { collections, files, health, bucket, console: consoleView };
 const OF_COLLECTION = { records, search, map, history: historyView, overview };
-const AGAIN_MS = 1000, HEALTH_MS = 5000;
+const AGAIN_MS = 1000,
+  HEALTH_MS = 5000;
 
 let leave = new AbortController();
-let asking = null, isAway = false;
+let asking = null,
+  isAway = false;
 const shell = makeShell({ changeKey: () => need("Another key changes what this page may do.") });
 
 function viewOf([place = "collections", name, view = "records"]) {
@@ -41,7 +43,10 @@ async function show({ keepFocus = false } = {}) {
   shell.at(path.length ? path : ["collections"]);
   document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
   const view = viewOf(path);
-  if (!view) { put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." })); return; }
+  if (!view) {
+    put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." }));
+    return;
+  }
   const late = setTimeout(() => put(shell.main, waiting()), 150);
   try {
     const node = await view.show({ path, query, signal, reload: () => show({ keepFocus: true }) });
@@ -53,15 +58,29 @@ async function show({ keepFocus = false } = {}) {
     clearTimeout(late);
     if (error.name === "AbortError" || signal.aborted) return;
     // A server that starts is looked for until it has.
-    if (error.status === 503) api.health().then(({ status }) => { if (status === "starting") lookForServer(); }).catch(() => {});
-    put(shell.main, failed(error instanceof ApiError ? error : Object.assign(error, { status: -1 }), () => show()));
+    if (error.status === 503)
+      api
+        .health()
+        .then(({ status }) => {
+          if (status === "starting") lookForServer();
+        })
+        .catch(() => {});
+    put(
+      shell.main,
+      failed(error instanceof ApiError ? error : Object.assign(error, { status: -1 }), () => show()),
+    );
     if (!(error instanceof ApiError)) console.error(error);
   }
-  if (!keepFocus) { shell.main.focus({ preventScroll: true }); scrollTo(0, 0); }
+  if (!keepFocus) {
+    shell.main.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
 }
 
 async function need(why) {
-  asking ??= askForKey(why).finally(() => { asking = null; });
+  asking ??= askForKey(why).finally(() => {
+    asking = null;
+  });
   if (await asking) show();
 }
 
@@ -73,7 +92,9 @@ async function lookForServer() {
   shell.tell(null);
   for (;;) {
     await new Promise((resume) => setTimeout(resume, AGAIN_MS));
-    const health = await fetch(new URL("../../health", import.meta.url), { cache: "no-store" }).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+    const health = await fetch(new URL("../../health", import.meta.url), { cache: "no-store" })
+      .then((answer) => (answer.ok ? answer.json() : null))
+      .catch(() => null);
     if (health && health.status !== "starting") break;
   }
   isAway = false;
@@ -87,7 +108,11 @@ async function tellHealth() {
   clearTimeout(healthTimer);
   // A page in the background asks for nothing.
   if (!document.hidden && !isAway) {
-    try { shell.tell(await api.health()); } catch { /* The event "away" has told it. */ }
+    try {
+      shell.tell(await api.health());
+    } catch {
+      /* The event "away" has told it. */
+    }
   }
   healthTimer = setTimeout(tellHealth, HEALTH_MS);
 }
@@ -95,17 +120,31 @@ async function tellHealth() {
 events.addEventListener("away", lookForServer);
 events.addEventListener("keyneeded", () => need("The server did not accept the key of this page."));
 addEventListener("hashchange", () => show());
-document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); shell.main.focus(); });
-addEventListener("visibilitychange", () => { if (!document.hidden) tellHealth(); });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  shell.main.focus();
+});
+addEventListener("visibilitychange", () => {
+  if (!document.hidden) tellHealth();
+});
 
 async function start() {
   tellHealth();
-  try { session.grant = await api.key(); } catch (error) {
+  try {
+    session.grant = await api.key();
+  } catch (error) {
     if (error.status === 0) return;
     // A server without the route says nothing of keys; a request that needs one will ask.
   }
   if (session.grant.required && !session.grant.scope) {
-    put(shell.main, empty({ title: "This server needs a key", text: "Ask whoever runs it, or make one with: drumlin key new --scope read", icon: "key" }));
+    put(
+      shell.main,
+      empty({
+        title: "This server needs a key",
+        text: "Ask whoever runs it, or make one with: drumlin key new --scope read",
+        icon: "key",
+      }),
+    );
     shell.at(parse(location.hash).path);
     await need("This server answers only to keys.");
     return;

@@ -4,7 +4,13 @@
   "use strict";
   const NAME = "drumlin-theme";
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const read = () => { try { return localStorage.getItem(NAME); } catch { return null; } };
+  const read = () => {
+    try {
+      return localStorage.getItem(NAME);
+    } catch {
+      return null;
+    }
+  };
   const apply = () => {
     const chosen = read();
     const dark = chosen ? chosen === "dark" : system.matches;
@@ -13,7 +19,11 @@
   };
   addEventListener("toggletheme", () => {
     const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    try { localStorage.setItem(NAME, next); } catch { /* A browser may forbid storage: then it lasts until reload. */ }
+    try {
+      localStorage.setItem(NAME, next);
+    } catch {
+      /* A browser may forbid storage: then it lasts until reload. */
+    }
     document.documentElement.dataset.theme = next;
     dispatchEvent(new Event("themechange"));
   });

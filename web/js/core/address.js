@@ -7,20 +7,30 @@ const KEPT = ["tenant", "database"];
 export function parse(fragment) {
   const text = fragment.replace(/^#\/?/, "");
   const mark = text.indexOf("?");
-  const path = (mark < 0 ? text : text.slice(0, mark)).split("/").filter((part) => part !== "").map(decoded);
+  const path = (mark < 0 ? text : text.slice(0, mark))
+    .split("/")
+    .filter((part) => part !== "")
+    .map(decoded);
   const query = Object.fromEntries(new URLSearchParams(mark < 0 ? "" : text.slice(mark + 1)));
   return { path, query };
 }
 
 function decoded(part) {
-  try { return decodeURIComponent(part); } catch { return part; }
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 // The fragment of a view; query values that are empty are left out.
 export function link(path, query = {}) {
   const here = parse(location.hash).query;
   const all = new URLSearchParams();
-  for (const [name, value] of Object.entries({ ...Object.fromEntries(KEPT.map((name) => [name, here[name]])), ...query })) {
+  for (const [name, value] of Object.entries({
+    ...Object.fromEntries(KEPT.map((name) => [name, here[name]])),
+    ...query,
+  })) {
     if (value !== undefined && value !== null && value !== "") all.set(name, value);
   }
   const search = all.toString();
@@ -43,5 +53,9 @@ export function amend(patch, { step = false } = {}) {
 // A value of the query that is JSON, such as a list of ids; `otherwise` if it is missing or cannot be read.
 export function json(text, otherwise) {
   if (!text) return otherwise;
-  try { return JSON.parse(text); } catch { return otherwise; }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return otherwise;
+  }
 }

@@ -40,7 +40,13 @@ export async function send(method, path, { query, body, signal, accept, headers 
   if (plain) all["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(url(path, query), { method, headers: all, body: plain ? JSON.stringify(body) : body, signal, cache: "no-store" });
+    answer = await fetch(url(path, query), {
+      method,
+      headers: all,
+      body: plain ? JSON.stringify(body) : body,
+      signal,
+      cache: "no-store",
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     events.dispatchEvent(new Event("away"));
@@ -55,17 +61,24 @@ export async function call(method, path, options = {}) {
   const answer = await send(method, path, { accept: "application/json", ...options });
   if (!answer.ok) throw await failure(answer);
   const text = await answer.text();
-  try { return text ? JSON.parse(text) : null; } catch { throw new ApiError(answer.status, "internal", "The answer is not JSON."); }
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    throw new ApiError(answer.status, "internal", "The answer is not JSON.");
+  }
 }
 
 export async function failure(answer) {
   const text = await answer.text().catch(() => "");
-  let kind = "", message = text.slice(0, 500);
+  let kind = "",
+    message = text.slice(0, 500);
   try {
     const { error, message: chroma } = JSON.parse(text);
     kind = error?.kind ?? String(error ?? "");
     message = error?.message ?? chroma ?? message;
-  } catch { /* Not every answer is JSON: a proxy's page, for example. */ }
+  } catch {
+    /* Not every answer is JSON: a proxy's page, for example. */
+  }
   return new ApiError(answer.status, kind, message || `The server answered ${answer.status}.`);
 }
 
@@ -81,13 +94,20 @@ export const api = {
   drop: (name, options) => call("DELETE", base(name), { query: place(), ...options }),
   // add, upsert, update, delete, get, search, count, facets, embed; versions, restore, fork, rename, compare, map, neighbors
   on: (name, verb, body, options) => call("POST", `${base(name)}/${verb}`, { query: place(), body, ...options }),
-  of: (name, what, options = {}) => call("GET", `${base(name)}/${what}`, { ...options, query: { ...place(), ...options.query } }),
+  of: (name, what, options = {}) =>
+    call("GET", `${base(name)}/${what}`, { ...options, query: { ...place(), ...options.query } }),
   arrow: async (name, verb, body, options) => {
-    const answer = await send("POST", `${base(name)}/${verb}`, { query: place(), body, accept: "application/vnd.apache.arrow.stream", ...options });
+    const answer = await send("POST", `${base(name)}/${verb}`, {
+      query: place(),
+      body,
+      accept: "application/vnd.apache.arrow.stream",
+      ...options,
+    });
     if (!answer.ok) throw await failure(answer);
     return answer;
   },
-  map: (name, options) => send("GET", `${base(name)}/map`, { query: place(), accept: "application/vnd.apache.arrow.stream", ...options }),
+  map: (name, options) =>
+    send("GET", `${base(name)}/map`, { query: place(), accept: "application/vnd.apache.arrow.stream", ...options }),
   metrics: async (options) => {
     const answer = await send("GET", "metrics", options);
     if (!answer.ok) throw await failure(answer);

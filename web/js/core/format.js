@@ -8,14 +8,19 @@ export function figure(n) {
   if (!Number.isFinite(n)) return "–";
   const size = Math.abs(n);
   if (size >= 10000) return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(n);
-  return new Intl.NumberFormat("en", { maximumFractionDigits: size >= 100 || Number.isInteger(n) ? 0 : size >= 1 ? 1 : 3 }).format(n);
+  return new Intl.NumberFormat("en", {
+    maximumFractionDigits: size >= 100 || Number.isInteger(n) ? 0 : size >= 1 ? 1 : 3,
+  }).format(n);
 }
 
 export function bytes(n) {
   if (!Number.isFinite(n)) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
-  while (n >= 1000 && unit < units.length - 1) { n /= 1000; unit += 1; }
+  while (n >= 1000 && unit < units.length - 1) {
+    n /= 1000;
+    unit += 1;
+  }
   return `${n >= 100 || unit === 0 ? Math.round(n) : n.toFixed(1)} ${units[unit]}`;
 }
 
@@ -31,7 +36,9 @@ export function seconds(s) {
 
 export function time(rfc3339) {
   const at = new Date(rfc3339);
-  return Number.isNaN(at.getTime()) ? String(rfc3339) : at.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+  return Number.isNaN(at.getTime())
+    ? String(rfc3339)
+    : at.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }
 
 // "1 record", "2 records".

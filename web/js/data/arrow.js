@@ -2,8 +2,10 @@
 // metadata. The message headers are flatbuffers (Arrow's format/Message.fbs and Schema.fbs); the numbers of their
 // fields are named below. Bounds are checked by DataView and subarray lengths: damaged bytes throw.
 
-const SCHEMA = 1, RECORD_BATCH = 3;
-const FLOATING_POINT = 3, UTF8 = 5;
+const SCHEMA = 1,
+  RECORD_BATCH = 3;
+const FLOATING_POINT = 3,
+  UTF8 = 5;
 const CONTINUATION = 0xffffffff;
 
 // A table of a flatbuffer: the field of number n, or null where it is left out.
@@ -17,10 +19,22 @@ class Table {
     const offset = this.view.getUint16(this.vtable + entry, true);
     return offset === 0 ? null : this.at + offset;
   }
-  byte(n) { const at = this.field(n); return at === null ? 0 : this.view.getUint8(at); }
-  short(n) { const at = this.field(n); return at === null ? 0 : this.view.getInt16(at, true); }
-  long(n) { const at = this.field(n); return at === null ? 0 : Number(this.view.getBigInt64(at, true)); }
-  table(n) { const at = this.field(n); return at === null ? null : new Table(this.view, at + this.view.getUint32(at, true)); }
+  byte(n) {
+    const at = this.field(n);
+    return at === null ? 0 : this.view.getUint8(at);
+  }
+  short(n) {
+    const at = this.field(n);
+    return at === null ? 0 : this.view.getInt16(at, true);
+  }
+  long(n) {
+    const at = this.field(n);
+    return at === null ? 0 : Number(this.view.getBigInt64(at, true));
+  }
+  table(n) {
+    const at = this.field(n);
+    return at === null ? null : new Table(this.view, at + this.view.getUint32(at, true));
+  }
   vector(n) {
     const field = this.field(n);
     if (field === null) return { length: 0, at: 0 };
@@ -59,7 +73,8 @@ function batchOf(header, body, fields) {
     if (next >= buffers.length) throw new Error("the table ends too early");
     const at = buffers.at + 16 * next;
     next += 1;
-    const start = Number(header.view.getBigInt64(at, true)), length = Number(header.view.getBigInt64(at + 8, true));
+    const start = Number(header.view.getBigInt64(at, true)),
+      length = Number(header.view.getBigInt64(at + 8, true));
     if (start < 0 || length < 0 || start + length > body.byteLength) throw new Error("the table ends too early");
     // Copied, because a typed array has to begin at a multiple of its width.
     return body.slice(start, start + length);
@@ -70,7 +85,10 @@ function batchOf(header, body, fields) {
     if (type === FLOATING_POINT) columns[name] = new Float32Array(buffer().buffer, 0, rows);
     else {
       const offsets = buffer();
-      columns[name] = { offsets: rows === 0 ? new Int32Array(1) : new Int32Array(offsets.buffer, 0, rows + 1), bytes: buffer() };
+      columns[name] = {
+        offsets: rows === 0 ? new Int32Array(1) : new Int32Array(offsets.buffer, 0, rows + 1),
+        bytes: buffer(),
+      };
     }
   }
   return { rows, columns };
@@ -79,7 +97,8 @@ function batchOf(header, body, fields) {
 // { metadata, batches: [{ rows, columns }] } of a whole stream.
 export function readStream(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0, schema = null;
+  let at = 0,
+    schema = null;
   const batches = [];
   while (at + 8 <= bytes.byteLength) {
     if (view.getUint32(at, true) !== CONTINUATION) throw new Error("this is not an Arrow stream");
@@ -88,11 +107,13 @@ export function readStream(bytes) {
     const start = at + 8;
     const metadata = new DataView(view.buffer, view.byteOffset + start, size);
     const message = new Table(metadata, metadata.getUint32(0, true));
-    const bodyAt = start + size, length = message.long(3);
+    const bodyAt = start + size,
+      length = message.long(3);
     if (length < 0 || bodyAt + length > bytes.byteLength) throw new Error("the stream ends too early");
     const kind = message.byte(1);
     if (kind === SCHEMA) schema = schemaOf(message.table(2));
-    else if (kind === RECORD_BATCH) batches.push(batchOf(message.table(2), bytes.subarray(bodyAt, bodyAt + length), schema.fields));
+    else if (kind === RECORD_BATCH)
+      batches.push(batchOf(message.table(2), bytes.subarray(bodyAt, bodyAt + length), schema.fields));
     at = bodyAt + length;
   }
   if (schema === null) throw new Error("the stream has no schema");
@@ -104,7 +125,10 @@ export function floats(batches, name) {
   if (batches.length === 1) return batches[0].columns[name];
   const all = new Float32Array(batches.reduce((n, batch) => n + batch.rows, 0));
   let at = 0;
-  for (const { rows, columns } of batches) { all.set(columns[name], at); at += rows; }
+  for (const { rows, columns } of batches) {
+    all.set(columns[name], at);
+    at += rows;
+  }
   return all;
 }
 

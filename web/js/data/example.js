@@ -3,7 +3,10 @@
 export function resolve(value, api) {
   let seen = 0;
   while (value && value.$ref && seen < 20) {
-    value = value.$ref.slice(2).split("/").reduce((at, part) => at?.[part.replaceAll("~1", "/").replaceAll("~0", "~")], api);
+    value = value.$ref
+      .slice(2)
+      .split("/")
+      .reduce((at, part) => at?.[part.replaceAll("~1", "/").replaceAll("~0", "~")], api);
     seen += 1;
   }
   return value ?? {};
@@ -12,8 +15,12 @@ export function resolve(value, api) {
 // Bodies that do something, for the routes that people try first. The others are made of their schemas.
 const KNOWN = {
   "post /api/collections": { name: "notes", metric: "cosine" },
-  "post /api/collections/{name}/add": { records: [{ id: "fog", embedding: [0.9, 0.1, 0], document: "The fog lifted.", metadata: { year: 2024 } }] },
-  "post /api/collections/{name}/upsert": { records: [{ id: "fog", embedding: [0.9, 0.1, 0], document: "The fog lifted.", metadata: { year: 2025 } }] },
+  "post /api/collections/{name}/add": {
+    records: [{ id: "fog", embedding: [0.9, 0.1, 0], document: "The fog lifted.", metadata: { year: 2024 } }],
+  },
+  "post /api/collections/{name}/upsert": {
+    records: [{ id: "fog", embedding: [0.9, 0.1, 0], document: "The fog lifted.", metadata: { year: 2025 } }],
+  },
   "post /api/collections/{name}/update": { records: [{ id: "fog", metadata: { year: 2026 } }] },
   "post /api/collections/{name}/delete": { ids: ["fog"] },
   "post /api/collections/{name}/get": { limit: 5 },
@@ -37,7 +44,7 @@ function made(schema, api, depth) {
   if (s.default !== undefined && s.default !== null) return s.default;
   if (s.enum?.length) return s.enum[0];
   if (depth > 5) return null;
-  const parts = s.allOf ?? (s.oneOf ?? s.anyOf ? [(s.oneOf ?? s.anyOf)[0]] : null);
+  const parts = s.allOf ?? ((s.oneOf ?? s.anyOf) ? [(s.oneOf ?? s.anyOf)[0]] : null);
   if (parts) return Object.assign({}, ...parts.map((part) => made(part, api, depth + 1)));
   const type = [].concat(s.type ?? (s.properties ? "object" : "string")).find((each) => each !== "null");
   if (type === "object") {
@@ -59,7 +66,12 @@ export function outline(schema, api, depth = 0) {
   if (Object.keys(fields).length > 0) {
     const lines = Object.entries(fields).map(([name, field]) => {
       const f = resolve(field, api);
-      const note = [f.default !== undefined && f.default !== null ? `default ${JSON.stringify(f.default)}` : "", f.description ?? ""].filter(Boolean).join("; ");
+      const note = [
+        f.default !== undefined && f.default !== null ? `default ${JSON.stringify(f.default)}` : "",
+        f.description ?? "",
+      ]
+        .filter(Boolean)
+        .join("; ");
       return `${pad}${name}${required.includes(name) ? "" : "?"}: ${outline(f, api, depth + 1)}${note ? `   // ${note}` : ""}`;
     });
     return `{\n${lines.join("\n")}\n${"  ".repeat(depth)}}`;

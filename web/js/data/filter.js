@@ -1,15 +1,34 @@
 // Filters: conditions in rows, and the JSON of `where` that they come to, in both directions.
 
 export const OPERATORS = [
-  ["$eq", "is"], ["$ne", "is not"], ["$gt", ">"], ["$gte", "≥"], ["$lt", "<"], ["$lte", "≤"],
-  ["$in", "is one of"], ["$nin", "is none of"], ["$contains", "list has"], ["$not_contains", "list has not"],
-  ["$startsWith", "begins with"], ["$icontains", "contains text"], ["$exists", "is there"],
+  ["$eq", "is"],
+  ["$ne", "is not"],
+  ["$gt", ">"],
+  ["$gte", "≥"],
+  ["$lt", "<"],
+  ["$lte", "≤"],
+  ["$in", "is one of"],
+  ["$nin", "is none of"],
+  ["$contains", "list has"],
+  ["$not_contains", "list has not"],
+  ["$startsWith", "begins with"],
+  ["$icontains", "contains text"],
+  ["$exists", "is there"],
 ];
 export const DOCUMENT_OPERATORS = [
-  ["$contains", "contains"], ["$not_contains", "does not contain"], ["$icontains", "contains, any case"],
-  ["$startsWith", "begins with"], ["$regex", "matches regex"], ["$exists", "is there"],
+  ["$contains", "contains"],
+  ["$not_contains", "does not contain"],
+  ["$icontains", "contains, any case"],
+  ["$startsWith", "begins with"],
+  ["$regex", "matches regex"],
+  ["$exists", "is there"],
 ];
-export const KINDS = [["text", "text"], ["number", "number"], ["boolean", "yes or no"], ["date", "date"]];
+export const KINDS = [
+  ["text", "text"],
+  ["number", "number"],
+  ["boolean", "yes or no"],
+  ["date", "date"],
+];
 export const DOCUMENT = "#document";
 
 // The kind that typed text looks like.
@@ -47,8 +66,12 @@ export function toWhere(conditions, joiner = "$and") {
 }
 
 function typed(operand) {
-  if (operand !== null && typeof operand === "object" && !Array.isArray(operand) && "$date" in operand) return { text: String(operand.$date), kind: "date" };
-  return { text: String(operand), kind: typeof operand === "number" ? "number" : typeof operand === "boolean" ? "boolean" : "text" };
+  if (operand !== null && typeof operand === "object" && !Array.isArray(operand) && "$date" in operand)
+    return { text: String(operand.$date), kind: "date" };
+  return {
+    text: String(operand),
+    kind: typeof operand === "number" ? "number" : typeof operand === "boolean" ? "boolean" : "text",
+  };
 }
 
 function row(part) {
@@ -87,5 +110,9 @@ export function both(where, more) {
 // The filter in an address; undefined where its JSON cannot be read.
 export function fromAddress(text) {
   if (!text) return null;
-  try { return JSON.parse(text); } catch { return undefined; }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

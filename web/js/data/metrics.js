@@ -11,7 +11,9 @@ export function parse(text) {
     const brace = head.indexOf("{");
     const name = brace < 0 ? head : head.slice(0, brace);
     const labels = {};
-    if (brace >= 0) for (const [, key, inner] of head.slice(brace).matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)) labels[key] = inner;
+    if (brace >= 0)
+      for (const [, key, inner] of head.slice(brace).matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g))
+        labels[key] = inner;
     if (!metrics.has(name)) metrics.set(name, []);
     metrics.get(name).push({ labels, value });
   }
@@ -35,7 +37,10 @@ export function rate(before, after, name, passes) {
 // A quantile of a histogram's growth between two readings, in its unit; null where nothing was counted.
 export function quantile(before, after, name, part, passes = () => true) {
   const grown = new Map();
-  for (const [reading, sign] of [[after, 1], [before, -1]]) {
+  for (const [reading, sign] of [
+    [after, 1],
+    [before, -1],
+  ]) {
     for (const { labels, value } of reading.metrics.get(`${name}_bucket`) ?? []) {
       if (passes(labels)) grown.set(labels.le, (grown.get(labels.le) ?? 0) + sign * value);
     }
@@ -44,7 +49,8 @@ export function quantile(before, after, name, part, passes = () => true) {
   const total = bounds.at(-1)?.[1] ?? 0;
   if (total <= 0) return null;
   const wanted = part * total;
-  let lower = 0, below = 0;
+  let lower = 0,
+    below = 0;
   for (const [upper, n] of bounds) {
     if (n >= wanted) {
       if (upper === Infinity) return lower;

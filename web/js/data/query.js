@@ -11,9 +11,18 @@ export const MARK = ["\uE000", "\uE001"];
 export function read(query) {
   const number = (text) => (text && Number.isFinite(Number(text)) ? Number(text) : undefined);
   return {
-    by: query.by ?? "text", text: query.text ?? "", mode: query.mode ?? "", like: json(query.like, []), unlike: json(query.unlike, []),
-    vector: query.vector ?? "", k: number(query.k) ?? 10, ef: number(query.ef), exact: query.exact === "1",
-    where: fromAddress(query.where) ?? null, facets: json(query.facets, null), version: number(query.version),
+    by: query.by ?? "text",
+    text: query.text ?? "",
+    mode: query.mode ?? "",
+    like: json(query.like, []),
+    unlike: json(query.unlike, []),
+    vector: query.vector ?? "",
+    k: number(query.k) ?? 10,
+    ef: number(query.ef),
+    exact: query.exact === "1",
+    where: fromAddress(query.where) ?? null,
+    facets: json(query.facets, null),
+    version: number(query.version),
   };
 }
 
@@ -21,9 +30,17 @@ export function read(query) {
 export function write(asked) {
   const list = (ids) => (ids.length > 0 ? JSON.stringify(ids) : undefined);
   return {
-    by: asked.by === "text" ? undefined : asked.by, text: asked.text, mode: asked.mode, like: list(asked.like), unlike: list(asked.unlike), vector: asked.vector,
-    k: asked.k === 10 ? undefined : asked.k, ef: asked.ef, exact: asked.exact ? "1" : undefined,
-    where: asked.where ? JSON.stringify(asked.where) : undefined, facets: asked.facets ? JSON.stringify(asked.facets) : undefined,
+    by: asked.by === "text" ? undefined : asked.by,
+    text: asked.text,
+    mode: asked.mode,
+    like: list(asked.like),
+    unlike: list(asked.unlike),
+    vector: asked.vector,
+    k: asked.k === 10 ? undefined : asked.k,
+    ef: asked.ef,
+    exact: asked.exact ? "1" : undefined,
+    where: asked.where ? JSON.stringify(asked.where) : undefined,
+    facets: asked.facets ? JSON.stringify(asked.facets) : undefined,
   };
 }
 
@@ -35,7 +52,8 @@ export function isComplete({ by, text, like, unlike, vector }) {
 // Numbers out of what was pasted: JSON, or numbers with anything between.
 export function numbers(text) {
   const found = text.match(/-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g)?.map(Number) ?? [];
-  if (found.length === 0 || found.some((n) => !Number.isFinite(n))) throw new Error("Paste the numbers of an embedding, such as [0.1, 0.2, 0.3].");
+  if (found.length === 0 || found.some((n) => !Number.isFinite(n)))
+    throw new Error("Paste the numbers of an embedding, such as [0.1, 0.2, 0.3].");
   return found;
 }
 

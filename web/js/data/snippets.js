@@ -16,7 +16,10 @@ function literal(value) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
-  if (typeof value === "object") return `{${Object.entries(value).map(([key, inner]) => `${JSON.stringify(key)}: ${literal(inner)}`).join(", ")}}`;
+  if (typeof value === "object")
+    return `{${Object.entries(value)
+      .map(([key, inner]) => `${JSON.stringify(key)}: ${literal(inner)}`)
+      .join(", ")}}`;
   return JSON.stringify(value);
 }
 
@@ -25,7 +28,11 @@ export function python({ method, url, body, hasKey }) {
   if (hasKey) parts.push('headers={"X-API-Key": key}');
   if (body) {
     let value;
-    try { value = `json=${literal(JSON.parse(body))}`; } catch { value = `content=${JSON.stringify(body)}`; }
+    try {
+      value = `json=${literal(JSON.parse(body))}`;
+    } catch {
+      value = `content=${JSON.stringify(body)}`;
+    }
     parts.push(value);
   }
   return `httpx.request(${JSON.stringify(method)}, ${parts.join(", ")})`;

@@ -4,7 +4,9 @@ import { api } from "../core/api.js";
 import { figure, short } from "../core/format.js";
 import { rowsMatching } from "./selection.js";
 
-export const MOST = 20, OTHERS = 20, DIMMED = 21;
+export const MOST = 20,
+  OTHERS = 20,
+  DIMMED = 21;
 const RANGES = 7;
 
 // { of: Uint8Array, names: [{ name, count }], isRange }; points without a value are OTHERS.
@@ -25,15 +27,22 @@ async function conditionsFor(name, key, signal) {
   const numbers = await ask({ range: true });
   const values = await ask({ values: MOST }).catch(() => null);
   if (!values || (values.distinct > MOST && numbers.numbers > 0)) return { list: ranges(key, numbers), isRange: true };
-  return { list: values.values.map(({ value }) => ({ text: short(value), where: { [key]: { $eq: value } } })), isRange: false };
+  return {
+    list: values.values.map(({ value }) => ({ text: short(value), where: { [key]: { $eq: value } } })),
+    isRange: false,
+  };
 }
 
 // Equal parts of what the numbers span.
 function ranges(key, { min, max }) {
   const step = (max - min) / RANGES || 1;
   return Array.from({ length: RANGES }, (_, i) => {
-    const from = min + i * step, to = min + (i + 1) * step;
+    const from = min + i * step,
+      to = min + (i + 1) * step;
     const upper = i === RANGES - 1 ? [] : [{ [key]: { $lt: to } }];
-    return { text: `${figure(from)} – ${figure(to)}`, where: upper.length ? { $and: [{ [key]: { $gte: from } }, ...upper] } : { [key]: { $gte: from } } };
+    return {
+      text: `${figure(from)} – ${figure(to)}`,
+      where: upper.length ? { $and: [{ [key]: { $gte: from } }, ...upper] } : { [key]: { $gte: from } },
+    };
   });
 }

@@ -50,7 +50,8 @@ export class IdIndex {
     let batch = 0;
     while (row >= this.starts[batch + 1]) batch += 1;
     const { offsets, bytes: own } = this.batches[batch].columns.id;
-    const at = row - this.starts[batch], begin = offsets[at];
+    const at = row - this.starts[batch],
+      begin = offsets[at];
     if (offsets[at + 1] - begin !== to - from) return false;
     for (let i = 0; i < to - from; i += 1) if (own[begin + i] !== bytes[from + i]) return false;
     return true;

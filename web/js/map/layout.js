@@ -18,13 +18,18 @@ export async function load(name, signal) {
     return { state: "none" };
   }
   if (!answer.ok) throw await failure(answer);
-  if (answer.status === 202 || type.includes("json")) return { state: "progress", progress: (await answer.json()).progress ?? 0 };
+  if (answer.status === 202 || type.includes("json"))
+    return { state: "progress", progress: (await answer.json()).progress ?? 0 };
   const bytes = new Uint8Array(await answer.arrayBuffer());
   const etag = answer.headers.get("etag");
   const before = kept.get(name);
   if (etag && before?.etag === etag) return { state: "ready", layout: before.layout };
   let layout;
-  try { layout = made(bytes, answer.headers); } catch (error) { throw new ApiError(answer.status, "internal", `The map cannot be read: ${error.message}.`); }
+  try {
+    layout = made(bytes, answer.headers);
+  } catch (error) {
+    throw new ApiError(answer.status, "internal", `The map cannot be read: ${error.message}.`);
+  }
   if (kept.size >= MAPS_KEPT) kept.delete(kept.keys().next().value);
   kept.set(name, { etag, layout });
   return { state: "ready", layout };
@@ -32,9 +37,21 @@ export async function load(name, signal) {
 
 function made(bytes, headers) {
   const { metadata, batches } = readStream(bytes);
-  const x = floats(batches, "x"), y = floats(batches, "y");
-  const told = (name) => { const text = metadata[name] ?? headers.get(`x-map-${name}`); return text === undefined || text === null ? null : Number(text); };
-  return { count: x.length, x, y, ids: new IdIndex(batches), bounds: bounds(x, y), trustworthiness: told("trustworthiness"), continuity: told("continuity") };
+  const x = floats(batches, "x"),
+    y = floats(batches, "y");
+  const told = (name) => {
+    const text = metadata[name] ?? headers.get(`x-map-${name}`);
+    return text === undefined || text === null ? null : Number(text);
+  };
+  return {
+    count: x.length,
+    x,
+    y,
+    ids: new IdIndex(batches),
+    bounds: bounds(x, y),
+    trustworthiness: told("trustworthiness"),
+    continuity: told("continuity"),
+  };
 }
 
 function bounds(x, y) {

@@ -6,14 +6,16 @@ import { load } from "./layout.js";
 
 // The rows whose points lie within a polygon [[x, y], …]: even-odd rule, bounding box first.
 export function rowsWithin({ x, y, count }, polygon) {
-  const xs = polygon.map(([px]) => px), ys = polygon.map(([, py]) => py);
+  const xs = polygon.map(([px]) => px),
+    ys = polygon.map(([, py]) => py);
   const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const rows = [];
   for (let i = 0; i < count; i += 1) {
     if (x[i] < left || x[i] > right || y[i] < bottom || y[i] > top) continue;
     let inside = false;
     for (let a = 0, b = xs.length - 1; a < xs.length; b = a, a += 1) {
-      if (ys[a] > y[i] !== ys[b] > y[i] && x[i] < ((xs[b] - xs[a]) * (y[i] - ys[a])) / (ys[b] - ys[a]) + xs[a]) inside = !inside;
+      if (ys[a] > y[i] !== ys[b] > y[i] && x[i] < ((xs[b] - xs[a]) * (y[i] - ys[a])) / (ys[b] - ys[a]) + xs[a])
+        inside = !inside;
     }
     if (inside) rows.push(i);
   }

@@ -26,7 +26,10 @@ export function webgl(canvas, { x, y, count }) {
   const gl = canvas.getContext("webgl", { antialias: false, alpha: true, premultipliedAlpha: true });
   if (!gl) return null;
   const program = gl.createProgram();
-  for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+  for (const [kind, source] of [
+    [gl.VERTEX_SHADER, VERTEX],
+    [gl.FRAGMENT_SHADER, FRAGMENT],
+  ]) {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
@@ -38,7 +41,8 @@ export function webgl(canvas, { x, y, count }) {
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   const attribute = (name, data, type) => {
-    const buffer = gl.createBuffer(), at = gl.getAttribLocation(program, name);
+    const buffer = gl.createBuffer(),
+      at = gl.getAttribLocation(program, name);
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
     gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
     gl.enableVertexAttribArray(at);
@@ -49,11 +53,22 @@ export function webgl(canvas, { x, y, count }) {
   attribute("y", y, gl.FLOAT);
   const groups = attribute("group", new Uint8Array(count), gl.UNSIGNED_BYTE);
   const uniform = (name) => gl.getUniformLocation(program, name);
-  const at = { centre: uniform("centre"), scale: uniform("scale"), size: uniform("size"), colours: uniform("colours"), opacity: uniform("opacity") };
+  const at = {
+    centre: uniform("centre"),
+    scale: uniform("scale"),
+    size: uniform("size"),
+    colours: uniform("colours"),
+    opacity: uniform("opacity"),
+  };
   return {
     kind: "WebGL",
-    groups(of) { gl.bindBuffer(gl.ARRAY_BUFFER, groups); gl.bufferData(gl.ARRAY_BUFFER, of, gl.DYNAMIC_DRAW); },
-    colours(list) { gl.uniform3fv(at.colours, list.flatMap(rgb)); },
+    groups(of) {
+      gl.bindBuffer(gl.ARRAY_BUFFER, groups);
+      gl.bufferData(gl.ARRAY_BUFFER, of, gl.DYNAMIC_DRAW);
+    },
+    colours(list) {
+      gl.uniform3fv(at.colours, list.flatMap(rgb));
+    },
     draw({ centre, zoom, width, height, ratio, size, opacity }) {
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(0, 0, 0, 0);
@@ -64,6 +79,8 @@ export function webgl(canvas, { x, y, count }) {
       gl.uniform1f(at.opacity, opacity);
       gl.drawArrays(gl.POINTS, 0, count);
     },
-    end() { gl.getExtension("WEBGL_lose_context")?.loseContext(); },
+    end() {
+      gl.getExtension("WEBGL_lose_context")?.loseContext();
+    },
   };
 }

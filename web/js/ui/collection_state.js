@@ -4,8 +4,11 @@ import { figure, integer } from "../core/format.js";
 import { h } from "./dom.js";
 
 const STATES = {
-  ready: ["good", "ready"], loading: ["warn", "being loaded"], damaged: ["bad", "damaged"],
-  resting: ["", "evicted: loaded when used"], evicted: ["", "evicted: loaded when used"],
+  ready: ["good", "ready"],
+  loading: ["warn", "being loaded"],
+  damaged: ["bad", "damaged"],
+  resting: ["", "evicted: loaded when used"],
+  evicted: ["", "evicted: loaded when used"],
 };
 
 export function stateBadge({ state }) {
@@ -20,5 +23,10 @@ export function indexState({ name, dimension, count }, health) {
   const graph = (health.graphs ?? []).find(({ collection }) => collection === name);
   if (!graph || graph.in_graphs >= graph.records) return "in the graph";
   const open = graph.records - graph.in_graphs;
-  return h("span", {}, `${integer(Math.floor((100 * graph.in_graphs) / graph.records))} % in the graph`, h("span", { class: "quiet" }, graph.building ? `, ${figure(open)} being built` : `, ${figure(open)} scanned`));
+  return h(
+    "span",
+    {},
+    `${integer(Math.floor((100 * graph.in_graphs) / graph.records))} % in the graph`,
+    h("span", { class: "quiet" }, graph.building ? `, ${figure(open)} being built` : `, ${figure(open)} scanned`),
+  );
 }

@@ -8,12 +8,20 @@ import { notify } from "./notice.js";
 // button("Save", { icon: "edit", kind: "primary", needs: "write", click })
 export function button(text, { icon: name, kind = "", needs, click, label, pressed, type = "button" } = {}) {
   const reason = needs ? session.reason(needs) : null;
-  const node = h("button", {
-    class: `button ${kind}`, type, "aria-label": label, title: reason ?? label,
-    "aria-disabled": reason ? "true" : undefined,
-    "aria-pressed": pressed === undefined ? undefined : String(pressed),
-    on: { click: (event) => (reason ? (event.preventDefault(), notify(reason)) : click?.(event)) },
-  }, name && icon(name), text);
+  const node = h(
+    "button",
+    {
+      class: `button ${kind}`,
+      type,
+      "aria-label": label,
+      title: reason ?? label,
+      "aria-disabled": reason ? "true" : undefined,
+      "aria-pressed": pressed === undefined ? undefined : String(pressed),
+      on: { click: (event) => (reason ? (event.preventDefault(), notify(reason)) : click?.(event)) },
+    },
+    name && icon(name),
+    text,
+  );
   if (reason) node.append(h("span", { class: "unseen" }, `. ${reason}`));
   return node;
 }
@@ -27,7 +35,13 @@ export function field(label, control, help) {
   const id = control.id || (control.id = freshId("field"));
   const helpId = help && freshId("help");
   if (helpId) control.setAttribute("aria-describedby", helpId);
-  return h("div", { class: "field" }, h("label", { class: "label", for: id }, label), control, help && h("span", { class: "help", id: helpId }, help));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { class: "label", for: id }, label),
+    control,
+    help && h("span", { class: "help", id: helpId }, help),
+  );
 }
 
 export function input(attributes = {}) {
@@ -43,12 +57,20 @@ export function area(attributes = {}, text = "") {
 // select([["a", "Option A"], …], "a", { on })
 export function select(options, chosen, attributes = {}) {
   const { class: more = "", ...rest } = attributes;
-  return h("select", { class: `input ${more}`, ...rest },
-    options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+  return h(
+    "select",
+    { class: `input ${more}`, ...rest },
+    options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)),
+  );
 }
 
 export function check(label, checked, change) {
-  return h("label", { class: "check" }, h("input", { type: "checkbox", checked, on: { change: (event) => change(event.target.checked) } }), h("span", {}, label));
+  return h(
+    "label",
+    { class: "check" },
+    h("input", { type: "checkbox", checked, on: { change: (event) => change(event.target.checked) } }),
+    h("span", {}, label),
+  );
 }
 
 // One choice of few, as buttons side by side.
@@ -58,14 +80,23 @@ export function segments(label, options, chosen, change) {
     for (const each of node.children) each.setAttribute("aria-pressed", String(each.dataset.value === value));
     if (tell) change(value);
   };
-  node.append(...options.map(([value, text]) => h("button", { type: "button", "data-value": value, on: { click: () => choose(value, true) } }, text)));
+  node.append(
+    ...options.map(([value, text]) =>
+      h("button", { type: "button", "data-value": value, on: { click: () => choose(value, true) } }, text),
+    ),
+  );
   choose(chosen, false);
   return node;
 }
 
 // A button that opens a panel; Escape and a click elsewhere close it.
 export function menu(text, iconName, ...children) {
-  const node = h("details", { class: "menu" }, h("summary", { class: "button" }, icon(iconName), text), h("div", { class: "menu-panel" }, children));
+  const node = h(
+    "details",
+    { class: "menu" },
+    h("summary", { class: "button" }, icon(iconName), text),
+    h("div", { class: "menu-panel" }, children),
+  );
   const close = (event) => {
     if (event.type === "keydown" ? event.key === "Escape" : !node.contains(event.target)) {
       if (event.type === "keydown" && node.contains(document.activeElement)) node.firstElementChild.focus();

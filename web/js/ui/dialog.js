@@ -8,10 +8,32 @@ import { icon } from "./icons.js";
 // Opens a dialog; `close` of what it returns ends it. `closed` is called however it ends.
 export function openDialog({ title, body, foot = [], drawer = false, closed, submit }) {
   const id = freshId("title");
-  const inner = h(submit ? "form" : "div", { class: "dialog", on: submit ? { submit: (event) => { event.preventDefault(); submit(); } } : {} },
-    h("div", { class: "dialog-head" }, h("h2", { id, tabindex: "-1" }, title),
-      h("button", { type: "button", class: "button bare icon compact", "aria-label": "Close", on: { click: () => node.close() } }, icon("close"))),
-    body, foot.length > 0 && h("div", { class: "dialog-foot" }, foot));
+  const inner = h(
+    submit ? "form" : "div",
+    {
+      class: "dialog",
+      on: submit
+        ? {
+            submit: (event) => {
+              event.preventDefault();
+              submit();
+            },
+          }
+        : {},
+    },
+    h(
+      "div",
+      { class: "dialog-head" },
+      h("h2", { id, tabindex: "-1" }, title),
+      h(
+        "button",
+        { type: "button", class: "button bare icon compact", "aria-label": "Close", on: { click: () => node.close() } },
+        icon("close"),
+      ),
+    ),
+    body,
+    foot.length > 0 && h("div", { class: "dialog-foot" }, foot),
+  );
   const node = h("dialog", { class: drawer ? "drawer" : "", "aria-labelledby": id }, inner);
   const before = document.activeElement;
   node.addEventListener("close", () => {
@@ -20,7 +42,9 @@ export function openDialog({ title, body, foot = [], drawer = false, closed, sub
     closed?.();
   });
   // A click on the backdrop hits the dialog itself.
-  node.addEventListener("pointerdown", (event) => { if (event.target === node) node.close(); });
+  node.addEventListener("pointerdown", (event) => {
+    if (event.target === node) node.close();
+  });
   document.body.append(node);
   node.showModal();
   return { node, close: () => node.close() };
@@ -31,11 +55,18 @@ export function confirm({ title, text, action, word }) {
   return new Promise((resolve) => {
     let answer = false;
     const typed = input({ "aria-label": `Type ${word ?? ""} to confirm`, on: { input: () => ready() } });
-    const go = () => { if (!word || typed.value === word) { answer = true; dialog.close(); } };
+    const go = () => {
+      if (!word || typed.value === word) {
+        answer = true;
+        dialog.close();
+      }
+    };
     const yes = button(action, { kind: "primary danger", type: "submit" });
     const ready = () => yes.setAttribute("aria-disabled", String(Boolean(word) && typed.value !== word));
     const dialog = openDialog({
-      title, submit: go, closed: () => resolve(answer),
+      title,
+      submit: go,
+      closed: () => resolve(answer),
       body: [h("p", {}, text), word && field(`Type “${word}” to confirm`, typed)],
       foot: [button("Cancel", { click: () => dialog.close() }), yes],
     });

@@ -3,7 +3,11 @@
 import { svg } from "./dom.js";
 
 const PATHS = {
-  collections: ["M4 7c0-1.700 3.600-3 8-3s8 1.300 8 3-3.600 3-8 3-8-1.300-8-3z", "M4 7v10c0 1.700 3.600 3 8 3s8-1.300 8-3V7", "M4 12c0 1.700 3.600 3 8 3s8-1.300 8-3"],
+  collections: [
+    "M4 7c0-1.700 3.600-3 8-3s8 1.300 8 3-3.600 3-8 3-8-1.300-8-3z",
+    "M4 7v10c0 1.700 3.600 3 8 3s8-1.300 8-3V7",
+    "M4 12c0 1.700 3.600 3 8 3s8-1.300 8-3",
+  ],
   files: ["M6 3h8l5 5v13H6z", "M14 3v5h5"],
   bucket: ["M4 6h16l-2 14H6z", "M4 6c0-1 3.600-2 8-2s8 1 8 2"],
   health: ["M3 12h4l3-7 4 14 3-7h4"],
@@ -23,7 +27,15 @@ const PATHS = {
   trash: ["M5 7h14", "M9 7V4h6v3", "M7 7l1 13h8l1-13"],
   like: ["M12 5v14", "M5 12h14"],
   copy: ["M9 9h11v11H9z", "M5 15H4V4h11v1"],
-  map: ["M12 12m-1.500 0a1.500 1.500 0 1 0 3 0 1.500 1.500 0 1 0-3 0", "M6 7v.01", "M9 4v.01", "M18 6v.01", "M19 15v.01", "M5 16v.01", "M14 19v.01"],
+  map: [
+    "M12 12m-1.500 0a1.500 1.500 0 1 0 3 0 1.500 1.500 0 1 0-3 0",
+    "M6 7v.01",
+    "M9 4v.01",
+    "M18 6v.01",
+    "M19 15v.01",
+    "M5 16v.01",
+    "M14 19v.01",
+  ],
   history: ["M4 12a8 8 0 1 0 3-6.200", "M4 4v4h4", "M12 8v5l3 2"],
   lasso: ["M12 5c5 0 9 2 9 5s-4 5-9 5-9-2-9-5 4-5 9-5z", "M7 15c-2 1-2 5 1 5"],
   move: ["M12 3v18", "M3 12h18", "M9 6l3-3 3 3", "M9 18l3 3 3-3", "M6 9l-3 3 3 3", "M18 9l3 3-3 3"],
@@ -33,13 +45,28 @@ const PATHS = {
 
 export function icon(name) {
   const paths = PATHS[name].map((d) => svg("path", { d }));
-  return svg("svg", { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "1.8", "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" }, paths);
+  return svg(
+    "svg",
+    {
+      viewBox: "0 0 24 24",
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": "1.8",
+      "stroke-linecap": "round",
+      "stroke-linejoin": "round",
+      "aria-hidden": "true",
+    },
+    paths,
+  );
 }
 
 // The hill of the product.
 export function logo() {
-  return svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" },
+  return svg(
+    "svg",
+    { viewBox: "0 0 32 32", "aria-hidden": "true" },
     svg("rect", { width: 32, height: 32, rx: 7, fill: "#17694d" }),
     svg("path", { d: "M3 24C7 13 12 9 18 9c5 0 8 7 11 15z", fill: "#dff2e8" }),
-    svg("path", { d: "M3 24c5-5 10-6 16-5 4 .7 7 2.600 10 5z", fill: "#7cc7a4" }));
+    svg("path", { d: "M3 24c5-5 10-6 16-5 4 .7 7 2.600 10 5z", fill: "#7cc7a4" }),
+  );
 }

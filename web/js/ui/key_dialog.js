@@ -16,15 +16,34 @@ export function askForKey(why) {
       session.key = text.value.trim();
       try {
         session.grant = await api.key();
-        if (session.grant.scope) { accepted = true; dialog.close(); return; }
+        if (session.grant.scope) {
+          accepted = true;
+          dialog.close();
+          return;
+        }
         put(problem, "The server does not know this key, or it has expired.");
-      } catch (error) { put(problem, error.message); }
+      } catch (error) {
+        put(problem, error.message);
+      }
       session.key = null;
     };
     const dialog = openDialog({
-      title: "A key, please", submit, closed: () => resolve(accepted),
-      body: [h("p", {}, why), field("Key", text, "Kept in the memory of this page only: not stored, and gone when the page is closed or reloaded."), problem],
-      foot: [button("Cancel", { click: () => dialog.close() }), button("Use this key", { kind: "primary", type: "submit" })],
+      title: "A key, please",
+      submit,
+      closed: () => resolve(accepted),
+      body: [
+        h("p", {}, why),
+        field(
+          "Key",
+          text,
+          "Kept in the memory of this page only: not stored, and gone when the page is closed or reloaded.",
+        ),
+        problem,
+      ],
+      foot: [
+        button("Cancel", { click: () => dialog.close() }),
+        button("Use this key", { kind: "primary", type: "submit" }),
+      ],
     });
     text.focus();
   });

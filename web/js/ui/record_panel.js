@@ -13,32 +13,80 @@ import { failed, notify, notifyError, waiting } from "./notice.js";
 export function openRecord({ name, id, version, changed, closed }) {
   const leave = new AbortController();
   const body = h("div", { class: "stack" }, waiting());
-  const dialog = openDialog({ title: id, body, drawer: true, closed: () => { leave.abort(); closed?.(); } });
+  const dialog = openDialog({
+    title: id,
+    body,
+    drawer: true,
+    closed: () => {
+      leave.abort();
+      closed?.();
+    },
+  });
   const show = async () => {
     try {
-      const { records } = await api.on(name, "get", { ids: [id], include: ["document", "metadata", "uri", "embedding"], ...(version && { version }) }, { signal: leave.signal });
-      if (records.length === 0) put(body, failed({ status: 404, message: `There is no record ${id}; it may have been deleted.` }));
+      const { records } = await api.on(
+        name,
+        "get",
+        { ids: [id], include: ["document", "metadata", "uri", "embedding"], ...(version && { version }) },
+        { signal: leave.signal },
+      );
+      if (records.length === 0)
+        put(body, failed({ status: 404, message: `There is no record ${id}; it may have been deleted.` }));
       else put(body, view(records[0]));
-    } catch (error) { if (error.name !== "AbortError") put(body, failed(error, show)); }
+    } catch (error) {
+      if (error.name !== "AbortError") put(body, failed(error, show));
+    }
   };
-  const edit = (record) => put(body, form({ name, record, done: (wrote) => { if (wrote) changed?.(); show(); } }));
+  const edit = (record) =>
+    put(
+      body,
+      form({
+        name,
+        record,
+        done: (wrote) => {
+          if (wrote) changed?.();
+          show();
+        },
+      }),
+    );
   const remove = async () => {
-    if (!await confirm({ title: "Delete this record?", text: `“${id}” is deleted from ${name}. History still has it until it is collected.`, action: "Delete" })) return;
+    if (
+      !(await confirm({
+        title: "Delete this record?",
+        text: `“${id}” is deleted from ${name}. History still has it until it is collected.`,
+        action: "Delete",
+      }))
+    )
+      return;
     try {
       await api.on(name, "delete", { ids: [id] });
       notify(`Deleted ${id}.`);
       changed?.();
       dialog.close();
-    } catch (error) { notifyError(error); }
+    } catch (error) {
+      notifyError(error);
+    }
   };
   const view = (record) => [
-    h("div", { class: "row" },
-      record.embedding && linkButton("More like this", link(["collections", name, "search"], { by: "record", like: JSON.stringify([id]) }), { icon: "search" }),
-      linkButton("On the map", link(["collections", name, "map"], { mark: JSON.stringify([id]), near: id }), { icon: "map" }),
+    h(
+      "div",
+      { class: "row" },
+      record.embedding &&
+        linkButton(
+          "More like this",
+          link(["collections", name, "search"], { by: "record", like: JSON.stringify([id]) }),
+          { icon: "search" },
+        ),
+      linkButton("On the map", link(["collections", name, "map"], { mark: JSON.stringify([id]), near: id }), {
+        icon: "map",
+      }),
       !version && button("Edit", { icon: "edit", needs: "write", click: () => edit(record) }),
-      !version && button("Delete", { icon: "trash", kind: "danger", needs: "write", click: remove })),
-    record.document !== undefined && h("section", { class: "stack-s" }, h("h3", {}, "Document"), h("div", { class: "prose" }, record.document)),
-    record.uri !== undefined && h("section", { class: "stack-s" }, h("h3", {}, "URI"), h("p", { class: "mono" }, record.uri)),
+      !version && button("Delete", { icon: "trash", kind: "danger", needs: "write", click: remove }),
+    ),
+    record.document !== undefined &&
+      h("section", { class: "stack-s" }, h("h3", {}, "Document"), h("div", { class: "prose" }, record.document)),
+    record.uri !== undefined &&
+      h("section", { class: "stack-s" }, h("h3", {}, "URI"), h("p", { class: "mono" }, record.uri)),
     metadata(record.metadata),
     record.embedding && embedding(record.embedding),
   ];
@@ -48,18 +96,52 @@ export function openRecord({ name, id, version, changed, closed }) {
 
 function metadata(pairs) {
   const entries = Object.entries(pairs ?? {});
-  return h("section", { class: "stack-s" }, h("h3", {}, "Metadata"),
-    entries.length === 0 ? h("p", { class: "quiet" }, "None.") : h("dl", { class: "pairs" }, entries.map(([key, value]) => [h("dt", {}, key), h("dd", { class: typeof value === "number" ? "number" : "" }, short(value))])));
+  return h(
+    "section",
+    { class: "stack-s" },
+    h("h3", {}, "Metadata"),
+    entries.length === 0
+      ? h("p", { class: "quiet" }, "None.")
+      : h(
+          "dl",
+          { class: "pairs" },
+          entries.map(([key, value]) => [
+            h("dt", {}, key),
+            h("dd", { class: typeof value === "number" ? "number" : "" }, short(value)),
+          ]),
+        ),
+  );
 }
 
 function embedding(values) {
   const norm = Math.hypot(...values);
-  return h("section", { class: "stack-s" },
-    h("div", { class: "spread" }, h("h3", {}, "Embedding"), h("span", { class: "quiet small number" }, `${values.length} dimensions, length ${norm.toPrecision(4)}`)),
+  return h(
+    "section",
+    { class: "stack-s" },
+    h(
+      "div",
+      { class: "spread" },
+      h("h3", {}, "Embedding"),
+      h("span", { class: "quiet small number" }, `${values.length} dimensions, length ${norm.toPrecision(4)}`),
+    ),
     spark(values),
-    h("div", { class: "row" }, button("Copy numbers", { icon: "copy", kind: "compact", click: async () => {
-      try { await navigator.clipboard.writeText(JSON.stringify(values)); notify("Copied the embedding."); } catch { notify("The browser does not allow copying here.", "error"); }
-    } })));
+    h(
+      "div",
+      { class: "row" },
+      button("Copy numbers", {
+        icon: "copy",
+        kind: "compact",
+        click: async () => {
+          try {
+            await navigator.clipboard.writeText(JSON.stringify(values));
+            notify("Copied the embedding.");
+          } catch {
+            notify("The browser does not allow copying here.", "error");
+          }
+        },
+      }),
+    ),
+  );
 }
 
 function form({ name, record, done }) {
@@ -70,7 +152,12 @@ function form({ name, record, done }) {
   const save = async (event) => {
     event.preventDefault();
     let wanted;
-    try { wanted = JSON.parse(pairs.value || "{}"); } catch (error) { put(problem, `Metadata: ${error.message}`); return; }
+    try {
+      wanted = JSON.parse(pairs.value || "{}");
+    } catch (error) {
+      put(problem, `Metadata: ${error.message}`);
+      return;
+    }
     const gone = Object.keys(record.metadata ?? {}).filter((key) => !(key in wanted));
     const change = { id: record.id, metadata: { ...wanted, ...Object.fromEntries(gone.map((key) => [key, null])) } };
     if (text.value !== (record.document ?? "")) change.document = text.value === "" ? null : text.value;
@@ -79,8 +166,22 @@ function form({ name, record, done }) {
       await api.on(name, "update", { records: [change] });
       notify(`Saved ${record.id}.`);
       done(true);
-    } catch (error) { put(problem, error.message); }
+    } catch (error) {
+      put(problem, error.message);
+    }
   };
-  return h("form", { class: "stack", on: { submit: save } }, field("Document", text), field("URI", uri), field("Metadata", pairs, "A JSON object. A key that is left out is removed."), problem,
-    h("div", { class: "dialog-foot" }, button("Cancel", { click: () => done(false) }), button("Save", { kind: "primary", type: "submit" })));
+  return h(
+    "form",
+    { class: "stack", on: { submit: save } },
+    field("Document", text),
+    field("URI", uri),
+    field("Metadata", pairs, "A JSON object. A key that is left out is removed."),
+    problem,
+    h(
+      "div",
+      { class: "dialog-foot" },
+      button("Cancel", { click: () => done(false) }),
+      button("Save", { kind: "primary", type: "submit" }),
+    ),
+  );
 }

@@ -4,149 +4,234 @@
 
 import { h, put } from "./dom.js";
 
-const ROW = 36, PAGE = 200, PAGES_KEPT = 60, TALLEST = 8_000_000;
+export const PAGE = 200;
+const ROW = 36;
+const PAGES_KEPT = 60;
+// Pixels of the element that scrolls, at most.
+const TALLEST = 8_000_000;
+// A jump is a step of more than this many windows.
+const JUMP = 4;
+// A pause before a page is asked for, so that a fling over thousands of pages asks for few of them.
+const ASK_MS = 40;
+// A pause before the scroll bar follows the rows.
+const SETTLE_MS = 200;
 
-// columns: [{ name, width, kind?, text(row) }]. fetchPage(offset, limit, signal) → rows. `open(row)` at Enter or click.
-export function virtualTable({ label, columns, count, fetchPage, open, signal, failed }) {
-  const pages = new Map(), pending = new Map();
-  const spacer = h("div", { role: "presentation" });
-  const layer = h("div", { class: "grid-layer", role: "rowgroup" });
-  const head = h("div", { class: "grid-head", role: "row", "aria-rowindex": "1" });
-  const grid = h("div", { class: "grid", role: "grid", tabindex: "0", "aria-label": label }, h("div", { role: "rowgroup", class: "grid-head-group" }, head), layer, spacer);
-  const where = h("span", { class: "number" });
-  const frame = h("div", { class: "grid-frame" }, grid, h("div", { class: "grid-foot" }, where, h("span", {}, "↑ ↓ move, Enter opens")));
-  const rows = new Map();
-  let top = 0, last = 0, active = -1, settle = null, frameAsked = false;
+export class VirtualTable {
+  // columns: [{ name, width, kind?, text(row) }]. fetchPage(offset, limit, signal) → rows. `first`: the first page, if
+  // it is there already. `open(row)` is called at Enter or click, `failed(error)` where a page does not come.
+  constructor({ label, columns, count, first, fetchPage, open, signal, failed }) {
+    Object.assign(this, { columns, count, fetchPage, open, signal, failed });
+    this.pages = new Map(first ? [[0, first]] : []);
+    this.pending = new Map();
+    this.rows = new Map();
+    // Pixels above the rows in sight, in a table without a limit of height; and where the scroll bar was.
+    this.top = 0;
+    this.last = 0;
+    this.active = -1;
+    this.build(label);
+    this.reset();
+  }
 
-  const height = () => count * ROW;
-  const room = () => Math.max(ROW, grid.clientHeight - ROW);
-  const shown = () => Math.min(height(), TALLEST);
-  const limit = () => Math.max(0, height() - room());
-  const scrollLimit = () => Math.max(1, shown() - room());
-  const scaled = () => height() > TALLEST;
+  build(label) {
+    this.spacer = h("div", { role: "presentation" });
+    this.layer = h("div", { class: "grid-layer", role: "rowgroup" });
+    this.head = h("div", { class: "grid-head", role: "row", "aria-rowindex": "1" });
+    this.place = h("span", { class: "number" });
+    const head = h("div", { role: "rowgroup", class: "grid-head-group" }, this.head);
+    const options = { class: "grid", role: "grid", tabindex: "0", "aria-label": label };
+    this.grid = h("div", options, head, this.layer, this.spacer);
+    const foot = h("div", { class: "grid-foot" }, this.place, h("span", {}, "↑ ↓ move, Enter opens"));
+    this.node = h("div", { class: "grid-frame" }, this.grid, foot);
+    this.grid.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.grid.addEventListener("keydown", (event) => this.pressed(event));
+    const size = new ResizeObserver(() => this.ask());
+    size.observe(this.grid);
+    this.signal.addEventListener("abort", () => size.disconnect());
+  }
 
-  function moved() {
-    const at = grid.scrollTop, step = at - last;
-    last = at;
-    if (!scaled() || Math.abs(step) > 4 * room()) top = (at / scrollLimit()) * limit();
-    else if (at <= 0) top = 0;
-    else if (at >= scrollLimit() - 1) top = limit();
-    else top = Math.min(limit(), Math.max(0, top + step));
-    if (scaled()) {
-      clearTimeout(settle);
-      // The bar follows, once the hand rests.
-      settle = setTimeout(() => { last = (top / limit()) * scrollLimit(); grid.scrollTop = last; last = grid.scrollTop; }, 200);
+  get height() {
+    return this.count * ROW;
+  }
+  // Pixels for rows, below the head.
+  get room() {
+    return Math.max(ROW, this.grid.clientHeight - ROW);
+  }
+  get shownHeight() {
+    return Math.min(this.height, TALLEST);
+  }
+  get limit() {
+    return Math.max(0, this.height - this.room);
+  }
+  get scrollLimit() {
+    return Math.max(1, this.shownHeight - this.room);
+  }
+  get isScaled() {
+    return this.height > TALLEST;
+  }
+
+  scrolled() {
+    const at = this.grid.scrollTop;
+    const step = at - this.last;
+    this.last = at;
+    if (!this.isScaled || Math.abs(step) > JUMP * this.room) this.top = (at / this.scrollLimit) * this.limit;
+    else if (at <= 0) this.top = 0;
+    else if (at >= this.scrollLimit - 1) this.top = this.limit;
+    else this.top = Math.min(this.limit, Math.max(0, this.top + step));
+    if (this.isScaled) {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.settle(), SETTLE_MS);
     }
-    ask();
+    this.ask();
   }
 
-  function ask() {
-    if (frameAsked) return;
-    frameAsked = true;
-    requestAnimationFrame(() => { frameAsked = false; draw(); });
+  // Puts the scroll bar where the rows are.
+  settle() {
+    this.grid.scrollTop = this.isScaled ? (this.top / this.limit) * this.scrollLimit : this.top;
+    this.last = this.grid.scrollTop;
   }
 
-  function draw() {
-    const first = Math.max(0, Math.floor(top / ROW) - 2), end = Math.min(count, Math.ceil((top + room()) / ROW) + 2);
-    for (const [index, row] of rows) if (index < first || index >= end) { row.remove(); rows.delete(index); }
-    for (let index = first; index < end; index += 1) {
-      let row = rows.get(index);
-      const value = pages.get(Math.floor(index / PAGE))?.[index % PAGE];
-      if (!row || (value && row.classList.contains("waiting"))) {
-        row?.remove();
-        row = made(index, value);
-        rows.set(index, row);
-        layer.append(row);
+  // Draws in the next frame.
+  ask() {
+    if (this.asked) return;
+    this.asked = true;
+    requestAnimationFrame(() => {
+      this.asked = false;
+      this.draw();
+    });
+  }
+
+  value(index) {
+    return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
+  }
+
+  draw() {
+    const begin = Math.max(0, Math.floor(this.top / ROW) - 2);
+    const end = Math.min(this.count, Math.ceil((this.top + this.room) / ROW) + 2);
+    for (const [index, row] of this.rows) {
+      if (index < begin || index >= end) {
+        row.remove();
+        this.rows.delete(index);
       }
-      row.style.transform = `translateY(${Math.round(index * ROW - top)}px)`;
-      row.setAttribute("aria-selected", String(index === active));
     }
-    load(Math.floor(first / PAGE), Math.floor(Math.max(first, end - 1) / PAGE));
-    const from = Math.floor(top / ROW) + 1;
-    put(where, count === 0 ? "no rows" : `${from.toLocaleString("en")} – ${Math.min(count, Math.floor((top + room()) / ROW)).toLocaleString("en")} of ${count.toLocaleString("en")}`);
+    for (let index = begin; index < end; index += 1) this.drawRow(index);
+    this.load(Math.floor(begin / PAGE), Math.floor(Math.max(begin, end - 1) / PAGE));
+    const [from, to] = [Math.floor(this.top / ROW) + 1, Math.floor((this.top + this.room) / ROW)];
+    const text = (n) => n.toLocaleString("en");
+    const range = `${text(from)} – ${text(Math.min(this.count, to))} of ${text(this.count)}`;
+    put(this.place, this.count === 0 ? "no rows" : range);
   }
 
-  function made(index, value) {
-    const row = h("div", { class: `grid-row ${value ? "" : "waiting"}`, role: "row", id: `row-${index}`, "aria-rowindex": index + 2,
-      on: { click: () => { active = index; draw(); if (value) open(value, index); } } });
-    row.append(...columns.map((column) => {
-      const text = value ? column.text(value) : "";
-      return h("div", { class: `grid-cell ${column.kind ?? ""}`, role: "gridcell", vars: { "--w": `${column.width}px` }, title: text.length > 30 ? text.slice(0, 500) : undefined }, text);
-    }));
-    return row;
+  drawRow(index) {
+    let row = this.rows.get(index);
+    const value = this.value(index);
+    if (!row || (value && row.classList.contains("waiting"))) {
+      row?.remove();
+      row = this.made(index, value);
+      this.rows.set(index, row);
+      this.layer.append(row);
+    }
+    row.style.transform = `translateY(${Math.round(index * ROW - this.top)}px)`;
+    row.setAttribute("aria-selected", String(index === this.active));
   }
 
-  function load(first, end) {
-    for (const [page, stop] of pending) if (page < first || page > end) { stop.abort(); pending.delete(page); }
+  made(index, value) {
+    const click = () => {
+      this.active = index;
+      this.draw();
+      if (value) this.open(value);
+    };
+    const cells = this.columns.map(({ kind = "", width, text }) => {
+      const shown = value ? text(value) : "";
+      const title = shown.length > 30 ? shown.slice(0, 500) : undefined;
+      return h("div", { class: `grid-cell ${kind}`, role: "gridcell", vars: { "--w": `${width}px` }, title }, shown);
+    });
+    const state = value ? "" : "waiting";
+    const options = { class: `grid-row ${state}`, role: "row", id: `row-${index}`, "aria-rowindex": index + 2 };
+    return h("div", { ...options, on: { click } }, cells);
+  }
+
+  // Fetches the pages from `first` to `end` that are not there, and gives up those that have left sight.
+  load(first, end) {
+    for (const [page, stop] of this.pending) {
+      if (page < first || page > end) {
+        stop.abort();
+        this.pending.delete(page);
+      }
+    }
     for (let page = first; page <= end; page += 1) {
-      if (pages.has(page) || pending.has(page) || page * PAGE >= count) continue;
+      if (this.pages.has(page) || this.pending.has(page) || page * PAGE >= this.count) continue;
       const stop = new AbortController();
-      pending.set(page, stop);
-      // A pause, so that a fling over thousands of pages asks for few of them.
-      setTimeout(() => fetched(page, stop), 40);
+      this.pending.set(page, stop);
+      setTimeout(() => this.fetch(page, stop), ASK_MS);
     }
   }
 
-  async function fetched(page, stop) {
-    if (stop.signal.aborted || signal.aborted) return;
+  async fetch(page, stop) {
+    if (stop.signal.aborted || this.signal.aborted) return;
     try {
-      pages.set(page, await fetchPage(page * PAGE, PAGE, AbortSignal.any([stop.signal, signal])));
-      if (pages.size > PAGES_KEPT) pages.delete(pages.keys().next().value);
-      ask();
+      const signal = AbortSignal.any([stop.signal, this.signal]);
+      this.pages.set(page, await this.fetchPage(page * PAGE, PAGE, signal));
+      if (this.pages.size > PAGES_KEPT) this.pages.delete(this.pages.keys().next().value);
+      this.ask();
     } catch (error) {
-      if (error.name !== "AbortError") failed(error);
+      if (error.name !== "AbortError") this.failed(error);
     } finally {
-      if (pending.get(page) === stop) pending.delete(page);
+      if (this.pending.get(page) === stop) this.pending.delete(page);
     }
   }
 
-  function go(index) {
-    if (count === 0) return;
-    active = Math.min(count - 1, Math.max(0, index));
-    if (active * ROW < top) top = active * ROW;
-    else if ((active + 1) * ROW > top + room()) top = (active + 1) * ROW - room();
-    last = scaled() ? (top / limit()) * scrollLimit() : top;
-    grid.scrollTop = last;
-    last = grid.scrollTop;
-    draw();
-    grid.setAttribute("aria-activedescendant", `row-${active}`);
+  pressed(event) {
+    const jump = Math.floor(this.room / ROW) - 1;
+    const { active } = this;
+    const targets = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + jump, PageUp: active - jump };
+    const to = { ...targets, Home: 0, End: this.count - 1 }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      this.go(to);
+    }
+    const value = this.value(active);
+    if (event.key === "Enter" && value) {
+      event.preventDefault();
+      this.open(value);
+    }
   }
 
-  function pressed(event) {
-    const jump = Math.floor(room() / ROW) - 1;
-    const to = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + jump, PageUp: active - jump, Home: 0, End: count - 1 }[event.key];
-    if (to !== undefined) { event.preventDefault(); go(to); }
-    const value = pages.get(Math.floor(active / PAGE))?.[active % PAGE];
-    if (event.key === "Enter" && value) { event.preventDefault(); open(value, active); }
+  // Makes a row the active one and brings it into sight.
+  go(index) {
+    if (this.count === 0) return;
+    this.active = Math.min(this.count - 1, Math.max(0, index));
+    const above = this.active * ROW;
+    if (above < this.top) this.top = above;
+    else if (above + ROW > this.top + this.room) this.top = above + ROW - this.room;
+    this.settle();
+    this.draw();
+    this.grid.setAttribute("aria-activedescendant", `row-${this.active}`);
   }
 
-  function reset() {
-    put(head, columns.map(({ name, width, kind }) => h("div", { class: `grid-cell ${kind === "number" ? "number" : ""}`, role: "columnheader", vars: { "--w": `${width}px` }, title: name }, name)));
-    grid.setAttribute("aria-rowcount", String(count + 1));
-    grid.setAttribute("aria-colcount", String(columns.length));
-    spacer.style.height = `${shown()}px`;
-    spacer.style.width = `${columns.reduce((sum, { width }) => sum + width, 0)}px`;
-    for (const row of rows.values()) row.remove();
-    rows.clear();
-    top = Math.min(top, limit());
-    ask();
+  // Shows other columns.
+  change(columns) {
+    this.columns = columns;
+    this.reset();
   }
 
-  grid.addEventListener("scroll", moved, { passive: true });
-  grid.addEventListener("keydown", pressed);
-  const size = new ResizeObserver(() => ask());
-  size.observe(grid);
-  signal.addEventListener("abort", () => size.disconnect());
-  reset();
-  return {
-    node: frame,
-    // Other columns, or another length.
-    change(next) {
-      if (next.columns) columns = next.columns;
-      if (next.count !== undefined) { count = next.count; pages.clear(); }
-      reset();
-    },
-    loaded: () => [...pages.values()].flat(),
-    focus: () => grid.focus(),
-  };
+  reset() {
+    const heads = this.columns.map(({ name, width, kind }) => {
+      const side = kind === "number" ? "number" : "";
+      const vars = { "--w": `${width}px` };
+      return h("div", { class: `grid-cell ${side}`, role: "columnheader", vars, title: name }, name);
+    });
+    put(this.head, heads);
+    this.grid.setAttribute("aria-rowcount", String(this.count + 1));
+    this.grid.setAttribute("aria-colcount", String(this.columns.length));
+    this.spacer.style.height = `${this.shownHeight}px`;
+    this.spacer.style.width = `${this.columns.reduce((sum, { width }) => sum + width, 0)}px`;
+    for (const row of this.rows.values()) row.remove();
+    this.rows.clear();
+    this.top = Math.min(this.top, this.limit);
+    this.ask();
+  }
+
+  focus() {
+    this.grid.focus();
+  }
 }

@@ -17,69 +17,154 @@ export const title = () => "Collections";
 export async function show({ signal }) {
   const [collections, health] = await Promise.all([api.collections({ signal }), api.health({ signal })]);
   const { query } = parse(location.hash);
-  const actions = [button("Database", { kind: "bare", click: () => chooseDatabase(query) }), button("New collection", { icon: "plus", kind: "primary", needs: "write", click: create })];
-  const lead = query.database || query.tenant ? `Database ${query.database ?? "default_database"} of ${query.tenant ?? "default_tenant"}` : null;
+  const actions = [
+    button("Database", { kind: "bare", click: () => chooseDatabase(query) }),
+    button("New collection", { icon: "plus", kind: "primary", needs: "write", click: create }),
+  ];
+  const lead =
+    query.database || query.tenant
+      ? `Database ${query.database ?? "default_database"} of ${query.tenant ?? "default_tenant"}`
+      : null;
   if (collections.length === 0) return [heading("Collections", { lead, actions }), nothing()];
   return [heading("Collections", { lead, actions }), tiles(collections, health, signal), table(collections, health)];
 }
 
+function createBySnippet() {
+  const body = `{"name": "notes", "metric": "cosine"}`;
+  const address = `${location.origin}${location.pathname}api/collections`;
+  return `curl ${address} \\\n  -H 'content-type: application/json' \\\n  -d '${body}'`;
+}
+
 function nothing() {
   return empty({
-    title: "No collections yet", icon: "collections",
-    text: "A collection holds records: an id, and an embedding, a document and metadata as you like. Make one here, or from a program:",
-    code: `curl ${location.origin}${location.pathname}api/collections \\\n  -H 'content-type: application/json' -d '{"name": "notes", "metric": "cosine"}'`,
+    title: "No collections yet",
+    icon: "collections",
+    text: "A collection holds records, each with an embedding, a document and metadata as you like.",
+    code: createBySnippet(),
     actions: [button("New collection", { icon: "plus", kind: "primary", needs: "write", click: create })],
   });
 }
 
 // A figure with what it means.
 function tile(name, value, more, part) {
-  return h("div", { class: "tile" }, h("span", { class: "name" }, name), h("span", { class: "value" }, value), h("span", { class: "more" }, more),
-    part !== undefined && h("div", { class: "progress", "aria-hidden": "true" }, h("i", { vars: { "--part": part } })));
+  return h(
+    "div",
+    { class: "tile" },
+    h("span", { class: "name" }, name),
+    h("span", { class: "value" }, value),
+    h("span", { class: "more" }, more),
+    part !== undefined && h("div", { class: "progress", "aria-hidden": "true" }, h("i", { vars: { "--part": part } })),
+  );
 }
 
 function tiles(collections, health, signal) {
   const memory = health.memory ?? {};
   const limit = memory.limit_bytes;
-  const searches = h("span", {}, "–"), writes = h("span", {}, "–"), stored = h("span", {}, "–");
-  watch(signal, (readings) => {
-    const [before, now] = [readings.at(-2), readings.at(-1)];
-    if (!before) return;
-    put(searches, figure(rate(before, now, "drumlin_searches_total")));
-    put(writes, figure(rate(before, now, "drumlin_writes_acknowledged_total")));
-    put(stored, `${bytes(sum(now.metrics, "drumlin_bucket_sent_bytes_total"))} sent to the bucket since the start`);
-  }, () => {});
-  return h("div", { class: "tiles" },
-    tile("Records", integer(collections.reduce((n, { count: records }) => n + records, 0)), count(collections.length, "collection")),
-    tile("Memory", bytes(memory.resident_bytes ?? memory.held_bytes), limit ? `of ${bytes(limit)}` : "no limit", limit ? Math.min(1, (memory.resident_bytes ?? 0) / limit) : undefined),
+  const searches = h("span", {}, "–"),
+    writes = h("span", {}, "–"),
+    stored = h("span", {}, "–");
+  watch(
+    signal,
+    (readings) => {
+      const [before, now] = [readings.at(-2), readings.at(-1)];
+      if (!before) return;
+      put(searches, figure(rate(before, now, "drumlin_searches_total")));
+      put(writes, figure(rate(before, now, "drumlin_writes_acknowledged_total")));
+      put(stored, `${bytes(sum(now.metrics, "drumlin_bucket_sent_bytes_total"))} sent to the bucket since the start`);
+    },
+    () => {},
+  );
+  return h(
+    "div",
+    { class: "tiles" },
+    tile(
+      "Records",
+      integer(collections.reduce((n, { count: records }) => n + records, 0)),
+      count(collections.length, "collection"),
+    ),
+    tile(
+      "Memory",
+      bytes(memory.resident_bytes ?? memory.held_bytes),
+      limit ? `of ${bytes(limit)}` : "no limit",
+      limit ? Math.min(1, (memory.resident_bytes ?? 0) / limit) : undefined,
+    ),
     tile("Searches a second", searches, "now, on this server"),
-    tile("Writes a second", writes, stored));
+    tile("Writes a second", writes, stored),
+  );
+}
+
+// What the table says of a collection: the column's name, whether it has figures, the value. The first is the row's head.
+function columnsFor(collections, health) {
+  const version = (each) => (typeof each.version === "object" ? "–" : String(each.version ?? "–"));
+  const columns = [
+    ["Name", false, ({ name }) => h("a", { href: link(["collections", name, "records"]) }, name)],
+    ["Records", true, (each) => integer(each.count)],
+    ["Dimensions", true, ({ dimension }) => dimension ?? "–"],
+    ["Metric", false, ({ metric }) => metric],
+    ["Index", false, (each) => indexState(each, health)],
+    ["Memory", true, (each) => bytes(each.memory_bytes)],
+    ["In the bucket", true, (each) => bytes(each.bucket_bytes)],
+    ["State", false, stateBadge],
+    ["Version", true, version],
+  ];
+  const tellsBytes = collections.some((each) => each.memory_bytes !== undefined || each.bucket_bytes !== undefined);
+  return tellsBytes ? columns : columns.filter(([name]) => name !== "Memory" && name !== "In the bucket");
 }
 
 function table(collections, health) {
-  const hasBytes = collections.some((each) => each.memory_bytes !== undefined || each.bucket_bytes !== undefined);
-  return h("div", { class: "card flush" }, h("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Collections" }, h("table", { class: "table" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Name"), h("th", { class: "number", scope: "col" }, "Records"), h("th", { class: "number", scope: "col" }, "Dimensions"), h("th", { scope: "col" }, "Metric"),
-      h("th", { scope: "col" }, "Index"), hasBytes && h("th", { class: "number", scope: "col" }, "Memory"), hasBytes && h("th", { class: "number", scope: "col" }, "In the bucket"), h("th", { scope: "col" }, "State"), h("th", { class: "number", scope: "col" }, "Version"))),
-    h("tbody", {}, collections.map((each) => h("tr", {},
-      h("th", { class: "strong", scope: "row" }, h("a", { href: link(["collections", each.name, "records"]) }, each.name)),
-      h("td", { class: "number" }, integer(each.count)), h("td", { class: "number" }, each.dimension ?? "–"), h("td", {}, each.metric),
-      h("td", {}, indexState(each, health)), hasBytes && h("td", { class: "number" }, bytes(each.memory_bytes)), hasBytes && h("td", { class: "number" }, bytes(each.bucket_bytes)),
-      h("td", {}, stateBadge(each)), h("td", { class: "number" }, typeof each.version === "object" ? "–" : String(each.version ?? "–"))))))),
-    collections.filter(({ state }) => state === "damaged").map((each) => message(`${each.name} is damaged: ${each.cause ?? "an object does not check out"} (${each.key ?? "unknown object"}). drumlin verify tells what is lost; restore makes a collection of the last sound version.`, "bad")));
+  const columns = columnsFor(collections, health);
+  const number = (isNumber) => (isNumber ? "number" : "");
+  const head = columns.map(([name, isNumber]) => h("th", { class: number(isNumber), scope: "col" }, name));
+  const cell = (each, [, isNumber, value], i) =>
+    i === 0
+      ? h("th", { class: "strong", scope: "row" }, value(each))
+      : h("td", { class: number(isNumber) }, value(each));
+  const rows = collections.map((each) =>
+    h(
+      "tr",
+      {},
+      columns.map((column, i) => cell(each, column, i)),
+    ),
+  );
+  const whole = h("table", { class: "table" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
+  const damaged = collections.filter(({ state }) => state === "damaged");
+  return h(
+    "div",
+    { class: "card flush" },
+    h("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Collections" }, whole),
+    damaged.map(damage),
+  );
+}
+
+function damage({ name, cause = "an object does not check out", key = "unknown object" }) {
+  const todo = "drumlin verify tells what is lost; restore makes a collection of the last sound version.";
+  return message(`${name} is damaged: ${cause} (${key}).`, "bad", h("div", {}, todo));
 }
 
 function create() {
   const name = input({ required: "", pattern: "[A-Za-z0-9]([A-Za-z0-9._\\-]{0,510}[A-Za-z0-9])?" });
-  const metric = select([["cosine", "cosine: angle"], ["l2", "l2: squared distance"], ["ip", "ip: inner product"]], "cosine");
+  const metric = select(
+    [
+      ["cosine", "cosine: angle"],
+      ["l2", "l2: squared distance"],
+      ["ip", "ip: inner product"],
+    ],
+    "cosine",
+  );
   const dimension = input({ type: "number", min: "0", step: "1", placeholder: "from the first record" });
   const model = select([["", "none: embeddings come with the records"]], "");
-  const models = h("div", { hidden: true }, field("Model", model, "Makes embeddings of documents, and of what is searched for."));
+  const models = h(
+    "div",
+    { hidden: true },
+    field("Model", model, "Makes embeddings of documents, and of what is searched for."),
+  );
   // The dialog does not wait for them.
-  call("GET", "api/models").then((list) => {
-    model.append(...list.map(({ name: each }) => h("option", { value: each }, each)));
-    models.hidden = list.length === 0;
-  }).catch(() => {});
+  call("GET", "api/models")
+    .then((list) => {
+      model.append(...list.map(({ name: each }) => h("option", { value: each }, each)));
+      models.hidden = list.length === 0;
+    })
+    .catch(() => {});
   const problem = h("p", { class: "problem", role: "alert" });
   const submit = async () => {
     const body = { name: name.value.trim(), metric: metric.value };
@@ -90,12 +175,20 @@ function create() {
       dialog.close();
       notify(made.notes?.[0] ?? `Made ${made.name}.`);
       location.hash = link(["collections", made.name, "records"]);
-    } catch (error) { put(problem, error.message); }
+    } catch (error) {
+      put(problem, error.message);
+    }
   };
   const dialog = openDialog({
-    title: "New collection", submit,
-    body: [field("Name", name, "Letters, digits and . _ - between."), field("Metric", metric, "How near two embeddings are."), field("Dimensions", dimension, "Empty: the first record decides. 0: searched by words alone."),
-      models, problem],
+    title: "New collection",
+    submit,
+    body: [
+      field("Name", name, "Letters, digits and . _ - between."),
+      field("Metric", metric, "How near two embeddings are."),
+      field("Dimensions", dimension, "Empty: the first record decides. 0: searched by words alone."),
+      models,
+      problem,
+    ],
     foot: [button("Cancel", { click: () => dialog.close() }), button("Create", { kind: "primary", type: "submit" })],
   });
   name.focus();
@@ -106,7 +199,10 @@ function chooseDatabase(query) {
   const database = input({ value: query.database ?? "", placeholder: "default_database" });
   const dialog = openDialog({
     title: "Which database",
-    submit: () => { dialog.close(); location.hash = link(["collections"], { tenant: tenant.value.trim(), database: database.value.trim() }); },
+    submit: () => {
+      dialog.close();
+      location.hash = link(["collections"], { tenant: tenant.value.trim(), database: database.value.trim() });
+    },
     body: [field("Tenant", tenant), field("Database", database)],
     foot: [button("Cancel", { click: () => dialog.close() }), button("Show", { kind: "primary", type: "submit" })],
   });

@@ -22,22 +22,61 @@ export async function show({ path: [, method, path], query, signal }) {
   const operation = description.paths[path]?.[method];
   return [
     heading("Console", { lead: description.info.description }),
-    h("div", { class: "console" }, routes(description, method, path), operation
-      ? route(new Operation(description, method, path, operation, query, signal))
-      : empty({ title: "Choose a route", text: "Each has an example to send from here, and the same as a line of curl and of Python.", icon: "console" })),
+    h(
+      "div",
+      { class: "console" },
+      routes(description, method, path),
+      operation
+        ? route(new Operation(description, method, path, operation, query, signal))
+        : empty({
+            title: "Choose a route",
+            text: "Each has an example to send from here, and the same as a line of curl and of Python.",
+            icon: "console",
+          }),
+    ),
   ];
 }
 
 function routes(description, method, path) {
   const list = h("div", { class: "stack-s" });
-  const draw = (wanted) => put(list, description.tags.map(({ name: tag }) => {
-    const found = Object.entries(description.paths).flatMap(([each, methods]) => Object.entries(methods)
-      .filter(([verb, { tags, summary }]) => tags.includes(tag) && `${verb} ${each} ${summary}`.toLowerCase().includes(wanted))
-      .map(([verb, { summary }]) => h("a", { href: link(["console", verb, each]), title: summary, "aria-current": verb === method && each === path ? "page" : undefined }, h("span", { class: `method ${verb}` }, verb.toUpperCase()), h("span", { class: "path" }, each))));
-    return found.length > 0 && [h("h3", {}, tag), h("div", {}, found)];
-  }));
+  const draw = (wanted) =>
+    put(
+      list,
+      description.tags.map(({ name: tag }) => {
+        const found = Object.entries(description.paths).flatMap(([each, methods]) =>
+          Object.entries(methods)
+            .filter(
+              ([verb, { tags, summary }]) =>
+                tags.includes(tag) && `${verb} ${each} ${summary}`.toLowerCase().includes(wanted),
+            )
+            .map(([verb, { summary }]) =>
+              h(
+                "a",
+                {
+                  href: link(["console", verb, each]),
+                  title: summary,
+                  "aria-current": verb === method && each === path ? "page" : undefined,
+                },
+                h("span", { class: `method ${verb}` }, verb.toUpperCase()),
+                h("span", { class: "path" }, each),
+              ),
+            ),
+        );
+        return found.length > 0 && [h("h3", {}, tag), h("div", {}, found)];
+      }),
+    );
   draw("");
-  return h("nav", { class: "routes", "aria-label": "Routes", tabindex: "0" }, input({ type: "search", placeholder: "Find a route", "aria-label": "Find a route", on: { input: (e) => draw(e.target.value.toLowerCase()) } }), list);
+  return h(
+    "nav",
+    { class: "routes", "aria-label": "Routes", tabindex: "0" },
+    input({
+      type: "search",
+      placeholder: "Find a route",
+      "aria-label": "Find a route",
+      on: { input: (e) => draw(e.target.value.toLowerCase()) },
+    }),
+    list,
+  );
 }
 
 // One route with what the person typed for it.
@@ -48,107 +87,279 @@ class Operation {
     const content = resolve(operation.requestBody, description).content ?? {};
     this.media = content["application/json"] ? "application/json" : Object.keys(content)[0];
     this.isJson = this.media === "application/json";
-    this.body = this.isJson ? JSON.stringify(example(method, path, content[this.media].schema, description), null, 2) : "";
+    this.body = this.isJson
+      ? JSON.stringify(example(method, path, content[this.media].schema, description), null, 2)
+      : "";
     for (const { name } of this.parameters) if (query[`p.${name}`]) this.values[name] = query[`p.${name}`];
   }
 
   // The path with its parameters in place; a parameter of files may have slashes.
   target() {
-    const path = this.path.replace(/\{([^}]+)\}/g, (_, name) => (this.values[name] ?? `{${name}}`).split("/").map((part) => (part.startsWith("{") ? part : encodeURIComponent(part))).join("/"));
-    const query = Object.fromEntries(this.parameters.filter(({ in: place }) => place === "query").map(({ name }) => [name, this.values[name]]));
+    const path = this.path.replace(/\{([^}]+)\}/g, (_, name) =>
+      (this.values[name] ?? `{${name}}`)
+        .split("/")
+        .map((part) => (part.startsWith("{") ? part : encodeURIComponent(part)))
+        .join("/"),
+    );
+    const query = Object.fromEntries(
+      this.parameters.filter(({ in: place }) => place === "query").map(({ name }) => [name, this.values[name]]),
+    );
     return { path, query };
   }
 
   headers() {
-    return Object.fromEntries(this.parameters.filter(({ in: place, name }) => place === "header" && this.values[name]).map(({ name }) => [name, this.values[name]]));
+    return Object.fromEntries(
+      this.parameters
+        .filter(({ in: place, name }) => place === "header" && this.values[name])
+        .map(({ name }) => [name, this.values[name]]),
+    );
   }
 
-  missing() { return this.parameters.filter(({ in: place, name }) => place === "path" && !this.values[name]).map(({ name }) => name); }
+  missing() {
+    return this.parameters
+      .filter(({ in: place, name }) => place === "path" && !this.values[name])
+      .map(({ name }) => name);
+  }
 
   asText() {
     const { path, query } = this.target();
-    const request = { method: this.method.toUpperCase(), url: decodeURI(url(path, query).href).replaceAll(" ", "%20"), body: this.media ? this.body : "", media: this.media === "*/*" ? "application/octet-stream" : this.media, hasKey: Boolean(session.key) };
+    const request = {
+      method: this.method.toUpperCase(),
+      url: decodeURI(url(path, query).href).replaceAll(" ", "%20"),
+      body: this.media ? this.body : "",
+      media: this.media === "*/*" ? "application/octet-stream" : this.media,
+      hasKey: Boolean(session.key),
+    };
     return { curl: curl(request), python: python(request) };
   }
 }
 
 function route(operation) {
-  const { method, path, description, operation: { summary, description: about, security } } = operation;
-  const snippets = h("div", { class: "stack-s" }), answer = h("div", { class: "stack-s", "aria-live": "polite" });
+  const {
+    method,
+    path,
+    description,
+    operation: { summary, description: about, security },
+  } = operation;
+  const snippets = h("div", { class: "stack-s" }),
+    answer = h("div", { class: "stack-s", "aria-live": "polite" });
   const told = () => {
     const { curl: line, python: code } = operation.asText();
     put(snippets, snippet("curl", line), snippet("Python, with httpx", code));
   };
   const scopes = [...new Set((security ?? []).flatMap((form) => Object.values(form).flat()))];
-  const submit = (event) => { event.preventDefault(); run(operation, answer); };
+  const submit = (event) => {
+    event.preventDefault();
+    run(operation, answer);
+  };
   told();
-  return h("article", { class: "stack" },
-    h("div", { class: "stack-s" }, h("h2", {}, h("span", { class: `method ${method}` }, method.toUpperCase()), " ", h("code", {}, path)), h("p", {}, summary, ". ", about), scopes.length > 0 && h("p", { class: "quiet small" }, `Needs a key that may ${scopes.join(" or ")}, if the server has keys.`)),
-    h("form", { class: "card", on: { submit, input: told } }, parameters(operation), bodyField(operation),
-      h("div", { class: "row" }, button("Send", { kind: `primary ${DANGEROUS(method, path) ? "danger" : ""}`, type: "submit" }), h("span", { class: "quiet small" }, "It is carried out on this server."))),
-    answer, snippets, reference(operation, description));
+  return h(
+    "article",
+    { class: "stack" },
+    h(
+      "div",
+      { class: "stack-s" },
+      h("h2", {}, h("span", { class: `method ${method}` }, method.toUpperCase()), " ", h("code", {}, path)),
+      h("p", {}, summary, ". ", about),
+      scopes.length > 0 &&
+        h("p", { class: "quiet small" }, `Needs a key that may ${scopes.join(" or ")}, if the server has keys.`),
+    ),
+    h(
+      "form",
+      { class: "card", on: { submit, input: told } },
+      parameters(operation),
+      bodyField(operation),
+      h(
+        "div",
+        { class: "row" },
+        button("Send", { kind: `primary ${DANGEROUS(method, path) ? "danger" : ""}`, type: "submit" }),
+        h("span", { class: "quiet small" }, "It is carried out on this server."),
+      ),
+    ),
+    answer,
+    snippets,
+    reference(operation, description),
+  );
 }
 
 // What has to be filled in, and folded behind it what may be.
 function parameters(operation) {
-  const [needed, further] = [true, false].map((wanted) => operation.parameters.filter(({ required }) => Boolean(required) === wanted));
+  const [needed, further] = [true, false].map((wanted) =>
+    operation.parameters.filter(({ required }) => Boolean(required) === wanted),
+  );
   const used = further.some(({ name }) => operation.values[name]);
-  return [fields(operation, needed), further.length > 0 && h("details", { class: "fold", open: used }, h("summary", {}, `Optional: ${further.map(({ name }) => name).join(", ")}`), fields(operation, further))];
+  return [
+    fields(operation, needed),
+    further.length > 0 &&
+      h(
+        "details",
+        { class: "fold", open: used },
+        h("summary", {}, `Optional: ${further.map(({ name }) => name).join(", ")}`),
+        fields(operation, further),
+      ),
+  ];
 }
 
 function fields(operation, list) {
-  return list.length > 0 && h("div", { class: "columns-2" }, list.map(({ name, in: place, required, schema, description }) => {
-    const s = resolve(schema, operation.description);
-    return field(`${name}${required ? "" : ", optional"}`, input({ value: operation.values[name] ?? "", placeholder: s.default ?? (s.enum ?? []).join(" or ") ?? "", on: { input: (e) => { operation.values[name] = e.target.value; } } }), `${place}. ${description ?? ""}`);
-  }));
+  return (
+    list.length > 0 &&
+    h(
+      "div",
+      { class: "columns-2" },
+      list.map(({ name, in: place, required, schema, description }) => {
+        const s = resolve(schema, operation.description);
+        return field(
+          `${name}${required ? "" : ", optional"}`,
+          input({
+            value: operation.values[name] ?? "",
+            placeholder: s.default ?? (s.enum ?? []).join(" or ") ?? "",
+            on: {
+              input: (e) => {
+                operation.values[name] = e.target.value;
+              },
+            },
+          }),
+          `${place}. ${description ?? ""}`,
+        );
+      }),
+    )
+  );
 }
 
 function bodyField(operation) {
   if (!operation.media) return null;
-  if (!operation.isJson) return h("p", { class: "quiet" }, `This route takes ${operation.media}: use Files, or the line of curl.`);
-  return field("Body", area({ class: "code", rows: String(Math.min(18, operation.body.split("\n").length + 1)), on: { input: (e) => { operation.body = e.target.value; } } }, operation.body));
+  if (!operation.isJson)
+    return h("p", { class: "quiet" }, `This route takes ${operation.media}: use Files, or the line of curl.`);
+  return field(
+    "Body",
+    area(
+      {
+        class: "code",
+        rows: String(Math.min(18, operation.body.split("\n").length + 1)),
+        on: {
+          input: (e) => {
+            operation.body = e.target.value;
+          },
+        },
+      },
+      operation.body,
+    ),
+  );
 }
 
 async function run(operation, node) {
   const missing = operation.missing();
-  if (missing.length > 0) { put(node, message(`Fill in ${missing.join(" and ")} first.`, "warn")); return; }
-  if (DANGEROUS(operation.method, operation.path) && !await confirm({ title: "Send this?", text: `${operation.method.toUpperCase()} ${operation.target().path} deletes something.`, action: "Send it" })) return;
+  if (missing.length > 0) {
+    put(node, message(`Fill in ${missing.join(" and ")} first.`, "warn"));
+    return;
+  }
+  if (
+    DANGEROUS(operation.method, operation.path) &&
+    !(await confirm({
+      title: "Send this?",
+      text: `${operation.method.toUpperCase()} ${operation.target().path} deletes something.`,
+      action: "Send it",
+    }))
+  )
+    return;
   const { path, query } = operation.target();
   const hasBody = operation.media && operation.body !== "";
   const began = performance.now();
   try {
-    const answer = await send(operation.method.toUpperCase(), path, { query, signal: operation.signal, headers: { ...operation.headers(), ...(hasBody && { "content-type": operation.media }) }, ...(hasBody && { body: operation.body }) });
+    const answer = await send(operation.method.toUpperCase(), path, {
+      query,
+      signal: operation.signal,
+      headers: { ...operation.headers(), ...(hasBody && { "content-type": operation.media }) },
+      ...(hasBody && { body: operation.body }),
+    });
     const text = await answer.text();
     put(node, shown(answer, text, performance.now() - began));
-  } catch (error) { if (error.name !== "AbortError") put(node, message(error.message, "bad")); }
+  } catch (error) {
+    if (error.name !== "AbortError") put(node, message(error.message, "bad"));
+  }
 }
 
 function shown(answer, text, ms) {
   let pretty = text;
-  try { pretty = JSON.stringify(JSON.parse(text), null, 2); } catch { /* Not all answers are JSON. */ }
+  try {
+    pretty = JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    /* Not all answers are JSON. */
+  }
   const cut = pretty.length > LONGEST_SHOWN;
   return [
-    h("div", { class: "row" }, h("span", { class: `badge ${answer.ok ? "good" : "bad"}` }, `${answer.status} ${answer.statusText}`), h("span", { class: "quiet number" }, `${seconds(ms / 1000)}, ${bytes(text.length)}, ${answer.headers.get("content-type") ?? "no type"}`)),
-    pretty !== "" && h("pre", { class: "block", tabindex: "0", "aria-label": "Answer" }, pretty.slice(0, LONGEST_SHOWN), cut ? "\n… cut here" : ""),
+    h(
+      "div",
+      { class: "row" },
+      h("span", { class: `badge ${answer.ok ? "good" : "bad"}` }, `${answer.status} ${answer.statusText}`),
+      h(
+        "span",
+        { class: "quiet number" },
+        `${seconds(ms / 1000)}, ${bytes(text.length)}, ${answer.headers.get("content-type") ?? "no type"}`,
+      ),
+    ),
+    pretty !== "" &&
+      h(
+        "pre",
+        { class: "block", tabindex: "0", "aria-label": "Answer" },
+        pretty.slice(0, LONGEST_SHOWN),
+        cut ? "\n… cut here" : "",
+      ),
   ];
 }
 
 function snippet(name, text) {
-  return h("div", { class: "stack-s" }, h("div", { class: "spread" }, h("h3", {}, name), button("Copy", { icon: "copy", kind: "compact", click: async () => {
-    try { await navigator.clipboard.writeText(text); notify("Copied."); } catch { notify("The browser does not allow copying here.", "error"); }
-  } })), h("pre", { class: "block wrap", tabindex: "0" }, text));
+  return h(
+    "div",
+    { class: "stack-s" },
+    h(
+      "div",
+      { class: "spread" },
+      h("h3", {}, name),
+      button("Copy", {
+        icon: "copy",
+        kind: "compact",
+        click: async () => {
+          try {
+            await navigator.clipboard.writeText(text);
+            notify("Copied.");
+          } catch {
+            notify("The browser does not allow copying here.", "error");
+          }
+        },
+      }),
+    ),
+    h("pre", { class: "block wrap", tabindex: "0" }, text),
+  );
 }
 
 function reference({ operation }, description) {
-  const contents = (heading, content) => Object.entries(content ?? {}).map(([media, { schema }]) => {
-    const s = resolve(schema, description);
-    return [h("h3", {}, `${heading}: ${media}`), h("pre", { class: "block outline wrap", tabindex: "0" }, s.format === "binary" ? s.description ?? "bytes" : outline(schema, description))];
-  });
-  return h("details", { class: "fold" }, h("summary", {}, "Fields and answers"), h("div", { class: "stack" },
-    contents("Body", resolve(operation.requestBody, description).content),
-    Object.entries(operation.responses ?? {}).map(([status, response]) => {
-      const r = resolve(response, description);
-      return status < "300" ? [h("p", {}, h("b", {}, status), ` ${r.description ?? ""}`), contents("Answer", r.content)] : h("p", {}, h("b", {}, status), ` ${r.description ?? ""}`);
-    })));
+  const contents = (heading, content) =>
+    Object.entries(content ?? {}).map(([media, { schema }]) => {
+      const s = resolve(schema, description);
+      return [
+        h("h3", {}, `${heading}: ${media}`),
+        h(
+          "pre",
+          { class: "block outline wrap", tabindex: "0" },
+          s.format === "binary" ? (s.description ?? "bytes") : outline(schema, description),
+        ),
+      ];
+    });
+  return h(
+    "details",
+    { class: "fold" },
+    h("summary", {}, "Fields and answers"),
+    h(
+      "div",
+      { class: "stack" },
+      contents("Body", resolve(operation.requestBody, description).content),
+      Object.entries(operation.responses ?? {}).map(([status, response]) => {
+        const r = resolve(response, description);
+        return status < "300"
+          ? [h("p", {}, h("b", {}, status), ` ${r.description ?? ""}`), contents("Answer", r.content)]
+          : h("p", {}, h("b", {}, status), ` ${r.description ?? ""}`);
+      }),
+    ),
+  );
 }
-

@@ -5,6 +5,7 @@ import { amend, json, link } from "../core/address.js";
 import { api } from "../core/api.js";
 import { count, integer } from "../core/format.js";
 import { save } from "../core/save.js";
+import { jsonLines } from "../data/export.js";
 import { DIMMED, OTHERS, groupBy } from "../map/groups.js";
 import { palette } from "../map/colours.js";
 import { load } from "../map/layout.js";
@@ -18,46 +19,96 @@ import { empty, failed, notify, notifyError } from "../ui/notice.js";
 
 export const title = (path) => `${path[1]}: map`;
 
-const LOOK_MS = 700, HOVER_MS = 120, EXPORT_PAGE = 2000;
+const LOOK_MS = 700,
+  HOVER_MS = 120;
 
 export async function show(context) {
-  const { path: [, name], signal, reload } = context;
+  const {
+    path: [, name],
+    signal,
+    reload,
+  } = context;
   const top = collectionHeading(name);
   let found;
-  try { found = await load(name, signal); } catch (error) {
+  try {
+    found = await load(name, signal);
+  } catch (error) {
     if (error.name === "AbortError") throw error;
     return [...top, failed(error, reload)];
   }
   if (found.state === "none") return [...top, invitation(name, reload)];
   if (found.state === "progress") return [...top, progress(name, found.progress, signal, reload)];
-  if (found.layout.count === 0) return [...top, empty({ title: "Nothing to draw", text: "This collection has no records with an embedding.", icon: "map" })];
+  if (found.layout.count === 0)
+    return [
+      ...top,
+      empty({ title: "Nothing to draw", text: "This collection has no records with an embedding.", icon: "map" }),
+    ];
   const sample = await api.on(name, "get", { limit: 200, include: ["metadata"] }, { signal });
   return [...top, new MapView({ ...context, name, layout: found.layout, sample: sample.records }).node];
 }
 
 function invitation(name, reload) {
   return empty({
-    title: "No map yet", icon: "map", text: "The server lays the records out in two dimensions, at low priority, and keeps the result in the bucket.",
-    actions: [button("Make the map", { icon: "map", kind: "primary", needs: "write", click: async () => { try { await api.on(name, "map", {}); reload(); } catch (error) { notifyError(error); } } })],
+    title: "No map yet",
+    icon: "map",
+    text: "The server lays the records out in two dimensions, at low priority, and keeps the result in the bucket.",
+    actions: [
+      button("Make the map", {
+        icon: "map",
+        kind: "primary",
+        needs: "write",
+        click: async () => {
+          try {
+            await api.on(name, "map", {});
+            reload();
+          } catch (error) {
+            notifyError(error);
+          }
+        },
+      }),
+    ],
   });
 }
 
 function progress(name, part, signal, reload) {
-  const fill = h("i", { vars: { "--part": part } }), told = h("span", { class: "number" }, `${Math.round(100 * part)} %`);
-  const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress of the map", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(Math.round(100 * part)) }, fill);
+  const fill = h("i", { vars: { "--part": part } }),
+    told = h("span", { class: "number" }, `${Math.round(100 * part)} %`);
+  const bar = h(
+    "div",
+    {
+      class: "progress",
+      role: "progressbar",
+      "aria-label": "Progress of the map",
+      "aria-valuemin": "0",
+      "aria-valuemax": "100",
+      "aria-valuenow": String(Math.round(100 * part)),
+    },
+    fill,
+  );
   const look = async () => {
     if (signal.aborted) return;
     try {
       const found = await load(name, signal);
-      if (found.state !== "progress") { reload(); return; }
+      if (found.state !== "progress") {
+        reload();
+        return;
+      }
       fill.style.setProperty("--part", found.progress);
       bar.setAttribute("aria-valuenow", String(Math.round(100 * found.progress)));
       put(told, `${Math.round(100 * found.progress)} %`);
       setTimeout(look, LOOK_MS);
-    } catch (error) { notifyError(error); }
+    } catch (error) {
+      notifyError(error);
+    }
   };
   setTimeout(look, LOOK_MS);
-  return h("div", { class: "card" }, h("div", { class: "spread" }, h("h2", {}, "The map is being made"), told), bar, h("p", { class: "quiet" }, "You may leave: it goes on, and is here when you come back."));
+  return h(
+    "div",
+    { class: "card" },
+    h("div", { class: "spread" }, h("h2", {}, "The map is being made"), told),
+    bar,
+    h("p", { class: "quiet" }, "You may leave: it goes on, and is here when you come back."),
+  );
 }
 
 class MapView {
@@ -65,15 +116,39 @@ class MapView {
     Object.assign(this, context);
     const { layout, query, signal } = this;
     const [x, y, zoom] = json(query.box, []);
-    this.stage = new Stage(layout, { hover: (...at) => this.hover(...at), pick: (row) => this.pick(row), lasso: (polygon) => this.select(polygon), moved: (view) => this.moved(view) }, signal,
-      { box: Number.isFinite(zoom) ? { centre: [x, y], zoom } : undefined, plain: query.plain === "1" });
+    this.stage = new Stage(
+      layout,
+      {
+        hover: (...at) => this.hover(...at),
+        pick: (row) => this.pick(row),
+        lasso: (polygon) => this.select(polygon),
+        moved: (view) => this.moved(view),
+      },
+      signal,
+      { box: Number.isFinite(zoom) ? { centre: [x, y], zoom } : undefined, plain: query.plain === "1" },
+    );
     this.tip = h("div", { class: "map-tip", hidden: true });
     this.side = { groups: h("div"), chosen: h("div", { role: "status" }), record: h("div", { role: "status" }) };
     this.solo = null;
     this.selected = null;
     this.stage.node.append(this.tools(), this.tip);
-    this.node = h("div", { class: "map-layout" }, this.stage.node, h("aside", { class: "map-side", "aria-label": "About the map" }, this.colourBy(), this.side.groups, this.side.chosen, this.side.record, this.faithful()));
-    this.stage.marks = json(query.mark, []).map((id) => layout.ids.row(String(id))).filter((row) => row >= 0);
+    this.node = h(
+      "div",
+      { class: "map-layout" },
+      this.stage.node,
+      h(
+        "aside",
+        { class: "map-side", "aria-label": "About the map" },
+        this.colourBy(),
+        this.side.groups,
+        this.side.chosen,
+        this.side.record,
+        this.faithful(),
+      ),
+    );
+    this.stage.marks = json(query.mark, [])
+      .map((id) => layout.ids.row(String(id)))
+      .filter((row) => row >= 0);
     this.colour(query.colour ?? this.firstKey());
     if (query.area) this.select(json(query.area, []), false);
     if (query.near) this.pick(layout.ids.row(query.near));
@@ -81,22 +156,58 @@ class MapView {
 
   tools() {
     const { stage } = this;
-    const tool = segments("Tool", [["pan", "Move"], ["lasso", "Lasso"]], "pan", (value) => { stage.tool = value; stage.over.classList.toggle("pan", value === "pan"); });
-    return h("div", { class: "map-tools" }, tool, button("+", { kind: "icon", label: "Zoom in", click: () => stage.zoom(1.5) }), button("−", { kind: "icon", label: "Zoom out", click: () => stage.zoom(1 / 1.5) }), button("All", { label: "Show all of the map", click: () => stage.reset() }));
+    const tool = segments(
+      "Tool",
+      [
+        ["pan", "Move"],
+        ["lasso", "Lasso"],
+      ],
+      "pan",
+      (value) => {
+        stage.tool = value;
+        stage.over.classList.toggle("pan", value === "pan");
+      },
+    );
+    return h(
+      "div",
+      { class: "map-tools" },
+      tool,
+      button("+", { kind: "icon", label: "Zoom in", click: () => stage.zoom(1.5) }),
+      button("−", { kind: "icon", label: "Zoom out", click: () => stage.zoom(1 / 1.5) }),
+      button("All", { label: "Show all of the map", click: () => stage.reset() }),
+    );
   }
 
-  keys() { return [...new Set(this.sample.flatMap(({ metadata }) => Object.keys(metadata ?? {})))]; }
+  keys() {
+    return [...new Set(this.sample.flatMap(({ metadata }) => Object.keys(metadata ?? {})))];
+  }
 
   // A key with a few values that come back.
   firstKey() {
     const distinct = (key) => new Set(this.sample.map(({ metadata }) => JSON.stringify(metadata?.[key]))).size;
     const good = this.keys().filter((key) => distinct(key) > 1 && distinct(key) <= Math.max(2, this.sample.length / 4));
-    return good.sort((a, b) => distinct(b) - distinct(a)).find((key) => typeof this.sample[0].metadata?.[key] === "string") ?? good[0] ?? "";
+    return (
+      good
+        .sort((a, b) => distinct(b) - distinct(a))
+        .find((key) => typeof this.sample[0].metadata?.[key] === "string") ??
+      good[0] ??
+      ""
+    );
   }
 
   colourBy() {
     const chosen = this.query.colour ?? this.firstKey();
-    return field("Colour by", select([["", "nothing"], ...this.keys().map((key) => [key, key])], chosen, { on: { change: (e) => { amend({ colour: e.target.value }); this.colour(e.target.value); } } }));
+    return field(
+      "Colour by",
+      select([["", "nothing"], ...this.keys().map((key) => [key, key])], chosen, {
+        on: {
+          change: (e) => {
+            amend({ colour: e.target.value });
+            this.colour(e.target.value);
+          },
+        },
+      }),
+    );
   }
 
   async colour(key) {
@@ -105,7 +216,9 @@ class MapView {
       this.solo = null;
       this.paint();
       this.legend(key);
-    } catch (error) { notifyError(error); }
+    } catch (error) {
+      notifyError(error);
+    }
   }
 
   // Dims what is not selected, or not of the group that is looked at alone.
@@ -114,7 +227,9 @@ class MapView {
     let shown = of;
     if (this.selected || this.solo !== null) {
       shown = new Uint8Array(of.length).fill(DIMMED);
-      const keep = (row) => { if (this.solo === null || of[row] === this.solo) shown[row] = of[row]; };
+      const keep = (row) => {
+        if (this.solo === null || of[row] === this.solo) shown[row] = of[row];
+      };
       if (this.selected) this.selected.forEach(keep);
       else for (let row = 0; row < of.length; row += 1) keep(row);
     }
@@ -125,27 +240,80 @@ class MapView {
     const { names, isRange } = this.grouped;
     const colours = palette(isRange);
     const others = this.layout.count - names.reduce((n, each) => n + each.count, 0);
-    const rows = [...names.map((each, i) => ({ ...each, i })), ...(others > 0 && key ? [{ name: "others", count: others, i: OTHERS }] : [])];
-    put(this.side.groups, rows.length > 0 && h("ul", { class: "groups", "aria-label": `Colours of ${key}` }, rows.map(({ name, count: n, i }) => h("li", {}, h("i", { class: "swatch", vars: { "--swatch": colours[i] } }),
-      h("button", { type: "button", class: "button bare compact", "aria-pressed": String(this.solo === i), on: { click: () => { this.solo = this.solo === i ? null : i; this.paint(); this.legend(key); } } }, name), h("span", { class: "number quiet" }, integer(n))))));
+    const rows = [
+      ...names.map((each, i) => ({ ...each, i })),
+      ...(others > 0 && key ? [{ name: "others", count: others, i: OTHERS }] : []),
+    ];
+    put(
+      this.side.groups,
+      rows.length > 0 &&
+        h(
+          "ul",
+          { class: "groups", "aria-label": `Colours of ${key}` },
+          rows.map(({ name, count: n, i }) =>
+            h(
+              "li",
+              {},
+              h("i", { class: "swatch", vars: { "--swatch": colours[i] } }),
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "button bare compact",
+                  "aria-pressed": String(this.solo === i),
+                  on: {
+                    click: () => {
+                      this.solo = this.solo === i ? null : i;
+                      this.paint();
+                      this.legend(key);
+                    },
+                  },
+                },
+                name,
+              ),
+              h("span", { class: "number quiet" }, integer(n)),
+            ),
+          ),
+        ),
+    );
   }
 
   faithful() {
     const { trustworthiness: trust, continuity, count: n } = this.layout;
     const percent = (part) => `${(100 * part).toFixed(1)} %`;
-    return h("section", { class: "stack-s small quiet" }, h("p", {}, `${count(n, "record")}, drawn with ${this.stage.renderer.kind}.`),
-      trust !== null && h("p", {}, `How faithful: trustworthiness ${percent(trust)}: that much of what is near here is near in truth.`, continuity !== null && ` Continuity ${percent(continuity)}: that much of what is near in truth is near here. Both at 15 neighbours.`));
+    return h(
+      "section",
+      { class: "stack-s small quiet" },
+      h("p", {}, `${count(n, "record")}, drawn with ${this.stage.renderer.kind}.`),
+      trust !== null &&
+        h(
+          "p",
+          {},
+          `How faithful: trustworthiness ${percent(trust)}: that much of what is near here is near in truth.`,
+          continuity !== null &&
+            ` Continuity ${percent(continuity)}: that much of what is near in truth is near here. Both at 15 neighbours.`,
+        ),
+    );
   }
 
   moved(view) {
     this.tip.hidden = true;
     clearTimeout(this.told);
-    this.told = setTimeout(() => amend({ box: view ? JSON.stringify([...view.centre, view.zoom].map((n) => Number(n.toPrecision(7)))) : undefined }), 250);
+    this.told = setTimeout(
+      () =>
+        amend({
+          box: view ? JSON.stringify([...view.centre, view.zoom].map((n) => Number(n.toPrecision(7)))) : undefined,
+        }),
+      250,
+    );
   }
 
   hover(row, px, py) {
     clearTimeout(this.hovering);
-    if (row < 0) { this.tip.hidden = true; return; }
+    if (row < 0) {
+      this.tip.hidden = true;
+      return;
+    }
     const id = this.layout.ids.text(row);
     put(this.tip, h("b", {}, id));
     this.tip.hidden = false;
@@ -153,52 +321,131 @@ class MapView {
     this.tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.min(py + 14, this.stage.node.clientHeight - 90)}px)`;
     this.hovering = setTimeout(async () => {
       try {
-        const { records: [record] } = await api.on(this.name, "get", { ids: [id], include: ["document", "metadata"] }, { signal: this.signal });
-        if (record && !this.tip.hidden && this.tip.firstChild.textContent === id) put(this.tip, h("b", {}, id), h("div", { class: "text" }, record.document ?? JSON.stringify(record.metadata ?? {})));
-      } catch { /* A tip that does not come is no loss. */ }
+        const {
+          records: [record],
+        } = await api.on(this.name, "get", { ids: [id], include: ["document", "metadata"] }, { signal: this.signal });
+        if (record && !this.tip.hidden && this.tip.firstChild.textContent === id)
+          put(
+            this.tip,
+            h("b", {}, id),
+            h("div", { class: "text" }, record.document ?? JSON.stringify(record.metadata ?? {})),
+          );
+      } catch {
+        /* A tip that does not come is no loss. */
+      }
     }, HOVER_MS);
   }
 
   // Opens a point beside the map, and draws lines to its neighbours in the graph.
   async pick(row) {
-    if (row < 0) { Object.assign(this.stage, { lines: [] }); put(this.side.record); amend({ near: undefined }); this.stage.ask(); return; }
+    if (row < 0) {
+      Object.assign(this.stage, { lines: [] });
+      put(this.side.record);
+      amend({ near: undefined });
+      this.stage.ask();
+      return;
+    }
     const id = this.layout.ids.text(row);
     amend({ near: id });
     try {
-      const [{ records: [record] }, found] = await Promise.all([
+      const [
+        {
+          records: [record],
+        },
+        found,
+      ] = await Promise.all([
         api.on(this.name, "get", { ids: [id], include: ["document", "metadata"] }, { signal: this.signal }),
-        api.on(this.name, "neighbors", { id }, { signal: this.signal }).catch((error) => { if (error.isMissingRoute) return { neighbors: [] }; throw error; }),
+        api.on(this.name, "neighbors", { id }, { signal: this.signal }).catch((error) => {
+          if (error.isMissingRoute) return { neighbors: [] };
+          throw error;
+        }),
       ]);
-      this.stage.lines = found.neighbors.map((each) => this.layout.ids.row(each.id)).filter((to) => to >= 0).map((to) => [row, to]);
-      this.stage.marks = [...new Set([row, ...json(this.query.mark, []).map((each) => this.layout.ids.row(String(each))).filter((each) => each >= 0)])];
+      this.stage.lines = found.neighbors
+        .map((each) => this.layout.ids.row(each.id))
+        .filter((to) => to >= 0)
+        .map((to) => [row, to]);
+      this.stage.marks = [
+        ...new Set([
+          row,
+          ...json(this.query.mark, [])
+            .map((each) => this.layout.ids.row(String(each)))
+            .filter((each) => each >= 0),
+        ]),
+      ];
       this.stage.ask();
-      put(this.side.record, h("section", { class: "card" }, h("h3", { class: "mono" }, id), record?.document && h("p", {}, record.document.slice(0, 300)), record?.metadata && chips(record.metadata),
-        h("p", { class: "quiet small" }, count(this.stage.lines.length, "neighbour"), " in the graph"),
-        h("div", { class: "row" }, linkButton("Open", link(["collections", this.name, "records"], { record: id }), { kind: "compact" }), linkButton("More like this", link(["collections", this.name, "search"], { by: "record", like: JSON.stringify([id]) }), { kind: "compact" }))));
-    } catch (error) { notifyError(error); }
+      put(
+        this.side.record,
+        h(
+          "section",
+          { class: "card" },
+          h("h3", { class: "mono" }, id),
+          record?.document && h("p", {}, record.document.slice(0, 300)),
+          record?.metadata && chips(record.metadata),
+          h("p", { class: "quiet small" }, count(this.stage.lines.length, "neighbour"), " in the graph"),
+          h(
+            "div",
+            { class: "row" },
+            linkButton("Open", link(["collections", this.name, "records"], { record: id }), { kind: "compact" }),
+            linkButton(
+              "More like this",
+              link(["collections", this.name, "search"], { by: "record", like: JSON.stringify([id]) }),
+              { kind: "compact" },
+            ),
+          ),
+        ),
+      );
+    } catch (error) {
+      notifyError(error);
+    }
   }
 
   select(polygon, tell = true) {
     if (polygon.length < 3) return;
-    const thin = polygon.filter((_, i) => i % Math.ceil(polygon.length / 60) === 0).map((point) => point.map((n) => Number(n.toPrecision(5))));
+    const thin = polygon
+      .filter((_, i) => i % Math.ceil(polygon.length / 60) === 0)
+      .map((point) => point.map((n) => Number(n.toPrecision(5))));
     this.stage.polygon = thin;
     this.selected = rowsWithin(this.layout, thin);
     if (tell) amend({ area: JSON.stringify(thin) });
     this.paint();
-    const clear = () => { this.selected = null; this.stage.polygon = null; amend({ area: undefined }); put(this.side.chosen); this.paint(); };
-    put(this.side.chosen, h("section", { class: "card" }, h("h3", {}, `${count(this.selected.length, "record")} within the lasso`),
-      h("div", { class: "row" }, linkButton("Show as records", link(["collections", this.name, "records"], { area: JSON.stringify(thin) }), { kind: "compact" }), button("Export", { icon: "download", kind: "compact", click: () => this.export() }), button("Clear", { kind: "compact", click: clear }))));
+    const clear = () => {
+      this.selected = null;
+      this.stage.polygon = null;
+      amend({ area: undefined });
+      put(this.side.chosen);
+      this.paint();
+    };
+    put(
+      this.side.chosen,
+      h(
+        "section",
+        { class: "card" },
+        h("h3", {}, `${count(this.selected.length, "record")} within the lasso`),
+        h(
+          "div",
+          { class: "row" },
+          linkButton("Show as records", link(["collections", this.name, "records"], { area: JSON.stringify(thin) }), {
+            kind: "compact",
+          }),
+          button("Export", { icon: "download", kind: "compact", click: () => this.export() }),
+          button("Clear", { kind: "compact", click: clear }),
+        ),
+      ),
+    );
   }
 
   async export() {
-    const ids = this.selected.map((row) => this.layout.ids.text(row)), parts = [];
     try {
-      for (let at = 0; at < ids.length; at += EXPORT_PAGE) {
-        const { records } = await api.on(this.name, "get", { ids: ids.slice(at, at + EXPORT_PAGE), include: ["metadata", "document", "uri", "embedding"] }, { signal: this.signal });
-        parts.push(new Blob([records.map((record) => `${JSON.stringify(record)}\n`).join("")]));
-      }
-      save(`${this.name}-lasso.jsonl`, parts, "application/jsonl");
-      notify(`Exported ${count(ids.length, "record")}.`);
-    } catch (error) { notifyError(error); }
+      const ids = this.selected.map((row) => this.layout.ids.text(row));
+      const { blob, records } = await jsonLines(
+        this.name,
+        { ids, include: ["metadata", "document", "uri", "embedding"] },
+        { signal: this.signal },
+      );
+      save(`${this.name}-lasso.jsonl`, blob);
+      notify(`Exported ${count(records, "record")}.`);
+    } catch (error) {
+      notifyError(error);
+    }
   }
 }

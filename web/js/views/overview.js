@@ -17,14 +17,29 @@ export async function show({ path, signal }) {
   const [info, health] = await Promise.all([described(name, signal), api.health({ signal })]);
   return [
     ...collectionHeading(name),
-    info.state === "damaged" && message(`Damaged: ${info.cause ?? "an object does not check out"}, in ${info.key ?? "an unknown object"}. Searches and reads are refused. Restore an earlier version from History, or ask drumlin verify what is lost.`, "bad"),
-    h("div", { class: "columns-2" }, state(info, health), settings(info), pairs("Metadata", info.metadata), changes(name)),
+    info.state === "damaged" && damage(info),
+    h(
+      "div",
+      { class: "columns-2" },
+      state(info, health),
+      settings(info),
+      pairs("Metadata", info.metadata),
+      changes(name),
+    ),
   ];
+}
+
+function damage({ cause = "an object does not check out", key }) {
+  const what = h("div", {}, `In ${key ?? "an unknown object"}. Searches and reads are refused.`);
+  const todo = h("div", {}, "Restore an earlier version from History, or ask drumlin verify what is lost.");
+  return message(`Damaged: ${cause}.`, "bad", what, todo);
 }
 
 // A damaged collection is not described by itself, but in the list with what is wrong.
 async function described(name, signal) {
-  try { return await api.collection(name, { signal }); } catch (error) {
+  try {
+    return await api.collection(name, { signal });
+  } catch (error) {
     if (error.kind !== "corrupted") throw error;
     const all = await api.collections({ signal });
     return all.find((each) => each.name === name) ?? { name, state: "damaged", cause: error.message };
@@ -32,51 +47,124 @@ async function described(name, signal) {
 }
 
 function card(title, rows) {
-  return h("section", { class: "card" }, h("h2", {}, title), h("dl", { class: "pairs" }, rows.filter(([, value]) => value !== undefined && value !== null).map(([key, value]) => [h("dt", {}, key), h("dd", {}, value)])));
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, title),
+    h(
+      "dl",
+      { class: "pairs" },
+      rows
+        .filter(([, value]) => value !== undefined && value !== null)
+        .map(([key, value]) => [h("dt", {}, key), h("dd", {}, value)]),
+    ),
+  );
 }
 
 function state(info, health) {
   return card("State", [
-    ["State", stateBadge(info)], ["Records", integer(info.count)], ["Dimensions", info.dimension ?? "decided by the first record"], ["Metric", info.metric],
-    ["Index", indexState(info, health)], ["Version", String(info.version ?? "–")],
-    ["Memory", info.memory_bytes === undefined ? null : bytes(info.memory_bytes)], ["In the bucket", info.bucket_bytes === undefined ? null : bytes(info.bucket_bytes)],
-    ["Id", h("code", {}, info.id)], ["Tenant", info.tenant], ["Database", info.database],
+    ["State", stateBadge(info)],
+    ["Records", integer(info.count)],
+    ["Dimensions", info.dimension ?? "decided by the first record"],
+    ["Metric", info.metric],
+    ["Index", indexState(info, health)],
+    ["Version", String(info.version ?? "–")],
+    ["Memory", info.memory_bytes === undefined ? null : bytes(info.memory_bytes)],
+    ["In the bucket", info.bucket_bytes === undefined ? null : bytes(info.bucket_bytes)],
+    ["Id", h("code", {}, info.id)],
+    ["Tenant", info.tenant],
+    ["Database", info.database],
   ]);
 }
 
 function settings({ index = {}, text = {}, embedder }) {
   return card("Settings", [
-    ["Graph", `${index.builder ?? "–"}, m ${index.m ?? "–"}, ef_construction ${index.ef_construction ?? "–"}`], ["ef of searches", index.ef_search ?? "chosen by the server"],
-    ["Words", `${text.language ?? "–"}${text.stemming ? ", stemmed" : ""}`], ["BM25", `k1 ${text.k1 ?? "–"}, b ${text.b ?? "–"}`],
-    ["Model", embedder ? embedder.model ?? embedder.provider?.model : "none: embeddings come with the records"],
+    ["Graph", `${index.builder ?? "–"}, m ${index.m ?? "–"}, ef_construction ${index.ef_construction ?? "–"}`],
+    ["ef of searches", index.ef_search ?? "chosen by the server"],
+    ["Words", `${text.language ?? "–"}${text.stemming ? ", stemmed" : ""}`],
+    ["BM25", `k1 ${text.k1 ?? "–"}, b ${text.b ?? "–"}`],
+    ["Model", embedder ? (embedder.model ?? embedder.provider?.model) : "none: embeddings come with the records"],
   ]);
 }
 
 function pairs(title, object) {
   const entries = Object.entries(object ?? {});
-  return entries.length > 0 && card(title, entries.map(([key, value]) => [key, short(value)]));
+  return (
+    entries.length > 0 &&
+    card(
+      title,
+      entries.map(([key, value]) => [key, short(value)]),
+    )
+  );
 }
 
 function changes(name) {
   const other = input({ placeholder: "new name" });
   const copy = input({ placeholder: "name of the fork" });
-  const gone = (target) => { location.hash = link(["collections", target, "overview"]); };
+  const gone = (target) => {
+    location.hash = link(["collections", target, "overview"]);
+  };
   const rename = async () => {
-    try { await api.on(name, "rename", { name: other.value.trim() }); notify(`Renamed to ${other.value.trim()}.`); gone(other.value.trim()); } catch (error) { say(error); }
+    try {
+      await api.on(name, "rename", { name: other.value.trim() });
+      notify(`Renamed to ${other.value.trim()}.`);
+      gone(other.value.trim());
+    } catch (error) {
+      say(error);
+    }
   };
   const fork = async () => {
-    try { await api.on(name, "fork", { name: copy.value.trim() }); notify(`Forked to ${copy.value.trim()}.`); gone(copy.value.trim()); } catch (error) { say(error); }
+    try {
+      await api.on(name, "fork", { name: copy.value.trim() });
+      notify(`Forked to ${copy.value.trim()}.`);
+      gone(copy.value.trim());
+    } catch (error) {
+      say(error);
+    }
   };
   const drop = async () => {
-    if (!await confirm({ title: `Drop ${name}?`, text: "All its records go. Until they are collected, drumlin restore brings them back.", action: "Drop it", word: name })) return;
-    try { await api.drop(name); notify(`Dropped ${name}.`); location.hash = link(["collections"]); } catch (error) { notifyError(error); }
+    if (
+      !(await confirm({
+        title: `Drop ${name}?`,
+        text: "All its records go. Until they are collected, drumlin restore brings them back.",
+        action: "Drop it",
+        word: name,
+      }))
+    )
+      return;
+    try {
+      await api.drop(name);
+      notify(`Dropped ${name}.`);
+      location.hash = link(["collections"]);
+    } catch (error) {
+      notifyError(error);
+    }
   };
   const problem = h("p", { class: "problem", role: "alert" });
-  const say = (error) => put(problem, error.isMissingRoute ? "This server has no route for it yet. A newer version does." : error.message);
-  return h("section", { class: "card" }, h("h2", {}, "Change it"),
-    h("div", { class: "row-wide" }, h("div", { class: "grow" }, field("Rename", other)), button("Rename", { needs: "write", click: rename })),
-    h("div", { class: "row-wide" }, h("div", { class: "grow" }, field("Fork: a copy that shares what is stored", copy)), button("Fork", { icon: "fork", needs: "write", click: fork })),
+  const say = (error) =>
+    put(problem, error.isMissingRoute ? "This server has no route for it yet. A newer version does." : error.message);
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Change it"),
+    h(
+      "div",
+      { class: "row-wide" },
+      h("div", { class: "grow" }, field("Rename", other)),
+      button("Rename", { needs: "write", click: rename }),
+    ),
+    h(
+      "div",
+      { class: "row-wide" },
+      h("div", { class: "grow" }, field("Fork: a copy that shares what is stored", copy)),
+      button("Fork", { icon: "fork", needs: "write", click: fork }),
+    ),
     problem,
-    h("div", { class: "spread" }, h("span", { class: "quiet" }, "Drop the collection with all its records."), button("Drop", { icon: "trash", kind: "danger", needs: "admin", click: drop })));
+    h(
+      "div",
+      { class: "spread" },
+      h("span", { class: "quiet" }, "Drop the collection with all its records."),
+      button("Drop", { icon: "trash", kind: "danger", needs: "admin", click: drop }),
+    ),
+  );
 }
-

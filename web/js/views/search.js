@@ -15,8 +15,15 @@ export const title = (path) => `${path[1]}: search`;
 const FACETS_AT_FIRST = 4;
 
 export async function show(context) {
-  const { path: [, name], query, signal } = context;
-  const [info, sample] = await Promise.all([api.collection(name, { signal }), api.on(name, "get", { limit: 200, include: ["metadata", "document"] }, { signal })]);
+  const {
+    path: [, name],
+    query,
+    signal,
+  } = context;
+  const [info, sample] = await Promise.all([
+    api.collection(name, { signal }),
+    api.on(name, "get", { limit: 200, include: ["metadata", "document"] }, { signal }),
+  ]);
   const keys = [...new Set(sample.records.flatMap(({ metadata }) => Object.keys(metadata ?? {})))];
   const view = new SearchView({ ...context, name, info, keys, sample: sample.records });
   if (isComplete(view.asked)) view.run();
@@ -27,7 +34,13 @@ class SearchView {
   constructor(context) {
     Object.assign(this, context);
     this.asked = read(context.query);
-    if (context.query.by === undefined && this.sample.every(({ document }) => document === undefined) && this.sample.length > 0 && !this.asked.text) this.asked.by = "record";
+    if (
+      context.query.by === undefined &&
+      this.sample.every(({ document }) => document === undefined) &&
+      this.sample.length > 0 &&
+      !this.asked.text
+    )
+      this.asked.by = "record";
     this.asked.facets ??= this.keys.filter((key) => this.isCountable(key)).slice(0, FACETS_AT_FIRST);
     this.results = h("div", { class: "stack", "aria-live": "off" }, this.invite());
     this.under = null;
@@ -36,58 +49,229 @@ class SearchView {
   // Text, yes or no, and small sets of numbers make facets; a key with a value of its own for every record does not.
   isCountable(key) {
     const values = this.sample.map(({ metadata }) => metadata?.[key]).filter((value) => value !== undefined);
-    return values.length > 0 && values.every((value) => ["string", "boolean", "number"].includes(typeof value)) && new Set(values).size <= Math.max(4, values.length / 3);
+    return (
+      values.length > 0 &&
+      values.every((value) => ["string", "boolean", "number"].includes(typeof value)) &&
+      new Set(values).size <= Math.max(4, values.length / 3)
+    );
   }
 
   invite() {
     return this.sample.length === 0
       ? empty({ title: "Nothing to search yet", text: "This collection has no records.", icon: "search" })
-      : empty({ title: "Search", text: "Type words, name a record to find others like it, or paste an embedding.", icon: "search" });
+      : empty({
+          title: "Search",
+          text: "Type words, name a record to find others like it, or paste an embedding.",
+          icon: "search",
+        });
   }
 
   form() {
     const inputs = h("div", { class: "stack" });
-    const draw = () => put(inputs, { text: () => this.textInput(), record: () => this.recordInput(), vector: () => this.vectorInput() }[this.asked.by]());
+    const draw = () =>
+      put(
+        inputs,
+        { text: () => this.textInput(), record: () => this.recordInput(), vector: () => this.vectorInput() }[
+          this.asked.by
+        ](),
+      );
     draw();
-    return h("form", { class: "card", role: "search", on: { submit: (event) => { event.preventDefault(); this.run(true); } } },
-      segments("Search by", [["text", "Text"], ["record", "Records"], ["vector", "Embedding"]], this.asked.by, (by) => { this.asked.by = by; draw(); }),
-      inputs, this.options());
+    return h(
+      "form",
+      {
+        class: "card",
+        role: "search",
+        on: {
+          submit: (event) => {
+            event.preventDefault();
+            this.run(true);
+          },
+        },
+      },
+      segments(
+        "Search by",
+        [
+          ["text", "Text"],
+          ["record", "Records"],
+          ["vector", "Embedding"],
+        ],
+        this.asked.by,
+        (by) => {
+          this.asked.by = by;
+          draw();
+        },
+      ),
+      inputs,
+      this.options(),
+    );
   }
 
-  bar(control) { return h("div", { class: "search-bar" }, h("div", { class: "grow" }, control), button("Search", { icon: "search", kind: "primary", type: "submit" })); }
+  bar(control) {
+    return h(
+      "div",
+      { class: "search-bar" },
+      h("div", { class: "grow" }, control),
+      button("Search", { icon: "search", kind: "primary", type: "submit" }),
+    );
+  }
 
   textInput() {
-    const text = input({ type: "search", value: this.asked.text, placeholder: "Words, “a phrase”, +must, -not", "aria-label": "Text to search for", on: { input: (e) => { this.asked.text = e.target.value; } } });
-    const modes = [["", "as the collection says"], ["words", "words"], ["meaning", "meaning"], ["both", "both"]];
-    return [this.bar(text), this.info.embedder ? field("Find by", select(modes, this.asked.mode, { class: "medium", on: { change: (e) => { this.asked.mode = e.target.value; } } })) : h("p", { class: "quiet small" }, "By words: this collection has no model that makes embeddings of texts.")];
+    const text = input({
+      type: "search",
+      value: this.asked.text,
+      placeholder: "Words, “a phrase”, +must, -not",
+      "aria-label": "Text to search for",
+      on: {
+        input: (e) => {
+          this.asked.text = e.target.value;
+        },
+      },
+    });
+    const modes = [
+      ["", "as the collection says"],
+      ["words", "words"],
+      ["meaning", "meaning"],
+      ["both", "both"],
+    ];
+    return [
+      this.bar(text),
+      this.info.embedder
+        ? field(
+            "Find by",
+            select(modes, this.asked.mode, {
+              class: "medium",
+              on: {
+                change: (e) => {
+                  this.asked.mode = e.target.value;
+                },
+              },
+            }),
+          )
+        : h("p", { class: "quiet small" }, "By words: this collection has no model that makes embeddings of texts."),
+    ];
   }
 
   recordInput() {
-    const list = (label, which, help) => field(label, input({ class: "code", value: this.asked[which].map((id) => (/[,\s"]/.test(id) ? JSON.stringify(id) : id)).join(", "), on: { input: (e) => { this.asked[which] = ids(e.target.value); } } }), help);
-    return h("div", { class: "columns-2" }, list("Like these records", "like", "Ids with commas between; in quotes where an id has a comma or a space."), list("Unlike these", "unlike"),
-      h("div", {}, button("Search", { icon: "search", kind: "primary", type: "submit" })));
+    const list = (label, which, help) =>
+      field(
+        label,
+        input({
+          class: "code",
+          value: this.asked[which].map((id) => (/[,\s"]/.test(id) ? JSON.stringify(id) : id)).join(", "),
+          on: {
+            input: (e) => {
+              this.asked[which] = ids(e.target.value);
+            },
+          },
+        }),
+        help,
+      );
+    return h(
+      "div",
+      { class: "columns-2" },
+      list("Like these records", "like", "Ids with commas between; in quotes where an id has a comma or a space."),
+      list("Unlike these", "unlike"),
+      h("div", {}, button("Search", { icon: "search", kind: "primary", type: "submit" })),
+    );
   }
 
   vectorInput() {
-    return [field(`Embedding${this.info.dimension ? ` of ${this.info.dimension} numbers` : ""}`, area({ class: "code", rows: "4", placeholder: "[0.12, -0.03, …]", on: { input: (e) => { this.asked.vector = e.target.value; } } }, this.asked.vector)),
-      h("div", {}, button("Search", { icon: "search", kind: "primary", type: "submit" }))];
+    return [
+      field(
+        `Embedding${this.info.dimension ? ` of ${this.info.dimension} numbers` : ""}`,
+        area(
+          {
+            class: "code",
+            rows: "4",
+            placeholder: "[0.12, -0.03, …]",
+            on: {
+              input: (e) => {
+                this.asked.vector = e.target.value;
+              },
+            },
+          },
+          this.asked.vector,
+        ),
+      ),
+      h("div", {}, button("Search", { icon: "search", kind: "primary", type: "submit" })),
+    ];
   }
 
   options() {
-    const number = (name, label, attributes) => field(label, input({ class: "narrow", type: "number", min: "1", value: this.asked[name] ?? "", ...attributes, on: { input: (e) => { this.asked[name] = e.target.value === "" ? undefined : Number(e.target.value); } } }));
+    const number = (name, label, attributes) =>
+      field(
+        label,
+        input({
+          class: "narrow",
+          type: "number",
+          min: "1",
+          value: this.asked[name] ?? "",
+          ...attributes,
+          on: {
+            input: (e) => {
+              this.asked[name] = e.target.value === "" ? undefined : Number(e.target.value);
+            },
+          },
+        }),
+      );
     const where = h("div", { class: "stack" });
-    const draw = () => put(where, filterBuilder({ where: this.asked.where, keys: this.keys, apply: (next) => { this.asked.where = next; draw(); this.run(true); } }));
+    const draw = () =>
+      put(
+        where,
+        filterBuilder({
+          where: this.asked.where,
+          keys: this.keys,
+          apply: (next) => {
+            this.asked.where = next;
+            draw();
+            this.run(true);
+          },
+        }),
+      );
     draw();
     this.redrawFilter = draw;
-    return h("div", { class: "stack" },
-      h("div", { class: "row-wide" }, number("k", "Hits (k)", { max: "10000", required: "" }), number("ef", "Width (ef)", { placeholder: "auto" }), check("Exact: compare every record", this.asked.exact, (on) => { this.asked.exact = on; })),
-      h("details", { class: "fold", open: Boolean(this.asked.where) }, h("summary", {}, this.asked.where ? "Filter: on" : "Filter"), where),
-      this.keys.length > 0 && h("details", { class: "fold" }, h("summary", {}, "Facets"), h("div", { class: "row" }, this.keys.slice(0, 30).map((key) => check(key, this.asked.facets.includes(key), (on) => { this.asked.facets = on ? [...this.asked.facets, key] : this.asked.facets.filter((each) => each !== key); })))));
+    return h(
+      "div",
+      { class: "stack" },
+      h(
+        "div",
+        { class: "row-wide" },
+        number("k", "Hits (k)", { max: "10000", required: "" }),
+        number("ef", "Width (ef)", { placeholder: "auto" }),
+        check("Exact: compare every record", this.asked.exact, (on) => {
+          this.asked.exact = on;
+        }),
+      ),
+      h(
+        "details",
+        { class: "fold", open: Boolean(this.asked.where) },
+        h("summary", {}, this.asked.where ? "Filter: on" : "Filter"),
+        where,
+      ),
+      this.keys.length > 0 &&
+        h(
+          "details",
+          { class: "fold" },
+          h("summary", {}, "Facets"),
+          h(
+            "div",
+            { class: "row" },
+            this.keys.slice(0, 30).map((key) =>
+              check(key, this.asked.facets.includes(key), (on) => {
+                this.asked.facets = on ? [...this.asked.facets, key] : this.asked.facets.filter((each) => each !== key);
+              }),
+            ),
+          ),
+        ),
+    );
   }
 
   // Searches; with `step`, as a step of the browser's history.
   async run(step = false) {
-    if (!isComplete(this.asked)) { put(this.results, this.invite()); return; }
+    if (!isComplete(this.asked)) {
+      put(this.results, this.invite());
+      return;
+    }
     amend(write(this.asked), { step });
     this.under?.abort();
     this.under = new AbortController();
@@ -100,7 +284,11 @@ class SearchView {
       this.draw(request, answer, ms);
     } catch (error) {
       clearTimeout(late);
-      if (error.name !== "AbortError") put(this.results, failed(error.status === undefined ? Object.assign(error, { status: -1 }) : error, () => this.run()));
+      if (error.name !== "AbortError")
+        put(
+          this.results,
+          failed(error.status === undefined ? Object.assign(error, { status: -1 }) : error, () => this.run()),
+        );
     }
   }
 
@@ -114,10 +302,22 @@ class SearchView {
     const hits = answer.results?.[0] ?? [];
     const recall = usesGraph(this.asked, this.info) && !this.asked.exact ? () => this.recall(request, hits, ms) : null;
     const facets = Object.entries(answer.facets ?? {}).filter(([, found]) => found.values?.length > 0);
-    put(this.results,
+    put(
+      this.results,
       told({ hits, ms, answer, info: this.info, recall, name: this.name }),
-      hits.length === 0 ? empty({ title: "Nothing found", text: "No record matches. Fewer words, another filter or more examples may find some.", icon: "search" })
-        : h("div", { class: `search-layout ${facets.length ? "" : "single"}` }, showHits({ view: this, hits }), facets.length > 0 && showFacets(facets, (key, value) => this.narrow(key, value))));
+      hits.length === 0
+        ? empty({
+            title: "Nothing found",
+            text: "No record matches. Fewer words, another filter or more examples may find some.",
+            icon: "search",
+          })
+        : h(
+            "div",
+            { class: `search-layout ${facets.length ? "" : "single"}` },
+            showHits({ view: this, hits }),
+            facets.length > 0 && showFacets(facets, (key, value) => this.narrow(key, value)),
+          ),
+    );
   }
 
   // The same search by comparing every record, and how many of its hits the graph found.
@@ -143,7 +343,9 @@ class SearchView {
   steer(id, which) {
     this.asked.by = "record";
     this.asked[which] = [...new Set([...this.asked[which], id])];
-    this.asked[which === "like" ? "unlike" : "like"] = this.asked[which === "like" ? "unlike" : "like"].filter((each) => each !== id);
+    this.asked[which === "like" ? "unlike" : "like"] = this.asked[which === "like" ? "unlike" : "like"].filter(
+      (each) => each !== id,
+    );
     amend(write(this.asked), { step: true });
     this.reload();
   }
@@ -151,8 +353,15 @@ class SearchView {
 
 // Ids out of a line: commas between, quotes as in JSON.
 export function ids(text) {
-  return (text.match(/"(?:[^"\\]|\\.)*"|[^,]+/g) ?? []).map((part) => part.trim()).filter((part) => part !== "").map((part) => {
-    if (!part.startsWith('"')) return part;
-    try { return JSON.parse(part); } catch { return part; }
-  });
+  return (text.match(/"(?:[^"\\]|\\.)*"|[^,]+/g) ?? [])
+    .map((part) => part.trim())
+    .filter((part) => part !== "")
+    .map((part) => {
+      if (!part.startsWith('"')) return part;
+      try {
+        return JSON.parse(part);
+      } catch {
+        return part;
+      }
+    });
 }
