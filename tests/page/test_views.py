@@ -120,5 +120,5 @@ def test_the_first_view_comes_quickly(window: Window) -> None:
         times.append(window.page.evaluate("performance.now()"))
     times.sort()
     print(f"first view of collections: {times[0]:.0f} to {times[-1]:.0f} ms, median {times[2]:.0f} ms")
-    # Ten times the aim: the machine of a test may be busy. docs/page.md has the figure of one that is not.
+    # Ten times the aim of 300 ms: the machine of a test may be busy.
     assert times[0] < 3000

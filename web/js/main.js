@@ -7,21 +7,22 @@ import { makeShell } from "./core/shell.js";
 import { put } from "./ui/dom.js";
 import { askForKey } from "./ui/key_dialog.js";
 import { empty, failed, waiting } from "./ui/notice.js";
-import * as bucket from "./views/bucket.js";
-import * as collections from "./views/collections.js";
-import * as consoleView from "./views/console.js";
-import * as files from "./views/files.js";
-import * as health from "./views/health.js";
-import * as historyView from "./views/history.js";
-import * as map from "./views/map.js";
-import * as overview from "./views/overview.js";
-import * as records from "./views/records.js";
-import * as search from "./views/search.js";
 
-// All views are fetched at once: they are small, and a browser that once failed to fetch a module, as while the server
-// restarts, does not try again.
-const VIEWS = { collections, files, health, bucket, console: consoleView };
-const OF_COLLECTION = { records, search, map, history: historyView, overview };
+// Each view is fetched when it is first shown, and the rest of them once something is shown.
+const VIEWS = {
+  collections: () => import("./views/collections.js"),
+  files: () => import("./views/files.js"),
+  health: () => import("./views/health.js"),
+  bucket: () => import("./views/bucket.js"),
+  console: () => import("./views/console.js"),
+};
+const OF_COLLECTION = {
+  records: () => import("./views/records.js"),
+  search: () => import("./views/search.js"),
+  map: () => import("./views/map.js"),
+  history: () => import("./views/history.js"),
+  overview: () => import("./views/overview.js"),
+};
 const AGAIN_MS = 1000,
   HEALTH_MS = 5000;
 
@@ -30,7 +31,7 @@ let asking = null,
   isAway = false;
 const shell = makeShell({ changeKey: () => need("Another key changes what this page may do.") });
 
-function viewOf([place = "collections", name, view = "records"]) {
+function loaderOf([place = "collections", name, view = "records"]) {
   return place === "collections" && name ? OF_COLLECTION[view] : VIEWS[place];
 }
 
@@ -42,18 +43,20 @@ async function show({ keepFocus = false } = {}) {
   const { path, query } = parse(location.hash);
   shell.at(path.length ? path : ["collections"]);
   document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
-  const view = viewOf(path);
-  if (!view) {
+  const load = loaderOf(path);
+  if (!load) {
     put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." }));
     return;
   }
   const late = setTimeout(() => put(shell.main, waiting()), 150);
   try {
+    const view = await load().catch(broken);
     const node = await view.show({ path, query, signal, reload: () => show({ keepFocus: true }) });
     clearTimeout(late);
     if (signal.aborted) return;
     put(shell.main, node);
     document.title = `${view.title(path)} · Drumlin`;
+    fetchRest();
   } catch (error) {
     clearTimeout(late);
     if (error.name === "AbortError" || signal.aborted) return;
@@ -77,6 +80,22 @@ async function show({ keepFocus = false } = {}) {
   }
 }
 
+let isWhole = false;
+function fetchRest() {
+  if (isWhole) return;
+  isWhole = true;
+  const all = [...Object.values(VIEWS), ...Object.values(OF_COLLECTION)];
+  (window.requestIdleCallback ?? setTimeout)(() => all.forEach((load) => load().catch(() => {})));
+}
+
+// A module did not come. A browser does not try that again until the page is loaded anew, which waits for the server.
+let isBroken = false;
+function broken() {
+  isBroken = true;
+  lookForServer();
+  throw new ApiError(0, "unreachable", "A part of this page could not be fetched.");
+}
+
 async function need(why) {
   asking ??= askForKey(why).finally(() => {
     asking = null;
@@ -97,10 +116,13 @@ async function lookForServer() {
       .catch(() => null);
     if (health && health.status !== "starting") break;
   }
+  if (isBroken) {
+    location.reload();
+    return;
+  }
   isAway = false;
   shell.away(false);
-  show({ keepFocus: true });
-  tellHealth();
+  start({ keepFocus: true });
 }
 
 let healthTimer;
@@ -128,7 +150,8 @@ addEventListener("visibilitychange", () => {
   if (!document.hidden) tellHealth();
 });
 
-async function start() {
+// Also after the server was away: what the key allows may have changed.
+async function start(how) {
   tellHealth();
   try {
     session.grant = await api.key();
@@ -149,7 +172,7 @@ async function start() {
     await need("This server answers only to keys.");
     return;
   }
-  show();
+  show(how);
 }
 
 start();
