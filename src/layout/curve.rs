@@ -63,8 +63,8 @@ fn powers_b<const LANES: usize>(x: [f32; LANES]) -> [f32; LANES] {
     // Chebyshev's nodes.
     for lane in 0..LANES {
         let t = f32::from_bits(x[lane].to_bits() & 0x007f_ffff | 0x3f80_0000) - 1.0;
-        let high = ((-0.033_822_05 * t + 0.144_471_1) * t - 0.301_638_01) * t + 0.468_658_88;
-        log[lane] = ((high * t - 0.720_358_77) * t + 1.442_681_47) * t;
+        let high = ((-0.033_822_05 * t + 0.144_471_1) * t - 0.301_638) * t + 0.468_658_9;
+        log[lane] = ((high * t - 0.720_358_8) * t + 1.442_681_4) * t;
     }
     for lane in 0..LANES {
         product[lane] = B * (log[lane] + ((x[lane].to_bits() >> 23) as i32 - 127) as f32);
@@ -75,8 +75,8 @@ fn powers_b<const LANES: usize>(x: [f32; LANES]) -> [f32; LANES] {
     for lane in 0..LANES {
         let whole = product[lane] + ROUND;
         let rest = product[lane] - (whole - ROUND);
-        let high = (0.009_666_37 * rest + 0.055_921_98) * rest + 0.240_223_49;
-        let exp = (high * rest + 0.693_121_05) * rest + 1.0;
+        let high = (0.009_666_37 * rest + 0.055_921_98) * rest + 0.240_223_5;
+        let exp = (high * rest + 0.693_121_1) * rest + 1.0;
         let shift = whole.to_bits().wrapping_sub(ROUND.to_bits()) << 23;
         power[lane] = f32::from_bits(exp.to_bits().wrapping_add(shift));
     }

@@ -87,7 +87,10 @@ mod tests {
         let found = [(3, 0.5), (1, 0.1), (9, 0.1), (2, f32::NAN), (3, 0.7), (0, -0.1), (2, f32::INFINITY), (4, 0.6)];
         let lists = NeighbourLists::gather(0..5, 3, |node, list| {
             list.extend(found.map(|(node, distance)| Neighbour { node, distance }));
-            if node == 2 { Ok::<_, Infallible>(list.clear()) } else { Ok(()) }
+            if node == 2 {
+                list.clear();
+            }
+            Ok::<_, Infallible>(())
         });
         let lists = lists.unwrap();
         assert_eq!(lists.len(), 5);
