@@ -104,6 +104,7 @@ pub mod settings {
 /// The answers of reads, for callers that take records one by one or need more than the records.
 pub mod answers {
     pub use crate::collection::answers::{Matches, Reading};
+    pub use crate::collection::differences::{CountedIds, Differences};
     pub use crate::collection::graph_maintenance::GraphProgress;
     pub use crate::collection::handle::Identity;
     pub use crate::collection::request::{Found, QueryAnswer};

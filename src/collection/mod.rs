@@ -14,10 +14,12 @@
 //! - `map`: to threads that lay it out in two dimensions.
 //! - [`pin`]: to the store, which loads and evicts.
 //! - [`answers`], [`scan`], [`version_view`]: to callers who take records piece by piece, or read one version often.
+//! - [`differences`]: to callers who compare two versions.
 //!
 //! Invariant: the state is a fold of commits in order; a published snapshot never changes.
 
 pub mod answers;
+pub mod differences;
 pub mod estimate;
 pub mod graph_maintenance;
 mod graph_policy;

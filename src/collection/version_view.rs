@@ -10,6 +10,7 @@ use super::request::{Consistency, Get, Include, Query};
 use super::scan::Scan;
 use super::state::snapshot::Snapshot;
 use super::stream_state::CollectionState;
+use crate::compute::Compute;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::record::{CollectionId, Version};
@@ -89,6 +90,14 @@ impl VersionView {
     /// The version.
     pub fn version(&self) -> Version {
         self.snapshot.version()
+    }
+
+    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(super) fn compute(&self) -> &Arc<Compute> {
+        self.collection.compute()
     }
 
     /// The collection's identity.

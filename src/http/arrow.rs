@@ -9,10 +9,11 @@ use super::App;
 use super::body::{Payload, decode_off_thread};
 use super::bounded::{List, Tree};
 use super::error::ApiError;
+use super::past::AsOf;
 use super::stream::JsonPieces;
 use super::wire::{Component, Embedding, Field, Freshness, SearchBody, default_k, scope};
 use crate::collection::answers::Reading;
-use crate::collection::request::{Consistency, Found, Include, Scope};
+use crate::collection::request::{Found, Include, Scope};
 use crate::error::{Error, Result};
 use crate::interop::interchange::{Intake, RecordStream};
 use crate::interop::record_columns::{ColumnChoice, OtherColumns};
@@ -37,14 +38,15 @@ pub(super) fn intake(app: &App) -> Intake {
     Intake::new(limits, ColumnChoice::guessing(OtherColumns::Refuse).with_texts(), app.store.budget().clone())
 }
 
-/// `?tenant=&database=&consistency=` of a search. Where the body is a table of queries, the query string also has
+/// `?tenant=&database=&consistency=&version=` of a search. Where the body is a table of queries, the query string also has
 /// every option that a JSON body would have.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct SearchParameters {
     tenant: Option<String>,
     database: Option<String>,
-    consistency: Freshness,
+    consistency: Option<Freshness>,
+    version: Option<u64>,
     k: Option<usize>,
     ef_search: Option<usize>,
     exact: Option<bool>,
@@ -55,9 +57,9 @@ pub(super) struct SearchParameters {
 }
 
 impl SearchParameters {
-    /// The scope and the consistency of the search.
-    pub(super) fn split(&self) -> (Scope, Consistency) {
-        (scope(self.tenant.clone(), self.database.clone()), self.consistency.into())
+    /// The scope of the search, and which state of the collection it asks for.
+    pub(super) fn split(&self) -> Result<(Scope, AsOf), ApiError> {
+        Ok((scope(self.tenant.clone(), self.database.clone()), AsOf::new(self.consistency, self.version)?))
     }
 
     /// The search that a body and these parameters ask for.

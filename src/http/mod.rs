@@ -24,6 +24,7 @@ mod error;
 mod facets;
 mod files;
 mod headers;
+mod history;
 mod in_process;
 mod incoming;
 mod listen;
@@ -38,9 +39,11 @@ mod models;
 mod operations;
 mod origin_guard;
 mod page;
+mod past;
 mod rank_request;
 mod ranked;
 mod ranked_answer;
+mod recent_views;
 mod records;
 mod reembed;
 mod reranking;
@@ -66,6 +69,7 @@ use crate::store::Store;
 use auth::{Permissions, RateLimiter};
 use error::ApiError;
 use metrics::Metrics;
+use recent_views::RecentViews;
 
 pub use auth::{Key, KeyEntry, KeyScope, Keyring, Rate};
 pub use body::check_name;
@@ -154,7 +158,7 @@ impl Default for HttpSettings {
 #[derive(Clone)]
 struct App {
     store: Store,
-    recent_views: chroma::RecentViews,
+    recent_views: RecentViews,
     front: Front,
 }
 
@@ -249,6 +253,11 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::POST, "/api/collections/{name}/reembed", post(reembed::begin)),
         (Method::GET, "/api/collections/{name}/reembed", get(reembed::status)),
         (Method::DELETE, "/api/collections/{name}/reembed", delete(reembed::stop)),
+        (Method::GET, "/api/collections/{name}/versions", get(history::versions)),
+        (Method::POST, "/api/collections/{name}/compare", post(history::compare)),
+        (Method::POST, "/api/collections/{name}/restore", post(history::restore)),
+        (Method::POST, "/api/collections/{name}/fork", post(history::fork)),
+        (Method::POST, "/api/collections/{name}/rename", post(history::rename)),
         #[cfg(feature = "embedding")]
         (Method::GET, "/api/models", get(models::list)),
         #[cfg(feature = "embedding")]

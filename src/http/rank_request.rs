@@ -11,6 +11,7 @@ use super::body::{place_of, shortened};
 use super::error::ApiError;
 use super::facets::FacetAnswers;
 use super::meter::Meter;
+use super::past::Readable;
 use super::ranked;
 use super::ranked_answer::{RankedAnswer, RankedHit};
 use super::records::{embedding_of, name_document, named_record, query, ranks};
@@ -91,7 +92,7 @@ impl RankRequest {
             return made(small, move || RankReply::ranked(answer)).await;
         }
         if let Some((id, _)) = &like {
-            body.embedding = Some(embedding_of(collection, id).await?);
+            body.embedding = Some(embedding_of(&Readable::now(collection.clone()), id).await?);
         }
         let mut found = collection.find(query(body, most)?).await?;
         if let Some((id, k)) = like {

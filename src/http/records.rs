@@ -12,11 +12,12 @@ use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
 use super::body::{Json, Name, Parameters, Payload, QueryPayload, decode_off_thread, unsupported};
 use super::error::{ApiError, too_many_records};
 use super::middleware::WriteBegun;
+use super::past::{PastParameters, Readable};
 use super::ranked;
 use super::stream;
 use super::wire::{
-    Component, CountBody, DeleteBody, Embedding, GetBody, ReadParameters, RecordsBody, ScopeParameters, SearchBody,
-    UpdatesBody, filter, include,
+    Component, CountBody, DeleteBody, Embedding, GetBody, RecordsBody, ScopeParameters, SearchBody, UpdatesBody,
+    filter, include,
 };
 use crate::collection::answers::Matches;
 use crate::collection::handle::Collection;
@@ -94,11 +95,11 @@ fn outcome(verb: &str, done: WriteOutcome) -> Value {
 pub(super) async fn fetch(
     State(app): State<App>,
     Name(name): Name,
-    Parameters(parameters): Parameters<ReadParameters>,
+    Parameters(parameters): Parameters<PastParameters>,
     headers: HeaderMap,
     Json(body): Json<GetBody>,
 ) -> Result<Response, ApiError> {
-    let (scope, consistency) = parameters.split();
+    let (scope, as_of) = parameters.split()?;
     let include = include(body.include);
     let get = Get {
         filter: filter(body.r#where.as_ref(), body.where_document.as_ref())?,
@@ -108,11 +109,11 @@ pub(super) async fn fetch(
         include,
         ..Get::default()
     };
-    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
-    let reading = collection.read(get).await?;
+    let readable = Readable::open(&app, &scope, &name, as_of).await?;
+    let reading = readable.read(get).await?;
     let room = app.store.room(Purpose::Answer);
     if arrow::is_wanted(&headers) {
-        let dimension = collection.dimension().unwrap_or(0);
+        let dimension = readable.dimension().unwrap_or(0);
         return Ok(stream::respond(ArrowGet::new(reading, include, dimension)?, room).await?);
     }
     Ok(stream::respond(answer::GetAnswerBody::from(reading), room).await?)
@@ -125,25 +126,27 @@ pub(super) async fn search(
     headers: HeaderMap,
     QueryPayload(payload): QueryPayload,
 ) -> Result<Response, ApiError> {
-    let (scope, consistency) = parameters.split();
+    let (scope, as_of) = parameters.split()?;
     let mut body = parameters.body(&app, payload).await?;
-    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
-    name_document(&collection, &mut body);
+    let readable = Readable::open(&app, &scope, &name, as_of).await?;
+    let collection = &readable.collection;
+    name_document(collection, &mut body);
     let like = named_record(&mut body, app.store.limits())?;
     if let Some((id, _)) = &like {
-        body.embedding = Some(embedding_of(&collection, id).await?);
+        body.embedding = Some(embedding_of(&readable, id).await?);
     }
-    if body.ranks() || (ranks(&collection, &body) && !arrow::is_wanted(&headers)) {
+    if body.ranks() || (ranks(collection, &body) && !arrow::is_wanted(&headers)) {
+        readable.check_ranks()?;
         if arrow::is_wanted(&headers) {
             return Err(ApiError::invalid(
                 "expected no answer in Arrow beside text, sparse, groups, facets and the like, got one",
             ));
         }
-        return ranked::search(&app, &collection, body).await;
+        return ranked::search(&app, collection, body).await;
     }
     let query = query(body, app.settings.max_answer_records)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;
-    let mut found = collection.find(query).await?;
+    let mut found = readable.find(query).await?;
     if let Some((id, k)) = like {
         found = found.without(&id, k);
     }
@@ -211,10 +214,10 @@ pub(super) fn named_record(body: &mut SearchBody, limits: &Limits) -> Result<Opt
     Ok(Some((id, k)))
 }
 
-pub(super) async fn embedding_of(collection: &Collection, id: &str) -> Result<Embedding, ApiError> {
+pub(super) async fn embedding_of(readable: &Readable, id: &str) -> Result<Embedding, ApiError> {
     let include = Include { embedding: true, ..Include::NONE };
     let get = Get { ids: Some(vec![id.to_owned()]), include, ..Get::default() };
-    let found = collection.get(get).await?.records.pop().and_then(|record| record.embedding);
+    let found = readable.read(get).await?.record(0)?.and_then(|record| record.embedding);
     let missing = || Error::not_found(format!("id: there is no record {id:?} in the collection"));
     Ok(found.map(Embedding).ok_or_else(missing)?)
 }
@@ -246,23 +249,22 @@ pub(super) fn query(body: SearchBody, most: usize) -> Result<Query, ApiError> {
 pub(super) async fn count(
     State(app): State<App>,
     Name(name): Name,
-    Parameters(parameters): Parameters<ReadParameters>,
+    Parameters(parameters): Parameters<PastParameters>,
 ) -> Result<Response, ApiError> {
-    let (scope, consistency) = parameters.split();
-    let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
-    let count = collection.count(Consistency::Local).await?;
+    let (scope, as_of) = parameters.split()?;
+    let count = Readable::open(&app, &scope, &name, as_of).await?.count().await?;
     json(StatusCode::OK, &json!({"count": count}))
 }
 
 pub(super) async fn count_matching(
     State(app): State<App>,
     Name(name): Name,
-    Parameters(parameters): Parameters<ReadParameters>,
+    Parameters(parameters): Parameters<PastParameters>,
     Json(body): Json<CountBody>,
 ) -> Result<Response, ApiError> {
-    let (scope, consistency) = parameters.split();
+    let (scope, as_of) = parameters.split()?;
     let filter = filter(body.r#where.as_ref(), body.where_document.as_ref())?;
     let get = Get { filter, ids: body.ids.map(|ids| ids.0), include: Include::NONE, ..Get::default() };
-    let count = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?.read(get).await?.len();
+    let count = Readable::open(&app, &scope, &name, as_of).await?.read(get).await?.len();
     json(StatusCode::OK, &json!({"count": count}))
 }

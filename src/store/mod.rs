@@ -39,8 +39,11 @@ pub mod report;
 mod reset;
 pub mod restore;
 #[cfg(feature = "server")]
+mod reversal;
+#[cfg(feature = "server")]
 pub(crate) mod room;
 mod sql_view;
+mod versions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};

@@ -250,6 +250,44 @@ pub struct Past {
     pub since_ms: Option<i64>,
 }
 
+/// Versions of a collection that can be read, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionPage {
+    /// The versions.
+    pub versions: Vec<VersionLine>,
+    /// The oldest version that can be read, on this page or a later one.
+    pub oldest: Version,
+}
+
+/// A version of a collection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionLine {
+    /// The version.
+    pub version: Version,
+    /// When it was written, by the store's clock, in the form of RFC 3339. `None` where only segments hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Bytes of its commit. `None` where only segments hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// What its commit holds; `None` where it is too large to be read for this, or gone.
+    #[serde(flatten)]
+    pub contents: Option<CommitContents>,
+}
+
+/// What a commit holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommitContents {
+    /// Which instance wrote it.
+    pub writer: String,
+    /// New records.
+    pub added: u64,
+    /// Records that were there before.
+    pub changed: u64,
+    /// Records that were deleted.
+    pub deleted: u64,
+}
+
 /// A time in milliseconds since 1970, in the form of RFC 3339.
 pub fn time(ms: i64) -> String {
     let (days, ms) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use super::catalog::{self, CollectionRecord, RecordState};
@@ -43,32 +44,42 @@ impl Admin<'_> {
     /// `NotFound` if there is no such collection, or the moment is out of reach: the message says how far back it
     /// goes. `AlreadyExists` if the name is taken. `Corrupted` if a needed object is damaged.
     pub async fn restore_collection(self, of: &str, moment: Moment, name: &str) -> Result<(Collection, Version)> {
-        check_collection_name(name)?;
-        files::check_no_files(of, "restored")?;
-        self.store.inner.follow_catalog().await?;
-        let (id, record) = self.recorded(of).await?;
-        for _ in 0..ATTEMPTS {
-            self.store.check_name_is_free(self.store.scope(), name).await?;
-            let copy = CollectionId(Uuid::new_v4());
-            let context = Arc::new(self.store.inner.context(StreamId::Collection(id)));
-            let dimension = record.configuration.dimension;
-            let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
-            let (name, state) = (name.to_owned(), RecordState::Live);
-            let record = CollectionRecord {
-                name,
-                state,
-                forked_from: None,
-                fills_in_for: None,
-                replaces: None,
-                ..record.clone()
-            };
-            match self.store.publish(copy, &head, record).await {
-                // The holder of the name may have been dropped elsewhere: look again.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.store.inner.reconcile(),
-                published => return Ok((published?, version)),
+        self.restored(of, moment, name).await
+    }
+
+    /// Boxed, so that a task can wait for it whatever the lifetimes of its borrows.
+    fn restored<'a>(self, of: &'a str, moment: Moment, name: &'a str) -> BoxFuture<'a, Result<(Collection, Version)>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            check_collection_name(name)?;
+            files::check_no_files(of, "restored")?;
+            self.store.inner.follow_catalog().await?;
+            let (id, record) = self.recorded(of).await?;
+            for _ in 0..ATTEMPTS {
+                self.store.check_name_is_free(self.store.scope(), name).await?;
+                let copy = CollectionId(Uuid::new_v4());
+                let context = Arc::new(self.store.inner.context(StreamId::Collection(id)));
+                let dimension = record.configuration.dimension;
+                let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
+                let (name, state) = (name.to_owned(), RecordState::Live);
+                let record = CollectionRecord {
+                    name,
+                    state,
+                    forked_from: None,
+                    fills_in_for: None,
+                    replaces: None,
+                    ..record.clone()
+                };
+                match self.store.publish(copy, &head, record).await {
+                    // The holder of the name may have been dropped elsewhere: look again.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => self.store.inner.reconcile(),
+                    published => return Ok((published?, version)),
+                }
             }
-        }
-        Err(catalog::already_exists(name))
+            Err(catalog::already_exists(name))
+        })
     }
 
     /// The versions of a collection that can be restored.

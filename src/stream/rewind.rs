@@ -81,12 +81,15 @@ async fn sound_recipe(context: &Arc<Context>, history: &History, version: Versio
     let (mut sound, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     let mut why = None;
     while let Some(recipe) = history.recipe(version, &damaged) {
-        let unchecked: Vec<&SegmentEntry> = recipe.segments.iter().filter(|s| !sound.contains(&s.key)).collect();
+        let unchecked = recipe.segments.iter().filter(|s| !sound.contains(&s.key)).cloned();
+        let unchecked: Vec<SegmentEntry> = unchecked.collect();
         if unchecked.is_empty() {
             return Ok(recipe);
         }
-        let mut checks =
-            stream::iter(unchecked).map(|entry| checksum(&fetcher, entry, reread)).buffered(PARALLEL_COPIES);
+        let fetcher = &fetcher;
+        // The entries are owned, so that a task can wait for the checks.
+        let check = |entry: SegmentEntry| async move { checksum(fetcher, &entry, reread).await };
+        let mut checks = stream::iter(unchecked).map(check).buffered(PARALLEL_COPIES);
         while let Some(check) = checks.next().await {
             match check? {
                 (key, None) => drop(sound.insert(key)),
@@ -253,7 +256,8 @@ async fn copy(
     target: &StreamId,
 ) -> Result<Vec<SegmentEntry>, StreamError> {
     let own = context.stream.to_string();
-    let copies = stream::iter(segments).map(|entry| {
+    // The entries are owned, so that a task can wait for the copies.
+    let copies = stream::iter(segments.to_vec()).map(|entry| {
         let (key, own) = (target.segment(Ulid::generate()), own.clone());
         async move {
             match upload::copy(context.bucket.as_ref(), &entry.key, &key, entry.bytes, context.timing.reread()).await {

@@ -5,6 +5,7 @@ mod activity;
 mod agents;
 mod bad_requests;
 mod beside;
+mod history;
 mod hostile;
 mod map;
 mod names;

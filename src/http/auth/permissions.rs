@@ -104,6 +104,12 @@ const TABLE: &[RouteGroup] = &[
         ("POST", "/{name}/facets", READ),
         ("POST", "/{name}/get", READ),
         ("POST", "/{name}/search", READ),
+        ("GET", "/{name}/versions", READ),
+        ("POST", "/{name}/compare", READ),
+        ("POST", "/{name}/fork", WRITE),
+        ("POST", "/{name}/rename", WRITE),
+        // It may delete any number of records.
+        ("POST", "/{name}/restore", ADMIN),
         ("POST", "/{name}/add", WRITE),
         ("POST", "/{name}/upsert", WRITE),
         ("POST", "/{name}/update", WRITE),

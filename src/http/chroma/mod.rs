@@ -31,7 +31,6 @@ use axum::routing::{delete, get, patch, post, put};
 use super::HttpRoute;
 
 pub use collections::chroma_collection;
-pub(super) use conditional::RecentViews;
 #[cfg(all(feature = "embedding", feature = "mcp"))]
 pub(super) use configuration::DEFAULT_MODEL;
 

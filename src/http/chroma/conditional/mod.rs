@@ -4,7 +4,6 @@
 //! Invariant: a commit is compared with the log where it takes its slot (`collection/write/transaction.rs`).
 
 mod body;
-mod recent_views;
 
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use axum::response::Response;
 use serde_json::json;
 
 use self::body::{CommitBody, CommitOperation, ConditionalGetBody};
-pub(in crate::http) use self::recent_views::RecentViews;
 use super::super::App;
 use super::super::answer::json;
 use super::super::middleware::WriteBegun;

@@ -1,4 +1,4 @@
-//! Versions that conditional reads answered lately. A client whose first read got a token sends it with those that
+//! Versions that were read lately. A client whose first conditional read got a token sends it with those that
 //! follow, and must see the same state, whatever was written meanwhile.
 //! Invariant: at most [`MOST`] views are kept, each for [`KEPT`], none of a collection that was evicted, and of those that
 //! were loaded from the bucket at most [`ALL_LOADED_BYTES`]. They are a cache: without one, the version is loaded from
@@ -28,7 +28,7 @@ type ViewQueue = VecDeque<(Instant, KeptView)>;
 
 /// Views of versions, of any collection. Cheap to clone.
 #[derive(Clone, Default)]
-pub(in crate::http) struct RecentViews {
+pub(super) struct RecentViews {
     kept: Arc<Mutex<ViewQueue>>,
     loading: Arc<tokio::sync::Mutex<()>>,
 }

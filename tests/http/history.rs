@@ -1,0 +1,195 @@
+//! A collection's history over HTTP: its versions, reads of earlier ones, comparing, going back, forking, renaming.
+
+use drumlin::http::HttpSettings;
+use drumlin::{Settings, Storage};
+use drumlin_test_support::server::{Answer, Server};
+use serde_json::{Value, json};
+
+const C: &str = "/api/collections/things";
+
+/// Four versions: a, b, c are added; c changes and d is added; b goes; a is written again as it was.
+async fn with_history() -> Server {
+    let server = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    server.post("/api/collections", &json!({"name": "things", "metric": "l2"})).await;
+    let a = json!({"id": "a", "embedding": [0, 0], "document": "origin", "metadata": {"n": 1}});
+    let b = json!({"id": "b", "embedding": [1, 0]});
+    let c = json!({"id": "c", "embedding": [0, 3], "document": "far"});
+    let steps = [
+        ("add", json!({"records": [a, b, c]})),
+        ("upsert", json!({"records": [{"id": "c", "embedding": [5, 5]}, {"id": "d", "embedding": [6, 6]}]})),
+        ("delete", json!({"ids": ["b"]})),
+        ("upsert", json!({"records": [a]})),
+    ];
+    for (verb, body) in steps {
+        let done = server.post(&format!("{C}/{verb}"), &body).await;
+        assert!(done.status < 300, "{verb}: {}", done.text());
+    }
+    server
+}
+
+async fn post(server: &Server, path: &str, body: Value) -> Answer {
+    server.post(&format!("{C}/{path}"), &body).await
+}
+
+async fn ids_at(server: &Server, version: &str) -> Vec<String> {
+    let got = post(server, &format!("get{version}"), json!({})).await;
+    assert_eq!(got.status, 200, "{}", got.text());
+    let got = got.json();
+    got["records"].as_array().unwrap().iter().map(|record| record["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn assert_refused(answer: &Answer, status: u16, words: &str) {
+    let message = answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(answer.status == status && message.contains(words), "{} {message}", answer.status);
+}
+
+#[tokio::test]
+async fn versions_are_listed_newest_first_with_what_each_wrote() {
+    let server = with_history().await;
+    let all = server.get(&format!("{C}/versions")).await.json();
+    let lines = all["versions"].as_array().unwrap();
+    let counts: Vec<Value> =
+        lines.iter().map(|line| json!([line["version"], line["added"], line["changed"], line["deleted"]])).collect();
+    assert_eq!(json!(counts), json!([[4, 0, 1, 0], [3, 0, 0, 1], [2, 1, 1, 0], [1, 3, 0, 0]]));
+    for line in lines {
+        assert!(line["bytes"].as_u64().unwrap() > 100 && !line["writer"].as_str().unwrap().is_empty(), "{line}");
+        assert!(line["at"].as_str().is_some_and(|at| at.contains('T') && at.ends_with('Z')), "{line}");
+    }
+    assert_eq!(all["oldest"], 1);
+    let page = server.get(&format!("{C}/versions?limit=2&before=4")).await.json();
+    let page: Vec<&Value> = page["versions"].as_array().unwrap().iter().map(|line| &line["version"]).collect();
+    assert_eq!(page, [&json!(3), &json!(2)]);
+    assert_refused(&server.get(&format!("{C}/versions?limit=0")).await, 400, "expected 1 to 500");
+    assert_refused(&server.get(&format!("{C}/versions?limit=501")).await, 400, "expected 1 to 500");
+    assert_refused(&server.get("/api/collections/nothing/versions").await, 404, "does not exist");
+    server.post("/api/collections", &json!({"name": "empty"})).await;
+    let empty = server.get("/api/collections/empty/versions").await;
+    assert_eq!(empty.json(), json!({"versions": [], "oldest": 0}));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn versions_that_a_flush_has_put_into_segments_are_still_listed_and_read() {
+    let server = with_history().await;
+    assert_eq!(server.post("/api/s3/sync", &json!({})).await.status, 200);
+    let all = server.get(&format!("{C}/versions")).await.json();
+    for line in all["versions"].as_array().unwrap() {
+        assert_eq!(
+            ids_at(&server, &format!("?version={}", line["version"])).await.len(),
+            3 + usize::from(line["version"] == 2)
+        );
+    }
+    assert_eq!(all["versions"][0]["version"], 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn reads_with_a_version_see_the_collection_as_it_was() {
+    let server = with_history().await;
+    assert_eq!(ids_at(&server, "").await, ["a", "c", "d"]);
+    assert_eq!(ids_at(&server, "?version=1").await, ["a", "b", "c"]);
+    assert_eq!(ids_at(&server, "?version=2").await, ["a", "b", "c", "d"]);
+    assert_eq!(ids_at(&server, "?version=0").await, [""; 0]);
+    assert_eq!(server.get(&format!("{C}/count?version=2")).await.json(), json!({"count": 4}));
+    let matching = post(&server, "count?version=1", json!({"ids": ["c", "d"]})).await;
+    assert_eq!(matching.json(), json!({"count": 1}));
+    let found =
+        post(&server, "search?version=1", json!({"embedding": [0, 3], "k": 1, "include": ["document"]})).await.json();
+    assert_eq!(found["results"], json!([[{"id": "c", "distance": 0.0, "document": "far"}]]));
+    assert_eq!(found["version"], 1);
+    let like = post(&server, "search?version=2", json!({"id": "c", "k": 1, "include": []})).await.json();
+    assert_eq!(like["results"][0][0], json!({"id": "d", "distance": 2.0}));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_cannot_answer_is_refused_by_name() {
+    let server = with_history().await;
+    let both = post(&server, "get?version=1&consistency=strong", json!({})).await;
+    assert_refused(&both, 400, "expected consistency or version");
+    assert_refused(&post(&server, "search?version=1", json!({"text": "far"})).await, 400, "newest version only");
+    assert_refused(&post(&server, "get?version=9", json!({})).await, 404, "versions 0 to 4 can be restored");
+    assert_refused(&post(&server, "get?version=x", json!({})).await, 400, "version");
+    assert_refused(&server.get(&format!("{C}?version=1")).await, 400, "version");
+    assert_refused(&post(&server, "facets?version=1", json!({"facets": ["n"]})).await, 400, "version");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn two_versions_are_compared_by_what_their_records_hold() {
+    let server = with_history().await;
+    let none = json!({"count": 0, "ids": []});
+    let one = |id: &str| json!({"count": 1, "ids": [id]});
+    let forth = post(&server, "compare", json!({"from": 1, "to": 4})).await.json();
+    assert_eq!(forth, json!({"added": one("d"), "changed": one("c"), "removed": one("b")}));
+    let back = post(&server, "compare", json!({"from": 4, "to": 1})).await.json();
+    assert_eq!(back, json!({"added": one("b"), "changed": one("c"), "removed": one("d")}));
+    let same = post(&server, "compare", json!({"from": 3, "to": 4})).await.json();
+    assert_eq!(same, json!({"added": none, "changed": none, "removed": none}), "written again as it was");
+    let few = post(&server, "compare", json!({"from": 0, "to": 2, "limit": 1})).await.json();
+    assert_eq!((&few["added"]["count"], few["added"]["ids"].as_array().unwrap().len()), (&json!(4), 1));
+    assert_refused(&post(&server, "compare", json!({"from": 1, "to": 9})).await, 404, "version 9");
+    assert_refused(&post(&server, "compare", json!({"from": 1, "to": 2, "limit": 10_001})).await, 400, "at most 10000");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_restore_makes_one_more_version_and_loses_none() {
+    let server = with_history().await;
+    let restored = post(&server, "restore", json!({"version": 1})).await;
+    assert_eq!(restored.json(), json!({"restored": 1, "written": 3, "version": 5}), "{}", restored.status);
+    let none = json!({"count": 0, "ids": []});
+    let compared = post(&server, "compare", json!({"from": 1, "to": 5})).await.json();
+    assert_eq!(compared, json!({"added": none, "changed": none, "removed": none}));
+    assert_eq!(ids_at(&server, "?version=4").await, ["a", "c", "d"]);
+    let again = post(&server, "restore", json!({"version": 1})).await.json();
+    assert_eq!(again, json!({"restored": 1, "written": 0, "version": 5}));
+    assert_refused(&post(&server, "restore", json!({"version": 9})).await, 404, "version 9");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_restore_of_more_than_one_write_holds_is_refused_whole() {
+    let mut settings = Settings::new(Storage::Memory);
+    settings.limits.batch_records = 2;
+    let server = Server::with(settings, HttpSettings::default()).await;
+    server.post("/api/collections", &json!({"name": "things"})).await;
+    for ids in [["a", "b"], ["c", "d"]] {
+        let records: Vec<Value> = ids.iter().map(|id| json!({"id": id, "embedding": [1, 2]})).collect();
+        assert_eq!(post(&server, "add", json!({"records": records})).await.status, 201);
+    }
+    assert_refused(&post(&server, "restore", json!({"version": 0})).await, 422, "fork that version");
+    assert_eq!(ids_at(&server, "").await.len(), 4);
+    assert_eq!(post(&server, "restore", json!({"version": 1})).await.json()["written"], 2);
+    assert_eq!(ids_at(&server, "").await, ["a", "b"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_fork_is_the_collection_as_it_is_or_as_it_was() {
+    let server = with_history().await;
+    let now = post(&server, "fork", json!({"name": "now"})).await;
+    assert_eq!((now.status, &now.json()["count"], &now.json()["name"]), (201, &json!(3), &json!("now")));
+    let then = post(&server, "fork", json!({"name": "then", "version": 2})).await;
+    assert_eq!((then.status, &then.json()["count"]), (201, &json!(4)), "{}", then.text());
+    assert_eq!(server.get("/api/collections/then/count").await.json(), json!({"count": 4}));
+    assert_refused(&post(&server, "fork", json!({"name": "then"})).await, 409, "then");
+    assert_refused(&post(&server, "fork", json!({"name": "then", "version": 1})).await, 409, "then");
+    assert_refused(&post(&server, "fork", json!({"name": "far", "version": 9})).await, 404, "version 9");
+    assert_eq!(post(&server, "fork", json!({"name": "a b"})).await.status, 400);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_collection_is_renamed() {
+    let server = with_history().await;
+    let renamed = post(&server, "rename", json!({"name": "others"})).await;
+    assert_eq!((renamed.status, &renamed.json()["name"]), (200, &json!("others")), "{}", renamed.text());
+    assert_eq!(server.get(C).await.status, 404);
+    assert_eq!(server.get("/api/collections/others/count").await.json(), json!({"count": 3}));
+    server.post("/api/collections", &json!({"name": "things"})).await;
+    assert_refused(&post(&server, "rename", json!({"name": "others"})).await, 409, "others");
+    assert_eq!(post(&server, "rename", json!({"name": "things"})).await.status, 200, "its own name");
+    assert_eq!(post(&server, "rename", json!({"name": ""})).await.status, 400);
+    server.stop().await;
+}
