@@ -38,6 +38,7 @@ pub mod cli;
 mod collection;
 mod compute;
 mod config;
+mod cost;
 #[cfg(feature = "embedding")]
 mod embedding;
 mod environment;
@@ -170,8 +171,13 @@ pub mod admin {
     pub use crate::check::CollectionSelector;
     pub use crate::check::garbage::{PendingDeletion, Reason};
     pub use crate::check::inspect::{BucketView, StreamLine};
+    pub use crate::check::kinds::KindAmount;
     pub use crate::check::report as check_report;
     pub use crate::check::stored::Stored;
+    /// What a bucket costs a month, at list prices.
+    pub mod cost {
+        pub use crate::cost::{AS_OF, Bill, HOURS, Month, Prices, TABLE, Usage};
+    }
     pub use crate::format::checksum::{Checksum, Hasher};
     pub use crate::store::Admin;
     pub use crate::store::checks::{garbage, inspect, stored, verify};

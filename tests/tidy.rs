@@ -13,6 +13,7 @@ const FUNCTION_LINES: usize = 60;
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("record", &["error"]),
+    ("cost", &["error"]),
     ("self_checksum", &[]),
     ("interrupt", &["error"]),
     ("compute", &["error", "interrupt"]),
@@ -119,6 +120,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "collection",
             "compute",
             "config",
+            "cost",
             "environment",
             "error",
             "file",

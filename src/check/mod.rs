@@ -11,6 +11,7 @@ mod fold;
 pub mod garbage;
 pub mod inspect;
 mod inventory;
+pub mod kinds;
 mod names;
 mod objects;
 pub mod report;

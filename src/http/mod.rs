@@ -13,6 +13,7 @@ mod auth;
 mod beside;
 mod body;
 mod bounded;
+mod bucket;
 mod chroma;
 mod client;
 mod coding;
@@ -159,6 +160,7 @@ impl Default for HttpSettings {
 struct App {
     store: Store,
     recent_views: RecentViews,
+    listed_contents: bucket::ListedContents,
     front: Front,
 }
 
@@ -262,6 +264,7 @@ fn native_routes() -> Vec<HttpRoute> {
         (Method::GET, "/api/models", get(models::list)),
         #[cfg(feature = "embedding")]
         (Method::POST, "/v1/embeddings", post(models::embed)),
+        (Method::GET, "/api/bucket", get(bucket::contents)),
         (Method::POST, "/api/s3/sync", post(operations::sync)),
         (Method::GET, "/api/s3/status", get(operations::status)),
         (Method::GET, "/health", get(operations::health)),
@@ -292,7 +295,12 @@ fn router(store: Store, front: &Front) -> Router {
         .route("/favicon.ico", get(documentation::icon))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method);
-    front.before(router).with_state(App { store, recent_views: Default::default(), front: front.clone() })
+    front.before(router).with_state(App {
+        store,
+        recent_views: Default::default(),
+        listed_contents: Default::default(),
+        front: front.clone(),
+    })
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Response {

@@ -8,6 +8,8 @@ mod background;
 mod bootstrap;
 pub mod catalog;
 pub mod checks;
+#[cfg(feature = "server")]
+mod contents;
 mod duckdb;
 mod embedders;
 mod entry;

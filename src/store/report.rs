@@ -4,6 +4,8 @@
 use serde::Serialize;
 
 use crate::bucket::Place;
+use crate::check::kinds::KindAmount;
+use crate::check::report::Amount;
 use crate::collection::graph_maintenance::GraphProgress;
 use crate::record::{CollectionId, Version};
 
@@ -286,6 +288,15 @@ pub struct CommitContents {
     pub changed: u64,
     /// Records that were deleted.
     pub deleted: u64,
+}
+
+/// What the bucket holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BucketContents {
+    /// All objects, by kind.
+    pub kinds: Vec<KindAmount>,
+    /// Those of them that the next collection of garbage deletes.
+    pub garbage: Amount,
 }
 
 /// A time in milliseconds since 1970, in the form of RFC 3339.

@@ -193,3 +193,20 @@ async fn a_collection_is_renamed() {
     assert_eq!(post(&server, "rename", json!({"name": ""})).await.status, 400);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_bucket_is_told_by_kind_with_garbage_and_costs() {
+    let server = with_history().await;
+    let told = server.get("/api/bucket").await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    let told = told.json();
+    let commits = told["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "commits").unwrap();
+    assert!(commits["objects"].as_u64().unwrap() > 4 && commits["bytes"].as_u64().unwrap() > 400, "{told}");
+    assert_eq!(told["garbage"], json!({"objects": 0, "bytes": 0}));
+    let costs = told["costs"].as_array().unwrap();
+    assert!(costs.len() > 3 && costs.iter().all(|cost| cost["storage"].is_number() && cost["provider"].is_string()));
+    assert!(costs.iter().all(|cost| cost["requests"].is_null()), "nothing is told of requests before an hour");
+    post(&server, "add", json!({"records": [{"id": "e", "embedding": [1, 1]}]})).await;
+    assert_eq!(server.get("/api/bucket").await.json()["kinds"], told["kinds"], "within a minute it is listed once");
+    server.stop().await;
+}

@@ -83,6 +83,7 @@ const TABLE: &[RouteGroup] = &[
     ] },
     RouteGroup { prefix: "", place: RoutePlace::Store, routes: &[
         ("GET", "/metrics", READ),
+        ("GET", "/api/bucket", READ),
         ("GET", "/api/s3/status", READ),
         ("POST", "/api/s3/sync", ADMIN),
     ] },

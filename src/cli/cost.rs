@@ -1,20 +1,16 @@
 //! The `cost` command: the monthly cost of a bucket at each provider's list prices. The stored bytes come from a
 //! listing; the number of requests comes from the counters of a running server since its start.
 
-mod prices;
-mod usage;
-
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use self::prices::{AS_OF, Bill, Month, TABLE};
-use self::usage::{HOURS, Usage};
 use super::place::StorePlace;
 use super::verify::json;
 use super::{ask, serve};
 use crate::admin::Stored;
+use crate::admin::cost::{AS_OF, Bill, HOURS, Month, TABLE, Usage};
 use crate::{Error, Result};
 
 /// How long the server may take to answer.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::prices::Month;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Hours of a month, as providers count them.
 pub const HOURS: f64 = 730.0;
