@@ -1,9 +1,11 @@
-"""The map, on answers that this file makes: how it is asked for, drawn, coloured, selected from."""
+"""The map: how it is asked for, drawn, coloured, selected from. Two tests make its answers themselves: one of 200,000
+records, and one that is still being made."""
 
 from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable
 
 import data
@@ -43,6 +45,15 @@ def with_map(window: Window, name: str, ids: list[str], groups: int, alternate: 
     window.page.route(f"**/api/collections/{name}/neighbors*", lambda route: route.fulfill(json=near))
 
 
+def make_map(server: Drumlin) -> None:
+    """Has the server make the map of the demo."""
+    for _ in range(600):
+        if server.call("POST", "/api/collections/demo/map")["progress"] == 1:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the map was not made")
+
+
 def drawn(window: Window) -> int:
     """How many pixels of the points' canvas are not empty."""
     return window.page.evaluate(
@@ -77,11 +88,10 @@ def lasso(window: Window) -> None:
 
 @pytest.mark.parametrize("plain", [False, True], ids=["webgl", "canvas"])
 def test_the_map_is_drawn_coloured_and_selected_from(window: Window, server: Drumlin, axe: str, plain: bool) -> None:
-    ids = list(server.records("demo"))
-    with_map(window, "demo", ids, 20)
+    make_map(server)
     window.go("collections", "demo", "map", mark='["weather-01"]', **({"plain": "1"} if plain else {}))
     expect(window.page.get_by_text(re.compile("drawn with " + ("canvas" if plain else "WebGL")))).to_be_visible()
-    expect(window.page.get_by_text("trustworthiness 94.3 %")).to_be_visible()
+    expect(window.page.get_by_text(re.compile(r"trustworthiness [89]\d\.\d %"))).to_be_visible()
     expect(window.page.locator(".groups li")).to_have_count(20)
     assert drawn(window) > 1000
     window.shot("map-canvas" if plain else "map")
@@ -96,12 +106,12 @@ def test_the_map_is_drawn_coloured_and_selected_from(window: Window, server: Dru
 
 
 def test_the_map_by_keyboard_opens_the_record_in_the_middle_and_its_neighbours(window: Window, server: Drumlin) -> None:
-    with_map(window, "demo", list(server.records("demo")), 20)
+    make_map(server)
     window.go("collections", "demo", "map")
     window.page.locator("canvas.over").focus()
     for key in ("ArrowRight", "+", "-", "0", "Enter"):
         window.page.keyboard.press(key)
-    expect(window.page.get_by_text("5 neighbours in the graph")).to_be_visible()
+    expect(window.page.get_by_text("10 neighbours in the graph")).to_be_visible()
     expect(window.page).to_have_url(re.compile("near="))
 
 

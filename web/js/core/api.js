@@ -84,6 +84,15 @@ export async function failure(answer) {
 
 const base = (name) => `api/collections/${encodeURIComponent(name)}`;
 
+// Reads name the version that they are of in the query string.
+const READS = ["get", "search", "count"];
+
+function placed(verb, body) {
+  if (!READS.includes(verb) || body?.version === undefined) return { query: place(), body };
+  const { version, ...rest } = body;
+  return { query: { ...place(), version }, body: rest };
+}
+
 // The native routes that views use. Each takes { signal } last.
 export const api = {
   key: (options) => call("GET", "api/key", options),
@@ -93,13 +102,12 @@ export const api = {
   create: (body, options) => call("POST", "api/collections", { query: place(), body, ...options }),
   drop: (name, options) => call("DELETE", base(name), { query: place(), ...options }),
   // add, upsert, update, delete, get, search, count, facets, embed; versions, restore, fork, rename, compare, map, neighbors
-  on: (name, verb, body, options) => call("POST", `${base(name)}/${verb}`, { query: place(), body, ...options }),
+  on: (name, verb, body, options) => call("POST", `${base(name)}/${verb}`, { ...placed(verb, body), ...options }),
   of: (name, what, options = {}) =>
     call("GET", `${base(name)}/${what}`, { ...options, query: { ...place(), ...options.query } }),
   arrow: async (name, verb, body, options) => {
     const answer = await send("POST", `${base(name)}/${verb}`, {
-      query: place(),
-      body,
+      ...placed(verb, body),
       accept: "application/vnd.apache.arrow.stream",
       ...options,
     });

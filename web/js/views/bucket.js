@@ -1,16 +1,13 @@
-// What lies in the bucket, what it costs, who else writes there, and a check of all of it.
+// What lies in the bucket, and what it costs.
 
 import { api, call } from "../core/api.js";
-import { bytes, count, figure, integer, seconds, short, time } from "../core/format.js";
-import { button } from "../ui/controls.js";
+import { bytes, count, integer } from "../core/format.js";
 import { bars } from "../ui/chart.js";
-import { h, put } from "../ui/dom.js";
+import { h } from "../ui/dom.js";
 import { heading } from "../ui/heading.js";
-import { failed, message, notifyError } from "../ui/notice.js";
+import { failed, message } from "../ui/notice.js";
 
 export const title = () => "Bucket";
-
-const LOOK_MS = 1000;
 
 export async function show({ signal, reload }) {
   const health = await api.health({ signal });
@@ -29,7 +26,7 @@ export async function show({ signal, reload }) {
     top,
     connection(storage),
     tiles(found),
-    h("div", { class: "columns-2" }, kinds(found), levels(found), costs(found), writers(found), verification(signal)),
+    h("div", { class: "columns-2" }, kinds(found), costs(found)),
   ];
 }
 
@@ -59,29 +56,13 @@ function tile(name, value, more) {
   );
 }
 
-function tiles({
-  kinds: all = [],
-  garbage = {},
-  requests_per_minute: requests = {},
-  bytes_per_minute: moved = {},
-  probe,
-}) {
+function tiles({ kinds: all = [], garbage = {} }) {
   const sum = (what) => all.reduce((n, each) => n + each[what], 0);
-  const total = Object.values(requests).reduce((n, each) => n + each, 0);
   return h(
     "div",
     { class: "tiles" },
     tile("Stored", bytes(sum("bytes")), count(sum("objects"), "object")),
     tile("Garbage", bytes(garbage.bytes), `${count(garbage.objects ?? 0, "object")}, to be collected`),
-    tile(
-      "Requests a minute",
-      figure(total),
-      Object.entries(requests)
-        .map(([name, n]) => `${name} ${figure(n)}`)
-        .join(", "),
-    ),
-    tile("Written a minute", bytes(moved.written), `${bytes(moved.read)} read`),
-    tile("Last probe", probe ? short(probe.result) : "–", probe?.at ? time(probe.at) : "none yet"),
   );
 }
 
@@ -99,21 +80,12 @@ function kinds({ kinds: all = [] }) {
   );
 }
 
-function levels({ levels: all = [] }) {
-  if (all.length === 0) return null;
-  // Whatever fields a level has, as the server names them.
-  const level = (each, i) => ({
-    name: `Level ${each.level ?? i}`,
-    value: each.bytes ?? 0,
-    more: each.segments === undefined ? "" : `in ${count(each.segments, "segment")}`,
-  });
-  return h("section", { class: "card" }, h("h2", {}, "Levels of segments"), bars(all.map(level), bytes));
-}
-
 const dollars = (n) => (Number.isFinite(n) ? `$ ${n.toFixed(2)}` : "–");
 
 function costs({ costs: all = [] }) {
-  const least = Math.min(...all.map(({ total }) => total));
+  // Before an hour of requests was counted only storage is told.
+  const totals = all.map(({ total }) => total).filter(Number.isFinite);
+  const least = totals.length > 1 ? Math.min(...totals) : undefined;
   return h(
     "section",
     { class: "card" },
@@ -146,7 +118,7 @@ function costs({ costs: all = [] }) {
                 { scope: "row" },
                 provider,
                 " ",
-                total === least && h("span", { class: "badge good plain" }, "least"),
+                least !== undefined && total === least && h("span", { class: "badge good plain" }, "least"),
               ),
               [storage, requests, traffic].map((each) => h("td", { class: "number" }, dollars(each))),
               h("td", { class: "number" }, h("b", {}, dollars(total))),
@@ -156,89 +128,4 @@ function costs({ costs: all = [] }) {
       ),
     ),
   );
-}
-
-function writers({ writers: all = [] }) {
-  return h(
-    "section",
-    { class: "card" },
-    h("h2", {}, "Servers that write here"),
-    all.length === 0
-      ? h("p", { class: "quiet" }, "No other server was seen.")
-      : h(
-          "dl",
-          { class: "pairs" },
-          all.map(({ writer, seen, lag_s: lag }) => [
-            h("dt", {}, writer),
-            h("dd", {}, `seen ${time(seen)}, ${seconds(lag)} behind`),
-          ]),
-        ),
-  );
-}
-
-function verification(signal) {
-  const node = h("div", { class: "stack-s", role: "status" });
-  let timer;
-  signal.addEventListener("abort", () => clearTimeout(timer));
-  const look = async () => {
-    try {
-      const state = await call("GET", "api/verify", { signal });
-      put(node, told(state));
-      if (state.state === "running") timer = setTimeout(look, LOOK_MS);
-    } catch (error) {
-      if (error.name !== "AbortError") put(node, failed(error));
-    }
-  };
-  look();
-  return h(
-    "section",
-    { class: "card" },
-    h("h2", {}, "Verify"),
-    h("p", { class: "quiet" }, "Reads every object and checks it, at low priority."),
-    h(
-      "div",
-      {},
-      button("Verify the bucket", {
-        needs: "admin",
-        click: async () => {
-          try {
-            await call("POST", "api/verify");
-            look();
-          } catch (error) {
-            notifyError(error);
-          }
-        },
-      }),
-    ),
-    node,
-  );
-}
-
-function told({ state, done = 0, of = 0, findings = [] }) {
-  if (state === "none") return h("p", { class: "quiet" }, "Not run since the server started.");
-  if (state === "running")
-    return [
-      h("p", {}, `${integer(done)} of ${count(of, "object")}`),
-      h(
-        "div",
-        {
-          class: "progress",
-          role: "progressbar",
-          "aria-label": "Verification",
-          "aria-valuemin": "0",
-          "aria-valuemax": String(of),
-          "aria-valuenow": String(done),
-        },
-        h("i", { vars: { "--part": of ? done / of : 0 } }),
-      ),
-    ];
-  if (findings.length === 0) return message(`${count(of, "object")} checked, none damaged.`, "good");
-  return [
-    message(`${count(findings.length, "finding")}.`, "bad"),
-    h(
-      "ul",
-      { class: "stack-s" },
-      findings.map((each) => h("li", { class: "mono small" }, short(each))),
-    ),
-  ];
 }

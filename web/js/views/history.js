@@ -52,7 +52,8 @@ export async function show({ path: [, name], query, signal, reload }) {
 
 function writers(versions) {
   const of = new Map();
-  for (const { writer, bytes: wrote } of versions) of.set(writer, (of.get(writer) ?? 0) + wrote);
+  for (const { writer, bytes: wrote } of versions)
+    if (writer !== undefined && wrote !== undefined) of.set(writer, (of.get(writer) ?? 0) + wrote);
   const items = [...of].map(([writer, value]) => ({ name: writer, value })).sort((a, b) => b.value - a.value);
   return (
     items.length > 1 &&
@@ -86,6 +87,12 @@ function line(name, first, signal) {
   return h("section", { class: "stack" }, h("h2", {}, "Versions"), h("div", { class: "card flush" }, list), more);
 }
 
+// Of a version whose commit was merged into a segment, less is known.
+function said({ at, writer, wrote }) {
+  const parts = [at && time(at), writer, wrote !== undefined && bytes(wrote)].filter(Boolean);
+  return parts.join(", ") || "merged into a segment";
+}
+
 function entry(name, { version, at, writer, added, changed, deleted, bytes: wrote }, newest) {
   return h(
     "li",
@@ -107,7 +114,7 @@ function entry(name, { version, at, writer, added, changed, deleted, bytes: wrot
           deleted > 0 && h("span", { class: "deleted" }, `−${integer(deleted)}`),
         ),
       ),
-      h("span", { class: "quiet small" }, `${time(at)}, ${writer}, ${bytes(wrote)}`),
+      h("span", { class: "quiet small" }, said({ at, writer, wrote })),
     ),
     h(
       "div",
