@@ -13,6 +13,7 @@ use super::arrow::ARROW;
 use super::body::{Json, Name, Parameters};
 use super::error::ApiError;
 use super::middleware::WriteBegun;
+use super::past::Readable;
 use super::records::embedding_of;
 use super::stream;
 use super::wire::{ReadParameters, ScopeParameters, default_k};
@@ -96,7 +97,7 @@ pub(super) async fn neighbors(
     if !(1..=most).contains(&body.k) {
         return Err(Error::limit(format!("k: expected 1 to {most} (DRUMLIN_MAX_K), got {}", body.k)).into());
     }
-    let embedding = embedding_of(&collection, &body.id).await?;
+    let embedding = embedding_of(&Readable::now(collection.clone()), &body.id).await?;
     let query = Query { include: Include::NONE, ..Query::new(embedding.0).k(body.k + 1) };
     let hits = collection.search(query).await?.into_iter().filter(|hit| hit.id != body.id).take(body.k);
     let neighbors: Vec<NeighborAnswer> =
