@@ -54,7 +54,7 @@ pub(crate) struct Reversal {
 }
 
 /// A record that differs.
-enum Difference {
+enum ChangedRecord {
     Added(RowRef),
     Changed(RowRef),
     Removed(RowRef),
@@ -72,9 +72,9 @@ impl VersionView {
             let mut found = Differences::default();
             each_difference(&before, &after, interrupt, |difference| {
                 match difference {
-                    Difference::Added(at) => found.added.add(id(&after, at), limit),
-                    Difference::Changed(at) => found.changed.add(id(&after, at), limit),
-                    Difference::Removed(at) => found.removed.add(id(&before, at), limit),
+                    ChangedRecord::Added(at) => found.added.add(id(&after, at), limit),
+                    ChangedRecord::Changed(at) => found.changed.add(id(&after, at), limit),
+                    ChangedRecord::Removed(at) => found.removed.add(id(&before, at), limit),
                 }
                 Ok(())
             })?;
@@ -102,8 +102,8 @@ impl VersionView {
                     )));
                 }
                 match difference {
-                    Difference::Removed(at) => reversal.deletes.push(id(&before, at).to_owned()),
-                    Difference::Added(at) | Difference::Changed(at) => {
+                    ChangedRecord::Removed(at) => reversal.deletes.push(id(&before, at).to_owned()),
+                    ChangedRecord::Added(at) | ChangedRecord::Changed(at) => {
                         taken += after.weight(at, Include::ALL);
                         reversal.puts.push(record(&after, at)?);
                     }
@@ -124,14 +124,14 @@ fn each_difference(
     before: &Arc<Snapshot>,
     after: &Arc<Snapshot>,
     interrupt: &Interrupt,
-    mut take: impl FnMut(Difference) -> Result<()>,
+    mut take: impl FnMut(ChangedRecord) -> Result<()>,
 ) -> Result<()> {
     for at in rows(before) {
         if at.row % ROWS_PER_CHECK == 0 {
             interrupt.check()?;
         }
         if after.find(id(before, at)).is_none() {
-            take(Difference::Removed(at))?;
+            take(ChangedRecord::Removed(at))?;
         }
     }
     for at in rows(after) {
@@ -139,11 +139,11 @@ fn each_difference(
             interrupt.check()?;
         }
         match before.find(id(after, at)) {
-            None => take(Difference::Added(at))?,
+            None => take(ChangedRecord::Added(at))?,
             // A row is never written over.
             Some(old) if before.address(old) == after.address(at) => {}
             Some(old) if before.found(old, Include::ALL)? == after.found(at, Include::ALL)? => {}
-            Some(_) => take(Difference::Changed(at))?,
+            Some(_) => take(ChangedRecord::Changed(at))?,
         }
     }
     Ok(())

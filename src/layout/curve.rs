@@ -1,4 +1,4 @@
-//! How near two points look on the map: 1 / (1 + a·d²ᵇ), and the forces that follow from it (sections 3.2 and 4.2 of the
+//! How near two points look on the map: 1 / (1 + a·d²ᵇ), and the forces that follow from it (§3.2 and §4.2 of the
 //! paper). Only additions, multiplications, divisions and shifts, so every machine computes the same bits, and
 //! compilers turn loops over points into SIMD.
 

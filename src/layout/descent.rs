@@ -1,4 +1,4 @@
-//! Stochastic gradient descent on the places of points (section 4.2 of the paper): each epoch samples edges as often as
+//! Stochastic gradient descent on the places of points (§4.2 of the paper): each epoch samples edges as often as
 //! they are strong. A sampled edge pulls its ends together, and for each one some random points push.
 //!
 //! The reference implementation moves both ends of an edge at once, which threads cannot do without races. Here each

@@ -7,7 +7,7 @@ use super::descent::Descent;
 use super::draws::Draws;
 use super::fuzzy_graph::FuzzyGraph;
 use super::neighbours::NeighbourLists;
-use super::principal::{self, Projection, Rows};
+use super::principal::{self, Projection, VectorRows};
 
 /// Up to so many records a map is improved for longer; from the reference implementation, as are the epochs.
 const FEW: usize = 10_000;
@@ -40,7 +40,7 @@ pub struct Map {
 /// # Errors
 /// What `wanted` returns.
 pub fn lay_out<E>(
-    rows: Rows<'_>,
+    rows: VectorRows<'_>,
     neighbours: NeighbourLists,
     settings: MapSettings,
     mut wanted: impl FnMut(f32) -> Result<(), E>,
@@ -48,7 +48,7 @@ pub fn lay_out<E>(
     wanted(0.0)?;
     let projection = Projection::fit(rows, settings.seed);
     let mut points = start(rows, &projection, settings.seed);
-    // Neighbour lists of fewer or more records than there are vectors: what has no vector begins in the middle.
+    // NearNode lists of fewer or more records than there are vectors: what has no vector begins in the middle.
     points.resize(neighbours.len(), [0.0; 2]);
     wanted(0.0)?;
     let graph = FuzzyGraph::union(neighbours);
@@ -73,7 +73,7 @@ fn mean_of(points: &[Point]) -> Point {
 }
 
 /// The places of all records on their principal components, a little off.
-fn start(rows: Rows<'_>, projection: &Projection, seed: u64) -> Vec<Point> {
+fn start(rows: VectorRows<'_>, projection: &Projection, seed: u64) -> Vec<Point> {
     let place = |vector: &mut Vec<f32>, node: u32| {
         vector.resize(rows.dim, 0.0);
         (rows.read)(node, vector);
@@ -178,7 +178,7 @@ mod tests {
         // Every record's only neighbour is the first.
         let data = clusters(1, 300, 4);
         let Ok(star) = NeighbourLists::gather(0..300, 1, |_, found| {
-            found.push(super::super::neighbours::Neighbour { node: 0, distance: 1.0 });
+            found.push(super::super::neighbours::NearNode { node: 0, distance: 1.0 });
             Ok::<_, Infallible>(())
         });
         let Ok(map) = lay_out(rows_of(&data), star, SETTINGS, |_| Ok::<_, Infallible>(()));

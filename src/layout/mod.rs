@@ -19,8 +19,8 @@ mod test_data;
 
 pub use faithfulness::{Faithfulness, faithfulness};
 pub use map::{MapSettings, lay_out, memory_bytes};
-pub use neighbours::{Neighbour, NeighbourLists};
-pub use principal::Rows;
+pub use neighbours::{NearNode, NeighbourLists};
+pub use principal::VectorRows;
 
 /// A place on the map: x and y. A map of one piece is about 20 wide, whatever the scale of the vectors.
 pub type Point = [f32; 2];

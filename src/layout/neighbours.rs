@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 
 /// A neighbour of a node, as it is found.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Neighbour {
+pub struct NearNode {
     /// The node's number.
     pub node: u32,
     /// How far away it is. Only differences of one node's distances count, so any monotonous scale will do.
@@ -39,7 +39,7 @@ impl NeighbourLists {
     pub fn gather<E: Send>(
         nodes: Range<u32>,
         k: usize,
-        find: impl Fn(u32, &mut Vec<Neighbour>) -> Result<(), E> + Sync,
+        find: impl Fn(u32, &mut Vec<NearNode>) -> Result<(), E> + Sync,
     ) -> Result<NeighbourLists, E> {
         let (first, k) = (nodes.start, k.max(1));
         let length = nodes.len() * k;
@@ -86,7 +86,7 @@ mod tests {
     fn what_cannot_be_used_is_left_out() {
         let found = [(3, 0.5), (1, 0.1), (9, 0.1), (2, f32::NAN), (3, 0.7), (0, -0.1), (2, f32::INFINITY), (4, 0.6)];
         let lists = NeighbourLists::gather(0..5, 3, |node, list| {
-            list.extend(found.map(|(node, distance)| Neighbour { node, distance }));
+            list.extend(found.map(|(node, distance)| NearNode { node, distance }));
             if node == 2 {
                 list.clear();
             }

@@ -14,7 +14,7 @@ const SAMPLE_BYTES: usize = 32 << 20;
 /// Directions that are followed, of which the best two are used.
 const DIRECTIONS: usize = 6;
 const ITERATIONS: usize = 12;
-/// Rows whose sum one thread makes.
+/// VectorRows whose sum one thread makes.
 const CHUNK: usize = 512;
 /// The standard deviation along the first component, and the largest coordinate: outliers do not crowd the others.
 const DEVIATION: f64 = 4.0;
@@ -22,7 +22,7 @@ const LARGEST: f32 = 12.0;
 
 /// The vectors of a collection.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
+pub struct VectorRows<'a> {
     /// How many.
     pub count: u32,
     /// Components of each.
@@ -31,9 +31,9 @@ pub struct Rows<'a> {
     pub read: &'a (dyn Fn(u32, &mut [f32]) + Sync),
 }
 
-impl std::fmt::Debug for Rows<'_> {
+impl std::fmt::Debug for VectorRows<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rows").field("count", &self.count).field("dim", &self.dim).finish_non_exhaustive()
+        f.debug_struct("VectorRows").field("count", &self.count).field("dim", &self.dim).finish_non_exhaustive()
     }
 }
 
@@ -48,7 +48,7 @@ pub struct Projection {
 
 impl Projection {
     /// The projection that fits the rows best.
-    pub fn fit(rows: Rows<'_>, seed: u64) -> Projection {
+    pub fn fit(rows: VectorRows<'_>, seed: u64) -> Projection {
         let mut sample = sample_of(rows, seed);
         let largest = sample.iter().fold(0f32, |largest, x| largest.max(x.abs()));
         let unit = if largest > 0.0 { largest } else { 1.0 };
@@ -86,7 +86,7 @@ fn finite(x: f32) -> f32 {
 }
 
 /// Vectors drawn one from each of equally long ranges of rows.
-fn sample_of(rows: Rows<'_>, seed: u64) -> Vec<f32> {
+fn sample_of(rows: VectorRows<'_>, seed: u64) -> Vec<f32> {
     let (count, dim) = (rows.count as usize, rows.dim);
     let size = count.min(SAMPLE_ROWS).min(SAMPLE_BYTES / 4 / dim.max(1));
     let mut sample = vec![0.0; size * dim];

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use super::draws::Draws;
-use super::neighbours::{Neighbour, NeighbourLists};
-use super::principal::Rows;
+use super::neighbours::{NearNode, NeighbourLists};
+use super::principal::VectorRows;
 
 /// `clusters` clouds of `size` points each, `dim` dimensions; neighbours in order of their cluster.
 pub fn clusters(clusters: u64, size: u64, dim: usize) -> Vec<Vec<f32>> {
@@ -26,7 +26,7 @@ pub fn exact_lists_from(data: &[Vec<f32>], first: usize, k: usize) -> NeighbourL
     let lists = NeighbourLists::gather(first as u32..data.len() as u32, k, |node, found| {
         let here = &data[node as usize];
         let one =
-            |(node, there): (usize, &Vec<f32>)| Neighbour { node: node as u32, distance: distance(here, there).sqrt() };
+            |(node, there): (usize, &Vec<f32>)| NearNode { node: node as u32, distance: distance(here, there).sqrt() };
         found.extend(data.iter().enumerate().map(one));
         Ok::<_, Infallible>(())
     });
@@ -39,11 +39,11 @@ pub fn exact_lists(data: &[Vec<f32>], k: usize) -> NeighbourLists {
 }
 
 /// The rows as vectors of a collection.
-pub fn rows_of(data: &[Vec<f32>]) -> Rows<'_> {
+pub fn rows_of(data: &[Vec<f32>]) -> VectorRows<'_> {
     // The closure outlives the call, as tests may leak.
     let read = Box::leak(Box::new({
         let data = data.to_vec();
         move |node: u32, row: &mut [f32]| row.copy_from_slice(&data[node as usize])
     }));
-    Rows { count: data.len() as u32, dim: data.first().map_or(0, Vec::len), read }
+    VectorRows { count: data.len() as u32, dim: data.first().map_or(0, Vec::len), read }
 }

@@ -9,7 +9,7 @@ use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::layout::{self, Faithfulness, MapSettings, Neighbour, NeighbourLists, Point, Rows};
+use crate::layout::{self, Faithfulness, MapSettings, NearNode, NeighbourLists, Point, VectorRows};
 use crate::record::Metric;
 
 /// Neighbours that count for each record, as UMAP has them by default.
@@ -34,7 +34,7 @@ pub struct MapRows {
 }
 
 /// The neighbours of a group of records.
-pub type GroupNeighbours = Vec<Vec<Neighbour>>;
+pub type GroupNeighbours = Vec<Vec<NearNode>>;
 
 impl MapRows {
     /// # Errors
@@ -64,7 +64,7 @@ impl MapRows {
 
     /// Bytes that a map of so many records takes while it is made.
     pub fn work_bytes(&self) -> u64 {
-        let neighbours = self.rows.len() * NEIGHBOURS * (size_of::<Neighbour>() + size_of::<u32>());
+        let neighbours = self.rows.len() * NEIGHBOURS * (size_of::<NearNode>() + size_of::<u32>());
         (layout::memory_bytes(self.rows.len(), NEIGHBOURS, self.dimension) + neighbours) as u64
     }
 
@@ -88,7 +88,7 @@ impl MapRows {
         Ok(found.into_iter().map(|rows| self.numbered(rows)).collect())
     }
 
-    fn numbered(&self, rows: Vec<(RowRef, f32)>) -> Vec<Neighbour> {
+    fn numbered(&self, rows: Vec<(RowRef, f32)>) -> Vec<NearNode> {
         // Inner products have no least distance: the nearest one is where it begins.
         let nearest = match self.snapshot.metric {
             Metric::Ip => rows.first().map_or(0.0, |(_, distance)| *distance),
@@ -100,7 +100,7 @@ impl MapRows {
                 Metric::L2 => distance.max(0.0).sqrt(),
                 _ => distance - nearest,
             };
-            Some(Neighbour { node, distance })
+            Some(NearNode { node, distance })
         };
         rows.into_iter().filter_map(neighbour).collect()
     }
@@ -119,7 +119,7 @@ impl MapRows {
             Ok::<_, Error>(())
         })?;
         let read = |number: u32, into: &mut [f32]| self.copy(number, into);
-        let rows = Rows { count, dim: self.dimension, read: &read };
+        let rows = VectorRows { count, dim: self.dimension, read: &read };
         let map = layout::lay_out(rows, lists, MapSettings { seed: SEED, epochs: None }, wanted)?;
         let sample = MEASURED_PRODUCTS / (self.rows.len() * self.dimension).max(1);
         let sample = sample.clamp(MEASURED.0, MEASURED.1);
