@@ -1,5 +1,5 @@
-//! The fuzzy union of all neighbourhoods (section 3.1 of the paper: a + b − a·b), as rows of edges.
-//! Invariant: a graph of all nodes is symmetric. A graph of added nodes has only their rows.
+//! The fuzzy union of all neighbourhoods (§3.1 of the paper: a + b − a·b), as rows of edges.
+//! Invariant: a graph of all nodes is symmetric.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! How strongly a node belongs to the fuzzy neighbourhood of another: section 3.1 of the paper, algorithm 3
+//! How strongly a node belongs to the fuzzy neighbourhood of another: §3.1 of the paper, algorithm 3
 //! ("SmoothKNNDist"). Distances are measured from the nearest neighbour (ρ) in units (σ) such that the strengths of a
 //! node's neighbours add up to the logarithm of their number, so dense and sparse regions look alike.
 

@@ -1,5 +1,5 @@
 //! The first two principal components of a collection, by orthogonal iteration on a sample of its vectors (Halko,
-//! Martinsson and Tropp 2011, "Finding structure with randomness", section 4.4). They are where the map begins, so that
+//! Martinsson and Tropp 2011, "Finding structure with randomness", §4.4). They are where the map begins, so that
 //! its large features mean something, and where records without neighbours are.
 //! Invariant: memory is bounded, whatever the collection; sums have a fixed order.
 
