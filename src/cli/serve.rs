@@ -219,7 +219,7 @@ async fn log_when_loaded(store: Store, url: String, demo: bool) {
         let in_use = memory.resident_bytes;
         tracing::info!(bytes = in_use, "memory in use, without a limit; set one by DRUMLIN_MEMORY_LIMIT");
     }
-    tracing::info!("ready at {url}, documentation at {url}/docs");
+    tracing::info!("ready at {url}, for browsers too; the API is described at {url}/docs");
     if demo && let Err(error) = demo::load(&store, &url).await {
         tracing::error!("the demo collection could not be loaded: {error}");
     }

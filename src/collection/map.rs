@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use super::handle::Collection;
 use super::read::map::{GroupNeighbours, MapRows};
 use super::request::Consistency;
+use super::state::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::layout::{Faithfulness, Point};
-use crate::memory::{Purpose, Reservation};
+use crate::memory::{Account, Purpose};
 use crate::record::Version;
 
 /// The share of the work that neighbours take, in what is told as progress.
@@ -29,21 +30,21 @@ pub struct CollectionMap {
     pub points: Vec<Point>,
     /// How much of what is near on the map is near in truth, and the reverse.
     pub faithfulness: Option<Faithfulness>,
-    _room: Option<Reservation>,
+    /// Counts its memory.
+    _account: Account,
 }
 
-/// Whether there is a map.
+/// What there is of a collection's map.
 #[derive(Debug, Clone, Default)]
-pub enum MapState {
-    /// Nobody asked for one.
-    #[default]
-    None,
-    /// It is being made; the share that is done, from 0 to 1.
-    Running(f32),
-    /// It is there.
-    Done(Arc<CollectionMap>),
-    /// It could not be made.
-    Failed(Error),
+pub struct MapState {
+    /// The map that was made last.
+    pub done: Option<Arc<CollectionMap>>,
+    /// A newer one is being made; the share that is done, from 0 to 1.
+    pub running: Option<f32>,
+    /// Why the last one could not be made.
+    pub failed: Option<Error>,
+    /// Counts the maps that were begun.
+    run: u64,
 }
 
 /// The place of a collection's map.
@@ -51,26 +52,54 @@ pub enum MapState {
 pub struct MapPlace(Mutex<MapState>);
 
 impl MapPlace {
-    /// Whether there is a map.
+    /// What there is.
     pub fn state(&self) -> MapState {
         self.0.lock().clone()
     }
 
-    fn set(&self, state: MapState) {
-        *self.0.lock() = state;
+    /// Takes the place for a new map of `version`; `None` if there is no need for one.
+    fn begin(self: &Arc<Self>, version: Version) -> Option<MapRun> {
+        let mut state = self.0.lock();
+        let is_made = state.failed.is_none() && state.done.as_ref().is_some_and(|map| map.version == version);
+        if state.running.is_some() || is_made {
+            return None;
+        }
+        state.run += 1;
+        (state.running, state.failed) = (Some(0.0), None);
+        Some(MapRun { place: self.clone(), run: state.run })
+    }
+}
+
+/// A map that is being made. Dropped before its end, it has failed.
+#[derive(Debug)]
+struct MapRun {
+    place: Arc<MapPlace>,
+    run: u64,
+}
+
+impl MapRun {
+    /// Tells how far it is. Parts of a run that has ended may still tell; they are not heard.
+    fn tell(&self, share: f32) {
+        let mut state = self.place.0.lock();
+        if state.run == self.run && state.running.is_some() {
+            state.running = Some(share);
+        }
     }
 
-    /// Takes the place for a new map of `version`; false if there is no need for one.
-    fn begin(&self, version: Version) -> bool {
-        let mut state = self.0.lock();
-        match &*state {
-            MapState::Running(_) => false,
-            MapState::Done(map) if map.version == version => false,
-            _ => {
-                *state = MapState::Running(0.0);
-                true
+    fn end(&self, made: Result<CollectionMap>) {
+        let mut state = self.place.0.lock();
+        if state.run == self.run && state.running.take().is_some() {
+            match made {
+                Ok(map) => state.done = Some(Arc::new(map)),
+                Err(error) => state.failed = Some(error),
             }
         }
+    }
+}
+
+impl Drop for MapRun {
+    fn drop(&mut self) {
+        self.end(Err(Error::internal("the map was not finished: its work ended early")));
     }
 }
 
@@ -78,62 +107,66 @@ impl Collection {
     /// Begins to make a map of the newest version, if there is none.
     ///
     /// # Errors
-    /// `Invalid` if the records have no embeddings; `NoRoom` if there is no memory for it.
+    /// `Invalid` if the records have no embeddings; `Limit` if they are too many.
     pub(crate) async fn begin_map(&self) -> Result<MapState> {
         let pinned = self.used().await?;
         let snapshot = pinned.snapshot(Consistency::Local).await?;
-        let (version, place) = (snapshot.version(), pinned.map_place().clone());
-        let rows = pinned.compute().search(move |interrupt| MapRows::of(snapshot, interrupt)).await??;
-        let work = pinned.room_for_map(rows.work_bytes())?;
-        if !place.begin(version) {
-            return Ok(place.state());
-        }
-        let (rows, state) = (Arc::new(rows), place.state());
-        tokio::spawn(async move {
-            let made = pinned.make_map(version, rows).await;
-            drop(work);
-            place.set(match made {
-                Ok(map) => MapState::Done(Arc::new(map)),
-                Err(error) => MapState::Failed(error),
+        MapRows::check(&snapshot)?;
+        let place = pinned.map_place().clone();
+        if let Some(run) = place.begin(snapshot.version()) {
+            let run = Arc::new(run);
+            tokio::spawn(async move {
+                let made = pinned.make_map(snapshot, run.clone()).await;
+                run.end(made);
             });
-        });
-        Ok(state)
+        }
+        Ok(place.state())
     }
 
-    /// Whether there is a map.
+    /// What there is of its map.
     pub(crate) async fn map_state(&self) -> Result<MapState> {
         Ok(self.used().await?.map_place().state())
     }
 
-    fn room_for_map(&self, bytes: u64) -> Result<Option<Reservation>> {
-        let budget = &self.surroundings().budget;
-        if budget.limit_bytes().is_none() {
-            return Ok(None);
-        }
-        let room = budget.reserve(bytes, Purpose::Work);
-        room.map(Some).ok_or_else(|| budget.refusal("a map of this collection", bytes, Purpose::Work))
-    }
-
-    async fn make_map(&self, version: Version, rows: Arc<MapRows>) -> Result<CollectionMap> {
-        let (limits, place) = (self.surroundings().limits.clone(), self.map_place().clone());
-        let (groups, done) = (rows.groups(), AtomicUsize::new(0));
-        let (searched, told) = (rows.clone(), place.clone());
+    async fn make_map(&self, snapshot: Arc<Snapshot>, run: Arc<MapRun>) -> Result<CollectionMap> {
+        // IMPORTANT: the turn before the memory, which would else be held by all that wait.
+        let _turn = self.compute().long_turn().await?;
+        let (version, budget) = (snapshot.version(), self.surroundings().budget.clone());
+        let rows = self.compute().search(move |interrupt| MapRows::of(snapshot, interrupt)).await??;
+        let bytes = rows.work_bytes();
+        let work = match budget.limit_bytes() {
+            None => None,
+            Some(_) => match budget.reserve(bytes, Purpose::Work) {
+                None => return Err(budget.refusal("a map of this collection", bytes, Purpose::Work)),
+                room => room,
+            },
+        };
+        let (groups, rows, done) = (rows.groups(), Arc::new(rows), AtomicUsize::new(0));
+        let (limits, searched, told) = (self.surroundings().limits.clone(), rows.clone(), run.clone());
+        let shared = self.stream().shared().clone();
         let neighbours = self.compute().later_batch(groups, move |group, interrupt| {
+            // Nobody looks at the map of what is dropped.
+            if shared.ended() {
+                return Err(Error::not_found("the collection was dropped"));
+            }
             let found = searched.neighbours(group, &limits, interrupt);
             let share = (done.fetch_add(1, Ordering::Relaxed) + 1) as f32 / groups as f32;
-            told.set(MapState::Running(share * NEIGHBOURS_SHARE));
+            told.tell(share * NEIGHBOURS_SHARE);
             found
         });
         let neighbours = neighbours.await?.into_iter().collect::<Result<Vec<GroupNeighbours>>>()?;
         let laid = self.compute().long_work(move |interrupt| {
             let laid = rows.lay_out(&neighbours, |share| {
-                place.set(MapState::Running(NEIGHBOURS_SHARE + share * (1.0 - NEIGHBOURS_SHARE)));
+                run.tell(NEIGHBOURS_SHARE + share * (1.0 - NEIGHBOURS_SHARE));
                 interrupt.check()
             });
             laid.map(|(points, faithfulness)| (rows.ids(), points, faithfulness))
         });
         let (ids, points, faithfulness) = laid.await??;
+        drop(work);
         let bytes = ids.iter().map(|id| (id.len() + size_of::<String>() + size_of::<Point>()) as u64).sum();
-        Ok(CollectionMap { version, ids, points, faithfulness, _room: self.room_for_map(bytes)? })
+        let mut account = budget.account();
+        account.set(bytes, 0);
+        Ok(CollectionMap { version, ids, points, faithfulness, _account: account })
     }
 }

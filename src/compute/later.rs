@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures::future::try_join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Compute, QueuePlace, closed, off_thread, yield_to_others};
 use crate::error::{Error, Result};
@@ -74,11 +74,14 @@ impl Compute {
         Ok(done.into_iter().map(|(_, result)| result).collect())
     }
 
+    /// Waits for the turn to do long work: one does at a time.
+    pub async fn long_turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.later.long.acquire().await.map_err(|_| closed())
+    }
+
     /// Runs one piece of work that may take minutes, at a low priority and on threads of its own, so that batches go on
-    /// beside it. One runs at a time.
+    /// beside it. For whoever has the [turn](Self::long_turn).
     pub async fn long_work<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
-        let _place = self.later_place()?;
-        let _turn = self.later.long.acquire().await.map_err(|_| closed())?;
         let (pool, asker) = (low_priority_pool(self.later.count, "long")?, Asker::default());
         let gone = asker.gone();
         Ok(off_thread(move || pool.install(|| work(&Interrupt::new(gone, || {})))).await?)

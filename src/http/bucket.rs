@@ -26,7 +26,7 @@ use crate::store::report::BucketContents;
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The contents of the bucket as they were listed last, and when.
-pub(super) type ListedContents = Arc<Mutex<Option<(Instant, BucketContents)>>>;
+pub(super) type ListedContents = Arc<Mutex<Option<(Instant, Result<BucketContents>)>>>;
 
 /// The answer.
 #[derive(Serialize)]
@@ -79,16 +79,17 @@ async fn listed(app: &App) -> Result<BucketContents> {
     if let Some((since, contents)) = &*kept
         && since.elapsed() < KEPT
     {
-        return Ok(contents.clone());
+        return contents.clone();
     }
     let (store, runtime) = (app.store.clone(), Handle::current());
     // Apart from the request: a large bucket may take longer, and the next request finds it listed. On one thread, since
     // checks of a bucket do not move between threads.
     let list = move || {
         runtime.block_on(async {
-            let contents = store.admin().bucket_contents().await?;
+            // A failure too: a large bucket costs as much to list in vain.
+            let contents = store.admin().bucket_contents().await;
             *kept = Some((Instant::now(), contents.clone()));
-            Ok(contents)
+            contents
         })
     };
     off_thread(list).await?

@@ -122,9 +122,10 @@ pub(super) async fn restore(
     if transaction.writes.is_empty() {
         return json(StatusCode::OK, &json!({"restored": restored, "written": 0, "version": present}));
     }
-    // Nothing was written until here.
-    let done = begun.run(async move { collection.commit(transaction).await }).await?;
-    json(StatusCode::OK, &json!({"restored": restored, "written": done.applied, "version": done.version}))
+    let (written, pinned) = (transaction.written_ids().count(), collection.pinned().await?);
+    // Nothing was written until here. Another commit, also of a record that is not restored, comes first.
+    let version = begun.run(async move { pinned.write_after(transaction.read, transaction.writes).await }).await?;
+    json(StatusCode::OK, &json!({"restored": restored, "written": written, "version": version}))
 }
 
 pub(super) async fn fork(
@@ -143,6 +144,8 @@ pub(super) async fn fork(
                 store.fork_collection(id, &body.name).await
             }
             Some(version) => {
+                // What was dropped is the operator's to bring back.
+                store.admin().live_id(&name).await?;
                 let moment = Moment::Version(Version(version));
                 let restored = store.admin().restore_collection(&name, moment, &body.name).await;
                 restored.map(|(collection, _)| collection)

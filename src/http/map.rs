@@ -17,7 +17,6 @@ use super::past::Readable;
 use super::records::embedding_of;
 use super::stream;
 use super::wire::{ReadParameters, ScopeParameters, default_k};
-use crate::collection::map::MapState;
 use crate::collection::request::{Include, Query};
 use crate::compute::off_thread;
 use crate::error::Error;
@@ -48,11 +47,10 @@ pub(super) async fn begin(
 ) -> Result<Response, ApiError> {
     let collection = app.store.with_scope(&parameters.scope()).collection(&name).await?;
     let state = begun.run(async move { collection.begin_map().await }).await?;
-    let (status, progress) = match state {
-        MapState::Running(share) => (StatusCode::ACCEPTED, share),
-        _ => (StatusCode::OK, 1.0),
-    };
-    json(status, &json!({"progress": progress}))
+    match state.running {
+        Some(share) => json(StatusCode::ACCEPTED, &json!({"progress": share})),
+        None => json(StatusCode::OK, &json!({"progress": 1.0})),
+    }
 }
 
 pub(super) async fn fetch(
@@ -63,15 +61,15 @@ pub(super) async fn fetch(
 ) -> Result<Response, ApiError> {
     let (scope, consistency) = parameters.split();
     let collection = app.store.with_scope(&scope).collection_to_read(&name, consistency).await?;
-    let map = match collection.map_state().await? {
-        MapState::None => {
-            return Err(
-                Error::not_found("there is no map of this collection yet; POST to the same path makes one").into()
-            );
+    let state = collection.map_state().await?;
+    let map = match (state.done, state.running, state.failed) {
+        (Some(map), ..) => map,
+        (None, Some(progress), _) => return json(StatusCode::ACCEPTED, &json!({"progress": progress})),
+        (None, None, Some(error)) => return Err(error.into()),
+        (None, None, None) => {
+            let what = "there is no map of this collection yet; POST to the same path makes one";
+            return Err(Error::not_found(what).into());
         }
-        MapState::Running(progress) => return json(StatusCode::ACCEPTED, &json!({"progress": progress})),
-        MapState::Failed(error) => return Err(error.into()),
-        MapState::Done(map) => map,
     };
     let tag = format!("\"{}-{}\"", collection.id(), map.version);
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {

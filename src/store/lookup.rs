@@ -24,7 +24,9 @@ impl Store {
     /// `NotFound` only after the bucket was asked whether the name is taken now; `Corrupted` if an object of the
     /// collection is damaged, with its key and the cause.
     pub async fn collection(&self, name: &str) -> Result<Collection> {
-        let found = self.opened(|inner| inner.find(&self.scope, name)).await?;
+        // What is being filled is nobody's but the job's that fills it.
+        let shown = |entry: &Arc<Entry>| entry.record().fills_in_for.is_none();
+        let found = self.opened(|inner| inner.find(&self.scope, name).filter(shown)).await?;
         found.ok_or_else(|| Error::not_found(format!("collection {name:?} does not exist")))
     }
 

@@ -48,7 +48,9 @@ impl Store {
                         }
                     }
                     // New texts are split and embedded for the one collection alone.
-                    Change::Documents(write, matched) if same || write.parts().next().is_none() => {
+                    Change::Documents(write, matched)
+                        if same || (new.splitting.is_some() && write.parts().next().is_none()) =>
+                    {
                         let change = Change::Documents(write, matched);
                         holder.offer(change).await.map_err(|(error, _)| error)
                     }

@@ -115,7 +115,10 @@ impl Admin<'_> {
     /// `Unavailable` if the bucket does not answer.
     pub async fn all_collections(self) -> Result<Vec<CollectionInfo>> {
         self.store.inner.follow_catalog().await?;
-        Ok(self.store.inner.live_entries().iter().map(|entry| info_of(entry)).collect())
+        let entries = self.store.inner.live_entries();
+        // What is being filled is not yet anybody's.
+        let shown = entries.iter().filter(|entry| entry.record().fills_in_for.is_none());
+        Ok(shown.map(|entry| info_of(entry)).collect())
     }
 
     /// Where the store's bucket is.

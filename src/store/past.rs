@@ -46,6 +46,7 @@ impl Store {
         version: Version,
         most_bytes: u64,
     ) -> Result<VersionView> {
+        check_complete(&collection, version)?;
         let (inner, id) = (&self.inner, collection.id());
         let context = Arc::new(inner.context(StreamId::Collection(id)));
         let history = History::read(context.bucket.as_ref(), &context.stream, context.timing.reread()).await?;
@@ -70,6 +71,17 @@ impl Store {
         crate::stream::state::State::publish(&state);
         drop(room);
         Ok(VersionView::of_past(collection, state))
+    }
+}
+
+/// Refuses a version at which a collection was not yet filled.
+fn check_complete(collection: &Collection, version: Version) -> Result<()> {
+    let (first, name) = (collection.identity().complete_at, collection.name());
+    match version < first {
+        false => Ok(()),
+        true => Err(Error::not_found(format!(
+            "collection {name:?} was embedded anew, and begins with version {first}: version {version} is one of before"
+        ))),
     }
 }
 

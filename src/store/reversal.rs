@@ -9,8 +9,8 @@ use crate::collection::version_view::VersionView;
 use crate::error::{Error, Result};
 
 impl Store {
-    /// The transaction after which the collection holds what it held in `past`. It is refused once another commit has
-    /// written one of its records.
+    /// The transaction after which the collection holds what it held in `past`. It holds only if no other commit
+    /// comes between.
     ///
     /// # Errors
     /// `Invalid` if the collection splits documents or holds files. `Limit` if more differs than one commit can hold.

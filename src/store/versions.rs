@@ -77,7 +77,7 @@ impl Admin<'_> {
     }
 
     /// The live collection of that name, whatever its state.
-    async fn live_id(self, name: &str) -> Result<CollectionId> {
+    pub(crate) async fn live_id(self, name: &str) -> Result<CollectionId> {
         let inner = &self.store.inner;
         let find = || inner.find(self.store.scope(), name).map(|entry| entry.id);
         if let Some(id) = find() {

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 const MOST_UNITS: usize = 1_000;
 /// The most bytes of a sentence. What is longer, such as a table, counts as several, cut between words.
 const SENTENCE_BYTES: usize = 1_000;
+/// Bytes in which sentences are looked for at once.
+const WINDOW_BYTES: usize = 2 * SENTENCE_BYTES;
 
 /// How documents are split: into parts of so many sentences or tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,26 +112,43 @@ impl Splitting {
     }
 }
 
-/// Of each sentence, the byte behind it and the space that follows it.
+/// Of each sentence, the byte behind it and the space that follows it. They are looked for in windows: Unicode's rules
+/// look far ahead behind each full stop, so a text of them would take a time that grows by its square.
 fn sentence_ends(text: &str) -> Vec<usize> {
-    let mut ends = Vec::new();
-    for (start, sentence) in text.split_sentence_bound_indices() {
-        let end = start + sentence.len();
-        // Space alone, such as empty lines, belongs to the sentence before.
-        if sentence.trim().is_empty()
-            && let Some(last) = ends.last_mut()
-        {
-            *last = end;
-            continue;
+    let (mut ends, mut start) = (Vec::new(), 0);
+    while start < text.len() {
+        let window_end = text.floor_char_boundary(start + WINDOW_BYTES);
+        let window = text.get(start..window_end).unwrap_or_default();
+        let mut found: Vec<usize> =
+            window.split_sentence_bound_indices().map(|(at, sentence)| start + at + sentence.len()).collect();
+        if window_end < text.len() && found.len() > 1 {
+            // The last one may go on behind the window.
+            found.pop();
         }
-        let mut from = start;
-        while end - from > SENTENCE_BYTES {
-            from = cut(text, from);
-            ends.push(from);
+        let next = found.last().copied().unwrap_or(window_end);
+        for end in found {
+            end_sentence(text, start, end, &mut ends);
+            start = end;
         }
-        ends.push(end);
+        start = next;
     }
     ends
+}
+
+/// Notes a sentence. One that is too long counts as several; space alone, such as empty lines, belongs to the sentence
+/// before.
+fn end_sentence(text: &str, start: usize, end: usize, ends: &mut Vec<usize>) {
+    let is_space = text.get(start..end).is_none_or(|sentence| sentence.trim().is_empty());
+    if is_space && let Some(last) = ends.last_mut() {
+        *last = end;
+        return;
+    }
+    let mut from = start;
+    while end - from > SENTENCE_BYTES {
+        from = cut(text, from);
+        ends.push(from);
+    }
+    ends.push(end);
 }
 
 /// The end of the longest piece of a sentence from `start`: behind its last space, if there is one.
@@ -234,6 +253,17 @@ mod tests {
         assert!(parts.iter().all(|part| part.starts_with("word") && part.ends_with("word")));
         let parts = texts(&Splitting::sentences(1, 0), &"水".repeat(1_000), &[]).len();
         assert_eq!(parts, 4);
+    }
+
+    #[test]
+    fn a_hostile_text_takes_no_time_that_grows_by_its_square_and_windows_change_no_sentence() {
+        // A full stop and what may follow one: looked at as a whole, this takes hours.
+        let hostile = format!("a.{}", ")".repeat(2_000_000));
+        assert!(!Splitting::sentences(5, 1).parts(&hostile, &[]).is_empty());
+        let sentences: Vec<String> =
+            (0..2_000).map(|n| format!("Sentence {n} has {} words.", "some ".repeat(n % 20))).collect();
+        let text = sentences.join(" ");
+        assert_eq!(texts(&Splitting::sentences(1, 0), &text, &[]), sentences);
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //! document find its parts.
 //! Invariant: nothing is stored in such a collection but parts.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::Collection;
+use crate::collection::estimate;
 use crate::collection::read::select::Matched;
 use crate::collection::request::documents::{
     DocumentUpdate, DocumentWrite, SplitDocument, check_keys, is_part, part_id, split,
 };
+use crate::collection::request::validate::{check_bytes, check_id};
 use crate::collection::request::{EmbedRequest, TextRole, Write};
 use crate::collection::state::snapshot::Snapshot;
 use crate::collection::write::change::Change;
@@ -46,10 +49,12 @@ impl Collection {
     }
 
     async fn split_all(&self, splitting: &Splitting, records: Vec<Record>) -> Result<Vec<SplitDocument>> {
+        let limits = &self.inner.surroundings.limits;
         for (i, record) in records.iter().enumerate() {
             if !record.embedding.is_empty() {
                 return Err(self.splits());
             }
+            check_id(&format_args!("records[{i}].id"), &record.id, limits)?;
             check_keys(i, record.metadata.iter().flat_map(|metadata| metadata.0.keys()))?;
         }
         let texts = records.iter().enumerate().map(|(i, record)| {
@@ -58,6 +63,13 @@ impl Collection {
             })
         });
         let ranges = self.ranges(splitting, texts.collect::<Result<_>>()?).await?;
+        // IMPORTANT: before the parts are made. Each has the metadata and the uri of its document.
+        let sizes = records.iter().zip(&ranges).map(|(record, ranges)| {
+            let text = record.document.as_ref().map_or(0, String::len);
+            let of_part = estimate::record(record).saturating_sub(text);
+            ranges.len().saturating_mul(of_part).saturating_add(text)
+        });
+        check_bytes(sizes.fold(0, usize::saturating_add), limits)?;
         let documents = records.into_iter().zip(ranges);
         Ok(documents.map(|(record, ranges)| SplitDocument { parts: split(&record, &ranges), id: record.id }).collect())
     }
@@ -124,15 +136,19 @@ impl Collection {
         Ok(documents)
     }
 
-    /// The ids of a read with those of the parts in place of those of documents.
+    /// The ids of a read with those of the parts in place of those of documents. There are no more than records, for
+    /// each document counts once.
     pub(crate) fn ids_of_parts(&self, snapshot: &Snapshot, ids: Option<Vec<String>>) -> Option<Vec<String>> {
         let (Some(ids), Some(_)) = (&ids, &self.identity().splitting) else { return ids };
-        let parts_of = |id: &String| {
-            let parts: Vec<String> =
-                (0..).map(|part| part_id(id, part)).take_while(|part| snapshot.find(part).is_some()).collect();
-            if parts.is_empty() { vec![id.clone()] } else { parts }
-        };
-        Some(ids.iter().flat_map(parts_of).collect())
+        let (mut named, mut expanded) = (HashSet::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
+        for id in ids.iter().filter(|id| named.insert(id.as_str())) {
+            let before = expanded.len();
+            expanded.extend((0..).map(|part| part_id(id, part)).take_while(|part| snapshot.find(part).is_some()));
+            if expanded.len() == before {
+                expanded.push(id.clone());
+            }
+        }
+        Some(expanded)
     }
 }
 

@@ -12,6 +12,9 @@ use crate::collection::state::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
+/// Parts of documents that count as examples.
+const MOST_EXAMPLES: usize = 100;
+
 impl Collection {
     /// Runs ranked searches, all on one version. Of each at most `most` records are found, whatever its limit.
     ///
@@ -100,14 +103,16 @@ impl Collection {
         pinned.compute().search(move |interrupt| snapshot.facets(&search, interrupt)).await?
     }
 
-    /// Puts the ids of parts in place of those of documents.
+    /// Puts the ids of parts, the first ones if they are many, in place of those of documents.
     fn name_parts(&self, snapshot: &Snapshot, search: &mut RankedSearch) {
         let parts = |ids: Vec<String>| self.ids_of_parts(snapshot, Some(ids)).unwrap_or_default();
         search.ids = search.ids.take().map(parts);
         for leaf in search.rank.iter_mut().flat_map(|rank| &mut rank.leaves) {
             if let LeafQuery::Examples(examples) = &mut leaf.query {
-                examples.like = parts(std::mem::take(&mut examples.like));
-                examples.unlike = parts(std::mem::take(&mut examples.unlike));
+                for ids in [&mut examples.like, &mut examples.unlike] {
+                    *ids = parts(std::mem::take(ids));
+                    ids.truncate(MOST_EXAMPLES);
+                }
             }
         }
     }

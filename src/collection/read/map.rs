@@ -17,7 +17,7 @@ const NEIGHBOURS: usize = 15;
 /// Records whose neighbours are looked for at once: they share the reading of rows that are scanned.
 const GROUP: usize = 64;
 /// The most records of a map.
-const MOST_RECORDS: usize = 5_000_000;
+const MOST_RECORDS: u64 = 5_000_000;
 /// Numbers that are multiplied, at most, to measure how faithful a map is, and records that are measured for it.
 const MEASURED_PRODUCTS: usize = 20_000_000_000;
 const MEASURED: (usize, usize) = (20, 500);
@@ -37,17 +37,27 @@ pub struct MapRows {
 pub type GroupNeighbours = Vec<Vec<NearNode>>;
 
 impl MapRows {
+    /// Returns the dimension.
+    ///
     /// # Errors
     /// `Invalid` if the records have no embeddings; `Limit` if they are too many.
-    pub fn of(snapshot: Arc<Snapshot>, interrupt: &Interrupt) -> Result<MapRows> {
+    pub fn check(snapshot: &Snapshot) -> Result<usize> {
         let Some(dimension) = snapshot.dimension().filter(|dimension| *dimension > 0) else {
             return Err(Error::invalid("a map needs embeddings, and the records of this collection have none"));
         };
-        let rows = snapshot.rows(&Get { include: Include::NONE, ..Get::default() }, interrupt)?;
-        if rows.len() > MOST_RECORDS {
-            let got = rows.len();
-            return Err(Error::limit(format!("a map has at most {MOST_RECORDS} records, the collection has {got}")));
+        match snapshot.count() {
+            count if count > MOST_RECORDS => {
+                Err(Error::limit(format!("a map has at most {MOST_RECORDS} records, the collection has {count}")))
+            }
+            _ => Ok(dimension),
         }
+    }
+
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn of(snapshot: Arc<Snapshot>, interrupt: &Interrupt) -> Result<MapRows> {
+        let dimension = MapRows::check(&snapshot)?;
+        let rows = snapshot.rows(&Get { include: Include::NONE, ..Get::default() }, interrupt)?;
         let mut numbers: Vec<Vec<u32>> = snapshot.chunks.iter().map(|view| vec![u32::MAX; view.chunk.len()]).collect();
         for (number, at) in rows.iter().enumerate() {
             if let Some(place) = numbers.get_mut(at.chunk).and_then(|chunk| chunk.get_mut(at.row as usize)) {

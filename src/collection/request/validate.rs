@@ -169,7 +169,7 @@ pub fn check_selection(selection: &Selection, limits: &Limits) -> Result<()> {
     ids.iter().enumerate().try_for_each(|(i, id)| check_id(&format_args!("ids[{i}]"), id, limits))
 }
 
-fn check_id(at: FieldPlace<'_>, id: &str, limits: &Limits) -> Result<()> {
+pub fn check_id(at: FieldPlace<'_>, id: &str, limits: &Limits) -> Result<()> {
     if id.is_empty() {
         return Err(Error::invalid(format!("{at}: expected at least one character, got none")));
     }

@@ -50,6 +50,7 @@ impl<'a> Resolver<'a> {
             self.overlay.delete(id);
         }
         let (mut rows, mut learnt, staged) = (Vec::with_capacity(parts.len()), Vec::new(), Staged::default());
+        let mut bytes = 0usize;
         for (i, part) in parts.iter().enumerate() {
             let mut row = row(part)?;
             check_metadata_text(i, row.metadata.as_deref(), self.limits)?;
@@ -57,6 +58,8 @@ impl<'a> Resolver<'a> {
                 origin.inherit(&mut row);
             }
             learnt.extend(row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok()));
+            bytes = bytes.saturating_add(row.size_bytes());
+            check_bytes(bytes, self.limits)?;
             rows.push((part.id.as_str(), row));
         }
         self.put_all(rows, parts.len())?;
@@ -120,9 +123,15 @@ impl<'a> Resolver<'a> {
             (_, filter) => {
                 let mut parts = self.selected((None, None), filter.as_ref(), matched)?;
                 parts.sort_unstable();
-                let found = parts.iter().map(|part| document_of_part(part.id));
-                let wanted = |document: &&str| named.as_ref().is_none_or(|named| named.contains(*document));
-                documents.extend(found.filter(wanted).filter(|document| seen.insert(*document)));
+                let wanted = |document: &str| named.as_ref().is_none_or(|named| named.contains(document));
+                for part in parts {
+                    // A part that came alone, as in a copy that was cut, has no document to go with.
+                    let document = document_of_part(part.id);
+                    let document = if self.is_document(document) { document } else { part.id };
+                    if wanted(document) && seen.insert(document) {
+                        documents.push(document);
+                    }
+                }
             }
         }
         let limit = selection.limit.unwrap_or(usize::MAX);
@@ -131,13 +140,20 @@ impl<'a> Resolver<'a> {
             if applied == limit {
                 break;
             }
-            let parts = self.part_ids(document);
+            let mut parts = self.part_ids(document);
+            if parts.is_empty() && !self.is_document(document_of_part(document)) {
+                parts.extend(self.overlay.kept_id(document));
+            }
             self.check_rows(parts.len())?;
             parts.iter().for_each(|id| self.overlay.delete(id));
             applied += usize::from(!parts.is_empty());
         }
         let skipped = named.map_or(0, |named| named.len().saturating_sub(applied));
         Ok(WriteOutcome { applied, skipped, ..WriteOutcome::default() })
+    }
+
+    fn is_document(&self, id: &str) -> bool {
+        self.overlay.kept_id(&part_id(id, 0)).is_some()
     }
 
     /// The ids of a document's parts.

@@ -96,7 +96,8 @@ const TABLE: &[RouteGroup] = &[
         ("POST", "/{name}/count", READ),
         ("POST", "/{name}/embed", READ),
         ("GET", "/{name}/map", READ),
-        ("POST", "/{name}/map", READ),
+        // It takes minutes of computing.
+        ("POST", "/{name}/map", WRITE),
         ("POST", "/{name}/neighbors", READ),
         ("GET", "/{name}/reembed", READ),
         // In the end it drops a collection.

@@ -1,6 +1,8 @@
 //! The tool `forget`: deletes texts by their ids or by a filter.
 //! Invariant: what a filter matches is counted before anything is deleted, and only what was counted is deleted.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use super::agent::Agent;
 use super::page::{made, noted};
 use super::tools::{ToolAnswer, decode, filter};
 use crate::collection::handle::Collection;
+use crate::collection::request::documents::document_of_part;
 use crate::collection::request::{Consistency, Get, Include, Selection, Write};
 use crate::error::Error;
 use crate::filter::Filter;
@@ -39,6 +42,7 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
         (None, Some(filter)) => matching(&agent, &collection, filter, at_most).await?,
         (ids, _) => ids.unwrap_or_default(),
     };
+    let ids = documents_of(&collection, ids).await?;
     let selection = Selection { ids: Some(ids), filter, limit: None };
     let store = agent.store.clone();
     let change = collection.completed(Write::Delete(selection)).await?;
@@ -46,6 +50,19 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
     let done = agent.write(write).await?;
     let note = (done.skipped > 0).then(|| format!("{} ids do not exist, or do not match", done.skipped));
     Ok(noted(json!({"forgotten": done.applied}), note))
+}
+
+/// Where documents are split, an id that names a part stands for its document.
+async fn documents_of(collection: &Collection, ids: Vec<String>) -> Result<Vec<String>, ApiError> {
+    if collection.identity().splitting.is_none() {
+        return Ok(ids);
+    }
+    let get = Get { ids: Some(ids.clone()), include: Include::NONE, ..Get::default() };
+    let found = collection.get(get).await?.records;
+    let parts: HashSet<&str> = found.iter().map(|record| record.id.as_str()).collect();
+    let mut named = HashSet::new();
+    let documents = ids.iter().map(|id| if parts.contains(id.as_str()) { document_of_part(id) } else { id });
+    Ok(documents.filter(|id| named.insert(*id)).map(str::to_owned).collect())
 }
 
 /// The ids of the records that match, if they are not more than may be deleted.

@@ -148,6 +148,8 @@ impl ReembedJob {
                 Ok(RoundEnd::More) => continue,
                 Ok(RoundEnd::Outrun) => {
                     handovers += 1;
+                    *self.trouble.lock() =
+                        Some("others keep writing to the collection; it waits for a pause".to_owned());
                     drop(inner);
                     backoff::pause(HOLD, PAUSE.1, handovers).await;
                     continue;
@@ -177,7 +179,8 @@ impl ReembedJob {
         let pair = Pair::open(inner, self).await?;
         let round = pair.compare(ROUND_RECORDS).await?;
         self.note(&round);
-        if round.difference.missing.len() <= pair.last_records() {
+        let missing = &round.difference.missing;
+        if missing.len() <= pair.last_records() && round.fits_one_commit(missing) {
             return self.hand_over(&pair).await;
         }
         let mut version = round.target.version();
@@ -236,8 +239,8 @@ impl ReembedJob {
             let round = pair.compare(pair.last_records() + 1).await?;
             self.note(&round);
             let Difference { surplus, missing, .. } = &round.difference;
-            if missing.len() > pair.last_records() {
-                return Ok(RoundEnd::More);
+            if missing.len() > pair.last_records() || !round.fits_one_commit(missing) {
+                return Ok(RoundEnd::Outrun);
             }
             // IMPORTANT: write even if nothing is missing. Whatever another job wants to write follows from an earlier
             // version, so from here on it cannot.
@@ -376,6 +379,11 @@ struct Round {
 }
 
 impl Round {
+    /// Whether these rows are few enough for one commit.
+    fn fits_one_commit(&self, rows: &[RowRef]) -> bool {
+        rows.is_empty() || self.batch(rows, rows.len()) == rows.len()
+    }
+
     /// How many of the rows go into one commit.
     fn batch(&self, rows: &[RowRef], most: usize) -> usize {
         let mut bytes = 0;

@@ -207,6 +207,8 @@ impl Store {
         let embedder = Embedder { optional: false, ..wanted.embedder.clone() };
         let mut spec = CollectionSpec { embedder: Some(embedder), ..CollectionSpec::new(record.name.clone()) };
         self.check_embedder(&mut spec).await?;
+        spec.splitting = record.configuration.splitting.clone();
+        self.check_splitting(&spec).await?;
         let id = CollectionId(Uuid::new_v4());
         let key_types = source.key_types().as_ref().clone();
         let config = StreamConfig { key_types, ..StreamConfig::of_dimension(spec.dimension) };
@@ -230,10 +232,11 @@ impl Store {
     /// # Errors
     /// `NotFound` if there is no such collection.
     pub async fn reembedding(&self, id: CollectionId) -> Result<ReembedStatus> {
-        let entry = self.entry(id).await?;
+        // Also of a collection that the new one has replaced.
         if let Some(job) = self.inner.reembeddings.of(id) {
             return Ok(job.status());
         }
+        let entry = self.entry(id).await?;
         let Some(begun) = self.inner.filler_of(id) else { return Ok(ReembedStatus::none()) };
         let count = |entry: &Entry| entry.shared_view().map_or(0, |view| view.published.load().count());
         let (state, embedder) = (ReembedState::Elsewhere, begun.record().configuration.embedder.clone());

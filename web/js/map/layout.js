@@ -49,6 +49,7 @@ function made(bytes, headers) {
     y,
     ids: new IdIndex(batches),
     bounds: bounds(x, y),
+    version: told("version"),
     trustworthiness: told("trustworthiness"),
     continuity: told("continuity"),
   };

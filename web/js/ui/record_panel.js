@@ -27,7 +27,7 @@ export function openRecord({ name, id, version, changed, closed }) {
       const { records } = await api.on(
         name,
         "get",
-        { ids: [id], include: ["document", "metadata", "uri", "embedding"], ...(version && { version }) },
+        { ids: [id], include: ["document", "metadata", "uri", "embedding"], ...(version !== undefined && { version }) },
         { signal: leave.signal },
       );
       if (records.length === 0)
@@ -80,8 +80,8 @@ export function openRecord({ name, id, version, changed, closed }) {
       linkButton("On the map", link(["collections", name, "map"], { mark: JSON.stringify([id]), near: id }), {
         icon: "map",
       }),
-      !version && button("Edit", { icon: "edit", needs: "write", click: () => edit(record) }),
-      !version && button("Delete", { icon: "trash", kind: "danger", needs: "write", click: remove }),
+      version === undefined && button("Edit", { icon: "edit", needs: "write", click: () => edit(record) }),
+      version === undefined && button("Delete", { icon: "trash", kind: "danger", needs: "write", click: remove }),
     ),
     record.document !== undefined &&
       h("section", { class: "stack-s" }, h("h3", {}, "Document"), h("div", { class: "prose" }, record.document)),

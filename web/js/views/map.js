@@ -15,7 +15,7 @@ import { chips } from "../ui/chips.js";
 import { button, field, linkButton, segments, select } from "../ui/controls.js";
 import { h, put } from "../ui/dom.js";
 import { collectionHeading } from "../ui/heading.js";
-import { empty, failed, notify, notifyError } from "../ui/notice.js";
+import { empty, failed, message, notify, notifyError } from "../ui/notice.js";
 
 export const title = (path) => `${path[1]}: map`;
 
@@ -34,7 +34,7 @@ export async function show(context) {
     found = await load(name, signal);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    return [...top, failed(error, reload)];
+    return [...top, failed(error, reload), invitation(name, reload)];
   }
   if (found.state === "none") return [...top, invitation(name, reload)];
   if (found.state === "progress") return [...top, progress(name, found.progress, signal, reload)];
@@ -43,15 +43,19 @@ export async function show(context) {
       ...top,
       empty({ title: "Nothing to draw", text: "This collection has no records with an embedding.", icon: "map" }),
     ];
-  const sample = await api.on(name, "get", { limit: 200, include: ["metadata"] }, { signal });
-  return [...top, new MapView({ ...context, name, layout: found.layout, sample: sample.records }).node];
+  const [sample, info] = await Promise.all([
+    api.on(name, "get", { limit: 200, include: ["metadata"] }, { signal }),
+    api.collection(name, { signal }),
+  ]);
+  const view = [...top, found.layout.version !== info.version && outdated(name, found.layout.version, info.version, reload)];
+  return [...view, new MapView({ ...context, name, layout: found.layout, sample: sample.records }).node];
 }
 
 function invitation(name, reload) {
   return empty({
     title: "No map yet",
     icon: "map",
-    text: "The server lays the records out in two dimensions, at low priority, and keeps the result in the bucket.",
+    text: "The server lays the records out in two dimensions, at low priority, and keeps the result in memory.",
     actions: [
       button("Make the map", {
         icon: "map",
@@ -68,6 +72,23 @@ function invitation(name, reload) {
       }),
     ],
   });
+}
+
+// Says that records have changed since the map was made, and offers a new one.
+function outdated(name, of, now, reload) {
+  const node = message(`This map is of version ${of}; the collection is at version ${now}.`, "");
+  const remake = async () => {
+    try {
+      const { progress: part } = await api.on(name, "map", {});
+      if (part === 1) return reload();
+      put(node, `A map of version ${now} is being made: ${Math.round(100 * part)} %.`);
+      if (node.isConnected) setTimeout(remake, LOOK_MS);
+    } catch (error) {
+      notifyError(error);
+    }
+  };
+  node.append(" ", button("Make it anew", { needs: "write", click: remake }));
+  return node;
 }
 
 function progress(name, part, signal, reload) {
@@ -98,7 +119,9 @@ function progress(name, part, signal, reload) {
       put(told, `${Math.round(100 * found.progress)} %`);
       setTimeout(look, LOOK_MS);
     } catch (error) {
-      notifyError(error);
+      if (error.name === "AbortError") return;
+      // Another look shows whether it passes; what does not is told by the view itself.
+      reload();
     }
   };
   setTimeout(look, LOOK_MS);
@@ -107,7 +130,7 @@ function progress(name, part, signal, reload) {
     { class: "card" },
     h("div", { class: "spread" }, h("h2", {}, "The map is being made"), told),
     bar,
-    h("p", { class: "quiet" }, "You may leave: it goes on, and is here when you come back."),
+    h("p", { class: "quiet" }, "You may leave: it goes on, and the map stays as long as the collection is in memory."),
   );
 }
 

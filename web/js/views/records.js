@@ -1,7 +1,7 @@
 // The records of a collection: a table of any length, a filter, one record in full, an export of what is shown.
 
 import { amend, json, link, parse } from "../core/address.js";
-import { api, failure } from "../core/api.js";
+import { api } from "../core/api.js";
 import { count, integer, short } from "../core/format.js";
 import { save } from "../core/save.js";
 import { jsonLines, pageOf } from "../data/export.js";
@@ -26,19 +26,21 @@ export async function show(context) {
     signal,
   } = context;
   const where = fromAddress(query.where);
-  const version = query.version ? Number(query.version) : undefined;
+  const version = query.version === undefined ? undefined : Number(query.version);
   const top = [...collectionHeading(name, { version: query.version })];
+  if (version !== undefined && !(Number.isInteger(version) && version >= 0))
+    return [...top, message("The version in the address is not a whole number, so nothing is shown.", "bad")];
   if (where === undefined)
     return [...top, message("The filter in the address is not JSON, so nothing is shown.", "bad")];
   const ids = query.area ? await idsOfArea(name, query.area, signal) : json(query.ids, null);
-  const selection = { ...(where && { where }), ...(ids && { ids }), ...(version && { version }) };
+  const selection = { ...(where && { where }), ...(ids && { ids }), ...(version !== undefined && { version }) };
   let first, total;
   try {
     [first, total] = await Promise.all([
       api.on(name, "get", { ...pageOf(selection, 0, PAGE), include: ["metadata", "document", "uri"] }, { signal }),
       ids && !where
         ? { count: ids.length }
-        : where || version
+        : where || version !== undefined
           ? api.on(name, "count", selection, { signal })
           : api.of(name, "count", { signal }),
     ]);
@@ -248,24 +250,16 @@ function exporting(state, progress) {
       notifyError(error);
     }
   };
-  // Parquet where the server writes it, else Arrow, which it always does.
-  const table = (accept, ending) => async () => {
+  const arrow = async () => {
     try {
       put(progress, "reading…");
       const answer = await api.arrow(
         name,
         "get",
         { ...selection, include: ["metadata", "document", "uri", "embedding"] },
-        { signal, accept },
+        { signal },
       );
-      if (!answer.ok) throw await failure(answer);
-      const type = answer.headers.get("content-type") ?? "";
-      if (!type.startsWith(accept)) {
-        answer.body?.cancel();
-        notify(`This server does not write ${ending}. Choose Arrow or JSON Lines.`);
-        return;
-      }
-      save(`${name}.${ending}`, await answer.blob());
+      save(`${name}.arrows`, await answer.blob());
     } catch (error) {
       notifyError(error);
     } finally {
@@ -276,7 +270,6 @@ function exporting(state, progress) {
     "Export",
     "download",
     button("JSON Lines", { kind: "bare", click: lines }),
-    button("Arrow (IPC stream)", { kind: "bare", click: table("application/vnd.apache.arrow.stream", "arrows") }),
-    button("Parquet", { kind: "bare", click: table("application/vnd.apache.parquet", "parquet") }),
+    button("Arrow (IPC stream)", { kind: "bare", click: arrow }),
   );
 }
