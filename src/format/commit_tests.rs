@@ -183,8 +183,8 @@ fn a_newer_format_and_metadata_that_is_no_object_are_refused() {
     let bytes = encode_commit(&header(2), &rows).unwrap();
     let at = bytes.windows(10).position(|w| w == b"format\x18\x011\x00").unwrap() + 8;
     let mut newer = bytes.to_vec();
-    newer[at] = b'3';
-    assert_eq!(decode_commit(&newer.into()), Err(FormatError::Newer { found: 3, known: 2 }));
+    newer[at] = b'4';
+    assert_eq!(decode_commit(&newer.into()), Err(FormatError::Newer { found: 4, known: 3 }));
     for text in ["[1]", "{", "null", "{\"a\":}", "", "{} {}"] {
         let rows: Rows = [Row { metadata: Some(text.into()), ..put("a", vec![1.0]) }].into_iter().collect();
         let expected = format!("column metadata, row 0: expected a JSON object, got {text:?}");
