@@ -9,7 +9,7 @@
 //! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
 //! caller that stops waiting interrupts the work.
 
-#[cfg(feature = "embedding")]
+#[cfg(any(feature = "embedding", feature = "server"))]
 mod later;
 mod off_thread;
 mod seats;
@@ -45,7 +45,7 @@ pub struct Compute {
     built_us: AtomicU64,
     pool: Arc<rayon::ThreadPool>,
     urgent: Arc<rayon::ThreadPool>,
-    #[cfg(feature = "embedding")]
+    #[cfg(any(feature = "embedding", feature = "server"))]
     later: later::LaterThreads,
 }
 
@@ -112,7 +112,7 @@ impl Compute {
             built_us: AtomicU64::new(0),
             pool: Arc::new(pool),
             urgent: Arc::new(urgent),
-            #[cfg(feature = "embedding")]
+            #[cfg(any(feature = "embedding", feature = "server"))]
             later: later::LaterThreads::new(index_threads),
         })
     }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures::future::try_join_all;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
+#[cfg(feature = "server")]
+use tokio::sync::SemaphorePermit;
 
 use super::{Compute, QueuePlace, closed, off_thread, yield_to_others};
 use crate::error::{Error, Result};
@@ -20,6 +22,7 @@ pub(super) struct LaterThreads {
     permits: Semaphore,
     waiting: AtomicUsize,
     /// Whose turn it is to do long work.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     long: Semaphore,
 }
 
@@ -75,12 +78,14 @@ impl Compute {
     }
 
     /// Waits for the turn to do long work: one does at a time.
+    #[cfg(feature = "server")]
     pub async fn long_turn(&self) -> Result<SemaphorePermit<'_>> {
         self.later.long.acquire().await.map_err(|_| closed())
     }
 
     /// Runs one piece of work that may take minutes, at a low priority and on threads of its own, so that batches go on
     /// beside it. For whoever has the [turn](Self::long_turn).
+    #[cfg(feature = "server")]
     pub async fn long_work<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
         let (pool, asker) = (low_priority_pool(self.later.count, "long")?, Asker::default());
         let gone = asker.gone();

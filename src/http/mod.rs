@@ -29,8 +29,8 @@ mod history;
 mod in_process;
 mod incoming;
 mod listen;
-#[cfg(feature = "mcp")]
 mod map;
+#[cfg(feature = "mcp")]
 mod mcp;
 mod meter;
 mod metrics;
