@@ -24,10 +24,12 @@ Connect = Callable[[ServerProcess], Any]
 
 
 @pytest.fixture(scope="session")
-def seaweed() -> Iterator[S3Server]:
+def seaweed(request: pytest.FixtureRequest) -> Iterator[S3Server]:
     with SeaweedFs() as s3:
         s3.create_bucket(BUCKET)
         yield s3
+        if request.session.testsfailed:
+            print(f"{s3.name}:\n{s3.tail()}")
 
 
 def storage(place: str, request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:

@@ -48,9 +48,11 @@ def s3_place(s3: S3Server, prefix: str) -> Place:
 
 
 @pytest.fixture(scope="session")
-def seaweed() -> Iterator[S3Server]:
+def seaweed(request: pytest.FixtureRequest) -> Iterator[S3Server]:
     with SeaweedFs() as s3:
         yield s3
+        if request.session.testsfailed:
+            print(f"{s3.name}:\n{s3.tail()}")
 
 
 @pytest.fixture(params=["folder", "seaweedfs"])

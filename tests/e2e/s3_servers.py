@@ -103,10 +103,14 @@ class S3Server:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                tail = self.log.read_text(errors="replace")[-2000:]
+                tail = self.tail()
                 self.stop()
                 raise RuntimeError(f"{self.name} did not become ready within {START_TIMEOUT_S} s:\n{tail}")
             time.sleep(0.1)
+
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return self.log.read_text(errors="replace")[-2000:]
 
     def is_ready(self) -> bool:
         """Whether a bucket can be made and an object written: some servers answer long before they store."""

@@ -38,7 +38,8 @@ class SeaweedFs(S3Server):
             "master.telemetry": "false",
             "master.volumeSizeLimitMB": 1024,
             "volume.max": 100,
-            "volume.minFreeSpace": 1,
+            # A share would be read-only volumes, and writes that wait, on a large disk with gigabytes left.
+            "volume.minFreeSpace": "64MiB",
             "volume.preStopSeconds": 0,
             "filer.localSocket": self.folder / "filer.sock",
             "s3.localSocket": self.folder / "s3.sock",

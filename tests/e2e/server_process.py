@@ -60,7 +60,7 @@ class ServerProcess:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the server did not become ready (exit {process.poll()}):\n{self.output()[-3000:]}")
+                raise RuntimeError(f"the server did not become ready (exit {process.poll()}):\n{self.events()[-6000:]}")
             time.sleep(0.05)
         return self
 
@@ -72,6 +72,11 @@ class ServerProcess:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def events(self) -> str:
+        """What it printed, without a line for each request."""
+        lines = self.output().splitlines(keepends=True)
+        return "".join(line for line in lines if " drumlin::access: " not in line)
 
     def running(self) -> subprocess.Popen[bytes]:
         if self.process is None:
