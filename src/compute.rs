@@ -5,13 +5,14 @@
 //! that waits for it ([`while_waiting`]) is computed there, with a permit as well.
 //! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
 //! takes all cores of the searches at once. If searches spend their time on scans that a graph would save, the build
-//! has the searches' priority and some of their permits. Texts are embedded at a low priority too (`later`).
+//! has the searches' priority and some of their permits. Texts are embedded when a core is idle (`later`).
 //! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
 //! caller that stops waiting interrupts the work.
 
 #[cfg(any(feature = "embedding", feature = "server"))]
 mod later;
 mod off_thread;
+mod priority;
 mod seats;
 mod waiting_thread;
 
@@ -25,6 +26,7 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
 pub use off_thread::{CutShort, off_thread};
+use priority::Priority;
 use seats::Seats;
 pub use waiting_thread::while_waiting;
 
@@ -98,7 +100,8 @@ impl Compute {
     pub fn new(search_threads: usize, waiting_limit: usize, index_threads: usize) -> Result<Compute> {
         let threads = |count: usize| rayon::ThreadPoolBuilder::new().num_threads(count.max(1));
         let failed = |e| Error::internal(format!("the index threads cannot be started: {e}"));
-        let later = threads(index_threads).thread_name(|i| format!("index-{i}")).start_handler(|_| yield_to_others());
+        let later =
+            threads(index_threads).thread_name(|i| format!("index-{i}")).start_handler(|_| Priority::Low.take());
         let pool = later.build().map_err(failed)?;
         let urgent = threads(search_threads.max(index_threads)).thread_name(|i| format!("index-now-{i}"));
         let urgent = urgent.build().map_err(failed)?;
@@ -229,20 +232,6 @@ impl Compute {
         }
         Ok(place)
     }
-}
-
-/// Lowers the priority of this thread from now on. A graph may take seconds to build, and no write or search should
-/// wait for it.
-fn yield_to_others() {
-    /// What `nice` adds by default.
-    const LATER: i32 = 10;
-    // On Linux a thread has a priority of its own. Elsewhere the call would lower that of the whole process.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, LATER) {
-        tracing::debug!(%error, "index threads run at the priority of the others");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = LATER;
 }
 
 /// The reads of one batch.

@@ -1,24 +1,36 @@
-//! Batches that others should not feel, such as embedding ten thousand documents: on a few threads of a low priority,
-//! which take the next part of whichever batch has waited longest.
+//! Batches that others should not feel, such as embedding ten thousand documents: on a few threads that run when a core
+//! is idle, and take the next part of whichever batch has waited longest. Where no core is idle for long, as under
+//! searches without end, the parts run on threads of a low priority instead, so that they end too.
 //! Invariant: a caller that stops waiting interrupts its batch, and its parts that have not begun never do.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 #[cfg(feature = "server")]
 use tokio::sync::SemaphorePermit;
 
-use super::{Compute, QueuePlace, closed, off_thread, yield_to_others};
+use super::priority::Priority;
+use super::{Compute, QueuePlace, closed, off_thread};
 use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
 
-/// Threads of a low priority, started by the first batch.
+/// A part that takes this long did not find a core idle: most take some tens of milliseconds.
+const STARVED: Duration = Duration::from_secs(1);
+/// How long parts run at a low priority then.
+const RELIEF: Duration = Duration::from_secs(30);
+
+/// Threads for batches, each kind started by the first part that needs it.
 #[derive(Debug)]
 pub(super) struct LaterThreads {
     count: usize,
-    pool: OnceLock<Arc<rayon::ThreadPool>>,
+    idle: OnceLock<Arc<rayon::ThreadPool>>,
+    low: OnceLock<Arc<rayon::ThreadPool>>,
+    /// Until when parts run at a low priority.
+    relief: Mutex<Option<Instant>>,
     permits: Semaphore,
     waiting: AtomicUsize,
     /// Whose turn it is to do long work.
@@ -29,26 +41,43 @@ pub(super) struct LaterThreads {
 impl LaterThreads {
     pub(super) fn new(count: usize) -> LaterThreads {
         let (count, waiting) = (count.max(1), AtomicUsize::new(0));
-        LaterThreads { count, pool: OnceLock::new(), permits: Semaphore::new(count), waiting, long: Semaphore::new(1) }
+        LaterThreads {
+            count,
+            idle: OnceLock::new(),
+            low: OnceLock::new(),
+            relief: Mutex::default(),
+            permits: Semaphore::new(count),
+            waiting,
+            long: Semaphore::new(1),
+        }
     }
 
+    /// The threads for the next part.
     fn pool(&self) -> Result<Arc<rayon::ThreadPool>> {
-        if let Some(pool) = self.pool.get() {
+        let starved = self.relief.lock().is_some_and(|until| Instant::now() < until);
+        let (pool, priority) = if starved { (&self.low, Priority::Low) } else { (&self.idle, Priority::Idle) };
+        if let Some(pool) = pool.get() {
             return Ok(pool.clone());
         }
-        let pool = low_priority_pool(self.count, "later")?;
-        Ok(self.pool.get_or_init(|| Arc::new(pool)).clone())
+        let started = pool_of(self.count, "later", priority)?;
+        Ok(pool.get_or_init(|| Arc::new(started)).clone())
+    }
+
+    fn took(&self, part: Duration) {
+        if part >= STARVED {
+            *self.relief.lock() = Some(Instant::now() + RELIEF);
+        }
     }
 }
 
-fn low_priority_pool(threads: usize, name: &'static str) -> Result<rayon::ThreadPool> {
+fn pool_of(threads: usize, name: &'static str, priority: Priority) -> Result<rayon::ThreadPool> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(move |i| format!("{name}-{i}"));
-    let pool = threads.start_handler(|_| yield_to_others()).build();
+    let pool = threads.start_handler(move |_| priority.take()).build();
     pool.map_err(|e| Error::internal(format!("the threads for batches cannot be started: {e}")))
 }
 
 impl Compute {
-    /// Runs the parts `0..count` of a batch at a low priority, and returns the results in their order. The batch is
+    /// Runs the parts `0..count` of a batch while cores are idle, and returns the results in their order. The batch is
     /// refused if too many wait already.
     pub async fn later_batch<T: Send + 'static>(
         &self,
@@ -57,7 +86,6 @@ impl Compute {
     ) -> Result<Vec<T>> {
         let _place = self.later_place()?;
         let (later, part, asker, next) = (&self.later, Arc::new(part), Asker::default(), AtomicUsize::new(0));
-        let pool = later.pool()?;
         let lanes = (0..later.count.min(count)).map(|_| async {
             let mut done = Vec::new();
             loop {
@@ -66,9 +94,11 @@ impl Compute {
                 if number >= count {
                     return Ok::<_, Error>(done);
                 }
-                let (pool, part, gone) = (pool.clone(), part.clone(), asker.gone());
+                let (pool, part, gone) = (later.pool()?, part.clone(), asker.gone());
                 let run = move || pool.install(|| part(number, &Interrupt::new(gone, || {})));
+                let began = Instant::now();
                 done.push((number, off_thread(run).await?));
+                later.took(began.elapsed());
                 drop(permit);
             }
         });
@@ -83,11 +113,11 @@ impl Compute {
         self.later.long.acquire().await.map_err(|_| closed())
     }
 
-    /// Runs one piece of work that may take minutes, at a low priority and on threads of its own, so that batches go on
-    /// beside it. For whoever has the [turn](Self::long_turn).
+    /// Runs one piece of work that may take minutes, while cores are idle and on threads of its own, so that batches go
+    /// on beside it. For whoever has the [turn](Self::long_turn).
     #[cfg(feature = "server")]
     pub async fn long_work<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
-        let (pool, asker) = (low_priority_pool(self.later.count, "long")?, Asker::default());
+        let (pool, asker) = (pool_of(self.later.count, "long", Priority::Idle)?, Asker::default());
         let gone = asker.gone();
         Ok(off_thread(move || pool.install(|| work(&Interrupt::new(gone, || {})))).await?)
     }
@@ -96,7 +126,7 @@ impl Compute {
         let place = QueuePlace(&self.later.waiting);
         if self.later.waiting.fetch_add(1, Ordering::SeqCst) >= self.waiting_limit {
             return Err(Error::unavailable(format!(
-                "{} requests wait already for embeddings of their texts (limits.waiting_searches); try again later",
+                "{} requests wait already for embeddings of their texts, or maps (limits.waiting_searches); try again later",
                 self.waiting_limit
             ))
             .of_setting("limits.waiting_searches"));
@@ -122,6 +152,22 @@ mod tests {
             assert!(later.iter().all(|priority| *priority > search), "{later:?}");
         }
         assert_eq!(compute.later_batch(0, |number, _| number).await.unwrap(), Vec::<usize>::new());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn parts_that_find_no_core_idle_run_at_a_low_priority() {
+        use rustix::process::getpriority_process;
+        let compute = Compute::new(1, 2, 1).unwrap();
+        let priority = async || compute.later_batch(1, |_, _| getpriority_process(None).unwrap()).await.unwrap()[0];
+        let (usual, idle) = (getpriority_process(None).unwrap(), priority().await);
+        compute.later.took(STARVED - Duration::from_millis(1));
+        assert_eq!(priority().await, idle);
+        compute.later.took(STARVED);
+        let low = priority().await;
+        assert!(usual < low && low < idle, "{usual} {low} {idle}");
+        *compute.later.relief.lock() = Some(Instant::now());
+        assert_eq!(priority().await, idle);
     }
 
     #[tokio::test]
