@@ -47,7 +47,11 @@ pub async fn token_ends(inner: Arc<Inner>, request: EmbedRequest) -> Result<Vec<
         return inner.handle().ok_or_else(closed)?.token_ends_by_model(name, Arc::new(request.texts)).await;
     }
     let _ = (inner, request);
-    Err(Error::invalid("chunk.by: expected \"sentences\", as only the tokens of a model in the bucket can be counted"))
+    Err(uncountable_tokens())
+}
+
+fn uncountable_tokens() -> Error {
+    Error::invalid("chunk.by: expected \"sentences\", as only the tokens of a model in the bucket can be counted")
 }
 
 /// How well passages answer a query, by a cross-encoder of the bucket.
@@ -120,9 +124,7 @@ impl Store {
         }
         let model = spec.embedder.as_ref().and_then(Embedder::model_name);
         match (&splitting.by, model) {
-            (SplitUnit::Tokens, None) => Err(Error::invalid(
-                "chunk.by: expected \"sentences\", as only the tokens of a model in the bucket can be counted",
-            )),
+            (SplitUnit::Tokens, None) => Err(uncountable_tokens()),
             #[cfg(feature = "embedding")]
             (SplitUnit::Tokens, Some(name)) => self.check_part_tokens(name, splitting.size).await,
             _ => Ok(()),

@@ -49,21 +49,19 @@ impl<'a> Resolver<'a> {
         for id in self.part_ids(document).into_iter().skip(parts.len()) {
             self.overlay.delete(id);
         }
-        let (mut rows, mut learnt, staged) = (Vec::with_capacity(parts.len()), Vec::new(), Staged::default());
-        let mut bytes = 0usize;
+        let (mut rows, mut bytes, staged) = (Vec::with_capacity(parts.len()), 0usize, Staged::default());
         for (i, part) in parts.iter().enumerate() {
             let mut row = row(part)?;
             check_metadata_text(i, row.metadata.as_deref(), self.limits)?;
             if let Some(origin) = self.origin(&staged, &part.id) {
                 origin.inherit(&mut row);
             }
-            learnt.extend(row.metadata.as_deref().and_then(|text| Metadata::from_json_text(text).ok()));
             bytes = bytes.saturating_add(row.size_bytes());
             check_bytes(bytes, self.limits)?;
             rows.push((part.id.as_str(), row));
         }
         self.put_all(rows, parts.len())?;
-        self.learn(learnt.iter().flat_map(|metadata| &metadata.0));
+        self.learn(parts.iter().flat_map(|part| &part.metadata).flat_map(|metadata| &metadata.0));
         self.dimension = dimension;
         Ok(())
     }
@@ -87,6 +85,7 @@ impl<'a> Resolver<'a> {
                         Ok(Row { uri: uri.cloned(), ..new_row(part, metadata) })
                     };
                     self.put_parts(&change.id, parts, row)?;
+                    self.learn_patch(change);
                 }
                 None => self.change_parts(&ids, update, i)?,
             }
@@ -108,8 +107,7 @@ impl<'a> Resolver<'a> {
         }
         let count = rows.len();
         self.put_all(rows, count)?;
-        let patch = update.change.metadata.iter().flat_map(|patch| &patch.0);
-        self.learn(patch.filter_map(|(key, value)| Some((key, value.as_ref()?))));
+        self.learn_patch(&update.change);
         Ok(())
     }
 
@@ -159,14 +157,6 @@ impl<'a> Resolver<'a> {
     /// The ids of a document's parts.
     fn part_ids(&self, document: &str) -> Vec<&'a str> {
         (0..).map_while(|part| self.overlay.kept_id(&part_id(document, part))).collect()
-    }
-
-    fn row(&self, id: &str) -> Option<Row> {
-        match self.overlay.current(id) {
-            CurrentRecord::Absent => None,
-            CurrentRecord::Pending(row) => Some(row.clone()),
-            CurrentRecord::Stored(at) => Some(self.base.row(at)),
-        }
     }
 }
 

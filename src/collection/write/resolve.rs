@@ -184,6 +184,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    pub(super) fn learn_patch(&mut self, update: &RecordUpdate) {
+        let patch = update.metadata.iter().flat_map(|patch| &patch.0);
+        self.learn(patch.filter_map(|(key, value)| Some((key, value.as_ref()?))));
+    }
+
     /// Does several steps of which none is to stay if one is refused.
     pub(super) fn all_or_nothing<T>(&mut self, steps: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before = (self.dimension, self.learnt.clone());
@@ -234,14 +239,10 @@ impl<'a> Resolver<'a> {
         let mut staged = Staged::default();
         let mut changed = Vec::with_capacity(updates.len());
         for (i, update) in updates.iter().enumerate() {
-            let row = match (staged.get(&update.id), self.overlay.current(&update.id)) {
-                (Some(row), _) => row.clone(),
-                (None, CurrentRecord::Pending(row)) => row.clone(),
-                (None, CurrentRecord::Stored(at)) => self.base.row(at),
-                (None, CurrentRecord::Absent) if unknown == Unknown::Inserted => {
-                    Row { op: RowOp::Put, ..Row::delete(update.id.as_str()) }
-                }
-                (None, CurrentRecord::Absent) => continue,
+            let row = match staged.get(&update.id).cloned().or_else(|| self.row(&update.id)) {
+                Some(row) => row,
+                None if unknown == Unknown::Inserted => Row { op: RowOp::Put, ..Row::delete(update.id.as_str()) },
+                None => continue,
             };
             staged.set(&update.id, self.updated(row, update, i)?);
             // An update of a few bytes makes a whole record: they are not all made before they are found too large.
@@ -250,9 +251,17 @@ impl<'a> Resolver<'a> {
         }
         let applied = changed.len();
         let outcome = self.put_all(staged.rows, updates.len())?;
-        let patches = changed.into_iter().flat_map(|update| &update.metadata).flat_map(|patch| &patch.0);
-        self.learn(patches.filter_map(|(key, value)| Some((key, value.as_ref()?))));
+        changed.into_iter().for_each(|update| self.learn_patch(update));
         Ok(WriteOutcome { applied, skipped: updates.len() - applied, ..outcome })
+    }
+
+    /// The record of that id as a row.
+    pub(super) fn row(&self, id: &str) -> Option<Row> {
+        match self.overlay.current(id) {
+            CurrentRecord::Absent => None,
+            CurrentRecord::Pending(row) => Some(row.clone()),
+            CurrentRecord::Stored(at) => Some(self.base.row(at)),
+        }
     }
 
     /// `row` with the changes of update `i` of its request.
