@@ -171,7 +171,7 @@ pub mod admin {
     pub use crate::check::CollectionSelector;
     pub use crate::check::garbage::{PendingDeletion, Reason};
     pub use crate::check::inspect::{BucketView, StreamLine};
-    pub use crate::check::kinds::KindAmount;
+    pub use crate::check::kinds::{CollectionAmount, KindAmount};
     pub use crate::check::report as check_report;
     pub use crate::check::stored::Stored;
     /// What a bucket costs a month, at list prices.

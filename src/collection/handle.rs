@@ -275,6 +275,7 @@ impl Collection {
             embedder,
             splitting,
             extension,
+            memory_bytes: snapshot.footprint().sum(),
             state,
         }
     }

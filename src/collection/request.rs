@@ -372,6 +372,8 @@ pub struct CollectionInfo {
     pub splitting: Option<Splitting>,
     /// Stored with the collection as it is, never interpreted.
     pub extension: Map<String, Value>,
+    /// Bytes of memory that it takes now, without work under way.
+    pub memory_bytes: u64,
     /// Whether it can be used.
     pub state: ServingState,
 }

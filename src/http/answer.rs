@@ -50,6 +50,7 @@ pub(super) struct CollectionBody {
     embedder: Option<Embedder>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunk: Option<Splitting>,
+    memory_bytes: u64,
     #[serde(flatten)]
     state: ServingState,
 }
@@ -70,6 +71,7 @@ impl From<CollectionInfo> for CollectionBody {
             text: info.text,
             embedder: info.embedder,
             chunk: info.splitting,
+            memory_bytes: info.memory_bytes,
             state: info.state,
         }
     }

@@ -95,6 +95,7 @@ fn info_of(entry: &Entry) -> CollectionInfo {
         embedder: record.configuration.embedder.clone(),
         splitting: record.configuration.splitting.clone(),
         extension: record.configuration.extension.clone(),
+        memory_bytes: 0,
         state,
     }
 }

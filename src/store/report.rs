@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::bucket::Place;
-use crate::check::kinds::KindAmount;
+use crate::check::kinds::{CollectionAmount, KindAmount};
 use crate::check::report::Amount;
 use crate::collection::graph_maintenance::GraphProgress;
 use crate::record::{CollectionId, Version};
@@ -295,7 +295,9 @@ pub struct CommitContents {
 pub struct BucketContents {
     /// All objects, by kind.
     pub kinds: Vec<KindAmount>,
-    /// Those of them that the next collection of garbage deletes.
+    /// Those of collections, by collection, the largest first.
+    pub collections: Vec<CollectionAmount>,
+    /// Those of all that the next collection of garbage deletes.
     pub garbage: Amount,
 }
 

@@ -202,6 +202,11 @@ async fn the_bucket_is_told_by_kind_with_garbage_and_costs() {
     let told = told.json();
     let commits = told["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "commits").unwrap();
     assert!(commits["objects"].as_u64().unwrap() > 4 && commits["bytes"].as_u64().unwrap() > 400, "{told}");
+    let collection = server.get(C).await.json();
+    let [amount] = told["collections"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    assert_eq!(amount["id"], collection["id"]);
+    assert!(amount["objects"].as_u64().unwrap() > 4 && amount["bytes"].as_u64().unwrap() > 400, "{told}");
+    assert!(collection["memory_bytes"].as_u64().unwrap() > 0, "{collection}");
     assert_eq!(told["garbage"], json!({"objects": 0, "bytes": 0}));
     let costs = told["costs"].as_array().unwrap();
     assert!(costs.len() > 3 && costs.iter().all(|cost| cost["storage"].is_number() && cost["provider"].is_string()));
