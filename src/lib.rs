@@ -138,7 +138,7 @@ pub mod models {
     pub use crate::store::model_folder::{folder_files, folder_name};
     #[cfg(feature = "embedding")]
     pub use crate::store::models::{ModelInfo, Models, is_model_file};
-    pub use crate::store::reembed::{Reembed, ReembedState, ReembedStatus, Reembedding};
+    pub use crate::store::reembed::{Reembed, ReembedState, ReembedStatus, Reembedding, is_filler};
     pub use crate::text::{SplitUnit, Splitting};
 }
 

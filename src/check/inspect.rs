@@ -174,7 +174,7 @@ async fn line(bucket: &dyn Bucket, id: &StreamId, expected: &Expected, objects: 
         error: None,
     };
     match History::read(bucket, id, Reread::default()).await {
-        Ok(history) => fill(&mut line, &history, objects),
+        Ok(history) => fill(&mut line, &history.beginning_at(expected.complete_at), objects),
         Err(error @ StreamError::Unavailable(_)) => return Err(error.into()),
         Err(error) => line.error = Some(error.to_string()),
     }

@@ -10,7 +10,7 @@ use super::report::Findings;
 use super::stream_check::Expected;
 use crate::bucket::keys::StreamId;
 use crate::error::{Error, Result};
-use crate::record::{CollectionId, Metric};
+use crate::record::{CollectionId, Metric, Version};
 
 /// Which collections to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +47,13 @@ struct CollectionFields {
     state: String,
     #[serde(default)]
     configuration: Option<ConfigurationFields>,
+    #[serde(default)]
+    replaces: Option<ReplacedFields>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct ReplacedFields {
+    version: Version,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -86,12 +93,13 @@ impl Names {
     /// The catalog's knowledge of a stream.
     pub fn expected(&self, id: &StreamId) -> Expected {
         let Some(record) = self.0.get(id) else { return Expected::default() };
-        let CollectionFields { tenant, database, name, state, configuration } = record;
+        let CollectionFields { tenant, database, name, state, configuration, replaces } = record;
         Expected {
             name: (!name.is_empty()).then(|| format!("{tenant}/{database}/{name}")),
             metric: configuration.as_ref().map(|configuration| configuration.metric),
             live: state == "live",
             recorded: true,
+            complete_at: replaces.map_or(Version(0), |replaced| replaced.version),
             ..Expected::default()
         }
     }

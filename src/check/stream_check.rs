@@ -42,6 +42,8 @@ pub struct Expected {
     pub live: bool,
     /// Whether the catalog has any record of it.
     pub recorded: bool,
+    /// The version with which it begins to be whole: that at which it took the place of another, or 0.
+    pub complete_at: Version,
     /// How long servers keep replaced objects (T_GARBAGE).
     pub kept: Duration,
 }

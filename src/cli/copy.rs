@@ -11,6 +11,7 @@ use super::names;
 use super::place::{Chosen, StorePlace};
 use super::serve;
 use crate::files::{FILES, FileInfo, Files, ListFiles, MODELS, PutFile};
+use crate::models::is_filler;
 use crate::{Collection, CollectionInfo, CollectionSpec, Consistency, Error, ErrorKind, Result, Scope, Store, Version};
 
 /// Records read at once.
@@ -78,7 +79,7 @@ async fn copy_all(source: &Store, target: &Store, flags: &CopyFlags) -> Result<(
             selector.collection.as_ref().is_none_or(|asked| *asked == info.name || *asked == info.id.to_string());
         let inside = selector.tenant.as_ref().is_none_or(|tenant| *tenant == info.scope.tenant)
             && selector.database.as_ref().is_none_or(|database| *database == info.scope.database);
-        if !(named && inside) {
+        if !(named && inside) || is_filler(&info.name) {
             continue;
         }
         if info.name == FILES {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::place::{Chosen, OneCollection, StorePlace};
 use super::restore;
 use crate::answers::Found;
+use crate::models::is_filler;
 use crate::{Collection, Consistency, Error, ErrorKind, Get, Include, Query, Result, Scope, Store};
 
 /// Characters of a document that are shown.
@@ -80,7 +81,10 @@ pub fn list(flags: &ListFlags) -> Result<()> {
             let (name, Scope { tenant, database }) = (&info.name, &info.scope);
             let wanted = [(&selector.tenant, tenant), (&selector.database, database)];
             let named = selector.collection.as_ref().is_none_or(|asked| asked == name || *asked == info.id.to_string());
-            if !named || wanted.iter().any(|(asked, is)| asked.as_ref().is_some_and(|asked| asked != *is)) {
+            if !named
+                || is_filler(name)
+                || wanted.iter().any(|(asked, is)| asked.as_ref().is_some_and(|asked| asked != *is))
+            {
                 continue;
             }
             shown += 1;

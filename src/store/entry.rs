@@ -23,7 +23,7 @@ use crate::collection::pin::PinGuard;
 use crate::collection::stream_state::CollectionState;
 use crate::compute::off_thread;
 use crate::error::{Error, Result};
-use crate::record::{CollectionId, Metadata, Version};
+use crate::record::{CollectionId, Metadata};
 use crate::stream::context::{Context, StreamError};
 use crate::stream::heal::{self, KnownDamage};
 use crate::stream::{Fresh, Stream};
@@ -412,6 +412,6 @@ pub fn identity(id: CollectionId, record: &CollectionRecord) -> Result<Identity>
         embedder: record.configuration.embedder.clone(),
         splitting: record.configuration.splitting.clone(),
         extension: record.configuration.extension.clone(),
-        complete_at: record.replaces.map_or(Version(0), |replaced| replaced.version),
+        complete_at: record.complete_at(),
     })
 }

@@ -110,16 +110,14 @@ pub fn collections(inner: &Inner, scope: &Scope) -> Vec<CollectionInfo> {
 }
 
 impl Admin<'_> {
-    /// The live collections of all databases, by name, as of now: the catalog is read to its end.
+    /// The live collections of all databases, by name, as of now: the catalog is read to its end. Among them are those
+    /// that [re-embeddings](crate::models::Reembedding) are filling (see [`is_filler`](crate::models::is_filler)).
     ///
     /// # Errors
     /// `Unavailable` if the bucket does not answer.
     pub async fn all_collections(self) -> Result<Vec<CollectionInfo>> {
         self.store.inner.follow_catalog().await?;
-        let entries = self.store.inner.live_entries();
-        // What is being filled is not yet anybody's.
-        let shown = entries.iter().filter(|entry| entry.record().fills_in_for.is_none());
-        Ok(shown.map(|entry| info_of(entry)).collect())
+        Ok(self.store.inner.live_entries().iter().map(|entry| info_of(entry)).collect())
     }
 
     /// Where the store's bucket is.

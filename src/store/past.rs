@@ -50,6 +50,7 @@ impl Store {
         let (inner, id) = (&self.inner, collection.id());
         let context = Arc::new(inner.context(StreamId::Collection(id)));
         let history = History::read(context.bucket.as_ref(), &context.stream, context.timing.reread()).await?;
+        let history = history.beginning_at(collection.identity().complete_at);
         let out_of_reach = || refusal(&history, version, RewindError::OutOfReach);
         let recipe = history.recipe(version, &BTreeSet::new()).ok_or_else(out_of_reach)?;
         let size = size_at(&history, &recipe, collection.dimension());

@@ -56,13 +56,15 @@ impl Admin<'_> {
             check_collection_name(name)?;
             files::check_no_files(of, "restored")?;
             self.store.inner.follow_catalog().await?;
-            let (id, record) = self.recorded(of).await?;
+            let (id, record) = match moment {
+                Moment::Time(ms) => self.recorded_at(of, StoreTime(ms)).await?,
+                Moment::Version(_) | Moment::Sound => self.recorded(of).await?,
+            };
             for _ in 0..ATTEMPTS {
                 self.store.check_name_is_free(self.store.scope(), name).await?;
                 let copy = CollectionId(Uuid::new_v4());
                 let context = Arc::new(self.store.inner.context(StreamId::Collection(id)));
-                let dimension = record.configuration.dimension;
-                let (head, version) = copied(&context, moment, dimension, &StreamId::Collection(copy)).await?;
+                let (head, version) = copied(&context, moment, &record, &StreamId::Collection(copy)).await?;
                 let (name, state) = (name.to_owned(), RecordState::Live);
                 let record = CollectionRecord {
                     name,
@@ -88,13 +90,8 @@ impl Admin<'_> {
     /// As [`restore_collection`](Admin::restore_collection).
     pub async fn past_of(self, of: &str) -> Result<Option<report::Past>> {
         self.store.inner.follow_catalog().await?;
-        let (id, _) = self.recorded(of).await?;
-        let history = History::read(
-            self.store.inner.bucket.as_ref(),
-            &StreamId::Collection(id),
-            self.store.inner.settings.timing.reread(),
-        )
-        .await?;
+        let (id, record) = self.recorded(of).await?;
+        let history = self.history(id, &record).await?;
         Ok(history.reach().map(|reach| report::Past {
             oldest: reach.oldest,
             also: reach.also,
@@ -114,9 +111,7 @@ impl Admin<'_> {
             if record.is_live() {
                 return Ok((*id, record.as_ref().clone()));
             }
-            let stream = StreamId::Collection(*id);
-            let reread = self.store.inner.settings.timing.reread();
-            let Ok(history) = History::read(self.store.inner.bucket.as_ref(), &stream, reread).await else { continue };
+            let Ok(history) = self.history(*id, record).await else { continue };
             let last = history.commits.values().next_back().and_then(|commit| commit.written);
             if found.as_ref().is_none_or(|(best, ..)| *best < last) {
                 found = Some((last, *id, record.as_ref().clone()));
@@ -125,29 +120,52 @@ impl Admin<'_> {
         let found = found.map(|(_, id, record)| (id, record));
         found.ok_or_else(|| Error::not_found(format!("there is, or was lately, no collection {name:?}")))
     }
+
+    /// As [`recorded`](Admin::recorded), or the collection that had its place at that time: the one that it was made
+    /// from when all was embedded anew, as long as its objects are kept.
+    async fn recorded_at(self, name: &str, time: StoreTime) -> Result<(CollectionId, CollectionRecord)> {
+        let (mut id, mut record) = self.recorded(name).await?;
+        while let Some(replaced) = record.replaces {
+            let earlier = self.store.inner.view.load().collections.get(&replaced.collection).cloned();
+            let younger = self.history(id, &record).await.is_ok_and(|history| history.version_at(time).is_none());
+            let Some(earlier) = earlier.filter(|_| younger) else { break };
+            if self.history(replaced.collection, &earlier).await.is_err() {
+                break;
+            }
+            (id, record) = (replaced.collection, earlier.as_ref().clone());
+        }
+        Ok((id, record))
+    }
+
+    pub(super) async fn history(self, id: CollectionId, record: &CollectionRecord) -> Result<History, StreamError> {
+        let (inner, stream) = (&self.store.inner, StreamId::Collection(id));
+        let history = History::read(inner.bucket.as_ref(), &stream, inner.settings.timing.reread()).await?;
+        Ok(history.beginning_at(record.complete_at()))
+    }
 }
 
 /// The collection's past. For [`Moment::Sound`], a lost or damaged HEAD does not stand in the way.
-async fn past(context: &Arc<Context>, moment: Moment, dimension: Option<usize>) -> Result<History, StreamError> {
+async fn past(context: &Arc<Context>, moment: Moment, record: &CollectionRecord) -> Result<History, StreamError> {
     let (bucket, stream, reread) = (context.bucket.as_ref(), &context.stream, context.timing.reread());
-    match History::read(bucket, stream, reread).await {
+    let history = match History::read(bucket, stream, reread).await {
         Err(StreamError::Corrupted { .. } | StreamError::Missing) if moment == Moment::Sound => {
-            salvage(bucket, stream, dimension, reread).await
+            salvage(bucket, stream, record.configuration.dimension, reread).await
         }
         read => read,
-    }
+    };
+    Ok(history?.beginning_at(record.complete_at()))
 }
 
 /// Writes the objects of `target`. Returns its HEAD, and the restored version.
 async fn copied(
     context: &Arc<Context>,
     moment: Moment,
-    dimension: Option<usize>,
+    record: &CollectionRecord,
     target: &StreamId,
 ) -> Result<(Head, Version)> {
     let mut why = StreamError::Missing;
     for _ in 0..ATTEMPTS {
-        let history = past(context, moment, dimension).await?;
+        let history = past(context, moment, record).await?;
         let mut version = chosen(&history, moment)?;
         loop {
             match rewind(context, &history, version, target).await {

@@ -33,9 +33,10 @@ impl Admin<'_> {
     /// `NotFound` if there is no such collection, `Corrupted` if its HEAD is damaged, `Unavailable` if the bucket does
     /// not answer.
     pub async fn versions(self, name: &str, before: Option<Version>, limit: usize) -> Result<VersionPage> {
-        let stream = StreamId::Collection(self.live_id(name).await?);
-        let (bucket, reread) = (self.store.inner.bucket.as_ref(), self.store.inner.settings.timing.reread());
-        let history = History::read(bucket, &stream, reread).await?;
+        let id = self.live_id(name).await?;
+        let (stream, record) = (StreamId::Collection(id), self.store.inner.view.load().collections.get(&id).cloned());
+        let record = record.ok_or_else(|| no_collection(name))?;
+        let history = self.history(id, &record).await?;
         let (readable, oldest) = readable(&history);
         let page = readable.into_iter().rev().filter(|version| before.is_none_or(|before| *version < before));
         let mut bytes_left = PAGE_BYTES;
@@ -84,8 +85,12 @@ impl Admin<'_> {
             return Ok(id);
         }
         inner.follow_catalog().await?;
-        find().ok_or_else(|| Error::not_found(format!("collection {name:?} does not exist")))
+        find().ok_or_else(|| no_collection(name))
     }
+}
+
+fn no_collection(name: &str) -> Error {
+    Error::not_found(format!("collection {name:?} does not exist"))
 }
 
 /// The versions that can be read, and the oldest of them. Version 0, before the first write, is not counted.

@@ -26,6 +26,8 @@ pub struct History {
     pub retired_caches: Vec<String>,
     /// Slots from `gone` on without a gap.
     pub commits: BTreeMap<Version, ListedCommit>,
+    /// The version with which what may be read begins: an earlier one shows a collection that was still being filled.
+    pub first: Version,
 }
 
 /// What a listing says about a commit.
@@ -95,7 +97,12 @@ impl History {
             // After a `drop` nothing is left: what can be restored ends before it.
             commits.pop_last();
         }
-        Ok(History { head, segments, retired_caches, commits })
+        Ok(History { head, segments, retired_caches, commits, first: Version(0) })
+    }
+
+    /// This history, of which nothing before that version may be read.
+    pub fn beginning_at(self, first: Version) -> History {
+        History { first, ..self }
     }
 
     /// How far back the past reaches; `None` if none of it can be read.
@@ -110,9 +117,9 @@ impl History {
                 false => None,
             };
         }
-        let oldest = oldest?;
-        let also = self.chains(oldest, &BTreeSet::new());
-        let also = also.into_keys().map(Version).filter(|end| *end < oldest && *end > Version(0)).collect();
+        let oldest = oldest?.max(self.first);
+        let also = self.chains(oldest, &BTreeSet::new()).into_keys().map(Version);
+        let also = also.filter(|end| *end < oldest && *end >= self.first.max(Version(1))).collect();
         Some(Reach { oldest, also, newest, since: self.commits.get(&oldest.next()).and_then(|commit| commit.written) })
     }
 
@@ -138,11 +145,14 @@ impl History {
     /// later.
     pub fn version_at(&self, time: StoreTime) -> Option<Version> {
         let before = |commit: &ListedCommit| commit.written.is_some_and(|written| written <= time);
-        self.commits.iter().rev().find(|(_, commit)| before(commit)).map(|(version, _)| *version)
+        self.commits.range(self.first..).rev().find(|(_, commit)| before(commit)).map(|(version, _)| *version)
     }
 
     /// The recipe for `version`, without the segments of these keys.
     pub fn recipe(&self, version: Version, without: &BTreeSet<String>) -> Option<Recipe> {
+        if version < self.first {
+            return None;
+        }
         let ends = self.chains(version, without);
         let in_log = |from: Version| (from.0..=version.0).all(|slot| self.commits.contains_key(&Version(slot)));
         let fits = |end: &u64| *end == version.0 || (Version(end + 1) >= self.head.gone && in_log(Version(end + 1)));
@@ -245,7 +255,7 @@ mod tests {
         let commit =
             |version: u64| ListedCommit { written: Some(StoreTime(version as i64 * 1000)), size_bytes: version };
         let commits = (gone..=newest).map(|version| (Version(version), commit(version))).collect();
-        History { head, segments, retired_caches: Vec::new(), commits }
+        History { head, segments, retired_caches: Vec::new(), commits, first: Version(0) }
     }
 
     fn parts(history: &History, version: u64, without: &[&str]) -> Option<(Vec<String>, u64)> {

@@ -45,7 +45,7 @@ pub async fn salvage(
     let mut head = Head::new(stream.to_string(), config);
     // Like a HEAD that names nothing: the start of the log is known, what came before it is not.
     (head.floor, head.gone) = (end, commits.keys().next().copied().unwrap_or(end));
-    Ok(History { head, segments, retired_caches: Vec::new(), commits })
+    Ok(History { head, segments, retired_caches: Vec::new(), commits, first: Version(0) })
 }
 
 /// A segment's dimension and its entry as a HEAD would have it; or the fault that every read shows.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use drumlin::models::{Embedder, Reembed, ReembedState, TextRole};
+use drumlin::admin::Moment;
+use drumlin::models::{Embedder, Reembed, ReembedState, TextRole, is_filler};
 use drumlin::testing::bucket::StoreTime;
 use drumlin::testing::bucket::call::Op;
 use drumlin::testing::bucket::clock::StoreClock;
@@ -16,7 +17,7 @@ use drumlin::testing::bucket::fault::{Call, Fault, FaultBucket, Hold};
 use drumlin::testing::bucket::memory::MemoryBucket;
 use drumlin::{
     Collection, CollectionSpec, Consistency, ErrorKind, Get, Include, Metadata, Metric, Record, RecordUpdate,
-    Selection, Settings, Storage, Store,
+    Selection, Settings, Storage, Store, Version,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -257,22 +258,25 @@ async fn what_cannot_be_embedded_is_refused_at_once_and_begun_work_is_not_begun_
     assert_eq!(store.admin().all_collections().await.unwrap().len(), 2, "notes and the models");
 }
 
-#[tokio::test]
-async fn begun_work_can_be_stopped_and_what_was_made_is_dropped() {
-    let bucket = bucket();
-    let (store, notes) = filled(&bucket, 300).await;
-    let (faulty, dying) = dying_store(&bucket).await;
-    // It dies with its first batch in the bucket.
+/// Another store begins to re-embed the collection, and dies with its first batch in the bucket.
+async fn leave_half_made(bucket: &MemoryBucket, notes: &Collection) {
+    let (faulty, dying) = dying_store(bucket).await;
     let mut puts = 0;
     faulty.set_plan(move |call| {
         puts += u32::from(call.key.contains("/log/") && call.op == Op::Create);
         if puts > 2 { Fault::Die { applied: false } } else { Fault::None }
     });
-    let made = dying.reembed_collection(notes.id(), Reembed::new(new())).await.unwrap();
+    let _made = dying.reembed_collection(notes.id(), Reembed::new(new())).await.unwrap();
     while !faulty.is_dead() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    drop((made, dying));
+}
+
+#[tokio::test]
+async fn begun_work_can_be_stopped_and_what_was_made_is_dropped() {
+    let bucket = bucket();
+    let (store, notes) = filled(&bucket, 300).await;
+    leave_half_made(&bucket, &notes).await;
     store.sync().await.unwrap();
     let status = store.reembedding(notes.id()).await.unwrap();
     assert_eq!((status.state, status.of, &status.embedder), (ReembedState::Elsewhere, 300, &Some(new())));
@@ -280,6 +284,8 @@ async fn begun_work_can_be_stopped_and_what_was_made_is_dropped() {
     let refused = store.reembed_collection(notes.id(), Reembed::new(old())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert_eq!(store.collections(Consistency::Strong).await.unwrap().len(), 1, "the half-made one is hidden");
+    let all = store.admin().all_collections().await.unwrap();
+    assert_eq!(all.iter().filter(|info| is_filler(&info.name)).count(), 1);
     store.stop_reembedding(notes.id()).await.unwrap();
     assert_eq!(store.reembedding(notes.id()).await.unwrap().state, ReembedState::None);
     assert_eq!(store.admin().all_collections().await.unwrap().len(), 2, "notes and the models");
@@ -291,17 +297,7 @@ async fn begun_work_can_be_stopped_and_what_was_made_is_dropped() {
 async fn a_collection_that_is_dropped_meanwhile_leaves_nothing() {
     let bucket = bucket();
     let (store, notes) = filled(&bucket, 300).await;
-    let (faulty, dying) = dying_store(&bucket).await;
-    let mut puts = 0;
-    faulty.set_plan(move |call| {
-        puts += u32::from(call.key.contains("/log/") && call.op == Op::Create);
-        if puts > 2 { Fault::Die { applied: false } } else { Fault::None }
-    });
-    let made = dying.reembed_collection(notes.id(), Reembed::new(new())).await.unwrap();
-    while !faulty.is_dead() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    drop((made, dying));
+    leave_half_made(&bucket, &notes).await;
     store.drop_collection("notes").await.unwrap();
     store.admin().maintain().await.unwrap();
     let left = store.admin().all_collections().await.unwrap();
@@ -421,6 +417,41 @@ async fn two_stores_that_do_the_same_work_do_no_harm() {
     assert_eq!(all(&first).await, all(&second).await);
     assert_eq!(all(&first).await.len(), 300);
     check_embeddings(&first).await;
+}
+
+#[tokio::test]
+async fn what_was_before_is_restored_from_the_old_collection_and_nothing_that_was_being_filled() {
+    let clock = StoreClock::starting_at(StoreTime(1_700_000_000_000));
+    let bucket = MemoryBucket::new(clock.clone());
+    let (store, notes) = filled(&bucket, 300).await;
+    let (before, then) = (all(&notes).await, clock.now().0);
+    clock.set_skew_ms(60_000);
+    let made = store.reembed_collection(notes.id(), Reembed::new(new())).await.unwrap();
+    let after = timeout(LIMIT, made.wait()).await.unwrap().unwrap();
+    clock.set_skew_ms(120_000);
+    let (whole, at) = (after.info().version, clock.now().0);
+    clock.set_skew_ms(180_000);
+    after.delete(Selection::by_ids(["r1"])).await.unwrap();
+
+    let admin = store.admin();
+    let page = admin.versions("notes", None, 100).await.unwrap();
+    let versions: Vec<u64> = page.versions.iter().map(|line| line.version.0).collect();
+    assert_eq!((versions, page.oldest), (vec![whole.0 + 1, whole.0], whole));
+    assert_eq!(admin.past_of("notes").await.unwrap().unwrap().oldest, whole);
+    let half = Version(whole.0 - 1);
+    for version in [Version(1), half] {
+        let refused = admin.restore_collection("notes", Moment::Version(version), "half").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotFound, "{refused}");
+        assert!(refused.message().contains(&format!("versions {whole} to ")), "{refused}");
+        assert_eq!(store.collection_at("notes", Some(version)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let (restored, version) = admin.restore_collection("notes", Moment::Time(at), "whole").await.unwrap();
+    assert_eq!((version, restored.count(Consistency::Local).await.unwrap()), (whole, 300));
+    let (restored, _) = admin.restore_collection("notes", Moment::Time(then), "before").await.unwrap();
+    assert_eq!(all(&restored).await, before, "with the embeddings of then");
+    assert_eq!(restored.info().embedder, Some(old()));
+    let (restored, version) = admin.restore_collection("notes", Moment::Version(whole), "again").await.unwrap();
+    assert_eq!((version, restored.count(Consistency::Local).await.unwrap()), (whole, 300));
 }
 
 #[tokio::test]

@@ -105,6 +105,11 @@ impl CollectionRecord {
         (self.tenant.clone(), self.database.clone(), self.name.clone())
     }
 
+    /// The version with which it begins to be whole: that at which it took the place of another, or 0.
+    pub fn complete_at(&self) -> Version {
+        self.replaces.map_or(Version(0), |replaced| replaced.version)
+    }
+
     /// Whether it stands for a live collection.
     pub fn is_live(&self) -> bool {
         self.state == RecordState::Live

@@ -214,7 +214,7 @@ impl Store {
         let config = StreamConfig { key_types, ..StreamConfig::of_dimension(spec.dimension) };
         let head = Head::new(StreamId::Collection(id).to_string(), config);
         let mut target = CollectionRecord {
-            name: hidden_name(source.id()),
+            name: filler_name(source.id()),
             state: RecordState::Live,
             fills_in_for: Some(source.id()),
             replaces: None,
@@ -246,7 +246,7 @@ impl Store {
     /// Stops the re-embedding of a collection, and drops what it has made. The collection stays as it is.
     ///
     /// # Errors
-    /// `NotFound` if there is none; `Conflict` if it is over already, or another instance keeps working on it.
+    /// `NotFound` if there is none, or it is over already; `Conflict` if another instance keeps working on it.
     pub async fn stop_reembedding(&self, id: CollectionId) -> Result<()> {
         self.entry(id).await?;
         let _starting = self.inner.reembeddings.starting.lock().await;
@@ -273,9 +273,19 @@ impl Inner {
     }
 }
 
-/// No name that a user may give begins with a dot. It is one name, so that there is one such collection at most.
-fn hidden_name(source: CollectionId) -> String {
-    format!(".reembed-{source}")
+/// Begins the names of fillers. No name that a user may give begins with a dot.
+const FILLER: &str = ".reembed-";
+
+/// The name of the collection that is filled to take the place of `source`. It is one name, so that there is one such
+/// collection at most.
+fn filler_name(source: CollectionId) -> String {
+    format!("{FILLER}{source}")
+}
+
+/// Whether a collection of this name is one that a re-embedding fills. It answers nobody until it is full; then it takes
+/// the name of the one that it was made from.
+pub fn is_filler(name: &str) -> bool {
+    name.starts_with(FILLER)
 }
 
 fn begun_already(entry: &Entry) -> Error {
