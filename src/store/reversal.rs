@@ -35,3 +35,25 @@ impl Store {
         Ok(Transaction { read: Some(from), read_ids: Vec::new(), writes })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::record::{Record, Version};
+
+    #[tokio::test]
+    async fn a_commit_between_reading_and_writing_makes_a_reversal_void() {
+        let store = Store::open("memory://").await.unwrap();
+        let notes = store.create_collection("notes").await.unwrap();
+        notes.add([Record::new("a", vec![1.0, 0.0])]).await.unwrap();
+        notes.upsert([Record::new("a", vec![0.0, 1.0])]).await.unwrap();
+        let past = store.collection_at("notes", Some(Version(1))).await.unwrap();
+        let reversal = store.reversal_to(&notes, &past).await.unwrap();
+        notes.add([Record::new("b", vec![1.0, 1.0])]).await.unwrap();
+        let pinned = notes.pinned().await.unwrap();
+        let refused = pinned.write_after(reversal.read, reversal.writes).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+        assert_eq!((notes.info().version, notes.info().count), (Version(3), 2));
+    }
+}

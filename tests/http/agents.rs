@@ -168,6 +168,25 @@ async fn a_filter_forgets_no_more_than_was_meant() {
 }
 
 #[tokio::test]
+async fn where_documents_are_split_ids_of_documents_and_of_their_parts_forget_whole_documents_once() {
+    let server = start().await;
+    let split = json!({"name": "long", "dimension": 0, "chunk": {"by": "sentences", "size": 1}});
+    assert_eq!(server.post("/api/collections", &split).await.status, 201);
+    let texts =
+        ["a", "b", "c"].map(|id| json!({"id": id, "text": "It rains. It snows. It is dry.", "metadata": {"of": id}}));
+    done(&server, "remember", json!({"texts": texts, "collection": "long"})).await;
+    let count = async || server.store.collection("long").await.unwrap().info().count;
+    assert_eq!(count().await, 9);
+    let forgotten = done(&server, "forget", json!({"ids": ["a#1", "a", "a", "a#2"], "collection": "long"})).await;
+    assert_eq!((&forgotten["forgotten"], count().await), (&json!(1), 6));
+    let forgotten = done(&server, "forget", json!({"filter": {"of": "b"}, "collection": "long"})).await;
+    assert_eq!((&forgotten["forgotten"], count().await), (&json!(1), 3));
+    let none = done(&server, "forget", json!({"ids": ["c#7", "d"], "collection": "long"})).await;
+    assert_eq!((&none["forgotten"], count().await), (&json!(0), 3), "{none}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_is_bounded_and_says_how_to_read_on() {
     let server = start().await;
     let long = format!("start {} needle {}", "hay ".repeat(10_000), "straw ".repeat(2_000));

@@ -177,6 +177,10 @@ async fn a_fork_is_the_collection_as_it_is_or_as_it_was() {
     assert_refused(&post(&server, "fork", json!({"name": "then", "version": 1})).await, 409, "then");
     assert_refused(&post(&server, "fork", json!({"name": "far", "version": 9})).await, 404, "version 9");
     assert_eq!(post(&server, "fork", json!({"name": "a b"})).await.status, 400);
+    assert_eq!(server.send("DELETE", C, &[], b"").await.status, 200);
+    for body in [json!({"name": "gone"}), json!({"name": "gone", "version": 1})] {
+        assert_refused(&post(&server, "fork", body).await, 404, "things");
+    }
     server.stop().await;
 }
 
