@@ -5,7 +5,7 @@
 //! that waits for it ([`while_waiting`]) is computed there, with a permit as well.
 //! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
 //! takes all cores of the searches at once. If searches spend their time on scans that a graph would save, the build
-//! has the searches' priority and some of their permits. Texts are embedded when a core is idle (`later`).
+//! has the searches' priority and some of their permits. Texts are embedded at the lowest (`later`).
 //! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
 //! caller that stops waiting interrupts the work.
 

@@ -1,6 +1,6 @@
-//! Batches that others should not feel, such as embedding ten thousand documents: on a few threads that run when a core
-//! is idle, and take the next part of whichever batch has waited longest. Where no core is idle for long, as under
-//! searches without end, the parts run on threads of a low priority instead, so that they end too.
+//! Batches that others should not feel, such as embedding ten thousand documents: on a few threads of the lowest
+//! priority, which take the next part of whichever batch has waited longest. Where others leave them next to nothing, as
+//! searches without end do, the parts run on threads of a low priority instead, so that they end too.
 //! Invariant: a caller that stops waiting interrupts its batch, and its parts that have not begun never do.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use super::{Compute, QueuePlace, closed, off_thread};
 use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
 
-/// A part that takes this long did not find a core idle: most take some tens of milliseconds.
+/// A part that takes this long was left next to nothing: most take some tens of milliseconds.
 const STARVED: Duration = Duration::from_secs(1);
 /// How long parts run at a low priority then.
 const RELIEF: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const RELIEF: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct LaterThreads {
     count: usize,
-    idle: OnceLock<Arc<rayon::ThreadPool>>,
+    lowest: OnceLock<Arc<rayon::ThreadPool>>,
     low: OnceLock<Arc<rayon::ThreadPool>>,
     /// Until when parts run at a low priority.
     relief: Mutex<Option<Instant>>,
@@ -43,7 +43,7 @@ impl LaterThreads {
         let (count, waiting) = (count.max(1), AtomicUsize::new(0));
         LaterThreads {
             count,
-            idle: OnceLock::new(),
+            lowest: OnceLock::new(),
             low: OnceLock::new(),
             relief: Mutex::default(),
             permits: Semaphore::new(count),
@@ -55,7 +55,7 @@ impl LaterThreads {
     /// The threads for the next part.
     fn pool(&self) -> Result<Arc<rayon::ThreadPool>> {
         let starved = self.relief.lock().is_some_and(|until| Instant::now() < until);
-        let (pool, priority) = if starved { (&self.low, Priority::Low) } else { (&self.idle, Priority::Idle) };
+        let (pool, priority) = if starved { (&self.low, Priority::Low) } else { (&self.lowest, Priority::Lowest) };
         if let Some(pool) = pool.get() {
             return Ok(pool.clone());
         }
@@ -77,7 +77,7 @@ fn pool_of(threads: usize, name: &'static str, priority: Priority) -> Result<ray
 }
 
 impl Compute {
-    /// Runs the parts `0..count` of a batch while cores are idle, and returns the results in their order. The batch is
+    /// Runs the parts `0..count` of a batch at the lowest priority, and returns the results in their order. The batch is
     /// refused if too many wait already.
     pub async fn later_batch<T: Send + 'static>(
         &self,
@@ -113,11 +113,11 @@ impl Compute {
         self.later.long.acquire().await.map_err(|_| closed())
     }
 
-    /// Runs one piece of work that may take minutes, while cores are idle and on threads of its own, so that batches go
+    /// Runs one piece of work that may take minutes, at the lowest priority and on threads of its own, so that batches go
     /// on beside it. For whoever has the [turn](Self::long_turn).
     #[cfg(feature = "server")]
     pub async fn long_work<T: Send + 'static>(&self, work: impl FnOnce(&Interrupt) -> T + Send + 'static) -> Result<T> {
-        let (pool, asker) = (pool_of(self.later.count, "long", Priority::Idle)?, Asker::default());
+        let (pool, asker) = (pool_of(self.later.count, "long", Priority::Lowest)?, Asker::default());
         let gone = asker.gone();
         Ok(off_thread(move || pool.install(|| work(&Interrupt::new(gone, || {})))).await?)
     }
@@ -156,18 +156,18 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn parts_that_find_no_core_idle_run_at_a_low_priority() {
+    async fn parts_that_get_next_to_nothing_run_at_a_low_priority_for_a_while() {
         use rustix::process::getpriority_process;
         let compute = Compute::new(1, 2, 1).unwrap();
         let priority = async || compute.later_batch(1, |_, _| getpriority_process(None).unwrap()).await.unwrap()[0];
-        let (usual, idle) = (getpriority_process(None).unwrap(), priority().await);
+        let (usual, lowest) = (getpriority_process(None).unwrap(), priority().await);
         compute.later.took(STARVED - Duration::from_millis(1));
-        assert_eq!(priority().await, idle);
+        assert_eq!(priority().await, lowest);
         compute.later.took(STARVED);
         let low = priority().await;
-        assert!(usual < low && low < idle, "{usual} {low} {idle}");
+        assert!(usual < low && low < lowest, "{usual} {low} {lowest}");
         *compute.later.relief.lock() = Some(Instant::now());
-        assert_eq!(priority().await, idle);
+        assert_eq!(priority().await, lowest);
     }
 
     #[tokio::test]
