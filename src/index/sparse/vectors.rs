@@ -149,6 +149,13 @@ impl SparseIndex {
         Some(start + below[start..].binary_search(&dimension).ok()?)
     }
 
+    /// How many postings the dimensions have, dead rows included.
+    pub fn postings(&self, dimensions: &[u32]) -> u64 {
+        let blocks = &self.columns.lists().blocks;
+        let found = dimensions.iter().filter_map(|dimension| self.find(*dimension));
+        found.map(|term| u64::from(blocks.postings_in(&blocks.blocks_of(term)))).sum()
+    }
+
     /// How many live rows have each of the dimensions.
     pub fn document_frequencies(&self, dimensions: &[u32], live: &IndexRows<'_>) -> Vec<u32> {
         let (dead, blocks) = (DeadRows::new(self.rows(), live), &self.columns.lists().blocks);
