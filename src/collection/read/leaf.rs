@@ -245,16 +245,9 @@ impl NearestRows {
         self.kept.into_sorted_vec().into_iter().map(|row| (row.key, row.distance)).collect()
     }
 
-    /// A product below this is farther than all that are kept. Products that differ may have one distance, since
-    /// 1 − x is rounded: those are not below it.
-    fn least_product(&self) -> f32 {
-        match self.farthest().map(f64::from) {
-            Some(distance) => {
-                let rounding = distance.abs() * f64::from(f32::EPSILON) + f64::from(f32::MIN_POSITIVE);
-                ((1.0 - distance - rounding) as f32).next_down()
-            }
-            None => f32::NEG_INFINITY,
-        }
+    /// The most that are kept.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     pub fn push(&mut self, row: NearestRow) {
@@ -268,6 +261,14 @@ impl NearestRows {
     }
 }
 
+/// A product below this is farther than the distance. Products that differ may have one distance, since 1 − x is
+/// rounded: those are not below it.
+fn least_product(distance: f32) -> f32 {
+    let distance = f64::from(distance);
+    let rounding = distance.abs() * f64::from(f32::EPSILON) + f64::from(f32::MIN_POSITIVE);
+    ((1.0 - distance - rounding) as f32).next_down()
+}
+
 /// Takes the rows of one index.
 struct SpanRows<'a> {
     snapshot: &'a Snapshot,
@@ -277,7 +278,15 @@ struct SpanRows<'a> {
 
 impl Collector for SpanRows<'_> {
     fn threshold(&self) -> f32 {
-        self.nearest.least_product()
+        self.nearest.farthest().map_or(f32::NEG_INFINITY, least_product)
+    }
+
+    fn limit(&self) -> Option<usize> {
+        Some(self.nearest.limit())
+    }
+
+    fn threshold_at(&self, score: f32) -> f32 {
+        least_product(1.0 - score)
     }
 
     fn offer(&mut self, row: u32, score: f32) {

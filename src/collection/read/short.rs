@@ -12,7 +12,7 @@ const SHORT_WIDTH: usize = 1_000;
 const SHORT_FLOATS: u64 = 1 << 18;
 /// The records that a filter looks at.
 const SHORT_SELECTION: u64 = 20_000;
-/// The postings that are read, if every record has every word: as many as are added up in a millisecond.
+/// The postings that are read, of words as if every record had every one: as many as are added up in a millisecond.
 const SHORT_POSTINGS: u64 = 1 << 20;
 
 impl Snapshot {
@@ -34,19 +34,18 @@ impl Snapshot {
             return false;
         }
         let nearest = NearestOptions { ef_search: search.nearest.ef_search.or(ef_search), ..search.nearest };
-        let mut lists = 0;
+        let mut postings = 0u64;
         for leaf in &rank.leaves {
-            match self.lists(&leaf.query, (nearest, found)) {
-                Some(more) => lists += more,
+            match self.postings(&leaf.query, (nearest, found)) {
+                Some(more) => postings = postings.saturating_add(more),
                 None => return false,
             }
         }
-        let postings = self.live.saturating_mul(lists as u64);
         postings <= SHORT_POSTINGS && self.selects_fast((search.ids.as_deref(), search.filter.as_ref()))
     }
 
-    /// How many posting lists a search reads in each chunk; `None` if it may take long for another reason.
-    fn lists(&self, query: &LeafQuery, (nearest, found): (NearestOptions, usize)) -> Option<usize> {
+    /// How many postings a search reads at most; `None` if it may take long for another reason.
+    fn postings(&self, query: &LeafQuery, (nearest, found): (NearestOptions, usize)) -> Option<u64> {
         match query {
             LeafQuery::Embedding(_) => {
                 let width = nearest.ef_search.unwrap_or_default().max(found);
@@ -55,9 +54,10 @@ impl Snapshot {
                 (!moved && self.compares_few(width, nearest.exact)).then_some(0)
             }
             LeafQuery::Text { query, analyser } => {
-                (is_plain(query) && self.has_text_indexes(analyser)).then_some(query.clauses().len())
+                let is_short = is_plain(query) && self.has_text_indexes(analyser);
+                is_short.then(|| self.live.saturating_mul(query.clauses().len() as u64))
             }
-            LeafQuery::Sparse { key, vector, .. } => self.has_sparse_indexes(key).then_some(vector.len()),
+            LeafQuery::Sparse { key, vector, .. } => self.sparse_postings(key, vector.indices()),
             LeafQuery::Examples(_) => None,
         }
     }

@@ -328,6 +328,11 @@ impl Collector for SpanDocuments<'_, '_> {
         self.nearest.farthest().map_or(f32::NEG_INFINITY, |distance| -distance)
     }
 
+    fn limit(&self) -> Option<usize> {
+        // Analysed again, a document may score less, or not match.
+        self.tokeniser.is_none().then(|| self.nearest.limit())
+    }
+
     fn offer(&mut self, row: u32, score: f32) {
         let Some(at) = self.span.place(row) else { return };
         // Of a query with phrases the index knows an upper bound only.

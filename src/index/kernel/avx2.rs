@@ -3,7 +3,8 @@
 use super::{Kernels, scalar};
 use std::arch::x86_64::*;
 
-pub const KERNELS: Kernels = Kernels { name: "avx2", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
+pub const KERNELS: Kernels =
+    Kernels { name: "avx2", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard, sum_codes, mark_at_least };
 
 #[target_feature(enable = "avx2,fma")]
 fn sum(v: __m256) -> f32 {
@@ -106,4 +107,50 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
 #[target_feature(enable = "avx2")]
 unsafe fn hadamard(values: &mut [f32]) {
     scalar::hadamard(values);
+}
+
+/// SAFETY: as many units as columns, and no column is shorter than the sums; on a CPU with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn sum_codes(columns: &[&[u8]], units: &[f32], sums: &mut [f32]) {
+    /// Rows at once.
+    const ROWS: usize = 32;
+    let (n, out, count) = (sums.len(), sums.as_mut_ptr(), columns.len());
+    let mut i = 0;
+    while i + ROWS <= n {
+        let mut totals = [_mm256_setzero_ps(); ROWS / 8];
+        let mut column = 0;
+        while column < count {
+            // SAFETY: column < count, the number of columns and of units.
+            let (codes, unit) = unsafe { (columns.get_unchecked(column).as_ptr(), *units.get_unchecked(column)) };
+            let unit = _mm256_set1_ps(unit);
+            for (lane, total) in totals.iter_mut().enumerate() {
+                // SAFETY: i + 8·lane + 8 ≤ i + ROWS ≤ n, which no column is shorter than.
+                let codes = unsafe { _mm_loadl_epi64(codes.add(i + 8 * lane).cast()) };
+                *total = _mm256_fmadd_ps(unit, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes)), *total);
+            }
+            column += 1;
+        }
+        for (lane, total) in totals.iter().enumerate() {
+            // SAFETY: as above; there are n sums.
+            unsafe { _mm256_storeu_ps(out.add(i + 8 * lane), *total) };
+        }
+        i += ROWS;
+    }
+    let rest: Vec<&[u8]> = columns.iter().map(|codes| &codes[i..]).collect();
+    scalar::sum_codes(&rest, units, &mut sums[i..]);
+}
+
+/// SAFETY: 64 sums for each of the marks; on a CPU with AVX2.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn mark_at_least(sums: &[f32], cut: f32, marks: &mut [u64]) {
+    let (from, cut) = (sums.as_ptr(), _mm256_set1_ps(cut));
+    for (word, marks) in marks.iter_mut().enumerate() {
+        let mut bits = 0u64;
+        for lane in 0..8 {
+            // SAFETY: 64·word + 8·lane + 8 ≤ 64·(word + 1), no more than there are sums.
+            let sums = unsafe { _mm256_loadu_ps(from.add(64 * word + 8 * lane)) };
+            bits |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(sums, cut)) as u64) << (8 * lane);
+        }
+        *marks = bits;
+    }
 }

@@ -3,7 +3,8 @@
 use super::{Kernels, scalar};
 use std::arch::x86_64::*;
 
-pub const KERNELS: Kernels = Kernels { name: "avx512", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
+pub const KERNELS: Kernels =
+    Kernels { name: "avx512", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard, sum_codes, mark_at_least };
 
 /// SAFETY: the caller passes slices of equal length, on a CPU with AVX-512 F and BW.
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -97,4 +98,50 @@ fn tail_mask(left: usize) -> __mmask16 {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn hadamard(values: &mut [f32]) {
     scalar::hadamard(values);
+}
+
+/// SAFETY: as many units as columns, and no column is shorter than the sums; on a CPU with AVX-512 F and BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn sum_codes(columns: &[&[u8]], units: &[f32], sums: &mut [f32]) {
+    /// Rows at once.
+    const ROWS: usize = 64;
+    let (n, out, count) = (sums.len(), sums.as_mut_ptr(), columns.len());
+    let mut i = 0;
+    while i + ROWS <= n {
+        let mut totals = [_mm512_setzero_ps(); ROWS / 16];
+        let mut column = 0;
+        while column < count {
+            // SAFETY: column < count, the number of columns and of units.
+            let (codes, unit) = unsafe { (columns.get_unchecked(column).as_ptr(), *units.get_unchecked(column)) };
+            let unit = _mm512_set1_ps(unit);
+            for (lane, total) in totals.iter_mut().enumerate() {
+                // SAFETY: i + 16·lane + 16 ≤ i + ROWS ≤ n, which no column is shorter than.
+                let codes = unsafe { _mm_loadu_si128(codes.add(i + 16 * lane).cast()) };
+                *total = _mm512_fmadd_ps(unit, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes)), *total);
+            }
+            column += 1;
+        }
+        for (lane, total) in totals.iter().enumerate() {
+            // SAFETY: as above; there are n sums.
+            unsafe { _mm512_storeu_ps(out.add(i + 16 * lane), *total) };
+        }
+        i += ROWS;
+    }
+    let rest: Vec<&[u8]> = columns.iter().map(|codes| &codes[i..]).collect();
+    scalar::sum_codes(&rest, units, &mut sums[i..]);
+}
+
+/// SAFETY: 64 sums for each of the marks; on a CPU with AVX-512 F.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn mark_at_least(sums: &[f32], cut: f32, marks: &mut [u64]) {
+    let (from, cut) = (sums.as_ptr(), _mm512_set1_ps(cut));
+    for (word, marks) in marks.iter_mut().enumerate() {
+        let mut bits = 0u64;
+        for lane in 0..4 {
+            // SAFETY: 64·word + 16·lane + 16 ≤ 64·(word + 1), no more than there are sums.
+            let sums = unsafe { _mm512_loadu_ps(from.add(64 * word + 16 * lane)) };
+            bits |= u64::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(sums, cut)) << (16 * lane);
+        }
+        *marks = bits;
+    }
 }

@@ -61,6 +61,39 @@ proptest! {
     }
 
     #[test]
+    fn every_form_adds_up_columns_of_codes(
+        columns in prop::collection::vec(prop::collection::vec(any::<u8>(), 300), 0..6),
+        units in prop::collection::vec(0f32..10.0, 6), rows in 0usize..=300, skip in 0usize..8,
+    ) {
+        let rows = rows.min(300 - skip);
+        let codes: Vec<&[u8]> = columns.iter().map(|codes| &codes[skip..]).collect();
+        let units = &units[..codes.len()];
+        for form in Kernels::available() {
+            let mut sums = vec![7.0; rows];
+            form.sum_codes(&codes, units, &mut sums);
+            for (row, sum) in sums.iter().enumerate() {
+                let want: f32 = codes.iter().zip(units).map(|(codes, unit)| unit * f32::from(codes[row])).sum();
+                prop_assert!((sum - want).abs() <= want * 1e-6, "{}: {sum} for {want}", form.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_marks_the_sums_that_reach_a_cut(
+        sums in prop::collection::vec(prop_oneof![Just(-0.0f32), Just(1.0), -2f32..2.0], 0..400), cut in -1f32..=1.0,
+    ) {
+        for cut in [cut, 1.0, f32::NEG_INFINITY] {
+            for form in Kernels::available() {
+                let mut marks = vec![9u64; sums.len() / 64];
+                form.mark_at_least(&sums, cut, &mut marks);
+                for (at, sum) in sums.iter().enumerate().take(marks.len() * 64) {
+                    prop_assert_eq!(marks[at / 64] >> (at % 64) & 1 == 1, *sum >= cut, "{}, sum {}", form.name, at);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn products_with_rows_equal_those_with_each_row(
         (query, codes, skip) in codes(), dim in 1usize..=150, rows in prop::collection::vec(any::<u32>(), 0..14),
     ) {
@@ -97,6 +130,16 @@ fn slices_of_unequal_length_are_compared_over_the_shorter() {
         assert_eq!(form.dot_f32(&[1.0, 2.0, 3.0], &[4.0, 5.0]), 14.0, "{}", form.name);
         assert_eq!(form.l2_f32(&[1.0], &[4.0, 5.0]), 9.0, "{}", form.name);
         assert_eq!(form.dot_i8(&[3], &[2, 7]), 6, "{}", form.name);
+    }
+}
+
+#[test]
+fn columns_that_are_too_short_or_have_no_unit_are_not_added_up() {
+    for form in Kernels::available() {
+        let mut sums = vec![7.0; 3];
+        form.sum_codes(&[&[1, 2]], &[1.0], &mut sums);
+        form.sum_codes(&[&[1, 2, 3]], &[], &mut sums);
+        assert_eq!(sums, [7.0; 3], "{}", form.name);
     }
 }
 

@@ -47,6 +47,9 @@ impl<'a> CodeRows<'a> {
 /// Takes a query, codes, rows and products. Row r is as many codes as the query has, starting at r times that number.
 type RowsForm = unsafe fn(&[i8], &[i8], &[u32], &mut [i32]);
 
+/// Takes columns of codes, their units, and sums, of which no column has fewer.
+type SumCodes = unsafe fn(&[&[u8]], &[f32], &mut [f32]);
+
 /// The forms of one instruction set. The inner function pointers require equal lengths and the CPU features of their
 /// set; the methods ensure both.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,8 @@ pub struct Kernels {
     dot_i8: unsafe fn(&[i8], &[i8]) -> i32,
     dot_i8_rows: RowsForm,
     hadamard: unsafe fn(&mut [f32]),
+    sum_codes: SumCodes,
+    mark_at_least: unsafe fn(&[f32], f32, &mut [u64]),
 }
 
 impl Kernels {
@@ -109,6 +114,25 @@ impl Kernels {
             // SAFETY: this CPU has the features, or `available` had not listed the form.
             unsafe { (self.hadamard)(values) }
         }
+    }
+
+    /// Writes for each row Σ unit·code over the columns. Writes nothing if a column has fewer rows, or no unit. Forms
+    /// differ in how they round.
+    #[inline]
+    pub fn sum_codes(&self, columns: &[&[u8]], units: &[f32], sums: &mut [f32]) {
+        if columns.len() == units.len() && columns.iter().all(|codes| codes.len() >= sums.len()) {
+            // SAFETY: a unit per column, each as long as the sums; this CPU has the features.
+            unsafe { (self.sum_codes)(columns, units, sums) }
+        }
+    }
+
+    /// Marks the sums that are at least `cut`: bit i % 64 of word i / 64. Only whole words are written, as many as there
+    /// are.
+    #[inline]
+    pub fn mark_at_least(&self, sums: &[f32], cut: f32, marks: &mut [u64]) {
+        let words = marks.len().min(sums.len() / 64);
+        // SAFETY: 64 sums for each word; this CPU has the features.
+        unsafe { (self.mark_at_least)(&sums[..words * 64], cut, &mut marks[..words]) }
     }
 
     /// All forms that this CPU can run, the scalar one first, the fastest last.

@@ -3,7 +3,8 @@
 use super::{Kernels, scalar};
 use std::arch::aarch64::*;
 
-pub const KERNELS: Kernels = Kernels { name: "neon", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
+pub const KERNELS: Kernels =
+    Kernels { name: "neon", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard, sum_codes, mark_at_least };
 
 /// SAFETY: the caller passes slices of equal length, on a CPU with NEON.
 #[target_feature(enable = "neon")]
@@ -83,4 +84,14 @@ unsafe fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], products: &mut [
 #[target_feature(enable = "neon")]
 unsafe fn hadamard(values: &mut [f32]) {
     scalar::hadamard(values);
+}
+
+/// SAFETY: none is needed; forms have one type.
+unsafe fn sum_codes(columns: &[&[u8]], units: &[f32], sums: &mut [f32]) {
+    scalar::sum_codes(columns, units, sums);
+}
+
+/// SAFETY: as in `sum_codes`.
+unsafe fn mark_at_least(sums: &[f32], cut: f32, marks: &mut [u64]) {
+    scalar::mark_at_least(sums, cut, marks);
 }

@@ -2,7 +2,8 @@
 
 use super::Kernels;
 
-pub const KERNELS: Kernels = Kernels { name: "scalar", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard };
+pub const KERNELS: Kernels =
+    Kernels { name: "scalar", dot_f32, l2_f32, dot_i8, dot_i8_rows, hadamard, sum_codes, mark_at_least };
 
 fn sum_f32(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = [0f32; 8];
@@ -70,5 +71,20 @@ fn few(values: &mut [f32]) {
             low.iter_mut().zip(high).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
         }
         half /= 2;
+    }
+}
+
+pub(super) fn sum_codes(columns: &[&[u8]], units: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    for (codes, unit) in columns.iter().zip(units) {
+        for (sum, code) in sums.iter_mut().zip(*codes) {
+            *sum += unit * f32::from(*code);
+        }
+    }
+}
+
+pub(super) fn mark_at_least(sums: &[f32], cut: f32, marks: &mut [u64]) {
+    for (sums, marks) in sums.as_chunks::<64>().0.iter().zip(marks) {
+        *marks = sums.iter().rev().fold(0, |bits, sum| bits << 1 | u64::from(*sum >= cut));
     }
 }

@@ -12,6 +12,8 @@ pub const KERNELS: Kernels = Kernels {
     dot_i8,
     dot_i8_rows,
     hadamard: avx512::hadamard,
+    sum_codes: avx512::sum_codes,
+    mark_at_least: avx512::mark_at_least,
 };
 
 /// Codes a register holds.

@@ -1,7 +1,8 @@
 //! Evaluates a query over posting lists: MaxScore (Turtle & Flood 1995) with block maxima (Ding & Suel 2011), window by
 //! window. In a window of rows, the lists whose bounds together stay below the threshold are non-essential; the others
 //! are added up in bulk, and only rows that can still reach the threshold are looked up in the rest. Few candidates, of
-//! a filter or of a required term, are looked up one by one instead ([`ListQuery::probe`]).
+//! a filter or of a required term, are looked up one by one instead ([`ListQuery::probe`]). Queries for any of several
+//! terms, which are most, are evaluated by bounds of scores instead ([`super::bounded`]).
 //! Invariant: a row that is offered has the sum of its groups' contributions in the order of groups, starting at −0, so
 //! its bits do not depend on what was skipped.
 
@@ -10,6 +11,8 @@ use std::ops::Range;
 
 use super::Collector;
 use super::blocks::gallop;
+use super::bounded::bounds_pay;
+use super::columns::{ImpactColumn, QueryColumns};
 use super::rows::IndexRows;
 use super::window::ScoreWindow;
 use crate::error::Result;
@@ -21,6 +24,11 @@ thread_local! {
     /// The window of the thread's last search. One that panics takes it along: its sums are of no use.
     static WINDOW: Cell<Option<ScoreWindow>> = const { Cell::new(None) };
 }
+
+/// What looking up a row in a list costs, in postings added up in bulk.
+const POSTINGS_PER_LOOK_UP: u64 = 12;
+/// The same where bounds may be added up instead.
+const POSTINGS_PER_BOUNDED_LOOK_UP: u64 = 48;
 
 /// What one posting adds to a row's score.
 pub(super) trait Scores {
@@ -38,24 +46,31 @@ pub(super) trait Scores {
 
 /// One term's list in the query.
 #[derive(Debug)]
-pub(super) struct ListTerm {
+pub(super) struct ListTerm<'a> {
     pub(super) group: usize,
     pub(super) weight: f32,
     pub(super) blocks: Range<usize>,
-    /// Per block, the most it can add to a score: at least 0, as the row may be absent.
+    /// Per block, the most it can add to a score: at least 0, as the row may be absent. Made where windows need them of
+    /// lists that have a column.
     pub(super) block_bounds: Vec<f32>,
-    /// The largest of `block_bounds`.
+    /// The most that it adds to a score.
     pub(super) bound: f32,
+    /// The least that it adds to a score; at most 0.
+    least: f32,
+    pub(super) column: Option<ImpactColumn<'a>>,
     /// The block that the windows have reached.
     pub(super) at: usize,
     /// The block that single look-ups have reached.
     probed: usize,
 }
 
-impl ListTerm {
+impl ListTerm<'_> {
     /// The posting of `row`. Rows must rise from call to call.
     #[inline]
     fn find(&mut self, blocks: &Blocks, row: u32) -> Option<usize> {
+        if self.column.is_some_and(|column| !column.has(row)) {
+            return None;
+        }
         blocks.find(&self.blocks, &mut self.probed, row)
     }
 
@@ -105,10 +120,11 @@ pub(super) struct Restrictions<'a> {
 pub(super) struct ListQuery<'a, S> {
     pub(super) blocks: &'a Blocks,
     pub(super) scores: S,
+    pub(super) columns: Option<QueryColumns<'a>>,
     pub(super) restrictions: Restrictions<'a>,
-    pub(super) clauses: Vec<ListTerm>,
+    pub(super) clauses: Vec<ListTerm<'a>>,
     pub(super) groups: Vec<ListGroup>,
-    excluded: Vec<ListTerm>,
+    excluded: Vec<ListTerm<'a>>,
     /// Whether every group has one term, so that adding up contributions gives the score itself.
     pub(super) single_terms: bool,
     /// What rounding may add to a sum of contributions and bounds.
@@ -123,10 +139,16 @@ pub(super) struct ListQuery<'a, S> {
 
 impl<'a, S: Scores> ListQuery<'a, S> {
     /// A query without groups.
-    pub(super) fn new(blocks: &'a Blocks, scores: S, restrictions: Restrictions<'a>) -> ListQuery<'a, S> {
+    pub(super) fn new(
+        blocks: &'a Blocks,
+        columns: Option<QueryColumns<'a>>,
+        scores: S,
+        restrictions: Restrictions<'a>,
+    ) -> ListQuery<'a, S> {
         ListQuery {
             blocks,
             scores,
+            columns,
             restrictions,
             clauses: Vec::new(),
             groups: Vec::new(),
@@ -179,8 +201,21 @@ impl<'a, S: Scores> ListQuery<'a, S> {
         self.excluded.push(clause);
     }
 
-    fn clause(&self, term: usize, weight: f32, magnitude: &mut f32) -> ListTerm {
+    fn clause(&self, term: usize, weight: f32, magnitude: &mut f32) -> ListTerm<'a> {
         let blocks = self.blocks.blocks_of(term);
+        let column = self.columns.and_then(|columns| columns.of(term, weight));
+        let (block_bounds, bound, least) = match column {
+            // Those of its blocks are only made where they are used.
+            Some(column) => (Vec::new(), column.bound(), 0.0),
+            None => self.block_bounds(&blocks, weight),
+        };
+        *magnitude = magnitude.max(bound).max(-least);
+        let (at, probed) = (blocks.start, blocks.start);
+        ListTerm { group: self.groups.len(), weight, blocks, block_bounds, bound, least, column, at, probed }
+    }
+
+    /// The most that each block adds to a score, the largest of these, and the least that a posting does.
+    fn block_bounds(&self, blocks: &Range<usize>, weight: f32) -> (Vec<f32>, f32, f32) {
         let mut least = 0.0f32;
         let bounds = blocks.clone().map(|block| {
             let (low, high) = self.scores.bounds(weight, block);
@@ -189,9 +224,7 @@ impl<'a, S: Scores> ListQuery<'a, S> {
         });
         let block_bounds: Vec<f32> = bounds.collect();
         let bound = block_bounds.iter().fold(0.0, |most: f32, bound| most.max(*bound));
-        *magnitude = magnitude.max(bound).max(-least);
-        let (at, probed) = (blocks.start, blocks.start);
-        ListTerm { group: self.groups.len(), weight, blocks, block_bounds, bound, at, probed }
+        (block_bounds, bound, least)
     }
 
     /// Offers the best rows.
@@ -213,24 +246,53 @@ impl<'a, S: Scores> ListQuery<'a, S> {
             let rows = rows.into_iter().filter(|row| allowed.is_none_or(|allowed| allowed.contains(*row)));
             return self.probe(rows, collector);
         }
-        if let Some(allowed) = allowed.filter(|allowed| self.probing_is_cheaper(allowed.len())) {
+        let limit = collector.limit().filter(|limit| self.is_plain() && bounds_pay(*limit));
+        let look_up = if limit.is_some() { POSTINGS_PER_BOUNDED_LOOK_UP } else { POSTINGS_PER_LOOK_UP };
+        if let Some(allowed) = allowed.filter(|allowed| self.probing_is_cheaper(allowed.len(), look_up)) {
             return self.probe(allowed.iter(), collector);
         }
         let mut window = WINDOW.take().unwrap_or_default();
+        if let Some(limit) = limit
+            && self.run_bounded(&mut window, limit, collector)?
+        {
+            WINDOW.set(Some(window));
+            return Ok(());
+        }
+        self.rewind();
         let done = window.run(&mut self, collector);
         WINDOW.set(Some(window));
         done
     }
 
-    /// Whether looking up so many rows costs less than reading the lists. A look-up costs as much as some tens of
-    /// postings read in bulk.
-    fn probing_is_cheaper(&self, rows: u64) -> bool {
-        const POSTINGS_PER_LOOK_UP: u64 = 12;
-        let postings: u64 = self.clauses.iter().map(|clause| self.postings_in(clause)).sum();
-        rows * POSTINGS_PER_LOOK_UP * self.clauses.len() as u64 <= postings
+    /// Whether rows need no test but their score, which is a sum of contributions that are not below 0.
+    fn is_plain(&self) -> bool {
+        self.clauses.len() > 1
+            && self.sums_are_scores()
+            && self.clauses.iter().all(|clause| clause.least >= 0.0)
+            && self.slack.is_finite()
+            && self.excluded.is_empty()
+            && self.restrictions.verify.is_none()
+            && self.groups.iter().all(|group| !group.must)
     }
 
-    fn postings_in(&self, clause: &ListTerm) -> u64 {
+    /// Begins all lists anew, with bounds of all their blocks.
+    fn rewind(&mut self) {
+        for at in 0..self.clauses.len() {
+            let list = &self.clauses[at];
+            let bounds = list.block_bounds.is_empty().then(|| self.block_bounds(&list.blocks, list.weight).0);
+            let list = &mut self.clauses[at];
+            (list.at, list.probed) = (list.blocks.start, list.blocks.start);
+            list.block_bounds = bounds.unwrap_or(std::mem::take(&mut list.block_bounds));
+        }
+    }
+
+    /// Whether looking up so many rows costs less than reading the lists.
+    fn probing_is_cheaper(&self, rows: u64, postings_per_look_up: u64) -> bool {
+        let postings: u64 = self.clauses.iter().map(|clause| self.postings_in(clause)).sum();
+        rows * postings_per_look_up * self.clauses.len() as u64 <= postings
+    }
+
+    pub(super) fn postings_in(&self, clause: &ListTerm) -> u64 {
         u64::from(self.blocks.postings_in(&clause.blocks))
     }
 
@@ -308,6 +370,20 @@ impl<'a, S: Scores> ListQuery<'a, S> {
         if matches >= self.restrictions.minimum_match.max(1) {
             self.offer(row, score, collector);
         }
+    }
+
+    /// Whether a row can reach `cut`: `ceiling` is the most that its score can be if it has these clauses.
+    pub(super) fn may_reach(&mut self, row: u32, mut ceiling: f32, clauses: &[usize], cut: f32) -> bool {
+        for clause in clauses {
+            let list = &mut self.clauses[*clause];
+            let posting = list.find(self.blocks, row);
+            let most = posting.map_or(0.0, |posting| self.scores.contribution(list.weight, posting, row));
+            ceiling += most - list.bound;
+            if ceiling < cut {
+                return false;
+            }
+        }
+        true
     }
 
     /// What a group adds to a row's score; `None` if the row has none of its terms.

@@ -8,6 +8,12 @@ pub trait Collector {
     /// A row whose score is below this cannot enter; −∞ until k rows are kept. It never falls. A row whose score equals
     /// it is offered: the collector breaks ties.
     fn threshold(&self) -> f32;
+    /// How many rows are kept, if those with the best scores are, whatever else they have; `None`: that is not all.
+    fn limit(&self) -> Option<usize>;
+    /// The threshold where the k-th best score is this.
+    fn threshold_at(&self, score: f32) -> f32 {
+        score
+    }
     /// Takes a row. Larger scores are better. Every row is offered once at most, in ascending order; a score is never
     /// NaN.
     fn offer(&mut self, row: u32, score: f32);

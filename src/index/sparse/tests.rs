@@ -36,6 +36,10 @@ impl Collector for Best {
         self.kept.get(self.k - 1).map_or(f32::NEG_INFINITY, |(score, _)| *score)
     }
 
+    fn limit(&self) -> Option<usize> {
+        Some(self.k)
+    }
+
     fn offer(&mut self, row: u32, score: f32) {
         assert!(self.offered.last().is_none_or(|last| *last < row + self.base), "row {row} is out of order");
         self.offered.push(row + self.base);

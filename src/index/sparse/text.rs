@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::columns::QueryColumns;
 use super::dictionary::Dictionary;
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::Gathered;
 use super::rows::{DeadRows, IndexRows};
+use super::text_impacts::{Drift, ImpactCache, LengthNorm};
 use super::text_merge::TextListsBuilder;
 use super::vectors::check_rows;
 use super::{Collector, TermQuery, TextSearch};
@@ -26,6 +28,8 @@ pub struct TextIndex {
     block_bounds: Vec<(u32, u32)>,
     /// The sum of all lengths.
     tokens: u64,
+    /// The columns of terms that many rows have. Not stored.
+    impacts: ImpactCache,
 }
 
 /// Sums over live rows.
@@ -41,26 +45,27 @@ pub struct TextStatistics {
 struct Bm25<'a> {
     lists: &'a TextLists,
     block_bounds: &'a [(u32, u32)],
-    /// k1·(1 − b).
-    fixed: f32,
-    /// k1·b / average.
-    per_token: f32,
+    norm: LengthNorm,
 }
 
 impl<'a> Bm25<'a> {
-    fn new(index: &'a TextIndex, query: &TermQuery) -> Bm25<'a> {
-        let long = query.average_length > 0.0;
-        let (fixed, per_token) = match long {
-            true => (query.k1 * (1.0 - query.b), query.k1 * query.b / query.average_length),
-            false => (query.k1, 0.0),
-        };
-        Bm25 { lists: index.lists(), block_bounds: &index.block_bounds, fixed, per_token }
+    fn new(index: &'a TextIndex, norm: LengthNorm) -> Bm25<'a> {
+        Bm25 { lists: index.lists(), block_bounds: &index.block_bounds, norm }
     }
 
     #[inline]
     fn score(&self, weight: f32, frequency: u32, length: u32) -> f32 {
         let frequency = frequency as f32;
-        weight * frequency / (frequency + (self.fixed + self.per_token * length as f32))
+        weight * frequency / (frequency + self.norm.of(length))
+    }
+}
+
+impl TermQuery {
+    fn norm(&self) -> LengthNorm {
+        match self.average_length > 0.0 {
+            true => LengthNorm { fixed: self.k1 * (1.0 - self.b), per_token: self.k1 * self.b / self.average_length },
+            false => LengthNorm { fixed: self.k1, per_token: 0.0 },
+        }
     }
 }
 
@@ -145,7 +150,7 @@ impl TextIndex {
         let lists = columns.lists();
         let block_bounds = (0..lists.blocks.block_rows.len()).map(|block| lists.bounds_of(block)).collect();
         let tokens = lists.lengths.iter().map(|length| u64::from(*length)).sum();
-        TextIndex { columns, block_bounds, tokens }
+        TextIndex { columns, block_bounds, tokens, impacts: ImpactCache::default() }
     }
 
     /// What is stored of the index.
@@ -178,6 +183,7 @@ impl TextIndex {
             + words.iter().map(|words| words.inner().capacity()).sum::<usize>()
             + lists.documents.serialized_size()
             + self.block_bounds.capacity() * size_of::<(u32, u32)>()
+            + self.impacts.size_bytes()
     }
 
     /// Offers the best rows to the collector, at least all that reach its threshold.
@@ -193,7 +199,13 @@ impl TextIndex {
             verify: search.verify,
             interrupt: search.interrupt,
         };
-        let mut lists = ListQuery::new(&self.lists().blocks, Bm25::new(self, query), restrictions);
+        let norm = query.norm();
+        let impacts = (!search.exact).then(|| self.impacts.get(self.lists(), norm));
+        let columns = impacts.as_ref().map(|impacts| {
+            let Drift { least, most } = impacts.drift_to(&norm);
+            QueryColumns { columns: impacts.columns(), scale: most, keep: least / most }
+        });
+        let mut lists = ListQuery::new(&self.lists().blocks, columns, Bm25::new(self, norm), restrictions);
         let terms = query.groups.iter().flat_map(|group| &group.terms);
         lists.prefetch(terms.map(|term| term.number));
         let mut weighted = Vec::new();

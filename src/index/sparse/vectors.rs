@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::blocks::{BlocksBuilder, gallop, shrunk};
+use super::columns::{ImpactColumns, QueryColumns, STEPS};
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::{Gathered, MergePart};
 use super::rows::{DeadRows, IndexRows};
@@ -20,6 +21,8 @@ pub struct SparseIndex {
     columns: SparseColumns,
     /// Per block, the least and the largest weight. Not stored.
     block_weights: Vec<(f32, f32)>,
+    /// The columns of dimensions that many rows have. Not stored.
+    impacts: ImpactColumns,
 }
 
 /// qᵢ·dᵢ.
@@ -73,8 +76,9 @@ impl SparseIndex {
             let weights = &lists.weights[lists.blocks.postings_of(block)];
             weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), w| (least.min(*w), most.max(*w)))
         };
-        let block_weights = (0..lists.blocks.block_rows.len()).map(bounds).collect();
-        SparseIndex { columns, block_weights }
+        let block_weights: Vec<(f32, f32)> = (0..lists.blocks.block_rows.len()).map(bounds).collect();
+        let impacts = impacts(lists, &block_weights);
+        SparseIndex { columns, block_weights, impacts }
     }
 
     /// What is stored of the index.
@@ -94,6 +98,7 @@ impl SparseIndex {
             + lists.blocks.size_bytes()
             + lists.weights.inner().capacity()
             + self.block_weights.capacity() * size_of::<(f32, f32)>()
+            + self.impacts.size_bytes()
     }
 
     /// Offers the best rows to the collector, at least all that reach its threshold.
@@ -117,7 +122,8 @@ impl SparseIndex {
         let terms: Vec<(usize, f32)> = found.collect();
         let columns = self.columns.lists();
         let products = Products { weights: &columns.weights, block_weights: &self.block_weights };
-        let mut lists = ListQuery::new(&columns.blocks, products, restrictions);
+        let impacts = (!search.exact).then_some(QueryColumns { columns: &self.impacts, scale: 1.0, keep: 1.0 });
+        let mut lists = ListQuery::new(&columns.blocks, impacts, products, restrictions);
         lists.prefetch(terms.iter().map(|(term, _)| *term));
         terms.iter().for_each(|term| lists.add_group(&[*term], false));
         if search.exact { lists.run_exhaustively(collector) } else { lists.run(collector) }
@@ -141,6 +147,13 @@ impl SparseIndex {
         }
         let start = below.len().saturating_sub(step);
         Some(start + below[start..].binary_search(&dimension).ok()?)
+    }
+
+    /// How many postings the dimensions have, dead rows included.
+    pub fn postings(&self, dimensions: &[u32]) -> u64 {
+        let blocks = &self.columns.lists().blocks;
+        let found = dimensions.iter().filter_map(|dimension| self.find(*dimension));
+        found.map(|term| u64::from(blocks.postings_in(&blocks.blocks_of(term)))).sum()
     }
 
     /// How many live rows have each of the dimensions.
@@ -180,6 +193,19 @@ impl SparseIndex {
         }
         builder.finish()
     }
+}
+
+/// The columns of the dimensions whose weights are not negative.
+fn impacts(lists: &SparseLists, block_weights: &[(f32, f32)]) -> ImpactColumns {
+    let unit = |blocks: Range<usize>| {
+        let bounds = block_weights.get(blocks)?.iter();
+        let (least, most) =
+            bounds.fold((f32::INFINITY, 0.0f32), |(least, most), (low, high)| (least.min(*low), most.max(*high)));
+        let unit = most / STEPS;
+        (least >= 0.0 && unit.is_normal()).then_some(unit)
+    };
+    let units = |_, posting: usize, unit: f32| lists.weights.get(posting).map_or(0.0, |weight| weight / unit);
+    ImpactColumns::new(&lists.blocks, lists.rows as usize, unit, units)
 }
 
 /// Rows must ascend and be below `rows`.

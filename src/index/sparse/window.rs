@@ -10,7 +10,7 @@ use crate::format::inverted::BLOCK_POSTINGS;
 use crate::index::kernel::prefetch;
 
 /// Most rows of a window: lists that are added up anyway are read in long runs, and the sums fit the second-level cache.
-const WINDOW_ROWS: usize = 32768;
+pub(super) const WINDOW_ROWS: usize = 32768;
 /// Rows of a window elsewhere: few enough that blocks have bounds of their own, and sums fit the first-level cache.
 const SMALL_WINDOW: u32 = 4096;
 /// With fewer postings in a window than this, the rows that have any are marked, and the other sums not looked at.
@@ -28,9 +28,9 @@ const LANES: usize = 16;
 
 /// The sums of one window.
 pub(super) struct ScoreWindow {
-    sums: Box<[f32; WINDOW_ROWS]>,
+    pub(super) sums: Box<[f32; WINDOW_ROWS]>,
     /// One bit per row.
-    marks: Box<[u64; WINDOW_ROWS / 64]>,
+    pub(super) marks: Box<[u64; WINDOW_ROWS / 64]>,
     first: u32,
     /// Rows that the window has.
     rows: u32,

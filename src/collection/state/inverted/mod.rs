@@ -250,9 +250,17 @@ impl Snapshot {
         self.chunks.iter().all(|view| view.chunk.inverted().text.find(&fingerprint).is_some())
     }
 
-    /// Whether no search for a key's sparse vectors has to build an index first.
-    pub(in crate::collection) fn has_sparse_indexes(&self, key: &str) -> bool {
-        self.chunks.iter().all(|view| view.chunk.inverted().sparse.find(key).is_some())
+    /// How many postings the indexes of a key's sparse vectors have for these dimensions, dead rows included; `None`
+    /// where a search has to build an index first.
+    pub(in crate::collection) fn sparse_postings(&self, key: &str, dimensions: &[u32]) -> Option<u64> {
+        let mut counted: Vec<Arc<SparseIndex>> = Vec::new();
+        for view in &self.chunks {
+            let index = view.chunk.inverted().sparse.find(key)?.index;
+            if !counted.iter().rev().any(|other| Arc::ptr_eq(other, &index)) {
+                counted.push(index);
+            }
+        }
+        Some(counted.iter().map(|index| index.postings(dimensions)).sum())
     }
 
     /// Bytes of the inverted indexes of its chunks.
