@@ -1,5 +1,5 @@
 //! The map of a collection: made in the background when somebody asks for it, and kept in memory until the collection
-//! is evicted or a newer one is asked for.
+//! is evicted or a newer one is asked for, which continues it if few records have changed.
 //! Invariant: one map at most is being made of a collection; a map is of one version.
 
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::handle::Collection;
-use super::read::map::{GroupNeighbours, MapRows};
+use super::read::map::{GroupNeighbours, MapRows, PlacedRecords};
 use super::request::Consistency;
 use super::state::snapshot::Snapshot;
 use crate::error::{Error, Result};
-use crate::layout::{Faithfulness, Point};
 use crate::memory::{Account, Purpose};
 use crate::record::Version;
 
@@ -24,12 +23,8 @@ const NEIGHBOURS_SHARE: f32 = 0.5;
 pub struct CollectionMap {
     /// The version that it is of.
     pub version: Version,
-    /// The records, in insertion order.
-    pub ids: Vec<String>,
-    /// Where each is.
-    pub points: Vec<Point>,
-    /// How much of what is near on the map is near in truth, and the reverse.
-    pub faithfulness: Option<Faithfulness>,
+    /// Where its records are.
+    pub records: PlacedRecords,
     /// Counts its memory.
     _account: Account,
 }
@@ -132,7 +127,11 @@ impl Collection {
         // IMPORTANT: the turn before the memory, which would else be held by all that wait.
         let _turn = self.compute().long_turn().await?;
         let (version, budget) = (snapshot.version(), self.surroundings().budget.clone());
-        let rows = self.compute().search(move |interrupt| MapRows::of(snapshot, interrupt)).await??;
+        let former = run.place.state().done;
+        let rows = self
+            .compute()
+            .search(move |interrupt| MapRows::of(snapshot, former.as_ref().map(|former| &former.records), interrupt));
+        let rows = rows.await??;
         let bytes = rows.work_bytes();
         let work = match budget.limit_bytes() {
             None => None,
@@ -156,17 +155,15 @@ impl Collection {
         });
         let neighbours = neighbours.await?.into_iter().collect::<Result<Vec<GroupNeighbours>>>()?;
         let laid = self.compute().long_work(move |interrupt| {
-            let laid = rows.lay_out(&neighbours, |share| {
+            rows.lay_out(&neighbours, |share| {
                 run.tell(NEIGHBOURS_SHARE + share * (1.0 - NEIGHBOURS_SHARE));
                 interrupt.check()
-            });
-            laid.map(|(points, faithfulness)| (rows.ids(), points, faithfulness))
+            })
         });
-        let (ids, points, faithfulness) = laid.await??;
+        let records = laid.await??;
         drop(work);
-        let bytes = ids.iter().map(|id| (id.len() + size_of::<String>() + size_of::<Point>()) as u64).sum();
         let mut account = budget.account();
-        account.set(bytes, 0);
-        Ok(CollectionMap { version, ids, points, faithfulness, _account: account })
+        account.set(records.bytes(), 0);
+        Ok(CollectionMap { version, records, _account: account })
     }
 }

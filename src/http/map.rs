@@ -76,7 +76,7 @@ pub(super) async fn fetch(
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let mut room = app.store.room(Purpose::Answer);
-    let bytes: usize = map.ids.iter().map(|id| id.len() + 16).sum();
+    let bytes: usize = map.records.ids.iter().map(|id| id.len() + 16).sum();
     room.grow(2 * bytes as u64).await?;
     let bytes = off_thread(move || ipc_from_map(&map)).await.map_err(Error::from)??;
     let headers = [(header::CONTENT_TYPE, ARROW.to_owned()), (header::ETAG, tag)];

@@ -1,9 +1,10 @@
 //! Stochastic gradient descent on the places of points (§4.2 of the paper): each epoch samples edges as often as
 //! they are strong. A sampled edge pulls its ends together, and for each one some random points push.
 //!
-//! The reference implementation moves both ends of an edge at once, which threads cannot do without races. Here each
-//! point is moved by its own edges only, twice as far, as every edge is in the rows of both ends. Points move in
-//! blocks: all of a block see the places from before it, and move at its end.
+//! Each point is moved by its own edges only, as in the paper's algorithm 5; every edge is in the rows of both ends.
+//! The reference implementation moves both ends at once, which threads cannot do without races, and which pulls twice
+//! as much for each push: its maps are less faithful. Points move in blocks: all of a block see the places from before
+//! it, and move at its end.
 //! Invariant: the result does not depend on the number of threads.
 
 use rayon::prelude::*;
@@ -89,7 +90,7 @@ impl Descent<'_> {
             }
             for target in &due[..count] {
                 let force = attraction(place, points[*target as usize]);
-                place = [place[0] + 2.0 * rate * force[0], place[1] + 2.0 * rate * force[1]];
+                place = [place[0] + rate * force[0], place[1] + rate * force[1]];
                 owed += NEGATIVE_SAMPLES;
                 if owed >= LANES as u32 {
                     owed -= LANES as u32;

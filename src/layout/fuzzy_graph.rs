@@ -1,5 +1,5 @@
 //! The fuzzy union of all neighbourhoods (§3.1 of the paper: a + b − a·b), as rows of edges.
-//! Invariant: a graph of all nodes is symmetric.
+//! Invariant: a graph of all nodes is symmetric. A graph of added nodes has only their rows.
 
 use rayon::prelude::*;
 
@@ -42,6 +42,19 @@ impl FuzzyGraph {
             }
         }
         FuzzyGraph { first: 0, offsets, targets, rates }
+    }
+
+    /// The neighbourhoods of added nodes, one-sided: others stay where they are.
+    pub fn of_added(mut lists: NeighbourLists) -> FuzzyGraph {
+        strengths_of(&mut lists);
+        let mut graph = FuzzyGraph { first: lists.first, offsets: vec![0], targets: Vec::new(), rates: Vec::new() };
+        for row in 0..lists.len() {
+            let (nodes, strengths) = lists.row(row);
+            graph.targets.extend_from_slice(nodes);
+            graph.rates.extend(strengths.iter().copied().map(rate_of));
+            graph.offsets.push(graph.targets.len());
+        }
+        graph
     }
 
     /// How many rows.

@@ -12,6 +12,7 @@ mod fuzzy_graph;
 mod map;
 mod membership;
 mod neighbours;
+mod placement;
 mod principal;
 
 #[cfg(test)]
@@ -20,7 +21,8 @@ mod test_data;
 pub use faithfulness::{Faithfulness, faithfulness};
 pub use map::{MapSettings, lay_out, memory_bytes};
 pub use neighbours::{NearNode, NeighbourLists};
-pub use principal::VectorRows;
+pub use placement::place;
+pub use principal::{Projection, VectorRows};
 
 /// A place on the map: x and y. A map of one piece is about 20 wide, whatever the scale of the vectors.
 pub type Point = [f32; 2];

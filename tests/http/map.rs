@@ -82,9 +82,47 @@ async fn a_map_keeps_clusters_together_and_is_made_once_for_a_version() {
         assert_eq!(server.post("/api/collections/things/add", &one).await.status, 201);
         server.post(MAP, &json!({})).await;
         assert!([240, 241].contains(&points_of(&server.get(MAP).await.body).len()), "there is a map meanwhile");
-        assert_eq!(made(&server).await.len(), 241);
+        let more = made(&server).await;
+        assert_eq!(more[..240], points, "what was on the map stays where it is");
+        assert_eq!(more.len(), 241);
         server.stop().await;
     }
+}
+
+/// One record by its id.
+fn point_of(points: &[(String, f32, f32)], id: &str) -> [f32; 2] {
+    points.iter().find(|point| point.0 == id).map(|(_, x, y)| [*x, *y]).unwrap()
+}
+
+#[tokio::test]
+async fn a_map_is_continued_until_a_tenth_of_its_records_has_changed() {
+    let server = start("l2").await;
+    let points = made(&server).await;
+    let axis = |axis: usize| (0..8).map(|n| if n == axis { 1.05 } else { 0.05 }).collect::<Vec<f32>>();
+    // 0-0 goes to another cluster, 1-1 only gets a colour, 2-2 is no more: three changes.
+    let moved = json!({"records": [{"id": "0-0", "embedding": axis(3)}]});
+    let coloured = json!({"records": [{"id": "1-1", "metadata": {"colour": "red"}}]});
+    assert_eq!(server.post("/api/collections/things/upsert", &moved).await.status, 200);
+    assert_eq!(server.post("/api/collections/things/update", &coloured).await.status, 200);
+    assert_eq!(server.post("/api/collections/things/delete", &json!({"ids": ["2-2"]})).await.status, 200);
+    let continued = made(&server).await;
+    assert_eq!(continued.len(), 239);
+    for (id, x, y) in points.iter().filter(|point| !["0-0", "2-2"].contains(&point.0.as_str())) {
+        assert_eq!(point_of(&continued, id), [*x, *y], "{id} stays");
+    }
+    let away = |from: &str| {
+        let ([x, y], [u, v]) = (point_of(&continued, "0-0"), point_of(&continued, from));
+        (x - u).hypot(y - v)
+    };
+    assert!(away("3-3") < away("0-4"), "{} {}", away("3-3"), away("0-4"));
+    let more = |n: usize| json!({"id": format!("3-more-{n}"), "embedding": axis(3)});
+    let more = json!({"records": (0..30).map(more).collect::<Vec<_>>()});
+    assert_eq!(server.post("/api/collections/things/add", &more).await.status, 201);
+    let anew = made(&server).await;
+    assert_eq!(anew.len(), 269);
+    let stayed = continued.iter().filter(|(id, x, y)| point_of(&anew, id) == [*x, *y]);
+    assert_eq!(stayed.count(), 0, "all are laid out anew");
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use roaring::RoaringBitmap;
 use super::leaf::{LeafContext, RankKey, ReadyLeaf};
 use super::ranked::RankedRow;
 use super::select::Selected;
-use crate::collection::request::{Fusion, NearestOptions, Ranking};
+use crate::collection::request::{Fusion, NearestOptions, Query, Ranking};
 use crate::collection::state::snapshot::{RowRef, Snapshot};
 use crate::error::Result;
+use crate::index::{PreparedQuery, TopK, scan};
 use crate::ranking::{Fused, RankedPart, reciprocal_rank, weighted_sum};
 
 /// The records that a search found, or was asked about, with their scores.
@@ -52,23 +53,48 @@ impl Snapshot {
         results: &[ScoredRows],
         context: LeafContext<'_>,
     ) -> Result<Vec<ScoredRows>> {
-        let mut found = vec![RoaringBitmap::new(); self.chunks.len()];
-        for RowRef { chunk, row } in results.iter().flatten().map(|(key, _)| key.at) {
-            found[chunk].insert(row);
-        }
+        let keys = |rows: &ScoredRows| rows.iter().map(|(key, _)| *key).collect::<Vec<RankKey>>();
+        let mut found: Vec<RankKey> = results.iter().flat_map(keys).collect();
+        found.sort_unstable();
+        found.dedup();
         let scored = |(leaf, listed): (&mut ReadyLeaf<'_>, &ScoredRows)| {
-            let mut missing = found.clone();
-            for RowRef { chunk, row } in listed.iter().map(|(key, _)| key.at) {
-                missing[chunk].remove(row);
+            context.interrupt.check()?;
+            let mut listed = keys(listed);
+            listed.sort_unstable();
+            let missing = found.iter().copied().filter(|key| listed.binary_search(key).is_err());
+            let missing: Vec<RankKey> = missing.collect();
+            match leaf {
+                _ if missing.is_empty() => Ok(Vec::new()),
+                ReadyLeaf::Nearest(query) => Ok(self.distances(query, &missing)),
+                _ => self.scored_among(leaf, &missing, context),
             }
-            let count: u64 = missing.iter().map(RoaringBitmap::len).sum();
-            let selected = Selected::some(missing);
-            // They are few: all are compared.
-            let nearest = NearestOptions { exact: true, ..context.nearest };
-            let among = LeafContext { selected: &selected, nearest, ..context };
-            self.leaf(leaf, usize::try_from(count).unwrap_or(usize::MAX), among)
         };
         leaves.iter_mut().zip(results).map(scored).collect()
+    }
+
+    /// The distances of a few records from a query's first embedding; not of those beyond its limit. They are computed
+    /// as those of a scan are: to plan one, chunk by chunk, takes longer than they do.
+    fn distances(&self, query: &Query, rows: &[RankKey]) -> ScoredRows {
+        let Some(embedding) = query.embeddings.first() else { return Vec::new() };
+        let (prepared, mut nearest) = (PreparedQuery::new(self.metric, embedding), TopK::new(rows.len()));
+        for (place, key) in rows.iter().enumerate() {
+            scan(&prepared, self.chunk(key.at).vectors(), [key.at.row], |_| place as u64, &mut nearest);
+        }
+        let most = query.max_distance.unwrap_or(f32::INFINITY);
+        let found = nearest.into_sorted().into_iter().filter(|found| found.distance <= most);
+        found.filter_map(|found| Some((*rows.get(found.key as usize)?, found.distance))).collect()
+    }
+
+    /// The scores of a few records in a search.
+    fn scored_among(&self, leaf: &mut ReadyLeaf<'_>, rows: &[RankKey], context: LeafContext<'_>) -> Result<ScoredRows> {
+        let mut selected = vec![RoaringBitmap::new(); self.chunks.len()];
+        for RowRef { chunk, row } in rows.iter().map(|key| key.at) {
+            selected[chunk].insert(row);
+        }
+        let selected = Selected::some(selected);
+        // They are few: all are compared.
+        let nearest = NearestOptions { exact: true, ..context.nearest };
+        self.leaf(leaf, rows.len(), LeafContext { selected: &selected, nearest, ..context })
     }
 }
 

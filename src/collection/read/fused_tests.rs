@@ -8,7 +8,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::collection::replay::Replay;
-use crate::collection::request::{Combination, Fusion, LeafQuery, LeafSearch, RankedSearch, Ranking};
+use crate::collection::request::{
+    Combination, Fusion, LeafQuery, LeafSearch, NearestOptions, RankedSearch, Ranking,
+};
 use crate::config::Limits;
 use crate::interrupt::Interrupt;
 use crate::ranking::Normalisation;
@@ -36,7 +38,16 @@ fn analyser() -> Arc<Analyser> {
 type FusedRows = Vec<(String, f32, Vec<Option<(Option<usize>, f32)>>)>;
 
 fn ranked(replay: &Replay, combination: Combination, leaves: Vec<LeafSearch>) -> FusedRows {
-    let search = RankedSearch { rank: Some(Ranking { combination, leaves }), ..RankedSearch::default() };
+    ranked_within(replay, (combination, leaves), None)
+}
+
+fn ranked_within(
+    replay: &Replay,
+    (combination, leaves): (Combination, Vec<LeafSearch>),
+    max_distance: Option<f32>,
+) -> FusedRows {
+    let nearest = NearestOptions { max_distance, ..NearestOptions::default() };
+    let search = RankedSearch { rank: Some(Ranking { combination, leaves }), nearest, ..RankedSearch::default() };
     let snapshot = replay.snapshot();
     let page = snapshot.ranked(&search, (None, usize::MAX), &Limits::default(), &Interrupt::never()).unwrap();
     let shown = |row: &super::super::ranked::RankedRow| {
@@ -97,6 +108,35 @@ fn a_record_counts_by_its_score_in_every_part_wherever_the_lists_are_cut() {
         }
     }
     assert!(unlisted > 20, "only {unlisted} records were beyond the list of embeddings");
+}
+
+#[test]
+fn records_that_only_words_found_have_their_distance_if_it_is_within_the_limit() {
+    let (mut within, mut beyond) = (0, 0);
+    for (seed, metric) in [Metric::Cosine, Metric::L2, Metric::Ip].into_iter().enumerate() {
+        let mut rng = StdRng::seed_from_u64(seed as u64);
+        let mut replay = Replay::new(metric);
+        replay.add(records(&mut rng, 60));
+        replay.delete(&["r3", "r7", "r20"]);
+        let analyser = analyser();
+        let leaves = |limit| {
+            let query = TextQuery::parse("fox", &analyser, &QueryOptions::default()).unwrap();
+            let text = LeafQuery::Text { query, analyser: analyser.clone() };
+            [LeafQuery::Embedding(vec![1.0, 0.5]), text].map(|query| LeafSearch { query, limit })
+        };
+        let [near, _] = leaves(60).map(|leaf| ranked(&replay, Combination::Single, vec![leaf]));
+        for most in [None, Some(near[20].1)] {
+            let fusion = Combination::Fusion(Fusion::WeightedSum(Normalisation::TheoreticalMinMax), vec![1.0, 0.5]);
+            for (id, _, parts) in ranked_within(&replay, (fusion, leaves(10).into()), most) {
+                let distance = near.iter().find(|row| row.0 == id).unwrap().1;
+                let expected = (most.is_none_or(|most| distance <= most)).then_some(distance);
+                assert_eq!(parts[0].map(|(_, score)| score), expected, "{metric:?}, {id}, within {most:?}");
+                within += usize::from(expected.is_some() && parts[0].unwrap().0.is_none());
+                beyond += usize::from(expected.is_none());
+            }
+        }
+    }
+    assert!(within > 10 && beyond > 5, "{within} unlisted records within the limit, {beyond} beyond it");
 }
 
 #[test]

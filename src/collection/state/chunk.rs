@@ -145,13 +145,12 @@ impl Chunk {
     #[inline]
     pub fn row_at(&self, address: Address) -> Option<u32> {
         let addresses = &self.columns.addresses;
-        // Most commits are a run of rows or one row each. If such a run begins at this chunk's first row, no search
-        // is needed.
-        let guess = address.0.wrapping_sub(self.first().0) as usize;
-        match addresses.get(guess) {
-            Some(found) if *found == address.0 => Some(guess as u32),
-            _ => addresses.binary_search(&address.0).ok().map(|row| row as u32),
-        }
+        // Most commits are a run of rows or one row each. If such a run begins at this chunk's first row, or ends at
+        // its last, no search is needed.
+        let from_first = address.0.wrapping_sub(self.first().0) as usize;
+        let from_last = addresses.len().wrapping_sub(1).wrapping_sub(self.last().0.wrapping_sub(address.0) as usize);
+        let guessed = [from_first, from_last].into_iter().find(|row| addresses.get(*row) == Some(&address.0));
+        guessed.or_else(|| addresses.binary_search(&address.0).ok()).map(|row| row as u32)
     }
 
     /// Rows whose embedding an earlier row wrote at `embedded`.

@@ -10,11 +10,17 @@ use crate::format::inverted::Blocks;
 
 /// A term has a column if one row in so many has it.
 const ROWS_PER_POSTING: usize = 8;
-/// An index of fewer rows has no columns.
-const FEW_ROWS: usize = 512;
+/// An index of fewer rows is evaluated without columns: a collection has several then, and what each search has to make
+/// ready in every one of them costs more than columns spare it. Tests have small ones.
+const FEW_ROWS: usize = if cfg!(test) { 512 } else { 1 << 16 };
 /// How many steps codes make from nothing to the largest contribution. One less than a byte has: a code is rounded up
 /// to the next, which rounding may take one further.
 pub(super) const STEPS: f32 = 254.0;
+
+/// Whether an index of so many rows is evaluated by columns.
+pub(super) fn columns_pay(rows: usize) -> bool {
+    rows >= FEW_ROWS
+}
 
 /// The columns of an index.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,7 +79,7 @@ impl ImpactColumns {
         units: impl Fn(u32, usize, f32) -> f32,
     ) -> ImpactColumns {
         let mut columns = ImpactColumns { rows, ..ImpactColumns::default() };
-        if rows < FEW_ROWS {
+        if !columns_pay(rows) {
             return columns;
         }
         for term in 0..blocks.term_blocks.len().saturating_sub(1) {

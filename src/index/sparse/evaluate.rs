@@ -25,10 +25,15 @@ thread_local! {
     static WINDOW: Cell<Option<ScoreWindow>> = const { Cell::new(None) };
 }
 
-/// What looking up a row in a list costs, in postings added up in bulk.
+/// What looking up a row in a list costs, in postings added up in bulk. Of few lists, which differ, the first look-ups
+/// refuse most rows.
 const POSTINGS_PER_LOOK_UP: u64 = 12;
-/// The same where bounds may be added up instead.
-const POSTINGS_PER_BOUNDED_LOOK_UP: u64 = 48;
+/// The same in a query of many lists, of which most have to be looked at, where bounds may be added up instead.
+const POSTINGS_PER_BOUNDED_LOOK_UP: u64 = 40;
+/// Lists of a query that are few.
+const FEW_LISTS: usize = 8;
+/// Rows of a column that are added up in the time of a posting.
+const ROWS_PER_POSTING: u64 = 32;
 
 /// What one posting adds to a row's score.
 pub(super) trait Scores {
@@ -247,8 +252,7 @@ impl<'a, S: Scores> ListQuery<'a, S> {
             return self.probe(rows, collector);
         }
         let limit = collector.limit().filter(|limit| self.is_plain() && bounds_pay(*limit));
-        let look_up = if limit.is_some() { POSTINGS_PER_BOUNDED_LOOK_UP } else { POSTINGS_PER_LOOK_UP };
-        if let Some(allowed) = allowed.filter(|allowed| self.probing_is_cheaper(allowed.len(), look_up)) {
+        if let Some(allowed) = allowed.filter(|allowed| self.probing_is_cheaper(allowed.len(), limit.is_some())) {
             return self.probe(allowed.iter(), collector);
         }
         let mut window = WINDOW.take().unwrap_or_default();
@@ -267,6 +271,7 @@ impl<'a, S: Scores> ListQuery<'a, S> {
     /// Whether rows need no test but their score, which is a sum of contributions that are not below 0.
     fn is_plain(&self) -> bool {
         self.clauses.len() > 1
+            && self.columns.is_some()
             && self.sums_are_scores()
             && self.clauses.iter().all(|clause| clause.least >= 0.0)
             && self.slack.is_finite()
@@ -286,10 +291,17 @@ impl<'a, S: Scores> ListQuery<'a, S> {
         }
     }
 
-    /// Whether looking up so many rows costs less than reading the lists.
-    fn probing_is_cheaper(&self, rows: u64, postings_per_look_up: u64) -> bool {
-        let postings: u64 = self.clauses.iter().map(|clause| self.postings_in(clause)).sum();
-        rows * postings_per_look_up * self.clauses.len() as u64 <= postings
+    /// Whether looking up so many rows costs less than reading the lists, or their columns where bounds are added up.
+    fn probing_is_cheaper(&self, rows: u64, bounded: bool) -> bool {
+        let look_up = match bounded && self.clauses.len() > FEW_LISTS {
+            true => POSTINGS_PER_BOUNDED_LOOK_UP,
+            false => POSTINGS_PER_LOOK_UP,
+        };
+        let to_read = |clause: &ListTerm| match bounded && clause.column.is_some() {
+            true => u64::from(self.restrictions.rows) / ROWS_PER_POSTING,
+            false => self.postings_in(clause),
+        };
+        rows * look_up * self.clauses.len() as u64 <= self.clauses.iter().map(to_read).sum()
     }
 
     pub(super) fn postings_in(&self, clause: &ListTerm) -> u64 {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::columns::QueryColumns;
+use super::columns::{QueryColumns, columns_pay};
 use super::dictionary::Dictionary;
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::Gathered;
@@ -200,7 +200,8 @@ impl TextIndex {
             interrupt: search.interrupt,
         };
         let norm = query.norm();
-        let impacts = (!search.exact).then(|| self.impacts.get(self.lists(), norm));
+        let by_columns = !search.exact && columns_pay(self.rows() as usize);
+        let impacts = by_columns.then(|| self.impacts.get(self.lists(), norm));
         let columns = impacts.as_ref().map(|impacts| {
             let Drift { least, most } = impacts.drift_to(&norm);
             QueryColumns { columns: impacts.columns(), scale: most, keep: least / most }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::blocks::{BlocksBuilder, gallop, shrunk};
-use super::columns::{ImpactColumns, QueryColumns, STEPS};
+use super::columns::{ImpactColumns, QueryColumns, STEPS, columns_pay};
 use super::evaluate::{ListQuery, Restrictions, Scores};
 use super::gather::{Gathered, MergePart};
 use super::rows::{DeadRows, IndexRows};
@@ -122,7 +122,8 @@ impl SparseIndex {
         let terms: Vec<(usize, f32)> = found.collect();
         let columns = self.columns.lists();
         let products = Products { weights: &columns.weights, block_weights: &self.block_weights };
-        let impacts = (!search.exact).then_some(QueryColumns { columns: &self.impacts, scale: 1.0, keep: 1.0 });
+        let by_columns = !search.exact && columns_pay(self.rows() as usize);
+        let impacts = by_columns.then_some(QueryColumns { columns: &self.impacts, scale: 1.0, keep: 1.0 });
         let mut lists = ListQuery::new(&columns.blocks, impacts, products, restrictions);
         lists.prefetch(terms.iter().map(|(term, _)| *term));
         terms.iter().for_each(|term| lists.add_group(&[*term], false));

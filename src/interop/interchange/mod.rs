@@ -250,14 +250,14 @@ fn check_bytes(bytes: u64, limits: &Limits) -> Result<()> {
 /// `Internal` only: all data comes from the store.
 #[cfg(feature = "server")]
 pub fn ipc_from_map(map: &CollectionMap) -> Result<Vec<u8>> {
-    let ids = StringArray::from_iter_values(&map.ids);
-    let (x, y): (Vec<f32>, Vec<f32>) = map.points.iter().map(|[x, y]| (*x, *y)).unzip();
+    let ids = StringArray::from_iter_values(&map.records.ids);
+    let (x, y): (Vec<f32>, Vec<f32>) = map.records.points.iter().map(|[x, y]| (*x, *y)).unzip();
     let (x, y) = (Float32Array::from(x), Float32Array::from(y));
     let columns: [(&str, ArrayRef); 3] = [("id", Arc::new(ids)), ("x", Arc::new(x)), ("y", Arc::new(y))];
     let batch = RecordBatch::try_from_iter(columns);
     let batch = batch.map_err(|e| Error::internal("the map is no arrow batch").with_source(e))?;
     let mut told = HashMap::from([("version".to_owned(), map.version.to_string())]);
-    if let Some(measured) = map.faithfulness {
+    if let Some(measured) = map.records.faithfulness {
         told.insert("trustworthiness".to_owned(), format!("{:.4}", measured.trustworthiness));
         told.insert("continuity".to_owned(), format!("{:.4}", measured.continuity));
     }
