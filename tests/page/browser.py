@@ -15,6 +15,19 @@ SHOTS = Path(os.environ.get("PAGE_SCREENSHOTS", Path(__file__).resolve().parents
 # What a browser itself prints for an answer that is no success. Tests name the statuses that they provoke.
 FAILED = re.compile(r"Failed to load resource: (?:the server responded with a status of (\d+)|net::(\w+))")
 WAIT_MS = 20_000
+# What has the focus: its name, whether something lies over it, and whether it is marked.
+FOCUSED = """() => {
+  const node = document.activeElement, box = node.getBoundingClientRect();
+  if (node === document.body) return null;
+  const name = (node.getAttribute("aria-label") || node.labels?.[0]?.innerText || node.innerText || "").trim();
+  const isSeenAt = (part) => {
+    const above = document.elementFromPoint(box.left + part * box.width, box.top + part * box.height);
+    return above !== null && (node.contains(above) || above.contains(node));
+  };
+  // A tool of the map lies over a corner of it.
+  const isSeen = [0.1, 0.5, 0.9].some(isSeenAt);
+  return { name, isSeen, isMarked: getComputedStyle(node).outlineStyle !== "none" };
+}"""
 
 
 class Window:
@@ -74,6 +87,19 @@ class Window:
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
+
+    def walk(self, steps: int) -> None:
+        """Presses Tab so often, and sees that what has the focus is named, marked and in sight."""
+        for _ in range(steps):
+            self.page.keyboard.press("Tab")
+            focused = self.page.evaluate(FOCUSED)
+            if focused is None:
+                break
+            if not focused["isSeen"]:
+                # What comes late moves what is below it.
+                self.page.wait_for_timeout(500)
+                focused = self.page.evaluate(FOCUSED)
+            assert focused["name"] and focused["isSeen"] and focused["isMarked"], (self.page.url, focused)
 
     def body(self) -> str:
         return self.page.locator("body").inner_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from drumlin import Drumlin
 
@@ -70,3 +71,12 @@ def make_hostile(server: Drumlin) -> None:
         server.client.put(
             "/api/files/" + "".join(f"%{byte:02x}" for byte in name.encode()), content=b"x"
         ).raise_for_status()
+
+
+def make_map(server: Drumlin) -> None:
+    """Has the server make the map of the demo."""
+    for _ in range(600):
+        if server.call("POST", "/api/collections/demo/map")["progress"] == 1:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the map was not made")

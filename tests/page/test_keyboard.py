@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from browser import Window
 from drumlin import Drumlin
@@ -95,8 +96,28 @@ def test_a_collection_is_made_and_dropped_by_typing_its_name(window: Window, ser
 
 def test_a_route_is_sent_from_the_console(window: Window) -> None:
     window.go("console", "get", "/api/collections/{name}/count", **{"p.name": "many"})
-    reach(window, "Send", most=150)
+    reach(window, "Skip to the route")
+    press(window, "Enter")
+    reach(window, "Send", most=6)
     press(window, "Enter")
     expect(window.page.get_by_label("Answer")).to_contain_text('"count": 200000')
     expect(window.page.locator("main")).to_contain_text("curl http")
     expect(window.page.locator("main")).to_contain_text('httpx.request("GET"')
+
+
+def test_what_has_the_focus_is_named_marked_and_in_sight_on_a_phone(
+    server: Drumlin, opened: Callable[..., Window]
+) -> None:
+    window = opened(server.url, width=360, height=740)
+    for path, query, most in [
+        (("collections",), {}, 12),
+        (("collections", "demo", "records"), {"filter": "1", "where": '{"theme": {"$eq": "weather"}}'}, 25),
+        (("collections", "demo", "records"), {"record": "weather-01"}, 8),
+        (("collections", "demo", "search"), {"text": "fog harbour"}, 25),
+        (("collections", "demo", "overview"), {}, 12),
+        (("files",), {}, 10),
+        (("health",), {}, 12),
+        (("console", "get", "/api/collections/{name}/count"), {}, 12),
+    ]:
+        window.go(*path, **query)
+        window.walk(most)

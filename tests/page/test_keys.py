@@ -75,3 +75,24 @@ def test_a_read_key_sees_everything_and_changes_nothing(locked: Drumlin, opened:
     expect(window.page.get_by_role("button", name="Edit")).to_have_attribute("aria-disabled", "true")
     expect(window.page.locator("dialog .prose")).to_have_text("The fog lifted.")
     window.shot("read-key")
+
+
+def test_a_mistyped_key_leaves_the_one_that_works(locked: Drumlin, opened: Callable[..., Window]) -> None:
+    window = opened(locked.url)
+    window.page.goto(f"{locked.url}/#/collections")
+    enter(window, READ)
+    expect(window.page.get_by_role("rowheader", name="notes")).to_be_visible()
+    change = window.page.get_by_role("button", name="Change it")
+    for wrong, words in [("a-key-that-nobody-has", "does not know this key"), ("ключ", "signs of ASCII only")]:
+        change.click()
+        enter(window, wrong)
+        expect(window.page.locator("dialog").get_by_text(words)).to_be_visible()
+        window.button("Cancel").click()
+        window.page.evaluate("() => { location.hash = '#/collections/notes/records' }")
+        expect(window.page.get_by_role("gridcell", name="fog", exact=True)).to_be_visible()
+        window.page.evaluate("() => { location.hash = '#/collections' }")
+        expect(window.page.get_by_role("rowheader", name="notes")).to_be_visible()
+        expect(window.page.locator("dialog")).to_have_count(0)
+    change.click()
+    enter(window, ADMIN)
+    expect(window.page.get_by_role("button", name="Key: may do everything")).to_be_visible()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 
 import data
@@ -45,15 +44,6 @@ def with_map(window: Window, name: str, ids: list[str], groups: int, alternate: 
     window.page.route(f"**/api/collections/{name}/neighbors*", lambda route: route.fulfill(json=near))
 
 
-def make_map(server: Drumlin) -> None:
-    """Has the server make the map of the demo."""
-    for _ in range(600):
-        if server.call("POST", "/api/collections/demo/map")["progress"] == 1:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the map was not made")
-
-
 def drawn(window: Window) -> int:
     """How many pixels of the points' canvas are not empty."""
     return window.page.evaluate(
@@ -88,7 +78,7 @@ def lasso(window: Window) -> None:
 
 @pytest.mark.parametrize("plain", [False, True], ids=["webgl", "canvas"])
 def test_the_map_is_drawn_coloured_and_selected_from(window: Window, server: Drumlin, axe: str, plain: bool) -> None:
-    make_map(server)
+    data.make_map(server)
     window.go("collections", "demo", "map", mark='["weather-01"]', **({"plain": "1"} if plain else {}))
     expect(window.page.get_by_text(re.compile("drawn with " + ("canvas" if plain else "WebGL")))).to_be_visible()
     expect(window.page.get_by_text(re.compile(r"trustworthiness [89]\d\.\d %"))).to_be_visible()
@@ -106,13 +96,22 @@ def test_the_map_is_drawn_coloured_and_selected_from(window: Window, server: Dru
 
 
 def test_the_map_by_keyboard_opens_the_record_in_the_middle_and_its_neighbours(window: Window, server: Drumlin) -> None:
-    make_map(server)
+    data.make_map(server)
     window.go("collections", "demo", "map")
     window.page.locator("canvas.over").focus()
     for key in ("ArrowRight", "+", "-", "0", "Enter"):
         window.page.keyboard.press(key)
     expect(window.page.get_by_text("10 neighbours in the graph")).to_be_visible()
     expect(window.page).to_have_url(re.compile("near="))
+
+
+def test_what_has_the_focus_is_not_under_the_map_on_a_phone(opened: Callable[..., Window], server: Drumlin) -> None:
+    window = opened(server.url, width=360, height=740)
+    with_map(window, "demo", list(server.records("demo")), 20)
+    window.go("collections", "demo", "map", near="weather-01")
+    expect(window.page.get_by_role("link", name="More like this")).to_be_visible()
+    expect(window.page.locator(".groups li")).to_have_count(20)
+    window.walk(32)
 
 
 def test_a_map_is_asked_for_and_its_progress_shown(window: Window, server: Drumlin) -> None:
@@ -162,3 +161,19 @@ def test_200000_points_come_quickly(opened: Callable[..., Window], server: Druml
         }"""
     )
     print(f"frames of moving 200,000 points, drawn by the processor: median {frames[10]:.0f} ms")
+
+
+def test_a_link_to_a_lasso_has_the_map_made_first(
+    start: Callable[[dict[str, str]], Drumlin], opened: Callable[..., Window]
+) -> None:
+    server = start({})
+    server.create("notes", metric="l2")
+    server.add("notes", [{"id": f"n{n}", "embedding": [math.cos(n), math.sin(n)]} for n in range(60)])
+    window = opened(server.url)
+    window.expected.add("404")
+    everything = "[[-1e6,-1e6],[-1e6,1e6],[1e6,1e6],[1e6,-1e6]]"
+    window.go("collections", "notes", "records", area=everything)
+    expect(window.page.get_by_role("heading", name="The map is to be made first")).to_be_visible()
+    expect(window.page.get_by_text("No record matches")).to_have_count(0)
+    window.button("Make the map").click()
+    expect(window.page.get_by_text("60 records of a selection")).to_be_visible()

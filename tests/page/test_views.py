@@ -122,3 +122,16 @@ def test_the_first_view_comes_quickly(window: Window) -> None:
     print(f"first view of collections: {times[0]:.0f} to {times[-1]:.0f} ms, median {times[2]:.0f} ms")
     # Ten times the aim of 300 ms: the machine of a test may be busy.
     assert times[0] < 3000
+
+
+def test_the_state_of_an_index_is_told_only_where_it_is_known(window: Window) -> None:
+    graphs = [{"collection": "many", "records": 200_000, "in_graphs": 150_000, "building": False}]
+    hidden = [{"collection": "(shown with a key)", "records": 9000, "in_graphs": 0, "building": False}]
+    health = window.page.request.get(f"{window.url}/health").json()
+    cells = window.page.get_by_role("row").filter(has=window.page.get_by_role("rowheader", name="many"))
+    window.page.route("**/health", lambda route: route.fulfill(json=health))
+    for told, words in [([], "in the graph, but for a few"), (graphs, "75 % in the graph"), (hidden, "–")]:
+        health["graphs"] = told
+        window.go("collections")
+        expect(cells.get_by_role("cell").nth(3)).to_contain_text(words)
+        expect(window.page.get_by_role("row").filter(has_text="demo")).not_to_contain_text("in the graph")

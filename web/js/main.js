@@ -1,12 +1,13 @@
 // The start: which view is shown, what happens when the server goes away or wants a key.
 
-import { parse } from "./core/address.js";
+import { link, parse } from "./core/address.js";
 import { ApiError, api, events } from "./core/api.js";
+import { read } from "./core/parameters.js";
 import { session } from "./core/session.js";
 import { makeShell } from "./core/shell.js";
-import { put } from "./ui/dom.js";
+import { h, put } from "./ui/dom.js";
 import { askForKey } from "./ui/key_dialog.js";
-import { empty, failed, waiting } from "./ui/notice.js";
+import { empty, failed, message, waiting } from "./ui/notice.js";
 
 // Each view is fetched when it is first shown, and the rest of them once something is shown.
 const VIEWS = {
@@ -31,30 +32,55 @@ let asking = null,
   isAway = false;
 const shell = makeShell({ changeKey: () => need("Another key changes what this page may do.") });
 
-function loaderOf([place = "collections", name, view = "records"]) {
-  return place === "collections" && name ? OF_COLLECTION[view] : VIEWS[place];
+// { name, load } of the view that a path leads to, or null. Only names that are written above are views.
+function viewAt([place = "collections", collection, tab = "records"]) {
+  const [views, name] = place === "collections" && collection ? [OF_COLLECTION, tab] : [VIEWS, place];
+  return Object.hasOwn(views, name) ? { name, load: views[name] } : null;
 }
+
+// What the address says: { path, view, query, problems }, or { node } where it leads to no view.
+function destination() {
+  const { path, query: raw } = parse(location.hash);
+  const nowhere = (title, text) => ({ path: path ?? [], node: empty({ title, text, icon: "warn", actions: home() }) });
+  if (path === null) return nowhere("The address cannot be read", "A percent sign in it stands for no character.");
+  const view = viewAt(path);
+  if (!view) return nowhere("There is no such view", "The address may be mistyped.");
+  const { values: query, problems } = read(view.name, raw);
+  const deciding = problems.filter(({ decides }) => decides);
+  if (deciding.length === 0) return { path, view, query, problems };
+  const without = h("a", { class: "button", href: link(path) }, "Show it without");
+  const text = deciding.map((each) => each.text).join(" ");
+  return { path, node: empty({ title: "The address cannot be read", text, icon: "warn", actions: [without] }) };
+}
+
+const home = () => [h("a", { class: "button", href: link(["collections"]) }, "All collections")];
 
 // Shows what the address says. `keepFocus`: the person did not ask to go somewhere else.
 async function show({ keepFocus = false } = {}) {
   leave.abort();
   leave = new AbortController();
   const { signal } = leave;
-  const { path, query } = parse(location.hash);
-  shell.at(path.length ? path : ["collections"]);
+  const to = destination();
+  shell.at(to.path.length ? to.path : ["collections"]);
   document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
-  const load = loaderOf(path);
-  if (!load) {
-    put(shell.main, empty({ title: "There is no such view", text: "The address may be mistyped." }));
-    return;
-  }
+  if (to.node) {
+    document.title = "Drumlin";
+    put(shell.main, to.node);
+  } else await showView(to, signal);
+  if (signal.aborted || keepFocus) return;
+  shell.main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+async function showView({ path, view: { load }, query, problems }, signal) {
   const late = setTimeout(() => put(shell.main, waiting()), 150);
   try {
     const view = await load().catch(broken);
     const node = await view.show({ path, query, signal, reload: () => show({ keepFocus: true }) });
     clearTimeout(late);
     if (signal.aborted) return;
-    put(shell.main, node);
+    const told = problems.map(({ text }) => message(text, "warn"));
+    put(shell.main, told, node);
     document.title = `${view.title(path)} · Drumlin`;
     fetchRest();
   } catch (error) {
@@ -73,10 +99,6 @@ async function show({ keepFocus = false } = {}) {
       failed(error instanceof ApiError ? error : Object.assign(error, { status: -1 }), () => show()),
     );
     if (!(error instanceof ApiError)) console.error(error);
-  }
-  if (!keepFocus) {
-    shell.main.focus({ preventScroll: true });
-    scrollTo(0, 0);
   }
 }
 
@@ -168,7 +190,7 @@ async function start(how) {
         icon: "key",
       }),
     );
-    shell.at(parse(location.hash).path);
+    shell.at(parse(location.hash).path ?? []);
     await need("This server answers only to keys.");
     return;
   }

@@ -1,29 +1,25 @@
 // The address: every view and query is in the fragment, as #/collections/notes/records?where=…, so that a link or a
-// reload shows the same. Tenant and database go with every link.
+// reload shows the same. Tenant and database go with every link. What the query may hold is in parameters.js.
+
+import { written } from "./parameters.js";
 
 const KEPT = ["tenant", "database"];
 
-// { path: ["collections", "notes"], query: { where: "…" } } of a fragment.
+// { path: ["collections", "notes"], query: { where: "…" } } of a fragment, the query as it stands there. The path is
+// null where a percent sign in it stands for nothing.
 export function parse(fragment) {
   const text = fragment.replace(/^#\/?/, "");
   const mark = text.indexOf("?");
-  const path = (mark < 0 ? text : text.slice(0, mark))
-    .split("/")
-    .filter((part) => part !== "")
-    .map(decoded);
   const query = Object.fromEntries(new URLSearchParams(mark < 0 ? "" : text.slice(mark + 1)));
-  return { path, query };
-}
-
-function decoded(part) {
   try {
-    return decodeURIComponent(part);
+    const parts = (mark < 0 ? text : text.slice(0, mark)).split("/").filter((part) => part !== "");
+    return { path: parts.map(decodeURIComponent), query };
   } catch {
-    return part;
+    return { path: null, query };
   }
 }
 
-// The fragment of a view; query values that are empty are left out.
+// The fragment of a view; values that are empty are left out.
 export function link(path, query = {}) {
   const here = parse(location.hash).query;
   const all = new URLSearchParams();
@@ -31,7 +27,8 @@ export function link(path, query = {}) {
     ...Object.fromEntries(KEPT.map((name) => [name, here[name]])),
     ...query,
   })) {
-    if (value !== undefined && value !== null && value !== "") all.set(name, value);
+    const text = written(value);
+    if (text !== undefined) all.set(name, text);
   }
   const search = all.toString();
   return `#/${path.map(encodeURIComponent).join("/")}${search ? `?${search}` : ""}`;
@@ -46,16 +43,7 @@ export function place() {
 // Changes values of the query without showing the view anew. With `step`, the browser's way back leads here.
 export function amend(patch, { step = false } = {}) {
   const { path, query } = parse(location.hash);
+  if (path === null) return;
   const target = link(path, { ...query, ...patch });
   if (target !== location.hash) history[step ? "pushState" : "replaceState"](null, "", target);
-}
-
-// A value of the query that is JSON, such as a list of ids; `otherwise` if it is missing or cannot be read.
-export function json(text, otherwise) {
-  if (!text) return otherwise;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return otherwise;
-  }
 }

@@ -23,7 +23,7 @@ const RULES = [
     ({ now }) =>
       now("drumlin_collections_damaged") > 0 &&
       `${integer(now("drumlin_collections_damaged"))} of the collections are damaged.`,
-    "drumlin verify says which objects; restore makes a collection of the last sound version.",
+    "Fork what was there before the damage; drumlin verify says which objects it is in.",
   ],
   [
     "bad",
@@ -47,7 +47,7 @@ const RULES = [
   [
     "warn",
     ({ now }) =>
-      now("drumlin_commits_unflushed") > 2000 &&
+      now("drumlin_commits_unflushed") > 256 * Math.max(8, now("drumlin_collections")) &&
       `${integer(now("drumlin_commits_unflushed"))} commits are in no segment yet.`,
     "Maintenance does not keep up, or DRUMLIN_MAINTENANCE is false everywhere. The next start will read many small objects.",
   ],

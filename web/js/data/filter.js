@@ -100,19 +100,3 @@ export function toRows(where) {
   const conditions = parts.map(row);
   return conditions.includes(null) ? null : { joiner, conditions };
 }
-
-// Both, or the one there is.
-export function both(where, more) {
-  if (!where || !more) return where ?? more ?? null;
-  return { $and: [where, more] };
-}
-
-// The filter in an address; undefined where its JSON cannot be read.
-export function fromAddress(text) {
-  if (!text) return null;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -1,46 +1,26 @@
 // What a person asks for in the search view, and the body of the request that it comes to.
 
-import { json } from "../core/address.js";
-import { fromAddress } from "./filter.js";
-
 // Marks of found words: characters of the private use area, so that no document has them by chance, and none of the
 // page's text becomes markup.
 export const MARK = ["\uE000", "\uE001"];
 
-// The query of an address as values.
-export function read(query) {
-  const number = (text) => (text && Number.isFinite(Number(text)) ? Number(text) : undefined);
-  return {
-    by: query.by ?? "text",
-    text: query.text ?? "",
-    mode: query.mode ?? "",
-    like: json(query.like, []),
-    unlike: json(query.unlike, []),
-    vector: query.vector ?? "",
-    k: number(query.k) ?? 10,
-    ef: number(query.ef),
-    exact: query.exact === "1",
-    where: fromAddress(query.where) ?? null,
-    facets: json(query.facets, null),
-    version: number(query.version),
-  };
+const HITS = 10;
+
+// What an address asks for, with what is the default where it says nothing.
+export function asked({ by = "text", text = "", mode = "", like = [], unlike = [], vector = "", k = HITS, ...rest }) {
+  const { ef, exact = false, where = null, facets = null, version } = rest;
+  return { by, text, mode, like, unlike, vector, k, ef, exact, where, facets, version };
 }
 
 // The reverse, without what is the default.
-export function write(asked) {
-  const list = (ids) => (ids.length > 0 ? JSON.stringify(ids) : undefined);
+export function parameters({ by, text, mode, like, unlike, vector, k, ef, exact, where, facets }) {
+  const list = (ids) => (ids.length > 0 ? ids : undefined);
   return {
-    by: asked.by === "text" ? undefined : asked.by,
-    text: asked.text,
-    mode: asked.mode,
-    like: list(asked.like),
-    unlike: list(asked.unlike),
-    vector: asked.vector,
-    k: asked.k === 10 ? undefined : asked.k,
-    ef: asked.ef,
-    exact: asked.exact ? "1" : undefined,
-    where: asked.where ? JSON.stringify(asked.where) : undefined,
-    facets: asked.facets ? JSON.stringify(asked.facets) : undefined,
+    by: by === "text" ? undefined : by,
+    like: list(like),
+    unlike: list(unlike),
+    k: k === HITS ? undefined : k,
+    ...{ text, mode, vector, ef, exact, where, facets },
   };
 }
 

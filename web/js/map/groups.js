@@ -2,6 +2,7 @@
 
 import { api } from "../core/api.js";
 import { figure, short } from "../core/format.js";
+import { valueOf } from "../data/metadata.js";
 import { rowsMatching } from "./selection.js";
 
 export const MOST = 20,
@@ -13,18 +14,21 @@ const RANGES = 7;
 export async function groupBy(name, key, layout, signal) {
   const of = new Uint8Array(layout.count).fill(OTHERS);
   const conditions = key ? await conditionsFor(name, key, signal) : { list: [], isRange: false };
-  const names = [];
-  for (const { text, where } of conditions.list) {
-    const rows = await rowsMatching(name, where, layout, signal);
-    for (const row of rows) of[row] = names.length;
-    names.push({ name: text, count: rows.length });
-  }
+  const all = await Promise.all(conditions.list.map(({ where }) => rowsMatching(name, where, layout, signal)));
+  all.forEach((rows, group) => {
+    for (const row of rows) of[row] = group;
+  });
+  const names = conditions.list.map(({ text }, group) => ({ name: text, count: all[group].length }));
   return { of, names, isRange: conditions.isRange };
 }
 
 async function conditionsFor(name, key, signal) {
-  const ask = async (facet) => (await api.on(name, "facets", { facets: { [key]: facet } }, { signal })).facets[key];
+  const ask = async (facet) => {
+    const { facets } = await api.on(name, "facets", { facets: { [key]: facet } }, { signal });
+    return valueOf(facets, key);
+  };
   const numbers = await ask({ range: true });
+  if (!numbers) return { list: [], isRange: false };
   const values = await ask({ values: MOST }).catch(() => null);
   if (!values || (values.distinct > MOST && numbers.numbers > 0)) return { list: ranges(key, numbers), isRange: true };
   return {

@@ -2,7 +2,6 @@
 
 import { api } from "../core/api.js";
 import { readStream } from "../data/arrow.js";
-import { load } from "./layout.js";
 
 // The rows whose points lie within a polygon [[x, y], …]: even-odd rule, bounding box first.
 export function rowsWithin({ x, y, count }, polygon) {
@@ -22,12 +21,8 @@ export function rowsWithin({ x, y, count }, polygon) {
   return rows;
 }
 
-// The ids within a polygon, for other views: the map is loaded for it.
-export async function idsWithin(name, polygon, signal) {
-  const { layout } = await load(name, signal);
-  if (!layout || polygon.length < 3) return [];
-  return rowsWithin(layout, polygon).map((row) => layout.ids.text(row));
-}
+// The ids of the records within a polygon.
+export const idsWithin = (layout, polygon) => rowsWithin(layout, polygon).map((row) => layout.ids.text(row));
 
 // The rows of the records that match a filter.
 export async function rowsMatching(name, where, layout, signal) {

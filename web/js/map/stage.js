@@ -10,7 +10,9 @@ import { webgl } from "./webgl.js";
 
 const HOVER_PX = 10,
   LASSO_STEP_PX = 4,
-  PAN_PX = 60;
+  PAN_PX = 60,
+  // What the tools take of the height.
+  TOOLS_PX = 52;
 
 export class Stage {
   // on: { hover(row, px, py), pick(row), lasso(polygon), moved(view) }
@@ -84,10 +86,8 @@ export class Stage {
 
   whole(width, height) {
     const { left, right, bottom, top } = this.layout.bounds;
-    return {
-      centre: [(left + right) / 2, (bottom + top) / 2],
-      zoom: 0.92 * Math.min(width / (right - left || 1), height / (top - bottom || 1)),
-    };
+    const zoom = 0.94 * Math.min(width / (right - left || 1), (height - TOOLS_PX) / (top - bottom || 1));
+    return { centre: [(left + right) / 2, (bottom + top) / 2 + TOOLS_PX / 2 / zoom], zoom };
   }
 
   recolour() {

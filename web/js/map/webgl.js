@@ -6,19 +6,23 @@ const VERTEX = `
 attribute float x; attribute float y; attribute float group;
 uniform vec2 centre; uniform vec2 scale; uniform float size; uniform vec3 colours[22]; uniform float opacity;
 varying vec4 colour;
+varying float pixel;
 void main() {
   // The centre is taken off first: otherwise the digits of a float run out at high zoom.
   gl_Position = vec4((vec2(x, y) - centre) * scale, 0.0, 1.0);
-  gl_PointSize = group > 20.5 ? size * 0.8 : size;
+  gl_PointSize = (group > 20.5 ? size * 0.8 : size) + 1.0;
+  pixel = min(0.25, 1.0 / gl_PointSize);
   colour = vec4(colours[int(group + 0.5)], opacity);
 }`;
 const FRAGMENT = `
 precision mediump float;
 varying vec4 colour;
+varying float pixel;
 void main() {
-  float edge = length(gl_PointCoord - vec2(0.5));
-  if (edge > 0.5) discard;
-  gl_FragColor = vec4(colour.rgb * colour.a, colour.a);
+  // The outermost pixel fades, else small circles look cut.
+  float cover = 1.0 - smoothstep(0.5 - pixel, 0.5, length(gl_PointCoord - vec2(0.5)));
+  if (cover <= 0.0) discard;
+  gl_FragColor = vec4(colour.rgb * colour.a, colour.a) * cover;
 }`;
 
 // null where the browser has no WebGL.

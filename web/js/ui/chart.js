@@ -18,6 +18,7 @@ export function lineChart({ title, series, text, note, limitName }) {
     preserveAspectRatio: "none",
     role: "img",
     tabindex: "0",
+    "aria-label": title,
   });
   const legend = h("div", { class: "legend-row" });
   const latest = series.map(() => h("b", {}, "–"));

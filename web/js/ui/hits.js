@@ -49,7 +49,7 @@ export function told({ hits, ms, answer, info, recall, name }) {
         "a",
         {
           href: link(["collections", name, "map"], {
-            mark: JSON.stringify(hits.slice(0, ON_THE_MAP).map(({ id }) => id)),
+            mark: hits.slice(0, ON_THE_MAP).map(({ id }) => id),
           }),
         },
         "Show on the map",

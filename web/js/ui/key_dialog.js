@@ -13,19 +13,25 @@ export function askForKey(why) {
     const text = input({ type: "password", autocomplete: "off", required: "" });
     const problem = h("p", { class: "problem", role: "alert" });
     const submit = async () => {
-      session.key = text.value.trim();
+      const key = text.value.trim();
+      put(problem);
+      if (!/^[!-~]+$/.test(key)) {
+        put(problem, "A key has letters, digits and signs of ASCII only.");
+        return;
+      }
       try {
-        session.grant = await api.key();
-        if (session.grant.scope) {
-          accepted = true;
-          dialog.close();
+        // The present key stays until the server knows the new one.
+        const grant = await api.key({ headers: { "x-api-key": key } });
+        if (!grant.scope) {
+          put(problem, "The server does not know this key, or it has expired.");
           return;
         }
-        put(problem, "The server does not know this key, or it has expired.");
+        Object.assign(session, { key, grant });
+        accepted = true;
+        dialog.close();
       } catch (error) {
         put(problem, error.message);
       }
-      session.key = null;
     };
     const dialog = openDialog({
       title: "A key, please",

@@ -3,6 +3,7 @@
 import { link } from "../core/address.js";
 import { api } from "../core/api.js";
 import { short } from "../core/format.js";
+import { copyButton } from "./copy.js";
 import { area, button, field, input, linkButton } from "./controls.js";
 import { spark } from "./chart.js";
 import { confirm, openDialog } from "./dialog.js";
@@ -72,12 +73,10 @@ export function openRecord({ name, id, version, changed, closed }) {
       "div",
       { class: "row" },
       record.embedding &&
-        linkButton(
-          "More like this",
-          link(["collections", name, "search"], { by: "record", like: JSON.stringify([id]) }),
-          { icon: "search" },
-        ),
-      linkButton("On the map", link(["collections", name, "map"], { mark: JSON.stringify([id]), near: id }), {
+        linkButton("More like this", link(["collections", name, "search"], { by: "record", like: [id] }), {
+          icon: "search",
+        }),
+      linkButton("On the map", link(["collections", name, "map"], { mark: [id], near: id }), {
         icon: "map",
       }),
       version === undefined && button("Edit", { icon: "edit", needs: "write", click: () => edit(record) }),
@@ -128,18 +127,7 @@ function embedding(values) {
     h(
       "div",
       { class: "row" },
-      button("Copy numbers", {
-        icon: "copy",
-        kind: "compact",
-        click: async () => {
-          try {
-            await navigator.clipboard.writeText(JSON.stringify(values));
-            notify("Copied the embedding.");
-          } catch {
-            notify("The browser does not allow copying here.", "error");
-          }
-        },
-      }),
+      copyButton(JSON.stringify(values), { title: "Copy numbers", done: "Copied the embedding." }),
     ),
   );
 }
@@ -158,7 +146,11 @@ function form({ name, record, done }) {
       put(problem, `Metadata: ${error.message}`);
       return;
     }
-    const gone = Object.keys(record.metadata ?? {}).filter((key) => !(key in wanted));
+    if (typeof wanted !== "object" || wanted === null || Array.isArray(wanted)) {
+      put(problem, "Metadata is an object of keys and values in JSON.");
+      return;
+    }
+    const gone = Object.keys(record.metadata ?? {}).filter((key) => !Object.hasOwn(wanted, key));
     const change = { id: record.id, metadata: { ...wanted, ...Object.fromEntries(gone.map((key) => [key, null])) } };
     if (text.value !== (record.document ?? "")) change.document = text.value === "" ? null : text.value;
     if (uri.value !== (record.uri ?? "")) change.uri = uri.value === "" ? null : uri.value;

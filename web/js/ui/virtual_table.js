@@ -215,8 +215,8 @@ export class VirtualTable {
   }
 
   reset() {
-    const heads = this.columns.map(({ name, width, kind }) => {
-      const side = kind === "number" ? "number" : "";
+    const heads = this.columns.map(({ name, width, kind = "" }) => {
+      const side = kind === "id" ? "" : kind;
       const vars = { "--w": `${width}px` };
       return h("div", { class: `grid-cell ${side}`, role: "columnheader", vars, title: name }, name);
     });

@@ -1,13 +1,19 @@
 // What lies in the bucket, and what it costs.
 
 import { api, call } from "../core/api.js";
-import { bytes, count, integer } from "../core/format.js";
+import { bytes, count, figure, integer, seconds } from "../core/format.js";
+import { rate, sum } from "../data/metrics.js";
+import { watch } from "../data/readings.js";
 import { bars } from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { h, put } from "../ui/dom.js";
 import { heading } from "../ui/heading.js";
 import { failed, message } from "../ui/notice.js";
+import { table } from "../ui/table.js";
+import { tile } from "../ui/tile.js";
 
 export const title = () => "Bucket";
+
+const READINGS_A_MINUTE = 30;
 
 export async function show({ signal, reload }) {
   const health = await api.health({ signal });
@@ -22,12 +28,7 @@ export async function show({ signal, reload }) {
     if (error.name === "AbortError") throw error;
     return [top, connection(storage), failed(error, reload)];
   }
-  return [
-    top,
-    connection(storage),
-    tiles(found),
-    h("div", { class: "columns-2" }, kinds(found), costs(found)),
-  ];
+  return [top, connection(storage), tiles(found, signal), h("div", { class: "columns-2" }, kinds(found), costs(found))];
 }
 
 const PROVIDERS = { s3: "S3", r2: "Cloudflare R2", gcs: "Google Cloud Storage", azure: "Azure", dropbox: "Dropbox" };
@@ -46,24 +47,34 @@ function connection({ connected, failing = [], last_error: words }) {
   );
 }
 
-function tile(name, value, more) {
-  return h(
-    "div",
-    { class: "tile" },
-    h("span", { class: "name" }, name),
-    h("span", { class: "value" }, value),
-    h("span", { class: "more" }, more),
-  );
-}
-
-function tiles({ kinds: all = [], garbage = {} }) {
-  const sum = (what) => all.reduce((n, each) => n + each[what], 0);
+function tiles({ kinds: all = [], garbage = {} }, signal) {
+  const total = (what) => all.reduce((n, each) => n + each[what], 0);
+  const live = Array.from({ length: 3 }, () => ({ value: h("span", {}, "–"), more: h("span", {}) }));
+  watch(signal, (readings) => tellTraffic(readings, live));
+  const [calls, moved, lag] = live;
   return h(
     "div",
     { class: "tiles" },
-    tile("Stored", bytes(sum("bytes")), count(sum("objects"), "object")),
+    tile("Stored", bytes(total("bytes")), count(total("objects"), "object")),
     tile("Garbage", bytes(garbage.bytes), `${count(garbage.objects ?? 0, "object")}, to be collected`),
+    tile("Requests a minute", calls.value, calls.more),
+    tile("Sent a minute", moved.value, moved.more),
+    tile("Lag", lag.value, lag.more),
   );
+}
+
+// By the readings of this page, of the last minute at most.
+function tellTraffic(readings, [calls, moved, lag]) {
+  const now = readings.at(-1),
+    before = readings[Math.max(0, readings.length - READINGS_A_MINUTE)];
+  put(lag.value, seconds(sum(now.metrics, "drumlin_lag_seconds")));
+  put(lag.more, "since other servers' writes were looked for");
+  if (before === now) return;
+  const minute = (name) => 60 * rate(before, now, name);
+  put(calls.value, figure(minute("drumlin_bucket_calls_total")));
+  put(calls.more, `of this server, ${integer(sum(now.metrics, "drumlin_bucket_calls_total"))} since the start`);
+  put(moved.value, bytes(minute("drumlin_bucket_sent_bytes_total")));
+  put(moved.more, `${bytes(minute("drumlin_bucket_received_bytes_total"))} received`);
 }
 
 function kinds({ kinds: all = [] }) {
@@ -80,52 +91,40 @@ function kinds({ kinds: all = [] }) {
   );
 }
 
-const dollars = (n) => (Number.isFinite(n) ? `$ ${n.toFixed(2)}` : "–");
+function dollars(n) {
+  if (!Number.isFinite(n)) return "–";
+  return n > 0 && n < 0.005 ? "< $ 0.01" : `$ ${n.toFixed(2)}`;
+}
 
 function costs({ costs: all = [] }) {
   // Before an hour of requests was counted only storage is told.
   const totals = all.map(({ total }) => total).filter(Number.isFinite);
   const least = totals.length > 1 ? Math.min(...totals) : undefined;
+  const amounts = ["Storage", "Requests", "Traffic", "Total"].map((name) => ({ name, isNumber: true }));
+  const row = ({ provider, storage, requests, traffic, total }) =>
+    h(
+      "tr",
+      {},
+      h(
+        "th",
+        { scope: "row" },
+        provider,
+        " ",
+        least !== undefined && total === least && h("span", { class: "badge good plain" }, "least"),
+      ),
+      [storage, requests, traffic].map((each) => h("td", { class: "number" }, dollars(each))),
+      h("td", { class: "number" }, h("b", {}, dollars(total))),
+    );
   return h(
     "section",
     { class: "card" },
     h("h2", {}, "A month at list prices"),
-    h(
-      "div",
-      { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Costs" },
+    table("Costs", [{ name: "Provider" }, ...amounts], h("tbody", {}, all.map(row))),
+    totals.length === 0 &&
       h(
-        "table",
-        { class: "table" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", { scope: "col" }, "Provider"),
-            ["Storage", "Requests", "Traffic", "Total"].map((each) => h("th", { class: "number", scope: "col" }, each)),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          all.map(({ provider, storage, requests, traffic, total }) =>
-            h(
-              "tr",
-              {},
-              h(
-                "th",
-                { scope: "row" },
-                provider,
-                " ",
-                least !== undefined && total === least && h("span", { class: "badge good plain" }, "least"),
-              ),
-              [storage, requests, traffic].map((each) => h("td", { class: "number" }, dollars(each))),
-              h("td", { class: "number" }, h("b", {}, dollars(total))),
-            ),
-          ),
-        ),
+        "p",
+        { class: "quiet small" },
+        "Requests and traffic are priced once this server has counted them for an hour.",
       ),
-    ),
   );
 }

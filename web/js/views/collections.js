@@ -1,6 +1,6 @@
 // All collections of a database: how large they are, what state they are in, and what the server does right now.
 
-import { link, parse } from "../core/address.js";
+import { link } from "../core/address.js";
 import { api, call } from "../core/api.js";
 import { bytes, count, figure, integer } from "../core/format.js";
 import { rate, sum } from "../data/metrics.js";
@@ -9,14 +9,16 @@ import { button, field, input, select } from "../ui/controls.js";
 import { openDialog } from "../ui/dialog.js";
 import { h, put } from "../ui/dom.js";
 import { heading } from "../ui/heading.js";
-import { empty, message, notify } from "../ui/notice.js";
+import { damage } from "../ui/fork.js";
+import { empty, notify } from "../ui/notice.js";
 import { indexState, stateBadge } from "../ui/collection_state.js";
+import { table } from "../ui/table.js";
+import { tile } from "../ui/tile.js";
 
 export const title = () => "Collections";
 
-export async function show({ signal }) {
+export async function show({ query, signal }) {
   const [collections, health] = await Promise.all([api.collections({ signal }), api.health({ signal })]);
-  const { query } = parse(location.hash);
   const actions = [
     button("Database", { kind: "bare", click: () => chooseDatabase(query) }),
     button("New collection", { icon: "plus", kind: "primary", needs: "write", click: create }),
@@ -26,7 +28,7 @@ export async function show({ signal }) {
       ? `Database ${query.database ?? "default_database"} of ${query.tenant ?? "default_tenant"}`
       : null;
   if (collections.length === 0) return [heading("Collections", { lead, actions }), nothing()];
-  return [heading("Collections", { lead, actions }), tiles(collections, health, signal), table(collections, health)];
+  return [heading("Collections", { lead, actions }), tiles(collections, health, signal), list(collections, health)];
 }
 
 function createBySnippet() {
@@ -43,18 +45,6 @@ function nothing() {
     code: createBySnippet(),
     actions: [button("New collection", { icon: "plus", kind: "primary", needs: "write", click: create })],
   });
-}
-
-// A figure with what it means.
-function tile(name, value, more, part) {
-  return h(
-    "div",
-    { class: "tile" },
-    h("span", { class: "name" }, name),
-    h("span", { class: "value" }, value),
-    h("span", { class: "more" }, more),
-    part !== undefined && h("div", { class: "progress", "aria-hidden": "true" }, h("i", { vars: { "--part": part } })),
-  );
 }
 
 function tiles(collections, health, signal) {
@@ -106,15 +96,23 @@ function columnsFor(collections, health) {
     ["In the bucket", true, (each) => bytes(each.bucket_bytes)],
     ["State", false, stateBadge],
     ["Version", true, version],
+    ["Views", false, views],
   ];
   const tellsBytes = collections.some((each) => each.memory_bytes !== undefined || each.bucket_bytes !== undefined);
   return tellsBytes ? columns : columns.filter(([name]) => name !== "Memory" && name !== "In the bucket");
 }
 
-function table(collections, health) {
+function views({ name }) {
+  const to = (view, text) => {
+    const href = link(["collections", name, view]);
+    return h("a", { class: "button compact", href, "aria-label": `${text} ${name}` }, text);
+  };
+  return h("span", { class: "row" }, to("search", "Search"), to("map", "Map"));
+}
+
+function list(collections, health) {
   const columns = columnsFor(collections, health);
   const number = (isNumber) => (isNumber ? "number" : "");
-  const head = columns.map(([name, isNumber]) => h("th", { class: number(isNumber), scope: "col" }, name));
   const cell = (each, [, isNumber, value], i) =>
     i === 0
       ? h("th", { class: "strong", scope: "row" }, value(each))
@@ -126,19 +124,14 @@ function table(collections, health) {
       columns.map((column, i) => cell(each, column, i)),
     ),
   );
-  const whole = h("table", { class: "table" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
+  const heads = columns.map(([name, isNumber]) => ({ name, isNumber, isUnseen: name === "Views" }));
   const damaged = collections.filter(({ state }) => state === "damaged");
   return h(
     "div",
-    { class: "card flush" },
-    h("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Collections" }, whole),
+    { class: "stack" },
     damaged.map(damage),
+    h("div", { class: "card flush" }, table("Collections", heads, h("tbody", {}, rows))),
   );
-}
-
-function damage({ name, cause = "an object does not check out", key = "unknown object" }) {
-  const todo = "drumlin verify tells what is lost; restore makes a collection of the last sound version.";
-  return message(`${name} is damaged: ${cause} (${key}).`, "bad", h("div", {}, todo));
 }
 
 function create() {

@@ -4,37 +4,47 @@ import { link } from "../core/address.js";
 import { api, send, url } from "../core/api.js";
 import { bytes, seconds } from "../core/format.js";
 import { session } from "../core/session.js";
+import { danger } from "../data/danger.js";
 import { example, outline, resolve } from "../data/example.js";
 import { curl, python } from "../data/snippets.js";
 import { area, button, field, input } from "../ui/controls.js";
 import { confirm } from "../ui/dialog.js";
 import { h, put } from "../ui/dom.js";
 import { heading } from "../ui/heading.js";
-import { empty, message, notify } from "../ui/notice.js";
+import { copyButton } from "../ui/copy.js";
+import { empty, message } from "../ui/notice.js";
 
 export const title = (path) => (path[2] ? `${path[1].toUpperCase()} ${path[2]}` : "Console");
 
 const LONGEST_SHOWN = 200_000;
-const DANGEROUS = (method, path) => method === "delete" || /\/(reset|delete)$/.test(path);
 
 export async function show({ path: [, method, path], query, signal }) {
   const description = await api.openapi({ signal });
-  const operation = description.paths[path]?.[method];
+  const operation = operationAt(description, method, path);
+  const chosen = operation
+    ? route(new Operation(description, method, path, operation, query, signal))
+    : empty({
+        title: "Choose a route",
+        text: "Each has an example to send from here, and the same as a line of curl and of Python.",
+        icon: "console",
+      });
+  const skip =
+    operation &&
+    button("Skip to the route", {
+      kind: "compact unseen-without-focus",
+      click: () => chosen.querySelector("h2").focus(),
+    });
   return [
     heading("Console", { lead: description.info.description }),
-    h(
-      "div",
-      { class: "console" },
-      routes(description, method, path),
-      operation
-        ? route(new Operation(description, method, path, operation, query, signal))
-        : empty({
-            title: "Choose a route",
-            text: "Each has an example to send from here, and the same as a line of curl and of Python.",
-            icon: "console",
-          }),
-    ),
+    skip,
+    h("div", { class: "console" }, routes(description, method, path), chosen),
   ];
+}
+
+// Only what the description itself has is a route.
+function operationAt({ paths }, method, path) {
+  const methods = path !== undefined && Object.hasOwn(paths, path) ? paths[path] : {};
+  return method !== undefined && Object.hasOwn(methods, method) ? methods[method] : null;
 }
 
 function routes(description, method, path) {
@@ -91,6 +101,13 @@ class Operation {
       ? JSON.stringify(example(method, path, content[this.media].schema, description), null, 2)
       : "";
     for (const { name } of this.parameters) if (query[`p.${name}`]) this.values[name] = query[`p.${name}`];
+    this.scopes = [...new Set((operation.security ?? []).flatMap((form) => Object.values(form).flat()))];
+  }
+
+  // What is to be confirmed before it is sent.
+  get danger() {
+    const { method, path, scopes, values } = this;
+    return danger({ method, path, target: this.target().path, scopes, values });
   }
 
   // The path with its parameters in place; a parameter of files may have slashes.
@@ -125,7 +142,7 @@ class Operation {
     const { path, query } = this.target();
     const request = {
       method: this.method.toUpperCase(),
-      url: decodeURI(url(path, query).href).replaceAll(" ", "%20"),
+      url: this.missing().reduce((href, name) => href.replaceAll(`%7B${name}%7D`, `{${name}}`), url(path, query).href),
       body: this.media ? this.body : "",
       media: this.media === "*/*" ? "application/octet-stream" : this.media,
       hasKey: Boolean(session.key),
@@ -139,7 +156,8 @@ function route(operation) {
     method,
     path,
     description,
-    operation: { summary, description: about, security },
+    operation: { summary, description: about },
+    scopes,
   } = operation;
   const snippets = h("div", { class: "stack-s" }),
     answer = h("div", { class: "stack-s", "aria-live": "polite" });
@@ -147,7 +165,6 @@ function route(operation) {
     const { curl: line, python: code } = operation.asText();
     put(snippets, snippet("curl", line), snippet("Python, with httpx", code));
   };
-  const scopes = [...new Set((security ?? []).flatMap((form) => Object.values(form).flat()))];
   const submit = (event) => {
     event.preventDefault();
     run(operation, answer);
@@ -159,7 +176,13 @@ function route(operation) {
     h(
       "div",
       { class: "stack-s" },
-      h("h2", {}, h("span", { class: `method ${method}` }, method.toUpperCase()), " ", h("code", {}, path)),
+      h(
+        "h2",
+        { tabindex: "-1" },
+        h("span", { class: `method ${method}` }, method.toUpperCase()),
+        " ",
+        h("code", {}, path),
+      ),
       h("p", {}, summary, ". ", about),
       scopes.length > 0 &&
         h("p", { class: "quiet small" }, `Needs a key that may ${scopes.join(" or ")}, if the server has keys.`),
@@ -172,7 +195,7 @@ function route(operation) {
       h(
         "div",
         { class: "row" },
-        button("Send", { kind: `primary ${DANGEROUS(method, path) ? "danger" : ""}`, type: "submit" }),
+        button("Send", { kind: `primary ${operation.danger ? "danger" : ""}`, type: "submit" }),
         h("span", { class: "quiet small" }, "It is carried out on this server."),
       ),
     ),
@@ -253,15 +276,8 @@ async function run(operation, node) {
     put(node, message(`Fill in ${missing.join(" and ")} first.`, "warn"));
     return;
   }
-  if (
-    DANGEROUS(operation.method, operation.path) &&
-    !(await confirm({
-      title: "Send this?",
-      text: `${operation.method.toUpperCase()} ${operation.target().path} deletes something.`,
-      action: "Send it",
-    }))
-  )
-    return;
+  const { danger: asked } = operation;
+  if (asked && !(await confirm({ ...asked, action: "Send it" }))) return;
   const { path, query } = operation.target();
   const hasBody = operation.media && operation.body !== "";
   const began = performance.now();
@@ -312,23 +328,7 @@ function snippet(name, text) {
   return h(
     "div",
     { class: "stack-s" },
-    h(
-      "div",
-      { class: "spread" },
-      h("h3", {}, name),
-      button("Copy", {
-        icon: "copy",
-        kind: "compact",
-        click: async () => {
-          try {
-            await navigator.clipboard.writeText(text);
-            notify("Copied.");
-          } catch {
-            notify("The browser does not allow copying here.", "error");
-          }
-        },
-      }),
-    ),
+    h("div", { class: "spread" }, h("h3", {}, name), copyButton(text, { label: `Copy the line of ${name}` })),
     h("pre", { class: "block wrap", tabindex: "0" }, text),
   );
 }

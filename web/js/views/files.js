@@ -10,17 +10,25 @@ import { confirm } from "../ui/dialog.js";
 import { h, put } from "../ui/dom.js";
 import { heading } from "../ui/heading.js";
 import { empty, notify, notifyError } from "../ui/notice.js";
+import { table } from "../ui/table.js";
 
 export const title = () => "Files";
 
 const PAGE = 200;
+const COLUMNS = [
+  { name: "Name" },
+  { name: "Size", isNumber: true },
+  { name: "Kind" },
+  { name: "Uploaded" },
+  { name: "Actions", isUnseen: true },
+];
 const pathOf = (name) => `api/files/${name.split("/").map(encodeURIComponent).join("/")}`;
 
 export async function show({ query, signal, reload }) {
   const first = await list({ prefix: query.prefix, signal });
   const search = input({
     type: "search",
-    class: "medium",
+    class: "wide",
     placeholder: "Names that begin with…",
     "aria-label": "Names that begin with",
     value: query.prefix ?? "",
@@ -44,19 +52,18 @@ export async function show({ query, signal, reload }) {
       empty({
         title: query.prefix ? "No such name" : "No files yet",
         icon: "files",
-        text: query.prefix
-          ? "No file's name begins so."
-          : "Drop one above, or: curl -T report.pdf …/api/files/report.pdf",
+        text: query.prefix ? "No file's name begins so." : "Drop one above, or send it from a program:",
+        code: query.prefix ? undefined : `curl -T report.pdf ${url("api/files/report.pdf")}`,
       }),
     ];
-  return [...top, table(first, { query, signal, reload })];
+  return [...top, listed(first, { query, signal, reload })];
 }
 
 function list({ prefix, after, signal }) {
   return call("GET", "api/files", { query: { ...place(), prefix, after, limit: PAGE }, signal });
 }
 
-function table(first, { query, signal, reload }) {
+function listed(first, { query, signal, reload }) {
   const body = h("tbody"),
     more = h("div", { class: "row" });
   const add = ({ files, next }) => {
@@ -76,37 +83,7 @@ function table(first, { query, signal, reload }) {
     );
   };
   add(first);
-  return h(
-    "div",
-    { class: "stack" },
-    h(
-      "div",
-      { class: "card flush" },
-      h(
-        "div",
-        { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Files" },
-        h(
-          "table",
-          { class: "table" },
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              h("th", { scope: "col" }, "Name"),
-              h("th", { class: "number", scope: "col" }, "Size"),
-              h("th", { scope: "col" }, "Kind"),
-              h("th", { scope: "col" }, "Uploaded"),
-              h("th", { scope: "col" }, h("span", { class: "unseen" }, "Actions")),
-            ),
-          ),
-          body,
-        ),
-      ),
-    ),
-    more,
-  );
+  return h("div", { class: "stack" }, h("div", { class: "card flush" }, table("Files", COLUMNS, body)), more);
 }
 
 function row(file, reload) {

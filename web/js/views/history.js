@@ -6,8 +6,9 @@ import { api } from "../core/api.js";
 import { bytes, count, integer, time } from "../core/format.js";
 import { button, field, input } from "../ui/controls.js";
 import { bars } from "../ui/chart.js";
-import { confirm, openDialog } from "../ui/dialog.js";
+import { confirm } from "../ui/dialog.js";
 import { h, put } from "../ui/dom.js";
+import { askForFork } from "../ui/fork.js";
 import { collectionHeading } from "../ui/heading.js";
 import { empty, failed, notify, notifyError, waiting } from "../ui/notice.js";
 
@@ -35,7 +36,7 @@ export async function show({ path: [, name], query, signal, reload }) {
       }),
     ];
   const compared = h("div", { class: "stack" });
-  if (query.from && query.to) compare(name, Number(query.from), Number(query.to), compared, signal);
+  if (query.from !== undefined && query.to !== undefined) compare(name, query.from, query.to, compared, signal);
   return [
     ...top,
     h(
@@ -44,7 +45,7 @@ export async function show({ path: [, name], query, signal, reload }) {
       `Each group of writes is a version. Version ${first.oldest} is the oldest that can be looked at.`,
     ),
     writers(first.versions),
-    comparison(name, first, query, compared, signal),
+    first.oldest < first.versions[0].version && comparison(name, first, query, compared, signal),
     compared,
     line(name, first, signal),
   ];
@@ -134,7 +135,7 @@ function entry(name, { version, at, writer, added, changed, deleted, bytes: wrot
           kind: "compact",
           label: `Fork from version ${version}`,
           needs: "write",
-          click: () => fork(name, version),
+          click: () => askForFork(name, version),
         }),
         button("Restore", {
           kind: "compact",
@@ -163,26 +164,6 @@ async function restore(name, version) {
   } catch (error) {
     notifyError(error);
   }
-}
-
-function fork(name, version) {
-  const copy = input({ required: "" });
-  const problem = h("p", { class: "problem", role: "alert" });
-  const dialog = openDialog({
-    title: `Fork ${name} from version ${version}`,
-    submit: async () => {
-      try {
-        await api.on(name, "fork", { name: copy.value.trim(), version });
-        dialog.close();
-        location.hash = link(["collections", copy.value.trim(), "records"]);
-      } catch (error) {
-        put(problem, error.message);
-      }
-    },
-    body: [field("Name of the fork", copy), problem],
-    foot: [button("Cancel", { click: () => dialog.close() }), button("Fork", { kind: "primary", type: "submit" })],
-  });
-  copy.focus();
 }
 
 function comparison(name, { versions, oldest }, query, node, signal) {

@@ -1,11 +1,12 @@
 // The collection in two dimensions: near points are near in meaning. Coloured by a metadata key, with a lasso, marked
 // hits and the neighbours of one record.
 
-import { amend, json, link } from "../core/address.js";
+import { amend, link } from "../core/address.js";
 import { api } from "../core/api.js";
 import { count, integer } from "../core/format.js";
 import { save } from "../core/save.js";
 import { jsonLines } from "../data/export.js";
+import { keysOf, valueOf } from "../data/metadata.js";
 import { DIMMED, OTHERS, groupBy } from "../map/groups.js";
 import { palette } from "../map/colours.js";
 import { load } from "../map/layout.js";
@@ -15,29 +16,25 @@ import { chips } from "../ui/chips.js";
 import { button, field, linkButton, segments, select } from "../ui/controls.js";
 import { h, put } from "../ui/dom.js";
 import { collectionHeading } from "../ui/heading.js";
-import { empty, failed, message, notify, notifyError } from "../ui/notice.js";
+import { invitation, mapInstead, outdated } from "../ui/map_making.js";
+import { empty, failed, notify, notifyError } from "../ui/notice.js";
 
 export const title = (path) => `${path[1]}: map`;
 
-const LOOK_MS = 700,
-  HOVER_MS = 120;
+const HOVER_MS = 120;
 
 export async function show(context) {
-  const {
-    path: [, name],
-    signal,
-    reload,
-  } = context;
+  const { path, signal, reload } = context;
+  const [, name] = path;
   const top = collectionHeading(name);
   let found;
   try {
     found = await load(name, signal);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    return [...top, failed(error, reload), invitation(name, reload)];
+    return [...top, failed(error, reload), invitation(name, "", reload)];
   }
-  if (found.state === "none") return [...top, invitation(name, reload)];
-  if (found.state === "progress") return [...top, progress(name, found.progress, signal, reload)];
+  if (found.state !== "ready") return [...top, mapInstead({ name, found, signal, reload })];
   if (found.layout.count === 0)
     return [
       ...top,
@@ -47,98 +44,19 @@ export async function show(context) {
     api.on(name, "get", { limit: 200, include: ["metadata"] }, { signal }),
     api.collection(name, { signal }),
   ]);
-  const view = [...top, found.layout.version !== info.version && outdated(name, found.layout.version, info.version, reload)];
-  return [...view, new MapView({ ...context, name, layout: found.layout, sample: sample.records }).node];
-}
-
-function invitation(name, reload) {
-  return empty({
-    title: "No map yet",
-    icon: "map",
-    text: "The server lays the records out in two dimensions, at low priority, and keeps the result in memory.",
-    actions: [
-      button("Make the map", {
-        icon: "map",
-        kind: "primary",
-        needs: "write",
-        click: async () => {
-          try {
-            await api.on(name, "map", {});
-            reload();
-          } catch (error) {
-            notifyError(error);
-          }
-        },
-      }),
-    ],
-  });
-}
-
-// Says that records have changed since the map was made, and offers a new one.
-function outdated(name, of, now, reload) {
-  const node = message(`This map is of version ${of}; the collection is at version ${now}.`, "");
-  const remake = async () => {
-    try {
-      const { progress: part } = await api.on(name, "map", {});
-      if (part === 1) return reload();
-      put(node, `A map of version ${now} is being made: ${Math.round(100 * part)} %.`);
-      if (node.isConnected) setTimeout(remake, LOOK_MS);
-    } catch (error) {
-      notifyError(error);
-    }
-  };
-  node.append(" ", button("Make it anew", { needs: "write", click: remake }));
-  return node;
-}
-
-function progress(name, part, signal, reload) {
-  const fill = h("i", { vars: { "--part": part } }),
-    told = h("span", { class: "number" }, `${Math.round(100 * part)} %`);
-  const bar = h(
-    "div",
-    {
-      class: "progress",
-      role: "progressbar",
-      "aria-label": "Progress of the map",
-      "aria-valuemin": "0",
-      "aria-valuemax": "100",
-      "aria-valuenow": String(Math.round(100 * part)),
-    },
-    fill,
-  );
-  const look = async () => {
-    if (signal.aborted) return;
-    try {
-      const found = await load(name, signal);
-      if (found.state !== "progress") {
-        reload();
-        return;
-      }
-      fill.style.setProperty("--part", found.progress);
-      bar.setAttribute("aria-valuenow", String(Math.round(100 * found.progress)));
-      put(told, `${Math.round(100 * found.progress)} %`);
-      setTimeout(look, LOOK_MS);
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      // Another look shows whether it passes; what does not is told by the view itself.
-      reload();
-    }
-  };
-  setTimeout(look, LOOK_MS);
-  return h(
-    "div",
-    { class: "card" },
-    h("div", { class: "spread" }, h("h2", {}, "The map is being made"), told),
-    bar,
-    h("p", { class: "quiet" }, "You may leave: it goes on, and the map stays as long as the collection is in memory."),
-  );
+  const { layout } = found;
+  const isOld = layout.version !== null && layout.version !== info.version;
+  return [
+    ...top,
+    isOld && outdated({ name, of: layout.version, now: info.version, reload }),
+    new MapView({ ...context, name, layout, sample: sample.records }).node,
+  ];
 }
 
 class MapView {
   constructor(context) {
     Object.assign(this, context);
     const { layout, query, signal } = this;
-    const [x, y, zoom] = json(query.box, []);
     this.stage = new Stage(
       layout,
       {
@@ -148,7 +66,7 @@ class MapView {
         moved: (view) => this.moved(view),
       },
       signal,
-      { box: Number.isFinite(zoom) ? { centre: [x, y], zoom } : undefined, plain: query.plain === "1" },
+      { box: query.box && { centre: query.box.slice(0, 2), zoom: query.box[2] }, plain: query.plain },
     );
     this.tip = h("div", { class: "map-tip", hidden: true });
     this.side = { groups: h("div"), chosen: h("div", { role: "status" }), record: h("div", { role: "status" }) };
@@ -162,18 +80,16 @@ class MapView {
       h(
         "aside",
         { class: "map-side", "aria-label": "About the map" },
+        this.side.record,
+        this.side.chosen,
         this.colourBy(),
         this.side.groups,
-        this.side.chosen,
-        this.side.record,
         this.faithful(),
       ),
     );
-    this.stage.marks = json(query.mark, [])
-      .map((id) => layout.ids.row(String(id)))
-      .filter((row) => row >= 0);
+    this.stage.marks = this.marked();
     this.colour(query.colour ?? this.firstKey());
-    if (query.area) this.select(json(query.area, []), false);
+    if (query.area) this.select(query.area, false);
     if (query.near) this.pick(layout.ids.row(query.near));
   }
 
@@ -201,18 +117,21 @@ class MapView {
     );
   }
 
-  keys() {
-    return [...new Set(this.sample.flatMap(({ metadata }) => Object.keys(metadata ?? {})))];
+  // The rows that the address marks.
+  marked() {
+    return (this.query.mark ?? []).map((id) => this.layout.ids.row(id)).filter((row) => row >= 0);
   }
 
   // A key with a few values that come back.
   firstKey() {
-    const distinct = (key) => new Set(this.sample.map(({ metadata }) => JSON.stringify(metadata?.[key]))).size;
-    const good = this.keys().filter((key) => distinct(key) > 1 && distinct(key) <= Math.max(2, this.sample.length / 4));
+    const distinct = (key) => new Set(this.sample.map(({ metadata }) => JSON.stringify(valueOf(metadata, key)))).size;
+    const good = keysOf(this.sample).filter(
+      (key) => distinct(key) > 1 && distinct(key) <= Math.max(2, this.sample.length / 4),
+    );
     return (
       good
         .sort((a, b) => distinct(b) - distinct(a))
-        .find((key) => typeof this.sample[0].metadata?.[key] === "string") ??
+        .find((key) => typeof valueOf(this.sample[0].metadata, key) === "string") ??
       good[0] ??
       ""
     );
@@ -222,7 +141,7 @@ class MapView {
     const chosen = this.query.colour ?? this.firstKey();
     return field(
       "Colour by",
-      select([["", "nothing"], ...this.keys().map((key) => [key, key])], chosen, {
+      select([["", "nothing"], ...keysOf(this.sample).map((key) => [key, key])], chosen, {
         on: {
           change: (e) => {
             amend({ colour: e.target.value });
@@ -325,7 +244,7 @@ class MapView {
     this.told = setTimeout(
       () =>
         amend({
-          box: view ? JSON.stringify([...view.centre, view.zoom].map((n) => Number(n.toPrecision(7)))) : undefined,
+          box: view && [...view.centre, view.zoom].map((n) => Number(n.toPrecision(7))),
         }),
       250,
     );
@@ -387,14 +306,7 @@ class MapView {
         .map((each) => this.layout.ids.row(each.id))
         .filter((to) => to >= 0)
         .map((to) => [row, to]);
-      this.stage.marks = [
-        ...new Set([
-          row,
-          ...json(this.query.mark, [])
-            .map((each) => this.layout.ids.row(String(each)))
-            .filter((each) => each >= 0),
-        ]),
-      ];
+      this.stage.marks = [...new Set([row, ...this.marked()])];
       this.stage.ask();
       put(
         this.side.record,
@@ -409,11 +321,9 @@ class MapView {
             "div",
             { class: "row" },
             linkButton("Open", link(["collections", this.name, "records"], { record: id }), { kind: "compact" }),
-            linkButton(
-              "More like this",
-              link(["collections", this.name, "search"], { by: "record", like: JSON.stringify([id]) }),
-              { kind: "compact" },
-            ),
+            linkButton("More like this", link(["collections", this.name, "search"], { by: "record", like: [id] }), {
+              kind: "compact",
+            }),
           ),
         ),
       );
@@ -429,7 +339,7 @@ class MapView {
       .map((point) => point.map((n) => Number(n.toPrecision(5))));
     this.stage.polygon = thin;
     this.selected = rowsWithin(this.layout, thin);
-    if (tell) amend({ area: JSON.stringify(thin) });
+    if (tell) amend({ area: thin });
     this.paint();
     const clear = () => {
       this.selected = null;
@@ -447,7 +357,7 @@ class MapView {
         h(
           "div",
           { class: "row" },
-          linkButton("Show as records", link(["collections", this.name, "records"], { area: JSON.stringify(thin) }), {
+          linkButton("Show as records", link(["collections", this.name, "records"], { area: thin }), {
             kind: "compact",
           }),
           button("Export", { icon: "download", kind: "compact", click: () => this.export() }),

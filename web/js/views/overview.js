@@ -3,11 +3,13 @@
 import { link } from "../core/address.js";
 import { api } from "../core/api.js";
 import { bytes, integer, short } from "../core/format.js";
-import { button, field, input } from "../ui/controls.js";
+import { button } from "../ui/controls.js";
 import { confirm } from "../ui/dialog.js";
-import { h, put } from "../ui/dom.js";
+import { h } from "../ui/dom.js";
 import { collectionHeading } from "../ui/heading.js";
-import { message, notify, notifyError } from "../ui/notice.js";
+import { damage, askForFork } from "../ui/fork.js";
+import { askForName } from "../ui/name_dialog.js";
+import { notify, notifyError } from "../ui/notice.js";
 import { indexState, stateBadge } from "../ui/collection_state.js";
 
 export const title = (path) => `${path[1]}: overview`;
@@ -15,24 +17,19 @@ export const title = (path) => `${path[1]}: overview`;
 export async function show({ path, signal }) {
   const name = path[1];
   const [info, health] = await Promise.all([described(name, signal), api.health({ signal })]);
+  const isDamaged = info.state === "damaged";
   return [
     ...collectionHeading(name),
-    info.state === "damaged" && damage(info),
+    isDamaged && damage({ ...info, name }),
     h(
       "div",
       { class: "columns-2" },
       state(info, health),
       settings(info),
       pairs("Metadata", info.metadata),
-      changes(name),
+      changes(name, isDamaged),
     ),
   ];
-}
-
-function damage({ cause = "an object does not check out", key }) {
-  const what = h("div", {}, `In ${key ?? "an unknown object"}. Searches and reads are refused.`);
-  const todo = h("div", {}, "Restore an earlier version from History, or ask drumlin verify what is lost.");
-  return message(`Damaged: ${cause}.`, "bad", what, todo);
 }
 
 // A damaged collection is not described by itself, but in the list with what is wrong.
@@ -98,40 +95,27 @@ function pairs(title, object) {
   );
 }
 
-function changes(name) {
-  const other = input({ placeholder: "new name" });
-  const copy = input({ placeholder: "name of the fork" });
-  const gone = (target) => {
-    location.hash = link(["collections", target, "overview"]);
-  };
-  const rename = async () => {
-    try {
-      await api.on(name, "rename", { name: other.value.trim() });
-      notify(`Renamed to ${other.value.trim()}.`);
-      gone(other.value.trim());
-    } catch (error) {
-      say(error);
-    }
-  };
-  const fork = async () => {
-    try {
-      await api.on(name, "fork", { name: copy.value.trim() });
-      notify(`Forked to ${copy.value.trim()}.`);
-      gone(copy.value.trim());
-    } catch (error) {
-      say(error);
-    }
-  };
+function changes(name, isDamaged) {
+  const rename = () =>
+    askForName({
+      title: `Rename ${name}`,
+      text: "Links and programs that have the old name no longer find it.",
+      label: "New name",
+      action: "Rename",
+      make: async (as) => {
+        await api.on(name, "rename", { name: as });
+        notify(`Renamed to ${as}.`);
+        location.hash = link(["collections", as, "overview"]);
+      },
+    });
   const drop = async () => {
-    if (
-      !(await confirm({
-        title: `Drop ${name}?`,
-        text: "All its records go. Until they are collected, drumlin restore brings them back.",
-        action: "Drop it",
-        word: name,
-      }))
-    )
-      return;
+    const isSure = await confirm({
+      title: `Drop ${name}?`,
+      text: "All its records go. Until they are collected, drumlin restore brings them back.",
+      action: "Drop it",
+      word: name,
+    });
+    if (!isSure) return;
     try {
       await api.drop(name);
       notify(`Dropped ${name}.`);
@@ -140,30 +124,20 @@ function changes(name) {
       notifyError(error);
     }
   };
-  const problem = h("p", { class: "problem", role: "alert" });
-  const say = (error) =>
-    put(problem, error.isMissingRoute ? "This server has no route for it yet. A newer version does." : error.message);
+  const line = (text, node) => h("div", { class: "spread" }, h("span", { class: "quiet" }, text), node);
   return h(
     "section",
     { class: "card" },
     h("h2", {}, "Change it"),
-    h(
-      "div",
-      { class: "row-wide" },
-      h("div", { class: "grow" }, field("Rename", other)),
-      button("Rename", { needs: "write", click: rename }),
-    ),
-    h(
-      "div",
-      { class: "row-wide" },
-      h("div", { class: "grow" }, field("Fork: a copy that shares what is stored", copy)),
-      button("Fork", { icon: "fork", needs: "write", click: fork }),
-    ),
-    problem,
-    h(
-      "div",
-      { class: "spread" },
-      h("span", { class: "quiet" }, "Drop the collection with all its records."),
+    !isDamaged && [
+      line("Another name for it.", button("Rename", { icon: "edit", needs: "write", click: rename })),
+      line(
+        "A copy that shares what is stored.",
+        button("Fork", { icon: "fork", needs: "write", click: () => askForFork(name) }),
+      ),
+    ],
+    line(
+      "Drop it with all its records.",
       button("Drop", { icon: "trash", kind: "danger", needs: "admin", click: drop }),
     ),
   );

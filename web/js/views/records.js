@@ -1,38 +1,39 @@
 // The records of a collection: a table of any length, a filter, one record in full, an export of what is shown.
 
-import { amend, json, link, parse } from "../core/address.js";
+import { amend, link, parse } from "../core/address.js";
 import { api } from "../core/api.js";
 import { count, integer, short } from "../core/format.js";
 import { save } from "../core/save.js";
 import { jsonLines, pageOf } from "../data/export.js";
-import { fromAddress } from "../data/filter.js";
+import { keysOf, valueOf } from "../data/metadata.js";
+import { load } from "../map/layout.js";
 import { idsWithin } from "../map/selection.js";
 import { button, check, menu } from "../ui/controls.js";
 import { h, put } from "../ui/dom.js";
 import { filterBuilder } from "../ui/filter_builder.js";
 import { collectionHeading } from "../ui/heading.js";
-import { empty, failed, message, notify, notifyError } from "../ui/notice.js";
+import { mapInstead } from "../ui/map_making.js";
+import { empty, failed, notify, notifyError } from "../ui/notice.js";
 import { openRecord } from "../ui/record_panel.js";
 import { PAGE, VirtualTable } from "../ui/virtual_table.js";
 
 export const title = (path) => `${path[1]}: records`;
 
 const SHOWN_AT_FIRST = 6;
+const LASSO = "This address names the records within a lasso on the map of the collection.";
 
 export async function show(context) {
-  const {
-    path: [, name],
-    query,
-    signal,
-  } = context;
-  const where = fromAddress(query.where);
-  const version = query.version === undefined ? undefined : Number(query.version);
-  const top = [...collectionHeading(name, { version: query.version })];
-  if (version !== undefined && !(Number.isInteger(version) && version >= 0))
-    return [...top, message("The version in the address is not a whole number, so nothing is shown.", "bad")];
-  if (where === undefined)
-    return [...top, message("The filter in the address is not JSON, so nothing is shown.", "bad")];
-  const ids = query.area ? await idsOfArea(name, query.area, signal) : json(query.ids, null);
+  const { path, query, signal } = context;
+  const [, name] = path;
+  const { where, version } = query;
+  const top = collectionHeading(name, { version });
+  let ids = query.ids;
+  if (query.area) {
+    // The map is the same each time, so the address holds the outline of the lasso alone.
+    const found = await load(name, signal);
+    if (found.state !== "ready") return [...top, mapInstead({ name, found, why: LASSO, ...context })];
+    ids = idsWithin(found.layout, query.area);
+  }
   const selection = { ...(where && { where }), ...(ids && { ids }), ...(version !== undefined && { version }) };
   let first, total;
   try {
@@ -52,11 +53,6 @@ export async function show(context) {
   if (state.total === 0)
     return [...top, where || ids ? [tools({ ...state, keys: [] }), noMatch(name)] : noRecords(name)];
   return [...top, listing(state)];
-}
-
-// The records that a lasso on the map took; the map is the same each time, so the address holds its outline alone.
-function idsOfArea(name, area, signal) {
-  return idsWithin(name, json(area, []), signal);
 }
 
 function addBySnippet(name) {
@@ -90,31 +86,31 @@ function noMatch(name) {
   });
 }
 
-function keysOf(records) {
-  const seen = new Set();
-  for (const { metadata } of records) for (const key of Object.keys(metadata ?? {})) seen.add(key);
-  return [...seen];
+// A column is as wide as its name and its values at first sight are long; what is left goes to the document.
+const CHARACTER_PX = 7.5,
+  AROUND_PX = 36,
+  DOCUMENT_PX = 320;
+
+function fitted(name, texts) {
+  const longest = Math.max(name.length, ...texts.map(({ length }) => length));
+  return Math.min(280, Math.max(80, Math.round(longest * CHARACTER_PX + AROUND_PX)));
 }
 
-// What is left of the table's width goes to the document.
+function column(name, records, kind, text) {
+  return { name, kind, text, width: fitted(name, records.map(text)) };
+}
+
 function columnsFor(chosen, records) {
   const numeric = (key) =>
-    records.every(({ metadata }) => metadata?.[key] === undefined || typeof metadata[key] === "number");
-  return [
-    { name: "id", width: 220, kind: "id", text: ({ id }) => id },
-    ...chosen.map((key) =>
-      key === "document"
-        ? { name: "document", width: 460, text: ({ document }) => (document ?? "").slice(0, 300) }
-        : key === "uri"
-          ? { name: "uri", width: 240, text: ({ uri }) => uri ?? "" }
-          : {
-              name: key,
-              width: numeric(key) ? 130 : 170,
-              kind: numeric(key) ? "number" : "",
-              text: ({ metadata }) => (metadata?.[key] === undefined ? "" : short(metadata[key]).slice(0, 300)),
-            },
-    ),
-  ];
+    records.every(({ metadata }) => ["undefined", "number"].includes(typeof valueOf(metadata, key)));
+  const of = (key) => {
+    if (key === "document")
+      return { name: key, kind: "grow", width: DOCUMENT_PX, text: ({ document }) => (document ?? "").slice(0, 300) };
+    if (key === "uri") return column(key, records, "", ({ uri }) => uri ?? "");
+    const text = ({ metadata }) => short(valueOf(metadata, key) ?? "").slice(0, 300);
+    return column(key, records, numeric(key) ? "number" : "", text);
+  };
+  return [column("id", records, "id", ({ id }) => id), ...chosen.map(of)];
 }
 
 function listing(state) {
@@ -122,7 +118,7 @@ function listing(state) {
   const keys = keysOf(records);
   const has = (what) => records.some((record) => record[what] !== undefined);
   const all = [...(has("document") ? ["document"] : []), ...(has("uri") ? ["uri"] : []), ...keys];
-  const chosen = new Set(json(query.columns, all.slice(0, SHOWN_AT_FIRST)).filter((key) => all.includes(key)));
+  const chosen = new Set((query.columns ?? all.slice(0, SHOWN_AT_FIRST)).filter((key) => all.includes(key)));
   const open = (record) => {
     amend({ record: record.id });
     let wrote = false;
@@ -165,7 +161,7 @@ function listing(state) {
     if (on) chosen.add(key);
     else chosen.delete(key);
     const list = all.filter((each) => chosen.has(each));
-    amend({ columns: JSON.stringify(list) });
+    amend({ columns: list });
     table.change(columnsFor(list, records));
   };
   if (query.record) queueMicrotask(() => open({ id: query.record }));
@@ -184,14 +180,14 @@ function listing(state) {
 }
 
 function tools(state) {
-  const { name, where, ids, keys, total, columns, query, version, reload } = state;
+  const { where, ids, keys, total, columns, query, reload } = state;
   const open = h("div", { class: "card", id: "filter", hidden: !query.filter });
   const builder = () =>
     filterBuilder({
       where,
       keys,
       apply: (next) => {
-        amend({ where: next ? JSON.stringify(next) : undefined, filter: undefined, record: undefined }, { step: true });
+        amend({ where: next, filter: undefined, record: undefined }, { step: true });
         reload();
       },
     });
@@ -200,7 +196,7 @@ function tools(state) {
     pressed: Boolean(where),
     click: () => {
       open.hidden = !open.hidden;
-      amend({ filter: open.hidden ? undefined : "1" });
+      amend({ filter: !open.hidden });
       toggle.setAttribute("aria-expanded", String(!open.hidden));
       if (!open.hidden) open.querySelector("input, button")?.focus();
     },

@@ -1,8 +1,9 @@
 // Searching a collection: by text, by records that are like or unlike, or by a pasted embedding.
 
-import { amend } from "../core/address.js";
+import { amend, link } from "../core/address.js";
 import { api } from "../core/api.js";
-import { body, isComplete, read, usesGraph, write } from "../data/query.js";
+import { keysOf, valueOf } from "../data/metadata.js";
+import { asked, body, isComplete, parameters, usesGraph } from "../data/query.js";
 import { area, button, check, field, input, segments, select } from "../ui/controls.js";
 import { h, put } from "../ui/dom.js";
 import { filterBuilder } from "../ui/filter_builder.js";
@@ -15,17 +16,13 @@ export const title = (path) => `${path[1]}: search`;
 const FACETS_AT_FIRST = 4;
 
 export async function show(context) {
-  const {
-    path: [, name],
-    query,
-    signal,
-  } = context;
+  const { path, query, signal } = context;
+  const [, name] = path;
   const [info, sample] = await Promise.all([
     api.collection(name, { signal }),
     api.on(name, "get", { limit: 200, include: ["metadata", "document"] }, { signal }),
   ]);
-  const keys = [...new Set(sample.records.flatMap(({ metadata }) => Object.keys(metadata ?? {})))];
-  const view = new SearchView({ ...context, name, info, keys, sample: sample.records });
+  const view = new SearchView({ ...context, name, info, keys: keysOf(sample.records), sample: sample.records });
   if (isComplete(view.asked)) view.run();
   return [...collectionHeading(name, { version: query.version }), view.form(), view.results];
 }
@@ -33,7 +30,7 @@ export async function show(context) {
 class SearchView {
   constructor(context) {
     Object.assign(this, context);
-    this.asked = read(context.query);
+    this.asked = asked(context.query);
     if (
       context.query.by === undefined &&
       this.sample.every(({ document }) => document === undefined) &&
@@ -48,12 +45,27 @@ class SearchView {
 
   // Text, yes or no, and small sets of numbers make facets; a key with a value of its own for every record does not.
   isCountable(key) {
-    const values = this.sample.map(({ metadata }) => metadata?.[key]).filter((value) => value !== undefined);
+    const values = this.sample.map(({ metadata }) => valueOf(metadata, key)).filter((value) => value !== undefined);
     return (
       values.length > 0 &&
       values.every((value) => ["string", "boolean", "number"].includes(typeof value)) &&
       new Set(values).size <= Math.max(4, values.length / 3)
     );
+  }
+
+  // Searches that find something, for who does not know the collection yet: words of a few records, and one of them.
+  suggestions() {
+    const words = [0, 0.5, 1].map((part) => {
+      const { document = "" } = this.sample[Math.round(part * (this.sample.length - 1))];
+      const all = document.match(/\p{L}{4,20}/gu) ?? [];
+      return all.reduce((longest, word) => (word.length > longest.length ? word : longest), "");
+    });
+    const to = (text, query) =>
+      h("a", { class: "button", href: link(["collections", this.name, "search"], query) }, text);
+    const { id } = this.sample[0];
+    return [...new Set(words.filter((word) => word !== ""))]
+      .map((word) => to(word, { text: word }))
+      .concat(this.info.dimension ? to(`Like ${id}`, { by: "record", like: [id] }) : []);
   }
 
   invite() {
@@ -63,6 +75,7 @@ class SearchView {
           title: "Search",
           text: "Type words, name a record to find others like it, or paste an embedding.",
           icon: "search",
+          actions: this.suggestions(),
         });
   }
 
@@ -230,17 +243,23 @@ class SearchView {
       );
     draw();
     this.redrawFilter = draw;
+    const { exact, ef } = this.asked;
     return h(
       "div",
-      { class: "stack" },
+      { class: "folds" },
       h(
-        "div",
-        { class: "row-wide" },
-        number("k", "Hits (k)", { max: "10000", required: "" }),
-        number("ef", "Width (ef)", { placeholder: "auto" }),
-        check("Exact: compare every record", this.asked.exact, (on) => {
-          this.asked.exact = on;
-        }),
+        "details",
+        { class: "fold", open: exact || ef !== undefined },
+        h("summary", {}, "Options"),
+        h(
+          "div",
+          { class: "row-wide" },
+          number("k", "Hits (k)", { max: "10000", required: "" }),
+          number("ef", "Width (ef)", { placeholder: "auto" }),
+          check("Exact: compare every record", exact, (on) => {
+            this.asked.exact = on;
+          }),
+        ),
       ),
       h(
         "details",
@@ -272,7 +291,7 @@ class SearchView {
       put(this.results, this.invite());
       return;
     }
-    amend(write(this.asked), { step });
+    amend(parameters(this.asked), { step });
     this.under?.abort();
     this.under = new AbortController();
     const signal = AbortSignal.any([this.signal, this.under.signal]);
@@ -346,7 +365,7 @@ class SearchView {
     this.asked[which === "like" ? "unlike" : "like"] = this.asked[which === "like" ? "unlike" : "like"].filter(
       (each) => each !== id,
     );
-    amend(write(this.asked), { step: true });
+    amend(parameters(this.asked), { step: true });
     this.reload();
   }
 }
