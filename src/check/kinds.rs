@@ -33,7 +33,7 @@ pub struct CollectionAmount {
 
 /// What a listing of a bucket says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listed {
+pub struct BucketAmounts {
     /// The kinds of which there are objects, by name.
     pub kinds: Vec<KindAmount>,
     /// The collections that have objects, those with the most bytes first.
@@ -45,7 +45,7 @@ pub struct Listed {
 /// # Errors
 /// The bucket's error on a listing.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
-pub async fn listed(bucket: &dyn Bucket) -> Result<Listed, BucketError> {
+pub async fn listed(bucket: &dyn Bucket) -> Result<BucketAmounts, BucketError> {
     let mut kinds: BTreeMap<&'static str, Amount> = BTreeMap::new();
     let mut collections: BTreeMap<CollectionId, Amount> = BTreeMap::new();
     each_page(bucket, "", |page| {
@@ -61,7 +61,7 @@ pub async fn listed(bucket: &dyn Bucket) -> Result<Listed, BucketError> {
     let kinds = kinds.into_iter().map(|(kind, amount)| KindAmount { kind, amount }).collect();
     let mut collections: Vec<_> = collections.into_iter().map(|(id, amount)| CollectionAmount { id, amount }).collect();
     collections.sort_by_key(|collection| std::cmp::Reverse(collection.amount.bytes));
-    Ok(Listed { kinds, collections })
+    Ok(BucketAmounts { kinds, collections })
 }
 
 fn kind(key: &str, collection: Option<CollectionId>) -> &'static str {

@@ -4,7 +4,7 @@
 use super::Admin;
 use super::report::BucketContents;
 use crate::check::garbage::garbage;
-use crate::check::kinds::{Listed, listed};
+use crate::check::kinds::{BucketAmounts, listed};
 use crate::error::Result;
 use crate::memory::Purpose;
 use crate::stream::context::StreamError;
@@ -19,7 +19,7 @@ impl Admin<'_> {
     /// `Unavailable` if the bucket does not answer, `NoRoom` if there is no memory for the listing.
     pub(crate) async fn bucket_contents(self) -> Result<BucketContents> {
         let inner = &self.store.inner;
-        let Listed { kinds, collections } = listed(inner.bucket.as_ref()).await.map_err(StreamError::from)?;
+        let BucketAmounts { kinds, collections } = listed(inner.bucket.as_ref()).await.map_err(StreamError::from)?;
         let objects: u64 = kinds.iter().map(|kind| kind.amount.objects).sum();
         let mut room = self.store.room(Purpose::Work);
         room.grow(objects.saturating_mul(OBJECT_BYTES)).await?;

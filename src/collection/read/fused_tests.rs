@@ -8,9 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::collection::replay::Replay;
-use crate::collection::request::{
-    Combination, Fusion, LeafQuery, LeafSearch, NearestOptions, RankedSearch, Ranking,
-};
+use crate::collection::request::{Combination, Fusion, LeafQuery, LeafSearch, NearestOptions, RankedSearch, Ranking};
 use crate::config::Limits;
 use crate::interrupt::Interrupt;
 use crate::ranking::Normalisation;
