@@ -57,5 +57,7 @@ def test_the_bucket_is_shown_with_its_costs(past: Window, axe: str) -> None:
     past.go("bucket")
     expect(past.page.get_by_role("rowheader", name="Cloudflare R2")).to_be_visible()
     expect(past.page.get_by_text("Objects by kind")).to_be_visible()
+    by_collection = past.page.locator("section", has_text="Objects by collection")
+    expect(by_collection.locator(".bar", has_text="notes")).to_contain_text("kB")
     past.shot("bucket")
     assert not serious(past.page, axe)

@@ -14,6 +14,7 @@ import { tile } from "../ui/tile.js";
 export const title = () => "Bucket";
 
 const READINGS_A_MINUTE = 30;
+const NAMED = 10;
 
 export async function show({ signal, reload }) {
   const health = await api.health({ signal });
@@ -21,14 +22,19 @@ export async function show({ signal, reload }) {
   const top = heading("Bucket", {
     lead: whereabouts(storage),
   });
-  let found;
+  let found, known;
   try {
-    found = await call("GET", "api/bucket", { signal });
+    [found, known] = await Promise.all([call("GET", "api/bucket", { signal }), api.collections({ signal })]);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     return [top, connection(storage), failed(error, reload)];
   }
-  return [top, connection(storage), tiles(found, signal), h("div", { class: "columns-2" }, kinds(found), costs(found))];
+  return [
+    top,
+    connection(storage),
+    tiles(found, signal),
+    h("div", { class: "columns-2" }, kinds(found), costs(found), byCollection(found, known)),
+  ];
 }
 
 const PROVIDERS = { s3: "S3", r2: "Cloudflare R2", gcs: "Google Cloud Storage", azure: "Azure", dropbox: "Dropbox" };
@@ -89,6 +95,18 @@ function kinds({ kinds: all = [] }) {
       bytes,
     ),
   );
+}
+
+// The largest by name; the others as one, with what has no name in this database.
+function byCollection({ collections: all = [] }, known) {
+  const names = new Map(known.map(({ id, name }) => [id, name]));
+  const named = all.filter(({ id }) => names.has(id)).slice(0, NAMED);
+  const others = all.filter((each) => !named.includes(each));
+  const total = (what) => others.reduce((n, each) => n + each[what], 0);
+  const bar = (name, size, objects) => ({ name, value: size, more: `in ${integer(objects)}` });
+  const rows = named.map(({ id, bytes: size, objects }) => bar(names.get(id), size, objects));
+  if (others.length > 0) rows.push(bar("Others, files, models and what was dropped", total("bytes"), total("objects")));
+  return h("section", { class: "card" }, h("h2", {}, "Objects by collection"), bars(rows, bytes));
 }
 
 function dollars(n) {

@@ -93,13 +93,11 @@ function columnsFor(collections, health) {
     ["Metric", false, ({ metric }) => metric],
     ["Index", false, (each) => indexState(each, health)],
     ["Memory", true, (each) => bytes(each.memory_bytes)],
-    ["In the bucket", true, (each) => bytes(each.bucket_bytes)],
     ["State", false, stateBadge],
     ["Version", true, version],
     ["Views", false, views],
   ];
-  const tellsBytes = collections.some((each) => each.memory_bytes !== undefined || each.bucket_bytes !== undefined);
-  return tellsBytes ? columns : columns.filter(([name]) => name !== "Memory" && name !== "In the bucket");
+  return columns;
 }
 
 function views({ name }) {
