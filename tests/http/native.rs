@@ -48,7 +48,8 @@ async fn a_collection_is_created_listed_described_and_dropped() {
     let index = json!({"builder": "drumlin", "m": 8, "ef_construction": 100, "ef_search": null});
     let expected = json!({
         "id": null, "name": "one", "tenant": "default_tenant", "database": "default_database", "metric": "ip",
-        "dimension": 4, "count": 0, "version": 0, "metadata": {"owner": "me"}, "index": index, "state": "ready",
+        "dimension": 4, "count": 0, "version": 0, "memory_bytes": 0, "metadata": {"owner": "me"}, "index": index,
+        "state": "ready",
         "text": {
             "language": "english", "stemming": true, "stemmer": "snowball3", "k1": 1.2, "b": 0.75, "avg_doc_length": 256.0,
             "token_max_length": 40,
