@@ -7,8 +7,8 @@
 pub(super) enum Priority {
     /// A tenth. Others may wait for the end of its turn, some milliseconds.
     Low,
-    /// A hundredth, so that others hardly ever wait for it. Linux's policy for idle cores would be less, but wakes
-    /// threads on such a core before it looks for one with nothing to do: measured, that made searches wait longer.
+    /// A hundredth. Linux's policy for idle cores would be less, but wakes threads on such a core before it looks for
+    /// one with nothing to do: beside a busy loop of that policy searches waited longest.
     Lowest,
 }
 

@@ -56,11 +56,17 @@ def test_a_key_is_asked_for_and_is_nowhere_but_in_memory(locked: Drumlin, opened
     expect(window.page).to_have_url(re.compile("notes/records"))
 
 
-def test_a_read_key_sees_everything_and_changes_nothing(locked: Drumlin, opened: Callable[..., Window]) -> None:
+def opened_to_read(locked: Drumlin, opened: Callable[..., Window]) -> Window:
+    """A window on the collections, with a key that may read."""
     window = opened(locked.url)
     window.page.goto(f"{locked.url}/#/collections")
     enter(window, READ)
     expect(window.page.get_by_role("rowheader", name="notes")).to_be_visible()
+    return window
+
+
+def test_a_read_key_sees_everything_and_changes_nothing(locked: Drumlin, opened: Callable[..., Window]) -> None:
+    window = opened_to_read(locked, opened)
     new = window.page.get_by_role("button", name="New collection")
     expect(new).to_have_attribute("aria-disabled", "true")
     new.click(force=True)
@@ -78,10 +84,7 @@ def test_a_read_key_sees_everything_and_changes_nothing(locked: Drumlin, opened:
 
 
 def test_a_mistyped_key_leaves_the_one_that_works(locked: Drumlin, opened: Callable[..., Window]) -> None:
-    window = opened(locked.url)
-    window.page.goto(f"{locked.url}/#/collections")
-    enter(window, READ)
-    expect(window.page.get_by_role("rowheader", name="notes")).to_be_visible()
+    window = opened_to_read(locked, opened)
     change = window.page.get_by_role("button", name="Change it")
     for wrong, words in [("a-key-that-nobody-has", "does not know this key"), ("ключ", "signs of ASCII only")]:
         change.click()
