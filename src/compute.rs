@@ -27,6 +27,8 @@ use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
 pub use off_thread::{CutShort, off_thread};
 use priority::Priority;
+#[cfg(feature = "server")]
+pub use priority::take_short_slices;
 use seats::Seats;
 pub use waiting_thread::while_waiting;
 
