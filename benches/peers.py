@@ -1,4 +1,5 @@
-"""Drumlin's graph beside hnswlib, faiss, usearch, ScaNN and Glass: same files, same M and efConstruction, same sweep, one core.
+"""Drumlin's graph beside hnswlib, faiss, usearch, ScaNN, Glass, VSAG, SVS and zvec: same files, same M and efConstruction,
+same sweep, one core. The systems are in `peer_systems.py`.
 
     python -m venv /tmp/peers && /tmp/peers/bin/pip install -r benches/requirements.txt
     /tmp/peers/bin/python benches/peers.py --data /tmp/data/clustered-200k-128:l2 /tmp/data/minilm-100k-384:cosine
@@ -15,251 +16,20 @@ import json
 import math
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
+from peer_systems import F32, PEERS, Data, runs_here
 
 ROOT = Path(__file__).resolve().parent.parent
-K = 10
 TARGETS = (0.90, 0.95, 0.99)
 SWEEP = "10,14,20,28,40,56,80,112,160,224,320,448,640,896"
 PASSES = 3
 # Wider searches tell nothing more about the targets.
 ENOUGH = 0.998
-# Distances are computed anew in float64; answers this near the bound are ties.
-TIE = 1e-6
-
-
-def normalised(x: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
-
-
-def distances(query: np.ndarray, rows: np.ndarray, metric: str) -> np.ndarray:
-    """Distances in float64 of one query to some rows (both normalised under cosine)."""
-    query, rows = query.astype(np.float64), rows.astype(np.float64)
-    return ((rows - query) ** 2).sum(axis=1) if metric == "l2" else 1 - rows @ query
-
-
-class Data:
-    """A data set in memory, normalised under cosine: what peers are given is prepared before any clock runs."""
-
-    def __init__(self, folder: Path, metric: str) -> None:
-        self.folder, self.metric = folder, metric
-        self.base, self.queries = np.load(folder / "base.npy"), np.load(folder / "queries.npy")
-        if metric == "cosine":
-            self.base, self.queries = normalised(self.base), normalised(self.queries)
-        self.rows, self.dim = self.base.shape
-
-    def truth(self) -> Path:
-        """The file of the K nearest rows of each query; made where it is missing."""
-        file = self.folder / f"truth-{self.metric}.npy"
-        if not file.exists():
-            blocks = [self.queries[first : first + 100] for first in range(0, len(self.queries), 100)]
-            np.save(file, np.concatenate([self.nearest(block) for block in blocks]))
-        return file
-
-    def nearest(self, queries: np.ndarray) -> np.ndarray:
-        scores = -queries @ self.base.T
-        if self.metric == "l2":
-            scores = 2 * scores + np.square(self.base).sum(axis=1)
-        # More than K, because float32 scores are not exact enough to order them.
-        near = np.argpartition(scores, 5 * K, axis=1)[:, : 5 * K]
-        order = [np.argsort(distances(q, self.base[rows], self.metric))[:K] for q, rows in zip(queries, near)]
-        return np.take_along_axis(near, np.array(order), axis=1).astype(np.int64)
-
-    def recall(self, answers: np.ndarray) -> float:
-        found = 0
-        for query, truth, answer in zip(self.queries, np.load(self.truth()), answers):
-            bound = distances(query, self.base[truth], self.metric).max()
-            held = answer[(answer >= 0) & (answer < self.rows)].astype(np.int64)
-            found += int((distances(query, self.base[held], self.metric) <= bound + TIE * abs(bound)).sum())
-        return found / answers.size
-
-
-class Hnswlib:
-    """f32. Its `cosine` space would normalise what is normalised already; `ip` is the same distance."""
-
-    NAMES = ("hnswlib",)
-
-    def __init__(self, _name: str, data: Data, m: int, ef_construction: int) -> None:
-        import hnswlib
-
-        self.data, self.m, self.ef_construction = data, m, ef_construction
-        self.index = hnswlib.Index(space="l2" if data.metric == "l2" else "ip", dim=data.dim)
-
-    def build(self) -> None:
-        self.index.init_index(self.data.rows, M=self.m, ef_construction=self.ef_construction, random_seed=42)
-        self.index.set_num_threads(1)
-        self.index.add_items(self.data.base, num_threads=1)
-
-    def save(self, file: Path) -> None:
-        self.index.save_index(str(file))
-
-    def load(self, file: Path) -> None:
-        self.index.load_index(str(file), max_elements=self.data.rows)
-        self.index.set_num_threads(1)
-
-    def search(self, ef: int) -> np.ndarray:
-        self.index.set_ef(ef)
-        return self.index.knn_query(self.data.queries, k=K, num_threads=1)[0]
-
-
-class Faiss:
-    """HNSWFlat is f32, HNSWSQ8 keeps 8 bits a component."""
-
-    NAMES = ("faiss HNSWFlat", "faiss HNSWSQ8")
-
-    def __init__(self, name: str, data: Data, m: int, ef_construction: int) -> None:
-        import faiss
-
-        faiss.omp_set_num_threads(1)
-        self.faiss, self.data = faiss, data
-        metric = faiss.METRIC_L2 if data.metric == "l2" else faiss.METRIC_INNER_PRODUCT
-        if name == "faiss HNSWFlat":
-            self.index = faiss.IndexHNSWFlat(data.dim, m, metric)
-        else:
-            self.index = faiss.IndexHNSWSQ(data.dim, faiss.ScalarQuantizer.QT_8bit, m, metric)
-        self.index.hnsw.efConstruction = ef_construction
-
-    def build(self) -> None:
-        self.index.train(self.data.base)
-        self.index.add(self.data.base)
-
-    def save(self, file: Path) -> None:
-        self.faiss.write_index(self.index, str(file))
-
-    def load(self, file: Path) -> None:
-        self.index = self.faiss.read_index(str(file))
-
-    def search(self, ef: int) -> np.ndarray:
-        self.index.hnsw.efSearch = ef
-        return self.index.search(self.data.queries, K)[1]
-
-
-class Usearch:
-    """f32, f16, i8. It narrows floats itself, except that its i8 keeps directions only: for l2 and ip it is given
-    int8 made here, with one scale (the 99.9 % quantile) and, for l2, without the mean."""
-
-    NAMES = ("usearch f32", "usearch f16", "usearch i8")
-
-    def __init__(self, name: str, data: Data, m: int, ef_construction: int) -> None:
-        from usearch.index import Index
-
-        self.base, self.queries, kind = data.base, data.queries, name.split()[1]
-        if kind == "i8" and data.metric != "cosine":
-            mean = data.base.mean(axis=0) if data.metric == "l2" else np.float32(0)
-            scale = 127 / np.quantile(np.abs(data.base - mean), 0.999)
-            self.base, self.queries = (
-                np.clip(np.rint((x - mean) * scale), -127, 127).astype(np.int8) for x in (data.base, data.queries)
-            )
-        metric = {"l2": "l2sq", "cosine": "cos", "ip": "ip"}[data.metric]
-        self.index = Index(
-            ndim=data.dim, metric=metric, dtype=kind, connectivity=m, expansion_add=ef_construction, expansion_search=K
-        )
-
-    def build(self) -> None:
-        self.index.add(np.arange(len(self.base)), self.base, threads=1)
-
-    def save(self, file: Path) -> None:
-        self.index.save(str(file))
-
-    def load(self, file: Path) -> None:
-        self.index.load(str(file))
-
-    def search(self, ef: int) -> np.ndarray:
-        self.index.expansion_search = ef
-        return self.index.search(self.queries, K, threads=1).keys
-
-
-class Scann:
-    """A tree of √n leaves and anisotropic product codes of two dimensions each, the best re-ranked by f32, as its
-    documentation advises. It has no ef: `ef` re-ranks as many, and searches one leaf for each four of them."""
-
-    NAMES = ("ScaNN",)
-    LEAVES_PER_EF = 4
-
-    def __init__(self, _name: str, data: Data, _m: int, _ef_construction: int) -> None:
-        self.data = data
-
-    def build(self) -> None:
-        import scann
-
-        metric = "squared_l2" if self.data.metric == "l2" else "dot_product"
-        leaves = int(math.sqrt(self.data.rows))
-        builder = scann.scann_ops_pybind.builder(self.data.base, K, metric).set_n_training_threads(1)
-        builder = builder.tree(num_leaves=leaves, num_leaves_to_search=leaves, training_sample_size=self.data.rows)
-        # The threshold is meant for normalised vectors and inner products.
-        codes = {} if self.data.metric == "l2" else {"anisotropic_quantization_threshold": 0.2}
-        self.index = builder.score_ah(2, **codes).reorder(100).build()
-
-    def save(self, file: Path) -> None:
-        # A folder of files; the file counts their bytes.
-        folder = file.with_suffix(".scann")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        self.index.serialize(str(folder))
-        with open(file, "wb") as whole:
-            whole.truncate(sum(part.stat().st_size for part in folder.iterdir()))
-
-    def load(self, file: Path) -> None:
-        import scann
-
-        self.index = scann.scann_ops_pybind.load_searcher(str(file.with_suffix(".scann")))
-
-    def search(self, ef: int) -> np.ndarray:
-        leaves = max(1, ef // self.LEAVES_PER_EF)
-        return self.index.search_batched(self.data.queries, K, max(ef, K), leaves)[0]
-
-
-class Glass:
-    """An HNSW graph searched on its 8-bit codes (`SQ8U`), the best re-ranked by f32."""
-
-    NAMES = ("glass",)
-
-    def __init__(self, _name: str, data: Data, m: int, ef_construction: int) -> None:
-        self.data, self.m, self.ef_construction = data, m, ef_construction
-        self.metric = "L2" if data.metric == "l2" else "IP"
-
-    def build(self) -> None:
-        import glass
-
-        glass.set_num_threads(1)
-        index = glass.Index("HNSW", self.metric, "FP32", R=2 * self.m, L=self.ef_construction)
-        self.graph = index.build(self.data.base)
-
-    def prepare(self) -> None:
-        import glass
-
-        glass.set_num_threads(1)
-        self.index = glass.Searcher(self.graph, self.data.base, self.metric, "SQ8U", "FP32")
-
-    def save(self, file: Path) -> None:
-        # Before the searcher takes what the graph holds.
-        self.graph.save(str(file))
-        self.prepare()
-
-    def load(self, file: Path) -> None:
-        import glass
-
-        self.graph = glass.Graph()
-        self.graph.load(str(file))
-        self.prepare()
-
-    def search(self, ef: int) -> np.ndarray:
-        self.index.set_ef(ef)
-        found = self.index.batch_search(self.data.queries, K, 1)
-        found = found[0] if isinstance(found, tuple) else found
-        return np.asarray(found).reshape(len(self.data.queries), K)
-
-
-PEERS = {name: kind for kind in (Hnswlib, Faiss, Usearch, Scann, Glass) for name in kind.NAMES}
-F32 = ("hnswlib", "faiss HNSWFlat", "usearch f32")
 
 
 def run_child(options: argparse.Namespace) -> None:
@@ -426,7 +196,7 @@ def variant(text: str) -> tuple[str, list[str]]:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=data_set, nargs="+", required=True, metavar="FOLDER:METRIC")
-    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--peers", nargs="*", default=list(filter(runs_here, PEERS)), choices=list(PEERS))
     parser.add_argument(
         "--ours", type=variant, nargs="*", default=[("drumlin", [])], metavar="NAME=OPTIONS",
         help="variants of Drumlin with their options to benches/ann/, as 'drumlin=--builder hnsw_rs'",
