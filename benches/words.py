@@ -46,16 +46,16 @@ FORMULAS = {"tantivy": Formula(length=96), "fts5": Formula(floor=True)}
 # The searches of a hybrid collection, as the fields of a query and options; other kinds have the last alone.
 PARTS = {
     "text": (("text",), {}),
-    "text, 100 candidates": (("text",), {"candidates": 100}),
+    "text, 30 candidates": (("text",), {"candidates": 30}),
     "embedding": (("embedding",), {}),
-    "embedding, 100 candidates": (("embedding",), {"candidates": 100}),
+    "embedding, 30 candidates": (("embedding",), {"candidates": 30}),
     "hybrid": (("text", "embedding"), {}),
     "hybrid by rank": (("text", "embedding"), {"fusion": {"rrf": {}}}),
 }
-# What a hybrid search does, one after the other: each of its parts finds 100 candidates. And what a person would ask
+# What a hybrid search does, one after the other: each of its parts finds 30 candidates. And what a person would ask
 # instead of it: ten records by each.
 SUMS = {
-    "its parts": ("text, 100 candidates", "embedding, 100 candidates"),
+    "its parts": ("text, 30 candidates", "embedding, 30 candidates"),
     "searches for ten by each": ("text", "embedding"),
 }
 ALL = "hybrid"

@@ -127,7 +127,7 @@ class DrumlinSparse(Drumlin):
 
 
 class DrumlinHybrid(Drumlin):
-    """Words, an embedding, or both; of both, each finds 100 candidates."""
+    """Words, an embedding, or both; of both, each finds 30 candidates, the default."""
 
     def build(self) -> None:
         texts, embeddings = self.data.texts(), self.data.array("embeddings")
