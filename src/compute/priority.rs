@@ -129,7 +129,10 @@ mod tests {
     #[test]
     fn short_slices_change_nothing_else_and_are_handed_down() {
         let told = || slices::of_this_thread().map(|told| (told.sched_policy, told.sched_nice, told.sched_runtime));
-        let (policy, nice, usual) = told().unwrap();
+        let Some((policy, nice, usual)) = told() else {
+            eprintln!("this system does not tell how threads are scheduled");
+            return;
+        };
         let short = std::thread::spawn(move || {
             take_short_slices();
             [told(), std::thread::spawn(told).join().unwrap()]
