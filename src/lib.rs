@@ -172,6 +172,7 @@ pub mod admin {
     pub use crate::check::garbage::{PendingDeletion, Reason};
     pub use crate::check::inspect::{BucketView, StreamLine};
     pub use crate::check::kinds::{CollectionAmount, KindAmount};
+    pub use crate::check::levels::LevelAmount;
     pub use crate::check::report as check_report;
     pub use crate::check::stored::Stored;
     /// What a bucket costs a month, at list prices.

@@ -11,7 +11,8 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use ulid::Ulid;
 
-use super::{Bucket, BucketError, Place, PutCondition, REFUSED, Stamp, StoreTime, backoff, keys};
+use super::listing::each_page;
+use super::{Bucket, BucketError, Page, Place, PutCondition, REFUSED, Stamp, StoreTime, backoff, keys};
 use crate::error::{Error, Result};
 use crate::self_checksum::{self, Checksummed};
 
@@ -119,6 +120,48 @@ pub async fn ensure_probed(bucket: &dyn Bucket) -> Result<()> {
     let body = found.encode()?;
     let put = patiently(|| bucket.put(&mark, body.clone(), PutCondition::Always)).await;
     put.map(drop).map_err(|error| Failure::from(error).at(bucket))
+}
+
+/// What a bucket has shown that passed the probe, step by step.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub const SHOWN: &[&str] = &[
+    "its answers carry the date, from which the age of objects is learned",
+    "put if absent (If-None-Match: *) creates an object, and never overwrites one",
+    "compare and swap (If-Match) replaces an object only with the tag of its newest version, and nothing where there \
+     is none",
+    "what was written, overwritten or deleted is read as such at once",
+    "of several writers at a time that create one key, or replace one version, exactly one succeeds, and what it wrote \
+     is there",
+];
+
+/// A mark that counts: what the bucket passed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub struct FoundMark {
+    /// Which program probed it.
+    pub by: String,
+    /// When, by the store's clock, if it tells when objects were written.
+    pub at: Option<StoreTime>,
+}
+
+/// What the bucket's mark says; `None` if there is none that counts here.
+///
+/// # Errors
+/// The bucket's error on reading the mark or listing it.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub async fn passed(bucket: &dyn Bucket) -> Result<Option<FoundMark>, BucketError> {
+    let place = bucket.place();
+    let key = keys::probe_mark(&place.endpoint, &place.bucket);
+    let object = match bucket.get(&key, None).await {
+        Ok(object) => object,
+        Err(BucketError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(mark) = Mark::decode(&object.bytes).ok().filter(|mark| mark.counts_at(&place)) else { return Ok(None) };
+    let mut at = None;
+    let take = |page: Page| at = at.or(page.objects.into_iter().find(|o| o.key == key).and_then(|o| o.last_modified));
+    each_page(bucket, &key, take).await?;
+    Ok(Some(FoundMark { by: mark.passed_by, at }))
 }
 
 /// Repeats a harmless call while it is refused for a reason that may pass.

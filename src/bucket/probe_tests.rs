@@ -11,7 +11,7 @@ use super::call::Op;
 use super::clock::StoreClock;
 use super::fault::{Fault, FaultBucket};
 use super::memory::MemoryBucket;
-use super::probe::{ensure_probed, probe};
+use super::probe::{FoundMark, ensure_probed, passed, probe};
 use super::{Bucket, BucketError, Object, Page, Place, PutCondition, Stamp, keys};
 use crate::ErrorKind;
 
@@ -213,4 +213,19 @@ async fn an_unreachable_bucket_is_unavailable_and_not_accused() {
     let failed = ensure_probed(&bucket).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Unavailable);
     assert!(failed.message().contains("could not be probed"), "{failed}");
+}
+
+#[tokio::test]
+async fn what_passed_last_is_told_from_the_mark_of_this_place() {
+    let bucket = memory();
+    assert_eq!(passed(&bucket).await.unwrap(), None);
+    ensure_probed(&bucket).await.unwrap();
+    let found = passed(&bucket).await.unwrap().unwrap();
+    let by = format!("drumlin {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(found, FoundMark { by, at: found.at });
+    assert!(found.at.is_some_and(|at| at.0 > 1_700_000_000_000), "{found:?}");
+    let place = bucket.place();
+    let key = keys::probe_mark(&place.endpoint, &place.bucket);
+    bucket.put(&key, Bytes::from_static(b"{}"), PutCondition::Always).await.unwrap();
+    assert_eq!(passed(&bucket).await.unwrap(), None, "a mark that cannot be read counts for nothing");
 }

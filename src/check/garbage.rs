@@ -51,6 +51,16 @@ pub struct PendingDeletion {
 /// # Errors
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store.
 pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> Result<Vec<PendingDeletion>> {
+    garbage_and_heads(bucket, timing, sweep, |_, _| {}).await
+}
+
+/// As [`garbage`]; passes each stream's HEAD to `look`, since it is read anyway.
+pub async fn garbage_and_heads(
+    bucket: Arc<dyn Bucket>,
+    timing: &Timing,
+    sweep: bool,
+    mut look: impl FnMut(&StreamId, &Head),
+) -> Result<Vec<PendingDeletion>> {
     let seen = SeenStreams::look(bucket.clone(), &CollectionSelector::default()).await?;
     let mut pending = Vec::new();
     for (id, expected, objects) in &seen.streams {
@@ -60,6 +70,7 @@ pub async fn garbage(bucket: Arc<dyn Bucket>, timing: &Timing, sweep: bool) -> R
             // No object is deleted from a stream whose HEAD cannot be read.
             Err(_) => continue,
         };
+        look(id, &read.head);
         let Some(date) = read.date else { continue };
         let mut stream = GarbageStream { id, head: &read.head, date, objects, timing, pending: &mut pending };
         match read.head.state {

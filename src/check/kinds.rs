@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::levels::LevelAmount;
 use super::report::Amount;
 use crate::bucket::keys::{self, Role, StreamId};
 use crate::bucket::listing::each_page;
@@ -29,6 +30,8 @@ pub struct CollectionAmount {
     /// How many, and their bytes.
     #[serde(flatten)]
     pub amount: Amount,
+    /// Its segments by level, the lowest first. A listing does not tell them.
+    pub levels: Vec<LevelAmount>,
 }
 
 /// What a listing of a bucket says.
@@ -59,7 +62,8 @@ pub async fn listed(bucket: &dyn Bucket) -> Result<BucketAmounts, BucketError> {
     })
     .await?;
     let kinds = kinds.into_iter().map(|(kind, amount)| KindAmount { kind, amount }).collect();
-    let mut collections: Vec<_> = collections.into_iter().map(|(id, amount)| CollectionAmount { id, amount }).collect();
+    let of_collection = |(id, amount)| CollectionAmount { id, amount, levels: Vec::new() };
+    let mut collections: Vec<_> = collections.into_iter().map(of_collection).collect();
     collections.sort_by_key(|collection| std::cmp::Reverse(collection.amount.bytes));
     Ok(BucketAmounts { kinds, collections })
 }

@@ -12,6 +12,8 @@ pub mod garbage;
 pub mod inspect;
 mod inventory;
 pub mod kinds;
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub mod levels;
 mod names;
 mod objects;
 pub mod report;

@@ -299,6 +299,22 @@ pub struct BucketContents {
     pub collections: Vec<CollectionAmount>,
     /// Those of all that the next collection of garbage deletes.
     pub garbage: Amount,
+    /// How many neighbouring segments of a level become one of the next.
+    pub fan_out: usize,
+    /// The probe that the bucket passed last; `None` if its mark is gone, and the next start probes it anew.
+    pub probe: Option<PassedProbe>,
+}
+
+/// A probe that the bucket passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PassedProbe {
+    /// When, by the store's clock, in the form of RFC 3339; `None` where the store does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Which program probed it.
+    pub by: String,
+    /// What the bucket has shown, in sentences.
+    pub shown: &'static [&'static str],
 }
 
 /// A time in milliseconds since 1970, in the form of RFC 3339.

@@ -211,11 +211,26 @@ async fn the_bucket_is_told_by_kind_with_garbage_and_costs() {
     assert_eq!(amount["id"], collection["id"]);
     assert!(amount["objects"].as_u64().unwrap() > 4 && amount["bytes"].as_u64().unwrap() > 400, "{told}");
     assert!(collection["memory_bytes"].as_u64().unwrap() > 0, "{collection}");
+    assert_eq!((&amount["levels"], &told["fan_out"]), (&json!([]), &json!(8)), "nothing was flushed yet");
+    assert!(told["probe"]["at"].is_string() && told["probe"]["by"].as_str().unwrap().starts_with("drumlin "), "{told}");
+    assert!(told["probe"]["shown"].as_array().unwrap().iter().any(|step| step.as_str().unwrap().contains("If-Match")));
     assert_eq!(told["garbage"], json!({"objects": 0, "bytes": 0}));
     let costs = told["costs"].as_array().unwrap();
     assert!(costs.len() > 3 && costs.iter().all(|cost| cost["storage"].is_number() && cost["provider"].is_string()));
     assert!(costs.iter().all(|cost| cost["requests"].is_null()), "nothing is told of requests before an hour");
     post(&server, "add", json!({"records": [{"id": "e", "embedding": [1, 1]}]})).await;
     assert_eq!(server.get("/api/bucket").await.json()["kinds"], told["kinds"], "within a minute it is listed once");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn segments_are_told_by_level_as_compaction_sees_them() {
+    let server = with_history().await;
+    assert_eq!(server.post("/api/s3/sync", &json!({})).await.status, 200);
+    let told = server.get("/api/bucket").await.json();
+    let [amount] = told["collections"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    let [level] = amount["levels"].as_array().unwrap().as_slice() else { panic!("{told}") };
+    assert_eq!((&level["level"], &level["segments"]), (&json!(0), &json!(1)), "{told}");
+    assert!(level["rows"].as_u64().unwrap() > 2 && level["bytes"].as_u64().unwrap() > 400, "{told}");
     server.stop().await;
 }

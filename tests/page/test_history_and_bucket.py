@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import httpx
 import pytest
 from browser import Window, serious
 from drumlin import Drumlin
@@ -59,5 +60,17 @@ def test_the_bucket_is_shown_with_its_costs(past: Window, axe: str) -> None:
     expect(past.page.get_by_text("Objects by kind")).to_be_visible()
     by_collection = past.page.locator("section", has_text="Objects by collection")
     expect(by_collection.locator(".bar", has_text="notes")).to_contain_text("kB")
+    expect(past.page.get_by_text("No segment yet")).to_be_visible()
+    probe = past.page.locator("section", has_text="Last probe")
+    expect(probe).to_contain_text("by drumlin")
+    expect(probe.get_by_role("listitem").filter(has_text="If-None-Match")).to_be_visible()
     past.shot("bucket")
     assert not serious(past.page, axe)
+
+
+def test_segments_are_shown_by_level(past: Window) -> None:
+    httpx.post(f"{past.url}/api/s3/sync").raise_for_status()
+    past.go("bucket")
+    row = past.page.locator("section", has_text="Segments by level").get_by_role("row").filter(has_text="notes")
+    expect(row.get_by_role("cell").nth(0)).to_have_text("0")
+    expect(row.get_by_role("cell").nth(1)).to_have_text("1")

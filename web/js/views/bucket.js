@@ -1,7 +1,7 @@
 // What lies in the bucket, and what it costs.
 
 import { api, call } from "../core/api.js";
-import { bytes, count, figure, integer, seconds } from "../core/format.js";
+import { bytes, count, figure, integer, seconds, time } from "../core/format.js";
 import { rate, sum } from "../data/metrics.js";
 import { watch } from "../data/readings.js";
 import { bars } from "../ui/chart.js";
@@ -33,7 +33,15 @@ export async function show({ signal, reload }) {
     top,
     connection(storage),
     tiles(found, signal),
-    h("div", { class: "columns-2" }, kinds(found), costs(found), byCollection(found, known)),
+    h(
+      "div",
+      { class: "columns-2" },
+      kinds(found),
+      costs(found),
+      byCollection(found, known),
+      byLevel(found, known),
+      probed(found),
+    ),
   ];
 }
 
@@ -107,6 +115,41 @@ function byCollection({ collections: all = [] }, known) {
   const rows = named.map(({ id, bytes: size, objects }) => bar(names.get(id), size, objects));
   if (others.length > 0) rows.push(bar("Others, files, models and what was dropped", total("bytes"), total("objects")));
   return h("section", { class: "card" }, h("h2", {}, "Objects by collection"), bars(rows, bytes));
+}
+
+// Segments as compaction sees them: enough of a level side by side become one of the next.
+function byLevel({ collections: all = [], fan_out: fanOut }, known) {
+  const names = new Map(known.map(({ id, name }) => [id, name]));
+  const named = all.filter(({ id, levels = [] }) => names.has(id) && levels.length > 0).slice(0, NAMED);
+  const numbers = ["Level", "Segments", "Rows", "Bytes"].map((name) => ({ name, isNumber: true }));
+  const row = (name, { level, segments, rows, bytes: size }, first) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, first ? name : h("span", { class: "unseen" }, name)),
+      [integer(level), integer(segments), integer(rows), bytes(size)].map((text) => h("td", { class: "number" }, text)),
+    );
+  const rows = named.flatMap(({ id, levels }) => levels.map((each, at) => row(names.get(id), each, at === 0)));
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Segments by level"),
+    rows.length > 0
+      ? table("Segments by level", [{ name: "Collection" }, ...numbers], h("tbody", {}, rows))
+      : h("p", { class: "quiet" }, "No segment yet: all writes are in the log."),
+    fanOut !== undefined &&
+      h("p", { class: "quiet small" }, `${integer(fanOut)} neighbours of a level are merged into one of the next.`),
+  );
+}
+
+function probed({ probe }) {
+  const told = probe
+    ? [
+        h("p", {}, probe.at ? `Passed on ${time(probe.at)}, by ${probe.by}:` : `Passed, by ${probe.by}:`),
+        h("ul", { class: "stack small" }, probe.shown.map((step) => h("li", {}, step))),
+      ]
+    : h("p", { class: "quiet" }, "The mark of a passed probe is gone. The next start probes the bucket again.");
+  return h("section", { class: "card" }, h("h2", {}, "Last probe"), told);
 }
 
 function dollars(n) {
