@@ -90,7 +90,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("file", &["bucket", "collection", "compute", "config", "error", "format", "record", "stream"]),
-    ("check", &["bucket", "compute", "config", "error", "format", "head", "record", "stream"]),
+    ("check", &["bucket", "compute", "config", "error", "format", "head", "memory", "record", "stream"]),
     (
         "store",
         &[

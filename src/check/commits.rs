@@ -11,7 +11,6 @@ use super::objects::{ObjectFault, Reader};
 use super::report::{Amount, Findings};
 use crate::bucket::Listed;
 use crate::bucket::keys::StreamId;
-use crate::compute::off_thread;
 use crate::format::{Chain, Checksum, Commit, CommitKind, FormatError, StreamConfig, decode_commit};
 use crate::record::Version;
 use crate::stream::context::StreamError;
@@ -235,7 +234,7 @@ async fn read(reader: &Reader, stream: &StreamId, version: Version, size: u64) -
     };
     let (bytes, own) = (held.bytes.clone(), stream.to_string());
     let size = bytes.len() as u64;
-    let decoded = off_thread(move || {
+    let decoded = reader.host().compute(move || {
         let commit = decode_commit(&bytes)?;
         let (found, at) = (&commit.header.stream, commit.header.version);
         if *found != own || at != version {

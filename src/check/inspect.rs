@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::host::CheckHost;
 use super::inventory::{Inventory, StreamObjects};
 use super::names::{CollectionSelector, Names};
 use super::objects::Reader;
@@ -138,7 +139,7 @@ impl SeenStreams {
         let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
         let Some(catalog) = inventory.streams.remove(&StreamId::Catalog) else { return Err(no_store(bucket.as_ref())) };
         let expected = Expected::catalog();
-        let reader = Reader::new(bucket, Reread::default());
+        let reader = Reader::new(bucket, Reread::default(), CheckHost::Alone);
         let checked = stream_check::check(&reader, &StreamId::Catalog, &expected, Some(catalog.clone())).await?;
         let mut findings = checked.report.findings;
         let names = Names::of_records(&checked.texts, &mut findings);

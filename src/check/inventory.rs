@@ -45,6 +45,11 @@ impl StreamObjects {
         }
     }
 
+    /// How many objects.
+    pub fn count(&self) -> u64 {
+        self.without_head().count() as u64 + u64::from(self.head.is_some())
+    }
+
     /// The objects that HEAD and lists name: segments, graphs and inverted indexes.
     pub fn named(&self) -> impl Iterator<Item = &Listed> {
         self.segments.values().chain(self.graphs.values()).chain(self.inverted.values())

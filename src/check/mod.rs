@@ -5,10 +5,13 @@
 // Bytes from outside are never indexed unchecked.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+#[cfg(feature = "server")]
+pub mod beside;
 mod commits;
 mod file_check;
 mod fold;
 pub mod garbage;
+mod host;
 pub mod inspect;
 mod inventory;
 pub mod kinds;
@@ -22,5 +25,9 @@ pub mod stored;
 mod stream_check;
 mod verify;
 
+#[cfg(feature = "server")]
+pub use host::CheckHost;
 pub use names::CollectionSelector;
 pub use verify::verify;
+#[cfg(feature = "server")]
+pub use verify::verify_in;

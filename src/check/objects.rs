@@ -1,26 +1,25 @@
 //! Reading single objects to check them. Invariants: of an object of any size, no more than a piece or a row group is
-//! held at a time (a graph is held whole); all readers together hold about [`BUDGET_MIB`] MiB.
+//! held at a time (a graph is held whole, if there is memory for it); all readers of a check together hold about as many MiB as
+//! its [`CheckHost`] allow.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::host::{CheckHost, Reserved};
 use crate::bucket::fetch::{self, Fetcher, PIECE_BYTES};
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, Object};
-use crate::compute::{CutShort, off_thread};
 use crate::format::checksum::Hasher;
 use crate::format::graph::{GraphColumns, decode_graph};
 use crate::format::head::{GraphEntry, InvertedEntry, SegmentEntry};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::stream::context::StreamError;
 use crate::stream::open::{check_named, check_object, read_inverted};
-
-/// Mebibytes of objects held at once.
-const BUDGET_MIB: usize = 256;
 
 /// Why an object could not be checked, or did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +53,6 @@ impl From<StreamError> for ObjectFault {
     }
 }
 
-impl From<CutShort> for ObjectFault {
-    fn from(cut: CutShort) -> ObjectFault {
-        ObjectFault::Away(cut.into())
-    }
-}
-
 fn damaged<T>(what: String) -> Result<T, ObjectFault> {
     Err(ObjectFault::Damaged(FormatError::Damaged(what)))
 }
@@ -74,19 +67,74 @@ pub struct Reader {
     budget: Arc<Semaphore>,
     /// Whether every read uses a new connection.
     fresh: bool,
+    host: CheckHost,
+    counted: Option<Arc<StreamCount>>,
+}
+
+/// Counts the objects of one stream as checked while they are read, and all of them when its check ends: not every
+/// object is read, and some are read again.
+#[derive(Debug)]
+struct StreamCount {
+    host: CheckHost,
+    listed: u64,
+    read: AtomicU64,
+}
+
+impl StreamCount {
+    fn read_one(&self) {
+        if self.read.fetch_add(1, Ordering::Relaxed) < self.listed {
+            self.host.tell_checked(1);
+        }
+    }
+}
+
+impl Drop for StreamCount {
+    fn drop(&mut self) {
+        self.host.tell_checked(self.listed.saturating_sub(self.read.load(Ordering::Relaxed)));
+    }
+}
+
+/// The right to hold bytes.
+#[derive(Debug)]
+struct Permit {
+    _turn: OwnedSemaphorePermit,
+    _room: Reserved,
 }
 
 /// Bytes, and the right to hold them.
 #[derive(Debug)]
 pub struct BudgetedBytes {
     pub bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
+}
+
+/// A graph, and the right to hold it.
+#[derive(Debug)]
+pub struct HeldGraph {
+    pub columns: GraphColumns,
+    _permit: Permit,
 }
 
 impl Reader {
-    pub fn new(bucket: Arc<dyn Bucket>, reread: Reread) -> Reader {
-        let (fetcher, budget) = (Fetcher::new(bucket.clone()), Arc::new(Semaphore::new(BUDGET_MIB)));
-        Reader { bucket, reread, fetcher, budget, fresh: false }
+    pub fn new(bucket: Arc<dyn Bucket>, reread: Reread, host: CheckHost) -> Reader {
+        let budget = Arc::new(Semaphore::new(host.objects_mib()));
+        let fetcher = Fetcher::new(bucket.clone());
+        Reader { bucket, reread, fetcher, budget, fresh: false, host, counted: None }
+    }
+
+    /// A reader that counts the objects of a stream of so many.
+    pub fn of_stream(&self, listed: u64) -> Reader {
+        let count = StreamCount { host: self.host.clone(), listed, read: AtomicU64::new(0) };
+        Reader { counted: Some(Arc::new(count)), ..self.clone() }
+    }
+
+    /// What the check runs in.
+    pub fn host(&self) -> &CheckHost {
+        &self.host
+    }
+
+    fn count(&self) {
+        self.counted.iter().for_each(|count| count.read_one());
     }
 
     /// A reader over new connections, for a second look.
@@ -103,14 +151,26 @@ impl Reader {
     }
 
     /// Waits until `bytes` more may be held. No caller that holds some already waits here, so no deadlock can arise.
-    async fn permit(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StreamError> {
-        let mib = (bytes >> 20).saturating_add(1).min(BUDGET_MIB as u64) as u32;
-        let permit = self.budget.clone().acquire_many_owned(mib).await;
-        permit.map_err(|e| StreamError::Unavailable(format!("the check was cut short: {e}")))
+    async fn permit(&self, bytes: u64) -> Result<Permit, StreamError> {
+        let turn = self.turn(bytes).await?;
+        Ok(Permit { _turn: turn, _room: self.host.room_for_objects(bytes).await? })
+    }
+
+    /// The right to hold an object whole; `None` if there is no memory for it.
+    async fn permit_whole(&self, bytes: u64) -> Result<Option<Permit>, StreamError> {
+        let turn = self.turn(bytes).await?;
+        Ok(self.host.room_for_whole(bytes).map(|room| Permit { _turn: turn, _room: room }))
+    }
+
+    async fn turn(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StreamError> {
+        let mib = (bytes >> 20).saturating_add(1).min(self.host.objects_mib() as u64) as u32;
+        let turn = self.budget.clone().acquire_many_owned(mib).await;
+        turn.map_err(|e| StreamError::Unavailable(format!("the check was cut short: {e}")))
     }
 
     /// A whole object of about `size` bytes.
     pub async fn whole(&self, key: &str, size: u64) -> Result<BudgetedBytes, ObjectFault> {
+        self.count();
         let permit = self.permit(size).await?;
         let object = self.get(key, None).await?;
         Ok(BudgetedBytes { bytes: object.bytes, _permit: permit })
@@ -118,6 +178,7 @@ impl Reader {
 
     /// Reads an object and compares its size and checksum. Returns its last bytes, at most a piece of them.
     pub async fn checksum(&self, key: &str, size: u64, xxh3: Checksum) -> Result<Bytes, ObjectFault> {
+        self.count();
         let _permit = self.permit(size.min(2 * PIECE_BYTES)).await?;
         let (mut hasher, mut last) = (Hasher::default(), Bytes::new());
         let mut pieces = std::pin::pin!(self.fetcher.pieces(key, size, fetch::pieces(size)));
@@ -127,11 +188,11 @@ impl Reader {
                 return damaged(format!("object has {} bytes, HEAD names {size}", object.size_bytes));
             }
             let bytes = object.bytes;
-            (hasher, last) = off_thread(move || {
+            let update = move || {
                 hasher.update(&bytes);
                 (hasher, bytes)
-            })
-            .await?;
+            };
+            (hasher, last) = self.host.compute(update).await?;
         }
         let found = hasher.finish();
         match found == xxh3 {
@@ -168,7 +229,7 @@ impl Reader {
             tail = (start, self.get(key, Some(start..size)).await?.bytes);
         }
         let pieces = Pieces::new(size, [tail.clone()]);
-        let reader = off_thread(move || SegmentReader::open(&pieces)).await??;
+        let reader = self.host.compute(move || SegmentReader::open(&pieces)).await??;
         for group in 0..reader.groups() {
             let range = reader.group_range(group)?;
             let _permit = self.permit(range.end.saturating_sub(range.start)).await?;
@@ -180,44 +241,56 @@ impl Reader {
                 }
             };
             let own = reader.clone();
-            let rows = off_thread(move || own.read_group(&pieces, group)).await??;
+            let rows = self.host.compute(move || own.read_group(&pieces, group)).await??;
             take(&rows)?;
         }
         Ok(reader)
     }
 
     /// Reads an inverted index that HEAD names, and checks it against its entry. One of a kind that this version does
-    /// not know has the size and checksum of its entry.
+    /// not know has the size and checksum of its entry. Returns whether it was read whole: without memory for it, its
+    /// size and checksum alone are checked.
     pub async fn inverted(
         &self,
         stream: &str,
         segment: &SegmentEntry,
         entry: &InvertedEntry,
-    ) -> Result<(), ObjectFault> {
-        let _permit = self.permit(entry.bytes).await?;
+    ) -> Result<bool, ObjectFault> {
+        let Some(_permit) = self.permit_whole(entry.bytes).await? else {
+            self.checksum(&entry.key, entry.bytes, entry.xxh3).await?;
+            return Ok(false);
+        };
+        self.count();
         let bytes = self.fetcher.whole(&entry.key, entry.bytes).await?;
         let (stream, segment, entry) = (stream.to_owned(), segment.clone(), entry.clone());
-        let checked = off_thread(move || {
+        let checked = self.host.compute(move || {
             check_object(&bytes, entry.bytes, entry.xxh3)?;
             match entry.kind() {
                 Some(_) => read_inverted(&bytes, &stream, &segment, &entry).map(drop),
                 None => Ok(()),
             }
         });
-        Ok(checked.await??)
+        checked.await??;
+        Ok(true)
     }
 
-    /// Reads a graph that HEAD names, and checks it against its entry.
-    pub async fn graph(&self, stream: &str, entry: &GraphEntry) -> Result<GraphColumns, ObjectFault> {
-        let _permit = self.permit(entry.bytes).await?;
+    /// Reads a graph that HEAD names, and checks it against its entry. `None` if its size and checksum alone were
+    /// checked, since there is no memory for it.
+    pub async fn graph(&self, stream: &str, entry: &GraphEntry) -> Result<Option<HeldGraph>, ObjectFault> {
+        let Some(permit) = self.permit_whole(entry.bytes).await? else {
+            self.checksum(&entry.key, entry.bytes, entry.xxh3).await?;
+            return Ok(None);
+        };
+        self.count();
         let bytes = self.fetcher.whole(&entry.key, entry.bytes).await?;
         let (size, xxh3) = (entry.bytes, entry.xxh3);
-        let graph = off_thread(move || check_object(&bytes, size, xxh3).and_then(|()| decode_graph(bytes))).await??;
+        let decode = move || check_object(&bytes, size, xxh3).and_then(|()| decode_graph(bytes));
+        let graph = self.host.compute(decode).await??;
         let header = graph.header();
         let said = (header.stream.as_str(), header.lo, header.hi, graph.len() as u64);
         let named = (entry.written_for(stream), entry.lo, entry.hi, entry.nodes);
         match said == named {
-            true => Ok(graph),
+            true => Ok(Some(HeldGraph { columns: graph, _permit: permit })),
             false => damaged(format!("graph says {said:?} (stream, versions, nodes), HEAD names {named:?}")),
         }
     }

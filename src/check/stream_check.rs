@@ -31,6 +31,12 @@ const REBUILD: &str = "nothing is lost: searches scan these records until a serv
 /// The remedy for a damaged inverted index.
 const REINDEX: &str = "nothing is lost: searches index these records anew, and a server that cannot use it replaces it";
 
+/// What is said of a graph or an inverted index that a server had no memory for.
+const NOT_WHOLE: (&str, &str) = (
+    "its size and checksum are right; the rest was not checked, since there is no memory to read it whole",
+    "`drumlin verify` on another machine checks it whole",
+);
+
 /// Knowledge of a stream from elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
@@ -240,6 +246,8 @@ impl<'a> Check<'a> {
             StreamId::Collection(_) if self.holds_files(head) => Fold::with_files(),
             StreamId::Collection(_) => Fold::default(),
         };
+        let rows = head.segs.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.rows));
+        let _room = self.reader.host().room_for_rows(rows).await?;
         let (fold, whole) = self.segments(head, fold).await?;
         let bounds = LogBounds { gone: head.gone, floor: head.floor, prev: head.prev, known: true };
         let parts = (fold, &mut self.report.findings);
@@ -297,7 +305,10 @@ impl<'a> Check<'a> {
         for entry in &segment.inverted {
             self.named.insert(entry.key.clone());
             let read = self.reader.inverted(&self.name, segment, entry).await;
-            self.judged((&entry.key, entry.bytes), &self.id.head(), read, REINDEX)?;
+            if matches!(read, Ok(false)) {
+                self.report.findings.note(entry.key.clone(), NOT_WHOLE.0, NOT_WHOLE.1);
+            }
+            self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), REINDEX)?;
         }
         Ok(())
     }
@@ -305,7 +316,11 @@ impl<'a> Check<'a> {
     async fn graph(&mut self, entry: &GraphEntry, fold: &Fold, dimension: Option<u64>) -> Result<()> {
         self.named.insert(entry.key.clone());
         let read = self.reader.graph(&self.name, entry).await;
-        if let Ok(graph) = &read {
+        if matches!(read, Ok(None)) {
+            self.report.findings.note(entry.key.clone(), NOT_WHOLE.0, NOT_WHOLE.1);
+        }
+        if let Ok(Some(held)) = &read {
+            let graph = &held.columns;
             let (header, metric) = (graph.header(), self.expected.metric);
             if Some(header.dim as u64) != dimension || metric.is_some_and(|metric| metric != header.metric) {
                 let cause = format!(

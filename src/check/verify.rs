@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::inventory::Inventory;
+use super::host::CheckHost;
+use super::inventory::{Inventory, StreamObjects};
 use super::names::{CollectionSelector, Names};
 use super::objects::Reader;
 use super::report::{Amount, BucketCheck, Findings, StreamCheck};
@@ -20,25 +21,36 @@ use crate::error::{Error, Result};
 use crate::format::store_file::StoreFile;
 use crate::stream::context::StreamError;
 
-/// Streams checked at once.
-const PARALLEL_STREAMS: usize = 4;
-
 /// Checks the bucket, or only the chosen ones of its collections. `timing` has the times after which servers delete.
 ///
 /// # Errors
 /// `Unavailable` if the bucket does not answer, `NotFound` if there is no store or the selector fits nothing.
 pub async fn verify(bucket: Arc<dyn Bucket>, selector: &CollectionSelector, timing: &Timing) -> Result<BucketCheck> {
+    verify_in(CheckHost::Alone, bucket, selector, timing).await
+}
+
+/// As [`verify`], on this host.
+pub async fn verify_in(
+    host: CheckHost,
+    bucket: Arc<dyn Bucket>,
+    selector: &CollectionSelector,
+    timing: &Timing,
+) -> Result<BucketCheck> {
     let began = Instant::now();
-    let reader = Reader::new(bucket.clone(), timing.reread());
+    let reader = Reader::new(bucket.clone(), timing.reread(), host.clone());
     let mut inventory = Inventory::of_bucket(bucket.as_ref()).await.map_err(StreamError::from)?;
     if inventory.streams.is_empty() && !inventory.store_file {
         return Err(no_store(bucket.as_ref()));
     }
+    let _room = host.room_for_listing(inventory.streams.values().map(StreamObjects::count).sum()).await?;
     let mut findings = Findings::default();
     let objects = inventory.streams.remove(&StreamId::Catalog).unwrap_or_default();
+    host.tell_known(objects.count());
     let kept = timing.garbage;
     let catalog = Expected { kept, ..Expected::catalog() };
-    let checked = stream_check::check(&reader, &StreamId::Catalog, &catalog, Some(objects)).await?;
+    let of_catalog = reader.of_stream(objects.count());
+    let checked = stream_check::check(&of_catalog, &StreamId::Catalog, &catalog, Some(objects)).await?;
+    drop(of_catalog);
     let mut catalog = checked.report;
     let names = Names::of_records(&checked.texts, &mut catalog.findings);
     store_file(&reader, &catalog, &mut findings).await?;
@@ -51,14 +63,22 @@ pub async fn verify(bucket: Arc<dyn Bucket>, selector: &CollectionSelector, timi
     }
     let chosen = names.chosen(selector)?;
     todo.retain(|id, _| chosen.as_ref().is_none_or(|chosen| chosen.contains(id)));
+    [&findings, &catalog.findings].into_iter().for_each(|findings| host.tell_findings(findings));
+    let listed = |objects: &Option<StreamObjects>| objects.as_ref().map_or(0, StreamObjects::count);
+    host.tell_known(todo.values().map(listed).sum());
     let checks = stream::iter(todo).map(|(id, objects)| {
-        let (reader, mut expected) = (reader.clone(), names.expected(&id));
+        let (reader, mut expected) = (reader.of_stream(listed(&objects)), names.expected(&id));
         // If the catalog is damaged, a stream that it does not know may still be a recorded one.
         expected.recorded |= catalog.findings.any_damage();
         expected.kept = kept;
-        async move { stream_check::check(&reader, &id, &expected, objects).await.map(|checked| checked.report) }
+        async move {
+            let report = stream_check::check(&reader, &id, &expected, objects).await?.report;
+            reader.host().tell_findings(&report.findings);
+            Ok::<_, Error>(report)
+        }
     });
-    let mut streams: Vec<StreamCheck> = checks.buffer_unordered(PARALLEL_STREAMS).try_collect().await?;
+    let checks = checks.buffer_unordered(host.parallel_streams());
+    let mut streams: Vec<StreamCheck> = checks.try_collect().await?;
     streams.sort_by(|a, b| (&a.name, &a.stream).cmp(&(&b.name, &b.stream)));
     streams.insert(0, catalog);
     let checked = streams.iter().fold(Amount::default(), |sum, stream| sum.plus(stream.checked));

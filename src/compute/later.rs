@@ -107,6 +107,17 @@ impl Compute {
         Ok(done.into_iter().map(|(_, result)| result).collect())
     }
 
+    /// Runs one piece of work at the lowest priority. Work that has begun runs to its end.
+    #[cfg(feature = "server")]
+    pub async fn later<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let later = &self.later;
+        let _permit = later.permits.acquire().await.map_err(|_| closed())?;
+        let (pool, began) = (later.pool()?, Instant::now());
+        let done = off_thread(move || pool.install(work)).await?;
+        later.took(began.elapsed());
+        Ok(done)
+    }
+
     /// Waits for the turn to do long work: one does at a time.
     #[cfg(feature = "server")]
     pub async fn long_turn(&self) -> Result<SemaphorePermit<'_>> {

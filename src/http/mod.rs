@@ -52,6 +52,7 @@ mod sent;
 mod socket;
 mod starting;
 mod stream;
+mod verify;
 mod wire;
 
 use std::ops::Deref;
@@ -266,6 +267,8 @@ fn native_routes() -> Vec<HttpRoute> {
         #[cfg(feature = "embedding")]
         (Method::POST, "/v1/embeddings", post(models::embed)),
         (Method::GET, "/api/bucket", get(bucket::contents)),
+        (Method::POST, "/api/verify", post(verify::begin)),
+        (Method::GET, "/api/verify", get(verify::state)),
         (Method::POST, "/api/s3/sync", post(operations::sync)),
         (Method::GET, "/api/s3/status", get(operations::status)),
         (Method::GET, "/health", get(operations::health)),

@@ -45,6 +45,8 @@ mod reversal;
 #[cfg(feature = "server")]
 pub(crate) mod room;
 mod sql_view;
+#[cfg(feature = "server")]
+pub(crate) mod verification;
 mod versions;
 
 use std::collections::HashMap;
@@ -144,6 +146,8 @@ struct Inner {
     /// How collections reserve memory, and load themselves again.
     hooks: StoreHooks,
     reembeddings: reembed::Reembeddings,
+    #[cfg(feature = "server")]
+    last_check: verification::LastCheck,
     recovery: Semaphore,
     recovered: watch::Sender<Option<Recovery>>,
     /// The start's calls to the bucket, once the start is over.
@@ -237,6 +241,8 @@ impl Store {
             limits: Arc::new(settings.limits.clone()),
             files: Arc::new(FileShare::new(&settings.files)),
             reembeddings: Default::default(),
+            #[cfg(feature = "server")]
+            last_check: Default::default(),
             recovery: Semaphore::new(settings.recovery_parallel.max(1)),
             settings,
             bucket,

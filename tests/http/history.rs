@@ -234,3 +234,28 @@ async fn segments_are_told_by_level_as_compaction_sees_them() {
     assert!(level["rows"].as_u64().unwrap() > 2 && level["bytes"].as_u64().unwrap() > 400, "{told}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_check_of_the_bucket_is_begun_watched_and_told_as_verify_tells_it() {
+    let server = with_history().await;
+    let none = server.get("/api/verify").await.json();
+    assert_eq!((&none["state"], &none["findings"]), (&json!("none"), &json!([])));
+    let begun = server.post("/api/verify", &json!({"collection": "things"})).await;
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    let begun = begun.json();
+    assert_eq!((&begun["state"], &begun["collection"]), (&json!("running"), &json!("things")));
+    assert!(begun["since"].as_str().unwrap().ends_with('Z'), "{begun}");
+    let told = loop {
+        let told = server.get("/api/verify").await.json();
+        if told["state"] != "running" {
+            break told;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert_eq!((&told["state"], &told["sound"], &told["damaged"]), (&json!("done"), &json!(true), &json!(0)), "{told}");
+    assert!(told["bytes"].as_u64().unwrap() > 400 && told["objects"]["checked"] == told["objects"]["known"], "{told}");
+    assert_refused(&server.post("/api/verify", &json!({"collection": "none"})).await, 404, "none");
+    assert_refused(&server.post("/api/verify", &json!({"colection": "things"})).await, 400, "colection");
+    assert_eq!(server.send("POST", "/api/verify", &[], b"").await.status, 202, "the whole bucket");
+    server.stop().await;
+}

@@ -177,6 +177,8 @@ async fn other_places_and_the_store_as_a_whole_are_refused_before_anything_is_lo
         ("POST", "/api/v2/tenants"),
         ("POST", "/api/v2/reset"),
         ("POST", "/api/s3/sync"),
+        ("POST", "/api/verify"),
+        ("GET", "/api/verify"),
         ("GET", "/api/collections?tenant=default_tenant"),
         ("DELETE", "/api/v2/tenants/default_tenant/databases/default_database"),
     ] {

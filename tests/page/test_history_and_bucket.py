@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -74,3 +75,23 @@ def test_segments_are_shown_by_level(past: Window) -> None:
     row = past.page.locator("section", has_text="Segments by level").get_by_role("row").filter(has_text="notes")
     expect(row.get_by_role("cell").nth(0)).to_have_text("0")
     expect(row.get_by_role("cell").nth(1)).to_have_text("1")
+
+
+def test_every_object_is_checked_from_the_page_and_damage_is_told(past: Window, axe: str, tmp_path: Path) -> None:
+    past.go("bucket")
+    check = past.page.locator("section", has_text="Check of every object")
+    expect(check.get_by_text("Nothing is written")).to_be_visible()
+    past.button("Check").click()
+    expect(check.get_by_text("The bucket is sound")).to_be_visible()
+    check.get_by_label("What to check").select_option("notes")
+    past.button("Check").click()
+    expect(check.get_by_text("notes is sound")).to_be_visible()
+    # One in the middle: a log that ends earlier is a valid one.
+    (commit,) = (tmp_path / "server-0" / "bucket").glob("c/*/log/*2.parquet")
+    commit.write_bytes(commit.read_bytes()[:-1] + b"!")
+    past.button("Check").click()
+    expect(check.get_by_text("The bucket is damaged")).to_be_visible()
+    row = check.get_by_role("row").filter(has_text=commit.name)
+    expect(row.get_by_text("damaged", exact=True)).to_be_visible()
+    past.shot("check")
+    assert not serious(past.page, axe)

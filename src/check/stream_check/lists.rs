@@ -129,7 +129,7 @@ impl Check<'_> {
                 let Some(size) = self.objects.size_of(&index.key) else { continue };
                 self.report.garbage.add(size);
                 let read = self.reader.inverted(&self.name, &entry, index).await;
-                self.past_judged(&index.key, size, witness, read)?;
+                self.past_judged(&index.key, size, witness, read.map(drop))?;
             }
         }
         for (entry, size) in graphs {

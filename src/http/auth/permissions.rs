@@ -84,6 +84,9 @@ const TABLE: &[RouteGroup] = &[
     RouteGroup { prefix: "", place: RoutePlace::Store, routes: &[
         ("GET", "/metrics", READ),
         ("GET", "/api/bucket", READ),
+        // It reads every object.
+        ("POST", "/api/verify", ADMIN),
+        ("GET", "/api/verify", READ),
         ("GET", "/api/s3/status", READ),
         ("POST", "/api/s3/sync", ADMIN),
     ] },

@@ -5,6 +5,7 @@ import { load } from "../map/layout.js";
 import { button } from "./controls.js";
 import { h, put } from "./dom.js";
 import { empty, message, notifyError } from "./notice.js";
+import { progressBar } from "./progress.js";
 
 const LOOK_MS = 700;
 const percent = (part) => `${Math.round(100 * part)} %`;
@@ -34,17 +35,10 @@ export function invitation(name, why, reload) {
 }
 
 function progress(name, part, signal, reload) {
-  const fill = h("i"),
-    told = h("span", { class: "number" });
-  const label = "Progress of the map";
-  const bar = h(
-    "div",
-    { class: "progress", role: "progressbar", "aria-label": label, "aria-valuemin": "0", "aria-valuemax": "100" },
-    fill,
-  );
+  const told = h("span", { class: "number" }),
+    bar = progressBar("Progress of the map", part);
   const tell = (now) => {
-    fill.style.setProperty("--part", now);
-    bar.setAttribute("aria-valuenow", String(Math.round(100 * now)));
+    bar.tell(now);
     put(told, percent(now));
   };
   const look = async () => {
@@ -65,7 +59,7 @@ function progress(name, part, signal, reload) {
     "div",
     { class: "card" },
     h("div", { class: "spread" }, h("h2", {}, "The map is being made"), told),
-    bar,
+    bar.node,
     h("p", { class: "quiet" }, "You may leave: it goes on, and the map stays as long as the collection is in memory."),
   );
 }

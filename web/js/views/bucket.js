@@ -5,6 +5,7 @@ import { bytes, count, figure, integer, seconds, time } from "../core/format.js"
 import { rate, sum } from "../data/metrics.js";
 import { watch } from "../data/readings.js";
 import { bars } from "../ui/chart.js";
+import { checking } from "../ui/checking.js";
 import { h, put } from "../ui/dom.js";
 import { heading } from "../ui/heading.js";
 import { failed, message } from "../ui/notice.js";
@@ -42,6 +43,7 @@ export async function show({ signal, reload }) {
       byLevel(found, known),
       probed(found),
     ),
+    checking(known, signal),
   ];
 }
 
