@@ -77,6 +77,7 @@ impl Reading {
 pub struct Matches {
     snapshot: Arc<Snapshot>,
     results: Vec<Vec<(RowRef, f32)>>,
+    compared: u64,
     include: Include,
     /// Keeps the collection in memory.
     _pin: PinGuard,
@@ -85,11 +86,11 @@ pub struct Matches {
 impl Matches {
     pub(super) fn of(
         snapshot: Arc<Snapshot>,
-        results: Vec<Vec<(RowRef, f32)>>,
+        (results, compared): (Vec<Vec<(RowRef, f32)>>, u64),
         include: Include,
         pin: PinGuard,
     ) -> Matches {
-        Matches { snapshot, results, include, _pin: pin }
+        Matches { snapshot, results, compared, include, _pin: pin }
     }
 
     /// These matches without the record of this id, at most `k` of each query embedding.
@@ -109,6 +110,12 @@ impl Matches {
     /// The version that was searched.
     pub fn version(&self) -> Version {
         self.snapshot.version
+    }
+
+    /// How many records were compared, with all query embeddings together: those of walks through graphs, and those that
+    /// were scanned. The exact distance of one that its codes had found is not counted again.
+    pub fn compared(&self) -> u64 {
+        self.compared
     }
 
     /// How far this neighbour of a query embedding is; `None` beyond the end.
@@ -225,6 +232,12 @@ impl RankedRows {
     /// The version that was searched.
     pub fn version(&self) -> Version {
         self.snapshot.version
+    }
+
+    /// How many records were compared with what was searched for, or scored by it, in all searches of the rank
+    /// together. The exact distance of one that its codes had found is not counted again.
+    pub fn compared(&self) -> u64 {
+        self.page.compared
     }
 }
 

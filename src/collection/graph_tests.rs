@@ -293,3 +293,26 @@ fn random_histories_with_graphs_attached_and_detached_keep_every_record_in_one_p
         }
     }
 }
+
+#[test]
+fn a_search_counts_what_its_walk_and_its_scans_compare() {
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut replay = Replay::new(Metric::L2);
+    let records = |rng: &mut StdRng, range: std::ops::Range<usize>| range.map(|n| record(rng, n)).collect();
+    replay.write(Write::Add(records(&mut rng, 0..6_000))).unwrap();
+    let part = build(&replay.snapshot(), 1, 1).unwrap();
+    replay.state.attach_graph(part, &[]).unwrap();
+    replay.write(Write::Add(records(&mut rng, 6_000..6_500))).unwrap();
+    let compared = |query: &Query| {
+        let (snapshot, interrupt) = (replay.snapshot(), Interrupt::never());
+        let route = snapshot.route(query, &Limits::default(), &interrupt).unwrap();
+        snapshot.counted_answer(query, &route, 0..query.embeddings.len(), &interrupt).unwrap().1
+    };
+    let query = Query::new(vec![0.1; DIM]);
+    assert_eq!(replay.snapshot().walks_of(&query), 1);
+    let walked = compared(&query);
+    assert!((500 + 100..500 + 5_000).contains(&walked), "{walked}: the tail whole, of the graph a part");
+    assert_eq!(compared(&query), walked, "the same search compares the same records");
+    assert_eq!(compared(&query.clone().exact(true)), 6_500);
+    assert_eq!(compared(&Query::batch(vec![vec![0.1; DIM]; 2]).exact(true)), 13_000);
+}

@@ -399,7 +399,8 @@ async fn find_in(pinned: PinGuard, snapshot: Arc<Snapshot>, limits: Arc<Limits>,
     if query.embeddings.len() < 2 {
         let searched = run(compute, snapshot.is_short(&query), move |interrupt| {
             let route = snapshot.route(&query, &limits, interrupt);
-            let rows = route.and_then(|route| snapshot.answer(&query, &route, 0..query.embeddings.len(), interrupt));
+            let all = 0..query.embeddings.len();
+            let rows = route.and_then(|route| snapshot.counted_answer(&query, &route, all, interrupt));
             (rows, snapshot)
         });
         let (rows, snapshot) = searched.await?;
@@ -411,8 +412,10 @@ async fn find_in(pinned: PinGuard, snapshot: Arc<Snapshot>, limits: Arc<Limits>,
     let (searched, count) = (snapshot.clone(), query.embeddings.len());
     let parts = route.parts(count, compute.search_threads());
     let answer = move |part: usize, interrupt: &Interrupt| {
-        searched.answer(&query, &route, part * count / parts..(part + 1) * count / parts, interrupt)
+        searched.counted_answer(&query, &route, part * count / parts..(part + 1) * count / parts, interrupt)
     };
     let answers = compute.search_batch(parts, answer).await?.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(Matches::of(snapshot, answers.into_iter().flatten().collect(), include, pinned))
+    let compared = answers.iter().map(|(_, compared)| compared).sum();
+    let results = answers.into_iter().flat_map(|(rows, _)| rows).collect();
+    Ok(Matches::of(snapshot, (results, compared), include, pinned))
 }

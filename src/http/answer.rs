@@ -172,6 +172,8 @@ impl JsonPieces for SearchAnswerBody {
         if self.query >= self.matches.counts().len() {
             into.extend_from_slice(br#"],"version":"#);
             append(into, &self.matches.version())?;
+            into.extend_from_slice(br#","compared":"#);
+            append(into, &self.matches.compared())?;
             into.push(b'}');
             return Ok(false);
         }

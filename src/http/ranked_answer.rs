@@ -227,6 +227,8 @@ impl JsonPieces for RankedAnswerBody {
             }
             into.extend_from_slice(br#","version":"#);
             append(into, &rows.version())?;
+            into.extend_from_slice(br#","compared":"#);
+            append(into, &rows.compared())?;
             into.push(b'}');
             return Ok(false);
         };

@@ -65,16 +65,23 @@ pub fn search_planned<'v>(
     scratch: &mut SearchScratch,
 ) -> Vec<Candidate> {
     let search = planned.search;
-    let found = match planned.plan {
-        Plan::Scan => None,
+    let allowed = search.allowed.map_or(graph.len(), NodeBitmap::count);
+    let walked = match planned.plan {
         Plan::Walk { distances } => {
             walk_graph(graph, search, &exact, WalkLimits { ef: planned.ef, distances }, scratch)
-                .or_else(|| scan_graph_codes(graph, search, &exact))
         }
-        Plan::ScanCodes => scan_graph_codes(graph, search, &exact),
+        Plan::Scan | Plan::ScanCodes => None,
     };
+    let found = walked.or_else(|| {
+        let by_codes = planned.plan != Plan::Scan && !graph.is_exact();
+        scratch.count_compared(if by_codes { allowed } else { 0 });
+        if by_codes { scan_graph_codes(graph, search, &exact) } else { None }
+    });
     // Fewer than wanted: some have no vector, or a walk cannot reach them.
-    found.filter(|found| found.len() >= planned.wanted).unwrap_or_else(|| scan_graph(graph, search, exact))
+    found.filter(|found| found.len() >= planned.wanted).unwrap_or_else(|| {
+        scratch.count_compared(allowed);
+        scan_graph(graph, search, exact)
+    })
 }
 
 /// A search that has something to find.

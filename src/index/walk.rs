@@ -40,6 +40,8 @@ pub struct SearchScratch {
     fresh: Vec<u32>,
     distances: Vec<f32>,
     pool: Pool,
+    /// Distances computed since somebody asked.
+    compared: u64,
 }
 
 /// If fewer than one in this many words can have been written, they are cleared one by one.
@@ -49,6 +51,16 @@ impl SearchScratch {
     /// Empty; it grows to one bit per node of the largest graph searched.
     pub fn new() -> SearchScratch {
         SearchScratch::default()
+    }
+
+    /// The distances computed since the last call, by walks and by what is counted with them.
+    pub fn take_compared(&mut self) -> u64 {
+        std::mem::take(&mut self.compared)
+    }
+
+    /// Counts distances that were computed without a walk.
+    pub(super) fn count_compared(&mut self, distances: usize) {
+        self.compared += distances as u64;
     }
 
     fn begin(&mut self, bounds: Bounds<'_>, enough: usize) {
@@ -118,6 +130,7 @@ pub fn best_first<'s>(
     scratch.visit(bounds.entries);
     loop {
         left = left.checked_sub(scratch.fresh.len())?;
+        scratch.compared += scratch.fresh.len() as u64;
         graph.distances(&scratch.fresh, &mut scratch.distances);
         for (node, distance) in scratch.fresh.iter().zip(&scratch.distances) {
             if scratch.pool.push(PoolKey::new(*distance, *node), |node| graph.accepts(node)) {
@@ -151,6 +164,7 @@ pub fn greedy<'a>(
     loop {
         let candidates = neighbours(here.key as u32);
         distances(candidates, found);
+        scratch.compared += candidates.len() as u64;
         let pairs = candidates.iter().zip(found.iter());
         let nearest = pairs.map(|(node, distance)| Neighbour { distance: *distance, key: u64::from(*node) }).min();
         match nearest {

@@ -131,10 +131,11 @@ async fn search_finds_the_nearest_of_what_matches_for_each_query() {
     assert_eq!((&hits[0]["id"], &hits[1]["id"]), (&json!("b"), &json!("a")));
     assert!((hits[1]["distance"].as_f64().unwrap() - 0.81).abs() < 1e-6, "{one}");
     assert_eq!(hits[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["distance", "id"]);
+    assert_eq!(one["compared"], 3);
     let many = json!({"embeddings": [[0, 0], [0, 3]], "k": 1, "exact": true, "where": {"n": {"$ne": 1}}});
     let many = server.post(&format!("{C}/search"), &many).await.json();
     assert_eq!((&many["results"][0][0]["id"], &many["results"][1][0]["id"]), (&json!("b"), &json!("c")));
-    assert_eq!(many["version"], 1);
+    assert_eq!((&many["version"], &many["compared"]), (&json!(1), &json!(4)), "two records with each of two queries");
     let ids = json!({"embedding": [0, 0], "ids": ["c"], "ef_search": 50, "include": ["embedding"]});
     let ids = server.post(&format!("{C}/search"), &ids).await.json();
     assert_eq!(ids["results"][0][0]["embedding"].as_array().unwrap().len(), 2);

@@ -242,3 +242,20 @@ async fn what_is_wrong_with_a_search_by_words_is_named() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_answer_tells_how_many_records_were_scored_and_compared() {
+    let server = start().await;
+    for (body, compared) in [
+        (json!({"text": "fox"}), 2),
+        (json!({"text": "fox", "where": {"n": 1}}), 1),
+        (json!({"text": "nowhere"}), 0),
+        (json!({"embedding": [1, 0]}), 4),
+        (json!({"sparse": {"key": "terms", "indices": [17], "values": [1]}}), 2),
+        (json!({"like": ["fox"], "strategy": "best_score"}), 3),
+    ] {
+        let answer = server.post(SEARCH, &body).await;
+        assert_eq!(answer.json()["compared"], compared, "{body}: {}", answer.text());
+    }
+    server.stop().await;
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import data
 from browser import Window
 from drumlin import Drumlin
 from playwright.sync_api import expect
@@ -40,6 +41,7 @@ def test_each_way_of_searching_gives_what_the_api_gives(window: Window, server: 
 def test_words_that_were_found_are_marked(window: Window) -> None:
     window.go("collections", "demo", "search", text="fog")
     expect(window.page.locator(".hit mark").first).to_have_text(re.compile("fog", re.IGNORECASE))
+    expect(window.page.locator(".told")).to_contain_text(re.compile(r"\d+ scored"))
     window.shot("search-words")
 
 
@@ -49,6 +51,8 @@ def test_recall_is_measured_on_demand(window: Window) -> None:
     told = window.page.locator(".told")
     expect(told).to_contain_text(re.compile(r"Recall \d+ %: \d+ of the 20 nearest"))
     expect(told).to_contain_text(re.compile(r"20 hits in [\d.]+ (ms|s)"))
+    compared = re.search(r"([\d,]+) of 200,000 compared", told.inner_text())
+    assert compared and 20 <= int(compared.group(1).replace(",", "")) < data.MANY, told.inner_text()
 
 
 def test_a_facet_narrows_and_a_hit_leads_on(window: Window) -> None:

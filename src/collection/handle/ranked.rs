@@ -69,8 +69,9 @@ impl Collection {
         let (limits, ef_search) = (self.inner.surroundings.limits.clone(), self.identity().index.ef_search);
         let searched = snapshot.clone();
         let answer = move |interrupt: &Interrupt| searched.best_groups(&grouped, ef_search, &limits, interrupt);
-        let (groups, rows) = pinned.compute().search(answer).await??;
-        Ok(RankedGroups { groups, rows: RankedRows::of(snapshot, RankedPage { rows, facets: Vec::new() }, pinned) })
+        let ((groups, rows), compared) = pinned.compute().search(answer).await??;
+        let page = RankedPage { rows, facets: Vec::new(), compared };
+        Ok(RankedGroups { groups, rows: RankedRows::of(snapshot, page, pinned) })
     }
 
     /// Counts what the records that match have under some metadata keys.

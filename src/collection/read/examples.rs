@@ -78,6 +78,7 @@ impl Snapshot {
     ) -> Result<Vec<(RankKey, f32)>> {
         let mut best = NearestRows::new(limit);
         for (chunk, view) in self.chunks.iter().enumerate() {
+            context.compared.add(context.selected.of(self, chunk).len());
             for (number, row) in context.selected.of(self, chunk).iter().enumerate() {
                 if number % BETWEEN_LOOKS == 0 {
                     context.interrupt.check()?;

@@ -65,7 +65,10 @@ impl Snapshot {
             let missing: Vec<RankKey> = missing.collect();
             match leaf {
                 _ if missing.is_empty() => Ok(Vec::new()),
-                ReadyLeaf::Nearest(query) => Ok(self.distances(query, &missing)),
+                ReadyLeaf::Nearest(query) => {
+                    context.compared.add(missing.len() as u64);
+                    Ok(self.distances(query, &missing))
+                }
                 _ => self.scored_among(leaf, &missing, context),
             }
         };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 
+use super::compared::Compared;
 use super::leaf::{LeafContext, RankKey};
 use super::ranked::RankedRow;
 use super::select::Selected;
@@ -21,14 +22,14 @@ use crate::ranking::{BestGroups, GroupRequest};
 type GroupedRows = (Vec<GroupSize>, Vec<RankedRow>);
 
 impl Snapshot {
-    /// The best groups with their best records, both best first.
+    /// The best groups with their best records, both best first, and how many records were compared.
     pub(in crate::collection) fn best_groups(
         &self,
         grouped: &GroupedSearch,
         ef_search: Option<usize>,
         limits: &Limits,
         interrupt: &Interrupt,
-    ) -> Result<GroupedRows> {
+    ) -> Result<(GroupedRows, u64)> {
         self.check_alive()?;
         let GroupedSearch { search, key, .. } = grouped;
         if key.starts_with('#') {
@@ -46,11 +47,13 @@ impl Snapshot {
             among.push(view.chunk.by_key().with_scalar(key) & selected.of(self, chunk));
         }
         let nearest = NearestOptions { ef_search: search.nearest.ef_search.or(ef_search), ..search.nearest };
-        let search = GroupSearch { snapshot: self, grouped, rank, nearest, limits, interrupt };
-        match rank.combination {
+        let compared = Compared::default();
+        let search = GroupSearch { snapshot: self, grouped, rank, nearest, limits, interrupt, compared: &compared };
+        let found = match rank.combination {
             Combination::Single => search.planned(among),
             Combination::Expression(_) | Combination::Fusion(..) => search.among_candidates(among),
-        }
+        };
+        Ok((found?, compared.get()))
     }
 }
 
@@ -63,6 +66,7 @@ struct GroupSearch<'a> {
     nearest: NearestOptions,
     limits: &'a Limits,
     interrupt: &'a Interrupt,
+    compared: &'a Compared,
 }
 
 impl GroupSearch<'_> {
@@ -138,8 +142,8 @@ impl GroupSearch<'_> {
     }
 
     fn ranked(self, selected: &Selected, limit: usize) -> Result<Vec<RankedRow>> {
-        let Self { nearest, limits, interrupt, .. } = self;
-        let context = LeafContext { selected, nearest, limit: Some(limit), limits, interrupt };
+        let Self { nearest, limits, interrupt, compared, .. } = self;
+        let context = LeafContext { selected, nearest, limit: Some(limit), limits, interrupt, compared };
         self.snapshot.ranked_among(self.rank, None, context)
     }
 

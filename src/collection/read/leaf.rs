@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use super::compared::Compared;
 use super::examples::ExampleVectors;
 use super::select::Selected;
 use super::text::{TextLeaf, idf};
@@ -38,6 +39,8 @@ pub struct LeafContext<'a> {
     pub limit: Option<usize>,
     pub limits: &'a Limits,
     pub interrupt: &'a Interrupt,
+    /// Counts what is compared.
+    pub compared: &'a Compared,
 }
 
 /// A search of a rank, made ready: its query was checked, and what it has to know of the collection was looked up.
@@ -145,7 +148,9 @@ impl Snapshot {
         loop {
             query.k = k;
             let route = self.route_among(query, context.selected.clone());
-            let found = self.answer(query, &route, 0..1, context.interrupt)?.pop().unwrap_or_default();
+            let (mut found, compared) = self.counted_answer(query, &route, 0..1, context.interrupt)?;
+            context.compared.add(compared);
+            let found = found.pop().unwrap_or_default();
             let whole = found.len() < k;
             let mut rows: Vec<(RankKey, f32)> =
                 found.into_iter().map(|(at, distance)| (self.key_of(at), distance)).collect();
@@ -178,7 +183,8 @@ impl Snapshot {
             let rows = IndexRows::new(&rows);
             let allowed = (rows.len() < u64::from(span.index.rows())).then_some(rows);
             let search = VectorSearch { query, allowed, exact: false, interrupt: context.interrupt };
-            span.index.search(&search, &mut SpanRows { snapshot: self, span, nearest: &mut nearest })?;
+            let (nearest, compared) = (&mut nearest, context.compared);
+            span.index.search(&search, &mut SpanRows { snapshot: self, span, nearest, compared })?;
         }
         Ok(nearest.into_sorted())
     }
@@ -274,6 +280,7 @@ struct SpanRows<'a> {
     snapshot: &'a Snapshot,
     span: &'a IndexSpan<SparseIndex>,
     nearest: &'a mut NearestRows,
+    compared: &'a Compared,
 }
 
 impl Collector for SpanRows<'_> {
@@ -293,5 +300,9 @@ impl Collector for SpanRows<'_> {
         if let Some(at) = self.span.place(row) {
             self.nearest.push(NearestRow { distance: 1.0 - score, key: self.snapshot.key_of(at) });
         }
+    }
+
+    fn scored(&mut self, rows: u64) {
+        self.compared.add(rows);
     }
 }

@@ -1,6 +1,7 @@
 //! Reads of one snapshot: which rows are selected, records in insertion order, and nearest neighbours.
 //! Invariant: a read sees one version, and all of it.
 
+pub(super) mod compared;
 pub mod difference;
 mod diversified;
 mod examples;

@@ -3,6 +3,7 @@
 
 use roaring::RoaringBitmap;
 
+use super::compared::Compared;
 use super::insertion_order;
 use super::leaf::{LeafContext, RankKey};
 use super::select::Selected;
@@ -20,6 +21,8 @@ pub(in crate::collection) struct RankedPage {
     pub rows: Vec<RankedRow>,
     /// Of the whole list.
     pub facets: Vec<FacetAnswer>,
+    /// How many records were compared or scored, in all searches of the rank together.
+    pub compared: u64,
 }
 
 /// A record of a ranked list.
@@ -53,11 +56,13 @@ impl Snapshot {
         let Some(rank) = &search.rank else {
             let listed = |(_, at)| RankedRow { at, score: None, parts: Vec::new() };
             let rows = insertion_order::in_order(self, &selected).map(listed);
-            return Ok(RankedPage { rows: rows.skip(search.offset).take(limit).collect(), facets: Vec::new() });
+            let rows = rows.skip(search.offset).take(limit).collect();
+            return Ok(RankedPage { rows, facets: Vec::new(), compared: 0 });
         };
         let nearest = search.nearest;
         let nearest = NearestOptions { ef_search: nearest.ef_search.or(ef_search), ..nearest };
-        let context = LeafContext { selected: &selected, nearest, limit: None, limits, interrupt };
+        let compared = Compared::default();
+        let context = LeafContext { selected: &selected, nearest, limit: None, limits, interrupt, compared: &compared };
         let rows = self.ranked_among(rank, search.group_by.as_ref(), context)?;
         let facets = match search.facets.is_empty() {
             true => Vec::new(),
@@ -70,7 +75,7 @@ impl Snapshot {
         let mut rows: Vec<RankedRow> = rows.into_iter().skip(search.offset).take(limit).collect();
         // The page may lie in the block of the whole list.
         rows.shrink_to_fit();
-        Ok(RankedPage { rows, facets })
+        Ok(RankedPage { rows, facets, compared: compared.get() })
     }
 
     /// A selection of the rows of a ranked list.

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
+use super::compared::Compared;
 use super::select::Selected;
 use crate::collection::request::validate::check_query;
 use crate::collection::request::{Hit, Query, QueryAnswer};
@@ -29,6 +30,9 @@ thread_local! {
     /// Memory of graph walks, reused by the searches of a thread.
     static SCRATCH: RefCell<SearchScratch> = RefCell::new(SearchScratch::new());
 }
+
+/// For each embedding the rows that were found, nearest first, with their distances.
+type RowsByEmbedding = Vec<Vec<(RowRef, f32)>>;
 
 /// How a query is answered: every selected row is either scanned or a node that a walk may return, never both. One
 /// route serves all embeddings of the query, and only the snapshot that it was made on.
@@ -157,17 +161,29 @@ impl Snapshot {
         route: &Route,
         numbers: Range<usize>,
         interrupt: &Interrupt,
-    ) -> Result<Vec<Vec<(RowRef, f32)>>> {
+    ) -> Result<RowsByEmbedding> {
+        Ok(self.counted_answer(query, route, numbers, interrupt)?.0)
+    }
+
+    /// As [`answer`](Snapshot::answer), and how many records were compared.
+    pub fn counted_answer(
+        &self,
+        query: &Query,
+        route: &Route,
+        numbers: Range<usize>,
+        interrupt: &Interrupt,
+    ) -> Result<(RowsByEmbedding, u64)> {
+        let compared = Compared::default();
         let embeddings = query.embeddings.get(numbers).unwrap_or_default();
         let prepared = embeddings.iter().map(|embedding| PreparedQuery::new(self.metric, embedding));
-        let nearest = self.nearest(&prepared.collect::<Vec<_>>(), query, route, interrupt)?;
+        let nearest = self.nearest(&prepared.collect::<Vec<_>>(), query, route, (interrupt, &compared))?;
         let mut found = nearest.into_iter().map(|top| self.found_rows(top)).collect::<Result<Vec<_>>>()?;
         if let Some(most) = query.max_distance {
             for rows in &mut found {
                 rows.truncate(rows.partition_point(|(_, distance)| *distance <= most));
             }
         }
-        Ok(found)
+        Ok((found, compared.get()))
     }
 
     /// The rows of a chunk that no walk covers, of those `selected` (`None`: all that are alive).
@@ -215,7 +231,7 @@ impl Snapshot {
         prepared: &[PreparedQuery],
         query: &Query,
         route: &Route,
-        interrupt: &Interrupt,
+        (interrupt, compared): (&Interrupt, &Compared),
     ) -> Result<Vec<TopK>> {
         let mut tops: Vec<TopK> = prepared.iter().map(|_| TopK::new(query.k)).collect();
         let mut scanned = self.chunks.iter().zip(&route.scans);
@@ -229,6 +245,7 @@ impl Snapshot {
         for (view, rows) in self.chunks.iter().zip(&route.scans) {
             interrupt.check()?;
             let begun = Instant::now();
+            compared.add(rows.of(view).len().saturating_mul(prepared.len() as u64));
             scan_chunk((view, may_code), rows, (prepared, matrix.as_ref()), query.exact, &mut tops, interrupt)?;
             // A graph saves time neither for exact searches nor for searches among a few rows.
             if !query.exact && !matches!(rows, Scanned::These(_)) {
@@ -239,25 +256,30 @@ impl Snapshot {
         for (prepared, top) in prepared.iter().zip(&mut tops) {
             for walk in &route.walks {
                 interrupt.check()?;
-                self.walk(prepared, query, (walk, self.allowed(walk, route.selected.as_deref())), top);
+                compared.add(self.walk(prepared, query, (walk, self.allowed(walk, route.selected.as_deref())), top));
             }
         }
         Ok(tops)
     }
 
-    fn walk(&self, prepared: &PreparedQuery, query: &Query, walk: (&Walk, &NodeBitmap), top: &mut TopK) {
+    /// Offers what a graph has; returns how many of its nodes were compared.
+    fn walk(&self, prepared: &PreparedQuery, query: &Query, walk: (&Walk, &NodeBitmap), top: &mut TopK) -> u64 {
         let (walk, allowed) = walk;
         let graph = &self.graphs[walk.graph].part.graph;
         let row = |node| graph.address(node).and_then(|embedded| self.find_embedded(embedded));
         let vector = |node| row(node).map(|at| self.chunk(at).vector(at.row));
         let search = GraphQuery { query: prepared, k: query.k, ef: Some(walk.plan.ef), allowed: Some(allowed) };
-        let Some(planned) = Planned::by(graph, search, walk.plan.plan) else { return };
-        let found = SCRATCH.with_borrow_mut(|scratch| search_planned(graph, planned, vector, scratch));
+        let Some(planned) = Planned::by(graph, search, walk.plan.plan) else { return 0 };
+        let (found, compared) = SCRATCH.with_borrow_mut(|scratch| {
+            let found = search_planned(graph, planned, vector, scratch);
+            (found, scratch.take_compared())
+        });
         for Candidate { node, distance } in found {
             if let Some(at) = row(node) {
                 top.push(distance, self.address(at).0);
             }
         }
+        compared
     }
 
     fn found_rows(&self, nearest: TopK) -> Result<Vec<(RowRef, f32)>> {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::compared::Compared;
 use super::leaf::{LeafContext, NearestRow, NearestRows, RankKey};
 use crate::collection::state::inverted::spans::IndexSpan;
 use crate::collection::state::snapshot::Snapshot;
@@ -148,8 +149,9 @@ impl Snapshot {
                 interrupt: context.interrupt,
             };
             let tokeniser = weighed.checks.then(|| analyser.tokeniser());
-            let nearest = &mut nearest;
-            span.index.search(&search, &mut SpanDocuments { snapshot: self, span, weighed, tokeniser, nearest })?;
+            let (nearest, compared) = (&mut nearest, context.compared);
+            let mut documents = SpanDocuments { snapshot: self, span, weighed, tokeniser, nearest, compared };
+            span.index.search(&search, &mut documents)?;
         }
         Ok(nearest.into_sorted().into_iter().map(|(key, distance)| (key, -distance)).collect())
     }
@@ -321,6 +323,7 @@ struct SpanDocuments<'a, 'q> {
     tokeniser: Option<Tokeniser<'a>>,
     /// A document's distance here is its score with the other sign.
     nearest: &'a mut NearestRows,
+    compared: &'a Compared,
 }
 
 impl Collector for SpanDocuments<'_, '_> {
@@ -345,5 +348,9 @@ impl Collector for SpanDocuments<'_, '_> {
         };
         let Some(score) = score else { return };
         self.nearest.push(NearestRow { distance: -score, key: self.snapshot.key_of(at) });
+    }
+
+    fn scored(&mut self, rows: u64) {
+        self.compared.add(rows);
     }
 }

@@ -140,6 +140,8 @@ pub(super) struct ListQuery<'a, S> {
     groups_by_bound: Vec<usize>,
     /// Of the row being scored, by group; NaN where it has none.
     contributions: Vec<f32>,
+    /// Rows that were scored to the end.
+    pub(super) scored: u64,
 }
 
 impl<'a, S: Scores> ListQuery<'a, S> {
@@ -163,6 +165,7 @@ impl<'a, S: Scores> ListQuery<'a, S> {
             by_bound: Vec::new(),
             groups_by_bound: Vec::new(),
             contributions: Vec::new(),
+            scored: 0,
         }
     }
 
@@ -234,6 +237,12 @@ impl<'a, S: Scores> ListQuery<'a, S> {
 
     /// Offers the best rows.
     pub(super) fn run(mut self, collector: &mut dyn Collector) -> Result<()> {
+        let done = self.offer_best(collector);
+        collector.scored(self.scored);
+        done
+    }
+
+    fn offer_best(&mut self, collector: &mut dyn Collector) -> Result<()> {
         let present = self.groups.iter().filter(|group| !group.clauses.is_empty()).count();
         let missing = self.groups.iter().any(|group| group.must && group.clauses.is_empty());
         if present == 0 || missing || present < self.restrictions.minimum_match {
@@ -263,7 +272,7 @@ impl<'a, S: Scores> ListQuery<'a, S> {
             return Ok(());
         }
         self.rewind();
-        let done = window.run(&mut self, collector);
+        let done = window.run(self, collector);
         WINDOW.set(Some(window));
         done
     }
@@ -413,6 +422,7 @@ impl<'a, S: Scores> ListQuery<'a, S> {
 
     /// The last tests of a row whose score is known.
     pub(super) fn offer(&mut self, row: u32, score: f32, collector: &mut dyn Collector) {
+        self.scored += 1;
         // NaN is the sum of infinities, of values near the end of f32: as bad as can be.
         let score = if score.is_nan() { f32::NEG_INFINITY } else { score };
         if score < collector.threshold() || self.excluded.iter_mut().any(|c| c.find(self.blocks, row).is_some()) {

@@ -29,6 +29,7 @@ impl<S: Scores> ListQuery<'_, S> {
                 self.offer(row as u32, sums.scores[row], collector);
             }
         }
+        collector.scored(self.scored);
         Ok(())
     }
 

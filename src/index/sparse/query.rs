@@ -17,6 +17,9 @@ pub trait Collector {
     /// Takes a row. Larger scores are better. Every row is offered once at most, in ascending order; a score is never
     /// NaN.
     fn offer(&mut self, row: u32, score: f32);
+    /// Told once, at the end of a search of an index: how many rows were scored to the end, also those that were not
+    /// offered.
+    fn scored(&mut self, _rows: u64) {}
 }
 
 /// A sparse query vector.

@@ -12,13 +12,13 @@ import { openRecord } from "./record_panel.js";
 const ON_THE_MAP = 50;
 
 // How long it took, how many records were compared, and the recall on demand.
-export function told({ hits, ms, answer, info, recall, name }) {
+export function told({ hits, ms, answer, info, recall, name, compares }) {
   const line = h(
     "p",
     { class: "told", role: "status" },
     h("span", {}, h("b", {}, count(hits.length, "hit")), " in ", h("b", {}, seconds(ms / 1000)), ", there and back"),
     answer.compared !== undefined &&
-      h("span", {}, h("b", {}, integer(answer.compared)), ` of ${integer(info.count)} compared`),
+      h("span", {}, h("b", {}, integer(answer.compared)), compares ? ` of ${integer(info.count)} compared` : " scored"),
   );
   if (recall)
     line.append(

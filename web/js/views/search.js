@@ -323,7 +323,7 @@ class SearchView {
     const facets = Object.entries(answer.facets ?? {}).filter(([, found]) => found.values?.length > 0);
     put(
       this.results,
-      told({ hits, ms, answer, info: this.info, recall, name: this.name }),
+      told({ hits, ms, answer, info: this.info, recall, name: this.name, compares: this.asked.by !== "text" }),
       hits.length === 0
         ? empty({
             title: "Nothing found",
