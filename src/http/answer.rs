@@ -1,6 +1,8 @@
 //! The JSON of answers. Floats print as the shortest decimal that reads back as the same f32. A field is left out if
 //! it was not asked for or if the record does not have it. Large answers are written on a blocking thread.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -100,14 +102,47 @@ impl RecordAnswer {
     }
 }
 
+/// The records of a get, with the keys of metadata that it asks for.
+pub(super) struct ChosenReading {
+    reading: Reading,
+    /// `None`: all.
+    keys: Option<HashSet<String>>,
+}
+
+impl ChosenReading {
+    pub(super) fn new(reading: Reading, keys: Option<HashSet<String>>) -> ChosenReading {
+        ChosenReading { reading, keys }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.reading.len()
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.reading.version()
+    }
+
+    pub(super) fn weight(&self, place: usize) -> usize {
+        self.reading.weight(place, self.reading.include())
+    }
+
+    pub(super) fn record(&self, place: usize) -> Result<Option<Found>, Error> {
+        let mut found = self.reading.record(place)?;
+        if let (Some(keys), Some(metadata)) = (&self.keys, found.as_mut().and_then(|found| found.metadata.as_mut())) {
+            metadata.0.retain(|key, _| keys.contains(key));
+        }
+        Ok(found)
+    }
+}
+
 /// Answer to a get, record by record.
 pub(super) struct GetAnswerBody {
-    reading: Reading,
+    reading: ChosenReading,
     next: usize,
 }
 
-impl From<Reading> for GetAnswerBody {
-    fn from(reading: Reading) -> GetAnswerBody {
+impl From<ChosenReading> for GetAnswerBody {
+    fn from(reading: ChosenReading) -> GetAnswerBody {
         GetAnswerBody { reading, next: 0 }
     }
 }
@@ -121,7 +156,7 @@ impl JsonPieces for GetAnswerBody {
     }
 
     fn weight(&self) -> usize {
-        AROUND_BYTES + self.reading.weight(self.next, self.reading.include())
+        AROUND_BYTES + self.reading.weight(self.next)
     }
 
     fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {

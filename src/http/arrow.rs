@@ -1,22 +1,23 @@
 //! Arrow and Parquet over HTTP: recognises such bodies, and reads the other options of a search from the query
-//! string. A get can be answered as an Arrow IPC stream, made while the collection is read.
+//! string. A get can be answered as an Arrow IPC stream or a Parquet file, made while the collection is read.
 
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::App;
+use super::answer::ChosenReading;
 use super::body::{Payload, decode_off_thread};
 use super::bounded::{List, Tree};
 use super::error::ApiError;
 use super::past::AsOf;
 use super::stream::JsonPieces;
 use super::wire::{Component, Embedding, Field, Freshness, SearchBody, default_k, scope};
-use crate::collection::answers::Reading;
 use crate::collection::request::{Found, Include, Scope};
 use crate::error::{Error, Result};
-use crate::interop::interchange::{Intake, RecordStream};
+use crate::interop::interchange::{GROUP_BYTES, Intake, ParquetStream, RecordStream};
 use crate::interop::record_columns::{ColumnChoice, OtherColumns};
+use crate::store::room::Room;
 
 /// Media type of an Arrow IPC stream.
 pub(super) const ARROW: &str = "application/vnd.apache.arrow.stream";
@@ -28,7 +29,16 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// Whether the client asks for an Arrow answer.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains(ARROW)))
+    accepts(headers, ARROW)
+}
+
+/// Whether the client asks for a Parquet file.
+pub(super) fn is_parquet_wanted(headers: &HeaderMap) -> bool {
+    accepts(headers, PARQUET)
+}
+
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains(media_type)))
 }
 
 /// How a body of records is read.
@@ -124,34 +134,44 @@ fn fields(names: &str) -> Result<Vec<Field>, ApiError> {
     names.map(field).collect()
 }
 
-/// Answer to a get as an Arrow IPC stream, batch by batch.
-pub(super) struct ArrowGet {
-    reading: Reading,
-    stream: RecordStream,
+/// What a get is written as.
+enum TableWriter {
+    Arrow(Box<RecordStream>),
+    /// With bytes of row groups that were not sent yet.
+    Parquet(Box<ParquetStream>, Vec<u8>),
+}
+
+/// Answer to a get as a table, batch by batch.
+pub(super) struct TableGet {
+    reading: ChosenReading,
+    writer: TableWriter,
     next: usize,
+    is_over: bool,
 }
 
-impl ArrowGet {
-    pub(super) fn new(reading: Reading, include: Include, dimension: usize) -> Result<ArrowGet> {
+impl TableGet {
+    /// As an Arrow IPC stream.
+    pub(super) fn arrow(reading: ChosenReading, include: Include, dimension: usize) -> Result<TableGet> {
         let stream = RecordStream::begin(include, dimension, reading.version())?;
-        Ok(ArrowGet { reading, stream, next: 0 })
-    }
-}
-
-impl JsonPieces for ArrowGet {
-    fn media_type(&self) -> &'static str {
-        ARROW
+        Ok(TableGet { reading, writer: TableWriter::Arrow(Box::new(stream)), next: 0, is_over: false })
     }
 
-    fn records(&self) -> usize {
-        self.reading.len()
+    /// As a Parquet file; `room` grows by what its row groups take.
+    pub(super) async fn parquet(
+        reading: ChosenReading,
+        include: Include,
+        dimension: usize,
+        room: &mut Room,
+    ) -> Result<TableGet> {
+        // One that is being filled, and one that is being sent.
+        room.grow((2 * GROUP_BYTES as u64).min(room.share())).await?;
+        let stream = ParquetStream::begin(include, dimension, reading.version())?;
+        let writer = TableWriter::Parquet(Box::new(stream), Vec::new());
+        Ok(TableGet { reading, writer, next: 0, is_over: false })
     }
 
-    fn weight(&self) -> usize {
-        BATCH_BYTES + self.reading.weight(self.next, self.reading.include())
-    }
-
-    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+    /// The next batch; empty at the end.
+    fn batch(&mut self) -> Result<Vec<Found>> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
             let Some(found) = self.reading.record(self.next)? else { break };
@@ -159,11 +179,42 @@ impl JsonPieces for ArrowGet {
             bytes += bytes_of(&found);
             records.push(found);
         }
-        match records.is_empty() {
-            true => self.stream.finish(into)?,
-            false => self.stream.push(&records, into)?,
+        Ok(records)
+    }
+}
+
+impl JsonPieces for TableGet {
+    fn media_type(&self) -> &'static str {
+        match self.writer {
+            TableWriter::Arrow(_) => ARROW,
+            TableWriter::Parquet(..) => PARQUET,
         }
-        Ok(!records.is_empty())
+    }
+
+    fn records(&self) -> usize {
+        self.reading.len()
+    }
+
+    fn weight(&self) -> usize {
+        BATCH_BYTES + self.reading.weight(self.next)
+    }
+
+    fn write(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
+        if let TableWriter::Parquet(_, pending) = &mut self.writer
+            && !pending.is_empty()
+        {
+            into.extend(pending.drain(..pending.len().min(BATCH_BYTES)));
+            return Ok(!self.is_over || !pending.is_empty());
+        }
+        let records = self.batch()?;
+        self.is_over = records.is_empty();
+        match (&mut self.writer, self.is_over) {
+            (TableWriter::Arrow(stream), true) => stream.finish(into)?,
+            (TableWriter::Arrow(stream), false) => stream.push(&records, into)?,
+            (TableWriter::Parquet(stream, pending), true) => stream.finish(pending)?,
+            (TableWriter::Parquet(stream, pending), false) => stream.push(&records, pending)?,
+        }
+        Ok(!self.is_over || matches!(&self.writer, TableWriter::Parquet(_, pending) if !pending.is_empty()))
     }
 }
 

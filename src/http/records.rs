@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{self, json};
-use super::arrow::{self, ARROW, ArrowGet, PARQUET, SearchParameters};
+use super::arrow::{self, ARROW, PARQUET, SearchParameters, TableGet};
 use super::body::{Json, Name, Parameters, Payload, QueryPayload, decode_off_thread, unsupported};
 use super::error::{ApiError, too_many_records};
 use super::middleware::WriteBegun;
@@ -110,11 +110,15 @@ pub(super) async fn fetch(
         ..Get::default()
     };
     let readable = Readable::open(&app, &scope, &name, as_of).await?;
-    let reading = readable.read(get).await?;
-    let room = app.store.room(Purpose::Answer);
+    let keys = body.metadata_keys.map(|keys| keys.into_iter().collect());
+    let reading = answer::ChosenReading::new(readable.read(get).await?, keys);
+    let (mut room, dimension) = (app.store.room(Purpose::Answer), readable.dimension().unwrap_or(0));
     if arrow::is_wanted(&headers) {
-        let dimension = readable.dimension().unwrap_or(0);
-        return Ok(stream::respond(ArrowGet::new(reading, include, dimension)?, room).await?);
+        return Ok(stream::respond(TableGet::arrow(reading, include, dimension)?, room).await?);
+    }
+    if arrow::is_parquet_wanted(&headers) {
+        let table = TableGet::parquet(reading, include, dimension, &mut room).await?;
+        return Ok(stream::respond(table, room).await?);
     }
     Ok(stream::respond(answer::GetAnswerBody::from(reading), room).await?)
 }

@@ -227,6 +227,8 @@ pub(crate) struct GetBody {
     #[serde(default)]
     pub(crate) offset: usize,
     pub(crate) include: Option<Vec<Field>>,
+    /// Keys of metadata to answer; all if not given.
+    pub(crate) metadata_keys: Option<Vec<String>>,
 }
 
 /// `POST …/count`.

@@ -11,6 +11,7 @@ mod map;
 mod names;
 mod native;
 mod page;
+mod parquet;
 mod reembed;
 mod texts;
 mod words;

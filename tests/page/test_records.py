@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import data
+import pyarrow.parquet
 from browser import Window
 from drumlin import Drumlin
 from playwright.sync_api import Route, expect
@@ -149,3 +150,26 @@ def test_200000_records_are_exported_without_ending(window: Window, tmp_path: Pa
     with (tmp_path / "many.jsonl").open(encoding="utf-8") as file:
         assert sum(1 for _ in file) == data.MANY * 2 // 5
     print(f"80,000 records as JSON Lines: {time.monotonic() - began:.1f} s")
+
+
+def test_the_columns_shown_and_whole_records_are_exported_as_parquet(
+    window: Window, server: Drumlin, tmp_path: Path
+) -> None:
+    where = {"theme": {"$eq": "weather"}}
+    shown = server.call("POST", "/api/collections/demo/get", {"where": where, "include": ["metadata", "embedding"]})
+    window.go("collections", "demo", "records", where=json.dumps(where), columns='["words"]')
+    for name, columns in [("Parquet, columns shown", ["id", "metadata"]), ("Parquet", None)]:
+        window.page.locator("summary", has_text="Export").click()
+        with window.page.expect_download() as download:
+            window.button(name).click()
+        download.value.save_as(tmp_path / "out.parquet")
+        window.page.keyboard.press("Escape")
+        table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+        assert table["id"].to_pylist() == [record["id"] for record in shown["records"]]
+        metadata = [json.loads(text) for text in table["metadata"].to_pylist()]
+        if columns:
+            assert table.column_names == columns
+            assert metadata == [{"words": record["metadata"]["words"]} for record in shown["records"]]
+        else:
+            assert metadata == [record["metadata"] for record in shown["records"]]
+            assert len(table["embedding"][0]) == 384

@@ -9,6 +9,8 @@
 mod arrow_ipc;
 #[cfg(test)]
 mod interchange_tests;
+#[cfg(feature = "server")]
+mod parquet_out;
 mod parquet_rows;
 #[cfg(feature = "server")]
 mod records_out;
@@ -24,6 +26,8 @@ use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 
+#[cfg(feature = "server")]
+pub use self::parquet_out::{GROUP_BYTES, ParquetStream};
 pub use self::parquet_rows::{ParquetRows, Steps};
 #[cfg(feature = "server")]
 pub use self::records_out::RecordStream;

@@ -12,19 +12,15 @@ use crate::collection::request::{Found, Include};
 use crate::error::{Error, Result};
 use crate::record::{Metadata, Version};
 
-/// The stream under way.
-pub struct RecordStream {
+/// The columns of an answer's records.
+pub(super) struct RecordTable {
     schema: Arc<Schema>,
     dimension: usize,
-    writer: StreamWriter<Vec<u8>>,
 }
 
-impl RecordStream {
-    /// Begins a stream of records with these fields; the schema's metadata has the `version` that was read.
-    ///
-    /// # Errors
-    /// `Internal` only: all data comes from the store.
-    pub fn begin(include: Include, dimension: usize, version: Version) -> Result<RecordStream> {
+impl RecordTable {
+    /// The columns of records with these fields.
+    pub(super) fn new(include: Include, dimension: usize) -> Result<RecordTable> {
         let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
         let mut fields = vec![text("id", false)];
         for (wanted, name) in [(include.document, "document"), (include.uri, "uri"), (include.metadata, "metadata")] {
@@ -34,29 +30,15 @@ impl RecordStream {
         if include.embedding {
             fields.push(Field::new("embedding", DataType::FixedSizeList(item(), width), false));
         }
-        let said = HashMap::from([("version".to_owned(), version.to_string())]);
-        let schema = Arc::new(Schema::new(fields).with_metadata(said));
-        let writer = StreamWriter::try_new(Vec::new(), &schema).map_err(unwritable)?;
-        Ok(RecordStream { schema, dimension, writer })
+        Ok(RecordTable { schema: Arc::new(Schema::new(fields)), dimension })
     }
 
-    /// Appends records to the stream, and moves the bytes written so far to `into`.
-    pub fn push(&mut self, records: &[Found], into: &mut Vec<u8>) -> Result<()> {
-        let batch = self.batch(records).map_err(unwritable)?;
-        self.writer.write(&batch).map_err(unwritable)?;
-        into.append(self.writer.get_mut());
-        Ok(())
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        &self.schema
     }
 
-    /// Ends the stream.
-    pub fn finish(&mut self, into: &mut Vec<u8>) -> Result<()> {
-        self.writer.finish().map_err(unwritable)?;
-        into.append(self.writer.get_mut());
-        Ok(())
-    }
-
-    fn batch(&self, records: &[Found]) -> Result<RecordBatch, ArrowError> {
-        let column = |name: &str| -> Result<ArrayRef, ArrowError> {
+    pub(super) fn batch(&self, records: &[Found]) -> Result<RecordBatch> {
+        let column = |name: &str| -> std::result::Result<ArrayRef, ArrowError> {
             let texts = |text: fn(&Found) -> Option<String>| -> ArrayRef {
                 Arc::new(records.iter().map(text).collect::<StringArray>())
             };
@@ -75,8 +57,43 @@ impl RecordStream {
                 }
             })
         };
-        let columns = self.schema.fields().iter().map(|field| column(field.name())).collect::<Result<_, _>>()?;
-        RecordBatch::try_new(self.schema.clone(), columns)
+        let columns: std::result::Result<_, _> =
+            self.schema.fields().iter().map(|field| column(field.name())).collect();
+        RecordBatch::try_new(self.schema.clone(), columns.map_err(unwritable)?).map_err(unwritable)
+    }
+}
+
+/// The stream under way.
+pub struct RecordStream {
+    table: RecordTable,
+    writer: StreamWriter<Vec<u8>>,
+}
+
+impl RecordStream {
+    /// Begins a stream of records with these fields; the schema's metadata has the `version` that was read.
+    ///
+    /// # Errors
+    /// `Internal` only: all data comes from the store.
+    pub fn begin(include: Include, dimension: usize, version: Version) -> Result<RecordStream> {
+        let mut table = RecordTable::new(include, dimension)?;
+        let said = HashMap::from([("version".to_owned(), version.to_string())]);
+        table.schema = Arc::new(table.schema.as_ref().clone().with_metadata(said));
+        let writer = StreamWriter::try_new(Vec::new(), &table.schema).map_err(unwritable)?;
+        Ok(RecordStream { table, writer })
+    }
+
+    /// Appends records to the stream, and moves the bytes written so far to `into`.
+    pub fn push(&mut self, records: &[Found], into: &mut Vec<u8>) -> Result<()> {
+        self.writer.write(&self.table.batch(records)?).map_err(unwritable)?;
+        into.append(self.writer.get_mut());
+        Ok(())
+    }
+
+    /// Ends the stream.
+    pub fn finish(&mut self, into: &mut Vec<u8>) -> Result<()> {
+        self.writer.finish().map_err(unwritable)?;
+        into.append(self.writer.get_mut());
+        Ok(())
     }
 }
 

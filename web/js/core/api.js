@@ -93,6 +93,8 @@ function placed(verb, body) {
   return { query: { ...place(), version }, body: rest };
 }
 
+const TABLES = { arrow: "application/vnd.apache.arrow.stream", parquet: "application/vnd.apache.parquet" };
+
 // The native routes that views use. Each takes { signal } last.
 export const api = {
   key: (options) => call("GET", "api/key", options),
@@ -105,17 +107,18 @@ export const api = {
   on: (name, verb, body, options) => call("POST", `${base(name)}/${verb}`, { ...placed(verb, body), ...options }),
   of: (name, what, options = {}) =>
     call("GET", `${base(name)}/${what}`, { ...options, query: { ...place(), ...options.query } }),
-  arrow: async (name, verb, body, options) => {
-    const answer = await send("POST", `${base(name)}/${verb}`, {
-      ...placed(verb, body),
-      accept: "application/vnd.apache.arrow.stream",
+  // The records of a selection as a table, "arrow" or "parquet".
+  table: async (name, kind, body, options) => {
+    const answer = await send("POST", `${base(name)}/get`, {
+      ...placed("get", body),
+      accept: TABLES[kind],
       ...options,
     });
     if (!answer.ok) throw await failure(answer);
     return answer;
   },
   map: (name, options) =>
-    send("GET", `${base(name)}/map`, { query: place(), accept: "application/vnd.apache.arrow.stream", ...options }),
+    send("GET", `${base(name)}/map`, { query: place(), accept: TABLES.arrow, ...options }),
   metrics: async (options) => {
     const answer = await send("GET", "metrics", options);
     if (!answer.ok) throw await failure(answer);

@@ -26,7 +26,7 @@ export const idsWithin = (layout, polygon) => rowsWithin(layout, polygon).map((r
 
 // The rows of the records that match a filter.
 export async function rowsMatching(name, where, layout, signal) {
-  const answer = await api.arrow(name, "get", { where, include: [] }, { signal });
+  const answer = await api.table(name, "arrow", { where, include: [] }, { signal });
   const rows = [];
   for (const { rows: n, columns } of readStream(new Uint8Array(await answer.arrayBuffer())).batches) {
     const { offsets, bytes } = columns.id;

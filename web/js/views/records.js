@@ -169,6 +169,7 @@ function listing(state) {
     tools({
       ...state,
       keys,
+      shown: () => all.filter((each) => chosen.has(each)),
       columns: menu(
         "Columns",
         "columns",
@@ -225,13 +226,23 @@ function tools(state) {
   );
 }
 
+const WHOLE = { include: ["metadata", "document", "uri", "embedding"] };
+
+// What an export of some columns asks for. Document and URI are no metadata, even where a key has such a name.
+function columnsOnly(columns) {
+  const fields = ["document", "uri"];
+  const keys = columns.filter((each) => !fields.includes(each));
+  const include = fields.filter((each) => columns.includes(each));
+  return { include: keys.length > 0 ? [...include, "metadata"] : include, metadata_keys: keys };
+}
+
 function exporting(state, progress) {
-  const { name, selection, signal } = state;
+  const { name, selection, signal, shown } = state;
   const lines = async () => {
     try {
       const { blob, records, moved } = await jsonLines(
         name,
-        { ...selection, include: ["metadata", "document", "uri", "embedding"] },
+        { ...selection, ...WHOLE },
         { signal, progress: (done) => put(progress, `${integer(done)} read`) },
       );
       put(progress);
@@ -246,16 +257,11 @@ function exporting(state, progress) {
       notifyError(error);
     }
   };
-  const arrow = async () => {
+  const table = async (kind, ending, fields) => {
     try {
       put(progress, "reading…");
-      const answer = await api.arrow(
-        name,
-        "get",
-        { ...selection, include: ["metadata", "document", "uri", "embedding"] },
-        { signal },
-      );
-      save(`${name}.arrows`, await answer.blob());
+      const answer = await api.table(name, kind, { ...selection, ...fields }, { signal });
+      save(`${name}.${ending}`, await answer.blob());
     } catch (error) {
       notifyError(error);
     } finally {
@@ -266,6 +272,8 @@ function exporting(state, progress) {
     "Export",
     "download",
     button("JSON Lines", { kind: "bare", click: lines }),
-    button("Arrow (IPC stream)", { kind: "bare", click: arrow }),
+    button("Arrow (IPC stream)", { kind: "bare", click: () => table("arrow", "arrows", WHOLE) }),
+    button("Parquet", { kind: "bare", click: () => table("parquet", "parquet", WHOLE) }),
+    button("Parquet, columns shown", { kind: "bare", click: () => table("parquet", "parquet", columnsOnly(shown())) }),
   );
 }
