@@ -177,3 +177,18 @@ def test_a_link_to_a_lasso_has_the_map_made_first(
     expect(window.page.get_by_text("No record matches")).to_have_count(0)
     window.button("Make the map").click()
     expect(window.page.get_by_text("60 records of a selection")).to_be_visible()
+
+
+def test_a_map_without_colours_stays_so_after_a_reload(window: Window, server: Drumlin) -> None:
+    data.make_map(server)
+    window.go("collections", "demo", "map")
+    choice = window.page.get_by_label("Colour by")
+    expect(choice).not_to_have_value("")
+    choice.select_option("")
+    window.page.reload()
+    window.settle()
+    expect(choice).to_have_value("")
+    choice.select_option("theme")
+    window.page.reload()
+    window.settle()
+    expect(choice).to_have_value("theme")

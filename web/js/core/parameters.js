@@ -80,6 +80,7 @@ const OF_VIEWS = {
     plain: plain("Whether the map is drawn without WebGL", flag),
     mark: plain("The list of marked records", texts),
     colour: plain("The key that colours the map", text),
+    uncoloured: plain("Whether the map is without colours", flag),
     area: plain("The outline of the lasso", outline),
     near: plain("The record", text),
   },

@@ -88,7 +88,7 @@ class MapView {
       ),
     );
     this.stage.marks = this.marked();
-    this.colour(query.colour ?? this.firstKey());
+    this.colour(this.colourKey());
     if (query.area) this.select(query.area, false);
     if (query.near) this.pick(layout.ids.row(query.near));
   }
@@ -137,14 +137,18 @@ class MapView {
     );
   }
 
+  // The key that the address names, or says that there is none; else the first.
+  colourKey() {
+    return this.query.uncoloured ? "" : (this.query.colour ?? this.firstKey());
+  }
+
   colourBy() {
-    const chosen = this.query.colour ?? this.firstKey();
     return field(
       "Colour by",
-      select([["", "nothing"], ...keysOf(this.sample).map((key) => [key, key])], chosen, {
+      select([["", "nothing"], ...keysOf(this.sample).map((key) => [key, key])], this.colourKey(), {
         on: {
           change: (e) => {
-            amend({ colour: e.target.value });
+            amend({ colour: e.target.value, uncoloured: e.target.value === "" });
             this.colour(e.target.value);
           },
         },
