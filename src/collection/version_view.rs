@@ -3,17 +3,19 @@
 
 use std::sync::Arc;
 
-use super::answers::{Matches, Reading};
+use super::answers::{Matches, RankedGroups, RankedRows, Reading};
 use super::handle::Collection;
 use super::pin::KeptSnapshot;
-use super::request::{Consistency, Get, Include, Query};
+use super::request::{Consistency, Get, GroupedSearch, Include, Query, RankedSearch};
 use super::scan::Scan;
 use super::state::snapshot::Snapshot;
 use super::stream_state::CollectionState;
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
+use crate::memory::{Purpose, Reservation};
 use crate::record::{CollectionId, Version};
+use crate::stream::state::State;
 
 /// A collection at one version, for reads. It keeps that version in memory as long as it lives. Cheap to clone. Made by
 /// [`Store::collection_at`](crate::Store::collection_at).
@@ -121,6 +123,47 @@ impl VersionView {
     /// As [`Collection::find`]. `NotFound` if the collection was dropped.
     pub async fn find(&self, query: Query) -> Result<Matches> {
         self.collection.find_at(self.snapshot.clone(), query).await
+    }
+
+    /// Runs ranked searches, as [`Collection::rank`] does. An earlier version has no inverted indexes: the first search
+    /// by words or sparse vectors reads all its documents to build them, and they stay as long as the version does.
+    ///
+    /// # Errors
+    /// As [`Collection::rank`]. `NotFound` if the collection was dropped, `NoRoom` if there is no memory for indexes.
+    pub async fn rank(&self, searches: Vec<RankedSearch>, most: usize) -> Result<Vec<RankedRows>> {
+        let _room = self.room_for_indexes()?;
+        let found = self.collection.rank_at(Some(self.snapshot.clone()), searches, most).await;
+        self.count_memory();
+        found
+    }
+
+    /// Finds the best groups, as [`Collection::rank_groups`] does; else as [`rank`](VersionView::rank).
+    ///
+    /// # Errors
+    /// As [`rank`](VersionView::rank).
+    pub async fn rank_groups(&self, grouped: GroupedSearch) -> Result<RankedGroups> {
+        let _room = self.room_for_indexes()?;
+        let found = self.collection.rank_groups_at(Some(self.snapshot.clone()), grouped).await;
+        self.count_memory();
+        found
+    }
+
+    /// Memory for the inverted indexes of a version that was loaded for this view, until they are counted: no more
+    /// than its texts take.
+    fn room_for_indexes(&self) -> Result<Option<Reservation>> {
+        if self.state.is_none() {
+            return Ok(None);
+        }
+        let (budget, need) = (&self.collection.surroundings().budget, self.snapshot.footprint().records_bytes);
+        let room = budget.reserve(need, Purpose::Work);
+        room.map(Some).ok_or_else(|| budget.refusal("a search at an earlier version", need, Purpose::Work))
+    }
+
+    /// Counts what a version that was loaded for this view takes by now.
+    fn count_memory(&self) {
+        if let Some(state) = &self.state {
+            state.publish();
+        }
     }
 
     /// Opens a reading in insertion order, as [`Collection::read`] does.

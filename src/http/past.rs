@@ -1,14 +1,14 @@
 //! `?version=` of a read: the collection as it was.
-//! Invariant: a version is read whole or refused. What an earlier version cannot answer is refused by name.
+//! Invariant: a version is read whole or refused.
 
 use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
 use super::wire::{Freshness, scope};
-use crate::collection::answers::{Matches, Reading};
+use crate::collection::answers::{Matches, RankedGroups, RankedRows, Reading};
 use crate::collection::handle::Collection;
-use crate::collection::request::{Consistency, Get, Query, Scope};
+use crate::collection::request::{Consistency, Get, GroupedSearch, Query, RankedSearch, Scope};
 use crate::collection::version_view::VersionView;
 use crate::error::Result;
 use crate::record::Version;
@@ -88,6 +88,20 @@ impl Readable {
         }
     }
 
+    pub(super) async fn rank(&self, searches: Vec<RankedSearch>, most: usize) -> Result<Vec<RankedRows>> {
+        match &self.past {
+            None => self.collection.rank(searches, most).await,
+            Some(view) => view.rank(searches, most).await,
+        }
+    }
+
+    pub(super) async fn rank_groups(&self, grouped: GroupedSearch) -> Result<RankedGroups> {
+        match &self.past {
+            None => self.collection.rank_groups(grouped).await,
+            Some(view) => view.rank_groups(grouped).await,
+        }
+    }
+
     pub(super) async fn count(&self) -> Result<u64> {
         match &self.past {
             None => self.collection.count(Consistency::Local).await,
@@ -99,17 +113,6 @@ impl Readable {
         match &self.past {
             None => self.collection.dimension(),
             Some(view) => view.dimension(),
-        }
-    }
-
-    /// Refuses a search that ranks, where an earlier version is asked for: it has no inverted indexes.
-    pub(super) fn check_ranks(&self) -> Result<(), ApiError> {
-        match &self.past {
-            None => Ok(()),
-            Some(_) => Err(ApiError::invalid(
-                "query: version: expected a search by embedding, embeddings or id, got one with text, sparse, groups, \
-                 facets or the like, or of documents in parts; these search the newest version only",
-            )),
         }
     }
 }

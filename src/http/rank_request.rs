@@ -86,7 +86,7 @@ impl RankRequest {
         name_document(collection, &mut body);
         let like = named_record(&mut body, &collection.surroundings().limits)?;
         if ranks(collection, &body) {
-            let answer = ranked::find(collection, body).await?;
+            let answer = ranked::find(&Readable::now(collection.clone()), body).await?;
             let include = answer.included();
             let small = is_small(answer.rows.len(), |place| answer.rows.weight(place, include));
             return made(small, move || RankReply::ranked(answer)).await;

@@ -15,6 +15,7 @@ use super::App;
 use super::beside::Grouping;
 use super::bounded::{List, SparseEntries};
 use super::error::ApiError;
+use super::past::Readable;
 use super::ranked_answer::{Highlight, PartName, RankedAnswer, RankedAnswerBody};
 use super::records::room_for_rows;
 use super::reranking::Reranking;
@@ -189,14 +190,15 @@ impl SearchBody {
 const PARTS_IN_ORDER: &str = "embedding or like, sparse, text";
 
 /// Answers a search by words, a sparse vector, or several of these with an embedding.
-pub(super) async fn search(app: &App, collection: &Collection, body: SearchBody) -> Result<Response, ApiError> {
-    let answer = find(collection, body).await?;
+pub(super) async fn search(app: &App, readable: &Readable, body: SearchBody) -> Result<Response, ApiError> {
+    let answer = find(readable, body).await?;
     let room = room_for_rows(app, answer.rows.len()).await?;
     Ok(stream::respond(RankedAnswerBody::from(answer), room).await?)
 }
 
 /// What such a search finds, at most `k` records.
-pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<RankedAnswer, ApiError> {
+pub(super) async fn find(readable: &Readable, body: SearchBody) -> Result<RankedAnswer, ApiError> {
+    let collection = &readable.collection;
     let limits = &collection.surroundings().limits;
     let analyser = collection.analyser()?;
     // Before anything is computed: it bounds the text.
@@ -211,13 +213,13 @@ pub(super) async fn find(collection: &Collection, body: SearchBody) -> Result<Ra
     let is_list = by_document.as_ref().is_some_and(|documents| documents.records == 1);
     let (groups, rows) = match grouping.or(by_document) {
         Some(Grouping { key, groups, records }) => {
-            let found = collection.rank_groups(GroupedSearch { search, key, groups, records }).await?;
+            let found = readable.rank_groups(GroupedSearch { search, key, groups, records }).await?;
             // Documents by one part each are a list as that of records.
             (Some(found.groups).filter(|_| !is_list), found.rows)
         }
         None => {
             // The search has a limit of its own, `k`.
-            let answers = collection.rank(vec![search], usize::MAX).await?;
+            let answers = readable.rank(vec![search], usize::MAX).await?;
             (None, answers.into_iter().next().ok_or_else(|| Error::internal("a search has no answer"))?)
         }
     };

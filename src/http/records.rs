@@ -140,13 +140,12 @@ pub(super) async fn search(
         body.embedding = Some(embedding_of(&readable, id).await?);
     }
     if body.ranks() || (ranks(collection, &body) && !arrow::is_wanted(&headers)) {
-        readable.check_ranks()?;
         if arrow::is_wanted(&headers) {
             return Err(ApiError::invalid(
                 "expected no answer in Arrow beside text, sparse, groups, facets and the like, got one",
             ));
         }
-        return ranked::search(&app, collection, body).await;
+        return ranked::search(&app, &readable, body).await;
     }
     let query = query(body, app.settings.max_answer_records)?;
     let room = room_for_rows(&app, query.embeddings.len().saturating_mul(query.k)).await?;

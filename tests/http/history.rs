@@ -107,7 +107,6 @@ async fn what_an_earlier_version_cannot_answer_is_refused_by_name() {
     let server = with_history().await;
     let both = post(&server, "get?version=1&consistency=strong", json!({})).await;
     assert_refused(&both, 400, "expected consistency or version");
-    assert_refused(&post(&server, "search?version=1", json!({"text": "far"})).await, 400, "newest version only");
     assert_refused(&post(&server, "get?version=9", json!({})).await, 404, "versions 0 to 4 can be restored");
     assert_refused(&post(&server, "get?version=x", json!({})).await, 400, "version");
     assert_refused(&server.get(&format!("{C}?version=1")).await, 400, "version");
@@ -257,5 +256,29 @@ async fn a_check_of_the_bucket_is_begun_watched_and_told_as_verify_tells_it() {
     assert_refused(&server.post("/api/verify", &json!({"collection": "none"})).await, 404, "none");
     assert_refused(&server.post("/api/verify", &json!({"colection": "things"})).await, 400, "colection");
     assert_eq!(server.send("POST", "/api/verify", &[], b"").await.status, 202, "the whole bucket");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_earlier_version_is_searched_by_words_with_facets_and_groups_as_it_was() {
+    let server = with_history().await;
+    let ids = |answer: &Value| -> Vec<String> {
+        let hits = answer["results"][0].as_array().unwrap();
+        hits.iter().map(|hit| hit["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(ids(&post(&server, "search", json!({"text": "far"})).await.json()).is_empty(), "c has no document now");
+    let then = post(&server, "search?version=1", json!({"text": "far", "highlight": true})).await;
+    assert_eq!(then.status, 200, "{}", then.text());
+    let then = then.json();
+    assert_eq!((ids(&then), &then["version"], &then["compared"]), (vec!["c".to_owned()], &json!(1), &json!(1)));
+    assert_eq!(then["results"][0][0]["highlights"], json!(["<mark>far</mark>"]));
+    let fused = json!({"text": "origin", "embedding": [0, 3], "k": 2, "facets": {"n": {}}});
+    let fused = post(&server, "search?version=1", fused).await.json();
+    assert_eq!((ids(&fused).len(), &fused["facets"]["n"]["values"][0]["value"]), (2, &json!(1)), "{fused}");
+    let grouped = json!({"embedding": [1, 0], "group_by": {"key": "n"}});
+    let grouped = post(&server, "search?version=1", grouped).await.json();
+    assert_eq!(grouped["groups"][0]["results"][0]["id"], "a", "{grouped}");
+    let like = post(&server, "search?version=1", json!({"like": ["a"], "k": 1})).await.json();
+    assert_eq!(ids(&like), ["b"], "which is gone now");
     server.stop().await;
 }

@@ -20,8 +20,18 @@ impl Collection {
     ///
     /// # Errors
     /// `Invalid` if an embedding does not fit the collection.
-    pub async fn rank(&self, mut searches: Vec<RankedSearch>, most: usize) -> Result<Vec<RankedRows>> {
-        let (pinned, snapshot) = self.to_rank(searches.len()).await?;
+    pub async fn rank(&self, searches: Vec<RankedSearch>, most: usize) -> Result<Vec<RankedRows>> {
+        self.rank_at(None, searches, most).await
+    }
+
+    /// Runs ranked searches on a snapshot, the newest one if none is given.
+    pub(in crate::collection) async fn rank_at(
+        &self,
+        at: Option<Arc<Snapshot>>,
+        mut searches: Vec<RankedSearch>,
+        most: usize,
+    ) -> Result<Vec<RankedRows>> {
+        let (pinned, snapshot) = self.to_rank(at, searches.len()).await?;
         searches.iter_mut().for_each(|search| self.name_parts(&snapshot, search));
         let (limits, ef_search) = (self.inner.surroundings.limits.clone(), self.identity().index.ef_search);
         let (searched, count) = (snapshot.clone(), searches.len());
@@ -63,8 +73,17 @@ impl Collection {
     ///
     /// # Errors
     /// `Invalid` if the search does not rank, or an embedding does not fit the collection.
-    pub async fn rank_groups(&self, mut grouped: GroupedSearch) -> Result<RankedGroups> {
-        let (pinned, snapshot) = self.to_rank(1).await?;
+    pub async fn rank_groups(&self, grouped: GroupedSearch) -> Result<RankedGroups> {
+        self.rank_groups_at(None, grouped).await
+    }
+
+    /// Finds the best groups of a snapshot, the newest one if none is given.
+    pub(in crate::collection) async fn rank_groups_at(
+        &self,
+        at: Option<Arc<Snapshot>>,
+        mut grouped: GroupedSearch,
+    ) -> Result<RankedGroups> {
+        let (pinned, snapshot) = self.to_rank(at, 1).await?;
         self.name_parts(&snapshot, &mut grouped.search);
         let (limits, ef_search) = (self.inner.surroundings.limits.clone(), self.identity().index.ef_search);
         let searched = snapshot.clone();
@@ -118,10 +137,13 @@ impl Collection {
         }
     }
 
-    /// The snapshot that `searches` searches see; counts them.
-    async fn to_rank(&self, searches: usize) -> Result<(Arc<PinGuard>, Arc<Snapshot>)> {
+    /// The snapshot that `searches` searches see, the newest one if none is given; counts them.
+    async fn to_rank(&self, at: Option<Arc<Snapshot>>, searches: usize) -> Result<(Arc<PinGuard>, Arc<Snapshot>)> {
         let pinned = Arc::new(self.used().await?);
-        let snapshot = pinned.snapshot(Consistency::Local).await?;
+        let snapshot = match at {
+            Some(snapshot) => snapshot,
+            None => pinned.snapshot(Consistency::Local).await?,
+        };
         snapshot.allow_codes(self.inner.stream.context().budget.room_bytes());
         self.inner.stream.context().counters.searches.add(searches as u64);
         Ok((pinned, snapshot))

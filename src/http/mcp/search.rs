@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::bounded::Tree;
 use super::super::error::ApiError;
+use super::super::past::Readable;
 use super::super::ranked::{self, HighlightBody, TextBody, TextMode};
 use super::super::ranked_answer::{RankedAnswer, RankedHit};
 use super::super::wire::{SearchBody, default_k};
@@ -54,7 +55,7 @@ pub(super) async fn run(agent: Agent, arguments: Value) -> ToolAnswer {
         highlight: Some(HighlightBody::Settings(passages())),
         ..SearchBody::default()
     };
-    let found = ranked::find(&collection, body).await?;
+    let found = ranked::find(&Readable::now(collection), body).await?;
     made(move || shown(&found, mode, note)).await
 }
 

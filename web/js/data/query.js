@@ -53,14 +53,8 @@ export function body(asked, info, facetKeys) {
     if (asked.exact) result.exact = true;
   }
   if (asked.where) result.where = asked.where;
-  // The past has neither words nor facets, and is like one record at a time.
-  if (asked.version !== undefined) {
-    result.version = asked.version;
-    if (asked.by === "record" && asked.like.length === 1 && asked.unlike.length === 0) {
-      delete result.like;
-      result.id = asked.like[0];
-    }
-  } else if (facetKeys.length > 0) result.facets = Object.fromEntries(facetKeys.map((key) => [key, { values: 8 }]));
+  if (asked.version !== undefined) result.version = asked.version;
+  if (facetKeys.length > 0) result.facets = Object.fromEntries(facetKeys.map((key) => [key, { values: 8 }]));
   return result;
 }
 
