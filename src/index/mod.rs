@@ -4,6 +4,7 @@
 
 mod build;
 mod builder;
+mod centring;
 #[cfg(any(test, feature = "testing"))]
 mod codes_only;
 mod duplicates;

@@ -6,9 +6,9 @@
 //! taken from the codes as it is: the loss then grows with the query's length. One scale serves all dimensions
 //! because the rotation makes them alike.
 
+use super::centring::{Centring, Rotated, largest};
 use super::kernel::{CodeRows, kernels};
 use super::metric::{PreparedQuery, wide_sum};
-use super::rotation::Rotation;
 use crate::record::Metric;
 
 /// Codes lie in −127..=127.
@@ -20,27 +20,15 @@ const COVERED: f64 = 0.9999;
 const LITTLE_LARGER: f64 = 1.1;
 /// The most components sampled to find that range.
 const SAMPLED_COMPONENTS: usize = 1 << 20;
-/// The most rows sampled to find the mean, and the share of them (one in `TRIMMED`) left out at either end.
-const SAMPLED_ROWS: usize = 1024;
-const TRIMMED: usize = 64;
 /// A code that loses more than this share of its vector's square has been clamped hard.
 const CLAMPED_SHARE: f64 = 0.01;
-/// The range of centred components whose sums f32 holds well. Others are scaled to 1 before they are rotated.
-const WORKABLE: std::ops::RangeInclusive<f32> = 1e-25..=1e25;
 
 /// The mean, rotation and scale that turn vectors of one graph into codes. Under cosine the vectors are normalised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantiser {
     metric: Metric,
-    mean: Vec<f32>,
-    rotation: Option<Rotation>,
+    centring: Centring,
     scale: f32,
-}
-
-/// A vector without the mean, rotated: `values` times `unit`.
-struct Rotated {
-    values: Vec<f32>,
-    unit: f64,
 }
 
 /// The codes and biases of a graph's nodes.
@@ -111,17 +99,16 @@ impl CodedQuery {
 impl Quantiser {
     /// The quantiser of a stored graph. Without the seed of a rotation, vectors are not rotated.
     pub fn new(metric: Metric, mean: Vec<f32>, scale: f32, rotation: Option<u64>) -> Quantiser {
-        let rotation = rotation.map(|seed| Rotation::new(mean.len(), seed));
-        Quantiser { metric, mean, rotation, scale }
+        Quantiser { metric, centring: Centring::new(mean, rotation), scale }
     }
 
     /// Fits mean and scale to `rows`, each `dim` floats (normalised under cosine), rotated by `seed`.
     pub fn fit(metric: Metric, dim: usize, rows: &[&[f32]], seed: u64) -> Quantiser {
-        let fitted = Quantiser::new(metric, trimmed_mean(dim, rows), 1.0, Some(seed));
+        let fitted = Quantiser { metric, centring: Centring::fit(dim, rows, seed), scale: 1.0 };
         let stride = (rows.len() * dim).div_ceil(SAMPLED_COMPONENTS).max(1);
         let mut sizes: Vec<f64> = Vec::with_capacity(rows.len().div_ceil(stride) * dim);
         for row in rows.iter().step_by(stride) {
-            let Rotated { values, unit } = fitted.rotated(row);
+            let Rotated { values, unit } = fitted.centring.apply(row);
             sizes.extend(values.iter().map(|x| f64::from(x.abs()) * unit));
         }
         let rank = ((sizes.len() as f64 * COVERED) as usize).min(sizes.len().saturating_sub(1));
@@ -138,12 +125,12 @@ impl Quantiser {
 
     /// The mean that is subtracted from each vector, one float per dimension.
     pub fn mean(&self) -> &[f32] {
-        &self.mean
+        self.centring.mean()
     }
 
     /// The seed of the rotation, if there is one.
     pub fn rotation(&self) -> Option<u64> {
-        self.rotation.as_ref().map(Rotation::seed)
+        self.centring.seed()
     }
 
     /// The size of one step of a code.
@@ -153,19 +140,19 @@ impl Quantiser {
 
     /// Appends the code of `v` to `codes` and returns its bias, always finite.
     pub fn encode(&self, v: &[f32], codes: &mut Vec<i8>) -> f32 {
-        let (Rotated { values, unit }, scale) = (self.rotated(v), f64::from(self.scale));
+        let (Rotated { values, unit }, scale) = (self.centring.apply(v), f64::from(self.scale));
         let first = codes.len();
         codes.extend(whole_steps(&values, (unit / scale).min(f64::from(f32::MAX)) as f32));
         let code = &codes[first..];
         let coded = f64::from(kernels().dot_i8(code, code)) * scale * scale;
-        let on_mean = || wide_sum(v, &self.mean, |x, m| (x - m) * m);
+        let on_mean = || wide_sum(v, self.mean(), |x, m| (x - m) * m);
         bounded(match self.metric {
             Metric::L2 => coded,
             Metric::Ip => -on_mean(),
             Metric::Cosine => {
                 let left = |(x, c): (&f32, &i8)| (f64::from(*x) * unit - f64::from(*c) * scale).powi(2);
                 let lost: f64 = values.iter().zip(code).map(left).sum();
-                let square = self.square(v);
+                let square = self.centring.square(v);
                 // |b'|² of a vector far outside the code range would drown the product.
                 let told = if lost > CLAMPED_SHARE * square { 0.0 } else { 0.5 * (square - coded) };
                 -on_mean() - told
@@ -176,7 +163,7 @@ impl Quantiser {
     /// Turns a query of this dimension into codes with a scale of its own, so that nothing is clamped.
     pub fn encode_query(&self, query: &PreparedQuery) -> CodedQuery {
         let v = query.vector();
-        let Rotated { values, unit } = self.rotated(v);
+        let Rotated { values, unit } = self.centring.apply(v);
         let reach = reach_of(&values);
         let codes: Vec<i8> = whole_steps(&values, CODE_MAX as f32 / reach).collect();
         let scale = f64::from(reach) * unit / CODE_MAX;
@@ -184,10 +171,10 @@ impl Quantiser {
         let product = scale * f64::from(self.scale);
         let (constant, factor) = match self.metric {
             Metric::L2 => (coded, 2.0 * product),
-            Metric::Ip => (1.0 - wide_sum(v, &self.mean, |x, m| x * m), product),
+            Metric::Ip => (1.0 - wide_sum(v, self.mean(), |x, m| x * m), product),
             Metric::Cosine => {
-                let on_mean = wide_sum(v, &self.mean, |x, m| x * m);
-                (1.0 - on_mean - 0.5 * (self.square(v) - coded), product)
+                let on_mean = wide_sum(v, self.mean(), |x, m| x * m);
+                (1.0 - on_mean - 0.5 * (self.centring.square(v) - coded), product)
             }
         };
         CodedQuery { codes, factor: bounded(factor), constant: bounded(constant) }
@@ -197,7 +184,7 @@ impl Quantiser {
     #[cfg(any(test, feature = "testing"))]
     pub fn encode_fine(&self, query: &PreparedQuery) -> FineQuery {
         let v = query.vector();
-        let Rotated { values, unit } = self.rotated(v);
+        let Rotated { values, unit } = self.centring.apply(v);
         let reach = reach_of(&values);
         let factor = CODE_MAX as f32 / reach;
         let whole: Vec<i8> = whole_steps(&values, factor).collect();
@@ -205,30 +192,10 @@ impl Quantiser {
         let rest = whole_steps(&left, FINE_STEPS as f32).collect();
         let product = f64::from(reach) * unit / CODE_MAX * f64::from(self.scale) / FINE_STEPS;
         let (constant, factor) = match self.metric {
-            Metric::L2 => (self.square(v), 2.0 * product),
-            Metric::Cosine | Metric::Ip => (1.0 - wide_sum(v, &self.mean, |x, m| x * m), product),
+            Metric::L2 => (self.centring.square(v), 2.0 * product),
+            Metric::Cosine | Metric::Ip => (1.0 - wide_sum(v, self.mean(), |x, m| x * m), product),
         };
         FineQuery { whole, rest, factor, constant }
-    }
-
-    /// |v − mean|².
-    fn square(&self, v: &[f32]) -> f64 {
-        wide_sum(v, &self.mean, |x, m| (x - m) * (x - m))
-    }
-
-    /// `v` without the mean, rotated. All components are finite, as a sum of `WORKABLE` values is.
-    fn rotated(&self, v: &[f32]) -> Rotated {
-        let mut values: Vec<f32> = v.iter().zip(&self.mean).map(|(x, m)| x - m).collect();
-        let (reach, mut unit) = (largest(&values), 1.0);
-        if reach != 0.0 && !WORKABLE.contains(&reach) {
-            let centred = || v.iter().zip(&self.mean).map(|(x, m)| f64::from(*x) - f64::from(*m));
-            unit = centred().fold(0.0, |most, x| if x.abs() > most { x.abs() } else { most });
-            values = centred().map(|x| (x / unit) as f32).collect();
-        }
-        if let Some(rotation) = &self.rotation {
-            rotation.apply(&mut values);
-        }
-        Rotated { values, unit }
     }
 }
 
@@ -244,46 +211,19 @@ fn reach_over(sizes: &mut [f64], rank: usize) -> f64 {
 const ROUNDER: f32 = 12_582_912.0;
 
 /// Values in steps of a code, `factor` steps to 1: rounded, and clamped to the code range.
-fn whole_steps(values: &[f32], factor: f32) -> impl Iterator<Item = i8> {
+pub fn whole_steps(values: &[f32], factor: f32) -> impl Iterator<Item = i8> {
     let most = CODE_MAX as f32;
     values.iter().map(move |x| ((x * factor).clamp(-most, most) + ROUNDER).to_bits() as i8)
 }
 
 /// The largest size, which a query's highest code stands for; 1 if all are 0.
-fn reach_of(values: &[f32]) -> f32 {
+pub fn reach_of(values: &[f32]) -> f32 {
     let reach = largest(values);
     if reach > 0.0 { reach } else { 1.0 }
 }
 
-/// The largest of all sizes, as eight maxima: with one, each comparison would wait for the one before.
-fn largest(values: &[f32]) -> f32 {
-    let larger = |most: f32, x: f32| if x.abs() > most { x.abs() } else { most };
-    let (eights, rest) = values.as_chunks::<8>();
-    let mut most = [0f32; 8];
-    for eight in eights {
-        most.iter_mut().zip(eight).for_each(|(most, x)| *most = larger(*most, *x));
-    }
-    most.into_iter().chain(rest.iter().copied()).fold(0.0, larger)
-}
-
-/// The mean of each dimension over a sample, without its smallest and largest values. Far outliers would move the
-/// mean away from all other vectors, and leave them all with one code.
-fn trimmed_mean(dim: usize, rows: &[&[f32]]) -> Vec<f32> {
-    let stride = rows.len().div_ceil(SAMPLED_ROWS).max(1);
-    let sample: Vec<&[f32]> = rows.iter().step_by(stride).copied().collect();
-    let trim = sample.len().div_ceil(TRIMMED);
-    let mean = |d: usize| {
-        let mut values: Vec<f32> = sample.iter().filter_map(|row| row.get(d)).copied().collect();
-        values.sort_unstable_by(f32::total_cmp);
-        let kept =
-            values.get(trim..values.len().saturating_sub(trim)).filter(|kept| !kept.is_empty()).unwrap_or(&values);
-        (kept.iter().copied().map(f64::from).sum::<f64>() / kept.len().max(1) as f64) as f32
-    };
-    (0..dim).map(mean).collect()
-}
-
 /// At most half of f32's range: a sum of two cannot overflow, so no estimate is NaN.
-fn bounded(x: f64) -> f32 {
+pub fn bounded(x: f64) -> f32 {
     x.clamp(f64::from(f32::MIN) / 4.0, f64::from(f32::MAX) / 4.0) as f32
 }
 
