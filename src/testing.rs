@@ -28,8 +28,9 @@ pub mod head {
 /// Graphs without a collection around them.
 pub mod index {
     pub use crate::index::{
-        BUILDERS, Candidate, Graph, GraphParams, GraphQuery, GraphRange, NodeBitmap, PlanInput, PreparedQuery,
-        SearchScratch, TopK, VectorSet, Vectors, build_graph, builder_named, default_ef, plan, scan, search_codes,
+        BUILDERS, Candidate, CodeKernels, CodeTable, CodeWidth, EstimatingQuery, Factors, Graph, GraphParams,
+        GraphQuery, GraphRange, NodeBitmap, PackedRows, Packing, PlanInput, PreparedQuery, SearchScratch, TopK,
+        VectorCodec, VectorSet, Vectors, build_graph, builder_named, default_ef, plan, scan, search_codes,
         search_graph,
     };
 }

@@ -4,6 +4,7 @@
 //!
 //! `cargo bench --bench ann -- --base base.npy --queries queries.npy --metric cosine`
 
+mod codes;
 mod npy;
 mod options;
 
@@ -22,7 +23,7 @@ use drumlin::testing::index::{
 };
 use drumlin::testing::record::{Address, Metric, Version};
 use npy::Matrix;
-use options::Options;
+use options::{Mode, Options};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -47,6 +48,12 @@ fn run(options: &Options) -> Result<(), String> {
         let (rows, dim, got) = (base.rows, base.columns, queries.columns);
         return Err(format!("expected at least {K} rows and queries of their dimension, got {rows} × {dim} and {got}"));
     }
+    let rows: Vec<&[f32]> = queries.iter().collect();
+    if options.mode == Mode::Codes {
+        let bounds = bounds(options, &rows, &base)?;
+        codes::report(&codes::Truth { metric: options.metric, base: &base, queries: &rows, bounds: &bounds });
+        return Ok(());
+    }
     let began = Clock::start();
     let graph = match &options.load {
         Some(path) => load(path, &base, options.metric)?,
@@ -59,13 +66,9 @@ fn run(options: &Options) -> Result<(), String> {
     }
     report_graph(options, &graph, taken, stored.len());
     drop(stored);
-    let queries: Vec<&[f32]> = queries.iter().collect();
-    let bounds = match &options.truth {
-        Some(path) => bounds_of(npy::read_row_numbers(path)?, &queries, &base, options.metric)?,
-        None => scan_bounds(&queries, &base, options.metric),
-    };
-    let sweep =
-        Sweep { graph: &graph, base: &base, queries: &queries, bounds: &bounds, codes_only: options.codes_only };
+    let bounds = bounds(options, &rows, &base)?;
+    let codes_only = options.mode == Mode::Int8;
+    let sweep = Sweep { graph: &graph, base: &base, queries: &rows, bounds: &bounds, codes_only };
     options.ef.iter().for_each(|ef| sweep.report(*ef, options.runs));
     Ok(())
 }
@@ -101,7 +104,7 @@ fn load(path: &str, base: &Matrix, metric: Metric) -> Result<Graph, String> {
 fn report_graph(options: &Options, graph: &Graph, taken: Elapsed, stored_bytes: usize) {
     let (nodes, header) = (graph.len() as f64, graph.header());
     let raw_bytes = (header.dim * size_of::<f32>()) as f64;
-    let kept_bytes = if options.codes_only { 0.0 } else { raw_bytes };
+    let kept_bytes = if options.mode == Mode::Int8 { 0.0 } else { raw_bytes };
     let built = |seconds: f64| options.load.is_none().then_some(seconds);
     let line = json!({
         "build_cpu_s": built(taken.cpu.as_secs_f64()),
@@ -111,7 +114,7 @@ fn report_graph(options: &Options, graph: &Graph, taken: Elapsed, stored_bytes: 
         "unreachable": unreachable(graph),
         "rows": graph.len(), "dim": header.dim, "metric": header.metric.name(), "builder": header.builder,
         "m": header.m, "ef_construction": header.ef_construction, "threads": options.params.threads,
-        "mode": if options.codes_only { "int8" } else { "exact" },
+        "mode": if options.mode == Mode::Int8 { "int8" } else { "exact" },
         "traversal": format!("{:?}", header.traversal).to_lowercase(),
     });
     println!("{line}");
@@ -129,7 +132,15 @@ fn unreachable(graph: &Graph) -> usize {
     reached.iter().filter(|reached| !**reached).count()
 }
 
-/// The distance of each query's K-th nearest row, by a flat scan on all cores.
+/// The distance of each query's K-th nearest row.
+fn bounds(options: &Options, queries: &[&[f32]], base: &Matrix) -> Result<Vec<f32>, String> {
+    match &options.truth {
+        Some(path) => bounds_of(npy::read_row_numbers(path)?, queries, base, options.metric),
+        None => Ok(scan_bounds(queries, base, options.metric)),
+    }
+}
+
+/// The bounds by a flat scan on all cores.
 fn scan_bounds(queries: &[&[f32]], base: &Matrix, metric: Metric) -> Vec<f32> {
     let vectors = Vectors { values: &base.values, dim: base.columns, inverse_norms: None };
     let bound = |query: &&[f32]| {

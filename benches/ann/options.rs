@@ -9,6 +9,17 @@ use drumlin::testing::record::Metric;
 /// Sweeps from barely to fully found; `default` is the width that searches choose themselves.
 const EF: &str = "10,14,20,28,40,56,80,112,160,224,320,448,640,default";
 
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Searches of a graph that return exact distances.
+    Exact,
+    /// Searches of a graph without the raw vectors.
+    Int8,
+    /// Codes of every width, without a graph.
+    Codes,
+}
+
 /// What was asked for.
 pub struct Options {
     /// File of the vectors that are indexed.
@@ -25,8 +36,8 @@ pub struct Options {
     pub params: GraphParams,
     /// Widths of search; `None` is the default width.
     pub ef: Vec<Option<usize>>,
-    /// Whether searches do without the raw vectors.
-    pub codes_only: bool,
+    /// What is measured.
+    pub mode: Mode,
     /// Passes over the queries per width; the median counts.
     pub runs: usize,
     /// File to write the graph to.
@@ -46,7 +57,7 @@ impl Options {
             builder: "drumlin".to_owned(),
             params: GraphParams::default(),
             ef: widths(EF)?,
-            codes_only: false,
+            mode: Mode::Exact,
             runs: 3,
             save: None,
             load: None,
@@ -75,7 +86,7 @@ impl Options {
             "--threads" => self.params.threads = number::<NonZeroUsize>(name, &value)?.get(),
             "--seed" => self.params.seed = number(name, &value)?,
             "--ef" => self.ef = widths(&value)?,
-            "--mode" => self.codes_only = mode(&value)?,
+            "--mode" => self.mode = mode(&value)?,
             "--runs" => self.runs = number::<NonZeroUsize>(name, &value)?.get(),
             "--save" => self.save = Some(value),
             "--load" => self.load = Some(value),
@@ -89,11 +100,12 @@ fn number<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("{name}: expected a number, got {value:?}"))
 }
 
-fn mode(value: &str) -> Result<bool, String> {
+fn mode(value: &str) -> Result<Mode, String> {
     match value {
-        "exact" => Ok(false),
-        "int8" => Ok(true),
-        _ => Err(format!("--mode: expected exact or int8, got {value:?}")),
+        "exact" => Ok(Mode::Exact),
+        "int8" => Ok(Mode::Int8),
+        "codes" => Ok(Mode::Codes),
+        _ => Err(format!("--mode: expected exact, int8 or codes, got {value:?}")),
     }
 }
 

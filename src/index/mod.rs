@@ -6,6 +6,8 @@ mod build;
 mod builder;
 mod centring;
 #[cfg(any(test, feature = "testing"))]
+mod codes;
+#[cfg(any(test, feature = "testing"))]
 mod codes_only;
 mod duplicates;
 mod entry_points;
@@ -42,6 +44,8 @@ mod whole_life_tests;
 
 pub use build::{BUILDERS, GraphBuilder, GraphParams, GraphRange, VectorSet, build_graph, builder_named};
 pub use builder::BatchBuilder;
+#[cfg(any(test, feature = "testing"))]
+pub use codes::{CodeKernels, CodeTable, CodeWidth, EstimatingQuery, Factors, PackedRows, Packing, VectorCodec};
 #[cfg(any(test, feature = "testing"))]
 pub use codes_only::search_codes;
 pub use extend::{OldGraph, extend_graph};

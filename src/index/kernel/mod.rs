@@ -1,6 +1,6 @@
 //! The arithmetic of distances: inner product and squared Euclidean distance of `f32` vectors, inner product of `i8`
-//! codes, the Hadamard transform. Each has one form per instruction set, chosen once at run time. This is the only
-//! unsafe code of the index.
+//! codes, the Hadamard transform. Each has one form per instruction set, chosen once at run time. Beside
+//! `codes/kernel` this is the only unsafe code of the index.
 //! Invariant: a form is reachable only through [`Kernels::available`], which lists it only if the CPU has its
 //! instructions. A form only gets slices whose lengths agree and rows that exist. Every SIMD form is tested against
 //! the scalar one.
