@@ -92,6 +92,11 @@ impl StreamId {
         format!("{self}/inverted/{ulid}.arrow")
     }
 
+    /// The map of the collection.
+    pub fn map(&self, ulid: Ulid) -> String {
+        format!("{self}/map/{ulid}.arrow")
+    }
+
     /// The list of what one swap took off HEAD.
     pub fn retired(&self, ulid: Ulid) -> String {
         format!("{self}/retired/{ulid}.json")
@@ -131,6 +136,7 @@ impl StreamId {
             (self.segment(ulid), Role::Segment),
             (self.graph(ulid), Role::Graph),
             (self.inverted(ulid), Role::Inverted),
+            (self.map(ulid), Role::Map),
             (self.retired(ulid), Role::Retired(ulid)),
         ];
         roles.into_iter().find(|(own, _)| own == key).map(|(_, role)| role)
@@ -155,6 +161,8 @@ pub enum Role {
     Graph,
     /// The inverted index of a segment.
     Inverted,
+    /// The map of the collection.
+    Map,
     /// The list of what one swap took off HEAD.
     Retired(Ulid),
     /// A part of a file's content.
@@ -227,6 +235,7 @@ mod tests {
             (stream.segment(ulid), Role::Segment),
             (stream.graph(ulid), Role::Graph),
             (stream.inverted(ulid), Role::Inverted),
+            (stream.map(ulid), Role::Map),
             (stream.retired(ulid), Role::Retired(ulid)),
             (stream.file_part(ulid, 1234), Role::FilePart { content: ulid, number: 1234 }),
             (stream.file_part(ulid, 1_234_567), Role::FilePart { content: ulid, number: 1_234_567 }),

@@ -17,7 +17,7 @@ use crate::bucket::keys::StreamId;
 use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, Place};
 use crate::error::Result;
-use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, MapEntry, SegmentEntry};
 use crate::record::Version;
 use crate::stream::context::StreamError;
 use crate::stream::history::{History, Reach};
@@ -49,6 +49,19 @@ pub struct InvertedLine {
     pub key: String,
     /// `text` or `sparse`.
     pub kind: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// A map, as HEAD names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MapLine {
+    /// Its key.
+    pub key: String,
+    /// The version whose records are on it.
+    pub version: Version,
+    /// How many there are.
+    pub records: u64,
     /// Size in bytes.
     pub bytes: u64,
 }
@@ -93,6 +106,9 @@ pub struct StreamLine {
     pub segments: Vec<SegmentLine>,
     /// The graphs.
     pub graphs: Vec<GraphLine>,
+    /// The map, if one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapLine>,
     /// Replaced objects that are kept for readers and for restoring.
     pub retired: Amount,
     /// Objects that nothing names, and log objects below `gone`.
@@ -169,6 +185,7 @@ async fn line(bucket: &dyn Bucket, id: &StreamId, expected: &Expected, objects: 
         kept_log: Amount::default(),
         segments: Vec::new(),
         graphs: Vec::new(),
+        map: None,
         retired: Amount::default(),
         garbage: Amount::default(),
         reach: None,
@@ -213,6 +230,12 @@ fn fill(line: &mut StreamLine, history: &History, objects: &StreamObjects) {
     };
     line.segments = head.segs.iter().map(of_segment).collect();
     line.graphs = head.graphs.iter().map(of_graph).collect();
+    line.map = head.map.as_ref().map(|MapEntry { key, version, records, bytes, .. }| MapLine {
+        key: key.clone(),
+        version: *version,
+        records: *records,
+        bytes: *bytes,
+    });
     let named: BTreeSet<&String> = head.objects().collect();
     let kept: BTreeSet<&String> = history.segments.iter().map(|s| &s.key).chain(&history.retired_caches).collect();
     for object in objects.named() {

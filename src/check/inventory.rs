@@ -23,6 +23,8 @@ pub struct StreamObjects {
     pub graphs: BTreeMap<String, Listed>,
     /// Inverted indexes, by key.
     pub inverted: BTreeMap<String, Listed>,
+    /// Maps, by key.
+    pub maps: BTreeMap<String, Listed>,
     /// Lists of the objects that HEAD has let go.
     pub retired: BTreeMap<Ulid, Listed>,
     /// Parts of files' contents, by key.
@@ -39,6 +41,7 @@ impl StreamObjects {
             Some(Role::Segment) => drop(self.segments.insert(object.key.clone(), object)),
             Some(Role::Graph) => drop(self.graphs.insert(object.key.clone(), object)),
             Some(Role::Inverted) => drop(self.inverted.insert(object.key.clone(), object)),
+            Some(Role::Map) => drop(self.maps.insert(object.key.clone(), object)),
             Some(Role::Retired(ulid)) => drop(self.retired.insert(ulid, object)),
             Some(Role::FilePart { .. }) => drop(self.file_parts.insert(object.key.clone(), object)),
             None => self.strange.push(object.key),
@@ -50,9 +53,14 @@ impl StreamObjects {
         self.without_head().count() as u64 + u64::from(self.head.is_some())
     }
 
-    /// The objects that HEAD and lists name: segments, graphs and inverted indexes.
+    /// The objects that HEAD and lists name: segments and caches.
     pub fn named(&self) -> impl Iterator<Item = &Listed> {
-        self.segments.values().chain(self.graphs.values()).chain(self.inverted.values())
+        self.segments.values().chain(self.caches())
+    }
+
+    /// The objects that can be built anew: graphs, inverted indexes and maps.
+    pub fn caches(&self) -> impl Iterator<Item = &Listed> {
+        self.graphs.values().chain(self.inverted.values()).chain(self.maps.values())
     }
 
     /// All objects but HEAD.
@@ -62,7 +70,8 @@ impl StreamObjects {
 
     /// An object that HEAD or a list names, if it was listed.
     pub fn find(&self, key: &str) -> Option<&Listed> {
-        self.segments.get(key).or_else(|| self.graphs.get(key)).or_else(|| self.inverted.get(key))
+        let caches = [&self.graphs, &self.inverted, &self.maps];
+        self.segments.get(key).or_else(|| caches.iter().find_map(|kind| kind.get(key)))
     }
 
     /// The size of such an object.

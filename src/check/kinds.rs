@@ -15,7 +15,7 @@ use crate::record::CollectionId;
 /// All objects of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KindAmount {
-    /// `commits`, `segments`, `graphs`, `inverted`, `files`, or `other`: HEADs, lists and what else there is.
+    /// `commits`, `segments`, `graphs`, `inverted`, `maps`, `files`, or `other`: HEADs, lists and what else there is.
     pub kind: &'static str,
     /// How many, and their bytes.
     #[serde(flatten)]
@@ -75,6 +75,7 @@ fn kind(key: &str, collection: Option<CollectionId>) -> &'static str {
         Some(Role::Segment) => "segments",
         Some(Role::Graph) => "graphs",
         Some(Role::Inverted) => "inverted",
+        Some(Role::Map) => "maps",
         Some(Role::FilePart { .. }) => "files",
         Some(Role::Head | Role::Retired(_)) | None => "other",
     }

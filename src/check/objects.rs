@@ -16,10 +16,11 @@ use crate::bucket::reread::Reread;
 use crate::bucket::{Bucket, BucketError, Object};
 use crate::format::checksum::Hasher;
 use crate::format::graph::{GraphColumns, decode_graph};
-use crate::format::head::{GraphEntry, InvertedEntry, SegmentEntry};
+use crate::format::head::{GraphEntry, InvertedEntry, MapEntry, SegmentEntry};
+use crate::format::map::StoredMap;
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::stream::context::StreamError;
-use crate::stream::open::{check_named, check_object, read_inverted};
+use crate::stream::open::{check_named, check_object, read_inverted, read_map};
 
 /// Why an object could not be checked, or did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -293,5 +294,20 @@ impl Reader {
             true => Ok(Some(HeldGraph { columns: graph, _permit: permit })),
             false => damaged(format!("graph says {said:?} (stream, versions, nodes), HEAD names {named:?}")),
         }
+    }
+
+    /// Reads the map that HEAD names, and checks it against its entry. `None` if its size and checksum alone were
+    /// checked, since there is no memory for it.
+    pub async fn map(&self, stream: &str, entry: &MapEntry) -> Result<Option<StoredMap>, ObjectFault> {
+        let Some(_permit) = self.permit_whole(entry.bytes).await? else {
+            self.checksum(&entry.key, entry.bytes, entry.xxh3).await?;
+            return Ok(None);
+        };
+        self.count();
+        let bytes = self.fetcher.whole(&entry.key, entry.bytes).await?;
+        let (stream, entry) = (stream.to_owned(), entry.clone());
+        let read =
+            move || check_object(&bytes, entry.bytes, entry.xxh3).and_then(|()| read_map(&bytes, &stream, &entry));
+        Ok(Some(self.host.compute(read).await??))
     }
 }

@@ -45,6 +45,9 @@ pub fn judge(read: &HeadRead, stream: &StreamId, findings: &mut Findings) {
     for (at, expected) in head.graphs.iter().map(|g| (&g.key, Role::Graph)) {
         check_role(stream, at, expected, &mut wrong);
     }
+    for (at, expected) in head.map.iter().map(|m| (&m.key, Role::Map)) {
+        check_role(stream, at, expected, &mut wrong);
+    }
     if (head.state == Life::Live && head.dropped_seen.is_some()) || (head.sweeps == 0) != head.swept.is_none() {
         wrong("dropped_seen or swept do not fit the rest".to_owned());
     }
@@ -77,7 +80,9 @@ fn unknown(head: &Head) -> Vec<(&'static str, &Map<String, Value>)> {
     let segs = head.segs.iter().map(|s| ("a segment's entry", &s.other));
     let inverted = head.segs.iter().flat_map(|s| &s.inverted).map(|i| ("an inverted index's entry", &i.other));
     let graphs = head.graphs.iter().map(|g| ("a graph's entry", &g.other));
+    let map = head.map.iter().map(|m| ("the map's entry", &m.other));
     let aging = head.aging.iter().map(|a| ("an aging entry", &a.other));
     let retired = head.retired.iter().map(|r| ("a retired entry", &r.other));
-    [("it", &head.other)].into_iter().chain(segs).chain(inverted).chain(graphs).chain(aging).chain(retired).collect()
+    let caches = inverted.chain(graphs).chain(map);
+    [("it", &head.other)].into_iter().chain(segs).chain(caches).chain(aging).chain(retired).collect()
 }

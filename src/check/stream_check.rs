@@ -19,7 +19,7 @@ use crate::bucket::fetch::PIECE_BYTES;
 use crate::bucket::keys::StreamId;
 use crate::error::{Error, Result};
 use crate::format::file_record::holds_files;
-use crate::format::head::{GraphEntry, Head, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, Life, MapEntry, SegmentEntry};
 use crate::head::{self, HeadError, HeadRead};
 use crate::record::{Metric, Version};
 use crate::stream::context::StreamError;
@@ -31,7 +31,10 @@ const REBUILD: &str = "nothing is lost: searches scan these records until a serv
 /// The remedy for a damaged inverted index.
 const REINDEX: &str = "nothing is lost: searches index these records anew, and a server that cannot use it replaces it";
 
-/// What is said of a graph or an inverted index that a server had no memory for.
+/// The remedy for a damaged map.
+const REDRAW: &str = "nothing is lost: whoever asks for the map next has it made anew";
+
+/// What is said of a graph, an inverted index or a map that a server had no memory for.
 const NOT_WHOLE: (&str, &str) = (
     "its size and checksum are right; the rest was not checked, since there is no memory to read it whole",
     "`drumlin verify` on another machine checks it whole",
@@ -271,6 +274,9 @@ impl<'a> Check<'a> {
                 self.report.findings.damaged(missing, cause, RESTORE);
             }
         }
+        if let Some(entry) = &head.map {
+            self.map(entry, dimension).await?;
+        }
         self.lists(head).await?;
         self.unnamed(head).await?;
         if let Some(files) = fold.files() {
@@ -321,14 +327,8 @@ impl<'a> Check<'a> {
         }
         if let Ok(Some(held)) = &read {
             let graph = &held.columns;
-            let (header, metric) = (graph.header(), self.expected.metric);
-            if Some(header.dim as u64) != dimension || metric.is_some_and(|metric| metric != header.metric) {
-                let cause = format!(
-                    "it is of {} floats by {}, the collection of {dimension:?} by {metric:?}",
-                    header.dim, header.metric
-                );
-                self.report.findings.damaged(entry.key.clone(), cause, REBUILD);
-            }
+            let header = graph.header();
+            self.fits(&entry.key, (header.dim, header.metric), dimension, REBUILD);
             let embedded = fold.embedded();
             let alive = graph.columns().addresses.iter().filter(|address| embedded.contains(address)).count();
             if alive == 0 && !embedded.is_empty() {
@@ -340,13 +340,36 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Checks that a graph or a map is of embeddings such as the collection's.
+    fn fits(&mut self, key: &str, (dim, metric): (usize, Metric), dimension: Option<u64>, remedy: &str) {
+        let expected = self.expected.metric;
+        if Some(dim as u64) != dimension || expected.is_some_and(|expected| expected != metric) {
+            let cause = format!("it is of {dim} floats by {metric}, the collection of {dimension:?} by {expected:?}");
+            self.report.findings.damaged(key.to_owned(), cause, remedy);
+        }
+    }
+
+    async fn map(&mut self, entry: &MapEntry, dimension: Option<u64>) -> Result<()> {
+        self.named.insert(entry.key.clone());
+        let read = self.reader.map(&self.name, entry).await;
+        match &read {
+            Ok(Some(map)) => {
+                let header = map.header();
+                self.fits(&entry.key, (header.dim, header.metric), dimension, REDRAW);
+            }
+            Ok(None) => self.report.findings.note(entry.key.clone(), NOT_WHOLE.0, NOT_WHOLE.1),
+            Err(_) => {}
+        }
+        self.judged((&entry.key, entry.bytes), &self.id.head(), read.map(drop), REDRAW)?;
+        Ok(())
+    }
+
     /// Counts objects that nothing names, and checks whether they show that HEAD is not the newest.
     async fn unnamed(&mut self, head: &Head) -> Result<()> {
         let below = self.objects.log.range(..head.gone).map(|(_, object)| object.size_bytes);
         let below: Amount = below.collect();
         self.report.garbage = self.report.garbage.plus(below);
-        let caches = self.objects.graphs.values().chain(self.objects.inverted.values());
-        let caches = caches.filter(|o| !self.named.contains(&o.key)).map(|o| o.size_bytes);
+        let caches = self.objects.caches().filter(|o| !self.named.contains(&o.key)).map(|o| o.size_bytes);
         let lists = self.objects.retired.iter().filter(|(ulid, _)| head.retired.iter().all(|r| r.ulid != **ulid));
         let others: Amount = caches.chain(lists.map(|(_, object)| object.size_bytes)).collect();
         self.report.orphans = others;

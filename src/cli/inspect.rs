@@ -60,6 +60,9 @@ fn print(line: &StreamLine) {
     for graph in &line.graphs {
         println!("  graph over {} to {}: {} nodes, {} bytes", graph.lo, graph.hi, graph.nodes, graph.bytes);
     }
+    if let Some(map) = &line.map {
+        println!("  map of version {}: {} records, {} bytes", map.version, map.records, map.bytes);
+    }
     for (what, amount) in [
         ("commits in no segment yet", line.tail),
         ("older commits kept", line.kept_log),

@@ -314,7 +314,7 @@ impl Collection {
         let entry = GraphEntry { key, lo, hi, nodes, bytes: size, xxh3, other: Map::new() };
         let retired = match replaced.is_empty() {
             true => None,
-            false => Some(upload_retired(context, Vec::new(), replaced.clone()).await?),
+            false => Some(upload_retired(context, Vec::new(), replaced.clone(), None).await?),
         };
         let named = entry.clone();
         let plan = move |read: &HeadRead| name_graph(read, &replaced, &named, retired);

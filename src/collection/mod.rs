@@ -32,6 +32,8 @@ pub mod read;
 pub mod request;
 pub mod scan;
 pub mod state;
+#[cfg(feature = "server")]
+mod stored_map;
 pub mod stream_state;
 pub mod version_view;
 pub mod write;

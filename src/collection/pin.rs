@@ -183,12 +183,17 @@ impl Collection {
     pub(crate) fn evictable_bytes(&self) -> u64 {
         let (present, current) = (self.present(), self.stream().shared().current());
         let tail = current.tail.lock().size_bytes();
-        present.footprint().sum() + present.owed_bytes() + tail
+        let bytes = present.footprint().sum() + present.owed_bytes() + tail;
+        #[cfg(feature = "server")]
+        let bytes = bytes + self.map_bytes();
+        bytes
     }
 
     /// Frees its records, which every handle still keeps in memory. The stream must be closed already.
     pub(crate) fn free_records(&self) {
         self.pins().let_go();
+        #[cfg(feature = "server")]
+        self.free_map();
         let current = self.stream().shared().current();
         let mut tail = current.tail.lock();
         let tail_bytes = tail.size_bytes();

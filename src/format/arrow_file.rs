@@ -5,7 +5,8 @@
 use std::mem::{align_of, size_of};
 use std::str::FromStr;
 
-use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::array::StringArray;
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Field};
 use arrow::ipc::{
     Block, Endianness, Footer, MessageHeader, MetadataVersion, Precision, RecordBatch, Schema, Type, root_as_footer,
@@ -277,5 +278,17 @@ impl<'a> BatchArrays<'a> {
             }
             length => self.values(length.saturating_add(1)),
         }
+    }
+    /// The next array, of texts without nulls.
+    pub fn texts(&mut self) -> Result<StringArray, FormatError> {
+        let offsets: ScalarBuffer<u32> = self.offsets()?;
+        let end = offsets.last().copied().unwrap_or(0);
+        // The offsets are signed in Arrow; those that rise to a positive end are none of them negative.
+        if offsets.first() != Some(&0) || !offsets.is_sorted() || i32::try_from(end).is_err() {
+            return self.damaged("the offsets of texts do not rise from 0");
+        }
+        let text = Buffer::from(self.buffer(end as usize)?);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets.into_inner()));
+        StringArray::try_new(offsets, text, None).or_else(|e| self.damaged(format!("its texts are not UTF-8: {e}")))
     }
 }

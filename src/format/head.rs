@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
-use super::inverted::InvertedKind;
-use super::{Chain, Checksum, FORMAT, FormatError, Nonce, StreamConfig};
+use super::head_entries::{GRAPH, INVERTED, MAP, SEGMENT, check_copy, is_own, leave_out_foreign};
+use super::{Chain, FORMAT, FormatError, Nonce, StreamConfig};
 use crate::bucket::StoreTime;
 use crate::record::Version;
 use crate::self_checksum::{self, Checksummed, SelfChecksum};
+
+pub use super::head_entries::{GraphEntry, InvertedEntry, MapEntry, SegmentEntry};
 
 /// How many nonces of the last swaps HEAD remembers.
 const RECENT: usize = 32;
@@ -46,170 +48,6 @@ pub struct Aging {
     /// Fields of newer versions.
     #[serde(flatten)]
     pub other: Map<String, Value>,
-}
-
-/// A segment as HEAD names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentEntry {
-    /// Key relative to the store's prefix.
-    pub key: String,
-    /// First version it holds.
-    pub lo: Version,
-    /// Last version it holds.
-    pub hi: Version,
-    /// Rows, tombstones included.
-    pub rows: u64,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// xxh3-128 of the object.
-    pub xxh3: Checksum,
-    /// How often its rows were merged.
-    pub level: u32,
-    /// Its inverted indexes; they leave HEAD with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inverted: Vec<InvertedEntry>,
-    /// Fields of newer versions.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
-
-/// An inverted index of a segment as HEAD names it. It is a cache: one of an unknown kind is left alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InvertedEntry {
-    /// Key relative to the store's prefix.
-    pub key: String,
-    /// `text` or `sparse`.
-    pub kind: String,
-    /// Of a text index: the fingerprint of the settings that its documents were analysed with, in 16 hex digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-    /// Of an index of sparse vectors: their metadata key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata_key: Option<String>,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// xxh3-128 of the object.
-    pub xxh3: Checksum,
-    /// Fields of newer versions.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
-
-/// A graph as HEAD names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GraphEntry {
-    /// Key relative to the store's prefix.
-    pub key: String,
-    /// First version whose embeddings it covers.
-    pub lo: Version,
-    /// Last version whose embeddings it covers.
-    pub hi: Version,
-    /// Nodes in it.
-    pub nodes: u64,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// xxh3-128 of the object.
-    pub xxh3: Checksum,
-    /// Fields of newer versions.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
-
-/// The kinds of inverted indexes, as HEAD spells them.
-const TEXT: &str = "text";
-const SPARSE: &str = "sparse";
-
-/// Field of an entry whose object was copied by a fork: the stream that the object was written for.
-const COPIED_FROM: &str = "copied_from";
-
-fn written_for<'a>(other: &'a Map<String, Value>, own: &'a str) -> &'a str {
-    other.get(COPIED_FROM).and_then(Value::as_str).unwrap_or(own)
-}
-
-fn note_copy(other: &mut Map<String, Value>, own: &str) {
-    // A copy of a copy still carries the name of the first.
-    other.entry(COPIED_FROM).or_insert_with(|| own.into());
-}
-
-/// A folder of a stream, and the ending of the keys in it.
-type ObjectFolder = (&'static str, &'static str);
-const SEGMENT: ObjectFolder = ("seg", ".parquet");
-const GRAPH: ObjectFolder = ("graph", ".arrow");
-const INVERTED: ObjectFolder = ("inverted", ".arrow");
-
-/// Whether `stream` gives such keys to objects of this kind.
-/// Leaves out inverted indexes of segments' sources: a version that knows no inverted indexes copies the entry of a
-/// forked segment as it is, without the objects. They are caches, and built anew.
-fn leave_out_foreign(segs: &mut [SegmentEntry], stream: &str) {
-    for seg in segs.iter_mut().filter(|seg| seg.other.contains_key(COPIED_FROM)) {
-        seg.inverted.retain(|entry| is_own(&entry.key, stream, INVERTED));
-    }
-}
-
-fn is_own(key: &str, stream: &str, (folder, ending): ObjectFolder) -> bool {
-    let name =
-        key.strip_prefix(stream).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(folder));
-    let ulid = name.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_suffix(ending));
-    // Other spellings of a ULID do not count.
-    ulid.is_some_and(|text| text.parse::<Ulid>().is_ok_and(|ulid| ulid.to_string() == text))
-}
-
-/// Only collections are forked, and only from other collections.
-fn check_copy(other: &Map<String, Value>, stream: &str) -> Result<(), String> {
-    let Some(from) = other.get(COPIED_FROM) else { return Ok(()) };
-    let collection = |name: &str| name.starts_with("c/") && name.len() > 2;
-    match from.as_str() {
-        Some(name) if collection(name) && collection(stream) && name != stream => Ok(()),
-        _ => Err(format!("{from} cannot be what an object of {stream:?} was copied from")),
-    }
-}
-
-impl SegmentEntry {
-    /// The stream whose name the object carries: `own`, the stream of this HEAD, unless it was copied.
-    pub fn written_for<'a>(&'a self, own: &'a str) -> &'a str {
-        written_for(&self.other, own)
-    }
-
-    /// The entry of a copy at `key` in a fork of the stream `own`. It has no inverted indexes yet.
-    pub fn copied(&self, own: &str, key: String) -> SegmentEntry {
-        let mut copy = SegmentEntry { key, inverted: Vec::new(), ..self.clone() };
-        note_copy(&mut copy.other, own);
-        copy
-    }
-}
-
-impl InvertedEntry {
-    /// The entry of an index of this kind, with its size and checksum.
-    pub fn new(key: String, kind: &InvertedKind, (bytes, xxh3): (u64, Checksum)) -> InvertedEntry {
-        let (kind, fingerprint, metadata_key) = match kind {
-            InvertedKind::Text { fingerprint } => (TEXT, Some(format!("{fingerprint:016x}")), None),
-            InvertedKind::Sparse { metadata_key } => (SPARSE, None, Some(metadata_key.clone())),
-        };
-        InvertedEntry { key, kind: kind.to_owned(), fingerprint, metadata_key, bytes, xxh3, other: Map::new() }
-    }
-
-    /// What it is an index of; `None` if this version does not know such indexes.
-    pub fn kind(&self) -> Option<InvertedKind> {
-        match (self.kind.as_str(), &self.fingerprint, &self.metadata_key) {
-            (TEXT, Some(hex), None) => Some(InvertedKind::Text { fingerprint: u64::from_str_radix(hex, 16).ok()? }),
-            (SPARSE, None, Some(key)) => Some(InvertedKind::Sparse { metadata_key: key.clone() }),
-            _ => None,
-        }
-    }
-}
-
-impl GraphEntry {
-    /// The stream whose name the object carries: `own`, the stream of this HEAD, unless it was copied.
-    pub fn written_for<'a>(&'a self, own: &'a str) -> &'a str {
-        written_for(&self.other, own)
-    }
-
-    /// The entry of a copy at `key` in a fork of the stream `own`.
-    pub fn copied(&self, own: &str, key: String) -> GraphEntry {
-        let mut copy = GraphEntry { key, ..self.clone() };
-        note_copy(&mut copy.other, own);
-        copy
-    }
 }
 
 /// A list of objects that one swap took off HEAD, named by the ULID of the list's own object.
@@ -255,6 +93,9 @@ pub struct Head {
     pub segs: Vec<SegmentEntry>,
     /// The graphs, ascending.
     pub graphs: Vec<GraphEntry>,
+    /// The map of the collection, if one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapEntry>,
     /// Lists of objects that were taken off and are not deleted yet.
     pub retired: Vec<RetiredEntry>,
     /// How many orphan sweeps there were.
@@ -286,6 +127,7 @@ impl Head {
             aging: Vec::new(),
             segs: Vec::new(),
             graphs: Vec::new(),
+            map: None,
             retired: Vec::new(),
             sweeps: 0,
             swept: None,
@@ -293,9 +135,10 @@ impl Head {
         }
     }
 
-    /// The keys of all objects that HEAD names and that hold or index records: segments, their inverted indexes, graphs.
+    /// The keys of all objects that HEAD names and that hold, index or show records: segments, their inverted indexes,
+    /// graphs, the map.
     pub fn objects(&self) -> impl Iterator<Item = &String> {
-        objects(&self.segs, &self.graphs)
+        objects(&self.segs, &self.graphs, &self.map)
     }
 
     /// This HEAD with a fresh nonce and the next generation: the basis of every swap.
@@ -355,8 +198,9 @@ impl Head {
         let inverted = self.segs.iter().flat_map(|seg| &seg.inverted);
         let inverted = inverted.map(|entry| (&entry.key, &entry.other, INVERTED));
         let graphs = self.graphs.iter().map(|graph| (&graph.key, &graph.other, GRAPH));
+        let map = self.map.iter().map(|map| (&map.key, &map.other, MAP));
         let mut seen = BTreeSet::new();
-        for (key, other, kind) in segs.chain(inverted).chain(graphs) {
+        for (key, other, kind) in segs.chain(inverted).chain(graphs).chain(map) {
             if !is_own(key, &self.stream, kind) {
                 let what = kind.0;
                 return fail(format!("{key:?} cannot be the key of an object of {:?} under {what}/", self.stream));
@@ -429,9 +273,14 @@ impl Head {
     }
 }
 
-fn objects<'a>(segs: &'a [SegmentEntry], graphs: &'a [GraphEntry]) -> impl Iterator<Item = &'a String> {
+fn objects<'a>(
+    segs: &'a [SegmentEntry],
+    graphs: &'a [GraphEntry],
+    map: &'a Option<MapEntry>,
+) -> impl Iterator<Item = &'a String> {
     let inverted = segs.iter().flat_map(|seg| &seg.inverted).map(|entry| &entry.key);
-    segs.iter().map(|seg| &seg.key).chain(inverted).chain(graphs.iter().map(|graph| &graph.key))
+    let caches = inverted.chain(graphs.iter().map(|graph| &graph.key)).chain(map.iter().map(|map| &map.key));
+    segs.iter().map(|seg| &seg.key).chain(caches)
 }
 
 fn with_checksum<T: Serialize>(what: &str, value: &Checksummed<T>) -> Result<Vec<u8>, FormatError> {
@@ -454,6 +303,9 @@ pub struct Retired {
     pub segs: Vec<SegmentEntry>,
     /// Graphs that left.
     pub graphs: Vec<GraphEntry>,
+    /// The map that left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapEntry>,
 }
 
 impl Retired {
@@ -478,7 +330,8 @@ impl Retired {
         let segs = retired.segs.iter().map(|seg| is_own(&seg.key, stream, SEGMENT));
         let inverted = retired.segs.iter().flat_map(|seg| &seg.inverted).map(|at| is_own(&at.key, stream, INVERTED));
         let graphs = retired.graphs.iter().map(|graph| is_own(&graph.key, stream, GRAPH));
-        let mut own = segs.chain(inverted).chain(graphs);
+        let map = retired.map.iter().map(|map| is_own(&map.key, stream, MAP));
+        let mut own = segs.chain(inverted).chain(graphs).chain(map);
         if retired.stream != stream || !own.all(|own| own) {
             return Err(FormatError::Damaged(format!("retired list names objects outside stream {stream:?}")));
         }
@@ -490,7 +343,7 @@ impl Retired {
 
     /// The keys it lists.
     pub fn keys(&self) -> Vec<String> {
-        objects(&self.segs, &self.graphs).cloned().collect()
+        objects(&self.segs, &self.graphs, &self.map).cloned().collect()
     }
 }
 

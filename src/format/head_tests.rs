@@ -1,7 +1,8 @@
 //! HEAD and the retired lists: what comes back, what is refused, and what the seal detects.
 
 use super::*;
-use crate::format::StreamConfig;
+use crate::format::inverted::InvertedKind;
+use crate::format::{Checksum, StreamConfig};
 
 fn entry(lo: u64, hi: u64) -> SegmentEntry {
     SegmentEntry {
@@ -177,7 +178,7 @@ const ULID: Ulid = Ulid(77);
 
 fn list() -> Retired {
     let segs = vec![entry(1, 2)];
-    Retired { format: 1, stream: "c/x".to_owned(), ulid: Some(ULID), segs, graphs: vec![] }
+    Retired { format: 1, stream: "c/x".to_owned(), ulid: Some(ULID), segs, graphs: vec![], map: None }
 }
 
 #[test]

@@ -126,6 +126,8 @@ fn counters(scrape: &Scrape, store: &Store) -> Result<()> {
     scrape.counter("graphs_loaded", "Graphs loaded ready-made.", c.graphs_loaded)?;
     scrape.counter("inverted_stored", "Segments whose inverted indexes were stored.", c.inverted_stored)?;
     scrape.counter("inverted_loaded", "Inverted indexes loaded ready-made.", c.inverted_loaded)?;
+    scrape.counter("maps_stored", "Maps of collections stored.", c.maps_stored)?;
+    scrape.counter("maps_loaded", "Maps of collections loaded ready-made.", c.maps_loaded)?;
     scrape.counter("log_objects_deleted", "Log objects deleted.", c.log_objects_deleted)?;
     scrape.counter("zombies_deleted", "Log objects that a stalled writer had left.", c.zombies_deleted)?;
     scrape.counter("searches", "Searches answered, by query embedding.", c.searches)?;

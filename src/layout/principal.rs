@@ -41,9 +41,11 @@ impl std::fmt::Debug for VectorRows<'_> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Projection {
     /// What components are divided by first, so that sums of squares are finite.
-    unit: f32,
-    mean: Vec<f32>,
-    axes: [Vec<f32>; 2],
+    pub unit: f32,
+    /// The mean of what was divided.
+    pub mean: Vec<f32>,
+    /// What is multiplied with the rest, for x and for y.
+    pub axes: [Vec<f32>; 2],
 }
 
 impl Projection {

@@ -291,10 +291,12 @@ async fn tend_graphs(weak: Weak<Inner>, entry: &Entry, mut sign: Sign) {
     }
 }
 
-/// Brings a collection's graphs and inverted indexes up to date.
+/// Brings a collection's graphs and inverted indexes up to date, and stores a map that could not be stored before.
 async fn keep_indexes(collection: &Collection, how: graphs::Effort) -> Result<(), StreamError> {
     while collection.keep_graphs(how).await? {}
     while collection.keep_inverted(how != graphs::Effort::Due).await? {}
+    #[cfg(feature = "server")]
+    collection.keep_map_stored().await;
     Ok(())
 }
 

@@ -31,6 +31,9 @@ use crate::stream::open::PARALLEL_OBJECTS;
 /// How often the store checks whether too much memory is in use, or whether awaited memory has become free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) const WAIT_INTERVAL: Duration = Duration::from_millis(10);
+/// Where memory is short, a map that nobody asks for leaves after this time.
+#[cfg(feature = "server")]
+const MAP_IDLE: Duration = Duration::from_secs(60);
 /// How long a write waits for room at most.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -246,8 +249,7 @@ impl Inner {
             if let Some(room) = self.reserve(size.need, purpose).await {
                 return Some(room);
             }
-            #[cfg(feature = "embedding")]
-            if Instant::now() < deadline && self.let_models_go() {
+            if Instant::now() < deadline && self.let_caches_go() {
                 continue;
             }
             let others = self.others(whose);
@@ -273,8 +275,7 @@ impl Inner {
         let _turn = self.making_room.lock().await;
         self.give_back().await;
         while self.instance.budget.is_over() {
-            #[cfg(feature = "embedding")]
-            if self.let_models_go() {
+            if self.let_caches_go() {
                 self.give_back().await;
                 continue;
             }
@@ -288,6 +289,19 @@ impl Inner {
             self.give_back().await;
         }
         true
+    }
+
+    /// Lets go of what nobody uses now and can be loaded again: models and maps. False if there is nothing.
+    fn let_caches_go(&self) -> bool {
+        #[cfg(feature = "embedding")]
+        if self.let_models_go() {
+            return true;
+        }
+        #[cfg(feature = "server")]
+        if self.live_entries().iter().filter_map(|entry| entry.ready()).any(|open| open.let_map_go(MAP_IDLE)) {
+            return true;
+        }
+        false
     }
 
     async fn give_back(&self) {

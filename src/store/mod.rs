@@ -21,6 +21,8 @@ mod lifecycle;
 #[cfg(feature = "embedding")]
 mod loaded_models;
 mod lookup;
+#[cfg(all(test, feature = "server"))]
+mod map_tests;
 #[cfg(feature = "embedding")]
 pub mod model_folder;
 #[cfg(feature = "embedding")]

@@ -225,6 +225,8 @@ impl Admin<'_> {
             graphs_loaded: c.graphs_loaded.get(),
             inverted_stored: c.inverted_stored.get(),
             inverted_loaded: c.inverted_loaded.get(),
+            maps_stored: c.maps_stored.get(),
+            maps_loaded: c.maps_loaded.get(),
             log_objects_deleted: c.log_objects_deleted.get(),
             zombies_deleted: c.zombies_deleted.get(),
             searches: c.searches.get(),

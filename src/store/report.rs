@@ -221,6 +221,10 @@ pub struct Counters {
     pub inverted_stored: u64,
     /// Inverted indexes of segments loaded ready-made.
     pub inverted_loaded: u64,
+    /// Maps of collections stored.
+    pub maps_stored: u64,
+    /// Maps of collections loaded ready-made.
+    pub maps_loaded: u64,
     /// Log objects deleted.
     pub log_objects_deleted: u64,
     /// Log objects found below `gone`, which a stalled writer had left.

@@ -49,7 +49,7 @@ pub struct Context {
     pub head: Arc<head::HeadReader>,
     /// The known damage of the stream.
     pub damage: KnownDamage,
-    /// Keys of inverted indexes that HEAD named and that could not be used.
+    /// Keys of inverted indexes and maps that HEAD named and that could not be used.
     pub unusable: Mutex<BTreeSet<String>>,
 }
 
@@ -73,7 +73,7 @@ impl Context {
         loop {
             let wrong = match reads.get(self.bucket.as_ref(), &key).await {
                 Ok(object) => match Retired::decode(&object.bytes, &name, ulid) {
-                    Ok(list) => return Ok(RetiredRead::There(list)),
+                    Ok(list) => return Ok(RetiredRead::There(Box::new(list))),
                     Err(cause) => Err(StreamError::corrupted(key.clone(), &cause)),
                 },
                 // IMPORTANT: an absence alone proves nothing. Objects that a list names must not be taken for orphans.
@@ -97,7 +97,7 @@ impl Context {
 #[derive(Debug)]
 pub enum RetiredRead {
     /// The list.
-    There(Retired),
+    There(Box<Retired>),
     /// HEAD does not name the list any more: its objects are deleted.
     WorkedOff,
     /// HEAD names the list, but it is missing.
@@ -203,6 +203,10 @@ pub struct StreamCounters {
     pub inverted_stored: Counter,
     /// Inverted indexes of segments loaded ready-made.
     pub inverted_loaded: Counter,
+    /// Maps of collections stored.
+    pub maps_stored: Counter,
+    /// Maps of collections loaded ready-made.
+    pub maps_loaded: Counter,
     /// Bytes of segments, graphs and inverted indexes read while opening.
     pub bytes_loaded: Counter,
     /// Query embeddings answered.

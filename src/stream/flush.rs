@@ -16,7 +16,7 @@ use super::tail::TailCommit;
 use super::upload;
 use crate::bucket::keys::StreamId;
 use crate::compute::off_thread;
-use crate::format::head::{Head, Life, Retired, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, Life, MapEntry, Retired, SegmentEntry};
 use crate::format::merge::merge_rows;
 use crate::format::segment::{EncodedSegment, SegmentHeader, SegmentWriter};
 use crate::format::{FORMAT, FormatError, StreamConfig, decode_commit};
@@ -233,10 +233,11 @@ pub(super) async fn upload_segment(
 pub async fn upload_retired(
     context: &Arc<Context>,
     segs: Vec<SegmentEntry>,
-    graphs: Vec<crate::format::head::GraphEntry>,
+    graphs: Vec<GraphEntry>,
+    map: Option<MapEntry>,
 ) -> Result<Ulid, StreamError> {
     let ulid = Ulid::generate();
-    let list = Retired { format: FORMAT, stream: context.stream.to_string(), ulid: Some(ulid), segs, graphs };
+    let list = Retired { format: FORMAT, stream: context.stream.to_string(), ulid: Some(ulid), segs, graphs, map };
     let key = context.stream.retired(ulid);
     let body = list.encode().map_err(|cause| StreamError::corrupted(key.clone(), &cause))?;
     upload::put(context.bucket.as_ref(), &key, vec![body.into()], context.timing.reread()).await?;

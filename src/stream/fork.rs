@@ -13,7 +13,7 @@ use super::state::State;
 use super::upload;
 use crate::bucket::keys::StreamId;
 use crate::compute::off_thread;
-use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, MapEntry, SegmentEntry};
 use crate::format::segment::SegmentHeader;
 use crate::format::{Chain, FormatError, StreamConfig};
 use crate::record::Version;
@@ -44,13 +44,14 @@ impl<S: State> Stream<S> {
             return Err(StreamError::Dropped);
         }
         let rest = self.write_rest(&read.head, target).await?;
-        let (segs, graphs) = futures::future::try_join(
+        let (segs, graphs, map) = futures::future::try_join3(
             self.copy_segments(&read.head, target),
             self.copy_graphs(&read.head, target, rest.version),
+            self.copy_map(&read.head, target, rest.version),
         )
         .await?;
         let mut head = Head::new(target.to_string(), merged(&read.head.config, rest.config));
-        (head.segs, head.graphs) = (segs, graphs);
+        (head.segs, head.graphs, head.map) = (segs, graphs, map);
         head.segs.extend(rest.segment);
         (head.floor, head.gone, head.prev) = (rest.version.next(), rest.version.next(), rest.prev);
         head.check_invariants().map_err(|cause| StreamError::corrupted(context.stream.head(), &cause))?;
@@ -116,6 +117,19 @@ impl<S: State> Stream<S> {
         });
         let copies: Vec<Option<GraphEntry>> = copies.buffered(PARALLEL_COPIES).try_collect().await?;
         Ok(copies.into_iter().flatten().collect())
+    }
+
+    /// Copies the map, unless it is of a version after this one.
+    async fn copy_map(
+        &self,
+        head: &Head,
+        target: &StreamId,
+        version: Version,
+    ) -> Result<Option<MapEntry>, StreamError> {
+        let Some(entry) = head.map.as_ref().filter(|map| map.version <= version) else { return Ok(None) };
+        let key = target.map(Ulid::generate());
+        let copied = self.copy_cache(&entry.key, &key, entry.bytes).await?;
+        Ok(copied.then(|| entry.copied(&self.context().stream.to_string(), key)))
     }
 
     /// Copies an object that can be built anew. `false`: it is lost, and the fork does without it.

@@ -22,7 +22,7 @@ pub struct History {
     pub head: Head,
     /// Segments that exist, named by HEAD or by a retired list.
     pub segments: Vec<SegmentEntry>,
-    /// Keys of graphs and inverted indexes that retired lists name.
+    /// Keys of graphs, inverted indexes and maps that retired lists name.
     pub retired_caches: Vec<String>,
     /// Slots from `gone` on without a gap.
     pub commits: BTreeMap<Version, ListedCommit>,
@@ -75,7 +75,9 @@ impl History {
             match look_at_retired(bucket, stream, entry.ulid, reread).await {
                 Ok(Some(list)) => {
                     let inverted = list.segs.iter().flat_map(|seg| &seg.inverted).map(|entry| &entry.key);
-                    retired_caches.extend(list.graphs.iter().map(|graph| &graph.key).chain(inverted).cloned());
+                    let map = list.map.iter().map(|map| &map.key);
+                    let caches = list.graphs.iter().map(|graph| &graph.key).chain(inverted).chain(map);
+                    retired_caches.extend(caches.cloned());
                     segments.extend(list.segs);
                 }
                 // The list has just been worked off.

@@ -15,8 +15,9 @@ use super::replica::Replica;
 use super::state::State;
 use crate::bucket::BucketError;
 use crate::compute::off_thread;
-use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, InvertedEntry, Life, MapEntry, SegmentEntry};
 use crate::format::inverted::{Inverted, decode_inverted};
+use crate::format::map::{StoredMap, decode_map};
 use crate::format::{Checksum, FormatError, Pieces, Rows, SegmentReader};
 use crate::record::Version;
 
@@ -243,6 +244,28 @@ async fn fetch_checked(loader: &Loader, entry: &GraphEntry) -> Result<Bytes, Str
     let bytes = fetch_sound(loader, &entry.key, (entry.bytes, entry.xxh3)).await?;
     loader.context.counters.bytes_loaded.add(entry.bytes);
     Ok(bytes)
+}
+
+/// Fetches, checks and decodes the map that HEAD names.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub async fn fetch_map(context: &Arc<Context>, entry: &MapEntry) -> Result<StoredMap, StreamError> {
+    let bytes = fetch_sound(&Loader::new(context.clone()), &entry.key, (entry.bytes, entry.xxh3)).await?;
+    let (stream, named) = (context.stream.to_string(), entry.clone());
+    let read = off_thread(move || read_map(&bytes, &stream, &named)).await?;
+    read.map_err(|cause| StreamError::corrupted(entry.key.clone(), &cause))
+}
+
+/// Decodes a map and checks that it is the one HEAD names.
+pub fn read_map(bytes: &Bytes, stream: &str, entry: &MapEntry) -> Result<StoredMap, FormatError> {
+    let map = decode_map(bytes)?;
+    let expected = (entry.written_for(stream), entry.version, entry.records);
+    let found = (map.header().stream.as_str(), map.header().version, map.records());
+    match found == expected {
+        true => Ok(map),
+        false => {
+            Err(FormatError::Damaged(format!("map says {found:?} (stream, version, records), HEAD names {expected:?}")))
+        }
+    }
 }
 
 /// Fetches a segment that HEAD names, in one buffer.

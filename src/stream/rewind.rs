@@ -70,6 +70,7 @@ pub async fn rewind(
         (None, Some(last)) => Some(before(context, history, last).await?),
     };
     copy_graphs(context, history, &mut head, target).await?;
+    copy_map(context, history, &mut head, target).await?;
     let checked = head.check_invariants();
     checked.map_err(|cause| StreamError::corrupted(context.stream.head(), &cause))?;
     Ok(head)
@@ -270,7 +271,7 @@ async fn copy(
     copies.buffered(PARALLEL_COPIES).try_collect().await
 }
 
-/// Copies the graphs that cover nothing after the version. Graphs are a cache: a missing one is left out.
+/// Copies the graphs that cover nothing after the version.
 async fn copy_graphs(
     context: &Arc<Context>,
     history: &History,
@@ -279,11 +280,33 @@ async fn copy_graphs(
 ) -> Result<(), StreamError> {
     for entry in history.head.graphs.iter().filter(|graph| graph.hi < head.floor) {
         let key = target.graph(Ulid::generate());
-        match upload::copy(context.bucket.as_ref(), &entry.key, &key, entry.bytes, context.timing.reread()).await {
-            Ok(()) => head.graphs.push(entry.copied(&context.stream.to_string(), key)),
-            Err(BucketError::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if copy_cache(context, &entry.key, &key, entry.bytes).await? {
+            head.graphs.push(entry.copied(&context.stream.to_string(), key));
         }
     }
     Ok(())
+}
+
+/// Copies the map, unless it is of a later version.
+async fn copy_map(
+    context: &Arc<Context>,
+    history: &History,
+    head: &mut Head,
+    target: &StreamId,
+) -> Result<(), StreamError> {
+    if let Some(entry) = history.head.map.as_ref().filter(|map| map.version < head.floor) {
+        let key = target.map(Ulid::generate());
+        let copied = copy_cache(context, &entry.key, &key, entry.bytes).await?;
+        head.map = copied.then(|| entry.copied(&context.stream.to_string(), key));
+    }
+    Ok(())
+}
+
+/// Copies an object that can be built anew. `false`: it is missing, and the copy does without it.
+async fn copy_cache(context: &Arc<Context>, from: &str, to: &str, size: u64) -> Result<bool, StreamError> {
+    match upload::copy(context.bucket.as_ref(), from, to, size, context.timing.reread()).await {
+        Ok(()) => Ok(true),
+        Err(BucketError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

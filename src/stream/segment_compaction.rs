@@ -58,7 +58,7 @@ impl<S: State> Stream<S> {
         };
         let encoded = self.merge(&inputs, (lo, hi)).await?;
         let entry = upload_segment(context, &context.stream, encoded, (lo, hi), level).await?;
-        let ulid = upload_retired(context, inputs.clone(), Vec::new()).await?;
+        let ulid = upload_retired(context, inputs.clone(), Vec::new(), None).await?;
         let count = inputs.len() as u64;
         let plan = move |read: &HeadRead| replace(read, &inputs, &entry, ulid);
         match self.swap(read, &plan).await? {

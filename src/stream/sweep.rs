@@ -46,7 +46,7 @@ impl<S: State> Stream<S> {
             return Ok(None);
         }
         let mut old = Vec::new();
-        for folder in ["seg", "graph", "inverted", "retired"] {
+        for folder in ["seg", "graph", "inverted", "map", "retired"] {
             let mut listed = list_all(context, &format!("{}/{folder}/", context.stream)).await?;
             // Only uploads of this stream count, whatever a listing shows.
             listed.retain(|object| is_upload(context.stream.role(&object.key)));
@@ -88,7 +88,7 @@ impl<S: State> Stream<S> {
 }
 
 fn is_upload(role: Option<Role>) -> bool {
-    matches!(role, Some(Role::Segment | Role::Graph | Role::Inverted | Role::Retired(_)))
+    matches!(role, Some(Role::Segment | Role::Graph | Role::Inverted | Role::Map | Role::Retired(_)))
 }
 
 /// HEAD with one more sweep, if one is due. `interval` is `None` for a sweep in any case. `written`: the stream has

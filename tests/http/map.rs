@@ -14,7 +14,11 @@ const MAP: &str = "/api/collections/things/map";
 
 /// A server with four clusters of 60 records around the axes, named after their cluster.
 async fn start(metric: &str) -> Server {
-    let server = Server::with(Settings::new(Storage::Memory), HttpSettings::default()).await;
+    start_on(Storage::Memory, metric).await
+}
+
+async fn start_on(storage: Storage, metric: &str) -> Server {
+    let server = Server::with(Settings::new(storage), HttpSettings::default()).await;
     server.post("/api/collections", &json!({"name": "things", "metric": metric})).await;
     let record = |n: usize| {
         let noise = |axis: usize| ((n * 31 + axis * 17) % 97) as f32 / 970.0;
@@ -123,6 +127,28 @@ async fn a_map_is_continued_until_a_tenth_of_its_records_has_changed() {
     let stayed = continued.iter().filter(|(id, x, y)| point_of(&anew, id) == [*x, *y]);
     assert_eq!(stayed.count(), 0, "all are laid out anew");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_has_the_map_that_was_made_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = || Storage::Folder(folder.path().to_owned());
+    let server = start_on(storage(), "cosine").await;
+    let points = made(&server).await;
+    let stored = |metrics: String| metrics.contains("drumlin_maps_stored_total 1");
+    for _ in 0..200 {
+        if stored(server.get("/metrics").await.text()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(stored(server.get("/metrics").await.text()));
+    server.stop().await;
+    let again = Server::with(Settings::new(storage()), HttpSettings::default()).await;
+    let map = again.get(MAP).await;
+    assert_eq!((map.status, points_of(&map.body)), (200, points));
+    assert!(again.get("/metrics").await.text().contains("drumlin_maps_loaded_total 1"));
+    again.stop().await;
 }
 
 #[tokio::test]

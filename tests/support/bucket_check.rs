@@ -74,6 +74,7 @@ impl Content {
             }
             let mut named: BTreeSet<String> = head.segs.iter().map(|s| s.key.clone()).collect();
             named.extend(head.graphs.iter().map(|g| g.key.clone()));
+            named.extend(head.map.iter().map(|m| m.key.clone()));
             for entry in &head.retired {
                 let key = format!("{stream}/retired/{}.json", entry.ulid);
                 let list = self.objects.get(&key).ok_or(format!("{key} is missing"))?;
@@ -105,7 +106,8 @@ impl Content {
         }
         let segs = head.segs.iter().map(|s| (&s.key, s.bytes, s.xxh3));
         let graphs = head.graphs.iter().map(|g| (&g.key, g.bytes, g.xxh3));
-        for (key, size, xxh3) in segs.chain(graphs) {
+        let map = head.map.iter().map(|m| (&m.key, m.bytes, m.xxh3));
+        for (key, size, xxh3) in segs.chain(graphs).chain(map) {
             let bytes = self.objects.get(key).ok_or(format!("HEAD names {key}, which is missing"))?;
             if bytes.len() as u64 != size || Checksum::of(bytes) != xxh3 {
                 return Err(format!("{key} is not what HEAD names"));

@@ -8,7 +8,7 @@ use crate::bucket::BucketError;
 use crate::check::commits::HEAD_AGAIN;
 use crate::check::objects::ObjectFault;
 use crate::error::Result;
-use crate::format::head::{GraphEntry, Head, Retired, RetiredEntry, SegmentEntry};
+use crate::format::head::{GraphEntry, Head, MapEntry, Retired, RetiredEntry, SegmentEntry};
 use crate::stream::context::StreamError;
 
 /// The remedy for a damaged object of the past.
@@ -120,6 +120,8 @@ impl Check<'_> {
             list.segs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
         let graphs: Vec<(GraphEntry, u64)> =
             list.graphs.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?))).collect();
+        let map = list.map.iter().filter_map(|entry| Some((entry.clone(), there(&entry.key)?)));
+        let map: Vec<(MapEntry, u64)> = map.collect();
         self.named.extend(list.keys());
         for (entry, size) in segs {
             self.report.garbage.add(size);
@@ -135,6 +137,11 @@ impl Check<'_> {
         for (entry, size) in graphs {
             self.report.garbage.add(size);
             let read = self.reader.graph(&self.name, &entry).await.map(drop);
+            self.past_judged(&entry.key, size, witness, read)?;
+        }
+        for (entry, size) in map {
+            self.report.garbage.add(size);
+            let read = self.reader.map(&self.name, &entry).await.map(drop);
             self.past_judged(&entry.key, size, witness, read)?;
         }
         Ok(())

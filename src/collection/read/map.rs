@@ -16,7 +16,7 @@ use crate::layout::{self, Faithfulness, MapSettings, NearNode, NeighbourLists, P
 use crate::record::Metric;
 
 /// Neighbours that count for each record, as UMAP has them by default.
-const NEIGHBOURS: usize = 15;
+pub const NEIGHBOURS: usize = 15;
 /// Records whose neighbours are looked for at once: they share the reading of rows that are scanned.
 const GROUP: usize = 64;
 /// The most records of a map.
@@ -24,7 +24,8 @@ const MOST_RECORDS: u64 = 5_000_000;
 /// Numbers that are multiplied, at most, to measure how faithful a map is, and records that are measured for it.
 const MEASURED_PRODUCTS: usize = 20_000_000_000;
 const MEASURED: (usize, usize) = (20, 500);
-const SEED: u64 = 42;
+/// The same map each time.
+pub const SEED: u64 = 42;
 
 /// A former map is continued until one in so many records came or went since all were laid out together.
 const CHANGED_SHARE: usize = 10;
@@ -41,11 +42,11 @@ pub struct PlacedRecords {
     /// How much of what is near on the map is near in truth, and the reverse.
     pub faithfulness: Option<Faithfulness>,
     /// A checksum of each record's embedding: another one is another place.
-    embeddings: Vec<u64>,
+    pub embeddings: Vec<u64>,
     /// Where later records are that have no neighbours.
-    projection: Projection,
+    pub projection: Projection,
     /// Records that came or went since all were laid out together.
-    changes: usize,
+    pub changes: usize,
 }
 
 impl PlacedRecords {

@@ -1,8 +1,7 @@
 //! Arrow IPC file → inverted indexes. The bytes come from a bucket: every position, length and value is checked before
 //! use. Columns are copied, so that each part has just its own memory, however long the others are kept.
 
-use arrow::array::StringArray;
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::ArrowNativeType;
 use roaring::RoaringBitmap;
 
@@ -75,7 +74,7 @@ fn text_part(mut arrays: BatchArrays<'_>) -> Result<TextColumns, FormatError> {
     let documents = documents(rows as u32, validity);
     let terms = whole_list(&mut arrays)?;
     expect_length("entries of terms", arrays.array()?, terms)?;
-    let (texts, (blocks, frequencies)) = (read_terms(&mut arrays)?, read_blocks(&mut arrays)?);
+    let (texts, (blocks, frequencies)) = (arrays.texts()?, read_blocks(&mut arrays)?);
     let large = whole_list(&mut arrays)?;
     expect_length("large frequencies", arrays.array()?, large)?;
     let (large_postings, large_frequencies) = (arrays.plain()?, arrays.plain()?);
@@ -113,18 +112,6 @@ fn documents(rows: u32, validity: Option<&[u8]>) -> RoaringBitmap {
     let Some(validity) = validity else { return (0..rows).collect() };
     let has_text = |row: &u32| validity.get(*row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1);
     (0..rows).filter(has_text).collect()
-}
-
-fn read_terms(arrays: &mut BatchArrays<'_>) -> Result<StringArray, FormatError> {
-    let offsets: ScalarBuffer<u32> = arrays.offsets()?;
-    let end = offsets.last().copied().unwrap_or(0);
-    // The offsets are signed in Arrow; those that rise to a positive end are none of them negative.
-    if offsets.first() != Some(&0) || !offsets.is_sorted() || i32::try_from(end).is_err() {
-        return damaged("the offsets of texts do not rise from 0");
-    }
-    let text = Buffer::from(arrays.buffer(end as usize)?);
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets.into_inner()));
-    StringArray::try_new(offsets, text, None).or_else(|e| damaged(format!("the terms are not UTF-8: {e}")))
 }
 
 /// The blocks of all terms, and what their postings carry.
