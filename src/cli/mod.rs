@@ -115,7 +115,7 @@ struct Flags {
     /// Keep everything in memory only; it is lost when the server stops (DRUMLIN_STORAGE=memory).
     #[arg(long, conflicts_with = "data")]
     memory: bool,
-    /// Load 400 sentences into a collection called demo, to have something to search.
+    /// Load 400 sentences into a collection called demo, to have something to search and to look at.
     #[arg(long)]
     demo: bool,
 }
