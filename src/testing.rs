@@ -35,6 +35,12 @@ pub mod index {
     };
 }
 
+/// Maps without a collection behind them.
+#[cfg(feature = "server")]
+pub mod layout {
+    pub use crate::layout::*;
+}
+
 /// The measures and addresses of graphs.
 pub mod record {
     pub use crate::record::{Address, Metric, Version};

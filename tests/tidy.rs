@@ -134,7 +134,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("blocking", &["collection", "compute", "config", "error", "record"]),
-    ("testing", &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "record", "text"]),
+    (
+        "testing",
+        &["bucket", "check", "config", "filter", "format", "head", "index", "interrupt", "layout", "record", "text"],
+    ),
 ];
 
 /// Rooms that compute and never wait.
