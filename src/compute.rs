@@ -2,19 +2,20 @@
 //! and files on blocking threads, as it comes. [`Compute`] decides how many reads and graph builds run at once.
 //! Searches run on blocking threads, as many at once as there are permits; others wait in a bounded queue. A batch
 //! takes all free permits, and gives them back every few milliseconds. So does a long search. A short search of a thread
-//! that waits for it ([`while_waiting`]) is computed there, with a permit as well.
+//! that waits for it ([`while_waiting`]), or of a server's own ([`prepare_server_thread`]), is computed there, with a
+//! permit as well.
 //! Graph builds run on rayon pools of their own, one at a time. Normally a build has a low priority, so that it never
 //! takes all cores of the searches at once. If searches spend their time on scans that a graph would save, the build
 //! has the searches' priority and some of their permits. Texts are embedded at the lowest (`later`).
 //! Invariants: a permit is held as long as its thread computes, even if no caller waits for the answer any more. A
 //! caller that stops waiting interrupts the work.
 
+mod computing_thread;
 #[cfg(any(feature = "embedding", feature = "server"))]
 mod later;
 mod off_thread;
 mod priority;
 mod seats;
-mod waiting_thread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,12 +26,10 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use crate::interrupt::{Asker, Interrupt};
+pub use computing_thread::while_waiting;
 pub use off_thread::{CutShort, off_thread};
 use priority::Priority;
-#[cfg(feature = "server")]
-pub use priority::take_short_slices;
 use seats::Seats;
-pub use waiting_thread::while_waiting;
 
 /// After this time, a part of a batch or a long search gives its permit back and goes to the end of the queue. The
 /// time is long compared with passing work to a thread (some 10 µs), and short compared with how long a single search
@@ -128,17 +127,18 @@ impl Compute {
         self.seated(work, &Asker::default()).await
     }
 
-    /// Runs a read that takes less than a turn. A thread that waits for this call alone computes it itself.
+    /// Runs a read that takes less than a turn. A thread that waits for this call alone computes it itself, and so does
+    /// one of a server.
     pub async fn short_search<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Interrupt) -> T + Send + 'static,
     ) -> Result<T> {
-        if !waiting_thread::waits() {
+        if !computing_thread::computes() {
             return self.search(work).await;
         }
         let _place = self.queue()?;
         let _seat = self.seats.take().await?;
-        waiting_thread::here(|| work(&Interrupt::never()))
+        computing_thread::here(|| work(&Interrupt::never()))
     }
 
     /// Runs the reads `0..count` of one batch, spread over the search threads, and returns the results in their
@@ -263,6 +263,26 @@ impl<F> Batch<F> {
     }
 }
 
+/// Prepares a thread of the runtime of a server, where it starts: it computes the short searches of its tasks itself, and
+/// has short time slices (on Linux 6.12 and later), so that it gets a core soon after it wakes, and gives it up as soon.
+/// The background threads of a store have such slices without being asked.
+///
+/// ```
+/// use drumlin::http::prepare_server_thread;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let runtime =
+///     tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_start(prepare_server_thread).build()?;
+/// # runtime.block_on(async {});
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "server")]
+pub fn prepare_server_thread() {
+    priority::take_short_slices();
+    computing_thread::enlist();
+}
+
 /// A place in a queue, given back when it is dropped.
 struct QueuePlace<'a>(&'a AtomicUsize);
 
@@ -327,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_on_the_waiting_thread_waits_for_a_permit_and_gives_it_back_whatever_happens() {
+    fn a_search_on_the_computing_thread_waits_for_a_permit_and_gives_it_back_whatever_happens() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let compute = Arc::new(Compute::new(1, 9, 1).unwrap());
         let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -350,7 +370,7 @@ mod tests {
         assert!(error.kind() == ErrorKind::Internal && !error.message().contains("inner words"), "{error}");
         let load = compute.load();
         assert_eq!((load.searches, load.search_threads_busy), (0, 0));
-        assert!(!waiting_thread::waits());
+        assert!(!computing_thread::computes());
     }
 
     #[cfg(target_os = "linux")]

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::demo;
 use super::settings::ServeSettings;
 use crate::admin::Opening;
-use crate::http::{Keyring, take_short_slices};
+use crate::http::{Keyring, prepare_server_thread};
 use crate::{Error, ErrorKind, Result, Storage, Store};
 
 /// Runs the server until SIGTERM or SIGINT.
@@ -33,7 +33,8 @@ pub fn install_tls() {
 /// Runs the work of a command on a runtime of its own.
 pub fn on_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     install_tls();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_start(take_short_slices).build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_start(prepare_server_thread).build();
     let runtime = runtime.map_err(|e| failed("the runtime did not start", e))?;
     let done = runtime.block_on(work);
     // The remaining tasks had their time: a blocking call that hangs must not keep the process alive.

@@ -38,22 +38,10 @@ impl Priority {
     pub(super) fn take(self) {}
 }
 
-/// Gives the calling thread, and those it starts, the shortest time slices there are, on Linux 6.12 and later: it gets a
-/// core soon after it wakes, and gives it up as soon. How much of a core it gets stays the same. For the threads of a
-/// server, which wake for each request; the background threads of a store take such slices themselves.
-///
-/// ```
-/// use drumlin::http::take_short_slices;
-///
-/// # fn main() -> std::io::Result<()> {
-/// let runtime =
-///     tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_start(take_short_slices).build()?;
-/// # runtime.block_on(async {});
-/// # Ok(())
-/// # }
-/// ```
+/// Gives the calling thread, and those it starts, the shortest time slices there are: it gets a core soon after it wakes,
+/// and gives it up as soon. How much of a core it gets stays the same.
 #[cfg(target_os = "linux")]
-pub fn take_short_slices() {
+pub(super) fn take_short_slices() {
     /// Linux takes nothing shorter.
     const SLICE_NS: u64 = 100_000;
     let Some(mut attributes) = slices::of_this_thread() else { return };
@@ -69,7 +57,7 @@ pub fn take_short_slices() {
 /// Elsewhere the system decides.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 #[cfg(not(target_os = "linux"))]
-pub fn take_short_slices() {}
+pub(super) fn take_short_slices() {}
 
 #[cfg(target_os = "linux")]
 mod slices {

@@ -73,7 +73,7 @@ use error::ApiError;
 use metrics::Metrics;
 use recent_views::RecentViews;
 
-pub use crate::compute::take_short_slices;
+pub use crate::compute::prepare_server_thread;
 pub use auth::{Key, KeyEntry, KeyScope, Keyring, Rate};
 pub use body::check_name;
 pub use chroma::chroma_collection;
