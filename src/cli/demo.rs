@@ -69,7 +69,7 @@ fn first_version(records: &[Record]) -> Vec<Record> {
 }
 
 /// Those that the collection does not have, or not with their theme.
-async fn lacking(collection: &Collection, records: Vec<Record>) -> Result<Vec<Record>> {
+async fn lacking(collection: &Collection, mut records: Vec<Record>) -> Result<Vec<Record>> {
     let get =
         Get { include: Include { metadata: true, ..Include::NONE }, ..Get::by_ids(records.iter().map(|r| &r.id)) };
     let found = collection.get(get).await?.records.into_iter().map(|found| (found.id, found.metadata));
@@ -78,7 +78,6 @@ async fn lacking(collection: &Collection, records: Vec<Record>) -> Result<Vec<Re
         let metadata = found.get(&record.id)?.as_ref()?;
         Some(metadata.0.get(THEME) == Some(&MetaValue::from(NO_THEME)))
     };
-    let mut records = records;
     records.retain(|record| !found.contains_key(&record.id) || is_unsorted(record) == Some(true));
     Ok(records)
 }

@@ -114,7 +114,7 @@ impl MapPlace {
     fn let_go(&self, idle: Duration) -> bool {
         let mut state = self.state.lock();
         let is_idle = state.running.is_none() && state.asked.is_none_or(|at| at.elapsed() >= idle);
-        // Whoever is answering or storing it holds it too: nothing would be free.
+        // A request that is answering it, or the storing of it, holds it too: nothing would be free.
         let can_go = |map: &Arc<CollectionMap>| map.is_stored.load(Ordering::Relaxed) && Arc::strong_count(map) == 1;
         if !is_idle || !state.done.as_ref().is_some_and(can_go) {
             return false;

@@ -24,7 +24,7 @@ const MOST_RECORDS: u64 = 5_000_000;
 /// Numbers that are multiplied, at most, to measure how faithful a map is, and records that are measured for it.
 const MEASURED_PRODUCTS: usize = 20_000_000_000;
 const MEASURED: (usize, usize) = (20, 500);
-/// The same map each time.
+/// The seed of every layout, so that one version has one map.
 pub const SEED: u64 = 42;
 
 /// A former map is continued until one in so many records came or went since all were laid out together.
